@@ -1,0 +1,177 @@
+package ir
+
+import (
+	"fmt"
+	"math/big"
+	"slices"
+	"sort"
+	"strings"
+)
+
+// Poly is a polynomial in the parameters with integer coefficients, kept in a canonical form: terms sorted by their
+// variables, equal ones added up, none with coefficient 0. Equal polynomials are therefore equal values.
+type Poly struct{ terms []term }
+
+type term struct {
+	vars []string // sorted, with repetition: window*window is {"window","window"}
+	coef int64
+}
+
+// Int is the constant polynomial c.
+func Int(c int64) Poly { return canonical([]term{{nil, c}}) }
+
+// Var is the parameter name.
+func Var(name string) Poly { return canonical([]term{{[]string{name}, 1}}) }
+
+// Add returns p + o.
+func (p Poly) Add(o Poly) Poly { return canonical(append(slices.Clone(p.terms), o.terms...)) }
+
+// Sub returns p - o.
+func (p Poly) Sub(o Poly) Poly { return p.Add(o.Mul(Int(-1))) }
+
+// Mul returns p * o.
+func (p Poly) Mul(o Poly) Poly {
+	var out []term
+	for _, a := range p.terms {
+		for _, b := range o.terms {
+			vars := append(slices.Clone(a.vars), b.vars...)
+			sort.Strings(vars)
+			out = append(out, term{vars, a.coef * b.coef})
+		}
+	}
+	return canonical(out)
+}
+
+// Const returns the value of a polynomial without parameters.
+func (p Poly) Const() (int64, bool) {
+	switch {
+	case len(p.terms) == 0:
+		return 0, true
+	case len(p.terms) == 1 && len(p.terms[0].vars) == 0:
+		return p.terms[0].coef, true
+	}
+	return 0, false
+}
+
+// Equal says whether p and o are the same polynomial.
+func (p Poly) Equal(o Poly) bool {
+	return slices.EqualFunc(p.terms, o.terms, func(a, b term) bool { return a.coef == b.coef && slices.Equal(a.vars, b.vars) })
+}
+
+// Vars returns the parameters in p, sorted.
+func (p Poly) Vars() []string {
+	var out []string
+	for _, t := range p.terms {
+		out = append(out, t.vars...)
+	}
+	sort.Strings(out)
+	return slices.Compact(out)
+}
+
+// Terms calls f for every term in order; vars repeats a parameter as often as its power.
+func (p Poly) Terms(f func(coef int64, vars []string)) {
+	for _, t := range p.terms {
+		f(t.coef, t.vars)
+	}
+}
+
+// Substitute replaces parameters by values.
+func (p Poly) Substitute(values map[string]int64) Poly {
+	out := Poly{}
+	for _, t := range p.terms {
+		m := Int(t.coef)
+		for _, v := range t.vars {
+			if x, ok := values[v]; ok {
+				m = m.Mul(Int(x))
+			} else {
+				m = m.Mul(Var(v))
+			}
+		}
+		out = out.Add(m)
+	}
+	return out
+}
+
+// Eval returns the value of p, or an error naming the parameter that is missing or the overflow beyond MaxParam.
+func (p Poly) Eval(values map[string]int64) (int64, error) {
+	sum := new(big.Int)
+	for _, t := range p.terms {
+		m := big.NewInt(t.coef)
+		for _, v := range t.vars {
+			x, ok := values[v]
+			if !ok {
+				return 0, fmt.Errorf("no value for parameter %q", v)
+			}
+			m.Mul(m, big.NewInt(x))
+		}
+		sum.Add(sum, m)
+	}
+	if sum.CmpAbs(big.NewInt(MaxParam)) > 0 {
+		return 0, fmt.Errorf("%s is %s, beyond the limit of %d", p, sum, int64(MaxParam))
+	}
+	return sum.Int64(), nil
+}
+
+// AtLeast says whether p >= bound is certain when every parameter is at least its minimum (0 if it is not in min).
+// It is sound, not complete: false means "not proven".
+func (p Poly) AtLeast(bound int64, min map[string]int64) bool {
+	low := int64(0)
+	for _, t := range p.terms {
+		if len(t.vars) > 0 && t.coef < 0 {
+			return false
+		}
+		m := t.coef
+		for _, v := range t.vars {
+			m *= min[v]
+		}
+		low += m
+	}
+	return low >= bound
+}
+
+// String writes p as a sum: "window*step - 1", "0".
+func (p Poly) String() string {
+	if len(p.terms) == 0 {
+		return "0"
+	}
+	var b strings.Builder
+	for i, t := range p.terms {
+		c := t.coef
+		switch {
+		case i == 0 && c < 0:
+			b.WriteString("-")
+		case i > 0 && c < 0:
+			b.WriteString(" - ")
+		case i > 0:
+			b.WriteString(" + ")
+		}
+		if c < 0 {
+			c = -c
+		}
+		factors := slices.Clone(t.vars)
+		if c != 1 || len(factors) == 0 {
+			factors = append([]string{fmt.Sprint(c)}, factors...)
+		}
+		b.WriteString(strings.Join(factors, "*"))
+	}
+	return b.String()
+}
+
+// canonical sorts by descending degree, then by name, so that constants come last as people write them.
+func canonical(ts []term) Poly {
+	sort.SliceStable(ts, func(i, j int) bool {
+		if len(ts[i].vars) != len(ts[j].vars) {
+			return len(ts[i].vars) > len(ts[j].vars)
+		}
+		return slices.Compare(ts[i].vars, ts[j].vars) < 0
+	})
+	var out []term
+	for _, t := range ts {
+		if n := len(out); n > 0 && slices.Equal(out[n-1].vars, t.vars) {
+			out[n-1].coef += t.coef
+		} else {
+			out = append(out, t)
+		}
+	}
+	return Poly{slices.DeleteFunc(out, func(t term) bool { return t.coef == 0 })}
+}

@@ -1,0 +1,64 @@
+package ir
+
+// Schedule says, for every row tile, which key tiles are visited and which of their pairs count.
+//
+// It is symbolic: bounds are polynomials in the parameters, so one schedule serves every length and value.
+// A row tile covers the absolute query positions first..last (last is clipped to the last query). Segments are
+// walked in order; the pairs of different segments never overlap, so each pair counts once.
+type Schedule struct {
+	Name     string
+	Params   []Param
+	Requires []Require
+	Tile     Tile
+	Order    Order
+	Segments []Segment
+}
+
+// Tile is the work of one thread block and one step of its loop: Rows queries by Keys keys.
+type Tile struct{ Rows, Keys int }
+
+// Order is the order in which row tiles are handed out.
+type Order uint8
+
+const (
+	OrderAscending    Order = iota // first row tile first
+	OrderLongestFirst              // last row tile first: causal rows grow with their position
+)
+
+// Segment is a convex band of pairs cut by residue tests:
+//
+//	max(0, Lo...) <= k < min(sk, Hi...)  and every test holds
+//
+// For one row tile, with lo(q) and hi(q) the two sides above, the key tiles are cut downwards from the top:
+//
+//	top = hi(last)   bottom = lo(first)   fullTop = hi(first)   fullBottom = lo(last)
+//	tile n covers keys [top-(n+1)*Keys, top-n*Keys), n < ceil((top-bottom)/Keys)
+//	upper edge tiles: the first ceil((top-fullTop)/Keys)
+//	full tiles:       the next floor((top-upper*Keys-fullBottom)/Keys), none when there are tests
+//	lower edge tiles: the rest
+//
+// All bounds have slope 0 or 1 in q, so a full tile keeps every pair of every row: it needs no mask.
+// A lower edge tile may begin below key 0; those keys are masked.
+type Segment struct {
+	Lo, Hi []Bound // empty Lo: from key 0; empty Hi: up to sk
+	Tests  []Test
+	// Hop is the index in Tests of the positive test whose empty tiles are skipped, or -1 (see NextTop).
+	Hop int
+	// NeverFull says that no tile can be full, whatever the parameters (then the kernel has no code for it).
+	NeverFull bool
+}
+
+// Bound is a bound on the key position: Off, or q + Off when Row is set.
+type Bound struct {
+	Row bool
+	Off Poly
+}
+
+// Test is a residue test: (x - Off) mod Step == 0, with x = q-k if Diag, else x = k; Not inverts it.
+// Step >= 1 at launch.
+type Test struct {
+	Diag bool
+	Off  Poly
+	Step Poly
+	Not  bool
+}

@@ -1,0 +1,101 @@
+// Package runtime loads compiled artifacts, plans launches and runs them on a device. It never compiles patterns.
+//
+// Devices come from drivers that register themselves by import, in the manner of database/sql:
+//
+//	import _ "github.com/minfc/minfc/runtime/cuda"
+//	dev, err := runtime.Open("cuda", 0)
+package runtime
+
+// DevicePtr is an address in a device's global memory.
+type DevicePtr uint64
+
+// DeviceInfo describes one device.
+type DeviceInfo struct {
+	Driver          string // name the driver registered under
+	Ordinal         int
+	Name            string
+	Major, Minor    int // compute capability
+	Multiprocessors int
+	MemoryBytes     uint64
+	MaxSharedBytes  int // opt-in limit of dynamic shared memory for one block
+	L2Bytes         int
+	DriverVersion   string
+}
+
+// Driver opens devices.
+type Driver interface {
+	// Devices lists what can be opened. The error says why there is none (no library, no GPU), in words a user can act on.
+	Devices() ([]DeviceInfo, error)
+	// Open opens a device of Devices.
+	Open(ordinal int) (Device, error)
+}
+
+// Device is one GPU, or the emulator. Methods may be called from several goroutines.
+// A nil Stream means the device's default stream. Nothing synchronises unless it says so.
+type Device interface {
+	Info() DeviceInfo
+	// LoadModule compiles PTX for the device. The error carries the compiler's log.
+	LoadModule(ptx []byte) (Module, error)
+	// Alloc returns uninitialised global memory, aligned to 256 bytes. Out of memory wraps ErrOutOfMemory.
+	Alloc(bytes int64) (DevicePtr, error)
+	Free(DevicePtr) error
+	// CopyToDevice enqueues a copy; src may be reused when it returns.
+	CopyToDevice(dst DevicePtr, src []byte, s Stream) error
+	// CopyToHost waits for the stream, then for the copy.
+	CopyToHost(dst []byte, src DevicePtr, s Stream) error
+	// Fill enqueues setting bytes to value.
+	Fill(dst DevicePtr, value byte, bytes int64, s Stream) error
+	NewStream() (Stream, error)
+	// WrapStream makes a Stream of a handle the caller owns (a CUstream); its Close does nothing.
+	WrapStream(handle uintptr) Stream
+	NewEvent() (Event, error)
+	// Synchronize waits for all work of the device.
+	Synchronize() error
+	Close() error
+}
+
+// Stream is an ordered queue of device work.
+type Stream interface {
+	Handle() uintptr
+	Synchronize() error
+	Close() error
+}
+
+// Event marks a point of a stream.
+type Event interface {
+	Record(Stream) error
+	Synchronize() error
+	// Since waits for both events and returns the milliseconds from start to this one.
+	Since(start Event) (float64, error)
+	Close() error
+}
+
+// Module is a loaded PTX module.
+type Module interface {
+	Function(name string) (Function, error)
+	// Log is what the device's compiler said while loading: registers, spills, warnings. It may be empty.
+	Log() string
+	Unload() error
+}
+
+// FunctionAttributes are what the device's compiler made of a kernel.
+type FunctionAttributes struct {
+	Registers   int
+	LocalBytes  int // local memory a thread: not 0 means spills or indexed arrays
+	SharedBytes int // static shared memory
+	MaxThreads  int
+}
+
+// Launch is the geometry of one kernel launch.
+type Launch struct {
+	Grid, Block [3]uint32
+	SharedBytes int // dynamic shared memory; drivers raise the function's limit above 48 KB themselves
+}
+
+// Function is one kernel of a module.
+type Function interface {
+	Attributes() (FunctionAttributes, error)
+	// Launch enqueues the kernel. args holds one little-endian value a kernel parameter, of the parameter's exact size;
+	// it may be reused when Launch returns.
+	Launch(l Launch, args [][]byte, s Stream) error
+}
