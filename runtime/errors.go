@@ -1,0 +1,18 @@
+package runtime
+
+import "errors"
+
+// The kinds of failure a caller may want to tell apart with errors.Is. Every error of this package and of the drivers
+// that belongs to a kind wraps it.
+var (
+	// ErrNoDevice: the driver library is missing, or the machine has no such device.
+	ErrNoDevice = errors.New("no device")
+	// ErrOutOfMemory: the device has not enough free memory.
+	ErrOutOfMemory = errors.New("out of device memory")
+	// ErrUnsupported: the device or driver cannot do what was asked.
+	ErrUnsupported = errors.New("unsupported")
+	// ErrBadCall: a launch was described wrongly (shapes, strides, pointers, parameters). Nothing was enqueued.
+	ErrBadCall = errors.New("bad call")
+	// ErrClosed: a device, stream, event, module or kernel was used after its Close.
+	ErrClosed = errors.New("already closed")
+)
