@@ -1,0 +1,60 @@
+package runtime
+
+import (
+	"fmt"
+	"regexp"
+)
+
+// Verify checks that the artifact can be loaded and launched as far as that can be known without a device:
+//   - it has kernels, and each one's module exists
+//   - entries are PTX names; targets, data types, head dims and launch sizes are in range
+//   - every kernel parameter is known by name and type, and none is missing or doubled
+//
+// Errors wrap ErrManifest, or ErrVersion for another schema.
+func (a *Artifact) Verify() error {
+	if s := a.Manifest.Schema; s != SchemaVersion {
+		return fmt.Errorf("%w: its manifest has schema %d, this program reads schema %d; %s",
+			ErrVersion, s, SchemaVersion, versionAdvice(s, SchemaVersion))
+	}
+	if len(a.Manifest.Kernels) == 0 {
+		return fmt.Errorf("%w: it lists no kernels", ErrManifest)
+	}
+	for i := range a.Manifest.Kernels {
+		if err := a.Manifest.Kernels[i].verify(len(a.Modules)); err != nil {
+			return fmt.Errorf("%w: kernel %d: %w", ErrManifest, i, err)
+		}
+	}
+	return nil
+}
+
+var (
+	entryName  = regexp.MustCompile(`^[a-zA-Z_$%][a-zA-Z0-9_$]*$`)
+	targetName = regexp.MustCompile(`^sm_[1-9][0-9]{1,2}[af]?$`)
+	ptxVersion = regexp.MustCompile(`^[1-9]\.[0-9]$`)
+)
+
+func (k *Kernel) verify(modules int) error {
+	for _, c := range []struct {
+		ok        bool
+		name, got string
+		want      string
+	}{
+		{entryName.MatchString(k.Entry), "entry", fmt.Sprintf("%q", k.Entry), "a PTX name"},
+		{targetName.MatchString(k.Target), "target", fmt.Sprintf("%q", k.Target), "a GPU generation such as sm_80"},
+		{k.DType == "bf16" || k.DType == "f16", "dtype", fmt.Sprintf("%q", k.DType), "bf16 or f16"},
+		{ptxVersion.MatchString(k.PTXVersion), "ptx_version", fmt.Sprintf("%q", k.PTXVersion), "a number such as 7.4"},
+		{multiple(k.HeadDim, 16, 16, 256), "head_dim", fmt.Sprint(k.HeadDim), "a multiple of 16 from 16 to 256"},
+		{multiple(k.RowTile, 16, 16, 1024), "row_tile", fmt.Sprint(k.RowTile), "a multiple of 16 from 16 to 1024"},
+		{multiple(k.KeyTile, 16, 16, 1024), "key_tile", fmt.Sprint(k.KeyTile), "a multiple of 16 from 16 to 1024"},
+		{multiple(k.Threads, 32, 32, 1024), "threads", fmt.Sprint(k.Threads), "a multiple of 32 from 32 to 1024"},
+		{multiple(k.SharedBytes, 1, 0, 1<<20), "shared_bytes", fmt.Sprint(k.SharedBytes), "at most 1 MB"},
+		{k.Module >= 0 && k.Module < modules, "module", fmt.Sprint(k.Module), fmt.Sprintf("one of the file's %d", modules)},
+	} {
+		if !c.ok {
+			return fmt.Errorf("%s is %s, want %s", c.name, c.got, c.want)
+		}
+	}
+	return nil
+}
+
+func multiple(x, of, low, high int) bool { return x >= low && x <= high && x%of == 0 }
