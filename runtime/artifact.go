@@ -39,7 +39,7 @@ const (
 	headerBytes     = len(artifactMagic) + 2 + 4 + 4
 
 	// Reading must not let a small file ask for much memory: decoded JSON can be some 100 times its text.
-	maxManifestBytes = 4 << 20
+	maxManifestBytes = 1 << 20
 	maxModules       = 1 << 12
 )
 
