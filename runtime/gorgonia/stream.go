@@ -1,0 +1,110 @@
+//go:build gorgonia
+
+package gorgonia
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/minfc/minfc/runtime"
+	"gorgonia.org/cu"
+)
+
+type stream struct {
+	dev    *device
+	handle uintptr
+	owned  bool
+	closed atomic.Bool
+}
+
+func (d *device) NewStream() (runtime.Stream, error) {
+	var s cu.Stream
+	err := d.do("cuStreamCreate", func() (err error) { s, err = cu.MakeStream(cu.NonBlocking); return err })
+	if err != nil {
+		return nil, err
+	}
+	return &stream{dev: d, handle: StreamHandle(s), owned: true}, nil
+}
+
+func (d *device) WrapStream(handle uintptr) runtime.Stream { return &stream{dev: d, handle: handle} }
+
+// stream returns the cu.Stream behind s: the default stream for nil.
+func (d *device) stream(s runtime.Stream) (cu.Stream, error) {
+	if s == nil {
+		return cu.NoStream, nil
+	}
+	if own, ok := s.(*stream); ok && own.closed.Load() {
+		return cu.NoStream, fmt.Errorf("stream: %w", runtime.ErrClosed)
+	}
+	return cuStream(s.Handle()), nil
+}
+
+func (s *stream) Handle() uintptr { return s.handle }
+
+func (s *stream) Synchronize() error {
+	c, err := s.dev.stream(s)
+	if err != nil {
+		return err
+	}
+	return s.dev.do("cuStreamSynchronize", c.Synchronize)
+}
+
+// Close destroys a stream of NewStream; work already enqueued still runs.
+func (s *stream) Close() error {
+	if !s.owned || s.closed.Swap(true) {
+		return nil
+	}
+	c := cuStream(s.handle)
+	return s.dev.do("cuStreamDestroy", c.Destroy)
+}
+
+type event struct {
+	dev    *device
+	ev     cu.Event
+	closed atomic.Bool
+}
+
+func (d *device) NewEvent() (runtime.Event, error) {
+	e := &event{dev: d}
+	return e, d.do("cuEventCreate", func() (err error) { e.ev, err = cu.MakeEvent(cu.DefaultEvent); return err })
+}
+
+func (e *event) do(call string, fn func() error) error {
+	if e.closed.Load() {
+		return fmt.Errorf("event: %w", runtime.ErrClosed)
+	}
+	return e.dev.do(call, fn)
+}
+
+func (e *event) Record(s runtime.Stream) error {
+	c, err := e.dev.stream(s)
+	if err != nil {
+		return err
+	}
+	return e.do("cuEventRecord", func() error { return e.ev.Record(c) })
+}
+
+func (e *event) Synchronize() error { return e.do("cuEventSynchronize", e.ev.Synchronize) }
+
+func (e *event) Since(start runtime.Event) (float64, error) {
+	from, ok := start.(*event)
+	if !ok {
+		return 0, fmt.Errorf("%w: the start event is a %T, not one of this driver", runtime.ErrBadCall, start)
+	}
+	if err := from.Synchronize(); err != nil {
+		return 0, err
+	}
+	if err := e.Synchronize(); err != nil {
+		return 0, err
+	}
+	var ms float64
+	err := e.do("cuEventElapsedTime", func() (err error) { ms, err = from.ev.Elapsed(e.ev); return err })
+	return ms, err
+}
+
+func (e *event) Close() error {
+	if e.closed.Swap(true) {
+		return nil
+	}
+	return e.dev.do("cuEventDestroy", func() error { return cu.DestroyEvent(&e.ev) })
+}
