@@ -1,0 +1,144 @@
+//go:build gorgonia
+
+// These tests need a GPU: without one cu ends the process in its init.
+package gorgonia_test
+
+import (
+	"encoding/binary"
+	goruntime "runtime"
+	"testing"
+	"time"
+
+	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/gorgonia"
+	"github.com/minfc/minfc/runtime/runtimetest"
+	"github.com/stretchr/testify/require"
+	"gorgonia.org/cu"
+)
+
+func TestConformance(t *testing.T) {
+	runtimetest.Conformance(t, func() runtime.Device {
+		dev, err := runtime.Open(gorgonia.Name, 0)
+		require.NoError(t, err)
+		return dev
+	})
+}
+
+// ownContext makes a context the way a gorgonia program does, current on no thread.
+func ownContext(t *testing.T) (cu.CUContext, cu.Device) {
+	goruntime.LockOSThread()
+	defer goruntime.UnlockOSThread()
+	gpu, err := cu.GetDevice(0)
+	require.NoError(t, err)
+	ctx, err := gpu.MakeContext(cu.SchedAuto)
+	require.NoError(t, err)
+	_, err = cu.PopCurrentCtx()
+	require.NoError(t, err)
+	return ctx, gpu
+}
+
+// destroy fails when a device's Close took the program's context with it.
+func destroy(t *testing.T, ctx cu.CUContext) { require.NoError(t, ctx.Destroy()) }
+
+func TestConformanceOfAWrappedContext(t *testing.T) {
+	ctx, gpu := ownContext(t)
+	defer destroy(t, ctx)
+	runtimetest.Conformance(t, func() runtime.Device {
+		dev, err := gorgonia.WrapCUContext(ctx, gpu)
+		require.NoError(t, err)
+		return dev
+	})
+}
+
+// A program's own memory and stream go through a kernel of ours, and its thread keeps its own context.
+func TestMemoryAndStreamOfTheProgram(t *testing.T) {
+	ctx, gpu := ownContext(t)
+	defer destroy(t, ctx)
+	dev, err := gorgonia.WrapCUContext(ctx, gpu)
+	require.NoError(t, err)
+	m, err := dev.LoadModule(runtimetest.PTX)
+	require.NoError(t, err)
+	step, err := m.Function("step")
+	require.NoError(t, err)
+
+	require.NoError(t, ctx.Lock())
+	const words = 512
+	data, err := cu.MemAlloc(4 * words)
+	require.NoError(t, err)
+	stream, err := cu.MakeStream(cu.NonBlocking)
+	require.NoError(t, err)
+	require.NoError(t, cu.MemsetD32Async(data, 5, words, stream))
+	launch := runtime.Launch{Grid: [3]uint32{4, 1, 1}, Block: [3]uint32{128, 1, 1}}
+	args := [][]byte{
+		binary.LittleEndian.AppendUint64(nil, uint64(data)),
+		binary.LittleEndian.AppendUint32(nil, 3),
+		binary.LittleEndian.AppendUint32(nil, 4),
+	}
+	require.NoError(t, step.Launch(launch, args, dev.WrapStream(gorgonia.StreamHandle(stream))))
+	now, err := cu.CurrentContext()
+	require.NoError(t, err)
+	require.Equal(t, ctx, now, "the thread's context is as it was")
+
+	got := make([]byte, 4*words)
+	require.NoError(t, dev.CopyToHost(got, runtime.DevicePtr(data), dev.WrapStream(gorgonia.StreamHandle(stream))))
+	for i := range words {
+		require.Equal(t, uint32(3*5+4), binary.LittleEndian.Uint32(got[4*i:]), "word %d", i)
+	}
+	require.NoError(t, stream.Destroy())
+	require.NoError(t, cu.MemFree(data))
+	require.NoError(t, cu.SetCurrentContext(cu.CUContext{}))
+	goruntime.UnlockOSThread()
+	require.NoError(t, m.Unload())
+	require.NoError(t, dev.Close())
+}
+
+func TestWrapRefusesWhatIsNoContext(t *testing.T) {
+	_, err := gorgonia.Wrap(nil, 0)
+	require.ErrorIs(t, err, runtime.ErrBadCall)
+	_, err = gorgonia.WrapCUContext(cu.CUContext{}, 0)
+	require.ErrorIs(t, err, runtime.ErrBadCall)
+}
+
+// A *cu.Ctx that the program forgot would be destroyed by its finalizer; the device keeps it.
+func TestDeviceKeepsItsContextAlive(t *testing.T) {
+	dev := wrapForgotten(t)
+	for range 3 {
+		goruntime.GC()
+		time.Sleep(10 * time.Millisecond) // finalizers run beside the program
+	}
+	p, err := dev.Alloc(1 << 20)
+	require.NoError(t, err)
+	require.NoError(t, dev.Free(p))
+	require.NoError(t, dev.Close())
+}
+
+func wrapForgotten(t *testing.T) runtime.Device {
+	ctx, gpu := ownContext(t) // destroyed by that finalizer, once the device is gone
+	dev, err := gorgonia.Wrap(cu.CtxFromCUContext(gpu, ctx, cu.SchedAuto), gpu)
+	require.NoError(t, err)
+	return dev
+}
+
+func TestUseAfterCloseIsRefused(t *testing.T) {
+	dev, err := runtime.Open(gorgonia.Name, 0)
+	require.NoError(t, err)
+	m, err := dev.LoadModule(runtimetest.PTX)
+	require.NoError(t, err)
+	f, err := m.Function("copy")
+	require.NoError(t, err)
+	s, err := dev.NewStream()
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	require.ErrorIs(t, s.Synchronize(), runtime.ErrClosed)
+	require.NoError(t, m.Unload())
+	require.ErrorIs(t, f.Launch(runtime.Launch{}, nil, nil), runtime.ErrClosed)
+	require.NoError(t, dev.Close())
+	require.ErrorIs(t, dev.Synchronize(), runtime.ErrClosed)
+	require.NoError(t, dev.Close(), "a second Close does nothing")
+}
+
+func TestOpenNamesTheDevicesThereAre(t *testing.T) {
+	_, err := runtime.Open(gorgonia.Name, 99)
+	require.ErrorIs(t, err, runtime.ErrNoDevice)
+	require.ErrorContains(t, err, "gorgonia:99")
+}
