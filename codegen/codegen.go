@@ -1,0 +1,87 @@
+// Package codegen lowers a schedule to LLVM IR in NVVM style, one kernel at a time. It does not know the language.
+//
+// Shared parts are in lower; each GPU generation has a package of its own.
+package codegen
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/minfc/minfc/codegen/lower"
+	"github.com/minfc/minfc/codegen/sm80"
+	"github.com/minfc/minfc/ir"
+)
+
+// The description of a kernel is shared with the backends.
+type (
+	DType  = lower.DType
+	Config = lower.Config
+	Kernel = lower.Kernel
+	Param  = lower.Param
+)
+
+const (
+	BF16 = lower.BF16
+	F16  = lower.F16
+)
+
+// backend is one GPU generation.
+type backend struct {
+	target    string
+	tile      func(headDim int) ir.Tile
+	attention func(*ir.Schedule, Config) (*Kernel, error)
+}
+
+var backends = []backend{
+	{"sm_80", sm80.TileFor, sm80.Attention},
+}
+
+// Targets lists the supported targets.
+func Targets() []string {
+	var out []string
+	for _, b := range backends {
+		out = append(out, b.target)
+	}
+	return out
+}
+
+func backendFor(target string) (backend, error) {
+	i := slices.IndexFunc(backends, func(b backend) bool { return b.target == target })
+	if i < 0 {
+		return backend{}, fmt.Errorf("target %q is not supported: want one of %s", target, strings.Join(Targets(), ", "))
+	}
+	return backends[i], nil
+}
+
+// TileFor is the tile the schedule must have been cut to for a target and head dim.
+func TileFor(target string, headDim int) (ir.Tile, error) {
+	b, err := backendFor(target)
+	if err != nil {
+		return ir.Tile{}, err
+	}
+	if err := lower.CheckHeadDim(headDim); err != nil {
+		return ir.Tile{}, err
+	}
+	return b.tile(headDim), nil
+}
+
+// Attention lowers a verified schedule to the flash-attention forward kernel of cfg.Target.
+func Attention(s *ir.Schedule, cfg Config) (*Kernel, error) {
+	tile, err := TileFor(cfg.Target, cfg.HeadDim)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.DType != BF16 && cfg.DType != F16 {
+		return nil, fmt.Errorf("data type %q is not supported: want bf16 or f16", cfg.DType)
+	}
+	if s.Tile != tile {
+		return nil, fmt.Errorf("internal: schedule %s is cut to %dx%d tiles, %s wants %dx%d for head dim %d",
+			s.Name, s.Tile.Rows, s.Tile.Keys, cfg.Target, tile.Rows, tile.Keys, cfg.HeadDim)
+	}
+	b, err := backendFor(cfg.Target)
+	if err != nil {
+		return nil, err
+	}
+	return b.attention(s, cfg)
+}

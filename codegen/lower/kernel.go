@@ -1,0 +1,77 @@
+// Package lower holds what all backends share: the description of a kernel, a builder for LLVM IR in NVVM style, and the
+// lowering of a schedule's bounds. It knows the schedule, not the language.
+package lower
+
+import (
+	"fmt"
+
+	llir "github.com/llir/llvm/ir"
+
+	"github.com/minfc/minfc/ir"
+)
+
+// DType is the type of q, k, v and o. Products accumulate in float32, P is rounded to it for the second product.
+type DType string
+
+const (
+	BF16 DType = "bf16"
+	F16  DType = "f16"
+)
+
+// Config selects one kernel of a schedule.
+type Config struct {
+	HeadDim int
+	DType   DType
+	Target  string
+}
+
+// Kernel is one compiled-to-be kernel: its LLVM IR and what a runtime must know to launch it.
+type Kernel struct {
+	Module      *llir.Module
+	Entry       string
+	Threads     int // of a block
+	SharedBytes int // dynamic shared memory of a block
+	Params      []Param
+}
+
+// Param is one kernel parameter, in order. Type is one of ptr, i32, i64, f32.
+type Param struct{ Name, Type string }
+
+// PatternParam is the kernel parameter that carries the pattern's parameter name.
+func PatternParam(name string) string { return "p_" + name }
+
+// AttentionParams are the parameters of every attention kernel, before those of the pattern. Strides are in bytes.
+//
+//	q o             [batch, q heads, sq, head dim]      k v   [batch, kv heads, sk, head dim]
+//	lse             float32 [batch, q heads, sq], natural log; null: not wanted
+//	group           q heads of one kv head
+//	scale_log2      softmax scale times log2(e)
+var AttentionParams = []Param{
+	{"q", "ptr"}, {"k", "ptr"}, {"v", "ptr"}, {"o", "ptr"}, {"lse", "ptr"},
+	{"q_batch", "i64"}, {"q_head", "i64"}, {"q_row", "i64"},
+	{"k_batch", "i64"}, {"k_head", "i64"}, {"k_row", "i64"},
+	{"v_batch", "i64"}, {"v_head", "i64"}, {"v_row", "i64"},
+	{"o_batch", "i64"}, {"o_head", "i64"}, {"o_row", "i64"},
+	{"lse_batch", "i64"}, {"lse_head", "i64"},
+	{"sq", "i32"}, {"sk", "i32"}, {"q_offset", "i32"}, {"group", "i32"},
+	{"scale_log2", "f32"},
+}
+
+// Params lists the kernel parameters for a schedule: AttentionParams, then its launch parameters.
+func Params(s *ir.Schedule) []Param {
+	out := append([]Param(nil), AttentionParams...)
+	for _, p := range s.Params {
+		if p.Binding == ir.BindLaunch {
+			out = append(out, Param{PatternParam(p.Name), "i32"})
+		}
+	}
+	return out
+}
+
+// CheckHeadDim says whether any backend can be asked for head dim d.
+func CheckHeadDim(d int) error {
+	if d < 16 || d > 256 || d%16 != 0 {
+		return fmt.Errorf("head dim %d is not supported: want a multiple of 16 from 16 to 256", d)
+	}
+	return nil
+}

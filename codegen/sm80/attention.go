@@ -1,0 +1,236 @@
+// Package sm80 lowers a schedule to a flash-attention forward kernel for sm_80 and later: ldmatrix, mma.sync, cp.async.
+//
+// One block computes one row tile of one head. It walks the schedule's key tiles from the diagonal down; while a tile's
+// scores are computed its V arrives, and while its softmax and second product run the next K arrives:
+//
+//	wait K | start V | S = Q K^T | mask, if the tile is an edge | wait V | start next K | softmax, O += P V
+//
+// The online softmax works in base 2 on raw scores (FlashAttention-2, arXiv 2307.08691, section 3.1). docs/sm80.md has
+// the reasons and measurements.
+package sm80
+
+import (
+	"github.com/llir/llvm/ir/enum"
+
+	"github.com/minfc/minfc/codegen/lower"
+	"github.com/minfc/minfc/ir"
+)
+
+// Entry is the name of the kernel.
+const Entry = "attention"
+
+// Value is an LLVM value.
+type Value = lower.Value
+
+// kernel is the state of one lowering. Names follow the literature: rows are queries, m the running row maximum of raw
+// scores, l the running row sum of this thread's columns, o the unnormalised output.
+type kernel struct {
+	*lower.Builder
+	shape
+	layout
+	headDim  int
+	dtype    lower.DType
+	schedule *ir.Schedule
+	segments []lower.Segment
+
+	strips int // 16-row strips of a warp
+
+	shared     Value // start of shared memory
+	lane, warp Value
+	row0       Value // first query row of the tile
+	first      Value // its absolute position
+	last       Value // absolute position of the tile's last query
+	load       loader
+	lanes      laneAddresses
+}
+
+// Attention lowers s, cut to TileFor(cfg.HeadDim).
+func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
+	sh := shapeFor(cfg.HeadDim)
+	params := lower.Params(s)
+	k := &kernel{
+		Builder: lower.NewKernel(Entry, params, 32*sh.warps, sh.minBlocks),
+		shape:   sh, layout: layoutFor(sh, cfg.HeadDim, max(1, len(s.Segments))),
+		headDim: cfg.HeadDim, dtype: cfg.DType, schedule: s,
+		strips: sh.rows / (16 * sh.warps),
+	}
+	k.emit()
+	return &lower.Kernel{Module: k.Module, Entry: Entry, Threads: 32 * sh.warps, SharedBytes: k.total, Params: params}, nil
+}
+
+func (k *kernel) emit() {
+	k.locate()
+	k.load = k.newLoader()
+	k.load.q()
+	k.lanes = k.newLaneAddresses()
+	k.segments = k.Segments(nonEmpty(k.schedule))
+
+	start := k.startWalk()
+	none := k.ICmp(enum.IPredEQ, start.done, lower.I32(1))
+	entry := k.Block
+	prologue, loop := k.NewBlock("prologue"), k.NewBlock("loop")
+	k.Enter(prologue)
+	k.load.kv(k.load.k, start.k0(k))
+	k.CopyCommit()
+	k.Br(loop)
+	from := k.Block
+
+	k.Enter(loop)
+	st := k.phis(start, from)
+	end := k.iteration(st)
+	more := k.ICmp(enum.IPredEQ, end.walk.done, lower.I32(0))
+	latch := k.Block
+	exit := k.NewBlock("exit")
+	latch.NewCondBr(more, loop, exit)
+	st.close(end, latch)
+
+	// A tile that keeps nothing still has its Q copies in flight, and the epilogue writes over Q.
+	empty := k.NewBlock("empty")
+	epilogue := k.NewBlock("epilogue")
+	entry.NewCondBr(none, empty, prologue)
+	exit.NewBr(epilogue)
+	k.Enter(empty)
+	k.CopyWaitAll()
+	k.Barrier()
+	k.Br(epilogue)
+	k.Enter(epilogue)
+	k.epilogue(end.join(k, exit, empty))
+	k.Block.NewRet(nil)
+}
+
+// nonEmpty gives a schedule that keeps nothing one segment without keys, so that there is always a segment to speak of.
+func nonEmpty(s *ir.Schedule) *ir.Schedule {
+	if len(s.Segments) > 0 {
+		return s
+	}
+	c := *s
+	c.Segments = []ir.Segment{{Hi: []ir.Bound{{Off: ir.Int(0)}}, Hop: -1, NeverFull: true}}
+	return &c
+}
+
+// locate finds the block's tile. Long tiles come first, so that the last blocks to finish are short ones.
+func (k *kernel) locate() {
+	k.shared = k.SharedBase()
+	tid := k.ThreadX()
+	k.lane = k.And(tid, lower.I32(31))
+	k.warp = k.LShr(tid, 5)
+	tile := k.BlockX()
+	if k.schedule.Order == ir.OrderLongestFirst {
+		tile = k.Sub(k.Sub(k.GridX(), lower.I32(1)), tile)
+	}
+	k.row0 = k.Mul(tile, lower.I32(int64(k.rows)))
+	k.first = k.Add(k.Param("q_offset"), k.row0)
+	rows := k.Min(lower.I32(int64(k.rows)), k.Sub(k.Param("sq"), k.row0))
+	k.last = k.Sub(k.Add(k.first, rows), lower.I32(1))
+}
+
+// base is the start of a tensor for this block's batch and head.
+func (k *kernel) base(name string, head Value) Value {
+	p := k.Offset(k.Param(name), k.Mul(k.ZExt64(k.BlockZ()), k.Param(name+"_batch")))
+	return k.Offset(p, k.Mul(k.ZExt64(head), k.Param(name+"_head")))
+}
+
+// state is what the loop carries. m and l have one value a row of the thread (two a strip), o one list a strip.
+type state struct {
+	walk walk
+	m, l []Value
+	o    [][]Value
+}
+
+// rowsPerThread is two a strip: lane l of a warp holds rows l/4 and l/4+8 of each 16-row strip.
+func (k *kernel) rowsPerThread() int { return 2 * k.strips }
+
+func (k *kernel) initial(w walk) state {
+	s := state{walk: w}
+	for range k.rowsPerThread() {
+		s.m = append(s.m, lower.NegInf())
+		s.l = append(s.l, lower.F32(0))
+	}
+	for range k.strips {
+		o := make([]Value, k.headDim/2)
+		for i := range o {
+			o[i] = lower.F32(0)
+		}
+		s.o = append(s.o, o)
+	}
+	return s
+}
+
+// values lists the state in a fixed order, so that phis can be made and closed by position.
+func (s *state) values() []*Value {
+	out := s.walk.values()
+	for i := range s.m {
+		out = append(out, &s.m[i], &s.l[i])
+	}
+	for i := range s.o {
+		for j := range s.o[i] {
+			out = append(out, &s.o[i][j])
+		}
+	}
+	return out
+}
+
+func (s state) clone() state {
+	c := state{walk: s.walk, m: append([]Value(nil), s.m...), l: append([]Value(nil), s.l...)}
+	for _, o := range s.o {
+		c.o = append(c.o, append([]Value(nil), o...))
+	}
+	return c
+}
+
+// iteration computes one key tile and returns the state for the next.
+func (k *kernel) iteration(st *loopState) state {
+	k.CopyWaitAll()
+	k.Barrier()
+	k0 := st.walk.k0(k)
+	k.load.kv(k.load.v, k0)
+	k.CopyCommit()
+	s := k.scores()
+	s = k.maskEdge(s, st.walk, k0)
+	k.CopyWaitAll()
+	k.Barrier()
+	next := k.advance(st.walk)
+	k.If("next_k", k.ICmp(enum.IPredEQ, next.done, lower.I32(0)), nil, func() []Value {
+		k.load.kv(k.load.k, next.k0(k))
+		k.CopyCommit()
+		return nil
+	})
+	out := k.softmaxPV(st.state, s)
+	out.walk = next
+	return out
+}
+
+// scores is S = Q K^T for the tile: a list a strip, in accumulator order (four values per eight keys).
+func (k *kernel) scores() [][]Value {
+	s := make([][]Value, k.strips)
+	for m := range s {
+		for range k.keys / 2 {
+			s[m] = append(s[m], lower.F32(0))
+		}
+	}
+	for step := range k.headDim / 16 {
+		a := make([][]Value, k.strips)
+		for m := range a {
+			a[m] = k.LdMatrix4(k.lanes.qAt(k, step, m), false)
+		}
+		for n := range k.keys / 16 {
+			b := k.LdMatrix4(k.lanes.kAt(k, step, n), false)
+			for m := range s {
+				k.mmaPair(s[m][8*n:8*n+8], a[m], b)
+			}
+		}
+	}
+	return s
+}
+
+// mmaPair updates eight accumulators, two 8-column tiles, in place.
+func (k *kernel) mmaPair(acc, a, b []Value) {
+	copy(acc[:4], k.MMA(k.dtype, a, b[:2], acc[:4]))
+	copy(acc[4:], k.MMA(k.dtype, a, b[2:], acc[4:]))
+}
+
+// rowOf is the row within the tile of the thread's row r (0 or 1) of a strip.
+func (k *kernel) rowOf(strip, r int) Value {
+	base := k.Add(k.Shl(k.warp, 4), k.LShr(k.lane, 2))
+	return k.Add(base, lower.I32(int64(strip*16*k.warps+8*r)))
+}

@@ -1,0 +1,100 @@
+package sm80
+
+import (
+	"math"
+
+	"github.com/llir/llvm/ir/enum"
+
+	"github.com/minfc/minfc/codegen/lower"
+)
+
+// epilogue normalises the output and stores it and the LSE. O goes through the warp's own rows of the Q tile, which no
+// other warp reads, so that global stores are whole 128-byte rows.
+func (k *kernel) epilogue(st state) {
+	for i := range st.l {
+		for _, lanes := range []int64{1, 2} {
+			st.l[i] = k.FAdd(st.l[i], k.ShuffleXor(st.l[i], lanes))
+		}
+	}
+	k.stageOutput(st)
+	k.storeLSE(st)
+	k.Barrier()
+	k.storeOutput()
+}
+
+// stageOutput writes O / l in the input type to shared memory. A row that kept nothing has l = 0 and becomes zeros.
+func (k *kernel) stageOutput(st state) {
+	quad := k.Shl(k.And(k.lane, lower.I32(3)), 2)
+	at := k.Add(k.swizzled(k.rowOf(0, 0), lower.I32(0)), quad)
+	columns := make([]Value, chunks)
+	for c := range columns {
+		columns[c] = k.Xor(at, lower.I32(int64(c*chunkBytes)))
+	}
+	for i, l := range st.l {
+		strip, r := i/2, i%2
+		some := k.FCmp(enum.FPredOGT, l, lower.F32(0))
+		inv := k.Select(some, k.Rcp(l), lower.F32(0))
+		for j := range k.headDim / 8 {
+			o := st.o[strip][4*j+2*r:]
+			pair := k.Pack(k.dtype, k.FMul(o[0], inv), k.FMul(o[1], inv))
+			offset := k.layout.q + j/chunks*k.qPanel + (strip*16*k.warps+8*r)*panelBytes
+			k.Store(pair, k.SharedAt(columns[j%chunks], offset), 4)
+		}
+	}
+}
+
+// storeOutput copies the staged rows to global memory, rows past sq left out.
+func (k *kernel) storeOutput() {
+	row := k.Add(k.row0, k.load.row)
+	p := k.Offset(k.base("o", k.BlockY()), k.ZExt64(k.Shl(k.load.chunk, 4)))
+	p = k.Offset(p, k.Mul(k.SExt64(row), k.Param("o_row")))
+	step := k.Mul(k.Param("o_row"), lower.I64(int64(k.rowsPerPass())))
+	for i := range k.shape.rows / k.rowsPerPass() {
+		if i > 0 {
+			p = k.Offset(p, step)
+		}
+		at := k.Add(row, lower.I32(int64(i*k.rowsPerPass())))
+		k.If("store_row", k.ICmp(enum.IPredSLT, at, k.Param("sq")), nil, func() []Value {
+			k.storeRow(p, k.layout.q+i*k.rowsPerPass()*panelBytes)
+			return nil
+		})
+	}
+}
+
+func (k *kernel) storeRow(p Value, offset int) {
+	for n := range k.layout.panels {
+		store := func() []Value {
+			v := k.Load(lower.Vec4, k.SharedAt(k.load.shared, offset+n*k.qPanel), chunkBytes)
+			k.Store(v, k.Offset(p, lower.I64(int64(n*panelBytes))), chunkBytes)
+			return nil
+		}
+		if n == k.layout.panels-1 && k.load.tail != nil {
+			k.If("store_tail", k.ICmp(enum.IPredNE, k.load.tail, lower.I32(0)), nil, store)
+		} else {
+			store()
+		}
+	}
+}
+
+// storeLSE stores ln(sum of exp(scale*s)) a row, -inf for a row that kept nothing. The first lane of a row's four does it.
+func (k *kernel) storeLSE(st state) {
+	wanted := k.ICmp(enum.IPredNE, k.Address(k.Param("lse")), lower.I64(0))
+	leader := k.ICmp(enum.IPredEQ, k.And(k.lane, lower.I32(3)), lower.I32(0))
+	k.If("store_lse", k.And(wanted, leader), nil, func() []Value {
+		base := k.base("lse", k.BlockY())
+		for i := range st.l {
+			k.storeRowLSE(base, k.Add(k.row0, k.rowOf(i/2, i%2)), st.m[i], st.l[i])
+		}
+		return nil
+	})
+}
+
+func (k *kernel) storeRowLSE(base, row, m, l Value) {
+	k.If("store_lse_row", k.ICmp(enum.IPredSLT, row, k.Param("sq")), nil, func() []Value {
+		log2 := k.FMA(m, k.Param("scale_log2"), k.Log2(l))
+		lse := k.FMul(log2, lower.F32(math.Ln2))
+		lse = k.Select(k.FCmp(enum.FPredOGT, l, lower.F32(0)), lse, lower.NegInf())
+		k.Store(lse, k.Offset(base, k.Shl(k.ZExt64(row), 2)), 4)
+		return nil
+	})
+}

@@ -1,0 +1,176 @@
+package sm80
+
+import (
+	"github.com/llir/llvm/ir/enum"
+
+	"github.com/minfc/minfc/codegen/lower"
+)
+
+// loader copies tiles from global to swizzled shared memory. Eight threads copy one 128-byte row of a panel, the same
+// threads all panels of that row: a warp then writes four whole rows and meets no bank twice.
+type loader struct {
+	kn     *kernel
+	row    Value // first row of this thread
+	shared Value // shared address of (row, chunk) in panel 0 of a tile at offset 0
+	chunk  Value // this thread's chunk of a panel row
+	tail   Value // bytes to copy of the last panel's chunk: 16, or 0 beyond the head dim; nil if the panel is whole
+	passes int   // rows of this thread = passes of rowsPerPass
+	k, v   source
+}
+
+// source is one of K and V.
+type source struct {
+	name   string
+	ptr    Value // head's row 0, this thread's chunk
+	stride Value // bytes from row to row
+	step   Value // bytes from pass to pass
+	offset int   // of the tile in shared memory
+}
+
+func (k *kernel) rowsPerPass() int { return 32 * k.warps / chunks }
+
+func (k *kernel) newLoader() loader {
+	tid := k.Add(k.Shl(k.warp, 5), k.lane)
+	l := loader{kn: k, row: k.LShr(tid, 3), chunk: k.And(tid, lower.I32(chunks-1))}
+	l.shared = k.swizzled(l.row, l.chunk)
+	if k.lastPanelChunks < chunks {
+		in := k.ICmp(enum.IPredULT, l.chunk, lower.I32(int64(k.lastPanelChunks)))
+		l.tail = k.Select(in, lower.I32(chunkBytes), lower.I32(0))
+	}
+	kvHead := k.UDiv(k.BlockY(), k.Param("group"))
+	l.k = l.source("k", kvHead, k.layout.k)
+	l.v = l.source("v", kvHead, k.layout.v)
+	return l
+}
+
+// swizzled is the shared address of a 16-byte chunk of a row in a panel at offset 0.
+func (k *kernel) swizzled(row, chunk Value) Value {
+	lin := k.Add(k.Mul(row, lower.I32(panelBytes)), k.Shl(chunk, 4))
+	return k.Add(k.swizzle(lin), k.shared)
+}
+
+// swizzle permutes a byte offset; offsets of panels are multiples of 1024 and pass unchanged.
+func (k *kernel) swizzle(lin Value) Value {
+	return k.Xor(lin, k.And(k.LShr(lin, 3), lower.I32(swizzle)))
+}
+
+func (l loader) source(name string, head Value, offset int) source {
+	k := l.kn
+	stride := k.Param(name + "_row")
+	p := k.Offset(k.base(name, head), k.ZExt64(k.Shl(l.chunk, 4)))
+	return source{name, p, stride, k.Mul(stride, lower.I64(int64(k.rowsPerPass()))), offset}
+}
+
+// q starts the copy of the block's query rows; rows past sq become zeros.
+func (l loader) q() {
+	k := l.kn
+	src := l.source("q", k.BlockY(), k.layout.q)
+	row := k.Add(k.row0, l.row)
+	l.tile(src, row, k.shape.rows, k.qPanel, k.Param("sq"))
+}
+
+// kv starts the copy of the keys k0.. of K or V. Only a tile that overhangs [0, sk) pays for bounds.
+func (l loader) kv(src source, k0 Value) {
+	k := l.kn
+	row := k.Add(k0, l.row)
+	end := k.Add(k0, lower.I32(int64(k.keys)))
+	inside := k.And(k.ICmp(enum.IPredSGE, k0, lower.I32(0)), k.ICmp(enum.IPredSLE, end, k.Param("sk")))
+	from := k.Block
+	whole, over := k.NewBlock(src.name+"_inside"), k.NewBlock(src.name+"_overhang")
+	join := k.NewBlock(src.name + "_started")
+	from.NewCondBr(inside, whole, over)
+	k.Enter(whole)
+	l.tile(src, row, k.keys, k.kvPanel, nil)
+	k.Br(join)
+	k.Enter(over)
+	l.tile(src, row, k.keys, k.kvPanel, k.Param("sk"))
+	k.Br(join)
+	k.Enter(join)
+}
+
+// tile copies rows row, row+rowsPerPass, ...; with a limit, rows outside [0, limit) become zeros.
+func (l loader) tile(src source, row Value, rows, panel int, limit Value) {
+	k := l.kn
+	p := k.Offset(src.ptr, k.Mul(k.SExt64(row), src.stride))
+	for i := range rows / k.rowsPerPass() {
+		if i > 0 {
+			p = k.Offset(p, src.step)
+		}
+		var bytes Value
+		if limit != nil {
+			at := k.Add(row, lower.I32(int64(i*k.rowsPerPass())))
+			in := k.ICmp(enum.IPredULT, at, limit)
+			bytes = k.Select(in, lower.I32(chunkBytes), lower.I32(0))
+		}
+		l.panels(p, src.offset+i*k.rowsPerPass()*panelBytes, panel, bytes)
+	}
+}
+
+// panels copies this thread's chunk of every panel of one row; bytes is 16, 0, or nil for an unconditional 16.
+func (l loader) panels(p Value, offset, panel int, bytes Value) {
+	k := l.kn
+	for n := range k.layout.panels {
+		from, to := k.Offset(p, lower.I64(int64(n*panelBytes))), k.SharedAt(l.shared, offset+n*panel)
+		size := bytes
+		if n == k.layout.panels-1 && l.tail != nil {
+			size = l.tail
+			if bytes != nil {
+				size = k.And(bytes, l.tail)
+			}
+		}
+		if size == nil {
+			k.Copy16(to, from)
+		} else {
+			k.Copy16If(to, from, size)
+		}
+	}
+}
+
+// laneAddresses are the rows that this lane points ldmatrix at. Within a panel the k-steps of 16 columns differ by an
+// XOR, so each operand needs one address for each of a panel's four steps; everything else is an immediate.
+type laneAddresses struct{ q, k, v []Value }
+
+const stepsPerPanel = panelCols / 16
+
+func (k *kernel) newLaneAddresses() laneAddresses {
+	low4 := k.And(k.lane, lower.I32(15))
+	half := k.LShr(k.lane, 4)
+	// A operand (Q): 16 rows, two chunks. B operand (K): rows 0-7 and 8-15 of the keys by lane bit 4, chunk by bit 3.
+	// V is read transposed and needs the same pattern as Q.
+	qRow := k.Add(k.Shl(k.warp, 4), low4)
+	kRow := k.Add(k.And(k.lane, lower.I32(7)), k.Shl(half, 3))
+	kChunk := k.And(k.LShr(k.lane, 3), lower.I32(1))
+	return laneAddresses{
+		q: k.steps(k.swizzled(qRow, half)),
+		k: k.steps(k.swizzled(kRow, kChunk)),
+		v: k.steps(k.swizzled(low4, half)),
+	}
+}
+
+// steps are the addresses of the four k-steps of a panel. Dynamic shared memory starts on 1024 bytes, so the XOR of the
+// chunk index works on the whole address.
+func (k *kernel) steps(a Value) []Value {
+	out := []Value{a}
+	for i := 1; i < stepsPerPanel; i++ {
+		out = append(out, k.Xor(a, lower.I32(int64(i*2*chunkBytes))))
+	}
+	return out
+}
+
+// qAt is the Q fragment of k-step step, strip m.
+func (a laneAddresses) qAt(k *kernel, step, m int) Value {
+	p := step / stepsPerPanel
+	return k.SharedAt(a.q[step%stepsPerPanel], k.layout.q+p*k.qPanel+m*16*k.warps*panelBytes)
+}
+
+// kAt is the K fragment of k-step step, keys 16n..16n+15.
+func (a laneAddresses) kAt(k *kernel, step, n int) Value {
+	p := step / stepsPerPanel
+	return k.SharedAt(a.k[step%stepsPerPanel], k.layout.k+p*k.kvPanel+n*16*panelBytes)
+}
+
+// vAt is the V fragment of keys 16n..16n+15, columns 16d..16d+15.
+func (a laneAddresses) vAt(k *kernel, n, d int) Value {
+	p := d / stepsPerPanel
+	return k.SharedAt(a.v[d%stepsPerPanel], k.layout.v+p*k.kvPanel+n*16*panelBytes)
+}

@@ -1,0 +1,167 @@
+package sm80
+
+import (
+	"github.com/llir/llvm/ir/enum"
+
+	"github.com/minfc/minfc/codegen/lower"
+)
+
+// Masks are words of 32 keys a row, shifted by the thread's first column (2*(lane mod 4)), so that every accumulator
+// tests a constant bit. Bounds and residue tests of any schedule become words; only edge tiles pay for them.
+
+// rowMask is what one row of the thread keeps: keys lo <= key < hi and, where there are tests, their words.
+type rowMask struct {
+	lo, hi Value
+	tests  []Value // one a word, nil without tests in the schedule
+}
+
+func (k *kernel) words() int { return k.keys / 32 }
+
+// hasTests says whether any segment has residue tests: only then are there words for them.
+func (k *kernel) hasTests() bool {
+	for _, s := range k.segments {
+		if len(s.Tests) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// maskEdge sets the scores that the current tile does not keep to -inf, if it is an edge.
+func (k *kernel) maskEdge(s [][]Value, w walk, k0 Value) [][]Value {
+	var flat []Value
+	for _, strip := range s {
+		flat = append(flat, strip...)
+	}
+	edge := k.ICmp(enum.IPredNE, k.And(w.code, lower.I32(1)), lower.I32(0))
+	flat = k.If("edge", edge, flat, func() []Value {
+		return k.masked(s, k.rowMasks(w, k0), k.threadKey(k0))
+	})
+	out := make([][]Value, len(s))
+	for i := range out {
+		out[i], flat = flat[:len(s[i])], flat[len(s[i]):]
+	}
+	return out
+}
+
+// threadKey is the key of the thread's first column.
+func (k *kernel) threadKey(k0 Value) Value {
+	return k.Add(k0, k.Shl(k.And(k.lane, lower.I32(3)), 1))
+}
+
+func (k *kernel) masked(s [][]Value, rows []rowMask, key Value) []Value {
+	var out []Value
+	for m, strip := range s {
+		words := [][]Value{k.maskWords(rows[2*m], key), k.maskWords(rows[2*m+1], key)}
+		for i, x := range strip {
+			col, r := 8*(i/4)+i%2, i/2%2
+			bit := k.And(words[r][col/32], lower.I32(1<<(col%32)))
+			keep := k.ICmp(enum.IPredNE, bit, lower.I32(0))
+			out = append(out, k.Select(keep, x, lower.NegInf()))
+		}
+	}
+	return out
+}
+
+// maskWords turns a row's bounds into words: bit b of word w stands for key+32w+b.
+func (k *kernel) maskWords(r rowMask, key Value) []Value {
+	var out []Value
+	lo, hi := k.Sub(r.lo, key), k.Sub(r.hi, key)
+	for w := range k.words() {
+		from, to := lo, hi
+		if w > 0 {
+			from, to = k.Sub(lo, lower.I32(int64(32*w))), k.Sub(hi, lower.I32(int64(32*w)))
+		}
+		word := k.And(k.notBelow(from), k.Not(k.notBelow(to)))
+		if r.tests != nil {
+			word = k.And(word, r.tests[w])
+		}
+		out = append(out, word)
+	}
+	return out
+}
+
+// notBelow has the bits n and up set: all of them for n <= 0, none for n > 31.
+func (k *kernel) notBelow(n Value) Value {
+	return k.ShlClamp(lower.I32(-1), k.Max(n, lower.I32(0)))
+}
+
+// rowMasks computes the bounds of the tile's segment for every row of the thread.
+func (k *kernel) rowMasks(w walk, k0 Value) []rowMask {
+	segment := k.LShr(w.code, 1)
+	vals := k.segmentMasks(k.segments[0], k0)
+	for i, s := range k.segments[1:] {
+		mine := k.ICmp(enum.IPredEQ, segment, lower.I32(int64(i+1)))
+		vals = k.If("segment", mine, vals, func() []Value { return k.segmentMasks(s, k0) })
+	}
+	out := make([]rowMask, k.rowsPerThread())
+	per := len(vals) / len(out)
+	for i := range out {
+		v := vals[i*per : (i+1)*per]
+		out[i] = rowMask{lo: v[0], hi: v[1]}
+		if per > 2 {
+			out[i].tests = v[2:]
+		}
+	}
+	return out
+}
+
+// segmentMasks lists lo, hi and the test words of every row, flat, so that segments can be joined by phis.
+func (k *kernel) segmentMasks(s lower.Segment, k0 Value) []Value {
+	var out []Value
+	for m := range k.strips {
+		for r := range 2 {
+			q := k.Add(k.first, k.rowOf(m, r))
+			out = append(out, k.LoAt(s, q), k.HiAt(s, q))
+			if k.hasTests() {
+				out = append(out, k.testWords(s, q, k.threadKey(k0))...)
+			}
+		}
+	}
+	return out
+}
+
+func (k *kernel) testWords(s lower.Segment, q, key Value) []Value {
+	words := make([]Value, k.words())
+	for i := range words {
+		words[i] = lower.I32(-1)
+	}
+	for _, t := range s.Tests {
+		for i, w := range k.residueWords(t, q, key) {
+			if t.Not {
+				w = k.Not(w)
+			}
+			words[i] = k.And(words[i], w)
+		}
+	}
+	return words
+}
+
+// residueWords has a bit for every key of one residue class: a pattern of period Step shifted to the first such key.
+func (k *kernel) residueWords(t lower.TestValue, q, key Value) []Value {
+	first := k.Sub(t.Off, key) // key + first = Off
+	if t.Diag {
+		first = k.Sub(k.Sub(q, key), t.Off) // q - (key + first) = Off
+	}
+	first = k.FloorMod(first, t.Step)
+	var out []Value
+	for w := 0; w < k.words(); w += 2 {
+		if w > 0 {
+			first = k.FloorMod(k.Sub(first, lower.I32(64)), t.Step)
+		}
+		pair := k.ShlClamp(k.periodOf(t), first)
+		out = append(out, k.Trunc32(pair), k.Trunc32(k.LShr(pair, 32)))
+	}
+	return out[:k.words()]
+}
+
+// periodOf has the bits 0, Step, 2*Step, ... below 64 set, by doubling. Step is cut to 64 first, so that no shift amount
+// wraps to a small one.
+func (k *kernel) periodOf(t lower.TestValue) Value {
+	step := k.Min(t.Step, lower.I32(64))
+	pattern := lower.Value(lower.I64(1))
+	for i := range int64(6) {
+		pattern = k.Or(pattern, k.ShlClamp(pattern, k.Shl(step, i)))
+	}
+	return pattern
+}

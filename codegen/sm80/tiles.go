@@ -1,0 +1,68 @@
+package sm80
+
+import "github.com/minfc/minfc/ir"
+
+// shape is how one head dim is cut up. Two 16-row strips a warp (rows = 32*warps) let every K and V fragment feed two
+// mma; 255 registers is the limit for two blocks of 128 threads an SM, and what the O and S accumulators leave decides
+// the key tile (the figures are in docs/sm80.md).
+type shape struct {
+	maxHeadDim int
+	rows, keys int
+	warps      int
+	minBlocks  int // blocks an SM
+}
+
+var shapes = []shape{
+	{64, 128, 128, 4, 2},
+	{128, 128, 64, 4, 2},
+	{192, 128, 64, 8, 1},
+	{256, 64, 64, 4, 2},
+}
+
+func shapeFor(headDim int) shape {
+	for _, s := range shapes {
+		if headDim <= s.maxHeadDim {
+			return s
+		}
+	}
+	return shapes[len(shapes)-1]
+}
+
+// TileFor is the tile of a head dim from 16 to 256.
+func TileFor(headDim int) ir.Tile {
+	s := shapeFor(headDim)
+	return ir.Tile{Rows: s.rows, Keys: s.keys}
+}
+
+// Shared memory holds tiles as panels of 64 columns, 128 bytes a row, the 16-byte chunk index XORed with the row modulo
+// 8: ldmatrix then meets no bank twice. A head dim that is no multiple of 64 leaves its last panel partly unused.
+const (
+	panelCols  = 64
+	panelBytes = 2 * panelCols
+	chunkBytes = 16
+	chunks     = panelBytes / chunkBytes
+	swizzle    = 0x70 // address bits 4..6 are XORed with bits 7..9
+)
+
+// layout is where things lie in shared memory, in bytes from its start.
+type layout struct {
+	panels           int
+	q, k, v, pieces  int
+	qPanel, kvPanel  int // bytes from one panel to the next
+	lastPanelChunks  int // 16-byte chunks of the last panel that hold columns
+	total, maxPieces int
+}
+
+// pieceBytes is the size of one entry of the piece table: top, bottom, code, unused.
+const pieceBytes = 16
+
+func layoutFor(s shape, headDim, segments int) layout {
+	p := (headDim + panelCols - 1) / panelCols
+	l := layout{panels: p, qPanel: s.rows * panelBytes, kvPanel: s.keys * panelBytes, maxPieces: 3 * segments}
+	l.lastPanelChunks = (headDim - (p-1)*panelCols) * 2 / chunkBytes
+	l.k = l.q + p*l.qPanel
+	l.v = l.k + p*l.kvPanel
+	l.pieces = l.v + p*l.kvPanel
+	l.total = l.pieces + l.maxPieces*pieceBytes
+	return l
+}
