@@ -1,0 +1,137 @@
+// Package qkv reads the tensors of one attention call, or makes them, and writes its results.
+package qkv
+
+import (
+	"fmt"
+
+	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/internal/safetensors"
+	"github.com/minfc/minfc/internal/seeded"
+)
+
+// Input is q [Batch, QHeads, SeqQ, HeadDim] and k, v [Batch, KVHeads, SeqK, HeadDim], contiguous, 16 bits an element.
+type Input struct {
+	seeded.Shape
+	Format  half.Format
+	Q, K, V []byte
+}
+
+// Generate makes a structured input; the same seed gives the same bytes.
+func Generate(s seeded.Shape, f half.Format, seed uint64) (*Input, error) {
+	q, k, v := seeded.QKV(s, seed)
+	in := &Input{Shape: s, Format: f}
+	for _, part := range []struct {
+		to   *[]byte
+		from []float32
+	}{{&in.Q, q}, {&in.K, k}, {&in.V, v}} {
+		var err error
+		if *part.to, err = f.Encode(part.from); err != nil {
+			return nil, err
+		}
+	}
+	return in, nil
+}
+
+const wanted = "wanted q [B, Hq, Sq, D] and k, v [B, Hk, Sk, D], all BF16 or all F16"
+
+// Load reads q, k and v from a safetensors file; other tensors in it are ignored. Errors begin with the path.
+func Load(path string) (*Input, error) {
+	f, err := safetensors.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	in, err := load(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return in, nil
+}
+
+func load(f *safetensors.File) (*Input, error) {
+	var infos [3]safetensors.Info
+	for i, name := range []string{"q", "k", "v"} {
+		info, ok := f.Lookup(name)
+		if !ok {
+			return nil, fmt.Errorf("no tensor %q, found %q: %s", name, f.Names(), wanted)
+		}
+		infos[i] = info
+	}
+	in := &Input{}
+	if err := in.check(infos[0], infos[1], infos[2]); err != nil {
+		return nil, err
+	}
+	for i, to := range []*[]byte{&in.Q, &in.K, &in.V} {
+		var err error
+		if *to, err = f.Read(infos[i].Name); err != nil {
+			return nil, err
+		}
+	}
+	return in, nil
+}
+
+// check fills the shape and format, or says what does not fit.
+func (in *Input) check(q, k, v safetensors.Info) error {
+	for _, t := range []safetensors.Info{q, k, v} {
+		switch {
+		case t.DType != safetensors.BF16 && t.DType != safetensors.F16:
+			return fmt.Errorf("tensor %q is %s: %s", t.Name, t.DType, wanted)
+		case len(t.Shape) != 4:
+			return fmt.Errorf("tensor %q has %d dimensions, %v: %s", t.Name, len(t.Shape), t.Shape, wanted)
+		case t.DType != q.DType:
+			return fmt.Errorf("tensor q is %s and %s is %s: %s", q.DType, t.Name, t.DType, wanted)
+		}
+	}
+	in.Format = map[safetensors.DType]half.Format{safetensors.BF16: half.BF16, safetensors.F16: half.F16}[q.DType]
+	in.Shape = seeded.Shape{
+		Batch: q.Shape[0], QHeads: q.Shape[1], SeqQ: q.Shape[2], HeadDim: q.Shape[3],
+		KVHeads: k.Shape[1], SeqK: k.Shape[2],
+	}
+	return checkShapes(q.Shape, k.Shape, v.Shape)
+}
+
+func checkShapes(q, k, v []int) error {
+	for i := range k {
+		if k[i] != v[i] {
+			return fmt.Errorf("k has shape %v and v has %v, wanted the same [B, Hk, Sk, D]", k, v)
+		}
+	}
+	switch {
+	case q[0] != k[0]:
+		return fmt.Errorf("q has batch %d and k has %d (shapes %v and %v), wanted the same", q[0], k[0], q, k)
+	case q[3] != k[3]:
+		return fmt.Errorf("q has head dim %d and k has %d (shapes %v and %v), wanted the same", q[3], k[3], q, k)
+	case q[0] < 1 || q[1] < 1 || k[1] < 1:
+		return fmt.Errorf("q has shape %v and k has %v, wanted at least one batch and one head", q, k)
+	case q[1]%k[1] != 0:
+		return fmt.Errorf("q has %d heads and k has %d, wanted a multiple of the kv heads", q[1], k[1])
+	}
+	return nil
+}
+
+// Output returns the tensors of OUT: o like q, and lse F32 [B, Hq, Sq] unless it is nil.
+func (in *Input) Output(o, lse []byte) []safetensors.Tensor {
+	shape := []int{in.Batch, in.QHeads, in.SeqQ, in.HeadDim}
+	dtype := map[half.Format]safetensors.DType{half.BF16: safetensors.BF16, half.F16: safetensors.F16}[in.Format]
+	out := []safetensors.Tensor{{Name: "o", DType: dtype, Shape: shape, Data: o}}
+	if lse != nil {
+		out = append(out, safetensors.Tensor{Name: "lse", DType: safetensors.F32, Shape: shape[:3], Data: lse})
+	}
+	return out
+}
+
+// Cover returns the tensor of COV: cover U8 [B, Hq, rows, Sk]. Static patterns keep the same pairs in every head, so
+// one [rows, Sk] mask is repeated.
+func (in *Input) Cover(rows int, mask []byte) safetensors.Tensor {
+	data := make([]byte, 0, in.Batch*in.QHeads*len(mask))
+	for range in.Batch * in.QHeads {
+		data = append(data, mask...)
+	}
+	return safetensors.Tensor{Name: "cover", DType: safetensors.U8, Shape: []int{in.Batch, in.QHeads, rows, in.SeqK}, Data: data}
+}
+
+// String writes the shape as people read it in a report.
+func (in *Input) String() string {
+	return fmt.Sprintf("q [%d, %d, %d, %d], k and v [%d, %d, %d, %d], %s",
+		in.Batch, in.QHeads, in.SeqQ, in.HeadDim, in.Batch, in.KVHeads, in.SeqK, in.HeadDim, in.Format)
+}
