@@ -1,0 +1,137 @@
+//go:build linux && (amd64 || arm64)
+
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	goruntime "runtime"
+	"sync"
+	"unsafe"
+
+	"github.com/minfc/minfc/runtime"
+)
+
+type device struct {
+	lib     *library
+	info    runtime.DeviceInfo
+	number  int32   // CUdevice
+	context uintptr // CUcontext
+	// The GPU may read pageable host memory itself (HMM, ATS), perhaps after an asynchronous copy has returned.
+	pageable bool
+
+	mu     sync.RWMutex // held for reading by calls in progress, for writing by Close
+	closed bool
+}
+
+func openDevice(lib *library, ordinal int) (*device, error) {
+	d := &device{lib: lib}
+	var err error
+	if d.info, err = lib.info(ordinal); err != nil {
+		return nil, err
+	}
+	if d.number, err = lib.handle(ordinal); err != nil {
+		return nil, err
+	}
+	pageable, err := lib.attribute(d.number, attrPageableAccess)
+	if err != nil {
+		return nil, err
+	}
+	d.pageable = pageable != 0
+	var context uintptr
+	err = lib.call(cuDevicePrimaryCtxRetain, uintptr(unsafe.Pointer(&context)), uintptr(d.number))
+	d.context = context
+	return d, err
+}
+
+// do runs f with the device's context current. Goroutines move between OS threads and a context is current for one
+// thread, so f runs locked to its thread; the thread's own context, which may be another library's, comes back after.
+func (d *device) do(f func() error) (err error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.closed {
+		return fmt.Errorf("%w: cuda:%d", runtime.ErrClosed, d.info.Ordinal)
+	}
+	goruntime.LockOSThread()
+	defer goruntime.UnlockOSThread()
+	if err := d.lib.call(cuCtxPushCurrent, d.context); err != nil {
+		return err
+	}
+	defer func() {
+		var popped uintptr
+		err = errors.Join(err, d.lib.call(cuCtxPopCurrent, uintptr(unsafe.Pointer(&popped))))
+	}()
+	return f()
+}
+
+func (d *device) Info() runtime.DeviceInfo { return d.info }
+
+func (d *device) Alloc(bytes int64) (runtime.DevicePtr, error) {
+	if bytes <= 0 {
+		return 0, fmt.Errorf("%w: allocation of %d bytes, want at least 1", runtime.ErrBadCall, bytes)
+	}
+	var p uint64
+	err := d.do(func() error { return d.lib.call(cuMemAlloc, uintptr(unsafe.Pointer(&p)), uintptr(bytes)) })
+	if errors.Is(err, runtime.ErrOutOfMemory) {
+		err = fmt.Errorf("%d bytes on %s: %w", bytes, d.info.Name, err)
+	}
+	return runtime.DevicePtr(p), err
+}
+
+func (d *device) Free(p runtime.DevicePtr) error {
+	return d.do(func() error { return d.lib.call(cuMemFree, uintptr(p)) })
+}
+
+func (d *device) CopyToDevice(dst runtime.DevicePtr, src []byte, s runtime.Stream) error {
+	if len(src) == 0 {
+		return nil
+	}
+	err := d.do(func() error {
+		err := d.lib.call(cuMemcpyHtoDAsync, uintptr(dst), uintptr(unsafe.Pointer(unsafe.SliceData(src))), uintptr(len(src)), handleOf(s))
+		if err == nil && d.pageable { // else the driver has staged src before it returned
+			err = d.lib.call(cuStreamSynchronize, handleOf(s))
+		}
+		return err
+	})
+	goruntime.KeepAlive(src)
+	return err
+}
+
+func (d *device) CopyToHost(dst []byte, src runtime.DevicePtr, s runtime.Stream) error {
+	if len(dst) == 0 {
+		return nil
+	}
+	err := d.do(func() error {
+		err := d.lib.call(cuMemcpyDtoHAsync, uintptr(unsafe.Pointer(unsafe.SliceData(dst))), uintptr(src), uintptr(len(dst)), handleOf(s))
+		return errors.Join(err, d.lib.call(cuStreamSynchronize, handleOf(s)))
+	})
+	goruntime.KeepAlive(dst)
+	return err
+}
+
+func (d *device) Fill(dst runtime.DevicePtr, value byte, bytes int64, s runtime.Stream) error {
+	if bytes < 0 {
+		return fmt.Errorf("%w: fill of %d bytes", runtime.ErrBadCall, bytes)
+	}
+	if bytes == 0 {
+		return nil
+	}
+	return d.do(func() error {
+		return d.lib.call(cuMemsetD8Async, uintptr(dst), uintptr(value), uintptr(bytes), handleOf(s))
+	})
+}
+
+func (d *device) Synchronize() error {
+	return d.do(func() error { return d.lib.call(cuCtxSynchronize) })
+}
+
+// Close waits for calls in progress and releases the primary context; others in the process may still hold it.
+func (d *device) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil
+	}
+	d.closed = true
+	return d.lib.call(cuDevicePrimaryCtxRelease, uintptr(d.number))
+}

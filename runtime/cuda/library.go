@@ -1,0 +1,134 @@
+//go:build linux && (amd64 || arm64)
+
+package cuda
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/ebitengine/purego"
+	"github.com/minfc/minfc/runtime"
+)
+
+// symbol is a function of the driver library. All take integers and pointers only, as purego.SyscallN needs.
+type symbol int
+
+const (
+	cuInit symbol = iota
+	cuDriverGetVersion
+	cuGetErrorName
+	cuGetErrorString
+	cuDeviceGetCount
+	cuDeviceGet
+	cuDeviceGetName
+	cuDeviceTotalMem
+	cuDeviceGetAttribute
+	cuDevicePrimaryCtxRetain
+	cuDevicePrimaryCtxRelease
+	cuCtxPushCurrent
+	cuCtxPopCurrent
+	cuCtxSynchronize
+	cuModuleLoadDataEx
+	cuModuleUnload
+	cuModuleGetFunction
+	cuFuncGetAttribute
+	cuFuncSetAttribute
+	cuFuncGetParamInfo
+	cuLaunchKernel
+	cuMemAlloc
+	cuMemFree
+	cuMemcpyHtoDAsync
+	cuMemcpyDtoHAsync
+	cuMemsetD8Async
+	cuStreamCreate
+	cuStreamDestroy
+	cuStreamSynchronize
+	cuEventCreate
+	cuEventDestroy
+	cuEventRecord
+	cuEventSynchronize
+	cuEventElapsedTime
+	symbols
+)
+
+// symbolNames are the exported names: cuda.h maps the plain names to the _v2 ones (64-bit sizes and pointers).
+var symbolNames = [symbols]string{
+	cuInit:                    "cuInit",
+	cuDriverGetVersion:        "cuDriverGetVersion",
+	cuGetErrorName:            "cuGetErrorName",
+	cuGetErrorString:          "cuGetErrorString",
+	cuDeviceGetCount:          "cuDeviceGetCount",
+	cuDeviceGet:               "cuDeviceGet",
+	cuDeviceGetName:           "cuDeviceGetName",
+	cuDeviceTotalMem:          "cuDeviceTotalMem_v2",
+	cuDeviceGetAttribute:      "cuDeviceGetAttribute",
+	cuDevicePrimaryCtxRetain:  "cuDevicePrimaryCtxRetain",
+	cuDevicePrimaryCtxRelease: "cuDevicePrimaryCtxRelease_v2",
+	cuCtxPushCurrent:          "cuCtxPushCurrent_v2",
+	cuCtxPopCurrent:           "cuCtxPopCurrent_v2",
+	cuCtxSynchronize:          "cuCtxSynchronize",
+	cuModuleLoadDataEx:        "cuModuleLoadDataEx",
+	cuModuleUnload:            "cuModuleUnload",
+	cuModuleGetFunction:       "cuModuleGetFunction",
+	cuFuncGetAttribute:        "cuFuncGetAttribute",
+	cuFuncSetAttribute:        "cuFuncSetAttribute",
+	cuFuncGetParamInfo:        "cuFuncGetParamInfo",
+	cuLaunchKernel:            "cuLaunchKernel",
+	cuMemAlloc:                "cuMemAlloc_v2",
+	cuMemFree:                 "cuMemFree_v2",
+	cuMemcpyHtoDAsync:         "cuMemcpyHtoDAsync_v2",
+	cuMemcpyDtoHAsync:         "cuMemcpyDtoHAsync_v2",
+	cuMemsetD8Async:           "cuMemsetD8Async",
+	cuStreamCreate:            "cuStreamCreate",
+	cuStreamDestroy:           "cuStreamDestroy_v2",
+	cuStreamSynchronize:       "cuStreamSynchronize",
+	cuEventCreate:             "cuEventCreate",
+	cuEventDestroy:            "cuEventDestroy_v2",
+	cuEventRecord:             "cuEventRecord",
+	cuEventSynchronize:        "cuEventSynchronize",
+	cuEventElapsedTime:        "cuEventElapsedTime",
+}
+
+// optional symbols may be missing in older drivers: cuFuncGetParamInfo came with CUDA 12.4.
+var optional = map[symbol]bool{cuFuncGetParamInfo: true}
+
+// library is the opened driver library.
+type library struct{ address [symbols]uintptr }
+
+const libraryName = "libcuda.so.1"
+
+// open loads the library and initialises it, once for the process.
+var open = sync.OnceValues(func() (*library, error) { return openLibrary(libraryName) })
+
+func openLibrary(name string) (*library, error) {
+	handle, err := purego.Dlopen(name, purego.RTLD_NOW|purego.RTLD_GLOBAL)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the NVIDIA driver's library %s cannot be opened (%v); install the NVIDIA driver, or use the emulator",
+			runtime.ErrNoDevice, name, err)
+	}
+	lib := &library{}
+	for s := range symbols {
+		if lib.address[s], err = purego.Dlsym(handle, symbolNames[s]); err != nil && !optional[s] {
+			return nil, fmt.Errorf("%w: %s lacks %s, so the NVIDIA driver is too old; update it, or use the emulator",
+				runtime.ErrNoDevice, name, symbolNames[s])
+		}
+	}
+	if err := lib.call(cuInit, 0); err != nil {
+		return nil, fmt.Errorf("%w: the NVIDIA driver does not start: %w; use the emulator where there is no GPU", runtime.ErrNoDevice, err)
+	}
+	return lib, nil
+}
+
+// call calls a function that returns a CUresult and turns that into an error.
+//
+// Arguments that are pointers must be converted to uintptr inside the call's own argument list: the directive then puts
+// what they point to on the heap and keeps it alive until call returns.
+//
+//go:uintptrescapes
+func (l *library) call(s symbol, args ...uintptr) error {
+	r, _, _ := purego.SyscallN(l.address[s], args...)
+	if code := int32(r); code != 0 {
+		return l.newError(s, code)
+	}
+	return nil
+}

@@ -1,0 +1,89 @@
+//go:build linux && (amd64 || arm64)
+
+package cuda
+
+import (
+	"fmt"
+	"testing"
+	"unsafe"
+
+	"github.com/ebitengine/purego"
+	"github.com/minfc/minfc/runtime"
+	"github.com/stretchr/testify/require"
+)
+
+func TestMissingLibraryIsNoDevice(t *testing.T) {
+	_, err := openLibrary("libcuda-that-is-not-there.so.1")
+	require.ErrorIs(t, err, runtime.ErrNoDevice)
+	require.ErrorContains(t, err, "libcuda-that-is-not-there.so.1 cannot be opened")
+	require.ErrorContains(t, err, "install the NVIDIA driver, or use the emulator")
+}
+
+func TestLibraryWithoutSymbolsIsTooOld(t *testing.T) {
+	_, err := openLibrary("libc.so.6") // any library that is not the driver's
+	require.ErrorIs(t, err, runtime.ErrNoDevice)
+	require.ErrorContains(t, err, "lacks cuInit, so the NVIDIA driver is too old")
+}
+
+func TestEverySymbolHasAName(t *testing.T) {
+	seen := map[string]bool{}
+	for s, name := range symbolNames {
+		require.NotEmpty(t, name, "symbol %d", s)
+		require.False(t, seen[name], name)
+		seen[name] = true
+	}
+}
+
+func TestErrorKinds(t *testing.T) {
+	err := fmt.Errorf("alloc: %w", &Error{Call: "cuMemAlloc", Code: codeOutOfMemory, Name: "CUDA_ERROR_OUT_OF_MEMORY", Text: "out of memory"})
+	require.ErrorIs(t, err, runtime.ErrOutOfMemory)
+	require.NotErrorIs(t, err, runtime.ErrNoDevice)
+	require.EqualError(t, err, "alloc: cuda: cuMemAlloc: out of memory (CUDA_ERROR_OUT_OF_MEMORY, 2)")
+}
+
+func TestLoadErrorShowsTheLog(t *testing.T) {
+	err := withLog(&Error{Call: "cuModuleLoadDataEx", Code: 218, Name: "CUDA_ERROR_INVALID_PTX", Text: "a PTX JIT compilation failed"},
+		"ptxas application ptx input, line 8; error   : unknown\n")
+	require.ErrorContains(t, err, "PTX JIT compilation failed")
+	require.ErrorContains(t, err, "line 8; error")
+}
+
+func TestLaunchChecksArguments(t *testing.T) {
+	dev := &device{info: runtime.DeviceInfo{Name: "a GPU", MaxSharedBytes: 100 << 10}}
+	f := &function{mod: &module{dev: dev, handle: 1}, name: "kernel", params: []int{8, 4}}
+	args := [][]byte{make([]byte, 8), make([]byte, 4)}
+	require.NoError(t, f.check(runtime.Launch{SharedBytes: 100 << 10}, args))
+	require.ErrorIs(t, f.check(runtime.Launch{}, args[:1]), runtime.ErrBadCall)
+	require.ErrorIs(t, f.check(runtime.Launch{}, [][]byte{args[1], args[0]}), runtime.ErrBadCall)
+	require.ErrorIs(t, f.check(runtime.Launch{SharedBytes: 101 << 10}, args), runtime.ErrUnsupported)
+	f.params = nil // an old driver cannot tell
+	require.ErrorIs(t, f.check(runtime.Launch{}, [][]byte{{}}), runtime.ErrBadCall)
+	f.mod.handle = 0
+	require.ErrorIs(t, f.check(runtime.Launch{}, args), runtime.ErrClosed)
+}
+
+func TestCString(t *testing.T) {
+	require.Equal(t, "H200", cString([]byte("H200\x00\x00junk")))
+	require.Equal(t, "full", cString([]byte("full")))
+}
+
+func lookup(library, name string) (uintptr, error) {
+	handle, err := purego.Dlopen(library, purego.RTLD_NOW)
+	if err != nil {
+		return 0, err
+	}
+	return purego.Dlsym(handle, name)
+}
+
+// The library writes results through pointers that Go's stacks and collector must not lose: a C function called the
+// same way, with the pointer converted in the argument list.
+func TestCallKeepsPointersAlive(t *testing.T) {
+	lib := &library{}
+	var err error
+	lib.address[cuInit], err = lookup("libc.so.6", "strtoul") // (text, &end, base): its result must be 0 for success
+	require.NoError(t, err)
+	text := []byte("0 rest\x00")
+	var end uintptr
+	require.NoError(t, lib.call(cuInit, uintptr(unsafe.Pointer(&text[0])), uintptr(unsafe.Pointer(&end)), 10))
+	require.Equal(t, uintptr(unsafe.Pointer(&text[1])), end)
+}
