@@ -1,10 +1,14 @@
 package ir
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"math/big"
+	"math/bits"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 )
 
@@ -18,7 +22,7 @@ type term struct {
 }
 
 // Int is the constant polynomial c.
-func Int(c int64) Poly { return canonical([]term{{nil, c}}) }
+func Int(c int64) Poly { return canonical([]term{{nil, mulCoef(c, 1)}}) }
 
 // Var is the parameter name.
 func Var(name string) Poly { return canonical([]term{{[]string{name}, 1}}) }
@@ -36,7 +40,7 @@ func (p Poly) Mul(o Poly) Poly {
 		for _, b := range o.terms {
 			vars := append(slices.Clone(a.vars), b.vars...)
 			sort.Strings(vars)
-			out = append(out, term{vars, a.coef * b.coef})
+			out = append(out, term{vars, mulCoef(a.coef, b.coef)})
 		}
 	}
 	return canonical(out)
@@ -47,7 +51,7 @@ func (p Poly) Const() (int64, bool) {
 	switch {
 	case len(p.terms) == 0:
 		return 0, true
-	case len(p.terms) == 1 && len(p.terms[0].vars) == 0:
+	case len(p.terms) == 1 && len(p.terms[0].vars) == 0 && p.terms[0].coef != overflow:
 		return p.terms[0].coef, true
 	}
 	return 0, false
@@ -116,17 +120,87 @@ func (p Poly) Eval(values map[string]int64) (int64, error) {
 // It is sound, not complete: false means "not proven".
 func (p Poly) AtLeast(bound int64, min map[string]int64) bool {
 	low := int64(0)
-	for _, t := range p.terms {
-		if len(t.vars) > 0 && t.coef < 0 {
+	for _, t := range p.aboveMinimum(min).terms {
+		switch {
+		case t.coef == overflow || len(t.vars) > 0 && t.coef < 0:
 			return false
+		case len(t.vars) == 0:
+			low = t.coef
 		}
-		m := t.coef
-		for _, v := range t.vars {
-			m *= min[v]
-		}
-		low += m
 	}
 	return low >= bound
+}
+
+// aboveMinimum rewrites p in the excess of every parameter over its minimum, which is >= 0. So n*m - n with m >= 1
+// becomes n*m' and shows that it is never negative.
+func (p Poly) aboveMinimum(min map[string]int64) Poly {
+	shift := func(v string) bool { return min[v] > 0 }
+	if !slices.ContainsFunc(p.Vars(), shift) {
+		return p
+	}
+	var out []term
+	for _, t := range p.terms {
+		m := Int(t.coef)
+		for _, v := range t.vars {
+			m = m.Mul(Var(v).Add(Int(min[v])))
+		}
+		out = append(out, m.terms...)
+	}
+	return canonical(out)
+}
+
+// coefLimit bounds the coefficients; beyond it one becomes overflow for good, so that no wrapped number can ever prove
+// anything. Verifiers refuse it.
+const (
+	coefLimit = 1 << 53
+	overflow  = math.MinInt64
+)
+
+func addCoef(a, b int64) int64 {
+	if a == overflow || b == overflow || a+b > coefLimit || a+b < -coefLimit {
+		return overflow
+	}
+	return a + b
+}
+
+func mulCoef(a, b int64) int64 {
+	if a == overflow || b == overflow {
+		return overflow
+	}
+	hi, lo := bits.Mul64(magnitude(a), magnitude(b))
+	if hi != 0 || lo > coefLimit {
+		return overflow
+	}
+	return a * b
+}
+
+func magnitude(a int64) uint64 {
+	if a < 0 {
+		return -uint64(a)
+	}
+	return uint64(a)
+}
+
+// Limits of a polynomial that a verifier accepts: enough for any pattern a person writes, small enough for proofs.
+const (
+	maxDegree = 6
+	maxTerms  = 64
+)
+
+// check says why p cannot be used, if so.
+func (p Poly) check() error {
+	if len(p.terms) > maxTerms {
+		return fmt.Errorf("%d terms in one expression, want at most %d", len(p.terms), maxTerms)
+	}
+	for _, t := range p.terms {
+		switch {
+		case t.coef == overflow || magnitude(t.coef) > MaxParam:
+			return fmt.Errorf("a factor in %s is beyond the limit of %d", p, int64(MaxParam))
+		case len(t.vars) > maxDegree:
+			return fmt.Errorf("%d parameters multiplied in %s, want at most %d", len(t.vars), p, maxDegree)
+		}
+	}
+	return nil
 }
 
 // String writes p as a sum: "window*step - 1", "0".
@@ -145,12 +219,9 @@ func (p Poly) String() string {
 		case i > 0:
 			b.WriteString(" + ")
 		}
-		if c < 0 {
-			c = -c
-		}
 		factors := slices.Clone(t.vars)
-		if c != 1 || len(factors) == 0 {
-			factors = append([]string{fmt.Sprint(c)}, factors...)
+		if magnitude(c) != 1 || len(factors) == 0 {
+			factors = append([]string{strconv.FormatUint(magnitude(t.coef), 10)}, factors...)
 		}
 		b.WriteString(strings.Join(factors, "*"))
 	}
@@ -159,16 +230,13 @@ func (p Poly) String() string {
 
 // canonical sorts by descending degree, then by name, so that constants come last as people write them.
 func canonical(ts []term) Poly {
-	sort.SliceStable(ts, func(i, j int) bool {
-		if len(ts[i].vars) != len(ts[j].vars) {
-			return len(ts[i].vars) > len(ts[j].vars)
-		}
-		return slices.Compare(ts[i].vars, ts[j].vars) < 0
+	slices.SortStableFunc(ts, func(a, b term) int {
+		return cmp.Or(cmp.Compare(len(b.vars), len(a.vars)), slices.Compare(a.vars, b.vars))
 	})
 	var out []term
 	for _, t := range ts {
 		if n := len(out); n > 0 && slices.Equal(out[n-1].vars, t.vars) {
-			out[n-1].coef += t.coef
+			out[n-1].coef = addCoef(out[n-1].coef, t.coef)
 		} else {
 			out = append(out, t)
 		}

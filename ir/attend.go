@@ -1,0 +1,126 @@
+package ir
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+	"sync"
+)
+
+// Float is the type of stored tensors; all arithmetic of the reference is in float64.
+type Float interface{ ~float32 | ~float64 }
+
+// Attend is attention of one query row over the keys that keep accepts: q [D], k and v [n, D] flat. out [D] is the
+// softmax-weighted sum of values, lse the natural logarithm of the sum of exponentials of scale * q.k. A row without
+// keys gives zeros and -Inf.
+func Attend[F Float](q, k, v []F, keep func(k int) bool, scale float64) (out []float64, lse float64) {
+	d := len(q)
+	out = make([]float64, d)
+	highest, sum := math.Inf(-1), 0.0
+	for j := range len(k) / max(d, 1) {
+		if !keep(j) {
+			continue
+		}
+		s := scale * dot(q, k[j*d:(j+1)*d])
+		if s > highest { // what is summed so far was relative to the old maximum
+			rescale(out, &sum, math.Exp(highest-s))
+			highest = s
+		}
+		p := math.Exp(s - highest)
+		sum += p
+		for i, x := range v[j*d : (j+1)*d] {
+			out[i] += p * float64(x)
+		}
+	}
+	if sum == 0 {
+		return out, math.Inf(-1)
+	}
+	for i := range out {
+		out[i] /= sum
+	}
+	return out, highest + math.Log(sum)
+}
+
+func rescale(out []float64, sum *float64, by float64) {
+	*sum *= by
+	for i := range out {
+		out[i] *= by
+	}
+}
+
+func dot[F Float](a, b []F) float64 {
+	s := 0.0
+	for i, x := range a {
+		s += float64(x) * float64(b[i])
+	}
+	return s
+}
+
+// Inputs are the tensors of one attention: Q [B, Hq, Sq, D], K and V [B, Hk, Sk, D], flat. Query head h reads the keys and
+// values of head h / (Hq/Hk).
+type Inputs[F Float] struct {
+	B, Hq, Hk, Sq, Sk, D int
+	QOffset              int // position of query row 0
+	Q, K, V              []F
+	Scale                float64
+	Keep                 func(q, k int) bool // as Pattern.Keeps returns it; safe for concurrent calls
+}
+
+// Reference computes attention in float64 for the listed query rows, all of them if rows is nil: out [B, Hq, rows, D] and
+// lse [B, Hq, rows]. It uses all processors.
+func Reference[F Float](in Inputs[F], rows []int) (out, lse []float64, err error) {
+	if err := in.check(rows); err != nil {
+		return nil, nil, err
+	}
+	if rows == nil {
+		rows = make([]int, in.Sq)
+		for i := range rows {
+			rows[i] = i
+		}
+	}
+	work := in.B * in.Hq * len(rows)
+	out, lse = make([]float64, work*in.D), make([]float64, work)
+	var wg sync.WaitGroup
+	workers := runtime.GOMAXPROCS(0)
+	for w := range workers {
+		wg.Go(func() {
+			// Rows are dealt out in turn: causal rows grow, blocks of them would leave one worker most of the work.
+			for n := w; n < work; n += workers {
+				o, l := in.row(n/len(rows), rows[n%len(rows)])
+				copy(out[n*in.D:], o)
+				lse[n] = l
+			}
+		})
+	}
+	wg.Wait()
+	return out, lse, nil
+}
+
+// row attends one query row i of head bh = batch*Hq + head.
+func (in Inputs[F]) row(bh, i int) ([]float64, float64) {
+	batch, head := bh/in.Hq, bh%in.Hq
+	kv := (batch*in.Hk + head/(in.Hq/in.Hk)) * in.Sk * in.D
+	q := in.Q[(bh*in.Sq+i)*in.D:][:in.D]
+	n := in.Sk * in.D
+	keep := func(k int) bool { return in.Keep(in.QOffset+i, k) }
+	return Attend(q, in.K[kv:kv+n], in.V[kv:kv+n], keep, in.Scale)
+}
+
+func (in Inputs[F]) check(rows []int) error {
+	if min(in.B, in.Hq, in.Hk, in.D) < 1 || min(in.Sq, in.Sk) < 0 || in.Hq%in.Hk != 0 {
+		return fmt.Errorf("batch %d, query heads %d, kv heads %d, lengths %d and %d, head dim %d: want positive sizes and query heads a multiple of kv heads",
+			in.B, in.Hq, in.Hk, in.Sq, in.Sk, in.D)
+	}
+	if want := in.B * in.Hq * in.Sq * in.D; len(in.Q) != want {
+		return fmt.Errorf("q has %d elements, want %d", len(in.Q), want)
+	}
+	if want := in.B * in.Hk * in.Sk * in.D; len(in.K) != want || len(in.V) != want {
+		return fmt.Errorf("k has %d and v %d elements, want %d", len(in.K), len(in.V), want)
+	}
+	for _, i := range rows {
+		if i < 0 || i >= in.Sq {
+			return fmt.Errorf("query row %d does not exist, there are %d", i, in.Sq)
+		}
+	}
+	return nil
+}

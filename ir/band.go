@@ -1,0 +1,218 @@
+package ir
+
+import "slices"
+
+// The algebra of bands. A Segment is a conjunction of literals: lower bounds, upper bounds and tests. All of it is sound
+// but not complete: a band found empty is empty; one that is not found empty may still be.
+
+// literal is one condition of a band.
+type literal struct {
+	kind  literalKind
+	bound Bound // of lower and upper
+	test  Test
+}
+
+type literalKind uint8
+
+const (
+	lower   literalKind = iota // bound <= k
+	upper                      // k < bound
+	residue                    // test holds
+)
+
+// not is the complement: the literals k >= x and k < x are each other's.
+func (l literal) not() literal {
+	switch l.kind {
+	case lower:
+		l.kind = upper
+	case upper:
+		l.kind = lower
+	default:
+		l.test.Not = !l.test.Not
+	}
+	return l
+}
+
+// literals lists the conditions of g, bounds first: cutting along a bound keeps the pieces free of tests.
+func (g Segment) literals() []literal {
+	var out []literal
+	for _, b := range g.Lo {
+		out = append(out, literal{kind: lower, bound: b})
+	}
+	for _, b := range g.Hi {
+		out = append(out, literal{kind: upper, bound: b})
+	}
+	for _, t := range g.Tests {
+		out = append(out, literal{kind: residue, test: t})
+	}
+	return out
+}
+
+// with adds a literal to g and drops what it makes superfluous. The result is false when nothing can be left.
+func (f Facts) with(g Segment, l literal) (Segment, bool) {
+	switch l.kind {
+	case lower:
+		return f.withLower(g, l.bound)
+	case upper:
+		return f.withUpper(g, l.bound)
+	default:
+		return withTest(g, l.test.Reduced())
+	}
+}
+
+// keyZero is the lower bound every band has without saying so.
+var keyZero = Bound{}
+
+func (f Facts) withLower(g Segment, b Bound) (Segment, bool) {
+	for _, hi := range g.Hi {
+		if f.above(b, hi) {
+			return g, false
+		}
+	}
+	if !b.Row && f.above(keyZero, b) {
+		return g, true
+	}
+	for _, lo := range g.Lo {
+		if f.above(lo, b) {
+			return g, true
+		}
+	}
+	keep := slices.DeleteFunc(slices.Clone(g.Lo), func(lo Bound) bool { return f.above(b, lo) })
+	g.Lo = append(keep, b)
+	return g, true
+}
+
+func (f Facts) withUpper(g Segment, b Bound) (Segment, bool) {
+	if f.above(keyZero, b) {
+		return g, false
+	}
+	for _, lo := range g.Lo {
+		if f.above(lo, b) {
+			return g, false
+		}
+	}
+	for _, hi := range g.Hi {
+		if f.above(b, hi) {
+			return g, true
+		}
+	}
+	keep := slices.DeleteFunc(slices.Clone(g.Hi), func(hi Bound) bool { return f.above(hi, b) })
+	g.Hi = append(keep, b)
+	return g, true
+}
+
+func withTest(g Segment, t Test) (Segment, bool) {
+	if t.never() || slices.ContainsFunc(g.Tests, t.excludes) {
+		return g, false
+	}
+	if t.always() || slices.ContainsFunc(g.Tests, func(o Test) bool { return o.implies(t) }) {
+		return g, true
+	}
+	keep := slices.DeleteFunc(slices.Clone(g.Tests), t.implies)
+	g.Tests = append(keep, t)
+	return g, true
+}
+
+// Everything is the band without conditions.
+func Everything() Segment { return Segment{Hop: -1} }
+
+// Intersect returns the pairs in both a and b; false when there are provably none.
+func (f Facts) Intersect(a, b Segment) (Segment, bool) {
+	ok := true
+	for _, l := range b.literals() {
+		if a, ok = f.with(a, l); !ok {
+			return a, false
+		}
+	}
+	return a, true
+}
+
+// Subtract returns disjoint bands that together are the pairs in b and not in a.
+func (f Facts) Subtract(b, a Segment) []Segment {
+	if _, ok := f.Intersect(b, a); !ok {
+		return []Segment{b}
+	}
+	var out []Segment
+	for _, l := range a.literals() {
+		if piece, ok := f.with(b, l.not()); ok {
+			out = append(out, piece)
+		}
+		var ok bool
+		if b, ok = f.with(b, l); !ok {
+			break
+		}
+	}
+	return out
+}
+
+// Covers says whether the bands together provably hold every pair of g.
+func (f Facts) Covers(bands []Segment, g Segment) bool {
+	const enough = 256 // pieces: beyond it the proof is given up
+	rest := []Segment{g}
+	for _, band := range bands {
+		var next []Segment
+		for _, r := range rest {
+			next = append(next, f.Subtract(r, band)...)
+		}
+		if rest = next; len(rest) == 0 {
+			return true
+		}
+		if len(rest) > enough {
+			return false
+		}
+	}
+	return false
+}
+
+// Merge joins two disjoint bands that differ in one condition and its complement, if it finds one.
+func (f Facts) Merge(a, b Segment) (Segment, bool) {
+	for _, l := range a.literals() {
+		rest, found := b.without(l.not())
+		if !found {
+			continue
+		}
+		common, _ := a.without(l)
+		// a is common & l, b is rest & not l. Where each also meets the other's conditions, both are common & rest.
+		if f.inside(a, rest) && f.inside(b, common) {
+			return f.Intersect(common, rest)
+		}
+	}
+	return a, false
+}
+
+// without removes the condition l from g.
+func (g Segment) without(l literal) (Segment, bool) {
+	same := func(b Bound) bool { return b.Row == l.bound.Row && b.Off.Equal(l.bound.Off) }
+	var n int
+	switch l.kind {
+	case lower:
+		n, g.Lo = dropFirst(g.Lo, same)
+	case upper:
+		n, g.Hi = dropFirst(g.Hi, same)
+	default:
+		n, g.Tests = dropFirst(g.Tests, l.test.same)
+	}
+	return g, n > 0
+}
+
+func dropFirst[T any](list []T, match func(T) bool) (int, []T) {
+	i := slices.IndexFunc(list, match)
+	if i < 0 {
+		return 0, list
+	}
+	return 1, slices.Delete(slices.Clone(list), i, i+1)
+}
+
+func (t Test) same(o Test) bool {
+	return t.Diag == o.Diag && t.Not == o.Not && t.Step.Equal(o.Step) && t.Off.Equal(o.Off)
+}
+
+// inside says whether every pair of a provably meets all conditions of b.
+func (f Facts) inside(a, b Segment) bool {
+	for _, l := range b.literals() {
+		if _, possible := f.with(a, l.not()); possible {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,260 @@
+package ir
+
+import "fmt"
+
+// The interpreter of Schedule. It walks the key tiles exactly as a kernel does, by the rules at Segment, so its cover is
+// what a launch really keeps.
+
+// Shape is the size of one launch: Sq query rows at positions QOffset, QOffset+1, ... and Sk keys.
+type Shape struct{ Sq, Sk, QOffset int }
+
+// RowTile returns the positions of the first and last query of row tile n, the last one clipped to the last query.
+func (s Shape) RowTile(n, rows int) (first, last int) {
+	return s.QOffset + n*rows, s.QOffset + min((n+1)*rows, s.Sq) - 1
+}
+
+// KeyTile is one step of a row tile: the keys Start..Start+Keys-1 of a segment. Start may be below 0 and the end beyond
+// what the segment keeps, unless Full: then every pair of every row in the tile counts.
+type KeyTile struct {
+	Start   int
+	Segment int
+	Full    bool
+}
+
+// Bound values of a schedule: all its polynomials evaluated.
+type (
+	// Launched is a schedule with the values of its parameters. It is safe for concurrent use.
+	Launched struct {
+		tile     Tile
+		segments []launchedSegment
+	}
+	launchedSegment struct {
+		lo, hi    []launchedBound
+		tests     []Residue
+		hop       int
+		neverFull bool
+	}
+	launchedBound struct {
+		row bool
+		off int
+	}
+	// Residue is a Test with its values.
+	Residue struct {
+		Diag      bool
+		Off, Step int
+		Not       bool
+	}
+)
+
+// Bind evaluates s for one launch. values holds every parameter, as CheckLaunch returns them.
+func (s *Schedule) Bind(values map[string]int64) (*Launched, error) {
+	l := &Launched{tile: s.Tile}
+	for i, g := range s.Segments {
+		b, err := g.bind(values)
+		if err != nil {
+			return nil, fmt.Errorf("schedule %q, segment %d: %w", s.Name, i, err)
+		}
+		l.segments = append(l.segments, b)
+	}
+	return l, nil
+}
+
+func (g Segment) bind(values map[string]int64) (launchedSegment, error) {
+	out := launchedSegment{hop: g.Hop, neverFull: g.NeverFull}
+	var err error
+	if out.lo, err = bindBounds(g.Lo, values); err != nil {
+		return out, err
+	}
+	if out.hi, err = bindBounds(g.Hi, values); err != nil {
+		return out, err
+	}
+	for _, t := range g.Tests {
+		n, err := evalAll(values, t.Off, t.Step)
+		if err != nil {
+			return out, err
+		}
+		if n[1] < 1 {
+			return out, fmt.Errorf("the step %s is %d, want at least 1", t.Step, n[1])
+		}
+		out.tests = append(out.tests, Residue{Diag: t.Diag, Off: n[0], Step: n[1], Not: t.Not})
+	}
+	return out, nil
+}
+
+func bindBounds(bounds []Bound, values map[string]int64) ([]launchedBound, error) {
+	var out []launchedBound
+	for _, b := range bounds {
+		n, err := evalAll(values, b.Off)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, launchedBound{b.Row, n[0]})
+	}
+	return out, nil
+}
+
+func (b launchedBound) at(q int) int {
+	if b.row {
+		return q + b.off
+	}
+	return b.off
+}
+
+// from and to are the two sides of the segment in row q: it keeps from <= k < to, as far as its tests hold.
+func (g launchedSegment) from(q int) int {
+	x := 0
+	for _, b := range g.lo {
+		x = max(x, b.at(q))
+	}
+	return x
+}
+
+func (g launchedSegment) to(q, sk int) int {
+	x := sk
+	for _, b := range g.hi {
+		x = min(x, b.at(q))
+	}
+	return x
+}
+
+// Holds says whether the pair passes the test.
+func (t Residue) Holds(q, k int) bool {
+	x := k
+	if t.Diag {
+		x = q - k
+	}
+	return (mod(x-t.Off, t.Step) == 0) != t.Not
+}
+
+// mod is the remainder in [0, n).
+func mod(a, n int) int {
+	if r := a % n; r < 0 {
+		return r + n
+	} else {
+		return r
+	}
+}
+
+// NextTop returns the exclusive end of the first key tile at or below the one that ends at e in which the positive test t
+// holds for some pair of the rows first..last. A tile that holds such a pair is returned unchanged.
+//
+// On a diagonal test the tile [e-keys, e) meets the distances first-e+1 .. last-e+keys. rem is how far the largest lies
+// above the nearest kept distance at or below it; beyond the width of that range the tile is empty, and the next kept
+// distance enters, going down, at the row last and the key e'-1.
+func (t Residue) NextTop(e, keys, first, last int) int {
+	if !t.Diag {
+		if rem := mod(e-1-t.Off, t.Step); rem >= keys {
+			return e - rem
+		}
+		return e
+	}
+	if rem := mod(last-e+keys-t.Off, t.Step); rem > last-first+keys-1 {
+		return e - (keys - 1 + t.Step - rem)
+	}
+	return e
+}
+
+// Tiles lists the key tiles that a kernel walks for the row tile first..last (absolute positions, last clipped to the
+// last query), in order.
+func (l *Launched) Tiles(first, last, sk int) []KeyTile {
+	var out []KeyTile
+	for i, g := range l.segments {
+		top, bottom := g.to(last, sk), g.from(first)
+		if top <= bottom {
+			continue
+		}
+		if g.hop >= 0 {
+			out = g.hopped(out, i, l.tile.Keys, first, last, top, bottom)
+		} else {
+			out = g.cut(out, i, l.tile.Keys, top, bottom, g.to(first, sk), g.from(last))
+		}
+	}
+	return out
+}
+
+// cut appends tiles back to back: upper edge, full, lower edge.
+func (g launchedSegment) cut(out []KeyTile, segment, keys, top, bottom, fullTop, fullBottom int) []KeyTile {
+	count := ceilDiv(top-bottom, keys)
+	upper := min(count, ceilDiv(max(0, top-fullTop), keys))
+	full := 0
+	if len(g.tests) == 0 && !g.neverFull {
+		full = max(0, top-upper*keys-fullBottom) / keys
+	}
+	for n := range count {
+		out = append(out, KeyTile{Start: top - (n+1)*keys, Segment: segment, Full: upper <= n && n < upper+full})
+	}
+	return out
+}
+
+// hopped appends the tiles in which the hop test may hold.
+func (g launchedSegment) hopped(out []KeyTile, segment, keys, first, last, top, bottom int) []KeyTile {
+	t := g.tests[g.hop]
+	for e := t.NextTop(top, keys, first, last); e > bottom; e = t.NextTop(e-keys, keys, first, last) {
+		out = append(out, KeyTile{Start: e - keys, Segment: segment})
+	}
+	return out
+}
+
+func ceilDiv(a, b int) int { return (a + b - 1) / b }
+
+// keeps says whether an edge tile of g counts the pair.
+func (g launchedSegment) keeps(q, k, sk int) bool {
+	if k < g.from(q) || k >= g.to(q, sk) {
+		return false
+	}
+	for _, t := range g.tests {
+		if !t.Holds(q, k) {
+			return false
+		}
+	}
+	return true
+}
+
+// Row returns the keys that the launch keeps for query row i in [0, Sq): one byte a key, 1 where it is kept. It walks the
+// tiles of the row's row tile; a pair that two tiles count, or a full tile that leaves [0, Sk), is an error.
+func (l *Launched) Row(shape Shape, i int) ([]byte, error) {
+	if i < 0 || i >= shape.Sq {
+		return nil, fmt.Errorf("query row %d does not exist, there are %d", i, shape.Sq)
+	}
+	first, last := shape.RowTile(i/l.tile.Rows, l.tile.Rows)
+	return l.cover(l.Tiles(first, last, shape.Sk), shape.QOffset+i, shape.Sk)
+}
+
+// cover marks the keys of row q that the tiles count.
+func (l *Launched) cover(tiles []KeyTile, q, sk int) ([]byte, error) {
+	row := make([]byte, sk)
+	for _, t := range tiles {
+		g := l.segments[t.Segment]
+		if t.Full && (t.Start < 0 || t.Start+l.tile.Keys > sk) {
+			return nil, fmt.Errorf("internal: a full tile covers the keys %d..%d of %d", t.Start, t.Start+l.tile.Keys-1, sk)
+		}
+		for k := max(0, t.Start); k < min(sk, t.Start+l.tile.Keys); k++ {
+			if !t.Full && !g.keeps(q, k, sk) {
+				continue
+			}
+			if row[k] != 0 {
+				return nil, fmt.Errorf("internal: the pair of query %d and key %d counts twice", q, k)
+			}
+			row[k] = 1
+		}
+	}
+	return row, nil
+}
+
+// Tiles is Bind and Launched.Tiles in one call.
+func (s *Schedule) Tiles(values map[string]int64, first, last, sk int) ([]KeyTile, error) {
+	l, err := s.Bind(values)
+	if err != nil {
+		return nil, err
+	}
+	return l.Tiles(first, last, sk), nil
+}
+
+// Row is Bind and Launched.Row in one call.
+func (s *Schedule) Row(values map[string]int64, shape Shape, i int) ([]byte, error) {
+	l, err := s.Bind(values)
+	if err != nil {
+		return nil, err
+	}
+	return l.Row(shape, i)
+}
