@@ -43,10 +43,10 @@ debian_sources() {
   printf 'deb [signed-by=%s] %s trixie main contrib non-free\n' "$key" "$place"
 }
 
-# fetch_debian PACKAGE: downloads a package of Debian trixie and unpacks it, with apt's state kept in a private folder
-# so that the machine's own package lists are neither read nor changed.
+# fetch_debian PACKAGE FILES: downloads a package of Debian trixie and unpacks the files that match, with apt's state kept in
+# a private folder so that the machine's own package lists are neither read nor changed.
 fetch_debian() {
-  local name=$1 tmp
+  local name=$1 files=$2 tmp
   command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || { say "no apt-get and dpkg-deb to fetch $name"; return 1; }
   mkdir -p "$cache"
   tmp=$(mktemp -d "$cache/fetch.XXXXXX")
@@ -57,7 +57,7 @@ fetch_debian() {
       private=(-o "Dir::State=$tmp/state" -o "Dir::State::status=$tmp/status" -o "Dir::Cache=$tmp/apt"
         -o "Dir::Etc::sourcelist=$tmp/sources.list" -o "Dir::Etc::sourceparts=$tmp/none" -o APT::Sandbox::User=root)
       apt-get "${private[@]}" -qq update >&2 && apt-get "${private[@]}" -qq download "$name" >&2 &&
-        dpkg-deb -x "$name"_*.deb tree
+        mkdir tree && dpkg-deb --fsys-tarfile "$name"_*.deb | tar -x -C tree --wildcards "$files"
     ); then
     rm -rf "${cache:?}/$name"
     mv "$tmp/tree" "$cache/$name"

@@ -18,8 +18,8 @@ offer "$(cached "$debian" '*/include/cuda.h')"
 
 say "fetching cuda.h: the wheel $wheel"
 if fetch_wheel "$wheel"; then offer "$(cached "$wheel" '*/include/cuda.h')"; fi
-say "fetching cuda.h: Debian's package $debian (large)"
-if fetch_debian "$debian"; then offer "$(cached "$debian" '*/include/cuda.h')"; fi
+say "fetching cuda.h: Debian's package $debian (900 MB)"
+if fetch_debian "$debian" '*/include/cuda.h'; then offer "$(cached "$debian" '*/include/cuda.h')"; fi
 
 say "no cuda.h: neither pip nor apt gave one; install the CUDA toolkit, or set CUDA_HEADERS to its include folder"
 exit 1

@@ -8,6 +8,11 @@ cc=${CC:-cc}
 command -v "${cc%% *}" >/dev/null || { echo "no C compiler: the gorgonia driver is cgo; install gcc or clang, or set CC" >&2; exit 1; }
 
 headers=$(tools/cuda-headers.sh)
+version=$(sed -nE 's/^#define +CUDA_VERSION +([0-9]+).*/\1/p' "$headers/cuda.h")
+if [ "${version:-0}" -ge 13000 ]; then
+  echo "the headers in $headers are of CUDA $((version / 1000)); gorgonia.org/cu v0.9.6 needs those of CUDA 12" >&2
+  exit 1
+fi
 stub=$(tools/libcuda-stub.sh "$headers")
 export CGO_ENABLED=1 CGO_CFLAGS="-g -O2 -I$headers" CGO_LDFLAGS="-L$stub"
 

@@ -22,7 +22,7 @@ offer "$(cached "$debian" '*/bin/ptxas')"
 say "fetching ptxas: the wheel $wheel"
 if fetch_wheel "$wheel"; then offer "$(cached "$wheel" '*/bin/ptxas')"; fi
 say "fetching ptxas: Debian's package $debian"
-if fetch_debian "$debian"; then offer "$(cached "$debian" '*/bin/ptxas')"; fi
+if fetch_debian "$debian" '*/bin/ptxas'; then offer "$(cached "$debian" '*/bin/ptxas')"; fi
 
 say "no ptxas: neither pip nor apt gave one; install the CUDA toolkit (12.4 or newer), or set PTXAS to its ptxas"
 exit 1
