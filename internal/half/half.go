@@ -32,7 +32,7 @@ func (f Format) Encode(values []float32) ([]byte, error) {
 }
 
 // Decode widens little-endian 16-bit values; it is exact. dst needs len(src)/2 elements.
-func (f Format) Decode(dst []float64, src []byte) error {
+func (f Format) Decode(dst []float32, src []byte) error {
 	value, err := f.fromBits()
 	if err != nil {
 		return err
@@ -41,7 +41,7 @@ func (f Format) Decode(dst []float64, src []byte) error {
 		return fmt.Errorf("internal: %d bytes do not hold %d 16-bit values", len(src), len(dst))
 	}
 	for i := range dst {
-		dst[i] = float64(value(binary.LittleEndian.Uint16(src[2*i:])))
+		dst[i] = value(binary.LittleEndian.Uint16(src[2*i:]))
 	}
 	return nil
 }
