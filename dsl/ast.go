@@ -1,0 +1,144 @@
+// Package dsl reads the pattern language: it turns text into a syntax tree with source spans, checks names, types and
+// values, and lowers every pattern to ir.Pattern. It knows neither tiles nor devices.
+package dsl
+
+// File is one source file.
+type File struct {
+	Name     string
+	Src      []byte
+	Patterns []*Pattern
+	Warnings Diagnostics // filled in by Load
+
+	tokens []token // everything but white space, for Format
+}
+
+// Span is a half-open range of byte offsets in File.Src.
+type Span struct{ Start, End int }
+
+// Pattern is `pattern Name(Params) { Clauses }`.
+type Pattern struct {
+	Span    Span
+	Name    Ident
+	Params  []*Param
+	Clauses []Clause
+}
+
+// Ident is a name where it is written.
+type Ident struct {
+	Span Span
+	Name string
+}
+
+// Param is `Name = Default`, or `const Name = Default`.
+type Param struct {
+	Span    Span
+	Const   bool
+	Name    Ident
+	Default *Number
+}
+
+// Clause is one statement of a pattern's body: *Let or *Keep.
+type Clause interface {
+	clause()
+	Pos() Span
+}
+
+type (
+	// Let is `let Name = Set`.
+	Let struct {
+		Span Span
+		Name Ident
+		Set  Expr
+	}
+	// Keep is `keep Set`.
+	Keep struct {
+		Span Span
+		Set  Expr
+	}
+)
+
+func (*Let) clause()  {}
+func (*Keep) clause() {}
+
+// Pos is the clause's span.
+func (x *Let) Pos() Span { return x.Span }
+
+// Pos is the clause's span.
+func (x *Keep) Pos() Span { return x.Span }
+
+// Expr is an expression: *Number, *Name, *Call, *Unary, *Binary, *Paren or *Range. Sets and numbers share one syntax;
+// the checker tells them apart, so that a mix-up gets a message about kinds and not about syntax.
+type Expr interface {
+	expr()
+	Pos() Span
+}
+
+type (
+	// Number is a literal; Text keeps its suffix. Value is math.MaxInt64 where the literal is larger.
+	Number struct {
+		Span  Span
+		Text  string
+		Value int64
+	}
+	// Name is a parameter, a named set or a set without arguments.
+	Name struct {
+		Span Span
+		Name string
+	}
+	// Call is a set with arguments.
+	Call struct {
+		Span Span
+		Func Ident
+		Args []Expr
+	}
+	// Unary is -X.
+	Unary struct {
+		Span Span
+		X    Expr
+	}
+	// Binary is X Op Y with Op one of | & \ + - *.
+	Binary struct {
+		Span Span
+		Op   Ident
+		X, Y Expr
+	}
+	// Paren is (X).
+	Paren struct {
+		Span Span
+		X    Expr
+	}
+	// Range is From..To step Step; each of the three may be nil. It occurs as an argument only.
+	Range struct {
+		Span           Span
+		From, To, Step Expr
+	}
+)
+
+func (*Number) expr() {}
+func (*Name) expr()   {}
+func (*Call) expr()   {}
+func (*Unary) expr()  {}
+func (*Binary) expr() {}
+func (*Paren) expr()  {}
+func (*Range) expr()  {}
+
+// Pos is the number's span.
+func (x *Number) Pos() Span { return x.Span }
+
+// Pos is the name's span.
+func (x *Name) Pos() Span { return x.Span }
+
+// Pos is the span from the set's name to the closing parenthesis.
+func (x *Call) Pos() Span { return x.Span }
+
+// Pos is the span from the sign to the end of the operand.
+func (x *Unary) Pos() Span { return x.Span }
+
+// Pos is the span of both operands.
+func (x *Binary) Pos() Span { return x.Span }
+
+// Pos is the span of the parentheses.
+func (x *Paren) Pos() Span { return x.Span }
+
+// Pos is the span from the first part that is there to the last.
+func (x *Range) Pos() Span { return x.Span }

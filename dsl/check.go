@@ -1,0 +1,200 @@
+package dsl
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/minfc/minfc/ir"
+)
+
+// Load parses and checks a file. The error is an *Error that holds everything found, in the order of the source; then
+// there are no patterns. Without an error the file's Warnings may still hold something to show.
+func Load(file string, src []byte) (*File, []*ir.Pattern, error) {
+	f, ds := parse(file, src)
+	patterns, more := Check(f)
+	ds = append(ds, more...)
+	ds.sort()
+	if ds.HasErrors() {
+		return f, nil, &Error{file, src, ds}
+	}
+	f.Warnings = ds
+	return f, patterns, nil
+}
+
+// Check lowers the patterns of a file, in order, leaving out those with errors. The diagnostics hold warnings too.
+func Check(f *File) ([]*ir.Pattern, Diagnostics) {
+	var out []*ir.Pattern
+	var ds Diagnostics
+	first := map[string]Span{}
+	for _, p := range f.Patterns {
+		c := &checker{pattern: p}
+		if before, ok := first[p.Name.Name]; ok {
+			c.report(Diagnostic{Code: codeSamePattern, Message: fmt.Sprintf("the name `%s` is used for two patterns", p.Name.Name),
+				Primary: Label{p.Name.Span, "second pattern of this name"}, Others: []Label{{before, "first"}}, Help: "rename one of them"})
+		} else {
+			first[p.Name.Name] = p.Name.Span
+		}
+		lowered := c.run()
+		if !c.ds.HasErrors() {
+			out = append(out, lowered)
+		}
+		ds = append(ds, c.ds...)
+	}
+	ds.sort()
+	return out, ds
+}
+
+// checker checks and lowers one pattern.
+type checker struct {
+	pattern  *Pattern
+	params   []*paramUse // in the order of the source
+	lets     []*letUse
+	requires []ir.Require
+	nodes    int // of the set being lowered, with named sets written out
+	ds       Diagnostics
+}
+
+type paramUse struct {
+	decl *Param
+	min  int64
+	used bool
+}
+
+type letUse struct {
+	decl  *Let
+	set   ir.Set // nil where the set has errors
+	nodes int
+	used  bool
+}
+
+func (c *checker) report(d Diagnostic) { c.ds = append(c.ds, d) }
+
+func (c *checker) run() *ir.Pattern {
+	for _, p := range c.pattern.Params {
+		c.declare(p)
+	}
+	var keep *Keep
+	var set ir.Set
+	for _, clause := range c.pattern.Clauses {
+		switch x := clause.(type) {
+		case *Let:
+			c.let(x)
+		case *Keep:
+			if keep != nil {
+				c.report(Diagnostic{Code: codeManyKeeps, Message: "found a second keep clause, wanted one",
+					Primary: Label{x.Span, "second"}, Others: []Label{{keep.Span, "first"}}, Help: "join the two sets with `|` or `&`"})
+			}
+			keep, set = x, c.clauseSet(x.Set)
+		default:
+			c.internal(clause.Pos(), clause)
+		}
+	}
+	if keep == nil {
+		c.report(Diagnostic{Code: codeNoKeep, Message: fmt.Sprintf("pattern `%s` has no keep clause", c.pattern.Name.Name),
+			Primary: Label{c.pattern.Name.Span, "keeps nothing"}, Help: "say which pairs are kept, for example `keep causal`"})
+	}
+	c.warnUnused()
+	return &ir.Pattern{Name: c.pattern.Name.Name, Params: c.loweredParams(), Requires: c.requires, Keep: set}
+}
+
+func (c *checker) declare(p *Param) {
+	if first := c.param(p.Name.Name); first != nil {
+		c.report(Diagnostic{Code: codeSameParam, Message: fmt.Sprintf("parameter `%s` is declared twice", p.Name.Name),
+			Primary: Label{p.Name.Span, "declared again"}, Others: []Label{{first.decl.Name.Span, "first"}}, Help: "remove or rename one of them"})
+		return
+	}
+	if p.Default.Value > ir.MaxParam {
+		c.aboveLimit(p.Default.Span, p.Default.Text)
+	}
+	c.params = append(c.params, &paramUse{decl: p})
+}
+
+func (c *checker) loweredParams() []ir.Param {
+	var out []ir.Param
+	for _, p := range c.params {
+		binding := ir.BindLaunch
+		if p.decl.Const {
+			binding = ir.BindConst
+		}
+		out = append(out, ir.Param{Name: p.decl.Name.Name, Binding: binding, Default: p.decl.Default.Value, Min: p.min})
+	}
+	return out
+}
+
+// let lowers a named set once; where it is used, its set is put in.
+func (c *checker) let(x *Let) {
+	name := x.Name.Name
+	switch first := c.named(name); {
+	case findSet(name) != nil:
+		c.report(Diagnostic{Code: codeTakenName, Message: fmt.Sprintf("`%s` is a set of the language and cannot be defined again", name),
+			Primary: Label{x.Name.Span, "taken"}, Help: "choose another name"})
+	case first != nil:
+		c.report(Diagnostic{Code: codeTakenName, Message: fmt.Sprintf("the set `%s` is defined twice", name),
+			Primary: Label{x.Name.Span, "defined again"}, Others: []Label{{first.decl.Name.Span, "first"}}, Help: "remove or rename one of them"})
+	}
+	set := c.clauseSet(x.Set)
+	c.lets = append(c.lets, &letUse{decl: x, set: set, nodes: c.nodes})
+}
+
+// maxNodes bounds a set with its named sets written out: without it, sets named from sets double with every line.
+const maxNodes = 4096
+
+// clauseSet lowers the set of one clause.
+func (c *checker) clauseSet(e Expr) ir.Set {
+	c.nodes = 0
+	set, ok := c.set(e)
+	if c.nodes > maxNodes {
+		c.report(Diagnostic{Code: codeTooDeep, Message: fmt.Sprintf("the set has more than %d parts when its named sets are written out", maxNodes),
+			Primary: Label{e.Pos(), "too large"}, Help: "use named sets less often"})
+		c.nodes = 0
+		return nil
+	}
+	if !ok {
+		return nil
+	}
+	return set
+}
+
+// warnUnused stays silent in a pattern with errors: what stands in them may be the missing use.
+func (c *checker) warnUnused() {
+	if c.ds.HasErrors() {
+		return
+	}
+	for _, p := range c.params {
+		if !p.used {
+			c.report(Diagnostic{Code: codeUnusedParam, Message: fmt.Sprintf("parameter `%s` is never used", p.decl.Name.Name),
+				Primary: Label{p.decl.Span, "unused"}, Help: "remove it, or use it in a set"})
+		}
+	}
+	for _, l := range c.lets {
+		if !l.used {
+			c.report(Diagnostic{Code: codeUnusedLet, Message: fmt.Sprintf("the set `%s` is never used", l.decl.Name.Name),
+				Primary: Label{l.decl.Name.Span, "unused"}, Help: "remove it, or use it in the keep clause"})
+		}
+	}
+}
+
+func (c *checker) param(name string) *paramUse {
+	i := slices.IndexFunc(c.params, func(p *paramUse) bool { return p.decl.Name.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return c.params[i]
+}
+
+func (c *checker) named(name string) *letUse {
+	i := slices.IndexFunc(c.lets, func(l *letUse) bool { return l.decl.Name.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return c.lets[i]
+}
+
+func (c *checker) aboveLimit(s Span, what string) {
+	c.report(Diagnostic{Code: codeAboveLimit, Message: fmt.Sprintf("%s is beyond the limit of %d", what, int64(ir.MaxParam)),
+		Primary: Label{s, "too large"}, Help: "positions have 32 bits; leave out the set to keep everything"})
+}
+
+func (c *checker) internal(s Span, what any) {
+	c.report(Diagnostic{Code: codeSyntax, Message: fmt.Sprintf("internal: unexpected %T in a pattern", what), Primary: Label{s, "here"}})
+}

@@ -1,0 +1,217 @@
+package dsl
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/minfc/minfc/ir"
+)
+
+// number lowers an expression in a place where a number is wanted; false means that an error was reported.
+func (c *checker) number(e Expr) (ir.Poly, bool) {
+	switch x := e.(type) {
+	case *Paren:
+		return c.number(x.X)
+	case *Number:
+		if x.Value > ir.MaxParam {
+			c.aboveLimit(x.Span, x.Text)
+			return ir.Poly{}, false
+		}
+		return ir.Int(x.Value), true
+	case *Name:
+		return c.numberName(x)
+	case *Unary:
+		p, ok := c.number(x.X)
+		return ir.Int(0).Sub(p), ok
+	case *Binary:
+		return c.numberOperator(x)
+	case *Call:
+		return c.wantedNumber(x.Span, "this is a set")
+	case *Range:
+		c.report(Diagnostic{Code: codeNotARange, Message: "found a range, wanted a number", Primary: Label{x.Span, "this is a range"},
+			Help: "only `columns` and `diagonals` take ranges"})
+		return ir.Poly{}, false
+	default:
+		c.internal(e.Pos(), e)
+		return ir.Poly{}, false
+	}
+}
+
+func (c *checker) wantedNumber(s Span, label string) (ir.Poly, bool) {
+	c.report(Diagnostic{Code: codeWantedNumber, Message: "found a set, wanted a number", Primary: Label{s, label},
+		Help: "numbers are literals, parameters, and their sums and products"})
+	return ir.Poly{}, false
+}
+
+func (c *checker) numberName(x *Name) (ir.Poly, bool) {
+	if p := c.param(x.Name); p != nil {
+		p.used = true
+		return ir.Var(x.Name), true
+	}
+	if findSet(x.Name) != nil || c.named(x.Name) != nil {
+		return c.wantedNumber(x.Span, "this is a set")
+	}
+	var names []string
+	for _, p := range c.params {
+		names = append(names, p.decl.Name.Name)
+	}
+	c.report(Diagnostic{Code: codeUnknownParam, Message: fmt.Sprintf("unknown parameter `%s`", x.Name), Primary: Label{x.Span, "not a parameter"},
+		Help: didYouMean(x.Name, names, fmt.Sprintf("declare it: `pattern %s(%s = 1024)`", c.pattern.Name.Name, x.Name))})
+	return ir.Poly{}, false
+}
+
+func (c *checker) numberOperator(x *Binary) (ir.Poly, bool) {
+	if isSetOperator(x.Op.Name) {
+		return c.wantedNumber(x.Span, fmt.Sprintf("`%s` makes a set", x.Op.Name))
+	}
+	l, okl := c.number(x.X)
+	r, okr := c.number(x.Y)
+	if !okl || !okr {
+		return ir.Poly{}, false
+	}
+	switch x.Op.Name {
+	case "+":
+		l = l.Add(r)
+	case "-":
+		l = l.Sub(r)
+	default:
+		l = l.Mul(r)
+	}
+	return l, c.computable(x.Span, l)
+}
+
+// Limits on a polynomial. With the sum of coefficients (by magnitude) at most ir.MaxParam, one more operation cannot
+// overflow 64 bits, because the sum of a product is at most the product of the sums.
+const (
+	maxTerms  = 64
+	maxDegree = 4
+)
+
+func (c *checker) computable(s Span, p ir.Poly) bool {
+	terms, sum, degree := 0, int64(0), 0
+	p.Terms(func(coef int64, vars []string) {
+		terms, sum, degree = terms+1, sum+max(coef, -coef), max(degree, len(vars))
+	})
+	if sum > ir.MaxParam {
+		c.aboveLimit(s, p.String())
+		return false
+	}
+	if terms > maxTerms || degree > maxDegree {
+		c.report(Diagnostic{Code: codeTooManyTerms, Primary: Label{s, "too long"},
+			Message: fmt.Sprintf("found an expression of %s of up to %s, wanted at most %d of up to %d",
+				plural(terms, "term"), plural(degree, "parameter"), maxTerms, maxDegree),
+			Help: "compute it outside and pass the result as one parameter"})
+		return false
+	}
+	return true
+}
+
+// numberArgument lowers a number and requires its minimum.
+func (c *checker) numberArgument(e Expr, rule argRule) (ir.Poly, bool) {
+	p, ok := c.number(e)
+	return p, ok && c.require(e.Pos(), p, rule.min, rule.what)
+}
+
+// rangeArgument lowers from..to step s; a missing from is 0, a missing step 1, a missing to no end.
+func (c *checker) rangeArgument(e Expr, rule argRule) (argValue, bool) {
+	r, isRange := e.(*Range)
+	if !isRange {
+		if _, ok := c.number(e); ok {
+			c.report(Diagnostic{Code: codeWantedRange, Message: fmt.Sprintf("found a number, wanted a range for `%s`", rule.what),
+				Primary: Label{e.Pos(), "this is a number"}, Help: "ranges are written `from..to`, `from..` or `..to`; the end is not included"})
+		}
+		return argValue{}, false
+	}
+	v, ok := argValue{step: ir.Int(1)}, true
+	if r.From != nil {
+		v.from, ok = c.bound(r.From)
+	}
+	if r.To != nil {
+		to, good := c.bound(r.To)
+		v.to, ok = &to, ok && good && c.rising(r, v.from, to)
+	}
+	if r.Step != nil {
+		step, good := c.number(r.Step)
+		v.step, ok = step, good && c.require(r.Step.Pos(), step, rule.min, "the step of "+rule.what) && ok
+	}
+	return v, ok
+}
+
+// rising refuses a range that ends before it begins whatever the parameters are. Such a range is always a slip, such as
+// swapped ends; one that is empty for some values only is not.
+func (c *checker) rising(r *Range, from, to ir.Poly) bool {
+	n, isConst := to.Sub(from).Const()
+	if !isConst || n >= 0 {
+		return true
+	}
+	c.report(Diagnostic{Code: codeEmptyRange, Message: fmt.Sprintf("the range begins at %s and ends before it, at %s", from, to),
+		Primary: Label{r.Span, "always empty"}, Help: "swap the two ends"})
+	return false
+}
+
+// bound lowers an end of a range: any number that stays within the limit.
+func (c *checker) bound(e Expr) (ir.Poly, bool) {
+	p, ok := c.number(e)
+	if !ok {
+		return p, false
+	}
+	_, ok = c.atDefaults(e.Pos(), p)
+	return p, ok
+}
+
+// atDefaults is the value of p with the parameters' defaults.
+func (c *checker) atDefaults(s Span, p ir.Poly) (int64, bool) {
+	values := map[string]int64{}
+	for _, x := range c.params {
+		values[x.decl.Name.Name] = min(x.decl.Default.Value, ir.MaxParam) // a larger one is reported already
+	}
+	v, err := p.Eval(values)
+	if err != nil {
+		c.aboveLimit(s, fmt.Sprintf("with the defaults, %s", p))
+		return 0, false
+	}
+	return v, true
+}
+
+// require makes p >= least a condition of the pattern. What the compiler can see now is an error now; what depends on
+// parameters is checked at launch, and the parameter's own minimum is raised where p is just that parameter.
+func (c *checker) require(s Span, p ir.Poly, least int64, what string) bool {
+	v, ok := c.atDefaults(s, p)
+	if !ok {
+		return false
+	}
+	if v < least {
+		c.belowMinimum(s, p, v, least, what)
+		return false
+	}
+	if p.AtLeast(least, nil) {
+		return true
+	}
+	if vars := p.Vars(); len(vars) == 1 && p.Equal(ir.Var(vars[0])) {
+		x := c.param(vars[0])
+		x.min = max(x.min, least)
+	}
+	for _, r := range c.requires {
+		if r.Min >= least && r.Value.Equal(p) {
+			return true
+		}
+	}
+	c.requires = append(c.requires, ir.Require{Value: p, Min: least, What: what})
+	return true
+}
+
+func (c *checker) belowMinimum(s Span, p ir.Poly, v, least int64, what string) {
+	d := Diagnostic{Code: codeBelowMinimum, Message: fmt.Sprintf("%s is %d, wanted at least %d", what, v, least),
+		Primary: Label{s, fmt.Sprintf("below %d", least)}, Help: fmt.Sprintf("write a number from %d up", least)}
+	var defaults []string
+	for _, name := range p.Vars() {
+		x := c.param(name)
+		defaults = append(defaults, name+" = "+x.decl.Default.Text)
+		d.Others = append(d.Others, Label{x.decl.Default.Span, "the default"})
+		d.Help = "change the default of `" + name + "`"
+	}
+	if len(defaults) > 0 {
+		d.Notes = append(d.Notes, "with the defaults "+strings.Join(defaults, ", "))
+	}
+	c.report(d)
+}

@@ -1,0 +1,47 @@
+package dsl
+
+import (
+	"slices"
+	"strings"
+)
+
+// Diagnostic is one complaint about a source file. All its texts are lower case without a full stop.
+type Diagnostic struct {
+	Code    string // stable, see Codes: E for errors, W for warnings
+	Message string // what was found and what was wanted
+	Primary Label
+	Others  []Label // further places that explain it
+	Notes   []string
+	Help    string // what to do; empty when the message says it
+}
+
+// Label is a text beside a place in the source.
+type Label struct {
+	Span Span
+	Text string
+}
+
+// IsWarning says whether compilation goes on.
+func (d Diagnostic) IsWarning() bool { return strings.HasPrefix(d.Code, "W") }
+
+// Diagnostics are sorted by their place in the source once they leave this package.
+type Diagnostics []Diagnostic
+
+// HasErrors says whether any is more than a warning.
+func (ds Diagnostics) HasErrors() bool {
+	return slices.ContainsFunc(ds, func(d Diagnostic) bool { return !d.IsWarning() })
+}
+
+func (ds Diagnostics) sort() {
+	slices.SortStableFunc(ds, func(a, b Diagnostic) int { return a.Primary.Span.Start - b.Primary.Span.Start })
+}
+
+// Error is what Parse and Load return for a file with errors. Diagnostics holds its warnings too.
+type Error struct {
+	File        string
+	Src         []byte
+	Diagnostics Diagnostics
+}
+
+// Error is the full rendering, several lines.
+func (e *Error) Error() string { return strings.TrimRight(Render(e.File, e.Src, e.Diagnostics), "\n") }

@@ -1,0 +1,75 @@
+package dsl
+
+import (
+	"github.com/minfc/minfc/ir"
+)
+
+// argKind is what one argument of a set is.
+type argKind uint8
+
+const (
+	argNumber argKind = iota
+	argRange
+)
+
+// argRule is one argument of a set. A number is at least min, unless it is free.
+type argRule struct {
+	kind argKind
+	what string // "the size of window"; for a range "columns", so that its step is "the step of columns"
+	min  int64
+}
+
+// setForm is one way to write a set: its name, its arguments, and what they make.
+type setForm struct {
+	name  string
+	usage string
+	args  []argRule
+	build func(args []argValue) ir.Set
+}
+
+// argValue is a lowered argument: N for a number, the rest for a range.
+type argValue struct {
+	n        ir.Poly
+	from     ir.Poly
+	to       *ir.Poly
+	step     ir.Poly
+	position Span
+}
+
+// setForms lists every set of the language; a name may have several forms with different numbers of arguments.
+var setForms = []setForm{
+	{"all", "all", nil, func([]argValue) ir.Set { return ir.All{} }},
+	{"causal", "causal", nil, func([]argValue) ir.Set { return ir.Causal{} }},
+	{"window", "window(n)", []argRule{{argNumber, "the size of window", 1}},
+		func(a []argValue) ir.Set { return ir.Window{Left: a[0].n, Right: ir.Int(0)} }},
+	{"window", "window(left, right)", []argRule{{argNumber, "the left size of window", 1}, {argNumber, "the right size of window", 0}},
+		func(a []argValue) ir.Set { return ir.Window{Left: a[0].n, Right: a[1].n} }},
+	{"sink", "sink(n)", []argRule{{argNumber, "the size of sink", 0}},
+		func(a []argValue) ir.Set { return ir.Sink{N: a[0].n} }},
+	{"columns", "columns(from..to step s)", []argRule{{argRange, "columns", 1}},
+		func(a []argValue) ir.Set { return ir.Columns{From: a[0].from, To: a[0].to, Step: a[0].step} }},
+	{"diagonals", "diagonals(from..to step s)", []argRule{{argRange, "diagonals", 1}},
+		func(a []argValue) ir.Set { return ir.Diagonals{From: a[0].from, To: a[0].to, Step: a[0].step} }},
+}
+
+// findSet returns the forms of a set, nil if there is no such set.
+func findSet(name string) []setForm {
+	var out []setForm
+	for _, f := range setForms {
+		if f.name == name {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// setNames lists the sets without repetition.
+func setNames() []string {
+	var out []string
+	for i, f := range setForms {
+		if i == 0 || setForms[i-1].name != f.name {
+			out = append(out, f.name)
+		}
+	}
+	return out
+}

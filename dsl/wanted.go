@@ -1,0 +1,148 @@
+package dsl
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/participle/v2/lexer"
+)
+
+// candidates are the tokens that may be wanted somewhere, with their words in a message. The parser itself is asked which
+// of them fit, so the list in a message never disagrees with the grammar.
+var candidates = []struct {
+	tok  token
+	word string
+}{
+	{token{Type: kIdent, Value: "x"}, "a name"},
+	{token{Type: kNumber, Value: "1"}, "a number"},
+	{punct("("), "`(`"},
+	{punct(")"), "`)`"},
+	{punct("{"), "`{`"},
+	{punct("}"), "`}`"},
+	{punct(","), "`,`"},
+	{punct("="), "`=`"},
+	{punct(".."), "`..`"},
+	{punct("|"), "`|`"},
+	{punct("&"), "`&`"},
+	{punct("-"), "`-`"},
+	{word("step"), "`step`"},
+	{word("const"), "`const`"},
+	{word("let"), "`let`"},
+	{word("keep"), "`keep`"},
+}
+
+// phrases replace groups of candidates that always come together.
+var phrases = []struct {
+	all  []string
+	word string
+}{
+	{[]string{"a name", "a number", "`(`", "`-`"}, "an operand"},
+	{[]string{"`|`", "`&`", "`-`"}, "an operator"},
+}
+
+// operands says what an operand is after a token: a number or a set.
+var operands = map[string]string{
+	"keep": "a set", "=": "a set", "|": "a set", "&": "a set", `\`: "a set",
+	"+": "a number", "-": "a number", "*": "a number", "step": "a number", "..": "a number",
+}
+
+func punct(s string) token { return token{Type: rules.Symbols()["Punct"], Value: s} }
+
+func word(s string) token { return token{Type: kKeyword, Value: s} }
+
+// syntaxError reports the token with index n of a pattern's tokens, which fits nowhere; rest is what follows them.
+func (p *fileParser) syntaxError(ts, rest []token, n int) Diagnostic {
+	found := token{Type: lexer.EOF, Pos: lexer.Position{Offset: len(p.file.Src)}}
+	if after := slices.Concat(ts[n:], rest); len(after) > 0 {
+		found = after[0]
+	}
+	fits := fitting(ts[:n])
+	if words := keywordsIn(fits); found.Type == kIdent && closest(found.Value, words) != "" {
+		return unknownWord(found, words)
+	}
+	wanted := wantedWords(fits, ts[n-1].Value)
+	d := Diagnostic{Code: codeSyntax, Message: fmt.Sprintf("found %s, wanted %s", describe(found), wanted),
+		Primary: Label{p.visible(found, ts[n-1]), "wanted " + wanted}}
+	if open, ok := unclosed(ts[:n]); ok && (found.Type == lexer.EOF || found.Value == "pattern" || found.Value == "}") {
+		d.Others = append(d.Others, Label{spanOf(open), "not closed"})
+	}
+	if found.Type == kKeyword && isReserved(found.Value) {
+		d.Help = "choose another name: this word is kept for later versions of the language"
+	}
+	return d
+}
+
+// visible is where an error is underlined: at the token, or after the last one at the end of the file.
+func (p *fileParser) visible(found, last token) Span {
+	if found.Type != lexer.EOF {
+		return spanOf(found)
+	}
+	return Span{spanOf(last).End, spanOf(last).End}
+}
+
+// fitting lists the words of the candidates that may follow a prefix of a pattern.
+func fitting(prefix []token) []string {
+	end := spanOf(prefix[len(prefix)-1]).End
+	var fits []string
+	for _, c := range candidates {
+		t := c.tok
+		t.Pos.Offset = end
+		_, n, bad := parseTokens(append(prefix[:len(prefix):len(prefix)], t), end+len(t.Value))
+		if !bad || n > len(prefix) {
+			fits = append(fits, c.word)
+		}
+	}
+	return fits
+}
+
+// keywordsIn lists the keywords among candidates' words.
+func keywordsIn(fits []string) []string {
+	var out []string
+	for _, w := range fits {
+		if bare := strings.Trim(w, "`"); bare != w && bare[0] >= 'a' && bare[0] <= 'z' {
+			out = append(out, bare)
+		}
+	}
+	return out
+}
+
+// wantedWords joins the words that fit after prev: "a set", "`,` or `)`".
+func wantedWords(fits []string, prev string) string {
+	for _, p := range phrases {
+		missing := func(w string) bool { return !slices.Contains(fits, w) }
+		if slices.ContainsFunc(p.all, missing) {
+			continue
+		}
+		what := p.word
+		if kind := operands[prev]; p.word == "an operand" {
+			what = "a set or a number"
+			if kind != "" {
+				what = kind
+			}
+		}
+		fits = slices.DeleteFunc(slices.Clone(fits), func(w string) bool { return slices.Contains(p.all, w) })
+		fits = append([]string{what}, fits...)
+	}
+	if len(fits) < 2 {
+		return strings.Join(fits, "")
+	}
+	return strings.Join(fits[:len(fits)-1], ", ") + " or " + fits[len(fits)-1]
+}
+
+// unclosed is the innermost bracket that is still open.
+func unclosed(ts []token) (token, bool) {
+	var open []token
+	for _, t := range ts {
+		switch t.Value {
+		case "(", "{":
+			open = append(open, t)
+		case ")", "}":
+			open = open[:max(0, len(open)-1)]
+		}
+	}
+	if len(open) == 0 {
+		return token{}, false
+	}
+	return open[len(open)-1], true
+}
