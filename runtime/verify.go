@@ -3,11 +3,14 @@ package runtime
 import (
 	"fmt"
 	"regexp"
+
+	"github.com/minfc/minfc/ir"
 )
 
 // Verify checks that the artifact can be loaded and launched as far as that can be known without a device:
 //   - it has kernels, and each one's module exists
 //   - entries are PTX names; targets, data types, head dims and launch sizes are in range
+//   - the pattern and the schedules parse and verify, and the schedules are cut to the kernels' tiles
 //   - every kernel parameter is known by name and type, and none is missing or doubled
 //
 // Errors wrap ErrManifest, or ErrVersion for another schema.
@@ -19,6 +22,9 @@ func (a *Artifact) Verify() error {
 	if len(a.Manifest.Kernels) == 0 {
 		return fmt.Errorf("%w: it lists no kernels", ErrManifest)
 	}
+	if err := verifyPattern(a.Manifest.Pattern); err != nil {
+		return fmt.Errorf("%w: %w", ErrManifest, err)
+	}
 	for i := range a.Manifest.Kernels {
 		if err := a.Manifest.Kernels[i].verify(len(a.Modules)); err != nil {
 			return fmt.Errorf("%w: kernel %d: %w", ErrManifest, i, err)
@@ -29,7 +35,6 @@ func (a *Artifact) Verify() error {
 
 var (
 	entryName  = regexp.MustCompile(`^[a-zA-Z_$%][a-zA-Z0-9_$]*$`)
-	targetName = regexp.MustCompile(`^sm_[1-9][0-9]{1,2}[af]?$`)
 	ptxVersion = regexp.MustCompile(`^[1-9]\.[0-9]$`)
 )
 
@@ -54,7 +59,34 @@ func (k *Kernel) verify(modules int) error {
 			return fmt.Errorf("%s is %s, want %s", c.name, c.got, c.want)
 		}
 	}
-	return nil
+	s, err := k.parseSchedule()
+	if err != nil {
+		return err
+	}
+	_, err = bindParams(k.Params, s)
+	return err
+}
+
+func verifyPattern(text string) error {
+	p, err := ir.ParsePattern(text)
+	if err != nil {
+		return fmt.Errorf("pattern: %w", err)
+	}
+	return p.Verify()
+}
+
+func (k *Kernel) parseSchedule() (*ir.Schedule, error) {
+	s, err := ir.ParseSchedule(k.Schedule)
+	if err != nil {
+		return nil, fmt.Errorf("schedule: %w", err)
+	}
+	if err := s.Verify(); err != nil {
+		return nil, err
+	}
+	if want := (ir.Tile{Rows: k.RowTile, Keys: k.KeyTile}); s.Tile != want {
+		return nil, fmt.Errorf("schedule is cut to tiles of %dx%d, the kernel to %dx%d", s.Tile.Rows, s.Tile.Keys, want.Rows, want.Keys)
+	}
+	return s, nil
 }
 
 func multiple(x, of, low, high int) bool { return x >= low && x <= high && x%of == 0 }

@@ -1,0 +1,122 @@
+package runtime
+
+import (
+	"fmt"
+	"maps"
+
+	"github.com/minfc/minfc/ir"
+)
+
+// Tensor is device memory owned by the caller: [batch, heads, rows, head dim] with strides in elements and the last
+// dimension contiguous. All strides zero means contiguous. Address and strides are multiples of 16 bytes (8 elements),
+// because kernels copy 16 bytes at a time.
+type Tensor struct {
+	Ptr                                DevicePtr
+	BatchStride, HeadStride, RowStride int64
+}
+
+// Attention is one call: O = softmax over the kept pairs of (Scale Q K^T) V, for every batch and head.
+//
+// Query row i sits at position QOffset + i, keys at 0..SeqK-1. QHeads is a multiple of KVHeads (grouped-query attention).
+// A row that keeps nothing, as every row does when SeqK is 0, gets output 0 and LSE -inf. SeqQ 0 launches nothing.
+type Attention struct {
+	Q, O Tensor // [Batch, QHeads, SeqQ, head dim]
+	K, V Tensor // [Batch, KVHeads, SeqK, head dim]
+
+	// LSE is float32 [Batch, QHeads, SeqQ], the natural logarithm of the softmax's denominator; 0 when it is not wanted.
+	// The strides are in elements, both zero for contiguous; rows are contiguous.
+	LSE                           DevicePtr
+	LSEBatchStride, LSEHeadStride int64
+
+	Batch, QHeads, KVHeads int
+	SeqQ, SeqK, QOffset    int
+	Scale                  float64          // 0 for 1/sqrt(head dim)
+	Params                 map[string]int64 // the pattern's launch parameters; those left out have their defaults
+}
+
+// call is an Attention that was checked, with every default filled in.
+type call struct {
+	Attention
+	scaleLog2 float32
+	values    map[string]int64 // of all parameters of the schedule
+}
+
+// Launch enqueues the attention on a stream (nil: the default stream) and returns. It does not synchronise, allocates no
+// device memory and keeps no reference to a. Errors wrap ErrBadCall when the call is at fault; then nothing was enqueued.
+// It is safe for concurrent use.
+func (k *LoadedKernel) Launch(s Stream, a Attention) error {
+	c, err := k.check(a)
+	if err != nil {
+		return err
+	}
+	if a.SeqQ == 0 {
+		return nil
+	}
+	tiles := (a.SeqQ + k.info.RowTile - 1) / k.info.RowTile
+	return k.function.Launch(Launch{
+		Grid:        [3]uint32{uint32(tiles), uint32(a.QHeads), uint32(a.Batch)},
+		Block:       [3]uint32{uint32(k.info.Threads), 1, 1},
+		SharedBytes: k.info.SharedBytes,
+	}, arguments(k.params, c), s)
+}
+
+// paramSet is a set of launch parameters that was found good.
+type paramSet struct{ given, values map[string]int64 }
+
+// checkParams returns the values of all parameters. Servers launch with the same ones again and again, so the last good
+// set is remembered.
+func (k *LoadedKernel) checkParams(given map[string]int64) (map[string]int64, error) {
+	if last := k.lastParams.Load(); last != nil && maps.Equal(last.given, given) {
+		return last.values, nil
+	}
+	values, err := ir.CheckLaunch(k.schedule.Params, k.schedule.Requires, given)
+	if err == nil {
+		err = k.schedule.CheckValues(values)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadCall, err)
+	}
+	k.lastParams.Store(&paramSet{maps.Clone(given), values})
+	return values, nil
+}
+
+// Cover returns which pairs a launch of a keeps, for the listed query rows (nil: all of them): one byte for each row and
+// key, [len(rows), SeqK], 1 where the pair is kept. It is computed from the schedule that the kernel was compiled from,
+// and is the same for every batch and head. Of a it uses SeqQ, SeqK, QOffset and Params.
+func (k *LoadedKernel) Cover(a Attention, rows []int) ([]byte, error) {
+	if err := checkLengths(a); err != nil {
+		return nil, err
+	}
+	values, err := k.checkParams(a.Params)
+	if err != nil {
+		return nil, err
+	}
+	launched, err := k.schedule.Bind(values)
+	if err != nil {
+		return nil, err
+	}
+	if rows == nil {
+		rows = allRows(a.SeqQ)
+	}
+	shape := ir.Shape{Sq: a.SeqQ, Sk: a.SeqK, QOffset: a.QOffset}
+	cover := make([]byte, 0, len(rows)*a.SeqK)
+	for _, i := range rows {
+		if i < 0 || i >= a.SeqQ {
+			return nil, fmt.Errorf("%w: row %d of the coverage does not exist, want 0 to %d", ErrBadCall, i, a.SeqQ-1)
+		}
+		row, err := launched.Row(shape, i)
+		if err != nil {
+			return nil, err
+		}
+		cover = append(cover, row...)
+	}
+	return cover, nil
+}
+
+func allRows(n int) []int {
+	rows := make([]int, n)
+	for i := range rows {
+		rows[i] = i
+	}
+	return rows
+}

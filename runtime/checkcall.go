@@ -1,0 +1,191 @@
+package runtime
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/minfc/minfc/ir"
+)
+
+// Limits of one launch. Positions and lengths are 32-bit numbers in the kernel, with room to add.
+const (
+	maxGridYZ      = 1<<16 - 1
+	maxStride      = 1 << 44 // elements; sums over all dimensions stay below 2^63
+	maxRowBytes    = 1 << 31 // a kernel multiplies a row number by a 32-bit stride
+	copyBytes      = 16      // cp.async
+	strideMultiple = copyBytes / elementBytes
+)
+
+// badCall is an error of kind ErrBadCall.
+func badCall(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrBadCall, fmt.Errorf(format, args...))
+}
+
+// check returns a with its defaults filled in, or says what is wrong and what would be right.
+func (k *LoadedKernel) check(a Attention) (*call, error) {
+	if err := checkLengths(a); err != nil {
+		return nil, err
+	}
+	if err := checkHeads(a); err != nil {
+		return nil, err
+	}
+	values, err := k.checkParams(a.Params)
+	if err != nil {
+		return nil, err
+	}
+	c := &call{Attention: a, values: values}
+	if c.scaleLog2, err = scaleLog2(a.Scale, k.info.HeadDim); err != nil {
+		return nil, err
+	}
+	if err := c.fillTensors(k.info.HeadDim); err != nil {
+		return nil, err
+	}
+	return c, c.fillLSE()
+}
+
+func checkLengths(a Attention) error {
+	for _, n := range []struct {
+		name string
+		got  int
+	}{{"SeqQ", a.SeqQ}, {"SeqK", a.SeqK}, {"QOffset", a.QOffset}} {
+		if n.got < 0 || n.got > ir.MaxParam {
+			return badCall("%s is %d, want 0 to %d", n.name, n.got, ir.MaxParam)
+		}
+	}
+	if end := a.QOffset + a.SeqQ; end > ir.MaxParam {
+		return badCall("the last query's position is %d (QOffset + SeqQ - 1), want less than %d", end-1, ir.MaxParam)
+	}
+	return nil
+}
+
+func checkHeads(a Attention) error {
+	for _, n := range []struct {
+		name string
+		got  int
+	}{{"Batch", a.Batch}, {"QHeads", a.QHeads}, {"KVHeads", a.KVHeads}} {
+		if n.got < 1 || n.got > maxGridYZ {
+			return badCall("%s is %d, want 1 to %d; split larger calls", n.name, n.got, maxGridYZ)
+		}
+	}
+	if a.QHeads%a.KVHeads != 0 {
+		return badCall("QHeads is %d and KVHeads %d, want QHeads to be a multiple of KVHeads", a.QHeads, a.KVHeads)
+	}
+	return nil
+}
+
+func scaleLog2(scale float64, headDim int) (float32, error) {
+	if scale == 0 {
+		scale = 1 / math.Sqrt(float64(headDim))
+	}
+	s := float32(scale * math.Log2E)
+	if !(scale > 0) || math.IsInf(float64(s), 0) || s < math.SmallestNonzeroFloat32*(1<<23) { // normal numbers only
+		return 0, badCall("Scale is %v, want a finite number above 0 (or 0 for 1/sqrt of the head dim)", scale)
+	}
+	return s, nil
+}
+
+// dim is one dimension of a tensor, with its stride in elements.
+type dim struct {
+	name   string
+	size   int
+	stride int64
+}
+
+func (c *call) fillTensors(headDim int) error {
+	for _, t := range []struct {
+		name        string
+		tensor      *Tensor
+		heads, rows int
+		output      bool
+	}{
+		{"Q", &c.Q, c.QHeads, c.SeqQ, false},
+		{"K", &c.K, c.KVHeads, c.SeqK, false},
+		{"V", &c.V, c.KVHeads, c.SeqK, false},
+		{"O", &c.O, c.QHeads, c.SeqQ, true},
+	} {
+		if t.rows == 0 { // never looked at, so anything will do
+			*t.tensor = Tensor{}
+			continue
+		}
+		t.tensor.fill(t.heads, t.rows, headDim)
+		dims := []dim{{"batch", c.Batch, t.tensor.BatchStride}, {"head", t.heads, t.tensor.HeadStride}, {"row", t.rows, t.tensor.RowStride}}
+		if err := t.tensor.check(t.name, dims); err != nil {
+			return err
+		}
+		if t.output {
+			if err := checkDisjoint(t.name, dims, int64(headDim)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// fill replaces strides that are all zero by those of a contiguous tensor.
+func (t *Tensor) fill(heads, rows, headDim int) {
+	if t.BatchStride == 0 && t.HeadStride == 0 && t.RowStride == 0 {
+		t.RowStride = int64(headDim)
+		t.HeadStride = t.RowStride * int64(rows)
+		t.BatchStride = t.HeadStride * int64(heads)
+	}
+}
+
+func (t *Tensor) check(name string, dims []dim) error {
+	if t.Ptr == 0 {
+		return badCall("%s is a null pointer, want device memory", name)
+	}
+	if t.Ptr%copyBytes != 0 {
+		return badCall("%s starts at %#x, want an address that is a multiple of %d bytes", name, uint64(t.Ptr), copyBytes)
+	}
+	for _, d := range dims {
+		limit := int64(maxStride)
+		if d.name == "row" {
+			limit = maxRowBytes/elementBytes - strideMultiple
+		}
+		switch {
+		case d.size == 1: // never stepped over
+		case d.stride < 0 || d.stride > limit:
+			return badCall("%s has a %s stride of %d elements, want 0 to %d", name, d.name, d.stride, limit)
+		case d.stride%strideMultiple != 0:
+			return badCall("%s has a %s stride of %d elements, want a multiple of %d (%d bytes)", name, d.name, d.stride, strideMultiple, copyBytes)
+		}
+	}
+	return nil
+}
+
+// checkDisjoint refuses an output whose rows, of inner elements each, overlap: blocks would write over one another.
+func checkDisjoint(name string, dims []dim, inner int64) error {
+	sorted := slices.SortedStableFunc(slices.Values(dims), func(a, b dim) int { return cmp.Compare(a.stride, b.stride) })
+	for _, d := range sorted {
+		if d.size == 1 {
+			continue
+		}
+		if d.stride < inner {
+			return badCall("%s overlaps itself: its %s stride is %d elements, want at least %d", name, d.name, d.stride, inner)
+		}
+		inner = d.stride*int64(d.size-1) + inner
+	}
+	return nil
+}
+
+func (c *call) fillLSE() error {
+	if c.LSE == 0 || c.SeqQ == 0 {
+		return nil
+	}
+	if c.LSE%lseBytes != 0 {
+		return badCall("LSE starts at %#x, want an address that is a multiple of %d bytes", uint64(c.LSE), lseBytes)
+	}
+	if c.LSEBatchStride == 0 && c.LSEHeadStride == 0 {
+		c.LSEHeadStride = int64(c.SeqQ)
+		c.LSEBatchStride = c.LSEHeadStride * int64(c.QHeads)
+	}
+	dims := []dim{{"batch", c.Batch, c.LSEBatchStride}, {"head", c.QHeads, c.LSEHeadStride}}
+	for _, d := range dims {
+		if d.size > 1 && (d.stride < 0 || d.stride > maxStride) {
+			return badCall("LSE has a %s stride of %d elements, want 0 to %d", d.name, d.stride, int64(maxStride))
+		}
+	}
+	return checkDisjoint("LSE", dims, int64(c.SeqQ))
+}

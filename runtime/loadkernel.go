@@ -1,0 +1,167 @@
+package runtime
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/minfc/minfc/ir"
+)
+
+// Select chooses a kernel of an artifact. A zero field takes any; Target "" takes the newest that the device runs.
+type Select struct {
+	HeadDim int
+	DType   string // "bf16" or "f16"
+	Target  string // "sm_80"
+}
+
+// LoadedKernel is a kernel of an artifact, compiled for a device. It is safe for concurrent use until Close.
+type LoadedKernel struct {
+	info       Kernel
+	schedule   *ir.Schedule
+	params     []kernelParam
+	module     Module
+	function   Function
+	attributes FunctionAttributes
+	lastParams atomic.Pointer[paramSet]
+}
+
+// LoadKernel selects a kernel and lets the device's compiler translate its PTX, once, which takes a fraction of a second.
+// Errors wrap ErrTarget when the artifact has nothing that the device can run, and ErrManifest when it is inconsistent.
+func LoadKernel(dev Device, a *Artifact, sel Select) (*LoadedKernel, error) {
+	if err := a.Verify(); err != nil {
+		return nil, err
+	}
+	info, err := a.Manifest.Find(dev.Info(), sel)
+	if err != nil {
+		return nil, err
+	}
+	k := &LoadedKernel{info: *info}
+	if k.schedule, err = info.parseSchedule(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
+	}
+	if k.params, err = bindParams(info.Params, k.schedule); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
+	}
+	if k.module, err = dev.LoadModule(a.Modules[info.Module]); err != nil {
+		return nil, fmt.Errorf("load kernel %s: %w", info.Entry, err)
+	}
+	if err := k.resolve(dev.Info()); err != nil {
+		k.module.Unload()
+		return nil, fmt.Errorf("load kernel %s: %w", info.Entry, err)
+	}
+	return k, nil
+}
+
+func (k *LoadedKernel) resolve(dev DeviceInfo) (err error) {
+	if k.function, err = k.module.Function(k.info.Entry); err != nil {
+		return err
+	}
+	if k.attributes, err = k.function.Attributes(); err != nil {
+		return err
+	}
+	if k.attributes.MaxThreads < k.info.Threads {
+		return fmt.Errorf("%w: it needs %d threads a block, %s can run %d of this kernel", ErrTarget, k.info.Threads, dev.Name, k.attributes.MaxThreads)
+	}
+	return nil
+}
+
+// Info is the kernel's entry in the manifest.
+func (k *LoadedKernel) Info() Kernel { return k.info }
+
+// Schedule is what the kernel was compiled from. It must not be changed.
+func (k *LoadedKernel) Schedule() *ir.Schedule { return k.schedule }
+
+// Attributes are what the device's compiler made of the kernel.
+func (k *LoadedKernel) Attributes() FunctionAttributes { return k.attributes }
+
+// Log is what the device's compiler said; it may be empty.
+func (k *LoadedKernel) Log() string { return k.module.Log() }
+
+// Close unloads the kernel. Launches of it must have ended.
+func (k *LoadedKernel) Close() error { return k.module.Unload() }
+
+// Find returns the kernel that sel means on a device: of those that fit, the one with the newest target.
+func (m *Manifest) Find(dev DeviceInfo, sel Select) (*Kernel, error) {
+	var fits []*Kernel
+	for i := range m.Kernels {
+		if m.Kernels[i].matches(sel) {
+			fits = append(fits, &m.Kernels[i])
+		}
+	}
+	if len(fits) == 0 {
+		return nil, fmt.Errorf("%w: want %s, it has %s; compile the pattern for that", ErrTarget, sel, m.list())
+	}
+	runs := slices.DeleteFunc(slices.Clone(fits), func(k *Kernel) bool { return k.runsOn(dev) != nil })
+	if len(runs) == 0 {
+		return nil, fmt.Errorf("%w: %w", ErrTarget, fits[0].runsOn(dev))
+	}
+	best := slices.MaxFunc(runs, func(a, b *Kernel) int { return targetOf(a.Target).capability - targetOf(b.Target).capability })
+	for _, k := range runs {
+		if k.HeadDim != best.HeadDim || k.DType != best.DType {
+			return nil, fmt.Errorf("%w: %s fits several kernels, name the head dim and data type; it has %s", ErrTarget, sel, m.list())
+		}
+	}
+	return best, nil
+}
+
+func (k *Kernel) matches(s Select) bool {
+	return (s.HeadDim == 0 || s.HeadDim == k.HeadDim) && (s.DType == "" || s.DType == k.DType) && (s.Target == "" || s.Target == k.Target)
+}
+
+// String says what is wanted: "head dim 128, bf16, sm_80".
+func (s Select) String() string {
+	var parts []string
+	if s.HeadDim != 0 {
+		parts = append(parts, fmt.Sprintf("head dim %d", s.HeadDim))
+	}
+	for _, p := range []string{s.DType, s.Target} {
+		if p != "" {
+			parts = append(parts, p)
+		}
+	}
+	if len(parts) == 0 {
+		return "any kernel"
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (m *Manifest) list() string {
+	var kernels []string
+	for _, k := range m.Kernels {
+		kernels = append(kernels, "("+Select{k.HeadDim, k.DType, k.Target}.String()+")")
+	}
+	return strings.Join(kernels, " ")
+}
+
+// target is a GPU generation: compute capability times ten, and whether code for it runs on that very one only ("sm_90a").
+type target struct {
+	capability int
+	exact      bool
+}
+
+var targetName = regexp.MustCompile(`^sm_([1-9][0-9]{1,2})(a?)$`)
+
+func targetOf(name string) target {
+	m := targetName.FindStringSubmatch(name)
+	if m == nil {
+		return target{}
+	}
+	n, _ := strconv.Atoi(m[1]) // at most three digits
+	return target{n, m[2] != ""}
+}
+
+// runsOn returns nil, or why the device cannot run k.
+func (k *Kernel) runsOn(dev DeviceInfo) error {
+	t, have := targetOf(k.Target), 10*dev.Major+dev.Minor
+	switch {
+	case t.exact && have != t.capability, have < t.capability:
+		return fmt.Errorf("%w: the kernel is for %s, %s is sm_%d; compile the pattern for a target that it runs", ErrUnsupported, k.Target, dev.Name, have)
+	case k.SharedBytes > dev.MaxSharedBytes:
+		return fmt.Errorf("%w: the kernel needs %d bytes of shared memory a block, %s has %d", ErrUnsupported, k.SharedBytes, dev.Name, dev.MaxSharedBytes)
+	}
+	return nil
+}
