@@ -5,7 +5,7 @@ package gorgonia
 import (
 	"fmt"
 	goruntime "runtime"
-	"sync/atomic"
+	"sync"
 	"unsafe"
 
 	"github.com/minfc/minfc/runtime"
@@ -18,13 +18,20 @@ type device struct {
 	info    runtime.DeviceInfo
 	release func() error // gives the primary context back; nil when the context is the program's
 	owner   cu.Context   // only held: see Wrap
-	closed  atomic.Bool
+
+	// pageable: the GPU reads the host's pageable memory itself, so the driver does not stage copies.
+	pageable bool
+
+	calls  sync.RWMutex // held for reading by calls in progress; Close waits for them
+	closed bool
 }
 
 // do runs fn with the device's context current, and leaves the thread's own context as it was: a program that has locked
 // a goroutine to another context does not notice.
 func (d *device) do(call string, fn func() error) error {
-	if d.closed.Load() {
+	d.calls.RLock()
+	defer d.calls.RUnlock()
+	if d.closed {
 		return fmt.Errorf("device %s:%d: %w", Name, d.info.Ordinal, runtime.ErrClosed)
 	}
 	goruntime.LockOSThread()
@@ -43,12 +50,11 @@ func (d *device) do(call string, fn func() error) error {
 func (d *device) Info() runtime.DeviceInfo { return d.info }
 
 func (d *device) Alloc(bytes int64) (runtime.DevicePtr, error) {
-	if bytes < 0 {
-		return 0, fmt.Errorf("%w: allocation of %d bytes", runtime.ErrBadCall, bytes)
+	if bytes <= 0 {
+		return 0, fmt.Errorf("%w: allocation of %d bytes, want at least 1", runtime.ErrBadCall, bytes)
 	}
 	var p cu.DevicePtr
-	// CUDA refuses empty allocations; a byte makes a pointer that can be freed like any other.
-	err := d.do("cuMemAlloc", func() (err error) { p, err = cu.MemAlloc(max(bytes, 1)); return err })
+	err := d.do("cuMemAlloc", func() (err error) { p, err = cu.MemAlloc(bytes); return err })
 	if err != nil {
 		return 0, fmt.Errorf("allocating %d bytes of device memory: %w", bytes, err)
 	}
@@ -56,9 +62,6 @@ func (d *device) Alloc(bytes int64) (runtime.DevicePtr, error) {
 }
 
 func (d *device) Free(p runtime.DevicePtr) error {
-	if p == 0 {
-		return nil
-	}
 	return d.do("cuMemFree", func() error { return cu.MemFree(cu.DevicePtr(p)) })
 }
 
@@ -67,10 +70,14 @@ func (d *device) CopyToDevice(dst runtime.DevicePtr, src []byte, s runtime.Strea
 	if err != nil || len(src) == 0 {
 		return err
 	}
-	// Pageable memory: the driver has staged all of src when the call returns.
-	return d.do("cuMemcpyHtoDAsync", func() error {
+	err = d.do("cuMemcpyHtoDAsync", func() error {
 		return cu.MemcpyHtoDAsync(cu.DevicePtr(dst), unsafe.Pointer(&src[0]), int64(len(src)), stream)
 	})
+	if err == nil && d.pageable { // otherwise all of src has been staged by now
+		err = d.do("cuStreamSynchronize", stream.Synchronize)
+	}
+	goruntime.KeepAlive(src)
+	return err
 }
 
 func (d *device) CopyToHost(dst []byte, src runtime.DevicePtr, s runtime.Stream) error {
@@ -104,9 +111,13 @@ func (d *device) Fill(dst runtime.DevicePtr, value byte, bytes int64, s runtime.
 
 func (d *device) Synchronize() error { return d.do("cuCtxSynchronize", cu.Synchronize) }
 
-// Close gives the primary context back. A wrapped context is left alone.
+// Close waits for calls in progress and gives the primary context back. A wrapped context is left alone.
 func (d *device) Close() error {
-	if d.closed.Swap(true) || d.release == nil {
+	d.calls.Lock()
+	defer d.calls.Unlock()
+	first := !d.closed
+	d.closed = true
+	if !first || d.release == nil {
 		return nil
 	}
 	return failure("cuDevicePrimaryCtxRelease", d.release())

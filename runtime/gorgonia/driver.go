@@ -52,11 +52,21 @@ func (d driver) Open(ordinal int) (runtime.Device, error) {
 	if err != nil {
 		return nil, failure("cuDeviceGet", err)
 	}
+	pageable, err := readsPageable(dev)
+	if err != nil {
+		return nil, err
+	}
 	ctx, err := dev.RetainPrimaryCtx()
 	if err != nil {
 		return nil, failure("cuDevicePrimaryCtxRetain", err)
 	}
-	return &device{ctx: ctx, info: infos[ordinal], release: dev.ReleasePrimaryCtx}, nil
+	return &device{ctx: ctx, info: infos[ordinal], pageable: pageable, release: dev.ReleasePrimaryCtx}, nil
+}
+
+// readsPageable says whether the GPU reads the host's pageable memory itself.
+func readsPageable(dev cu.Device) (bool, error) {
+	v, err := dev.Attribute(cu.PageableMemoryAccess)
+	return v != 0, failure("cuDeviceGetAttribute", err)
 }
 
 // sharedOptin is the attribute for the largest dynamic shared memory of a block; cu has no name for it.

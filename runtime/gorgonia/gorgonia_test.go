@@ -92,6 +92,22 @@ func TestMemoryAndStreamOfTheProgram(t *testing.T) {
 	require.NoError(t, dev.Close())
 }
 
+func TestLaunchRefusesArgumentsOfTheWrongSize(t *testing.T) {
+	dev, err := runtime.Open(gorgonia.Name, 0)
+	require.NoError(t, err)
+	defer dev.Close()
+	m, err := dev.LoadModule(runtimetest.PTX)
+	require.NoError(t, err)
+	f, err := m.Function("copy")
+	require.NoError(t, err)
+	one := runtime.Launch{Grid: [3]uint32{1, 1, 1}, Block: [3]uint32{1, 1, 1}}
+	pointer, word := make([]byte, 8), make([]byte, 4)
+	require.ErrorIs(t, f.Launch(one, [][]byte{pointer, pointer}, nil), runtime.ErrBadCall)
+	require.ErrorIs(t, f.Launch(one, [][]byte{pointer, pointer, pointer}, nil), runtime.ErrBadCall)
+	require.NoError(t, f.Launch(one, [][]byte{pointer, pointer, word}, nil), "no words to copy")
+	require.NoError(t, dev.Synchronize())
+}
+
 func TestWrapRefusesWhatIsNoContext(t *testing.T) {
 	_, err := gorgonia.Wrap(nil, 0)
 	require.ErrorIs(t, err, runtime.ErrBadCall)

@@ -20,12 +20,16 @@ type module struct {
 }
 
 func (d *device) LoadModule(ptx []byte) (runtime.Module, error) {
+	ptx = bytes.TrimRight(ptx, "\x00")
+	if len(ptx) == 0 {
+		return nil, fmt.Errorf("%w: no PTX to load", runtime.ErrBadCall)
+	}
 	info, errors := newJITLog(), newJITLog()
 	defer info.free()
 	defer errors.free()
 	m := &module{dev: d}
 	err := d.do("cuModuleLoadDataEx", func() (err error) {
-		m.mod, err = cu.LoadDataEx(string(bytes.TrimRight(ptx, "\x00")),
+		m.mod, err = cu.LoadDataEx(string(ptx),
 			&cu.JITInfoLogBuffer{Buffer: info.bytes}, &cu.JITErrorLogBuffer{Buffer: errors.bytes}, &cu.JITLogVerbose{Enabled: true})
 		return err
 	})
@@ -54,7 +58,12 @@ func (m *module) do(call string, fn func() error) error {
 
 func (m *module) Function(name string) (runtime.Function, error) {
 	f := &function{mod: m, name: name}
-	err := m.do("cuModuleGetFunction", func() (err error) { f.fn, err = m.mod.Function(name); return err })
+	err := m.do("cuModuleGetFunction", func() (err error) {
+		if f.fn, err = m.mod.Function(name); err == nil {
+			f.params, err = parameterSizes(f.fn)
+		}
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("kernel %q: %w", name, err)
 	}
@@ -69,12 +78,13 @@ func (m *module) Unload() error {
 }
 
 type function struct {
-	mod  *module
-	name string
-	fn   cu.Function
+	mod    *module
+	name   string
+	fn     cu.Function
+	params []int // bytes of each parameter; nil when the driver is too old to say
 
-	raise sync.Mutex
-	limit int // dynamic shared memory the function was last allowed, in bytes; 0 is CUDA's own limit
+	raise   sync.Mutex
+	allowed int // bytes of dynamic shared memory that were asked for so far
 }
 
 func (f *function) Attributes() (runtime.FunctionAttributes, error) {
@@ -98,46 +108,66 @@ func (f *function) Attributes() (runtime.FunctionAttributes, error) {
 	return a, err
 }
 
-// defaultSharedBytes is the shared memory, static and dynamic together, that a block gets without asking.
-const defaultSharedBytes = 48 << 10
-
 func (f *function) Launch(l runtime.Launch, args [][]byte, s runtime.Stream) error {
-	stream, err := f.mod.dev.stream(s)
-	if err != nil {
-		return fmt.Errorf("kernel %q: %w", f.name, err)
-	}
-	packed, err := packArguments(args)
-	if err != nil {
-		return fmt.Errorf("kernel %q: %w", f.name, err)
-	}
-	err = f.mod.do("cuLaunchKernel", func() error {
-		if err := f.allowShared(l.SharedBytes); err != nil {
-			return err
-		}
-		return launch(f.fn, l, packed, StreamHandle(stream))
-	})
-	if err != nil {
-		return fmt.Errorf("kernel %q, grid %v, block %v, %d bytes of dynamic shared memory: %w", f.name, l.Grid, l.Block, l.SharedBytes, err)
+	if err := f.launch(l, args, s); err != nil {
+		return fmt.Errorf("launch of %q: %w", f.name, err)
 	}
 	return nil
 }
 
-// allowShared raises the function's limit of dynamic shared memory, once for each new maximum.
+func (f *function) launch(l runtime.Launch, args [][]byte, s runtime.Stream) error {
+	if err := f.check(l, args); err != nil {
+		return err
+	}
+	stream, err := f.mod.dev.stream(s)
+	if err != nil {
+		return err
+	}
+	packed, err := packArguments(args)
+	if err != nil {
+		return err
+	}
+	return f.mod.do("cuLaunchKernel", func() error {
+		if err := f.allowShared(l.SharedBytes); err != nil {
+			return failure("cuFuncSetAttribute", err)
+		}
+		return launch(f.fn, l, packed, StreamHandle(stream))
+	})
+}
+
+// check refuses what CUDA would not notice: it reads as many bytes as the kernel has parameters, whatever it was given.
+func (f *function) check(l runtime.Launch, args [][]byte) error {
+	if f.mod.unloaded.Load() {
+		return fmt.Errorf("%w: its module was unloaded", runtime.ErrClosed)
+	}
+	if limit := f.mod.dev.info.MaxSharedBytes; l.SharedBytes < 0 || l.SharedBytes > limit {
+		return fmt.Errorf("%w: it asks for %d bytes of shared memory a block, %s has %d",
+			runtime.ErrUnsupported, l.SharedBytes, f.mod.dev.info.Name, limit)
+	}
+	if f.params == nil {
+		return nil
+	}
+	if len(args) != len(f.params) {
+		return fmt.Errorf("%w: %d arguments for %d parameters", runtime.ErrBadCall, len(args), len(f.params))
+	}
+	for i, a := range args {
+		if len(a) != f.params[i] {
+			return fmt.Errorf("%w: argument %d has %d bytes, its parameter has %d", runtime.ErrBadCall, i, len(a), f.params[i])
+		}
+	}
+	return nil
+}
+
+// allowShared raises the function's limit of dynamic shared memory, which is 48 KB unless asked for more.
 func (f *function) allowShared(need int) error {
 	f.raise.Lock()
 	defer f.raise.Unlock()
-	if need <= f.limit {
+	if need <= f.allowed {
 		return nil
 	}
-	static, err := f.fn.Attribute(cu.SharedSizeBytes)
-	if err != nil {
-		return failure("cuFuncGetAttribute", err)
+	if err := setMaxDynamicShared(f.fn, need); err != nil {
+		return err
 	}
-	if static+need > defaultSharedBytes {
-		if err := setMaxDynamicShared(f.fn, need); err != nil {
-			return failure("cuFuncSetAttribute", err)
-		}
-	}
-	f.limit = need
+	f.allowed = need
 	return nil
 }

@@ -16,6 +16,19 @@ static CUresult minfc_max_dynamic_shared(uintptr_t fn, int bytes) {
 	return cuFuncSetAttribute((CUfunction)fn, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, bytes);
 }
 
+// CUDA 12.4 has this and older drivers do not: weak, so that programs still start there.
+#if CUDA_VERSION >= 12040
+#pragma weak cuFuncGetParamInfo
+#endif
+
+static CUresult minfc_param_size(uintptr_t fn, size_t i, size_t *size) {
+#if CUDA_VERSION >= 12040
+	size_t offset;
+	if (cuFuncGetParamInfo) return cuFuncGetParamInfo((CUfunction)fn, i, &offset, size);
+#endif
+	return CUDA_ERROR_NOT_SUPPORTED;
+}
+
 #define MINFC_MAX_ARGS 256
 
 // Argument i lies at base + offset[i]; the table of addresses is made here because Go may not hand C one of Go pointers.
@@ -89,6 +102,25 @@ func launch(fn cu.Function, l runtime.Launch, a arguments, stream uintptr) error
 
 func setMaxDynamicShared(fn cu.Function, bytes int) error {
 	return result(C.minfc_max_dynamic_shared(C.uintptr_t(functionHandle(fn)), C.int(bytes)))
+}
+
+// parameterSizes returns the bytes of each of the kernel's parameters, or nil from a driver that cannot say.
+func parameterSizes(fn cu.Function) ([]int, error) {
+	sizes := []int{}
+	for i := range C.size_t(C.MINFC_MAX_ARGS + 1) {
+		var size C.size_t
+		switch code := C.minfc_param_size(C.uintptr_t(functionHandle(fn)), i, &size); code {
+		case C.CUDA_SUCCESS:
+			sizes = append(sizes, int(size))
+		case C.CUDA_ERROR_INVALID_VALUE: // one past the last
+			return sizes, nil
+		case C.CUDA_ERROR_NOT_SUPPORTED:
+			return nil, nil
+		default:
+			return nil, failure("cuFuncGetParamInfo", cuError(code))
+		}
+	}
+	return sizes, nil
 }
 
 // cuError is a result code of a call that cu does not have.

@@ -38,8 +38,15 @@ func wrap(ctx cu.CUContext, dev cu.Device, owner cu.Context) (runtime.Device, er
 	if err != nil {
 		return nil, err
 	}
-	d := &device{ctx: ctx, info: info, owner: owner}
-	return d, d.do("cuCtxGetDevice", func() error { return sameDevice(dev) })
+	pageable, err := readsPageable(dev)
+	if err != nil {
+		return nil, err
+	}
+	d := &device{ctx: ctx, info: info, pageable: pageable, owner: owner}
+	if err := d.do("cuCtxGetDevice", func() error { return sameDevice(dev) }); err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 func sameDevice(want cu.Device) error {
