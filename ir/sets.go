@@ -1,0 +1,109 @@
+package ir
+
+import (
+	"fmt"
+	"strings"
+)
+
+// MapPolys returns s with every polynomial replaced by f of it. Sets of unknown kind stay; Verify refuses them.
+func MapPolys(s Set, f func(Poly) Poly) Set {
+	switch s := s.(type) {
+	case Window:
+		return Window{f(s.Left), f(s.Right)}
+	case Sink:
+		return Sink{f(s.N)}
+	case Columns:
+		return Columns{f(s.From), mapEnd(s.To, f), f(s.Step)}
+	case Diagonals:
+		return Diagonals{f(s.From), mapEnd(s.To, f), f(s.Step)}
+	case Union:
+		return Union{mapSets(s.Sets, f)}
+	case Intersect:
+		return Intersect{mapSets(s.Sets, f)}
+	case Minus:
+		return Minus{MapPolys(s.Left, f), MapPolys(s.Right, f)}
+	default: // All and Causal
+		return s
+	}
+}
+
+func mapEnd(to *Poly, f func(Poly) Poly) *Poly {
+	if to == nil {
+		return nil
+	}
+	p := f(*to)
+	return &p
+}
+
+func mapSets(sets []Set, f func(Poly) Poly) []Set {
+	var out []Set
+	for _, s := range sets {
+		out = append(out, MapPolys(s, f))
+	}
+	return out
+}
+
+// FormatSet writes s in one line: "causal & (sink(n) | window(w, 0))". Equal texts mean equal sets.
+func FormatSet(s Set) string {
+	switch s := s.(type) {
+	case All:
+		return "all"
+	case Causal:
+		return "causal"
+	case Window:
+		return fmt.Sprintf("window(%s, %s)", s.Left, s.Right)
+	case Sink:
+		return fmt.Sprintf("sink(%s)", s.N)
+	case Columns:
+		return "columns" + formatRange(s.From, s.To, s.Step)
+	case Diagonals:
+		return "diagonals" + formatRange(s.From, s.To, s.Step)
+	case Union:
+		return formatMembers(s.Sets, " | ", "nothing")
+	case Intersect:
+		return formatMembers(s.Sets, " & ", "all")
+	case Minus:
+		return formatMember(s.Left) + ` \ ` + formatMember(s.Right)
+	default:
+		return fmt.Sprintf("unknown set %T", s)
+	}
+}
+
+func formatRange(from Poly, to *Poly, step Poly) string {
+	end := ""
+	if to != nil {
+		end = to.String()
+	}
+	if step.Equal(Int(1)) {
+		return fmt.Sprintf("(%s..%s)", from, end)
+	}
+	return fmt.Sprintf("(%s..%s step %s)", from, end, step)
+}
+
+func formatMembers(sets []Set, operator, none string) string {
+	var parts []string
+	for _, s := range sets {
+		parts = append(parts, formatMember(s))
+	}
+	if len(parts) == 0 {
+		return none
+	}
+	return strings.Join(parts, operator)
+}
+
+// formatMember puts parentheses around what has an operator.
+func formatMember(s Set) string {
+	members := 0
+	switch s := s.(type) {
+	case Union:
+		members = len(s.Sets)
+	case Intersect:
+		members = len(s.Sets)
+	case Minus:
+		members = 2
+	}
+	if members > 1 {
+		return "(" + FormatSet(s) + ")"
+	}
+	return FormatSet(s)
+}

@@ -1,0 +1,137 @@
+package passes
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/minfc/minfc/ir"
+)
+
+// Motion says how the keys of a set change from one row to the next.
+type Motion uint8
+
+const (
+	Still    Motion = iota // every key, or none: no bound depends on anything
+	WithRow                // translation-invariant: the set moves with the row, as diagonals and windows do
+	Constant               // row-invariant: all rows keep the same keys, as sinks and columns do
+	Mixed                  // some of both
+)
+
+// Class is what classify finds out about a set.
+type Class struct {
+	Motion  Motion
+	Strided bool // has residue tests: not a plain range of keys in each row
+}
+
+var motionWords = [...]string{"everything", "translation-invariant", "row-invariant", "mixed"}
+
+func (c Class) String() string {
+	if c.Strided {
+		return motionWords[c.Motion] + " strided"
+	}
+	return motionWords[c.Motion] + " range"
+}
+
+// Part is a member of the outermost union, with the conditions around it left out.
+type Part struct {
+	Set   ir.Set
+	Class Class
+}
+
+// classify sorts the members of every union: plain ranges before strided sets, translation-invariant before row-invariant
+// before mixed. disjoint takes from later members what earlier ones keep, so ranges stay whole and the cut falls on
+// what needs masks anyway.
+func classify(u *Unit) error {
+	u.Pattern.Keep = sortUnions(u.Pattern.Keep)
+	u.Parts = nil
+	for _, s := range parts(u.Pattern.Keep) {
+		u.Parts = append(u.Parts, Part{s, classOf(s)})
+	}
+	return nil
+}
+
+// parts are the members of the first union found from the outside, or the whole set.
+func parts(s ir.Set) []ir.Set {
+	switch s := s.(type) {
+	case ir.Union:
+		return s.Sets
+	case ir.Intersect:
+		for _, m := range s.Sets {
+			if union, ok := m.(ir.Union); ok {
+				return union.Sets
+			}
+		}
+	case ir.Minus:
+		return parts(s.Left)
+	}
+	return []ir.Set{s}
+}
+
+func sortUnions(s ir.Set) ir.Set {
+	switch s := s.(type) {
+	case ir.Union:
+		sets := sortEach(s.Sets)
+		slices.SortStableFunc(sets, func(a, b ir.Set) int { return compareClass(classOf(a), classOf(b)) })
+		return ir.Union{Sets: sets}
+	case ir.Intersect:
+		return ir.Intersect{Sets: sortEach(s.Sets)}
+	case ir.Minus:
+		return ir.Minus{Left: sortUnions(s.Left), Right: sortUnions(s.Right)}
+	default:
+		return s
+	}
+}
+
+func sortEach(sets []ir.Set) []ir.Set {
+	var out []ir.Set
+	for _, s := range sets {
+		out = append(out, sortUnions(s))
+	}
+	return out
+}
+
+func compareClass(a, b Class) int {
+	if a.Strided != b.Strided {
+		if b.Strided {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Compare(a.Motion, b.Motion)
+}
+
+func classOf(s ir.Set) Class {
+	switch s := s.(type) {
+	case ir.Causal, ir.Window:
+		return Class{Motion: WithRow}
+	case ir.Sink:
+		return Class{Motion: Constant}
+	case ir.Columns:
+		return Class{Constant, !s.Step.Equal(ir.Int(1))}
+	case ir.Diagonals:
+		return Class{WithRow, !s.Step.Equal(ir.Int(1))}
+	case ir.Union:
+		return joinClasses(s.Sets)
+	case ir.Intersect:
+		return joinClasses(s.Sets)
+	case ir.Minus:
+		return joinClasses([]ir.Set{s.Left, s.Right})
+	default: // All
+		return Class{}
+	}
+}
+
+func joinClasses(sets []ir.Set) Class {
+	out := Class{}
+	for _, s := range sets {
+		c := classOf(s)
+		out.Strided = out.Strided || c.Strided
+		switch {
+		case out.Motion == Still:
+			out.Motion = c.Motion
+		case c.Motion != Still && c.Motion != out.Motion:
+			out.Motion = Mixed
+		}
+	}
+	return out
+}

@@ -1,0 +1,207 @@
+package passes
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/minfc/minfc/ir"
+)
+
+// disjoint turns the set into bands that never overlap. A band is a conjunction of bounds and residue tests; every
+// primitive is one. An intersection joins conditions. A union A | B is A and B minus A, and what B loses to a band with
+// the conditions c1, c2, ... is B & !c1, B & c1 & !c2, ... (disjoint by construction). Bands that contradict themselves
+// for all legal parameters are dropped as they arise.
+func disjoint(u *Unit) error {
+	l := lowering{facts: u.facts()}
+	bands, err := l.bands(u.Pattern.Keep, ir.Everything())
+	if err != nil {
+		return err
+	}
+	if len(bands) > ir.MaxSegments {
+		return tooMany(len(bands))
+	}
+	p := u.Pattern
+	u.Schedule = &ir.Schedule{Name: p.Name, Params: p.Params, Requires: p.Requires, Segments: bands}
+	return nil
+}
+
+func tooMany(n int) error {
+	return fmt.Errorf("the set falls into %d or more disjoint bands, and %d are the limit; combine fewer parts that overlap, or give parameters minima that order them", n, ir.MaxSegments)
+}
+
+type lowering struct{ facts ir.Facts }
+
+// bands returns disjoint bands for the pairs of s inside the band within. Knowing the surroundings early keeps pieces
+// from arising that an enclosing intersection would drop.
+func (l lowering) bands(s ir.Set, within ir.Segment) ([]ir.Segment, error) {
+	switch s := s.(type) {
+	case ir.Union:
+		return l.union(s.Sets, within)
+	case ir.Intersect:
+		return l.intersect(s.Sets, within)
+	case ir.Minus:
+		return l.minus(s, within)
+	}
+	band, err := primitiveBand(s)
+	if err != nil {
+		return nil, err
+	}
+	if both, ok := l.facts.Intersect(within, band); ok {
+		return []ir.Segment{both}, nil
+	}
+	return nil, nil
+}
+
+func (l lowering) intersect(sets []ir.Set, within ir.Segment) ([]ir.Segment, error) {
+	// Primitives first: they are the surroundings of the rest.
+	sets = slices.Clone(sets)
+	slices.SortStableFunc(sets, func(a, b ir.Set) int { return weight(a) - weight(b) })
+	out := []ir.Segment{within}
+	for _, s := range sets {
+		var next []ir.Segment
+		for _, band := range out {
+			pieces, err := l.bands(s, band)
+			if err != nil {
+				return nil, err
+			}
+			next = append(next, pieces...)
+		}
+		out = next
+	}
+	return l.tidy(out)
+}
+
+func weight(s ir.Set) int {
+	switch s.(type) {
+	case ir.Union, ir.Intersect, ir.Minus:
+		return 1
+	}
+	return 0
+}
+
+func (l lowering) union(sets []ir.Set, within ir.Segment) ([]ir.Segment, error) {
+	var all []ir.Segment
+	for _, s := range sets {
+		bands, err := l.bands(s, within)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, bands...)
+	}
+	// Ranges first, as classify did for whole members: a member may fall into bands with and without tests.
+	slices.SortStableFunc(all, func(a, b ir.Segment) int { return min(len(a.Tests), 1) - min(len(b.Tests), 1) })
+	var out []ir.Segment
+	for _, band := range l.withoutCovered(all) {
+		pieces, err := l.subtractAll([]ir.Segment{band}, out)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, pieces...)
+	}
+	return l.tidy(out)
+}
+
+// withoutCovered drops bands that lie in another one: cutting the larger along the smaller would only make pieces.
+func (l lowering) withoutCovered(bands []ir.Segment) []ir.Segment {
+	var out []ir.Segment
+	for i, b := range bands {
+		covered := func(others []ir.Segment) bool {
+			return slices.ContainsFunc(others, func(o ir.Segment) bool { return l.facts.Covers([]ir.Segment{o}, b) })
+		}
+		if !covered(out) && !covered(bands[i+1:]) {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+func (l lowering) minus(s ir.Minus, within ir.Segment) ([]ir.Segment, error) {
+	left, err := l.bands(s.Left, within)
+	if err != nil {
+		return nil, err
+	}
+	right, err := l.bands(s.Right, within)
+	if err != nil {
+		return nil, err
+	}
+	out, err := l.subtractAll(left, right)
+	if err != nil {
+		return nil, err
+	}
+	return l.tidy(out)
+}
+
+// subtractAll takes every band of taken from every band of from.
+func (l lowering) subtractAll(from, taken []ir.Segment) ([]ir.Segment, error) {
+	for _, t := range taken {
+		var next []ir.Segment
+		for _, b := range from {
+			next = append(next, l.facts.Subtract(b, t)...)
+		}
+		from = next
+		if len(from) > tooManyPieces {
+			return nil, tooMany(len(from))
+		}
+	}
+	return from, nil
+}
+
+// tooManyPieces bounds the bands on the way: later steps may still merge some.
+const tooManyPieces = 4 * ir.MaxSegments
+
+// tidy merges bands that only a cut separates, until none is left.
+func (l lowering) tidy(bands []ir.Segment) ([]ir.Segment, error) {
+	if len(bands) > tooManyPieces {
+		return nil, tooMany(len(bands))
+	}
+	for merged := true; merged; {
+		bands, merged = l.mergeOne(bands)
+	}
+	return bands, nil
+}
+
+func (l lowering) mergeOne(bands []ir.Segment) ([]ir.Segment, bool) {
+	for i := range bands {
+		for j := i + 1; j < len(bands); j++ {
+			if both, ok := l.facts.Merge(bands[i], bands[j]); ok {
+				out := slices.Delete(slices.Clone(bands), j, j+1)
+				out[i] = both
+				return out, true
+			}
+		}
+	}
+	return bands, false
+}
+
+// primitiveBand is the band of a set without operands. With d = q - k: d >= a is k < q - a + 1, d < b is k >= q - b + 1.
+func primitiveBand(s ir.Set) (ir.Segment, error) {
+	g := ir.Everything()
+	switch s := s.(type) {
+	case ir.All:
+	case ir.Causal:
+		g.Hi = []ir.Bound{distanceFrom(ir.Int(0))}
+	case ir.Window:
+		g.Lo = []ir.Bound{distanceFrom(s.Left)}
+		g.Hi = []ir.Bound{distanceFrom(ir.Int(0).Sub(s.Right))}
+	case ir.Sink:
+		g.Hi = []ir.Bound{{Off: s.N}}
+	case ir.Columns:
+		g.Lo = []ir.Bound{{Off: s.From}}
+		if s.To != nil {
+			g.Hi = []ir.Bound{{Off: *s.To}}
+		}
+		g.Tests = []ir.Test{{Off: s.From, Step: s.Step}}
+	case ir.Diagonals:
+		g.Hi = []ir.Bound{distanceFrom(s.From)}
+		if s.To != nil {
+			g.Lo = []ir.Bound{distanceFrom(*s.To)}
+		}
+		g.Tests = []ir.Test{{Diag: true, Off: s.From, Step: s.Step}}
+	default:
+		return g, fmt.Errorf("internal: no band for a set of kind %T", s)
+	}
+	return g, nil
+}
+
+// distanceFrom is the key bound where the distance d is reached: keys below it have d or more.
+func distanceFrom(d ir.Poly) ir.Bound { return ir.Bound{Row: true, Off: ir.Int(1).Sub(d)} }
