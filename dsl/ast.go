@@ -5,7 +5,7 @@ package dsl
 // File is one source file.
 type File struct {
 	Name     string
-	Src      []byte
+	Src      []byte // without a byte order mark; spans count from its start
 	Patterns []*Pattern
 	Warnings Diagnostics // filled in by Load
 
@@ -74,7 +74,8 @@ type Expr interface {
 }
 
 type (
-	// Number is a literal; Text keeps its suffix. Value is math.MaxInt64 where the literal is larger.
+	// Number is a literal; Text keeps its suffix. Value is math.MaxInt64 where the literal is larger, and -1 where it is
+	// malformed (then Parse returned an error).
 	Number struct {
 		Span  Span
 		Text  string

@@ -173,7 +173,7 @@ func literal(text string) (int64, bool) {
 		digits, scale = text[:len(text)-1], s
 	}
 	if digits == "" || strings.Trim(digits, "0123456789") != "" {
-		return 0, false
+		return -1, false
 	}
 	v, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil || v > math.MaxInt64/scale {

@@ -15,7 +15,7 @@ func Load(file string, src []byte) (*File, []*ir.Pattern, error) {
 	ds = append(ds, more...)
 	ds.sort()
 	if ds.HasErrors() {
-		return f, nil, &Error{file, src, ds}
+		return f, nil, &Error{file, f.Src, ds}
 	}
 	f.Warnings = ds
 	return f, patterns, nil
@@ -58,6 +58,7 @@ type paramUse struct {
 	decl *Param
 	min  int64
 	used bool
+	bad  bool // the default is reported; nothing more is said about values that depend on it
 }
 
 type letUse struct {
@@ -106,7 +107,7 @@ func (c *checker) declare(p *Param) {
 	if p.Default.Value > ir.MaxParam {
 		c.aboveLimit(p.Default.Span, p.Default.Text)
 	}
-	c.params = append(c.params, &paramUse{decl: p})
+	c.params = append(c.params, &paramUse{decl: p, bad: p.Default.Value < 0 || p.Default.Value > ir.MaxParam})
 }
 
 func (c *checker) loweredParams() []ir.Param {

@@ -17,7 +17,7 @@ func (c *checker) number(e Expr) (ir.Poly, bool) {
 			c.aboveLimit(x.Span, x.Text)
 			return ir.Poly{}, false
 		}
-		return ir.Int(x.Value), true
+		return ir.Int(max(0, x.Value)), x.Value >= 0
 	case *Name:
 		return c.numberName(x)
 	case *Unary:
@@ -55,8 +55,11 @@ func (c *checker) numberName(x *Name) (ir.Poly, bool) {
 	for _, p := range c.params {
 		names = append(names, p.decl.Name.Name)
 	}
-	c.report(Diagnostic{Code: codeUnknownParam, Message: fmt.Sprintf("unknown parameter `%s`", x.Name), Primary: Label{x.Span, "not a parameter"},
-		Help: didYouMean(x.Name, names, fmt.Sprintf("declare it: `pattern %s(%s = 1024)`", c.pattern.Name.Name, x.Name))})
+	help := didYouMean(x.Name, names, fmt.Sprintf("declare it: `pattern %s(%s = 1024)`", c.pattern.Name.Name, x.Name))
+	if x.Name == "step" {
+		help = "to give a range a step, write a number after the word, for example `step 2`"
+	}
+	c.report(Diagnostic{Code: codeUnknownParam, Message: fmt.Sprintf("unknown parameter `%s`", x.Name), Primary: Label{x.Span, "not a parameter"}, Help: help})
 	return ir.Poly{}, false
 }
 
@@ -159,11 +162,15 @@ func (c *checker) bound(e Expr) (ir.Poly, bool) {
 	return p, ok
 }
 
-// atDefaults is the value of p with the parameters' defaults.
+// atDefaults is the value of p with the parameters' defaults; false means that an error was reported.
 func (c *checker) atDefaults(s Span, p ir.Poly) (int64, bool) {
 	values := map[string]int64{}
-	for _, x := range c.params {
-		values[x.decl.Name.Name] = min(x.decl.Default.Value, ir.MaxParam) // a larger one is reported already
+	for _, name := range p.Vars() {
+		x := c.param(name)
+		if x.bad {
+			return 0, false
+		}
+		values[name] = x.decl.Default.Value
 	}
 	v, err := p.Eval(values)
 	if err != nil {

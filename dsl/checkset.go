@@ -91,9 +91,19 @@ func (c *checker) setName(at Span, name string, call *Call, called bool) (ir.Set
 			Primary: Label{call.Span, "arguments not wanted"}, Help: fmt.Sprintf("write `%s`", name)})
 		return nil, false
 	}
-	c.report(Diagnostic{Code: codeUnknownSet, Message: fmt.Sprintf("unknown set `%s`", name), Primary: Label{at, "not a set"},
-		Help: didYouMean(name, append(setNames(), c.letNames()...), "sets are written "+usages(setForms))})
+	help := didYouMean(name, append(setNames(), c.letNames()...), "sets are written "+usages(setForms))
+	if c.definedLater(name) {
+		help = "a named set is known in the clauses after its own: move `let " + name + "` up"
+	}
+	c.report(Diagnostic{Code: codeUnknownSet, Message: fmt.Sprintf("unknown set `%s`", name), Primary: Label{at, "not a set"}, Help: help})
 	return nil, false
+}
+
+func (c *checker) definedLater(name string) bool {
+	return slices.ContainsFunc(c.pattern.Clauses, func(x Clause) bool {
+		l, ok := x.(*Let)
+		return ok && l.Name.Name == name
+	})
 }
 
 func (c *checker) letNames() []string {

@@ -38,3 +38,12 @@ func FuzzLoad(f *testing.F) {
 		requireFormatRoundTrip(t, src)
 	})
 }
+
+func BenchmarkLoad(b *testing.B) {
+	file, src, _ := patterns.Source("a_shape")
+	for b.Loop() {
+		if _, _, err := dsl.Load(file, src); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,7 +1,6 @@
 package dsl
 
 import (
-	"bytes"
 	"strings"
 
 	"github.com/alecthomas/participle/v2/lexer"
@@ -34,20 +33,15 @@ var (
 
 type token = lexer.Token
 
-// tokenize returns all tokens but white space; offsets are into src. A byte order mark at the start is skipped.
+// tokenize returns all tokens but white space; offsets are into src.
 func tokenize(src []byte) ([]token, error) {
-	skip := 0
-	if bytes.HasPrefix(src, []byte("\ufeff")) {
-		skip = len("\ufeff")
-	}
-	lex, err := rules.LexString("", string(src[skip:]))
+	lex, err := rules.LexString("", string(src))
 	if err != nil {
 		return nil, err
 	}
 	all, err := lexer.ConsumeAll(lex)
 	var out []token
 	for _, t := range all {
-		t.Pos.Offset += skip
 		if t.Type == kComment {
 			t.Value = strings.TrimRight(t.Value, " \t\r")
 		}

@@ -1,7 +1,9 @@
 package dsl
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/alecthomas/participle/v2/lexer"
@@ -12,12 +14,13 @@ import (
 func Parse(file string, src []byte) (*File, error) {
 	f, ds := parse(file, src)
 	if len(ds) > 0 {
-		return f, &Error{file, src, ds}
+		return f, &Error{file, f.Src, ds}
 	}
 	return f, nil
 }
 
 func parse(file string, src []byte) (*File, Diagnostics) {
+	src = bytes.TrimPrefix(src, []byte("\ufeff"))
 	f := &File{Name: file, Src: src}
 	if d, bad := notUTF8(src); bad {
 		return f, Diagnostics{d}
@@ -29,6 +32,11 @@ func parse(file string, src []byte) (*File, Diagnostics) {
 	}
 	f.tokens = tokens
 	p := &fileParser{file: f, ds: badTokens(tokens)}
+	for _, t := range tokens {
+		if t.Type == kUnknown {
+			p.unknown = append(p.unknown, t.Pos.Offset)
+		}
+	}
 	p.run(significant(tokens))
 	p.ds.sort()
 	return f, p.ds
@@ -51,6 +59,19 @@ func notUTF8(src []byte) (Diagnostic, bool) {
 	return Diagnostic{}, false
 }
 
+// badCharacters says what to write instead of characters that other languages use.
+var badCharacters = map[string]string{
+	"#": "comments begin with `//`",
+	"/": "comments begin with `//`; there is no division",
+	";": "remove it: a clause ends where the next begins",
+	"!": "the complement of a set is written `all \\ set`",
+	"~": "the complement of a set is written `all \\ set`",
+	"^": "write `(a | b) \\ (a & b)` for what is in one of two sets",
+	"[": "ranges are written `from..to`",
+	":": "ranges are written `from..to`",
+	".": "ranges are written with two dots, `from..to`",
+}
+
 // badTokens reports unknown characters and malformed numbers.
 func badTokens(tokens []token) Diagnostics {
 	var ds Diagnostics
@@ -59,7 +80,7 @@ func badTokens(tokens []token) Diagnostics {
 		case kUnknown:
 			ds = append(ds, Diagnostic{Code: codeBadCharacter,
 				Message: fmt.Sprintf("found the character %q, which the language does not use", t.Value),
-				Primary: Label{spanOf(t), "not expected"}})
+				Primary: Label{spanOf(t), "not expected"}, Help: badCharacters[t.Value]})
 		case kNumber:
 			if _, ok := literal(t.Value); !ok {
 				ds = append(ds, Diagnostic{Code: codeBadNumber,
@@ -73,10 +94,12 @@ func badTokens(tokens []token) Diagnostics {
 }
 
 // fileParser reads pattern after pattern. After an error it goes on at the next `pattern`, so that each pattern's first
-// mistake is reported.
+// mistake is reported. A pattern with characters that the language does not use is left out: they are reported, and what
+// is missing in their place would only earn more messages.
 type fileParser struct {
-	file *File
-	ds   Diagnostics
+	file    *File
+	unknown []int // offsets of unknown characters
+	ds      Diagnostics
 }
 
 func (p *fileParser) run(ts []token) {
@@ -84,26 +107,34 @@ func (p *fileParser) run(ts []token) {
 		p.ds = append(p.ds, Diagnostic{Code: codeNoPattern, Message: "found no pattern in the file, wanted at least one",
 			Primary: Label{Span{0, 0}, "no pattern"}, Help: "write for example `pattern dense { keep causal }`"})
 	}
-	for len(ts) > 0 {
+	for from := 0; len(ts) > 0; {
 		n := nextPattern(ts, 1)
-		if ts[0].Value == "pattern" {
-			p.one(ts[:n], ts[n:])
-		} else {
+		end := len(p.file.Src)
+		if n < len(ts) {
+			end = ts[n].Pos.Offset
+		}
+		switch {
+		case p.hasUnknown(from, end):
+		case ts[0].Value == "pattern":
+			p.one(ts[:n], ts[n:], end)
+		default:
 			p.stray(ts[0])
 		}
-		ts = ts[n:]
+		ts, from = ts[n:], end
 	}
 }
 
-// one reads a pattern that should take all of ts; rest is what follows.
-func (p *fileParser) one(ts, rest []token) {
+// hasUnknown says whether there is an unknown character between two offsets.
+func (p *fileParser) hasUnknown(from, end int) bool {
+	i, _ := slices.BinarySearch(p.unknown, from)
+	return i < len(p.unknown) && p.unknown[i] < end
+}
+
+// one reads a pattern that should take all of ts; rest is what follows from the offset end on.
+func (p *fileParser) one(ts, rest []token, end int) {
 	if d, bad := tooNested(ts); bad {
 		p.ds = append(p.ds, d)
 		return
-	}
-	end := len(p.file.Src)
-	if len(rest) > 0 {
-		end = rest[0].Pos.Offset
 	}
 	g, n, bad := parseTokens(ts, end)
 	if bad {
@@ -181,10 +212,5 @@ func describe(t token) string {
 }
 
 func isReserved(word string) bool {
-	for _, r := range reserved {
-		if r == word {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(reserved, word)
 }

@@ -53,6 +53,7 @@ func word(s string) token { return token{Type: kKeyword, Value: s} }
 
 // syntaxError reports the token with index n of a pattern's tokens, which fits nowhere; rest is what follows them.
 func (p *fileParser) syntaxError(ts, rest []token, n int) Diagnostic {
+	n = max(n, 1) // the first token is `pattern`, which always fits
 	found := token{Type: lexer.EOF, Pos: lexer.Position{Offset: len(p.file.Src)}}
 	if after := slices.Concat(ts[n:], rest); len(after) > 0 {
 		found = after[0]
@@ -121,7 +122,9 @@ func wantedWords(fits []string, prev string) string {
 				what = kind
 			}
 		}
-		fits = slices.DeleteFunc(slices.Clone(fits), func(w string) bool { return slices.Contains(p.all, w) })
+		// After a name an operator is more likely meant than the parenthesis of a call.
+		covered := func(w string) bool { return slices.Contains(p.all, w) || w == "`(`" }
+		fits = slices.DeleteFunc(slices.Clone(fits), covered)
 		fits = append([]string{what}, fits...)
 	}
 	if len(fits) < 2 {
