@@ -9,7 +9,7 @@ sits at its power limit and a fixed order biases by up to 10%; the figures are m
 checked first, with poisoned outputs, on random and on structured inputs: rows against float64, O by relative Frobenius error and
 worst row, LSE by the largest difference.
 """
-import argparse, ctypes, json, math, random, statistics, struct, sys
+import argparse, ctypes, datetime, json, math, random, statistics, struct, sys
 
 import torch
 import torch.nn.functional as F
@@ -246,7 +246,11 @@ def main():
             continue
         show([r for r in rows if r["case"] == c])
     if a.json:
-        json.dump({"device": torch.cuda.get_device_name(), "torch": torch.__version__, "rows": rows}, open(a.json, "w"), indent=1)
+        driver = ctypes.c_int()
+        ok(cuda.cuDriverGetVersion(ctypes.byref(driver)), "cuDriverGetVersion")
+        about = {"device": torch.cuda.get_device_name(), "cuda": f"{driver.value // 1000}.{driver.value % 1000 // 10}", "torch": torch.__version__,
+                 "date": datetime.date.today().isoformat(), "command": "python3 bench/interleave.py " + " ".join(sys.argv[1:])}
+        json.dump({**about, "rows": rows}, open(a.json, "w"), indent=1)
 
 
 if __name__ == "__main__":
