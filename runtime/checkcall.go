@@ -156,9 +156,10 @@ func (t *Tensor) check(name string, dims []dim) error {
 }
 
 // checkDisjoint refuses an output whose rows, of inner elements each, overlap: blocks would write over one another.
+// It sorts dims by stride.
 func checkDisjoint(name string, dims []dim, inner int64) error {
-	sorted := slices.SortedStableFunc(slices.Values(dims), func(a, b dim) int { return cmp.Compare(a.stride, b.stride) })
-	for _, d := range sorted {
+	slices.SortStableFunc(dims, func(a, b dim) int { return cmp.Compare(a.stride, b.stride) })
+	for _, d := range dims {
 		if d.size == 1 {
 			continue
 		}

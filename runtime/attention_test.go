@@ -1,0 +1,215 @@
+package runtime
+
+import (
+	"maps"
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func loaded(t *testing.T) (*fakeDevice, *LoadedKernel) {
+	dev := newFakeDevice()
+	k, err := LoadKernel(dev, testArtifact(), Select{HeadDim: 64, DType: "bf16"})
+	require.NoError(t, err)
+	return dev, k
+}
+
+// contiguous is a good call: batch 2, 6 query heads on 2 kv heads, 300 queries after 100 cached keys.
+func contiguous() Attention {
+	return Attention{
+		Q: Tensor{Ptr: 0x1000}, K: Tensor{Ptr: 0x2000}, V: Tensor{Ptr: 0x3000}, O: Tensor{Ptr: 0x4000}, LSE: 0x5004,
+		Batch: 2, QHeads: 6, KVHeads: 2, SeqQ: 300, SeqK: 400, QOffset: 100,
+	}
+}
+
+func TestLaunchPassesWhatTheKernelNeeds(t *testing.T) {
+	dev, k := loaded(t)
+	stream := fakeStream(0x77)
+	a := contiguous()
+	a.Params = map[string]int64{"window": 256}
+	require.NoError(t, k.Launch(stream, a))
+	require.Len(t, dev.launches, 1)
+	l := dev.launches[0]
+	require.Equal(t, Launch{Grid: [3]uint32{3, 6, 2}, Block: [3]uint32{128, 1, 1}, SharedBytes: 48 << 10}, l.Launch)
+	require.Equal(t, stream, l.stream)
+	for name, want := range map[string]float64{
+		"q": 0x1000, "k": 0x2000, "v": 0x3000, "o": 0x4000, "lse": 0x5004,
+		"q_batch": 6 * 300 * 64 * 2, "q_head": 300 * 64 * 2, "q_row": 128,
+		"k_batch": 2 * 400 * 64 * 2, "k_head": 400 * 64 * 2, "k_row": 128,
+		"v_batch": 2 * 400 * 64 * 2, "v_head": 400 * 64 * 2, "v_row": 128,
+		"o_batch": 6 * 300 * 64 * 2, "o_head": 300 * 64 * 2, "o_row": 128,
+		"lse_batch": 6 * 300 * 4, "lse_head": 300 * 4,
+		"sq": 300, "sk": 400, "q_offset": 100, "group": 3, "p_sink": 128, "p_window": 256,
+	} {
+		require.Equal(t, want, l.arg(t, k.Info(), name), name)
+	}
+	require.InDelta(t, math.Log2E/8, l.arg(t, k.Info(), "scale_log2"), 1e-7)
+}
+
+func TestLaunchKeepsTheCallersStridesAndScale(t *testing.T) {
+	dev, k := loaded(t)
+	a := contiguous()
+	a.Q = Tensor{0x1000, 300 * 18 * 64, 64, 18 * 64} // [B, S, H, D] inside one packed qkv tensor
+	a.K = Tensor{0x2000, 0, 64, 2 * 64}              // one batch of keys for all
+	a.O = Tensor{0x4000, 300 * 6 * 64, 64, 6 * 64}
+	a.LSEBatchStride, a.LSEHeadStride, a.Scale = 6*512, 512, 2
+	require.NoError(t, k.Launch(nil, a))
+	l := dev.launches[0]
+	require.Nil(t, l.stream)
+	for name, want := range map[string]float64{
+		"q_batch": 300 * 18 * 128, "q_head": 128, "q_row": 18 * 128, "k_batch": 0, "k_head": 128, "k_row": 256,
+		"o_row": 6 * 128, "lse_batch": 6 * 512 * 4, "lse_head": 2048,
+	} {
+		require.Equal(t, want, l.arg(t, k.Info(), name), name)
+	}
+	require.InDelta(t, 2*math.Log2E, l.arg(t, k.Info(), "scale_log2"), 1e-6)
+}
+
+// The order of a kernel's parameters is the manifest's.
+func TestArgumentsFollowTheManifest(t *testing.T) {
+	dev, art := newFakeDevice(), testArtifact()
+	p := art.Manifest.Kernels[0].Params
+	p[0], p[len(p)-1] = p[len(p)-1], p[0]
+	k, err := LoadKernel(dev, art, Select{DType: "bf16"})
+	require.NoError(t, err)
+	require.NoError(t, k.Launch(nil, contiguous()))
+	require.Len(t, dev.launches[0].args[0], 4)
+	require.Equal(t, 1024.0, dev.launches[0].arg(t, k.Info(), "p_window"))
+	require.Equal(t, float64(0x1000), dev.launches[0].arg(t, k.Info(), "q"))
+}
+
+func TestEmptySequences(t *testing.T) {
+	dev, k := loaded(t)
+	a := contiguous()
+	a.SeqQ, a.Q.Ptr, a.O.Ptr = 0, 0, 0
+	require.NoError(t, k.Launch(nil, a))
+	require.Empty(t, dev.launches, "no queries: nothing to run")
+	a = contiguous()
+	a.SeqK, a.K.Ptr, a.V.Ptr = 0, 0, 0
+	require.NoError(t, k.Launch(nil, a))
+	require.Len(t, dev.launches, 1, "no keys: the kernel still writes zeros and -inf")
+	require.Zero(t, dev.launches[0].arg(t, k.Info(), "sk"))
+}
+
+func TestBadCallsAreRefusedInWords(t *testing.T) {
+	for _, c := range []struct {
+		says   string
+		damage func(a *Attention)
+	}{
+		{"QHeads is 5 and KVHeads 2, want QHeads to be a multiple of KVHeads", func(a *Attention) { a.QHeads = 5 }},
+		{"Batch is 0, want 1 to 65535", func(a *Attention) { a.Batch = 0 }},
+		{"Batch is 65536, want 1 to 65535; split larger calls", func(a *Attention) { a.Batch = 65536 }},
+		{"QHeads is 131072", func(a *Attention) { a.QHeads = 131072 }},
+		{"KVHeads is 0", func(a *Attention) { a.KVHeads = 0 }},
+		{"SeqQ is -1", func(a *Attention) { a.SeqQ = -1 }},
+		{"SeqK is 1073741825, want 0 to 1073741824", func(a *Attention) { a.SeqK = 1<<30 + 1 }},
+		{"QOffset is -4", func(a *Attention) { a.QOffset = -4 }},
+		{"the last query's position is 1073741825", func(a *Attention) { a.QOffset = 1<<30 - 298 }},
+		{"Scale is NaN", func(a *Attention) { a.Scale = math.NaN() }},
+		{"Scale is -1", func(a *Attention) { a.Scale = -1 }},
+		{"Scale is +Inf", func(a *Attention) { a.Scale = math.Inf(1) }},
+		{"Scale is 1e+300", func(a *Attention) { a.Scale = 1e300 }},
+		{"Scale is 1e-300", func(a *Attention) { a.Scale = 1e-300 }},
+		{"Q is a null pointer", func(a *Attention) { a.Q.Ptr = 0 }},
+		{"V is a null pointer", func(a *Attention) { a.V.Ptr = 0 }},
+		{"K starts at 0x2008, want an address that is a multiple of 16 bytes", func(a *Attention) { a.K.Ptr += 8 }},
+		{"V has a row stride of 100 elements, want a multiple of 8 (16 bytes)", func(a *Attention) { a.V.RowStride = 100 }},
+		{"K has a head stride of -64 elements", func(a *Attention) { a.K.HeadStride = -64 }},
+		{"Q has a row stride of 1073741824 elements, want 0 to 1073741816", func(a *Attention) { a.Q.RowStride = 1 << 30 }},
+		{"Q has a batch stride of 1125899906842624", func(a *Attention) { a.Q.BatchStride = 1 << 50 }},
+		{"O overlaps itself: its row stride is 32 elements, want at least 64", func(a *Attention) { a.O = Tensor{0x4000, 1 << 20, 1 << 16, 32} }},
+		{"O overlaps itself: its batch stride is 0", func(a *Attention) { a.O = Tensor{0x4000, 0, 1 << 16, 64} }},
+		{"O overlaps itself: its head stride is 12800 elements, want at least 19200", func(a *Attention) { a.O = Tensor{0x4000, 1 << 20, 200 * 64, 64} }},
+		{"LSE starts at 0x5002, want an address that is a multiple of 4 bytes", func(a *Attention) { a.LSE -= 2 }},
+		{"LSE overlaps itself: its head stride is 299 elements, want at least 300", func(a *Attention) { a.LSEBatchStride, a.LSEHeadStride = 6000, 299 }},
+		{"LSE has a head stride of -300", func(a *Attention) { a.LSEHeadStride = -300 }},
+		{"window must be at least 1, got 0", func(a *Attention) { a.Params = map[string]int64{"window": 0} }},
+		{`unknown parameter "windw"; did you mean "window"?`, func(a *Attention) { a.Params = map[string]int64{"windw": 5} }},
+		{"sink must be at most 1073741824", func(a *Attention) { a.Params = map[string]int64{"sink": 1 << 31} }},
+	} {
+		dev, k := loaded(t)
+		a := contiguous()
+		c.damage(&a)
+		err := k.Launch(nil, a)
+		require.ErrorIs(t, err, ErrBadCall, c.says)
+		require.ErrorContains(t, err, c.says)
+		require.Empty(t, dev.launches, c.says)
+	}
+}
+
+// A dimension of one is never stepped over, so its stride may be anything, as in other frameworks' views.
+func TestStridesOfSingleDimensionsDoNotMatter(t *testing.T) {
+	_, k := loaded(t)
+	a := contiguous()
+	a.Batch = 1
+	a.Q = Tensor{0x1000, -7, 300 * 64, 64}
+	a.O = Tensor{0x4000, 1, 300 * 64, 64}
+	require.NoError(t, k.Launch(nil, a))
+}
+
+// Remembering the last parameters must not mix up different ones, nor see later changes of the caller's map.
+func TestParametersAreCheckedForEveryLaunch(t *testing.T) {
+	dev, k := loaded(t)
+	a := contiguous()
+	a.Params = map[string]int64{"window": 10}
+	require.NoError(t, k.Launch(nil, a))
+	a.Params["window"] = 20
+	require.NoError(t, k.Launch(nil, a))
+	a.Params["window"] = 0
+	require.ErrorIs(t, k.Launch(nil, a), ErrBadCall)
+	a.Params = nil
+	require.NoError(t, k.Launch(nil, a))
+	for i, want := range []float64{10, 20, 1024} {
+		require.Equal(t, want, dev.launches[i].arg(t, k.Info(), "p_window"))
+	}
+}
+
+// A server launches thousands of times a second: no hidden calls of the device, few small allocations.
+func TestLaunchIsLean(t *testing.T) {
+	dev, k := loaded(t)
+	a := contiguous()
+	a.Params = map[string]int64{"window": 64}
+	require.NoError(t, k.Launch(nil, a))
+	before := dev.calls
+	require.NoError(t, k.Launch(nil, a))
+	require.Equal(t, 1, dev.calls-before, "one call of the device a launch")
+	require.Empty(t, dev.memory)
+	c, err := k.check(a)
+	require.NoError(t, err)
+	allocations := testing.AllocsPerRun(100, func() {
+		if _, err := k.check(a); err != nil {
+			t.Error(err)
+		}
+		arguments(k.params, c)
+	})
+	require.LessOrEqual(t, allocations, 12.0)
+}
+
+func TestCover(t *testing.T) {
+	_, k := loaded(t)
+	a := Attention{SeqQ: 200, SeqK: 210, QOffset: 5, Params: map[string]int64{"sink": 3, "window": 70}}
+	rows := []int{0, 150, 199}
+	cover, err := k.Cover(a, rows)
+	require.NoError(t, err)
+	require.Len(t, cover, 3*210)
+	pattern, _ := aShape()
+	keeps, err := pattern.Keeps(a.Params)
+	require.NoError(t, err)
+	for n, i := range rows {
+		for key := range 210 {
+			require.Equal(t, keeps(5+i, key), cover[n*210+key] == 1, "row %d, key %d", i, key)
+		}
+	}
+	all, err := k.Cover(a, nil)
+	require.NoError(t, err)
+	require.Len(t, all, 200*210)
+	require.Equal(t, cover[210:420], all[150*210:151*210])
+	_, err = k.Cover(a, []int{200})
+	require.ErrorIs(t, err, ErrBadCall)
+	require.ErrorContains(t, err, "row 200 of the coverage does not exist, want 0 to 199")
+	a.Params = maps.Clone(a.Params)
+	a.Params["window"] = 0
+	_, err = k.Cover(a, rows)
+	require.ErrorIs(t, err, ErrBadCall)
+}

@@ -1,0 +1,108 @@
+package runtime
+
+import (
+	"encoding/binary"
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func hostCall() HostAttention {
+	h := HostAttention{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 5, SeqK: 7}
+	h.Q = make([]byte, 2*5*64*2)
+	h.K, h.V = make([]byte, 7*64*2), make([]byte, 7*64*2)
+	for i := range h.Q {
+		h.Q[i] = byte(i)
+	}
+	return h
+}
+
+// echo is a kernel that writes Q to O and 0, 1, 2... to LSE.
+func echo(t *testing.T, dev *fakeDevice) func(fakeLaunch) {
+	k := testArtifact().Manifest.Kernels[0]
+	return func(l fakeLaunch) {
+		q, o, lse := DevicePtr(l.arg(t, k, "q")), DevicePtr(l.arg(t, k, "o")), DevicePtr(l.arg(t, k, "lse"))
+		copy(dev.memory[o], dev.memory[q])
+		for i := range len(dev.memory[lse]) / 4 {
+			binary.LittleEndian.PutUint32(dev.memory[lse][4*i:], math.Float32bits(float32(i)))
+		}
+	}
+}
+
+func TestRunHost(t *testing.T) {
+	dev := newFakeDevice()
+	dev.onLaunch = echo(t, dev)
+	res, err := RunHost(dev, testArtifact(), Select{DType: "bf16"}, hostCall())
+	require.NoError(t, err)
+	require.Equal(t, hostCall().Q, res.O)
+	require.Equal(t, []float32{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, res.LSE)
+	require.Equal(t, 1.5, res.Milliseconds)
+	require.Empty(t, dev.memory)
+	require.Zero(t, dev.live)
+
+	h := hostCall()
+	h.NoLSE = true
+	res, err = RunHost(dev, testArtifact(), Select{DType: "bf16"}, h)
+	require.NoError(t, err)
+	require.Nil(t, res.LSE)
+	require.Zero(t, dev.launches[1].arg(t, testArtifact().Manifest.Kernels[0], "lse"))
+}
+
+// Whichever call of the device fails, the error comes out and everything is given back.
+func TestRunHostGivesEverythingBack(t *testing.T) {
+	for failAt := 1; ; failAt++ {
+		dev := newFakeDevice()
+		dev.failAt = failAt
+		res, err := RunHost(dev, testArtifact(), Select{DType: "bf16"}, hostCall())
+		require.Empty(t, dev.memory, "call %d", failAt)
+		require.Zero(t, dev.live, "call %d", failAt)
+		if err == nil {
+			require.Greater(t, failAt, 15, "every call was made to fail once")
+			return
+		}
+		require.ErrorIs(t, err, errInjected)
+		require.Nil(t, res.O)
+	}
+}
+
+func TestRunHostChecksBeforeItCopies(t *testing.T) {
+	for says, damage := range map[string]func(h *HostAttention){
+		"K has 895 bytes, want 896 for [1, 1, 7, 64] of bf16": func(h *HostAttention) { h.K = h.K[1:] },
+		"Q has 0 bytes, want 1280":                            func(h *HostAttention) { h.Q = nil },
+		"QHeads is 2 and KVHeads 3":                           func(h *HostAttention) { h.KVHeads = 3 },
+		"window must be at least 1":                           func(h *HostAttention) { h.Params = map[string]int64{"window": -3} },
+	} {
+		dev, k := loaded(t)
+		h := hostCall()
+		damage(&h)
+		before := dev.calls
+		_, err := k.RunHost(dev, h)
+		require.ErrorIs(t, err, ErrBadCall, says)
+		require.ErrorContains(t, err, says)
+		require.Equal(t, before, dev.calls, says)
+	}
+}
+
+func TestProductStopsAtTheLargestNumber(t *testing.T) {
+	require.Equal(t, int64(65535)<<30*256, product(65535, 1<<30, 256))
+	require.Equal(t, int64(math.MaxInt64), product(65535, 65535, 1<<30, 256, 2))
+	require.Equal(t, int64(math.MaxInt64), product(1<<62, 2))
+	require.Zero(t, product(0, 1<<62, 5))
+}
+
+func TestRunHostWithoutRows(t *testing.T) {
+	dev, k := loaded(t)
+	h := hostCall()
+	h.SeqQ, h.Q = 0, nil
+	res, err := k.RunHost(dev, h)
+	require.NoError(t, err)
+	require.Empty(t, res.O)
+	require.Empty(t, res.LSE)
+	require.Empty(t, dev.launches)
+	h = hostCall()
+	h.SeqK, h.K, h.V = 0, nil, nil
+	_, err = k.RunHost(dev, h)
+	require.NoError(t, err)
+	require.Len(t, dev.launches, 1)
+}

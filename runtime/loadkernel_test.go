@@ -1,0 +1,73 @@
+package runtime
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestFind(t *testing.T) {
+	hopper := DeviceInfo{Name: "H200", Major: 9, MaxSharedBytes: 227 << 10}
+	ampere := DeviceInfo{Name: "A100", Major: 8, MaxSharedBytes: 163 << 10}
+	blackwell := DeviceInfo{Name: "B200", Major: 10, MaxSharedBytes: 227 << 10}
+	turing := DeviceInfo{Name: "T4", Major: 7, Minor: 5, MaxSharedBytes: 64 << 10}
+	ada := DeviceInfo{Name: "L4", Major: 8, Minor: 9, MaxSharedBytes: 99 << 10}
+	m := &Manifest{Kernels: []Kernel{
+		{Target: "sm_80", DType: "bf16", HeadDim: 64, SharedBytes: 64 << 10},
+		{Target: "sm_90a", DType: "bf16", HeadDim: 64, SharedBytes: 200 << 10},
+		{Target: "sm_80", DType: "bf16", HeadDim: 128, SharedBytes: 128 << 10},
+	}}
+	for _, c := range []struct {
+		dev    DeviceInfo
+		sel    Select
+		target string // of the kernel that is found, or "" when none is
+		says   string
+	}{
+		{hopper, Select{HeadDim: 64}, "sm_90a", ""},
+		{ampere, Select{HeadDim: 64}, "sm_80", ""},
+		{blackwell, Select{HeadDim: 64}, "sm_80", ""}, // sm_90a runs on sm_90 alone
+		{hopper, Select{HeadDim: 64, Target: "sm_80"}, "sm_80", ""},
+		{hopper, Select{HeadDim: 128}, "sm_80", ""},
+		{ampere, Select{Target: "sm_90a"}, "", "the kernel is for sm_90a, A100 is sm_80"},
+		{turing, Select{HeadDim: 64}, "", "the kernel is for sm_80, T4 is sm_75"},
+		{ada, Select{HeadDim: 128}, "", "needs 131072 bytes of shared memory a block, L4 has 101376"},
+		{ampere, Select{HeadDim: 96}, "", "want head dim 96, it has (head dim 64, bf16, sm_80) (head dim 64, bf16, sm_90a) (head dim 128, bf16, sm_80)"},
+		{ampere, Select{HeadDim: 64, DType: "f16"}, "", "want head dim 64, f16, it has"},
+		{ampere, Select{}, "", "any kernel fits several kernels, name the head dim and data type"},
+	} {
+		k, err := m.Find(c.dev, c.sel)
+		if c.target == "" {
+			require.ErrorIs(t, err, ErrTarget, c.says)
+			require.ErrorContains(t, err, c.says)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, c.target, k.Target)
+	}
+}
+
+func TestLoadKernel(t *testing.T) {
+	dev, k := loaded(t)
+	require.Equal(t, "used 255 registers", k.Log())
+	require.Equal(t, 255, k.Attributes().Registers)
+	require.Equal(t, "a_shape", k.Schedule().Name)
+	require.Equal(t, 1, dev.live)
+	require.NoError(t, k.Close())
+	require.Zero(t, dev.live)
+}
+
+func TestLoadKernelLeavesNothingOnFailure(t *testing.T) {
+	for failAt := 1; failAt <= 3; failAt++ { // load, function, attributes
+		dev := newFakeDevice()
+		dev.failAt = failAt
+		_, err := LoadKernel(dev, testArtifact(), Select{DType: "f16"})
+		require.ErrorIs(t, err, errInjected)
+		require.Zero(t, dev.live, "call %d", failAt)
+	}
+	dev := newFakeDevice()
+	dev.entry.MaxThreads = 64
+	_, err := LoadKernel(dev, testArtifact(), Select{DType: "f16"})
+	require.ErrorIs(t, err, ErrTarget)
+	require.ErrorContains(t, err, "needs 128 threads a block")
+	require.Zero(t, dev.live)
+}

@@ -1,0 +1,104 @@
+package runtime
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// fakeDriver has the listed devices.
+type fakeDriver struct {
+	devices []DeviceInfo
+	err     error
+}
+
+func (d fakeDriver) Devices() ([]DeviceInfo, error) { return d.devices, d.err }
+
+func (d fakeDriver) Open(ordinal int) (Device, error) {
+	if d.err != nil {
+		return nil, d.err
+	}
+	if ordinal >= len(d.devices) {
+		return nil, fmt.Errorf("%w: no device %d", ErrNoDevice, ordinal)
+	}
+	dev := newFakeDevice()
+	dev.info = d.devices[ordinal]
+	return dev, nil
+}
+
+// withDrivers replaces the registry during a test.
+func withDrivers(t *testing.T, drivers map[string]Driver) {
+	old := registry.drivers
+	registry.drivers = nil
+	t.Cleanup(func() { registry.drivers = old })
+	for name, d := range drivers {
+		Register(name, d)
+	}
+}
+
+var (
+	oneEmu  = fakeDriver{devices: []DeviceInfo{{Driver: "emu", Name: "emulator", Major: 8}}}
+	twoGPUs = fakeDriver{devices: []DeviceInfo{{Driver: "cuda", Name: "H200", Major: 9}, {Driver: "cuda", Ordinal: 1, Name: "A100", Major: 8}}}
+	noGPUs  = fakeDriver{err: fmt.Errorf("%w: no libcuda.so.1", ErrNoDevice)}
+)
+
+func TestRegister(t *testing.T) {
+	withDrivers(t, map[string]Driver{"emu": oneEmu, "cuda": twoGPUs})
+	require.Equal(t, []string{"cuda", "emu"}, Drivers())
+	require.PanicsWithValue(t, `runtime: driver "emu" registered twice`, func() { Register("emu", oneEmu) })
+	require.PanicsWithValue(t, `runtime: Register of a nil driver "x"`, func() { Register("x", nil) })
+	list, err := Devices("cuda")
+	require.NoError(t, err)
+	require.Len(t, list, 2)
+	_, err = Open("cudda", 0)
+	require.ErrorIs(t, err, ErrNoDevice)
+	require.ErrorContains(t, err, `no driver "cudda" in this program, it has cuda, emu`)
+}
+
+func TestOpenDevice(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		drivers map[string]Driver
+		spec    string
+		want    string // name of the device
+		says    string // in the sentence, or in the error when no device is wanted
+	}{
+		{"a GPU is taken", map[string]Driver{"cuda": twoGPUs, "emu": oneEmu}, "auto", "H200", "using cuda:0, H200 (sm_90)"},
+		{"empty is auto", map[string]Driver{"cuda": twoGPUs, "emu": oneEmu}, "", "H200", "using cuda:0"},
+		{"else the emulator", map[string]Driver{"cuda": noGPUs, "emu": oneEmu}, "auto", "emulator", "because there is no GPU to use (no device: no libcuda.so.1)"},
+		{"a driver without devices", map[string]Driver{"cuda": fakeDriver{}, "emu": oneEmu}, "auto", "emulator", "the cuda driver lists none"},
+		{"no cuda driver", map[string]Driver{"emu": oneEmu}, "auto", "emulator", `no driver "cuda"`},
+		{"nothing at all", map[string]Driver{"cuda": noGPUs}, "auto", "", "no libcuda.so.1"},
+		{"by number", map[string]Driver{"cuda": twoGPUs}, "cuda:1", "A100", "using cuda:1, A100 (sm_80) as asked"},
+		{"by name", map[string]Driver{"cuda": twoGPUs}, "cuda", "H200", "as asked"},
+		{"asked for and missing", map[string]Driver{"cuda": noGPUs, "emu": oneEmu}, "cuda", "", "no libcuda.so.1"},
+		{"number too large", map[string]Driver{"cuda": twoGPUs}, "cuda:2", "", "no device 2"},
+		{"bad number", map[string]Driver{"cuda": twoGPUs}, "cuda:x", "", `device "cuda:x" is not understood, want auto, a driver (cuda) or driver:number`},
+		{"negative number", map[string]Driver{"cuda": twoGPUs}, "cuda:-1", "", "is not understood"},
+		{"no name", map[string]Driver{"cuda": twoGPUs}, ":1", "", "is not understood"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			withDrivers(t, c.drivers)
+			dev, sentence, err := OpenDevice(c.spec)
+			if c.want == "" {
+				require.ErrorContains(t, err, c.says)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, c.want, dev.Info().Name)
+			require.Contains(t, sentence, c.says)
+		})
+	}
+}
+
+// A GPU that is there but fails must not turn into the slow emulator without a word.
+func TestAutoDoesNotHideABrokenGPU(t *testing.T) {
+	withDrivers(t, map[string]Driver{"cuda": brokenGPU{twoGPUs}, "emu": oneEmu})
+	_, _, err := OpenDevice("auto")
+	require.ErrorIs(t, err, errInjected)
+}
+
+type brokenGPU struct{ fakeDriver }
+
+func (brokenGPU) Open(int) (Device, error) { return nil, errInjected }

@@ -1,0 +1,88 @@
+package runtime
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func names(t *testing.T, dir string) (list []string) {
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	for _, e := range entries {
+		list = append(list, e.Name())
+	}
+	return list
+}
+
+func TestWriteFileAtomicReplaces(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "out")
+	require.NoError(t, WriteFileAtomic(path, []byte("old")))
+	require.NoError(t, os.Chmod(path, 0o640))
+	require.NoError(t, WriteFileAtomic(path, []byte("new")))
+	got, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "new", string(got))
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o640), info.Mode(), "an existing file keeps its mode")
+	require.Equal(t, []string{"out"}, names(t, dir), "nothing else stays behind")
+}
+
+func TestWriteFileAtomicFollowsLinks(t *testing.T) {
+	dir := t.TempDir()
+	target, link := filepath.Join(dir, "target"), filepath.Join(dir, "link")
+	require.NoError(t, os.WriteFile(target, nil, 0o644))
+	require.NoError(t, os.Symlink(target, link))
+	require.NoError(t, WriteFileAtomic(link, []byte("x")))
+	info, err := os.Lstat(link)
+	require.NoError(t, err)
+	require.NotZero(t, info.Mode()&os.ModeSymlink)
+	got, err := os.ReadFile(target)
+	require.NoError(t, err)
+	require.Equal(t, "x", string(got))
+}
+
+func TestWriteFileAtomicFailureLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	taken := filepath.Join(dir, "taken")
+	require.NoError(t, os.MkdirAll(filepath.Join(taken, "inside"), 0o755))
+	require.Error(t, writeAside(taken, []byte("x"), 0o644, false), "the rename fails")
+	require.Equal(t, []string{"taken"}, names(t, dir))
+	require.ErrorContains(t, WriteFileAtomic(taken, nil), "it is a directory, name a file")
+	err := WriteFileAtomic(filepath.Join(dir, "no", "out"), nil)
+	require.ErrorContains(t, err, "its directory does not exist")
+	err = WriteFileAtomic(filepath.Join(dir, "taken", "..", "taken", "x", "y"), nil)
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestWriteToAFullDevice(t *testing.T) {
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip("this system has no /dev/full, a device that is always full")
+	}
+	err := WriteFileAtomic("/dev/full", []byte("x"))
+	require.ErrorContains(t, err, "cannot write /dev/full: the disk is full")
+	require.NoError(t, WriteFileAtomic("/dev/null", []byte("x")), "devices are written directly, not replaced")
+	info, err := os.Stat("/dev/null")
+	require.NoError(t, err)
+	require.NotZero(t, info.Mode()&os.ModeDevice)
+}
+
+func TestPlainWriteErrors(t *testing.T) {
+	for code, says := range map[syscall.Errno]string{
+		syscall.ENOSPC: "the disk is full",
+		syscall.EROFS:  "the file system is read-only",
+		syscall.EDQUOT: "quota",
+		syscall.EACCES: "no permission",
+		syscall.ENOENT: "directory does not exist",
+	} {
+		err := plainWriteError("o.minf", &os.PathError{Op: "open", Path: "o.minf", Err: code})
+		require.ErrorContains(t, err, "cannot write o.minf: ")
+		require.ErrorContains(t, err, says)
+		require.ErrorIs(t, err, code)
+	}
+}
