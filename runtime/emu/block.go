@@ -1,0 +1,235 @@
+package emu
+
+import (
+	"fmt"
+	"math/bits"
+	"math/rand/v2"
+	"strings"
+)
+
+// namedBarrier is one of the 16 barriers of a block.
+type namedBarrier struct {
+	arrived int
+	want    int // threads; 0 while nobody has arrived
+	waiting []*warp
+	clock   [32]uint32 // join of the clocks of those who arrived
+}
+
+// block is the state of one thread block. A worker reuses it for block after block.
+type block struct {
+	run    *launchRun
+	index  [3]uint32
+	warps  []*warp
+	shared sharedMemory
+	bars   [16]namedBarrier
+	ready  []*warp // scratch of pick
+	tiles  tiles   // scratch of mma
+
+	last   *allocation // where the last global access went
+	steps  int64
+	rng    *rand.Rand
+	source rand.PCG
+
+	counts        []int64 // executions by instruction
+	conflicts     []int64 // extra shared memory wavefronts by instruction
+	barriers      int64
+	pendingAtExit int64
+}
+
+func newBlock(r *launchRun) *block {
+	b := &block{run: r, last: &allocation{}, counts: make([]int64, len(r.k.code)), conflicts: make([]int64, len(r.k.code))}
+	b.rng = rand.New(&b.source)
+	for i := 0; i < (r.threads+31)/32; i++ {
+		b.warps = append(b.warps, newWarp(b, r.k, i))
+	}
+	b.shared.grow(r.k.staticShared+r.launch.SharedBytes, len(b.warps))
+	return b
+}
+
+// runBlock runs the block with a linear index to its end. Warps take turns in a seeded random order with bursts of
+// random length; a correct kernel gives the same result for every seed.
+func (b *block) runBlock(linear uint64) error {
+	g := b.run.launch.Grid
+	b.index = [3]uint32{uint32(linear % uint64(g[0])), uint32(linear / uint64(g[0]) % uint64(g[1])), uint32(linear / uint64(g[0]) / uint64(g[1]))}
+	b.source.Seed(b.run.opt.Seed, linear)
+	b.steps = 0
+	b.shared.reset()
+	for i := range b.bars {
+		b.bars[i] = namedBarrier{waiting: b.bars[i].waiting[:0]}
+	}
+	for _, w := range b.warps {
+		w.reset()
+	}
+	for {
+		w, err := b.pick()
+		if w == nil {
+			return err
+		}
+		if err := w.run(1 + b.rng.IntN(1<<b.rng.IntN(10))); err != nil {
+			return err
+		}
+		if b.steps > b.run.opt.Budget {
+			return b.overBudget()
+		}
+	}
+}
+
+// pick chooses a warp that can run. None and no error means that the block is done.
+func (b *block) pick() (*warp, error) {
+	b.ready = b.ready[:0]
+	waiting := false
+	for _, w := range b.warps {
+		switch w.state {
+		case warpReady:
+			b.ready = append(b.ready, w)
+		case warpWaits:
+			waiting = true
+		}
+	}
+	switch {
+	case len(b.ready) > 0:
+		return b.ready[b.rng.IntN(len(b.ready))], nil
+	case waiting:
+		return nil, b.blockFault("deadlock: no warp can run\n" + b.positions())
+	}
+	return nil, nil
+}
+
+func (b *block) overBudget() error {
+	return b.blockFault(fmt.Sprintf("the block has executed more than %d instructions, which looks like an endless loop; raise Options.Budget if it is not\n%s",
+		b.run.opt.Budget, b.positions()))
+}
+
+func (b *block) blockFault(reason string) error {
+	return &Fault{Kernel: b.run.k.name, Block: b.index, Warp: -1, Reason: reason}
+}
+
+// positions lists where every warp stands.
+func (b *block) positions() string {
+	var s []string
+	for _, w := range b.warps {
+		switch w.state {
+		case warpDone:
+			s = append(s, fmt.Sprintf("\twarp %d: exited", w.id))
+			continue
+		case warpWaits:
+			in := &b.run.k.code[w.frags[0].pc-1]
+			bar := &b.bars[w.bar]
+			s = append(s, fmt.Sprintf("\twarp %d: waits at barrier %d, where %d of %d threads have arrived, PTX line %d: %s", w.id, w.bar, bar.arrived, bar.want, in.line, in.text))
+			continue
+		}
+		for _, f := range w.frags {
+			in := &b.run.k.code[f.pc]
+			s = append(s, fmt.Sprintf("\twarp %d: %s at PTX line %d: %s", w.id, laneList(f.mask), in.line, in.text))
+		}
+	}
+	return strings.Join(s, "\n")
+}
+
+// decodeBarrier handles bar.sync, bar.arrive, their barrier.* spellings and bar.warp.sync.
+func decodeBarrier(d *decoder) {
+	d.takeAny("cta", "aligned")
+	if d.take("warp") {
+		d.oneOf("sync")
+		if d.count(1, 1) {
+			d.in.a = d.source(d.st.args[0], ptxTypes["b32"])
+			d.in.ctl, d.in.exec = ctlRun, execWarpSync
+		}
+		return
+	}
+	kind := d.oneOf("sync", "arrive")
+	low := 1
+	if kind == "arrive" {
+		low = 2
+	}
+	if !d.count(low, 2) {
+		return
+	}
+	t := ptxTypes["u32"]
+	d.in.ctl, d.in.a, d.in.b = ctlBarrier, d.source(d.st.args[0], t), -1
+	d.in.mode = kind[0]
+	if len(d.st.args) == 2 {
+		d.in.b = d.source(d.st.args[1], t)
+	}
+}
+
+// uniform is a value that must be the same in every lane.
+func (w *warp) uniform(slot int32, what string) (uint32, error) {
+	if err := w.ready32(slot, w.lanes); err != nil {
+		return 0, err
+	}
+	v := &w.r32[slot]
+	for m := w.lanes; m != 0; m &= m - 1 {
+		if i := bits.TrailingZeros32(m); v[i] != v[0] {
+			return 0, oneLane(i, "%s is %d here and %d in lane 0: it must be equal in the whole warp", what, v[i], v[0])
+		}
+	}
+	return v[0], nil
+}
+
+// barrier lets a whole warp arrive; the pc has already moved on.
+func (b *block) barrier(w *warp, in *inst) error {
+	id, err := w.uniform(in.a, "the barrier number")
+	if err != nil {
+		return err
+	}
+	want := uint32(32 * len(b.warps))
+	if in.b >= 0 {
+		if want, err = w.uniform(in.b, "the barrier's thread count"); err != nil {
+			return err
+		}
+	}
+	switch {
+	case id > 15:
+		return laneError(0, "found barrier %d, wanted 0 to 15", id)
+	case want == 0 || want%32 != 0 || int(want) > 32*len(b.warps):
+		return laneError(0, "found a barrier of %d threads, wanted a multiple of 32 up to the block's %d", want, 32*len(b.warps))
+	}
+	bar := &b.bars[id]
+	if bar.want != 0 && bar.want != int(want) {
+		return laneError(0, "arrives at barrier %d for %d threads, others are there for %d", id, want, bar.want)
+	}
+	bar.want = int(want)
+	b.arrive(bar, w, int(id), in.mode == 's')
+	return nil
+}
+
+// arrive releases what the warp did so far; when the count is full all who wait have seen it.
+func (b *block) arrive(bar *namedBarrier, w *warp, id int, wait bool) {
+	b.barriers++
+	bar.arrived += 32
+	join(&bar.clock, &w.clock)
+	w.clock[w.id]++
+	if wait {
+		w.state, w.bar = warpWaits, id
+		bar.waiting = append(bar.waiting, w)
+	}
+	if bar.arrived < bar.want {
+		return
+	}
+	for _, x := range bar.waiting {
+		own := x.clock[x.id]
+		join(&x.clock, &bar.clock)
+		x.clock[x.id] = own
+		x.state = warpReady
+	}
+	bar.arrived, bar.want, bar.waiting, bar.clock = 0, 0, bar.waiting[:0], [32]uint32{}
+}
+
+func join(dst, src *[32]uint32) {
+	for i := range dst {
+		dst[i] = max(dst[i], src[i])
+	}
+}
+
+// execWarpSync orders the lanes of a warp among themselves: see asynchronous copies.
+func execWarpSync(w *warp, in *inst, m uint32) error {
+	if err := w.ready32(in.a, m); err != nil {
+		return err
+	}
+	if err := w.members(in, in.a, m); err != nil {
+		return err
+	}
+	w.clock[w.id]++
+	return nil
+}

@@ -1,0 +1,311 @@
+// Package emu is a device that executes the PTX text itself, in pure Go. It is strict: what a GPU leaves undefined
+// (out-of-bounds and early reads, races, diverged barriers, missing waits) is an error with the PTX line.
+//
+// What it promises and what it does not: races are found in shared memory, per 4-byte word, between warps of a block;
+// blocks are independent and their conflicts in global memory are not looked for. Scheduling is a seeded random
+// order, and correct kernels do not depend on it. Numbers are those of IEEE float32 with one rounding an instruction;
+// mma rounds once for each k of 16.
+package emu
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/minfc/minfc/runtime"
+)
+
+// maxShared is the dynamic shared memory of a block that sm_80 allows, in bytes.
+const maxShared = 166912
+
+// Options configure a device. The zero value of a field means its default.
+type Options struct {
+	Seed           uint64      // of the warp scheduler
+	Workers        int         // blocks that run at the same time; default GOMAXPROCS
+	Budget         int64       // warp instructions a block may execute; default 200 million
+	MemoryBytes    uint64      // global memory; default 8 GiB
+	AllowUnwritten bool        // CopyToHost of bytes that nobody wrote gives 0xff instead of an error
+	Observe        func(Stats) // called after every launch, also a failed one
+}
+
+func (o *Options) defaults() {
+	if o.Budget <= 0 {
+		o.Budget = 200_000_000
+	}
+	if o.MemoryBytes == 0 {
+		o.MemoryBytes = 8 << 30
+	}
+}
+
+func init() { runtime.Register("emu", Driver{}) }
+
+// Driver is what the package registers under the name "emu". It has one device with default options.
+type Driver struct{}
+
+// Devices lists the one emulated device.
+func (Driver) Devices() ([]runtime.DeviceInfo, error) {
+	return []runtime.DeviceInfo{info(8 << 30)}, nil
+}
+
+// Open opens device 0. Each call gives a device with memory of its own.
+func (Driver) Open(ordinal int) (runtime.Device, error) {
+	if ordinal != 0 {
+		return nil, fmt.Errorf("%w: found device number %d, the emulator has only number 0", runtime.ErrNoDevice, ordinal)
+	}
+	return Open(Options{})
+}
+
+func info(memory uint64) runtime.DeviceInfo {
+	return runtime.DeviceInfo{Driver: "emu", Name: "emulator (sm_80)", Major: 8, Minor: 0, Multiprocessors: 1,
+		MemoryBytes: memory, MaxSharedBytes: maxShared, L2Bytes: 40 << 20}
+}
+
+// Device is an emulated GPU. Work is done when the call that enqueues it returns, in the order of the calls.
+type Device struct {
+	mu     sync.Mutex
+	opt    Options
+	mem    memory
+	closed bool
+	last   Stats
+}
+
+var _ runtime.Device = (*Device)(nil)
+
+// Open makes a device.
+func Open(o Options) (*Device, error) {
+	o.defaults()
+	return &Device{opt: o, mem: memory{limit: o.MemoryBytes}}, nil
+}
+
+// errClosed is what every call on a closed device returns.
+var errClosed = fmt.Errorf("emulator: %w, open a new device", runtime.ErrClosed)
+
+// locked runs f alone.
+func (d *Device) locked(f func() error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return errClosed
+	}
+	return f()
+}
+
+// Info describes the device.
+func (d *Device) Info() runtime.DeviceInfo { return info(d.opt.MemoryBytes) }
+
+// LastStats returns the counters of the last launch.
+func (d *Device) LastStats() Stats {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.last
+}
+
+// LoadModule parses and decodes PTX. The error has a line for every statement that the emulator cannot run.
+func (d *Device) LoadModule(ptx []byte) (runtime.Module, error) {
+	m, err := parse(strings.TrimRight(string(ptx), "\x00"))
+	if err != nil {
+		return nil, fmt.Errorf("emulator: PTX does not load\n%w", err)
+	}
+	if !targets[m.target] {
+		return nil, fmt.Errorf("emulator: found PTX for %s, the device is sm_80", m.target)
+	}
+	mod := &module{dev: d, kernels: map[string]*kernel{}}
+	for _, e := range m.entries {
+		k, err := decodeEntry(m, e)
+		if err != nil {
+			return nil, fmt.Errorf("emulator: PTX does not load\n%w", err)
+		}
+		mod.kernels[e.name] = k
+	}
+	return mod, nil
+}
+
+// targets are the architectures whose code runs on sm_80.
+var targets = map[string]bool{"sm_50": true, "sm_52": true, "sm_53": true, "sm_60": true, "sm_61": true, "sm_62": true,
+	"sm_70": true, "sm_72": true, "sm_75": true, "sm_80": true}
+
+// Alloc returns memory whose reading is an error until it is written. A red zone lies behind it.
+func (d *Device) Alloc(bytes int64) (ptr runtime.DevicePtr, err error) {
+	err = d.locked(func() error {
+		a, err := d.mem.alloc(bytes)
+		ptr = runtime.DevicePtr(a)
+		return err
+	})
+	return ptr, err
+}
+
+// Free ends an allocation; its address is never used again. Freeing 0 does nothing.
+func (d *Device) Free(p runtime.DevicePtr) error {
+	if p == 0 {
+		return nil
+	}
+	return d.locked(func() error { return d.mem.free(uint64(p)) })
+}
+
+// CopyToDevice copies at once.
+func (d *Device) CopyToDevice(dst runtime.DevicePtr, src []byte, _ runtime.Stream) error {
+	return d.locked(func() error {
+		return d.writeRange(dst, len(src), func(p []byte) { copy(p, src) })
+	})
+}
+
+// Fill sets bytes at once.
+func (d *Device) Fill(dst runtime.DevicePtr, value byte, bytes int64, _ runtime.Stream) error {
+	return d.locked(func() error {
+		return d.writeRange(dst, int(bytes), func(p []byte) {
+			for i := range p {
+				p[i] = value
+			}
+		})
+	})
+}
+
+func (d *Device) writeRange(dst runtime.DevicePtr, n int, write func([]byte)) error {
+	if n == 0 {
+		return nil
+	}
+	if n < 0 {
+		return fmt.Errorf("found a length of %d bytes, wanted at least 0", n)
+	}
+	a, err := d.mem.find(uint64(dst), uint64(n))
+	if err != nil {
+		return fmt.Errorf("emulator: write of %d bytes from the host: %w", n, err)
+	}
+	off := uint64(dst) - a.base
+	write(a.data[off : off+uint64(n)])
+	markWritten(a.written[off : off+uint64(n)])
+	return nil
+}
+
+// CopyToHost copies at once. Bytes that nobody wrote are an error, unless Options.AllowUnwritten says otherwise.
+func (d *Device) CopyToHost(dst []byte, src runtime.DevicePtr, _ runtime.Stream) error {
+	if len(dst) == 0 {
+		return nil
+	}
+	return d.locked(func() error {
+		n := uint64(len(dst))
+		a, err := d.mem.find(uint64(src), n)
+		if err != nil {
+			return fmt.Errorf("emulator: read of %d bytes by the host: %w", n, err)
+		}
+		off := uint64(src) - a.base
+		if w := a.written[off : off+n]; !d.opt.AllowUnwritten && !allWritten(w) {
+			return fmt.Errorf("emulator: output byte %d of %d was never written", firstUnwritten(w), n)
+		}
+		copy(dst, a.data[off:off+n])
+		return nil
+	})
+}
+
+// Synchronize returns at once, since nothing is pending.
+func (d *Device) Synchronize() error { return d.locked(func() error { return nil }) }
+
+// Close frees everything.
+func (d *Device) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed, d.mem = true, memory{}
+	return nil
+}
+
+type module struct {
+	dev     *Device
+	kernels map[string]*kernel
+}
+
+func (m *module) Function(name string) (runtime.Function, error) {
+	k := m.kernels[name]
+	if k == nil {
+		return nil, fmt.Errorf("emulator: the module has no kernel %q", name)
+	}
+	return &function{m.dev, k}, nil
+}
+
+// Log is empty: the emulator has no compiler that could remark on anything.
+func (m *module) Log() string { return "" }
+
+func (m *module) Unload() error { return nil }
+
+type function struct {
+	dev *Device
+	k   *kernel
+}
+
+// Attributes reports virtual registers in 32-bit units: the emulator allocates none.
+func (f *function) Attributes() (runtime.FunctionAttributes, error) {
+	a := runtime.FunctionAttributes{SharedBytes: f.k.staticShared, MaxThreads: 1024, Registers: len(f.k.names)}
+	if f.k.maxThreads > 0 {
+		a.MaxThreads = f.k.maxThreads
+	}
+	return a, nil
+}
+
+// Launch runs the kernel to its end. A *Fault says what it did wrong.
+func (f *function) Launch(l runtime.Launch, args [][]byte, _ runtime.Stream) error {
+	d := f.dev
+	var stats Stats
+	ran := false
+	err := d.locked(func() error {
+		r, err := newLaunch(f.k, l, args, &d.mem, &d.opt)
+		if err != nil {
+			return fmt.Errorf("emulator: %w", err)
+		}
+		ran = true
+		stats, err = r.run()
+		d.last = stats
+		return err
+	})
+	if ran && d.opt.Observe != nil {
+		d.opt.Observe(stats)
+	}
+	return err
+}
+
+// stream has no state: work is done when it is enqueued.
+type stream struct {
+	dev    *Device
+	handle uintptr
+}
+
+// NewStream makes a stream.
+func (d *Device) NewStream() (runtime.Stream, error) {
+	return &stream{dev: d}, d.locked(func() error { return nil })
+}
+
+// WrapStream keeps a handle that means nothing to the emulator.
+func (d *Device) WrapStream(handle uintptr) runtime.Stream { return &stream{d, handle} }
+
+func (s *stream) Handle() uintptr    { return s.handle }
+func (s *stream) Synchronize() error { return s.dev.Synchronize() }
+func (s *stream) Close() error       { return nil }
+
+// event is a time on the host's clock.
+type event struct{ at time.Time }
+
+// NewEvent makes an event.
+func (d *Device) NewEvent() (runtime.Event, error) {
+	return &event{}, d.locked(func() error { return nil })
+}
+
+func (e *event) Record(runtime.Stream) error {
+	e.at = time.Now()
+	return nil
+}
+
+func (e *event) Synchronize() error { return nil }
+
+// Since gives the milliseconds of wall-clock time between two recorded events.
+func (e *event) Since(start runtime.Event) (float64, error) {
+	s, ok := start.(*event)
+	if !ok {
+		return 0, fmt.Errorf("found an event of another driver (%T), wanted one of the emulator", start)
+	}
+	if s.at.IsZero() || e.at.IsZero() {
+		return 0, errors.New("found an event that was never recorded: record both first")
+	}
+	return float64(e.at.Sub(s.at)) / float64(time.Millisecond), nil
+}
+
+func (e *event) Close() error { return nil }
