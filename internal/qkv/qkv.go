@@ -2,7 +2,9 @@
 package qkv
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math"
 
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/safetensors"
@@ -110,12 +112,16 @@ func checkShapes(q, k, v []int) error {
 }
 
 // Output returns the tensors of OUT: o like q, and lse F32 [B, Hq, Sq] unless it is nil.
-func (in *Input) Output(o, lse []byte) []safetensors.Tensor {
+func (in *Input) Output(o []byte, lse []float32) []safetensors.Tensor {
 	shape := []int{in.Batch, in.QHeads, in.SeqQ, in.HeadDim}
 	dtype := map[half.Format]safetensors.DType{half.BF16: safetensors.BF16, half.F16: safetensors.F16}[in.Format]
 	out := []safetensors.Tensor{{Name: "o", DType: dtype, Shape: shape, Data: o}}
 	if lse != nil {
-		out = append(out, safetensors.Tensor{Name: "lse", DType: safetensors.F32, Shape: shape[:3], Data: lse})
+		data := make([]byte, 0, 4*len(lse))
+		for _, x := range lse {
+			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(x))
+		}
+		out = append(out, safetensors.Tensor{Name: "lse", DType: safetensors.F32, Shape: shape[:3], Data: data})
 	}
 	return out
 }

@@ -15,10 +15,10 @@ import (
 
 func write(t *testing.T, ts ...safetensors.Tensor) string {
 	t.Helper()
-	var b bytes.Buffer
-	require.NoError(t, safetensors.Write(&b, ts))
+	b, err := safetensors.Encode(ts)
+	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "in.safetensors")
-	require.NoError(t, os.WriteFile(path, b.Bytes(), 0o600))
+	require.NoError(t, os.WriteFile(path, b, 0o600))
 	return path
 }
 
@@ -71,10 +71,11 @@ func TestResultsAreLikeTheInput(t *testing.T) {
 	in, err := Generate(seeded.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 3, SeqK: 4, HeadDim: 16}, half.F16, 1)
 	require.NoError(t, err)
 	require.Len(t, in.Q, 2*3*16*2)
-	out := in.Output(in.Q, make([]byte, 4*6))
+	out := in.Output(in.Q, []float32{1, 2, 3, 4, 5, 6})
 	require.Equal(t, safetensors.F16, out[0].DType)
 	require.Equal(t, []int{1, 2, 3, 16}, out[0].Shape)
 	require.Equal(t, []int{1, 2, 3}, out[1].Shape)
+	require.Equal(t, []byte{0, 0, 0x80, 0x3f}, out[1].Data[:4], "little-endian 1.0")
 	require.Len(t, in.Output(in.Q, nil), 1, "no lse when it was not wanted")
 
 	cover := in.Cover(2, []byte("abcdefgh"))

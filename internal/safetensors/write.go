@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"io"
 	"slices"
 	"sort"
 )
@@ -18,9 +17,9 @@ type Tensor struct {
 	Data  []byte
 }
 
-// Write writes the tensors: the widest types first, so that each is aligned, then by name. The same tensors in any
-// order give the same bytes.
-func Write(w io.Writer, tensors []Tensor) error {
+// Encode returns the file of the tensors: the widest types first, so that each is aligned, then by name. The same
+// tensors in any order give the same bytes.
+func Encode(tensors []Tensor) ([]byte, error) {
 	ts := slices.Clone(tensors)
 	sort.SliceStable(ts, func(i, j int) bool {
 		a, b := bitsOf[ts[i].DType], bitsOf[ts[j].DType]
@@ -28,17 +27,17 @@ func Write(w io.Writer, tensors []Tensor) error {
 	})
 	header, err := encodeHeader(ts)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if _, err := w.Write(header); err != nil {
-		return err
-	}
+	size := len(header)
 	for _, t := range ts {
-		if _, err := w.Write(t.Data); err != nil {
-			return err
-		}
+		size += len(t.Data)
 	}
-	return nil
+	out := append(make([]byte, 0, size), header...) // in one piece: growing would hold large tensors twice
+	for _, t := range ts {
+		out = append(out, t.Data...)
+	}
+	return out, nil
 }
 
 // encodeHeader returns the length and the header, padded with spaces to a multiple of 8 bytes.

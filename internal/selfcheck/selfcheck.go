@@ -2,7 +2,6 @@
 package selfcheck
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -21,10 +20,11 @@ const (
 
 // Case is one finished attention call.
 type Case struct {
-	In     *qkv.Input
-	Keep   func(q, k int) bool // the pattern's meaning, as ir.Pattern.Keeps returns it
-	Scale  float64
-	O, LSE []byte // as the kernel wrote them; LSE nil when it was not wanted
+	In    *qkv.Input
+	Keep  func(q, k int) bool // the pattern's meaning, as ir.Pattern.Keeps returns it
+	Scale float64
+	O     []byte    // as the kernel wrote it, like In.Q
+	LSE   []float32 // [Batch, QHeads, SeqQ]; nil when it was not wanted
 }
 
 // Report holds the errors found. NaN anywhere makes the error it belongs to NaN, which no limit admits.
@@ -125,8 +125,7 @@ func (t *tally) head(c Case, kv int, rows []int) error {
 		at := i/len(rows)*in.SeqQ + row
 		t.row(o[at*in.HeadDim:][:in.HeadDim], want[i*in.HeadDim:][:in.HeadDim], [3]int{h / in.QHeads, h % in.QHeads, row})
 		if c.LSE != nil {
-			bits := binary.LittleEndian.Uint32(c.LSE[4*(h*in.SeqQ+row):])
-			t.lse(float64(math.Float32frombits(bits)), lse[i])
+			t.lse(float64(c.LSE[h*in.SeqQ+row]), lse[i])
 		}
 	}
 	return nil

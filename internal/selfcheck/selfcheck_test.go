@@ -30,7 +30,7 @@ func solved(t *testing.T) Case {
 	}
 	q, k, v := decode(in.Q), decode(in.K), decode(in.V)
 	var o []float32
-	var lse []byte
+	var lse []float32
 	for h := range 8 {
 		for i := range 9 {
 			kv := h / 2 * 12 * 16
@@ -38,7 +38,7 @@ func solved(t *testing.T) Case {
 			for _, x := range row {
 				o = append(o, float32(x))
 			}
-			lse = binary.LittleEndian.AppendUint32(lse, math.Float32bits(float32(l)))
+			lse = append(lse, float32(l))
 		}
 	}
 	c := Case{In: in, Keep: causal, Scale: scale, LSE: lse}
@@ -90,14 +90,14 @@ func TestWrongResultsFail(t *testing.T) {
 func TestWrongLSEFails(t *testing.T) {
 	for _, v := range []float64{0, math.NaN(), math.Inf(1), math.Inf(-1)} {
 		s := solved(t)
-		binary.LittleEndian.PutUint32(s.LSE[4*(5*9+7):], math.Float32bits(float32(v)))
+		s.LSE[5*9+7] = float32(v)
 		require.False(t, compare(t, s).OK(), "lse %v", v)
 		s.LSE = nil
 		require.True(t, compare(t, s).OK(), "an lse that was not wanted must not count")
 	}
 	// A row without keys has -inf and nothing else.
 	s := solved(t)
-	binary.LittleEndian.PutUint32(s.LSE[4*3:], math.Float32bits(-88))
+	s.LSE[3] = -88
 	require.False(t, compare(t, s).OK())
 }
 

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/internal/qkv"
+	"github.com/minfc/minfc/internal/safetensors"
+	"github.com/minfc/minfc/internal/seeded"
+)
+
+var update = flag.Bool("update", false, "rewrite the expected outputs inside the scripts")
+
+// TestMain makes minfc and the helpers below commands of the scripts; each runs as a process of its own.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"minfc":   main,
+		"mkqkv":   helper(mkqkv),
+		"tensors": helper(tensors),
+		"show":    helper(show),
+		"damage":  helper(damage),
+	})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "../../testdata/cli",
+		UpdateScripts:       *update,
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+	})
+}
+
+// exits runs a command and wants an exit code: exits 2 minfc run.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND [ARGUMENT]...")
+	}
+	code := 0
+	var failed *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &failed) {
+		code = failed.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if want, err := strconv.Atoi(args[0]); err != nil || code != want {
+		ts.Fatalf("exit code %d, wanted %s", code, args[0])
+	}
+}
+
+func helper(f func(args []string) error) func() {
+	return func() {
+		if err := f(os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+}
+
+// mkqkv OUT DTYPE B Hq Hk Sq Sk D writes structured tensors.
+func mkqkv(args []string) error {
+	n, err := ints(args[2:])
+	if err != nil {
+		return err
+	}
+	s := seeded.Shape{Batch: n[0], QHeads: n[1], KVHeads: n[2], SeqQ: n[3], SeqK: n[4], HeadDim: n[5]}
+	in, err := qkv.Generate(s, half.Format(args[1]), 3)
+	if err != nil {
+		return err
+	}
+	dtype := map[string]safetensors.DType{"bf16": safetensors.BF16, "f16": safetensors.F16}[args[1]]
+	return save(args[0], []safetensors.Tensor{
+		{Name: "q", DType: dtype, Shape: []int{n[0], n[1], n[3], n[5]}, Data: in.Q},
+		{Name: "k", DType: dtype, Shape: []int{n[0], n[2], n[4], n[5]}, Data: in.K},
+		{Name: "v", DType: dtype, Shape: []int{n[0], n[2], n[4], n[5]}, Data: in.V},
+	})
+}
+
+// tensors OUT NAME=DTYPE:1,2,3... writes tensors of zeros.
+func tensors(args []string) error {
+	var ts []safetensors.Tensor
+	for _, a := range args[1:] {
+		name, rest, _ := strings.Cut(a, "=")
+		dtype, dims, _ := strings.Cut(rest, ":")
+		shape, err := ints(strings.Split(dims, ","))
+		if err != nil {
+			return err
+		}
+		bytes := map[string]int{"U8": 1, "BF16": 2, "F16": 2, "F32": 4}[dtype]
+		for _, d := range shape {
+			bytes *= d
+		}
+		ts = append(ts, safetensors.Tensor{Name: name, DType: safetensors.DType(dtype), Shape: shape, Data: make([]byte, bytes)})
+	}
+	return save(args[0], ts)
+}
+
+// show FILE [NAME] lists the tensors, and prints the rows of the last dimension of an U8 tensor.
+func show(args []string) error {
+	f, err := safetensors.Open(args[0])
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for _, name := range f.Names() {
+		t, _ := f.Lookup(name)
+		fmt.Println(name, t.DType, t.Shape)
+		if len(args) < 2 || args[1] != name {
+			continue
+		}
+		data, err := f.Read(name)
+		if err != nil {
+			return err
+		}
+		width := t.Shape[len(t.Shape)-1]
+		for ; len(data) > 0; data = data[width:] {
+			for _, b := range data[:width] {
+				fmt.Print(b)
+			}
+			fmt.Println()
+		}
+	}
+	return nil
+}
+
+// damage FILE cut N keeps the first N bytes; damage FILE flip N inverts byte N, from the end if negative.
+func damage(args []string) error {
+	data, err := os.ReadFile(args[0])
+	if err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(args[2])
+	if err != nil {
+		return err
+	}
+	if args[1] == "cut" {
+		data = data[:n]
+	} else {
+		data[(n+len(data))%len(data)] ^= 0xff
+	}
+	return os.WriteFile(args[0], data, 0o600)
+}
+
+func save(path string, ts []safetensors.Tensor) error {
+	data, err := safetensors.Encode(ts)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, data, 0o600)
+}
+
+func ints(words []string) ([]int, error) {
+	var out []int
+	for _, w := range words {
+		n, err := strconv.Atoi(w)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}

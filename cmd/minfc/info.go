@@ -1,0 +1,132 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/dsl"
+	"github.com/minfc/minfc/internal/suggest"
+	"github.com/minfc/minfc/runtime"
+)
+
+type checkCmd struct {
+	Files []string `arg:"" name:"file" help:"Pattern files, or names of library patterns."`
+}
+
+// Run reports on all files before it fails.
+func (c *checkCmd) Run(a *app) error {
+	bad := 0
+	for _, name := range c.Files {
+		in, err := source(name)
+		if err == nil {
+			_, err = a.check(in)
+		}
+		if err != nil {
+			report(a.err, err)
+			bad++
+		}
+	}
+	if bad > 0 {
+		return fmt.Errorf("%d of %d files have errors", bad, len(c.Files))
+	}
+	return nil
+}
+
+func (a *app) check(in *minfc.Input) (*dsl.File, error) {
+	f, patterns, err := dsl.Load(in.Name, in.Source)
+	if err != nil {
+		return nil, err
+	}
+	if len(f.Warnings) > 0 {
+		a.note("%s", strings.TrimRight(dsl.Render(in.Name, in.Source, f.Warnings), "\n"))
+	}
+	var names []string
+	for _, p := range patterns {
+		names = append(names, p.Name)
+	}
+	a.out.printf("%s: ok, %s\n", in.Name, strings.Join(names, ", "))
+	return f, nil
+}
+
+// source reads a FILE that must be source text.
+func source(name string) (*minfc.Input, error) {
+	in, err := minfc.ReadInput(name)
+	if err == nil && in.Artifact != nil {
+		return nil, fmt.Errorf("%s: a compiled artifact, want the source of a pattern", name)
+	}
+	return in, err
+}
+
+type fmtCmd struct {
+	Write bool     `short:"w" help:"Rewrite the files instead of printing."`
+	Files []string `arg:"" name:"file" help:"Pattern files, or names of library patterns."`
+}
+
+func (c *fmtCmd) Run(a *app) error {
+	for _, name := range c.Files {
+		in, err := source(name)
+		if err != nil {
+			return err
+		}
+		f, err := dsl.Parse(in.Name, in.Source)
+		if err != nil {
+			return err
+		}
+		switch text := dsl.Format(f); {
+		case !c.Write:
+			a.out.printf("%s", text)
+		case in.Path == "":
+			return usagef("-w cannot rewrite the library pattern %s", name)
+		case !slices.Equal(text, in.Source):
+			if err := runtime.WriteFileAtomic(in.Path, text); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+type devicesCmd struct{}
+
+// Run lists every driver; a driver without devices says why on standard error and is no failure.
+func (c *devicesCmd) Run(a *app) error {
+	w := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
+	for _, driver := range runtime.Drivers() {
+		list, err := runtime.Devices(driver)
+		if err != nil {
+			a.note("%s: %v", driver, err)
+		}
+		for _, d := range list {
+			fmt.Fprintf(w, "%s:%d\t%s\tsm_%d%d\t%d multiprocessors\t%.1f GB\tdriver %s\n", d.Driver, d.Ordinal, d.Name,
+				d.Major, d.Minor, d.Multiprocessors, float64(d.MemoryBytes)/1e9, d.DriverVersion)
+		}
+	}
+	return w.Flush()
+}
+
+type explainCmd struct {
+	Code string `arg:"" help:"Code of a diagnostic, such as E0203."`
+}
+
+func (c *explainCmd) Run(a *app) error {
+	text, ok := dsl.Explain(strings.ToUpper(c.Code))
+	if !ok {
+		var codes []string
+		for _, k := range dsl.Codes {
+			codes = append(codes, k.Code)
+		}
+		return fmt.Errorf("no diagnostic has the code %s%s", c.Code, suggest.Hint(strings.ToUpper(c.Code), codes))
+	}
+	a.out.printf("%s\n", strings.TrimRight(text, "\n"))
+	return nil
+}
+
+type versionCmd struct{}
+
+func (c *versionCmd) Run(a *app) error {
+	a.out.printf("minfc %s\n", minfc.Version)
+	return nil
+}

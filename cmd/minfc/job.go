@@ -1,0 +1,138 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/internal/qkv"
+	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/runtime"
+)
+
+// job is one run: what was compiled, for what input, on what device.
+type job struct {
+	dev     runtime.Device
+	program *minfc.Program    // nil when an artifact was given
+	art     *runtime.Artifact // nil until load when a source was given
+	kernel  *runtime.LoadedKernel
+	pattern *ir.Pattern      // as compiled: the meaning that --check tests
+	consts  map[string]int64 // given values of const parameters
+	launch  map[string]int64 // given values of launch parameters
+	values  map[string]int64 // of all parameters
+	in      *qkv.Input
+	scale   *float64
+}
+
+func (j *job) open(a *app, spec string) (err error) {
+	var sentence string
+	if j.dev, sentence, err = runtime.OpenDevice(spec); err == nil {
+		a.note("%s", sentence)
+	}
+	return err
+}
+
+// fromSource checks the source and the parameters; load compiles it once the input is known.
+func (j *job) fromSource(a *app, file *minfc.Input, name string, set map[string]int64) (err error) {
+	warn := func(text string) { a.note("%s", strings.TrimRight(text, "\n")) }
+	if j.program, err = minfc.Load(file.Name, file.Source, minfc.Options{Pattern: name, Warn: warn}); err != nil {
+		return err
+	}
+	j.pattern = j.program.Pattern
+	return j.setParams(set)
+}
+
+func (j *job) fromArtifact(file *minfc.Input, name string, set map[string]int64) (err error) {
+	j.art = file.Artifact
+	if j.pattern, err = ir.ParsePattern(j.art.Manifest.Pattern); err == nil {
+		err = j.pattern.Verify()
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w: pattern: %w", file.Name, runtime.ErrManifest, err)
+	}
+	if name != "" && name != j.pattern.Name {
+		return fmt.Errorf("%s holds the pattern %s, not %s", file.Name, j.pattern.Name, name)
+	}
+	for _, p := range j.pattern.Params {
+		if _, given := set[p.Name]; given && p.Binding == ir.BindConst {
+			return fmt.Errorf("%s was compiled with %s = %d, which is const: compile again to change it", file.Name, p.Name, p.Default)
+		}
+	}
+	return j.setParams(set)
+}
+
+// setParams checks the parameters and tells const from launch ones.
+func (j *job) setParams(set map[string]int64) (err error) {
+	if j.values, err = ir.CheckLaunch(j.pattern.Params, j.pattern.Requires, set); err != nil {
+		return fmt.Errorf("--set: %w", err)
+	}
+	j.consts, j.launch = map[string]int64{}, map[string]int64{}
+	for _, p := range j.pattern.Params {
+		v, given := set[p.Name]
+		switch {
+		case given && p.Binding == ir.BindConst:
+			j.consts[p.Name] = v
+		case given:
+			j.launch[p.Name] = v
+		}
+	}
+	return nil
+}
+
+// load compiles the source for the input, if that is what was given, and loads the kernel.
+func (j *job) load(target string) (err error) {
+	if target == "auto" {
+		target = ""
+	}
+	if j.art == nil {
+		if err := j.compile(target); err != nil {
+			return err
+		}
+	}
+	sel := runtime.Select{HeadDim: j.in.HeadDim, DType: string(j.in.Format), Target: target}
+	j.kernel, err = runtime.LoadKernel(j.dev, j.art, sel)
+	return err
+}
+
+func (j *job) compile(target string) (err error) {
+	if target == "" {
+		info := j.dev.Info()
+		if target, err = minfc.TargetFor(info.Major, info.Minor); err != nil {
+			return fmt.Errorf("%s: %w", info.Name, err)
+		}
+	}
+	j.art, err = j.program.Compile(minfc.Options{Target: target, DType: string(j.in.Format), HeadDim: j.in.HeadDim, Consts: j.consts})
+	return err
+}
+
+func (j *job) close() {
+	if j.kernel != nil {
+		j.kernel.Close()
+	}
+	j.dev.Close()
+}
+
+// run launches the kernel on the input.
+func (j *job) run(withLSE bool) (runtime.HostResult, error) {
+	h := runtime.HostAttention{
+		Q: j.in.Q, K: j.in.K, V: j.in.V, Batch: j.in.Batch, QHeads: j.in.QHeads, KVHeads: j.in.KVHeads,
+		SeqQ: j.in.SeqQ, SeqK: j.in.SeqK, QOffset: j.in.QOffset, Params: j.launch, NoLSE: !withLSE,
+	}
+	if j.scale != nil {
+		h.Scale = *j.scale
+	}
+	return j.kernel.RunHost(j.dev, h)
+}
+
+// cover lists the pairs that the launch keeps: [len(rows), SeqK].
+func (j *job) cover(rows []int) ([]byte, error) {
+	return j.kernel.Cover(runtime.Attention{SeqQ: j.in.SeqQ, SeqK: j.in.SeqK, QOffset: j.in.QOffset, Params: j.launch}, rows)
+}
+
+func (j *job) scaleValue() float64 {
+	if j.scale != nil {
+		return *j.scale
+	}
+	return 1 / math.Sqrt(float64(j.in.HeadDim))
+}

@@ -1,0 +1,74 @@
+// Command minfc compiles sparse-attention patterns, runs them on a GPU or on the emulator, and checks the results.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+
+	"github.com/alecthomas/kong"
+
+	_ "github.com/minfc/minfc/runtime/cuda"
+	_ "github.com/minfc/minfc/runtime/emu"
+)
+
+// commands is the command line. FILE is a pattern file or the name of a library pattern; run also takes artifacts.
+type commands struct {
+	Compile compileCmd `cmd:"" help:"Compile a pattern into an artifact, or print what becomes of it."`
+	Run     runCmd     `cmd:"" help:"Run a pattern on tensors, or on a small generated input when --qkv is not given."`
+	Check   checkCmd   `cmd:"" help:"Report errors and warnings of pattern files."`
+	Fmt     fmtCmd     `cmd:"" help:"Print pattern files in the canonical layout."`
+	Devices devicesCmd `cmd:"" help:"List the devices that run accepts."`
+	Explain explainCmd `cmd:"" help:"Explain the code of a diagnostic, such as E0203."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// app is what a command writes to: results to out, everything else to err.
+type app struct {
+	out *results
+	err io.Writer
+}
+
+func (a *app) note(format string, args ...any) { fmt.Fprintf(a.err, format+"\n", args...) }
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run executes one command line and returns the exit code.
+func run(args []string, stdout, stderr io.Writer) (code int) {
+	defer func() {
+		if r := recover(); r != nil {
+			code = report(stderr, bug(fmt.Errorf("panic: %v\n%s", r, debug.Stack())))
+		}
+	}()
+	a := &app{out: &results{w: stdout}, err: stderr}
+	parser, err := kong.New(&commands{}, kong.Name("minfc"), kong.Writers(stdout, stderr), kong.Bind(a),
+		kong.Description("A compiler for sparse attention. Exit codes: 0 done, 1 bad input, 2 bad usage, 3 a fault of minfc."))
+	if err != nil {
+		return report(stderr, bug(err))
+	}
+	ctx, err := parser.Parse(args)
+	if err != nil {
+		return report(stderr, usage(err))
+	}
+	if err = ctx.Run(); err == nil {
+		err = a.out.failed
+	}
+	return report(stderr, err)
+}
+
+// results is the standard output; it keeps the first error, so that a full disk behind a redirection is not missed.
+type results struct {
+	w      io.Writer
+	failed error
+}
+
+func (r *results) Write(p []byte) (int, error) {
+	n, err := r.w.Write(p)
+	if err != nil && r.failed == nil {
+		r.failed = fmt.Errorf("cannot write to standard output: %w", err)
+	}
+	return n, err
+}
+
+func (r *results) printf(format string, args ...any) { fmt.Fprintf(r, format, args...) }

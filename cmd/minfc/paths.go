@@ -1,0 +1,44 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+)
+
+// distinct proves that no output is one of the inputs or another output. Empty paths and "-" do not count.
+func distinct(inputs, outputs []string) error {
+	taken := map[string]string{}
+	for _, p := range inputs {
+		taken[realPath(p)] = "an input"
+	}
+	for _, p := range outputs {
+		if p == "" || p == "-" || !regular(p) {
+			continue
+		}
+		if what, ok := taken[realPath(p)]; ok && p != "" {
+			return usagef("%s would be written over, it is also %s: name another file", p, what)
+		}
+		taken[realPath(p)] = "another output"
+	}
+	return nil
+}
+
+// regular says whether p is a file to be replaced, or not there yet; /dev/null may be named twice.
+func regular(p string) bool {
+	st, err := os.Stat(p)
+	return err != nil || st.Mode().IsRegular()
+}
+
+// realPath follows links, also of the folder of a file that is not there yet.
+func realPath(p string) string {
+	if abs, err := filepath.Abs(p); err == nil {
+		p = abs
+	}
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(p)); err == nil {
+		p = filepath.Join(dir, filepath.Base(p))
+	}
+	if real, err := filepath.EvalSymlinks(p); err == nil {
+		return real
+	}
+	return p
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/internal/qkv"
+	"github.com/minfc/minfc/internal/safetensors"
+	"github.com/minfc/minfc/internal/seeded"
+	"github.com/minfc/minfc/runtime"
+)
+
+type runCmd struct {
+	File     string    `arg:"" help:"Pattern file, artifact, or the name of a library pattern."`
+	Pattern  string    `short:"p" help:"Pattern of the file; not needed when it has only one."`
+	QKV      string    `name:"qkv" placeholder:"IN.safetensors" help:"Tensors q [B, Hq, Sq, D], k and v [B, Hk, Sk, D], BF16 or F16. Default: a small generated input, which is checked."`
+	Out      string    `short:"o" placeholder:"OUT.safetensors" help:"Results: o like q, and lse F32 [B, Hq, Sq]; - is standard output."`
+	Device   string    `default:"auto" help:"auto, cuda, cuda:N or emu."`
+	Target   string    `default:"auto" enum:"auto,sm_80" help:"GPU generation to compile for or to select: auto or sm_80."`
+	Set      []setting `sep:"none" placeholder:"NAME=VALUE" help:"Value of a parameter. May be repeated."`
+	QOffset  int       `placeholder:"N" help:"Position of query row 0."`
+	Scale    *float64  `placeholder:"X" help:"Softmax scale. Default: 1/sqrt(D)."`
+	NoLse    bool      `help:"Do not compute the log-sum-exp."`
+	Coverage string    `placeholder:"COV.safetensors" help:"Write the pairs that the launched schedule keeps: cover U8 [B, Hq, rows, Sk]."`
+	Rows     []int     `placeholder:"0,5,17" help:"Query rows of --coverage. Default: all."`
+	Check    bool      `help:"Compare with the float64 reference of the pattern."`
+}
+
+func (c *runCmd) Run(a *app) error {
+	if err := c.checkUsage(); err != nil {
+		return err
+	}
+	j, err := c.prepare(a)
+	if err != nil {
+		return err
+	}
+	defer j.close()
+	mask, err := c.cover(j)
+	if err != nil {
+		return err
+	}
+	res, err := j.run(!c.NoLse)
+	if err != nil {
+		return err
+	}
+	if err := c.writeResults(a, j, res, mask); err != nil {
+		return err
+	}
+	if c.Out == "-" {
+		a.out = &results{w: a.err} // the report must not mix with the tensors
+	}
+	if err := j.report(a, res); err != nil {
+		return err
+	}
+	if !c.Check && c.QKV != "" {
+		return nil
+	}
+	return j.check(a, res)
+}
+
+// checkUsage finds what is wrong in the command line alone.
+func (c *runCmd) checkUsage() error {
+	switch {
+	case len(c.Rows) > 0 && c.Coverage == "":
+		return usagef("--rows lists the rows of --coverage, which is not given")
+	case c.QKV != "" && c.Out == "" && c.Coverage == "" && !c.Check:
+		return usagef("nothing would come out: give -o, --coverage or --check")
+	case c.QOffset < 0:
+		return usagef("--q-offset is %d, want at least 0", c.QOffset)
+	case c.Scale != nil && !(*c.Scale > 0):
+		return usagef("--scale is %v, want a number above 0", *c.Scale)
+	case c.Out == "-" && c.Coverage == "-":
+		return usagef("-o and --coverage cannot both go to standard output")
+	}
+	if c.Device != "auto" {
+		name, _, err := runtime.ParseDeviceSpec(c.Device)
+		if err == nil && !slices.Contains(runtime.Drivers(), name) {
+			err = fmt.Errorf("--device: no driver %q, want auto or one of %s", name, strings.Join(runtime.Drivers(), ", "))
+		}
+		if err != nil {
+			return usage(err)
+		}
+	}
+	return distinct([]string{c.QKV, c.File}, []string{c.Out, c.Coverage})
+}
+
+// prepare reads the inputs, opens the device and compiles.
+func (c *runCmd) prepare(a *app) (*job, error) {
+	set, err := values(c.Set)
+	if err != nil {
+		return nil, err
+	}
+	file, err := minfc.ReadInput(c.File)
+	if err != nil {
+		return nil, err
+	}
+	j := &job{scale: c.Scale}
+	if err := j.open(a, c.Device); err != nil {
+		return nil, err
+	}
+	if err := c.fill(a, j, file, set); err != nil {
+		j.close()
+		return nil, err
+	}
+	return j, nil
+}
+
+func (c *runCmd) fill(a *app, j *job, file *minfc.Input, set map[string]int64) (err error) {
+	if file.Artifact != nil {
+		if err := j.fromArtifact(file, c.Pattern, set); err != nil {
+			return err
+		}
+	} else if err := j.fromSource(a, file, c.Pattern, set); err != nil {
+		return err
+	}
+	if j.in, err = c.input(a, file.Artifact); err != nil {
+		return err
+	}
+	j.in.QOffset = c.QOffset
+	return j.load(c.Target)
+}
+
+// generated is the input of a run without tensors: large enough that every library pattern leaves something out, small
+// enough for the emulator.
+var generated = seeded.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 1536, SeqK: 1536, HeadDim: 64}
+
+const seed = 1
+
+// input loads the tensors, or makes some in the type and head dim of the artifact's first kernel.
+func (c *runCmd) input(a *app, art *runtime.Artifact) (*qkv.Input, error) {
+	if c.QKV != "" {
+		return qkv.Load(c.QKV)
+	}
+	shape, format := generated, half.BF16
+	shape.QOffset = c.QOffset
+	if art != nil {
+		shape.HeadDim, format = art.Manifest.Kernels[0].HeadDim, half.Format(art.Manifest.Kernels[0].DType)
+	}
+	in, err := qkv.Generate(shape, format, seed)
+	if err == nil {
+		a.note("no --qkv: generated a small input with seed %d, %s", seed, in)
+	}
+	return in, err
+}
+
+// maxCover bounds the bytes of a coverage file.
+const maxCover = 1 << 30
+
+// cover computes the mask of --coverage before the launch, so that a row that does not exist costs nothing.
+func (c *runCmd) cover(j *job) ([]byte, error) {
+	if c.Coverage == "" {
+		return nil, nil
+	}
+	if len(c.Rows) == 0 {
+		c.Rows = everyRow(j.in.SeqQ)
+	}
+	for _, i := range c.Rows {
+		if i < 0 || i >= j.in.SeqQ {
+			return nil, fmt.Errorf("--rows: there is no query row %d, q has rows 0 to %d", i, j.in.SeqQ-1)
+		}
+	}
+	if size := float64(j.in.Batch) * float64(j.in.QHeads) * float64(len(c.Rows)) * float64(j.in.SeqK); size > maxCover {
+		return nil, fmt.Errorf("--coverage: %d rows of %d heads and %d keys need %.1f GB, the limit is %.1f: list fewer rows with --rows",
+			len(c.Rows), j.in.Batch*j.in.QHeads, j.in.SeqK, size/1e9, maxCover/1e9)
+	}
+	return j.cover(c.Rows)
+}
+
+func everyRow(n int) []int {
+	rows := make([]int, n)
+	for i := range rows {
+		rows[i] = i
+	}
+	return rows
+}
+
+func (c *runCmd) writeResults(a *app, j *job, res runtime.HostResult, mask []byte) error {
+	if c.Out != "" {
+		if err := writeTensors(a, c.Out, j.in.Output(res.O, res.LSE)); err != nil {
+			return err
+		}
+	}
+	if c.Coverage == "" {
+		return nil
+	}
+	return writeTensors(a, c.Coverage, []safetensors.Tensor{j.in.Cover(len(c.Rows), mask)})
+}
+
+func writeTensors(a *app, path string, ts []safetensors.Tensor) error {
+	data, err := safetensors.Encode(ts)
+	if err != nil {
+		return bug(err)
+	}
+	return write(a, path, data)
+}

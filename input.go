@@ -1,0 +1,65 @@
+package minfc
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/minfc/minfc/internal/suggest"
+	"github.com/minfc/minfc/patterns"
+	"github.com/minfc/minfc/runtime"
+)
+
+// Input is what a FILE argument names: the source of patterns, or a compiled artifact.
+type Input struct {
+	Name     string            // for messages
+	Path     string            // "" for the library
+	Source   []byte            // nil for an artifact
+	Artifact *runtime.Artifact // nil for a source
+}
+
+// maxInput bounds what is read from a file, in bytes; sources and artifacts are far smaller.
+const maxInput = 64 << 20
+
+// ReadInput reads what name says. A name with a dot or a path separator is a file; any other is looked up in the
+// pattern library first, then as a file. An artifact is told from a source by its first bytes.
+func ReadInput(name string) (*Input, error) {
+	if !strings.ContainsAny(name, "./"+string(os.PathSeparator)) {
+		if file, src, ok := patterns.Source(name); ok {
+			return &Input{Name: file, Source: src}, nil
+		}
+		if _, err := os.Stat(name); err != nil {
+			return nil, fmt.Errorf("no file and no library pattern %q, the library has %s%s",
+				name, strings.Join(patterns.Names(), ", "), suggest.Hint(name, patterns.Names()))
+		}
+	}
+	data, err := readFile(name)
+	if err != nil {
+		return nil, err
+	}
+	in := &Input{Name: name, Path: name, Source: data}
+	if runtime.IsArtifact(data) {
+		in.Source = nil
+		if in.Artifact, err = runtime.ReadArtifact(data); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return in, nil
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxInput+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxInput {
+		return nil, fmt.Errorf("%s: larger than %d MB, wanted a pattern file or an artifact", path, maxInput>>20)
+	}
+	return data, nil
+}
