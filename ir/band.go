@@ -1,6 +1,9 @@
 package ir
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // The algebra of bands. A Segment is a conjunction of literals: lower bounds, upper bounds and tests. All of it is sound
 // but not complete: a band found empty is empty; one that is not found empty may still be.
@@ -17,7 +20,7 @@ type literalKind uint8
 const (
 	lower   literalKind = iota // bound <= k
 	upper                      // k < bound
-	residue                    // test holds
+	residue                    // test holds; the last kind, see Subtract
 )
 
 // not is the complement: the literals k >= x and k < x are each other's.
@@ -50,14 +53,38 @@ func (g Segment) literals() []literal {
 
 // with adds a literal to g and drops what it makes superfluous. The result is false when nothing can be left.
 func (f Facts) with(g Segment, l literal) (Segment, bool) {
+	ok := true
 	switch l.kind {
 	case lower:
-		return f.withLower(g, l.bound)
+		g, ok = f.withLower(g, l.bound)
 	case upper:
-		return f.withUpper(g, l.bound)
+		g, ok = f.withUpper(g, l.bound)
 	default:
-		return withTest(g, l.test.Reduced())
+		g, ok = withTest(g, l.test.Reduced())
 	}
+	missed := func(t Test) bool { return f.missed(g, t) }
+	return g, ok && !slices.ContainsFunc(g.Tests, missed)
+}
+
+// missed says whether the bounds of g provably fall between two neighbouring residues of the positive test t.
+func (f Facts) missed(g Segment, t Test) bool {
+	for _, lo := range g.Lo {
+		for _, hi := range g.Hi {
+			if !t.Not && lo.Row == t.Diag && hi.Row == t.Diag && (f.between(lo, hi, t, t.Off) || f.between(lo, hi, t, t.Off.Sub(t.Step))) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// between says whether x, which is k in lo <= k < hi or q-k if t is on diagonals, always lies in base < x < base + Step.
+func (f Facts) between(lo, hi Bound, t Test, base Poly) bool {
+	least, most := lo.Off, hi.Off.Sub(Int(1))
+	if t.Diag {
+		least, most = Int(0).Sub(most), Int(0).Sub(least)
+	}
+	return f.AtLeast(least.Sub(base), 1) && f.AtLeast(base.Add(t.Step).Sub(most), 1)
 }
 
 // keyZero is the lower bound every band has without saying so.
@@ -127,13 +154,18 @@ func (f Facts) Intersect(a, b Segment) (Segment, bool) {
 	return a, true
 }
 
-// Subtract returns disjoint bands that together are the pairs in b and not in a.
+// Subtract returns disjoint bands that together are the pairs in b and not in a. Where b is free of tests it is cut along
+// bounds first, so that few pieces get one; else along the tests of a first, so that one piece keeps the bounds of b.
 func (f Facts) Subtract(b, a Segment) []Segment {
 	if _, ok := f.Intersect(b, a); !ok {
 		return []Segment{b}
 	}
+	cuts := a.literals()
+	if len(b.Tests) > 0 {
+		slices.SortStableFunc(cuts, func(x, y literal) int { return cmp.Compare(y.kind, x.kind) })
+	}
 	var out []Segment
-	for _, l := range a.literals() {
+	for _, l := range cuts {
 		if piece, ok := f.with(b, l.not()); ok {
 			out = append(out, piece)
 		}

@@ -28,10 +28,30 @@ func Int(c int64) Poly { return canonical([]term{{nil, mulCoef(c, 1)}}) }
 func Var(name string) Poly { return canonical([]term{{[]string{name}, 1}}) }
 
 // Add returns p + o.
-func (p Poly) Add(o Poly) Poly { return canonical(append(slices.Clone(p.terms), o.terms...)) }
+func (p Poly) Add(o Poly) Poly { return p.merge(o, 1) }
 
 // Sub returns p - o.
-func (p Poly) Sub(o Poly) Poly { return p.Add(o.Mul(Int(-1))) }
+func (p Poly) Sub(o Poly) Poly { return p.merge(o, -1) }
+
+// merge returns p + sign*o; both are sorted already. Proofs spend their time here.
+func (p Poly) merge(o Poly, sign int64) Poly {
+	a, b := p.terms, o.terms
+	out := make([]term, 0, len(a)+len(b))
+	for len(a) > 0 || len(b) > 0 {
+		switch {
+		case len(b) == 0 || len(a) > 0 && compareVars(a[0], b[0]) < 0:
+			out, a = append(out, a[0]), a[1:]
+		case len(a) == 0 || compareVars(a[0], b[0]) > 0:
+			out, b = append(out, term{b[0].vars, mulCoef(b[0].coef, sign)}), b[1:]
+		default:
+			if c := addCoef(a[0].coef, mulCoef(b[0].coef, sign)); c != 0 {
+				out = append(out, term{a[0].vars, c})
+			}
+			a, b = a[1:], b[1:]
+		}
+	}
+	return Poly{slices.Clip(out)}
+}
 
 // Mul returns p * o.
 func (p Poly) Mul(o Poly) Poly {
@@ -119,25 +139,31 @@ func (p Poly) Eval(values map[string]int64) (int64, error) {
 // AtLeast says whether p >= bound is certain when every parameter is at least its minimum (0 if it is not in min).
 // It is sound, not complete: false means "not proven".
 func (p Poly) AtLeast(bound int64, min map[string]int64) bool {
+	if !p.linear() {
+		p, min = p.aboveMinimum(min), nil
+	}
 	low := int64(0)
-	for _, t := range p.aboveMinimum(min).terms {
-		switch {
-		case t.coef == overflow || len(t.vars) > 0 && t.coef < 0:
+	for _, t := range p.terms {
+		if len(t.vars) > 0 && t.coef < 0 {
 			return false
-		case len(t.vars) == 0:
-			low = t.coef
+		}
+		switch len(t.vars) {
+		case 0:
+			low = addCoef(low, t.coef)
+		case 1:
+			low = addCoef(low, mulCoef(t.coef, min[t.vars[0]]))
 		}
 	}
-	return low >= bound
+	return low != overflow && low >= bound
+}
+
+func (p Poly) linear() bool {
+	return len(p.terms) == 0 || len(p.terms[0].vars) <= 1 // the highest degree stands first
 }
 
 // aboveMinimum rewrites p in the excess of every parameter over its minimum, which is >= 0. So n*m - n with m >= 1
 // becomes n*m' and shows that it is never negative.
 func (p Poly) aboveMinimum(min map[string]int64) Poly {
-	shift := func(v string) bool { return min[v] > 0 }
-	if !slices.ContainsFunc(p.Vars(), shift) {
-		return p
-	}
 	var out []term
 	for _, t := range p.terms {
 		m := Int(t.coef)
@@ -228,11 +254,16 @@ func (p Poly) String() string {
 	return b.String()
 }
 
+func compareVars(a, b term) int {
+	if len(a.vars) != len(b.vars) {
+		return cmp.Compare(len(b.vars), len(a.vars))
+	}
+	return slices.Compare(a.vars, b.vars)
+}
+
 // canonical sorts by descending degree, then by name, so that constants come last as people write them.
 func canonical(ts []term) Poly {
-	slices.SortStableFunc(ts, func(a, b term) int {
-		return cmp.Or(cmp.Compare(len(b.vars), len(a.vars)), slices.Compare(a.vars, b.vars))
-	})
+	slices.SortStableFunc(ts, compareVars)
 	var out []term
 	for _, t := range ts {
 		if n := len(out); n > 0 && slices.Equal(out[n-1].vars, t.vars) {

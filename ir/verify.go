@@ -16,7 +16,7 @@ import (
 //
 // Schedule, besides the same for its parameters, expressions and steps:
 //   - every pair of a row counts at most once: each two segments contradict each other, by a lower bound of one that is at
-//     least an upper bound of the other, or by two tests that exclude each other;
+//     least an upper bound of the other, by two tests that exclude each other, or by bounds that miss a test's residues;
 //   - segments lie inside [0, sk): the clip is part of their meaning, so only the number of their bounds needs a check;
 //   - the tile is a positive multiple of 16 in both directions, and the order is a known one;
 //   - Hop is -1 or the index of a positive test; with tests and without Hop every tile is visited;

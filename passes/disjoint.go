@@ -65,6 +65,9 @@ func (l lowering) intersect(sets []ir.Set, within ir.Segment) ([]ir.Segment, err
 				return nil, err
 			}
 			next = append(next, pieces...)
+			if len(next) > tooManyPieces {
+				return nil, tooMany(len(next))
+			}
 		}
 		out = next
 	}
@@ -87,6 +90,9 @@ func (l lowering) union(sets []ir.Set, within ir.Segment) ([]ir.Segment, error) 
 			return nil, err
 		}
 		all = append(all, bands...)
+		if len(all) > tooManyPieces {
+			return nil, tooMany(len(all))
+		}
 	}
 	// Ranges first, as classify did for whole members: a member may fall into bands with and without tests.
 	slices.SortStableFunc(all, func(a, b ir.Segment) int { return min(len(a.Tests), 1) - min(len(b.Tests), 1) })
@@ -146,31 +152,29 @@ func (l lowering) subtractAll(from, taken []ir.Segment) ([]ir.Segment, error) {
 	return from, nil
 }
 
-// tooManyPieces bounds the bands on the way: later steps may still merge some.
-const tooManyPieces = 4 * ir.MaxSegments
+// tooManyPieces bounds the bands on the way: later steps may still merge some. Work grows with its square.
+const tooManyPieces = 2 * ir.MaxSegments
 
-// tidy merges bands that only a cut separates, until none is left.
+// tidy merges bands that only a cut separates.
 func (l lowering) tidy(bands []ir.Segment) ([]ir.Segment, error) {
 	if len(bands) > tooManyPieces {
 		return nil, tooMany(len(bands))
 	}
-	for merged := true; merged; {
-		bands, merged = l.mergeOne(bands)
+	var out []ir.Segment
+	for _, b := range bands {
+		out = l.mergeInto(out, b)
 	}
-	return bands, nil
+	return out, nil
 }
 
-func (l lowering) mergeOne(bands []ir.Segment) ([]ir.Segment, bool) {
+// mergeInto adds b to bands that cannot be merged among themselves.
+func (l lowering) mergeInto(bands []ir.Segment, b ir.Segment) []ir.Segment {
 	for i := range bands {
-		for j := i + 1; j < len(bands); j++ {
-			if both, ok := l.facts.Merge(bands[i], bands[j]); ok {
-				out := slices.Delete(slices.Clone(bands), j, j+1)
-				out[i] = both
-				return out, true
-			}
+		if both, ok := l.facts.Merge(bands[i], b); ok {
+			return l.mergeInto(slices.Delete(slices.Clone(bands), i, i+1), both)
 		}
 	}
-	return bands, false
+	return append(bands, b)
 }
 
 // primitiveBand is the band of a set without operands. With d = q - k: d >= a is k < q - a + 1, d < b is k >= q - b + 1.
