@@ -62,15 +62,26 @@ func (f Facts) with(g Segment, l literal) (Segment, bool) {
 	default:
 		g, ok = withTest(g, l.test.Reduced())
 	}
-	missed := func(t Test) bool { return f.missed(g, t) }
+	missed := func(t Test) bool { return l.touches(t) && f.missed(g, t) }
 	return g, ok && !slices.ContainsFunc(g.Tests, missed)
+}
+
+// touches says whether l is t itself or bounds the same quantity.
+func (l literal) touches(t Test) bool {
+	if l.kind == residue {
+		return l.test.Diag == t.Diag
+	}
+	return l.bound.Row == t.Diag
 }
 
 // missed says whether the bounds of g provably fall between two neighbouring residues of the positive test t.
 func (f Facts) missed(g Segment, t Test) bool {
+	if t.Not {
+		return false
+	}
 	for _, lo := range g.Lo {
 		for _, hi := range g.Hi {
-			if !t.Not && lo.Row == t.Diag && hi.Row == t.Diag && (f.between(lo, hi, t, t.Off) || f.between(lo, hi, t, t.Off.Sub(t.Step))) {
+			if lo.Row == t.Diag && hi.Row == t.Diag && f.between(lo, hi, t) {
 				return true
 			}
 		}
@@ -78,13 +89,18 @@ func (f Facts) missed(g Segment, t Test) bool {
 	return false
 }
 
-// between says whether x, which is k in lo <= k < hi or q-k if t is on diagonals, always lies in base < x < base + Step.
-func (f Facts) between(lo, hi Bound, t Test, base Poly) bool {
+// between says whether x, which is k in lo <= k < hi or q-k if t is on diagonals, lies strictly between two neighbouring
+// residues. Off is reduced, so those around 0 are tried: Off-Step, Off and Off+Step.
+func (f Facts) between(lo, hi Bound, t Test) bool {
 	least, most := lo.Off, hi.Off.Sub(Int(1))
 	if t.Diag {
 		least, most = Int(0).Sub(most), Int(0).Sub(least)
 	}
-	return f.AtLeast(least.Sub(base), 1) && f.AtLeast(base.Add(t.Step).Sub(most), 1)
+	if !f.AtLeast(t.Step.Add(least).Sub(most), 2) { // no gap is wide enough
+		return false
+	}
+	inside := func(base Poly) bool { return f.AtLeast(least.Sub(base), 1) && f.AtLeast(base.Add(t.Step).Sub(most), 1) }
+	return inside(t.Off) || inside(t.Off.Sub(t.Step))
 }
 
 // keyZero is the lower bound every band has without saying so.

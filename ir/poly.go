@@ -139,31 +139,47 @@ func (p Poly) Eval(values map[string]int64) (int64, error) {
 // AtLeast says whether p >= bound is certain when every parameter is at least its minimum (0 if it is not in min).
 // It is sound, not complete: false means "not proven".
 func (p Poly) AtLeast(bound int64, min map[string]int64) bool {
-	if !p.linear() {
-		p, min = p.aboveMinimum(min), nil
+	if low := p.atMinimum(min); low == overflow || low < bound || !p.rises() {
+		return false
 	}
-	low := int64(0)
-	for _, t := range p.terms {
+	for _, t := range p.aboveMinimum(min).terms {
 		if len(t.vars) > 0 && t.coef < 0 {
 			return false
 		}
-		switch len(t.vars) {
-		case 0:
-			low = addCoef(low, t.coef)
-		case 1:
-			low = addCoef(low, mulCoef(t.coef, min[t.vars[0]]))
-		}
 	}
-	return low != overflow && low >= bound
+	return true
 }
 
-func (p Poly) linear() bool {
-	return len(p.terms) == 0 || len(p.terms[0].vars) <= 1 // the highest degree stands first
+// atMinimum is the value where every parameter is at its minimum, or overflow.
+func (p Poly) atMinimum(min map[string]int64) int64 {
+	sum := int64(0)
+	for _, t := range p.terms {
+		c := t.coef
+		for _, v := range t.vars {
+			c = mulCoef(c, min[v])
+		}
+		sum = addCoef(sum, c)
+	}
+	return sum
+}
+
+// rises says whether no term of the highest degree is negative: those do not change when parameters are shifted, so they
+// show early that a proof must fail.
+func (p Poly) rises() bool {
+	for _, t := range p.terms {
+		if len(t.vars) > 0 && t.coef < 0 && len(t.vars) == len(p.terms[0].vars) {
+			return false
+		}
+	}
+	return true
 }
 
 // aboveMinimum rewrites p in the excess of every parameter over its minimum, which is >= 0. So n*m - n with m >= 1
 // becomes n*m' and shows that it is never negative.
 func (p Poly) aboveMinimum(min map[string]int64) Poly {
+	if len(p.terms) == 0 || len(p.terms[0].vars) < 2 {
+		return p // of degree 1: only the constant would change
+	}
 	var out []term
 	for _, t := range p.terms {
 		m := Int(t.coef)
