@@ -1,0 +1,117 @@
+package runtimetest_test
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log"
+	"math"
+
+	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/patterns"
+	"github.com/minfc/minfc/runtime"
+	_ "github.com/minfc/minfc/runtime/cuda"
+	_ "github.com/minfc/minfc/runtime/emu"
+)
+
+// attentionLayer is what a server keeps for one layer: a kernel, loaded once.
+type attentionLayer struct {
+	kernel         *runtime.LoadedKernel
+	heads, kvHeads int
+}
+
+func newLayer(dev runtime.Device, artifact []byte, headDim, heads, kvHeads int) (*attentionLayer, error) {
+	art, err := runtime.ReadArtifact(artifact)
+	if err != nil {
+		return nil, err
+	}
+	k, err := runtime.LoadKernel(dev, art, runtime.Select{HeadDim: headDim, DType: "bf16"})
+	if errors.Is(err, runtime.ErrTarget) {
+		return nil, fmt.Errorf("recompile the pattern for this GPU: %w", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &attentionLayer{k, heads, kvHeads}, nil
+}
+
+// prefill attends n new tokens, which follow past tokens in the K/V cache. qkv, cache and out are device pointers and
+// stream a CUstream of whoever owns the memory: nothing is copied, allocated or waited for.
+//
+// qkv is [n, heads, d]; the cache [2, kv heads, capacity, d]; out [n, heads, d].
+func (l *attentionLayer) prefill(stream runtime.Stream, qkv, cache, out, lse runtime.DevicePtr, n, past, capacity int) error {
+	d := int64(l.kernel.Info().HeadDim)
+	tokens := runtime.Tensor{Ptr: qkv, HeadStride: d, RowStride: d * int64(l.heads)}
+	keys := runtime.Tensor{Ptr: cache, HeadStride: d * int64(capacity), RowStride: d}
+	values, result := keys, tokens
+	values.Ptr += runtime.DevicePtr(2 * d * int64(l.kvHeads) * int64(capacity)) // 2 bytes an element
+	result.Ptr = out
+	return l.kernel.Launch(stream, runtime.Attention{
+		Q: tokens, K: keys, V: values, O: result, LSE: lse,
+		Batch: 1, QHeads: l.heads, KVHeads: l.kvHeads,
+		SeqQ: n, SeqK: past + n, QOffset: past,
+		Params: map[string]int64{"sink": 4, "window": 32},
+	})
+}
+
+// One layer of a server: 100 new tokens after 50 cached ones, 4 query heads on 2 kv heads. With Q zero all kept keys
+// weigh the same, so the output is their mean and the LSE the logarithm of their number.
+func Example_embedding() {
+	const n, past, capacity, d, heads, kvHeads = 100, 50, 256, 64, 4, 2
+	dev, _, err := runtime.OpenDevice("emu") // "auto" takes a GPU where there is one
+	check(err)
+	defer dev.Close()
+	layer, err := newLayer(dev, compileAShape(d), d, heads, kvHeads)
+	check(err)
+	defer layer.kernel.Close()
+
+	// In a server these come from elsewhere: a tensor library's pointers, and dev.WrapStream(its stream).
+	stream, err := dev.NewStream()
+	check(err)
+	defer stream.Close()
+	q, cache := filled(dev, n*heads*d, 0, stream), filled(dev, 2*kvHeads*capacity*d, 1, stream)
+	out, lse := filled(dev, n*heads*d, 0, stream), filled(dev, 2*n*heads, 0, stream)
+
+	check(layer.prefill(stream, q, cache, out, lse, n, past, capacity))
+	sums, o := make([]byte, 4*n*heads), make([]byte, 2*n*heads*d)
+	check(dev.CopyToHost(sums, lse, stream)) // waits for the stream
+	check(dev.CopyToHost(o, out, stream))
+	last := math.Float32frombits(binary.LittleEndian.Uint32(sums[4*(n-1):]))
+	fmt.Printf("the last token of head 0 keeps %.0f of %d keys\n", math.Exp(float64(last)), past+n)
+	fmt.Printf("its output is the mean of equal values: %v\n", fromBF16(o[len(o)-2:]))
+	// Output:
+	// the last token of head 0 keeps 36 of 150 keys
+	// its output is the mean of equal values: 1
+}
+
+// compileAShape stands for a file that "minfc compile a_shape" wrote.
+func compileAShape(headDim int) []byte {
+	file, src, _ := patterns.Source("a_shape")
+	art, err := minfc.Compile(file, src, minfc.Options{Target: "sm_80", DType: "bf16", HeadDim: headDim})
+	check(err)
+	data, err := art.Encode()
+	check(err)
+	return data
+}
+
+// filled is device memory of n bf16 numbers.
+func filled(dev runtime.Device, n int, value float32, s runtime.Stream) runtime.DevicePtr {
+	host := make([]byte, 2*n)
+	for i := range n {
+		binary.LittleEndian.PutUint16(host[2*i:], uint16(math.Float32bits(value)>>16))
+	}
+	p, err := dev.Alloc(int64(len(host)))
+	check(err)
+	check(dev.CopyToDevice(p, host, s))
+	return p
+}
+
+func fromBF16(b []byte) float32 {
+	return math.Float32frombits(uint32(binary.LittleEndian.Uint16(b)) << 16)
+}
+
+func check(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
+}
