@@ -29,11 +29,10 @@ type setForm struct {
 
 // argValue is a lowered argument: N for a number, the rest for a range.
 type argValue struct {
-	n        ir.Poly
-	from     ir.Poly
-	to       *ir.Poly
-	step     ir.Poly
-	position Span
+	n    ir.Poly
+	from ir.Poly
+	to   *ir.Poly
+	step ir.Poly
 }
 
 // setForms lists every set of the language; a name may have several forms with different numbers of arguments.
