@@ -22,8 +22,8 @@ const Entry = "attention"
 // Value is an LLVM value.
 type Value = lower.Value
 
-// kernel is the state of one lowering. Names follow the literature: rows are queries, m the running row maximum of raw
-// scores, l the running row sum of this thread's columns, o the unnormalised output.
+// kernel is the state of one lowering. Names follow the literature: rows are queries, m the running row maximum of scores
+// (scaled, in the log2 domain), l the running row sum of this thread's columns, o the unnormalised output.
 type kernel struct {
 	*lower.Builder
 	shape
@@ -37,8 +37,7 @@ type kernel struct {
 
 	shared     Value // start of shared memory
 	lane, warp Value
-	row0       Value // first query row of the tile
-	first      Value // its absolute position
+	first      Value // absolute position of the tile's first query
 	last       Value // absolute position of the tile's last query
 	load       loader
 	lanes      laneAddresses
@@ -118,11 +117,14 @@ func (k *kernel) locate() {
 	if k.schedule.Order == ir.OrderLongestFirst {
 		tile = k.Sub(k.Sub(k.GridX(), lower.I32(1)), tile)
 	}
-	k.row0 = k.Mul(tile, lower.I32(int64(k.rows)))
-	k.first = k.Add(k.Param("q_offset"), k.row0)
-	rows := k.Min(lower.I32(int64(k.rows)), k.Sub(k.Param("sq"), k.row0))
+	row0 := k.Mul(tile, lower.I32(int64(k.rows)))
+	k.first = k.Add(k.Param("q_offset"), row0)
+	rows := k.Min(lower.I32(int64(k.rows)), k.Sub(k.Param("sq"), row0))
 	k.last = k.Sub(k.Add(k.first, rows), lower.I32(1))
 }
+
+// row0 is the tile's first query row, computed again rather than kept.
+func (k *kernel) row0() Value { return k.Sub(k.first, k.Param("q_offset")) }
 
 // base is the start of a tensor for this block's batch and head.
 func (k *kernel) base(name string, head Value) Value {
@@ -140,10 +142,14 @@ type state struct {
 // rowsPerThread is two a strip: lane l of a warp holds rows l/4 and l/4+8 of each 16-row strip.
 func (k *kernel) rowsPerThread() int { return 2 * k.strips }
 
+// lowest is where a row's maximum starts. It is finite, so that a tile in which a row keeps nothing has exponents of -inf
+// and a factor of 1, never (-inf)-(-inf); it is far below any score that 16-bit inputs of sane size give.
+const lowest = -1e30
+
 func (k *kernel) initial(w walk) state {
 	s := state{walk: w}
 	for range k.rowsPerThread() {
-		s.m = append(s.m, lower.NegInf())
+		s.m = append(s.m, lower.F32(lowest))
 		s.l = append(s.l, lower.F32(0))
 	}
 	for range k.strips {

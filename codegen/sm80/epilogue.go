@@ -45,17 +45,12 @@ func (k *kernel) stageOutput(st state) {
 
 // storeOutput copies the staged rows to global memory, rows past sq left out.
 func (k *kernel) storeOutput() {
-	row := k.Add(k.row0, k.load.row)
-	p := k.Offset(k.base("o", k.BlockY()), k.ZExt64(k.Shl(k.load.chunk, 4)))
-	p = k.Offset(p, k.Mul(k.SExt64(row), k.Param("o_row")))
-	step := k.Mul(k.Param("o_row"), lower.I64(int64(k.rowsPerPass())))
+	row := k.Add(k.row0(), k.load.row)
+	base := k.Offset(k.base("o", k.BlockY()), k.ZExt64(k.Shl(k.load.chunk, 4)))
 	for i := range k.shape.rows / k.rowsPerPass() {
-		if i > 0 {
-			p = k.Offset(p, step)
-		}
 		at := k.Add(row, lower.I32(int64(i*k.rowsPerPass())))
 		k.If("store_row", k.ICmp(enum.IPredSLT, at, k.Param("sq")), nil, func() []Value {
-			k.storeRow(p, k.layout.q+i*k.rowsPerPass()*panelBytes)
+			k.storeRow(k.rowAddress(base, "o", at), k.layout.q+i*k.rowsPerPass()*panelBytes)
 			return nil
 		})
 	}
@@ -81,9 +76,9 @@ func (k *kernel) storeLSE(st state) {
 	wanted := k.ICmp(enum.IPredNE, k.Address(k.Param("lse")), lower.I64(0))
 	leader := k.ICmp(enum.IPredEQ, k.And(k.lane, lower.I32(3)), lower.I32(0))
 	k.If("store_lse", k.And(wanted, leader), nil, func() []Value {
-		base := k.base("lse", k.BlockY())
+		base, row0 := k.base("lse", k.BlockY()), k.row0()
 		for i := range st.l {
-			k.storeRowLSE(base, k.Add(k.row0, k.rowOf(i/2, i%2)), st.m[i], st.l[i])
+			k.storeRowLSE(base, k.Add(row0, k.rowOf(i/2, i%2)), st.m[i], st.l[i])
 		}
 		return nil
 	})
@@ -91,8 +86,7 @@ func (k *kernel) storeLSE(st state) {
 
 func (k *kernel) storeRowLSE(base, row, m, l Value) {
 	k.If("store_lse_row", k.ICmp(enum.IPredSLT, row, k.Param("sq")), nil, func() []Value {
-		log2 := k.FMA(m, k.Param("scale_log2"), k.Log2(l))
-		lse := k.FMul(log2, lower.F32(math.Ln2))
+		lse := k.FMul(k.FAdd(m, k.Log2(l)), lower.F32(math.Ln2))
 		lse = k.Select(k.FCmp(enum.FPredOGT, l, lower.F32(0)), lse, lower.NegInf())
 		k.Store(lse, k.Offset(base, k.Shl(k.ZExt64(row), 2)), 4)
 		return nil

@@ -21,9 +21,7 @@ type loader struct {
 // source is one of K and V.
 type source struct {
 	name   string
-	ptr    Value // head's row 0, this thread's chunk
-	stride Value // bytes from row to row
-	step   Value // bytes from pass to pass
+	ptr    Value // this thread's row of the first pass and its chunk, for a tile that starts at row 0
 	offset int   // of the tile in shared memory
 }
 
@@ -56,23 +54,20 @@ func (k *kernel) swizzle(lin Value) Value {
 
 func (l loader) source(name string, head Value, offset int) source {
 	k := l.kn
-	stride := k.Param(name + "_row")
-	p := k.Offset(k.base(name, head), k.ZExt64(k.Shl(l.chunk, 4)))
-	return source{name, p, stride, k.Mul(stride, lower.I64(int64(k.rowsPerPass()))), offset}
+	chunk := k.Offset(k.base(name, head), k.ZExt64(k.Shl(l.chunk, 4)))
+	return source{name, k.rowAddress(chunk, name, l.row), offset}
 }
 
 // q starts the copy of the block's query rows; rows past sq become zeros.
 func (l loader) q() {
 	k := l.kn
 	src := l.source("q", k.BlockY(), k.layout.q)
-	row := k.Add(k.row0, l.row)
-	l.tile(src, row, k.shape.rows, k.qPanel, k.Param("sq"))
+	l.tile(src, k.row0(), k.shape.rows, k.qPanel, k.Param("sq"))
 }
 
 // kv starts the copy of the keys k0.. of K or V. Only a tile that overhangs [0, sk) pays for bounds.
 func (l loader) kv(src source, k0 Value) {
 	k := l.kn
-	row := k.Add(k0, l.row)
 	end := k.Add(k0, lower.I32(int64(k.keys)))
 	inside := k.And(k.ICmp(enum.IPredSGE, k0, lower.I32(0)), k.ICmp(enum.IPredSLE, end, k.Param("sk")))
 	from := k.Block
@@ -80,30 +75,34 @@ func (l loader) kv(src source, k0 Value) {
 	join := k.NewBlock(src.name + "_started")
 	from.NewCondBr(inside, whole, over)
 	k.Enter(whole)
-	l.tile(src, row, k.keys, k.kvPanel, nil)
+	l.tile(src, k0, k.keys, k.kvPanel, nil)
 	k.Br(join)
 	k.Enter(over)
-	l.tile(src, row, k.keys, k.kvPanel, k.Param("sk"))
+	l.tile(src, k0, k.keys, k.kvPanel, k.Param("sk"))
 	k.Br(join)
 	k.Enter(join)
 }
 
-// tile copies rows row, row+rowsPerPass, ...; with a limit, rows outside [0, limit) become zeros.
-func (l loader) tile(src source, row Value, rows, panel int, limit Value) {
+// tile copies the rows from start on; with a limit, rows outside [0, limit) become zeros.
+func (l loader) tile(src source, start Value, rows, panel int, limit Value) {
 	k := l.kn
-	p := k.Offset(src.ptr, k.Mul(k.SExt64(row), src.stride))
 	for i := range rows / k.rowsPerPass() {
-		if i > 0 {
-			p = k.Offset(p, src.step)
-		}
+		at := k.Add(start, lower.I32(int64(i*k.rowsPerPass())))
+		p := k.rowAddress(src.ptr, src.name, at)
 		var bytes Value
 		if limit != nil {
-			at := k.Add(row, lower.I32(int64(i*k.rowsPerPass())))
-			in := k.ICmp(enum.IPredULT, at, limit)
+			in := k.ICmp(enum.IPredULT, k.Add(at, l.row), limit)
 			bytes = k.Select(in, lower.I32(chunkBytes), lower.I32(0))
 		}
 		l.panels(p, src.offset+i*k.rowsPerPass()*panelBytes, panel, bytes)
 	}
+}
+
+// rowAddress is ptr plus row times the tensor's row stride. The runtime keeps row strides below 2^31 bytes, so that this
+// is one 32-bit multiplication with a 64-bit sum, and no stride has to stay in registers.
+func (k *kernel) rowAddress(ptr Value, tensor string, row Value) Value {
+	stride := k.Trunc32(k.Param(tensor + "_row"))
+	return k.Offset(ptr, k.Mul(k.SExt64(row), k.SExt64(stride)))
 }
 
 // panels copies this thread's chunk of every panel of one row; bytes is 16, 0, or nil for an unconditional 16.

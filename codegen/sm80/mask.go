@@ -33,7 +33,7 @@ func (k *kernel) maskEdge(s [][]Value, w walk, k0 Value) [][]Value {
 	for _, strip := range s {
 		flat = append(flat, strip...)
 	}
-	edge := k.ICmp(enum.IPredNE, k.And(w.code, lower.I32(1)), lower.I32(0))
+	edge := k.ICmp(enum.IPredNE, k.And(w.entry, lower.I32(flagEdge)), lower.I32(0))
 	flat = k.If("edge", edge, flat, func() []Value {
 		return k.masked(s, k.rowMasks(w, k0), k.threadKey(k0))
 	})
@@ -88,7 +88,10 @@ func (k *kernel) notBelow(n Value) Value {
 
 // rowMasks computes the bounds of the tile's segment for every row of the thread.
 func (k *kernel) rowMasks(w walk, k0 Value) []rowMask {
-	segment := k.LShr(w.code, 1)
+	var segment Value
+	if len(k.segments) > 1 {
+		segment = w.word(k, wordSegment)
+	}
 	vals := k.segmentMasks(k.segments[0], k0)
 	for i, s := range k.segments[1:] {
 		mine := k.ICmp(enum.IPredEQ, segment, lower.I32(int64(i+1)))

@@ -1,23 +1,16 @@
 package sm80
 
-import (
-	"github.com/llir/llvm/ir/enum"
-
-	"github.com/minfc/minfc/codegen/lower"
-)
-
 // softmaxPV folds one tile of scores into the online softmax and adds P V to the output. Exponentials and conversions of
 // 16 keys stand right before the mma that use them: P then lives shortly, which is what makes 255 registers enough.
 func (k *kernel) softmaxPV(st state, s [][]Value) state {
 	out := st.clone()
-	neg := make([]Value, k.rowsPerThread()) // -m*scale, the addend of the exponent
-	for i := range neg {
-		neg[i] = k.rescale(&out, s, i)
+	for i := range out.m {
+		k.rescale(&out, s, i)
 	}
 	for n := range k.keys / 16 {
 		p := make([][]Value, k.strips)
 		for m := range p {
-			p[m] = k.probabilities(&out, s[m], neg, m, n)
+			p[m] = k.probabilities(&out, s[m], m, n)
 		}
 		for d := range k.headDim / 16 {
 			b := k.LdMatrix4(k.lanes.vAt(k, n, d), true)
@@ -29,15 +22,11 @@ func (k *kernel) softmaxPV(st state, s [][]Value) state {
 	return out
 }
 
-// rescale updates the maximum of row i (two a strip) and brings l and o to it; it returns -m*scale. A row that has kept
-// nothing so far has m = -inf: 0 stands in for it, so that the exponents are -inf and not NaN.
-func (k *kernel) rescale(st *state, s [][]Value, i int) Value {
+// rescale updates the maximum of row i (two a strip) and brings l and o to it.
+func (k *kernel) rescale(st *state, s [][]Value, i int) {
 	strip, r := i/2, i%2
-	max := k.FMax(k.rowMax(s[strip], r), st.m[i])
-	dead := k.FCmp(enum.FPredOEQ, max, lower.NegInf())
-	scale := k.Param("scale_log2")
-	neg := k.FNeg(k.FMul(k.Select(dead, lower.F32(0), max), scale))
-	alpha := k.Exp2(k.FMA(st.m[i], scale, neg))
+	max := k.FMax(k.FMul(k.rowMax(s[strip], r), k.Param("scale_log2")), st.m[i])
+	alpha := k.Exp2(k.FSub(st.m[i], max))
 	st.m[i] = max
 	st.l[i] = k.FMul(st.l[i], alpha)
 	for j := range st.o[strip] {
@@ -45,7 +34,6 @@ func (k *kernel) rescale(st *state, s [][]Value, i int) Value {
 			st.o[strip][j] = k.FMul(st.o[strip][j], alpha)
 		}
 	}
-	return neg
 }
 
 // rowMax is the maximum over row r of a strip: this thread's columns in two chains, then the four lanes of the row.
@@ -69,11 +57,12 @@ func (k *kernel) rowMax(s []Value, r int) Value {
 }
 
 // probabilities are the A fragment of keys 16n..16n+15 of a strip; their sum goes to l.
-func (k *kernel) probabilities(st *state, s, neg []Value, strip, n int) []Value {
+func (k *kernel) probabilities(st *state, s []Value, strip, n int) []Value {
 	var p [8]Value
+	neg := [2]Value{k.FNeg(st.m[2*strip]), k.FNeg(st.m[2*strip+1])} // a modifier of the FMA, no instruction
 	for i := range p {
 		row := 2*strip + i/2%2
-		p[i] = k.Exp2(k.FMA(s[8*n+i], k.Param("scale_log2"), neg[row]))
+		p[i] = k.Exp2(k.FMA(s[8*n+i], k.Param("scale_log2"), neg[i/2%2]))
 		st.l[row] = k.FAdd(st.l[row], p[i])
 	}
 	var out []Value

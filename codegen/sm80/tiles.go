@@ -46,23 +46,24 @@ const (
 
 // layout is where things lie in shared memory, in bytes from its start.
 type layout struct {
-	panels           int
-	q, k, v, pieces  int
-	qPanel, kvPanel  int // bytes from one panel to the next
-	lastPanelChunks  int // 16-byte chunks of the last panel that hold columns
-	total, maxPieces int
+	panels          int
+	q, k, v, pieces int
+	qPanel, kvPanel int // bytes from one panel to the next
+	lastPanelChunks int // 16-byte chunks of the last panel that hold columns
+	total, entries  int
 }
 
-// pieceBytes is the size of one entry of the piece table: top, bottom, code, unused.
+// pieceBytes is the size of one entry of the piece table (walk.go). It holds up to three pieces a segment, and one entry at
+// each end.
 const pieceBytes = 16
 
 func layoutFor(s shape, headDim, segments int) layout {
 	p := (headDim + panelCols - 1) / panelCols
-	l := layout{panels: p, qPanel: s.rows * panelBytes, kvPanel: s.keys * panelBytes, maxPieces: 3 * segments}
+	l := layout{panels: p, qPanel: s.rows * panelBytes, kvPanel: s.keys * panelBytes, entries: 3*segments + 2}
 	l.lastPanelChunks = (headDim - (p-1)*panelCols) * 2 / chunkBytes
 	l.k = l.q + p*l.qPanel
 	l.v = l.k + p*l.kvPanel
 	l.pieces = l.v + p*l.kvPanel
-	l.total = l.pieces + l.maxPieces*pieceBytes
+	l.total = l.pieces + l.entries*pieceBytes
 	return l
 }

@@ -1,42 +1,76 @@
 package sm80
 
 import (
+	"math"
 	"math/bits"
 
 	llir "github.com/llir/llvm/ir"
 	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
 
 	"github.com/minfc/minfc/codegen/lower"
 )
 
 // walk is where the block stands in its list of key tiles. The list is a table of pieces in shared memory: a piece is a
-// run of tiles that share a segment and a kind (edge or full), cut downwards from its top as ir.Segment says.
+// run of tiles that share a segment and a kind (edge or full), cut downwards from its top as ir.Segment says. Registers
+// are what this kernel is short of, so the piece's bottom is read again when it is needed.
 type walk struct {
-	end    Value // exclusive end of the current tile's keys
-	bottom Value // of the piece: tiles go on while end > bottom
-	code   Value // segment<<1 | edge
-	next   Value // index of the next piece
-	done   Value // 1 when there is no current tile
-	count  Value // pieces in the table; does not change
+	end   Value // exclusive end of the current tile's keys
+	entry Value // address of the current piece in the table, plus its flags
+	done  Value // 1 when there is no current tile
 }
 
-func (w *walk) values() []*Value { return []*Value{&w.end, &w.bottom, &w.code, &w.next, &w.done} }
+// Entries lie on 16 bytes: the low bits of their address are free for what every tile asks.
+const (
+	flagEdge  = 1
+	entryMask = ^int64(pieceBytes - 1)
+)
+
+// The words of an entry. After the last piece comes one without segment.
+const (
+	wordTop = iota
+	wordBottom
+	wordFlags
+	wordSegment
+)
+
+const noSegment = -1
+
+func (w *walk) values() []*Value { return []*Value{&w.end, &w.entry, &w.done} }
 
 // k0 is the first key of the current tile; it may be negative.
 func (w walk) k0(k *kernel) Value { return k.Sub(w.end, lower.I32(int64(k.keys))) }
 
-// startWalk fills the piece table and steps to the first tile.
+// word reads one word of the current piece.
+func (w walk) word(k *kernel, i int) Value {
+	return k.Load(types.I32, k.SharedAt(k.And(w.entry, lower.I32(entryMask)), 4*i), 4)
+}
+
+// startWalk fills the piece table and steps to the first tile. The table begins with a piece that is at its end.
 func (k *kernel) startWalk() walk {
-	count := lower.I32(0)
+	table := k.Add(k.shared, lower.I32(int64(k.pieces)))
+	k.put(table, k.writer(), lower.I32(0), lower.I32(math.MaxInt32), lower.I32(0), lower.I32(0))
+	at := k.Add(table, lower.I32(pieceBytes))
 	for i, s := range k.segments {
 		for _, p := range k.cut(s) {
-			count = k.putPiece(count, i, p)
+			at = k.putPiece(at, i, p)
 		}
 	}
+	k.put(at, k.writer(), lower.I32(0), lower.I32(0), lower.I32(0), lower.I32(noSegment))
 	k.Barrier()
-	zero := lower.I32(0)
-	return k.advance(walk{end: zero, bottom: zero, code: zero, next: zero, done: zero, count: count})
+	return k.advance(walk{end: lower.I32(0), entry: table})
 }
+
+// put writes an entry of the table if c holds.
+func (k *kernel) put(at, c Value, words ...Value) {
+	k.If("piece", c, nil, func() []Value {
+		k.Store(k.Pack4(words...), k.SharedAt(at, 0), pieceBytes)
+		return nil
+	})
+}
+
+// writer says whether this thread writes the table for all.
+func (k *kernel) writer() Value { return k.ICmp(enum.IPredEQ, k.ThreadX(), lower.I32(0)) }
 
 // piece is a run of tiles from top down to bottom.
 type piece struct {
@@ -59,82 +93,69 @@ func (k *kernel) cut(s lower.Segment) []piece {
 	return []piece{{top, k.Max(p1, bottom), true}, {p1, p2, false}, {p2, bottom, true}}
 }
 
-// putPiece appends a piece unless it is empty and returns the new count. One thread writes for all.
-func (k *kernel) putPiece(count Value, segment int, p piece) Value {
+// putPiece writes a piece at an address, unless it is empty, and returns the address for the next.
+func (k *kernel) putPiece(at Value, segment int, p piece) Value {
 	some := k.ICmp(enum.IPredSGT, p.top, p.bottom)
-	writer := k.And(some, k.ICmp(enum.IPredEQ, k.ThreadX(), lower.I32(0)))
-	code := int64(segment << 1)
+	flags := int64(0)
 	if p.edge {
-		code |= 1
+		flags = flagEdge
 	}
-	k.If("piece", writer, nil, func() []Value {
-		at := k.SharedAt(k.Add(k.shared, k.Shl(count, 4)), k.pieces)
-		k.Store(k.Pack4(p.top, p.bottom, lower.I32(code), lower.I32(0)), at, pieceBytes)
-		return nil
-	})
-	return k.Select(some, k.Add(count, lower.I32(1)), count)
+	k.put(at, k.And(some, k.writer()), p.top, p.bottom, lower.I32(flags), lower.I32(int64(segment)))
+	return k.Select(some, k.Add(at, lower.I32(pieceBytes)), at)
 }
 
-// advance steps to the next tile: down the piece, over tiles without a residue where the segment says so (ir.Segment.Hop),
-// to the next piece at its bottom.
+// advance steps to the next tile: down the piece, over tiles without a residue where the segment says so
+// (ir.Segment.Hop), to the next piece at its bottom.
 func (k *kernel) advance(w walk) walk {
 	from := k.Block
 	end := k.Sub(w.end, lower.I32(int64(k.keys)))
-	check := k.NewBlock("walk")
-	next, load := k.NewBlock("walk.next"), k.NewBlock("walk.load")
-	hop, finish := k.NewBlock("walk.tile"), k.NewBlock("walk.end")
+	check, next := k.NewBlock("walk"), k.NewBlock("walk.next")
+	tile, finish := k.NewBlock("walk.tile"), k.NewBlock("walk.end")
 	from.NewBr(check)
 
 	k.Enter(check)
-	ph := []*llir.InstPhi{k.Phi(end, from), k.Phi(w.bottom, from), k.Phi(w.code, from), k.Phi(w.next, from)}
-	k.CondBr(k.ICmp(enum.IPredSLE, ph[0], ph[1]), next, hop)
+	e, entry := k.Phi(end, from), k.Phi(w.entry, from)
+	over := k.ICmp(enum.IPredSLE, e, walk{entry: entry}.word(k, wordBottom))
+	k.CondBr(over, next, tile)
 
 	k.Enter(next)
-	k.CondBr(k.ICmp(enum.IPredSLT, ph[3], w.count), load, finish)
+	at := k.And(k.Add(entry, lower.I32(pieceBytes)), lower.I32(entryMask))
+	v := k.Load(lower.Vec4, k.SharedAt(at, 0), pieceBytes)
+	top, flagged := k.Lane4(v, wordTop), k.Or(at, k.Lane4(v, wordFlags))
+	k.CondBr(k.ICmp(enum.IPredEQ, k.Lane4(v, wordSegment), lower.I32(noSegment)), finish, tile)
 
-	k.Enter(load)
-	v := k.Load(lower.Vec4, k.SharedAt(k.Add(k.shared, k.Shl(ph[3], 4)), k.pieces), pieceBytes)
-	loaded := []Value{k.Lane4(v, 0), k.Lane4(v, 1), k.Lane4(v, 2), k.Add(ph[3], lower.I32(1))}
-	k.Br(hop)
-
-	k.Enter(hop)
-	at := make([]Value, len(ph))
-	for i, p := range ph {
-		x := k.Phi(p, check)
-		lower.AddIncoming(x, loaded[i], load)
-		at[i] = x
-	}
-	if hopped := k.hop(at[0], at[2]); hopped != at[0] {
-		k.CondBr(k.ICmp(enum.IPredEQ, hopped, at[0]), finish, check)
-		for i, x := range []Value{hopped, at[1], at[2], at[3]} {
-			lower.AddIncoming(ph[i], x, hop)
-		}
+	k.Enter(tile)
+	e2, entry2 := k.Phi(e, check), k.Phi(entry, check)
+	lower.AddIncoming(e2, top, next)
+	lower.AddIncoming(entry2, flagged, next)
+	if hopped := k.hop(walk{end: e2, entry: entry2}); hopped != e2 {
+		k.CondBr(k.ICmp(enum.IPredEQ, hopped, e2), finish, check)
+		lower.AddIncoming(e, hopped, tile)
+		lower.AddIncoming(entry, entry2, tile)
 	} else {
 		k.Br(finish)
 	}
 
 	k.Enter(finish)
-	out := walk{count: w.count}
-	for i, v := range out.values() {
-		inHop, inNext := lower.I32(0), lower.I32(1) // done
-		if i < len(ph) {
-			inHop, inNext = at[i], ph[i]
-		}
-		p := k.Phi(inHop, hop)
-		lower.AddIncoming(p, inNext, next)
-		*v = p
+	out := walk{k.Phi(e, next), k.Phi(entry, next), k.Phi(lower.I32(1), next)}
+	for i, v := range []Value{e2, entry2, lower.I32(0)} {
+		lower.AddIncoming((*out.values()[i]).(*llir.InstPhi), v, tile)
 	}
 	return out
 }
 
-// hop moves end down to the next tile that holds a residue of its segment's test; the caller checks it against bottom.
-// It returns end itself when no segment hops.
-func (k *kernel) hop(end, code Value) Value {
+// hop moves the end down to the next tile that holds a residue of its segment's test; the caller checks it against the
+// bottom. It returns the end itself when no segment hops.
+func (k *kernel) hop(w walk) Value {
+	end, segment := w.end, Value(nil)
 	for i, s := range k.segments {
 		if s.Hop < 0 {
 			continue
 		}
-		mine := k.ICmp(enum.IPredEQ, k.LShr(code, 1), lower.I32(int64(i)))
+		if segment == nil {
+			segment = w.word(k, wordSegment)
+		}
+		mine := k.ICmp(enum.IPredEQ, segment, lower.I32(int64(i)))
 		end = k.Select(mine, k.hopped(s.Tests[s.Hop], end), end)
 	}
 	return end
