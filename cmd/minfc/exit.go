@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 
 	"github.com/minfc/minfc/dsl"
+	"github.com/minfc/minfc/runtime"
 )
 
 // The exit codes of the command.
@@ -36,11 +38,25 @@ func bug(err error) error { return failure{exitBug, err} }
 // internal finds the word our packages put before the message of a broken invariant.
 var internal = regexp.MustCompile(`(^|: )internal: `)
 
+// asked are the kinds of failure that lie in what was asked or in the machine, not in the kernel.
+var asked = []error{runtime.ErrNoDevice, runtime.ErrOutOfMemory, runtime.ErrUnsupported, runtime.ErrBadCall, runtime.ErrTarget, runtime.ErrManifest}
+
+// kernelFailure marks an error of a kernel that was loaded or run, such as an access out of bounds, as ours.
+func kernelFailure(err error) error {
+	if err == nil || slices.ContainsFunc(asked, func(kind error) bool { return errors.Is(err, kind) }) {
+		return err
+	}
+	return bug(err)
+}
+
 func exitCode(err error) int {
 	var f failure
+	var source *dsl.Error
 	switch {
 	case err == nil:
 		return exitDone
+	case errors.As(err, &source): // quotes the user's text, whatever it says
+		return exitInput
 	case errors.As(err, &f):
 		return f.code
 	case internal.MatchString(err.Error()):

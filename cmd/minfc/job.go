@@ -92,7 +92,7 @@ func (j *job) load(target string) (err error) {
 	}
 	sel := runtime.Select{HeadDim: j.in.HeadDim, DType: string(j.in.Format), Target: target}
 	j.kernel, err = runtime.LoadKernel(j.dev, j.art, sel)
-	return err
+	return kernelFailure(err)
 }
 
 func (j *job) compile(target string) (err error) {
@@ -122,7 +122,8 @@ func (j *job) run(withLSE bool) (runtime.HostResult, error) {
 	if j.scale != nil {
 		h.Scale = *j.scale
 	}
-	return j.kernel.RunHost(j.dev, h)
+	res, err := j.kernel.RunHost(j.dev, h)
+	return res, kernelFailure(err)
 }
 
 // cover lists the pairs that the launch keeps: [len(rows), SeqK].

@@ -32,17 +32,17 @@ type app struct {
 
 func (a *app) note(format string, args ...any) { fmt.Fprintf(a.err, format+"\n", args...) }
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() { os.Exit(run(&commands{}, os.Args[1:], os.Stdout, os.Stderr)) }
 
-// run executes one command line and returns the exit code.
-func run(args []string, stdout, stderr io.Writer) (code int) {
+// run executes one command line of the grammar and returns the exit code.
+func run(grammar any, args []string, stdout, stderr io.Writer) (code int) {
 	defer func() {
 		if r := recover(); r != nil {
 			code = report(stderr, bug(fmt.Errorf("panic: %v\n%s", r, debug.Stack())))
 		}
 	}()
 	a := &app{out: &results{w: stdout}, err: stderr}
-	parser, err := kong.New(&commands{}, kong.Name("minfc"), kong.Writers(stdout, stderr), kong.Bind(a),
+	parser, err := kong.New(grammar, kong.Name("minfc"), kong.Writers(stdout, stderr), kong.Bind(a),
 		kong.Description("A compiler for sparse attention. Exit codes: 0 done, 1 bad input, 2 bad usage, 3 a fault of minfc."))
 	if err != nil {
 		return report(stderr, bug(err))
