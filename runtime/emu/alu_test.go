@@ -231,8 +231,11 @@ var aluCases = []aluCase{
 		return uint32(a) < uint32(b) || uint32(a) >= uint32(c)
 	})},
 	{"setp.lt.u32 %p1|%p0, %r1, %r2;", truth(func(a, b, _ uint64) bool { return uint32(a) >= uint32(b) })},
-	{"setp.lt.xor.u32 %p1|%p0, %r1, %r2, %p3;", truth(func(a, b, c uint64) bool {
-		return (uint32(a) >= uint32(b)) != (uint32(a) < uint32(c))
+	{"setp.lt.xor.u32 %p0, %r1, %r2, %p3;", truth(func(a, b, c uint64) bool {
+		return (uint32(a) < uint32(b)) != (uint32(a) < uint32(c))
+	})},
+	{"setp.lt.and.u32 %p1|%p0, %r1, %r2, %p3;", truth(func(a, b, c uint64) bool {
+		return uint32(a) >= uint32(b) && uint32(a) < uint32(c)
 	})},
 	{"not.pred %p0, %p3;", truth(func(a, _, c uint64) bool { return uint32(a) >= uint32(c) })},
 	{"setp.ne.u32 %p1, %r2, 0; and.pred %p0, %p3, %p1;", truth(func(a, b, c uint64) bool { return uint32(a) < uint32(c) && uint32(b) != 0 })},
@@ -314,14 +317,18 @@ func maxReference(a, b, _ uint64) uint64 {
 	return uint64(uint32(b))
 }
 
-// aluInputs are edge values and random ones, some of them close to each other.
+// aluInputs are n triples: all pairs of edge values first, then edge values and random ones mixed.
 func aluInputs(n int) []uint64 {
 	edges := []uint64{0, 1, 31, 32, 0x7fffffff, 0x80000000, 0xffffffff, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000,
 		0x7fc00000, 0x00000001, 0x80000001, 0x007fffff, 0x00800000, 0x7f7fffff, 0x33000000, 0x4b000001, 0xc0490fdb,
 		1 << 63, 1<<63 - 1, ^uint64(0)}
 	rng := rand.New(rand.NewPCG(3, 4))
-	out := make([]uint64, n)
+	out := make([]uint64, 3*n)
 	for i := range out {
+		if p := i / 3; i%3 < 2 && p < len(edges)*len(edges) {
+			out[i] = []uint64{edges[p/len(edges)], edges[p%len(edges)]}[i%3]
+			continue
+		}
 		switch rng.IntN(4) {
 		case 0:
 			out[i] = edges[rng.IntN(len(edges))]
@@ -338,8 +345,8 @@ func aluInputs(n int) []uint64 {
 
 // TestALU compares every arithmetic instruction with Go, with all lanes active and with some.
 func TestALU(t *testing.T) {
-	const n = 512
-	in := aluInputs(3 * n)
+	const n = 1024
+	in := aluInputs(n)
 	var raw []byte
 	for _, v := range in {
 		raw = binary.LittleEndian.AppendUint64(raw, v)
@@ -394,20 +401,19 @@ func TestFlush(t *testing.T) {
 // TestFMA looks for double rounding: c far below the product, and results among the subnormals.
 func TestFMA(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
-	pick := func(spread int) uint64 {
-		x := math.Ldexp(float64(1<<23+rng.IntN(1<<23)), rng.IntN(2*spread)-spread-23)
-		if rng.IntN(3) == 0 {
-			x = math.Ldexp(1, rng.IntN(2*spread)-spread) // few bits: ties are likely
-		}
+	sign := func(x float64) uint64 {
 		if rng.IntN(2) == 0 {
 			x = -x
 		}
 		return uint64(math.Float32bits(float32(x)))
 	}
-	for i := range 200_000 {
-		a, b, c := pick(30), pick(30), pick(60)
-		if i%2 == 0 {
-			a, b, c = pick(70), pick(70), pick(140)
+	significand := func() float64 { return float64(1<<23 + rng.IntN(1<<23)) }
+	for i := range 100_000 {
+		// the product has 25 or 26 bits, often a tie, and c is a nudge
+		a, b, c := sign(significand()), sign(math.Ldexp(3, rng.IntN(8))), sign(math.Ldexp(1, -rng.IntN(80)))
+		if i%2 == 0 { // c is a subnormal, the product about half a unit of it
+			near := func() float64 { return math.Ldexp(float64(1<<23+rng.IntN(5)-2), -75-23) }
+			a, b, c = sign(near()), sign(near()), sign(math.Ldexp(float64(rng.IntN(1<<22)), -149))
 		}
 		got := bits32(fma32(f32(uint32(a)), f32(uint32(b)), f32(uint32(c))))
 		require.Equal(t, uint32(fmaExact(a, b, c)), got, "fma(%#x, %#x, %#x)", a, b, c)
