@@ -40,7 +40,7 @@ func (s *selector) demand() {
 				s.mark(b.first + valueID(pos))
 			}
 		}
-		if br, ok := b.ir.Term.(*ir.TermCondBr); ok {
+		if br, ok := b.ir.Term.(*ir.TermCondBr); ok && len(b.succs) > 1 {
 			s.need(br.Cond)
 		}
 	}

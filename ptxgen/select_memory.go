@@ -123,7 +123,7 @@ func (s *selector) memory(ptr value.Value) operand {
 	if a.base == nil {
 		return operand{kind: opSym, sym: a.sym, imm: a.off}
 	}
-	if p, ok := a.base.(*ir.Param); ok && s.fn.byval[p] && s.regs[s.fn.id(p)] == 0 {
+	if p, ok := a.base.(*ir.Param); ok && s.fn.byval[p] {
 		return operand{kind: opSym, sym: s.byvalName(p), imm: a.off}
 	}
 	return operand{kind: opAddr, reg: s.operand(a.base, 0).reg, imm: a.off}
