@@ -47,7 +47,7 @@ func load(t *testing.T, name string) *ir.Pattern {
 
 // Every pattern keeps what its header says, checked around all the borders of the default parameters.
 func TestLibraryKeepsWhatItSays(t *testing.T) {
-	positions := []int64{0, 1, 3, 4, 127, 128, 129, 255, 256, 257, 1023, 1024, 1025, 4092, 4095, 4096, 4097, 5000, 6000, 8192}
+	positions := []int64{0, 1, 3, 4, 127, 128, 129, 255, 256, 257, 300, 1323, 1324, 1325, 1023, 1024, 1025, 4092, 4095, 4096, 4097, 5000, 6000, 8192}
 	for _, name := range patterns.Names() {
 		p := load(t, name)
 		values := map[string]int64{}
