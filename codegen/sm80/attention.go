@@ -89,6 +89,7 @@ func (k *kernel) emit() {
 	entry.NewCondBr(none, empty, prologue)
 	exit.NewBr(epilogue)
 	k.Enter(empty)
+	k.CopyCommit()
 	k.CopyWaitAll()
 	k.Barrier()
 	k.Br(epilogue)
@@ -107,24 +108,27 @@ func nonEmpty(s *ir.Schedule) *ir.Schedule {
 	return &c
 }
 
-// locate finds the block's tile. Long tiles come first, so that the last blocks to finish are short ones.
+// locate finds the thread and the block's tile.
 func (k *kernel) locate() {
 	k.shared = k.SharedBase()
 	tid := k.ThreadX()
 	k.lane = k.And(tid, lower.I32(31))
 	k.warp = k.LShr(tid, 5)
-	tile := k.BlockX()
-	if k.schedule.Order == ir.OrderLongestFirst {
-		tile = k.Sub(k.Sub(k.GridX(), lower.I32(1)), tile)
-	}
-	row0 := k.Mul(tile, lower.I32(int64(k.rows)))
+	row0 := k.row0()
 	k.first = k.Add(k.Param("q_offset"), row0)
 	rows := k.Min(lower.I32(int64(k.rows)), k.Sub(k.Param("sq"), row0))
 	k.last = k.Sub(k.Add(k.first, rows), lower.I32(1))
 }
 
-// row0 is the tile's first query row, computed again rather than kept.
-func (k *kernel) row0() Value { return k.Sub(k.first, k.Param("q_offset")) }
+// row0 is the tile's first query row, computed again where it is needed rather than kept. Long tiles come first, so that
+// the last blocks to finish are short ones.
+func (k *kernel) row0() Value {
+	tile := k.BlockX()
+	if k.schedule.Order == ir.OrderLongestFirst {
+		tile = k.Sub(k.Sub(k.GridX(), lower.I32(1)), tile)
+	}
+	return k.Mul(tile, lower.I32(int64(k.rows)))
+}
 
 // base is the start of a tensor for this block's batch and head.
 func (k *kernel) base(name string, head Value) Value {

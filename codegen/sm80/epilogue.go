@@ -19,7 +19,7 @@ func (k *kernel) epilogue(st state) {
 	k.stageOutput(st)
 	k.storeLSE(st)
 	k.Barrier()
-	k.storeOutput()
+	k.storeOutput(k.newPlace())
 }
 
 // stageOutput writes O / l in the input type to shared memory. A row that kept nothing has l = 0 and becomes zeros.
@@ -44,27 +44,27 @@ func (k *kernel) stageOutput(st state) {
 }
 
 // storeOutput copies the staged rows to global memory, rows past sq left out.
-func (k *kernel) storeOutput() {
-	row := k.Add(k.row0(), k.load.row)
-	base := k.Offset(k.base("o", k.BlockY()), k.ZExt64(k.Shl(k.load.chunk, 4)))
+func (k *kernel) storeOutput(p place) {
+	row := k.Add(k.row0(), p.row)
+	base := k.Offset(k.base("o", k.BlockY()), k.chunkOffset(p))
 	for i := range k.shape.rows / k.rowsPerPass() {
 		at := k.Add(row, lower.I32(int64(i*k.rowsPerPass())))
 		k.If("store_row", k.ICmp(enum.IPredSLT, at, k.Param("sq")), nil, func() []Value {
-			k.storeRow(k.rowAddress(base, "o", at), k.layout.q+i*k.rowsPerPass()*panelBytes)
+			k.storeRow(p, k.rowAddress(base, "o", at), k.layout.q+i*k.rowsPerPass()*panelBytes)
 			return nil
 		})
 	}
 }
 
-func (k *kernel) storeRow(p Value, offset int) {
+func (k *kernel) storeRow(p place, to Value, offset int) {
 	for n := range k.layout.panels {
 		store := func() []Value {
-			v := k.Load(lower.Vec4, k.SharedAt(k.load.shared, offset+n*k.qPanel), chunkBytes)
-			k.Store(v, k.Offset(p, lower.I64(int64(n*panelBytes))), chunkBytes)
+			v := k.Load(lower.Vec4, k.SharedAt(p.shared, offset+n*k.qPanel), chunkBytes)
+			k.Store(v, k.Offset(to, lower.I64(int64(n*panelBytes))), chunkBytes)
 			return nil
 		}
-		if n == k.layout.panels-1 && k.load.tail != nil {
-			k.If("store_tail", k.ICmp(enum.IPredNE, k.load.tail, lower.I32(0)), nil, store)
+		if n == k.layout.panels-1 && p.tail != nil {
+			k.If("store_tail", k.ICmp(enum.IPredNE, p.tail, lower.I32(0)), nil, store)
 		} else {
 			store()
 		}

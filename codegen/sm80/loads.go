@@ -6,19 +6,38 @@ import (
 	"github.com/minfc/minfc/codegen/lower"
 )
 
-// loader copies tiles from global to swizzled shared memory. Eight threads copy one 128-byte row of a panel, the same
-// threads all panels of that row: a warp then writes four whole rows and meets no bank twice.
-type loader struct {
-	kn     *kernel
+// place is the part of a tile that one thread copies. Eight threads copy one 128-byte row of a panel, the same threads
+// all panels of that row: a warp then writes four whole rows and meets no bank twice.
+type place struct {
 	row    Value // first row of this thread
+	chunk  Value // its 16-byte chunk of a panel row
 	shared Value // shared address of (row, chunk) in panel 0 of a tile at offset 0
-	chunk  Value // this thread's chunk of a panel row
 	tail   Value // bytes to copy of the last panel's chunk: 16, or 0 beyond the head dim; nil if the panel is whole
-	passes int   // rows of this thread = passes of rowsPerPass
-	k, v   source
 }
 
-// source is one of K and V.
+// newPlace computes the thread's place from scratch: cheaper, at the end of the kernel, than keeping it in registers.
+func (k *kernel) newPlace() place {
+	tid := k.ThreadX()
+	p := place{row: k.LShr(tid, 3), chunk: k.And(tid, lower.I32(chunks-1))}
+	p.shared = k.swizzled(p.row, p.chunk)
+	if k.lastPanelChunks < chunks {
+		in := k.ICmp(enum.IPredULT, p.chunk, lower.I32(int64(k.lastPanelChunks)))
+		p.tail = k.Select(in, lower.I32(chunkBytes), lower.I32(0))
+	}
+	return p
+}
+
+// chunkOffset is the offset of the place's chunk within a panel row, as an i64.
+func (k *kernel) chunkOffset(p place) Value { return k.ZExt64(k.Shl(p.chunk, 4)) }
+
+// loader copies tiles from global to swizzled shared memory.
+type loader struct {
+	place
+	kn   *kernel
+	k, v source
+}
+
+// source is one of Q, K and V.
 type source struct {
 	name   string
 	ptr    Value // this thread's row of the first pass and its chunk, for a tile that starts at row 0
@@ -28,13 +47,7 @@ type source struct {
 func (k *kernel) rowsPerPass() int { return 32 * k.warps / chunks }
 
 func (k *kernel) newLoader() loader {
-	tid := k.Add(k.Shl(k.warp, 5), k.lane)
-	l := loader{kn: k, row: k.LShr(tid, 3), chunk: k.And(tid, lower.I32(chunks-1))}
-	l.shared = k.swizzled(l.row, l.chunk)
-	if k.lastPanelChunks < chunks {
-		in := k.ICmp(enum.IPredULT, l.chunk, lower.I32(int64(k.lastPanelChunks)))
-		l.tail = k.Select(in, lower.I32(chunkBytes), lower.I32(0))
-	}
+	l := loader{kn: k, place: k.newPlace()}
 	kvHead := k.UDiv(k.BlockY(), k.Param("group"))
 	l.k = l.source("k", kvHead, k.layout.k)
 	l.v = l.source("v", kvHead, k.layout.v)
@@ -54,7 +67,7 @@ func (k *kernel) swizzle(lin Value) Value {
 
 func (l loader) source(name string, head Value, offset int) source {
 	k := l.kn
-	chunk := k.Offset(k.base(name, head), k.ZExt64(k.Shl(l.chunk, 4)))
+	chunk := k.Offset(k.base(name, head), k.chunkOffset(l.place))
 	return source{name, k.rowAddress(chunk, name, l.row), offset}
 }
 
