@@ -1,0 +1,148 @@
+package ir_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc/ir"
+)
+
+const aShape = `schedule a_shape
+  param sink = 128 min 0
+  param window = 1024 min 1
+  tile 128x64 longest-first
+  segment 0
+    lo   q - window + 1
+    hi   q + 1
+  segment 1
+    hi   sink
+    hi   q - window + 1
+`
+
+const crossed = `schedule crossed
+  param step = 8 min 1
+  param gap = 4 min 0
+  require step - gap >= 1 "the step beyond the gap"
+  tile 64x64 ascending
+  segment 0
+    hi   q + 1
+    test q - k = 0 mod step
+    hop  test 0
+  segment 1
+    hi   q + 1
+    test k = 0 mod step
+    test q - k != step mod step
+  segment 2
+    lo   q + 1
+    hi   q + step - gap + 1
+`
+
+func TestScheduleVerify(t *testing.T) {
+	for _, c := range []struct{ name, text, old, new, want string }{
+		{"good", aShape, "", "", ""},
+		{"good with tests", crossed, "", "", ""},
+		{"touching", aShape, "hi   q - window + 1", "hi   q - window + 2", "segments 0 and 1 may keep the same pair"},
+		{"overlap", aShape, "    hi   q - window + 1\n", "", "segments 0 and 1 may keep the same pair"},
+		{"different kinds of position", aShape, "hi   q - window + 1", "hi   1 - window", ""}, // empty: window >= 1
+		{"test kept by both", crossed, "test q - k != step mod step", "test q - k != 1 mod step", "segments 0 and 1 may keep the same pair"},
+		{"undeclared", aShape, "lo   q - window", "lo   q - windw", `uses "windw", which is no declared parameter`},
+		{"twice", aShape, "param sink", "param window", `parameter "window" is declared twice`},
+		{"reserved", aShape, "param sink", "param k", `"k" cannot be the name of a parameter`},
+		{"bad default", aShape, "window = 1024 min 1", "window = 0 min 1", `parameter "window" has minimum 1 and default 0`},
+		{"huge default", aShape, "window = 1024 min 1", "window = 1073741825 min 1", `want 0 <= minimum <= default <= 1073741824`},
+		{"tile", aShape, "128x64", "128x72", "the tile is 128x72, want positive multiples of 16"},
+		{"no tile", aShape, "128x64", "0x0", "the tile is 0x0"},
+		{"step may be 0", crossed, "step = 8 min 1", "step = 8 min 0", ""}, // the require still excludes it
+		{"step may be -1", crossed, "require step - gap >= 1", "require step - gap >= -1", ""},
+		{"step may be 0, unproven", crossed, "step = 8 min 1\n  param gap = 4 min 0\n  require step - gap >= 1", "step = 8 min 0\n  param gap = 4 min 0\n  require step >= 0", "the step step may be below 1"},
+		{"hop out of range", crossed, "hop  test 0", "hop  test 1", "segment 0: hop is 1, want -1 or the index"},
+		{"hop inverted", crossed, "    test k = 0 mod step\n    test q - k != step mod step\n", "    test q - k != 0 mod step\n    hop  test 0\n", "segment 1: hop is 0"},
+		{"never-full", aShape, "    hi   q + 1\n", "    hi   q + 1\n    never-full\n", "segment 0: it says never-full"},
+		{"never-full holds", aShape, "    hi   q + 1\n", "    hi   q + 1\n    lo   q - 62\n    never-full\n", ""},
+		{"never-full just not", aShape, "    hi   q + 1\n", "    hi   q + 1\n    lo   q - 63\n    never-full\n", "it says never-full"},
+		{"huge factor", aShape, "q - window + 1\n    hi   q + 1", "q - 1073741825*window + 1\n    hi   q + 1", "beyond the limit of 1073741824"},
+		{"high degree", aShape, "q - window + 1\n    hi   q + 1", "q - window*window*window*window*window*window*window\n    hi   q + 1", "7 parameters multiplied"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			require.Contains(t, c.text, c.old)
+			s, err := ir.ParseSchedule(strings.Replace(c.text, c.old, c.new, 1))
+			require.NoError(t, err)
+			if err = s.Verify(); c.want == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, c.want)
+			}
+		})
+	}
+}
+
+func TestScheduleProofs(t *testing.T) {
+	for _, c := range []struct {
+		name, text    string
+		causal, keeps bool
+	}{
+		{"a_shape", aShape, true, true},
+		{"a_shape, the window may be empty", strings.Replace(aShape, "1024 min 1", "1024 min 0", 1), true, false},
+		{"crossed", crossed, false, true},
+		{"columns", "schedule c\n  param n = 3 min 1\n  tile 64x64 ascending\n  segment 0\n    hi   q + 1\n    test k = 3*n mod n\n", true, true},
+		{"columns without the first", "schedule c\n  param n = 3 min 1\n  tile 64x64 ascending\n  segment 0\n    hi   q + 1\n    test k = 1 mod n\n", true, false},
+		{"odd distances", "schedule c\n  tile 64x64 ascending\n  segment 0\n    test q - k != 0 mod 2\n", false, false},
+		{"not a far residue", "schedule c\n  tile 64x64 ascending\n  segment 0\n    test q - k != 3 mod 7\n", false, true},
+		{"two halves", "schedule c\n  tile 64x64 ascending\n  segment 0\n    test k = 0 mod 2\n  segment 1\n    test k != 2 mod 2\n", false, true},
+		{"none", "schedule c\n  tile 64x64 ascending\n", true, false},
+		{"future", "schedule c\n  tile 64x64 ascending\n  segment 0\n    lo   q + 1\n", false, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, err := ir.ParseSchedule(c.text)
+			require.NoError(t, err)
+			require.Equal(t, c.causal, s.Causal(), "causal")
+			require.Equal(t, c.keeps, s.EveryRowKeeps(), "every row keeps a key")
+		})
+	}
+}
+
+func TestPatternVerify(t *testing.T) {
+	window := ir.Window{Left: ir.Var("n"), Right: ir.Int(0)}
+	n := ir.Param{Name: "n", Default: 4}
+	deep := ir.Set(ir.All{})
+	for range 300 {
+		deep = ir.Union{Sets: []ir.Set{deep}}
+	}
+	for _, c := range []struct {
+		name string
+		p    ir.Pattern
+		want string
+	}{
+		{"good", ir.Pattern{Name: "x", Params: []ir.Param{n}, Keep: window}, ""},
+		{"nil", ir.Pattern{Name: "x"}, "a set is missing"},
+		{"nil inside", ir.Pattern{Name: "x", Keep: ir.Minus{Left: ir.All{}}}, "a set is missing"},
+		{"pointer", ir.Pattern{Name: "x", Keep: &ir.Union{}}, "found a set of the unknown kind *ir.Union"},
+		{"deep", ir.Pattern{Name: "x", Keep: deep}, "nested at most"},
+		{"name", ir.Pattern{Name: "a b", Keep: ir.All{}}, `"a b" cannot be a name`},
+		{"undeclared", ir.Pattern{Name: "x", Keep: window}, `uses "n"`},
+		{"step", ir.Pattern{Name: "x", Params: []ir.Param{n}, Keep: ir.Columns{Step: ir.Var("n")}}, "the step n may be below 1"},
+		{"required step", ir.Pattern{
+			Name: "x", Params: []ir.Param{n}, Requires: []ir.Require{{Value: ir.Var("n").Sub(ir.Int(2)), Min: 1}},
+			Keep: ir.Columns{Step: ir.Var("n")},
+		}, ""},
+		{"wrapped factor", ir.Pattern{Name: "x", Keep: ir.Sink{N: ir.Int(1 << 40).Mul(ir.Int(1 << 40))}}, "beyond the limit"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if err := c.p.Verify(); c.want == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, c.want)
+			}
+		})
+	}
+}
+
+// TestVerifyReportsAllFaults: one run names every fault.
+func TestVerifyReportsAllFaults(t *testing.T) {
+	p := ir.Pattern{Name: "x", Keep: ir.Union{Sets: []ir.Set{ir.Sink{N: ir.Var("a")}, ir.Sink{N: ir.Var("b")}}}}
+	err := p.Verify()
+	require.ErrorContains(t, err, `uses "a"`)
+	require.ErrorContains(t, err, `uses "b"`)
+}
