@@ -219,8 +219,12 @@ func (f *function) dominates(a, b int32) bool {
 
 // number gives every parameter and instruction an id.
 func (f *function) number() error {
-	f.vals = append(f.vals, valueInfo{})
-	f.ids = make(map[value.Value]valueID)
+	n := 1 + len(f.ir.Params)
+	for _, b := range f.blocks {
+		n += len(b.ir.Insts)
+	}
+	f.vals = append(make([]valueInfo, 0, n), valueInfo{})
+	f.ids = make(map[value.Value]valueID, n)
 	for _, p := range f.ir.Params {
 		if p == nil {
 			return f.errorf(nil, "a missing parameter")

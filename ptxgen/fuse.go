@@ -156,9 +156,9 @@ func wideFactors(x, y value.Value) (a, b value.Value, signed, ok bool) {
 func extended(v value.Value) (from value.Value, signed, ok bool) {
 	switch x := v.(type) {
 	case *ir.InstSExt:
-		return x.From, true, x.To.Equal(types.I64) && x.From.Type().Equal(types.I32)
+		return x.From, true, sameType(x.To, types.I64) && sameType(x.From.Type(), types.I32)
 	case *ir.InstZExt:
-		return x.From, false, x.To.Equal(types.I64) && x.From.Type().Equal(types.I32)
+		return x.From, false, sameType(x.To, types.I64) && sameType(x.From.Type(), types.I32)
 	}
 	return nil, false, false
 }

@@ -123,7 +123,7 @@ func mergeWithout(dst, src, without bitset) bool {
 
 // spansOf turns liveness into spans.
 func spansOf(f *mfunc, out []bitset) lives {
-	w := &spanWriter{end: make([]int32, len(f.classes))}
+	w := &spanWriter{end: make([]int32, len(f.classes)), found: make([]foundSpan, 0, len(f.classes)*5/4)}
 	pos := int32(0)
 	starts := make([]int32, len(f.blocks)+1)
 	for i := range f.blocks {
@@ -141,10 +141,12 @@ func spansOf(f *mfunc, out []bitset) lives {
 type spanWriter struct {
 	end   []int32
 	open  []vreg // registers opened in this block, some closed again
-	found []struct {
-		r vreg
-		span
-	}
+	found []foundSpan
+}
+
+type foundSpan struct {
+	r vreg
+	span
 }
 
 func (w *spanWriter) block(b *mblock, out bitset, start, stop int32) {
@@ -211,10 +213,7 @@ func (w *spanWriter) define(r vreg, pos int32) {
 		end = pos + 1
 	}
 	w.end[r] = 0
-	w.found = append(w.found, struct {
-		r vreg
-		span
-	}{r, span{pos, end}})
+	w.found = append(w.found, foundSpan{r, span{pos, end}})
 }
 
 // lives sorts the spans by register; they were found from the back.
@@ -242,6 +241,9 @@ func (w *spanWriter) lives(n int) lives {
 
 // joinAdjacent sorts spans in place and joins those that touch.
 func joinAdjacent(s []span) []span {
+	if len(s) < 2 {
+		return s
+	}
 	sort.Slice(s, func(i, j int) bool { return s[i].from < s[j].from })
 	n := 0
 	for _, x := range s {

@@ -2,6 +2,7 @@ package ptxgen
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/llir/llvm/ir"
@@ -26,6 +27,11 @@ func (p *printer) header(name string, t target, globals []*ir.Global) {
 func (p *printer) function(f *mfunc) {
 	p.f = f
 	p.name()
+	n := 1024
+	for i := range f.blocks {
+		n += 64 * len(f.blocks[i].insts)
+	}
+	p.buf = slices.Grow(p.buf, n)
 	p.buf = fmt.Appendf(p.buf, "\n.visible .entry %s(", f.name)
 	for i, param := range f.params {
 		sep := ","

@@ -12,7 +12,7 @@ import (
 
 // selectFunc emits a verified function. Errors are internal: a form that verify let through and nobody emits.
 func selectFunc(fn *function) (*mfunc, error) {
-	s := &selector{fn: fn, mf: &mfunc{name: fn.ir.Name(), bounds: fn.bounds, classes: make([]class, 1, len(fn.vals)+1)}}
+	s := &selector{fn: fn, mf: &mfunc{name: fn.ir.Name(), bounds: fn.bounds, classes: make([]class, 1, 2*len(fn.vals)+1)}}
 	s.mf.blocks = make([]mblock, len(fn.blocks))
 	s.demand()
 	s.labels()
@@ -109,7 +109,7 @@ func (s *selector) loadParam(dst vreg, p *ir.Param, name string) {
 func (s *selector) emit(t template, ndef int, ops ...operand) *minst {
 	n := len(s.arena)
 	if cap(s.arena)-n < len(ops) {
-		s.arena, n = make([]operand, 0, 4096+len(ops)), 0
+		s.arena, n = make([]operand, 0, 1024+len(ops)), 0
 	}
 	s.arena = append(s.arena, ops...)
 	s.cur.insts = append(s.cur.insts, minst{tmpl: t, ops: s.arena[n:len(s.arena):len(s.arena)], ndef: ndef})

@@ -68,7 +68,7 @@ func classOf(t types.Type) class {
 
 func isHalf2(t types.Type) bool {
 	v, ok := t.(*types.VectorType)
-	return ok && !v.Scalable && v.Len == 2 && v.ElemType.Equal(types.Half)
+	return ok && !v.Scalable && v.Len == 2 && sameType(v.ElemType, types.Half)
 }
 
 // vectorOf returns element class and length of the vectors that live as separate scalars: 2 or 4 of i32 or float.
@@ -137,4 +137,20 @@ func sizeOf(t types.Type) int64 {
 		return int64(t.Len) * sizeOf(t.ElemType)
 	}
 	return 0
+}
+
+// sameType is Equal without its cost: types compare by structure, and mostly are one and the same.
+func sameType(a, b types.Type) bool {
+	if a == b {
+		return true
+	}
+	switch a := a.(type) {
+	case *types.PointerType:
+		b, ok := b.(*types.PointerType)
+		return ok && a.AddrSpace == b.AddrSpace && sameType(a.ElemType, b.ElemType)
+	case *types.VectorType:
+		b, ok := b.(*types.VectorType)
+		return ok && a.Len == b.Len && a.Scalable == b.Scalable && sameType(a.ElemType, b.ElemType)
+	}
+	return a.Equal(b)
 }

@@ -350,7 +350,7 @@ func (f *function) verifyTerm(i int32, b *ir.Block) error {
 	if err := f.verifyUse(i, math.MaxInt32, br.Cond); err != nil {
 		return err
 	}
-	if !br.Cond.Type().Equal(types.I1) {
+	if !sameType(br.Cond.Type(), types.I1) {
 		return fmt.Errorf("br on a condition of type %v; want i1", br.Cond.Type())
 	}
 	return nil
@@ -448,7 +448,7 @@ func (f *function) verifyIncoming(b int32, phi *ir.InstPhi, given map[*ir.Block]
 		if err := f.verifyUse(p, math.MaxInt32, x); err != nil {
 			return fmt.Errorf("value for predecessor %q: %w", f.blocks[p].ir.Name(), err)
 		}
-		if !x.Type().Equal(phi.Type()) {
+		if !sameType(x.Type(), phi.Type()) {
 			return fmt.Errorf("value of type %v for predecessor %q of a phi of type %v", x.Type(), f.blocks[p].ir.Name(), phi.Type())
 		}
 	}

@@ -57,7 +57,7 @@ func (f *function) verifyTypes(inst ir.Instruction) error {
 // wantTypes checks that all types are want.
 func wantTypes(want types.Type, got ...types.Type) error {
 	for _, t := range got {
-		if !want.Equal(t) {
+		if !sameType(want, t) {
 			return fmt.Errorf("type %v; want %v", t, want)
 		}
 	}
@@ -119,7 +119,7 @@ func verifyGEP(i *ir.InstGetElementPtr) error {
 	if !ok || classOf(src) == classNone {
 		return fmt.Errorf("unsupported on type %v", i.Src.Type())
 	}
-	if len(i.Indices) != 1 || !src.ElemType.Equal(i.ElemType) {
+	if len(i.Indices) != 1 || !sameType(src.ElemType, i.ElemType) {
 		return fmt.Errorf("unsupported form; want one index and the pointer's own element type")
 	}
 	if c := classOf(i.Indices[0].Type()); c != classR && c != classD || !types.IsInt(i.Indices[0].Type()) {
@@ -137,7 +137,7 @@ func verifyGEP(i *ir.InstGetElementPtr) error {
 // verifyAccess checks a load or store of type t through ptr, and its alignment.
 func (f *function) verifyAccess(t types.Type, ptr value.Value, align ir.Align, atomic bool) (types.AddrSpace, error) {
 	p, ok := ptr.Type().(*types.PointerType)
-	if !ok || !p.ElemType.Equal(t) {
+	if !ok || !sameType(p.ElemType, t) {
 		return 0, fmt.Errorf("a %v through a pointer of type %v", t, ptr.Type())
 	}
 	if atomic {
