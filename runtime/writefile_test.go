@@ -22,14 +22,14 @@ func TestWriteFileAtomicReplaces(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "out")
 	require.NoError(t, WriteFileAtomic(path, []byte("old")))
-	require.NoError(t, os.Chmod(path, 0o640))
+	require.NoError(t, os.Chmod(path, 0o666))
 	require.NoError(t, WriteFileAtomic(path, []byte("new")))
 	got, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, "new", string(got))
 	info, err := os.Stat(path)
 	require.NoError(t, err)
-	require.Equal(t, os.FileMode(0o640), info.Mode(), "an existing file keeps its mode")
+	require.Equal(t, os.FileMode(0o666), info.Mode(), "an existing file keeps its mode, whatever the umask")
 	require.Equal(t, []string{"out"}, names(t, dir), "nothing else stays behind")
 }
 
@@ -60,16 +60,29 @@ func TestWriteFileAtomicFailureLeavesNothing(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
+// The paths of real devices stay out of WriteFileAtomic here: were it wrong, a test run by root would replace them.
 func TestWriteToAFullDevice(t *testing.T) {
 	if _, err := os.Stat("/dev/full"); err != nil {
 		t.Skip("this system has no /dev/full, a device that is always full")
 	}
-	err := WriteFileAtomic("/dev/full", []byte("x"))
+	err := plainWriteError("/dev/full", writeDirect("/dev/full", []byte("x")))
 	require.ErrorContains(t, err, "cannot write /dev/full: the disk is full")
-	require.NoError(t, WriteFileAtomic("/dev/null", []byte("x")), "devices are written directly, not replaced")
-	info, err := os.Stat("/dev/null")
+}
+
+func TestWriteFileAtomicWritesPipesDirectly(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	require.NoError(t, syscall.Mkfifo(path, 0o600))
+	pipe, err := os.OpenFile(path, os.O_RDWR, 0) // a reader, so that writing does not wait for one
 	require.NoError(t, err)
-	require.NotZero(t, info.Mode()&os.ModeDevice)
+	defer pipe.Close()
+	require.NoError(t, WriteFileAtomic(path, []byte("x")))
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.NotZero(t, info.Mode()&os.ModeNamedPipe, "it is not replaced")
+	got := make([]byte, 1)
+	_, err = pipe.Read(got)
+	require.NoError(t, err)
+	require.Equal(t, "x", string(got))
 }
 
 func TestPlainWriteErrors(t *testing.T) {
