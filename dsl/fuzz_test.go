@@ -41,6 +41,9 @@ func requireSound(t *testing.T, src []byte) {
 			require.LessOrEqual(t, d.Primary.Span.End, len(src))
 		}
 	}
+	for _, p := range ps {
+		require.NoError(t, p.Verify(), "what the checker accepts, the verifier of ir accepts")
+	}
 	dsl.PrintAST(file)
 	requireFormatRoundTrip(t, src)
 }

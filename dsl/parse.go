@@ -9,6 +9,9 @@ import (
 	"github.com/alecthomas/participle/v2/lexer"
 )
 
+// byteOrderMark may stand at the start of a file and means nothing.
+var byteOrderMark = []byte("\ufeff")
+
 // Parse reads a file. On bad syntax the error is an *Error that holds one diagnostic for every pattern that could not be
 // read, and the file, never nil, holds the patterns that could.
 func Parse(file string, src []byte) (*File, error) {
@@ -20,7 +23,7 @@ func Parse(file string, src []byte) (*File, error) {
 }
 
 func parse(file string, src []byte) (*File, Diagnostics) {
-	src = bytes.TrimPrefix(src, []byte("\ufeff"))
+	src = bytes.TrimPrefix(src, byteOrderMark)
 	f := &File{Name: file, Src: src}
 	if d, bad := notUTF8(src); bad {
 		return f, Diagnostics{d}

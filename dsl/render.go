@@ -1,6 +1,7 @@
 package dsl
 
 import (
+	"bytes"
 	"fmt"
 	"sort"
 	"strings"
@@ -15,9 +16,10 @@ const (
 )
 
 // Render writes diagnostics for a terminal: each with its source lines, the places underlined, then notes and help.
+// src is the file as it was given to Parse, or File.Src.
 func Render(file string, src []byte, ds Diagnostics) string {
 	var b strings.Builder
-	lines := newLineMap(src)
+	lines := newLineMap(bytes.TrimPrefix(src, byteOrderMark))
 	for i, d := range ds {
 		if i == maxRendered {
 			fmt.Fprintf(&b, "and %d more\n", len(ds)-i)
