@@ -129,5 +129,9 @@ func noGPU() error {
 }
 
 func describe(i DeviceInfo) string {
-	return fmt.Sprintf("%s:%d, %s (sm_%d%d)", i.Driver, i.Ordinal, i.Name, i.Major, i.Minor)
+	target := fmt.Sprintf("(sm_%d%d)", i.Major, i.Minor)
+	if strings.HasSuffix(i.Name, target) { // the emulator is named after what it emulates
+		target = ""
+	}
+	return strings.TrimSpace(fmt.Sprintf("%s:%d, %s %s", i.Driver, i.Ordinal, i.Name, target))
 }

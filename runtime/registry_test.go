@@ -38,7 +38,7 @@ func withDrivers(t *testing.T, drivers map[string]Driver) {
 }
 
 var (
-	oneEmu  = fakeDriver{devices: []DeviceInfo{{Driver: "emu", Name: "emulator", Major: 8}}}
+	oneEmu  = fakeDriver{devices: []DeviceInfo{{Driver: "emu", Name: "emulator (sm_80)", Major: 8}}}
 	twoGPUs = fakeDriver{devices: []DeviceInfo{{Driver: "cuda", Name: "H200", Major: 9}, {Driver: "cuda", Ordinal: 1, Name: "A100", Major: 8}}}
 	noGPUs  = fakeDriver{err: fmt.Errorf("%w: no libcuda.so.1", ErrNoDevice)}
 )
@@ -66,9 +66,9 @@ func TestOpenDevice(t *testing.T) {
 	}{
 		{"a GPU is taken", map[string]Driver{"cuda": twoGPUs, "emu": oneEmu}, "auto", "H200", "using cuda:0, H200 (sm_90)"},
 		{"empty is auto", map[string]Driver{"cuda": twoGPUs, "emu": oneEmu}, "", "H200", "using cuda:0"},
-		{"else the emulator", map[string]Driver{"cuda": noGPUs, "emu": oneEmu}, "auto", "emulator", "because there is no GPU to use (no device: no libcuda.so.1)"},
-		{"a driver without devices", map[string]Driver{"cuda": fakeDriver{}, "emu": oneEmu}, "auto", "emulator", "the cuda driver lists none"},
-		{"no cuda driver", map[string]Driver{"emu": oneEmu}, "auto", "emulator", `no driver "cuda"`},
+		{"else the emulator", map[string]Driver{"cuda": noGPUs, "emu": oneEmu}, "auto", "emulator (sm_80)", "using emu:0, emulator (sm_80) because there is no GPU to use (no device: no libcuda.so.1)"},
+		{"a driver without devices", map[string]Driver{"cuda": fakeDriver{}, "emu": oneEmu}, "auto", "emulator (sm_80)", "the cuda driver lists none"},
+		{"no cuda driver", map[string]Driver{"emu": oneEmu}, "auto", "emulator (sm_80)", `no driver "cuda"`},
 		{"nothing at all", map[string]Driver{"cuda": noGPUs}, "auto", "", "no libcuda.so.1"},
 		{"by number", map[string]Driver{"cuda": twoGPUs}, "cuda:1", "A100", "using cuda:1, A100 (sm_80) as asked"},
 		{"by name", map[string]Driver{"cuda": twoGPUs}, "cuda", "H200", "as asked"},

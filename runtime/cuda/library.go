@@ -4,6 +4,7 @@ package cuda
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/ebitengine/purego"
@@ -103,8 +104,8 @@ var open = sync.OnceValues(func() (*library, error) { return openLibrary(library
 func openLibrary(name string) (*library, error) {
 	handle, err := purego.Dlopen(name, purego.RTLD_NOW|purego.RTLD_GLOBAL)
 	if err != nil {
-		return nil, fmt.Errorf("%w: the NVIDIA driver's library %s cannot be opened (%v); install the NVIDIA driver, or use the emulator",
-			runtime.ErrNoDevice, name, err)
+		return nil, fmt.Errorf("%w: the NVIDIA driver's library %s cannot be opened (%s); install the NVIDIA driver, or use the emulator",
+			runtime.ErrNoDevice, name, strings.TrimPrefix(err.Error(), name+": "))
 	}
 	lib := &library{}
 	for s := range symbols {
