@@ -98,7 +98,7 @@ func execCopy(w *warp, in *inst, m uint32) error {
 			return oneLane(lane, "copies %d bytes with a source size of %d: the source may not be larger", in.size, valid)
 		}
 		c.valid = uint8(valid)
-		off, err := s.offset(addr[lane], in.size, lane, "copies to")
+		off, err := s.offset(addr[lane], in.size, lane, "writes")
 		if err != nil {
 			return err
 		}
@@ -133,10 +133,7 @@ func (w *warp) checkSource(c *pendingCopy) error {
 	if c.src&uint64(c.size-1) != 0 {
 		return oneLane(int(c.lane), "copies from global memory at %#x, which is not a multiple of %d", c.src, c.size)
 	}
-	_, _, err := w.block.global(c.src, 1, int(c.lane), "copies from")
-	if err == nil {
-		_, _, err = w.block.global(c.src+uint64(c.valid)-1, 1, int(c.lane), "copies from")
-	}
+	_, _, err := w.block.span(c.src, int(c.valid), int(c.lane), "copies")
 	return err
 }
 
@@ -194,12 +191,9 @@ func (w *warp) complete(c *pendingCopy) error {
 
 func (w *warp) copySource(c *pendingCopy) ([]byte, error) {
 	lane, n := int(c.lane), uint64(c.valid)
-	a, off, err := w.block.global(c.src, 1, lane, "copies from")
+	a, off, err := w.block.span(c.src, int(n), lane, "copies")
 	if err != nil {
 		return nil, err
-	}
-	if n > a.size-off {
-		return nil, oneLane(lane, "internal: a pending copy leaves its allocation")
 	}
 	if !allWritten(a.written[off : off+n]) {
 		line := w.block.run.k.code[c.pc].line

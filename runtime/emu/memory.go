@@ -128,8 +128,8 @@ func firstUnwritten(p []uint8) int {
 	return -1
 }
 
-// global returns the allocation and offset of an aligned access of n bytes by a lane.
-func (b *block) global(addr uint64, n, lane int, what string) (*allocation, uint64, error) {
+// span returns the allocation and offset of n bytes that a lane touches.
+func (b *block) span(addr uint64, n, lane int, what string) (*allocation, uint64, error) {
 	a := b.last
 	off := addr - a.base
 	if off >= a.size || uint64(n) > a.size-off || a.freed {
@@ -139,10 +139,16 @@ func (b *block) global(addr uint64, n, lane int, what string) (*allocation, uint
 		}
 		b.last, off = a, addr-a.base
 	}
-	if addr&uint64(n-1) != 0 {
-		return nil, 0, oneLane(lane, "%s %d bytes of global memory at %#x, which is not a multiple of %d", what, n, addr, n)
-	}
 	return a, off, nil
+}
+
+// global is span for an access of n bytes, a power of two, that must be aligned.
+func (b *block) global(addr uint64, n, lane int, what string) (*allocation, uint64, error) {
+	a, off, err := b.span(addr, n, lane, what)
+	if err == nil && addr&uint64(n-1) != 0 {
+		err = oneLane(lane, "%s %d bytes of global memory at %#x, which is not a multiple of %d", what, n, addr, n)
+	}
+	return a, off, err
 }
 
 // globalRead returns n readable bytes.
