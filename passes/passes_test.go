@@ -1,0 +1,117 @@
+package passes
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc/ir"
+)
+
+var tile128x64 = ir.Tile{Rows: 128, Keys: 64}
+
+// parsePattern makes a pattern of declarations and the set below keep.
+func parsePattern(t *testing.T, lines string) *ir.Pattern {
+	t.Helper()
+	p, err := ir.ParsePattern("pattern test\n" + lines)
+	require.NoError(t, err)
+	return p
+}
+
+// after returns the text that pass name leaves.
+func after(t *testing.T, name string, p *ir.Pattern, opts Options) string {
+	t.Helper()
+	got, seen := "", []string(nil)
+	opts.Tile, opts.Verify = tile128x64, true
+	opts.After = func(n, text string) {
+		seen = append(seen, n)
+		if n == name {
+			got = text
+		}
+	}
+	_, err := Run(p, opts)
+	require.NoError(t, err)
+	require.Contains(t, seen, name)
+	return got
+}
+
+// TestTableKeepsItsOrder: every constraint holds, and each pass has one.
+func TestTableKeepsItsOrder(t *testing.T) {
+	require.NoError(t, checkOrder(table, constraints))
+	for _, p := range Table() {
+		named := func(c Constraint) bool { return c.Earlier == p.Name || c.Later == p.Name }
+		require.True(t, slices.ContainsFunc(Constraints(), named), "no reason for the place of %s", p.Name)
+		require.NotEmpty(t, p.Does)
+	}
+}
+
+func TestCheckOrderFindsFaults(t *testing.T) {
+	swapped := Table()
+	slices.Reverse(swapped)
+	require.EqualError(t, checkOrder(swapped, constraints), "pass consts must run before simplify: a part may only turn out empty or implied with its numbers known")
+	require.ErrorContains(t, checkOrder(table[1:], constraints), "pass consts must run before")
+	require.EqualError(t, checkOrder(append(Table(), table[0]), constraints), "pass consts is in the table twice")
+}
+
+func TestHooksSeeEveryPass(t *testing.T) {
+	var names, timed []string
+	_, err := Run(parsePattern(t, "  keep\n    causal\n"), Options{
+		Tile:  tile128x64,
+		After: func(name, text string) { names = append(names, name); require.Contains(t, text, "test\n") },
+		Time:  func(name string, took time.Duration) { timed = append(timed, name) },
+	})
+	require.NoError(t, err)
+	require.Equal(t, []string{"consts", "simplify", "classify", "disjoint", "tile", "split", "order"}, names)
+	require.Equal(t, names, timed)
+}
+
+func TestRunLeavesThePatternAlone(t *testing.T) {
+	p := parsePattern(t, "  const n = 3 min 1\n  param m = 3 min 1\n  keep\n    union\n      columns from 0 step n\n      sink m\n      window left n right 0\n")
+	before := p.String()
+	_, err := Run(p, Options{Tile: tile128x64})
+	require.NoError(t, err)
+	require.Equal(t, before, p.String())
+}
+
+func TestRunRefuses(t *testing.T) {
+	good := parsePattern(t, "  const n = 3 min 1\n  param m = 3 min 0\n  require n - m >= 0 \"n beyond m\"\n  keep\n    sink n\n")
+	for _, c := range []struct {
+		name string
+		opts Options
+		want string
+	}{
+		{"unknown const", Options{Consts: map[string]int64{"nn": 4}}, `pattern "test": unknown parameter "nn"; did you mean "n"?`},
+		{"launch parameter", Options{Consts: map[string]int64{"m": 4}}, `pattern "test": m is a launch parameter; set it when the kernel runs, or declare it const`},
+		{"below minimum", Options{Consts: map[string]int64{"n": 0}}, `pattern "test": n must be at least 1, got 0`},
+		{"no tile", Options{Tile: ir.Tile{}}, `no tile size was given (0x0)`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Run(good, c.opts)
+			require.ErrorContains(t, err, c.want)
+		})
+	}
+	_, err := Run(&ir.Pattern{Name: "x"}, Options{Tile: tile128x64})
+	require.EqualError(t, err, `pattern "x": a set is missing`)
+	settled := parsePattern(t, "  const n = 3 min 1\n  require n - 2 >= 1 \"n beyond 2\"\n  keep\n    sink n\n")
+	_, err = Run(settled, Options{Tile: tile128x64, Consts: map[string]int64{"n": 2}})
+	require.ErrorContains(t, err, `pattern "test": n beyond 2 (0) must be at least 1, got 0`)
+}
+
+// TestTooManyBands: many strided parts overlap in ways that no proof can order; the error says what to do.
+func TestTooManyBands(t *testing.T) {
+	var params, sets strings.Builder
+	for i := range 12 {
+		fmt.Fprintf(&params, "  param p%d = 3 min 1\n", i)
+		fmt.Fprintf(&sets, "      columns from p%d to 9*p%d step p%d\n", i, i, i)
+	}
+	text := params.String() + "  keep\n    union\n" + sets.String()
+	start := time.Now()
+	_, err := Run(parsePattern(t, text), Options{Tile: tile128x64})
+	require.ErrorContains(t, err, `pattern "test": the set falls into`)
+	require.ErrorContains(t, err, "64 are the limit; combine fewer parts that overlap")
+	require.Less(t, time.Since(start), 5*time.Second)
+}
