@@ -89,3 +89,7 @@ func unwords(b []byte) []uint32 {
 	}
 	return v
 }
+
+func launchOf(grid, block [3]uint32, shared int) runtime.Launch {
+	return runtime.Launch{Grid: grid, Block: block, SharedBytes: shared}
+}

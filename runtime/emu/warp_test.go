@@ -1,0 +1,532 @@
+package emu
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/bits"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// warpKernel stores %r0 of every thread; the body starts with %r1 = tid, %r2 = smem, %r3 = smem+4*tid.
+func warpKernel(body string) string {
+	return header + `.visible .entry k(.param .u64 out)
+{
+	.reg .pred %p<8>;
+	.reg .b32 %r<32>;
+	.reg .f32 %f<16>;
+	.reg .b64 %rd<8>;
+	mov.u32 %r1, %tid.x;
+	mov.u32 %r2, smem;
+	mad.lo.u32 %r3, %r1, 4, %r2;
+` + body + `
+	ld.param.u64 %rd1, [out];
+	mov.u32 %r30, %ctaid.x;
+	mov.u32 %r31, %ntid.x;
+	mad.lo.u32 %r30, %r30, %r31, %r1;
+	mad.wide.u32 %rd1, %r30, 4, %rd1;
+	st.global.u32 [%rd1], %r0;
+	ret;
+}
+`
+}
+
+// outputs runs a body and returns what every thread stored.
+func outputs(t *testing.T, o Options, body string, grid, block, shared int) []uint32 {
+	r := newRig(t, o)
+	out := r.empty(4 * grid * block)
+	require.NoError(t, r.launch(warpKernel(body), grid, block, shared, out))
+	return unwords(r.download(out, 4*grid*block))
+}
+
+func TestShfl(t *testing.T) {
+	cases := []struct {
+		text string
+		from func(lane int) (int, bool) // the definition, by hand for each case
+	}{
+		{"bfly.b32 %r0|%p1, %r5, 5, 31", func(l int) (int, bool) { return l ^ 5, true }},
+		{"bfly.b32 %r0|%p1, %r5, 16, 0x0f", func(l int) (int, bool) { return l ^ 16, l^16 <= 15 }},
+		{"idx.b32 %r0|%p1, %r5, 9, 31", func(int) (int, bool) { return 9, true }},
+		{"idx.b32 %r0|%p1, %r5, 3, 0x1807", func(l int) (int, bool) { return l&24 | 3, true }},
+		{"up.b32 %r0|%p1, %r5, 1, 0", func(l int) (int, bool) { return l - 1, l >= 1 }},
+		{"up.b32 %r0|%p1, %r5, 2, 0x1800", func(l int) (int, bool) { return l - 2, l&7 >= 2 }},
+		{"down.b32 %r0|%p1, %r5, 4, 31", func(l int) (int, bool) { return l + 4, l+4 < 32 }},
+		{"down.b32 %r0|%p1, %r5, 4, 0x1807", func(l int) (int, bool) { return l + 4, l&7+4 < 8 }},
+	}
+	for _, c := range cases {
+		// bit 16 of the result says whether the source was in range
+		got := outputs(t, Options{}, "add.u32 %r5, %r1, 100; shfl.sync."+c.text+", 0xffffffff; @%p1 or.b32 %r0, %r0, 0x10000;", 1, 32, 0)
+		for l := range 32 {
+			j, ok := c.from(l)
+			want := uint32(100 + l)
+			if ok {
+				want = uint32(100+j) | 0x10000
+			}
+			require.Equal(t, want, got[l], "%s lane %d", c.text, l)
+		}
+	}
+}
+
+func TestVoteAndRedux(t *testing.T) {
+	const odd = "and.b32 %r5, %r1, 1; setp.eq.u32 %p1, %r5, 1;"
+	cases := []struct {
+		text string
+		want uint32
+	}{
+		{odd + "vote.sync.ballot.b32 %r0, %p1, 0xffffffff;", 0xaaaaaaaa},
+		{odd + "vote.sync.ballot.b32 %r0, !%p1, -1;", 0x55555555},
+		{odd + "vote.sync.any.pred %p2, %p1, -1; selp.u32 %r0, 1, 0, %p2;", 1},
+		{odd + "vote.sync.all.pred %p2, %p1, -1; selp.u32 %r0, 1, 0, %p2;", 0},
+		{odd + "vote.sync.uni.pred %p2, %p1, -1; selp.u32 %r0, 1, 0, %p2;", 0},
+		{"redux.sync.add.u32 %r0, %r1, -1;", 496},
+		{"sub.s32 %r5, %r1, 7; redux.sync.min.s32 %r0, %r5, -1;", 0xfffffff9},
+		{"activemask.b32 %r0;", 0xffffffff},
+		{"mov.u32 %r0, %lanemask_lt; popc.b32 %r0, %r0; redux.sync.add.u32 %r0, %r0, -1;", 496},
+	}
+	for _, c := range cases {
+		for l, got := range outputs(t, Options{}, c.text, 1, 32, 0) {
+			require.Equal(t, c.want, got, "%s lane %d", c.text, l)
+		}
+	}
+}
+
+// TestDivergence runs a Collatz loop, whose lanes leave at different times and meet again for a shuffle.
+func TestDivergence(t *testing.T) {
+	got := outputs(t, Options{}, `
+	add.u32 %r5, %r1, 1;
+	mov.u32 %r6, 0;
+$loop:
+	setp.eq.u32 %p1, %r5, 1;
+	@%p1 bra $done;
+	and.b32 %r7, %r5, 1;
+	setp.eq.u32 %p2, %r7, 0;
+	@%p2 bra $even;
+	mad.lo.u32 %r5, %r5, 3, 1;
+	bra.uni $next;
+$even:
+	shr.u32 %r5, %r5, 1;
+$next:
+	add.u32 %r6, %r6, 1;
+	bra $loop;
+$done:
+	shfl.sync.bfly.b32 %r8, %r6, 1, 31, -1;
+	mad.lo.u32 %r0, %r6, 1000, %r8;`, 2, 64, 0)
+	steps := func(n int) (c uint32) {
+		for ; n != 1; c++ {
+			if n%2 == 0 {
+				n /= 2
+			} else {
+				n = 3*n + 1
+			}
+		}
+		return c
+	}
+	for i, g := range got {
+		tid := i % 64
+		require.Equal(t, steps(tid+1)*1000+steps(tid^1+1), g, "thread %d", i)
+	}
+}
+
+// TestSpecialRegisters runs a 3-D block in a 3-D grid.
+func TestSpecialRegisters(t *testing.T) {
+	r := newRig(t, Options{})
+	const threads = 4 * 3 * 5
+	out := r.empty(4 * threads * 12)
+	ptx := header + `.visible .entry k(.param .u64 out)
+{
+	.reg .b32 %r<32>; .reg .b64 %rd<4>;
+	mov.u32 %r1, %tid.x; mov.u32 %r2, %tid.y; mov.u32 %r3, %tid.z;
+	mov.u32 %r4, %ntid.x; mov.u32 %r5, %ntid.y; mov.u32 %r6, %ntid.z;
+	mov.u32 %r7, %ctaid.x; mov.u32 %r8, %ctaid.y; mov.u32 %r9, %ctaid.z;
+	mov.u32 %r10, %nctaid.x; mov.u32 %r11, %nctaid.y;
+	mad.lo.u32 %r12, %r3, %r5, %r2; mad.lo.u32 %r12, %r12, %r4, %r1; // linear thread
+	mad.lo.u32 %r13, %r9, %r11, %r8; mad.lo.u32 %r13, %r13, %r10, %r7; // linear block
+	mul.lo.u32 %r14, %r4, %r5; mul.lo.u32 %r14, %r14, %r6;
+	mad.lo.u32 %r14, %r13, %r14, %r12;
+	mov.u32 %r15, %laneid; mov.u32 %r16, %warpid; mad.lo.u32 %r16, %r16, 32, %r15;
+	sub.u32 %r16, %r16, %r12; // 0 where lanes and warps number the threads linearly
+	mad.lo.u32 %r16, %r16, 1000000, %r14;
+	ld.param.u64 %rd1, [out]; mad.wide.u32 %rd1, %r14, 4, %rd1; st.global.u32 [%rd1], %r16;
+	ret;
+}`
+	f := r.function(ptx)
+	l := launchOf([3]uint32{2, 3, 2}, [3]uint32{4, 3, 5}, 0)
+	require.NoError(t, f.Launch(l, encodeArgs([]any{out}), nil))
+	for i, v := range unwords(r.download(out, 4*threads*12)) {
+		require.EqualValues(t, i, v)
+	}
+}
+
+// TestReduction sums a block's values through shared memory with a barrier for each halving. The result must not
+// depend on the order in which warps and blocks run.
+func TestReduction(t *testing.T) {
+	body := `
+	mul.lo.u32 %r5, %r1, %r1;
+	st.shared.u32 [%r3], %r5;
+	mov.u32 %r6, 128;
+$loop:
+	bar.sync 0;
+	setp.ge.u32 %p1, %r1, %r6;
+	@%p1 bra $skip;
+	mad.lo.u32 %r7, %r6, 4, %r3;
+	ld.shared.u32 %r8, [%r7];
+	ld.shared.u32 %r9, [%r3];
+	add.u32 %r9, %r9, %r8;
+	st.shared.u32 [%r3], %r9;
+$skip:
+	shr.u32 %r6, %r6, 1;
+	setp.ne.u32 %p2, %r6, 0;
+	@%p2 bra $loop;
+	bar.sync 0;
+	ld.shared.u32 %r0, [smem];`
+	for seed := range uint64(20) {
+		for _, v := range outputs(t, Options{Seed: seed, Workers: int(seed % 5)}, body, 7, 256, 1024) {
+			require.EqualValues(t, 255*256*511/6, v)
+		}
+	}
+}
+
+// TestNamedBarriers hands values from two producer warps to two consumer warps with bar.arrive and bar.sync.
+func TestNamedBarriers(t *testing.T) {
+	body := `
+	mov.u32 %r0, 0;
+	mov.u32 %r6, 0;
+	setp.lt.u32 %p1, %r1, 64;
+	@%p1 bra $produce;
+$consume:
+	bar.sync 1, 128;
+	ld.shared.u32 %r7, [%r3+-256];
+	add.u32 %r0, %r0, %r7;
+	bar.arrive 2, 128;
+	add.u32 %r6, %r6, 1;
+	setp.lt.u32 %p2, %r6, 5;
+	@%p2 bra $consume;
+	bra.uni $end;
+$produce:
+	setp.eq.u32 %p3, %r6, 0;
+	@%p3 bra $first;
+	bar.sync 2, 128;
+$first:
+	add.u32 %r8, %r1, %r6;
+	st.shared.u32 [%r3], %r8;
+	bar.arrive 1, 128;
+	add.u32 %r6, %r6, 1;
+	setp.lt.u32 %p2, %r6, 5;
+	@%p2 bra $produce;
+	bar.sync 2, 128;
+$end:`
+	for seed := range uint64(10) {
+		got := outputs(t, Options{Seed: seed}, body, 1, 128, 512)
+		for i, v := range got[64:] {
+			require.EqualValues(t, 5*i+10, v, "thread %d", 64+i)
+		}
+	}
+}
+
+func TestSubWordAccess(t *testing.T) {
+	got := outputs(t, Options{}, `
+	.reg .b16 %h<4>;
+	mad.lo.u32 %r5, %r1, 0x10203, 0x80;
+	st.shared.u8 [%r3], %r5;
+	cvt.u16.u32 %h1, %r5;
+	st.shared.u16 [%r3+2], %h1;
+	ld.shared.s8 %r6, [%r3];
+	ld.shared.u16 %r7, [%r3+2];
+	ld.shared.s8 %h2, [%r3+2];
+	cvt.u32.u16 %r8, %h2;
+	xor.b32 %r0, %r6, %r7;
+	mad.lo.u32 %r0, %r8, 0x10001, %r0;`, 1, 32, 128)
+	for i, v := range got {
+		x := uint32(i)*0x10203 + 0x80
+		s8 := uint32(int32(int8(x)))
+		require.Equal(t, (s8^x&0xffff)+(s8&0xffff)*0x10001, v, "lane %d", i)
+	}
+}
+
+func TestAtomics(t *testing.T) {
+	r := newRig(t, Options{})
+	buf := r.upload(words(0, 0, 1000, 5, math.Float32bits(0.5), 0, 1, 0))
+	out := r.empty(4 * 8 * 64)
+	ptx := header + `.visible .entry k(.param .u64 buf, .param .u64 out)
+{
+	.reg .b32 %r<8>; .reg .b64 %rd<8>; .reg .f32 %f<2>;
+	mov.u32 %r1, %tid.x; mov.u32 %r2, %ctaid.x; mad.lo.u32 %r1, %r2, 64, %r1;
+	ld.param.u64 %rd1, [buf];
+	atom.global.add.u32 %r3, [%rd1], 1;
+	red.global.max.s32 [%rd1+4], %r1;
+	red.relaxed.gpu.global.min.u32 [%rd1+8], %r1;
+	atom.global.cas.b32 %r4, [%rd1+12], 5, 77;
+	mov.f32 %f1, 0f3F000000;
+	red.global.add.f32 [%rd1+16], %f1;
+	cvt.u64.u32 %rd2, %r1;
+	red.global.add.u64 [%rd1+24], %rd2;
+	ld.param.u64 %rd3, [out]; mad.wide.u32 %rd3, %r1, 4, %rd3; st.global.u32 [%rd3], %r3;
+	ret;
+}`
+	require.NoError(t, r.launch(ptx, 8, 64, 0, buf, out))
+	require.Equal(t, []uint32{512, 511, 0, 77, math.Float32bits(256.5), 0, 1 + 511*256, 0}, unwords(r.download(buf, 32)))
+	seen := map[uint32]bool{}
+	for _, v := range unwords(r.download(out, 4*512)) {
+		seen[v] = true
+	}
+	require.Len(t, seen, 512, "every thread got another old value")
+}
+
+// TestCopyPipeline streams chunks through two shared buffers with cp.async, one group ahead.
+func TestCopyPipeline(t *testing.T) {
+	r := newRig(t, Options{})
+	const chunks, threads = 6, 64
+	src := make([]byte, chunks*threads*16)
+	rng := rand.New(rand.NewPCG(1, 1))
+	for i := range src {
+		src[i] = byte(rng.Uint32())
+	}
+	in, out := r.upload(src), r.empty(len(src))
+	ptx := header + `.visible .entry k(.param .u64 in, .param .u64 out, .param .u32 n)
+{
+	.reg .pred %p<4>; .reg .b32 %r<20>; .reg .b64 %rd<8>;
+	mov.u32 %r1, %tid.x; mov.u32 %r2, smem; mad.lo.u32 %r3, %r1, 16, %r2;
+	xor.b32 %r4, %r1, 63; mad.lo.u32 %r5, %r4, 16, %r2; // another warp's place
+	ld.param.u64 %rd1, [in]; mad.wide.u32 %rd1, %r1, 16, %rd1;
+	ld.param.u64 %rd2, [out]; mad.wide.u32 %rd2, %r4, 16, %rd2;
+	ld.param.u32 %r6, [n];
+	mov.u32 %r7, 0; mov.u32 %r8, 0;
+	cp.async.cg.shared.global.L2::128B [%r3], [%rd1], 16;
+	cp.async.commit_group;
+$loop:
+	add.u32 %r9, %r7, 1;
+	setp.ge.u32 %p1, %r9, %r6;
+	xor.b32 %r10, %r8, 1024;
+	@%p1 bra $last;
+	add.u32 %r11, %r3, %r10;
+	cp.async.cg.shared.global [%r11], [%rd1+1024], 16;
+$last:
+	cp.async.commit_group;
+	cp.async.wait_group 1;
+	bar.sync 0;
+	add.u32 %r12, %r5, %r8;
+	ld.shared.v4.u32 {%r13,%r14,%r15,%r16}, [%r12];
+	st.global.v4.u32 [%rd2], {%r13,%r14,%r15,%r16};
+	bar.sync 0;
+	add.s64 %rd1, %rd1, 1024; add.s64 %rd2, %rd2, 1024;
+	mov.u32 %r7, %r9; mov.u32 %r8, %r10;
+	@!%p1 bra $loop;
+	ret;
+}`
+	require.NoError(t, r.launch(ptx, 1, threads, 2048, in, out, chunks))
+	require.Equal(t, src, r.download(out, len(src)))
+	require.Zero(t, r.dev.LastStats().PendingAtExit)
+}
+
+// TestCopyZeroFill covers the source size operand: bytes beyond it are zero, and size 0 does not touch the source.
+func TestCopyZeroFill(t *testing.T) {
+	r := newRig(t, Options{})
+	in, out := r.upload(bytes.Repeat([]byte{0xab}, 16)), r.empty(48)
+	ptx := header + `.visible .entry k(.param .u64 in, .param .u64 out)
+{
+	.reg .b32 %r<20>; .reg .b64 %rd<8>;
+	mov.u32 %r2, smem; ld.param.u64 %rd1, [in]; ld.param.u64 %rd2, [out];
+	mov.u32 %r5, 6; mov.u32 %r6, 0; mov.u64 %rd3, 0;
+	cp.async.cg.shared.global [%r2], [%rd1], 16, %r5;
+	cp.async.cg.shared.global [%r2+16], [%rd3], 16, %r6;
+	cp.async.ca.shared.global [%r2+32], [%rd1], 8, 3;
+	cp.async.ca.shared.global [%r2+40], [%rd1], 8;
+	cp.async.wait_all;
+	ld.shared.v4.u32 {%r7,%r8,%r9,%r10}, [%r2]; st.global.v4.u32 [%rd2], {%r7,%r8,%r9,%r10};
+	ld.shared.v4.u32 {%r7,%r8,%r9,%r10}, [%r2+16]; st.global.v4.u32 [%rd2+16], {%r7,%r8,%r9,%r10};
+	ld.shared.v2.u64 {%rd4,%rd5}, [%r2+32]; st.global.v2.u64 [%rd2+32], {%rd4,%rd5};
+	cp.async.cg.shared.global [%r2], [%rd1], 16;
+	ret;
+}`
+	require.NoError(t, r.launch(ptx, 1, 1, 48, in, out))
+	want := make([]byte, 48)
+	for _, i := range []int{0, 1, 2, 3, 4, 5, 32, 33, 34, 40, 41, 42, 43, 44, 45, 46, 47} {
+		want[i] = 0xab
+	}
+	require.Equal(t, want, r.download(out, 48))
+	require.EqualValues(t, 1, r.dev.LastStats().PendingAtExit)
+}
+
+// TestGenericAddresses goes through cvta for both spaces.
+func TestGenericAddresses(t *testing.T) {
+	got := outputs(t, Options{}, `
+	cvt.u64.u32 %rd2, %r3;
+	cvta.shared.u64 %rd3, %rd2;
+	st.u32 [%rd3], %r1;
+	cvta.to.shared.u64 %rd4, %rd3;
+	ld.shared.u32 %r5, [%rd4];
+	ld.param.u64 %rd5, [out];
+	cvta.to.global.u64 %rd5, %rd5;
+	mad.wide.u32 %rd5, %r1, 4, %rd5;
+	st.u32 [%rd5], %r5;
+	ld.u32 %r0, [%rd5];`, 1, 32, 128)
+	for i, v := range got {
+		require.EqualValues(t, i, v)
+	}
+}
+
+// TestMatrix multiplies through shared memory, ldmatrix and mma for both types, from random 16x16 and 16x8 tiles with
+// all four ways to address them, against plain sums.
+func TestMatrix(t *testing.T) {
+	for _, typ := range []string{"bf16", "f16"} {
+		for _, trans := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s trans=%v", typ, trans), func(t *testing.T) { testMatrix(t, typ, trans) })
+		}
+	}
+}
+
+func testMatrix(t *testing.T, typ string, trans bool) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	narrow, widen := toBF16, fromBF16
+	if typ == "f16" {
+		narrow, widen = toF16, fromF16
+	}
+	value := func() uint32 { return narrow(math.Float32bits(float32(rng.NormFloat64()))) }
+	var a [16][16]uint32 // row, k
+	var b [16][8]uint32  // k, column
+	mem := make([]byte, 1024)
+	for i := range a {
+		for k := range a[i] {
+			a[i][k] = value()
+			binary.LittleEndian.PutUint16(mem[32*i+2*k:], uint16(a[i][k]))
+		}
+	}
+	for k := range b {
+		for j := range b[k] {
+			b[k][j] = value()
+			at := 512 + 32*j + 2*k // column after column, 16 k each
+			if trans {
+				at = 512 + 16*k + 2*j
+			}
+			binary.LittleEndian.PutUint16(mem[at:], uint16(b[k][j]))
+		}
+	}
+	load := `and.b32 %r5, %r1, 7; shl.b32 %r5, %r5, 5; bfe.u32 %r6, %r1, 3, 1; mad.lo.u32 %r5, %r6, 16, %r5; add.u32 %r5, %r5, %r2;
+	ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%r8, %r9}, [%r5+512];`
+	if trans {
+		load = `and.b32 %r5, %r1, 15; shl.b32 %r5, %r5, 4; add.u32 %r5, %r5, %r2;
+		ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%r8, %r9}, [%r5+512];`
+	}
+	ptx := header + `.visible .entry k(.param .u64 in, .param .u64 out)
+{
+	.reg .b32 %r<32>; .reg .b64 %rd<8>; .reg .f32 %f<16>;
+	mov.u32 %r1, %tid.x; mov.u32 %r2, smem;
+	ld.param.u64 %rd1, [in]; mad.wide.u32 %rd1, %r1, 32, %rd1; mad.lo.u32 %r3, %r1, 32, %r2;
+	ld.global.v4.u32 {%r4,%r5,%r6,%r7}, [%rd1]; st.shared.v4.u32 [%r3], {%r4,%r5,%r6,%r7};
+	ld.global.v4.u32 {%r4,%r5,%r6,%r7}, [%rd1+16]; st.shared.v4.u32 [%r3+16], {%r4,%r5,%r6,%r7};
+	bar.sync 0;
+	and.b32 %r5, %r1, 15; shl.b32 %r5, %r5, 5; shr.u32 %r6, %r1, 4; mad.lo.u32 %r5, %r6, 16, %r5; add.u32 %r5, %r5, %r2;
+	ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%r10, %r11, %r12, %r13}, [%r5];
+	` + load + `
+	mov.f32 %f1, 0f3F800000;
+	mma.sync.aligned.m16n8k16.row.col.f32.` + typ + "." + typ + `.f32 {%f4,%f5,%f6,%f7}, {%r10,%r11,%r12,%r13}, {%r8,%r9}, {%f1,%f1,%f1,%f1};
+	// element (g, 2t) of the result is at 4*(8g+2t) bytes
+	ld.param.u64 %rd2, [out]; shr.u32 %r14, %r1, 2; and.b32 %r15, %r1, 3; shl.b32 %r15, %r15, 1; mad.lo.u32 %r14, %r14, 8, %r15;
+	mad.wide.u32 %rd2, %r14, 4, %rd2;
+	st.global.v2.f32 [%rd2], {%f4,%f5}; st.global.v2.f32 [%rd2+256], {%f6,%f7};
+	ret;
+}`
+	r := newRig(t, Options{})
+	in, out := r.upload(mem), r.empty(512)
+	require.NoError(t, r.launch(ptx, 1, 32, 1024, in, out))
+	got := unwords(r.download(out, 512))
+	for i := range a {
+		for j := range 8 {
+			sum := 1.0
+			for k := range 16 {
+				sum += float64(widen(a[i][k])) * float64(widen(b[k][j]))
+			}
+			require.InDelta(t, sum, f32(got[8*i+j]), 1e-6*(1+math.Abs(sum)), "row %d column %d", i, j)
+		}
+	}
+}
+
+// TestBankConflicts counts extra passes of known access patterns.
+func TestBankConflicts(t *testing.T) {
+	cases := []struct {
+		name, body string
+		want       int64
+	}{
+		{"consecutive words", "st.shared.u32 [%r3], %r1;", 0},
+		{"stride of two words", "mad.lo.u32 %r5, %r1, 8, %r2; st.shared.u32 [%r5], %r1;", 1},
+		{"stride of 32 words", "mad.lo.u32 %r5, %r1, 128, %r2; st.shared.u32 [%r5], %r1;", 31},
+		{"broadcast", "mov.u32 %r5, 3; st.shared.u32 [%r2], %r5;", 0},
+		{"16 bytes a lane", "mad.lo.u32 %r5, %r1, 16, %r2; st.shared.v4.u32 [%r5], {%r1,%r1,%r1,%r1};", 0},
+		{"16 bytes, stride 32", "mad.lo.u32 %r5, %r1, 32, %r2; st.shared.v4.u32 [%r5], {%r1,%r1,%r1,%r1};", 4},
+		{"ldmatrix, rows of 128 bytes", `mad.lo.u32 %r5, %r1, 128, %r2;
+			st.shared.v4.u32 [%r5], {%r1,%r1,%r1,%r1};
+			bar.sync 0;
+			ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%r6}, [%r5];`, 4*7 + 7},
+		{"ldmatrix, swizzled rows", `and.b32 %r6, %r1, 7; shl.b32 %r6, %r6, 4; mad.lo.u32 %r5, %r1, 128, %r6; add.u32 %r5, %r5, %r2;
+			st.shared.v4.u32 [%r5], {%r1,%r1,%r1,%r1};
+			bar.sync 0;
+			ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%r6,%r7,%r8,%r9}, [%r5];`, 0},
+	}
+	for _, c := range cases {
+		r := newRig(t, Options{})
+		out := r.empty(128)
+		require.NoError(t, r.launch(warpKernel(c.body+"mov.u32 %r0, 0;"), 1, 32, 4096, out), c.name)
+		require.Equal(t, c.want, r.dev.LastStats().BankConflicts, c.name)
+	}
+}
+
+// TestStats counts instructions once a warp.
+func TestStats(t *testing.T) {
+	var seen []Stats
+	r := newRig(t, Options{Observe: func(s Stats) { seen = append(seen, s) }})
+	out := r.empty(4 * 3 * 64)
+	require.NoError(t, r.launch(warpKernel("mov.u32 %r0, 1; bar.sync 0;"), 3, 64, 128, out))
+	require.Len(t, seen, 1)
+	s := seen[0]
+	require.EqualValues(t, 3, s.Blocks)
+	require.Equal(t, 2, s.Warps)
+	require.EqualValues(t, 6, s.ByOpcode["bar.sync"])
+	require.EqualValues(t, 6, s.ByOpcode["st.global.u32"])
+	require.EqualValues(t, 6, s.Barriers)
+	total := int64(0)
+	for _, n := range s.ByOpcode {
+		total += n
+	}
+	require.Equal(t, total, s.Instructions)
+}
+
+// TestFirstFailingBlock: whatever the workers do, the error is that of the first bad block.
+func TestFirstFailingBlock(t *testing.T) {
+	for range 20 {
+		r := newRig(t, Options{Workers: 4})
+		out := r.empty(4 * 64 * 32)
+		err := r.launch(warpKernel("mov.u32 %r5, %ctaid.x; setp.ge.u32 %p1, %r5, 17; @%p1 trap; mov.u32 %r0, 0;"), 64, 32, 0, out)
+		var f *Fault
+		require.ErrorAs(t, err, &f)
+		require.Equal(t, [3]uint32{17, 0, 0}, f.Block)
+	}
+}
+
+// TestHalfConversions rounds every midpoint and every value of the 16-bit formats.
+func TestHalfConversions(t *testing.T) {
+	for h := range uint32(0x7c00) {
+		x := fromF16(h)
+		require.Equal(t, math.Ldexp(float64(max(h&0x3ff|min(h>>10, 1)<<10, 0)), int(max(h>>10, 1))-25), float64(x), "%#x", h)
+		require.Equal(t, h, toF16(math.Float32bits(x)))
+		require.Equal(t, h|0x8000, toF16(math.Float32bits(-x)))
+		next := 2*x - fromF16(max(h, 1)-1) // a step up, close enough to halve
+		if h > 0 && h&0x3ff != 0 {
+			mid := (x + next) / 2
+			require.Equal(t, h+h&1, toF16(math.Float32bits(mid)), "the tie above %#x goes to even", h)
+			require.Equal(t, h, toF16(math.Float32bits(mid)-1))
+			require.Equal(t, h+1, toF16(math.Float32bits(mid)+1))
+		}
+	}
+	require.EqualValues(t, 0x7c00, toF16(math.Float32bits(65520)))
+	require.EqualValues(t, 0x7bff, toF16(math.Float32bits(65519)))
+	require.EqualValues(t, 0x7fff, toF16(0x7f800001))
+	for _, c := range [][2]uint32{{0x3f808000, 0x3f80}, {0x3f818000, 0x3f82}, {0x3f808001, 0x3f81}, {0x7f7fffff, 0x7f80},
+		{0x7f800000, 0x7f80}, {0xffc00001, 0x7fff}, {0x00008000, 0}, {0x80018000, 0x8002}} {
+		require.Equal(t, c[1], toBF16(c[0]), "%#x", c[0])
+	}
+	require.Equal(t, 1, bits.OnesCount32(toBF16(0x80000000)))
+}
