@@ -3,6 +3,8 @@ package main
 import (
 	"os"
 	"path/filepath"
+
+	"github.com/minfc/minfc/runtime"
 )
 
 // distinct proves that no output is one of the inputs or another output. Empty paths and "-" do not count.
@@ -15,7 +17,7 @@ func distinct(inputs, outputs []string) error {
 		if p == "" || p == "-" || !regular(p) {
 			continue
 		}
-		if what, ok := taken[realPath(p)]; ok && p != "" {
+		if what, ok := taken[realPath(p)]; ok {
 			return usagef("%s would be written over, it is also %s: name another file", p, what)
 		}
 		taken[realPath(p)] = "another output"
@@ -27,6 +29,20 @@ func distinct(inputs, outputs []string) error {
 func regular(p string) bool {
 	st, err := os.Stat(p)
 	return err != nil || st.Mode().IsRegular()
+}
+
+// writable says whether a new file can be made at path. One that is there already, or a pipe, is left alone.
+func writable(path string) error {
+	if path == "" || path == "-" {
+		return nil
+	}
+	if st, err := os.Stat(path); err == nil && !st.IsDir() {
+		return nil
+	}
+	if err := runtime.WriteFileAtomic(path, nil); err != nil {
+		return err
+	}
+	return os.Remove(path)
 }
 
 // realPath follows links, also of the folder of a file that is not there yet.

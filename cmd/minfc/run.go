@@ -97,6 +97,11 @@ func (c *runCmd) prepare(a *app) (*job, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, path := range []string{c.Out, c.Coverage} {
+		if err := writable(path); err != nil { // now, not after a long run
+			return nil, err
+		}
+	}
 	j := &job{scale: c.Scale}
 	if err := j.open(a, c.Device); err != nil {
 		return nil, err
@@ -159,7 +164,7 @@ func (c *runCmd) cover(j *job) ([]byte, error) {
 	}
 	for _, i := range c.Rows {
 		if i < 0 || i >= j.in.SeqQ {
-			return nil, fmt.Errorf("--rows: there is no query row %d, q has rows 0 to %d", i, j.in.SeqQ-1)
+			return nil, fmt.Errorf("--rows: there is no query row %d, q has %d, counted from 0", i, j.in.SeqQ)
 		}
 	}
 	if size := float64(j.in.Batch) * float64(j.in.QHeads) * float64(len(c.Rows)) * float64(j.in.SeqK); size > maxCover {
