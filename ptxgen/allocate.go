@@ -76,6 +76,16 @@ func meet(a, b []span) bool {
 
 // mergeSpans merges two sorted lists whose members do not overlap.
 func mergeSpans(a, b []span) []span {
+	if len(a) > 0 && len(b) > 0 && b[len(b)-1].to <= a[0].from {
+		a, b = b, a
+	}
+	if len(a) > 0 && len(b) > 0 && a[len(a)-1].to <= b[0].from { // the common case: a chain of accumulators
+		if a[len(a)-1].to == b[0].from {
+			a[len(a)-1].to = b[0].to
+			b = b[1:]
+		}
+		return append(a, b...)
+	}
 	out := make([]span, 0, len(a)+len(b))
 	for len(a) > 0 || len(b) > 0 {
 		var x span

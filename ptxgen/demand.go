@@ -78,7 +78,7 @@ func (s *selector) hasEffect(inst ir.Instruction) bool {
 		case *ir.InlineAsm:
 			return s.fn.asms[callee].effects
 		case *ir.Func:
-			return intrinsics[callee.Name()].effect
+			return s.fn.row(callee).effect
 		}
 	}
 	return false
@@ -219,7 +219,7 @@ func incoming(phi *ir.InstPhi, pred *ir.Block) value.Value {
 func (s *selector) needArgs(i *ir.InstCall) {
 	var row *intrinsic
 	if f, ok := i.Callee.(*ir.Func); ok {
-		row = intrinsics[f.Name()]
+		row = s.fn.row(f)
 	}
 	for k, arg := range i.Args {
 		if row != nil && (row.letter(k) == 's' || row.letter(k) == 'g') {

@@ -28,6 +28,7 @@ type function struct {
 	ids    map[value.Value]valueID
 	vals   []valueInfo // by valueID
 	asms   map[*ir.InlineAsm]*asmForm
+	rows   map[*ir.Func]*intrinsic // callees; llir works hard to tell a name
 }
 
 // block is a reachable basic block. Preds and succs are distinct, in order of first mention.
@@ -248,6 +249,16 @@ func (f *function) number() error {
 		}
 	}
 	return nil
+}
+
+// row returns the table's row of a callee, or nil.
+func (f *function) row(callee *ir.Func) *intrinsic {
+	r, seen := f.rows[callee]
+	if !seen {
+		r = intrinsics[callee.Name()]
+		f.rows[callee] = r
+	}
+	return r
 }
 
 // id returns the number of a parameter or instruction; 0 for constants and globals.

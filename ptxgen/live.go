@@ -19,7 +19,6 @@ type bitset []uint64
 
 func (b bitset) has(r vreg) bool { return b[r>>6]&(1<<(r&63)) != 0 }
 func (b bitset) add(r vreg)      { b[r>>6] |= 1 << (r & 63) }
-func (b bitset) remove(r vreg)   { b[r>>6] &^= 1 << (r & 63) }
 
 // each calls do for every member in ascending order.
 func (b bitset) each(do func(vreg)) {

@@ -28,7 +28,6 @@ type operand struct {
 func reg(r vreg) operand       { return operand{kind: opReg, reg: r} }
 func intImm(x int64) operand   { return operand{kind: opInt, imm: x} }
 func isReg(o operand) bool     { return o.kind == opReg || o.kind == opAddr }
-func hasNoReg(o operand) bool  { return !isReg(o) }
 func symAddr(s string) operand { return operand{kind: opSym, sym: s} }
 
 // minst is one line of PTX (for inline asm: one block of text). ops[:ndef] are written, the rest is read.

@@ -9,7 +9,7 @@ func (s *selector) call(i *ir.InstCall, dst vreg) {
 	case *ir.InlineAsm:
 		s.asm(i, s.fn.asms[callee], dst)
 	case *ir.Func:
-		s.intrinsic(i, intrinsics[callee.Name()], dst)
+		s.intrinsic(i, s.fn.row(callee), dst)
 	}
 }
 

@@ -197,7 +197,7 @@ func (a *annotations) add(name, val metadata.Field) error {
 
 // analyseFunc verifies f. It returns nil for a declaration.
 func analyseFunc(f *ir.Func, notes *annotations) (*function, error) {
-	fn := &function{ir: f, byval: make(map[*ir.Param]bool), asms: make(map[*ir.InlineAsm]*asmForm)}
+	fn := &function{ir: f, byval: make(map[*ir.Param]bool), asms: make(map[*ir.InlineAsm]*asmForm), rows: make(map[*ir.Func]*intrinsic)}
 	if len(f.Blocks) == 0 {
 		return nil, verifyDeclaration(fn)
 	}

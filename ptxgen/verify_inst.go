@@ -198,8 +198,9 @@ func (f *function) byvalRoot(v value.Value) *ir.Param {
 }
 
 func verifyExtractValue(i *ir.InstExtractValue) error {
+	var room [16]class
 	s, ok := i.X.Type().(*types.StructType)
-	if !ok || len(partsOf(nil, s)) != len(s.Fields) || len(i.Indices) != 1 || i.Indices[0] >= uint64(len(s.Fields)) {
+	if !ok || len(partsOf(room[:0], s)) != len(s.Fields) || len(i.Indices) != 1 || i.Indices[0] >= uint64(len(s.Fields)) {
 		return fmt.Errorf("unsupported; want one index into a struct of scalars")
 	}
 	if _, isConst := i.X.(constant.Constant); isConst {
@@ -229,7 +230,7 @@ func (f *function) verifyCall(i *ir.InstCall) error {
 	case *ir.InlineAsm:
 		return f.verifyAsm(i, callee)
 	case *ir.Func:
-		return verifyIntrinsicCall(i, callee)
+		return f.verifyIntrinsicCall(i, callee)
 	default:
 		return fmt.Errorf("unsupported callee %s; want an intrinsic or inline asm", i.Callee.Ident())
 	}
@@ -257,8 +258,8 @@ func (f *function) verifyAsm(i *ir.InstCall, a *ir.InlineAsm) error {
 	return form.check(i, result)
 }
 
-func verifyIntrinsicCall(i *ir.InstCall, callee *ir.Func) error {
-	row := intrinsics[callee.Name()]
+func (f *function) verifyIntrinsicCall(i *ir.InstCall, callee *ir.Func) error {
+	row := f.row(callee)
 	if row == nil {
 		return fmt.Errorf("unsupported function %q; only intrinsics of the table may be called", callee.Name())
 	}
