@@ -35,7 +35,7 @@ func (k *kernel) maskEdge(s [][]Value, w walk, k0 Value) [][]Value {
 	}
 	edge := k.ICmp(enum.IPredNE, k.And(w.entry, lower.I32(flagEdge)), lower.I32(0))
 	flat = k.If("edge", edge, flat, func() []Value {
-		return k.masked(s, k.rowMasks(w, k0), k.threadKey(k0))
+		return k.masked(s, w, k.threadKey(k0))
 	})
 	out := make([][]Value, len(s))
 	for i := range out {
@@ -49,10 +49,12 @@ func (k *kernel) threadKey(k0 Value) Value {
 	return k.Add(k0, k.Shl(k.And(k.lane, lower.I32(3)), 1))
 }
 
-func (k *kernel) masked(s [][]Value, rows []rowMask, key Value) []Value {
+// masked does one strip after the other: the words of all rows at once are too many registers beside the scores.
+func (k *kernel) masked(s [][]Value, w walk, key Value) []Value {
 	var out []Value
 	for m, strip := range s {
-		words := [][]Value{k.maskWords(rows[2*m], key), k.maskWords(rows[2*m+1], key)}
+		rows := k.rowMasks(w, m, key)
+		words := [][]Value{k.maskWords(rows[0], key), k.maskWords(rows[1], key)}
 		for i, x := range strip {
 			col, r := 8*(i/4)+i%2, i/2%2
 			bit := k.And(words[r][col/32], lower.I32(1<<(col%32)))
@@ -86,39 +88,36 @@ func (k *kernel) notBelow(n Value) Value {
 	return k.ShlClamp(lower.I32(-1), k.Max(n, lower.I32(0)))
 }
 
-// rowMasks computes the bounds of the tile's segment for every row of the thread.
-func (k *kernel) rowMasks(w walk, k0 Value) []rowMask {
+// rowMasks computes the bounds of the tile's segment for the thread's two rows of a strip.
+func (k *kernel) rowMasks(w walk, strip int, key Value) [2]rowMask {
 	var segment Value
 	if len(k.segments) > 1 {
 		segment = w.word(k, wordSegment)
 	}
-	vals := k.segmentMasks(k.segments[0], k0)
+	vals := k.segmentMasks(k.segments[0], strip, key)
 	for i, s := range k.segments[1:] {
 		mine := k.ICmp(enum.IPredEQ, segment, lower.I32(int64(i+1)))
-		vals = k.If("segment", mine, vals, func() []Value { return k.segmentMasks(s, k0) })
+		vals = k.If("segment", mine, vals, func() []Value { return k.segmentMasks(s, strip, key) })
 	}
-	out := make([]rowMask, k.rowsPerThread())
-	per := len(vals) / len(out)
-	for i := range out {
-		v := vals[i*per : (i+1)*per]
-		out[i] = rowMask{lo: v[0], hi: v[1]}
-		if per > 2 {
-			out[i].tests = v[2:]
+	var out [2]rowMask
+	for r := range out {
+		v := vals[r*len(vals)/2:][:len(vals)/2]
+		out[r] = rowMask{lo: v[0], hi: v[1]}
+		if len(v) > 2 {
+			out[r].tests = v[2:]
 		}
 	}
 	return out
 }
 
-// segmentMasks lists lo, hi and the test words of every row, flat, so that segments can be joined by phis.
-func (k *kernel) segmentMasks(s lower.Segment, k0 Value) []Value {
+// segmentMasks lists lo, hi and the test words of both rows, flat, so that segments can be joined by phis.
+func (k *kernel) segmentMasks(s lower.Segment, strip int, key Value) []Value {
 	var out []Value
-	for m := range k.strips {
-		for r := range 2 {
-			q := k.Add(k.first, k.rowOf(m, r))
-			out = append(out, k.LoAt(s, q), k.HiAt(s, q))
-			if k.hasTests() {
-				out = append(out, k.testWords(s, q, k.threadKey(k0))...)
-			}
+	for r := range 2 {
+		q := k.Add(k.first, k.rowOf(strip, r))
+		out = append(out, k.LoAt(s, q), k.HiAt(s, q))
+		if k.hasTests() {
+			out = append(out, k.testWords(s, q, key)...)
 		}
 	}
 	return out

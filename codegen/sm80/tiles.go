@@ -14,6 +14,8 @@ type shape struct {
 
 var shapes = []shape{
 	{64, 128, 128, 4, 2},
+	{96, 128, 64, 4, 2},
+	{112, 64, 64, 4, 3}, // its half-used panel costs the registers that 128 rows need
 	{128, 128, 64, 4, 2},
 	{192, 128, 64, 8, 1},
 	{256, 64, 64, 4, 2},
