@@ -52,7 +52,7 @@ func decodeLoad(d *decoder) {
 	d.in.size, d.in.signed = t.bytes, t.signed
 	d.in.dv = d.vector(d.st.args[0], d.in.vec, func(o operand) int32 { return d.convertReg(o, t) })
 	d.dataClass(d.st.args[0], t)
-	if d.in.space == spaceParam {
+	if d.in.space == spaceParam && d.st.args[1].reg == nil {
 		d.paramAddress(d.st.args[1])
 		return
 	}
@@ -142,27 +142,28 @@ func (w *warp) addresses(in *inst, slot int32, wide bool, off int64, m uint32) (
 	return &w.addr, nil
 }
 
-// resolve turns a generic access into a global or shared one. All active lanes must mean the same space.
+// resolve turns a generic access into one of a window. All active lanes must mean the same one.
 func (w *warp) resolve(in *inst, addr *lanes64, m uint32) (space, error) {
 	if in.space != spaceGeneric {
 		return in.space, nil
 	}
-	var sharedLanes uint32
-	for i, x := range addr {
-		if x >= genericShared {
-			sharedLanes |= 1 << i
-		}
+	var byWindow [3]uint32 // lanes in global memory, the shared window, the parameters
+	for k := m; k != 0; k &= k - 1 {
+		lane := bits.TrailingZeros32(k) & 31
+		byWindow[min(addr[lane]/genericShared, 2)] |= 1 << lane
 	}
-	switch sharedLanes & m {
-	case 0:
+	switch m {
+	case byWindow[0]:
 		return spaceGlobal, nil
-	case m:
+	case byWindow[1]:
 		for i := range addr {
 			addr[i] -= genericShared
 		}
 		return spaceShared, nil
+	case byWindow[2]:
+		return spaceParam, nil
 	}
-	return 0, laneError(sharedLanes&m, "a generic address means shared memory here and global memory in other lanes, which the emulator does not support")
+	return 0, laneError(m&^byWindow[0], "a generic address means another state space here than in other lanes, which the emulator does not support")
 }
 
 func execLoad(w *warp, in *inst, m uint32) error {
@@ -209,8 +210,11 @@ func (w *warp) scatter(in *inst, lane int, p []byte) {
 }
 
 func (w *warp) bytesToRead(sp space, addr uint64, n, lane int) ([]byte, error) {
-	if sp == spaceGlobal {
+	switch sp {
+	case spaceGlobal:
 		return w.block.globalRead(addr, n, lane)
+	case spaceParam:
+		return w.block.paramRead(addr, n, lane)
 	}
 	s := &w.block.shared
 	off, err := s.offset(addr, n, lane, "reads")
@@ -221,6 +225,16 @@ func (w *warp) bytesToRead(sp space, addr uint64, n, lane int) ([]byte, error) {
 		return nil, err
 	}
 	return s.data[off : off+n], nil
+}
+
+// paramRead reads a parameter through its address.
+func (b *block) paramRead(addr uint64, n, lane int) ([]byte, error) {
+	p := b.run.params
+	off := addr - genericParam
+	if off >= uint64(len(p)) || uint64(n) > uint64(len(p))-off || off%uint64(n) != 0 {
+		return nil, oneLane(lane, "reads %d bytes at offset %d of the parameters, which have %d bytes", n, int64(off), len(p))
+	}
+	return p[off : off+uint64(n)], nil
 }
 
 func decodeStore(d *decoder) {
@@ -264,8 +278,11 @@ func execStore(w *warp, in *inst, m uint32) error {
 	if err != nil {
 		return err
 	}
-	if sp == spaceShared {
+	switch sp {
+	case spaceShared:
 		return w.storeShared(in, addr, m)
+	case spaceParam:
+		return laneError(m, "writes to the kernel's parameters")
 	}
 	for k := m; k != 0; k &= k - 1 {
 		lane := bits.TrailingZeros32(k) & 31

@@ -217,9 +217,6 @@ func (d *decoder) newSlot(c regClass) int32 {
 	return *n - 1
 }
 
-// isZero says whether an operand is the integer literal 0.
-func isZero(a operand) bool { return a.kind == argImm && a.imm == 0 }
-
 // reg wants a register of a class.
 func (d *decoder) reg(a operand, c regClass) int32 {
 	if a.kind != argReg {
@@ -294,6 +291,9 @@ func (d *decoder) named(a operand, t ptxType) int32 {
 			d.fail("%s is a 32-bit register, %s wants %s", a.name, d.st.op, t.class)
 		}
 		return d.special(a.name)
+	}
+	if at, ok := d.params[a.name]; ok && t.class == class64 {
+		return d.constant(genericParam+uint64(at)+uint64(a.off), t)
 	}
 	if a.name == "WARP_SZ" {
 		return d.constant(32, t)

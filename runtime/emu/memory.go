@@ -32,8 +32,9 @@ const (
 	alignment  = 256
 	poison     = 0xff // a NaN in every float format
 
-	// genericShared is where the shared window lies in the generic address space.
+	// genericShared and genericParam are where these windows lie in the generic address space.
 	genericShared = 0x100_0000_0000
+	genericParam  = 0x200_0000_0000
 )
 
 func (m *memory) alloc(bytes int64) (uint64, error) {

@@ -330,6 +330,8 @@ func TestCopyZeroFill(t *testing.T) {
 {
 	.reg .b32 %r<20>; .reg .b64 %rd<8>;
 	mov.u32 %r2, smem; ld.param.u64 %rd1, [in]; ld.param.u64 %rd2, [out];
+	mov.u32 %r5, -1; // what zero fill has to replace
+	st.shared.v4.u32 [%r2], {%r5,%r5,%r5,%r5}; st.shared.v4.u32 [%r2+16], {%r5,%r5,%r5,%r5}; st.shared.v4.u32 [%r2+32], {%r5,%r5,%r5,%r5};
 	mov.u32 %r5, 6; mov.u32 %r6, 0; mov.u64 %rd3, 0;
 	cp.async.cg.shared.global [%r2], [%rd1], 16, %r5;
 	cp.async.cg.shared.global [%r2+16], [%rd3], 16, %r6;
@@ -349,6 +351,46 @@ func TestCopyZeroFill(t *testing.T) {
 	}
 	require.Equal(t, want, r.download(out, 48))
 	require.EqualValues(t, 1, r.dev.LastStats().PendingAtExit)
+}
+
+// TestParameters reads scalars, vectors and a parameter's bytes through its address.
+func TestParameters(t *testing.T) {
+	r := newRig(t, Options{})
+	out := r.empty(4)
+	ptx := header + `.visible .entry k(
+	.param .u64 out, // a comment
+	.param .align 16 .b8 st[24],
+	.param .u16 h,
+	.param .f32 f
+) .maxntid 64, 1, 1 .minnctapersm 2
+{
+	.reg .b32 %r<20>; .reg .b64 %rd<8>; .reg .b16 %h<2>; .reg .f32 %f<2>;
+	ld.param.v4.u32 {%r1, %r2,
+		%r3, %r4}, [st];
+	mov.b64 %rd1, st;
+	ld.param.u32 %r5, [%rd1+16];
+	ld.u32 %r6, [%rd1+20];
+	ld.param.u16 %h1, [h];
+	ld.param.f32 %f1, [f];
+	cvt.u32.u16 %r7, %h1;
+	cvt.rzi.u32.f32 %r8, %f1;
+	mad.lo.u32 %r9, %r1, 10, %r2; mad.lo.u32 %r9, %r9, 10, %r3; mad.lo.u32 %r9, %r9, 10, %r4;
+	mad.lo.u32 %r9, %r9, 10, %r5; mad.lo.u32 %r9, %r9, 10, %r6; mad.lo.u32 %r9, %r9, 10, %r7; mad.lo.u32 %r9, %r9, 10, %r8;
+	ld.param.u64 %rd2, [out]; st.global.u32 [%rd2], %r9;
+	ret;
+}`
+	f := r.function(ptx)
+	args := encodeArgs([]any{out, 0, 0, float32(8.5)})
+	args[1], args[2] = words(1, 2, 3, 4, 5, 6), []byte{7, 0}
+	require.NoError(t, f.Launch(launchOf([3]uint32{1, 1, 1}, [3]uint32{1, 1, 1}, 0), args, nil))
+	require.Equal(t, []uint32{12345678}, unwords(r.download(out, 4)))
+
+	l := launchOf([3]uint32{1, 1, 1}, [3]uint32{1, 1, 1}, 0)
+	require.ErrorContains(t, f.Launch(l, args[:3], nil), "found 3 arguments, the kernel has 4 parameters")
+	args[2] = []byte{7}
+	require.ErrorContains(t, f.Launch(l, args, nil), "argument 2 has 1 bytes, parameter h has 2")
+	l.Block[0] = 65
+	require.ErrorContains(t, f.Launch(l, args, nil), "found a block of [65 1 1] threads, the kernel allows 64")
 }
 
 // TestGenericAddresses goes through cvta for both spaces.
