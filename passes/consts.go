@@ -19,7 +19,11 @@ func consts(u *Unit) error {
 		return err
 	}
 	substitute := func(p ir.Poly) ir.Poly { return p.Substitute(values) }
-	requires, err := substituteRequires(u.Pattern.Requires, substitute)
+	minima := map[string]int64{}
+	for _, p := range launch {
+		minima[p.Name] = p.Min
+	}
+	requires, err := substituteRequires(u.Pattern.Requires, substitute, minima)
 	if err != nil {
 		return err
 	}
@@ -39,12 +43,16 @@ func splitParams(params []ir.Param) (baked, launch []ir.Param) {
 	return baked, launch
 }
 
-// substituteRequires keeps the conditions that still depend on the launch; the others must hold now.
-func substituteRequires(requires []ir.Require, substitute func(ir.Poly) ir.Poly) ([]ir.Require, error) {
+// substituteRequires keeps the conditions that still depend on the launch. Those without parameters must hold now, and
+// those that follow from the minima of parameters say nothing new.
+func substituteRequires(requires []ir.Require, substitute func(ir.Poly) ir.Poly, minima map[string]int64) ([]ir.Require, error) {
 	var out []ir.Require
 	for _, r := range requires {
 		r.Value = substitute(r.Value)
-		if _, settled := r.Value.Const(); !settled {
+		if r.Value.AtLeast(r.Min, minima) {
+			continue
+		}
+		if _, constant := r.Value.Const(); !constant {
 			out = append(out, r)
 			continue
 		}
