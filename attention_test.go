@@ -1,0 +1,230 @@
+package minfc_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/internal/qkv"
+	"github.com/minfc/minfc/internal/seeded"
+	"github.com/minfc/minfc/internal/selfcheck"
+	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/ir/irtest"
+	"github.com/minfc/minfc/patterns"
+	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/emu"
+)
+
+// attentionCase is one attention call on the emulator, from the pattern to the checked output.
+type attentionCase struct {
+	program *minfc.Program
+	headDim int
+	dtype   half.Format
+	shape   seeded.Shape
+	params  map[string]int64 // of both bindings
+	random  bool             // inputs without structure
+	seed    uint64
+}
+
+func (c attentionCase) String() string {
+	s := c.shape
+	return fmt.Sprintf("%s/D%d/%s/b%d_h%d_%d_q%d_k%d_at%d/%v", c.program.Pattern.Name, c.headDim, c.dtype, s.Batch, s.QHeads, s.KVHeads, s.SeqQ, s.SeqK, s.QOffset, c.params)
+}
+
+func (c attentionCase) input(t *testing.T) *qkv.Input {
+	c.shape.HeadDim = c.headDim
+	in, err := qkv.Generate(c.shape, c.dtype, c.seed)
+	require.NoError(t, err)
+	if c.random {
+		rng := rand.New(rand.NewPCG(c.seed, 1))
+		for _, p := range []*[]byte{&in.Q, &in.K, &in.V} {
+			values := make([]float32, len(*p)/2)
+			for i := range values {
+				values[i] = float32(rng.NormFloat64())
+			}
+			*p, err = c.dtype.Encode(values)
+			require.NoError(t, err)
+		}
+	}
+	return in
+}
+
+func (c attentionCase) host(in *qkv.Input) runtime.HostAttention {
+	s := in.Shape
+	return runtime.HostAttention{Q: in.Q, K: in.K, V: in.V, Batch: s.Batch, QHeads: s.QHeads, KVHeads: s.KVHeads,
+		SeqQ: s.SeqQ, SeqK: s.SeqK, QOffset: s.QOffset, Params: c.bound(ir.BindLaunch)}
+}
+
+// bound are the values of the parameters of one binding.
+func (c attentionCase) bound(b ir.Binding) map[string]int64 {
+	out := map[string]int64{}
+	for _, p := range c.program.Pattern.Params {
+		if v, ok := c.params[p.Name]; ok && p.Binding == b {
+			out[p.Name] = v
+		}
+	}
+	return out
+}
+
+func device(t *testing.T, opts emu.Options) runtime.Device {
+	dev, err := emu.Open(opts)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, dev.Close()) })
+	return dev
+}
+
+func (c attentionCase) options() minfc.Options {
+	return minfc.Options{Target: "sm_80", DType: string(c.dtype), HeadDim: c.headDim, Consts: c.bound(ir.BindConst), Verify: true}
+}
+
+func (c attentionCase) compile(t *testing.T) *runtime.Artifact {
+	a, err := c.program.Compile(c.options())
+	require.NoError(t, err)
+	return a
+}
+
+func (c attentionCase) run(t *testing.T, dev runtime.Device, a *runtime.Artifact) {
+	in := c.input(t)
+	res, err := runtime.RunHost(dev, a, runtime.Select{}, c.host(in))
+	require.NoError(t, err)
+	values, err := ir.CheckLaunch(c.program.Pattern.Params, c.program.Pattern.Requires, c.params)
+	require.NoError(t, err)
+	keep, err := c.program.Pattern.Keeps(values)
+	require.NoError(t, err)
+	report, err := selfcheck.Compare(selfcheck.Case{In: in, Keep: keep, Scale: 1 / math.Sqrt(float64(c.headDim)), O: res.O, LSE: res.LSE})
+	require.NoError(t, err)
+	require.True(t, report.OK(), "%s", report)
+}
+
+func library(t *testing.T, name string) *minfc.Program {
+	file, src, ok := patterns.Source(name)
+	require.True(t, ok)
+	p, err := minfc.Load(file, src, minfc.Options{})
+	require.NoError(t, err)
+	return p
+}
+
+// Every head dim and type, every library pattern, lengths on both sides of tile edges, Sq != Sk, GQA.
+var (
+	headDims = []int{16, 32, 64, 80, 96, 128, 144, 192, 208, 256}
+	lengths  = []int{1, 63, 64, 65, 127, 200, 513}
+	groups   = [][2]int{{2, 2}, {4, 1}, {8, 1}, {1, 1}}
+	settings = map[string][]map[string]int64{
+		"dense":   {nil},
+		"full":    {nil},
+		"a_shape": {{"sink": 5, "window": 70}, {"sink": 0, "window": 1}, {"sink": 130, "window": 64}, nil},
+		"sliding": {{"window": 1}, {"window": 100}, nil},
+		"dilated": {{"window": 300}, nil},
+		"strided": {{"stride": 1}, {"stride": 7}, {"stride": 200}, nil},
+	}
+)
+
+// pick chooses the i-th of many cases so that all values of every dimension come up with all others in time.
+func pick[T any](rng *rand.Rand, from []T) T { return from[rng.IntN(len(from))] }
+
+func randomShape(rng *rand.Rand) seeded.Shape {
+	g := pick(rng, groups)
+	s := seeded.Shape{Batch: 1 + rng.IntN(2), QHeads: g[0], KVHeads: g[1], SeqQ: pick(rng, lengths), SeqK: pick(rng, lengths)}
+	switch rng.IntN(3) {
+	case 0:
+		s.SeqK = s.SeqQ
+	case 1:
+		s.QOffset = max(0, s.SeqK-s.SeqQ) // the last chunk of a prefill
+	default:
+		s.QOffset = rng.IntN(200)
+	}
+	for s.Batch*s.QHeads*s.SeqQ*s.SeqK > 1<<20 { // keep a case short
+		s.Batch, s.QHeads = max(1, s.Batch/2), max(s.KVHeads, s.QHeads/2)
+		if s.Batch == 1 && s.QHeads == s.KVHeads {
+			break
+		}
+	}
+	return s
+}
+
+func TestLibraryPatternsAgreeWithFloat64(t *testing.T) {
+	const shapes = 2
+	dev := device(t, emu.Options{})
+	for _, name := range patterns.Names() {
+		require.Contains(t, settings, name, "a new library pattern needs settings here")
+		program := library(t, name)
+		for _, d := range headDims {
+			for _, f := range []half.Format{half.BF16, half.F16} {
+				c := attentionCase{program: program, headDim: d, dtype: f}
+				artifact := c.compile(t)
+				rng := rand.New(rand.NewPCG(uint64(d), uint64(len(name))))
+				for i := range shapes {
+					c.shape, c.params = randomShape(rng), pick(rng, settings[name])
+					c.random, c.seed = i%2 == 1, rng.Uint64()
+					t.Run(c.String(), func(t *testing.T) { c.run(t, dev, artifact) })
+				}
+			}
+		}
+	}
+}
+
+// Every listed length against itself: a tile edge that is off by one shows here.
+func TestEveryLength(t *testing.T) {
+	dev := device(t, emu.Options{})
+	for _, d := range []int{64, 128, 192, 256} { // one head dim a tile shape
+		c := attentionCase{program: library(t, "a_shape"), headDim: d, dtype: half.BF16, params: map[string]int64{"sink": 10, "window": 100}}
+		artifact := c.compile(t)
+		for i, n := range lengths {
+			c.shape, c.seed = seeded.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: n, SeqK: n}, uint64(i)
+			t.Run(c.String(), func(t *testing.T) { c.run(t, dev, artifact) })
+		}
+	}
+}
+
+// Random set expressions: whatever the language can say, the kernel computes.
+func TestRandomPatternsAgreeWithFloat64(t *testing.T) {
+	dev, refused := device(t, emu.Options{}), 0
+	for seed := range uint64(150) {
+		rng := rand.New(rand.NewPCG(seed, 3))
+		p := irtest.RandomPattern(rng)
+		c := attentionCase{program: &minfc.Program{Pattern: p}, headDim: pick(rng, []int{32, 64, 128, 256}), dtype: half.BF16, seed: seed}
+		c.shape = seeded.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 1 + rng.IntN(200), SeqK: 1 + rng.IntN(200), QOffset: rng.IntN(100)}
+		c.params = irtest.RandomValues(rng, p)
+		if _, err := c.program.Compile(c.options()); err != nil { // the generator cannot know the limit of bands
+			require.ErrorContains(t, err, "disjoint bands")
+			refused++
+			continue
+		}
+		t.Run(fmt.Sprintf("%d/%s", seed, c), func(t *testing.T) { c.run(t, dev, c.compile(t)) })
+	}
+	require.Less(t, refused, 10)
+}
+
+// The same call gives the same bits, however the emulator interleaves the warps.
+func TestResultsDoNotDependOnWarpOrder(t *testing.T) {
+	c := attentionCase{program: library(t, "a_shape"), headDim: 128, dtype: half.BF16, params: map[string]int64{"window": 150},
+		shape: seeded.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 300, SeqK: 300}}
+	artifact, in := c.compile(t), c.input(t)
+	var first runtime.HostResult
+	for seed := range uint64(4) {
+		res, err := runtime.RunHost(device(t, emu.Options{Seed: seed}), artifact, runtime.Select{}, c.host(in))
+		require.NoError(t, err)
+		if seed == 0 {
+			first = res
+		}
+		require.Equal(t, first.O, res.O)
+		require.Equal(t, first.LSE, res.LSE)
+	}
+}
+
+// Compiling twice gives the same bytes: artifacts can be cached and compared.
+func TestCompileIsDeterministic(t *testing.T) {
+	for _, name := range patterns.Names() {
+		c := attentionCase{program: library(t, name), headDim: 128, dtype: half.BF16}
+		a, err := c.compile(t).Encode()
+		require.NoError(t, err)
+		b, err := c.compile(t).Encode()
+		require.NoError(t, err)
+		require.Equal(t, a, b, name)
+	}
+}
