@@ -155,7 +155,7 @@ func (g *generator) inst(i int) ir.Instruction {
 	case 4: // the result is written before the second operand is read
 		return g.asm("add.s32 $0, $1, 7; xor.b32 $0, $0, $2;", "=r,r,r", x, y)
 	case 5:
-		return g.asm("add.s32 $0, $1, 7; xor.b32 $0, $0, $2;", "=r,0,r", x, y)
+		return g.asm("add.s32 $0, $0, 7; xor.b32 $0, $0, $2;", "=r,0,r", x, y)
 	default:
 		return ir.NewAdd(x, y)
 	}
@@ -168,6 +168,12 @@ func (g *generator) asm(text, constraints string, args ...value.Value) ir.Instru
 
 func (g *generator) fillPhis(i int) {
 	b := g.fn.blocks[i]
+	phis := 0
+	for _, inst := range b.ir.Insts {
+		if _, ok := inst.(*ir.InstPhi); ok {
+			phis++
+		}
+	}
 	for _, inst := range b.ir.Insts {
 		phi, ok := inst.(*ir.InstPhi)
 		if !ok {
@@ -175,7 +181,11 @@ func (g *generator) fillPhis(i int) {
 		}
 		for _, p := range b.preds {
 			pred := g.fn.blocks[p].ir
-			inc := ir.NewIncoming(g.pick(int(p)), pred)
+			x := g.pick(int(p))
+			if g.fn.dominates(int32(i), p) && g.r.Intn(2) == 0 {
+				x = g.values[i][g.r.Intn(phis)] // around a loop: exchanges and cycles
+			}
+			inc := ir.NewIncoming(x, pred)
 			if br, ok := pred.Term.(*ir.TermCondBr); ok && br.TargetTrue == br.TargetFalse {
 				phi.Incs = append(phi.Incs, inc)
 			}
