@@ -97,7 +97,7 @@ func (l lowering) union(sets []ir.Set, within ir.Segment) ([]ir.Segment, error) 
 	// Ranges first, as classify did for whole members: a member may fall into bands with and without tests.
 	slices.SortStableFunc(all, func(a, b ir.Segment) int { return min(len(a.Tests), 1) - min(len(b.Tests), 1) })
 	var out []ir.Segment
-	for _, band := range l.withoutCovered(all) {
+	for _, band := range all {
 		pieces, err := l.subtractAll([]ir.Segment{band}, out)
 		if err != nil {
 			return nil, err
@@ -105,20 +105,6 @@ func (l lowering) union(sets []ir.Set, within ir.Segment) ([]ir.Segment, error) 
 		out = append(out, pieces...)
 	}
 	return l.tidy(out)
-}
-
-// withoutCovered drops bands that lie in another one: cutting the larger along the smaller would only make pieces.
-func (l lowering) withoutCovered(bands []ir.Segment) []ir.Segment {
-	var out []ir.Segment
-	for i, b := range bands {
-		covered := func(others []ir.Segment) bool {
-			return slices.ContainsFunc(others, func(o ir.Segment) bool { return l.facts.Covers([]ir.Segment{o}, b) })
-		}
-		if !covered(out) && !covered(bands[i+1:]) {
-			out = append(out, b)
-		}
-	}
-	return out
 }
 
 func (l lowering) minus(s ir.Minus, within ir.Segment) ([]ir.Segment, error) {
