@@ -3,7 +3,7 @@ package ptxgen
 // allocate leaves SSA. Phis, tied asm operands and accumulators share a register where their lives do not meet; for the
 // rest, copies go to the edges (phis) or stay in front of the instruction (ties).
 func allocate(f *mfunc) {
-	_, out := liveness(f)
+	in, out := liveness(f)
 	j := newJoiner(f, spansOf(f, out))
 	j.ties()
 	j.phis(true)
@@ -12,7 +12,7 @@ func allocate(f *mfunc) {
 	j.hints()
 	f.root = j.flatten()
 	dropCopies(f)
-	placePhiCopies(f)
+	placePhiCopies(f, in)
 }
 
 // joiner merges registers into classes; a class has the union of its members' spans.

@@ -7,21 +7,25 @@ type move struct {
 }
 
 // placePhiCopies turns phis into copies: at the end of a predecessor that goes nowhere else, at the start of a block
-// that has no other predecessor, or in a block of its own on the edge. Such a block is laid out behind the predecessor.
-func placePhiCopies(f *mfunc) {
+// that has no other predecessor, at the end of a loop that otherwise exits where the copies do no harm, or in a block of
+// its own on the edge. Such a block is laid out behind the predecessor. in holds what is live into each block.
+func placePhiCopies(f *mfunc, in []bitset) {
 	type split struct{ pred, succ int }
 	var splits []split
 	extra := make(map[split][]minst)
 	for i := range f.blocks {
 		b := &f.blocks[i]
 		for k, pred := range b.preds {
-			code := f.sequence(f.edgeMoves(b, k))
+			moves := f.edgeMoves(b, k)
+			code := f.sequence(moves)
 			switch {
 			case len(code) == 0:
 			case len(f.blocks[pred].succs) == 1:
 				f.blocks[pred].insts = append(f.blocks[pred].insts, code...)
 			case len(b.preds) == 1:
 				b.insts = append(code, b.insts...)
+			case pred >= i && f.harmless(pred, i, moves, in):
+				f.blocks[pred].insts = append(f.blocks[pred].insts, code...)
 			default:
 				splits = append(splits, split{pred, i})
 				extra[split{pred, i}] = code
@@ -35,6 +39,32 @@ func placePhiCopies(f *mfunc) {
 		f.splitEdge(s.pred, s.succ, extra[s])
 	}
 	f.order()
+}
+
+// harmless says whether moves for the edge from pred to succ may run at the end of pred whichever way it branches: what
+// they write is neither the condition nor needed on the other way. It saves a branch in every turn of a loop.
+func (f *mfunc) harmless(pred, succ int, moves []move, in []bitset) bool {
+	written := make(map[vreg]bool, len(moves))
+	for _, m := range moves {
+		written[m.dst] = true
+	}
+	clash := written[f.root[f.blocks[pred].term.cond]]
+	check := func(r vreg) { clash = clash || written[f.root[r]] }
+	for _, s := range f.blocks[pred].succs {
+		if s == succ {
+			continue
+		}
+		in[s].each(check)
+		for _, p := range f.blocks[s].phis {
+			check(p.dst)
+		}
+		f.eachPhiArg(s, func(from int, r vreg) {
+			if from == pred {
+				check(r)
+			}
+		})
+	}
+	return !clash
 }
 
 // edgeMoves lists the assignments of the phis of b on the edge from its k-th predecessor, less those already true.

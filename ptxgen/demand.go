@@ -122,7 +122,7 @@ func (s *selector) need(v value.Value) {
 	}
 }
 
-// source follows casts that change nothing and element accesses of known place to the value that holds part i of v,
+// source follows casts and address steps that change nothing and element accesses of known place to the value that holds part i of v,
 // and the part of it. For a whole vector it stops at an insertion.
 func source(v value.Value, i int) (value.Value, int) {
 	for {
@@ -131,6 +131,11 @@ func source(v value.Value, i int) (value.Value, int) {
 			v = x.Value
 		case *ir.InstFreeze:
 			v = x.X
+		case *ir.InstGetElementPtr:
+			if k, ok := x.Indices[0].(*constant.Int); !ok || k.X.Sign() != 0 {
+				return v, i
+			}
+			v = x.Src
 		case *ir.InstExtractValue:
 			v, i = x.X, int(x.Indices[0])
 		case *ir.InstExtractElement:
