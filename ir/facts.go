@@ -7,12 +7,18 @@ import "slices"
 type Facts struct {
 	min      map[string]int64
 	requires []Require
-	depth    int // how many requires one proof may add up
+	depth    int  // how many requires one proof may add up
+	budget   *int // steps left; without any nothing more is proven, so that hostile text cannot keep a verifier busy
 }
 
-// NewFacts collects the facts of a pattern or schedule.
+// proofBudget is some seconds of proofs. Schedules of use need thousands of steps; random ones at the limit of MaxSegments
+// have been seen to need three million.
+const proofBudget = 1 << 23
+
+// NewFacts collects the facts of a pattern or schedule. The result belongs to one goroutine.
 func NewFacts(params []Param, requires []Require) Facts {
-	f := Facts{min: map[string]int64{}, depth: 1}
+	budget := proofBudget
+	f := Facts{min: map[string]int64{}, depth: 1, budget: &budget}
 	for _, p := range params {
 		f.min[p.Name] = p.Min
 	}
@@ -35,7 +41,13 @@ func (f Facts) AtLeast(p Poly, bound int64) bool {
 	return f.prove(p, bound, f.depth)
 }
 
+// exhausted says that proofs were given up for lack of budget.
+func (f Facts) exhausted() bool { return *f.budget < 0 }
+
 func (f Facts) prove(p Poly, bound int64, depth int) bool {
+	if *f.budget--; f.exhausted() {
+		return false
+	}
 	if p.AtLeast(bound, f.min) {
 		return true
 	}

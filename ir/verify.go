@@ -79,8 +79,9 @@ func (c *checker) params(name string, params []Param, requires []Require) {
 	if !isName(name) {
 		c.fail("%q cannot be a name; use letters, digits and _", name)
 	}
-	if len(params) > maxParams {
-		c.fail("%d parameters, want at most %d", len(params), maxParams)
+	if len(params) > maxParams || len(requires) > maxParams {
+		c.fail("%d parameters and %d conditions, want at most %d of each", len(params), len(requires), maxParams)
+		params, requires = nil, nil
 	}
 	for _, p := range params {
 		c.param(p)
@@ -210,7 +211,12 @@ func (c *checker) segment(g Segment, tile Tile, where string) {
 func (c *checker) disjoint(segments []Segment) {
 	for i, a := range segments {
 		for j, b := range segments[:i] {
-			if _, overlap := c.facts.Intersect(a, b); overlap {
+			_, overlap := c.facts.Intersect(a, b)
+			switch {
+			case c.facts.exhausted():
+				c.fail("the segments are too involved to verify; use fewer, with fewer bounds and conditions")
+				return
+			case overlap:
 				c.fail("segments %d and %d may keep the same pair", j, i)
 			}
 		}
