@@ -2,14 +2,15 @@
 """Times and checks compiled artifacts on a GPU beside torch's FlashAttention-2, in one process.
 
   interleave.py [--json OUT] [--rounds N] CASE...
-  CASE = PATTERN:SEQLEN:HEADS:KVHEADS:HEADDIM:DTYPE:FILE.minf[,FILE.minf...][:name=value,...]
+  CASE = @FILE with a case a line, or
+         PATTERN:SEQLEN:HEADS:KVHEADS:HEADDIM:DTYPE:FILE.minf[,FILE.minf...][:name=value,...]
 
 PATTERN is dense, full, sliding or a_shape: what the reference computes. Kernels run in random order each round, because the card
 sits at its power limit and a fixed order biases by up to 10%; the figures are medians. Inputs rotate past the L2. Every kernel is
 checked first, with poisoned outputs, on random and on structured inputs: rows against float64, O by relative Frobenius error and
 worst row, LSE by the largest difference.
 """
-import argparse, ctypes, datetime, json, math, random, statistics, struct, sys
+import argparse, ctypes, datetime, json, math, random, shlex, statistics, struct, sys
 
 import torch
 import torch.nn.functional as F
@@ -231,13 +232,14 @@ def show(rows):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--title", default="")
     p.add_argument("--json")
     p.add_argument("--rounds", type=int, default=9, help="0 checks only")
     p.add_argument("cases", nargs="+")
     a = p.parse_args()
     torch.zeros(1, device="cuda")
     rows = []
-    for c in a.cases:
+    for c in [line for x in a.cases for line in (open(x[1:]).read().split() if x.startswith("@") else [x])]:
         try:
             rows += measure(c, a.rounds)
         except Exception as e:  # one bad case must not cost the others
@@ -248,8 +250,8 @@ def main():
     if a.json:
         driver = ctypes.c_int()
         ok(cuda.cuDriverGetVersion(ctypes.byref(driver)), "cuDriverGetVersion")
-        about = {"device": torch.cuda.get_device_name(), "cuda": f"{driver.value // 1000}.{driver.value % 1000 // 10}", "torch": torch.__version__,
-                 "date": datetime.date.today().isoformat(), "command": "python3 bench/interleave.py " + " ".join(sys.argv[1:])}
+        about = {"title": a.title, "device": torch.cuda.get_device_name(), "cuda": f"{driver.value // 1000}.{driver.value % 1000 // 10}", "torch": torch.__version__,
+                 "date": datetime.date.today().isoformat(), "command": shlex.join(["python3", "bench/interleave.py", "--title", a.title, "--rounds", str(a.rounds), *a.cases])}
         json.dump({**about, "rows": rows}, open(a.json, "w"), indent=1)
 
 

@@ -71,9 +71,9 @@ func run(dir, out string, only bool) error {
 	return nil
 }
 
-// render reads every *.json of dir in name order.
+// render reads every file of dir in name order: *.json are reports, *.txt a title line and what a command printed.
 func render(dir string) ([]byte, error) {
-	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	files, err := filepath.Glob(filepath.Join(dir, "*.[jt][sx]*"))
 	if err != nil {
 		return nil, err
 	}
@@ -83,6 +83,10 @@ func render(dir string) ([]byte, error) {
 		data, err := os.ReadFile(f)
 		if err != nil {
 			return nil, err
+		}
+		if strings.HasSuffix(f, ".txt") {
+			writeOutput(&b, string(data))
+			continue
 		}
 		var r report
 		if err := json.Unmarshal(data, &r); err != nil {
@@ -102,16 +106,13 @@ clocks, ratios inside one case repeat. Errors are against float64: relative Frob
 `
 
 func (r report) write(b *bytes.Buffer) {
-	fmt.Fprintf(b, "\n## %s\n\n%s, CUDA driver %s, torch %s, %s.\n\n    %s\n\n", r.Title, r.Device, r.CUDA, r.Torch, r.Date, wrap(r.Command))
+	fmt.Fprintf(b, "\n## %s\n\n%s, CUDA driver %s, torch %s, %s.\n\n    %s\n\n", r.Title, r.Device, r.CUDA, r.Torch, r.Date, r.Command)
 	b.WriteString("| case | length | heads | D | kernel | ms | TFLOP/s | vs FA2 | registers (local bytes) | random: rel, row, LSE | structured: rel, row, LSE |\n")
 	b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, x := range r.Rows {
 		x.write(b)
 	}
 }
-
-// wrap breaks a long command at its cases.
-func wrap(command string) string { return strings.ReplaceAll(command, " ", " \\\n        ") }
 
 func (x row) write(b *bytes.Buffer) {
 	c := strings.Split(x.Case, ":")
@@ -128,6 +129,11 @@ func (x row) write(b *bytes.Buffer) {
 	}
 	fmt.Fprintf(b, "| %s | %s | %s | %s %s | %s | %s | %s | %s | %s | %s | %s |\n", name, c[1], heads, c[4], c[5], filepath.Base(x.Kernel),
 		number(x.MS, "%.3f"), number(x.TFLOPS, "%.0f"), number(x.VsFA2, "%.3f"), x.resources(), x.checked("random"), x.checked("structured"))
+}
+
+func writeOutput(b *bytes.Buffer, text string) {
+	title, output, _ := strings.Cut(text, "\n")
+	fmt.Fprintf(b, "\n## %s\n\n```\n%s\n```\n", title, strings.TrimRight(output, "\n"))
 }
 
 func number(v *float64, format string) string {

@@ -1,0 +1,26 @@
+package minfc_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/patterns"
+)
+
+// BenchmarkCompile is the road from the text of a pattern to its artifact, for the head dims that give the longest kernels.
+func BenchmarkCompile(b *testing.B) {
+	for _, name := range patterns.Names() {
+		for _, dim := range []int{64, 128, 256} {
+			b.Run(fmt.Sprintf("%s/D%d", name, dim), func(b *testing.B) {
+				file, src, _ := patterns.Source(name)
+				for b.Loop() {
+					_, err := minfc.Compile(file, src, minfc.Options{Target: "sm_80", DType: "bf16", HeadDim: dim})
+					require.NoError(b, err)
+				}
+			})
+		}
+	}
+}
