@@ -4,7 +4,10 @@
 // register; select turns each instruction into PTX templates over virtual registers, in the order of the IR; allocate
 // joins phis, tied asm operands and accumulators into one register where their lives allow it, and places the copies
 // that remain; print writes the text. ptxas does the real register allocation: here a register is only a name, but a
-// name that never moves.
+// name that never moves. A last check refuses copies of wgmma accumulators in flight.
+//
+// A pointer to a byval parameter is its address in the param space: loads through it are ld.param, and inline asm that
+// takes it uses ld.param or cvta.param.
 //
 // Not supported, and refused by name: calls of anything but the listed intrinsics and inline asm, memory outside the
 // global, shared and param spaces, scalar half and double, 8-bit integers, switch, atomics. Their place is inline asm.
@@ -74,5 +77,5 @@ func compileFunc(fn *function) (*mfunc, error) {
 		return nil, err
 	}
 	allocate(mf)
-	return mf, nil
+	return mf, checkInFlight(mf)
 }
