@@ -50,6 +50,7 @@ func decodeLoad(d *decoder) {
 		return
 	}
 	d.in.size, d.in.signed = t.bytes, t.signed
+	d.checkWidth()
 	d.in.dv = d.vector(d.st.args[0], d.in.vec, func(o operand) int32 { return d.convertReg(o, t) })
 	d.dataClass(d.st.args[0], t)
 	if d.in.space == spaceParam && d.st.args[1].reg == nil {
@@ -58,6 +59,13 @@ func decodeLoad(d *decoder) {
 	}
 	d.address(d.st.args[1])
 	d.in.exec = execLoad
+}
+
+// checkWidth holds an access to the 16 bytes of the widest one.
+func (d *decoder) checkWidth() {
+	if n := d.in.size * d.in.vec; n > 16 || n == 0 {
+		d.fail("found an access of %d bytes, %s moves 1 to 16", n, d.st.op)
+	}
 }
 
 // dataClass notes whether the data registers are 64-bit or 16-bit; the registers of a list must agree.
@@ -87,11 +95,11 @@ func (d *decoder) dataClass(a operand, t ptxType) {
 func (d *decoder) paramAddress(a operand) {
 	at, ok := d.params[a.name]
 	if a.kind != argAddr || !ok {
-		d.fail("found %s, ld.param wants a parameter's name in brackets", describe(a))
+		d.fail("found %q, ld.param wants a parameter's name in brackets", a.name)
 		return
 	}
 	d.in.off = int64(at) + a.off
-	if n := int64(d.in.size * d.in.vec); d.in.off < 0 || d.in.off+n > int64(d.k.paramBytes) {
+	if n := int64(d.in.size * d.in.vec); d.in.off < 0 || d.in.off > int64(d.k.paramBytes)-n {
 		d.fail("%d bytes at offset %d are outside the parameters, which have %d bytes", n, d.in.off, d.k.paramBytes)
 	}
 	d.in.exec = execLoadParam
@@ -249,6 +257,7 @@ func decodeStore(d *decoder) {
 		return
 	}
 	d.in.size = t.bytes
+	d.checkWidth()
 	d.in.dv = d.vector(d.st.args[1], d.in.vec, func(o operand) int32 {
 		if o.kind == argReg {
 			return d.convertReg(o, t)
@@ -311,7 +320,7 @@ func (w *warp) storeShared(in *inst, addr *lanes64, m uint32) error {
 	s := &w.block.shared
 	s.store++
 	w.block.conflicts[w.frags[0].pc] += bankConflicts(addr, m, n)
-	var buf [32]byte
+	var buf [16]byte
 	for k := m; k != 0; k &= k - 1 {
 		lane := bits.TrailingZeros32(k) & 31
 		off, err := s.offset(addr[lane], n, lane, "writes")

@@ -264,11 +264,9 @@ func (d *decoder) source(a operand, t ptxType) int32 {
 		}
 		return d.constant(a.imm, t)
 	case argFloat:
-		if !t.float || t.bytes != 4 {
-			// mov.b32 and selp.b32 take a float literal as bits
-			if t.class != class32 || t.signed {
-				d.fail("found %s, %s wants an integer", describe(a), d.st.op)
-			}
+		// mov.b32 and st.b32 take the bits of a float literal
+		if !(t.float && t.bytes == 4) && !strings.HasSuffix(d.st.op, ".b32") {
+			d.fail("found %s, %s wants an integer", describe(a), d.st.op)
 		}
 		return d.constant(a.imm, t)
 	case argName:
