@@ -16,6 +16,8 @@ func init() {
 		"lop3": decodeLop3,
 		"bfi":  decodeBfi,
 
+		"createpolicy": decodePolicy,
+
 		"ld":       decodeLoad,
 		"ldu":      decodeLoad,
 		"st":       decodeStore,
@@ -449,6 +451,14 @@ func decodeExit(d *decoder) {
 func decodeTrap(d *decoder) {
 	d.count(0, 0)
 	d.in.exec = execTrap
+}
+
+// decodePolicy makes a cache policy, whose value nobody looks at.
+func decodePolicy(d *decoder) {
+	d.mods = nil
+	if d.count(2, 3) {
+		d.in.d, d.in.a, d.in.exec, d.in.f64 = d.dest(d.st.args[0], ptxTypes["b64"]), d.constant(0, ptxTypes["b64"]), execALU64, mov64
+	}
 }
 
 // decodeFence accepts every memory fence: the emulator's memory is sequentially consistent inside a block, and

@@ -35,7 +35,7 @@ func decodeLdmatrix(d *decoder) {
 // execLdmatrix loads 8x8 matrices of 16-bit elements. Row r of matrix j starts at the address of lane 8j+r; lane l gets
 // elements 2(l%4) and 2(l%4)+1 of row l/4, or with .trans of column l/4.
 func execLdmatrix(w *warp, in *inst, m uint32) error {
-	used := m & uint32(uint64(1)<<(8*in.vec)-1)
+	used := m & uint32(uint64(1)<<(8*in.vec)-1) // the other lanes' addresses do not matter
 	addr, err := w.addresses(in, in.a, in.wideA, in.off, used)
 	if err != nil {
 		return err
@@ -188,11 +188,8 @@ func (w *warp) readyMMA(in *inst, m uint32) error {
 	for j := range in.av {
 		all &= w.init32[in.av[j]] & w.init32[in.bv[j]] & w.init32[in.cv[j]]
 	}
-	if all == fullMask && m == fullMask {
+	if all == fullMask {
 		return nil
-	}
-	if m != fullMask {
-		return laneError(m, "a warp of less than 32 threads executes mma")
 	}
 	for j := range in.av {
 		if err := first(w.ready32(in.av[j], m), w.ready32(in.bv[j], m), w.ready32(in.cv[j], m)); err != nil {

@@ -109,7 +109,7 @@ func (w *warp) run(n int) error {
 		}
 		counts[f.pc]++
 		w.block.steps++
-		if in.ctl == ctlRun {
+		if m == 0 || in.ctl == ctlRun {
 			if m != 0 {
 				if err := in.exec(w, in, m); err != nil {
 					return w.fault(in, err)
@@ -167,6 +167,9 @@ func (w *warp) whole(in *inst, m uint32) error {
 func (w *warp) collective(in *inst, m uint32) error {
 	if err := w.whole(in, m); err != nil {
 		return err
+	}
+	if m != fullMask {
+		return laneError(m, "%s is executed by a warp of less than 32 threads: make the block a multiple of 32", in.name)
 	}
 	return in.exec(w, in, m)
 }

@@ -131,6 +131,20 @@ $done:
 	}
 }
 
+// TestGuardedCollectives: a guard that is false in the whole warp skips what all lanes must execute together.
+func TestGuardedCollectives(t *testing.T) {
+	got := outputs(t, Options{}, `
+	setp.gt.u32 %p1, %r1, 31;
+	createpolicy.fractional.L2::evict_last.b64 %rd7, 1.0;
+	@%p1 bar.sync 1, 32;
+	@%p1 shfl.sync.bfly.b32 %r1, %r1, 1, 31, -1;
+	@%p1 ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%r1}, [0];
+	mov.u32 %r0, %r1;`, 1, 32, 0)
+	for i, v := range got {
+		require.EqualValues(t, i, v)
+	}
+}
+
 // TestSpecialRegisters runs a 3-D block in a 3-D grid.
 func TestSpecialRegisters(t *testing.T) {
 	r := newRig(t, Options{})
