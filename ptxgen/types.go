@@ -17,13 +17,13 @@ const (
 	numClasses
 )
 
-// classRows says how each class is declared, named and moved.
-var classRows = [numClasses]struct{ prefix, decl, mov string }{
-	classPred: {"%p", ".pred", "mov.pred"},
-	classH:    {"%h", ".b16", "mov.b16"},
-	classR:    {"%r", ".b32", "mov.b32"},
-	classF:    {"%f", ".f32", "mov.f32"},
-	classD:    {"%rd", ".b64", "mov.b64"},
+// classRows says how each class is declared and named.
+var classRows = [numClasses]struct{ prefix, decl string }{
+	classPred: {"%p", ".pred"},
+	classH:    {"%h", ".b16"},
+	classR:    {"%r", ".b32"},
+	classF:    {"%f", ".f32"},
+	classD:    {"%rd", ".b64"},
 }
 
 // Address spaces of NVVM.
