@@ -104,6 +104,10 @@ func (c *checker) declare(p *Param) {
 			Primary: Label{p.Name.Span, "declared again"}, Others: []Label{{first.decl.Name.Span, "first"}}, Help: "remove or rename one of them"})
 		return
 	}
+	if name := p.Name.Name; name == "q" || name == "k" {
+		c.report(Diagnostic{Code: codePositionName, Message: fmt.Sprintf("`%s` cannot be the name of a parameter", name),
+			Primary: Label{p.Name.Span, "stands for a position"}, Help: "choose another name, such as `n`"})
+	}
 	if p.Default.Value > ir.MaxParam {
 		c.aboveLimit(p.Default.Span, p.Default.Text)
 	}

@@ -22,6 +22,7 @@ const (
 	codeTakenName     = "E0205"
 	codeNoKeep        = "E0206"
 	codeManyKeeps     = "E0207"
+	codePositionName  = "E0208"
 	codeArgumentCount = "E0301"
 	codeWantedNumber  = "E0302"
 	codeWantedSet     = "E0303"
@@ -51,6 +52,7 @@ var Codes = []Code{
 	{codeTakenName, "a named set whose name is already taken", "pattern p { let causal = all keep causal }"},
 	{codeNoKeep, "a pattern that keeps nothing because it has no keep clause", "pattern p { let a = all }"},
 	{codeManyKeeps, "a pattern with more than one keep clause", "pattern p { keep causal keep sink(4) }"},
+	{codePositionName, "a parameter named q or k: these stand for the positions of the query and the key", "pattern p(k = 4) { keep sink(k) }"},
 	{codeArgumentCount, "a set with too many or too few arguments", "pattern p { keep window }"},
 	{codeWantedNumber, "a set where a number is wanted", "pattern p { keep window(causal) }"},
 	{codeWantedSet, "a number where a set is wanted", "pattern p(n = 4) { keep causal & n }"},
