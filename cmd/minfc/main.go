@@ -11,6 +11,7 @@ import (
 
 	_ "github.com/minfc/minfc/runtime/cuda"
 	_ "github.com/minfc/minfc/runtime/emu"
+	_ "github.com/minfc/minfc/runtime/gorgonia" // empty without the build tag gorgonia
 )
 
 // commands is the command line. FILE is a pattern file or the name of a library pattern; run also takes artifacts.
