@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/x448/float16"
 )
 
 // aluKernel gives each thread three 64-bit inputs as %rd1-3, %r1-3, %f1-3 and %h1-3, and stores %rd0.
@@ -276,7 +277,67 @@ var aluCases = []aluCase{
 	{"cvt.rzi.s32.f32 %r0, %f1;", func(a, _, _ uint64) uint64 { return saturate(math.Trunc(float64(f32(uint32(a)))), -1<<31, 1<<31-1) }},
 	{"cvt.rmi.s32.f32 %r0, %f1;", func(a, _, _ uint64) uint64 { return saturate(math.Floor(float64(f32(uint32(a)))), -1<<31, 1<<31-1) }},
 	{"cvt.rni.u32.f32 %r0, %f1;", func(a, _, _ uint64) uint64 { return saturate(math.RoundToEven(float64(f32(uint32(a)))), 0, 1<<32-1) }},
+	{"cvt.rn.bf16x2.f32 %r0, %f1, %f2;", d2(func(a, b uint64) uint64 { return bf16Reference(a)<<16 | bf16Reference(b) })},
+	{"cvt.rn.f16x2.f32 %r0, %f1, %f2;", d2(func(a, b uint64) uint64 { return f16Reference(a)<<16 | f16Reference(b) })},
+	{"cvt.rn.f16.f32 %h0, %f1;", d2(func(a, _ uint64) uint64 { return f16Reference(a) })},
+	{"cvt.f32.f16 %f0, %h1;", func(a, _, _ uint64) uint64 {
+		x := float16.Frombits(uint16(a)).Float32()
+		if x != x {
+			return 0x7fffffff
+		}
+		return uint64(math.Float32bits(x))
+	}},
+	{"cvt.ftz.rzi.s32.f32 %r0, %f1;", func(a, _, _ uint64) uint64 { return saturate(math.Trunc(float64(f32(uint32(a)))), -1<<31, 1<<31-1) }},
+	{"cvt.rzi.u64.f32 %rd0, %f1;", func(a, _, _ uint64) uint64 {
+		x := new(big.Float).SetInf(f32(uint32(a)) < 0)
+		if v := float64(f32(uint32(a))); v != v {
+			return 0
+		} else if !math.IsInf(v, 0) {
+			x.SetFloat64(v)
+		}
+		u, _ := x.Uint64() // truncates and saturates
+		return u
+	}},
+	{"max.NaN.f32 %f0, %f1, %f2;", func(a, b, c uint64) uint64 {
+		if isNaN(a) || isNaN(b) {
+			return 0x7fffffff
+		}
+		return maxReference(a, b, c)
+	}},
+	{"setp.lt.u64 %p0, %rd1, %rd2;", truth(func(a, b, _ uint64) bool { return a < b })},
+	{"setp.ltu.ftz.f32 %p0, %f1, %f2;", truth(func(a, b, _ uint64) bool {
+		return !(f32(flush(uint32(a))) >= f32(flush(uint32(b))))
+	})},
+	{"mov.pred %p1, %p3; xor.pred %p0, %p1, !%p3;", truth(func(_, _, _ uint64) bool { return true })},
+	{"shl.b64 %rd0, %rd1, 64;", func(_, _, _ uint64) uint64 { return 0 }},
+	{"selp.b64 %rd0, %rd1, -1, %p3;", func(a, _, c uint64) uint64 {
+		if uint32(a) < uint32(c) {
+			return a
+		}
+		return math.MaxUint64
+	}},
 	{"cvt.rpi.f32.f32 %f0, %f1;", fl(func(a, _, _ float64) float64 { return math.Ceil(a) })},
+}
+
+// bf16Reference rounds to 8 significant bits, or to the subnormals' unit.
+func bf16Reference(a uint64) uint64 {
+	x := float64(f32(uint32(a)))
+	if x != x {
+		return 0x7fff
+	}
+	_, e := math.Frexp(x)
+	unit := math.Ldexp(1, max(e-8, -133))
+	if math.IsInf(x, 0) {
+		unit = 1
+	}
+	return uint64(math.Float32bits(float32(math.RoundToEven(x/unit)*unit)) >> 16)
+}
+
+func f16Reference(a uint64) uint64 {
+	if isNaN(a) {
+		return 0x7fff
+	}
+	return uint64(float16.Fromfloat32(f32(uint32(a))).Bits())
 }
 
 func saturate(x, low, high float64) uint64 {

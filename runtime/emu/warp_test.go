@@ -336,6 +336,77 @@ $last:
 	require.Zero(t, r.dev.LastStats().PendingAtExit)
 }
 
+// TestWarpSync: bar.warp.sync publishes copied data inside a warp; fences and cache hints are accepted.
+func TestWarpSync(t *testing.T) {
+	r := newRig(t, Options{})
+	in, out := r.upload(words(make([]uint32, 128)...)), r.empty(128)
+	require.NoError(t, r.dev.CopyToDevice(in, words(10, 11, 12, 13, 14, 15, 16, 17), nil))
+	ptx := header + `.visible .entry k(.param .u64 in, .param .u64 out)
+{
+	.reg .b32 %r<8>; .reg .b64 %rd<8>;
+	mov.u32 %r1, %tid.x; mov.u32 %r2, smem; mad.lo.u32 %r3, %r1, 4, %r2; xor.b32 %r4, %r3, 4;
+	ld.param.u64 %rd1, [in]; mad.wide.u32 %rd1, %r1, 4, %rd1;
+	createpolicy.fractional.L2::evict_last.b64 %rd4, 1.0;
+	cp.async.ca.shared.global.L2::cache_hint [%r3], [%rd1], 4, %rd4;
+	cp.async.wait_all;
+	membar.cta; fence.acq_rel.gpu;
+	bar.warp.sync 0xffffffff;
+	ld.shared.u32 %r5, [%r4];
+	ld.param.u64 %rd2, [out]; mad.wide.u32 %rd2, %r1, 4, %rd2;
+	st.global.L1::no_allocate.u32 [%rd2], %r5;
+	ret;
+}`
+	require.NoError(t, r.launch(ptx, 1, 32, 128, in, out))
+	require.Equal(t, []uint32{11, 10, 13, 12, 15, 14, 17, 16}, unwords(r.download(out, 32)))
+}
+
+// TestDirectives: debug lines and pragmas are ignored, static arrays come before the dynamic one, names are scoped.
+func TestDirectives(t *testing.T) {
+	r := newRig(t, Options{})
+	out := r.empty(4 * 32)
+	ptx := `.version 7.4
+.target sm_80, debug
+.address_size 64
+.file 1 "a.cu", 5, 6
+.shared .align 8 .b8 first[12];
+.extern .shared .align 128 .b8 dyn[];
+.pragma "nounroll";
+.weak .entry k ( .param .u64 .ptr .global .align 16 out )
+.reqntid 32, 1, 1
+.maxnreg 64
+{
+	.reg .b32 %r<8>, t; .reg .b64 %rd<8>;
+	.shared .u32 second[4];
+	.loc 1 3 0
+	.pragma "nounroll";
+	mov.u32 %r1, %tid.x;
+	mov.u32 t, first; mov.u32 %r2, second+4; sub.u32 %r2, %r2, t;       // 16
+	mov.u32 %r3, dyn; sub.u32 %r3, %r3, t;                              // 128
+	mad.lo.u32 %r4, %r2, 1000, %r3;
+	{
+		.reg .b32 t; /* another
+		t */
+		mov.u32 t, 0;
+$L:		add.u32 t, t, 1;
+		.reg .pred p; setp.lt.u32 p, t, 5; @p bra.uni $L;
+		add.u32 %r4, %r4, t;
+	}
+	{ .reg .pred p;
+$L:	setp.ne.u32 p, %r1, %r1; @p bra $L; }
+	ld.param.u64 %rd1, [out]; mad.wide.u32 %rd1, %r1, 4, %rd1;
+	st.global.u32 [%rd1], %r4;
+}
+`
+	require.NoError(t, r.launch(ptx, 1, 32, 64, out))
+	for _, v := range unwords(r.download(out, 128)) {
+		require.EqualValues(t, 16*1000+128+5, v)
+	}
+	a, err := r.function(ptx).Attributes()
+	require.NoError(t, err)
+	require.Equal(t, 128, a.SharedBytes)
+	require.Equal(t, 32, a.MaxThreads)
+}
+
 // TestCopyZeroFill covers the source size operand: bytes beyond it are zero, and size 0 does not touch the source.
 func TestCopyZeroFill(t *testing.T) {
 	r := newRig(t, Options{})
