@@ -71,3 +71,21 @@ func runFaulty(t *testing.T, ptx string, opt map[string]int) string {
 	require.True(t, errors.As(err, &f), "found %v, wanted a fault", err)
 	return fmt.Sprintln(err)
 }
+
+// TestStraddle: a vector access may not start inside an allocation and end outside, but a copy of fewer bytes may.
+func TestStraddle(t *testing.T) {
+	const text = header + `.visible .entry k(.param .u64 buf)
+{
+	.reg .b32 %%r<8>; .reg .b64 %%rd<4>;
+	ld.param.u64 %%rd1, [buf]; mov.u32 %%r1, smem; mov.u32 %%r2, 4;
+	ld.global.v4.u32 {%%r3,%%r4,%%r5,%%r6}, [%%rd1];
+	%s
+	ret;
+}`
+	r := newRig(t, Options{})
+	buf := r.upload(make([]byte, 100))
+	for _, bad := range []string{"ld.global.v4.u32 {%r3,%r4,%r5,%r6}, [%rd1+96];", "st.global.v2.u32 [%rd1+96], {%r3,%r4};", "cp.async.cg.shared.global [%r1], [%rd1+96], 16;"} {
+		require.ErrorContains(t, r.launch(fmt.Sprintf(text, bad), 1, 1, 64, buf), "are outside an allocation of 100 bytes", bad)
+	}
+	require.NoError(t, r.launch(fmt.Sprintf(text, "cp.async.cg.shared.global [%r1], [%rd1+96], 16, %r2; cp.async.wait_all;"), 1, 1, 64, buf))
+}
