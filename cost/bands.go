@@ -1,0 +1,85 @@
+package cost
+
+import "github.com/minfc/minfc/ir"
+
+// band is a segment of a schedule with the values of one launch: max(0, lo...) <= k < min(sk, hi...), and every test holds.
+type band struct {
+	lo, hi    []bound
+	tests     []ir.Residue
+	hop       int // index in tests of the test whose empty tiles are skipped, or -1
+	neverFull bool
+	sk        int
+}
+
+// bound is off, or q + off.
+type bound struct {
+	row bool
+	off int
+}
+
+// bands evaluates the schedule of w. Bind proves that no value leaves the range of the kernels' arithmetic.
+func (w Work) bands() ([]band, error) {
+	values, err := ir.CheckLaunch(w.Schedule.Params, w.Schedule.Requires, w.Params)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Schedule.Bind(values); err != nil {
+		return nil, err
+	}
+	e := evaluator{values: values}
+	var out []band
+	for _, g := range w.Schedule.Segments {
+		b := band{lo: e.bounds(g.Lo), hi: e.bounds(g.Hi), hop: g.Hop, neverFull: g.NeverFull, sk: w.SeqK}
+		for _, t := range g.Tests {
+			b.tests = append(b.tests, ir.Residue{Diag: t.Diag, Off: e.eval(t.Off), Step: e.eval(t.Step), Not: t.Not})
+		}
+		out = append(out, b)
+	}
+	return out, e.err
+}
+
+// evaluator keeps the first error.
+type evaluator struct {
+	values map[string]int64
+	err    error
+}
+
+func (e *evaluator) eval(p ir.Poly) int {
+	v, err := p.Eval(e.values)
+	if e.err == nil {
+		e.err = err
+	}
+	return int(v)
+}
+
+func (e *evaluator) bounds(list []ir.Bound) []bound {
+	var out []bound
+	for _, b := range list {
+		out = append(out, bound{b.Row, e.eval(b.Off)})
+	}
+	return out
+}
+
+func (b bound) at(q int) int {
+	if b.row {
+		return q + b.off
+	}
+	return b.off
+}
+
+// from and to are the sides of the band in row q: from <= k < to.
+func (b band) from(q int) int {
+	x := 0
+	for _, l := range b.lo {
+		x = max(x, l.at(q))
+	}
+	return x
+}
+
+func (b band) to(q int) int {
+	x := b.sk
+	for _, h := range b.hi {
+		x = min(x, h.at(q))
+	}
+	return x
+}

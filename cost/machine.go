@@ -1,0 +1,77 @@
+package cost
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/minfc/minfc/runtime"
+)
+
+// Machine is one kind of GPU that runs the code of one target.
+type Machine struct {
+	Name            string // part of the name that the driver gives the device
+	Target          string // of the code, "sm_80"
+	Measured        bool   // the rates were fitted to measurements, not derived from published figures
+	Source          string // where the figures come from
+	Multiprocessors int
+	L2Bytes         int
+	MemoryGBs       float64 // device memory, 1e9 bytes a second, as a copy reaches it
+	LaunchMicros    float64 // from one empty kernel to the next
+	Rates           Rates
+}
+
+// Rates are the prices of one multiprocessor's work.
+type Rates struct {
+	TensorTFLOPS float64 // both products, TFLOP/s
+	LoadNanos    float64 // one ldmatrix.x4 of a warp that the products do not hide
+	SoftmaxPicos float64 // one pair: maximum, exponential, sum, conversion
+	MaskPicos    float64 // one pair of an edge tile, beside that
+	TileNanos    float64 // one key tile, whatever its size
+	RowNanos     float64 // one row tile, whatever its size
+	Overlap      float64 // products and softmax take (a^Overlap + b^Overlap)^(1/Overlap); 1: one after the other
+}
+
+// machines are all known ones, the measured ones first.
+var machines = []Machine{
+	{
+		Name: "H200", Target: "sm_80", Measured: true, Source: "go run ./tools/costfit -write, over docs/bench/sm80_speed.json",
+		Multiprocessors: 132, L2Bytes: 60 << 20, MemoryGBs: 4300, LaunchMicros: 4, Rates: h200sm80,
+	},
+	{
+		Name: "A100", Target: "sm_80", Source: "the H200's rates a clock cycle, at A100's clock and units; not measured",
+		Multiprocessors: 108, L2Bytes: 40 << 20, MemoryGBs: 1700, LaunchMicros: 4, Rates: a100sm80(h200sm80),
+	},
+}
+
+// Machines lists the known machines, in a fixed order.
+func Machines() []Machine { return slices.Clone(machines) }
+
+// MachineFor finds the machine of a device that runs the target's code. A device with fewer multiprocessors than usual, or
+// a part of one, is priced with those it has. False: the device is not known.
+func MachineFor(info runtime.DeviceInfo, target string) (Machine, bool) {
+	for _, m := range machines {
+		if m.Target != target || !strings.Contains(strings.ToUpper(info.Name), m.Name) {
+			continue
+		}
+		if info.Multiprocessors > 0 {
+			m.Multiprocessors = info.Multiprocessors
+		}
+		if info.L2Bytes > 0 {
+			m.L2Bytes = info.L2Bytes
+		}
+		return m, true
+	}
+	return Machine{}, false
+}
+
+// a100sm80 carries rates over from an H200. Both read 128 bytes of shared memory and do 16 exponentials a cycle and
+// multiprocessor, at 1.41 and about 1.75 GHz (under load; 1.83 nominal). mma.sync reaches nearly the published peak of an
+// A100: 312 TFLOP/s on 108 multiprocessors.
+func a100sm80(r Rates) Rates {
+	const slower = 1.75 / 1.41
+	r.TensorTFLOPS = 312.0 / 108
+	for _, t := range []*float64{&r.LoadNanos, &r.SoftmaxPicos, &r.MaskPicos, &r.TileNanos, &r.RowNanos} {
+		*t *= slower
+	}
+	return r
+}
