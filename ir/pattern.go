@@ -10,6 +10,7 @@ type Pattern struct {
 	Name     string
 	Params   []Param
 	Requires []Require
+	Index    []IndexDef
 	Keep     Set
 }
 

@@ -11,6 +11,7 @@ type Schedule struct {
 	Requires []Require
 	Tile     Tile
 	Order    Order
+	Index    []IndexDef // what computes the lists that segments read; empty for static patterns
 	Segments []Segment
 }
 
@@ -46,6 +47,10 @@ type Segment struct {
 	Hop int
 	// NeverFull says that no tile can be full, whatever the parameters (then the kernel has no code for it).
 	NeverFull bool
+	// From says where the keys come from; Except are chosen sets whose pairs the segment leaves out, because another
+	// segment has them.
+	From   Source
+	Except []Source
 }
 
 // Bound is a bound on the key position: Off, or q + Off when Row is set.
