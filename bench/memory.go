@@ -1,0 +1,91 @@
+package bench
+
+import (
+	"errors"
+
+	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/workload"
+)
+
+// memory is the device memory of one length: several sets of inputs, and two sets of outputs.
+type memory struct {
+	dev     runtime.Device
+	sets    []*workload.Tensors
+	outputs [2]output
+	turn    int
+}
+
+// output is O in the type of q, and LSE in float32.
+type output struct{ o, lse runtime.DevicePtr }
+
+// maxSets bounds the sets of inputs. So many rotate that a kernel finds nothing of its inputs in the L2 cache, as in a
+// model, where other layers ran in between.
+const maxSets = 8
+
+func setCount(i runtime.DeviceInfo, setBytes, outputBytes int64) int {
+	if i.Driver == "emu" {
+		return 1 // it has no cache
+	}
+	wanted := 1 + 2*int64(i.L2Bytes)/setBytes
+	room := (int64(i.MemoryBytes)*8/10 - 2*outputBytes) / setBytes
+	return int(max(1, min(wanted, room, maxSets)))
+}
+
+func (c Config) newMemory(dev runtime.Device, n int) (m *memory, err error) {
+	row := int64(c.HeadDim) * 2
+	setBytes := int64(c.QHeads+2*c.KVHeads) * int64(n) * row
+	outputBytes := int64(c.QHeads) * int64(n) * (row + 4)
+	m = &memory{dev: dev}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.close())
+		}
+	}()
+	for i := range m.outputs {
+		if m.outputs[i].o, err = dev.Alloc(int64(c.QHeads) * int64(n) * row); err != nil {
+			return nil, err
+		}
+		if m.outputs[i].lse, err = dev.Alloc(int64(c.QHeads) * int64(n) * 4); err != nil {
+			return nil, err
+		}
+	}
+	for i := range setCount(dev.Info(), setBytes, outputBytes) {
+		spec := c.spec(n)
+		spec.Seed += uint64(i)
+		set, err := workload.OnDevice(dev, spec, nil)
+		if err != nil {
+			return nil, err
+		}
+		m.sets = append(m.sets, set)
+	}
+	return m, nil
+}
+
+// call is a with the tensors of a set and an output.
+func (m *memory) call(a runtime.Attention, s *subject, set *workload.Tensors, out output) runtime.Attention {
+	a.Q.Ptr, a.K.Ptr, a.V.Ptr, a.O.Ptr, a.LSE = set.Q, set.K, set.V, out.o, out.lse
+	a.Params = s.launch
+	return a
+}
+
+// next is the set whose turn it is.
+func (m *memory) next() *workload.Tensors {
+	m.turn++
+	return m.sets[m.turn%len(m.sets)]
+}
+
+// close waits for the device first, so that nothing runs on memory that is free.
+func (m *memory) close() error {
+	errs := []error{m.dev.Synchronize()}
+	for _, s := range m.sets {
+		errs = append(errs, s.Close())
+	}
+	for _, o := range m.outputs {
+		for _, p := range []runtime.DevicePtr{o.o, o.lse} {
+			if p != 0 {
+				errs = append(errs, m.dev.Free(p))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}

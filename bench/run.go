@@ -1,0 +1,209 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/codegen/lower"
+	"github.com/minfc/minfc/cost"
+	"github.com/minfc/minfc/runtime"
+)
+
+// Run measures on a device. What fails at one length, for want of memory say, becomes the failure of its rows; the other
+// lengths are measured all the same.
+func Run(dev runtime.Device, c Config) (*Report, error) {
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	info, target := dev.Info(), c.Target
+	if target == "" {
+		var err error
+		if target, err = minfc.TargetFor(info.Major, info.Minor); err != nil {
+			return nil, fmt.Errorf("%s: %w", info.Name, err)
+		}
+	}
+	list, err := c.subjects(info, target)
+	if err != nil {
+		return nil, err
+	}
+	r := c.report(ToolBench, machineOf(info))
+	r.Workload = Workload{Kind: string(c.Workload), Seed: c.Seed}
+	b := &bencher{Config: c, dev: dev, list: list, report: r, compileS: map[*subject]float64{}}
+	defer b.close()
+	if err := b.prepare(target); err != nil {
+		return nil, err
+	}
+	for _, n := range c.SeqLens {
+		if err := b.length(n); err != nil {
+			b.fail(n, err)
+		}
+	}
+	return r, nil
+}
+
+// bencher is one run.
+type bencher struct {
+	Config
+	dev      runtime.Device
+	list     []*subject
+	report   *Report
+	watch    *deviceWatch
+	compileS map[*subject]float64
+}
+
+// prepare loads the kernels and measures the card.
+func (b *bencher) prepare(target string) (err error) {
+	for _, s := range b.list {
+		b.say("loading %s", s.pattern.Name)
+		start := time.Now()
+		if err := s.load(b.dev, b.Config); err != nil {
+			return err
+		}
+		b.compileS[s] = time.Since(start).Seconds()
+	}
+	if b.watch, err = newWatch(b.dev, nil); err != nil {
+		return err
+	}
+	b.say("measuring the rate of matrix products")
+	rate, err := probeRate(b.dev, lower.DType(b.DType), target)
+	b.report.Rates = []Rate{rate}
+	return err
+}
+
+func (b *bencher) close() {
+	for _, s := range b.list {
+		s.close()
+	}
+	if b.watch != nil {
+		b.watch.close() // the figures are taken; the device is closed next
+	}
+}
+
+// length measures every subject at one length.
+func (b *bencher) length(n int) (err error) {
+	b.say("%s: making inputs", Length(n))
+	m, err := b.newMemory(b.dev, n)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.close()) }()
+	rows := make([]Row, len(b.list))
+	for i, s := range b.list {
+		if rows[i], err = s.row(b.Config, n); err != nil {
+			return err
+		}
+		rows[i].CompileS = b.compileS[s]
+	}
+	estimates, err := b.check(m, n, rows)
+	if err != nil {
+		return err
+	}
+	timings, err := b.time(m, n, estimates)
+	if err != nil {
+		return err
+	}
+	b.fill(rows, timings, n)
+	b.report.Rows = append(b.report.Rows, rows...)
+	return nil
+}
+
+// check runs every subject once on the first inputs and compares it with its baseline. It returns the times of these
+// calls in milliseconds.
+func (b *bencher) check(m *memory, n int, rows []Row) ([]float64, error) {
+	estimates := map[*subject]float64{}
+	var reference *subject // whose results lie in outputs[1]
+	for i, s := range b.list {
+		b.say("%s: checking %s", Length(n), s.pattern.Name)
+		var err error
+		if s.baseline != nil && s.baseline != reference {
+			if estimates[s.baseline], err = b.once(m, s.baseline, n, m.outputs[1]); err != nil {
+				return nil, err
+			}
+			reference = s.baseline
+		}
+		if s.baseline == s {
+			continue
+		}
+		if estimates[s], err = b.once(m, s, n, m.outputs[0]); err != nil {
+			return nil, err
+		}
+		if err := b.compare(m, n, s, &rows[i]); err != nil {
+			return nil, fmt.Errorf("%s: %w", s.pattern.Name, err)
+		}
+	}
+	return inOrder(b.list, estimates), nil
+}
+
+func inOrder(list []*subject, of map[*subject]float64) (out []float64) {
+	for _, s := range list {
+		out = append(out, of[s])
+	}
+	return out
+}
+
+// compare fills in what s does to the result, if it has a baseline.
+func (b *bencher) compare(m *memory, n int, s *subject, r *Row) error {
+	if s.baseline == nil {
+		return nil
+	}
+	q, err := b.compareOutputs(b.dev, n, m.outputs[0], m.outputs[1])
+	if err == nil {
+		r.Recall, r.Error = &q.recall, &q.err
+	}
+	return err
+}
+
+// once times one call on the first inputs. The output is poisoned before, so that a row that is not written shows.
+func (b *bencher) once(m *memory, s *subject, n int, out output) (float64, error) {
+	heads := int64(b.QHeads) * int64(n)
+	if err := errors.Join(b.dev.Fill(out.o, 0xff, heads*int64(b.HeadDim)*2, nil), b.dev.Fill(out.lse, 0xff, heads*4, nil)); err != nil {
+		return 0, err
+	}
+	return b.watch.time(func() error { return s.kernel.Launch(nil, m.call(b.attention(n), s, m.sets[0], out)) })
+}
+
+// time runs the rounds.
+func (b *bencher) time(m *memory, n int, estimates []float64) ([]Timing, error) {
+	var list []contender
+	for i, s := range b.list {
+		list = append(list, contender{estimate: estimates[i], launch: func() error {
+			return s.kernel.Launch(nil, m.call(b.attention(n), s, m.next(), m.outputs[0]))
+		}})
+	}
+	return interleave(b.watch, list, plan{rounds: b.Rounds, budget: 1e3 * b.Seconds, seed: b.Seed, progress: func(round, rounds int) {
+		b.say("%s: round %d of %d", Length(n), round+1, rounds)
+	}})
+}
+
+// fill puts the times into the rows.
+func (b *bencher) fill(rows []Row, timings []Timing, n int) {
+	of := map[*subject]float64{}
+	for i, s := range b.list {
+		of[s] = timings[i].Median
+	}
+	for i, s := range b.list {
+		r, t := &rows[i], timings[i]
+		r.AttentionMS, r.TotalMS, r.LowMS, r.HighMS, r.Rounds = t.Median, t.Median, t.Low, t.High, t.Rounds
+		if s.baseline != nil {
+			ratio := of[s.baseline] / t.Median
+			r.VsDense = &ratio
+		}
+		if m, known := cost.MachineFor(b.dev.Info(), s.info.Target); known {
+			if p, err := cost.Predict(m, s.work(b.Config, n)); err == nil {
+				r.PredictedMS = &p.Milliseconds
+			}
+		}
+		r.finish(b.report.Call, b.report.Rates)
+	}
+}
+
+// fail records why a length has no figures.
+func (b *bencher) fail(n int, err error) {
+	b.say("%s: %v", Length(n), err)
+	for _, s := range b.list {
+		b.report.Rows = append(b.report.Rows, Row{Implementation: "minfc " + s.info.Target, Pattern: s.pattern.Name, Params: s.values,
+			SeqLen: n, Kernel: s.digest, Failure: err.Error()})
+	}
+}

@@ -1,0 +1,241 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// column is one figure of the table; text returns "" for a figure that is not known.
+type column struct {
+	head, unit string
+	text       func(Row) string
+}
+
+var columns = []column{
+	{"index", "ms", func(r Row) string { return milliseconds(r.IndexMS) }},
+	{"attention", "ms", func(r Row) string { return milliseconds(r.AttentionMS) }},
+	{"total", "ms", func(r Row) string { return milliseconds(r.TotalMS) }},
+	{"tiles", "64x64", func(r Row) string { return optional(r.Tiles, func(n int64) string { return amount(float64(n)) }) }},
+	{"density", "%", func(r Row) string { return fmt.Sprintf("%.4g", 100*r.Density) }},
+	{"tile", "TFLOP/s", func(r Row) string { return optional(r.TileTFLOPS, rate) }},
+	{"useful", "TFLOP/s", func(r Row) string { return rate(r.UsefulTFLOPS) }},
+	{"of matrix", "rate %", func(r Row) string { return optional(r.MatrixFraction, percent) }},
+	{"vs our", "dense", func(r Row) string { return optional(r.VsDense, times) }},
+	{"index", "bytes", func(r Row) string { return amount(float64(r.IndexBytes)) }},
+	{"recall", "%", func(r Row) string {
+		return optional(r.Recall, func(v float64) string { return fmt.Sprintf("%.2f", 100*v) })
+	}},
+	{"error vs", "dense", func(r Row) string { return optional(r.Error, func(v float64) string { return fmt.Sprintf("%.1e", v) }) }},
+}
+
+// modelColumn stands behind the others where the rows carry predictions.
+var modelColumn = column{"model", "off by", func(r Row) string {
+	return optional(r.PredictedMS, func(v float64) string { return fmt.Sprintf("%+.1f%%", 100*(v/r.TotalMS-1)) })
+}}
+
+// Write prints the report for people: what was measured, then a line a row. Under each row stand the peers' rows of the same
+// case, if there are any, with how many times faster ours is.
+func (r *Report) Write(w io.Writer, peers *Report) error {
+	var ratios [][]Ratio
+	if peers != nil {
+		var err error
+		if ratios, err = Compare(r, peers); err != nil {
+			return err
+		}
+	}
+	for _, line := range r.heading(peers) {
+		fmt.Fprintln(w, line)
+	}
+	fmt.Fprintln(w)
+	apart := false
+	for _, line := range align(r.table(ratios)) {
+		fmt.Fprintln(w, line)
+		apart = apart || strings.HasSuffix(line, "x*")
+	}
+	if apart {
+		fmt.Fprintln(w, "\n* the two were timed in different processes, perhaps at different clocks")
+	}
+	return nil
+}
+
+// heading says what the figures belong to.
+func (r *Report) heading(peers *Report) []string {
+	c := r.Call
+	lines := []string{
+		"device    " + r.Machine.String(),
+		fmt.Sprintf("call      batch %d, %d query heads, %d kv heads, head dim %d, %s", c.Batch, c.QHeads, c.KVHeads, c.HeadDim, c.DType),
+	}
+	if r.Workload.Kind != "" {
+		lines = append(lines, fmt.Sprintf("workload  %s, seed %d", r.Workload.Kind, r.Workload.Seed))
+	}
+	rates := r.Rates
+	if peers != nil {
+		rates = append(append([]Rate(nil), rates...), peers.Rates...)
+	}
+	for i, x := range rates {
+		name := "          "
+		if i == 0 {
+			name = "matrix    "
+		}
+		lines = append(lines, fmt.Sprintf("%s%s TFLOP/s  %s", name, rate(x.TFLOPS), x.Name))
+	}
+	if r.Machine.Emulated {
+		lines = append(lines, "emulated  the times are the emulator's and say nothing about a GPU")
+	}
+	if r.Tool == ToolPredict {
+		lines = append(lines, "predicted the times are the cost model's, nothing ran")
+	}
+	return lines
+}
+
+// String is the machine in a line: "NVIDIA H200 (compute capability 9.0, 132 multiprocessors), CUDA driver 13.0".
+func (m Machine) String() string {
+	s := fmt.Sprintf("%s (compute capability %s, %d multiprocessors)", m.Name, m.Capability, m.Multiprocessors)
+	if m.DriverVersion != "" {
+		s += ", CUDA driver " + m.DriverVersion
+	}
+	return s
+}
+
+// table is the cells, two lines of heads first.
+func (r *Report) table(ratios [][]Ratio) [][]string {
+	cols, compared := columns, ratios != nil
+	if r.predicts() {
+		cols = append(append([]column(nil), cols...), modelColumn)
+	}
+	heads, units := []string{"length", ""}, []string{"", "pattern"}
+	for _, c := range cols {
+		heads, units = append(heads, c.head), append(units, c.unit)
+	}
+	if compared {
+		heads, units = append(heads, "minfc"), append(units, "faster")
+	}
+	out := [][]string{heads, units}
+	previous := 0
+	for i, row := range r.Rows {
+		out = append(out, cells(row, cols, length(row.SeqLen, previous), row.Label(), ""))
+		previous = row.SeqLen
+		if !compared {
+			continue
+		}
+		for _, p := range ratios[i] {
+			out = append(out, cells(p.Row, cols, "", "  "+p.Row.Implementation, p.text()))
+		}
+	}
+	return out
+}
+
+func (p Ratio) text() string {
+	if p.SameProcess {
+		return times(p.Faster)
+	}
+	return times(p.Faster) + "*"
+}
+
+func (r *Report) predicts() bool {
+	for _, row := range r.Rows {
+		if row.PredictedMS != nil && r.Tool != ToolPredict {
+			return true
+		}
+	}
+	return false
+}
+
+func cells(row Row, cols []column, length, label, last string) []string {
+	out := []string{length, label}
+	if row.Failure != "" {
+		return append(out, "failed: "+row.Failure)
+	}
+	for _, c := range cols {
+		out = append(out, c.text(row))
+	}
+	if last != "" {
+		out = append(out, last)
+	}
+	return out
+}
+
+func length(n, previous int) string {
+	if n == previous {
+		return ""
+	}
+	return Length(n)
+}
+
+// Length writes a length as the command line takes it: 32768 is 32k.
+func Length(n int) string {
+	switch {
+	case n > 0 && n%(1<<20) == 0:
+		return fmt.Sprintf("%dm", n>>20)
+	case n > 0 && n%(1<<10) == 0:
+		return fmt.Sprintf("%dk", n>>10)
+	}
+	return fmt.Sprint(n)
+}
+
+// align pads the cells: words to the left, figures to the right. A failure is wider than any column and is left as it is.
+func align(rows [][]string) []string {
+	width := make([]int, 32)
+	for _, row := range rows {
+		for i, cell := range row {
+			if !strings.HasPrefix(cell, "failed: ") {
+				width[i] = max(width[i], len(cell))
+			}
+		}
+	}
+	var out []string
+	for _, row := range rows {
+		var b strings.Builder
+		for i, cell := range row {
+			switch {
+			case i == 1 || strings.HasPrefix(cell, "failed: "):
+				fmt.Fprintf(&b, "%-*s  ", width[i], cell)
+			default:
+				fmt.Fprintf(&b, "%*s  ", width[i], cell)
+			}
+		}
+		out = append(out, strings.TrimRight(b.String(), " "))
+	}
+	return out
+}
+
+func optional[T any](v *T, text func(T) string) string {
+	if v == nil {
+		return ""
+	}
+	return text(*v)
+}
+
+func milliseconds(v float64) string {
+	switch {
+	case v == 0:
+		return "0"
+	case v < 100:
+		return fmt.Sprintf("%.3f", v)
+	}
+	return fmt.Sprintf("%.1f", v)
+}
+
+func rate(v float64) string {
+	if v < 10 {
+		return fmt.Sprintf("%.2g", v)
+	}
+	return fmt.Sprintf("%.0f", v)
+}
+
+func percent(v float64) string { return fmt.Sprintf("%.1f", 100*v) }
+func times(v float64) string   { return fmt.Sprintf("%.2fx", v) }
+
+// amount shortens a count: 12345678 is 12.3M.
+func amount(v float64) string {
+	for _, u := range []struct {
+		from, size float64
+		name       string
+	}{{1e12, 1e12, "T"}, {1e9, 1e9, "G"}, {1e6, 1e6, "M"}, {1e4, 1e3, "k"}} {
+		if v >= u.from {
+			return fmt.Sprintf("%.3g%s", v/u.size, u.name)
+		}
+	}
+	return fmt.Sprintf("%.0f", v)
+}
