@@ -35,6 +35,12 @@ func bodyFor(target string, w Work) (body, error) {
 	return body{}, fmt.Errorf("no kernel for target %s and head dim %d is priced", target, w.HeadDim)
 }
 
+// Geometry is the block of a target's kernel for w: its threads, and how many blocks an SM holds at a time.
+func Geometry(target string, w Work) (threads, blocks int, err error) {
+	b, err := bodyFor(target, w)
+	return 32 * b.warps, b.blocks, err
+}
+
 // schedulers is the number of warp schedulers of a multiprocessor.
 const schedulers = 4
 

@@ -31,7 +31,7 @@ type Prediction struct {
 	EdgeTiles    int64  // of RowTile x KeyTile, masked
 	Tiles64      int64  // the same area in tiles of 64 x 64, rounded up
 	KeptPairs    int64  // pairs of query and key that the schedule keeps
-	Bound        string // the largest of Parts, in words
+	Bound        string // what limits, in words: device memory, or else the largest of Parts
 	Parts        Parts
 }
 
@@ -63,8 +63,11 @@ func (p Parts) parts() []struct {
 	}
 }
 
-// bound is the name of the largest part.
+// bound is the name of the largest part, unless all of them wait for memory.
 func (p Parts) bound() string {
+	if p.Memory > 0 {
+		return "device memory"
+	}
 	best, most := "", math.Inf(-1)
 	for _, x := range p.parts() {
 		if x.ms > most {

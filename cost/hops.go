@@ -3,7 +3,7 @@ package cost
 // Segments that hop over empty tiles. Once a walk has hopped, its place relative to the residues is always the same, so
 // what follows is periodic: the walk from hop to hop is counted once, the rest is a division.
 
-// cycle is the walk from one hop to the next, for a number of rows.
+// cycle is the walk from the tile that one hop ends at to that of the next, for a number of rows.
 type cycle struct {
 	rows     int   // of the row tile it was made for; 0: none yet
 	offsets  []int // of the tiles' ends below the first one's
@@ -13,16 +13,15 @@ type cycle struct {
 // hops counts the tiles between top and bottom in which the hop test may hold.
 func (c *counter) hops(top, bottom, first, last int) int64 {
 	t := c.band.tests[c.band.hop]
-	if c.cycle.rows != last-first+1 {
-		c.cycle = c.newCycle(last - first + 1)
-	}
 	count := int64(0)
 	for e := top; e > bottom; e -= c.keys {
-		next := t.NextTop(e, c.keys, first, last)
-		switch {
-		case next != e:
+		if next := t.NextTop(e, c.keys, first, last); next != e {
+			if c.cycle.rows != last-first+1 {
+				c.cycle = c.newCycle(next, first, last)
+			}
 			return count + c.cycle.tiles(next-bottom, c.keys)
-		case top-e >= t.Step*c.keys: // every phase has been met without a hop
+		}
+		if c.allPhases(top - e) {
 			return count + int64(ceilDiv(e-bottom, c.keys))
 		}
 		count++
@@ -30,34 +29,22 @@ func (c *counter) hops(top, bottom, first, last int) int64 {
 	return count
 }
 
-// newCycle walks from a tile that a hop ended at. Only differences matter, so any rows and any such tile will do.
-func (c *counter) newCycle(rows int) cycle {
+// allPhases says whether a walk of this length without a hop has met every residue it ever meets.
+func (c *counter) allPhases(length int) bool { return length >= c.keys*c.band.tests[c.band.hop].Step }
+
+// newCycle walks from a tile that a hop ended at. It takes few steps: where a step is longer than a tile and the rows
+// together every residue brings a hop, and else the walk meets all phases soon.
+func (c *counter) newCycle(start, first, last int) cycle {
 	t := c.band.tests[c.band.hop]
-	out := cycle{rows: rows}
-	start, ok := c.afterHop(rows)
-	if !ok {
-		return out
-	}
-	for e := start; start-e <= t.Step*c.keys; e -= c.keys {
-		next := t.NextTop(e, c.keys, 0, rows-1)
-		if next != e {
+	out := cycle{rows: last - first + 1}
+	for e := start; !c.allPhases(start - e); e -= c.keys {
+		if next := t.NextTop(e, c.keys, first, last); next != e {
 			out.distance = start - next
-			return out
+			break
 		}
 		out.offsets = append(out.offsets, start-e)
 	}
 	return out
-}
-
-// afterHop looks for a tile that a hop ends at.
-func (c *counter) afterHop(rows int) (int, bool) {
-	t := c.band.tests[c.band.hop]
-	for e := 0; -e <= t.Step*c.keys; e -= c.keys {
-		if next := t.NextTop(e, c.keys, 0, rows-1); next != e {
-			return next, true
-		}
-	}
-	return 0, false
 }
 
 // tiles counts those that end in the length below the first one's end, its own included.
