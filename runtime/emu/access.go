@@ -335,7 +335,7 @@ func (w *warp) storeShared(in *inst, addr *lanes64, m uint32) error {
 	return nil
 }
 
-// decodeAtom handles atom.global and red.global.
+// decodeAtom handles atom and red in global and shared memory.
 func decodeAtom(d *decoder) {
 	d.takeAny("relaxed", "acquire", "release", "acq_rel", "cta", "gpu", "sys")
 	d.takeHint()
@@ -343,8 +343,8 @@ func decodeAtom(d *decoder) {
 	op := d.oneOf("add", "min", "max", "exch", "cas", "and", "or", "xor")
 	name := d.typName()
 	t := ptxTypes[name]
-	if d.in.space != spaceGlobal || t.bytes < 4 {
-		d.fail("%s is not supported by the emulator: atomics are 32- or 64-bit and in global memory", d.st.op)
+	if d.in.space != spaceGlobal && d.in.space != spaceShared || t.bytes < 4 {
+		d.fail("%s is not supported by the emulator: atomics are 32- or 64-bit and in global or shared memory", d.st.op)
 	}
 	args := d.st.args
 	if d.base == "red" {
@@ -437,11 +437,14 @@ func execAtom(w *warp, in *inst, m uint32, t ptxType, f func(t ptxType, x, y, z 
 	if err := first(errY, errZ, errA); err != nil {
 		return err
 	}
+	if in.space == spaceShared {
+		w.block.conflicts[w.frags[0].pc] += bankConflicts(addr, m, in.size)
+	}
 	mem := w.block.run.mem
 	mem.atomic.Lock()
 	defer mem.atomic.Unlock()
 	err := activeLanes(m, func(lane int) error {
-		p, err := w.block.globalRead(addr[lane], in.size, lane)
+		p, err := w.atomicBytes(in, addr[lane], lane)
 		if err != nil {
 			return err
 		}
@@ -454,4 +457,17 @@ func execAtom(w *warp, in *inst, m uint32, t ptxType, f func(t ptxType, x, y, z 
 		w.storeAny(in.d, in.wideD, m)
 	}
 	return err
+}
+
+// atomicBytes are the bytes that an atomic reads and writes.
+func (w *warp) atomicBytes(in *inst, addr uint64, lane int) ([]byte, error) {
+	if in.space == spaceGlobal {
+		return w.block.globalRead(addr, in.size, lane)
+	}
+	s := &w.block.shared
+	off, err := s.offset(addr, in.size, lane, "updates")
+	if err != nil {
+		return nil, err
+	}
+	return s.data[off : off+in.size], s.update(w, lane, off, in.size)
 }

@@ -44,7 +44,7 @@ func TestLoadErrors(t *testing.T) {
 		{"setp.lo.s32 %p1, %r1, %r2;", "comparison .lo.s32 is not supported"},
 		{"cvt.f32.s32 %f1, %r1;", "cvt wants one of .rn"},
 		{"add.u32 %r1, !%r2, %r3;", "found !%r2, only predicates can be negated"},
-		{"atom.shared.add.u32 %r1, [%r2], 1;", "atomics are 32- or 64-bit and in global memory"},
+		{"atom.add.u32 %r1, [%rd1], 1;", "atomics are 32- or 64-bit and in global or shared memory"},
 		{".local .b8 depot[4];", `found ".local", wanted a directive that the emulator knows`},
 	}
 	r := newRig(t, Options{})

@@ -13,6 +13,7 @@ type sharedMemory struct {
 	data   []byte
 	words  []wordState
 	readAt [][]uint32 // by warp, by word: the clock of the warp's last read
+	atomAt [][]uint32 // the same for atomics; nil until the block's first one
 	stamp  []uint32   // store instruction that last wrote the word, to find lanes that collide
 	bytes  []uint8    // bytes of the word written by it
 	store  uint32     // serial number of the current store instruction
@@ -45,7 +46,7 @@ func (s *sharedMemory) reset() {
 	for _, r := range s.readAt {
 		clear(r)
 	}
-	s.store = 0
+	s.store, s.atomAt = 0, nil
 }
 
 // offset checks bounds and alignment of an access of n bytes, a power of two.
@@ -89,6 +90,9 @@ func (s *sharedMemory) read(w *warp, lane, off, n int) error {
 		if st.init&need != need || st.flight != 0 || !st.ordered(w, lane) {
 			return s.readFault(w, lane, i, need)
 		}
+		if v := s.otherAtomic(w, i); v >= 0 {
+			return oneLane(lane, "race: reads shared memory at offset %d, updated by an atomic of warp %d, with no barrier between", i*4, v)
+		}
 		reads[i] = now
 	}
 	return nil
@@ -127,11 +131,53 @@ func (s *sharedMemory) claim(w *warp, lane, off, n int) error {
 		if !st.ordered(w, lane) {
 			return oneLane(lane, "race: writes shared memory at offset %d, written by %s, with no barrier between", i*4, s.writer(w, st))
 		}
-		for v := range s.readAt {
-			if v != w.id && s.readAt[v][i] > w.clock[v&31] {
-				return oneLane(lane, "race: writes shared memory at offset %d, read by warp %d, with no barrier between", i*4, v)
-			}
+		if err := s.claimRead(w, lane, i); err != nil {
+			return err
 		}
+		if v := s.otherAtomic(w, i); v >= 0 {
+			return oneLane(lane, "race: writes shared memory at offset %d, updated by an atomic of warp %d, with no barrier between", i*4, v)
+		}
+	}
+	return nil
+}
+
+// claimRead checks that the reads of a word by other warps lie before what this warp does now.
+func (s *sharedMemory) claimRead(w *warp, lane, word int) error {
+	for v := range s.readAt {
+		if v != w.id && s.readAt[v][word] > w.clock[v&31] {
+			return oneLane(lane, "race: writes shared memory at offset %d, read by warp %d, with no barrier between", word*4, v)
+		}
+	}
+	return nil
+}
+
+// otherAtomic is a warp whose atomic on the word is not ordered before what w does now, or -1.
+func (s *sharedMemory) otherAtomic(w *warp, word int) int {
+	for v, at := range s.atomAt {
+		if v != w.id && at[word] > w.clock[v&31] {
+			return v
+		}
+	}
+	return -1
+}
+
+// update marks an atomic of n bytes and checks it. Atomics need no order among themselves, but one against plain reads
+// and writes. The word's state goes on describing its last plain write.
+func (s *sharedMemory) update(w *warp, lane, off, n int) error {
+	if s.atomAt == nil {
+		for range s.readAt {
+			s.atomAt = append(s.atomAt, make([]uint32, len(s.words)))
+		}
+	}
+	for i := off >> 2; i <= (off+n-1)>>2; i++ {
+		st := &s.words[i]
+		if st.init != 15 || st.flight != 0 || !st.ordered(w, lane) {
+			return s.readFault(w, lane, i, 15)
+		}
+		if err := s.claimRead(w, lane, i); err != nil {
+			return err
+		}
+		s.atomAt[w.id][i] = w.clock[w.id&31]
 	}
 	return nil
 }
