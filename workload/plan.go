@@ -47,17 +47,21 @@ const (
 	diffuseNoise    = 0.25
 )
 
-// sinkExtra is how far the logit of a sink lies above that of the nearest key: a factor of 20 in attention.
-const sinkExtra = 3
+// strength is a kind's factor of the logit: about 1 to 5 percent of attention is left for what was not planted. Lines need
+// the most: a rotated vector is at every key, and its products fall off slowly.
+var strength = map[Kind]float64{AShape: 0.8, Slash: 1.6, Columns: 0.55, Blocks: 0.4}
+
+// sinkLogit is that of the nearest key in a window of 64; a sink holds its own against wider ones.
+func (s Spec) sinkLogit() float64 { return s.logit(AShape) + 0.5*float64(s.windowLog()-6) }
 
 // logit is the planted score after scaling by 1/sqrt(HeadDim). All other keys together weigh about SeqLen times e to
 // half the variance of their scores, so it grows with the logarithm of the length.
-func (s Spec) logit() float64 {
+func (s Spec) logit(k Kind) float64 {
 	sharp := s.Sharpness
 	if sharp == 0 {
 		sharp = 1
 	}
-	return float64(sharp * float64(10+0.75*float64(bits.Len(uint(s.SeqLen-1))))) // rounded, so that no caller's sum fuses with it
+	return float64(sharp * strength[k] * float64(10+0.75*float64(bits.Len(uint(s.SeqLen-1))))) // rounded, so that no caller's sum fuses with it
 }
 
 // amplitude is the size of each of n elements, in q and in k, whose products give a scaled logit.
@@ -86,11 +90,12 @@ func (s Spec) plan(t Tensor, batch, head int) *plan {
 
 // plant fills in the kind's part.
 func (s Spec) plant(p *plan, t Tensor, kvHead int) {
-	logit := s.logit()
+	kind := s.kindOf(kvHead)
+	logit := s.logit(kind)
 	p.noise = structuredNoise / byteStd
-	switch s.kindOf(kvHead) {
+	switch kind {
 	case AShape:
-		p.point(t, s.amplitude(logit+sinkExtra, s.HeadDim), &p.sink)
+		p.point(t, s.amplitude(s.sinkLogit(), s.HeadDim), &p.sink)
 		p.sinks = sinkKeys
 		p.drift(s.amplitude(logit, s.HeadDim), s.windowLog())
 	case Slash:
@@ -140,7 +145,9 @@ func (p *plan) look(distances []int) {
 }
 
 // columnIn is the place of the heavy key among the 2^columnLog keys of a stratum.
-func (p *plan) columnIn(stratum uint32) uint32 { return mix(stratum^p.columnKey) & (1<<p.columnLog - 1) }
+func (p *plan) columnIn(stratum uint32) uint32 {
+	return mix(stratum^p.columnKey) & (1<<p.columnLog - 1)
+}
 
 // sharedAt is the part of the shared direction at a position.
 func (p *plan) sharedAt(pos uint32) float32 {
