@@ -32,8 +32,8 @@ func (c *counter) hops(top, bottom, first, last int) int64 {
 // allPhases says whether a walk of this length without a hop has met every residue it ever meets.
 func (c *counter) allPhases(length int) bool { return length >= c.keys*c.band.tests[c.band.hop].Step }
 
-// newCycle walks from a tile that a hop ended at. It takes few steps: where a step is longer than a tile and the rows
-// together every residue brings a hop, and else the walk meets all phases soon.
+// newCycle walks from a tile that a hop ended at. That takes few tiles: a residue further away than a tile and the rows
+// together brings a hop at once, and nearer ones leave few phases to meet.
 func (c *counter) newCycle(start, first, last int) cycle {
 	t := c.band.tests[c.band.hop]
 	out := cycle{rows: last - first + 1}

@@ -14,9 +14,9 @@ type Machine struct {
 	Measured        bool   // the rates were fitted to measurements, not derived from published figures
 	Source          string // where the figures come from
 	Multiprocessors int
-	L2Bytes         int
+	L2Bytes         int     // has no part in the price: docs/cost.md says why
 	MemoryGBs       float64 // device memory, 1e9 bytes a second, as a copy reaches it
-	LaunchMicros    float64 // from one empty kernel to the next
+	LaunchMicros    float64 // of one empty kernel; not measured
 	Rates           Rates
 }
 
@@ -65,8 +65,8 @@ func MachineFor(info runtime.DeviceInfo, target string) (Machine, bool) {
 }
 
 // a100sm80 carries rates over from an H200. Both read 128 bytes of shared memory and do 16 exponentials a cycle and
-// multiprocessor, at 1.41 and about 1.75 GHz (under load; 1.83 nominal). mma.sync reaches nearly the published peak of an
-// A100: 312 TFLOP/s on 108 multiprocessors.
+// multiprocessor, at 1.41 and about 1.75 GHz (under load; 1.83 nominal). On an A100 mma.sync has no faster sibling: it is given
+// the published peak of 312 TFLOP/s on 108 multiprocessors.
 func a100sm80(r Rates) Rates {
 	const slower = 1.75 / 1.41
 	r.TensorTFLOPS = 312.0 / 108

@@ -47,7 +47,11 @@ func run(write bool, files []string) error {
 	if err != nil {
 		return err
 	}
-	table, err := residualTable(m, rows)
+	errors, err := leaveOneOut(m, rows)
+	if err != nil {
+		return err
+	}
+	table, err := residualTable(m, rows, errors)
 	if err != nil {
 		return err
 	}

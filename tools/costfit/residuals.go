@@ -16,7 +16,7 @@ const (
 )
 
 // residualTable compares each row with its prediction, and with that of rates fitted to all other rows.
-func residualTable(m cost.Machine, rows []measurement) ([]byte, error) {
+func residualTable(m cost.Machine, rows []measurement, leftOut []float64) ([]byte, error) {
 	var b bytes.Buffer
 	b.WriteString("| case | length | heads | D | measured ms | predicted ms | error | error, fitted without this row | bound |\n")
 	b.WriteString("|---|---|---|---|---|---|---|---|---|\n")
@@ -25,25 +25,28 @@ func residualTable(m cost.Machine, rows []measurement) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		out, err := leftOut(m, rows, i)
-		if err != nil {
-			return nil, err
-		}
 		w := x.work
 		fmt.Fprintf(&b, "| %s | %d | %d/%d | %d %s | %.3f | %.3f | %+.1f%% | %+.1f%% | %s |\n", x.name, w.SeqQ, w.QHeads, w.KVHeads,
-			w.HeadDim, w.DType, x.ms, p.Milliseconds, 100*(p.Milliseconds/x.ms-1), 100*out, p.Bound)
+			w.HeadDim, w.DType, x.ms, p.Milliseconds, 100*(p.Milliseconds/x.ms-1), 100*leftOut[i], p.Bound)
 	}
 	return b.Bytes(), nil
 }
 
-// leftOut is the relative error for row i of rates that were fitted to the other rows.
-func leftOut(m cost.Machine, rows []measurement, i int) (float64, error) {
-	m, err := fit(m, slices.Delete(slices.Clone(rows), i, i+1), leftOutSteps)
-	if err != nil {
-		return 0, err
+// leaveOneOut returns, for each row, the relative error of rates that were fitted to the other rows.
+func leaveOneOut(m cost.Machine, rows []measurement) ([]float64, error) {
+	var out []float64
+	for i, x := range rows {
+		others, err := fit(m, slices.Delete(slices.Clone(rows), i, i+1), leftOutSteps)
+		if err != nil {
+			return nil, err
+		}
+		p, err := others.Price(x.counts)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p.Milliseconds/x.ms-1)
 	}
-	p, err := m.Price(rows[i].counts)
-	return p.Milliseconds/rows[i].ms - 1, err
+	return out, nil
 }
 
 // replaceTable puts the table into the document.
