@@ -11,7 +11,6 @@ import (
 	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
-	"github.com/minfc/minfc/internal/seeded"
 	"github.com/minfc/minfc/internal/selfcheck"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/ir/irtest"
@@ -25,7 +24,7 @@ type attentionCase struct {
 	program *minfc.Program
 	headDim int
 	dtype   half.Format
-	shape   seeded.Shape
+	shape   qkv.Shape
 	params  map[string]int64 // of both bindings
 	random  bool             // inputs without structure
 	seed    uint64
@@ -127,9 +126,9 @@ var (
 // pick chooses the i-th of many cases so that all values of every dimension come up with all others in time.
 func pick[T any](rng *rand.Rand, from []T) T { return from[rng.IntN(len(from))] }
 
-func randomShape(rng *rand.Rand) seeded.Shape {
+func randomShape(rng *rand.Rand) qkv.Shape {
 	g := pick(rng, groups)
-	s := seeded.Shape{Batch: 1 + rng.IntN(2), QHeads: g[0], KVHeads: g[1], SeqQ: pick(rng, lengths), SeqK: pick(rng, lengths)}
+	s := qkv.Shape{Batch: 1 + rng.IntN(2), QHeads: g[0], KVHeads: g[1], SeqQ: pick(rng, lengths), SeqK: pick(rng, lengths)}
 	switch rng.IntN(3) {
 	case 0:
 		s.SeqK = s.SeqQ
@@ -175,7 +174,7 @@ func TestEveryLength(t *testing.T) {
 		c := attentionCase{program: library(t, "a_shape"), headDim: d, dtype: half.BF16, params: map[string]int64{"sink": 10, "window": 100}}
 		artifact := c.compile(t)
 		for i, n := range lengths {
-			c.shape, c.seed = seeded.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: n, SeqK: n}, uint64(i)
+			c.shape, c.seed = qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: n, SeqK: n}, uint64(i)
 			t.Run(c.String(), func(t *testing.T) { c.run(t, dev, artifact) })
 		}
 	}
@@ -188,7 +187,7 @@ func TestRandomPatternsAgreeWithFloat64(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		p := irtest.RandomPattern(rng)
 		c := attentionCase{program: &minfc.Program{Pattern: p}, headDim: pick(rng, []int{32, 64, 128, 256}), dtype: half.BF16, seed: seed}
-		c.shape = seeded.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 1 + rng.IntN(200), SeqK: 1 + rng.IntN(200), QOffset: rng.IntN(100)}
+		c.shape = qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 1 + rng.IntN(200), SeqK: 1 + rng.IntN(200), QOffset: rng.IntN(100)}
 		c.params = irtest.RandomValues(rng, p)
 		if _, err := c.program.Compile(c.options()); err != nil { // the generator cannot know the limit of bands
 			require.ErrorContains(t, err, "disjoint bands")
@@ -203,7 +202,7 @@ func TestRandomPatternsAgreeWithFloat64(t *testing.T) {
 // The same call gives the same bits, however the emulator interleaves the warps.
 func TestResultsDoNotDependOnWarpOrder(t *testing.T) {
 	c := attentionCase{program: library(t, "a_shape"), headDim: 128, dtype: half.BF16, params: map[string]int64{"window": 150},
-		shape: seeded.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 300, SeqK: 300}}
+		shape: qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 300, SeqK: 300}}
 	artifact, in := c.compile(t), c.input(t)
 	var first runtime.HostResult
 	for seed := range uint64(4) {

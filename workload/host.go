@@ -2,6 +2,7 @@ package workload
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 
 	"golang.org/x/sync/errgroup"
@@ -22,8 +23,8 @@ func (s Spec) Rows(t Tensor, first, n int) ([]byte, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
-	if first < 0 || n < 0 || first > maxPosition || n > maxPosition-first {
-		return nil, fmt.Errorf("rows %d to %d of the workload: want positions from 0 to %d", first, first+n, maxPosition)
+	if first < 0 || n < 0 || first > math.MaxInt32 || n > math.MaxInt32-first {
+		return nil, fmt.Errorf("rows %d to %d of the workload: want positions from 0 to %d", first, first+n, math.MaxInt32)
 	}
 	heads, rowBytes := s.Batch*s.heads(t), 2*s.HeadDim
 	out := make([]byte, heads*n*rowBytes)

@@ -51,7 +51,6 @@ type Spec struct {
 // Limits. Positions and counts of 16-byte pieces stay below 2^31, a launch has one grid row a head.
 const (
 	maxSeqLen    = 1 << 25
-	maxPosition  = 1 << 30
 	maxHeads     = 65535
 	maxSharpness = 4
 )

@@ -63,8 +63,8 @@ func TestCheckSaysWhatIsWanted(t *testing.T) {
 	require.NoError(t, good.Check())
 	for want, spoil := range map[string]func(*Spec){
 		`no workload "blokcs": want one of random, a_shape, slash, columns, blocks, diffuse, mixed, did you mean blocks?`: func(s *Spec) { s.Kind = "blokcs" },
-		"3 q heads do not share 2 kv heads: want a multiple":                                                               func(s *Spec) { s.QHeads, s.KVHeads = 3, 2 },
-		"batch 0 with 2 q heads and 1 kv heads: want at least 1 of each":                                                   func(s *Spec) { s.Batch = 0 },
+		"3 q heads do not share 2 kv heads: want a multiple":                                                              func(s *Spec) { s.QHeads, s.KVHeads = 3, 2 },
+		"batch 0 with 2 q heads and 1 kv heads: want at least 1 of each":                                                  func(s *Spec) { s.Batch = 0 },
 		"want at most 65535 heads":                                           func(s *Spec) { s.Batch, s.QHeads = 1<<40, 1<<40 },
 		"sequence length 0: want 1 to 33554432":                              func(s *Spec) { s.SeqLen = 0 },
 		"head dim 72 is not supported: want a multiple of 16 from 16 to 256": func(s *Spec) { s.HeadDim = 72 },
@@ -94,9 +94,9 @@ func TestRowsStandAlone(t *testing.T) {
 	for h := range s.QHeads {
 		require.Equal(t, all[(h*3100+990)*row:(h*3100+3095)*row], some[h*2105*row:(h+1)*2105*row])
 	}
-	for _, bad := range [][2]int{{-1, 1}, {0, -1}, {1 << 30, 1}} {
+	for _, bad := range [][2]int{{-1, 1}, {0, -1}, {math.MaxInt32, 1}} {
 		_, err := s.Rows(Q, bad[0], bad[1])
-		require.ErrorContains(t, err, "want positions from 0 to 1073741824")
+		require.ErrorContains(t, err, "want positions from 0 to 2147483647")
 	}
 }
 

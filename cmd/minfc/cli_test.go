@@ -15,7 +15,6 @@ import (
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/safetensors"
-	"github.com/minfc/minfc/internal/seeded"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected outputs inside the scripts")
@@ -73,17 +72,12 @@ func mkqkv(args []string) error {
 	if err != nil {
 		return err
 	}
-	s := seeded.Shape{Batch: n[0], QHeads: n[1], KVHeads: n[2], SeqQ: n[3], SeqK: n[4], HeadDim: n[5]}
+	s := qkv.Shape{Batch: n[0], QHeads: n[1], KVHeads: n[2], SeqQ: n[3], SeqK: n[4], HeadDim: n[5]}
 	in, err := qkv.Generate(s, half.Format(args[1]), 3)
 	if err != nil {
 		return err
 	}
-	dtype := map[string]safetensors.DType{"bf16": safetensors.BF16, "f16": safetensors.F16}[args[1]]
-	return save(args[0], []safetensors.Tensor{
-		{Name: "q", DType: dtype, Shape: []int{n[0], n[1], n[3], n[5]}, Data: in.Q},
-		{Name: "k", DType: dtype, Shape: []int{n[0], n[2], n[4], n[5]}, Data: in.K},
-		{Name: "v", DType: dtype, Shape: []int{n[0], n[2], n[4], n[5]}, Data: in.V},
-	})
+	return save(args[0], in.Tensors())
 }
 
 // tensors OUT NAME=DTYPE:1,2,3... writes tensors of zeros.

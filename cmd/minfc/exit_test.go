@@ -11,7 +11,6 @@ import (
 	"github.com/minfc/minfc/dsl"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
-	"github.com/minfc/minfc/internal/seeded"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
 )
@@ -60,7 +59,7 @@ func TestExitCodes(t *testing.T) {
 
 // TestWrongResultsAreOurFault: a kernel that writes zeros must not pass the check.
 func TestWrongResultsAreOurFault(t *testing.T) {
-	in, err := qkv.Generate(seeded.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 4, SeqK: 4, HeadDim: 16}, half.BF16, 1)
+	in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 4, SeqK: 4, HeadDim: 16}, half.BF16, 1)
 	require.NoError(t, err)
 	var stdout bytes.Buffer
 	a := &app{out: &results{w: &stdout}}

@@ -9,7 +9,6 @@ import (
 	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
-	"github.com/minfc/minfc/internal/seeded"
 	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/emu"
 )
@@ -24,7 +23,7 @@ func onEmulator(t *testing.T, n int, opts emu.Options) *job {
 	file, err := minfc.ReadInput("dense")
 	require.NoError(t, err)
 	require.NoError(t, j.fromSource(&app{}, file, "", nil))
-	j.in, err = qkv.Generate(seeded.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: n, SeqK: n, HeadDim: 16}, half.F16, 1)
+	j.in, err = qkv.Generate(qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: n, SeqK: n, HeadDim: 16}, half.F16, 1)
 	require.NoError(t, err)
 	require.NoError(t, j.load("auto"))
 	return j

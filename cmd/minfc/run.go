@@ -9,7 +9,6 @@ import (
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/safetensors"
-	"github.com/minfc/minfc/internal/seeded"
 	"github.com/minfc/minfc/runtime"
 )
 
@@ -130,7 +129,7 @@ func (c *runCmd) fill(a *app, j *job, file *minfc.Input, set map[string]int64) (
 
 // generated is the input of a run without tensors: large enough that every library pattern leaves something out, small
 // enough for the emulator.
-var generated = seeded.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 1536, SeqK: 1536, HeadDim: 64}
+var generated = qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 1536, SeqK: 1536, HeadDim: 64}
 
 const seed = 1
 

@@ -8,30 +8,18 @@ import (
 
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/safetensors"
-	"github.com/minfc/minfc/internal/seeded"
 )
+
+// Shape is the shape of one attention call. Query row i sits at position QOffset + i.
+type Shape struct {
+	Batch, QHeads, KVHeads, SeqQ, SeqK, HeadDim, QOffset int
+}
 
 // Input is q [Batch, QHeads, SeqQ, HeadDim] and k, v [Batch, KVHeads, SeqK, HeadDim], contiguous, 16 bits an element.
 type Input struct {
-	seeded.Shape
+	Shape
 	Format  half.Format
 	Q, K, V []byte
-}
-
-// Generate makes a structured input; the same seed gives the same bytes.
-func Generate(s seeded.Shape, f half.Format, seed uint64) (*Input, error) {
-	q, k, v := seeded.QKV(s, seed)
-	in := &Input{Shape: s, Format: f}
-	for _, part := range []struct {
-		to   *[]byte
-		from []float32
-	}{{&in.Q, q}, {&in.K, k}, {&in.V, v}} {
-		var err error
-		if *part.to, err = f.Encode(part.from); err != nil {
-			return nil, err
-		}
-	}
-	return in, nil
 }
 
 const wanted = "wanted q [B, Hq, Sq, D] and k, v [B, Hk, Sk, D], all BF16 or all F16"
@@ -85,7 +73,7 @@ func (in *Input) check(q, k, v safetensors.Info) error {
 		}
 	}
 	in.Format = map[safetensors.DType]half.Format{safetensors.BF16: half.BF16, safetensors.F16: half.F16}[q.DType]
-	in.Shape = seeded.Shape{
+	in.Shape = Shape{
 		Batch: q.Shape[0], QHeads: q.Shape[1], SeqQ: q.Shape[2], HeadDim: q.Shape[3],
 		KVHeads: k.Shape[1], SeqK: k.Shape[2],
 	}
@@ -111,10 +99,22 @@ func checkShapes(q, k, v []int) error {
 	return nil
 }
 
+var dtypes = map[half.Format]safetensors.DType{half.BF16: safetensors.BF16, half.F16: safetensors.F16}
+
+// Tensors returns q, k and v as Load reads them.
+func (in *Input) Tensors() []safetensors.Tensor {
+	keys := []int{in.Batch, in.KVHeads, in.SeqK, in.HeadDim}
+	return []safetensors.Tensor{
+		{Name: "q", DType: dtypes[in.Format], Shape: []int{in.Batch, in.QHeads, in.SeqQ, in.HeadDim}, Data: in.Q},
+		{Name: "k", DType: dtypes[in.Format], Shape: keys, Data: in.K},
+		{Name: "v", DType: dtypes[in.Format], Shape: keys, Data: in.V},
+	}
+}
+
 // Output returns the tensors of OUT: o like q, and lse F32 [B, Hq, Sq] unless it is nil.
 func (in *Input) Output(o []byte, lse []float32) []safetensors.Tensor {
 	shape := []int{in.Batch, in.QHeads, in.SeqQ, in.HeadDim}
-	dtype := map[half.Format]safetensors.DType{half.BF16: safetensors.BF16, half.F16: safetensors.F16}[in.Format]
+	dtype := dtypes[in.Format]
 	out := []safetensors.Tensor{{Name: "o", DType: dtype, Shape: shape, Data: o}}
 	if lse != nil {
 		data := make([]byte, 0, 4*len(lse))

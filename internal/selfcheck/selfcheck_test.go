@@ -9,7 +9,6 @@ import (
 
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
-	"github.com/minfc/minfc/internal/seeded"
 	"github.com/minfc/minfc/ir"
 )
 
@@ -21,7 +20,7 @@ func causal(q, k int) bool { return k <= q && q != 3 }
 // solved is a call whose results were computed here, row by row, without the code under test.
 func solved(t *testing.T) Case {
 	t.Helper()
-	in, err := qkv.Generate(seeded.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 9, SeqK: 12, HeadDim: 16}, half.BF16, 5)
+	in, err := qkv.Generate(qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 9, SeqK: 12, HeadDim: 16}, half.BF16, 5)
 	require.NoError(t, err)
 	decode := func(b []byte) []float32 {
 		out := make([]float32, len(b)/2)
