@@ -31,34 +31,35 @@ func setCount(i runtime.DeviceInfo, setBytes, outputBytes int64) int {
 	return int(max(1, min(wanted, room, maxSets)))
 }
 
-func (c Config) newMemory(dev runtime.Device, n int) (m *memory, err error) {
-	row := int64(c.HeadDim) * 2
-	setBytes := int64(c.QHeads+2*c.KVHeads) * int64(n) * row
-	outputBytes := int64(c.QHeads) * int64(n) * (row + 4)
-	m = &memory{dev: dev}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, m.close())
-		}
-	}()
-	for i := range m.outputs {
-		if m.outputs[i].o, err = dev.Alloc(int64(c.QHeads) * int64(n) * row); err != nil {
-			return nil, err
-		}
-		if m.outputs[i].lse, err = dev.Alloc(int64(c.QHeads) * int64(n) * 4); err != nil {
-			return nil, err
-		}
-	}
-	for i := range setCount(dev.Info(), setBytes, outputBytes) {
-		spec := c.spec(n)
-		spec.Seed += uint64(i)
-		set, err := workload.OnDevice(dev, spec, nil)
-		if err != nil {
-			return nil, err
-		}
-		m.sets = append(m.sets, set)
+func (c Config) newMemory(dev runtime.Device, n int) (*memory, error) {
+	m := &memory{dev: dev}
+	if err := m.make(c, n); err != nil {
+		return nil, errors.Join(err, m.close())
 	}
 	return m, nil
+}
+
+func (m *memory) make(c Config, n int) (err error) {
+	rows := int64(c.QHeads) * int64(n)
+	oBytes, lseBytes := rows*int64(c.HeadDim)*2, rows*4
+	for i := range m.outputs {
+		if m.outputs[i].o, err = m.dev.Alloc(oBytes); err != nil {
+			return err
+		}
+		if m.outputs[i].lse, err = m.dev.Alloc(lseBytes); err != nil {
+			return err
+		}
+	}
+	spec := c.spec(n)
+	for range setCount(m.dev.Info(), spec.Bytes(), oBytes+lseBytes) {
+		set, err := workload.OnDevice(m.dev, spec, nil)
+		if err != nil {
+			return err
+		}
+		m.sets = append(m.sets, set)
+		spec.Seed++
+	}
+	return nil
 }
 
 // call is a with the tensors of a set and an output.

@@ -9,6 +9,7 @@ import (
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgsvg"
@@ -41,6 +42,9 @@ func (r *Report) Plot(peers *Report) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(curves) == 0 {
+		return nil, fmt.Errorf("plot: no row has figures")
+	}
 	var panels []*plot.Plot
 	for _, build := range []func([]curve) (*plot.Plot, error){timePanel, speedPanel, recallPanel} {
 		p, err := build(curves)
@@ -55,9 +59,6 @@ func (r *Report) Plot(peers *Report) ([]byte, error) {
 }
 
 func svg(panels []*plot.Plot) ([]byte, error) {
-	if len(panels) == 0 {
-		return nil, fmt.Errorf("plot: no row has figures")
-	}
 	c := vgsvg.New(panelWidth*vg.Length(len(panels)), panelHeight)
 	tiles := draw.Tiles{Rows: 1, Cols: len(panels), PadX: vg.Centimeter, PadLeft: vg.Millimeter * 3, PadRight: vg.Millimeter * 3, PadTop: vg.Millimeter * 2, PadBottom: vg.Millimeter * 2}
 	canvases := plot.Align([][]*plot.Plot{panels}, tiles, draw.New(c))
@@ -106,8 +107,6 @@ func (r *Report) curves(peers *Report) ([]curve, error) {
 
 func timePanel(curves []curve) (*plot.Plot, error) {
 	p := overLength("Time of one call", "milliseconds")
-	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.TickerFunc(decades)
-	p.Legend.Top, p.Legend.Left = true, true
 	return p, addLines(p, curves, func(r Row) (float64, bool) { return r.TotalMS, true })
 }
 
@@ -119,8 +118,6 @@ func speedPanel(curves []curve) (*plot.Plot, error) {
 		return nil, nil
 	}
 	p := overLength("Speed-up over our dense kernel", "times")
-	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.TickerFunc(decades)
-	p.Legend.Top, p.Legend.Left = true, true
 	return p, addLines(p, curves, func(r Row) (float64, bool) {
 		if r.VsDense == nil {
 			return 0, false
@@ -129,10 +126,24 @@ func speedPanel(curves []curve) (*plot.Plot, error) {
 	})
 }
 
+// overLength starts a panel with logarithmic axes.
 func overLength(title, unit string) *plot.Plot {
-	p := plot.New()
-	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, "length, tokens", unit
+	p := newPanel(title, "length, tokens", unit)
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.TickerFunc(lengths)
+	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.TickerFunc(decades)
+	p.Legend.Top = true
+	return p
+}
+
+func newPanel(title, x, y string) *plot.Plot {
+	p := plot.New()
+	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, y
+	p.Title.Padding = 2 * vg.Millimeter
+	p.Legend.Left, p.Legend.XOffs, p.Legend.Padding = true, vg.Millimeter, vg.Millimeter
+	for _, style := range []*text.Style{&p.Title.TextStyle, &p.X.Label.TextStyle, &p.Y.Label.TextStyle, &p.X.Tick.Label, &p.Y.Tick.Label, &p.Legend.TextStyle} {
+		style.Font.Variant = "Sans"
+	}
+	p.Legend.TextStyle.Font.Size = vg.Points(9)
 	p.Add(plotter.NewGrid())
 	return p
 }
@@ -176,11 +187,8 @@ func widen(p *plot.Plot, entries int) {
 
 // recallPanel has a point a row; a curve's points are its lengths.
 func recallPanel(curves []curve) (*plot.Plot, error) {
-	p := plot.New()
-	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = "Kept attention mass over density", "density, %", "recall, %"
+	p := newPanel("Kept attention mass over density", "density, %", "recall, %")
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.TickerFunc(decades)
-	p.Legend.Left = false
-	p.Add(plotter.NewGrid())
 	some := false
 	for _, c := range curves {
 		var at plotter.XYs
@@ -204,7 +212,8 @@ func recallPanel(curves []curve) (*plot.Plot, error) {
 	if !some {
 		return nil, nil
 	}
-	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = p.X.Min/1.5, math.Max(100, p.X.Max), 0, 105
+	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = p.X.Min/1.5, math.Max(100, p.X.Max), -8*float64(len(curves)), 105
+	p.Y.Tick.Marker = plot.ConstantTicks{{Value: 0, Label: "0"}, {Value: 25, Label: "25"}, {Value: 50, Label: "50"}, {Value: 75, Label: "75"}, {Value: 100, Label: "100"}}
 	return p, nil
 }
 
@@ -218,12 +227,16 @@ func lengths(low, high float64) (ticks []plot.Tick) {
 	return ticks
 }
 
-// decades marks 1, 2 and 5 of every power of ten.
+// decades marks powers of ten; where there are few of them, also their doubles and fives.
 func decades(low, high float64) (ticks []plot.Tick) {
+	steps := []float64{1, 2, 5}
+	if high > 1000*low {
+		steps = []float64{1}
+	}
 	for e := math.Floor(math.Log10(low)); e <= math.Ceil(math.Log10(high)); e++ {
-		for _, m := range []float64{1, 2, 5} {
+		for _, m := range steps {
 			if v := m * math.Pow(10, e); v >= low && v <= high {
-				ticks = append(ticks, plot.Tick{Value: v, Label: fmt.Sprintf("%.4g", v)})
+				ticks = append(ticks, plot.Tick{Value: v, Label: fmt.Sprintf("%.7g", v)})
 			}
 		}
 	}

@@ -29,7 +29,7 @@ func Predict(c Config, machine string) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := c.report(ToolPredict, machineOf(dev))
+	r := c.report(ToolPredict, Machine{Name: m.Name, Multiprocessors: m.Multiprocessors})
 	for _, n := range c.SeqLens {
 		if err := c.predictLength(r, m, list, n); err != nil {
 			return nil, err

@@ -8,6 +8,7 @@ import (
 	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/codegen/lower"
 	"github.com/minfc/minfc/cost"
+	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
 )
 
@@ -28,6 +29,9 @@ func Run(dev runtime.Device, c Config) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.checkEmulation(info, list); err != nil {
+		return nil, err
+	}
 	r := c.report(ToolBench, machineOf(info))
 	r.Workload = Workload{Kind: string(c.Workload), Seed: c.Seed}
 	b := &bencher{Config: c, dev: dev, list: list, report: r, compileS: map[*subject]float64{}}
@@ -41,6 +45,29 @@ func Run(dev runtime.Device, c Config) (*Report, error) {
 		}
 	}
 	return r, nil
+}
+
+// emulatedPairs is what the emulator gets through in about a minute.
+const emulatedPairs = 1 << 28
+
+// checkEmulation refuses what would keep the emulator busy for hours.
+func (c Config) checkEmulation(info runtime.DeviceInfo, list []*subject) error {
+	if info.Driver != "emu" {
+		return nil
+	}
+	for _, n := range c.SeqLens {
+		for _, s := range list {
+			count, err := CountWork(s.schedule, s.values, ir.Shape{Sq: n, Sk: n})
+			if err != nil {
+				return err
+			}
+			if pairs := float64(count.Pairs) * float64(c.QHeads); pairs > emulatedPairs {
+				return fmt.Errorf("the emulator would compute %s pairs of %s at length %s, want at most %s: give shorter lengths and fewer heads, or measure on a GPU",
+					amount(pairs), s.pattern.Name, Length(n), amount(emulatedPairs))
+			}
+		}
+	}
+	return nil
 }
 
 // bencher is one run.

@@ -84,14 +84,17 @@ func (r *Report) heading(peers *Report) []string {
 		lines = append(lines, "emulated  the times are the emulator's and say nothing about a GPU")
 	}
 	if r.Tool == ToolPredict {
-		lines = append(lines, "predicted the times are the cost model's, nothing ran")
+		lines = append(lines, "predicted the times are the cost model's, nothing was measured")
 	}
 	return lines
 }
 
-// String is the machine in a line: "NVIDIA H200 (compute capability 9.0, 132 multiprocessors), CUDA driver 13.0".
+// String is the machine in a line: "NVIDIA H200, 132 multiprocessors, compute capability 9.0, CUDA driver 13.0".
 func (m Machine) String() string {
-	s := fmt.Sprintf("%s (compute capability %s, %d multiprocessors)", m.Name, m.Capability, m.Multiprocessors)
+	s := fmt.Sprintf("%s, %d multiprocessors", m.Name, m.Multiprocessors)
+	if m.Capability != "" {
+		s += ", compute capability " + m.Capability
+	}
 	if m.DriverVersion != "" {
 		s += ", CUDA driver " + m.DriverVersion
 	}

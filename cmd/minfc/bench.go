@@ -1,0 +1,160 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/minfc/minfc/bench"
+	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/workload"
+)
+
+type benchCmd struct {
+	Patterns []string  `arg:"" optional:"" name:"pattern" help:"Pattern files, artifacts or names of library patterns. Default: a_shape."`
+	SeqLen   []count   `name:"seqlen" default:"32k" placeholder:"32k,128k,1m" help:"Lengths, in tokens; k is 1024 and m 1048576. Default: 32k."`
+	Heads    int       `default:"8" placeholder:"H" help:"Query heads. Default: 8."`
+	KVHeads  int       `name:"kv-heads" placeholder:"K" help:"Heads of k and v. Default: as many as query heads."`
+	HeadDim  int       `default:"128" placeholder:"D" help:"Head dim. Default: 128."`
+	DType    string    `name:"dtype" default:"bf16" enum:"bf16,f16" help:"Type of q, k, v and o: bf16 or f16."`
+	Target   string    `default:"auto" placeholder:"T" help:"GPU generation to compile for or to select: auto or sm_80."`
+	Device   string    `default:"auto" help:"auto, cuda, cuda:N or emu."`
+	Workload string    `default:"mixed" placeholder:"KIND" help:"Structure of the inputs; minfc gen --help lists the kinds. Default: mixed."`
+	Seed     uint64    `default:"1" placeholder:"N" help:"Seed of the inputs and of the order of the kernels. Default: 1."`
+	Set      []setting `sep:"none" placeholder:"NAME=VALUE" help:"Value of a parameter, for the patterns that have it. May be repeated."`
+	VsDense  bool      `name:"vs-dense" default:"true" negatable:"" help:"Compare with our own kernel without sparsity: speed-up, recall, error. Default: yes."`
+	Rounds   int       `placeholder:"N" help:"Rounds of each length. Default: what --seconds allow, 3 to 25."`
+	Seconds  float64   `default:"15" placeholder:"S" help:"Device time of the rounds of each length. Default: 15."`
+	Predict  bool      `help:"Print what the cost model expects and run nothing."`
+	Machine  string    `placeholder:"NAME" help:"Machine of --predict. Default: the first that the target has."`
+	Compare  string    `placeholder:"PEERS.json" help:"What bench/peers.py measured: print how many times faster minfc is."`
+	JSON     string    `name:"json" placeholder:"F" help:"Write the figures as JSON; - is standard output, and the table then goes to standard error."`
+	Plot     string    `placeholder:"F.svg" help:"Draw time, speed-up and recall as SVG."`
+}
+
+func (c *benchCmd) Run(a *app) error {
+	if err := c.checkUsage(); err != nil {
+		return err
+	}
+	cfg, err := c.config(a)
+	if err != nil {
+		return err
+	}
+	var peers *bench.Report
+	if c.Compare != "" {
+		if peers, err = bench.ReadReport(c.Compare); err != nil {
+			return err
+		}
+	}
+	r, err := c.measure(a, cfg)
+	if err != nil {
+		return err
+	}
+	if err := c.write(a, r, peers); err != nil {
+		return err
+	}
+	if failed := r.Failures(); len(failed) > 0 {
+		return fmt.Errorf("%d of %d rows could not be measured, first %s", len(failed), len(r.Rows), failed[0])
+	}
+	return nil
+}
+
+// checkUsage finds what is wrong in the command line alone, and outputs that cannot be written.
+func (c *benchCmd) checkUsage() error {
+	switch {
+	case c.Predict && c.Compare != "":
+		return usagef("--predict runs nothing, --compare wants measured times")
+	case c.Machine != "" && !c.Predict:
+		return usagef("--machine names the machine of --predict, which is not given")
+	case c.JSON == "-" && c.Plot == "-":
+		return usagef("--json and --plot cannot both go to standard output")
+	}
+	if err := distinct(append([]string{c.Compare}, c.Patterns...), []string{c.JSON, c.Plot}); err != nil {
+		return err
+	}
+	for _, path := range []string{c.JSON, c.Plot} {
+		if err := writable(path); err != nil { // now, not after a long run
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *benchCmd) config(a *app) (bench.Config, error) {
+	set, err := values(c.Set)
+	if err != nil {
+		return bench.Config{}, err
+	}
+	cfg := bench.Config{
+		Patterns: c.Patterns, QHeads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, DType: half.Format(c.DType),
+		Target: c.Target, Workload: workload.Kind(c.Workload), Seed: c.Seed, Set: set, VsDense: c.VsDense,
+		Rounds: c.Rounds, Seconds: c.Seconds, Progress: func(line string) { a.note("%s", line) },
+		Date: time.Now().Format(time.DateOnly), Command: commandLine(),
+	}
+	for _, n := range c.SeqLen {
+		cfg.SeqLens = append(cfg.SeqLens, int(n))
+	}
+	if len(cfg.Patterns) == 0 {
+		cfg.Patterns = []string{"a_shape"}
+	}
+	if cfg.KVHeads == 0 {
+		cfg.KVHeads = cfg.QHeads
+	}
+	if cfg.Target == "auto" {
+		cfg.Target = ""
+	}
+	return cfg, cfg.Check()
+}
+
+// commandLine is this process's, as a shell would take it.
+func commandLine() string {
+	words := []string{"minfc"}
+	for _, w := range os.Args[1:] {
+		if strings.ContainsAny(w, " \t\"'$\\") {
+			w = strconv.Quote(w)
+		}
+		words = append(words, w)
+	}
+	return strings.Join(words, " ")
+}
+
+func (c *benchCmd) measure(a *app, cfg bench.Config) (*bench.Report, error) {
+	if c.Predict {
+		return bench.Predict(cfg, c.Machine)
+	}
+	dev, sentence, err := runtime.OpenDevice(c.Device)
+	if err != nil {
+		return nil, err
+	}
+	defer dev.Close()
+	a.note("%s", sentence)
+	return bench.Run(dev, cfg)
+}
+
+func (c *benchCmd) write(a *app, r, peers *bench.Report) error {
+	if c.JSON != "" {
+		data, err := r.JSON()
+		if err != nil {
+			return bug(err)
+		}
+		if err := write(a, c.JSON, data); err != nil {
+			return err
+		}
+	}
+	if c.Plot != "" {
+		data, err := r.Plot(peers)
+		if err != nil {
+			return err
+		}
+		if err := write(a, c.Plot, data); err != nil {
+			return err
+		}
+	}
+	if c.JSON == "-" || c.Plot == "-" {
+		return r.Write(a.err, peers)
+	}
+	return r.Write(a.out, peers)
+}
