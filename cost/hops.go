@@ -30,7 +30,11 @@ func (c *counter) hops(top, bottom, first, last int) int64 {
 }
 
 // allPhases says whether a walk of this length without a hop has met every residue it ever meets.
-func (c *counter) allPhases(length int) bool { return length >= c.keys*c.band.tests[c.band.hop].Step }
+func (c *counter) allPhases(length int) bool {
+	step := c.band.tests[c.band.hop].Step
+	g, _ := bezout(step, c.keys)
+	return length >= step/g*c.keys
+}
 
 // newCycle walks from a tile that a hop ended at. That takes few tiles: a residue further away than a tile and the rows
 // together brings a hop at once, and nearer ones leave few phases to meet.
