@@ -47,9 +47,8 @@ const (
 	diffuseNoise    = 0.25
 )
 
-// strength is a kind's factor of the logit: about 1 to 5 percent of attention is left for what was not planted. Lines need
-// the most: a rotated vector is at every key, and its products fall off slowly.
-var strength = map[Kind]float64{AShape: 0.8, Slash: 1.6, Columns: 0.55, Blocks: 0.4}
+// strength is a kind's factor of the logit: up to 5 percent of attention is left for what was not planted.
+var strength = map[Kind]float64{AShape: 0.8, Slash: 0.8, Columns: 0.55, Blocks: 0.4}
 
 // sinkLogit is that of the nearest key in a window of 64; a sink holds its own against wider ones.
 func (s Spec) sinkLogit() float64 { return s.logit(AShape) + 0.5*float64(s.windowLog()-6) }
@@ -64,7 +63,7 @@ func (s Spec) logit(k Kind) float64 {
 	return float64(sharp * strength[k] * float64(10+0.75*float64(bits.Len(uint(s.SeqLen-1))))) // rounded, so that no caller's sum fuses with it
 }
 
-// amplitude is the size of each of n elements, in q and in k, whose products give a scaled logit.
+// amplitude is the size of each of n elements or rotated pairs, in q and in k, whose products give a scaled logit.
 func (s Spec) amplitude(logit float64, n int) float32 {
 	return float32(math.Sqrt(logit * math.Sqrt(float64(s.HeadDim)) / float64(n)))
 }
@@ -99,7 +98,7 @@ func (s Spec) plant(p *plan, t Tensor, kvHead int) {
 		p.sinks = sinkKeys
 		p.drift(s.amplitude(logit, s.HeadDim), s.windowLog())
 	case Slash:
-		p.rope = s.amplitude(logit, s.HeadDim/2)
+		p.rope = s.amplitude(logit, s.HeadDim/4) // of pairs of columns
 		if t == Q {
 			p.look(s.distances(kvHead))
 		}
