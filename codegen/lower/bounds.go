@@ -46,8 +46,10 @@ type Segment struct {
 	Lo, Hi []BoundValue
 	Tests  []TestValue
 	Hop    int
-	// NeverFull is the schedule's.
+	// NeverFull, From and Except are the schedule's.
 	NeverFull bool
+	From      ir.Source
+	Except    []ir.Source
 }
 
 // BoundValue is an ir.Bound with its offset in a register.
@@ -66,7 +68,7 @@ type TestValue struct {
 func (b *Builder) Segments(s *ir.Schedule) []Segment {
 	var out []Segment
 	for _, g := range s.Segments {
-		v := Segment{Hop: g.Hop, NeverFull: g.NeverFull}
+		v := Segment{Hop: g.Hop, NeverFull: g.NeverFull, From: g.From, Except: g.Except}
 		for _, x := range g.Lo {
 			v.Lo = append(v.Lo, BoundValue{x.Row, b.Poly(x.Off)})
 		}

@@ -120,6 +120,9 @@ func I64(v int64) Value { return constant.NewInt(types.I64, v) }
 // F32 is a float32 constant; llir wants a value already rounded.
 func F32(v float64) Value { return constant.NewFloat(types.Float, float64(float32(v))) }
 
+// Bool is a constant of type i1.
+func Bool(v bool) Value { return constant.NewBool(v) }
+
 // NegInf is the float32 constant -inf.
 func NegInf() Value { return F32(math.Inf(-1)) }
 
@@ -288,4 +291,22 @@ func (b *Builder) If(name string, c Value, els []Value, then func() []Value) []V
 		out[i] = phi
 	}
 	return out
+}
+
+// IfElse emits two blocks, of which one runs.
+func (b *Builder) IfElse(name string, c Value, then, otherwise func()) {
+	from := b.Block
+	yes := b.NewBlock(name + ".yes")
+	b.Enter(yes)
+	then()
+	lastYes := b.Block
+	no := b.NewBlock(name + ".no")
+	b.Enter(no)
+	otherwise()
+	lastNo := b.Block
+	join := b.NewBlock(name + ".end")
+	lastYes.NewBr(join)
+	lastNo.NewBr(join)
+	from.NewCondBr(c, yes, no)
+	b.Enter(join)
 }

@@ -14,6 +14,7 @@ func (b *Builder) BlockX() Value  { return b.sreg("ctaid.x") }
 func (b *Builder) BlockY() Value  { return b.sreg("ctaid.y") }
 func (b *Builder) BlockZ() Value  { return b.sreg("ctaid.z") }
 func (b *Builder) GridX() Value   { return b.sreg("nctaid.x") }
+func (b *Builder) GridY() Value   { return b.sreg("nctaid.y") }
 
 // Signed minimum and maximum of i32.
 func (b *Builder) Min(x, y Value) Value { return b.Call("llvm.smin.i32", types.I32, x, y) }
@@ -38,9 +39,10 @@ func (b *Builder) ShuffleXor(x Value, mask int64) Value {
 // Barrier waits for all threads of the block.
 func (b *Builder) Barrier() { b.Call("llvm.nvvm.barrier0", types.Void) }
 
-// CopyCommit and CopyWaitAll close a group of asynchronous copies and wait for all groups of this thread.
-func (b *Builder) CopyCommit()  { b.Call("llvm.nvvm.cp.async.commit.group", types.Void) }
-func (b *Builder) CopyWaitAll() { b.Call("llvm.nvvm.cp.async.wait.group", types.Void, I32(0)) }
+// CopyCommit closes a group of asynchronous copies; CopyWait waits until at most n groups of this thread are under way.
+func (b *Builder) CopyCommit()      { b.Call("llvm.nvvm.cp.async.commit.group", types.Void) }
+func (b *Builder) CopyWait(n int64) { b.Call("llvm.nvvm.cp.async.wait.group", types.Void, I32(n)) }
+func (b *Builder) CopyWaitAll()     { b.CopyWait(0) }
 
 // Copy16 starts a copy of 16 bytes from global to shared memory, past the L1. There is no intrinsic with the L2
 // prefetch hint, which is worth having: the neighbouring chunks are wanted at once.
@@ -97,3 +99,16 @@ func (b *Builder) MMA(t DType, a, bb, c []Value) []Value {
 func (b *Builder) Pack(t DType, lo, hi Value) Value {
 	return b.Asm(types.I32, packAsm[t], "=r,f,f", hi, lo)
 }
+
+// ShrClamp is x >> n, logically, where n > 31 gives 0, as PTX defines it.
+func (b *Builder) ShrClamp(x, n Value) Value {
+	return b.Asm(types.I32, "shr.u32 $0, $1, $2;", "=r,r,r", x, n)
+}
+
+// Ballot is a word with the bit of every lane of the warp for which c holds.
+func (b *Builder) Ballot(c Value) Value {
+	return b.Call("llvm.nvvm.vote.ballot.sync", types.I32, I32(-1), c)
+}
+
+// Popc counts the bits that are set.
+func (b *Builder) Popc(x Value) Value { return b.Call("llvm.ctpop.i32", types.I32, x) }

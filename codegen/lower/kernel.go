@@ -4,6 +4,7 @@ package lower
 
 import (
 	"fmt"
+	"slices"
 
 	llir "github.com/llir/llvm/ir"
 
@@ -57,12 +58,45 @@ var AttentionParams = []Param{
 	{"scale_log2", "f32"},
 }
 
-// Params lists the kernel parameters for a schedule: AttentionParams, then its launch parameters.
+// Params lists the kernel parameters for a schedule: AttentionParams, its launch parameters, then the lists its segments
+// read.
 func Params(s *ir.Schedule) []Param {
 	out := append([]Param(nil), AttentionParams...)
 	for _, p := range s.Params {
 		if p.Binding == ir.BindLaunch {
 			out = append(out, Param{PatternParam(p.Name), "i32"})
+		}
+	}
+	for _, l := range Lists(s) {
+		for _, f := range listFields[l.Kind] {
+			out = append(out, Param{ListParam(l.Name, f.Name), f.Type})
+		}
+	}
+	return out
+}
+
+// ListParam is the kernel parameter for one field of the lists that the index definition name chose.
+func ListParam(name, field string) string { return "i_" + name + "_" + field }
+
+// listFields are the buffers of a chosen set, and their capacities in elements. H is batch times q heads.
+//
+//	runs     [H, run_cap] i32, run_count [H], covered [H, cover_words] bits: the tiles of chosen distances (ir/index.go)
+//	blocks   [H, row blocks, block_cap] i32, block_count [H, row blocks]: chosen key blocks
+//	cols     [H, col_cap] i32 ascending, col_count [H], kc and vc [H, col_cap, head dim]: chosen columns and their K and V
+var listFields = map[ir.SourceKind][]Param{
+	ir.SourceRuns:    {{"runs", "ptr"}, {"run_count", "ptr"}, {"run_cap", "i32"}, {"covered", "ptr"}, {"cover_words", "i32"}},
+	ir.SourceBlocks:  {{"blocks", "ptr"}, {"block_count", "ptr"}, {"block_cap", "i32"}},
+	ir.SourceColumns: {{"cols", "ptr"}, {"col_count", "ptr"}, {"col_cap", "i32"}, {"kc", "ptr"}, {"vc", "ptr"}},
+}
+
+// Lists are the chosen sets that a schedule's segments read, in the order of their first use.
+func Lists(s *ir.Schedule) []ir.Source {
+	var out []ir.Source
+	for _, g := range s.Segments {
+		for _, l := range append([]ir.Source{g.From}, g.Except...) {
+			if l.Kind != ir.SourceRange && !slices.Contains(out, l) {
+				out = append(out, l)
+			}
 		}
 	}
 	return out
