@@ -1,6 +1,10 @@
 package cost
 
-import "github.com/minfc/minfc/ir"
+import (
+	"fmt"
+
+	"github.com/minfc/minfc/ir"
+)
 
 // band is a segment of a schedule with the values of one launch: max(0, lo...) <= k < min(sk, hi...), and every test holds.
 type band struct {
@@ -28,7 +32,10 @@ func (w Work) bands() ([]band, error) {
 	}
 	e := evaluator{values: values}
 	var out []band
-	for _, g := range w.Schedule.Segments {
+	for i, g := range w.Schedule.Segments {
+		if g.From.Kind != ir.SourceRange || len(g.Except) > 0 {
+			return nil, fmt.Errorf("segment %d of schedule %s depends on the data: only static patterns have a price", i, w.Schedule.Name)
+		}
 		b := band{lo: e.bounds(g.Lo), hi: e.bounds(g.Hi), hop: g.Hop, neverFull: g.NeverFull, sk: w.SeqK}
 		for _, t := range g.Tests {
 			b.tests = append(b.tests, ir.Residue{Diag: t.Diag, Off: e.eval(t.Off), Step: e.eval(t.Step), Not: t.Not})

@@ -2,6 +2,7 @@ package cost_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/codegen"
 	"github.com/minfc/minfc/cost"
+	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/passes"
 	"github.com/minfc/minfc/patterns"
 	"github.com/minfc/minfc/runtime"
@@ -152,15 +154,24 @@ func TestEveryHeadDimHasAPrice(t *testing.T) {
 	}
 }
 
+// chosen makes the last segment of a schedule read a list.
+func chosen(s *ir.Schedule) *ir.Schedule {
+	c := *s
+	c.Segments = slices.Clone(s.Segments)
+	c.Segments[len(c.Segments)-1].From = ir.Source{Kind: ir.SourceColumns, Name: "cols"}
+	return &c
+}
+
 func TestRefuses(t *testing.T) {
 	good := work(t, "a_shape", 128, 1024, nil)
 	for want, change := range map[string]func(*cost.Work){
-		"batch is 0, want 1 to":                                             func(w *cost.Work) { w.Batch = 0 },
-		"the number of keys is -1":                                          func(w *cost.Work) { w.SeqK = -1 },
-		"q_offset is -5, want 0 to":                                         func(w *cost.Work) { w.QOffset = -5 },
-		"3 q heads cannot share 2 kv heads":                                 func(w *cost.Work) { w.QHeads, w.KVHeads = 3, 2 },
-		"head dim 100 is not supported":                                     func(w *cost.Work) { w.HeadDim = 100 },
-		`data type "fp8" is not supported`:                                  func(w *cost.Work) { w.DType = "fp8" },
+		"batch is 0, want 1 to":             func(w *cost.Work) { w.Batch = 0 },
+		"the number of keys is -1":          func(w *cost.Work) { w.SeqK = -1 },
+		"q_offset is -5, want 0 to":         func(w *cost.Work) { w.QOffset = -5 },
+		"3 q heads cannot share 2 kv heads": func(w *cost.Work) { w.QHeads, w.KVHeads = 3, 2 },
+		"head dim 100 is not supported":     func(w *cost.Work) { w.HeadDim = 100 },
+		`data type "fp8" is not supported`:  func(w *cost.Work) { w.DType = "fp8" },
+		"segment 1 of schedule a_shape depends on the data: only static patterns": func(w *cost.Work) { w.Schedule = chosen(w.Schedule) },
 		"the work has no schedule":                                          func(w *cost.Work) { w.Schedule = nil },
 		"the schedule is cut to 128x64 tiles, the work says 64x64":          func(w *cost.Work) { w.RowTile = 64 },
 		"sm_80 kernels for head dim 64 have tiles of 128x128, the schedule": func(w *cost.Work) { w.HeadDim = 64 },
