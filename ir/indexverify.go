@@ -182,7 +182,9 @@ func (c *checker) chosen(s Chosen, defs []IndexDef) {
 }
 
 // String is the kind as the sets of the language are called: "columns", "diagonals", "blocks".
-func (k ChosenKind) String() string { return wordOf([]string{"columns", "diagonals", "blocks"}, int(k)) }
+func (k ChosenKind) String() string {
+	return wordOf([]string{"columns", "diagonals", "blocks"}, int(k))
+}
 
 // MapIndexPolys returns the definitions with every polynomial replaced by f of it.
 func MapIndexPolys(defs []IndexDef, f func(Poly) Poly) []IndexDef {

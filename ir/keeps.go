@@ -6,48 +6,58 @@ import "fmt"
 type keepFunc = func(q, k int) bool
 
 // Keeps compiles p for the given parameters into the function that defines its meaning: the pairs (q, k) it keeps, for
-// any query position and 0 <= k < sk. values holds every parameter, as CheckLaunch returns them.
+// any query position and 0 <= k < sk. values holds every parameter, as CheckLaunch returns them. What a pattern with an
+// index stage keeps depends on data; KeepsWith is its meaning.
 func (p *Pattern) Keeps(values map[string]int64) (func(q, k int) bool, error) {
-	keep, err := compileSet(p.Keep, values)
+	c := setCompiler{values, func(Chosen) (keepFunc, error) { return nil, errChosen }}
+	keep, err := c.set(p.Keep)
 	if err != nil {
 		return nil, fmt.Errorf("pattern %q: %w", p.Name, err)
 	}
 	return keep, nil
 }
 
-func compileSet(s Set, values map[string]int64) (keepFunc, error) {
+// setCompiler turns sets into functions for given parameters.
+type setCompiler struct {
+	values map[string]int64
+	chosen func(s Chosen) (keepFunc, error) // the meaning of what the index stage chose
+}
+
+func (c setCompiler) set(s Set) (keepFunc, error) {
 	switch s := s.(type) {
 	case All:
 		return func(q, k int) bool { return true }, nil
 	case Causal:
 		return func(q, k int) bool { return k <= q }, nil
 	case Window:
-		n, err := evalAll(values, s.Left, s.Right)
+		n, err := evalAll(c.values, s.Left, s.Right)
 		return func(q, k int) bool { return -n[1] <= q-k && q-k < n[0] }, err
 	case Sink:
-		n, err := evalAll(values, s.N)
+		n, err := evalAll(c.values, s.N)
 		return func(q, k int) bool { return k < n[0] }, err
 	case Columns:
-		in, err := compileRange(s.From, s.To, s.Step, values)
+		in, err := compileRange(s.From, s.To, s.Step, c.values)
 		return func(q, k int) bool { return in(k) }, err
 	case Diagonals:
-		in, err := compileRange(s.From, s.To, s.Step, values)
+		in, err := compileRange(s.From, s.To, s.Step, c.values)
 		return func(q, k int) bool { return in(q - k) }, err
+	case Chosen:
+		return c.chosen(s)
 	default:
-		return compileOperator(s, values)
+		return c.operator(s)
 	}
 }
 
-func compileOperator(s Set, values map[string]int64) (keepFunc, error) {
+func (c setCompiler) operator(s Set) (keepFunc, error) {
 	switch s := s.(type) {
 	case Union:
-		keeps, err := compileSets(s.Sets, values)
+		keeps, err := c.sets(s.Sets)
 		return func(q, k int) bool { return anyKeeps(keeps, q, k, true) }, err
 	case Intersect:
-		keeps, err := compileSets(s.Sets, values)
+		keeps, err := c.sets(s.Sets)
 		return func(q, k int) bool { return !anyKeeps(keeps, q, k, false) }, err
 	case Minus:
-		keeps, err := compileSets([]Set{s.Left, s.Right}, values)
+		keeps, err := c.sets([]Set{s.Left, s.Right})
 		return func(q, k int) bool { return keeps[0](q, k) && !keeps[1](q, k) }, err
 	default:
 		return nil, fmt.Errorf("internal: no meaning for a set of kind %T", s)
@@ -64,10 +74,10 @@ func anyKeeps(keeps []keepFunc, q, k int, want bool) bool {
 	return false
 }
 
-func compileSets(sets []Set, values map[string]int64) ([]keepFunc, error) {
+func (c setCompiler) sets(sets []Set) ([]keepFunc, error) {
 	out := make([]keepFunc, len(sets))
 	for i, s := range sets {
-		keep, err := compileSet(s, values)
+		keep, err := c.set(s)
 		if err != nil {
 			return nil, err
 		}

@@ -22,7 +22,7 @@ func MapPolys(s Set, f func(Poly) Poly) Set {
 		return Intersect{mapSets(s.Sets, f)}
 	case Minus:
 		return Minus{MapPolys(s.Left, f), MapPolys(s.Right, f)}
-	default: // All and Causal
+	default: // All, Causal and Chosen
 		return s
 	}
 }
@@ -58,6 +58,8 @@ func FormatSet(s Set) string {
 		return "columns" + formatRange(s.From, s.To, s.Step)
 	case Diagonals:
 		return "diagonals" + formatRange(s.From, s.To, s.Step)
+	case Chosen:
+		return fmt.Sprintf("%s(%s)", s.Kind, s.Name)
 	case Union:
 		return formatMembers(s.Sets, " | ", "nothing")
 	case Intersect:
