@@ -33,7 +33,8 @@ type kernel struct {
 	schedule *ir.Schedule
 	segments []lower.Segment
 
-	strips int // 16-row strips of a warp
+	strips   int // 16-row strips of a warp
+	slotKeys int // keys of one slot; a step computes keys/slotKeys slots
 
 	shared     Value // start of shared memory
 	lane, warp Value
@@ -41,17 +42,24 @@ type kernel struct {
 	last       Value // absolute position of the tile's last query
 	load       loader
 	lanes      laneAddresses
+	qRegs      [][]Value // Q fragments of every k-step where they fit registers, else nil
 }
 
-// Attention lowers s, cut to TileFor(cfg.HeadDim).
+// Attention lowers s, cut to TileFor(cfg.HeadDim), or ListTileFor if it has lists.
 func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
-	sh := shapeFor(cfg.HeadDim)
+	if err := checkLists(s); err != nil {
+		return nil, err
+	}
+	sh, slotKeys := shapeFor(cfg.HeadDim), TileFor(cfg.HeadDim).Keys
+	if len(lower.Lists(s)) > 0 {
+		sh, slotKeys = choose(listShapes, cfg.HeadDim), ir.BlockSize
+	}
 	params := lower.Params(s)
 	k := &kernel{
 		Builder: lower.NewKernel(Entry, params, 32*sh.warps, sh.minBlocks),
 		shape:   sh, layout: layoutFor(sh, cfg.HeadDim, max(1, len(s.Segments))),
 		headDim: cfg.HeadDim, dtype: cfg.DType, schedule: s,
-		strips: sh.rows / (16 * sh.warps),
+		strips: sh.rows / (16 * sh.warps), slotKeys: slotKeys,
 	}
 	k.emit()
 	return &lower.Kernel{Module: k.Module, Entry: Entry, Threads: 32 * sh.warps, SharedBytes: k.total, Params: params}, nil
@@ -69,8 +77,15 @@ func (k *kernel) emit() {
 	entry := k.Block
 	prologue, loop := k.NewBlock("prologue"), k.NewBlock("loop")
 	k.Enter(prologue)
-	k.load.kv(k.load.k, start.k0(k))
+	if k.lists() { // a group of Q's own
+		k.CopyCommit()
+	}
+	k.load.kv(k.load.k, k.slotsOf(start))
 	k.CopyCommit()
+	if k.lists() {
+		k.loadQ()
+		start.bits = k.columnBits(start, k.columnIDs(start))
+	}
 	k.Br(loop)
 	from := k.Block
 
@@ -151,7 +166,7 @@ func (k *kernel) rowsPerThread() int { return 2 * k.strips }
 const lowest = -1e30
 
 func (k *kernel) initial(w walk) state {
-	s := state{walk: w}
+	s := state{walk: w.clone()}
 	for range k.rowsPerThread() {
 		s.m = append(s.m, lower.F32(lowest))
 		s.l = append(s.l, lower.F32(0))
@@ -181,7 +196,7 @@ func (s *state) values() []*Value {
 }
 
 func (s state) clone() state {
-	c := state{walk: s.walk, m: append([]Value(nil), s.m...), l: append([]Value(nil), s.l...)}
+	c := state{walk: s.walk.clone(), m: append([]Value(nil), s.m...), l: append([]Value(nil), s.l...)}
 	for _, o := range s.o {
 		c.o = append(c.o, append([]Value(nil), o...))
 	}
@@ -192,19 +207,27 @@ func (s state) clone() state {
 func (k *kernel) iteration(st *loopState) state {
 	k.CopyWaitAll()
 	k.Barrier()
-	k0 := st.walk.k0(k)
-	k.load.kv(k.load.v, k0)
+	slots := k.slotsOf(st.walk)
+	k.load.kv(k.load.v, slots)
 	k.CopyCommit()
-	s := k.scores()
-	s = k.maskEdge(s, st.walk, k0)
+	var next walk
+	var ids []Value
+	if k.lists() { // the lists' entries arrive under the first product
+		next = k.nextStep(st.walk)
+		ids = k.columnIDs(next)
+	}
+	s := k.maskSlots(k.scores(), st.walk, slots)
 	k.CopyWaitAll()
 	k.Barrier()
-	next := k.advance(st.walk)
+	if !k.lists() {
+		next = k.nextStep(st.walk)
+	}
 	k.If("next_k", k.ICmp(enum.IPredEQ, next.done, lower.I32(0)), nil, func() []Value {
-		k.load.kv(k.load.k, next.k0(k))
+		k.load.kv(k.load.k, k.slotsOf(next))
 		k.CopyCommit()
 		return nil
 	})
+	next.bits = k.columnBits(next, ids)
 	out := k.softmaxPV(st.state, s)
 	out.walk = next
 	return out
@@ -221,7 +244,7 @@ func (k *kernel) scores() [][]Value {
 	for step := range k.headDim / 16 {
 		a := make([][]Value, k.strips)
 		for m := range a {
-			a[m] = k.LdMatrix4(k.lanes.qAt(k, step, m), false)
+			a[m] = k.qFragment(step, m)
 		}
 		for n := range k.keys / 16 {
 			b := k.LdMatrix4(k.lanes.kAt(k, step, n), false)
@@ -231,6 +254,27 @@ func (k *kernel) scores() [][]Value {
 		}
 	}
 	return s
+}
+
+// qFragment is the A operand of a k-step.
+func (k *kernel) qFragment(step, strip int) []Value {
+	if k.qRegs != nil {
+		return k.qRegs[step]
+	}
+	return k.LdMatrix4(k.lanes.qAt(k, step, strip), false)
+}
+
+// loadQ keeps Q in registers where one strip of rows leaves room for it: a strip alone reads shared memory twice as often
+// for each mma, and that is what limits it. It waits for the Q copies, which were committed before those of K.
+func (k *kernel) loadQ() {
+	if k.headDim > 128 {
+		return
+	}
+	k.CopyWait(1)
+	k.Barrier()
+	for step := range k.headDim / 16 {
+		k.qRegs = append(k.qRegs, k.LdMatrix4(k.lanes.qAt(k, step, 0), false))
+	}
 }
 
 // mmaPair updates eight accumulators, two 8-column tiles, in place.

@@ -78,22 +78,37 @@ func (l loader) q() {
 	l.tile(src, k.row0(), k.shape.rows, k.qPanel, k.Param("sq"))
 }
 
-// kv starts the copy of the keys k0.. of K or V. Only a tile that overhangs [0, sk) pays for bounds.
-func (l loader) kv(src source, k0 Value) {
+// kv starts the copy of a step's slots of K or V.
+func (l loader) kv(src source, slots []slot) {
 	k := l.kn
-	end := k.Add(k0, lower.I32(int64(k.keys)))
-	inside := k.And(k.ICmp(enum.IPredSGE, k0, lower.I32(0)), k.ICmp(enum.IPredSLE, end, k.Param("sk")))
-	from := k.Block
-	whole, over := k.NewBlock(src.name+"_inside"), k.NewBlock(src.name+"_overhang")
-	join := k.NewBlock(src.name + "_started")
-	from.NewCondBr(inside, whole, over)
-	k.Enter(whole)
-	l.tile(src, k0, k.keys, k.kvPanel, nil)
-	k.Br(join)
-	k.Enter(over)
-	l.tile(src, k0, k.keys, k.kvPanel, k.Param("sk"))
-	k.Br(join)
-	k.Enter(join)
+	for i, s := range slots {
+		at := src
+		at.offset += i * k.slotKeys * panelBytes
+		l.slot(at, s)
+	}
+}
+
+// slot starts the copy of one slot. Only one that overhangs [0, sk) pays for bounds.
+func (l loader) slot(src source, s slot) {
+	k := l.kn
+	end := k.Add(s.start, lower.I32(int64(k.slotKeys)))
+	inside := k.And(k.ICmp(enum.IPredSGE, s.start, lower.I32(0)), k.ICmp(enum.IPredSLE, end, k.Param("sk")))
+	if k.hasColumns() {
+		l.columnSlot(src, s, inside)
+		return
+	}
+	k.IfElse(src.name, inside, func() { l.tile(src, s.start, k.slotKeys, k.kvPanel, nil) },
+		func() { l.tile(src, s.start, k.slotKeys, k.kvPanel, k.Param("sk")) })
+}
+
+// columnSlot is slot where the slot may come from the compacted copies.
+func (l loader) columnSlot(src source, s slot, inside Value) {
+	k := l.kn
+	columns := k.ICmp(enum.IPredNE, k.And(s.flags, lower.I32(flagColumns)), lower.I32(0))
+	k.IfElse(src.name+"_columns", columns, func() { l.compacted(src, s) }, func() {
+		k.IfElse(src.name, inside, func() { l.tile(src, s.start, k.slotKeys, k.kvPanel, nil) },
+			func() { l.tile(src, s.start, k.slotKeys, k.kvPanel, k.Param("sk")) })
+	})
 }
 
 // tile copies the rows from start on; with a limit, rows outside [0, limit) become zeros.

@@ -15,7 +15,7 @@ type rowMask struct {
 	tests  []Value // one a word, nil without tests in the schedule
 }
 
-func (k *kernel) words() int { return k.keys / 32 }
+func (k *kernel) words() int { return k.slotKeys / 32 }
 
 // hasTests says whether any segment has residue tests: only then are there words for them.
 func (k *kernel) hasTests() bool {
@@ -27,19 +27,25 @@ func (k *kernel) hasTests() bool {
 	return false
 }
 
-// maskEdge sets the scores that the current tile does not keep to -inf, if it is an edge.
-func (k *kernel) maskEdge(s [][]Value, w walk, k0 Value) [][]Value {
+// maskSlots sets the scores that the step's slots do not keep to -inf; slots that keep all of theirs pay one branch.
+func (k *kernel) maskSlots(s [][]Value, w walk, slots []slot) [][]Value {
+	for i, sl := range slots {
+		s = k.maskSlot(s, w, sl, i)
+	}
+	return s
+}
+
+func (k *kernel) maskSlot(s [][]Value, w walk, sl slot, i int) [][]Value {
+	n := k.slotKeys / 2 // accumulators of a slot, of one strip
 	var flat []Value
 	for _, strip := range s {
-		flat = append(flat, strip...)
+		flat = append(flat, strip[i*n:(i+1)*n]...)
 	}
-	edge := k.ICmp(enum.IPredNE, k.And(w.entry, lower.I32(flagEdge)), lower.I32(0))
-	flat = k.If("edge", edge, flat, func() []Value {
-		return k.masked(s, w, k.threadKey(k0))
-	})
+	edge := k.ICmp(enum.IPredNE, k.And(sl.flags, lower.I32(flagEdge|flagColumns)), lower.I32(0))
+	flat = k.If("edge", edge, flat, func() []Value { return k.masked(flat, w, sl, i) })
 	out := make([][]Value, len(s))
-	for i := range out {
-		out[i], flat = flat[:len(s[i])], flat[len(s[i]):]
+	for m, strip := range s {
+		out[m] = append(append(append([]Value(nil), strip[:i*n]...), flat[m*n:(m+1)*n]...), strip[(i+1)*n:]...)
 	}
 	return out
 }
@@ -50,19 +56,41 @@ func (k *kernel) threadKey(k0 Value) Value {
 }
 
 // masked does one strip after the other: the words of all rows at once are too many registers beside the scores.
-func (k *kernel) masked(s [][]Value, w walk, key Value) []Value {
+func (k *kernel) masked(flat []Value, w walk, sl slot, index int) []Value {
 	var out []Value
-	for m, strip := range s {
-		rows := k.rowMasks(w, m, key)
-		words := [][]Value{k.maskWords(rows[0], key), k.maskWords(rows[1], key)}
-		for i, x := range strip {
+	n := len(flat) / k.strips
+	for m := range k.strips {
+		words := k.slotWords(w, sl, index, m)
+		for i, x := range flat[m*n : (m+1)*n] {
 			col, r := 8*(i/4)+i%2, i/2%2
-			bit := k.And(words[r][col/32], lower.I32(1<<(col%32)))
+			bit := k.And(words[r*k.words()+col/32], lower.I32(1<<(col%32)))
 			keep := k.ICmp(enum.IPredNE, bit, lower.I32(0))
 			out = append(out, k.Select(keep, x, lower.NegInf()))
 		}
 	}
 	return out
+}
+
+// slotWords are the mask words of the thread's two rows of a strip, row by row.
+func (k *kernel) slotWords(w walk, sl slot, index, strip int) []Value {
+	bounds := func() []Value {
+		key := k.threadKey(sl.start)
+		rows := k.rowMasks(sl, w, strip, key)
+		return append(k.maskWords(rows[0], key), k.maskWords(rows[1], key)...)
+	}
+	if !k.hasColumns() {
+		return bounds()
+	}
+	columns := k.ICmp(enum.IPredNE, k.And(sl.flags, lower.I32(flagColumns)), lower.I32(0))
+	words := k.columnWords(w.bits[index])
+	return k.If("bounds", k.needsBounds(columns, sl, w.bits[index]), words, func() []Value {
+		none := make([]Value, len(words))
+		for i := range none {
+			none[i] = lower.I32(0)
+		}
+		byID := k.If("ids", columns, none, func() []Value { return k.columnBounds(sl, strip, words) })
+		return k.If("range", k.Xor(columns, lower.Bool(true)), byID, bounds)
+	})
 }
 
 // maskWords turns a row's bounds into words: bit b of word w stands for key+32w+b.
@@ -88,11 +116,11 @@ func (k *kernel) notBelow(n Value) Value {
 	return k.ShlClamp(lower.I32(-1), k.Max(n, lower.I32(0)))
 }
 
-// rowMasks computes the bounds of the tile's segment for the thread's two rows of a strip.
-func (k *kernel) rowMasks(w walk, strip int, key Value) [2]rowMask {
+// rowMasks computes the bounds of the slot's segment for the thread's two rows of a strip.
+func (k *kernel) rowMasks(sl slot, w walk, strip int, key Value) [2]rowMask {
 	var segment Value
 	if len(k.segments) > 1 {
-		segment = w.word(k, wordSegment)
+		segment = k.segmentOf(sl, w)
 	}
 	vals := k.segmentMasks(k.segments[0], strip, key)
 	for i, s := range k.segments[1:] {

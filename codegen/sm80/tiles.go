@@ -21,20 +21,33 @@ var shapes = []shape{
 	{256, 64, 64, 4, 2},
 }
 
-func shapeFor(headDim int) shape {
-	for _, s := range shapes {
+// listShapes serve schedules that walk lists. Lists belong to 64 rows, and their entries are slots of 64 keys anywhere; two
+// slots make a step where registers allow, because the barriers of a step cost the same for both.
+var listShapes = []shape{
+	{64, 64, 128, 4, 3},
+	{128, 64, 128, 4, 2},
+	{256, 64, 64, 4, 2},
+}
+
+func choose(from []shape, headDim int) shape {
+	for _, s := range from {
 		if headDim <= s.maxHeadDim {
 			return s
 		}
 	}
-	return shapes[len(shapes)-1]
+	return from[len(from)-1]
 }
 
-// TileFor is the tile of a head dim from 16 to 256.
+func shapeFor(headDim int) shape { return choose(shapes, headDim) }
+
+// TileFor is the tile of a head dim from 16 to 256, for schedules of ranges alone.
 func TileFor(headDim int) ir.Tile {
 	s := shapeFor(headDim)
 	return ir.Tile{Rows: s.rows, Keys: s.keys}
 }
+
+// ListTileFor is the tile of schedules with lists: a row block by a slot.
+func ListTileFor(int) ir.Tile { return ir.Tile{Rows: ir.BlockSize, Keys: ir.BlockSize} }
 
 // Shared memory holds tiles as panels of 64 columns, 128 bytes a row, the 16-byte chunk index XORed with the row modulo
 // 8: ldmatrix then meets no bank twice. A head dim that is no multiple of 64 leaves its last panel partly unused.
@@ -57,7 +70,7 @@ type layout struct {
 
 // pieceBytes is the size of one entry of the piece table (walk.go). It holds up to three pieces a segment, and one entry at
 // each end.
-const pieceBytes = 16
+const pieceBytes = 32
 
 func layoutFor(s shape, headDim, segments int) layout {
 	p := (headDim + panelCols - 1) / panelCols

@@ -1,0 +1,336 @@
+package sm80
+
+import (
+	"fmt"
+
+	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
+
+	"github.com/minfc/minfc/codegen/lower"
+	"github.com/minfc/minfc/ir"
+)
+
+// Lists: segments whose keys the data chose. Their buffers are lower.Lists'; one list a head for runs and columns, one a
+// row block for blocks. A step reads the entries of the next one while its own first product runs, so that no list access
+// is waited for.
+
+// slot is a run of slotKeys keys that a step computes.
+type slot struct {
+	start Value // first key; of columns, first row of the compacted copies. A slot beyond the end starts far below key 0
+	flags Value // flagEdge, flagColumns, and from segmentShift on the segment
+}
+
+const (
+	flagColumns  = 2
+	segmentShift = 4
+	farBelow     = -1 << 30
+)
+
+// checkLists refuses what lists cannot do on devices.
+func checkLists(s *ir.Schedule) error {
+	for _, g := range s.Segments {
+		for _, x := range g.Except {
+			if g.From.Kind != ir.SourceColumns || x.Kind != ir.SourceRuns {
+				return fmt.Errorf("schedule %s: chosen columns can leave out what chosen diagonals keep, other overlaps of chosen sets are not supported on devices; keep only one of %s and %s",
+					s.Name, g.From.Name, x.Name)
+			}
+		}
+		if g.From.Kind != ir.SourceRange && len(g.Tests) > 0 {
+			return fmt.Errorf("schedule %s: a chosen set cut by a step is not supported on devices; leave the step out beside %s", s.Name, g.From.Name)
+		}
+	}
+	return nil
+}
+
+func (k *kernel) lists() bool { return k.hasSource(ir.SourceRuns, ir.SourceBlocks, ir.SourceColumns) }
+
+func (k *kernel) hasColumns() bool { return k.hasSource(ir.SourceColumns) }
+
+func (k *kernel) hasSource(kinds ...ir.SourceKind) bool {
+	for _, s := range k.schedule.Segments {
+		for _, kind := range kinds {
+			if s.From.Kind == kind {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// slotsOf are the slots of the current step.
+func (k *kernel) slotsOf(w walk) []slot {
+	if k.lists() {
+		return w.slots
+	}
+	return []slot{{k.Sub(w.end, lower.I32(int64(k.slotKeys))), k.And(w.entry, lower.I32(flagEdge))}}
+}
+
+// segmentOf is the number of a slot's segment.
+func (k *kernel) segmentOf(s slot, w walk) Value {
+	if k.lists() {
+		return k.LShr(s.flags, segmentShift)
+	}
+	return w.word(k, wordSegment)
+}
+
+// head is batch*heads + head: the index of this block's lists.
+func (k *kernel) head() Value { return k.Add(k.Mul(k.BlockZ(), k.GridY()), k.BlockY()) }
+
+// field is the kernel parameter for one buffer of a chosen set.
+func (k *kernel) field(l ir.Source, name string) Value { return k.Param(lower.ListParam(l.Name, name)) }
+
+// entryAt is the address of element i of list number n of a [lists, cap] i32 buffer.
+func (k *kernel) entryAt(buffer, n, limit, i Value) Value {
+	index := k.Add(k.Mul(k.SExt64(n), k.SExt64(limit)), k.SExt64(i))
+	return k.Offset(buffer, k.Shl(index, 2))
+}
+
+// listAt reads element i of the head's list of a segment: a tile's offset, a key block or a column.
+func (k *kernel) listAt(l ir.Source, i Value) Value {
+	n, names := k.head(), map[ir.SourceKind][2]string{
+		ir.SourceRuns: {"runs", "run_cap"}, ir.SourceBlocks: {"blocks", "block_cap"}, ir.SourceColumns: {"cols", "col_cap"},
+	}[l.Kind]
+	if l.Kind == ir.SourceBlocks {
+		n = k.rowBlock()
+	}
+	return k.Load(types.I32, k.entryAt(k.field(l, names[0]), n, k.field(l, names[1]), i), 4)
+}
+
+// rowBlock is the number of this block's list of key blocks: every row tile of a head has one.
+func (k *kernel) rowBlock() Value {
+	return k.Add(k.Mul(k.head(), k.GridX()), k.LShr(k.row0(), 6))
+}
+
+// listPiece is the piece of a segment that walks a list: as many entries as matter to this row tile.
+func (k *kernel) listPiece(s lower.Segment) piece {
+	zero := lower.I32(0)
+	p := piece{bottom: zero, flags: flagList, full: []Value{k.LoAt(s, k.last), k.HiAt(s, k.first)}}
+	count := func(name string, n Value) Value {
+		return k.Load(types.I32, k.Offset(k.field(s.From, name), k.Shl(k.SExt64(n), 2)), 4)
+	}
+	switch s.From.Kind {
+	case ir.SourceRuns: // nearest first: those that reach above the lowest key of the tile's first row
+		bottom := k.LoAt(s, k.first)
+		p.top = k.prefix(count("run_count", k.head()), func(i Value) Value {
+			end := k.Add(k.Add(k.first, k.listAt(s.From, i)), lower.I32(ir.BlockSize))
+			return k.ICmp(enum.IPredSGT, end, bottom)
+		})
+	case ir.SourceBlocks:
+		p.top = count("block_count", k.rowBlock())
+	default: // columns ascending: those below the highest bound
+		top := k.HiAt(s, k.last)
+		n := k.prefix(count("col_count", k.head()), func(i Value) Value {
+			return k.ICmp(enum.IPredSLT, k.listAt(s.From, i), top)
+		})
+		p.top = k.LShr(k.Add(n, lower.I32(ir.BlockSize-1)), 6)
+	}
+	return p
+}
+
+// prefix counts the leading elements below n for which holds is true, when all those come first. The lanes of a warp test 32
+// places at a time, so that thousands of elements take three dependent loads.
+func (k *kernel) prefix(n Value, holds func(i Value) Value) Value {
+	from := k.Block
+	loop, done := k.NewBlock("prefix"), k.NewBlock("prefix.end")
+	// The blocks between are made by holds; done must come after them, so it is moved to the end below.
+	from.NewCondBr(k.ICmp(enum.IPredSGT, n, lower.I32(0)), loop, done)
+	k.Enter(loop)
+	known, rest := k.Phi(lower.I32(0), from), k.Phi(n, from)
+	stride := k.LShr(k.Add(rest, lower.I32(31)), 5)
+	at := k.Sub(k.Add(known, k.Mul(k.Add(k.lane, lower.I32(1)), stride)), lower.I32(1))
+	last := k.Sub(n, lower.I32(1))
+	good := k.And(holds(k.Min(at, last)), k.ICmp(enum.IPredSLE, at, last))
+	passed := k.Mul(k.Popc(k.Ballot(good)), stride)
+	nextKnown := k.Add(known, passed)
+	nextRest := k.Min(k.Sub(stride, lower.I32(1)), k.Sub(n, nextKnown))
+	k.CondBr(k.ICmp(enum.IPredSGT, nextRest, lower.I32(0)), loop, done)
+	lower.AddIncoming(known, nextKnown, loop)
+	lower.AddIncoming(rest, nextRest, loop)
+	k.Enter(done)
+	out := k.Phi(lower.I32(0), from)
+	lower.AddIncoming(out, nextKnown, loop)
+	return out
+}
+
+// resolve turns the cursor's tile into a slot: keys of a range, or what the list says.
+func (k *kernel) resolve(c cursor) slot {
+	segment := c.word(k, wordSegment)
+	shifted := k.Shl(segment, segmentShift)
+	out := []Value{k.Sub(c.end, lower.I32(int64(k.slotKeys))), k.Or(shifted, k.And(c.entry, lower.I32(flagEdge)))}
+	live := k.ICmp(enum.IPredEQ, c.done, lower.I32(0))
+	for i, s := range k.segments {
+		if s.From.Kind == ir.SourceRange {
+			continue
+		}
+		mine := k.And(live, k.ICmp(enum.IPredEQ, segment, lower.I32(int64(i))))
+		out = k.If("slot", mine, out, func() []Value { return k.listSlot(s, c, shifted) })
+	}
+	dead := k.Or(shifted, lower.I32(flagEdge))
+	return slot{k.Select(live, out[0], lower.I32(farBelow)), k.Select(live, out[1], dead)}
+}
+
+// listSlot is the slot of the cursor's entry of a list; it is an edge unless all rows keep all its keys.
+func (k *kernel) listSlot(s lower.Segment, c cursor, segment Value) []Value {
+	i := k.Sub(c.word(k, wordTop), c.end)
+	if s.From.Kind == ir.SourceColumns {
+		return []Value{k.Shl(i, 6), k.Or(segment, lower.I32(flagColumns))}
+	}
+	start := k.listAt(s.From, i)
+	if s.From.Kind == ir.SourceBlocks {
+		start = k.Shl(start, 6)
+	} else {
+		start = k.Add(start, k.first)
+	}
+	end := k.Add(start, lower.I32(ir.BlockSize))
+	full := k.And(k.ICmp(enum.IPredSGE, start, c.word(k, wordFullBottom)), k.ICmp(enum.IPredSLE, end, c.word(k, wordFullTop)))
+	return []Value{start, k.Select(full, segment, k.Or(segment, lower.I32(flagEdge)))}
+}
+
+// compacted starts the copy of a slot of columns. The copies are padded to whole slots, so there are no bounds.
+func (l loader) compacted(src source, s slot) {
+	k := l.kn
+	list := k.columnSource(s)
+	buffer := k.field(list, src.name+"c")
+	row := k.Add(k.Add(s.start, l.row), k.Mul(k.head(), k.field(list, "col_cap"))) // H * col_cap stays far below 2^31
+	p := k.Offset(buffer, k.Add(k.Mul(k.SExt64(row), lower.I64(int64(2*k.headDim))), k.chunkOffset(l.place)))
+	for i := range k.slotKeys / k.rowsPerPass() {
+		from := k.Offset(p, lower.I64(int64(i*k.rowsPerPass()*2*k.headDim)))
+		l.panels(from, src.offset+i*k.rowsPerPass()*panelBytes, k.kvPanel, nil)
+	}
+}
+
+// columnSource is the chosen set of a slot of columns. Schedules have one segment of columns.
+func (k *kernel) columnSource(slot) ir.Source {
+	for _, s := range k.segments {
+		if s.From.Kind == ir.SourceColumns {
+			return s.From
+		}
+	}
+	panic("internal: a slot of columns without a segment")
+}
+
+func (k *kernel) columnSegment() lower.Segment {
+	for _, s := range k.segments {
+		if s.From.Kind == ir.SourceColumns {
+			return s
+		}
+	}
+	panic("internal: a slot of columns without a segment")
+}
+
+// columnIDs reads the columns of a step's slots: lane i gets numbers i and i+32 of each slot.
+func (k *kernel) columnIDs(w walk) []Value {
+	if !k.hasColumns() {
+		return nil
+	}
+	var out []Value
+	for _, s := range w.slots {
+		columns := k.ICmp(enum.IPredNE, k.And(s.flags, lower.I32(flagColumns)), lower.I32(0))
+		none := []Value{lower.I32(noColumn), lower.I32(noColumn)}
+		out = append(out, k.If("ids", columns, none, func() []Value {
+			i := k.Add(s.start, k.lane)
+			l := k.columnSource(s)
+			return []Value{k.listAt(l, i), k.listAt(l, k.Add(i, lower.I32(32)))}
+		})...)
+	}
+	return out
+}
+
+// noColumn pads the lists of columns.
+const noColumn = 0x7fffffff
+
+// The bits that columnBits keeps of a lane's two columns of a slot.
+const (
+	bitKept   = 1 // and 2: no chosen diagonal keeps the column for this row block
+	bitInside = 4 // and 8: every row of the tile keeps it, by its position
+)
+
+// columnBits says of each lane's two columns of every slot whether they count, and whether their position settles that for
+// all rows.
+func (k *kernel) columnBits(w walk, ids []Value) []Value {
+	if !k.hasColumns() {
+		return nil
+	}
+	s := k.columnSegment()
+	lo, hi := k.LoAt(s, k.last), k.HiAt(s, k.first)
+	var out []Value
+	for i := range w.slots {
+		bits := Value(lower.I32(0))
+		for half := range 2 {
+			id := ids[2*i+half]
+			kept := k.ICmp(enum.IPredNE, id, lower.I32(noColumn))
+			for _, x := range s.Except {
+				kept = k.And(kept, k.uncovered(x, id))
+			}
+			inside := k.And(k.ICmp(enum.IPredSGE, id, lo), k.ICmp(enum.IPredSLT, id, hi))
+			bits = k.Or(bits, k.Select(kept, lower.I32(bitKept<<half), lower.I32(0)))
+			bits = k.Or(bits, k.Select(inside, lower.I32(bitInside<<half), lower.I32(0)))
+		}
+		out = append(out, bits)
+	}
+	return out
+}
+
+// uncovered says that no run of the head covers a column for this row block. Columns after the block are left to the
+// bounds.
+func (k *kernel) uncovered(runs ir.Source, id Value) Value {
+	delta := k.Add(k.Sub(k.first, id), lower.I32(ir.BlockSize-1))
+	reach := k.ICmp(enum.IPredSGE, delta, lower.I32(0))
+	word := k.If("covered", reach, []Value{lower.I32(0)}, func() []Value {
+		at := k.entryAt(k.field(runs, "covered"), k.head(), k.field(runs, "cover_words"), k.LShr(delta, 5))
+		return []Value{k.Load(types.I32, at, 4)}
+	})[0]
+	bit := k.And(k.ShrClamp(word, k.And(delta, lower.I32(31))), lower.I32(1))
+	return k.ICmp(enum.IPredEQ, bit, lower.I32(0))
+}
+
+// columnWords gathers the kept bits of a slot from the lanes: the same words for every row, shifted as mask words are.
+func (k *kernel) columnWords(bits Value) []Value {
+	shift := k.Shl(k.And(k.lane, lower.I32(3)), 1)
+	var words []Value
+	for half := range 2 {
+		word := k.Ballot(k.ICmp(enum.IPredNE, k.And(bits, lower.I32(bitKept<<half)), lower.I32(0)))
+		words = append(words, k.ShrClamp(word, shift))
+	}
+	return append(words, words...)
+}
+
+// needsBounds says that a slot needs its keys compared with the bounds of each row: a range, or columns of which one that
+// counts is not inside for all rows.
+func (k *kernel) needsBounds(columns Value, s slot, bits Value) Value {
+	kept := k.And(bits, lower.I32(3*bitKept))
+	inside := k.LShr(bits, 2)
+	open := k.And(kept, k.Not(inside))
+	some := k.ICmp(enum.IPredNE, k.Ballot(k.ICmp(enum.IPredNE, open, lower.I32(0))), lower.I32(0))
+	return k.Or(some, k.Xor(columns, lower.Bool(true)))
+}
+
+// columnBounds cuts the words of a slot of columns by the bounds of the thread's two rows of a strip, column by column. Few
+// slots need it: those with columns near the diagonal.
+func (k *kernel) columnBounds(s slot, strip int, words []Value) []Value {
+	seg := k.columnSegment()
+	first := k.Add(s.start, k.Shl(k.And(k.lane, lower.I32(3)), 1))
+	var lo, hi [2]Value
+	for r := range 2 {
+		q := k.Add(k.first, k.rowOf(strip, r))
+		lo[r], hi[r] = k.LoAt(seg, q), k.HiAt(seg, q)
+	}
+	in := make([]Value, 4)
+	for i := range in {
+		in[i] = lower.I32(0)
+	}
+	for col := 0; col < k.slotKeys; col += 8 {
+		for c := range 2 {
+			id := k.listAt(seg.From, k.Add(first, lower.I32(int64(col+c))))
+			for r := range 2 {
+				ok := k.And(k.ICmp(enum.IPredSGE, id, lo[r]), k.ICmp(enum.IPredSLT, id, hi[r]))
+				bit := lower.I32(1 << ((col + c) % 32))
+				in[2*r+col/32] = k.Or(in[2*r+col/32], k.Select(ok, bit, lower.I32(0)))
+			}
+		}
+	}
+	for i := range in {
+		in[i] = k.And(in[i], words[i])
+	}
+	return in
+}
