@@ -5,14 +5,17 @@ import (
 	"slices"
 )
 
-// The algebra of bands. A Segment is a conjunction of literals: lower bounds, upper bounds and tests. All of it is sound
-// but not complete: a band found empty is empty; one that is not found empty may still be.
+// The algebra of bands. A Segment is a conjunction of literals: lower bounds, upper bounds, tests and memberships in chosen
+// sets. All of it is sound but not complete: a band found empty is empty; one that is not found empty may still be.
 
 // literal is one condition of a band.
 type literal struct {
 	kind  literalKind
 	bound Bound // of lower and upper
 	test  Test
+	// of member
+	source Source
+	except bool
 }
 
 type literalKind uint8
@@ -20,7 +23,8 @@ type literalKind uint8
 const (
 	lower   literalKind = iota // bound <= k
 	upper                      // k < bound
-	residue                    // test holds; the last kind, see Subtract
+	residue                    // test holds
+	member                     // the pair is in the chosen set source, or not in it where except is set
 )
 
 // not is the complement: the literals k >= x and k < x are each other's.
@@ -30,8 +34,10 @@ func (l literal) not() literal {
 		l.kind = upper
 	case upper:
 		l.kind = lower
-	default:
+	case residue:
 		l.test.Not = !l.test.Not
+	default:
+		l.except = !l.except
 	}
 	return l
 }
@@ -48,10 +54,17 @@ func (g Segment) literals() []literal {
 	for _, t := range g.Tests {
 		out = append(out, literal{kind: residue, test: t})
 	}
+	if g.From.Kind != SourceRange {
+		out = append(out, literal{kind: member, source: g.From})
+	}
+	for _, s := range g.Except {
+		out = append(out, literal{kind: member, source: s, except: true})
+	}
 	return out
 }
 
-// with adds a literal to g and drops what it makes superfluous. The result is false when nothing can be left.
+// with adds a literal to g and drops what it makes superfluous. The result is false when nothing can be left. A segment
+// reads one chosen set only: a second one is not added, so the result may hold more than it should (see Chosen).
 func (f Facts) with(g Segment, l literal) (Segment, bool) {
 	ok := true
 	switch l.kind {
@@ -59,6 +72,8 @@ func (f Facts) with(g Segment, l literal) (Segment, bool) {
 		g, ok = f.withLower(g, l.bound)
 	case upper:
 		g, ok = f.withUpper(g, l.bound)
+	case member:
+		return g.withMember(l.source, l.except)
 	default:
 		g, ok = withTest(g, l.test.Reduced())
 	}
@@ -156,10 +171,31 @@ func withTest(g Segment, t Test) (Segment, bool) {
 	return g, true
 }
 
+// withMember adds the condition that pairs are in the chosen set s, or not in it. Sets are only known by name: two of them
+// may be equal, disjoint or anything else.
+func (g Segment) withMember(s Source, except bool) (Segment, bool) {
+	inside, outside := g.From == s, slices.Contains(g.Except, s)
+	switch {
+	case inside && except || outside && !except:
+		return g, false
+	case except && !outside:
+		g.Except = append(slices.Clone(g.Except), s)
+	case !except && g.From.Kind == SourceRange:
+		g.From = s
+	}
+	return g, true
+}
+
+// Clash says whether a and b read different chosen sets: no segment can read the pairs in both.
+func Clash(a, b Segment) bool {
+	return a.From.Kind != SourceRange && b.From.Kind != SourceRange && a.From != b.From
+}
+
 // Everything is the band without conditions.
 func Everything() Segment { return Segment{Hop: -1} }
 
-// Intersect returns the pairs in both a and b; false when there are provably none.
+// Intersect returns the pairs in both a and b; false when there are provably none. Where they Clash it is a alone, cut by
+// the other conditions of b.
 func (f Facts) Intersect(a, b Segment) (Segment, bool) {
 	ok := true
 	for _, l := range b.literals() {
@@ -171,14 +207,17 @@ func (f Facts) Intersect(a, b Segment) (Segment, bool) {
 }
 
 // Subtract returns disjoint bands that together are the pairs in b and not in a. Where b is free of tests it is cut along
-// bounds first, so that few pieces get one; else along the tests of a first, so that one piece keeps the bounds of b.
+// bounds first, so that few pieces get one; else along the tests of a first, so that one piece keeps the bounds of b. What
+// a reads from a list comes last: every piece then reads the list of b alone, and one leaves out that of a.
 func (f Facts) Subtract(b, a Segment) []Segment {
 	if _, ok := f.Intersect(b, a); !ok {
 		return []Segment{b}
 	}
 	cuts := a.literals()
 	if len(b.Tests) > 0 {
-		slices.SortStableFunc(cuts, func(x, y literal) int { return cmp.Compare(y.kind, x.kind) })
+		slices.SortStableFunc(cuts, func(x, y literal) int {
+			return cmp.Or(cmp.Compare(x.kind/member, y.kind/member), cmp.Compare(y.kind, x.kind))
+		})
 	}
 	var out []Segment
 	for _, l := range cuts {
@@ -237,10 +276,25 @@ func (g Segment) without(l literal) (Segment, bool) {
 		n, g.Lo = dropFirst(g.Lo, same)
 	case upper:
 		n, g.Hi = dropFirst(g.Hi, same)
+	case member:
+		return g.withoutMember(l)
 	default:
 		n, g.Tests = dropFirst(g.Tests, l.test.same)
 	}
 	return g, n > 0
+}
+
+func (g Segment) withoutMember(l literal) (Segment, bool) {
+	if l.except {
+		n, except := dropFirst(g.Except, func(s Source) bool { return s == l.source })
+		g.Except = except
+		return g, n > 0
+	}
+	found := g.From == l.source
+	if found {
+		g.From = Source{}
+	}
+	return g, found
 }
 
 func dropFirst[T any](list []T, match func(T) bool) (int, []T) {

@@ -16,10 +16,13 @@ import (
 //	      union
 //	        sink sink
 //	        window left window right 0
+//
+// Definitions of the index stage stand before keep, and "chosen columns cols" is a set that one of them chose.
 func (p *Pattern) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "pattern %s\n", p.Name)
 	printParams(&b, p.Params, p.Requires)
+	printIndex(&b, p.Index)
 	b.WriteString("  keep\n")
 	if p.Keep != nil {
 		printSet(&b, "    ", p.Keep)
@@ -56,6 +59,8 @@ func setLine(s Set) (string, []Set) {
 		return "intersect", s.Sets
 	case Minus:
 		return "minus", []Set{s.Left, s.Right}
+	case Chosen:
+		return fmt.Sprintf("chosen %s %s", s.Kind, s.Name), nil
 	default:
 		return fmt.Sprintf("unknown set %T", s), nil
 	}
@@ -106,11 +111,17 @@ func (p *Pattern) readLine(n *node) error {
 			return err
 		}
 		p.Requires = append(p.Requires, r)
+	case n.words[0] == "index":
+		d, err := readIndexDef(n)
+		if err != nil {
+			return err
+		}
+		p.Index = append(p.Index, d)
 	case n.words[0] == "keep" && len(n.words) == 1 && len(n.kids) == 1:
 		p.Keep, err = readSet(n.kids[0])
 		return err
 	default:
-		return lineError(n.number, `found %q, want "param", "const", "require" or "keep" with one set below it`, strings.Join(n.words, " "))
+		return lineError(n.number, `found %q, want "param", "const", "require", "index" or "keep" with one set below it`, strings.Join(n.words, " "))
 	}
 	return nil
 }
@@ -172,10 +183,20 @@ func (c *cursor) primitive() Set {
 	case "diagonals":
 		from, to, step := c.keyRange()
 		return Diagonals{from, to, step}
+	case "chosen":
+		return c.chosen()
 	default:
 		c.fail("found %s, want a set", found(w))
 		return nil
 	}
+}
+
+// chosenKinds are the kinds of chosen sets in the order of their numbers.
+var chosenKinds = []string{ChosenColumns.String(), ChosenDistances.String(), ChosenBlocks.String()}
+
+func (c *cursor) chosen() Set {
+	kind := ChosenKind(c.oneOf(chosenKinds))
+	return Chosen{Name: c.name(), Kind: kind}
 }
 
 func (c *cursor) keyRange() (from Poly, to *Poly, step Poly) {

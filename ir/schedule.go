@@ -38,6 +38,9 @@ const (
 //	full tiles:       the next floor((top-upper*Keys-fullBottom)/Keys), none when there are tests
 //	lower edge tiles: the rest
 //
+// A segment whose keys come from a list visits the tiles of BlockSize keys that the list says instead (see Launched.Slots);
+// bounds and tests hold there, too.
+//
 // All bounds have slope 0 or 1 in q, so a full tile keeps every pair of every row: it needs no mask.
 // A lower edge tile may begin below key 0; those keys are masked.
 type Segment struct {
@@ -51,6 +54,36 @@ type Segment struct {
 	// segment has them.
 	From   Source
 	Except []Source
+}
+
+// sourceWords are the kinds of sources in the text form.
+var sourceWords = []string{SourceRange: "range", SourceRuns: "runs", SourceBlocks: "blocks", SourceColumns: "columns"}
+
+// String is the kind's word in the text form.
+func (k SourceKind) String() string { return wordOf(sourceWords, int(k)) }
+
+// String writes a source: "runs diags".
+func (s Source) String() string {
+	if s.Name == "" {
+		return s.Kind.String()
+	}
+	return s.Kind.String() + " " + s.Name
+}
+
+// Source is where the keys of a chosen set of a known kind come from.
+func (s Chosen) Source() Source {
+	kinds := [...]SourceKind{ChosenColumns: SourceColumns, ChosenDistances: SourceRuns, ChosenBlocks: SourceBlocks}
+	return Source{kinds[s.Kind], s.Name}
+}
+
+// set is the chosen set that a source reads; false for ranges and unknown kinds.
+func (s Source) set() (Chosen, bool) {
+	for kind := ChosenColumns; kind <= ChosenBlocks; kind++ {
+		if c := (Chosen{s.Name, kind}); c.Source() == s {
+			return c, true
+		}
+	}
+	return Chosen{}, false
 }
 
 // Bound is a bound on the key position: Off, or q + Off when Row is set.

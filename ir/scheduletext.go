@@ -29,10 +29,20 @@ func (o Order) String() string {
 //	  segment 1
 //	    hi   sink
 //	    hi   q - window + 1
+//
+// Definitions of the index stage stand before the tile. A segment that reads what one of them chose says so first:
+//
+//	index cols = top vertical from heat first 30
+//	tile 64x64 longest-first
+//	segment 0
+//	  from columns cols
+//	  except runs diags
+//	  hi   q + 1
 func (s *Schedule) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "schedule %s\n", s.Name)
 	printParams(&b, s.Params, s.Requires)
+	printIndex(&b, s.Index)
 	fmt.Fprintf(&b, "  tile %dx%d %s\n", s.Tile.Rows, s.Tile.Keys, s.Order)
 	for i, g := range s.Segments {
 		fmt.Fprintf(&b, "  segment %d\n", i)
@@ -42,6 +52,12 @@ func (s *Schedule) String() string {
 }
 
 func (g Segment) print(b *strings.Builder) {
+	if g.From != (Source{}) {
+		fmt.Fprintf(b, "    from %s\n", g.From)
+	}
+	for _, s := range g.Except {
+		fmt.Fprintf(b, "    except %s\n", s)
+	}
 	for _, lo := range g.Lo {
 		fmt.Fprintf(b, "    lo   %s\n", lo)
 	}
@@ -120,13 +136,17 @@ func (s *Schedule) readLine(n *node, tiled *bool) error {
 		r, err := readRequire(n)
 		s.Requires = append(s.Requires, r)
 		return err
+	case word == "index" && !*tiled:
+		d, err := readIndexDef(n)
+		s.Index = append(s.Index, d)
+		return err
 	case word == "tile" && !*tiled:
 		*tiled = true
 		return s.readTile(n)
 	case word == "segment" && *tiled:
 		return s.readSegment(n)
 	default:
-		return lineError(n.number, `found %q, want "param", "const" and "require" lines, then one "tile", then "segment" lines`, strings.Join(n.words, " "))
+		return lineError(n.number, `found %q, want "param", "const", "require" and "index" lines, then one "tile", then "segment" lines`, strings.Join(n.words, " "))
 	}
 	return nil
 }
@@ -184,6 +204,13 @@ func (s *Schedule) readSegment(n *node) error {
 
 func (g *Segment) readLine(c *cursor) {
 	switch {
+	case c.accept("from"):
+		if g.From != (Source{}) {
+			c.fail("a segment reads one list only; it reads %s already", g.From)
+		}
+		g.From = c.source()
+	case c.accept("except"):
+		g.Except = append(g.Except, c.source())
 	case c.accept("lo"):
 		g.Lo = append(g.Lo, c.bound())
 	case c.accept("hi"):
@@ -195,8 +222,14 @@ func (g *Segment) readLine(c *cursor) {
 	case c.accept("never", "-", "full"):
 		g.NeverFull = true
 	default:
-		c.fail(`found %s, want "lo", "hi", "test", "hop test" or "never-full"`, found(c.peek()))
+		c.fail(`found %s, want "from", "except", "lo", "hi", "test", "hop test" or "never-full"`, found(c.peek()))
 	}
+}
+
+// source reads "columns cols".
+func (c *cursor) source() Source {
+	kind := SourceRuns + SourceKind(c.oneOf(sourceWords[SourceRuns:]))
+	return Source{Kind: kind, Name: c.name()}
 }
 
 // bound reads "q + off" or "off".

@@ -22,6 +22,13 @@ func printParams(b *strings.Builder, params []Param, requires []Require) {
 	}
 }
 
+// printIndex writes the definitions of the index stage, one a line.
+func printIndex(b *strings.Builder, defs []IndexDef) {
+	for _, d := range defs {
+		fmt.Fprintf(b, "  %s\n", d)
+	}
+}
+
 // readParam reads the line of a parameter; found is false when it is another line.
 func readParam(n *node) (p Param, found bool, err error) {
 	for binding, word := range bindingWords {

@@ -1,6 +1,9 @@
 package ir
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // The interpreter of Schedule. It walks the key tiles exactly as a kernel does, by the rules at Segment, so its cover is
 // what a launch really keeps.
@@ -33,6 +36,8 @@ type (
 		tests     []Residue
 		hop       int
 		neverFull bool
+		source    Source
+		except    []Source
 	}
 	launchedBound struct {
 		row bool
@@ -49,6 +54,11 @@ type (
 // Bind evaluates s for one launch. values holds every parameter, as CheckLaunch returns them.
 func (s *Schedule) Bind(values map[string]int64) (*Launched, error) {
 	l := &Launched{tile: s.Tile}
+	for _, d := range s.Index {
+		if err := d.bind(values); err != nil {
+			return nil, fmt.Errorf("schedule %q, index %q: %w", s.Name, d.Name, err)
+		}
+	}
 	for i, g := range s.Segments {
 		b, err := g.bind(values)
 		if err != nil {
@@ -60,7 +70,7 @@ func (s *Schedule) Bind(values map[string]int64) (*Launched, error) {
 }
 
 func (g Segment) bind(values map[string]int64) (launchedSegment, error) {
-	out := launchedSegment{hop: g.Hop, neverFull: g.NeverFull}
+	out := launchedSegment{hop: g.Hop, neverFull: g.NeverFull, source: g.From, except: g.Except}
 	var err error
 	if out.lo, err = bindBounds(g.Lo, values); err != nil {
 		return out, err
@@ -79,6 +89,17 @@ func (g Segment) bind(values map[string]int64) (launchedSegment, error) {
 		out.tests = append(out.tests, Residue{Diag: t.Diag, Off: n[0], Step: n[1], Not: t.Not})
 	}
 	return out, nil
+}
+
+// bind checks that every number of the definition stays within its limits.
+func (d IndexDef) bind(values map[string]int64) error {
+	var err error
+	MapIndexPolys([]IndexDef{d}, func(p Poly) Poly {
+		_, e := evalAll(values, p)
+		err = errors.Join(err, e)
+		return p
+	})
+	return err
 }
 
 func bindBounds(bounds []Bound, values map[string]int64) ([]launchedBound, error) {
@@ -155,25 +176,33 @@ func (t Residue) NextTop(e, keys, first, last int) int {
 }
 
 // Tiles lists the key tiles that a kernel walks for the row tile first..last (absolute positions, last clipped to the
-// last query), in order.
+// last query), in order. Segments that read a list are left out: Slots lists theirs.
 func (l *Launched) Tiles(first, last, sk int) []KeyTile {
 	var out []KeyTile
 	for i, g := range l.segments {
-		top, bottom := g.to(last, sk), g.from(first)
-		if top <= bottom {
-			continue
-		}
-		if g.hop >= 0 {
-			out = g.hopped(out, i, l.tile.Keys, first, last, top, bottom)
-		} else {
-			out = g.cut(out, i, l.tile.Keys, top, bottom, g.to(first, sk), g.from(last))
+		if g.source.Kind == SourceRange {
+			out = append(out, g.tiles(i, l.tile.Keys, first, last, sk)...)
 		}
 	}
 	return out
 }
 
-// cut appends tiles back to back: upper edge, full, lower edge.
-func (g launchedSegment) cut(out []KeyTile, segment, keys, top, bottom, fullTop, fullBottom int) []KeyTile {
+// tiles lists the key tiles of a range.
+func (g launchedSegment) tiles(segment, keys, first, last, sk int) []KeyTile {
+	top, bottom := g.to(last, sk), g.from(first)
+	switch {
+	case top <= bottom:
+		return nil
+	case g.hop >= 0:
+		return g.hopped(segment, keys, first, last, top, bottom)
+	default:
+		return g.cut(segment, keys, top, bottom, g.to(first, sk), g.from(last))
+	}
+}
+
+// cut lists tiles back to back: upper edge, full, lower edge.
+func (g launchedSegment) cut(segment, keys, top, bottom, fullTop, fullBottom int) []KeyTile {
+	var out []KeyTile
 	count := ceilDiv(top-bottom, keys)
 	upper := min(count, ceilDiv(max(0, top-fullTop), keys))
 	full := 0
@@ -186,8 +215,9 @@ func (g launchedSegment) cut(out []KeyTile, segment, keys, top, bottom, fullTop,
 	return out
 }
 
-// hopped appends the tiles in which the hop test may hold.
-func (g launchedSegment) hopped(out []KeyTile, segment, keys, first, last, top, bottom int) []KeyTile {
+// hopped lists the tiles in which the hop test may hold.
+func (g launchedSegment) hopped(segment, keys, first, last, top, bottom int) []KeyTile {
+	var out []KeyTile
 	t := g.tests[g.hop]
 	for e := t.NextTop(top, keys, first, last); e > bottom; e = t.NextTop(e-keys, keys, first, last) {
 		out = append(out, KeyTile{Start: e - keys, Segment: segment})
@@ -215,6 +245,11 @@ func (g launchedSegment) keeps(q, k, sk int) bool {
 func (l *Launched) Row(shape Shape, i int) ([]byte, error) {
 	if i < 0 || i >= shape.Sq {
 		return nil, fmt.Errorf("query row %d does not exist, there are %d", i, shape.Sq)
+	}
+	for n, g := range l.segments {
+		if g.source.Kind != SourceRange {
+			return nil, fmt.Errorf("segment %d reads the list %s: use RowWith, with what EvalIndex chose", n, g.source)
+		}
 	}
 	first, last := shape.RowTile(i/l.tile.Rows, l.tile.Rows)
 	return l.cover(l.Tiles(first, last, shape.Sk), shape.QOffset+i, shape.Sk)

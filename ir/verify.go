@@ -3,6 +3,7 @@ package ir
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // What the verifiers prove. A verified Pattern or Schedule, launched with values that CheckLaunch and CheckValues accept,
@@ -12,14 +13,18 @@ import (
 //   - every parameter is declared once, with a usable name and 0 <= minimum <= default <= MaxParam;
 //   - every expression uses declared parameters only and stays within the limits of a polynomial;
 //   - every step is at least 1 in any legal launch, by a minimum or by a Require;
-//   - sets are of known kinds, and their nesting and number are bounded.
+//   - sets are of known kinds, and their nesting and number are bounded;
+//   - definitions of the index stage are well typed, and a chosen set is what one of them chose.
 //
 // Schedule, besides the same for its parameters, expressions and steps:
 //   - every pair of a row counts at most once: each two segments contradict each other, by a lower bound of one that is at
-//     least an upper bound of the other, by two tests that exclude each other, or by bounds that miss a test's residues;
+//     least an upper bound of the other, by two tests that exclude each other, by bounds that miss a test's residues, or
+//     because one reads a chosen set that the other leaves out;
 //   - segments lie inside [0, sk): the clip is part of their meaning, so only the number of their bounds needs a check;
 //   - the tile is a positive multiple of 16 in both directions, and the order is a known one;
 //   - Hop is -1 or the index of a positive test; with tests and without Hop every tile is visited;
+//   - what a segment reads or leaves out is chosen by the index stage; with one, row tiles are its row blocks; only segments
+//     that read a list leave sets out, and only the others hop;
 //   - NeverFull is claimed only where it is proven.
 //
 // Schedule.Causal proves that no pair has a key after its query, Schedule.EveryRowKeeps that no row q < sk is empty.
@@ -36,6 +41,7 @@ const (
 type checker struct {
 	facts    Facts
 	declared map[string]bool
+	defs     []IndexDef
 	errs     []error
 }
 
@@ -119,6 +125,8 @@ func (c *checker) param(p Param) {
 func (p *Pattern) Verify() error {
 	c := &checker{}
 	c.params(p.Name, p.Params, p.Requires)
+	c.index(p.Index)
+	c.defs = p.Index
 	count := 0
 	c.set(p.Keep, 0, &count)
 	return c.err("pattern", p.Name)
@@ -143,6 +151,8 @@ func (c *checker) set(s Set, depth int, count *int) {
 		c.keyRange(s.From, s.To, s.Step, where)
 	case Diagonals:
 		c.keyRange(s.From, s.To, s.Step, where)
+	case Chosen:
+		c.chosen(s, c.defs)
 	case nil:
 		c.fail("a set is missing")
 	default:
@@ -167,6 +177,11 @@ func (s *Schedule) Verify() error {
 	c.params(s.Name, s.Params, s.Requires)
 	if !goodTile(s.Tile.Rows) || !goodTile(s.Tile.Keys) {
 		c.fail("the tile is %dx%d, want positive multiples of 16 up to %d", s.Tile.Rows, s.Tile.Keys, maxTile)
+	}
+	c.index(s.Index)
+	c.defs = s.Index
+	if len(s.Index) > 0 && s.Tile.Rows != BlockSize {
+		c.fail("the tile has %d rows, want %d: lists of chosen keys are made for blocks of that many rows", s.Tile.Rows, BlockSize)
 	}
 	if int(s.Order) >= len(orderWords) {
 		c.fail("unknown order %d", s.Order)
@@ -200,11 +215,38 @@ func (c *checker) segment(g Segment, tile Tile, where string) {
 		c.poly(t.Off, where)
 		c.step(t.Step, where)
 	}
+	c.sources(g, where)
 	if g.Hop < -1 || g.Hop >= len(g.Tests) || g.Hop >= 0 && g.Tests[g.Hop].Not {
 		c.fail("%s: hop is %d, want -1 or the index of a test that is not inverted", where, g.Hop)
 	}
 	if len(c.errs) == 0 && g.NeverFull && !c.facts.NeverFull(g, tile) {
 		c.fail("%s: it says never-full, but a full tile is not excluded", where)
+	}
+}
+
+// sources checks what a segment reads and leaves out.
+func (c *checker) sources(g Segment, where string) {
+	if len(g.Except) > maxLiterals {
+		c.fail("%s: it leaves out %d chosen sets, want at most %d", where, len(g.Except), maxLiterals)
+		return
+	}
+	listed := g.From != Source{}
+	all := g.Except[:len(g.Except):len(g.Except)]
+	if listed {
+		all = append(all, g.From)
+	}
+	for _, s := range all {
+		set, ok := s.set()
+		kind, _ := IndexType(c.defs, s.Name)
+		if is, can := kind.Chosen(); !ok || !can || is != set.Kind {
+			c.fail("%s: the index stage chooses no %s", where, s)
+		}
+	}
+	switch {
+	case listed && g.Hop >= 0:
+		c.fail("%s: hop is %d, but a segment that reads a list visits what the list says", where, g.Hop)
+	case !listed && len(g.Except) > 0:
+		c.fail("%s: it leaves out chosen sets, which only a segment that reads a list can do", where)
 	}
 }
 
@@ -224,10 +266,13 @@ func (c *checker) disjoint(segments []Segment) {
 }
 
 // NeverFull says whether provably no tile of g can be full: it has tests, or its bounds leave less than a tile of keys to
-// all rows, even when the tile has a single row.
+// all rows, even when the tile has a single row. Tiles of lists have BlockSize keys.
 func (f Facts) NeverFull(g Segment, tile Tile) bool {
-	if len(g.Tests) > 0 {
+	if len(g.Tests) > 0 || len(g.Except) > 0 {
 		return true
+	}
+	if g.From.Kind != SourceRange {
+		tile.Keys = BlockSize
 	}
 	for _, hi := range g.Hi {
 		for _, lo := range append(g.Lo[:len(g.Lo):len(g.Lo)], keyZero) {
@@ -256,15 +301,19 @@ func (s *Schedule) EveryRowKeeps() bool {
 	f := NewFacts(s.Params, s.Requires).deeper()
 	own := Segment{Lo: []Bound{{Row: true}}, Hi: []Bound{{Row: true, Off: Int(1)}}, Hop: -1}
 	first := Segment{Hi: []Bound{{Off: Int(1)}}, Hop: -1}
-	return f.Covers(onLine(s.Segments, true), own) || f.Covers(onLine(s.Segments, false), first)
+	return f.Covers(s.onLine(f, true), own) || f.Covers(s.onLine(f, false), first)
 }
 
 // onLine looks at the bands where d = 0 (diag) or k = 0: there the tests on d, or on k, hold everywhere or nowhere.
-// Bands whose tests are not known to hold are left out.
-func onLine(bands []Segment, diag bool) []Segment {
+// Bands whose tests are not known to hold are left out, and so are those that read a list, unless the index stage is
+// forced to choose distance 0, or key 0.
+func (s *Schedule) onLine(f Facts, diag bool) []Segment {
 	var out []Segment
-	for _, g := range bands {
+	for _, g := range s.Segments {
 		keep, tests := true, []Test(nil)
+		if g.From.Kind != SourceRange {
+			keep, g.From = s.forced(f, g.From, diag), Source{}
+		}
 		for _, t := range g.Tests {
 			switch {
 			case t.Diag != diag:
@@ -278,4 +327,19 @@ func onLine(bands []Segment, diag bool) []Segment {
 		}
 	}
 	return out
+}
+
+// forced says whether a source provably holds distance 0 (diag) or column 0, whatever the data. The tile of distance 0 holds
+// the own key of each of its rows.
+func (s *Schedule) forced(f Facts, source Source, diag bool) bool {
+	want := Source{SourceColumns, source.Name}
+	if diag {
+		want.Kind = SourceRuns
+	}
+	i := slices.IndexFunc(s.Index, func(d IndexDef) bool { return d.Name == source.Name })
+	if i < 0 || source != want {
+		return false
+	}
+	choice, ok := s.Index[i].Value.(Select)
+	return ok && f.AtLeast(choice.First, 1)
 }

@@ -1,0 +1,236 @@
+package ir
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+)
+
+// The interpreter of a Schedule that reads lists. It walks the slots of the lists exactly as a kernel does.
+
+// SlotTile is one step of a row tile: the Tile.Keys keys of a range, or BlockSize keys of a list. Of a list of columns Start is
+// the index of the first one in the ascending list, else it is the first key. As in KeyTile, keys below 0 and keys that the
+// segment does not keep are masked, unless Full: then every pair of every row in the tile counts.
+type SlotTile struct {
+	Start   int
+	Segment int
+	Source  SourceKind
+	Full    bool
+}
+
+// lists are what the index stage of one head wrote for segments to read.
+type lists struct {
+	columns []int                  // ascending
+	tiles   []int                  // ascending: tile L begins at the key s-L
+	blocks  [][]int                // of each row block, descending
+	holds   func(t, s, k int) bool // whether row block t, which begins at position s, holds key k
+}
+
+// readLists looks up what a source reads.
+func readLists(sel *Selection, source Source) (lists, error) {
+	set, ok := source.set()
+	if !ok {
+		return lists{}, fmt.Errorf("internal: no list for the source %s", source)
+	}
+	chosen, err := sel.Find(source.Name)
+	switch {
+	case err != nil:
+		return lists{}, err
+	case chosen.Kind != set.Kind:
+		return lists{}, fmt.Errorf("the selection has %s for %q, want %s", chosen.Kind, source.Name, set.Kind)
+	}
+	var l lists
+	switch source.Kind {
+	case SourceRuns:
+		l.tiles = CoverTiles(chosen.Members)
+		l.holds = func(_, s, k int) bool { return Covered(l.tiles, s-k+BlockSize-1) }
+	case SourceBlocks:
+		l.blocks = chosen.Blocks
+		l.holds = func(t, _, k int) bool { return t < len(l.blocks) && slices.Contains(l.blocks[t], k/BlockSize) }
+	default:
+		l.columns = chosen.Members
+		l.holds = func(_, _, k int) bool {
+			_, found := slices.BinarySearch(l.columns, k)
+			return found
+		}
+	}
+	return l, nil
+}
+
+// readAll looks up everything that the segments read or leave out.
+func (l *Launched) readAll(sel *Selection) (map[Source]lists, error) {
+	out := map[Source]lists{}
+	for _, g := range l.segments {
+		sources := g.except[:len(g.except):len(g.except)]
+		if g.source.Kind != SourceRange {
+			sources = append(sources, g.source)
+		}
+		for _, s := range sources {
+			read, err := readLists(sel, s)
+			if err != nil {
+				return nil, err
+			}
+			out[s] = read
+		}
+	}
+	return out, nil
+}
+
+// rowBlock is what a kernel knows of the row tile that it works on.
+type rowBlock struct {
+	n           int // number, from 0
+	first, last int // positions, the last one clipped to the last query
+	sk          int
+}
+
+// Slots lists what a kernel walks for row tile n, in order: the segments one after the other; a range as Tiles does; the runs
+// nearest first, ended by the first one below all keys that the segment keeps, without those above them; blocks as listed;
+// columns up to the last one that the segment keeps for the last row.
+func (l *Launched) Slots(sel *Selection, shape Shape, n int) ([]SlotTile, error) {
+	read, err := l.readAll(sel)
+	if err != nil {
+		return nil, err
+	}
+	return l.slots(read, shape, n), nil
+}
+
+func (l *Launched) slots(read map[Source]lists, shape Shape, n int) []SlotTile {
+	var out []SlotTile
+	b := rowBlock{n: n, sk: shape.Sk}
+	b.first, b.last = shape.RowTile(n, l.tile.Rows)
+	for i, g := range l.segments {
+		if g.source.Kind == SourceRange {
+			for _, t := range g.tiles(i, l.tile.Keys, b.first, b.last, shape.Sk) {
+				out = append(out, SlotTile{Start: t.Start, Segment: i, Full: t.Full})
+			}
+			continue
+		}
+		for _, t := range g.slots(read[g.source], b) {
+			out = append(out, SlotTile{Start: t.Start, Segment: i, Source: g.source.Kind, Full: t.Full})
+		}
+	}
+	return out
+}
+
+// slots lists what the segment walks of its list.
+func (g launchedSegment) slots(read lists, b rowBlock) []SlotTile {
+	switch g.source.Kind {
+	case SourceRuns:
+		return g.runSlots(read.tiles, b)
+	case SourceBlocks:
+		return g.blockSlots(read.blocks, b)
+	default:
+		return g.columnSlots(read.columns, b)
+	}
+}
+
+func (g launchedSegment) runSlots(tiles []int, b rowBlock) []SlotTile {
+	var out []SlotTile
+	top, bottom := g.to(b.last, b.sk), g.from(b.first)
+	for _, far := range tiles {
+		start := b.first - far
+		if start+BlockSize <= bottom {
+			break
+		}
+		if start < top {
+			out = append(out, SlotTile{Start: start, Full: g.full(start, start+BlockSize-1, b)})
+		}
+	}
+	return out
+}
+
+func (g launchedSegment) blockSlots(blocks [][]int, b rowBlock) []SlotTile {
+	if b.n >= len(blocks) {
+		return nil
+	}
+	var out []SlotTile
+	for _, block := range blocks[b.n] {
+		start := block * BlockSize
+		out = append(out, SlotTile{Start: start, Full: g.full(start, start+BlockSize-1, b)})
+	}
+	return out
+}
+
+func (g launchedSegment) columnSlots(columns []int, b rowBlock) []SlotTile {
+	var out []SlotTile
+	seen := sort.SearchInts(columns, g.to(b.last, b.sk))
+	for j := 0; j < seen; j += BlockSize {
+		end := j + BlockSize - 1
+		out = append(out, SlotTile{Start: j, Full: end < len(columns) && g.full(columns[j], columns[end], b)})
+	}
+	return out
+}
+
+// full says whether all rows of b keep the keys least..most of a list.
+func (g launchedSegment) full(least, most int, b rowBlock) bool {
+	return len(g.tests)+len(g.except) == 0 && !g.neverFull && g.from(b.last) <= least && most < g.to(b.first, b.sk)
+}
+
+// RowWith is Row for a schedule that reads lists: the keys that the launch keeps for query row i of the head that sel was
+// chosen for.
+func (l *Launched) RowWith(sel *Selection, shape Shape, i int) ([]byte, error) {
+	if i < 0 || i >= shape.Sq {
+		return nil, fmt.Errorf("query row %d does not exist, there are %d", i, shape.Sq)
+	}
+	read, err := l.readAll(sel)
+	if err != nil {
+		return nil, err
+	}
+	n := i / l.tile.Rows
+	r := rowMarks{Launched: l, lists: read, n: n, q: shape.QOffset + i, row: make([]byte, shape.Sk)}
+	r.first, _ = shape.RowTile(n, l.tile.Rows)
+	for _, t := range l.slots(read, shape, n) {
+		if err := r.mark(t); err != nil {
+			return nil, err
+		}
+	}
+	return r.row, nil
+}
+
+// rowMarks collects the keys of the row at position q in row tile n, which begins at position first.
+type rowMarks struct {
+	*Launched
+	lists       map[Source]lists
+	n, first, q int
+	row         []byte
+}
+
+// mark adds what one slot counts.
+func (r *rowMarks) mark(t SlotTile) error {
+	g := r.segments[t.Segment]
+	for _, k := range r.keys(t) {
+		outside := k < 0 || k >= len(r.row)
+		switch {
+		case !t.Full && (outside || !g.keeps(r.q, k, len(r.row)) || r.leftOut(g, k)):
+		case outside:
+			return fmt.Errorf("internal: a full tile covers key %d of %d", k, len(r.row))
+		case r.row[k] != 0:
+			return fmt.Errorf("internal: the pair of query %d and key %d counts twice", r.q, k)
+		default:
+			r.row[k] = 1
+		}
+	}
+	return nil
+}
+
+// keys are those of a slot, masked ones included.
+func (r *rowMarks) keys(t SlotTile) []int {
+	width := BlockSize
+	switch t.Source {
+	case SourceColumns:
+		columns := r.lists[r.segments[t.Segment].source].columns
+		return columns[t.Start:min(len(columns), t.Start+BlockSize)]
+	case SourceRange:
+		width = r.tile.Keys
+	}
+	out := make([]int, width)
+	for i := range out {
+		out[i] = t.Start + i
+	}
+	return out
+}
+
+// leftOut says whether key k is in a set that the segment leaves out.
+func (r *rowMarks) leftOut(g launchedSegment, k int) bool {
+	return slices.ContainsFunc(g.except, func(s Source) bool { return r.lists[s].holds(r.n, r.first, k) })
+}
