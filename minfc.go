@@ -106,7 +106,7 @@ func (p *Program) Compile(opts Options) (*runtime.Artifact, error) {
 	if err != nil {
 		return nil, err
 	}
-	tile, err := codegen.TileFor(opts.Target, opts.HeadDim)
+	tile, err := codegen.TileFor(opts.Target, opts.HeadDim, len(p.Pattern.Index) > 0)
 	if err != nil {
 		return nil, err
 	}

@@ -29,12 +29,13 @@ const (
 // backend is one GPU generation.
 type backend struct {
 	target    string
-	tile      func(headDim int) ir.Tile
+	tile      func(headDim int) ir.Tile // of schedules of ranges alone
+	listTile  func(headDim int) ir.Tile // of schedules with lists of what the data chose
 	attention func(*ir.Schedule, Config) (*Kernel, error)
 }
 
 var backends = []backend{
-	{"sm_80", sm80.TileFor, sm80.Attention},
+	{"sm_80", sm80.TileFor, sm80.ListTileFor, sm80.Attention},
 }
 
 // Targets lists the supported targets.
@@ -54,8 +55,9 @@ func backendFor(target string) (backend, error) {
 	return backends[i], nil
 }
 
-// TileFor is the tile the schedule must have been cut to for a target and head dim.
-func TileFor(target string, headDim int) (ir.Tile, error) {
+// TileFor is the tile a schedule must be cut to for a target and head dim; lists says whether it reads lists, which is
+// whether its pattern has an index stage.
+func TileFor(target string, headDim int, lists bool) (ir.Tile, error) {
 	b, err := backendFor(target)
 	if err != nil {
 		return ir.Tile{}, err
@@ -63,12 +65,15 @@ func TileFor(target string, headDim int) (ir.Tile, error) {
 	if err := lower.CheckHeadDim(headDim); err != nil {
 		return ir.Tile{}, err
 	}
+	if lists {
+		return b.listTile(headDim), nil
+	}
 	return b.tile(headDim), nil
 }
 
 // Attention lowers a verified schedule to the flash-attention forward kernel of cfg.Target.
 func Attention(s *ir.Schedule, cfg Config) (*Kernel, error) {
-	tile, err := TileFor(cfg.Target, cfg.HeadDim)
+	tile, err := TileFor(cfg.Target, cfg.HeadDim, len(lower.Lists(s)) > 0)
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,7 @@ func work(t testing.TB, pattern string, headDim, length int, params map[string]i
 	require.True(t, ok)
 	p, err := minfc.Load(file, src, minfc.Options{Pattern: pattern})
 	require.NoError(t, err)
-	tile, err := codegen.TileFor("sm_80", headDim)
+	tile, err := codegen.TileFor("sm_80", headDim, false)
 	require.NoError(t, err)
 	s, err := passes.Run(p.Pattern, passes.Options{Tile: tile, Consts: map[string]int64{}})
 	require.NoError(t, err)

@@ -108,7 +108,7 @@ func schedule(w *cost.Work, pattern string) error {
 	if err != nil {
 		return err
 	}
-	tile, err := codegen.TileFor(target, w.HeadDim)
+	tile, err := codegen.TileFor(target, w.HeadDim, false)
 	if err != nil {
 		return err
 	}
