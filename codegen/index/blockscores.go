@@ -1,0 +1,240 @@
+package index
+
+import (
+	"github.com/llir/llvm/ir/constant"
+	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
+
+	"github.com/minfc/minfc/codegen/lower"
+)
+
+// BlockScoresEntry is the name of the block_scores kernel.
+const BlockScoresEntry = "block_scores"
+
+// BlockScoresParams are the parameters of block_scores. H is batch times q heads; a slab is a range of row blocks, so that
+// the workspace stays bounded.
+//
+//	pooled_q    float32 [H, row blocks, head dim]          pooled_k    float32 [H/group, key blocks, head dim]
+//	scores      float32 [H, slab, kb_pad], kb_pad = key blocks rounded up to 64
+//	slab_start  first row block of the slab                slab        row blocks of the slab
+//
+// Launch: BlockScoresGrid.
+var BlockScoresParams = []lower.Param{
+	{Name: "pooled_q", Type: "ptr"}, {Name: "pooled_k", Type: "ptr"}, {Name: "scores", Type: "ptr"},
+	{Name: "sq", Type: "i32"}, {Name: "sk", Type: "i32"}, {Name: "q_offset", Type: "i32"}, {Name: "group", Type: "i32"},
+	{Name: "slab_start", Type: "i32"}, {Name: "slab", Type: "i32"},
+}
+
+// A block of four warps computes 64 rows by 128 keys, each warp 32 by 64, each thread 8 by 8. Thread (ty, tx) of a warp has
+// the rows ty+4i and the keys tx+8j: a warp's 16-byte reads then meet eight different bank groups, since the rows of a
+// stage are 80 bytes apart, and its stores are whole sectors.
+const (
+	scoreRows    = 64
+	scoreKeys    = 128
+	scoreThreads = 128
+	scoreLanesY  = 4
+	scoreLanesX  = 8
+	scoreMicro   = 8  // rows and keys of a thread
+	scoreStep    = 16 // of the head dim in one stage
+	scorePitch   = 4 * (scoreStep + 4)
+	scoreStage   = (scoreRows + scoreKeys) * scorePitch
+	scoreLoads   = (scoreRows + scoreKeys) * scoreStep / 4 / scoreThreads // 16-byte chunks of a thread in one stage
+)
+
+// BlockScoresGrid is the launch grid for slab row blocks against keyBlocks key blocks of h heads.
+func BlockScoresGrid(keyBlocks, slab, h int) [3]uint32 {
+	return [3]uint32{uint32((keyBlocks + scoreKeys - 1) / scoreKeys), uint32((slab + scoreRows - 1) / scoreRows), uint32(h)}
+}
+
+// scoresKernel is the state of one lowering.
+type scoresKernel struct {
+	*lower.Builder
+	headDim     int
+	shared, tid lower.Value
+	row0, key0  lower.Value // of the block's tile: row within the slab, key block
+	rows, keys  lower.Value // row blocks of q and key blocks of k
+	ty, tx      lower.Value // the thread's first row and key within the tile
+	chunk       lower.Value // the thread's 16-byte chunk of a stage's rows
+	loads       []scoreLoad
+}
+
+// scoreLoad is one 16-byte copy that a thread makes for every stage.
+type scoreLoad struct{ from, to, bytes lower.Value }
+
+// BlockScores is the product of pooled q and pooled k in float32, products added in order of the head dim. Entries whose
+// key block begins after the row block's last query are -inf, or not written where a whole tile of them is; block_select
+// reads neither.
+func BlockScores(headDim int) (*lower.Kernel, error) {
+	if err := lower.CheckHeadDim(headDim); err != nil {
+		return nil, err
+	}
+	k := &scoresKernel{Builder: lower.NewKernel(BlockScoresEntry, BlockScoresParams, scoreThreads, 3), headDim: headDim}
+	k.emit()
+	return &lower.Kernel{Module: k.Module, Entry: BlockScoresEntry, Threads: scoreThreads,
+		SharedBytes: 2 * scoreStage, Params: BlockScoresParams}, nil
+}
+
+func (k *scoresKernel) emit() {
+	k.locate()
+	// The tile's last row reaches furthest.
+	last := k.UMin(k.Add(k.row0, lower.I32(scoreRows-1)), k.Sub(k.Param("slab"), lower.I32(1)))
+	some := k.ICmp(enum.IPredSLT, k.key0, k.candidates(last))
+	k.If("tile", some, nil, func() []lower.Value {
+		k.prepare()
+		k.store(k.products())
+		return nil
+	})
+	k.Block.NewRet(nil)
+}
+
+func (k *scoresKernel) locate() {
+	k.shared = k.SharedBase()
+	k.tid = k.ThreadX()
+	k.row0, k.key0 = k.Mul(k.BlockY(), lower.I32(scoreRows)), k.Mul(k.BlockX(), lower.I32(scoreKeys))
+	k.rows, k.keys = blocksOf(k.Builder, k.Param("sq")), blocksOf(k.Builder, k.Param("sk"))
+}
+
+// candidates is the number of key blocks that the slab's row sees; rows past the last row block see what that one does.
+func (k *scoresKernel) candidates(row lower.Value) lower.Value {
+	return candidates(k.Builder, k.Add(k.Param("slab_start"), row), k.keys)
+}
+
+// candidates is the number of key blocks that begin no later than the last query of row block t.
+func candidates(b *lower.Builder, t, keyBlocks lower.Value) lower.Value {
+	end := b.Min(b.Shl(b.Add(t, lower.I32(1)), blockLog), b.Param("sq"))
+	return b.Min(keyBlocks, blocksOf(b, b.Add(b.Param("q_offset"), end)))
+}
+
+// prepare finds the thread's place in the tile and its copies.
+func (k *scoresKernel) prepare() {
+	lane, warp := k.And(k.tid, lower.I32(31)), k.LShr(k.tid, 5)
+	k.ty = k.Add(k.LShr(lane, 3), k.Shl(k.And(warp, lower.I32(1)), 5))
+	k.tx = k.Add(k.And(lane, lower.I32(scoreLanesX-1)), k.Shl(k.LShr(warp, 1), 6))
+	k.chunk = k.And(k.tid, lower.I32(3))
+	q := k.head("pooled_q", k.BlockZ(), k.rows)
+	kk := k.head("pooled_k", k.UDiv(k.BlockZ(), k.Param("group")), k.keys)
+	perLoad := scoreThreads * 4 / scoreStep // rows
+	for i := range scoreLoads {
+		row := k.Add(k.LShr(k.tid, 2), lower.I32(int64(i*perLoad)))
+		to := k.Add(k.Add(k.Mul(row, lower.I32(scorePitch)), k.Shl(k.chunk, 4)), k.shared)
+		if i < scoreRows/perLoad {
+			at := k.Add(k.Add(k.Param("slab_start"), k.row0), row)
+			k.addLoad(q, at, k.rows, to)
+		} else {
+			k.addLoad(kk, k.Add(k.key0, k.Sub(row, lower.I32(scoreRows))), k.keys, to)
+		}
+	}
+}
+
+// head is the first row of a head's pooled rows.
+func (k *scoresKernel) head(name string, head, rows lower.Value) lower.Value {
+	n := k.Mul(k.ZExt64(head), k.ZExt64(rows))
+	return k.Offset(k.Param(name), k.Mul(n, lower.I64(int64(4*k.headDim))))
+}
+
+// addLoad adds the copy of one chunk of a row; rows past the end become zeros.
+func (k *scoresKernel) addLoad(base, row, rows, to lower.Value) {
+	from := k.Offset(base, k.Mul(k.ZExt64(row), lower.I64(int64(4*k.headDim))))
+	from = k.Offset(from, k.ZExt64(k.Shl(k.chunk, 4)))
+	in := k.ICmp(enum.IPredSLT, row, rows)
+	k.loads = append(k.loads, scoreLoad{from, to, k.Select(in, lower.I32(16), lower.I32(0))})
+}
+
+// start begins the copies of a stage: step steps into the head dim, at an offset of shared memory.
+func (k *scoresKernel) start(step, offset lower.Value) {
+	bytes := k.ZExt64(k.Mul(step, lower.I32(4*scoreStep)))
+	for _, l := range k.loads {
+		k.Copy16If(k.SharedAt(k.Add(l.to, offset), 0), k.Offset(l.from, bytes), l.bytes)
+	}
+	k.CopyCommit()
+}
+
+// products runs over the head dim, two stages of shared memory in turn.
+func (k *scoresKernel) products() []lower.Value {
+	k.start(lower.I32(0), lower.I32(0))
+	steps := lower.I32(int64(k.headDim / scoreStep))
+	init := []lower.Value{lower.I32(0), lower.I32(0)}
+	for range scoreMicro * scoreMicro {
+		init = append(init, lower.F32(0))
+	}
+	out := k.Repeat("steps", init, func(v []lower.Value) ([]lower.Value, lower.Value) {
+		k.CopyWaitAll()
+		k.Barrier()
+		next := k.Add(v[0], lower.I32(1))
+		other := k.Sub(lower.I32(scoreStage), v[1])
+		more := k.ICmp(enum.IPredSLT, next, steps)
+		k.If("ahead", more, nil, func() []lower.Value {
+			k.start(next, other)
+			return nil
+		})
+		acc := append([]lower.Value(nil), v[2:]...)
+		k.multiply(acc, v[1])
+		return append([]lower.Value{next, other}, acc...), more
+	})
+	return out[2:]
+}
+
+// multiply adds one stage's products.
+func (k *scoresKernel) multiply(acc []lower.Value, stage lower.Value) {
+	base := k.Add(k.shared, stage)
+	qAt := k.Add(base, k.Mul(k.ty, lower.I32(scorePitch)))
+	kAt := k.Add(base, k.Mul(k.tx, lower.I32(scorePitch)))
+	for c := range scoreStep / 4 {
+		a := k.fragment(qAt, 16*c, scoreLanesY)
+		b := k.fragment(kAt, scoreRows*scorePitch+16*c, scoreLanesX)
+		for e := range 4 {
+			for i := range scoreMicro {
+				for j := range scoreMicro {
+					at := &acc[i*scoreMicro+j]
+					*at = k.FMA(a[4*i+e], b[4*j+e], *at)
+				}
+			}
+		}
+	}
+}
+
+var float4 = types.NewVector(4, types.Float)
+
+// fragment loads four elements of each of the thread's rows, which are step rows apart.
+func (k *scoresKernel) fragment(at lower.Value, offset, step int) []lower.Value {
+	var out []lower.Value
+	for i := range scoreMicro {
+		v := k.Load(float4, k.SharedAt(at, offset+i*step*scorePitch), 16)
+		for e := range 4 {
+			out = append(out, k.Block.NewExtractElement(v, constant.NewInt(types.I32, int64(e))))
+		}
+	}
+	return out
+}
+
+// store writes the thread's scores, -inf where the key block is none of the row's.
+func (k *scoresKernel) store(acc []lower.Value) {
+	pad := padTo64(k.Builder, k.keys)
+	key := k.Add(k.key0, k.tx)
+	head := k.Mul(k.ZExt64(k.BlockZ()), k.ZExt64(k.Param("slab")))
+	for i := range scoreMicro {
+		row := k.Add(k.Add(k.row0, k.ty), lower.I32(int64(i*scoreLanesY)))
+		k.If("row", k.ICmp(enum.IPredSLT, row, k.Param("slab")), nil, func() []lower.Value {
+			at := k.Add(k.Mul(k.Add(head, k.ZExt64(row)), k.ZExt64(pad)), k.ZExt64(key))
+			p, seen := k.Offset(k.Param("scores"), k.Shl(at, 2)), k.candidates(row)
+			for j := range scoreMicro {
+				k.storeOne(p, key, pad, seen, j, acc[i*scoreMicro+j])
+			}
+			return nil
+		})
+	}
+}
+
+func (k *scoresKernel) storeOne(p, key, pad, seen lower.Value, j int, score lower.Value) {
+	key = k.Add(key, lower.I32(int64(j*scoreLanesX)))
+	k.If("key", k.ICmp(enum.IPredSLT, key, pad), nil, func() []lower.Value {
+		score = k.Select(k.ICmp(enum.IPredSLT, key, seen), score, lower.NegInf())
+		k.Store(score, k.Offset(p, lower.I64(int64(4*j*scoreLanesX))), 4)
+		return nil
+	})
+}
+
+// padTo64 rounds up to a multiple of 64.
+func padTo64(b *lower.Builder, n lower.Value) lower.Value {
+	return b.And(b.Add(n, lower.I32(63)), lower.I32(-64))
+}
