@@ -189,7 +189,7 @@ func widen(p *plot.Plot, entries int) {
 func recallPanel(curves []curve) (*plot.Plot, error) {
 	p := newPanel("Kept attention mass over density", "density, %", "recall, %")
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.TickerFunc(decades)
-	some := false
+	entries := 0
 	for _, c := range curves {
 		var at plotter.XYs
 		for _, r := range c.rows {
@@ -200,7 +200,7 @@ func recallPanel(curves []curve) (*plot.Plot, error) {
 		if len(at) == 0 {
 			continue
 		}
-		some = true
+		entries++
 		points, err := plotter.NewScatter(at)
 		if err != nil {
 			return nil, err
@@ -209,10 +209,10 @@ func recallPanel(curves []curve) (*plot.Plot, error) {
 		p.Add(points)
 		p.Legend.Add(c.label, points)
 	}
-	if !some {
+	if entries == 0 {
 		return nil, nil
 	}
-	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = p.X.Min/1.5, math.Max(100, p.X.Max), -8*float64(len(curves)), 105
+	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = p.X.Min/1.5, math.Max(100, p.X.Max), -8*float64(entries), 105
 	p.Y.Tick.Marker = plot.ConstantTicks{{Value: 0, Label: "0"}, {Value: 25, Label: "25"}, {Value: 50, Label: "50"}, {Value: 75, Label: "75"}, {Value: 100, Label: "100"}}
 	return p, nil
 }

@@ -1,159 +1,139 @@
-// Command benchreport writes BENCHMARKS.md from the measurements in docs/bench, so that no figure is typed by hand.
+// Command benchreport writes BENCHMARKS.md and its plots from the measurements in docs/bench, so that no figure is typed by
+// hand.
 //
-//	go run ./tools/benchreport          # rewrite BENCHMARKS.md
-//	go run ./tools/benchreport -check   # fail if it is not what the measurements say
+//	go run ./tools/benchreport          # rewrite BENCHMARKS.md and docs/bench/*.svg
+//	go run ./tools/benchreport -check   # fail if they are not what the measurements say
 package main
 
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/minfc/minfc/bench"
 )
-
-// report is one file of measurements, as bench/interleave.py writes it.
-type report struct {
-	Title   string `json:"title"`
-	Device  string `json:"device"`
-	CUDA    string `json:"cuda"`
-	Torch   string `json:"torch"`
-	Date    string `json:"date"`
-	Command string `json:"command"`
-	Rows    []row  `json:"rows"`
-}
-
-type row struct {
-	Case      string           `json:"case"` // pattern:seqlen:heads:kvheads:headdim:dtype:files[:params]
-	Kernel    string           `json:"kernel"`
-	Error     string           `json:"error"`
-	MS        *float64         `json:"ms"`
-	TFLOPS    *float64         `json:"tflops"` // counting kept pairs only
-	VsFA2     *float64         `json:"vs_fa2"`
-	Checks    map[string]check `json:"errors"`
-	Registers *int             `json:"registers"`
-	Local     *int             `json:"local_bytes"`
-}
-
-// check is a comparison with float64.
-type check struct {
-	Frobenius float64 `json:"frobenius"`
-	WorstRow  float64 `json:"worst_row"`
-	LSE       float64 `json:"lse"`
-}
 
 func main() {
 	only := flag.Bool("check", false, "compare instead of writing")
 	flag.Parse()
-	if err := run("docs/bench", "BENCHMARKS.md", *only); err != nil {
+	if err := run(".", *only); err != nil {
 		fmt.Fprintln(os.Stderr, "benchreport:", err)
 		os.Exit(1)
 	}
 }
 
-func run(dir, out string, only bool) error {
-	text, err := render(dir)
+// output is one generated file, its path relative to the root of the repository.
+type output struct {
+	path string
+	data []byte
+}
+
+func run(root string, only bool) error {
+	outputs, err := render(root)
 	if err != nil {
 		return err
 	}
-	if !only {
-		return os.WriteFile(out, text, 0o644)
+	var stale []error
+	for _, o := range outputs {
+		path := filepath.Join(root, o.path)
+		if !only {
+			if err := os.WriteFile(path, o.data, 0o644); err != nil {
+				return err
+			}
+			continue
+		}
+		if have, err := os.ReadFile(path); err != nil || !bytes.Equal(have, o.data) {
+			stale = append(stale, fmt.Errorf("%s is not what %s says: run go run ./tools/benchreport", o.path, folder))
+		}
 	}
-	have, err := os.ReadFile(out)
+	return errors.Join(stale...)
+}
+
+const folder = "docs/bench"
+
+// render reads every file of the folder in name order: *.json are reports, *.txt a title line and what a command printed.
+func render(root string) ([]output, error) {
+	files, err := filepath.Glob(filepath.Join(root, folder, "*.[jt][sx]*"))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if !bytes.Equal(have, text) {
-		return fmt.Errorf("%s is not what %s says: run go run ./tools/benchreport", out, dir)
+	p := &page{}
+	p.WriteString(preamble)
+	if err := p.readReports(files); err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		if err := p.file(f); err != nil {
+			return nil, fmt.Errorf("%s: %w", f, err)
+		}
+	}
+	return append([]output{{"BENCHMARKS.md", p.Bytes()}}, p.plots...), nil
+}
+
+// page is BENCHMARKS.md in the making.
+type page struct {
+	bytes.Buffer
+	reports map[string]*bench.Report // those of minfc bench and bench/peers.py, by file
+	files   []string                 // of reports, in name order
+	plots   []output
+}
+
+// readReports reads the reports of the current schema first, because peers belong to reports of other files.
+func (p *page) readReports(files []string) error {
+	p.reports = map[string]*bench.Report{}
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			return err
+		}
+		var sniff struct{ Schema int }
+		if strings.HasSuffix(f, ".txt") || json.Unmarshal(data, &sniff) != nil || sniff.Schema == 0 {
+			continue
+		}
+		if p.reports[f], err = bench.ReadReport(f); err != nil {
+			return err
+		}
+		p.files = append(p.files, f)
 	}
 	return nil
 }
 
-// render reads every file of dir in name order: *.json are reports, *.txt a title line and what a command printed.
-func render(dir string) ([]byte, error) {
-	files, err := filepath.Glob(filepath.Join(dir, "*.[jt][sx]*"))
+func (p *page) file(path string) error {
+	if r := p.reports[path]; r != nil {
+		return p.measured(path, r)
+	}
+	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var b bytes.Buffer
-	b.WriteString(preamble)
-	for _, f := range files {
-		data, err := os.ReadFile(f)
-		if err != nil {
-			return nil, err
-		}
-		if strings.HasSuffix(f, ".txt") {
-			writeOutput(&b, string(data))
-			continue
-		}
-		var r report
-		if err := json.Unmarshal(data, &r); err != nil {
-			return nil, fmt.Errorf("%s: %w", f, err)
-		}
-		r.write(&b)
+	if strings.HasSuffix(path, ".txt") {
+		writeOutput(&p.Buffer, string(data))
+		return nil
 	}
-	return b.Bytes(), nil
+	var r report
+	if err := json.Unmarshal(data, &r); err != nil {
+		return err
+	}
+	r.write(&p.Buffer)
+	return nil
 }
 
 const preamble = `# Benchmarks
 
-Generated by ` + "`go run ./tools/benchreport`" + ` from the measurements in docs/bench; do not edit. TFLOP/s count kept pairs only (4 x head dim
-for each). Kernels of a case ran in one process, in random order each round; figures are medians. Absolute figures drift with the card's
-clocks, ratios inside one case repeat. Errors are against float64: relative Frobenius norm, worst row, largest LSE difference; "random" and
-"structured" are the two inputs of bench/interleave.py.
+Generated by ` + "`go run ./tools/benchreport`" + ` from the measurements in docs/bench; do not edit. Kernels of a case ran in one process, in
+random order each round; figures are medians. Absolute figures drift with the card's clocks, ratios inside one case repeat.
+[docs/measuring.md](docs/measuring.md) says what every column means and how to measure.
+
+Tables with float64 checks come from bench/interleave.py: their TFLOP/s count kept pairs only (4 x head dim for each), errors are
+relative Frobenius norm, worst row and largest LSE difference, "random" and "structured" are that script's two inputs.
 `
-
-func (r report) write(b *bytes.Buffer) {
-	fmt.Fprintf(b, "\n## %s\n\n%s, CUDA driver %s, torch %s, %s.\n\n    %s\n\n", r.Title, r.Device, r.CUDA, r.Torch, r.Date, r.Command)
-	b.WriteString("| case | length | heads | D | kernel | ms | TFLOP/s | vs FA2 | registers (local bytes) | random: rel, row, LSE | structured: rel, row, LSE |\n")
-	b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|\n")
-	for _, x := range r.Rows {
-		x.write(b)
-	}
-}
-
-func (x row) write(b *bytes.Buffer) {
-	c := strings.Split(x.Case, ":")
-	name, heads := c[0], c[2]
-	if len(c) > 7 {
-		name += " " + c[7]
-	}
-	if c[3] != c[2] {
-		heads += "/" + c[3]
-	}
-	if x.Error != "" {
-		fmt.Fprintf(b, "| %s | %s | %s | %s | failed: %s | | | | | | |\n", name, c[1], heads, c[4], x.Error)
-		return
-	}
-	fmt.Fprintf(b, "| %s | %s | %s | %s %s | %s | %s | %s | %s | %s | %s | %s |\n", name, c[1], heads, c[4], c[5], filepath.Base(x.Kernel),
-		number(x.MS, "%.3f"), number(x.TFLOPS, "%.0f"), number(x.VsFA2, "%.3f"), x.resources(), x.checked("random"), x.checked("structured"))
-}
 
 func writeOutput(b *bytes.Buffer, text string) {
 	title, output, _ := strings.Cut(text, "\n")
 	fmt.Fprintf(b, "\n## %s\n\n```\n%s\n```\n", title, strings.TrimRight(output, "\n"))
-}
-
-func number(v *float64, format string) string {
-	if v == nil {
-		return ""
-	}
-	return fmt.Sprintf(format, *v)
-}
-
-func (x row) resources() string {
-	if x.Registers == nil || x.Local == nil {
-		return ""
-	}
-	return fmt.Sprintf("%d (%d)", *x.Registers, *x.Local)
-}
-
-func (x row) checked(input string) string {
-	c, ok := x.Checks[input]
-	if !ok {
-		return ""
-	}
-	return fmt.Sprintf("%.1e, %.1e, %.1e", c.Frobenius, c.WorstRow, c.LSE)
 }
