@@ -1,0 +1,207 @@
+package index
+
+import (
+	"fmt"
+
+	"github.com/llir/llvm/ir/enum"
+
+	"github.com/minfc/minfc/codegen/lower"
+)
+
+// The Vertical-Slash estimator: how much attention the last queries of each head give to every key and to every distance.
+//
+// The probe rows of a head are its last min(64, sq) queries; row r of them stands at position q0+r. K is streamed twice, and
+// no scores are stored:
+//
+//	probe_stats     per chunk of 1024 keys: maximum and sum of each probe row's softmax
+//	probe_combine   the chunks of a row become its log2-sum-exp
+//	probe_sums      P = 2^(scores - lse) again; its sums over the rows (columns) and along diagonals (distances)
+//
+// A logit that is NaN or +inf counts as masked: it adds nothing to any sum, and its row is normalised without it.
+// Every sum has a fixed order, so equal inputs give equal bits.
+
+// ProbeRows and ChunkKeys are the rows of the probe and the keys of one block of the grid.
+const (
+	ProbeRows = 64
+	ChunkKeys = 1024
+)
+
+const (
+	tileKeys   = 64 // keys of one tile: 16 tiles a chunk
+	chunkTiles = ChunkKeys / tileKeys
+	halfKeys   = tileKeys / 2 // keys of one warp: two warps share a tile
+	strips     = ProbeRows / 16
+	threadRows = 2 * strips // of the 64 rows, a thread holds 8: lane/4 + 8i
+)
+
+// EstimateConfig selects the estimator kernels. Heads is how many q heads of one kv head a block takes, sharing the K
+// tile: 1, 2 or 4. Any group works with any of them; see EstimateHeads.
+type EstimateConfig struct {
+	HeadDim int
+	DType   lower.DType
+	Heads   int
+}
+
+func (c EstimateConfig) check() error {
+	if err := lower.CheckHeadDim(c.HeadDim); err != nil {
+		return err
+	}
+	if c.DType != lower.BF16 && c.DType != lower.F16 {
+		return fmt.Errorf("data type %q is not supported: want bf16 or f16", c.DType)
+	}
+	if c.Heads != 1 && c.Heads != 2 && c.Heads != 4 {
+		return fmt.Errorf("internal: estimator for %d heads a block, want 1, 2 or 4", c.Heads)
+	}
+	return nil
+}
+
+// EstimateHeads is the number of heads a block should take: as many of the group as there are and as fit into a block's
+// shared memory (bytes). It is 0 if not even one fits.
+func EstimateHeads(headDim, group, sharedBytes int) int {
+	heads := 0
+	for _, n := range []int{1, 2, 4} {
+		fits := layoutOf(EstimateConfig{HeadDim: headDim, Heads: n}).sums <= sharedBytes
+		if fits && (heads == 0 || n < 2*group) {
+			heads = n
+		}
+	}
+	return heads
+}
+
+// EstimateGrid is the grid of probe_stats and probe_sums.
+func EstimateGrid(heads, batch, kvHeads, group, sk int) [3]uint32 {
+	parts := (group + heads - 1) / heads
+	return [3]uint32{uint32(EstimateChunks(sk)), uint32(kvHeads * parts), uint32(batch)}
+}
+
+// EstimateChunks is the number of chunks of probe_stats; at least one, which then clears the sums.
+func EstimateChunks(sk int) int { return max(1, (sk+ChunkKeys-1)/ChunkKeys) }
+
+// Shared memory: Q of every head, two tiles of K, then the exchange between warps. Q and K lie in panels of 64 columns,
+// 128 bytes a row, the 16-byte chunk index XORed with the row modulo 8, so that ldmatrix meets no bank twice.
+const (
+	panelCols  = 64
+	panelBytes = 2 * panelCols
+	chunkBytes = 16
+	panel      = 64 * panelBytes // bytes of the panel of 64 rows
+)
+
+type estimateLayout struct {
+	panels      int
+	lastChunks  int // 16-byte chunks of the last panel that hold columns
+	k, exchange int // bytes from the start
+	stats, sums int // bytes in all, by kernel
+}
+
+func layoutOf(c EstimateConfig) estimateLayout {
+	l := estimateLayout{panels: (c.HeadDim + panelCols - 1) / panelCols}
+	l.lastChunks = (c.HeadDim - (l.panels-1)*panelCols) * 2 / chunkBytes
+	l.k = c.Heads * l.panels * panel
+	l.exchange = l.k + 2*l.panels*panel
+	l.stats = l.exchange + c.Heads*ProbeRows*statBytes
+	l.sums = l.exchange + 2*c.Heads*regionBytes
+	return l
+}
+
+// estimator is the state of one lowering of probe_stats or probe_sums. A block has two warps a head ("slot"): each takes
+// all 64 rows and one half of a tile's keys, so that a column's sum stays in one warp.
+type estimator struct {
+	*lower.Builder
+	EstimateConfig
+	estimateLayout
+
+	shared, lane, quad, row Value // quad: lane within the four that share rows; row: first of the thread's rows
+	slot, half              Value // of the warp
+	kvHead, part            Value
+	hb                      Value // b*hq + h of the warp's head
+	valid                   Value // the warp's head exists: the last block of a group may have slots to spare
+	rows, q0                Value // probe rows, position of the first
+	tiles                   Value // tiles with keys that some row sees
+	first, end              Value // tiles of this chunk
+	place                   probePlace
+	qLanes, kLanes          []Value
+}
+
+// Value is an LLVM value.
+type Value = lower.Value
+
+func (c EstimateConfig) newEstimator(entry string, params []lower.Param) *estimator {
+	threads := 64 * c.Heads
+	e := &estimator{EstimateConfig: c, estimateLayout: layoutOf(c)}
+	e.Builder = lower.NewKernel(entry, params, threads, 512/threads) // 512 threads an SM leave 128 registers to each
+	e.locate()
+	return e
+}
+
+func (e *estimator) locate() {
+	e.shared = e.SharedBase()
+	tid := e.ThreadX()
+	e.lane = e.And(tid, lower.I32(31))
+	e.quad, e.row = e.And(e.lane, lower.I32(3)), e.LShr(e.lane, 2)
+	e.slot, e.half = e.LShr(tid, 6), e.And(e.LShr(tid, 5), lower.I32(1))
+	group := e.Param("group")
+	parts := e.UDiv(e.Add(group, lower.I32(int64(e.Heads-1))), lower.I32(int64(e.Heads)))
+	e.kvHead = e.UDiv(e.BlockY(), parts)
+	e.part = e.Sub(e.BlockY(), e.Mul(e.kvHead, parts))
+	e.valid = e.ICmp(enum.IPredSLT, e.Add(e.Mul(e.part, lower.I32(int64(e.Heads))), e.slot), group)
+	e.hb = e.Add(e.Mul(e.BlockZ(), e.Param("hq")), e.headOf(e.slot))
+	e.rows = e.Min(lower.I32(ProbeRows), e.Param("sq"))
+	last := e.Add(e.Param("q_offset"), e.Param("sq"))
+	e.q0 = e.Sub(last, e.rows)
+	e.tiles = e.tilesOf(e.Min(e.Param("sk"), last))
+	e.first = e.Mul(e.BlockX(), lower.I32(chunkTiles))
+	e.end = e.Min(e.Add(e.first, lower.I32(chunkTiles)), e.tiles)
+	e.place = e.newPlace()
+	e.newLanes()
+}
+
+// headOf is the q head of a slot. Slots to spare repeat the last head of the group and store nothing.
+func (e *estimator) headOf(slot Value) Value {
+	in := e.Add(e.Mul(e.part, lower.I32(int64(e.Heads))), slot)
+	in = e.Min(in, e.Sub(e.Param("group"), lower.I32(1)))
+	return e.Add(e.Mul(e.kvHead, e.Param("group")), in)
+}
+
+func (e *estimator) tilesOf(keys Value) Value {
+	return e.LShr(e.Add(keys, lower.I32(tileKeys-1)), 6)
+}
+
+// probeRow is row i of the thread's eight.
+func (e *estimator) probeRow(i int) Value { return e.Add(e.row, lower.I32(int64(8*i))) }
+
+// element is the address of element i (i64) of an array of 4-byte elements.
+func (e *estimator) element(array string, i Value) Value {
+	return e.Offset(e.Param(array), e.Shl(i, 2))
+}
+
+// kernel ends the lowering.
+func (e *estimator) kernel(entry string, params []lower.Param, shared int) *lower.Kernel {
+	e.Block.NewRet(nil)
+	return &lower.Kernel{Module: e.Module, Entry: entry, Threads: 64 * e.Heads, SharedBytes: shared, Params: params}
+}
+
+// tileLoop runs body for every tile of the chunk that some row sees, with the scores of the warp's half. K of the next tile
+// arrives while one is computed. The values carried begin at start.
+func (e *estimator) tileLoop(start []Value, body func(tile Value, s scores, carried []Value) []Value) []Value {
+	e.If("load_first", e.ICmp(enum.IPredSLT, e.first, e.end), nil, func() []Value {
+		e.loadQ()
+		e.loadK(e.first, lower.I32(0))
+		return nil
+	})
+	e.CopyCommit()
+	out := e.While("tile", append([]Value{e.first, lower.I32(0)}, start...),
+		func(v []Value) Value { return e.ICmp(enum.IPredSLT, v[0], e.end) },
+		func(v []Value) []Value {
+			e.CopyWaitAll()
+			e.Barrier()
+			next, other := e.Add(v[0], lower.I32(1)), e.Xor(v[1], lower.I32(1))
+			e.If("load_next", e.ICmp(enum.IPredSLT, next, e.end), nil, func() []Value {
+				e.loadK(next, other)
+				return nil
+			})
+			e.CopyCommit()
+			s := e.maskEdge(e.scores(v[1]), v[0])
+			return append([]Value{next, other}, body(v[0], s, v[2:])...)
+		})
+	return out[2:]
+}
