@@ -76,8 +76,8 @@ func (s Chosen) Source() Source {
 	return Source{kinds[s.Kind], s.Name}
 }
 
-// set is the chosen set that a source reads; false for ranges and unknown kinds.
-func (s Source) set() (Chosen, bool) {
+// Chosen is the chosen set that a source reads; false for ranges and unknown kinds.
+func (s Source) Chosen() (Chosen, bool) {
 	for kind := ChosenColumns; kind <= ChosenBlocks; kind++ {
 		if c := (Chosen{s.Name, kind}); c.Source() == s {
 			return c, true

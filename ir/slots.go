@@ -28,7 +28,7 @@ type lists struct {
 
 // readLists looks up what a source reads.
 func readLists(sel *Selection, source Source) (lists, error) {
-	set, ok := source.set()
+	set, ok := source.Chosen()
 	if !ok {
 		return lists{}, fmt.Errorf("internal: no list for the source %s", source)
 	}

@@ -236,7 +236,7 @@ func (c *checker) sources(g Segment, where string) {
 		all = append(all, g.From)
 	}
 	for _, s := range all {
-		set, ok := s.set()
+		set, ok := s.Chosen()
 		kind, _ := IndexType(c.defs, s.Name)
 		if is, can := kind.Chosen(); !ok || !can || is != set.Kind {
 			c.fail("%s: the index stage chooses no %s", where, s)

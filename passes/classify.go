@@ -21,15 +21,25 @@ const (
 type Class struct {
 	Motion  Motion
 	Strided bool // has residue tests: not a plain range of keys in each row
+	// Source is where the keys come from: a list, for what the data chose
+	Source ir.SourceKind
 }
 
 var motionWords = [...]string{"everything", "translation-invariant", "row-invariant", "mixed"}
 
+// String is the class in words: "row-invariant range", "translation-invariant strided chosen runs".
 func (c Class) String() string {
+	words := motionWords[c.Motion]
 	if c.Strided {
-		return motionWords[c.Motion] + " strided"
+		words += " strided"
 	}
-	return motionWords[c.Motion] + " range"
+	switch {
+	case c.Source != ir.SourceRange:
+		words += " chosen " + c.Source.String()
+	case !c.Strided:
+		words += " range"
+	}
+	return words
 }
 
 // Part is a member of the outermost union, with the conditions around it left out.
@@ -39,8 +49,8 @@ type Part struct {
 }
 
 // classify sorts the members of every union: plain ranges before strided sets, translation-invariant before row-invariant
-// before mixed. disjoint takes from later members what earlier ones keep, so ranges stay whole and the cut falls on
-// what needs masks anyway.
+// before mixed. What the data chose comes after all of them: runs, then blocks, then columns. disjoint takes from later
+// members what earlier ones keep, so ranges stay whole and the cut falls on what needs masks anyway.
 func classify(u *Unit) error {
 	u.Pattern.Keep = sortUnions(u.Pattern.Keep)
 	u.Parts = nil
@@ -91,6 +101,9 @@ func sortEach(sets []ir.Set) []ir.Set {
 }
 
 func compareClass(a, b Class) int {
+	if a.Source != b.Source {
+		return cmp.Compare(a.Source, b.Source)
+	}
 	if a.Strided != b.Strided {
 		if b.Strided {
 			return -1
@@ -107,9 +120,12 @@ func classOf(s ir.Set) Class {
 	case ir.Sink:
 		return Class{Motion: Constant}
 	case ir.Columns:
-		return Class{Constant, !s.Step.Equal(ir.Int(1))}
+		return Class{Motion: Constant, Strided: !s.Step.Equal(ir.Int(1))}
 	case ir.Diagonals:
-		return Class{WithRow, !s.Step.Equal(ir.Int(1))}
+		return Class{Motion: WithRow, Strided: !s.Step.Equal(ir.Int(1))}
+	case ir.Chosen:
+		motions := [...]Motion{ir.ChosenColumns: Constant, ir.ChosenDistances: WithRow, ir.ChosenBlocks: Mixed}
+		return Class{Motion: motions[s.Kind], Source: s.Source().Kind}
 	case ir.Union:
 		return joinClasses(s.Sets)
 	case ir.Intersect:
@@ -126,6 +142,7 @@ func joinClasses(sets []ir.Set) Class {
 	for _, s := range sets {
 		c := classOf(s)
 		out.Strided = out.Strided || c.Strided
+		out.Source = max(out.Source, c.Source)
 		switch {
 		case out.Motion == Still:
 			out.Motion = c.Motion

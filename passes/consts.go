@@ -28,6 +28,7 @@ func consts(u *Unit) error {
 		return err
 	}
 	u.Pattern.Params, u.Pattern.Requires = launch, requires
+	u.Pattern.Index = ir.MapIndexPolys(u.Pattern.Index, substitute)
 	u.Pattern.Keep = ir.MapPolys(u.Pattern.Keep, substitute)
 	return nil
 }

@@ -1,6 +1,7 @@
 package passes
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -11,6 +12,10 @@ import (
 // primitive is one. An intersection joins conditions. A union A | B is A and B minus A, and what B loses to a band with
 // the conditions c1, c2, ... is B & !c1, B & c1 & !c2, ... (disjoint by construction). Bands that contradict themselves
 // for all legal parameters are dropped as they arise.
+//
+// A chosen set is a band, too: the pairs that a list says, and B & !A of two of them is B with A left out (see
+// ir.Segment.Except). A segment reads one list, so bands of different lists cannot be intersected, and a range cannot leave
+// a chosen set out.
 func disjoint(u *Unit) error {
 	l := lowering{facts: u.facts()}
 	bands, err := l.bands(u.Pattern.Keep, ir.Everything())
@@ -21,7 +26,7 @@ func disjoint(u *Unit) error {
 		return tooMany(len(bands))
 	}
 	p := u.Pattern
-	u.Schedule = &ir.Schedule{Name: p.Name, Params: p.Params, Requires: p.Requires, Segments: bands}
+	u.Schedule = &ir.Schedule{Name: p.Name, Params: p.Params, Requires: p.Requires, Index: usedIndex(p.Index, bands), Segments: bands}
 	return nil
 }
 
@@ -46,10 +51,14 @@ func (l lowering) bands(s ir.Set, within ir.Segment) ([]ir.Segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	if both, ok := l.facts.Intersect(within, band); ok {
-		return []ir.Segment{both}, nil
+	both, ok := l.facts.Intersect(within, band)
+	switch {
+	case !ok:
+		return nil, nil
+	case ir.Clash(within, band):
+		return nil, clash(within.From, band.From)
 	}
-	return nil, nil
+	return []ir.Segment{both}, nil
 }
 
 func (l lowering) intersect(sets []ir.Set, within ir.Segment) ([]ir.Segment, error) {
@@ -94,8 +103,10 @@ func (l lowering) union(sets []ir.Set, within ir.Segment) ([]ir.Segment, error) 
 			return nil, tooMany(len(all))
 		}
 	}
-	// Ranges first, as classify did for whole members: a member may fall into bands with and without tests.
-	slices.SortStableFunc(all, func(a, b ir.Segment) int { return min(len(a.Tests), 1) - min(len(b.Tests), 1) })
+	// In the order of classify for whole members: a member may fall into bands with and without lists and tests.
+	slices.SortStableFunc(all, func(a, b ir.Segment) int {
+		return cmp.Or(cmp.Compare(a.From.Kind, b.From.Kind), min(len(a.Tests), 1)-min(len(b.Tests), 1))
+	})
 	var out []ir.Segment
 	for _, band := range all {
 		pieces, err := l.subtractAll([]ir.Segment{band}, out)
@@ -116,6 +127,9 @@ func (l lowering) minus(s ir.Minus, within ir.Segment) ([]ir.Segment, error) {
 	if err != nil {
 		return nil, err
 	}
+	if i := slices.IndexFunc(right, isListed); i >= 0 {
+		return nil, takenAway(right[i].From)
+	}
 	out, err := l.subtractAll(left, right)
 	if err != nil {
 		return nil, err
@@ -128,6 +142,9 @@ func (l lowering) subtractAll(from, taken []ir.Segment) ([]ir.Segment, error) {
 	for _, t := range taken {
 		var next []ir.Segment
 		for _, b := range from {
+			if err := l.separable(b, t); err != nil {
+				return nil, err
+			}
 			next = append(next, l.facts.Subtract(b, t)...)
 		}
 		from = next
@@ -187,6 +204,8 @@ func primitiveBand(s ir.Set) (ir.Segment, error) {
 			g.Lo = []ir.Bound{distanceFrom(*s.To)}
 		}
 		g.Tests = []ir.Test{{Diag: true, Off: s.From, Step: s.Step}}
+	case ir.Chosen:
+		g.From = s.Source()
 	default:
 		return g, fmt.Errorf("internal: no band for a set of kind %T", s)
 	}

@@ -34,7 +34,7 @@ func golden(t *testing.T, file string) {
 	require.NoError(t, err)
 	got := &txtar.Archive{Comment: archive.Comment, Files: []txtar.File{source}}
 	last := p.String()
-	_, err = Run(p, Options{Tile: ir.Tile{Rows: 128, Keys: 64}, Verify: true, After: func(name, text string) {
+	_, err = Run(p, Options{Tile: goldenTile(p), Verify: true, After: func(name, text string) {
 		if text != last {
 			got.Files = append(got.Files, txtar.File{Name: name, Data: []byte(text)})
 			last = text
@@ -46,4 +46,12 @@ func golden(t *testing.T, file string) {
 		return
 	}
 	require.Equal(t, string(txtar.Format(archive)), string(txtar.Format(got)), "run with -update if the change is meant")
+}
+
+// goldenTile is the tile of a common target.
+func goldenTile(p *ir.Pattern) ir.Tile {
+	if len(p.Index) > 0 {
+		return ir.Tile{Rows: ir.BlockSize, Keys: 64}
+	}
+	return tile128x64
 }

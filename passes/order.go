@@ -8,11 +8,13 @@ import (
 )
 
 // order sorts the segments: ranges before those with tests, and among them those that move with the row first. A row's
-// running maximum settles early near the diagonal, and kernels fall into their longest plain loop at once.
+// running maximum settles early near the diagonal, and kernels fall into their longest plain loop at once. Lists come after
+// all ranges, in the order of their kinds.
 func order(u *Unit) error {
 	s := u.Schedule
 	slices.SortStableFunc(s.Segments, func(a, b ir.Segment) int {
 		return cmp.Or(
+			cmp.Compare(a.From.Kind, b.From.Kind),
 			cmp.Compare(min(len(a.Tests), 1), min(len(b.Tests), 1)),
 			cmp.Compare(boundMotion(a), boundMotion(b)))
 	})

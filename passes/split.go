@@ -14,7 +14,10 @@ func split(u *Unit) error {
 	for i := range u.Schedule.Segments {
 		g := &u.Schedule.Segments[i]
 		g.NeverFull = f.NeverFull(*g, u.Schedule.Tile)
-		g.Hop = chooseHop(g.Tests, u.Schedule.Tile)
+		g.Hop = -1
+		if !isListed(*g) { // a list says itself which tiles are visited
+			g.Hop = chooseHop(g.Tests, u.Schedule.Tile)
+		}
 	}
 	return nil
 }

@@ -1,0 +1,89 @@
+package passes
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/minfc/minfc/ir"
+)
+
+// What disjoint does about chosen sets.
+
+func isListed(g ir.Segment) bool { return g.From.Kind != ir.SourceRange }
+
+// separable says why band b without band t would need two lists at once. The part of b that t reads but leaves out again, for
+// the sake of a third list, is in two chosen sets.
+func (l lowering) separable(b, t ir.Segment) error {
+	if !isListed(t) {
+		return nil
+	}
+	if _, overlap := l.facts.Intersect(b, t); !overlap {
+		return nil
+	}
+	if !isListed(b) {
+		return takenAway(t.From)
+	}
+	for _, s := range t.Except {
+		if ir.Clash(b, t) && !slices.Contains(b.Except, s) {
+			return clash(s, b.From)
+		}
+	}
+	return nil
+}
+
+func clash(a, b ir.Source) error {
+	return fmt.Errorf("%s meets %s, and a kernel reads one list of chosen keys at a time; unite chosen sets with |, or intersect each with sets of known bounds alone",
+		sourceText(a), sourceText(b))
+}
+
+func takenAway(s ir.Source) error {
+	return fmt.Errorf("%s is taken away from another set, but what the data chose can only be added or cut; write what to keep as a union instead", sourceText(s))
+}
+
+// sourceText is the source as a pattern writes it: "columns(cols)".
+func sourceText(s ir.Source) string {
+	chosen, ok := s.Chosen()
+	if !ok {
+		return s.String()
+	}
+	return ir.FormatSet(chosen)
+}
+
+// usedIndex leaves out the definitions that no band needs: another part may have absorbed what they chose.
+func usedIndex(defs []ir.IndexDef, bands []ir.Segment) []ir.IndexDef {
+	used := map[string]bool{}
+	for _, g := range bands {
+		used[g.From.Name] = true
+		for _, s := range g.Except {
+			used[s.Name] = true
+		}
+	}
+	var out []ir.IndexDef
+	for _, d := range slices.Backward(defs) {
+		if !used[d.Name] {
+			continue
+		}
+		for _, name := range operands(d.Value) {
+			used[name] = true
+		}
+		out = append(out, d)
+	}
+	slices.Reverse(out)
+	return out
+}
+
+// operands are the names that a value of the index stage is computed from.
+func operands(x ir.Index) []string {
+	switch x := x.(type) {
+	case ir.Softmax:
+		return []string{x.Of}
+	case ir.Sum:
+		return []string{x.Of}
+	case ir.BlockScores:
+		return []string{x.Q, x.K}
+	case ir.Select:
+		return []string{x.Of}
+	default: // Probe and Pool start from q and k
+		return nil
+	}
+}
