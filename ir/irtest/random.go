@@ -14,6 +14,7 @@ type generator struct {
 	params []ir.Param
 	// requires are satisfied by the defaults of params
 	requires []ir.Require
+	chosen   []ir.Chosen // the leaves of dynamic
 }
 
 // RandomPattern returns a pattern that passes Verify, with small numbers, so that bounds meet within a few hundred keys.
