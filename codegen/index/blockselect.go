@@ -14,7 +14,9 @@ const BlockSelectEntry = "block_select"
 
 // BlockSelectParams are the parameters of block_select; scores, slab_start and slab are those of block_scores.
 //
-//	block_n      i32 [q heads]: how many blocks a row block gets, clamped to [1, its candidates] and to block_cap
+//	block_n      i32 [q heads]: how many blocks a row block gets, clamped to [forced ones, its candidates] and to block_cap
+//	first, last  how many of a row block's first and last candidates are chosen whatever their score; the very last is the
+//	             block of its last query, or the last key block
 //	blocks       i32 [H, row blocks, block_cap], descending, -1 after the last
 //	block_count  i32 [H, row blocks]
 //
@@ -23,6 +25,7 @@ var BlockSelectParams = []lower.Param{
 	{Name: "scores", Type: "ptr"}, {Name: "block_n", Type: "ptr"}, {Name: "blocks", Type: "ptr"}, {Name: "block_count", Type: "ptr"},
 	{Name: "hq", Type: "i32"}, {Name: "sq", Type: "i32"}, {Name: "sk", Type: "i32"}, {Name: "q_offset", Type: "i32"},
 	{Name: "slab_start", Type: "i32"}, {Name: "slab", Type: "i32"}, {Name: "block_cap", Type: "i32"},
+	{Name: "first", Type: "i32"}, {Name: "last", Type: "i32"},
 }
 
 // A row's scores stay in registers, selectKeys a thread, so that the passes of the search cost two instructions a score.
@@ -58,12 +61,12 @@ type selectKernel struct {
 	threads, warps          lower.Value
 	t                       lower.Value // row block
 	candidates, n           lower.Value // blocks to choose from; how many to choose
+	first, tail             lower.Value // blocks below first and from tail on are forced
 	keys                    []lower.Value
 }
 
-// BlockSelect chooses the n best key blocks of each row block. The block of the row block's last query, or the last key
-// block if that comes first, is always among them. Ties go to the smaller block, and a NaN is less than all numbers but
-// equal to -inf. The search is for the n-th largest score, bit by bit from the top, and ends when a threshold splits the
+// BlockSelect chooses the n best key blocks of each row block. Ties go to the smaller block, and a NaN counts as -inf.
+// The search is for the n-th largest score, bit by bit from the top, and ends when a threshold splits the
 // scores as wanted.
 func BlockSelect() (*lower.Kernel, error) {
 	k := &selectKernel{Builder: lower.NewKernel(BlockSelectEntry, BlockSelectParams, selectMaxThreads, 1)}
@@ -89,7 +92,10 @@ func (k *selectKernel) locate() {
 	h := k.BlockY()
 	head := k.Sub(h, k.Mul(k.UDiv(h, k.Param("hq")), k.Param("hq")))
 	n := k.Load(types.I32, k.Offset(k.Param("block_n"), k.Shl(k.ZExt64(head), 2)), 4)
-	k.n = k.Min(k.Min(k.Max(n, lower.I32(1)), k.candidates), k.Param("block_cap"))
+	last := k.Min(k.Param("last"), k.Param("block_cap"))
+	k.first = k.Min(k.Param("first"), k.Sub(k.Param("block_cap"), last))
+	k.tail = k.Sub(k.candidates, last)
+	k.n = k.Min(k.Min(k.Max(n, k.Add(k.first, last)), k.candidates), k.Param("block_cap"))
 }
 
 // index is the block of the thread's score i.
@@ -111,7 +117,7 @@ func (k *selectKernel) groups(name string, values []lower.Value, body func(group
 }
 
 // loadKeys loads the row's scores as unsigned numbers of the same order. What is no candidate becomes 0, less than
-// every score; the forced block becomes the greatest number.
+// every score; a forced block becomes the greatest number.
 func (k *selectKernel) loadKeys() {
 	pad := padTo64(k.Builder, blocksOf(k.Builder, k.Param("sk")))
 	row := k.Add(k.Mul(k.ZExt64(k.BlockY()), k.ZExt64(k.Param("slab"))), k.ZExt64(k.BlockX()))
@@ -136,7 +142,8 @@ func (k *selectKernel) loadKey(base, at, last lower.Value) lower.Value {
 	x = k.FAdd(k.FMax(x, lower.NegInf()), lower.F32(0)) // no NaN, no negative zero
 	bits := k.AsInt(x)
 	key := k.Xor(bits, k.Or(k.AShr(bits, 31), lower.I32(math.MinInt32)))
-	key = k.Select(k.ICmp(enum.IPredEQ, at, last), lower.I32(-1), key)
+	forced := k.Or(k.ICmp(enum.IPredSLT, at, k.first), k.ICmp(enum.IPredSGE, at, k.tail))
+	key = k.Select(forced, lower.I32(-1), key)
 	return k.Select(k.ICmp(enum.IPredSGT, at, last), lower.I32(0), key)
 }
 
@@ -252,8 +259,7 @@ func (k *selectKernel) wordAt(at lower.Value, which int64) lower.Value {
 	return k.SharedAt(k.Add(k.shared, k.Shl(at, 2)), bitmapAt)
 }
 
-// firstTies are the lowest bits of the thread's word of ties that are among the first that the block still needs. One scan
-// counts both: chosen blocks and ties are below 2^16 together.
+// firstTies are the lowest bits of the thread's word of ties that are among the first that the row still needs.
 func (k *selectKernel) firstTies(word lower.Value) lower.Value {
 	ties := k.word(1)
 	have := k.Popc(ties)
