@@ -103,8 +103,13 @@ func probeRate(dev runtime.Device, t lower.DType, target string) (rate Rate, err
 	if err != nil {
 		return Rate{}, fmt.Errorf("matrix probe: %w", err)
 	}
-	flops := float64(probeFLOPs*probeChains*loops) * float64(blocks*probeThreads/32)
+	flops := float64(probeFLOPs) * float64(probeProducts(dev.Info()))
 	return Rate{fmt.Sprintf("mma.sync m16n8k16 %s from registers", t), flops / timing[0].Median / 1e9}, nil
+}
+
+// probeProducts is the number of products in one launch.
+func probeProducts(i runtime.DeviceInfo) int64 {
+	return int64(probeChains) * int64(probeLoops(i)) * int64(probeBlocks*i.Multiprocessors*probeThreads/32)
 }
 
 // probeLoops gives the probe some milliseconds on a GPU, and nearly nothing on the emulator.

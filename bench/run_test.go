@@ -54,6 +54,7 @@ func TestRun(t *testing.T) {
 	require.Equal(t, []string{"100 dense", "100 a_shape sink=9 window=40", "100 full", "256 dense", "256 a_shape sink=9 window=40", "256 full"}, labels,
 		"dense comes first although it was not asked for; full is its own baseline")
 	require.Equal(t, 1.0, *r.Rows[2].VsDense)
+	require.InDelta(t, r.Rows[3].TotalMS/r.Rows[4].TotalMS, *r.Rows[4].VsDense, 1e-12, "above 1 where dense takes longer")
 	require.Nil(t, r.Rows[2].Recall)
 	require.Contains(t, progress, "256: round 2 of 2")
 	requireQuality(t, c, r.Rows[4])
@@ -189,4 +190,29 @@ func TestSetCount(t *testing.T) {
 	gpu.MemoryBytes = 100 << 20
 	require.Equal(t, 2, setCount(gpu, 30<<20, 8<<20))
 	require.Equal(t, 1, setCount(runtime.DeviceInfo{Driver: "emu", L2Bytes: 1 << 30, MemoryBytes: 1 << 40}, 1, 1))
+}
+
+// cached is an emulator that says it has a cache.
+type cached struct{ runtime.Device }
+
+func (d cached) Info() runtime.DeviceInfo {
+	i := d.Device.Info()
+	i.Driver, i.L2Bytes = "cuda", 100<<10
+	return i
+}
+
+// Inputs that rotate hold different numbers, and every set has its turn.
+func TestInputsRotate(t *testing.T) {
+	dev := cached{emulator(t, emu.Options{})}
+	m, err := small().newMemory(dev, 100)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, m.close()) }()
+	require.Len(t, m.sets, 5)
+	seen := map[string]bool{}
+	for range 5 {
+		row := make([]byte, 128)
+		require.NoError(t, dev.CopyToHost(row, m.next().Q, nil))
+		seen[string(row)] = true
+	}
+	require.Len(t, seen, 5)
 }
