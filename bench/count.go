@@ -15,6 +15,9 @@ type Count struct {
 // CountWork counts what a launch of s keeps and computes, in closed form for each row and row tile. values holds every
 // parameter, as ir.CheckLaunch returns them.
 func CountWork(s *ir.Schedule, values map[string]int64, shape ir.Shape) (Count, error) {
+	if err := checkStatic(s); err != nil {
+		return Count{}, err
+	}
 	var c Count
 	for i, g := range s.Segments {
 		b, err := bindBand(g, values)
@@ -30,6 +33,14 @@ func CountWork(s *ir.Schedule, values map[string]int64, shape ir.Shape) (Count, 
 		}
 	}
 	return c, nil
+}
+
+// checkStatic refuses schedules whose work only the data knows.
+func checkStatic(s *ir.Schedule) error {
+	if len(s.Index) > 0 {
+		return fmt.Errorf("what %s keeps is decided by the data, want a static pattern: its tiles cannot be counted before it runs", s.Name)
+	}
+	return nil
 }
 
 // band is a segment of a schedule with its numbers.

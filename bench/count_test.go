@@ -120,3 +120,8 @@ func TestCountingIsFast(t *testing.T) {
 	require.Equal(t, want, c.Pairs)
 	require.Less(t, time.Since(start), 2*time.Second)
 }
+
+func TestDataDecidedWorkIsRefused(t *testing.T) {
+	_, err := CountWork(&ir.Schedule{Name: "s", Index: make([]ir.IndexDef, 1)}, nil, ir.Shape{Sq: 1, Sk: 1})
+	require.ErrorContains(t, err, "what s keeps is decided by the data")
+}

@@ -58,9 +58,8 @@ type Call struct {
 
 // Workload is what the inputs were.
 type Workload struct {
-	Kind      string  `json:"kind"`
-	Sharpness float64 `json:"sharpness,omitempty"`
-	Seed      uint64  `json:"seed"`
+	Kind string `json:"kind"`
+	Seed uint64 `json:"seed"`
 }
 
 // Rate is a measured rate of matrix products.
@@ -111,7 +110,7 @@ func (r Row) Label() string {
 // Ours says whether the row is a kernel of minfc.
 func (r Row) Ours() bool { return strings.HasPrefix(r.Implementation, "minfc") }
 
-// finish computes the figures that follow from the others. flopsPerPair is 4 x head dim x heads x batch.
+// finish computes the rates from the times and counts.
 func (r *Row) finish(c Call, rates []Rate) {
 	if r.TotalMS <= 0 {
 		return

@@ -47,6 +47,9 @@ func newSubject(file string, c Config, dev runtime.DeviceInfo, target string) (*
 	if s.schedule, err = ir.ParseSchedule(s.info.Schedule); err != nil {
 		return nil, fmt.Errorf("%s: %w: schedule: %w", in.Name, runtime.ErrManifest, err)
 	}
+	if err := checkStatic(s.schedule); err != nil {
+		return nil, fmt.Errorf("%s: %w", in.Name, err)
+	}
 	s.digest = fmt.Sprintf("%x", sha256.Sum256(s.art.Modules[s.info.Module]))[:12]
 	return s, nil
 }

@@ -49,7 +49,7 @@ func TestInterleaveTakesMedians(t *testing.T) {
 	require.Equal(t, 9, timings[0].Rounds)
 }
 
-// rounds splits the launches of kernels of 5 ms, two calls a turn, into turns.
+// turns splits the launches of two kernels of 5 ms, two calls a turn, into rounds: who came first and second.
 func turns(order []int) (out [][2]int) {
 	for i := 0; i+3 < len(order); i += 4 {
 		out = append(out, [2]int{order[i], order[i+2]})
