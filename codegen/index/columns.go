@@ -1,0 +1,92 @@
+package index
+
+import (
+	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
+
+	"github.com/minfc/minfc/codegen/lower"
+)
+
+// ColumnsEntry is the name of the kernel that lists chosen columns.
+const ColumnsEntry = "columns"
+
+// ColumnsParams are the parameters of columns. Launch: grid (H). A head with more columns than col_cap loses the last.
+//
+//	col_bits   u32 [H, words]: the chosen columns
+//	cols       i32 [H, col_cap]: the columns, ascending, then NoColumn
+//	col_count  i32 [H]
+var ColumnsParams = []lower.Param{
+	{Name: "col_bits", Type: "ptr"}, {Name: "cols", Type: "ptr"}, {Name: "col_count", Type: "ptr"},
+	{Name: "words", Type: "i32"}, {Name: "col_cap", Type: "i32"},
+}
+
+// NoColumn fills the list behind the last column: it comes after every query.
+const NoColumn = 0x7fffffff
+
+const columnsThreads = 1024
+
+// columnsKernel is the state of one lowering.
+type columnsKernel struct {
+	*blockKernel
+	bits, cols Value // of this head
+	from, end  Value // words of this warp
+}
+
+// Columns turns the bitmap of each head into a sorted list. Every warp counts its part of the bitmap, then writes it from
+// the sum of those before on.
+func Columns() (*lower.Kernel, error) {
+	c := &columnsKernel{blockKernel: newBlockKernel(ColumnsEntry, ColumnsParams, columnsThreads)}
+	words := c.Param("words")
+	c.bits, c.cols = c.row("col_bits", words), c.row("cols", c.Param("col_cap"))
+	c.from, c.end = c.span(words, 32)
+	before, total := c.scanUniform(c.count(), 0)
+	count := c.Min(total, c.Param("col_cap"))
+	c.write(before)
+	c.fill(c.cols, count, c.Param("col_cap"), lower.I32(NoColumn))
+	c.If("count", c.ICmp(enum.IPredEQ, c.tid, lower.I32(0)), nil, func() []Value {
+		c.Store(count, c.at(c.Param("col_count"), c.BlockX()), 4)
+		return nil
+	})
+	c.Block.NewRet(nil)
+	return c.finish(4 * columnsThreads / 32), nil
+}
+
+// eachWord walks this warp's words, one a lane at a time.
+func (c *columnsKernel) eachWord(name string, start Value, body func(carry, index, word Value) Value) Value {
+	return c.While(name, []Value{c.from, start}, func(v []Value) Value {
+		return c.ICmp(enum.IPredSLT, v[0], c.end)
+	}, func(v []Value) []Value {
+		i := c.Add(v[0], c.lane)
+		word := c.If("load", c.ICmp(enum.IPredSLT, i, c.end), []Value{lower.I32(0)}, func() []Value {
+			return []Value{c.Load(types.I32, c.at(c.bits, i), 4)}
+		})[0]
+		return []Value{c.Add(v[0], lower.I32(32)), body(v[1], v[0], word)}
+	})[1]
+}
+
+func (c *columnsKernel) count() Value {
+	mine := c.eachWord("count", lower.I32(0), func(sum, _, word Value) Value { return c.Add(sum, c.Popc(word)) })
+	return c.WarpAdd(mine)
+}
+
+// write lists the columns of this warp's words from place next on. The warp takes up one word after the other that has a
+// column, a bit a lane, so that what it writes is contiguous.
+func (c *columnsKernel) write(next Value) {
+	bit, below := c.ShlClamp(lower.I32(1), c.lane), c.LanesBelow(c.lane)
+	c.eachWord("list", next, func(next, index, word Value) Value {
+		busy := c.Ballot(c.ICmp(enum.IPredNE, word, lower.I32(0)))
+		return c.While("word", []Value{busy, next}, func(v []Value) Value {
+			return c.ICmp(enum.IPredNE, v[0], lower.I32(0))
+		}, func(v []Value) []Value {
+			source := c.LowBit(v[0])
+			w := c.ShuffleFrom(word, source)
+			at := c.Add(v[1], c.Popc(c.And(w, below)))
+			mine := c.ICmp(enum.IPredNE, c.And(w, bit), lower.I32(0))
+			c.If("column", c.And(mine, c.ICmp(enum.IPredSLT, at, c.Param("col_cap"))), nil, func() []Value {
+				c.Store(c.Add(c.Shl(c.Add(index, source), 5), c.lane), c.at(c.cols, at), 4)
+				return nil
+			})
+			return []Value{c.And(v[0], c.Sub(v[0], lower.I32(1))), c.Add(v[1], c.Popc(w))}
+		})[1]
+	})
+}

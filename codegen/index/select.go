@@ -1,0 +1,304 @@
+package index
+
+import (
+	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
+
+	"github.com/minfc/minfc/codegen/lower"
+)
+
+// SelectTopEntry is the name of the kernel that chooses columns and distances.
+const SelectTopEntry = "select_top"
+
+// SelectTopParams are the parameters of select_top: two jobs of the same form, so that columns and distances, or any two
+// selections, run at the same time. Launch: grid (H, 1 or 2), H = batch times q heads; the second row of blocks does job b.
+//
+//	values   f32 [H, stride]: candidates 0..n-1 of each head, and values that may be anything but unwritten up to a multiple of 4
+//	values2  null, or what is added to values
+//	bits     u32 [H, stride/32]: bit i of a head is set if i was chosen; every word is written
+//	budget   i32 [hq]: how many of each q head, clamped to [what is forced, n]
+//	first    the candidates 0..first-1 and
+//	last     n-last..n-1 are chosen whatever their value, within the budget
+//	stride   elements from head to head, a multiple of 32
+var SelectTopParams = append(append(selectJob("a"), selectJob("b")...), lower.Param{Name: "hq", Type: "i32"})
+
+func selectJob(job string) []lower.Param {
+	var out []lower.Param
+	for _, name := range []string{"values", "values2", "bits", "budget"} {
+		out = append(out, lower.Param{Name: job + "_" + name, Type: "ptr"})
+	}
+	for _, name := range []string{"first", "last", "n", "stride"} {
+		out = append(out, lower.Param{Name: job + "_" + name, Type: "i32"})
+	}
+	return out
+}
+
+// Shared memory of a block: the histogram, then the words through which its warps agree.
+const (
+	selectThreads = 1024
+	selectBins    = 2048
+	selectScan    = 4 * selectBins // sums of the 32 warps
+	selectState   = selectScan + 4*32
+	selectShared  = selectState + 16
+)
+
+// The words of the state: the bin that holds the last one wanted, how many are wanted of it, how many it holds.
+const (
+	stateBin = 4 * iota
+	stateWant
+	stateHeld
+)
+
+// radixPass is one histogram over a digit of the keys that share the digits above. Keys have 31 bits.
+type radixPass struct{ shift, bits int64 }
+
+var radixPasses = []radixPass{{20, 11}, {10, 10}, {0, 10}}
+
+// forcedKey is above the key of every value, also of infinity.
+const forcedKey = 0x7fffffff
+
+// selector is the state of one lowering.
+type selector struct {
+	*blockKernel
+	job           Value // i1: the second job
+	values, extra Value
+	two           Value // i1: extra is there
+	n             Value // candidates that are looked at: 0 when none is wanted
+	first, free   Value // candidates first..first+free-1 are not forced
+}
+
+// SelectTop chooses the largest values of each head, ties by the smaller index: a radix select on the bits of the floats,
+// which order like integers when none is negative. Negative values and NaN count as 0. Three passes find the key of the
+// last one wanted, a fourth writes the bitmap.
+func SelectTop() (*lower.Kernel, error) {
+	s := &selector{blockKernel: newBlockKernel(SelectTopEntry, SelectTopParams, selectThreads)}
+	s.emit()
+	return s.finish(selectShared), nil
+}
+
+func (s *selector) param(name string) Value {
+	return s.Select(s.job, s.Param("b_"+name), s.Param("a_"+name))
+}
+
+func (s *selector) emit() {
+	s.job = s.ICmp(enum.IPredEQ, s.BlockY(), lower.I32(1))
+	stride := s.param("stride")
+	start := s.Shl(s.Mul(s.ZExt64(s.BlockX()), s.ZExt64(stride)), 2)
+	s.values, s.extra = s.Offset(s.param("values"), start), s.param("values2")
+	s.two = s.ICmp(enum.IPredNE, s.Address(s.extra), lower.I64(0))
+	s.extra = s.Offset(s.extra, start)
+	want := s.wanted()
+	top := lower.I32(0)
+	var held Value
+	for i, p := range radixPasses {
+		s.histogram(p, top, i == 0)
+		top, want, held = s.findBin(p, top, want)
+	}
+	words := s.LShr(stride, 5)
+	bits := s.Offset(s.param("bits"), s.LShr(start, 5))
+	s.choose(bits, words, top, s.ties(words, top, want, held))
+	s.Block.NewRet(nil)
+}
+
+// wanted is the number to choose; it sets what is looked at.
+func (s *selector) wanted() Value {
+	n, first := s.Max(s.param("n"), lower.I32(0)), s.Max(s.param("first"), lower.I32(0))
+	forced := s.Min(s.Add(first, s.Max(s.param("last"), lower.I32(0))), n)
+	head := s.Block.NewURem(s.BlockX(), s.Param("hq"))
+	budget := s.Load(types.I32, s.Offset(s.param("budget"), s.Shl(s.ZExt64(head), 2)), 4)
+	want := s.Min(s.Max(budget, forced), n)
+	s.first, s.free = first, s.Sub(n, forced)
+	s.n = s.Select(s.ICmp(enum.IPredEQ, want, lower.I32(0)), lower.I32(0), n)
+	return want
+}
+
+// key orders candidate i with the value v; whoever is no candidate is not in.
+func (s *selector) key(v, i Value) (key, in Value) {
+	some := s.FCmp(enum.FPredOGT, v, lower.F32(0))
+	key = s.Select(some, s.AsInt(v), lower.I32(0))
+	forced := s.ICmp(enum.IPredUGE, s.Sub(i, s.first), s.free)
+	return s.Select(forced, lower.I32(forcedKey), key), s.ICmp(enum.IPredSLT, i, s.n)
+}
+
+// vectorsAtOnce 16-byte loads of a thread are in flight during the histograms.
+const vectorsAtOnce = 4
+
+// histogram counts the keys whose digits above p's are top's.
+func (s *selector) histogram(p radixPass, top Value, all bool) {
+	for i := range 2 {
+		s.Store(lower.I32(0), s.SharedAt(s.word(s.tid), 4*selectThreads*i), 4)
+	}
+	if all { // what findBin finds where nothing is wanted
+		s.If("state", s.ICmp(enum.IPredEQ, s.tid, lower.I32(0)), nil, func() []Value {
+			s.Store(s.Pack4(lower.I32(0), lower.I32(0), lower.I32(0), lower.I32(0)), s.SharedAt(s.shared, selectState), 16)
+			return nil
+		})
+	}
+	s.Barrier()
+	const step = 4 * selectThreads
+	s.While("count", []Value{lower.I32(0)}, func(v []Value) Value {
+		return s.ICmp(enum.IPredSLT, v[0], s.n)
+	}, func(v []Value) []Value {
+		at := s.Add(v[0], s.Shl(s.tid, 2))
+		vals := s.loadVectors(at, step)
+		for u, x := range vals {
+			s.count(p, top, all, x, s.Add(at, lower.I32(int64(u/4*step+u%4))))
+		}
+		return []Value{s.Add(v[0], lower.I32(vectorsAtOnce*step))}
+	})
+	s.Barrier()
+}
+
+// loadVectors loads the values of the candidates at, at+1, at+2, at+3 and those some steps further.
+func (s *selector) loadVectors(at Value, step int64) []Value {
+	offset := make([]Value, vectorsAtOnce)
+	end := s.And(s.Sub(s.n, lower.I32(1)), lower.I32(-4))
+	for u := range offset {
+		i := s.Min(s.Add(at, lower.I32(int64(u)*step)), end)
+		offset[u] = s.Shl(s.ZExt64(i), 2)
+	}
+	one := s.vectors(s.values, offset)
+	return s.If("extra", s.two, one, func() []Value {
+		sum := s.vectors(s.extra, offset)
+		for i, x := range one {
+			sum[i] = s.FAdd(x, sum[i])
+		}
+		return sum
+	})
+}
+
+func (s *selector) vectors(base Value, offset []Value) []Value {
+	loaded := make([]Value, len(offset))
+	for u, o := range offset {
+		loaded[u] = s.Load(lower.Vec4, s.Offset(base, o), 16)
+	}
+	var out []Value
+	for _, v := range loaded {
+		for e := range 4 {
+			out = append(out, s.AsFloat(s.Lane4(v, e)))
+		}
+	}
+	return out
+}
+
+// count adds one candidate to the histogram.
+func (s *selector) count(p radixPass, top Value, all bool, v, i Value) {
+	key, in := s.key(v, i)
+	digits := s.LShr(key, p.shift)
+	if !all {
+		in = s.And(in, s.ICmp(enum.IPredEQ, s.LShr(digits, p.bits), top))
+		digits = s.And(digits, lower.I32(1<<p.bits-1))
+	}
+	s.If("hit", in, nil, func() []Value {
+		s.SharedInc(s.word(digits))
+		return nil
+	})
+}
+
+// findBin finds the bin that holds the want-th largest: top with its digit added, how many of it are wanted, how many it
+// holds. Each thread looks at two bins, in falling order.
+func (s *selector) findBin(p radixPass, top, want Value) (newTop, rest, held Value) {
+	high := s.Sub(lower.I32(selectBins-1), s.Shl(s.tid, 1))
+	atHigh := s.word(high)
+	h, l := s.Load(types.I32, s.SharedAt(atHigh, 0), 4), s.Load(types.I32, s.SharedAt(atHigh, -4), 4)
+	before, _ := s.scan(s.Add(h, l), selectScan)
+	inHigh, inLow := s.Add(before, h), s.Add(s.Add(before, h), l)
+	s.If("mine", s.And(s.ICmp(enum.IPredSLT, before, want), s.ICmp(enum.IPredSLE, want, inLow)), nil, func() []Value {
+		c := s.ICmp(enum.IPredSLE, want, inHigh)
+		bin := s.Select(c, high, s.Sub(high, lower.I32(1)))
+		left := s.Sub(want, s.Select(c, before, inHigh))
+		s.Store(s.Pack4(bin, left, s.Select(c, h, l), lower.I32(0)), s.SharedAt(s.shared, selectState), 16)
+		return nil
+	})
+	s.Barrier()
+	state := s.Load(lower.Vec4, s.SharedAt(s.shared, selectState), 16)
+	newTop = s.Or(s.Shl(top, p.bits), s.Lane4(state, stateBin/4))
+	return newTop, s.Lane4(state, stateWant/4), s.Lane4(state, stateHeld/4)
+}
+
+// wordsAtOnce words of the bitmap are made together, 32 candidates each.
+const wordsAtOnce = 4
+
+// ties says how many candidates with the last key come before the words of this warp, counted from the number that is
+// left out: the first of them whose count is negative are chosen. All are when they all fit, and nobody counts.
+func (s *selector) ties(words, top, want, held Value) Value {
+	some := s.ICmp(enum.IPredSLT, want, held)
+	all := lower.I32(-1 << 30)
+	return s.If("ties", some, []Value{all}, func() []Value {
+		mine := s.eachWords("tie", words, lower.I32(0), func(seen, _ Value, keys, in []Value) Value {
+			for u := range keys {
+				equal := s.And(in[u], s.ICmp(enum.IPredEQ, keys[u], top))
+				seen = s.Add(seen, s.Popc(s.Ballot(equal)))
+			}
+			return seen
+		})
+		before, _ := s.scanUniform(mine, selectScan)
+		return []Value{s.Sub(before, want)}
+	})[0]
+}
+
+// choose writes the bitmap.
+func (s *selector) choose(bits, words, top, seen Value) {
+	below := s.LanesBelow(s.lane)
+	_, end := s.span(words, wordsAtOnce)
+	s.eachWords("word", words, seen, func(seen, word Value, keys, in []Value) Value {
+		var mine Value = lower.I32(0)
+		for u := range keys {
+			above := s.And(in[u], s.ICmp(enum.IPredSGT, keys[u], top))
+			equal := s.And(in[u], s.ICmp(enum.IPredEQ, keys[u], top))
+			all := s.Ballot(equal)
+			rank := s.Add(seen, s.Popc(s.And(all, below)))
+			w := s.Ballot(s.Or(above, s.And(equal, s.ICmp(enum.IPredSLT, rank, lower.I32(0)))))
+			mine = s.Select(s.ICmp(enum.IPredEQ, s.lane, lower.I32(int64(u))), w, mine)
+			seen = s.Add(seen, s.Popc(all))
+		}
+		at := s.Add(word, s.lane)
+		writes := s.And(s.ICmp(enum.IPredULT, s.lane, lower.I32(wordsAtOnce)), s.ICmp(enum.IPredSLT, at, end))
+		s.If("store", writes, nil, func() []Value {
+			s.Store(mine, s.Offset(bits, s.Shl(s.ZExt64(at), 2)), 4)
+			return nil
+		})
+		return seen
+	})
+}
+
+// eachWords walks the words of this warp, wordsAtOnce at a time, with the key of each lane's candidate in each word.
+func (s *selector) eachWords(name string, words, start Value, body func(carry, word Value, keys, in []Value) Value) Value {
+	from, end := s.span(words, wordsAtOnce)
+	last := s.Max(s.Sub(s.n, lower.I32(1)), lower.I32(0))
+	return s.While(name, []Value{from, start}, func(v []Value) Value {
+		return s.ICmp(enum.IPredSLT, v[0], end)
+	}, func(v []Value) []Value {
+		index, offset := make([]Value, wordsAtOnce), make([]Value, wordsAtOnce)
+		for u := range index {
+			index[u] = s.Add(s.Shl(s.Add(v[0], lower.I32(int64(u))), 5), s.lane)
+			offset[u] = s.Shl(s.ZExt64(s.Min(index[u], last)), 2)
+		}
+		vals := s.scalars(offset)
+		keys, in := make([]Value, wordsAtOnce), make([]Value, wordsAtOnce)
+		for u := range keys {
+			keys[u], in[u] = s.key(vals[u], index[u])
+		}
+		next := body(v[1], v[0], keys, in)
+		return []Value{s.Add(v[0], lower.I32(wordsAtOnce)), next}
+	})[1]
+}
+
+// scalars loads one value of a thread at each offset.
+func (s *selector) scalars(offset []Value) []Value {
+	load := func(base Value) []Value {
+		out := make([]Value, len(offset))
+		for u, o := range offset {
+			out[u] = s.Load(types.Float, s.Offset(base, o), 4)
+		}
+		return out
+	}
+	one := load(s.values)
+	return s.If("extra_one", s.two, one, func() []Value {
+		sum := load(s.extra)
+		for i, x := range one {
+			sum[i] = s.FAdd(x, sum[i])
+		}
+		return sum
+	})
+}
