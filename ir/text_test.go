@@ -17,8 +17,13 @@ const everyLine = `schedule a_shape
   param mod = 1024 min 1
   const block = 64 min 16
   require block*mod - lo >= -3 "the \"odd\" one"
+  index heat = sum probs over queries
+  index cols = top lo from heat first 30
   tile 128x64 longest-first
   segment 0
+    from columns cols
+    except runs diags
+    except blocks best
     lo   q - mod + 1
     lo   3
     hi   q
@@ -35,6 +40,7 @@ const everySet = `pattern a_shape
   param from = 128 min 0
   const to = 1024 min 1
   require -from*from + to >= 1 ""
+  index strides = probe stride from
   keep
     intersect
       causal
@@ -45,6 +51,9 @@ const everySet = `pattern a_shape
           columns from from to to step step
           diagonals from -2*from + 1 step 3
         union
+        chosen columns from
+        chosen diagonals to
+        chosen blocks best
       all
 `
 
@@ -54,6 +63,8 @@ func TestTextFormsKeepEveryLine(t *testing.T) {
 	require.Equal(t, everyLine, s.String())
 	require.Equal(t, []ir.Bound{{Off: ir.Var("lo")}, {Row: true, Off: ir.Int(1).Sub(ir.Var("mod"))}}, s.Segments[1].Hi)
 	require.Equal(t, ir.Test{Diag: true, Off: ir.Int(2).Mul(ir.Var("lo")), Step: ir.Var("block")}, s.Segments[1].Tests[0])
+	require.Equal(t, ir.Source{Kind: ir.SourceColumns, Name: "cols"}, s.Segments[0].From)
+	require.Equal(t, []ir.Source{{Kind: ir.SourceRuns, Name: "diags"}, {Kind: ir.SourceBlocks, Name: "best"}}, s.Segments[0].Except)
 	require.Equal(t, []int{-1, 0}, []int{s.Segments[0].Hop, s.Segments[1].Hop})
 
 	p, err := ir.ParsePattern(everySet)
@@ -66,14 +77,18 @@ func TestTextRoundTrip(t *testing.T) {
 	for seed := range uint64(500) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		p := irtest.RandomPattern(rng)
+		tile := irtest.RandomTile(rng)
+		if seed%2 == 1 {
+			p, tile.Rows = irtest.RandomDynamic(rng), ir.BlockSize
+		}
 		again, err := ir.ParsePattern(p.String())
 		require.NoError(t, err, p.String())
 		require.Equal(t, p.String(), again.String())
 		require.NoError(t, again.Verify())
 
-		s, err := passes.Run(p, passes.Options{Tile: irtest.RandomTile(rng)})
+		s, err := passes.Run(p, passes.Options{Tile: tile})
 		if err != nil {
-			continue // too many bands
+			continue // too many bands, or chosen sets that meet
 		}
 		back, err := ir.ParseSchedule(s.String())
 		require.NoError(t, err, s.String())
@@ -100,6 +115,10 @@ func TestPatternTextErrors(t *testing.T) {
 		{"pattern x\n  keep\n      all\n", "line 3: indented by 6 spaces, want at most 4"},
 		{"pattern x\n  keep\n   all\n", "line 3: indented by 3 spaces"},
 		{"pattern x\n  keep\n    all\n  param n = 0 min 0\n", `line 4: found "param" after "keep"`},
+		{"pattern x\n  keep\n    chosen rows r\n", `line 3: found "rows", want columns or diagonals or blocks`},
+		{"pattern x\n  keep\n    chosen columns\n", "line 3: found the end of the line, want a name"},
+		{"pattern x\n  index c = topp 3 from x\n", `line 2: found "topp", want a value of the index stage`},
+		{"pattern x\n  keep\n    all\n  index c = probe last 3\n", `line 4: found "index" after "keep"`},
 		{"pattern x\n\tkeep\n", "line 2: found"},
 		{"pattern x\n  keep\n    sink 99999999999999999999\n", "line 3: found \"99999999999999999999\", want a number of at most"},
 		{"pattern x\n  require n >= 1 words\n", `line 2: found "words", want a text in quotes`},
@@ -121,6 +140,10 @@ func TestScheduleTextErrors(t *testing.T) {
 		{head + "    lo 2*q\n", "line 4: found 2*q in a bound, want q once"},
 		{head + "    lo q*q\n", "line 4: found q*q in a bound"},
 		{head + "    test k = 3\n", `line 4: found the end of the line, want "mod"`},
+		{head + "    from range r\n", `line 4: found "range", want runs or blocks or columns`},
+		{head + "    except runs\n", "line 4: found the end of the line, want a name"},
+		{head + "    from runs a\n    from runs b\n", "line 5: a segment reads one list only; it reads runs a already"},
+		{"schedule x\n  tile 64x64 ascending\n  index c = probe last 3\n", `line 3: found "index c = probe last 3", want "param", "const", "require" and "index" lines, then one "tile"`},
 		{head + "    hop test x\n", `line 4: found "x", want a number`},
 	} {
 		_, err := ir.ParseSchedule(c.text)
@@ -130,6 +153,7 @@ func TestScheduleTextErrors(t *testing.T) {
 
 func FuzzParsePattern(f *testing.F) {
 	f.Add(everySet)
+	f.Add("pattern x\n  index a = pool mean q\n  index b = pool max k\n  index s = blocks a b\n  index c = top 3 from s\n  keep\n    union\n      chosen blocks c\n      causal\n")
 	f.Add("pattern x\n  keep\n    sink 3*3 - 1\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		p, err := ir.ParsePattern(text)
@@ -152,6 +176,7 @@ func FuzzParsePattern(f *testing.F) {
 
 func FuzzParseSchedule(f *testing.F) {
 	f.Add(everyLine)
+	f.Add(verticalSlashSchedule)
 	f.Fuzz(func(t *testing.T, text string) {
 		s, err := ir.ParseSchedule(text)
 		if err != nil {
@@ -169,8 +194,12 @@ func FuzzParseSchedule(f *testing.F) {
 		if err != nil || s.CheckValues(values) != nil {
 			return
 		}
-		for i := range 40 {
-			_, err := s.Row(values, ir.Shape{Sq: 40, Sk: 90, QOffset: 50}, i)
+		launched, err := s.Bind(values)
+		require.NoError(t, err)
+		shape := ir.Shape{Sq: 40, Sk: 90, QOffset: 50}
+		sel := irtest.RandomSelection(rand.New(rand.NewPCG(1, 6)), s.Index, shape)
+		for i := range shape.Sq {
+			_, err := launched.RowWith(sel, shape, i)
 			require.NoError(t, err)
 		}
 	})

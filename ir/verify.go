@@ -305,14 +305,14 @@ func (s *Schedule) EveryRowKeeps() bool {
 }
 
 // onLine looks at the bands where d = 0 (diag) or k = 0: there the tests on d, or on k, hold everywhere or nowhere.
-// Bands whose tests are not known to hold are left out, and so are those that read a list, unless the index stage is
-// forced to choose distance 0, or key 0.
+// Bands whose tests are not known to hold are left out. A list that is forced to hold distance 0, or key 0, is no condition
+// there.
 func (s *Schedule) onLine(f Facts, diag bool) []Segment {
 	var out []Segment
 	for _, g := range s.Segments {
 		keep, tests := true, []Test(nil)
-		if g.From.Kind != SourceRange {
-			keep, g.From = s.forced(f, g.From, diag), Source{}
+		if s.forced(f, g.From, diag) {
+			g.From = Source{}
 		}
 		for _, t := range g.Tests {
 			switch {
@@ -329,7 +329,7 @@ func (s *Schedule) onLine(f Facts, diag bool) []Segment {
 	return out
 }
 
-// forced says whether a source provably holds distance 0 (diag) or column 0, whatever the data. The tile of distance 0 holds
+// forced says whether a list provably holds distance 0 (diag) or column 0, whatever the data. The tile of distance 0 holds
 // the own key of each of its rows.
 func (s *Schedule) forced(f Facts, source Source, diag bool) bool {
 	want := Source{SourceColumns, source.Name}

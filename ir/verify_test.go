@@ -39,6 +39,26 @@ const crossed = `schedule crossed
     hi   q + step - gap + 1
 `
 
+const verticalSlashSchedule = `schedule vertical_slash
+  param vertical = 1000 min 0
+  param slash = 6096 min 0
+  index logits = probe last 64
+  index probs = softmax logits
+  index heat = sum probs over queries
+  index trace = sum probs over diagonals
+  index cols = top vertical from heat first 30
+  index diags = top slash from trace first 100
+  tile 64x64 longest-first
+  segment 0
+    from runs diags
+    hi   q + 1
+  segment 1
+    from columns cols
+    except runs diags
+    hi   q + 1
+    never-full
+`
+
 func TestScheduleVerify(t *testing.T) {
 	for _, c := range []struct{ name, text, old, new, want string }{
 		{"good", aShape, "", "", ""},
@@ -62,6 +82,24 @@ func TestScheduleVerify(t *testing.T) {
 		{"never-full", aShape, "    hi   q + 1\n", "    hi   q + 1\n    never-full\n", "segment 0: it says never-full"},
 		{"never-full holds", aShape, "    hi   q + 1\n", "    hi   q + 1\n    lo   q - 62\n    never-full\n", ""},
 		{"never-full just not", aShape, "    hi   q + 1\n", "    hi   q + 1\n    lo   q - 63\n    never-full\n", "it says never-full"},
+		{"good with lists", verticalSlashSchedule, "", "", ""},
+		{"column inside a run", verticalSlashSchedule, "    except runs diags\n    hi   q + 1\n    never-full\n", "    hi   q + 1\n", "segments 0 and 1 may keep the same pair"},
+		{"the wrong run left out", verticalSlashSchedule, "except runs diags", "except columns cols", "segments 0 and 1 may keep the same pair"},
+		{"one list, two bounds", verticalSlashSchedule, "  segment 1\n", "  segment 1\n    from runs diags\n    lo   q + 1\n  segment 2\n", ""},
+		{"one list, twice", verticalSlashSchedule, "  segment 1\n", "  segment 1\n    from runs diags\n    lo   q\n  segment 2\n", "segments 0 and 1 may keep the same pair"},
+		{"range beside a list", verticalSlashSchedule, "  segment 1\n", "  segment 1\n    lo   q\n  segment 2\n", "segments 0 and 1 may keep the same pair"},
+		{"no such list", verticalSlashSchedule, "from columns cols", "from columns calls", "segment 1: the index stage chooses no columns calls"},
+		{"list of another kind", verticalSlashSchedule, "from columns cols", "from columns diags", "segment 1: the index stage chooses no columns diags"},
+		{"values are no list", verticalSlashSchedule, "from columns cols", "from columns heat", "segment 1: the index stage chooses no columns heat"},
+		{"left out of another kind", verticalSlashSchedule, "except runs diags", "except blocks diags", "segment 1: the index stage chooses no blocks diags"},
+		{"range leaves out", verticalSlashSchedule, "    from columns cols\n", "", "segment 1: it leaves out chosen sets, which only a segment that reads a list can do"},
+		{"list hops", verticalSlashSchedule, "    from runs diags\n    hi   q + 1\n", "    from runs diags\n    hi   q + 1\n    test k = 0 mod 99\n    hop  test 0\n", "segment 0: hop is 0, but a segment that reads a list visits what the list says"},
+		{"rows of a list", verticalSlashSchedule, "tile 64x64", "tile 128x64", "the tile has 128 rows, want 64"},
+		{"keys of a list", verticalSlashSchedule, "tile 64x64", "tile 64x128", ""},
+		{"index of the wrong type", verticalSlashSchedule, "from heat first 30", "from trace first 30", "segment 1: the index stage chooses no columns cols"},
+		{"undeclared budget", verticalSlashSchedule, "top vertical", "top verticl", `uses "verticl", which is no declared parameter`},
+		{"never-full list of 64 keys", verticalSlashSchedule, "tile 64x64", "tile 64x128", ""},
+		{"never-full of a list, unproven", strings.Replace(verticalSlashSchedule, "    from runs diags\n    hi   q + 1\n", "    from runs diags\n    lo   q - 99\n    hi   q + 1\n    never-full\n", 1), "64x64", "64x128", "segment 0: it says never-full"},
 		{"huge factor", aShape, "q - window + 1\n    hi   q + 1", "q - 1073741825*window + 1\n    hi   q + 1", "beyond the limit of 1073741824"},
 		{"high degree", aShape, "q - window + 1\n    hi   q + 1", "q - window*window*window*window*window*window*window\n    hi   q + 1", "7 parameters multiplied"},
 	} {
@@ -91,6 +129,12 @@ func TestScheduleProofs(t *testing.T) {
 		{"odd distances", "schedule c\n  tile 64x64 ascending\n  segment 0\n    test q - k != 0 mod 2\n", false, false},
 		{"not a far residue", "schedule c\n  tile 64x64 ascending\n  segment 0\n    test q - k != 3 mod 7\n", false, true},
 		{"two halves", "schedule c\n  tile 64x64 ascending\n  segment 0\n    test k = 0 mod 2\n  segment 1\n    test k != 2 mod 2\n", false, true},
+		{"vertical_slash", verticalSlashSchedule, true, true},
+		{"no forced distance, a forced key", strings.Replace(verticalSlashSchedule, " first 100", "", 1), true, true},
+		{"nothing forced", strings.NewReplacer(" first 100", "", " first 30", "").Replace(verticalSlashSchedule), true, false},
+		{"nothing forced for sure", strings.NewReplacer(" first 100", " first slash", " first 30", "").Replace(verticalSlashSchedule), true, false},
+		{"key 0 is cut away", strings.NewReplacer(" first 100", "", "never-full", "lo   1\n    never-full").Replace(verticalSlashSchedule), true, false},
+		{"columns without a bound", strings.Replace(verticalSlashSchedule, "    hi   q + 1\n    never-full", "    never-full", 1), false, true},
 		{"none", "schedule c\n  tile 64x64 ascending\n", true, false},
 		{"future", "schedule c\n  tile 64x64 ascending\n  segment 0\n    lo   q + 1\n", false, false},
 	} {

@@ -31,7 +31,7 @@ func TestRandomDynamicPatterns(t *testing.T) {
 		for range 3 {
 			values := irtest.RandomValues(rng, p)
 			shape := irtest.RandomShape(rng, 200, 400)
-			sel := irtest.RandomSelection(rng, p, shape)
+			sel := irtest.RandomSelection(rng, p.Index, shape)
 			err := seen.compare(rng, dynamicLaunch{p, s, values, shape, sel})
 			require.NoError(t, err, "seed %d, %+v, %v, %+v\n%s\n%s", seed, shape, values, sel, p, s)
 		}

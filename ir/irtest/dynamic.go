@@ -72,18 +72,18 @@ func (g *generator) dynamic(depth int) ir.Set {
 	}
 }
 
-// RandomSelection returns what an index stage like that of p might choose for one head, from what is forced to everything.
+// RandomSelection returns what an index stage like this one might choose for one head, from what is forced to everything.
 // Forced numbers are constants.
-func RandomSelection(rng *rand.Rand, p *ir.Pattern, shape ir.Shape) *ir.Selection {
+func RandomSelection(rng *rand.Rand, index []ir.IndexDef, shape ir.Shape) *ir.Selection {
 	out := &ir.Selection{QOffset: shape.QOffset}
-	for _, d := range p.Index {
+	for _, d := range index {
 		choice, ok := d.Value.(ir.Select)
 		if !ok {
 			continue
 		}
 		first, _ := choice.First.Const()
 		last, _ := choice.Last.Const()
-		kind, _ := ir.IndexType(p.Index, d.Name)
+		kind, _ := ir.IndexType(index, d.Name)
 		chosen, _ := kind.Chosen()
 		s := ir.Selected{Name: d.Name, Kind: chosen}
 		switch end := shape.QOffset + shape.Sq; chosen {
