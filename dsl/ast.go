@@ -37,13 +37,20 @@ type Param struct {
 	Default *Number
 }
 
-// Clause is one statement of a pattern's body: *Let or *Keep.
+// Clause is one statement of a pattern's body: *Index, *Let or *Keep.
 type Clause interface {
 	clause()
 	Pos() Span
 }
 
 type (
+	// Index is `index Name = Value With...`.
+	Index struct {
+		Span  Span
+		Name  Ident
+		Value Expr
+		With  []With
+	}
 	// Let is `let Name = Set`.
 	Let struct {
 		Span Span
@@ -57,8 +64,19 @@ type (
 	}
 )
 
-func (*Let) clause()  {}
-func (*Keep) clause() {}
+func (*Index) clause() {}
+func (*Let) clause()   {}
+func (*Keep) clause()  {}
+
+// With is `with first N` or `with last N`; End is "first" or "last".
+type With struct {
+	Span Span
+	End  Ident
+	N    Expr
+}
+
+// Pos is the clause's span.
+func (x *Index) Pos() Span { return x.Span }
 
 // Pos is the clause's span.
 func (x *Let) Pos() Span { return x.Span }
@@ -66,16 +84,17 @@ func (x *Let) Pos() Span { return x.Span }
 // Pos is the clause's span.
 func (x *Keep) Pos() Span { return x.Span }
 
-// Expr is an expression: *Number, *Name, *Call, *Unary, *Binary, *Paren or *Range. Sets and numbers share one syntax;
-// the checker tells them apart, so that a mix-up gets a message about kinds and not about syntax.
+// Expr is an expression: *Number, *Name, *Call, *Unary, *Binary, *Paren, *Range or *Slice. Sets, numbers and values of the
+// index stage share one syntax; the checker tells them apart, so that a mix-up gets a message about kinds and not about
+// syntax.
 type Expr interface {
 	expr()
 	Pos() Span
 }
 
 type (
-	// Number is a literal; Text keeps its suffix. Value is math.MaxInt64 where the literal is larger, and -1 where it is
-	// malformed (then Parse returned an error).
+	// Number is a literal; Text keeps its suffix. Value is math.MaxInt64 where the literal is larger, and -1 where it has
+	// decimals or is malformed (then Parse returned an error).
 	Number struct {
 		Span  Span
 		Text  string
@@ -113,6 +132,12 @@ type (
 		Span           Span
 		From, To, Step Expr
 	}
+	// Slice is Of[From:To:Step]; each of the three may be nil. One colon is enough without a step.
+	Slice struct {
+		Span           Span
+		Of             Ident
+		From, To, Step Expr
+	}
 )
 
 func (*Number) expr() {}
@@ -122,6 +147,7 @@ func (*Unary) expr()  {}
 func (*Binary) expr() {}
 func (*Paren) expr()  {}
 func (*Range) expr()  {}
+func (*Slice) expr()  {}
 
 // Pos is the number's span.
 func (x *Number) Pos() Span { return x.Span }
@@ -143,3 +169,6 @@ func (x *Paren) Pos() Span { return x.Span }
 
 // Pos is the span from the first part that is there to the last.
 func (x *Range) Pos() Span { return x.Span }
+
+// Pos is the span from the name to the closing bracket.
+func (x *Slice) Pos() Span { return x.Span }

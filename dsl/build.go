@@ -35,12 +35,26 @@ func (b *builder) param(g *gParam) *Param {
 }
 
 func (b *builder) clause(g *gClause) Clause {
-	if g.Let != nil {
+	switch {
+	case g.Index != nil:
+		return b.index(g.Index)
+	case g.Let != nil:
 		x := b.whole(g.Let.Set)
 		return &Let{join(spanOf(g.Let.Key), x.Pos()), ident(g.Let.Name), x}
 	}
 	x := b.whole(g.Keep.Set)
 	return &Keep{join(spanOf(g.Keep.Key), x.Pos()), x}
+}
+
+func (b *builder) index(g *gIndex) Clause {
+	v := b.whole(g.Value)
+	x := &Index{Span: join(spanOf(g.Key), v.Pos()), Name: ident(g.Name), Value: v}
+	for _, w := range g.With {
+		n := b.whole(w.N)
+		x.With = append(x.With, With{join(spanOf(w.Key), n.Pos()), ident(w.End), n})
+		x.Span = join(x.Span, n.Pos())
+	}
+	return x
 }
 
 // whole builds a clause's expression and checks its height.
@@ -110,7 +124,10 @@ func (b *builder) primary(g *gPrimary) (Expr, int) {
 }
 
 func (b *builder) name(g *gName) (Expr, int) {
-	if g.Call == nil {
+	switch {
+	case g.Slice != nil:
+		return b.slice(g)
+	case g.Call == nil:
 		return &Name{spanOf(g.Name), g.Name.Value}, 1
 	}
 	c := &Call{Span: join(spanOf(g.Name), spanOf(g.Call.Close)), Func: ident(g.Name)}
@@ -120,6 +137,21 @@ func (b *builder) name(g *gName) (Expr, int) {
 		c.Args, height = append(c.Args, e), max(height, h)
 	}
 	return c, height + 1
+}
+
+func (b *builder) slice(g *gName) (Expr, int) {
+	x := &Slice{Span: join(spanOf(g.Name), spanOf(g.Slice.Close)), Of: ident(g.Name)}
+	height := 0
+	for _, part := range []struct {
+		from *gExpr
+		to   *Expr
+	}{{g.Slice.From, &x.From}, {g.Slice.To, &x.To}, {g.Slice.Step, &x.Step}} {
+		if part.from != nil {
+			e, h := b.expr(part.from)
+			*part.to, height = e, max(height, h)
+		}
+	}
+	return x, height + 1
 }
 
 func (b *builder) arg(g *gArg) (Expr, int) {
@@ -180,4 +212,32 @@ func literal(text string) (int64, bool) {
 		return math.MaxInt64, true
 	}
 	return v * scale, true
+}
+
+// isDecimal says whether a number is written with decimals, as in 0.95.
+func isDecimal(text string) bool {
+	whole, decimals, found := strings.Cut(text, ".")
+	return found && whole != "" && decimals != "" && strings.Trim(whole+decimals, "0123456789") == ""
+}
+
+// fixed is a number, whole or with decimals, in units of 10^-places. It is -1 if there are more decimals that are not 0, and
+// math.MaxInt64 beyond 63 bits.
+func fixed(text string, places int) int64 {
+	whole, decimals, _ := strings.Cut(text, ".")
+	decimals = strings.TrimRight(decimals, "0")
+	if len(decimals) > places {
+		return -1
+	}
+	v, ok := literal(whole)
+	if !ok {
+		return -1
+	}
+	for range places {
+		if v > math.MaxInt64/10 {
+			return math.MaxInt64
+		}
+		v *= 10
+	}
+	d, _ := strconv.ParseInt(decimals+strings.Repeat("0", places-len(decimals)), 10, 64)
+	return v + min(d, math.MaxInt64-v)
 }

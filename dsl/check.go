@@ -49,8 +49,11 @@ type checker struct {
 	pattern  *Pattern
 	params   []*paramUse // in the order of the source
 	lets     []*letUse
+	indexes  []*indexUse
+	defs     []ir.IndexDef
 	requires []ir.Require
-	nodes    int // of the set being lowered, with named sets written out
+	clause   string // the name of the index clause being lowered
+	nodes    int    // of the set being lowered, with named sets written out
 	ds       Diagnostics
 }
 
@@ -78,6 +81,8 @@ func (c *checker) run() *ir.Pattern {
 	var set ir.Set
 	for _, clause := range c.pattern.Clauses {
 		switch x := clause.(type) {
+		case *Index:
+			c.index(x)
 		case *Let:
 			c.let(x)
 		case *Keep:
@@ -95,7 +100,7 @@ func (c *checker) run() *ir.Pattern {
 			Primary: Label{c.pattern.Name.Span, "keeps nothing"}, Help: "say which pairs are kept, for example `keep causal`"})
 	}
 	c.warnUnused()
-	return &ir.Pattern{Name: c.pattern.Name.Name, Params: c.loweredParams(), Requires: c.requires, Keep: set}
+	return &ir.Pattern{Name: c.pattern.Name.Name, Params: c.loweredParams(), Requires: c.requires, Index: c.defs, Keep: set}
 }
 
 func (c *checker) declare(p *Param) {
@@ -107,6 +112,9 @@ func (c *checker) declare(p *Param) {
 	if name := p.Name.Name; name == "q" || name == "k" {
 		c.report(Diagnostic{Code: codePositionName, Message: fmt.Sprintf("`%s` cannot be the name of a parameter", name),
 			Primary: Label{p.Name.Span, "stands for a position"}, Help: "choose another name, such as `n`"})
+	}
+	if isDecimal(p.Default.Text) {
+		c.report(badNumber(p.Default.Span, p.Default.Text, "a parameter is a whole number; write a share as a literal, such as `top_p(0.95, x)`"))
 	}
 	if p.Default.Value > ir.MaxParam {
 		c.aboveLimit(p.Default.Span, p.Default.Text)
@@ -128,17 +136,34 @@ func (c *checker) loweredParams() []ir.Param {
 
 // let lowers a named set once; where it is used, its set is put in.
 func (c *checker) let(x *Let) {
-	name := x.Name.Name
-	switch first := c.named(name); {
-	case findSet(name) != nil:
-		c.report(Diagnostic{Code: codeTakenName, Message: fmt.Sprintf("`%s` is a set of the language and cannot be defined again", name),
-			Primary: Label{x.Name.Span, "taken"}, Help: "choose another name"})
-	case first != nil:
-		c.report(Diagnostic{Code: codeTakenName, Message: fmt.Sprintf("the set `%s` is defined twice", name),
-			Primary: Label{x.Name.Span, "defined again"}, Others: []Label{{first.decl.Name.Span, "first"}}, Help: "remove or rename one of them"})
-	}
+	c.freshName(x.Name, "the set")
 	set := c.clauseSet(x.Set)
 	c.lets = append(c.lets, &letUse{decl: x, set: set, nodes: c.nodes})
+}
+
+// freshName reports a name of a clause that already means something in the pattern. Sets and index values share their names.
+func (c *checker) freshName(x Ident, what string) {
+	name := x.Name
+	d := Diagnostic{Code: codeTakenName, Primary: Label{x.Span, "defined again"}, Help: "remove or rename one of them"}
+	again := func(first Span) {
+		d.Message = fmt.Sprintf("%s `%s` is defined twice", what, name)
+		d.Others = []Label{{first, "first"}}
+	}
+	switch l, v := c.named(name), c.indexNamed(name); {
+	case findSet(name) != nil:
+		d.Message = fmt.Sprintf("`%s` is a set of the language and cannot be defined again", name)
+		d.Primary.Text, d.Help = "taken", "choose another name"
+	case isIndexWord(name):
+		d.Message = fmt.Sprintf("`%s` is a word of the index stage and cannot be defined again", name)
+		d.Primary.Text, d.Help = "taken", "choose another name"
+	case l != nil:
+		again(l.decl.Name.Span)
+	case v != nil:
+		again(v.decl.Name.Span)
+	default:
+		return
+	}
+	c.report(d)
 }
 
 // maxNodes bounds a set with its named sets written out: without it, sets named from sets double with every line.
@@ -175,6 +200,12 @@ func (c *checker) warnUnused() {
 		if !l.used {
 			c.report(Diagnostic{Code: codeUnusedLet, Message: fmt.Sprintf("the set `%s` is never used", l.decl.Name.Name),
 				Primary: Label{l.decl.Name.Span, "unused"}, Help: "remove it, or use it in the keep clause"})
+		}
+	}
+	for _, v := range c.indexes {
+		if !v.used {
+			c.report(Diagnostic{Code: codeUnusedIndex, Message: fmt.Sprintf("the index value `%s` is never used", v.decl.Name.Name),
+				Primary: Label{v.decl.Name.Span, "unused"}, Help: "remove it, or keep what it chooses"})
 		}
 	}
 }

@@ -13,6 +13,10 @@ func (c *checker) number(e Expr) (ir.Poly, bool) {
 	case *Paren:
 		return c.number(x.X)
 	case *Number:
+		if isDecimal(x.Text) {
+			c.report(badNumber(x.Span, x.Text, "only the share of `top_p` and the threshold of `above` may have decimals"))
+			return ir.Poly{}, false
+		}
 		if x.Value > ir.MaxParam {
 			c.aboveLimit(x.Span, x.Text)
 			return ir.Poly{}, false
@@ -26,7 +30,9 @@ func (c *checker) number(e Expr) (ir.Poly, bool) {
 	case *Binary:
 		return c.numberOperator(x)
 	case *Call:
-		return c.wantedNumber(x.Span, "this is a set")
+		return c.wantedNumber(x.Span, "this is a set", isIndexWord(x.Func.Name))
+	case *Slice:
+		return c.wantedNumber(x.Span, "these are queries", true)
 	case *Range:
 		c.report(Diagnostic{Code: codeNotARange, Message: "found a range, wanted a number", Primary: Label{x.Span, "this is a range"},
 			Help: "only `columns` and `diagonals` take ranges"})
@@ -37,8 +43,13 @@ func (c *checker) number(e Expr) (ir.Poly, bool) {
 	}
 }
 
-func (c *checker) wantedNumber(s Span, label string) (ir.Poly, bool) {
-	c.report(Diagnostic{Code: codeWantedNumber, Message: "found a set, wanted a number", Primary: Label{s, label},
+func (c *checker) wantedNumber(s Span, label string, index bool) (ir.Poly, bool) {
+	what := "a set"
+	if index {
+		what = "a value of the index stage"
+		label = "not a number"
+	}
+	c.report(Diagnostic{Code: codeWantedNumber, Message: "found " + what + ", wanted a number", Primary: Label{s, label},
 		Help: "numbers are literals, parameters, and their sums and products"})
 	return ir.Poly{}, false
 }
@@ -48,8 +59,8 @@ func (c *checker) numberName(x *Name) (ir.Poly, bool) {
 		p.used = true
 		return ir.Var(x.Name), true
 	}
-	if findSet(x.Name) != nil || c.named(x.Name) != nil {
-		return c.wantedNumber(x.Span, "this is a set")
+	if index := c.indexNamed(x.Name) != nil; index || findSet(x.Name) != nil || c.named(x.Name) != nil {
+		return c.wantedNumber(x.Span, "this is a set", index)
 	}
 	var names []string
 	for _, p := range c.params {
@@ -65,7 +76,7 @@ func (c *checker) numberName(x *Name) (ir.Poly, bool) {
 
 func (c *checker) numberOperator(x *Binary) (ir.Poly, bool) {
 	if isSetOperator(x.Op.Name) {
-		return c.wantedNumber(x.Span, fmt.Sprintf("`%s` makes a set", x.Op.Name))
+		return c.wantedNumber(x.Span, fmt.Sprintf("`%s` makes a set", x.Op.Name), false)
 	}
 	l, okl := c.number(x.X)
 	r, okr := c.number(x.Y)

@@ -22,6 +22,8 @@ func (c *checker) set(e Expr) (ir.Set, bool) {
 		return c.setName(x.Func.Span, x.Func.Name, x, true)
 	case *Number, *Unary:
 		return c.wantedSet(e.Pos(), "this is a number")
+	case *Slice:
+		return c.sliceAsSet(x)
 	case *Range:
 		return c.wantedSet(e.Pos(), "this is a range")
 	default:
@@ -79,6 +81,9 @@ func (c *checker) setName(at Span, name string, call *Call, called bool) (ir.Set
 		c.nodes += l.nodes
 		return l.set, l.set != nil
 	}
+	if v := c.indexNamed(name); v != nil || isIndexWord(name) && called {
+		return c.indexAsSet(at, name, v)
+	}
 	if c.param(name) != nil && !called {
 		c.param(name).used = true
 		c.report(Diagnostic{Code: codeWantedSet, Message: fmt.Sprintf("found the parameter `%s`, wanted a set", name),
@@ -91,9 +96,9 @@ func (c *checker) setName(at Span, name string, call *Call, called bool) (ir.Set
 			Primary: Label{call.Span, "arguments not wanted"}, Help: fmt.Sprintf("write `%s`", name)})
 		return nil, false
 	}
-	help := didYouMean(name, append(setNames(), c.letNames()...), "sets are written "+usages(setForms))
+	help := didYouMean(name, slices.Concat(setNames(), c.letNames(), c.indexNames()), "sets are written "+usages(setForms))
 	if c.definedLater(name) {
-		help = "a named set is known in the clauses after its own: move `let " + name + "` up"
+		help = "a name is known in the clauses after its own: move the clause of `" + name + "` up"
 	}
 	c.report(Diagnostic{Code: codeUnknownSet, Message: fmt.Sprintf("unknown set `%s`", name), Primary: Label{at, "not a set"}, Help: help})
 	return nil, false
@@ -101,8 +106,13 @@ func (c *checker) setName(at Span, name string, call *Call, called bool) (ir.Set
 
 func (c *checker) definedLater(name string) bool {
 	return slices.ContainsFunc(c.pattern.Clauses, func(x Clause) bool {
-		l, ok := x.(*Let)
-		return ok && l.Name.Name == name
+		switch x := x.(type) {
+		case *Let:
+			return x.Name.Name == name
+		case *Index:
+			return x.Name.Name == name
+		}
+		return false
 	})
 }
 
@@ -120,7 +130,7 @@ func (c *checker) form(at Span, name string, forms []setForm, call *Call) (ir.Se
 	if call != nil {
 		args = call.Args
 	}
-	i := slices.IndexFunc(forms, func(f setForm) bool { return len(f.args) == len(args) })
+	i := slices.IndexFunc(forms, func(f setForm) bool { return len(f.args) == len(args) && c.fits(f, args) })
 	if i < 0 || (call != nil && len(args) == 0) {
 		c.argumentCount(at, name, forms, call)
 		return nil, false
@@ -128,9 +138,12 @@ func (c *checker) form(at Span, name string, forms []setForm, call *Call) (ir.Se
 	values, ok := make([]argValue, len(args)), true
 	for j, rule := range forms[i].args {
 		good := false
-		if rule.kind == argRange {
+		switch rule.kind {
+		case argRange:
 			values[j], good = c.rangeArgument(args[j], rule)
-		} else {
+		case argChosen:
+			values[j].name, good = c.chosenArgument(args[j], rule)
+		default:
 			values[j].n, good = c.numberArgument(args[j], rule)
 		}
 		ok = ok && good
@@ -144,7 +157,9 @@ func (c *checker) form(at Span, name string, forms []setForm, call *Call) (ir.Se
 func (c *checker) argumentCount(at Span, name string, forms []setForm, call *Call) {
 	var counts []string
 	for _, f := range forms {
-		counts = append(counts, fmt.Sprint(len(f.args)))
+		if n := fmt.Sprint(len(f.args)); !slices.Contains(counts, n) {
+			counts = append(counts, n)
+		}
 	}
 	d := Diagnostic{Code: codeArgumentCount, Primary: Label{at, "arguments are missing"}, Help: "write " + usages(forms),
 		Message: fmt.Sprintf("set `%s` without arguments, wanted %s", name, strings.Join(counts, " or "))}

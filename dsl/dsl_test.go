@@ -85,6 +85,9 @@ func dump(p *ir.Pattern) string {
 	for _, r := range p.Requires {
 		fmt.Fprintf(&b, "  require %s = %s >= %d\n", r.What, r.Value, r.Min)
 	}
+	for _, d := range p.Index {
+		fmt.Fprintf(&b, "  %s\n", d)
+	}
 	fmt.Fprintf(&b, "  keep %s\n", dumpSet(p.Keep))
 	return b.String()
 }
@@ -116,6 +119,8 @@ func dumpSet(s ir.Set) string {
 		return fmt.Sprintf("columns[%s to %s step %s]", x.From, end(x.To), x.Step)
 	case ir.Diagonals:
 		return fmt.Sprintf("diagonals[%s to %s step %s]", x.From, end(x.To), x.Step)
+	case ir.Chosen:
+		return fmt.Sprintf("chosen %s[%s]", x.Kind, x.Name)
 	case ir.Union:
 		return all("union", x.Sets)
 	case ir.Intersect:
@@ -221,6 +226,9 @@ func TestLanguageReferenceIsComplete(t *testing.T) {
 		require.Contains(t, string(doc), fmt.Sprintf("| %s | %s |", c.Code, c.Meaning))
 	}
 	for _, usage := range dsl.SetUsages() {
+		require.Contains(t, string(doc), "| `"+usage+"` |")
+	}
+	for _, usage := range dsl.IndexUsages() {
 		require.Contains(t, string(doc), "| `"+usage+"` |")
 	}
 }

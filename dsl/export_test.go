@@ -11,3 +11,6 @@ func SetUsages() []string {
 	}
 	return out
 }
+
+// IndexUsages lists how the values of the index stage are written.
+func IndexUsages() []string { return indexUsages() }

@@ -2,6 +2,7 @@ package dsl
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 )
 
@@ -26,13 +27,13 @@ func Format(f *File) []byte {
 type formatter struct {
 	b       bytes.Buffer
 	ts      []token
-	starts  []bool // see itemStarts
-	inBody  bool   // between { and }
-	inHead  bool   // between pattern and {
-	parens  int    // open parentheses
-	wrapAt  string // operators before which the current clause is broken
-	wrapAll bool   // every parameter of the current head has a line of its own
-	binary  bool   // the last token is an operator between two operands
+	starts  []bool   // see itemStarts
+	inBody  bool     // between { and }
+	inHead  bool     // between pattern and {
+	parens  int      // open parentheses
+	wrapAt  []string // operators before which the current clause is broken
+	wrapAll bool     // every parameter of the current head has a line of its own
+	binary  bool     // the last token is an operator between two operands
 }
 
 // gap is what stands before a token.
@@ -67,7 +68,7 @@ func (w *formatter) enter(i int) {
 	case "pattern":
 		w.inHead, w.inBody, w.parens = true, false, 0
 		w.wrapAll = w.headIsLong(i)
-	case "keep", "let":
+	case "keep", "let", "index":
 		w.parens = 0
 		w.wrapAt = w.breakAt(i)
 	case "}":
@@ -102,7 +103,7 @@ func (w *formatter) gapBefore(i int) gap {
 		return newline
 	case w.inHead && w.wrapAll && w.wrapsHead(prev, t):
 		return newline
-	case w.inBody && w.parens == 0 && w.wrapAt != "" && strings.Contains(w.wrapAt, t.Value):
+	case w.inBody && w.parens == 0 && slices.Contains(w.wrapAt, t.Value):
 		return newline
 	case w.spaced(prev, t, i):
 		return space
@@ -117,7 +118,7 @@ func itemStarts(ts []token) []bool {
 	next := true
 	for i := len(ts) - 1; i >= 0; i-- {
 		v := ts[i].Value
-		starts[i] = v == "pattern" || v == "keep" || v == "let" || (ts[i].Type == kComment && next)
+		starts[i] = v == "pattern" || v == "keep" || v == "let" || v == "index" || (ts[i].Type == kComment && next)
 		next = starts[i] || v == "}"
 	}
 	return starts
@@ -140,6 +141,8 @@ func (w *formatter) wrapsHead(prev, t token) bool {
 func (w *formatter) spaced(prev, t token, i int) bool {
 	switch {
 	case prev.Value == "(" || t.Value == ")" || t.Value == ",":
+		return false
+	case prev.Value == "[" || t.Value == "[" || prev.Value == ":" || t.Value == ":" || t.Value == "]":
 		return false
 	case prev.Value == ",":
 		return true
@@ -190,8 +193,8 @@ func (w *formatter) headIsLong(i int) bool {
 }
 
 // breakAt returns the operators before which the clause at i is broken: none if it is short, else the loosest it has.
-func (w *formatter) breakAt(i int) string {
-	width, depth, found := 0, 0, ""
+func (w *formatter) breakAt(i int) []string {
+	width, depth, found := 0, 0, []string(nil)
 	for n := i; n < len(w.ts) && w.ts[n].Value != "}" && (n == i || !w.starts[n]); n++ {
 		switch v := w.ts[n].Value; {
 		case w.ts[n].Type == kComment:
@@ -201,14 +204,16 @@ func (w *formatter) breakAt(i int) string {
 		case v == ")":
 			depth--
 		case depth == 0 && v == "|":
-			found = "|"
-		case depth == 0 && (v == "&" || v == `\`) && found == "":
-			found = `&\`
+			found = []string{"|"}
+		case depth == 0 && v == "with":
+			found = []string{"with"}
+		case depth == 0 && (v == "&" || v == `\`) && found == nil:
+			found = []string{"&", `\`}
 		}
 		width += len(w.ts[n].Value) + 1
 	}
 	if width <= maxWidth {
-		return ""
+		return nil
 	}
 	return found
 }

@@ -23,8 +23,20 @@ type (
 		Default token `parser:"'=' @Number"`
 	}
 	gClause struct {
-		Let  *gLet  `parser:"@@"`
-		Keep *gKeep `parser:"| @@"`
+		Index *gIndex `parser:"@@"`
+		Let   *gLet   `parser:"| @@"`
+		Keep  *gKeep  `parser:"| @@"`
+	}
+	gIndex struct {
+		Key   token   `parser:"@'index'"`
+		Name  token   `parser:"@Ident"`
+		Value *gExpr  `parser:"'=' @@"`
+		With  []gWith `parser:"@@*"`
+	}
+	gWith struct {
+		Key token  `parser:"@'with'"`
+		End token  `parser:"@('first' | 'last')"`
+		N   *gExpr `parser:"@@"`
 	}
 	gLet struct {
 		Key  token  `parser:"@'let'"`
@@ -77,8 +89,16 @@ type (
 		Paren  *gParen `parser:"| @@"`
 	}
 	gName struct {
-		Name token  `parser:"@Ident"`
-		Call *gCall `parser:"@@?"`
+		Name  token   `parser:"@Ident"`
+		Call  *gCall  `parser:"( @@"`
+		Slice *gSlice `parser:"| @@ )?"`
+	}
+	gSlice struct {
+		Open  token  `parser:"@'['"`
+		From  *gExpr `parser:"@@?"`
+		To    *gExpr `parser:"':' @@?"`
+		Step  *gExpr `parser:"( ':' @@? )?"`
+		Close token  `parser:"@']'"`
 	}
 	gCall struct {
 		Open  token   `parser:"@'('"`

@@ -11,15 +11,15 @@ import (
 var rules = lexer.MustSimple([]lexer.SimpleRule{
 	{Name: "Comment", Pattern: `//[^\n]*`},
 	{Name: "Space", Pattern: `[ \t\r\n]+`},
-	{Name: "Keyword", Pattern: `\b(pattern|const|let|keep|` + strings.Join(reserved, "|") + `)\b`},
+	{Name: "Keyword", Pattern: `\b(pattern|const|index|with|let|keep|` + strings.Join(reserved, "|") + `)\b`},
 	{Name: "Ident", Pattern: `[A-Za-z_][A-Za-z0-9_]*`},
 	{Name: "Number", Pattern: `[0-9]([A-Za-z0-9_]|\.[0-9])*`},
-	{Name: "Punct", Pattern: `\.\.|[(){},=|&\\+*-]`},
+	{Name: "Punct", Pattern: `\.\.|[(){}\[\]:,=|&\\+*-]`},
 	{Name: "Unknown", Pattern: `[\s\S]`},
 })
 
-// reserved words have no meaning yet; they are kept free for the stage that computes sets from data.
-var reserved = []string{"index", "where", "with", "exact"}
+// reserved words have no meaning yet; they are kept free for refinements of sets.
+var reserved = []string{"where", "exact"}
 
 // The token types by name, and the one that ends a stream.
 var (
@@ -97,7 +97,7 @@ func stepIsKeyword(ts []token, i int) bool {
 }
 
 func endsOperand(t token) bool {
-	return t.Type == kIdent || t.Type == kNumber || t.Value == ")"
+	return t.Type == kIdent || t.Type == kNumber || t.Value == ")" || t.Value == "]"
 }
 
 func startsOperand(ts []token, i int) bool {

@@ -70,8 +70,6 @@ var badCharacters = map[string]string{
 	"!": "the complement of a set is written `all \\ set`",
 	"~": "the complement of a set is written `all \\ set`",
 	"^": "write `(a | b) \\ (a & b)` for what is in one of two sets",
-	"[": "ranges are written `from..to`",
-	":": "ranges are written `from..to`",
 	".": "ranges are written with two dots, `from..to`",
 }
 
@@ -85,15 +83,17 @@ func badTokens(tokens []token) Diagnostics {
 				Message: fmt.Sprintf("found the character %q, which the language does not use", t.Value),
 				Primary: Label{spanOf(t), "not expected"}, Help: badCharacters[t.Value]})
 		case kNumber:
-			if _, ok := literal(t.Value); !ok {
-				ds = append(ds, Diagnostic{Code: codeBadNumber,
-					Message: fmt.Sprintf("found the number `%s`, wanted a whole number such as 128, 4k or 1m", t.Value),
-					Primary: Label{spanOf(t), "not a number"},
-					Help:    "write decimal digits; the suffix k multiplies by 1024 and m by 1048576"})
+			if _, ok := literal(t.Value); !ok && !isDecimal(t.Value) {
+				ds = append(ds, badNumber(spanOf(t), t.Value, "write decimal digits; the suffix k multiplies by 1024 and m by 1048576"))
 			}
 		}
 	}
 	return ds
+}
+
+func badNumber(s Span, text, help string) Diagnostic {
+	return Diagnostic{Code: codeBadNumber, Message: fmt.Sprintf("found the number `%s`, wanted a whole number such as 128, 4k or 1m", text),
+		Primary: Label{s, "not a number"}, Help: help}
 }
 
 // fileParser reads pattern after pattern. After an error it goes on at the next `pattern`, so that each pattern's first
@@ -172,11 +172,11 @@ func tooNested(ts []token) (Diagnostic, bool) {
 	depth := 0
 	for _, t := range ts {
 		switch t.Value {
-		case "(":
+		case "(", "[":
 			if depth++; depth > maxNesting {
 				return tooDeep(spanOf(t), fmt.Sprintf("more than %d parentheses inside each other", maxNesting)), true
 			}
-		case ")":
+		case ")", "]":
 			depth = max(0, depth-1)
 		}
 	}

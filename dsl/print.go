@@ -50,6 +50,13 @@ func (p *astPrinter) param(x *Param) {
 
 func (p *astPrinter) clause(x Clause) {
 	switch x := x.(type) {
+	case *Index:
+		p.line(1, x.Span, "index "+x.Name.Name)
+		p.expr(2, "", x.Value)
+		for _, w := range x.With {
+			p.line(2, w.Span, "with "+w.End.Name)
+			p.expr(3, "", w.N)
+		}
 	case *Let:
 		p.line(1, x.Span, "let "+x.Name.Name)
 		p.expr(2, "", x.Set)
@@ -84,6 +91,11 @@ func (p *astPrinter) expr(depth int, role string, e Expr) {
 		p.expr(depth+1, "", x.X)
 	case *Range:
 		p.line(depth, x.Span, role+"range")
+		p.optional(depth+1, "from ", x.From)
+		p.optional(depth+1, "to ", x.To)
+		p.optional(depth+1, "step ", x.Step)
+	case *Slice:
+		p.line(depth, x.Span, role+"slice of "+x.Of.Name)
 		p.optional(depth+1, "from ", x.From)
 		p.optional(depth+1, "to ", x.To)
 		p.optional(depth+1, "step ", x.Step)

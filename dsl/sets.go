@@ -1,6 +1,8 @@
 package dsl
 
 import (
+	"slices"
+
 	"github.com/minfc/minfc/ir"
 )
 
@@ -10,6 +12,7 @@ type argKind uint8
 const (
 	argNumber argKind = iota
 	argRange
+	argChosen // the name of what the index stage chose
 )
 
 // argRule is one argument of a set. A number is at least min, unless it is free.
@@ -17,6 +20,7 @@ type argRule struct {
 	kind argKind
 	what string // "the size of window"; for a range "columns", so that its step is "the step of columns"
 	min  int64
+	want ir.IndexKind // of a chosen set
 }
 
 // setForm is one way to write a set: its name, its arguments, and what they make.
@@ -27,28 +31,36 @@ type setForm struct {
 	build func(args []argValue) ir.Set
 }
 
-// argValue is a lowered argument: N for a number, the rest for a range.
+// argValue is a lowered argument: n for a number, name for a chosen set, the rest for a range.
 type argValue struct {
 	n    ir.Poly
 	from ir.Poly
 	to   *ir.Poly
 	step ir.Poly
+	name string
 }
 
 // setForms lists every set of the language; a name may have several forms with different numbers of arguments.
 var setForms = []setForm{
 	{"all", "all", nil, func([]argValue) ir.Set { return ir.All{} }},
 	{"causal", "causal", nil, func([]argValue) ir.Set { return ir.Causal{} }},
-	{"window", "window(n)", []argRule{{argNumber, "the size of window", 1}},
+	{"window", "window(n)", []argRule{{kind: argNumber, what: "the size of window", min: 1}},
 		func(a []argValue) ir.Set { return ir.Window{Left: a[0].n, Right: ir.Int(0)} }},
-	{"window", "window(left, right)", []argRule{{argNumber, "the left size of window", 1}, {argNumber, "the right size of window", 0}},
+	{"window", "window(left, right)", []argRule{{kind: argNumber, what: "the left size of window", min: 1}, {kind: argNumber, what: "the right size of window", min: 0}},
 		func(a []argValue) ir.Set { return ir.Window{Left: a[0].n, Right: a[1].n} }},
-	{"sink", "sink(n)", []argRule{{argNumber, "the size of sink", 0}},
+	{"sink", "sink(n)", []argRule{{kind: argNumber, what: "the size of sink", min: 0}},
 		func(a []argValue) ir.Set { return ir.Sink{N: a[0].n} }},
-	{"columns", "columns(from..to step s)", []argRule{{argRange, "columns", 1}},
+	{"columns", "columns(from..to step s)", []argRule{{kind: argRange, what: "columns", min: 1}},
 		func(a []argValue) ir.Set { return ir.Columns{From: a[0].from, To: a[0].to, Step: a[0].step} }},
-	{"diagonals", "diagonals(from..to step s)", []argRule{{argRange, "diagonals", 1}},
+	{"diagonals", "diagonals(from..to step s)", []argRule{{kind: argRange, what: "diagonals", min: 1}},
 		func(a []argValue) ir.Set { return ir.Diagonals{From: a[0].from, To: a[0].to, Step: a[0].step} }},
+	{"columns", "columns(name)", []argRule{{kind: argChosen, what: "columns", want: ir.KindColumns}}, chosen(ir.ChosenColumns)},
+	{"diagonals", "diagonals(name)", []argRule{{kind: argChosen, what: "diagonals", want: ir.KindDistances}}, chosen(ir.ChosenDistances)},
+	{"blocks", "blocks(name)", []argRule{{kind: argChosen, what: "blocks", want: ir.KindBlocks}}, chosen(ir.ChosenBlocks)},
+}
+
+func chosen(kind ir.ChosenKind) func([]argValue) ir.Set {
+	return func(a []argValue) ir.Set { return ir.Chosen{Name: a[0].name, Kind: kind} }
 }
 
 // findSet returns the forms of a set, nil if there is no such set.
@@ -65,8 +77,8 @@ func findSet(name string) []setForm {
 // setNames lists the sets without repetition.
 func setNames() []string {
 	var out []string
-	for i, f := range setForms {
-		if i == 0 || setForms[i-1].name != f.name {
+	for _, f := range setForms {
+		if !slices.Contains(out, f.name) {
 			out = append(out, f.name)
 		}
 	}

@@ -18,9 +18,12 @@ var candidates = []struct {
 	{token{Type: kNumber, Value: "1"}, "a number"},
 	{punct("("), "`(`"},
 	{punct(")"), "`)`"},
+	{punct("["), "`[`"},
+	{punct("]"), "`]`"},
 	{punct("{"), "`{`"},
 	{punct("}"), "`}`"},
 	{punct(","), "`,`"},
+	{punct(":"), "`:`"},
 	{punct("="), "`=`"},
 	{punct(".."), "`..`"},
 	{punct("|"), "`|`"},
@@ -28,6 +31,10 @@ var candidates = []struct {
 	{punct("-"), "`-`"},
 	{word("step"), "`step`"},
 	{word("const"), "`const`"},
+	{token{Type: kIdent, Value: "first"}, "`first`"},
+	{token{Type: kIdent, Value: "last"}, "`last`"},
+	{word("with"), "`with`"},
+	{word("index"), "`index`"},
 	{word("let"), "`let`"},
 	{word("keep"), "`keep`"},
 }
@@ -62,14 +69,19 @@ func (p *fileParser) syntaxError(ts, rest []token, n int) Diagnostic {
 	if words := keywordsIn(fits); found.Type == kIdent && closest(found.Value, words) != "" {
 		return unknownWord(found, words)
 	}
-	wanted := wantedWords(fits, ts[n-1].Value)
+	wanted := wantedWords(fits, operandAfter(ts[:n]))
 	d := Diagnostic{Code: codeSyntax, Message: fmt.Sprintf("found %s, wanted %s", describe(found), wanted),
 		Primary: Label{p.visible(found, ts[n-1]), "wanted " + wanted}}
 	if open, ok := unclosed(ts[:n]); ok && (found.Type == lexer.EOF || found.Value == "pattern" || found.Value == "}") {
 		d.Others = append(d.Others, Label{spanOf(open), "not closed"})
 	}
-	if found.Type == kKeyword && isReserved(found.Value) {
+	switch {
+	case found.Type == kKeyword && isReserved(found.Value):
 		d.Help = "choose another name: this word is kept for later versions of the language"
+	case found.Value == ":":
+		d.Help = "ranges are written `from..to`; colons stand in brackets only, as in `q[-64:]`"
+	case found.Type == kKeyword && slices.Equal(fits, []string{"a name"}):
+		d.Help = "choose another name: this is a word of the language"
 	}
 	return d
 }
@@ -94,6 +106,9 @@ func fitting(prefix []token) []string {
 			fits = append(fits, c.word)
 		}
 	}
+	if slices.Contains(fits, "a name") { // these two are names where no clause gives them a meaning
+		fits = slices.DeleteFunc(fits, func(w string) bool { return w == "`first`" || w == "`last`" })
+	}
 	return fits
 }
 
@@ -108,22 +123,46 @@ func keywordsIn(fits []string) []string {
 	return out
 }
 
-// wantedWords joins the words that fit after prev: "a set", "`,` or `)`".
-func wantedWords(fits []string, prev string) string {
+// operandAfter says what an operand would be after some tokens of a pattern.
+func operandAfter(prefix []token) string {
+	prev := prefix[len(prefix)-1].Value
+	switch kind := operands[prev]; {
+	case inIndex(prefix) && (prev == "=" || prev == "*"):
+		return "a value of the index stage"
+	case kind != "":
+		return kind
+	case inIndex(prefix):
+		return "a value or a number"
+	}
+	return "a set or a number"
+}
+
+// inIndex says whether the last clause is of the index stage.
+func inIndex(prefix []token) bool {
+	for i := len(prefix) - 1; i >= 0; i-- {
+		switch prefix[i].Value {
+		case "index":
+			return true
+		case "let", "keep":
+			return false
+		}
+	}
+	return false
+}
+
+// wantedWords joins the words that fit: "a set", "`,` or `)`". An operand is called as given.
+func wantedWords(fits []string, operand string) string {
 	for _, p := range phrases {
 		missing := func(w string) bool { return !slices.Contains(fits, w) }
 		if slices.ContainsFunc(p.all, missing) {
 			continue
 		}
 		what := p.word
-		if kind := operands[prev]; p.word == "an operand" {
-			what = "a set or a number"
-			if kind != "" {
-				what = kind
-			}
+		if p.word == "an operand" {
+			what = operand
 		}
-		// After a name an operator is more likely meant than the parenthesis of a call.
-		covered := func(w string) bool { return slices.Contains(p.all, w) || w == "`(`" }
+		// After a name an operator is more likely meant than the parenthesis of a call or the bracket of a slice.
+		covered := func(w string) bool { return slices.Contains(p.all, w) || w == "`(`" || w == "`[`" }
 		fits = slices.DeleteFunc(slices.Clone(fits), covered)
 		fits = append([]string{what}, fits...)
 	}
@@ -138,9 +177,9 @@ func unclosed(ts []token) (token, bool) {
 	var open []token
 	for _, t := range ts {
 		switch t.Value {
-		case "(", "{":
+		case "(", "[", "{":
 			open = append(open, t)
-		case ")", "}":
+		case ")", "]", "}":
 			open = open[:max(0, len(open)-1)]
 		}
 	}
