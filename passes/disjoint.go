@@ -62,7 +62,7 @@ func (l lowering) bands(s ir.Set, within ir.Segment) ([]ir.Segment, error) {
 }
 
 func (l lowering) intersect(sets []ir.Set, within ir.Segment) ([]ir.Segment, error) {
-	// Primitives first: they are the surroundings of the rest.
+	// Primitives first: they are the surroundings of the rest. Lists that could meet may turn out to be apart within them.
 	sets = slices.Clone(sets)
 	slices.SortStableFunc(sets, func(a, b ir.Set) int { return weight(a) - weight(b) })
 	out := []ir.Segment{within}
@@ -86,6 +86,8 @@ func (l lowering) intersect(sets []ir.Set, within ir.Segment) ([]ir.Segment, err
 func weight(s ir.Set) int {
 	switch s.(type) {
 	case ir.Union, ir.Intersect, ir.Minus:
+		return 2
+	case ir.Chosen:
 		return 1
 	}
 	return 0

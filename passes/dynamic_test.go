@@ -15,7 +15,7 @@ import (
 // TestRandomDynamicPatterns compares the slots that a kernel walks with the cover of the pattern, for random patterns, shapes
 // and choices: the same pairs, each once, between what was asked for and causal.
 func TestRandomDynamicPatterns(t *testing.T) {
-	const patterns = 1000
+	const patterns = 700
 	seen := dynamicCounts{}
 	for seed := range uint64(patterns) {
 		rng := rand.New(rand.NewPCG(seed, 7))
@@ -40,7 +40,7 @@ func TestRandomDynamicPatterns(t *testing.T) {
 	require.Less(t, seen.refused, patterns/5)
 	for source, n := range seen.slots {
 		require.Greater(t, n, 2000, "slots of %s", ir.SourceKind(source))
-		require.Greater(t, seen.full[source], 100, "full slots of %s", ir.SourceKind(source))
+		require.Greater(t, seen.full[source], 50, "full slots of %s", ir.SourceKind(source))
 	}
 	require.Greater(t, seen.excepts, 1000)
 	require.Greater(t, seen.extra, 10000)
