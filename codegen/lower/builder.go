@@ -242,16 +242,18 @@ func (b *Builder) cast(p Value, t types.Type) Value {
 // Vec4 is four i32 as one value, the widest access of one thread.
 var Vec4 = types.NewVector(4, types.I32)
 
-// Pack4 makes a Vec4.
-func (b *Builder) Pack4(xs ...Value) Value {
-	var v Value = constant.NewUndef(Vec4)
+// Pack4 makes a Vec4; PackVector a vector of as many i32.
+func (b *Builder) Pack4(xs ...Value) Value { return b.PackVector(xs...) }
+
+func (b *Builder) PackVector(xs ...Value) Value {
+	var v Value = constant.NewUndef(types.NewVector(uint64(len(xs)), types.I32))
 	for i, x := range xs {
 		v = b.Block.NewInsertElement(v, x, I32(int64(i)))
 	}
 	return v
 }
 
-// Lane4 is element i of a Vec4.
+// Lane4 is element i of a vector.
 func (b *Builder) Lane4(v Value, i int) Value { return b.Block.NewExtractElement(v, I32(int64(i))) }
 
 // Control flow.

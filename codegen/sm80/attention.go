@@ -10,6 +10,8 @@
 package sm80
 
 import (
+	"slices"
+
 	"github.com/llir/llvm/ir/enum"
 
 	"github.com/minfc/minfc/codegen/lower"
@@ -42,6 +44,7 @@ type kernel struct {
 	last       Value // absolute position of the tile's last query
 	load       loader
 	lanes      laneAddresses
+	walk       walk
 	qRegs      [][]Value // Q fragments of every k-step where they fit registers, else nil
 }
 
@@ -51,15 +54,20 @@ func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 		return nil, err
 	}
 	sh, slotKeys := shapeFor(cfg.HeadDim), TileFor(cfg.HeadDim).Keys
-	if len(lower.Lists(s)) > 0 {
+	lists := len(lower.Lists(s)) > 0
+	if lists {
 		sh, slotKeys = choose(listShapes, cfg.HeadDim), ir.BlockSize
 	}
 	params := lower.Params(s)
 	k := &kernel{
 		Builder: lower.NewKernel(Entry, params, 32*sh.warps, sh.minBlocks),
-		shape:   sh, layout: layoutFor(sh, cfg.HeadDim, max(1, len(s.Segments))),
+		shape:   sh, layout: layoutFor(sh, cfg.HeadDim, max(1, len(s.Segments)), lists),
 		headDim: cfg.HeadDim, dtype: cfg.DType, schedule: s,
 		strips: sh.rows / (16 * sh.warps), slotKeys: slotKeys,
+	}
+	k.walk = pieces{k}
+	if lists {
+		k.walk = &queue{k: k}
 	}
 	k.emit()
 	return &lower.Kernel{Module: k.Module, Entry: Entry, Threads: 32 * sh.warps, SharedBytes: k.total, Params: params}, nil
@@ -72,19 +80,19 @@ func (k *kernel) emit() {
 	k.lanes = k.newLaneAddresses()
 	k.segments = k.Segments(nonEmpty(k.schedule))
 
-	start := k.startWalk()
-	none := k.ICmp(enum.IPredEQ, start.done, lower.I32(1))
+	start := k.walk.start()
+	none := k.ICmp(enum.IPredEQ, start.done(), lower.I32(1))
 	entry := k.Block
 	prologue, loop := k.NewBlock("prologue"), k.NewBlock("loop")
 	k.Enter(prologue)
 	if k.lists() { // a group of Q's own
 		k.CopyCommit()
 	}
-	k.load.kv(k.load.k, k.slotsOf(start))
+	k.load.kv(k.load.k, k.walk.slots(start))
 	k.CopyCommit()
 	if k.lists() {
 		k.loadQ()
-		start.bits = k.columnBits(start, k.columnIDs(start))
+		k.columnWordsOf(start)()()
 	}
 	k.Br(loop)
 	from := k.Block
@@ -92,7 +100,7 @@ func (k *kernel) emit() {
 	k.Enter(loop)
 	st := k.phis(start, from)
 	end := k.iteration(st)
-	more := k.ICmp(enum.IPredEQ, end.walk.done, lower.I32(0))
+	more := k.ICmp(enum.IPredEQ, end.at.done(), lower.I32(0))
 	latch := k.Block
 	exit := k.NewBlock("exit")
 	latch.NewCondBr(more, loop, exit)
@@ -153,7 +161,7 @@ func (k *kernel) base(name string, head Value) Value {
 
 // state is what the loop carries. m and l have one value a row of the thread (two a strip), o one list a strip.
 type state struct {
-	walk walk
+	at   position
 	m, l []Value
 	o    [][]Value
 }
@@ -165,8 +173,8 @@ func (k *kernel) rowsPerThread() int { return 2 * k.strips }
 // and a factor of 1, never (-inf)-(-inf); it is far below any score that 16-bit inputs of sane size give.
 const lowest = -1e30
 
-func (k *kernel) initial(w walk) state {
-	s := state{walk: w.clone()}
+func (k *kernel) initial(at position) state {
+	s := state{at: slices.Clone(at)}
 	for range k.rowsPerThread() {
 		s.m = append(s.m, lower.F32(lowest))
 		s.l = append(s.l, lower.F32(0))
@@ -183,7 +191,10 @@ func (k *kernel) initial(w walk) state {
 
 // values lists the state in a fixed order, so that phis can be made and closed by position.
 func (s *state) values() []*Value {
-	out := s.walk.values()
+	var out []*Value
+	for i := range s.at {
+		out = append(out, &s.at[i])
+	}
 	for i := range s.m {
 		out = append(out, &s.m[i], &s.l[i])
 	}
@@ -196,7 +207,7 @@ func (s *state) values() []*Value {
 }
 
 func (s state) clone() state {
-	c := state{walk: s.walk.clone(), m: append([]Value(nil), s.m...), l: append([]Value(nil), s.l...)}
+	c := state{at: slices.Clone(s.at), m: append([]Value(nil), s.m...), l: append([]Value(nil), s.l...)}
 	for _, o := range s.o {
 		c.o = append(c.o, append([]Value(nil), o...))
 	}
@@ -207,29 +218,23 @@ func (s state) clone() state {
 func (k *kernel) iteration(st *loopState) state {
 	k.CopyWaitAll()
 	k.Barrier()
-	slots := k.slotsOf(st.walk)
-	k.load.kv(k.load.v, slots)
+	k.load.kv(k.load.v, k.walk.slots(st.at))
 	k.CopyCommit()
-	var next walk
-	var ids []Value
-	if k.lists() { // the lists' entries arrive under the first product
-		next = k.nextStep(st.walk)
-		ids = k.columnIDs(next)
-	}
-	s := k.maskSlots(k.scores(), st.walk, slots)
+	s := k.maskSlots(k.scores(), k.walk.slots(st.at))
 	k.CopyWaitAll()
 	k.Barrier()
-	if !k.lists() {
-		next = k.nextStep(st.walk)
-	}
-	k.If("next_k", k.ICmp(enum.IPredEQ, next.done, lower.I32(0)), nil, func() []Value {
-		k.load.kv(k.load.k, k.slotsOf(next))
+	next := k.walk.next(st.at)
+	k.If("next_k", k.ICmp(enum.IPredEQ, next.done(), lower.I32(0)), nil, func() []Value {
+		k.load.kv(k.load.k, k.walk.slots(next))
 		k.CopyCommit()
 		return nil
 	})
-	next.bits = k.columnBits(next, ids)
-	out := k.softmaxPV(st.state, s)
-	out.walk = next
+	ids := k.columnWordsOf(next)
+	out := k.softmax(st.state, s)
+	bits := ids()
+	k.accumulate(&out, s)
+	bits()
+	out.at = next
 	return out
 }
 

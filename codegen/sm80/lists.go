@@ -14,18 +14,6 @@ import (
 // row block for blocks. A step reads the entries of the next one while its own first product runs, so that no list access
 // is waited for.
 
-// slot is a run of slotKeys keys that a step computes.
-type slot struct {
-	start Value // first key; of columns, first row of the compacted copies. A slot beyond the end starts far below key 0
-	flags Value // flagEdge, flagColumns, and from segmentShift on the segment
-}
-
-const (
-	flagColumns  = 2
-	segmentShift = 4
-	farBelow     = -1 << 30
-)
-
 // checkLists refuses what lists cannot do on devices.
 func checkLists(s *ir.Schedule) error {
 	for _, g := range s.Segments {
@@ -57,22 +45,6 @@ func (k *kernel) hasSource(kinds ...ir.SourceKind) bool {
 	return false
 }
 
-// slotsOf are the slots of the current step.
-func (k *kernel) slotsOf(w walk) []slot {
-	if k.lists() {
-		return w.slots
-	}
-	return []slot{{k.Sub(w.end, lower.I32(int64(k.slotKeys))), k.And(w.entry, lower.I32(flagEdge))}}
-}
-
-// segmentOf is the number of a slot's segment.
-func (k *kernel) segmentOf(s slot, w walk) Value {
-	if k.lists() {
-		return k.LShr(s.flags, segmentShift)
-	}
-	return w.word(k, wordSegment)
-}
-
 // head is batch*heads + head: the index of this block's lists.
 func (k *kernel) head() Value { return k.Add(k.Mul(k.BlockZ(), k.GridY()), k.BlockY()) }
 
@@ -101,30 +73,27 @@ func (k *kernel) rowBlock() Value {
 	return k.Add(k.Mul(k.head(), k.GridX()), k.LShr(k.row0(), 6))
 }
 
-// listPiece is the piece of a segment that walks a list: as many entries as matter to this row tile.
-func (k *kernel) listPiece(s lower.Segment) piece {
-	zero := lower.I32(0)
-	p := piece{bottom: zero, flags: flagList, full: []Value{k.LoAt(s, k.last), k.HiAt(s, k.first)}}
-	count := func(name string, n Value) Value {
+// count is how many slots of a list matter to this row tile.
+func (k *kernel) count(s lower.Segment) Value {
+	length := func(name string, n Value) Value {
 		return k.Load(types.I32, k.Offset(k.field(s.From, name), k.Shl(k.SExt64(n), 2)), 4)
 	}
 	switch s.From.Kind {
 	case ir.SourceRuns: // nearest first: those that reach above the lowest key of the tile's first row
 		bottom := k.LoAt(s, k.first)
-		p.top = k.prefix(count("run_count", k.head()), func(i Value) Value {
+		return k.prefix(length("run_count", k.head()), func(i Value) Value {
 			end := k.Add(k.Add(k.first, k.listAt(s.From, i)), lower.I32(ir.BlockSize))
 			return k.ICmp(enum.IPredSGT, end, bottom)
 		})
 	case ir.SourceBlocks:
-		p.top = count("block_count", k.rowBlock())
-	default: // columns ascending: those below the highest bound
-		top := k.HiAt(s, k.last)
-		n := k.prefix(count("col_count", k.head()), func(i Value) Value {
-			return k.ICmp(enum.IPredSLT, k.listAt(s.From, i), top)
-		})
-		p.top = k.LShr(k.Add(n, lower.I32(ir.BlockSize-1)), 6)
+		return length("block_count", k.rowBlock())
 	}
-	return p
+	// Columns, ascending: those below the highest bound.
+	top := k.HiAt(s, k.last)
+	n := k.prefix(length("col_count", k.head()), func(i Value) Value {
+		return k.ICmp(enum.IPredSLT, k.listAt(s.From, i), top)
+	})
+	return k.LShr(k.Add(n, lower.I32(ir.BlockSize-1)), 6)
 }
 
 // prefix counts the leading elements below n for which holds is true, when all those come first. The lanes of a warp test 32
@@ -150,40 +119,6 @@ func (k *kernel) prefix(n Value, holds func(i Value) Value) Value {
 	out := k.Phi(lower.I32(0), from)
 	lower.AddIncoming(out, nextKnown, loop)
 	return out
-}
-
-// resolve turns the cursor's tile into a slot: keys of a range, or what the list says.
-func (k *kernel) resolve(c cursor) slot {
-	segment := c.word(k, wordSegment)
-	shifted := k.Shl(segment, segmentShift)
-	out := []Value{k.Sub(c.end, lower.I32(int64(k.slotKeys))), k.Or(shifted, k.And(c.entry, lower.I32(flagEdge)))}
-	live := k.ICmp(enum.IPredEQ, c.done, lower.I32(0))
-	for i, s := range k.segments {
-		if s.From.Kind == ir.SourceRange {
-			continue
-		}
-		mine := k.And(live, k.ICmp(enum.IPredEQ, segment, lower.I32(int64(i))))
-		out = k.If("slot", mine, out, func() []Value { return k.listSlot(s, c, shifted) })
-	}
-	dead := k.Or(shifted, lower.I32(flagEdge))
-	return slot{k.Select(live, out[0], lower.I32(farBelow)), k.Select(live, out[1], dead)}
-}
-
-// listSlot is the slot of the cursor's entry of a list; it is an edge unless all rows keep all its keys.
-func (k *kernel) listSlot(s lower.Segment, c cursor, segment Value) []Value {
-	i := k.Sub(c.word(k, wordTop), c.end)
-	if s.From.Kind == ir.SourceColumns {
-		return []Value{k.Shl(i, 6), k.Or(segment, lower.I32(flagColumns))}
-	}
-	start := k.listAt(s.From, i)
-	if s.From.Kind == ir.SourceBlocks {
-		start = k.Shl(start, 6)
-	} else {
-		start = k.Add(start, k.first)
-	}
-	end := k.Add(start, lower.I32(ir.BlockSize))
-	full := k.And(k.ICmp(enum.IPredSGE, start, c.word(k, wordFullBottom)), k.ICmp(enum.IPredSLE, end, c.word(k, wordFullTop)))
-	return []Value{start, k.Select(full, segment, k.Or(segment, lower.I32(flagEdge)))}
 }
 
 // compacted starts the copy of a slot of columns. The copies are padded to whole slots, so there are no bounds.
@@ -218,57 +153,60 @@ func (k *kernel) columnSegment() lower.Segment {
 	panic("internal: a slot of columns without a segment")
 }
 
-// columnIDs reads the columns of a step's slots: lane i gets numbers i and i+32 of each slot.
-func (k *kernel) columnIDs(w walk) []Value {
-	if !k.hasColumns() {
-		return nil
-	}
-	var out []Value
-	for _, s := range w.slots {
-		columns := k.ICmp(enum.IPredNE, k.And(s.flags, lower.I32(flagColumns)), lower.I32(0))
-		none := []Value{lower.I32(noColumn), lower.I32(noColumn)}
-		out = append(out, k.If("ids", columns, none, func() []Value {
-			i := k.Add(s.start, k.lane)
-			l := k.columnSource(s)
-			return []Value{k.listAt(l, i), k.listAt(l, k.Add(i, lower.I32(32)))}
-		})...)
-	}
-	return out
-}
-
 // noColumn pads the lists of columns.
 const noColumn = 0x7fffffff
 
-// The bits that columnBits keeps of a lane's two columns of a slot.
-const (
-	bitKept   = 1 // and 2: no chosen diagonal keeps the column for this row block
-	bitInside = 4 // and 8: every row of the tile keeps it, by its position
-)
+func (k *kernel) isColumns(s slot) Value {
+	return k.ICmp(enum.IPredNE, k.And(s.flags, lower.I32(flagColumns)), lower.I32(0))
+}
 
-// columnBits says of each lane's two columns of every slot whether they count, and whether their position settles that for
-// all rows.
-func (k *kernel) columnBits(w walk, ids []Value) []Value {
+// wordsBytes is what a slot of columns has in shared memory: two words of columns that count for this row block, and two of
+// those among them whose place must be compared with each row's bounds.
+const wordsBytes = 16
+
+// columnWordsOf finds the words of the step at p, in three parts, so that the caller can put other work between its two
+// dependent loads: which columns, is each covered by a run, and the vote. Each thread takes one column: two warps a slot.
+func (k *kernel) columnWordsOf(p position) func() func() {
 	if !k.hasColumns() {
-		return nil
+		return func() func() { return func() {} }
 	}
-	s := k.columnSegment()
-	lo, hi := k.LoAt(s, k.last), k.HiAt(s, k.first)
-	var out []Value
-	for i := range w.slots {
-		bits := Value(lower.I32(0))
-		for half := range 2 {
-			id := ids[2*i+half]
-			kept := k.ICmp(enum.IPredNE, id, lower.I32(noColumn))
-			for _, x := range s.Except {
-				kept = k.And(kept, k.uncovered(x, id))
-			}
-			inside := k.And(k.ICmp(enum.IPredSGE, id, lo), k.ICmp(enum.IPredSLT, id, hi))
-			bits = k.Or(bits, k.Select(kept, lower.I32(bitKept<<half), lower.I32(0)))
-			bits = k.Or(bits, k.Select(inside, lower.I32(bitInside<<half), lower.I32(0)))
+	s, index := k.columnSegment(), k.LShr(k.warp, 1)
+	mine := k.walk.(*queue).slotOfWarp(p, index)
+	columns := k.And(k.isColumns(mine), k.ICmp(enum.IPredEQ, p.done(), lower.I32(0)))
+	columns = k.And(columns, k.ICmp(enum.IPredSLT, index, lower.I32(int64(k.keys/k.slotKeys))))
+	half := k.And(k.warp, lower.I32(1))
+	id := k.If("ids", columns, []Value{lower.I32(noColumn)}, func() []Value {
+		return []Value{k.listAt(s.From, k.Add(k.Add(mine.start, k.lane), k.Shl(half, 5)))}
+	})[0]
+	return func() func() {
+		kept := k.ICmp(enum.IPredNE, id, lower.I32(noColumn))
+		for _, x := range s.Except {
+			kept = k.And(kept, k.uncovered(x, id))
 		}
-		out = append(out, bits)
+		inside := k.And(k.ICmp(enum.IPredSGE, id, k.LoAt(s, k.last)), k.ICmp(enum.IPredSLT, id, k.HiAt(s, k.first)))
+		return func() {
+			keptWord := k.Ballot(kept)
+			openWord := k.Ballot(k.And(kept, k.Xor(inside, lower.Bool(true))))
+			writer := k.And(k.ICmp(enum.IPredEQ, k.lane, lower.I32(0)), columns)
+			k.If("words", writer, nil, func() []Value {
+				at := k.Add(k.shared, k.Add(k.Shl(index, 4), k.Shl(half, 2)))
+				k.Store(keptWord, k.SharedAt(at, k.layout.words), 4)
+				k.Store(openWord, k.SharedAt(at, k.layout.words+8), 4)
+				return nil
+			})
+		}
 	}
-	return out
+}
+
+// columnMask are the mask words of a slot of columns: those that count, the same for all rows, unless one of them lies where
+// rows differ.
+func (k *kernel) columnMask(s slot, index, strip int) []Value {
+	v := k.Load(lower.Vec4, k.SharedAt(k.shared, k.layout.words+index*wordsBytes), 16)
+	shift := k.Shl(k.And(k.lane, lower.I32(3)), 1)
+	lo, hi := k.ShrClamp(k.Lane4(v, 0), shift), k.ShrClamp(k.Lane4(v, 1), shift)
+	words := []Value{lo, hi, lo, hi}
+	open := k.ICmp(enum.IPredNE, k.Or(k.Lane4(v, 2), k.Lane4(v, 3)), lower.I32(0))
+	return k.If("open", open, words, func() []Value { return k.columnBounds(s, strip, words) })
 }
 
 // uncovered says that no run of the head covers a column for this row block. Columns after the block are left to the
@@ -282,27 +220,6 @@ func (k *kernel) uncovered(runs ir.Source, id Value) Value {
 	})[0]
 	bit := k.And(k.ShrClamp(word, k.And(delta, lower.I32(31))), lower.I32(1))
 	return k.ICmp(enum.IPredEQ, bit, lower.I32(0))
-}
-
-// columnWords gathers the kept bits of a slot from the lanes: the same words for every row, shifted as mask words are.
-func (k *kernel) columnWords(bits Value) []Value {
-	shift := k.Shl(k.And(k.lane, lower.I32(3)), 1)
-	var words []Value
-	for half := range 2 {
-		word := k.Ballot(k.ICmp(enum.IPredNE, k.And(bits, lower.I32(bitKept<<half)), lower.I32(0)))
-		words = append(words, k.ShrClamp(word, shift))
-	}
-	return append(words, words...)
-}
-
-// needsBounds says that a slot needs its keys compared with the bounds of each row: a range, or columns of which one that
-// counts is not inside for all rows.
-func (k *kernel) needsBounds(columns Value, s slot, bits Value) Value {
-	kept := k.And(bits, lower.I32(3*bitKept))
-	inside := k.LShr(bits, 2)
-	open := k.And(kept, k.Not(inside))
-	some := k.ICmp(enum.IPredNE, k.Ballot(k.ICmp(enum.IPredNE, open, lower.I32(0))), lower.I32(0))
-	return k.Or(some, k.Xor(columns, lower.Bool(true)))
 }
 
 // columnBounds cuts the words of a slot of columns by the bounds of the thread's two rows of a strip, column by column. Few

@@ -28,21 +28,21 @@ func (k *kernel) hasTests() bool {
 }
 
 // maskSlots sets the scores that the step's slots do not keep to -inf; slots that keep all of theirs pay one branch.
-func (k *kernel) maskSlots(s [][]Value, w walk, slots []slot) [][]Value {
+func (k *kernel) maskSlots(s [][]Value, slots []slot) [][]Value {
 	for i, sl := range slots {
-		s = k.maskSlot(s, w, sl, i)
+		s = k.maskSlot(s, sl, i)
 	}
 	return s
 }
 
-func (k *kernel) maskSlot(s [][]Value, w walk, sl slot, i int) [][]Value {
+func (k *kernel) maskSlot(s [][]Value, sl slot, i int) [][]Value {
 	n := k.slotKeys / 2 // accumulators of a slot, of one strip
 	var flat []Value
 	for _, strip := range s {
 		flat = append(flat, strip[i*n:(i+1)*n]...)
 	}
 	edge := k.ICmp(enum.IPredNE, k.And(sl.flags, lower.I32(flagEdge|flagColumns)), lower.I32(0))
-	flat = k.If("edge", edge, flat, func() []Value { return k.masked(flat, w, sl, i) })
+	flat = k.If("edge", edge, flat, func() []Value { return k.masked(flat, sl, i) })
 	out := make([][]Value, len(s))
 	for m, strip := range s {
 		out[m] = append(append(append([]Value(nil), strip[:i*n]...), flat[m*n:(m+1)*n]...), strip[(i+1)*n:]...)
@@ -56,11 +56,11 @@ func (k *kernel) threadKey(k0 Value) Value {
 }
 
 // masked does one strip after the other: the words of all rows at once are too many registers beside the scores.
-func (k *kernel) masked(flat []Value, w walk, sl slot, index int) []Value {
+func (k *kernel) masked(flat []Value, sl slot, index int) []Value {
 	var out []Value
 	n := len(flat) / k.strips
 	for m := range k.strips {
-		words := k.slotWords(w, sl, index, m)
+		words := k.slotWords(sl, index, m)
 		for i, x := range flat[m*n : (m+1)*n] {
 			col, r := 8*(i/4)+i%2, i/2%2
 			bit := k.And(words[r*k.words()+col/32], lower.I32(1<<(col%32)))
@@ -72,25 +72,26 @@ func (k *kernel) masked(flat []Value, w walk, sl slot, index int) []Value {
 }
 
 // slotWords are the mask words of the thread's two rows of a strip, row by row.
-func (k *kernel) slotWords(w walk, sl slot, index, strip int) []Value {
+func (k *kernel) slotWords(sl slot, index, strip int) []Value {
 	bounds := func() []Value {
 		key := k.threadKey(sl.start)
-		rows := k.rowMasks(sl, w, strip, key)
+		rows := k.rowMasks(sl, strip, key)
 		return append(k.maskWords(rows[0], key), k.maskWords(rows[1], key)...)
 	}
 	if !k.hasColumns() {
 		return bounds()
 	}
-	columns := k.ICmp(enum.IPredNE, k.And(sl.flags, lower.I32(flagColumns)), lower.I32(0))
-	words := k.columnWords(w.bits[index])
-	return k.If("bounds", k.needsBounds(columns, sl, w.bits[index]), words, func() []Value {
-		none := make([]Value, len(words))
-		for i := range none {
-			none[i] = lower.I32(0)
-		}
-		byID := k.If("ids", columns, none, func() []Value { return k.columnBounds(sl, strip, words) })
-		return k.If("range", k.Xor(columns, lower.Bool(true)), byID, bounds)
-	})
+	columns := k.isColumns(sl)
+	return k.If("columns", columns, k.If("range", k.Xor(columns, lower.Bool(true)), k.zeros(2*k.words()), bounds),
+		func() []Value { return k.columnMask(sl, index, strip) })
+}
+
+func (k *kernel) zeros(n int) []Value {
+	out := make([]Value, n)
+	for i := range out {
+		out[i] = lower.I32(0)
+	}
+	return out
 }
 
 // maskWords turns a row's bounds into words: bit b of word w stands for key+32w+b.
@@ -117,10 +118,10 @@ func (k *kernel) notBelow(n Value) Value {
 }
 
 // rowMasks computes the bounds of the slot's segment for the thread's two rows of a strip.
-func (k *kernel) rowMasks(sl slot, w walk, strip int, key Value) [2]rowMask {
+func (k *kernel) rowMasks(sl slot, strip int, key Value) [2]rowMask {
 	var segment Value
 	if len(k.segments) > 1 {
-		segment = k.segmentOf(sl, w)
+		segment = sl.segment()
 	}
 	vals := k.segmentMasks(k.segments[0], strip, key)
 	for i, s := range k.segments[1:] {

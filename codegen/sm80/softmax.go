@@ -1,16 +1,21 @@
 package sm80
 
-// softmaxPV folds one tile of scores into the online softmax and adds P V to the output. Exponentials and conversions of
-// 16 keys stand right before the mma that use them: P then lives shortly, which is what makes 255 registers enough.
-func (k *kernel) softmaxPV(st state, s [][]Value) state {
+// softmax folds the maxima of one step's scores into the online softmax.
+func (k *kernel) softmax(st state, s [][]Value) state {
 	out := st.clone()
 	for i := range out.m {
 		k.rescale(&out, s, i)
 	}
+	return out
+}
+
+// accumulate adds P V to the output. Exponentials and conversions of 16 keys stand right before the mma that use them: P then
+// lives shortly, which is what makes 255 registers enough.
+func (k *kernel) accumulate(out *state, s [][]Value) {
 	for n := range k.keys / 16 {
 		p := make([][]Value, k.strips)
 		for m := range p {
-			p[m] = k.probabilities(&out, s[m], m, n)
+			p[m] = k.probabilities(out, s[m], m, n)
 		}
 		for d := range k.headDim / 16 {
 			b := k.LdMatrix4(k.lanes.vAt(k, n, d), true)
@@ -19,7 +24,6 @@ func (k *kernel) softmaxPV(st state, s [][]Value) state {
 			}
 		}
 	}
-	return out
 }
 
 // rescale updates the maximum of row i (two a strip) and brings l and o to it.

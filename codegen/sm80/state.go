@@ -13,7 +13,7 @@ type loopState struct {
 }
 
 // phis opens the loop's state with its value before the first tile.
-func (k *kernel) phis(start walk, from *llir.Block) *loopState {
+func (k *kernel) phis(start position, from *llir.Block) *loopState {
 	s := &loopState{state: k.initial(start)}
 	for _, v := range s.values() {
 		p := k.Phi(*v, from)
@@ -32,10 +32,10 @@ func (s *loopState) close(end state, latch *llir.Block) {
 
 // join is the state after the loop, or its start value where the loop never ran.
 func (s state) join(k *kernel, ran, empty *llir.Block) state {
-	out, none := s.clone(), k.initial(s.walk)
+	out, none := s.clone(), k.initial(s.at)
 	start := none.values()
 	for i, v := range out.values() {
-		if i < len(s.walk.values()) {
+		if i < len(s.at) {
 			continue // the walk is over
 		}
 		p := k.Phi(*v, ran)

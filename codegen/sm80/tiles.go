@@ -62,7 +62,8 @@ const (
 // layout is where things lie in shared memory, in bytes from its start.
 type layout struct {
 	panels          int
-	q, k, v, pieces int
+	q, k, v, table  int
+	queue, words    int // of kernels with lists: see queue.go
 	qPanel, kvPanel int // bytes from one panel to the next
 	lastPanelChunks int // 16-byte chunks of the last panel that hold columns
 	total, entries  int
@@ -72,13 +73,20 @@ type layout struct {
 // each end.
 const pieceBytes = 32
 
-func layoutFor(s shape, headDim, segments int) layout {
+func layoutFor(s shape, headDim, segments int, lists bool) layout {
 	p := (headDim + panelCols - 1) / panelCols
 	l := layout{panels: p, qPanel: s.rows * panelBytes, kvPanel: s.keys * panelBytes, entries: 3*segments + 2}
 	l.lastPanelChunks = (headDim - (p-1)*panelCols) * 2 / chunkBytes
 	l.k = l.q + p*l.qPanel
 	l.v = l.k + p*l.kvPanel
-	l.pieces = l.v + p*l.kvPanel
-	l.total = l.pieces + l.entries*pieceBytes
+	l.table = l.v + p*l.kvPanel
+	l.queue = l.table + l.entries*pieceBytes
+	l.words = l.queue
+	if lists {
+		l.words += queueSlots * slotBytes
+		l.total = l.words + (s.keys/ir.BlockSize)*wordsBytes
+		return l
+	}
+	l.total = l.queue
 	return l
 }

@@ -3,80 +3,75 @@ package sm80
 import (
 	"math"
 	"math/bits"
-	"slices"
 
 	llir "github.com/llir/llvm/ir"
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 
 	"github.com/minfc/minfc/codegen/lower"
-	"github.com/minfc/minfc/ir"
 )
 
-// cursor is where the block stands in its list of key tiles. The list is a table of pieces in shared memory: a piece is a
-// run of tiles that share a segment and a kind, walked downwards from its top. In a range piece positions are keys, cut as
-// ir.Segment says; in a list piece they are entries of the head's list, the first at the top. Registers are what this
-// kernel is short of, so the piece's other numbers are read again when they are needed.
-type cursor struct {
-	end   Value // position after the current tile
-	entry Value // address of the current piece in the table, plus its flags
-	done  Value // 1 when there is no current tile
+// walk is how a kernel steps through its key tiles. A position is what the loop carries of it.
+type walk interface {
+	// start prepares the walk, after the block is located, and returns the position of the first step.
+	start() position
+	// slots are the keys of the step at p. They may be asked for more than once; it costs less than holding them.
+	slots(p position) []slot
+	// next is the position of the following step. Every thread of the block is there at once, and slots of the step before
+	// are no longer needed.
+	next(p position) position
 }
 
-// Entries lie on 32 bytes: the low bits of their address are free for what every tile asks.
+// position is a place in a walk; its last value is 1 when there is no step there.
+type position []Value
+
+func (p position) done() Value { return p[len(p)-1] }
+
+// slot is a run of slotKeys keys that a step computes.
+type slot struct {
+	start   Value        // first key, or first row of compacted columns; it may be negative
+	flags   Value        // flagEdge, flagColumns
+	segment func() Value // number of its segment
+}
+
 const (
-	flagEdge  = 1
-	flagList  = 2
+	flagEdge    = 1 // not every row keeps every key
+	flagColumns = 2 // the keys are compacted columns
+)
+
+// pieces walks ranges of keys. They stand in a table of pieces in shared memory: a piece is a run of tiles that share a
+// segment and a kind (edge or full), cut downwards from its top as ir.Segment says. Registers are what this kernel is
+// short of, so the piece's bottom is read again when it is needed.
+type pieces struct{ k *kernel }
+
+// Of a position: the exclusive end of the current tile's keys, and the address of the current piece in the table, plus its
+// flags. Entries lie on 32 bytes: the low bits of their address are free for what every tile asks.
+const (
+	posEnd = iota
+	posEntry
 	entryMask = ^int64(pieceBytes - 1)
 )
 
-// The words of an entry. After the last piece comes one without segment. The last two are the bounds between which a tile of
-// a list is full; only list pieces have them.
+// The words of an entry. After the last piece comes one without segment.
 const (
 	wordTop = iota
 	wordBottom
 	wordFlags
 	wordSegment
-	wordFullBottom
-	wordFullTop
 )
 
 const noSegment = -1
 
-func (c *cursor) values() []*Value { return []*Value{&c.end, &c.entry, &c.done} }
-
-// word reads one word of the current piece.
-func (c cursor) word(k *kernel, i int) Value {
-	return k.Load(types.I32, k.SharedAt(k.And(c.entry, lower.I32(entryMask)), 4*i), 4)
+// word reads one word of the piece at an entry.
+func (w pieces) word(entry Value, i int) Value {
+	k := w.k
+	return k.Load(types.I32, k.SharedAt(k.And(entry, lower.I32(entryMask)), 4*i), 4)
 }
 
-// walk is the cursor, and what a kernel with lists carries of the current step: its slots, and for slots of columns the
-// bits of columnBits.
-type walk struct {
-	cursor
-	slots []slot
-	bits  []Value
-}
-
-func (w *walk) values() []*Value {
-	out := w.cursor.values()
-	for i := range w.slots {
-		out = append(out, &w.slots[i].start, &w.slots[i].flags)
-	}
-	for i := range w.bits {
-		out = append(out, &w.bits[i])
-	}
-	return out
-}
-
-func (w walk) clone() walk {
-	w.slots, w.bits = slices.Clone(w.slots), slices.Clone(w.bits)
-	return w
-}
-
-// startWalk fills the piece table and steps to the first tile. The table begins with a piece that is at its end.
-func (k *kernel) startWalk() walk {
-	table := k.Add(k.shared, lower.I32(int64(k.pieces)))
+// start fills the piece table and steps to the first tile. The table begins with a piece that is at its end.
+func (w pieces) start() position {
+	k := w.k
+	table := k.Add(k.shared, lower.I32(int64(k.table)))
 	k.put(table, k.writer(), lower.I32(0), lower.I32(math.MaxInt32), lower.I32(0), lower.I32(0))
 	at := k.Add(table, lower.I32(pieceBytes))
 	for i, s := range k.segments {
@@ -86,33 +81,23 @@ func (k *kernel) startWalk() walk {
 	}
 	k.put(at, k.writer(), lower.I32(0), lower.I32(0), lower.I32(0), lower.I32(noSegment))
 	k.Barrier()
-	return k.nextStep(walk{cursor: cursor{end: lower.I32(0), entry: table}})
+	return w.next(position{lower.I32(0), table, lower.I32(0)})
 }
 
-// nextStep steps to the slots of the next step. A kernel without lists has one slot, and derives it from the cursor.
-func (k *kernel) nextStep(w walk) walk {
-	if !k.lists() {
-		return walk{cursor: k.advance(w.cursor)}
-	}
-	out := walk{cursor: w.cursor}
-	for i := range k.keys / k.slotKeys {
-		c := k.advance(out.cursor)
-		if i > 0 {
-			out.end, out.entry = c.end, c.entry // a step is there if its first slot is
-		} else {
-			out.cursor = c
-		}
-		out.slots = append(out.slots, k.resolve(c))
-	}
-	return out
+func (w pieces) slots(p position) []slot {
+	k := w.k
+	return []slot{{
+		start:   k.Sub(p[posEnd], lower.I32(int64(k.slotKeys))),
+		flags:   k.And(p[posEntry], lower.I32(flagEdge)),
+		segment: func() Value { return w.word(p[posEntry], wordSegment) },
+	}}
 }
 
 // put writes an entry of the table if c holds.
 func (k *kernel) put(at, c Value, words ...Value) {
 	k.If("piece", c, nil, func() []Value {
-		k.Store(k.Pack4(words[:4]...), k.SharedAt(at, 0), 16)
-		for i, w := range words[4:] {
-			k.Store(w, k.SharedAt(at, 4*(4+i)), 4)
+		for i := 0; i < len(words); i += 4 {
+			k.Store(k.Pack4(words[i:i+4]...), k.SharedAt(at, 4*i), 16)
 		}
 		return nil
 	})
@@ -125,14 +110,10 @@ func (k *kernel) writer() Value { return k.ICmp(enum.IPredEQ, k.ThreadX(), lower
 type piece struct {
 	top, bottom Value
 	flags       int64
-	full        []Value // of a list: wordFullBottom and wordFullTop
 }
 
 // cut splits a segment's tiles for this row tile: upper edge, full, lower edge. The formulas are ir.Segment's.
 func (k *kernel) cut(s lower.Segment) []piece {
-	if s.From.Kind != ir.SourceRange {
-		return []piece{k.listPiece(s)}
-	}
 	top, bottom := k.HiAt(s, k.last), k.LoAt(s, k.first)
 	if s.NeverFull {
 		return []piece{{top: top, bottom: bottom, flags: flagEdge}}
@@ -149,24 +130,23 @@ func (k *kernel) cut(s lower.Segment) []piece {
 // putPiece writes a piece at an address, unless it is empty, and returns the address for the next.
 func (k *kernel) putPiece(at Value, segment int, p piece) Value {
 	some := k.ICmp(enum.IPredSGT, p.top, p.bottom)
-	words := append([]Value{p.top, p.bottom, lower.I32(p.flags), lower.I32(int64(segment))}, p.full...)
-	k.put(at, k.And(some, k.writer()), words...)
+	k.put(at, k.And(some, k.writer()), p.top, p.bottom, lower.I32(p.flags), lower.I32(int64(segment)))
 	return k.Select(some, k.Add(at, lower.I32(pieceBytes)), at)
 }
 
-// advance steps to the next tile: down the piece, over tiles without a residue where the segment says so
-// (ir.Segment.Hop), to the next piece at its bottom.
-func (k *kernel) advance(c cursor) cursor {
+// next steps to the next tile: down the piece, over tiles without a residue where the segment says so (ir.Segment.Hop), to
+// the next piece at its bottom.
+func (w pieces) next(p position) position {
+	k := w.k
 	from := k.Block
-	end := k.Sub(c.end, k.stepOf(c))
+	end := k.Sub(p[posEnd], lower.I32(int64(k.slotKeys)))
 	check, next := k.NewBlock("walk"), k.NewBlock("walk.next")
 	tile, finish := k.NewBlock("walk.tile"), k.NewBlock("walk.end")
 	from.NewBr(check)
 
 	k.Enter(check)
-	e, entry := k.Phi(end, from), k.Phi(c.entry, from)
-	over := k.ICmp(enum.IPredSLE, e, cursor{entry: entry}.word(k, wordBottom))
-	k.CondBr(over, next, tile)
+	e, entry := k.Phi(end, from), k.Phi(p[posEntry], from)
+	k.CondBr(k.ICmp(enum.IPredSLE, e, w.word(entry, wordBottom)), next, tile)
 
 	k.Enter(next)
 	at := k.And(k.Add(entry, lower.I32(pieceBytes)), lower.I32(entryMask))
@@ -178,7 +158,7 @@ func (k *kernel) advance(c cursor) cursor {
 	e2, entry2 := k.Phi(e, check), k.Phi(entry, check)
 	lower.AddIncoming(e2, top, next)
 	lower.AddIncoming(entry2, flagged, next)
-	if hopped := k.hop(cursor{end: e2, entry: entry2}); hopped != e2 {
+	if hopped := w.hop(e2, entry2); hopped != Value(e2) {
 		k.CondBr(k.ICmp(enum.IPredEQ, hopped, e2), finish, check)
 		lower.AddIncoming(e, hopped, tile)
 		lower.AddIncoming(entry, entry2, tile)
@@ -187,38 +167,31 @@ func (k *kernel) advance(c cursor) cursor {
 	}
 
 	k.Enter(finish)
-	out := cursor{k.Phi(e, next), k.Phi(entry, next), k.Phi(lower.I32(1), next)}
+	var out position
 	for i, v := range []Value{e2, entry2, lower.I32(0)} {
-		lower.AddIncoming((*out.values()[i]).(*llir.InstPhi), v, tile)
+		p := k.Phi([]Value{e, entry, lower.I32(1)}[i], next)
+		lower.AddIncoming(p, v, tile)
+		out = append(out, p)
 	}
 	return out
 }
 
-// stepOf is how far the positions of the current piece go down a tile: a slot of keys, or one entry of a list.
-func (k *kernel) stepOf(c cursor) Value {
-	keys := lower.I32(int64(k.slotKeys))
-	if !k.lists() {
-		return keys
-	}
-	list := k.ICmp(enum.IPredNE, k.And(c.entry, lower.I32(flagList)), lower.I32(0))
-	return k.Select(list, lower.I32(1), keys)
-}
-
 // hop moves the end down to the next tile that holds a residue of its segment's test; the caller checks it against the
 // bottom. It returns the end itself when no segment hops.
-func (k *kernel) hop(c cursor) Value {
-	end, segment := c.end, Value(nil)
+func (w pieces) hop(end *llir.InstPhi, entry Value) Value {
+	k := w.k
+	out, segment := Value(end), Value(nil)
 	for i, s := range k.segments {
 		if s.Hop < 0 {
 			continue
 		}
 		if segment == nil {
-			segment = c.word(k, wordSegment)
+			segment = w.word(entry, wordSegment)
 		}
 		mine := k.ICmp(enum.IPredEQ, segment, lower.I32(int64(i)))
-		end = k.Select(mine, k.hopped(s.Tests[s.Hop], end), end)
+		out = k.Select(mine, k.hopped(s.Tests[s.Hop], out), out)
 	}
-	return end
+	return out
 }
 
 // hopped is the rule of ir.NextTop for one test.
