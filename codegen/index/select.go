@@ -112,12 +112,19 @@ func (s *selector) wanted() Value {
 	return want
 }
 
+// order is the key of a value. The maximum turns NaN, -0 and what is negative into 0.
+func (s *selector) order(v Value) Value { return s.AsInt(s.FMax(v, lower.F32(0))) }
+
 // key orders candidate i with the value v; whoever is no candidate is not in.
 func (s *selector) key(v, i Value) (key, in Value) {
-	some := s.FCmp(enum.FPredOGT, v, lower.F32(0))
-	key = s.Select(some, s.AsInt(v), lower.I32(0))
 	forced := s.ICmp(enum.IPredUGE, s.Sub(i, s.first), s.free)
-	return s.Select(forced, lower.I32(forcedKey), key), s.ICmp(enum.IPredSLT, i, s.n)
+	return s.Select(forced, lower.I32(forcedKey), s.order(v)), s.ICmp(enum.IPredSLT, i, s.n)
+}
+
+// plain says whether all of the candidates from..from+number-1 exist and none is forced.
+func (s *selector) plain(from Value, number int64) Value {
+	end := s.Add(from, lower.I32(number))
+	return s.And(s.ICmp(enum.IPredSGE, from, s.first), s.ICmp(enum.IPredSLE, end, s.Add(s.first, s.free)))
 }
 
 // vectorsAtOnce 16-byte loads of a thread are in flight during the histograms.
@@ -141,9 +148,16 @@ func (s *selector) histogram(p radixPass, top Value, all bool) {
 	}, func(v []Value) []Value {
 		at := s.Add(v[0], s.Shl(s.tid, 2))
 		vals := s.loadVectors(at, step)
-		for u, x := range vals {
-			s.count(p, top, all, x, s.Add(at, lower.I32(int64(u/4*step+u%4))))
-		}
+		s.IfElse("plain", s.plain(v[0], vectorsAtOnce*step), func() {
+			for _, x := range vals {
+				s.count(p, top, all, s.order(x), nil)
+			}
+		}, func() {
+			for u, x := range vals {
+				key, in := s.key(x, s.Add(at, lower.I32(int64(u/4*step+u%4))))
+				s.count(p, top, all, key, in)
+			}
+		})
 		return []Value{s.Add(v[0], lower.I32(vectorsAtOnce*step))}
 	})
 	s.Barrier()
@@ -181,13 +195,21 @@ func (s *selector) vectors(base Value, offset []Value) []Value {
 	return out
 }
 
-// count adds one candidate to the histogram.
-func (s *selector) count(p radixPass, top Value, all bool, v, i Value) {
-	key, in := s.key(v, i)
+// count adds one key to the histogram, if in holds or is nil.
+func (s *selector) count(p radixPass, top Value, all bool, key, in Value) {
 	digits := s.LShr(key, p.shift)
 	if !all {
-		in = s.And(in, s.ICmp(enum.IPredEQ, s.LShr(digits, p.bits), top))
+		same := s.ICmp(enum.IPredEQ, s.LShr(digits, p.bits), top)
+		if in == nil {
+			in = same
+		} else {
+			in = s.And(in, same)
+		}
 		digits = s.And(digits, lower.I32(1<<p.bits-1))
+	}
+	if in == nil {
+		s.SharedInc(s.word(digits))
+		return
 	}
 	s.If("hit", in, nil, func() []Value {
 		s.SharedInc(s.word(digits))
