@@ -13,22 +13,18 @@ import (
 // The probe rows of a head are its last min(64, sq) queries; row r of them stands at position q0+r. K is streamed twice, and
 // no scores are stored:
 //
-//	probe_stats     per chunk of 1024 keys: maximum and sum of each probe row's softmax
+//	probe_stats     per chunk of keys: maximum and sum of each probe row's softmax
 //	probe_combine   the chunks of a row become its log2-sum-exp
 //	probe_sums      P = 2^(scores - lse) again; its sums over the rows (columns) and along diagonals (distances)
 //
 // A logit that is NaN or +inf counts as masked: it adds nothing to any sum, and its row is normalised without it.
 // Every sum has a fixed order, so equal inputs give equal bits.
 
-// ProbeRows and ChunkKeys are the rows of the probe and the keys of one block of the grid.
-const (
-	ProbeRows = 64
-	ChunkKeys = 1024
-)
+// ProbeRows is the number of rows of the probe.
+const ProbeRows = 64
 
 const (
-	tileKeys   = 64 // keys of one tile: 16 tiles a chunk
-	chunkTiles = ChunkKeys / tileKeys
+	tileKeys   = 64           // keys of one tile
 	halfKeys   = tileKeys / 2 // keys of one warp: two warps share a tile
 	strips     = ProbeRows / 16
 	threadRows = 2 * strips // of the 64 rows, a thread holds 8: lane/4 + 8i
@@ -68,14 +64,38 @@ func EstimateHeads(headDim, group, sharedBytes int) int {
 	return heads
 }
 
-// EstimateGrid is the grid of probe_stats and probe_sums.
-func EstimateGrid(heads, batch, kvHeads, group, sk int) [3]uint32 {
-	parts := (group + heads - 1) / heads
-	return [3]uint32{uint32(EstimateChunks(sk)), uint32(kvHeads * parts), uint32(batch)}
+// EstimateLaunch is the geometry of one estimate. Grid is that of probe_stats and probe_sums, ChunkTiles their parameter
+// chunk_tiles: how many tiles of 64 keys a block takes; Chunks is how many chunks that gives, at least one.
+type EstimateLaunch struct {
+	Grid       [3]uint32
+	ChunkTiles int
+	Chunks     int
 }
 
-// EstimateChunks is the number of chunks of probe_stats; at least one, which then clears the sums.
-func EstimateChunks(sk int) int { return max(1, (sk+ChunkKeys-1)/ChunkKeys) }
+const (
+	longestChunk = 16  // tiles; loading Q is then a fifth of what a block reads
+	fullGrid     = 256 // blocks that keep any GPU busy; shorter chunks make as many of short inputs
+)
+
+// EstimateLaunchFor depends on the shapes alone, so that every GPU adds in the same order.
+func EstimateLaunchFor(heads, batch, kvHeads, group, sk int) EstimateLaunch {
+	rows := kvHeads * ((group + heads - 1) / heads)
+	tiles := max(1, (sk+tileKeys-1)/tileKeys)
+	n := longestChunk
+	for n > 2 && (tiles+n-1)/n*rows*batch < fullGrid {
+		n /= 2
+	}
+	chunks := (tiles + n - 1) / n
+	return EstimateLaunch{Grid: [3]uint32{uint32(chunks), uint32(rows), uint32(batch)}, ChunkTiles: n, Chunks: chunks}
+}
+
+// blocksPerSM bounds the registers: more blocks hide more, more registers need no spills, and more blocks than shared
+// memory holds are no use.
+func (c EstimateConfig) blocksPerSM() int {
+	const sharedOfSM, reserved = 228 << 10, 1 << 10
+	fit := sharedOfSM / (layoutOf(c).sums + reserved)
+	return max(1, min(fit, map[int]int{1: 6, 2: 3, 4: 2}[c.Heads]))
+}
 
 // Shared memory: Q of every head, two tiles of K, then the exchange between warps. Q and K lie in panels of 64 columns,
 // 128 bytes a row, the 16-byte chunk index XORed with the row modulo 8, so that ldmatrix meets no bank twice.
@@ -128,7 +148,7 @@ type Value = lower.Value
 func (c EstimateConfig) newEstimator(entry string, params []lower.Param) *estimator {
 	threads := 64 * c.Heads
 	e := &estimator{EstimateConfig: c, estimateLayout: layoutOf(c)}
-	e.Builder = lower.NewKernel(entry, params, threads, 512/threads) // 512 threads an SM leave 128 registers to each
+	e.Builder = lower.NewKernel(entry, params, threads, c.blocksPerSM())
 	e.locate()
 	return e
 }
@@ -149,8 +169,8 @@ func (e *estimator) locate() {
 	last := e.Add(e.Param("q_offset"), e.Param("sq"))
 	e.q0 = e.Sub(last, e.rows)
 	e.tiles = e.tilesOf(e.Min(e.Param("sk"), last))
-	e.first = e.Mul(e.BlockX(), lower.I32(chunkTiles))
-	e.end = e.Min(e.Add(e.first, lower.I32(chunkTiles)), e.tiles)
+	e.first = e.Mul(e.BlockX(), e.Param("chunk_tiles"))
+	e.end = e.Min(e.Add(e.first, e.Param("chunk_tiles")), e.tiles)
 	e.place = e.newPlace()
 	e.newLanes()
 }

@@ -15,7 +15,8 @@ const statBytes = 8
 // lowest is the maximum of a row that sees nothing: finite, so that no difference is (-inf)-(-inf).
 const lowest = -1e30
 
-// ProbeStatsParams are the parameters of probe_stats. Strides are in bytes; hq is the number of q heads.
+// ProbeStatsParams are the parameters of probe_stats. Strides are in bytes; hq is the number of q heads,
+// chunk_tiles EstimateLaunch's.
 //
 //	probe_stats  float32 [batch*hq, chunks, 64, 2]: maximum of logit*scale_log2 and sum of 2^(logit*scale_log2 - maximum)
 //
@@ -25,10 +26,11 @@ var ProbeStatsParams = []lower.Param{
 	{Name: "q_batch", Type: "i64"}, {Name: "q_head", Type: "i64"}, {Name: "q_row", Type: "i64"},
 	{Name: "k_batch", Type: "i64"}, {Name: "k_head", Type: "i64"}, {Name: "k_row", Type: "i64"},
 	{Name: "sq", Type: "i32"}, {Name: "sk", Type: "i32"}, {Name: "q_offset", Type: "i32"},
-	{Name: "group", Type: "i32"}, {Name: "hq", Type: "i32"}, {Name: "scale_log2", Type: "f32"},
+	{Name: "group", Type: "i32"}, {Name: "hq", Type: "i32"}, {Name: "chunk_tiles", Type: "i32"},
+	{Name: "scale_log2", Type: "f32"},
 }
 
-// ProbeStats is the first pass over K. Grid: EstimateGrid.
+// ProbeStats is the first pass over K. Grid: EstimateLaunch.
 func ProbeStats(c EstimateConfig) (*lower.Kernel, error) {
 	if err := c.check(); err != nil {
 		return nil, err
@@ -154,7 +156,7 @@ func (e *estimator) storeStats(v []Value) {
 // ProbeCombineParams are the parameters of probe_combine.
 //
 //	probe_lse  float32 [batch*hq, 64], log2 of the sum of 2^(logit*scale_log2) a row; +inf for a row that sees nothing
-//	chunks     EstimateChunks
+//	chunks     EstimateLaunch.Chunks
 var ProbeCombineParams = []lower.Param{
 	{Name: "probe_stats", Type: "ptr"}, {Name: "probe_lse", Type: "ptr"}, {Name: "chunks", Type: "i32"}, {Name: "hq", Type: "i32"},
 }

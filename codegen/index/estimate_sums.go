@@ -24,7 +24,7 @@ var ProbeSumsParams = append([]lower.Param{
 // DistPad is the number of distances of a slot of diag_sum.
 func DistPad(qOffset, sq int) int { return (qOffset+sq+63)/64*64 + 128 }
 
-// ProbeSums is the second pass over K. Grid: EstimateGrid.
+// ProbeSums is the second pass over K. Grid: EstimateLaunch.
 func ProbeSums(c EstimateConfig) (*lower.Kernel, error) {
 	if err := c.check(); err != nil {
 		return nil, err
@@ -126,7 +126,7 @@ func (e *estimator) storeColumns(at, tile Value, cols []Value) {
 
 // clearColumns zeroes the columns of the chunk's tiles that no row sees.
 func (e *estimator) clearColumns() {
-	end := e.Min(e.Add(e.first, lower.I32(chunkTiles)), e.tilesOf(e.Param("sk")))
+	end := e.Min(e.Add(e.first, e.Param("chunk_tiles")), e.tilesOf(e.Param("sk")))
 	base := e.Add(e.Mul(e.ZExt64(e.hb), e.keysPad()), e.ZExt64(e.inSlot()))
 	e.While("clear_columns", []Value{e.Max(e.first, e.tiles)},
 		func(v []Value) Value { return e.ICmp(enum.IPredSLT, v[0], end) },

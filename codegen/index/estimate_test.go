@@ -26,10 +26,21 @@ type estimateCase struct {
 	seed                  uint64
 	spoil                 map[int]float32 // elements of K to overwrite
 	sharp                 float64         // factor of Q, 1 if 0
+	chunkTiles            int             // 0: as EstimateLaunchFor says
 }
 
 func (c estimateCase) String() string {
 	return fmt.Sprintf("D%d/%s/x%d/b%d_kv%d_g%d_q%d_k%d_at%d", c.HeadDim, c.DType, c.Heads, c.batch, c.kvHeads, c.group, c.sq, c.sk, c.qOffset)
+}
+
+func (c estimateCase) launch() EstimateLaunch {
+	l := EstimateLaunchFor(c.Heads, c.batch, c.kvHeads, c.group, c.sk)
+	if c.chunkTiles > 0 {
+		l.ChunkTiles = c.chunkTiles
+		l.Chunks = (max(1, (c.sk+63)/64) + c.chunkTiles - 1) / c.chunkTiles
+		l.Grid[0] = uint32(l.Chunks)
+	}
+	return l
 }
 
 func (c estimateCase) heads() int { return c.batch * c.kvHeads * c.group }
@@ -163,7 +174,12 @@ func (r *estimateRig) launch(k *lower.Kernel, ptx []byte, grid [3]uint32, scalar
 	require.NoError(r.t, err)
 	f, err := m.Function(k.Entry)
 	require.NoError(r.t, err)
-	var args [][]byte
+	l := runtime.Launch{Grid: grid, Block: [3]uint32{uint32(k.Threads), 1, 1}, SharedBytes: k.SharedBytes}
+	require.NoError(r.t, f.Launch(l, r.args(k, scalars), nil))
+	require.NoError(r.t, r.dev.Synchronize())
+}
+
+func (r *estimateRig) args(k *lower.Kernel, scalars map[string]uint64) (args [][]byte) {
 	for _, p := range k.Params {
 		v, ok := scalars[p.Name]
 		if p.Type == "ptr" {
@@ -173,9 +189,7 @@ func (r *estimateRig) launch(k *lower.Kernel, ptx []byte, grid [3]uint32, scalar
 		b := binary.LittleEndian.AppendUint64(nil, v)
 		args = append(args, b[:map[string]int{"ptr": 8, "i64": 8, "i32": 4, "f32": 4}[p.Type]])
 	}
-	l := runtime.Launch{Grid: grid, Block: [3]uint32{uint32(k.Threads), 1, 1}, SharedBytes: k.SharedBytes}
-	require.NoError(r.t, f.Launch(l, args, nil))
-	require.NoError(r.t, r.dev.Synchronize())
+	return args
 }
 
 func (c estimateCase) scalars() map[string]uint64 {
@@ -185,7 +199,7 @@ func (c estimateCase) scalars() map[string]uint64 {
 		"q_row": row, "q_head": row * uint64(c.sq), "q_batch": row * uint64(c.sq*hq),
 		"k_row": row, "k_head": row * uint64(c.sk), "k_batch": row * uint64(c.sk*c.kvHeads),
 		"sq": uint64(c.sq), "sk": uint64(c.sk), "q_offset": uint64(c.qOffset), "group": uint64(c.group), "hq": uint64(hq),
-		"scale_log2": uint64(scale), "chunks": uint64(EstimateChunks(c.sk)),
+		"scale_log2": uint64(scale), "chunks": uint64(c.launch().Chunks), "chunk_tiles": uint64(c.launch().ChunkTiles),
 	}
 }
 
@@ -209,11 +223,11 @@ func (c estimateCase) run(r *estimateRig, k estimateKernels, q, kk []byte) estim
 	keysPad, distPad := (c.sk+63)/64*64, DistPad(c.qOffset, c.sq)
 	r.upload("q", q)
 	r.upload("k", kk)
-	r.alloc("probe_stats", 8*64*c.heads()*EstimateChunks(c.sk))
+	r.alloc("probe_stats", 8*64*c.heads()*c.launch().Chunks)
 	r.alloc("probe_lse", 4*64*c.heads())
 	r.alloc("col_sum", 4*keysPad*c.heads())
 	r.alloc("diag_sum", 2*4*distPad*c.heads())
-	grid, hq := EstimateGrid(c.Heads, c.batch, c.kvHeads, c.group, c.sk), uint32(c.kvHeads*c.group)
+	grid, hq := c.launch().Grid, uint32(c.kvHeads*c.group)
 	r.launch(k.stats, k.statsPTX, grid, c.scalars())
 	r.launch(k.combine, k.combinePTX, [3]uint32{1, hq, uint32(c.batch)}, c.scalars())
 	r.launch(k.sums, k.sumsPTX, grid, c.scalars())
@@ -252,7 +266,7 @@ func (c estimateCase) check(t *testing.T, r *estimateRig, k estimateKernels) {
 
 func TestEstimateAgreesWithFloat64(t *testing.T) {
 	lengths := []int{1, 2, 63, 64, 65, 127, 128, 200, 321}
-	long := []int{1024, 1025, 1100, 2050} // chunk edges
+	long := []int{1024, 1025, 1100, 2050} // edges of the longest chunk
 	pick := func(rng *rand.Rand, from []int) int { return from[rng.IntN(len(from))] }
 	for _, d := range []int{16, 32, 64, 80, 96, 128, 192, 256} {
 		for _, dt := range []lower.DType{lower.BF16, lower.F16} {
@@ -275,7 +289,7 @@ func TestEstimateAgreesWithFloat64(t *testing.T) {
 						c.qOffset = rng.IntN(500)
 					case 3:
 						c.batch, c.kvHeads, c.group = 1, 1, 1+heads/2
-						c.sk, c.qOffset = pick(rng, long), rng.IntN(1200)
+						c.sk, c.qOffset, c.chunkTiles = pick(rng, long), rng.IntN(1200), 16
 					}
 					t.Run(c.String(), func(t *testing.T) { c.check(t, r, k) })
 				}
@@ -423,6 +437,20 @@ func TestEstimateHeads(t *testing.T) {
 		{128, 4, 101376, 2}, {256, 4, 166912, 2}, {256, 4, 232448, 4}, {256, 4, 101376, 0}, {256, 1, 166912, 1},
 	} {
 		require.Equal(t, c.want, EstimateHeads(c.headDim, c.group, c.shared), "%+v", c)
+	}
+}
+
+func TestEstimateLaunch(t *testing.T) {
+	for _, c := range []struct{ heads, batch, kvHeads, group, sk, tiles, chunks, y int }{
+		{4, 1, 2, 4, 131072, 16, 128, 2},
+		{4, 1, 8, 4, 1 << 20, 16, 1024, 8},
+		{4, 1, 2, 4, 16384, 2, 128, 2},
+		{4, 1, 1, 5, 65536, 8, 128, 2}, // five heads take two blocks
+		{1, 3, 1, 1, 65, 2, 1, 1},
+		{1, 1, 1, 1, 0, 2, 1, 1},
+	} {
+		want := EstimateLaunch{Grid: [3]uint32{uint32(c.chunks), uint32(c.y), uint32(c.batch)}, ChunkTiles: c.tiles, Chunks: c.chunks}
+		require.Equal(t, want, EstimateLaunchFor(c.heads, c.batch, c.kvHeads, c.group, c.sk), "%+v", c)
 	}
 }
 
