@@ -98,6 +98,7 @@ func TestBlockSelectTakesTheBest(t *testing.T) {
 		{blockShape{1, 2, 1, 300, 300, 0, 16}, blockChoice{[]int32{0, 2}, 3, 0, 0}},  // nothing forced, nothing wanted
 		{blockShape{1, 1, 1, 4000, 100, 0, 16}, blockChoice{[]int32{1}, 2, 0, 1}},    // queries past the last key
 		{blockShape{1, 1, 1, 900, 900, 0, 16}, blockChoice{[]int32{9}, 9, 4, 4}},     // forced at both ends, overlapping
+		{blockShape{1, 1, 1, 900, 900, 0, 16}, blockChoice{[]int32{3}, 9, 4, 2}},     // a budget below what is forced at both ends
 	} {
 		for _, kind := range kinds {
 			t.Run(fmt.Sprint(i, kind), func(t *testing.T) {
