@@ -11,26 +11,6 @@ import (
 
 func isListed(g ir.Segment) bool { return g.From.Kind != ir.SourceRange }
 
-// separable says why band b without band t would need two lists at once. The part of b that t reads but leaves out again, for
-// the sake of a third list, is in two chosen sets.
-func (l lowering) separable(b, t ir.Segment) error {
-	if !isListed(t) {
-		return nil
-	}
-	if _, overlap := l.facts.Intersect(b, t); !overlap {
-		return nil
-	}
-	if !isListed(b) {
-		return takenAway(t.From)
-	}
-	for _, s := range t.Except {
-		if ir.Clash(b, t) && !slices.Contains(b.Except, s) {
-			return clash(s, b.From)
-		}
-	}
-	return nil
-}
-
 func clash(a, b ir.Source) error {
 	return fmt.Errorf("%s meets %s, and a kernel reads one list of chosen keys at a time; unite chosen sets with |, or intersect each with sets of known bounds alone",
 		sourceText(a), sourceText(b))

@@ -14,8 +14,8 @@ import (
 // for all legal parameters are dropped as they arise.
 //
 // A chosen set is a band, too: the pairs that a list says, and B & !A of two of them is B with A left out (see
-// ir.Segment.Except). A segment reads one list, so bands of different lists cannot be intersected, and a range cannot leave
-// a chosen set out.
+// ir.Segment.Except). A segment reads one list, so bands of different lists cannot be intersected. A range cannot leave a
+// chosen set out: unions cut lists last, and differences take none away.
 func disjoint(u *Unit) error {
 	l := lowering{facts: u.facts()}
 	bands, err := l.bands(u.Pattern.Keep, ir.Everything())
@@ -144,9 +144,6 @@ func (l lowering) subtractAll(from, taken []ir.Segment) ([]ir.Segment, error) {
 	for _, t := range taken {
 		var next []ir.Segment
 		for _, b := range from {
-			if err := l.separable(b, t); err != nil {
-				return nil, err
-			}
 			next = append(next, l.facts.Subtract(b, t)...)
 		}
 		from = next
