@@ -119,6 +119,9 @@ func (p *Program) Compile(opts Options) (*runtime.Artifact, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(schedule.Index) > 0 {
+		return nil, fmt.Errorf("pattern %s chooses what it keeps from data: artifacts of such patterns are not supported, its stages can be looked at with --emit", p.Pattern.Name)
+	}
 	return opts.pack(p.baked(consts), p.Source, schedule, kernel, ptx)
 }
 

@@ -22,15 +22,19 @@ var keeps = map[string]func(q, k int64) bool{
 	"sliding": func(q, k int64) bool { return 0 <= q-k && q-k < 4096 },
 	"dilated": func(q, k int64) bool { return 0 <= q-k && q-k < 4096 && (q-k)%4 == 0 },
 	"strided": func(q, k int64) bool { return k <= q && (q-k <= 128 || (q-k)%128 == 0) },
+	"tri_shape": func(q, k int64) bool {
+		return k <= q && (k < 128 || q-k < 4096)
+	},
 }
 
 func TestLibraryLoadsWithoutWarnings(t *testing.T) {
 	names := patterns.Names()
 	require.True(t, sort.StringsAreSorted(names))
-	require.Len(t, names, len(keeps))
+	require.Len(t, names, len(keeps)+len(chooses))
 	for _, name := range names {
 		p := load(t, name)
 		require.Equal(t, name, p.Name, "a file's pattern has the file's name")
+		require.Equal(t, len(p.Index) > 0, patterns.Dynamic(name), name)
 	}
 }
 
@@ -48,7 +52,7 @@ func load(t *testing.T, name string) *ir.Pattern {
 // Every pattern keeps what its header says, checked around all the borders of the default parameters.
 func TestLibraryKeepsWhatItSays(t *testing.T) {
 	positions := []int64{0, 1, 3, 4, 127, 128, 129, 255, 256, 257, 300, 1323, 1324, 1325, 1023, 1024, 1025, 4092, 4095, 4096, 4097, 5000, 6000, 8192}
-	for _, name := range patterns.Names() {
+	for name := range keeps {
 		p := load(t, name)
 		values := map[string]int64{}
 		for _, x := range p.Params {

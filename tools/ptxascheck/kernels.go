@@ -22,6 +22,9 @@ func compileAll(only string) ([]kernel, error) {
 	var kernels []kernel
 	var failures []error
 	for _, pattern := range patterns.Names() {
+		if patterns.Dynamic(pattern) {
+			continue // it has no artifact
+		}
 		for _, dtype := range dtypes {
 			for _, dim := range headDims {
 				name := fmt.Sprintf("%s %s d%d", pattern, dtype, dim)

@@ -1,0 +1,151 @@
+package patterns_test
+
+import (
+	"cmp"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc/ir"
+)
+
+// head is one head of equal lengths, with rows as slices.
+type head struct{ q, k [][]float64 }
+
+func (h head) logit(i, j int) float64 {
+	sum := 0.0
+	for x := range h.q[i] {
+		sum += h.q[i][x] * h.k[j][x]
+	}
+	return sum
+}
+
+// probe adds up the probabilities of the last 64 queries by column and by distance.
+func (h head) probe() (columns, distances []float64) {
+	n := len(h.q)
+	columns, distances = make([]float64, n), make([]float64, n)
+	for i := max(0, n-64); i < n; i++ {
+		sum := 0.0
+		for j := range i + 1 {
+			sum += math.Exp(h.logit(i, j) / 2)
+		}
+		for j := range i + 1 {
+			p := math.Exp(h.logit(i, j)/2) / sum
+			columns[j] += p
+			distances[i-j] += p
+		}
+	}
+	return columns, distances
+}
+
+// blockScores are the products of block means, of the key blocks up to the diagonal.
+func (h head) blockScores() [][]float64 {
+	mean := func(rows [][]float64) [][]float64 {
+		var out [][]float64
+		for block := range slices.Chunk(rows, 64) {
+			m := make([]float64, len(block[0]))
+			for _, row := range block {
+				for x, v := range row {
+					m[x] += v / float64(len(block))
+				}
+			}
+			out = append(out, m)
+		}
+		return out
+	}
+	means, out := head{mean(h.q), mean(h.k)}, [][]float64(nil)
+	for t := range means.q {
+		var row []float64
+		for b := range t + 1 {
+			row = append(row, means.logit(t, b))
+		}
+		out = append(out, row)
+	}
+	return out
+}
+
+// best are the n largest values, those that forced names among them.
+func best(values []float64, n int, forced func(i int) bool) map[int]bool {
+	order := make([]int, len(values))
+	for i := range order {
+		order[i] = i
+		if forced(i) {
+			values[i] = math.Inf(1)
+			n = max(n, 1)
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(values[b], values[a]) })
+	out := map[int]bool{}
+	for place, i := range order {
+		out[i] = place < n || forced(i)
+	}
+	return out
+}
+
+func nearest(n int) func(i int) bool { return func(i int) bool { return i < n } }
+
+// chooses restates the header comments of the patterns whose choice depends on data.
+var chooses = map[string]func(h head, p map[string]int64) func(q, k int) bool{
+	"vertical_slash": func(h head, p map[string]int64) func(q, k int) bool {
+		columns, distances := h.probe()
+		c, d := best(columns, int(p["vertical"]), nearest(30)), best(distances, int(p["slash"]), nearest(100))
+		return func(q, k int) bool { return k <= q && (c[k] || d[q-k]) }
+	},
+	"columns_window": func(h head, p map[string]int64) func(q, k int) bool {
+		columns, _ := h.probe()
+		c := best(columns, int(p["vertical"]), nearest(30))
+		return func(q, k int) bool { return k <= q && (c[k] || q-k < int(p["window"])) }
+	},
+	"block_sparse": func(h head, p map[string]int64) func(q, k int) bool {
+		var chosen []map[int]bool
+		for t, row := range h.blockScores() {
+			chosen = append(chosen, best(row, int(p["topk"]), func(b int) bool { return b == t }))
+		}
+		return func(q, k int) bool { return k <= q && chosen[q/64][k/64] }
+	},
+}
+
+func TestDynamicPatternsKeepWhatTheySay(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	for name, restated := range chooses {
+		p := load(t, name)
+		for _, n := range []int{1, 30, 64, 130, 350} {
+			h, in := head{}, ir.HeadInputs[float64]{Sq: n, Sk: n, D: 4, Scale: 0.5}
+			for _, x := range []struct {
+				rows *[][]float64
+				flat *[]float64
+			}{{&h.q, &in.Q}, {&h.k, &in.K}} {
+				for range n {
+					row := []float64{rng.NormFloat64(), rng.NormFloat64(), rng.NormFloat64(), rng.NormFloat64()}
+					*x.rows, *x.flat = append(*x.rows, row), append(*x.flat, row...)
+				}
+			}
+			values, err := ir.CheckLaunch(p.Params, p.Requires, small(rng, p))
+			require.NoError(t, err)
+			sel, err := ir.EvalIndex(p.Index, values, in)
+			require.NoError(t, err)
+			keep, err := p.KeepsWith(values, sel)
+			require.NoError(t, err)
+			want := restated(h, values)
+			for q := range n {
+				for k := range n {
+					if keep(q, k) != want(q, k) {
+						t.Fatalf("%s of %d positions with %v at q=%d k=%d: keeps %v", name, n, values, q, k, keep(q, k))
+					}
+				}
+			}
+		}
+	}
+}
+
+// small are budgets at which something is left out of a short head.
+func small(rng *rand.Rand, p *ir.Pattern) map[string]int64 {
+	out := map[string]int64{}
+	for _, x := range p.Params {
+		out[x.Name] = x.Min + rng.Int64N(map[string]int64{"vertical": 100, "slash": 200, "topk": 4, "window": 50}[x.Name])
+	}
+	return out
+}
