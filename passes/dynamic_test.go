@@ -3,10 +3,12 @@ package passes
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/tools/txtar"
 
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/ir/irtest"
@@ -156,6 +158,65 @@ func slotKeys(d dynamicLaunch, t ir.SlotTile) []int {
 	var out []int
 	for i := range width {
 		out = append(out, t.Start+i)
+	}
+	return out
+}
+
+// TestEvaluatedSelections runs the index stage of the patterns in testdata on random heads, short ones too, and compares the
+// slots with the cover of what it chose.
+func TestEvaluatedSelections(t *testing.T) {
+	seen := dynamicCounts{}
+	for _, name := range []string{"vertical_slash", "block_sparse", "columns_window", "all_chosen"} {
+		archive, err := txtar.ParseFile("testdata/" + name + ".txtar")
+		require.NoError(t, err)
+		p, err := ir.ParsePattern(string(archive.Files[0].Data))
+		require.NoError(t, err)
+		s, err := Run(p, Options{Tile: listTile, Verify: true})
+		require.NoError(t, err)
+		for seed := range uint64(60) {
+			rng := rand.New(rand.NewPCG(seed, 8))
+			shape := irtest.RandomShape(rng, 250, 350)
+			d := dynamicLaunch{p, s, irtest.RandomValues(rng, p), shape, nil}
+			own, err := d.evaluate(rng)
+			require.NoError(t, err)
+			require.NoError(t, seen.compare(rng, d.with(own)), "%s, seed %d, %+v, %v", name, seed, shape, d.values)
+		}
+	}
+	for source, n := range seen.slots {
+		require.Greater(t, n, 200, "slots of %s", ir.SourceKind(source))
+	}
+}
+
+func (d dynamicLaunch) with(sel *ir.Selection) dynamicLaunch {
+	d.sel = sel
+	return d
+}
+
+// evaluate runs the index stages of the pattern and of the schedule on one random head. The schedule may have dropped choices;
+// the others must be the same.
+func (d dynamicLaunch) evaluate(rng *rand.Rand) (*ir.Selection, error) {
+	in := ir.HeadInputs[float32]{Sq: d.shape.Sq, Sk: d.shape.Sk, D: 8, QOffset: d.shape.QOffset, Scale: 1}
+	in.Q, in.K = normal(rng, in.Sq*in.D), normal(rng, in.Sk*in.D)
+	all, err := ir.EvalIndex(d.p.Index, d.values, in)
+	if err != nil {
+		return nil, err
+	}
+	kept, err := ir.EvalIndex(d.s.Index, d.values, in)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range kept.Sets {
+		if same, err := all.Find(s.Name); err != nil || !reflect.DeepEqual(*same, s) {
+			return nil, fmt.Errorf("the schedule chooses %+v, the pattern %+v", s, same)
+		}
+	}
+	return all, nil
+}
+
+func normal(rng *rand.Rand, n int) []float32 {
+	out := make([]float32, n)
+	for i := range out {
+		out[i] = float32(rng.NormFloat64())
 	}
 	return out
 }
