@@ -69,24 +69,21 @@ func (c *columnsKernel) count() Value {
 	return c.WarpAdd(mine)
 }
 
-// write lists the columns of this warp's words from place next on. The warp takes up one word after the other that has a
-// column, a bit a lane, so that what it writes is contiguous.
+// write lists the columns of this warp's words from place next on. Each lane takes its word's bits one by one.
 func (c *columnsKernel) write(next Value) {
-	bit, below := c.ShlClamp(lower.I32(1), c.lane), c.LanesBelow(c.lane)
 	c.eachWord("list", next, func(next, index, word Value) Value {
-		busy := c.Ballot(c.ICmp(enum.IPredNE, word, lower.I32(0)))
-		return c.While("word", []Value{busy, next}, func(v []Value) Value {
+		some := c.Popc(word)
+		upTo := c.Add(next, c.WarpScan(some, c.lane))
+		first := c.Shl(c.Add(index, c.lane), 5)
+		c.While("bit", []Value{word, c.Sub(upTo, some)}, func(v []Value) Value {
 			return c.ICmp(enum.IPredNE, v[0], lower.I32(0))
 		}, func(v []Value) []Value {
-			source := c.LowBit(v[0])
-			w := c.ShuffleFrom(word, source)
-			at := c.Add(v[1], c.Popc(c.And(w, below)))
-			mine := c.ICmp(enum.IPredNE, c.And(w, bit), lower.I32(0))
-			c.If("column", c.And(mine, c.ICmp(enum.IPredSLT, at, c.Param("col_cap"))), nil, func() []Value {
-				c.Store(c.Add(c.Shl(c.Add(index, source), 5), c.lane), c.at(c.cols, at), 4)
+			c.If("column", c.ICmp(enum.IPredSLT, v[1], c.Param("col_cap")), nil, func() []Value {
+				c.Store(c.Add(first, c.LowBit(v[0])), c.at(c.cols, v[1]), 4)
 				return nil
 			})
-			return []Value{c.And(v[0], c.Sub(v[0], lower.I32(1))), c.Add(v[1], c.Popc(w))}
-		})[1]
+			return []Value{c.And(v[0], c.Sub(v[0], lower.I32(1))), c.Add(v[1], lower.I32(1))}
+		})
+		return c.ShuffleFrom(upTo, lower.I32(31))
 	})
 }

@@ -33,7 +33,8 @@ const (
 	runsScan    = runsAgain + 128
 	runsShared  = runsScan + 128
 
-	tileLog = 6 // ir.BlockSize
+	tileLog  = 6  // ir.BlockSize
+	spanUnit = 64 // words: a step looks at 32 tiles, so shorter parts would only mean more rounds
 )
 
 // runsKernel is the state of one lowering.
@@ -54,7 +55,7 @@ func (r *runsKernel) emit() {
 	words := r.Param("words")
 	r.bits, r.tiles = r.row("dist_bits", words), r.row("runs", r.Param("run_cap"))
 	r.covered = r.row("covered", r.Param("cover_words"))
-	r.from, r.end = r.span(words, 1)
+	r.from, r.end = r.span(words, spanUnit)
 	r.fill(r.covered, lower.I32(0), r.Param("cover_words"), lower.I32(0))
 	enter, count := r.agree()
 	before, total := r.scanUniform(count, runsScan)

@@ -69,7 +69,7 @@ type selector struct {
 
 // SelectTop chooses the largest values of each head, ties by the smaller index: a radix select on the bits of the floats,
 // which order like integers when none is negative. Negative values and NaN count as 0. Three passes find the key of the
-// last one wanted, a fourth writes the bitmap.
+// last one wanted, a digit each, and a fourth writes the bitmap.
 func SelectTop() (*lower.Kernel, error) {
 	s := &selector{blockKernel: newBlockKernel(SelectTopEntry, SelectTopParams, selectThreads)}
 	s.emit()
@@ -88,11 +88,9 @@ func (s *selector) emit() {
 	s.two = s.ICmp(enum.IPredNE, s.Address(s.extra), lower.I64(0))
 	s.extra = s.Offset(s.extra, start)
 	want := s.wanted()
-	top := lower.I32(0)
-	var held Value
-	for i, p := range radixPasses {
-		s.histogram(p, top, i == 0)
-		top, want, held = s.findBin(p, top, want)
+	top, want, held := s.firstDigit(want)
+	for _, p := range radixPasses[1:] {
+		top, want, held = s.nextDigit(p, top, want)
 	}
 	words := s.LShr(stride, 5)
 	bits := s.Offset(s.param("bits"), s.LShr(start, 5))
@@ -130,35 +128,83 @@ func (s *selector) plain(from Value, number int64) Value {
 // vectorsAtOnce 16-byte loads of a thread are in flight during the histograms.
 const vectorsAtOnce = 4
 
-// histogram counts the keys whose digits above p's are top's.
-func (s *selector) histogram(p radixPass, top Value, all bool) {
-	for i := range 2 {
+const (
+	vectorStep  = 4 * selectThreads
+	countAtOnce = vectorsAtOnce * vectorStep
+)
+
+// firstDigit finds the first digit of the last one wanted. Nearly all its time goes into counting, so it counts what can
+// matter only: each round takes as many candidates as all rounds before, and leaves out those below the bin that would be
+// the last one if nobody came any more. That bin never falls.
+func (s *selector) firstDigit(want Value) (top, rest, held Value) {
+	p := radixPasses[0]
+	s.clear()
+	s.If("state", s.ICmp(enum.IPredEQ, s.tid, lower.I32(0)), nil, func() []Value { // of rounds that hold too few
+		s.Store(s.Pack4(lower.I32(0), lower.I32(0), lower.I32(0), lower.I32(0)), s.SharedAt(s.shared, selectState), 16)
+		return nil
+	})
+	s.Barrier()
+	start := []Value{lower.I32(0), lower.I32(countAtOnce), lower.I32(0)}
+	s.Repeat("first", start, func(v []Value) ([]Value, Value) {
+		from, end, bound := v[0], v[1], v[2]
+		s.countRange(from, s.Min(end, s.n), func(key Value) (in, bin Value) {
+			digit := s.LShr(key, p.shift)
+			return s.ICmp(enum.IPredUGE, digit, bound), digit
+		})
+		top, rest, held = s.findBin(p, lower.I32(0), want)
+		more := s.ICmp(enum.IPredSLT, end, s.n)
+		double := s.Select(s.ICmp(enum.IPredSGT, end, s.LShr(s.n, 1)), s.n, s.Shl(end, 1))
+		return []Value{end, double, top}, more
+	})
+	return top, rest, held
+}
+
+// nextDigit adds a digit to top, the digits so far.
+func (s *selector) nextDigit(p radixPass, top, want Value) (newTop, rest, held Value) {
+	s.clear()
+	s.Barrier()
+	s.countRange(lower.I32(0), s.n, func(key Value) (in, bin Value) {
+		digits := s.LShr(key, p.shift)
+		in = s.ICmp(enum.IPredEQ, s.LShr(digits, p.bits), top)
+		return in, s.And(digits, lower.I32(1<<p.bits-1))
+	})
+	return s.findBin(p, top, want)
+}
+
+// clear empties the histogram.
+func (s *selector) clear() {
+	for i := range selectBins / selectThreads {
 		s.Store(lower.I32(0), s.SharedAt(s.word(s.tid), 4*selectThreads*i), 4)
 	}
-	if all { // what findBin finds where nothing is wanted
-		s.If("state", s.ICmp(enum.IPredEQ, s.tid, lower.I32(0)), nil, func() []Value {
-			s.Store(s.Pack4(lower.I32(0), lower.I32(0), lower.I32(0), lower.I32(0)), s.SharedAt(s.shared, selectState), 16)
+}
+
+// countRange counts the candidates from..end-1, whose bin binOf gives, if they are in, and waits for all threads.
+func (s *selector) countRange(from, end Value, binOf func(key Value) (in, bin Value)) {
+	count := func(key, there Value) {
+		in, bin := binOf(key)
+		if there != nil {
+			in = s.And(in, there)
+		}
+		s.If("hit", in, nil, func() []Value {
+			s.SharedInc(s.word(bin))
 			return nil
 		})
 	}
-	s.Barrier()
-	const step = 4 * selectThreads
-	s.While("count", []Value{lower.I32(0)}, func(v []Value) Value {
-		return s.ICmp(enum.IPredSLT, v[0], s.n)
+	s.While("count", []Value{from}, func(v []Value) Value {
+		return s.ICmp(enum.IPredSLT, v[0], end)
 	}, func(v []Value) []Value {
 		at := s.Add(v[0], s.Shl(s.tid, 2))
-		vals := s.loadVectors(at, step)
-		s.IfElse("plain", s.plain(v[0], vectorsAtOnce*step), func() {
+		vals := s.loadVectors(at, vectorStep)
+		s.IfElse("plain", s.plain(v[0], countAtOnce), func() {
 			for _, x := range vals {
-				s.count(p, top, all, s.order(x), nil)
+				count(s.order(x), nil)
 			}
 		}, func() {
 			for u, x := range vals {
-				key, in := s.key(x, s.Add(at, lower.I32(int64(u/4*step+u%4))))
-				s.count(p, top, all, key, in)
+				count(s.key(x, s.Add(at, lower.I32(int64(u/4*vectorStep+u%4)))))
 			}
 		})
-		return []Value{s.Add(v[0], lower.I32(vectorsAtOnce*step))}
+		return []Value{s.Add(v[0], lower.I32(countAtOnce))}
 	})
 	s.Barrier()
 }
@@ -193,28 +239,6 @@ func (s *selector) vectors(base Value, offset []Value) []Value {
 		}
 	}
 	return out
-}
-
-// count adds one key to the histogram, if in holds or is nil.
-func (s *selector) count(p radixPass, top Value, all bool, key, in Value) {
-	digits := s.LShr(key, p.shift)
-	if !all {
-		same := s.ICmp(enum.IPredEQ, s.LShr(digits, p.bits), top)
-		if in == nil {
-			in = same
-		} else {
-			in = s.And(in, same)
-		}
-		digits = s.And(digits, lower.I32(1<<p.bits-1))
-	}
-	if in == nil {
-		s.SharedInc(s.word(digits))
-		return
-	}
-	s.If("hit", in, nil, func() []Value {
-		s.SharedInc(s.word(digits))
-		return nil
-	})
 }
 
 // findBin finds the bin that holds the want-th largest: top with its digit added, how many of it are wanted, how many it
