@@ -46,6 +46,15 @@ func BlockScoresGrid(keyBlocks, slab, h int) [3]uint32 {
 	return [3]uint32{uint32((keyBlocks + scoreKeys - 1) / scoreKeys), uint32((slab + scoreRows - 1) / scoreRows), uint32(h)}
 }
 
+// BlockSlab is how many row blocks a slab should have so that its workspace stays below limit bytes, and the workspace's
+// bytes. Slabs are whole tiles, and one at least; large ones are faster: launches on few row blocks leave the device idle.
+func BlockSlab(rowBlocks, keyBlocks, h int, limit int64) (slab int, bytes int64) {
+	row := 4 * int64(h) * int64((keyBlocks+63)/64*64)
+	tiles := max(1, int(limit/max(row, 1))/scoreRows)
+	slab = max(1, min(tiles*scoreRows, rowBlocks))
+	return slab, row * int64(slab)
+}
+
 // scoresKernel is the state of one lowering.
 type scoresKernel struct {
 	*lower.Builder
