@@ -329,3 +329,43 @@ func TestIndexInputsAreChecked(t *testing.T) {
 	_, err = ir.EvalIndex(verticalSlash, nil, randomHead(rand.New(rand.NewPCG(6, 1)), 3, 3, 0))
 	require.ErrorContains(t, err, `no value for parameter "vertical"`)
 }
+
+// blocksOf evaluates block scores with a kind of pooling for queries that are 1 everywhere, and chooses n.
+func blocksOf(t *testing.T, with ir.Reduction, n int64, k []float64) [][]int {
+	in := ir.HeadInputs[float64]{Sq: len(k), Sk: len(k), D: 1, Scale: 1, K: k}
+	for range k {
+		in.Q = append(in.Q, 1)
+	}
+	sel, err := ir.EvalIndex([]ir.IndexDef{
+		{Name: "a", Value: ir.Pool{Of: ir.TensorQ, With: with}}, {Name: "b", Value: ir.Pool{Of: ir.TensorK, With: with}},
+		{Name: "s", Value: ir.BlockScores{Q: "a", K: "b"}}, {Name: "c", Value: ir.Select{Of: "s", N: ir.Int(n)}},
+	}, nil, in)
+	require.NoError(t, err)
+	s, err := sel.Find("c")
+	require.NoError(t, err)
+	return s.Blocks
+}
+
+func TestPooling(t *testing.T) {
+	k := make([]float64, 130) // the last block has two keys
+	k[3], k[70], k[71], k[129] = 5, 4, 4, 2
+	require.Equal(t, [][]int{{0}, {1}, {2}}, blocksOf(t, ir.ReduceMean, 1, k), "means 5/64, 8/64 and 1")
+	require.Equal(t, [][]int{{0}, {0}, {0}}, blocksOf(t, ir.ReduceMax, 1, k))
+	k[3] = math.NaN()
+	require.Equal(t, [][]int{{0}, {1, 0}, {2, 1}}, blocksOf(t, ir.ReduceMean, 2, k))
+	require.Equal(t, [][]int{{0}, {1}, {1}}, blocksOf(t, ir.ReduceMax, 1, k), "a maximum skips NaN")
+	k[70] = math.Inf(-1)
+	require.Equal(t, [][]int{{0}, {1, 0}, {2, 0}}, blocksOf(t, ir.ReduceMean, 2, k), "NaN counts as -Inf: a tie")
+}
+
+func TestQueriesBeforeTheCallAreInNoBlock(t *testing.T) {
+	sel := &ir.Selection{QOffset: 10, Sets: []ir.Selected{
+		{Name: "b", Kind: ir.ChosenBlocks, Blocks: [][]int{{0}}}, {Name: "d", Kind: ir.ChosenDistances, Members: []int{0}},
+	}}
+	for _, s := range []ir.Chosen{{Name: "b", Kind: ir.ChosenBlocks}, {Name: "d", Kind: ir.ChosenDistances}} {
+		keep, err := (&ir.Pattern{Name: "p", Keep: s}).CoverWith(nil, sel)
+		require.NoError(t, err)
+		require.True(t, keep(10, 10), s.Name)
+		require.False(t, keep(9, 9), s.Name)
+	}
+}
