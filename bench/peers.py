@@ -15,7 +15,7 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from torchside import TORCH, Kernel, driver_version, fa2, reference, timed, useful_pairs
 
-SAMPLE_MS, SETTLED_MS, MAX_CALLS, MIN_ROUNDS, MAX_ROUNDS = 2, 200, 100, 3, 25  # as bench/timing.go
+SAMPLE_MS, SETTLED_MS, MAX_CALLS, MIN_ROUNDS, MAX_ROUNDS = 10, 200, 100, 3, 25  # as bench/timing.go
 SAMPLED_ROWS = 64  # as bench/quality.go
 BLOCK = 128  # FlexAttention's
 

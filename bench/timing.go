@@ -37,8 +37,8 @@ type plan struct {
 const (
 	minRounds = 3
 	maxRounds = 25
-	// A sample is at least so long, in milliseconds: events resolve half a microsecond.
-	sampleMS = 2
+	// A sample is at least so long, in milliseconds: shorter ones of a 2 ms kernel strayed by 4% from run to run.
+	sampleMS = 10
 	// Calls longer than this settle the clocks by themselves; shorter ones get a call before the sample.
 	settledMS = 200
 	maxCalls  = 100

@@ -60,7 +60,7 @@ func turns(order []int) (out [][2]int) {
 func TestOrderIsRandomButSeeded(t *testing.T) {
 	run := func(seed uint64) []int {
 		w := &fakeWatch{}
-		_, err := interleave(w, w.kernels(5, 5), plan{rounds: 16, seed: seed})
+		_, err := interleave(w, w.kernels(20, 20), plan{rounds: 16, seed: seed})
 		require.NoError(t, err)
 		require.Len(t, w.order, 2*2*16)
 		return w.order

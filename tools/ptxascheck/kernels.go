@@ -6,7 +6,10 @@ import (
 	"strings"
 
 	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/patterns"
+	"github.com/minfc/minfc/ptxgen"
+	"github.com/minfc/minfc/workload"
 )
 
 // What a kernel is made for: every library pattern with each of these.
@@ -39,10 +42,36 @@ func compileAll(only string) ([]kernel, error) {
 			}
 		}
 	}
+	for _, dtype := range dtypes {
+		for _, dim := range headDims {
+			name := fmt.Sprintf("%s %s d%d", generator, dtype, dim)
+			if !strings.Contains(name, only) {
+				continue
+			}
+			k, err := compileGenerator(dtype, dim)
+			if err != nil {
+				failures = append(failures, fmt.Errorf("%s: %w", name, err))
+			}
+			kernels = append(kernels, k)
+		}
+	}
 	if len(kernels)+len(failures) == 0 {
 		return nil, fmt.Errorf("no kernel has %q in its name, they look like %q", only, "dense bf16 d128")
 	}
 	return kernels, errors.Join(failures...)
+}
+
+// generator names the kernel of package workload, which makes inputs on the device, in the table.
+const generator = "workload"
+
+func compileGenerator(dtype string, dim int) (kernel, error) {
+	k, err := workload.Kernel(dim, half.Format(dtype))
+	if err != nil {
+		return kernel{}, err
+	}
+	ptx, err := ptxgen.Compile(k.Module, ptxgen.Options{Target: target})
+	return kernel{pattern: generator, dtype: dtype, headDim: dim, entry: k.Entry, threads: k.Threads, dynamicShared: k.SharedBytes,
+		ptx: ptx, llvm: k.Module.String()}, err
 }
 
 func compile(pattern, dtype string, dim int) ([]kernel, error) {
