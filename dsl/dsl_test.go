@@ -239,6 +239,10 @@ func TestHostileInput(t *testing.T) {
 	for i := range 40 {
 		doubling += fmt.Sprintf("let a%d = a%d | a%d ", i+1, i, i)
 	}
+	var many strings.Builder
+	for i := range 300 {
+		fmt.Fprintf(&many, "index a%d = softmax(q[-%d:] * k) ", i, i+1)
+	}
 	for name, src := range map[string]string{
 		"parentheses":        "pattern p { keep " + big(20000, "(") + "all" + big(20000, ")") + "}",
 		"calls":              "pattern p { keep " + big(20000, "sink("),
@@ -246,6 +250,11 @@ func TestHostileInput(t *testing.T) {
 		"operators":          "pattern p { keep all" + big(20000, " | all") + "}",
 		"doubling sets":      doubling + "keep a40 }",
 		"exploding products": "pattern p(a=1, b=1, c=1, d=1, e=1) { keep sink(" + big(60, "(a+b+c+d+e)*") + "1) }",
+		"brackets":           "pattern p { index a = " + big(20000, "q[") + "1",
+		"functions":          "pattern p { index a = " + big(20000, "softmax(") + "q",
+		"nested functions":   "pattern p { index a = " + big(60, "softmax(") + "q" + big(60, ")") + " keep all }",
+		"many values":        "pattern p { " + many.String() + "keep causal }",
+		"forced and forced":  "pattern p { index a = top(1, sum(softmax(q[-1:] * k), queries))" + big(5000, " with first 1") + " keep columns(a) }",
 		"overflow":           "pattern p { keep sink(" + big(200, "1m*") + "1) }",
 		"power":              "pattern p(n = 1m) { keep sink(n*n*n*n) }",
 	} {

@@ -1,0 +1,131 @@
+package dsl
+
+import (
+	"fmt"
+
+	"github.com/minfc/minfc/ir"
+)
+
+// probe lowers `q[-n:] * k` and `q[::step] * k`.
+func (c *checker) probe(s *Slice, k Expr) (ir.Index, bool) {
+	if name, ok := k.(*Name); !ok || name.Name != "k" || s.Of.Name != "q" {
+		return c.notAValue(join(s.Span, k.Pos()), "a product of other tensors", "only queries can be picked out, and are multiplied by all keys: `q[-64:] * k`")
+	}
+	switch {
+	case s.From != nil && s.To == nil && s.Step == nil:
+		n, ok := c.number(s.From)
+		last := ir.Int(0).Sub(n)
+		if v, isConst := n.Const(); ok && isConst && v >= 0 {
+			return c.badSlice(s)
+		}
+		return ir.Probe{Last: &last}, ok && c.require(s.From.Pos(), last, 1, "the number of last queries")
+	case s.From == nil && s.To == nil && s.Step != nil:
+		n, ok := c.numberArgument(s.Step, argRule{what: "the step of queries", min: 1})
+		return ir.Probe{Stride: &n}, ok
+	}
+	return c.badSlice(s)
+}
+
+func (c *checker) badSlice(s *Slice) (ir.Index, bool) {
+	return nil, c.notSupported(s.Span, "these queries cannot be picked out", "write `q[-64:]` for the last 64 queries, `q[::64]` for every 64th")
+}
+
+func (c *checker) notSupported(s Span, message, help string) bool {
+	c.report(Diagnostic{Code: codeNotSupported, Message: message, Primary: Label{s, "not supported"}, Help: help})
+	return false
+}
+
+func (c *checker) softmax(x *Call) (ir.Index, bool) {
+	of, ok := c.operand(x.Args[0], ir.KindScores, ir.KindBlockValues)
+	if kind, _ := ir.IndexType(c.defs, of); ok && kind == ir.KindBlockValues {
+		return nil, c.notSupported(x.Span, "the softmax of block scores is not supported", "choose from the scores as they are: `top(n, x)`")
+	}
+	return ir.Softmax{Of: of}, ok
+}
+
+func (c *checker) sum(x *Call) (ir.Index, bool) {
+	of, ok := c.operand(x.Args[0], ir.KindProbabilities)
+	axis, found := x.Args[1], "something else"
+	name, isName := unparen(axis).(*Name)
+	if !isName {
+		name = &Name{}
+	} else {
+		found = "`" + name.Name + "`"
+	}
+	switch name.Name {
+	case "queries":
+		return ir.Sum{Of: of, Over: ir.OverQueries}, ok
+	case "diagonals":
+		return ir.Sum{Of: of, Over: ir.OverDiagonals}, ok
+	case "antidiagonals":
+		return nil, c.notSupported(axis.Pos(), "antidiagonals are not supported", "sum over `queries` or over `diagonals`")
+	}
+	c.report(Diagnostic{Code: codeWrongKind, Message: "found " + found + ", wanted `queries` or `diagonals`",
+		Primary: Label{axis.Pos(), "not what a sum runs over"}, Help: "a sum over queries gives a value for each column, one over diagonals for each distance"})
+	return nil, false
+}
+
+// pool lowers `mean(q, 64)` and the like.
+func pool(with ir.Reduction) func(c *checker, x *Call) (ir.Index, bool) {
+	return func(c *checker, x *Call) (ir.Index, bool) {
+		of, isName := unparen(x.Args[0]).(*Name)
+		size, isNumber := unparen(x.Args[1]).(*Number)
+		switch {
+		case !isName || of.Name != "q" && of.Name != "k":
+			return c.notAValue(x.Args[0].Pos(), "something else than `q` or `k`", fmt.Sprintf("write `%s(q, 64)` or `%s(k, 64)`", x.Func.Name, x.Func.Name))
+		case !isNumber || size.Value != ir.BlockSize:
+			return nil, c.notSupported(x.Args[1].Pos(), fmt.Sprintf("blocks of other sizes than %d are not supported", ir.BlockSize),
+				fmt.Sprintf("write %d: kernels work on blocks of 64 queries by 64 keys", ir.BlockSize))
+		case of.Name == "q":
+			return ir.Pool{Of: ir.TensorQ, With: with}, true
+		}
+		return ir.Pool{Of: ir.TensorK, With: with}, true
+	}
+}
+
+// choose lowers `top(n, x)` and the like.
+func choose(rule ir.Rule) func(c *checker, x *Call) (ir.Index, bool) {
+	return func(c *checker, x *Call) (ir.Index, bool) {
+		n, okn := c.budget(x.Args[0], rule)
+		of, ok := c.operand(x.Args[1], ir.KindColumnValues, ir.KindDistanceValues, ir.KindBlockValues)
+		if kind, _ := ir.IndexType(c.defs, of); ok && rule != ir.Top && kind == ir.KindBlockValues {
+			return nil, c.notSupported(x.Span, fmt.Sprintf("`%s` of block scores is not supported", x.Func.Name),
+				"block scores are no probabilities: choose a number of them, `top(n, x)`")
+		}
+		return ir.Select{Of: of, Rule: rule, N: n}, ok && okn
+	}
+}
+
+// budgetRules say how the first argument of a choice is counted: a literal has so many decimals, and an expression with
+// parameters counts in units of the last of them.
+var budgetRules = map[ir.Rule]struct {
+	places int
+	rule   argRule
+}{
+	ir.Top:   {0, argRule{what: "the number that `top` chooses"}},
+	ir.TopP:  {3, argRule{what: "the share of `top_p` in thousandths", min: 1}},
+	ir.Above: {6, argRule{what: "the threshold of `above` in millionths"}},
+}
+
+func (c *checker) budget(e Expr, rule ir.Rule) (ir.Poly, bool) {
+	r := budgetRules[rule]
+	number, isLiteral := unparen(e).(*Number)
+	if !isLiteral || r.places == 0 || number.Value < 0 && !isDecimal(number.Text) {
+		return c.numberArgument(e, r.rule)
+	}
+	v := fixed(number.Text, r.places)
+	switch {
+	case v < 0:
+		c.report(Diagnostic{Code: codeBadNumber, Message: fmt.Sprintf("found the number `%s`, wanted at most %d decimals", number.Text, r.places),
+			Primary: Label{number.Span, "too many decimals"}, Help: "round it"})
+	case rule == ir.TopP && (v < 1 || v > 1000):
+		c.report(Diagnostic{Code: codeNotAShare, Message: fmt.Sprintf("the share is %s, wanted more than 0 and at most 1", number.Text),
+			Primary: Label{number.Span, "not a share"}, Help: "write for example `top_p(0.95, x)`"})
+	case v > ir.MaxParam:
+		c.report(Diagnostic{Code: codeAboveLimit, Message: fmt.Sprintf("%s is beyond the limit of 1073 for a threshold", number.Text),
+			Primary: Label{number.Span, "too large"}, Help: "a sum of probabilities is at most the number of queries"})
+	default:
+		return ir.Int(v), true
+	}
+	return ir.Poly{}, false
+}
