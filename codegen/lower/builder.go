@@ -142,7 +142,11 @@ func (b *Builder) And(x, y Value) Value { return b.Block.NewAnd(x, y) }
 func (b *Builder) Or(x, y Value) Value  { return b.Block.NewOr(x, y) }
 func (b *Builder) Xor(x, y Value) Value { return b.Block.NewXor(x, y) }
 func (b *Builder) Not(x Value) Value {
-	return b.Block.NewXor(x, constant.NewInt(x.Type().(*types.IntType), -1))
+	t := x.Type().(*types.IntType)
+	if t.BitSize == 1 {
+		return b.Block.NewXor(x, constant.True) // llir prints no other i1 than 0 and 1
+	}
+	return b.Block.NewXor(x, constant.NewInt(t, -1))
 }
 func (b *Builder) SExt64(x Value) Value  { return b.Block.NewSExt(x, types.I64) }
 func (b *Builder) ZExt64(x Value) Value  { return b.Block.NewZExt(x, types.I64) }
