@@ -31,7 +31,7 @@ func (w *fakeWatch) kernels(ms ...float64) (list []contender) {
 
 func TestInterleaveTakesMedians(t *testing.T) {
 	w := &fakeWatch{}
-	list := w.kernels(0.5, 8, 300)
+	list := w.kernels(0.5, 12, 300)
 	calls := 0
 	slow := list[1].launch
 	list[1].launch = func() error { // every fourth call is disturbed
@@ -43,13 +43,13 @@ func TestInterleaveTakesMedians(t *testing.T) {
 	timings, err := interleave(w, list, plan{rounds: 9, seed: 1})
 	require.NoError(t, err)
 	require.InDelta(t, 0.5, timings[0].Median, 1e-9)
-	require.InDelta(t, 8, timings[1].Median, 1e-9)
+	require.InDelta(t, 12, timings[1].Median, 1e-9)
 	require.InDelta(t, 300, timings[2].Median, 1e-9)
-	require.InDelta(t, 108, timings[1].High, 1e-9, "the upper quartile sees the disturbed half of the samples")
+	require.InDelta(t, 112, timings[1].High, 1e-9, "the upper quartile sees the disturbed half of the samples")
 	require.Equal(t, 9, timings[0].Rounds)
 }
 
-// turns splits the launches of two kernels of 5 ms, two calls a turn, into rounds: who came first and second.
+// turns splits the launches of two kernels of 20 ms, two calls a turn, into rounds: who came first and second.
 func turns(order []int) (out [][2]int) {
 	for i := 0; i+3 < len(order); i += 4 {
 		out = append(out, [2]int{order[i], order[i+2]})
