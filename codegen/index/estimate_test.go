@@ -6,7 +6,11 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -27,6 +31,7 @@ type estimateCase struct {
 	spoil                 map[int]float32 // elements of K to overwrite
 	sharp                 float64         // factor of Q, 1 if 0
 	chunkTiles            int             // 0: as EstimateLaunchFor says
+	interleaved           bool            // the heads of a position lie together: [batch, sequence, heads, head dim]
 }
 
 func (c estimateCase) String() string {
@@ -193,11 +198,19 @@ func (r *estimateRig) args(k *lower.Kernel, scalars map[string]uint64) (args [][
 }
 
 func (c estimateCase) scalars() map[string]uint64 {
-	row, hq := uint64(2*c.HeadDim), c.kvHeads*c.group
+	hq := c.kvHeads * c.group
+	stride := func(heads, rows int) (row, head, batch uint64) {
+		row = uint64(2 * c.HeadDim)
+		if c.interleaved {
+			return row * uint64(heads), row, row * uint64(heads*rows)
+		}
+		return row, row * uint64(rows), row * uint64(heads*rows)
+	}
+	qRow, qHead, qBatch := stride(hq, c.sq)
+	kRow, kHead, kBatch := stride(c.kvHeads, c.sk)
 	scale := math.Float32bits(float32(math.Log2E / math.Sqrt(float64(c.HeadDim))))
 	return map[string]uint64{
-		"q_row": row, "q_head": row * uint64(c.sq), "q_batch": row * uint64(c.sq*hq),
-		"k_row": row, "k_head": row * uint64(c.sk), "k_batch": row * uint64(c.sk*c.kvHeads),
+		"q_row": qRow, "q_head": qHead, "q_batch": qBatch, "k_row": kRow, "k_head": kHead, "k_batch": kBatch,
 		"sq": uint64(c.sq), "sk": uint64(c.sk), "q_offset": uint64(c.qOffset), "group": uint64(c.group), "hq": uint64(hq),
 		"scale_log2": uint64(scale), "chunks": uint64(c.launch().Chunks), "chunk_tiles": uint64(c.launch().ChunkTiles),
 	}
@@ -221,6 +234,9 @@ func newEstimateKernels(t testing.TB, c EstimateConfig) (k estimateKernels) {
 
 func (c estimateCase) run(r *estimateRig, k estimateKernels, q, kk []byte) estimate {
 	keysPad, distPad := (c.sk+63)/64*64, DistPad(c.qOffset, c.sq)
+	if c.interleaved {
+		q, kk = c.interleave(q, c.kvHeads*c.group, c.sq), c.interleave(kk, c.kvHeads, c.sk)
+	}
 	r.upload("q", q)
 	r.upload("k", kk)
 	r.alloc("probe_stats", 8*64*c.heads()*c.launch().Chunks)
@@ -237,6 +253,19 @@ func (c estimateCase) run(r *estimateRig, k estimateKernels, q, kk []byte) estim
 		e.diag = append(e.diag, two[i]+two[distPad*c.heads()+i])
 	}
 	return e
+}
+
+// interleave turns [batch, heads, rows, head dim] into [batch, rows, heads, head dim].
+func (c estimateCase) interleave(x []byte, heads, rows int) []byte {
+	out, n := make([]byte, 0, len(x)), 2*c.HeadDim
+	for b := range c.batch {
+		for row := range rows {
+			for h := range heads {
+				out = append(out, x[((b*heads+h)*rows+row)*n:][:n]...)
+			}
+		}
+	}
+	return out
 }
 
 // requireClose compares sums: relative 1e-4, and nothing where there must be nothing.
@@ -310,6 +339,51 @@ func TestEstimateLengths(t *testing.T) {
 	for _, s := range [][3]int{{1, 1, 3000}, {64, 1, 0}, {1, 2100, 0}, {70, 2100, 900}, {1, 1024, 1023}, {3000, 64, 64}} {
 		c := estimateCase{EstimateConfig: cfg, batch: 1, kvHeads: 1, group: 1, sq: s[0], sk: s[1], qOffset: s[2]}
 		t.Run(c.String(), func(t *testing.T) { c.check(t, r, k) })
+	}
+}
+
+func TestEstimateReadsStrides(t *testing.T) {
+	cfg := EstimateConfig{HeadDim: 32, DType: lower.BF16, Heads: 2}
+	c := estimateCase{EstimateConfig: cfg, batch: 2, kvHeads: 3, group: 2, sq: 70, sk: 150, qOffset: 80, seed: 6, interleaved: true}
+	c.check(t, newEstimateRig(t, emu.Options{}), newEstimateKernels(t, cfg))
+}
+
+// The work of a tile is counted on paper: a kernel that does more of it is slower.
+func TestEstimateOperationsOfATile(t *testing.T) {
+	for _, d := range []int{16, 64, 80, 128, 256} {
+		cfg := EstimateConfig{HeadDim: d, DType: lower.BF16, Heads: 2}
+		k := newEstimateKernels(t, cfg)
+		for ptx, want := range map[string][4]int{
+			string(k.statsPTX): {16 * d / 16, 6 * d / 16, 2 * 64, 2},
+			string(k.sumsPTX):  {16 * d / 16, 6 * d / 16, 64, 1},
+		} {
+			require.Equal(t, want[0], strings.Count(ptx, "mma.sync"), "64 rows by 32 keys")
+			require.Equal(t, want[1], strings.Count(ptx, "ldmatrix"), "four of Q, two of K a step")
+			if want[3] == 2 {
+				want[2] += 8 + 2*2*8 + 2*8 // the sums' factors; the joins of lanes and halves at the end
+			}
+			require.Equal(t, want[2], strings.Count(ptx, "ex2.approx"), "one a score, twice where a copy skips NaN")
+			require.Equal(t, want[3], strings.Count(ptx, "bar.sync 0"))
+		}
+	}
+}
+
+// LLVM takes what we lower.
+func TestEstimateIsLLVM(t *testing.T) {
+	llc, err := exec.LookPath("llc")
+	for _, heads := range []int{1, 4} {
+		k := newEstimateKernels(t, EstimateConfig{HeadDim: 80, DType: lower.F16, Heads: heads})
+		for _, x := range []*lower.Kernel{k.stats, k.combine, k.sums} {
+			text := x.Module.String()
+			require.Contains(t, text, "@"+x.Entry)
+			if err != nil {
+				continue // no llc on this machine; CI's machine has one
+			}
+			in := filepath.Join(t.TempDir(), "kernel.ll")
+			require.NoError(t, os.WriteFile(in, []byte(text), 0o600))
+			log, err := exec.Command(llc, "-march=nvptx64", "-mcpu=sm_80", "-mattr=+ptx74", in, "-o", os.DevNull).CombinedOutput()
+			require.NoError(t, err, "%s", log)
+		}
 	}
 }
 
