@@ -115,14 +115,15 @@ func (p *Program) Compile(opts Options) (*runtime.Artifact, error) {
 		return nil, err
 	}
 	opts.emit("schedule", schedule.String)
-	kernel, ptx, err := opts.generate(schedule)
+	kernel, err := opts.generate(schedule)
 	if err != nil {
 		return nil, err
 	}
-	if len(schedule.Index) > 0 {
-		return nil, fmt.Errorf("pattern %s chooses what it keeps from data: artifacts of such patterns are not supported, its stages can be looked at with --emit", p.Pattern.Name)
+	stages, err := opts.generateIndex(schedule)
+	if err != nil {
+		return nil, err
 	}
-	return opts.pack(p.baked(consts), p.Source, schedule, kernel, ptx)
+	return opts.pack(p.baked(consts), p.Source, schedule, kernel, stages)
 }
 
 // bake returns the value of every const parameter.
@@ -156,40 +157,58 @@ func (p *Program) baked(consts map[string]int64) *ir.Pattern {
 	return &out
 }
 
+// compiled is a kernel and its PTX.
+type compiled struct {
+	*codegen.Kernel
+	ptx []byte
+}
+
 // generate lowers the schedule to LLVM IR and that to PTX.
-func (o Options) generate(s *ir.Schedule) (*codegen.Kernel, []byte, error) {
+func (o Options) generate(s *ir.Schedule) (compiled, error) {
 	done := o.clock("codegen")
 	kernel, err := codegen.Attention(s, codegen.Config{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), Target: o.Target})
 	done()
 	if err != nil {
-		return nil, nil, err
+		return compiled{}, err
 	}
 	o.emit("llvm", kernel.Module.String)
 	done = o.clock("ptxgen")
-	ptx, err := ptxgen.Compile(kernel.Module, ptxgen.Options{Target: o.Target})
+	k, err := o.ptx(kernel)
 	done()
 	if err != nil {
-		return nil, nil, fmt.Errorf("internal: %w", err)
+		return compiled{}, err
 	}
-	o.emit("ptx", func() string { return string(ptx) })
-	return kernel, ptx, nil
+	o.emit("ptx", func() string { return string(k.ptx) })
+	return k, nil
 }
 
-// pack makes the artifact of one kernel and proves that it can be read back.
-func (o Options) pack(p *ir.Pattern, source string, s *ir.Schedule, k *codegen.Kernel, ptx []byte) (*runtime.Artifact, error) {
+func (o Options) ptx(kernel *codegen.Kernel) (compiled, error) {
+	ptx, err := ptxgen.Compile(kernel.Module, ptxgen.Options{Target: o.Target})
+	if err != nil {
+		return compiled{}, fmt.Errorf("internal: %s: %w", kernel.Entry, err)
+	}
+	return compiled{kernel, ptx}, nil
+}
+
+// pack makes the artifact of one attention kernel and its stages, and proves that it can be read back.
+func (o Options) pack(p *ir.Pattern, source string, s *ir.Schedule, k compiled, stages []stage) (*runtime.Artifact, error) {
 	a := &runtime.Artifact{
-		Modules: [][]byte{ptx},
+		Modules: [][]byte{k.ptx},
 		Manifest: runtime.Manifest{
 			Schema: runtime.SchemaVersion, Compiler: "minfc " + Version, Pattern: p.String(), Source: source,
 			Kernels: []runtime.Kernel{{
 				Entry: k.Entry, Target: o.Target, DType: o.DType, HeadDim: o.HeadDim, Schedule: s.String(),
 				RowTile: s.Tile.Rows, KeyTile: s.Tile.Keys, Threads: k.Threads, SharedBytes: k.SharedBytes,
-				PTXVersion: ptxVersion(ptx),
+				PTXVersion: ptxVersion(k.ptx), Params: manifestParams(k.Params),
 			}},
 		},
 	}
-	for _, q := range k.Params {
-		a.Manifest.Kernels[0].Params = append(a.Manifest.Kernels[0].Params, runtime.KernelParam{Name: q.Name, Type: q.Type})
+	for _, x := range stages {
+		a.Manifest.Kernels[0].Stages = append(a.Manifest.Kernels[0].Stages, runtime.Stage{
+			Kind: x.kind, Heads: x.heads, Entry: x.Entry, Threads: x.Threads, SharedBytes: x.SharedBytes,
+			Module: len(a.Modules), Params: manifestParams(x.Params),
+		})
+		a.Modules = append(a.Modules, x.ptx)
 	}
 	if err := a.Verify(); err != nil {
 		return nil, fmt.Errorf("internal: %w", err)
@@ -200,6 +219,14 @@ func (o Options) pack(p *ir.Pattern, source string, s *ir.Schedule, k *codegen.K
 	}
 	o.emit("manifest", func() string { return string(manifest) })
 	return a, nil
+}
+
+func manifestParams(params []codegen.Param) []runtime.KernelParam {
+	var out []runtime.KernelParam
+	for _, p := range params {
+		out = append(out, runtime.KernelParam{Name: p.Name, Type: p.Type})
+	}
+	return out
 }
 
 // ptxVersion is the operand of the module's .version line.

@@ -32,17 +32,28 @@ type Attention struct {
 	SeqQ, SeqK, QOffset    int
 	Scale                  float64          // 0 for 1/sqrt(head dim)
 	Params                 map[string]int64 // the pattern's launch parameters; those left out have their defaults
+
+	// HeadParams gives budgets of the index stage to each query head, [QHeads] values a parameter, for patterns that the data
+	// decides. What is not in it is the same for all heads.
+	HeadParams map[string][]int64
+	// Workspace is device memory for what the index stage computes, WorkspaceBytes of it, aligned to 256 bytes;
+	// LoadedKernel.Workspace says how much a call needs. It is the call's own until the launch has ended, then free for the
+	// next one.
+	Workspace      DevicePtr
+	WorkspaceBytes int64
 }
 
 // call is an Attention that was checked, with every default filled in.
 type call struct {
 	Attention
 	scaleLog2 float32
-	values    map[string]int64 // of all parameters of the schedule
+	values    map[string]int64  // of all parameters of the schedule
+	lists     map[string]uint64 // values of the kernel parameters for what the data chose
 }
 
-// Launch enqueues the attention on a stream (nil: the default stream) and returns. It does not synchronise, allocates no
-// device memory and keeps no reference to a. Errors wrap ErrBadCall when the call is at fault; then nothing was enqueued.
+// Launch enqueues the attention on a stream (nil: the default stream) and returns; for patterns that the data decides, the
+// kernels that compute its lists come before it. It does not synchronise, allocates no device memory, copies nothing and
+// keeps no reference to a, so that a CUDA graph may capture it. Errors wrap ErrBadCall when the call is at fault; then nothing was enqueued.
 // It is safe for concurrent use.
 func (k *LoadedKernel) Launch(s Stream, a Attention) error {
 	c, err := k.check(a)
@@ -52,6 +63,24 @@ func (k *LoadedKernel) Launch(s Stream, a Attention) error {
 	if a.SeqQ == 0 {
 		return nil
 	}
+	if len(k.plan.choices) > 0 {
+		x, err := k.planCall(c)
+		if err != nil {
+			return err
+		}
+		if err := x.checkWorkspace(); err != nil {
+			return err
+		}
+		x.fillLists()
+		if err := k.launchIndex(s, x); err != nil {
+			return err
+		}
+	}
+	return k.launchAttention(s, c)
+}
+
+func (k *LoadedKernel) launchAttention(s Stream, c *call) error {
+	a := c.Attention
 	tiles := (a.SeqQ + k.info.RowTile - 1) / k.info.RowTile
 	return k.function.Launch(Launch{
 		Grid:        [3]uint32{uint32(tiles), uint32(a.QHeads), uint32(a.Batch)},
@@ -84,26 +113,16 @@ func (k *LoadedKernel) checkParams(given map[string]int64) (map[string]int64, er
 // key, [len(rows), SeqK], 1 where the pair is kept. It is computed from the schedule that the kernel was compiled from,
 // and is the same for every batch and head. Of a it uses SeqQ, SeqK, QOffset and Params.
 func (k *LoadedKernel) Cover(a Attention, rows []int) ([]byte, error) {
-	if err := checkLengths(a); err != nil {
-		return nil, err
+	if len(k.plan.choices) > 0 {
+		return nil, fmt.Errorf("%w: pattern %s: %w", ErrBadCall, k.schedule.Name, errNotChosen)
 	}
-	values, err := k.checkParams(a.Params)
+	launched, rows, err := k.bindCover(a, rows)
 	if err != nil {
 		return nil, err
-	}
-	launched, err := k.schedule.Bind(values)
-	if err != nil {
-		return nil, err
-	}
-	if rows == nil {
-		rows = allRows(a.SeqQ)
 	}
 	shape := ir.Shape{Sq: a.SeqQ, Sk: a.SeqK, QOffset: a.QOffset}
 	cover := make([]byte, 0, len(rows)*a.SeqK)
 	for _, i := range rows {
-		if i < 0 || i >= a.SeqQ {
-			return nil, fmt.Errorf("%w: row %d of the coverage does not exist, want 0 to %d", ErrBadCall, i, a.SeqQ-1)
-		}
 		row, err := launched.Row(shape, i)
 		if err != nil {
 			return nil, err

@@ -25,6 +25,24 @@ func badCall(format string, args ...any) error {
 
 // check returns a with its defaults filled in, or says what is wrong and what would be right.
 func (k *LoadedKernel) check(a Attention) (*call, error) {
+	c, err := k.checkShape(a)
+	if err != nil {
+		return nil, err
+	}
+	if c.scaleLog2, err = scaleLog2(a.Scale, k.info.HeadDim); err != nil {
+		return nil, err
+	}
+	if err := c.fillTensors(k.info.HeadDim); err != nil {
+		return nil, err
+	}
+	if len(a.HeadParams) > 0 && len(k.plan.choices) == 0 {
+		return nil, badCall("HeadParams is set, but no data decides what %s keeps: all heads keep the same", k.schedule.Name)
+	}
+	return c, c.fillLSE()
+}
+
+// checkShape checks all but the tensors.
+func (k *LoadedKernel) checkShape(a Attention) (*call, error) {
 	if err := checkLengths(a); err != nil {
 		return nil, err
 	}
@@ -35,14 +53,7 @@ func (k *LoadedKernel) check(a Attention) (*call, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &call{Attention: a, values: values}
-	if c.scaleLog2, err = scaleLog2(a.Scale, k.info.HeadDim); err != nil {
-		return nil, err
-	}
-	if err := c.fillTensors(k.info.HeadDim); err != nil {
-		return nil, err
-	}
-	return c, c.fillLSE()
+	return &call{Attention: a, values: values}, nil
 }
 
 func checkLengths(a Attention) error {

@@ -14,16 +14,19 @@ type HostAttention struct {
 	K, V                   []byte // [Batch, KVHeads, SeqK, head dim]
 	Batch, QHeads, KVHeads int
 	SeqQ, SeqK, QOffset    int
-	Scale                  float64          // 0 for 1/sqrt(head dim)
-	Params                 map[string]int64 // see Attention
+	Scale                  float64            // 0 for 1/sqrt(head dim)
+	Params                 map[string]int64   // see Attention
+	HeadParams             map[string][]int64 // see Attention
 	NoLSE                  bool
+	Chosen                 bool // return what the index stage chose, too
 }
 
 // HostResult is the outcome of a HostAttention.
 type HostResult struct {
 	O            []byte    // like Q
 	LSE          []float32 // [Batch, QHeads, SeqQ]; nil when it was not wanted
-	Milliseconds float64   // time of the kernel on the device
+	Chosen       []Chosen  // [Batch * QHeads]; nil when it was not wanted or no data decides
+	Milliseconds float64   // time of the kernels on the device
 }
 
 // RunHost loads a kernel, runs one call and closes the kernel; see LoadedKernel.RunHost.
@@ -46,15 +49,25 @@ func (k *LoadedKernel) RunHost(dev Device, h HostAttention) (res HostResult, err
 	defer func() { err = errors.Join(err, w.close()) }()
 	a := h.attention()
 	res.O = make([]byte, len(h.Q))
-	a.Q.Ptr, a.K.Ptr, a.V.Ptr, a.O.Ptr = w.upload(h.Q), w.upload(h.K), w.upload(h.V), w.alloc(len(res.O))
+	a.Q.Ptr, a.K.Ptr, a.V.Ptr, a.O.Ptr = w.upload(h.Q), w.upload(h.K), w.upload(h.V), w.alloc(int64(len(res.O)))
 	var lse []byte
 	if !h.NoLSE {
 		lse = make([]byte, lseBytes*h.Batch*h.QHeads*h.SeqQ)
-		a.LSE = w.alloc(len(lse))
+		a.LSE = w.alloc(int64(len(lse)))
 	}
+	if a.WorkspaceBytes, err = k.Workspace(a); err != nil {
+		return HostResult{}, err
+	}
+	a.Workspace = w.alloc(a.WorkspaceBytes)
 	res.Milliseconds = w.timed(func() error { return k.Launch(nil, a) })
 	w.download(res.O, a.O.Ptr)
 	w.download(lse, a.LSE)
+	if h.Chosen {
+		w.do(func() (err error) {
+			res.Chosen, err = k.ReadChosen(dev, nil, a)
+			return err
+		})
+	}
 	if w.err != nil {
 		return HostResult{}, w.err
 	}
@@ -67,7 +80,7 @@ func (k *LoadedKernel) RunHost(dev Device, h HostAttention) (res HostResult, err
 func (h HostAttention) attention() Attention {
 	return Attention{
 		Batch: h.Batch, QHeads: h.QHeads, KVHeads: h.KVHeads, SeqQ: h.SeqQ, SeqK: h.SeqK, QOffset: h.QOffset,
-		Scale: h.Scale, Params: h.Params,
+		Scale: h.Scale, Params: h.Params, HeadParams: h.HeadParams,
 	}
 }
 
@@ -78,6 +91,9 @@ func (k *LoadedKernel) checkHost(h HostAttention) error {
 		t.Ptr = 256 // stands for memory to come
 	}
 	if _, err := k.check(a); err != nil {
+		return err
+	}
+	if _, err := k.Workspace(a); err != nil {
 		return err
 	}
 	for _, t := range []struct {
@@ -116,12 +132,12 @@ type hostWork struct {
 }
 
 // alloc returns 0 for no bytes.
-func (w *hostWork) alloc(bytes int) (p DevicePtr) {
+func (w *hostWork) alloc(bytes int64) (p DevicePtr) {
 	if bytes == 0 {
 		return 0
 	}
 	w.do(func() (err error) {
-		if p, err = w.dev.Alloc(int64(bytes)); err == nil {
+		if p, err = w.dev.Alloc(bytes); err == nil {
 			w.memory = append(w.memory, p)
 		}
 		return err
@@ -130,7 +146,7 @@ func (w *hostWork) alloc(bytes int) (p DevicePtr) {
 }
 
 func (w *hostWork) upload(data []byte) DevicePtr {
-	p := w.alloc(len(data))
+	p := w.alloc(int64(len(data)))
 	w.do(func() error { return w.dev.CopyToDevice(p, data, nil) })
 	return p
 }

@@ -68,10 +68,51 @@ func paramsOf(s *ir.Schedule) []kernelParam {
 	return out
 }
 
-// bindParams finds the meaning of a kernel's parameters by name; their order is the manifest's. All must be there: a
-// kernel without one would ignore what its caller asks for.
+// listPrefix begins the names of the parameters that carry the lists of what the data chose.
+const listPrefix = "i_"
+
+// listFields are the parameters of a kernel for the lists of one chosen set, by the source that reads them.
+var listFields = map[ir.SourceKind][]KernelParam{
+	ir.SourceRuns:    typed("ptr runs run_count covered i32 run_cap cover_words"),
+	ir.SourceBlocks:  typed("ptr blocks block_count i32 block_cap"),
+	ir.SourceColumns: typed("ptr cols col_count kc vc i32 col_cap"),
+}
+
+// listName is the parameter and the buffer for one field of the lists of a chosen set.
+func listName(set, field string) string { return listPrefix + set + "_" + field }
+
+func listParams(s *ir.Schedule) []kernelParam {
+	var out []kernelParam
+	for _, l := range sourcesOf(s) {
+		for _, f := range listFields[l.Kind] {
+			name := listName(l.Name, f.Name)
+			out = append(out, kernelParam{KernelParam{name, f.Type}, func(c *call) uint64 { return c.lists[name] }})
+		}
+	}
+	return out
+}
+
+// sourcesOf lists the chosen sets that the segments read or leave out.
+func sourcesOf(s *ir.Schedule) []ir.Source {
+	var out []ir.Source
+	for _, g := range s.Segments {
+		for _, l := range append([]ir.Source{g.From}, g.Except...) {
+			if l.Kind != ir.SourceRange && !slices.Contains(out, l) {
+				out = append(out, l)
+			}
+		}
+	}
+	return out
+}
+
+// bindParams finds the meaning of an attention kernel's parameters.
 func bindParams(listed []KernelParam, s *ir.Schedule) ([]kernelParam, error) {
-	known := paramsOf(s)
+	return matchParams(listed, append(paramsOf(s), listParams(s)...))
+}
+
+// matchParams finds the meaning of a kernel's parameters by name; their order is the manifest's. All must be there: a
+// kernel without one would ignore what its caller asks for.
+func matchParams(listed []KernelParam, known []kernelParam) ([]kernelParam, error) {
 	bound := make([]kernelParam, 0, len(known))
 	for _, p := range listed {
 		i := slices.IndexFunc(known, func(k kernelParam) bool { return k.Name == p.Name })
@@ -99,10 +140,14 @@ func paramNames(params []kernelParam) (names []string) {
 
 // arguments packs the values of a call as Function.Launch takes them.
 func arguments(params []kernelParam, c *call) [][]byte {
+	return packArguments(params, func(p kernelParam) uint64 { return p.value(c) })
+}
+
+func packArguments(params []kernelParam, value func(p kernelParam) uint64) [][]byte {
 	buf, args := make([]byte, 8*len(params)), make([][]byte, len(params))
 	for i, p := range params {
 		slot := buf[8*i : 8*i+8]
-		binary.LittleEndian.PutUint64(slot, p.value(c))
+		binary.LittleEndian.PutUint64(slot, value(p))
 		args[i] = slot[:paramBytes[p.Type]]
 	}
 	return args

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -23,6 +24,8 @@ type LoadedKernel struct {
 	info       Kernel
 	schedule   *ir.Schedule
 	params     []kernelParam
+	plan       *indexPlan
+	stages     []*loadedStage
 	module     Module
 	function   Function
 	attributes FunctionAttributes
@@ -46,12 +49,19 @@ func LoadKernel(dev Device, a *Artifact, sel Select) (*LoadedKernel, error) {
 	if k.params, err = bindParams(info.Params, k.schedule); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
 	}
+	if k.plan, err = planIndex(k.schedule); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
+	}
 	if k.module, err = dev.LoadModule(a.Modules[info.Module]); err != nil {
 		return nil, fmt.Errorf("load kernel %s: %w", info.Entry, err)
 	}
 	if err := k.resolve(dev.Info()); err != nil {
 		k.module.Unload()
 		return nil, fmt.Errorf("load kernel %s: %w", info.Entry, err)
+	}
+	if err := k.loadStages(dev, a); err != nil {
+		k.Close()
+		return nil, err
 	}
 	return k, nil
 }
@@ -82,7 +92,13 @@ func (k *LoadedKernel) Attributes() FunctionAttributes { return k.attributes }
 func (k *LoadedKernel) Log() string { return k.module.Log() }
 
 // Close unloads the kernel. Launches of it must have ended.
-func (k *LoadedKernel) Close() error { return k.module.Unload() }
+func (k *LoadedKernel) Close() error {
+	errs := []error{k.module.Unload()}
+	for _, s := range k.stages {
+		errs = append(errs, s.module.Unload())
+	}
+	return errors.Join(errs...)
+}
 
 // Find returns the kernel that sel means on a device: of those that fit, the one with the newest target.
 func (m *Manifest) Find(dev DeviceInfo, sel Select) (*Kernel, error) {

@@ -33,6 +33,8 @@ type Kernel struct {
 	Module      int           `json:"module"` // index in Artifact.Modules
 	PTXVersion  string        `json:"ptx_version"`
 	Params      []KernelParam `json:"params"` // in the order of the PTX entry
+
+	Stages []Stage `json:"stages,omitempty"` // what runs before it, for patterns that data decides
 }
 
 // KernelParam is one parameter of a PTX entry. Type is ptr, i32, i64 or f32.

@@ -12,6 +12,7 @@ import (
 //   - entries are PTX names; targets, data types, head dims and launch sizes are in range
 //   - the pattern and the schedules parse and verify, and the schedules are cut to the kernels' tiles
 //   - every kernel parameter is known by name and type, and none is missing or doubled
+//   - what the data chooses can be computed on devices, and the stages that do so are there
 //
 // Errors wrap ErrManifest, or ErrVersion for another schema.
 func (a *Artifact) Verify() error {
@@ -39,11 +40,7 @@ var (
 )
 
 func (k *Kernel) verify(modules int) error {
-	for _, c := range []struct {
-		ok        bool
-		name, got string
-		want      string
-	}{
+	for _, c := range []check{
 		{entryName.MatchString(k.Entry), "entry", fmt.Sprintf("%q", k.Entry), "a PTX name"},
 		{targetName.MatchString(k.Target), "target", fmt.Sprintf("%q", k.Target), "a GPU generation such as sm_80"},
 		{k.DType == "bf16" || k.DType == "f16", "dtype", fmt.Sprintf("%q", k.DType), "bf16 or f16"},
@@ -55,16 +52,35 @@ func (k *Kernel) verify(modules int) error {
 		{multiple(k.SharedBytes, 1, 0, 1<<20), "shared_bytes", fmt.Sprint(k.SharedBytes), "at most 1 MB"},
 		{k.Module >= 0 && k.Module < modules, "module", fmt.Sprint(k.Module), fmt.Sprintf("one of the file's %d", modules)},
 	} {
-		if !c.ok {
-			return fmt.Errorf("%s is %s, want %s", c.name, c.got, c.want)
+		if err := c.err(); err != nil {
+			return err
 		}
 	}
 	s, err := k.parseSchedule()
 	if err != nil {
 		return err
 	}
-	_, err = bindParams(k.Params, s)
-	return err
+	if _, err = bindParams(k.Params, s); err != nil {
+		return err
+	}
+	plan, err := planIndex(s)
+	if err != nil {
+		return err
+	}
+	return k.verifyStages(modules, plan)
+}
+
+// check is one fact about an entry of the manifest.
+type check struct {
+	ok              bool
+	name, got, want string
+}
+
+func (c check) err() error {
+	if c.ok {
+		return nil
+	}
+	return fmt.Errorf("%s is %s, want %s", c.name, c.got, c.want)
 }
 
 func verifyPattern(text string) error {

@@ -21,7 +21,8 @@ const (
 // Case is one finished attention call.
 type Case struct {
 	In    *qkv.Input
-	Keep  func(q, k int) bool // the pattern's meaning, as ir.Pattern.Keeps returns it
+	Keep  func(q, k int) bool   // the pattern's meaning, as ir.Pattern.Keeps returns it
+	Keeps []func(q, k int) bool // the same for each head, [Batch * QHeads], where data decides; replaces Keep
 	Scale float64
 	O     []byte    // as the kernel wrote it, like In.Q
 	LSE   []float32 // [Batch, QHeads, SeqQ]; nil when it was not wanted
@@ -103,27 +104,41 @@ type tally struct {
 func (t *tally) head(c Case, kv int, rows []int) error {
 	in := c.In
 	group := in.QHeads / in.KVHeads
-	ref := ir.Inputs[float32]{B: 1, Hq: group, Hk: 1, Sq: in.SeqQ, Sk: in.SeqK, D: in.HeadDim, QOffset: in.QOffset, Scale: c.Scale, Keep: c.Keep}
-	var o []float32
+	ref := ir.Inputs[float32]{B: 1, Hq: 1, Hk: 1, Sq: in.SeqQ, Sk: in.SeqK, D: in.HeadDim, QOffset: in.QOffset, Scale: c.Scale, Keep: c.Keep}
+	var q, o []float32
 	for _, part := range []struct {
 		to     *[]float32
 		from   []byte
 		length int
-	}{{&ref.Q, in.Q, group * in.SeqQ}, {&ref.K, in.K, in.SeqK}, {&ref.V, in.V, in.SeqK}, {&o, c.O, group * in.SeqQ}} {
+	}{{&q, in.Q, group * in.SeqQ}, {&ref.K, in.K, in.SeqK}, {&ref.V, in.V, in.SeqK}, {&o, c.O, group * in.SeqQ}} {
 		n := part.length * in.HeadDim
 		*part.to = make([]float32, n)
 		if err := in.Format.Decode(*part.to, part.from[2*n*kv:][:2*n]); err != nil {
 			return err
 		}
 	}
+	size := in.SeqQ * in.HeadDim
+	for i := range group {
+		h := kv*group + i
+		if ref.Q = q[i*size:][:size]; c.Keeps != nil {
+			ref.Keep = c.Keeps[h]
+		}
+		if err := t.queryHead(c, ref, h, o[i*size:][:size], rows); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// queryHead compares query head h, counted over batches, whose output is o.
+func (t *tally) queryHead(c Case, ref ir.Inputs[float32], h int, o []float32, rows []int) error {
 	want, lse, err := ir.Reference(ref, rows)
 	if err != nil {
 		return fmt.Errorf("internal: %w", err)
 	}
-	for i := range group * len(rows) {
-		h, row := kv*group+i/len(rows), rows[i%len(rows)]
-		at := i/len(rows)*in.SeqQ + row
-		t.row(o[at*in.HeadDim:][:in.HeadDim], want[i*in.HeadDim:][:in.HeadDim], [3]int{h / in.QHeads, h % in.QHeads, row})
+	in := c.In
+	for i, row := range rows {
+		t.row(o[row*in.HeadDim:][:in.HeadDim], want[i*in.HeadDim:][:in.HeadDim], [3]int{h / in.QHeads, h % in.QHeads, row})
 		if c.LSE != nil {
 			t.lse(float64(c.LSE[h*in.SeqQ+row]), lse[i])
 		}

@@ -1,0 +1,228 @@
+package runtime
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/minfc/minfc/ir"
+)
+
+// Chosen is what the index stage of a launch chose for one head, as it stands in the device's own lists.
+type Chosen struct {
+	// Asked are the chosen columns, distances and blocks.
+	Asked *ir.Selection
+	// Kept is the same with the chosen distances replaced by the tiles that cover them, each by the farthest distance it is
+	// named after (L in package ir): the cover of these is the tiles themselves.
+	Kept *ir.Selection
+}
+
+var errNotChosen = errors.New("what it keeps depends on data and differs by head: use CoverChosen with what ReadChosen returns")
+
+// ReadChosen waits for the stream and reads what the last launch of a chose, [Batch * QHeads]; nil if no data decides. The
+// workspace must not have served another launch since.
+func (k *LoadedKernel) ReadChosen(dev Device, s Stream, a Attention) ([]Chosen, error) {
+	c, err := k.check(a)
+	if err != nil || len(k.plan.choices) == 0 || a.SeqQ == 0 {
+		return nil, err
+	}
+	x, err := k.planCall(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := x.checkWorkspace(); err != nil {
+		return nil, err
+	}
+	r := &chosenReader{indexCall: x, dev: dev, stream: s, out: make([]Chosen, x.heads)}
+	for h := range r.out {
+		r.out[h] = Chosen{&ir.Selection{QOffset: a.QOffset}, &ir.Selection{QOffset: a.QOffset}}
+	}
+	for _, n := range x.choices {
+		if err := r.read(n); err != nil {
+			return nil, fmt.Errorf("index %q: %w", n.source.Name, err)
+		}
+	}
+	return r.out, nil
+}
+
+// chosenReader copies lists back.
+type chosenReader struct {
+	*indexCall
+	dev    Device
+	stream Stream
+	out    []Chosen
+}
+
+func (r *chosenReader) read(n choiceCall) error {
+	switch n.source.Kind {
+	case ir.SourceRuns:
+		return r.readRuns(n)
+	case ir.SourceBlocks:
+		return r.readBlocks(n)
+	default:
+		return r.readColumns(n)
+	}
+}
+
+// words reads n 32-bit numbers of a buffer, from number first on.
+func (r *chosenReader) words(name string, first, n int) ([]int32, error) {
+	data := make([]byte, 4*n)
+	if n > 0 {
+		if err := r.dev.CopyToHost(data, DevicePtr(r.at(name)+4*uint64(first)), r.stream); err != nil {
+			return nil, err
+		}
+	}
+	out := make([]int32, n)
+	for i := range out {
+		out[i] = int32(binary.LittleEndian.Uint32(data[4*i:]))
+	}
+	return out, nil
+}
+
+// lists reads a buffer of lists, of limit entries at most, and the one of their lengths. The device writes nothing behind the
+// end of some lists; padded ones are read in one go, because there may be very many.
+func (r *chosenReader) lists(list, count string, limit int, padded bool) ([][]int32, error) {
+	counts, err := r.words(count, 0, int(r.size(count)/4))
+	if err != nil {
+		return nil, err
+	}
+	var all []int32
+	if padded {
+		if all, err = r.words(list, 0, limit*len(counts)); err != nil {
+			return nil, err
+		}
+	}
+	out := make([][]int32, len(counts))
+	for i, n := range counts {
+		switch {
+		case n < 0 || int(n) > limit:
+			return nil, fmt.Errorf("internal: list %d of %s has %d entries, there is room for %d", i, list, n, limit)
+		case padded:
+			out[i] = all[i*limit:][:n]
+		default:
+			if out[i], err = r.words(list, i*limit, int(n)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
+func (r *chosenReader) add(head int, n choiceCall, asked, kept ir.Selected) {
+	set, _ := n.source.Chosen()
+	asked.Name, asked.Kind, kept.Name, kept.Kind = set.Name, set.Kind, set.Name, set.Kind
+	r.out[head].Asked.Sets = append(r.out[head].Asked.Sets, asked)
+	r.out[head].Kept.Sets = append(r.out[head].Kept.Sets, kept)
+}
+
+func (r *chosenReader) readColumns(n choiceCall) error {
+	lists, err := r.lists(n.list("cols"), n.list("col_count"), n.colCap(), true)
+	if err != nil {
+		return err
+	}
+	for h, list := range lists {
+		s := ir.Selected{Members: integers(list)}
+		r.add(h, n, s, s)
+	}
+	return nil
+}
+
+func (r *chosenReader) readRuns(n choiceCall) error {
+	lists, err := r.lists(n.list("runs"), n.list("run_count"), n.runCap(r.reach), false)
+	if err != nil {
+		return err
+	}
+	words := r.distPad() / 32
+	bits, err := r.words(bitsName(n), 0, r.heads*words)
+	if err != nil {
+		return err
+	}
+	for h, list := range lists {
+		tiles := integers(list)
+		for i := range tiles {
+			tiles[i] = -tiles[i]
+		}
+		r.add(h, n, ir.Selected{Members: setBits(bits[h*words:][:words])}, ir.Selected{Members: tiles})
+	}
+	return nil
+}
+
+func (r *chosenReader) readBlocks(n choiceCall) error {
+	lists, err := r.lists(n.list("blocks"), n.list("block_count"), n.blockCap(), true)
+	if err != nil {
+		return err
+	}
+	for h := range r.out {
+		var s ir.Selected
+		for _, list := range lists[h*r.rowBlocks():][:r.rowBlocks()] {
+			s.Blocks = append(s.Blocks, integers(list))
+		}
+		r.add(h, n, s, s)
+	}
+	return nil
+}
+
+func integers(list []int32) []int {
+	out := make([]int, len(list))
+	for i, x := range list {
+		out[i] = int(x)
+	}
+	return out
+}
+
+// setBits lists the bits that are set, ascending.
+func setBits(words []int32) []int {
+	var out []int
+	for i, w := range words {
+		for b := range 32 {
+			if w>>b&1 == 1 {
+				out = append(out, 32*i+b)
+			}
+		}
+	}
+	return out
+}
+
+// CoverChosen is Cover for a pattern that the data decides: the pairs that the launch keeps in each head of chosen, one byte
+// each, [len(chosen), len(rows), SeqK]. They follow from the device's own lists and the schedule.
+func (k *LoadedKernel) CoverChosen(a Attention, chosen []Chosen, rows []int) ([]byte, error) {
+	launched, rows, err := k.bindCover(a, rows)
+	if err != nil {
+		return nil, err
+	}
+	shape := ir.Shape{Sq: a.SeqQ, Sk: a.SeqK, QOffset: a.QOffset}
+	cover := make([]byte, 0, len(chosen)*len(rows)*a.SeqK)
+	for _, head := range chosen {
+		for _, i := range rows {
+			row, err := launched.RowWith(head.Kept, shape, i)
+			if err != nil {
+				return nil, err
+			}
+			cover = append(cover, row...)
+		}
+	}
+	return cover, nil
+}
+
+// bindCover checks what covers depend on; nil rows become all rows.
+func (k *LoadedKernel) bindCover(a Attention, rows []int) (*ir.Launched, []int, error) {
+	if err := checkLengths(a); err != nil {
+		return nil, nil, err
+	}
+	values, err := k.checkParams(a.Params)
+	if err != nil {
+		return nil, nil, err
+	}
+	launched, err := k.schedule.Bind(values)
+	if err != nil {
+		return nil, nil, err
+	}
+	if rows == nil {
+		rows = allRows(a.SeqQ)
+	}
+	if i := slices.IndexFunc(rows, func(i int) bool { return i < 0 || i >= a.SeqQ }); i >= 0 {
+		return nil, nil, badCall("row %d of the coverage does not exist, want 0 to %d", rows[i], a.SeqQ-1)
+	}
+	return launched, rows, nil
+}

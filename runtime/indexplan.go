@@ -1,0 +1,162 @@
+package runtime
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/minfc/minfc/ir"
+)
+
+// indexPlan is a schedule's index stage as devices compute it.
+type indexPlan struct {
+	choices    []indexChoice
+	headParams []string // launch parameters that may differ by head: budgets and nothing else
+}
+
+// indexChoice is one chosen set.
+type indexChoice struct {
+	source      ir.Source
+	n           ir.Poly // how many
+	first, last ir.Poly // of them forced, at either end
+	q, k        ir.Pool // of blocks
+}
+
+// probeRows is how many of the last queries a probe looks at on devices.
+const probeRows = 64
+
+// StageKinds lists the kinds of stages that a kernel of schedule s needs before it, in the order of their first launch. An
+// index stage that devices cannot compute is an error that names what is not supported.
+func StageKinds(s *ir.Schedule) ([]string, error) {
+	p, err := planIndex(s)
+	if err != nil {
+		return nil, err
+	}
+	return p.kinds(), nil
+}
+
+// planIndex recognises the compositions of primitives for which there are kernels.
+func planIndex(s *ir.Schedule) (*indexPlan, error) {
+	p := &indexPlan{}
+	defs := map[string]ir.Index{}
+	for _, d := range s.Index {
+		defs[d.Name] = d.Value
+		choice, ok := d.Value.(ir.Select)
+		if !ok {
+			continue
+		}
+		c, err := planChoice(choice, defs)
+		if err != nil {
+			return nil, fmt.Errorf("index %q of %s: %w", d.Name, s.Name, err)
+		}
+		kind, _ := ir.IndexType(s.Index, d.Name)
+		chosen, _ := kind.Chosen()
+		c.source = ir.Chosen{Name: d.Name, Kind: chosen}.Source()
+		p.choices = append(p.choices, c)
+	}
+	p.headParams = budgetsAlone(s)
+	return p, nil
+}
+
+// planChoice follows a Select to the q and k that it starts from.
+func planChoice(s ir.Select, defs map[string]ir.Index) (indexChoice, error) {
+	c := indexChoice{n: s.N, first: s.First, last: s.Last}
+	if s.Rule != ir.Top {
+		word := map[ir.Rule]string{ir.TopP: "top_p", ir.Above: "above"}[s.Rule]
+		return c, fmt.Errorf("%s is not supported on devices; choose a number with top(n, ...)", word)
+	}
+	switch of := defs[s.Of].(type) {
+	case ir.Sum:
+		return c, checkProbe(of, defs)
+	case ir.BlockScores:
+		var isQ, isK bool
+		c.q, isQ = defs[of.Q].(ir.Pool)
+		c.k, isK = defs[of.K].(ir.Pool)
+		if !isQ || !isK {
+			return c, fmt.Errorf("internal: block scores of %T and %T", defs[of.Q], defs[of.K])
+		}
+		return c, nil
+	default:
+		return c, fmt.Errorf("internal: a choice from %T", of)
+	}
+}
+
+func checkProbe(sum ir.Sum, defs map[string]ir.Index) error {
+	soft, ok := defs[sum.Of].(ir.Softmax)
+	if !ok {
+		return fmt.Errorf("internal: a sum of %T", defs[sum.Of])
+	}
+	probe, ok := defs[soft.Of].(ir.Probe)
+	switch {
+	case !ok:
+		return fmt.Errorf("internal: a softmax of %T", defs[soft.Of])
+	case probe.Last == nil:
+		return fmt.Errorf("a probe of every %s-th query is not supported on devices; probe the last %d queries, q[-%d:]", *probe.Stride, probeRows, probeRows)
+	}
+	if n, constant := probe.Last.Const(); !constant || n != probeRows {
+		return fmt.Errorf("a probe of the last %s queries is not supported on devices, where it has %d; write q[-%d:]", *probe.Last, probeRows, probeRows)
+	}
+	return nil
+}
+
+// budgetsAlone lists the launch parameters that occur in numbers of chosen members and nowhere else.
+func budgetsAlone(s *ir.Schedule) []string {
+	var budgets, others []string
+	use := func(to *[]string, polys ...ir.Poly) {
+		for _, p := range polys {
+			*to = append(*to, p.Vars()...)
+		}
+	}
+	for _, d := range s.Index {
+		if x, ok := d.Value.(ir.Select); ok {
+			use(&budgets, x.N)
+			use(&others, x.First, x.Last)
+		}
+	}
+	for _, g := range s.Segments {
+		for _, b := range slices.Concat(g.Lo, g.Hi) {
+			use(&others, b.Off)
+		}
+		for _, t := range g.Tests {
+			use(&others, t.Off, t.Step)
+		}
+	}
+	var out []string
+	for _, p := range s.Params {
+		if p.Binding == ir.BindLaunch && slices.Contains(budgets, p.Name) && !slices.Contains(others, p.Name) {
+			out = append(out, p.Name)
+		}
+	}
+	return out
+}
+
+func (p *indexPlan) has(kinds ...ir.SourceKind) bool {
+	return slices.ContainsFunc(p.choices, func(c indexChoice) bool { return slices.Contains(kinds, c.source.Kind) })
+}
+
+// kinds lists the kinds of stages of the plan.
+func (p *indexPlan) kinds() []string {
+	var out []string
+	add := func(needed bool, kinds ...string) {
+		for _, k := range kinds {
+			if needed && !slices.Contains(out, k) {
+				out = append(out, k)
+			}
+		}
+	}
+	add(len(p.choices) > 0, StageStoreWords)
+	add(p.has(ir.SourceRuns, ir.SourceColumns), StageProbeStats, StageProbeCombine, StageProbeSums, StageSelectTop)
+	add(p.has(ir.SourceRuns), StageRuns)
+	add(p.has(ir.SourceColumns), StageColumns, StageCompact)
+	for _, c := range p.choices {
+		add(c.source.Kind == ir.SourceBlocks, poolStage(c.q), poolStage(c.k), StageBlockScores, StageBlockSelect)
+	}
+	return out
+}
+
+// poolStage is the kind of stage for a pool.
+func poolStage(p ir.Pool) string {
+	if p.With == ir.ReduceMax {
+		return StagePoolMax
+	}
+	return StagePoolMean
+}

@@ -1,0 +1,241 @@
+package runtime
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Stage is one kernel that works before an attention kernel: what the data chose is computed on the device. Its kind says
+// what it does, when it runs and what its parameters mean.
+type Stage struct {
+	Kind        string        `json:"kind"`
+	Heads       int           `json:"heads,omitempty"` // q heads of one kv head that a block takes, for kinds that come in several sizes
+	Entry       string        `json:"entry"`
+	Threads     int           `json:"threads"` // threads of one block, or the most it can have
+	SharedBytes int           `json:"shared_bytes"`
+	Module      int           `json:"module"` // index in Artifact.Modules
+	Params      []KernelParam `json:"params"` // in the order of the PTX entry
+}
+
+// The kinds of stages.
+const (
+	StageStoreWords   = "store_words"   // budgets to the device
+	StageProbeStats   = "probe_stats"   // softmax of the last queries: maxima and sums of parts
+	StageProbeCombine = "probe_combine" // and of whole rows
+	StageProbeSums    = "probe_sums"    // its sums over queries and over diagonals
+	StageSelectTop    = "select_top"    // the largest sums, as bitmaps
+	StageRuns         = "runs"          // tiles that cover chosen distances
+	StageColumns      = "columns"       // chosen columns as a list
+	StageCompact      = "compact"       // their K and V
+	StagePoolMean     = "pool_mean"     // blocks of rows to one
+	StagePoolMax      = "pool_max"
+	StageBlockScores  = "block_scores" // products of pooled rows
+	StageBlockSelect  = "block_select" // the largest of each row block, as lists
+)
+
+// stageKind is what the runtime knows of a kind: the parameters it computes itself (own), and those it has in common with
+// attention kernels.
+type stageKind struct {
+	name   string
+	own    []KernelParam
+	common []string
+	sized  bool // comes in several sizes, see Stage.Heads
+}
+
+// probeHeads are the sizes in which the kernels of the probe come.
+var probeHeads = []int{1, 2, 4}
+
+// storeWordsCount is how many words one launch of store_words writes; the parameters hold two each.
+const storeWordsCount = 64
+
+var stageKinds = []stageKind{
+	{StageStoreWords, storeWordsParams(), nil, false},
+	{StageProbeStats, typed("ptr probe_stats i32 chunk_tiles"), probeCommon, true},
+	{StageProbeCombine, typed("ptr probe_stats probe_lse i32 chunks"), []string{"hq"}, false},
+	{StageProbeSums, typed("ptr probe_lse col_sum diag_sum i32 chunk_tiles"), probeCommon, true},
+	{StageSelectTop, typed("ptr a_values a_values2 a_bits a_budget b_values b_values2 b_bits b_budget " +
+		"i32 a_first a_last a_n a_stride b_first b_last b_n b_stride"), []string{"hq"}, false},
+	{StageRuns, typed("ptr dist_bits runs run_count covered i32 words run_cap cover_words"), nil, false},
+	{StageColumns, typed("ptr col_bits cols col_count i32 words col_cap"), nil, false},
+	{StageCompact, typed("ptr cols col_count kc vc i32 col_cap"),
+		[]string{"k", "v", "k_batch", "k_head", "k_row", "v_batch", "v_head", "v_row", "group", "hq"}, false},
+	{StagePoolMean, poolParams, nil, false},
+	{StagePoolMax, poolParams, nil, false},
+	{StageBlockScores, typed("ptr pooled_q pooled_k scores i32 slab_start slab"), []string{"sq", "sk", "q_offset", "group"}, false},
+	{StageBlockSelect, typed("ptr scores block_n blocks block_count i32 slab_start slab block_cap first last"),
+		[]string{"hq", "sq", "sk", "q_offset"}, false},
+}
+
+var (
+	probeCommon = []string{"q", "k", "q_batch", "q_head", "q_row", "k_batch", "k_head", "k_row", "sq", "sk", "q_offset", "group", "hq", "scale_log2"}
+	poolParams  = typed("ptr x out i64 x_batch x_head x_row i32 n")
+)
+
+func storeWordsParams() []KernelParam {
+	out := typed("ptr to")
+	for i := range storeWordsCount / 2 {
+		out = append(out, KernelParam{fmt.Sprintf("w%d", i), "i64"})
+	}
+	return out
+}
+
+// typed reads a list of names, each type before its names: "ptr q k i32 sq".
+func typed(list string) []KernelParam {
+	var out []KernelParam
+	kind := ""
+	for _, word := range strings.Fields(list) {
+		if _, isType := paramBytes[word]; isType {
+			kind = word
+		} else {
+			out = append(out, KernelParam{word, kind})
+		}
+	}
+	return out
+}
+
+// commonParams are what stages share with attention kernels, and the number of heads.
+var commonParams = append(slices.Clone(attentionParams),
+	kernelParam{KernelParam{"hq", "i32"}, func(c *call) uint64 { return uint64(c.QHeads) }})
+
+// params lists every parameter of the kind; those of its own have no value function.
+func (k stageKind) params() []kernelParam {
+	var out []kernelParam
+	for _, p := range k.own {
+		out = append(out, kernelParam{KernelParam: p})
+	}
+	for _, name := range k.common {
+		i := slices.IndexFunc(commonParams, func(p kernelParam) bool { return p.Name == name })
+		out = append(out, commonParams[i])
+	}
+	return out
+}
+
+func kindOf(name string) (stageKind, error) {
+	i := slices.IndexFunc(stageKinds, func(k stageKind) bool { return k.name == name })
+	if i < 0 {
+		return stageKind{}, fmt.Errorf("kind %q is unknown", name)
+	}
+	return stageKinds[i], nil
+}
+
+func (s *Stage) verify(modules int) error {
+	kind, err := kindOf(s.Kind)
+	if err != nil {
+		return err
+	}
+	heads := s.Heads == 0
+	if kind.sized {
+		heads = slices.Contains(probeHeads, s.Heads)
+	}
+	for _, c := range []check{
+		{heads, "heads", fmt.Sprint(s.Heads), "1, 2 or 4 for kinds of several sizes, else none"},
+		{entryName.MatchString(s.Entry), "entry", fmt.Sprintf("%q", s.Entry), "a PTX name"},
+		{multiple(s.Threads, 1, 1, 1024), "threads", fmt.Sprint(s.Threads), "1 to 1024"},
+		{multiple(s.SharedBytes, 1, 0, 1<<20), "shared_bytes", fmt.Sprint(s.SharedBytes), "at most 1 MB"},
+		{s.Module >= 0 && s.Module < modules, "module", fmt.Sprint(s.Module), fmt.Sprintf("one of the file's %d", modules)},
+	} {
+		if err := c.err(); err != nil {
+			return err
+		}
+	}
+	_, err = matchParams(s.Params, kind.params())
+	return err
+}
+
+// verifyStages checks every stage, and that there is one of every kind that the index stage needs.
+func (k *Kernel) verifyStages(modules int, plan *indexPlan) error {
+	for i := range k.Stages {
+		if err := k.Stages[i].verify(modules); err != nil {
+			return fmt.Errorf("stage %d (%s): %w", i, k.Stages[i].Kind, err)
+		}
+	}
+	for _, kind := range plan.kinds() {
+		if !slices.ContainsFunc(k.Stages, func(s Stage) bool { return s.Kind == kind }) {
+			return fmt.Errorf("a stage is missing: %s", kind)
+		}
+	}
+	return nil
+}
+
+// loadedStage is a stage on a device.
+type loadedStage struct {
+	Stage
+	module   Module
+	function Function
+	params   []kernelParam
+}
+
+// loadStage loads a stage; it is nil if a block of it does not fit the device.
+func loadStage(dev Device, a *Artifact, s Stage) (*loadedStage, error) {
+	if s.SharedBytes > dev.Info().MaxSharedBytes {
+		return nil, nil
+	}
+	kind, err := kindOf(s.Kind)
+	if err != nil {
+		return nil, err
+	}
+	l := &loadedStage{Stage: s}
+	if l.params, err = matchParams(s.Params, kind.params()); err != nil {
+		return nil, err
+	}
+	if l.module, err = dev.LoadModule(a.Modules[s.Module]); err != nil {
+		return nil, err
+	}
+	if l.function, err = l.module.Function(s.Entry); err != nil {
+		l.module.Unload()
+		return nil, err
+	}
+	return l, nil
+}
+
+// loadStages loads what the index stage of the kernel needs.
+func (k *LoadedKernel) loadStages(dev Device, a *Artifact) error {
+	for _, s := range k.info.Stages {
+		l, err := loadStage(dev, a, s)
+		if err != nil {
+			return fmt.Errorf("load kernel %s: %w", s.Entry, err)
+		}
+		if l != nil {
+			k.stages = append(k.stages, l)
+		}
+	}
+	for _, kind := range k.plan.kinds() {
+		if k.stage(kind, 1) == nil {
+			return fmt.Errorf("%w: %w: the kernel %s needs more shared memory a block than the %d bytes of %s",
+				ErrTarget, ErrUnsupported, kind, dev.Info().MaxSharedBytes, dev.Info().Name)
+		}
+	}
+	return nil
+}
+
+// stage is the loaded stage of a kind that suits groups of q heads that share a kv head: of several sizes, the smallest that
+// takes the whole group, else the largest.
+func (k *LoadedKernel) stage(kind string, group int) (best *loadedStage) {
+	for _, s := range k.stages {
+		switch {
+		case s.Kind != kind:
+		case best == nil, best.Heads < group && s.Heads > best.Heads, s.Heads >= group && s.Heads < best.Heads:
+			best = s
+		}
+	}
+	return best
+}
+
+// launch enqueues the stage; own holds the values of its own parameters.
+func (s *loadedStage) launch(stream Stream, c *call, grid [3]uint32, threads int, own map[string]uint64) error {
+	args := packArguments(s.params, func(p kernelParam) uint64 {
+		if p.value != nil {
+			return p.value(c)
+		}
+		return own[p.Name]
+	})
+	if threads == 0 {
+		threads = s.Threads
+	}
+	l := Launch{Grid: grid, Block: [3]uint32{uint32(threads), 1, 1}, SharedBytes: s.SharedBytes}
+	if err := s.function.Launch(l, args, stream); err != nil {
+		return fmt.Errorf("launch %s: %w", s.Kind, err)
+	}
+	return nil
+}

@@ -1,0 +1,293 @@
+package runtime
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/minfc/minfc/ir"
+)
+
+// The workspace of a call holds all that its index stage computes. A table of buffers says how many bytes of what lie where.
+
+// Sizes that the index kernels share with the runtime.
+const (
+	longestChunk    = 16      // tiles of 64 keys that a block of the probe takes at most
+	shortestChunk   = 2       // and at least, to make
+	fullGrid        = 256     // blocks of short inputs
+	maxKeyBlocks    = 1 << 15 // that block_select can choose from
+	blockSelectKeys = 32      // scores that a thread of it holds
+	scoreRows       = 64      // row blocks and key blocks of one block of block_scores
+	scoreKeys       = 128
+	maxScoreBytes   = 256 << 20 // of the part of the block scores that is held at a time
+	workspaceAlign  = 256
+	listPad         = ir.BlockSize // columns are padded to whole slots, and by one more
+)
+
+// indexCall is the index stage of one call, in numbers.
+type indexCall struct {
+	*call
+	headDim int
+	heads   int // Batch * QHeads
+	reach   int // positions 0..reach-1 are those of queries and what they may see
+	columns int // keys that some query may see
+	probe   probeGeometry
+	choices []choiceCall
+	buffers map[string]buffer
+	bytes   int64
+}
+
+// choiceCall is one chosen set in numbers.
+type choiceCall struct {
+	indexChoice
+	budgets     []int32 // [QHeads]
+	most        int     // members that the head with the largest budget gets, at most
+	first, last int     // forced
+}
+
+// buffer is a part of the workspace.
+type buffer struct{ offset, bytes int64 }
+
+// planCall puts numbers to the plan. The lists of the call are set to their places if the call has a workspace.
+func (k *LoadedKernel) planCall(c *call) (*indexCall, error) {
+	x := &indexCall{call: c, headDim: k.info.HeadDim, heads: c.Batch * c.QHeads, reach: c.QOffset + c.SeqQ, buffers: map[string]buffer{}}
+	x.columns = min(c.SeqK, x.reach)
+	if x.heads > maxGridYZ {
+		return nil, badCall("Batch times QHeads is %d, want at most %d for a pattern that data decides; split larger calls", x.heads, maxGridYZ)
+	}
+	if s := k.stage(StageProbeStats, c.QHeads/c.KVHeads); s != nil {
+		x.probe = probeGeometryOf(s.Heads, c)
+	}
+	values, err := k.headValues(c)
+	if err != nil {
+		return nil, err
+	}
+	for _, choice := range k.plan.choices {
+		n, err := x.number(choice, values)
+		if err != nil {
+			return nil, err
+		}
+		x.choices = append(x.choices, n)
+	}
+	x.layOut()
+	return x, x.checkSizes()
+}
+
+// headValues are the values of all parameters for each head; one for all if no head has its own.
+func (k *LoadedKernel) headValues(c *call) ([]map[string]int64, error) {
+	for _, name := range slices.Sorted(maps.Keys(c.HeadParams)) {
+		switch got := len(c.HeadParams[name]); {
+		case !slices.Contains(k.plan.headParams, name):
+			return nil, badCall("HeadParams has %q, want parameters that are budgets of the index stage and nothing else: %q", name, k.plan.headParams)
+		case got != c.QHeads:
+			return nil, badCall("HeadParams has %d values of %s, want one for each of %d query heads", got, name, c.QHeads)
+		}
+	}
+	if len(c.HeadParams) == 0 {
+		return []map[string]int64{c.values}, nil
+	}
+	out := make([]map[string]int64, c.QHeads)
+	for h := range out {
+		given := maps.Clone(c.Params)
+		if given == nil {
+			given = map[string]int64{}
+		}
+		for name, values := range c.HeadParams {
+			given[name] = values[h]
+		}
+		var err error
+		if out[h], err = ir.CheckLaunch(k.schedule.Params, k.schedule.Requires, given); err != nil {
+			return nil, badCall("head %d: %w", h, err)
+		}
+	}
+	return out, nil
+}
+
+// probeGeometry is how the probe is cut into blocks. It depends on the shapes alone, so that every GPU adds in one order.
+type probeGeometry struct {
+	grid       [3]int
+	chunkTiles int // tiles of 64 keys of a block
+	room       int // for as many chunks as this and all shorter inputs have
+}
+
+func probeGeometryOf(heads int, c *call) probeGeometry {
+	group := c.QHeads / c.KVHeads
+	rows, tiles := c.KVHeads*((group+heads-1)/heads), max(1, blocksOf(c.SeqK))
+	n := longestChunk
+	for n > shortestChunk && ceilDiv(tiles, n)*rows*c.Batch < fullGrid {
+		n /= 2
+	}
+	// A shorter chunk is taken where twice its length makes less than a full grid, so there are fewer than two full grids.
+	few := min(ceilDiv(tiles, shortestChunk), ceilDiv(2*fullGrid, rows*c.Batch))
+	return probeGeometry{[3]int{ceilDiv(tiles, n), rows, c.Batch}, n, max(ceilDiv(tiles, longestChunk), few)}
+}
+
+// number evaluates the polynomials of a choice.
+func (x *indexCall) number(choice indexChoice, values []map[string]int64) (choiceCall, error) {
+	n := choiceCall{indexChoice: choice, budgets: make([]int32, x.QHeads)}
+	eval := func(p ir.Poly, head int) int {
+		v, err := p.Eval(values[head%len(values)])
+		if err != nil {
+			return ir.MaxParam // larger than any length
+		}
+		return int(min(max(v, 0), ir.MaxParam))
+	}
+	n.first, n.last = eval(choice.first, 0), eval(choice.last, 0)
+	most := n.first + n.last
+	for h := range n.budgets {
+		budget := eval(choice.n, h)
+		n.budgets[h], most = int32(budget), max(most, budget)
+	}
+	n.most = min(most, x.candidates(choice.source.Kind))
+	if choice.source.Kind == ir.SourceBlocks && blocksOf(x.SeqK) > maxKeyBlocks {
+		return n, badCall("SeqK is %d, want at most %d for chosen blocks", x.SeqK, maxKeyBlocks*ir.BlockSize)
+	}
+	return n, nil
+}
+
+// candidates is how many members a set of a kind can have.
+func (x *indexCall) candidates(kind ir.SourceKind) int {
+	switch kind {
+	case ir.SourceRuns:
+		return x.reach
+	case ir.SourceBlocks:
+		return blocksOf(x.columns)
+	default:
+		return x.columns
+	}
+}
+
+func blocksOf(n int) int { return ceilDiv(n, ir.BlockSize) }
+
+func ceilDiv(n, by int) int { return (n + by - 1) / by }
+
+func roundUp(n, to int) int { return ceilDiv(n, to) * to }
+
+// The sizes of buffers, in elements.
+func (x *indexCall) keysPad() int         { return roundUp(x.SeqK, ir.BlockSize) }
+func (x *indexCall) distPad() int         { return roundUp(x.reach, ir.BlockSize) + 2*ir.BlockSize }
+func (x *indexCall) coverWords() int      { return (x.distPad() + ir.BlockSize + 31) / 32 }
+func (x *indexCall) rowBlocks() int       { return blocksOf(x.SeqQ) }
+func (x *indexCall) keyBlocks() int       { return blocksOf(x.SeqK) }
+func (x *indexCall) slab() int            { return slabRows(x.heads, x.keyBlocks(), x.rowBlocks()) }
+func (x *indexCall) budgetWords() int     { return roundUp(len(x.choices)*x.QHeads, storeWordsCount) }
+func (n choiceCall) colCap() int          { return roundUp(n.most, listPad) + listPad }
+func (n choiceCall) blockCap() int        { return max(1, n.most) }
+func (n choiceCall) runCap(reach int) int { return max(1, min(n.most, reach/ir.BlockSize+2)) }
+func (n choiceCall) list(f string) string { return listName(n.source.Name, f) }
+func pooledName(p ir.Pool) string         { return fmt.Sprintf("pooled %d %d", p.Of, p.With) }
+func bitsName(n choiceCall) string        { return "bits " + n.source.Name }
+func (x *indexCall) at(name string) uint64 {
+	return uint64(x.Workspace) + uint64(x.buffers[name].offset)
+}
+func (x *indexCall) size(name string) int64 { return x.buffers[name].bytes }
+
+// slabRows is how many row blocks are scored at a time.
+func slabRows(heads, keyBlocks, rowBlocks int) int {
+	row := product(heads, roundUp(keyBlocks, ir.BlockSize), 4)
+	rows := int(max(1, maxScoreBytes/max(row, 1)))
+	if rows > scoreRows {
+		rows -= rows % scoreRows
+	}
+	return min(rows, max(1, rowBlocks))
+}
+
+// add reserves a buffer of that many bytes, unless there is one of that name.
+func (x *indexCall) add(name string, sizes ...int) {
+	if _, there := x.buffers[name]; there {
+		return
+	}
+	n := product(sizes...)
+	x.buffers[name] = buffer{x.bytes, n}
+	x.bytes += (n + workspaceAlign - 1) / workspaceAlign * workspaceAlign
+}
+
+// layOut is the table of buffers. Sizes are those of ir/index.go and of the kernels' own comments; H is heads.
+func (x *indexCall) layOut() {
+	h := x.heads
+	x.add("budgets", x.budgetWords(), 4) // [choices, QHeads]
+	for _, n := range x.choices {
+		switch n.source.Kind {
+		case ir.SourceBlocks:
+			x.add(pooledName(n.q), h, x.rowBlocks(), x.headDim, 4)
+			x.add(pooledName(n.k), x.Batch*x.KVHeads, x.keyBlocks(), x.headDim, 4)
+			x.add("scores", h, x.slab(), roundUp(x.keyBlocks(), ir.BlockSize), 4) // of one part after the other
+			x.add(n.list("blocks"), h, x.rowBlocks(), n.blockCap(), 4)
+			x.add(n.list("block_count"), h, x.rowBlocks(), 4)
+			continue
+		case ir.SourceRuns:
+			x.add(bitsName(n), h, x.distPad()/32, 4)
+			x.add(n.list("runs"), h, n.runCap(x.reach), 4)
+			x.add(n.list("run_count"), h, 4)
+			x.add(n.list("covered"), h, x.coverWords(), 4)
+		default:
+			x.add(bitsName(n), h, x.keysPad()/32, 4)
+			x.add(n.list("cols"), h, n.colCap(), 4)
+			x.add(n.list("col_count"), h, 4)
+			x.add(n.list("kc"), h, n.colCap(), x.headDim, elementBytes)
+			x.add(n.list("vc"), h, n.colCap(), x.headDim, elementBytes)
+		}
+		x.add("probe_stats", h, x.probe.room, probeRows, 2, 4)
+		x.add("probe_lse", h, probeRows, 4)
+		x.add("col_sum", h, x.keysPad(), 4)
+		x.add("diag_sum", 2, h, x.distPad(), 4)
+	}
+}
+
+// checkSizes refuses what would overflow the numbers of a kernel.
+func (x *indexCall) checkSizes() error {
+	for _, n := range x.choices {
+		if n.source.Kind == ir.SourceColumns && product(x.heads, n.colCap()) > 1<<31-1 {
+			return badCall("%d heads of %d chosen columns are too many for one call; split the batch or lower the budget", x.heads, n.most)
+		}
+	}
+	return nil
+}
+
+// fillLists sets the values of the attention kernel's parameters for lists.
+func (x *indexCall) fillLists() {
+	x.lists = map[string]uint64{}
+	for _, n := range x.choices {
+		for _, f := range listFields[n.source.Kind] {
+			if f.Type == "ptr" {
+				x.lists[n.list(f.Name)] = x.at(n.list(f.Name))
+			}
+		}
+		switch n.source.Kind {
+		case ir.SourceRuns:
+			x.lists[n.list("run_cap")], x.lists[n.list("cover_words")] = uint64(n.runCap(x.reach)), uint64(x.coverWords())
+		case ir.SourceBlocks:
+			x.lists[n.list("block_cap")] = uint64(n.blockCap())
+		default:
+			x.lists[n.list("col_cap")] = uint64(n.colCap())
+		}
+	}
+}
+
+// Workspace returns how many bytes of device memory a launch of a needs beside its tensors: 0 for patterns that do not
+// depend on data. It grows with the lengths, the heads and the budgets, so that the workspace of the largest call serves
+// all smaller ones.
+func (k *LoadedKernel) Workspace(a Attention) (int64, error) {
+	c, err := k.checkShape(a)
+	if err != nil || len(k.plan.choices) == 0 || a.SeqQ == 0 {
+		return 0, err
+	}
+	x, err := k.planCall(c)
+	if err != nil {
+		return 0, err
+	}
+	return x.bytes, nil
+}
+
+// checkWorkspace says whether the call brings the memory that it needs.
+func (x *indexCall) checkWorkspace() error {
+	switch {
+	case x.Workspace == 0:
+		return badCall("Workspace is a null pointer, want %d bytes of device memory, see LoadedKernel.Workspace", x.bytes)
+	case x.Workspace%workspaceAlign != 0:
+		return badCall("Workspace starts at %#x, want an address that is a multiple of %d bytes", uint64(x.Workspace), workspaceAlign)
+	case x.WorkspaceBytes < x.bytes:
+		return badCall("Workspace has %d bytes, want %d, see LoadedKernel.Workspace", x.WorkspaceBytes, x.bytes)
+	}
+	return nil
+}

@@ -1,0 +1,99 @@
+package minfc
+
+import (
+	"fmt"
+
+	"github.com/minfc/minfc/codegen"
+	"github.com/minfc/minfc/codegen/index"
+	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/runtime"
+)
+
+// stage is a compiled kernel of the index stage.
+type stage struct {
+	compiled
+	kind  string
+	heads int // see runtime.Stage
+}
+
+// stageKernels lowers the kinds of stages. Those of the probe come in several sizes, which probeKernels lowers.
+var stageKernels = map[string]func(o Options) (*codegen.Kernel, error){
+	runtime.StageStoreWords:   func(Options) (*codegen.Kernel, error) { return index.StoreWords() },
+	runtime.StageProbeCombine: func(Options) (*codegen.Kernel, error) { return index.ProbeCombine() },
+	runtime.StageSelectTop:    func(Options) (*codegen.Kernel, error) { return index.SelectTop() },
+	runtime.StageRuns:         func(Options) (*codegen.Kernel, error) { return index.Runs() },
+	runtime.StageColumns:      func(Options) (*codegen.Kernel, error) { return index.Columns() },
+	runtime.StageCompact:      func(o Options) (*codegen.Kernel, error) { return index.Compact(o.HeadDim) },
+	runtime.StagePoolMean:     func(o Options) (*codegen.Kernel, error) { return o.pool(ir.ReduceMean) },
+	runtime.StagePoolMax:      func(o Options) (*codegen.Kernel, error) { return o.pool(ir.ReduceMax) },
+	runtime.StageBlockScores:  func(o Options) (*codegen.Kernel, error) { return index.BlockScores(o.HeadDim) },
+	runtime.StageBlockSelect:  func(Options) (*codegen.Kernel, error) { return index.BlockSelect() },
+}
+
+var probeKernels = map[string]func(index.EstimateConfig) (*codegen.Kernel, error){
+	runtime.StageProbeStats: index.ProbeStats,
+	runtime.StageProbeSums:  index.ProbeSums,
+}
+
+func (o Options) pool(with ir.Reduction) (*codegen.Kernel, error) {
+	return index.Pool(index.PoolConfig{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), With: with})
+}
+
+// generateIndex compiles the kernels that compute what the data chooses; none for other patterns.
+func (o Options) generateIndex(s *ir.Schedule) ([]stage, error) {
+	kinds, err := runtime.StageKinds(s)
+	if err != nil || len(kinds) == 0 {
+		return nil, err
+	}
+	defer o.clock("index kernels")()
+	var out []stage
+	for _, kind := range kinds {
+		more, err := o.generateStage(kind)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, more...)
+	}
+	return out, nil
+}
+
+func (o Options) generateStage(kind string) ([]stage, error) {
+	if probe := probeKernels[kind]; probe != nil {
+		return o.generateProbe(kind, probe)
+	}
+	lower := stageKernels[kind]
+	if lower == nil {
+		return nil, fmt.Errorf("internal: no kernel for the stage %s", kind)
+	}
+	kernel, err := lower(o)
+	if err != nil {
+		return nil, err
+	}
+	k, err := o.ptx(kernel)
+	return []stage{{compiled: k, kind: kind}}, err
+}
+
+// maxShared is the shared memory of a block, in bytes, that the devices of the targets have at most; what does not fit one
+// of them is not loaded there.
+const maxShared = 163 << 10
+
+// generateProbe compiles a kernel of the probe for blocks of 1, 2 and 4 heads: a block should take the q heads that share a
+// kv head, whose number is known at launch. Sizes that no device has room for are left out.
+func (o Options) generateProbe(kind string, lower func(index.EstimateConfig) (*codegen.Kernel, error)) ([]stage, error) {
+	var out []stage
+	for _, heads := range []int{1, 2, 4} {
+		if heads > 1 && index.EstimateHeads(o.HeadDim, heads, maxShared) < heads {
+			continue
+		}
+		kernel, err := lower(index.EstimateConfig{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), Heads: heads})
+		if err != nil {
+			return nil, err
+		}
+		k, err := o.ptx(kernel)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, stage{k, kind, heads})
+	}
+	return out, nil
+}
