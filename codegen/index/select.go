@@ -88,9 +88,11 @@ func (s *selector) emit() {
 	s.two = s.ICmp(enum.IPredNE, s.Address(s.extra), lower.I64(0))
 	s.extra = s.Offset(s.extra, start)
 	want := s.wanted()
-	top, want, held := s.firstDigit(want)
-	for _, p := range radixPasses[1:] {
-		top, want, held = s.nextDigit(p, top, want)
+	top := lower.I32(0)
+	var held Value
+	for i, p := range radixPasses {
+		s.histogram(p, top, i == 0)
+		top, want, held = s.findBin(p, top, want)
 	}
 	words := s.LShr(stride, 5)
 	bits := s.Offset(s.param("bits"), s.LShr(start, 5))
@@ -125,120 +127,131 @@ func (s *selector) plain(from Value, number int64) Value {
 	return s.And(s.ICmp(enum.IPredSGE, from, s.first), s.ICmp(enum.IPredSLE, end, s.Add(s.first, s.free)))
 }
 
-// vectorsAtOnce 16-byte loads of a thread are in flight during the histograms.
-const vectorsAtOnce = 4
-
+// A thread counts vectorsAtOnce vectors of 4 candidates at a time, each vectorStep behind the one before.
 const (
-	vectorStep  = 4 * selectThreads
-	countAtOnce = vectorsAtOnce * vectorStep
+	vectorsAtOnce = 4
+	vectorStep    = 4 * selectThreads
+	countAtOnce   = vectorsAtOnce * vectorStep
 )
 
-// firstDigit finds the first digit of the last one wanted. Nearly all its time goes into counting, so it counts what can
-// matter only: each round takes as many candidates as all rounds before, and leaves out those below the bin that would be
-// the last one if nobody came any more. That bin never falls.
-func (s *selector) firstDigit(want Value) (top, rest, held Value) {
-	p := radixPasses[0]
-	s.clear()
-	s.If("state", s.ICmp(enum.IPredEQ, s.tid, lower.I32(0)), nil, func() []Value { // of rounds that hold too few
-		s.Store(s.Pack4(lower.I32(0), lower.I32(0), lower.I32(0), lower.I32(0)), s.SharedAt(s.shared, selectState), 16)
-		return nil
-	})
-	s.Barrier()
-	start := []Value{lower.I32(0), lower.I32(countAtOnce), lower.I32(0)}
-	s.Repeat("first", start, func(v []Value) ([]Value, Value) {
-		from, end, bound := v[0], v[1], v[2]
-		s.countRange(from, s.Min(end, s.n), func(key Value) (in, bin Value) {
-			digit := s.LShr(key, p.shift)
-			return s.ICmp(enum.IPredUGE, digit, bound), digit
-		})
-		top, rest, held = s.findBin(p, lower.I32(0), want)
-		more := s.ICmp(enum.IPredSLT, end, s.n)
-		double := s.Select(s.ICmp(enum.IPredSGT, end, s.LShr(s.n, 1)), s.n, s.Shl(end, 1))
-		return []Value{end, double, top}, more
-	})
-	return top, rest, held
-}
-
-// nextDigit adds a digit to top, the digits so far.
-func (s *selector) nextDigit(p radixPass, top, want Value) (newTop, rest, held Value) {
-	s.clear()
-	s.Barrier()
-	s.countRange(lower.I32(0), s.n, func(key Value) (in, bin Value) {
-		digits := s.LShr(key, p.shift)
-		in = s.ICmp(enum.IPredEQ, s.LShr(digits, p.bits), top)
-		return in, s.And(digits, lower.I32(1<<p.bits-1))
-	})
-	return s.findBin(p, top, want)
-}
-
-// clear empties the histogram.
-func (s *selector) clear() {
+// histogram counts the keys whose digits above p's are top's: all of them in the first pass.
+func (s *selector) histogram(p radixPass, top Value, first bool) {
 	for i := range selectBins / selectThreads {
 		s.Store(lower.I32(0), s.SharedAt(s.word(s.tid), 4*selectThreads*i), 4)
 	}
-}
-
-// countRange counts the candidates from..end-1, whose bin binOf gives, if they are in, and waits for all threads.
-func (s *selector) countRange(from, end Value, binOf func(key Value) (in, bin Value)) {
-	count := func(key, there Value) {
-		in, bin := binOf(key)
-		if there != nil {
-			in = s.And(in, there)
-		}
-		s.If("hit", in, nil, func() []Value {
-			s.SharedInc(s.word(bin))
+	if first { // what findBin finds where nothing is wanted
+		s.If("state", s.ICmp(enum.IPredEQ, s.tid, lower.I32(0)), nil, func() []Value {
+			s.Store(s.Pack4(lower.I32(0), lower.I32(0), lower.I32(0), lower.I32(0)), s.SharedAt(s.shared, selectState), 16)
 			return nil
 		})
 	}
-	s.While("count", []Value{from}, func(v []Value) Value {
-		return s.ICmp(enum.IPredSLT, v[0], end)
+	s.Barrier()
+	in := func(key Value) Value { return nil }
+	if !first {
+		low := s.Shl(top, p.shift+p.bits)
+		in = func(key Value) Value {
+			return s.ICmp(enum.IPredULT, s.Sub(key, low), lower.I32(1<<(p.shift+p.bits)))
+		}
+	}
+	s.While("count", []Value{lower.I32(0)}, func(v []Value) Value {
+		return s.ICmp(enum.IPredSLT, v[0], s.n)
 	}, func(v []Value) []Value {
 		at := s.Add(v[0], s.Shl(s.tid, 2))
-		vals := s.loadVectors(at, vectorStep)
-		s.IfElse("plain", s.plain(v[0], countAtOnce), func() {
-			for _, x := range vals {
-				count(s.order(x), nil)
-			}
-		}, func() {
-			for u, x := range vals {
-				count(s.key(x, s.Add(at, lower.I32(int64(u/4*vectorStep+u%4)))))
-			}
-		})
+		s.IfElse("plain", s.plain(v[0], countAtOnce), func() { s.countPlain(p, at, in) }, func() { s.countAny(p, at, in) })
 		return []Value{s.Add(v[0], lower.I32(countAtOnce))}
 	})
 	s.Barrier()
 }
 
-// loadVectors loads the values of the candidates at, at+1, at+2, at+3 and those some steps further.
-func (s *selector) loadVectors(at Value, step int64) []Value {
+// countPlain counts candidates that all exist and are not forced. Few are in after the first pass: one test finds out for
+// a whole vector.
+func (s *selector) countPlain(p radixPass, at Value, in func(key Value) Value) {
 	offset := make([]Value, vectorsAtOnce)
-	end := s.And(s.Sub(s.n, lower.I32(1)), lower.I32(-4))
 	for u := range offset {
-		i := s.Min(s.Add(at, lower.I32(int64(u)*step)), end)
+		offset[u] = lower.I64(int64(4 * u * vectorStep))
+	}
+	keys := s.vectors(s.Shl(s.ZExt64(at), 2), offset)
+	for i, v := range keys {
+		keys[i] = s.order(v)
+	}
+	for ; len(keys) > 0; keys = keys[4:] {
+		any := in(keys[0])
+		if any == nil {
+			for _, k := range keys[:4] {
+				s.hit(p, k, nil)
+			}
+			continue
+		}
+		for _, k := range keys[1:4] {
+			any = s.Or(any, in(k))
+		}
+		s.If("some", any, nil, func() []Value {
+			for _, k := range keys[:4] {
+				s.hit(p, k, in(k))
+			}
+			return nil
+		})
+	}
+}
+
+// countAny counts candidates of which some may be forced or not exist.
+func (s *selector) countAny(p radixPass, at Value, in func(key Value) Value) {
+	last := s.And(s.Sub(s.n, lower.I32(1)), lower.I32(-4))
+	offset := make([]Value, vectorsAtOnce)
+	for u := range offset {
+		i := s.Min(s.Add(at, lower.I32(int64(u*vectorStep))), last)
 		offset[u] = s.Shl(s.ZExt64(i), 2)
 	}
-	one := s.vectors(s.values, offset)
+	for i, v := range s.vectors(lower.I64(0), offset) {
+		key, there := s.key(v, s.Add(at, lower.I32(int64(i/4*vectorStep+i%4))))
+		if c := in(key); c != nil {
+			there = s.And(there, c)
+		}
+		s.hit(p, key, there)
+	}
+}
+
+// hit adds a key to the histogram, if c holds or is nil.
+func (s *selector) hit(p radixPass, key, c Value) {
+	count := func() []Value {
+		s.SharedInc(s.word(s.And(s.LShr(key, p.shift), lower.I32(1<<p.bits-1))))
+		return nil
+	}
+	if c == nil {
+		count()
+		return
+	}
+	s.If("hit", c, nil, count)
+}
+
+// vectors loads four values at each offset from byte start on.
+func (s *selector) vectors(start Value, offset []Value) []Value {
+	return s.sum(func(base Value) []Value {
+		base = s.Offset(base, start)
+		loaded := make([]Value, len(offset))
+		for u, o := range offset {
+			loaded[u] = s.Load(lower.Vec4, s.Offset(base, o), 16)
+		}
+		var out []Value
+		for _, v := range loaded {
+			for e := range 4 {
+				out = append(out, s.AsFloat(s.Lane4(v, e)))
+			}
+		}
+		return out
+	})
+}
+
+// sum is what load loads from values, plus, where it is there, what it loads from values2.
+func (s *selector) sum(load func(base Value) []Value) []Value {
+	one := load(s.values)
 	return s.If("extra", s.two, one, func() []Value {
-		sum := s.vectors(s.extra, offset)
+		sum := load(s.extra)
 		for i, x := range one {
 			sum[i] = s.FAdd(x, sum[i])
 		}
 		return sum
 	})
-}
-
-func (s *selector) vectors(base Value, offset []Value) []Value {
-	loaded := make([]Value, len(offset))
-	for u, o := range offset {
-		loaded[u] = s.Load(lower.Vec4, s.Offset(base, o), 16)
-	}
-	var out []Value
-	for _, v := range loaded {
-		for e := range 4 {
-			out = append(out, s.AsFloat(s.Lane4(v, e)))
-		}
-	}
-	return out
 }
 
 // findBin finds the bin that holds the want-th largest: top with its digit added, how many of it are wanted, how many it
@@ -262,16 +275,22 @@ func (s *selector) findBin(p radixPass, top, want Value) (newTop, rest, held Val
 	return newTop, s.Lane4(state, stateWant/4), s.Lane4(state, stateHeld/4)
 }
 
-// wordsAtOnce words of the bitmap are made together, 32 candidates each.
-const wordsAtOnce = 4
+// A warp makes plainWords words of the bitmap at a time, 32 candidates each, or wordsAtOnce where there is more to look at.
+const (
+	plainWords  = 8
+	wordsAtOnce = 4
+)
+
+// everyTie is fewer candidates than any count: all ties are chosen.
+const everyTie = -1 << 30
 
 // ties says how many candidates with the last key come before the words of this warp, counted from the number that is
 // left out: the first of them whose count is negative are chosen. All are when they all fit, and nobody counts.
 func (s *selector) ties(words, top, want, held Value) Value {
 	some := s.ICmp(enum.IPredSLT, want, held)
-	all := lower.I32(-1 << 30)
-	return s.If("ties", some, []Value{all}, func() []Value {
-		mine := s.eachWords("tie", words, lower.I32(0), func(seen, _ Value, keys, in []Value) Value {
+	return s.If("ties", some, []Value{lower.I32(everyTie)}, func() []Value {
+		from, end := s.span(words, plainWords)
+		mine := s.eachWords("tie", from, end, lower.I32(0), func(seen, _ Value, keys, in []Value) Value {
 			for u := range keys {
 				equal := s.And(in[u], s.ICmp(enum.IPredEQ, keys[u], top))
 				seen = s.Add(seen, s.Popc(s.Ballot(equal)))
@@ -285,42 +304,91 @@ func (s *selector) ties(words, top, want, held Value) Value {
 
 // choose writes the bitmap.
 func (s *selector) choose(bits, words, top, seen Value) {
+	from, end := s.span(words, plainWords)
+	every := s.ICmp(enum.IPredEQ, seen, lower.I32(everyTie))
+	s.While("word", []Value{from, seen}, func(v []Value) Value {
+		return s.ICmp(enum.IPredSLT, v[0], end)
+	}, func(v []Value) []Value {
+		next := s.Min(s.Add(v[0], lower.I32(plainWords)), end)
+		plain := s.And(every, s.plain(s.Shl(v[0], 5), 32*plainWords))
+		rest := s.If("careful", s.Not(plain), []Value{v[1]}, func() []Value {
+			return []Value{s.chooseAny(bits, v[0], next, top, v[1])}
+		})[0]
+		s.If("easy", plain, nil, func() []Value {
+			s.choosePlain(bits, v[0], end, top)
+			return nil
+		})
+		return []Value{next, rest}
+	})
+}
+
+// choosePlain makes words of candidates that all exist and are not forced, all ties among them chosen.
+func (s *selector) choosePlain(bits, word, end, top Value) {
+	start := s.Shl(s.ZExt64(s.Add(s.Shl(word, 5), s.lane)), 2)
+	vals := s.sum(func(base Value) []Value {
+		base = s.Offset(base, start)
+		out := make([]Value, plainWords)
+		for u := range out {
+			out[u] = s.Load(types.Float, s.Offset(base, lower.I64(int64(128*u))), 4)
+		}
+		return out
+	})
+	var made []Value
+	for _, v := range vals {
+		made = append(made, s.Ballot(s.ICmp(enum.IPredSGE, s.order(v), top)))
+	}
+	s.putWords(bits, word, end, made)
+}
+
+// putWords has one lane each store the words made from number word on, as far as they lie before end.
+func (s *selector) putWords(bits, word, end Value, made []Value) {
+	mine := made[0]
+	for u := 1; u < len(made); u++ {
+		mine = s.Select(s.ICmp(enum.IPredEQ, s.lane, lower.I32(int64(u))), made[u], mine)
+	}
+	at := s.Add(word, s.lane)
+	writes := s.And(s.ICmp(enum.IPredULT, s.lane, lower.I32(int64(len(made)))), s.ICmp(enum.IPredSLT, at, end))
+	s.If("store", writes, nil, func() []Value {
+		s.Store(mine, s.at(bits, at), 4)
+		return nil
+	})
+}
+
+// chooseAny makes the words from..end-1 whatever is among them; it takes and returns the count of ties.
+func (s *selector) chooseAny(bits, from, end, top, seen Value) Value {
 	below := s.LanesBelow(s.lane)
-	_, end := s.span(words, wordsAtOnce)
-	s.eachWords("word", words, seen, func(seen, word Value, keys, in []Value) Value {
-		var mine Value = lower.I32(0)
+	return s.eachWords("any", from, end, seen, func(seen, word Value, keys, in []Value) Value {
+		var made []Value
 		for u := range keys {
 			above := s.And(in[u], s.ICmp(enum.IPredSGT, keys[u], top))
 			equal := s.And(in[u], s.ICmp(enum.IPredEQ, keys[u], top))
 			all := s.Ballot(equal)
 			rank := s.Add(seen, s.Popc(s.And(all, below)))
-			w := s.Ballot(s.Or(above, s.And(equal, s.ICmp(enum.IPredSLT, rank, lower.I32(0)))))
-			mine = s.Select(s.ICmp(enum.IPredEQ, s.lane, lower.I32(int64(u))), w, mine)
+			made = append(made, s.Ballot(s.Or(above, s.And(equal, s.ICmp(enum.IPredSLT, rank, lower.I32(0))))))
 			seen = s.Add(seen, s.Popc(all))
 		}
-		at := s.Add(word, s.lane)
-		writes := s.And(s.ICmp(enum.IPredULT, s.lane, lower.I32(wordsAtOnce)), s.ICmp(enum.IPredSLT, at, end))
-		s.If("store", writes, nil, func() []Value {
-			s.Store(mine, s.Offset(bits, s.Shl(s.ZExt64(at), 2)), 4)
-			return nil
-		})
+		s.putWords(bits, word, end, made)
 		return seen
 	})
 }
 
-// eachWords walks the words of this warp, wordsAtOnce at a time, with the key of each lane's candidate in each word.
-func (s *selector) eachWords(name string, words, start Value, body func(carry, word Value, keys, in []Value) Value) Value {
-	from, end := s.span(words, wordsAtOnce)
+// eachWords walks the words from..end-1, wordsAtOnce at a time, with the key of each lane's candidate in each word.
+func (s *selector) eachWords(name string, from, end, start Value, body func(carry, word Value, keys, in []Value) Value) Value {
 	last := s.Max(s.Sub(s.n, lower.I32(1)), lower.I32(0))
 	return s.While(name, []Value{from, start}, func(v []Value) Value {
 		return s.ICmp(enum.IPredSLT, v[0], end)
 	}, func(v []Value) []Value {
-		index, offset := make([]Value, wordsAtOnce), make([]Value, wordsAtOnce)
+		index := make([]Value, wordsAtOnce)
 		for u := range index {
 			index[u] = s.Add(s.Shl(s.Add(v[0], lower.I32(int64(u))), 5), s.lane)
-			offset[u] = s.Shl(s.ZExt64(s.Min(index[u], last)), 2)
 		}
-		vals := s.scalars(offset)
+		vals := s.sum(func(base Value) []Value {
+			out := make([]Value, wordsAtOnce)
+			for u, i := range index {
+				out[u] = s.Load(types.Float, s.at(base, s.Min(i, last)), 4)
+			}
+			return out
+		})
 		keys, in := make([]Value, wordsAtOnce), make([]Value, wordsAtOnce)
 		for u := range keys {
 			keys[u], in[u] = s.key(vals[u], index[u])
@@ -328,23 +396,4 @@ func (s *selector) eachWords(name string, words, start Value, body func(carry, w
 		next := body(v[1], v[0], keys, in)
 		return []Value{s.Add(v[0], lower.I32(wordsAtOnce)), next}
 	})[1]
-}
-
-// scalars loads one value of a thread at each offset.
-func (s *selector) scalars(offset []Value) []Value {
-	load := func(base Value) []Value {
-		out := make([]Value, len(offset))
-		for u, o := range offset {
-			out[u] = s.Load(types.Float, s.Offset(base, o), 4)
-		}
-		return out
-	}
-	one := load(s.values)
-	return s.If("extra_one", s.two, one, func() []Value {
-		sum := load(s.extra)
-		for i, x := range one {
-			sum[i] = s.FAdd(x, sum[i])
-		}
-		return sum
-	})
 }
