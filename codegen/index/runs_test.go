@@ -22,7 +22,7 @@ var distanceKinds = map[string]func(rng *rand.Rand, n int) []bool{
 	"every 100": func(_ *rand.Rand, n int) []bool { return every(n, 100, 0) },
 	"every 64":  func(_ *rand.Rand, n int) []bool { return every(n, 64, 9) },
 	// A search that ends just in front of the next warp's part.
-	"every 2048": func(_ *rand.Rand, n int) []bool { return every(n, 2048, 10) },
+	"every 2047": func(_ *rand.Rand, n int) []bool { return every(n, 2047, 30) },
 	"gaps": func(rng *rand.Rand, n int) []bool {
 		out := make([]bool, n)
 		for d := rng.IntN(130); d < n; d += 60 + rng.IntN(75) {
