@@ -29,16 +29,16 @@ var BlockScoresParams = []lower.Param{
 // the rows ty+4i and the keys tx+8j: a warp's 16-byte reads then meet eight different bank groups, since the rows of a
 // stage are 80 bytes apart, and its stores are whole sectors.
 const (
-	scoreRows    = 64
-	scoreKeys    = 128
-	scoreThreads = 128
-	scoreLanesY  = 4
-	scoreLanesX  = 8
-	scoreMicro   = 8  // rows and keys of a thread
-	scoreStep    = 16 // of the head dim in one stage
-	scorePitch   = 4 * (scoreStep + 4)
-	scoreStage   = (scoreRows + scoreKeys) * scorePitch
-	scoreLoads   = (scoreRows + scoreKeys) * scoreStep / 4 / scoreThreads // 16-byte chunks of a thread in one stage
+	scoreRows     = 64
+	scoreKeys     = 128
+	scoreThreads  = 128
+	scoreLanesY   = 4
+	scoreLanesX   = 8
+	scoreMicro    = 8  // rows and keys of a thread
+	scoreStep     = 16 // of the head dim in one stage
+	scorePitch    = 4 * (scoreStep + 4)
+	scoreStage    = (scoreRows + scoreKeys) * scorePitch
+	scoreLoadRows = 4 * scoreThreads / scoreStep // rows that the block copies at once, a 16-byte chunk a thread
 )
 
 // BlockScoresGrid is the launch grid for slab row blocks against keyBlocks key blocks of h heads.
@@ -64,11 +64,15 @@ type scoresKernel struct {
 	rows, keys  lower.Value // row blocks of q and key blocks of k
 	ty, tx      lower.Value // the thread's first row and key within the tile
 	chunk       lower.Value // the thread's 16-byte chunk of a stage's rows
-	loads       []scoreLoad
+	to          lower.Value // shared address of the thread's first chunk in the first stage
+	q, k        scoreLoad
 }
 
-// scoreLoad is one 16-byte copy that a thread makes for every stage.
-type scoreLoad struct{ from, to, bytes lower.Value }
+// scoreLoad is what a thread copies of one operand: a chunk of its first row, and of every scoreLoadRows-th row after it.
+type scoreLoad struct {
+	from lower.Value // the first step's chunk of the first row
+	left lower.Value // rows from the first row to the end
+}
 
 // BlockScores is the product of pooled q and pooled k in float32, products added in order of the head dim. Entries whose
 // key block begins after the row block's last query are -inf, or not written where a whole tile of them is; block_select
@@ -120,19 +124,12 @@ func (k *scoresKernel) prepare() {
 	k.ty = k.Add(k.LShr(lane, 3), k.Shl(k.And(warp, lower.I32(1)), 5))
 	k.tx = k.Add(k.And(lane, lower.I32(scoreLanesX-1)), k.Shl(k.LShr(warp, 1), 6))
 	k.chunk = k.And(k.tid, lower.I32(3))
+	row := k.LShr(k.tid, 2)
+	k.to = k.Add(k.Add(k.Mul(row, lower.I32(scorePitch)), k.Shl(k.chunk, 4)), k.shared)
 	q := k.head("pooled_q", k.BlockZ(), k.rows)
-	kk := k.head("pooled_k", k.UDiv(k.BlockZ(), k.Param("group")), k.keys)
-	perLoad := scoreThreads * 4 / scoreStep // rows
-	for i := range scoreLoads {
-		row := k.Add(k.LShr(k.tid, 2), lower.I32(int64(i*perLoad)))
-		to := k.Add(k.Add(k.Mul(row, lower.I32(scorePitch)), k.Shl(k.chunk, 4)), k.shared)
-		if i < scoreRows/perLoad {
-			at := k.Add(k.Add(k.Param("slab_start"), k.row0), row)
-			k.addLoad(q, at, k.rows, to)
-		} else {
-			k.addLoad(kk, k.Add(k.key0, k.Sub(row, lower.I32(scoreRows))), k.keys, to)
-		}
-	}
+	k.q = k.newLoad(q, k.Add(k.Add(k.Param("slab_start"), k.row0), row), k.rows)
+	kv := k.head("pooled_k", k.UDiv(k.BlockZ(), k.Param("group")), k.keys)
+	k.k = k.newLoad(kv, k.Add(k.key0, row), k.keys)
 }
 
 // head is the first row of a head's pooled rows.
@@ -141,21 +138,28 @@ func (k *scoresKernel) head(name string, head, rows lower.Value) lower.Value {
 	return k.Offset(k.Param(name), k.Mul(n, lower.I64(int64(4*k.headDim))))
 }
 
-// addLoad adds the copy of one chunk of a row; rows past the end become zeros.
-func (k *scoresKernel) addLoad(base, row, rows, to lower.Value) {
+func (k *scoresKernel) newLoad(base, row, rows lower.Value) scoreLoad {
 	from := k.Offset(base, k.Mul(k.ZExt64(row), lower.I64(int64(4*k.headDim))))
-	from = k.Offset(from, k.ZExt64(k.Shl(k.chunk, 4)))
-	in := k.ICmp(enum.IPredSLT, row, rows)
-	k.loads = append(k.loads, scoreLoad{from, to, k.Select(in, lower.I32(16), lower.I32(0))})
+	return scoreLoad{k.Offset(from, k.ZExt64(k.Shl(k.chunk, 4))), k.Sub(rows, row)}
 }
 
 // start begins the copies of a stage: step steps into the head dim, at an offset of shared memory.
 func (k *scoresKernel) start(step, offset lower.Value) {
 	bytes := k.ZExt64(k.Mul(step, lower.I32(4*scoreStep)))
-	for _, l := range k.loads {
-		k.Copy16If(k.SharedAt(k.Add(l.to, offset), 0), k.Offset(l.from, bytes), l.bytes)
-	}
+	to := k.Add(k.to, offset)
+	k.copyRows(k.q, bytes, to, 0, scoreRows)
+	k.copyRows(k.k, bytes, to, scoreRows, scoreKeys)
 	k.CopyCommit()
+}
+
+// copyRows copies the thread's chunks of n rows to the rows from first on of a stage; rows past the end become zeros.
+func (k *scoresKernel) copyRows(l scoreLoad, bytes, to lower.Value, first, n int) {
+	from := k.Offset(l.from, bytes)
+	for row := 0; row < n; row += scoreLoadRows {
+		in := k.ICmp(enum.IPredSLT, lower.I32(int64(row)), l.left)
+		at := k.Offset(from, lower.I64(int64(4*k.headDim*row)))
+		k.Copy16If(k.SharedAt(to, (first+row)*scorePitch), at, k.Select(in, lower.I32(16), lower.I32(0)))
+	}
 }
 
 // products runs over the head dim, two stages of shared memory in turn.
@@ -189,13 +193,16 @@ func (k *scoresKernel) multiply(acc []lower.Value, stage lower.Value) {
 	qAt := k.Add(base, k.Mul(k.ty, lower.I32(scorePitch)))
 	kAt := k.Add(base, k.Mul(k.tx, lower.I32(scorePitch)))
 	for c := range scoreStep / 4 {
-		a := k.fragment(qAt, 16*c, scoreLanesY)
-		b := k.fragment(kAt, scoreRows*scorePitch+16*c, scoreLanesX)
-		for e := range 4 {
-			for i := range scoreMicro {
-				for j := range scoreMicro {
+		var a [][]lower.Value
+		for i := range scoreMicro {
+			a = append(a, k.fragment(qAt, 16*c+i*scoreLanesY*scorePitch))
+		}
+		for j := range scoreMicro {
+			b := k.fragment(kAt, scoreRows*scorePitch+16*c+j*scoreLanesX*scorePitch)
+			for e := range 4 {
+				for i := range scoreMicro {
 					at := &acc[i*scoreMicro+j]
-					*at = k.FMA(a[4*i+e], b[4*j+e], *at)
+					*at = k.FMA(a[i][e], b[e], *at)
 				}
 			}
 		}
@@ -204,14 +211,12 @@ func (k *scoresKernel) multiply(acc []lower.Value, stage lower.Value) {
 
 var float4 = types.NewVector(4, types.Float)
 
-// fragment loads four elements of each of the thread's rows, which are step rows apart.
-func (k *scoresKernel) fragment(at lower.Value, offset, step int) []lower.Value {
+// fragment loads four elements of one row.
+func (k *scoresKernel) fragment(at lower.Value, offset int) []lower.Value {
+	v := k.Load(float4, k.SharedAt(at, offset), 16)
 	var out []lower.Value
-	for i := range scoreMicro {
-		v := k.Load(float4, k.SharedAt(at, offset+i*step*scorePitch), 16)
-		for e := range 4 {
-			out = append(out, k.Block.NewExtractElement(v, constant.NewInt(types.I32, int64(e))))
-		}
+	for e := range 4 {
+		out = append(out, k.Block.NewExtractElement(v, constant.NewInt(types.I32, int64(e))))
 	}
 	return out
 }

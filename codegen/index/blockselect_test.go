@@ -108,6 +108,20 @@ func TestBlockSelectTakesTheBest(t *testing.T) {
 	}
 }
 
+// Shapes, budgets and forced numbers at random.
+func TestBlockSelectOfAnything(t *testing.T) {
+	kinds, rng := []string{"normal", "few", "equal", "tiny", "special"}, rand.New(rand.NewPCG(5, 5))
+	for i := range 150 {
+		hq := 1 + rng.IntN(3)
+		s := blockShape{1 + rng.IntN(2), hq, hq, 1 + rng.IntN(1000), 1 + rng.IntN(64*80), rng.IntN(64 * 80), 16}
+		c := blockChoice{cap: 6 + rng.IntN(60), first: rng.IntN(4), last: rng.IntN(3)}
+		for range hq {
+			c.budgets = append(c.budgets, int32(rng.IntN(c.cap+1)))
+		}
+		t.Run(fmt.Sprint(i, s, c), func(t *testing.T) { c.checkChoice(t, s, valueKinds[kinds[i%5]]) })
+	}
+}
+
 // checkChoice runs block_select on scores of one kind, in two slabs where there are enough rows.
 func (c blockChoice) checkChoice(t *testing.T, s blockShape, value func(*rand.Rand) float32) {
 	r, rng := newBlockRig(t), rand.New(rand.NewPCG(1, uint64(s.sk)))
