@@ -65,9 +65,8 @@ func (b *Builder) AShr(x Value, n int64) Value {
 	return b.Block.NewAShr(x, constant.NewInt(x.Type().(*types.IntType), n))
 }
 
-// UMin and UMax are the unsigned minimum and maximum of i32.
+// UMin is the unsigned minimum of i32.
 func (b *Builder) UMin(x, y Value) Value { return b.Call("llvm.umin.i32", types.I32, x, y) }
-func (b *Builder) UMax(x, y Value) Value { return b.Call("llvm.umax.i32", types.I32, x, y) }
 
 // AsFloat and AsInt reinterpret 32 bits.
 func (b *Builder) AsFloat(x Value) Value { return b.Block.NewBitCast(x, types.Float) }
