@@ -40,8 +40,6 @@ type kernel struct {
 
 	shared     Value // start of shared memory
 	lane, warp Value
-	first      Value // absolute position of the tile's first query
-	last       Value // absolute position of the tile's last query
 	load       loader
 	lanes      laneAddresses
 	walk       walk
@@ -92,7 +90,9 @@ func (k *kernel) emit() {
 	k.CopyCommit()
 	if k.lists() {
 		k.loadQ()
-		k.columnWordsOf(start)()()
+		look, vote := k.columnWordsOf(start)
+		look()
+		vote()
 	}
 	k.Br(loop)
 	from := k.Block
@@ -137,10 +137,15 @@ func (k *kernel) locate() {
 	tid := k.ThreadX()
 	k.lane = k.And(tid, lower.I32(31))
 	k.warp = k.LShr(tid, 5)
-	row0 := k.row0()
-	k.first = k.Add(k.Param("q_offset"), row0)
-	rows := k.Min(lower.I32(int64(k.rows)), k.Sub(k.Param("sq"), row0))
-	k.last = k.Sub(k.Add(k.first, rows), lower.I32(1))
+}
+
+// first and last are the absolute positions of the tile's first and last query. Like row0 they are computed where they are
+// needed: registers are what this kernel is short of, and few places need them.
+func (k *kernel) first() Value { return k.Add(k.Param("q_offset"), k.row0()) }
+
+func (k *kernel) last() Value {
+	rows := k.Min(lower.I32(int64(k.rows)), k.Sub(k.Param("sq"), k.row0()))
+	return k.Sub(k.Add(k.first(), rows), lower.I32(1))
 }
 
 // row0 is the tile's first query row, computed again where it is needed rather than kept. Long tiles come first, so that
@@ -229,11 +234,10 @@ func (k *kernel) iteration(st *loopState) state {
 		k.CopyCommit()
 		return nil
 	})
-	ids := k.columnWordsOf(next)
+	look, vote := k.columnWordsOf(next)
 	out := k.softmax(st.state, s)
-	bits := ids()
-	k.accumulate(&out, s)
-	bits()
+	k.accumulate(&out, s, look)
+	vote()
 	out.at = next
 	return out
 }
@@ -272,7 +276,7 @@ func (k *kernel) qFragment(step, strip int) []Value {
 // loadQ keeps Q in registers where one strip of rows leaves room for it: a strip alone reads shared memory twice as often
 // for each mma, and that is what limits it. It waits for the Q copies, which were committed before those of K.
 func (k *kernel) loadQ() {
-	if k.headDim > 128 {
+	if k.strips > 1 || k.headDim > 128 {
 		return
 	}
 	k.CopyWait(1)

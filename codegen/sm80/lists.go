@@ -80,16 +80,16 @@ func (k *kernel) count(s lower.Segment) Value {
 	}
 	switch s.From.Kind {
 	case ir.SourceRuns: // nearest first: those that reach above the lowest key of the tile's first row
-		bottom := k.LoAt(s, k.first)
+		bottom := k.LoAt(s, k.first())
 		return k.prefix(length("run_count", k.head()), func(i Value) Value {
-			end := k.Add(k.Add(k.first, k.listAt(s.From, i)), lower.I32(ir.BlockSize))
+			end := k.Add(k.Add(k.first(), k.listAt(s.From, i)), lower.I32(ir.BlockSize))
 			return k.ICmp(enum.IPredSGT, end, bottom)
 		})
 	case ir.SourceBlocks:
 		return length("block_count", k.rowBlock())
 	}
 	// Columns, ascending: those below the highest bound.
-	top := k.HiAt(s, k.last)
+	top := k.HiAt(s, k.last())
 	n := k.prefix(length("col_count", k.head()), func(i Value) Value {
 		return k.ICmp(enum.IPredSLT, k.listAt(s.From, i), top)
 	})
@@ -164,38 +164,76 @@ func (k *kernel) isColumns(s slot) Value {
 // those among them whose place must be compared with each row's bounds.
 const wordsBytes = 16
 
-// columnWordsOf finds the words of the step at p, in three parts, so that the caller can put other work between its two
-// dependent loads: which columns, is each covered by a run, and the vote. Each thread takes one column: two warps a slot.
-func (k *kernel) columnWordsOf(p position) func() func() {
+// columnWordsOf finds the words of the step at p, in three parts, so that the caller can put other work behind each of its two
+// dependent loads: it reads which columns, look reads whether runs cover them, vote writes the words. A lane takes one
+// column, a warp half a slot.
+func (k *kernel) columnWordsOf(p position) (look, vote func()) {
 	if !k.hasColumns() {
-		return func() func() { return func() {} }
+		return func() {}, func() {}
 	}
-	s, index := k.columnSegment(), k.LShr(k.warp, 1)
-	mine := k.walk.(*queue).slotOfWarp(p, index)
-	columns := k.And(k.isColumns(mine), k.ICmp(enum.IPredEQ, p.done(), lower.I32(0)))
-	columns = k.And(columns, k.ICmp(enum.IPredSLT, index, lower.I32(int64(k.keys/k.slotKeys))))
-	half := k.And(k.warp, lower.I32(1))
-	id := k.If("ids", columns, []Value{lower.I32(noColumn)}, func() []Value {
-		return []Value{k.listAt(s.From, k.Add(k.Add(mine.start, k.lane), k.Shl(half, 5)))}
-	})[0]
-	return func() func() {
-		kept := k.ICmp(enum.IPredNE, id, lower.I32(noColumn))
-		for _, x := range s.Except {
-			kept = k.And(kept, k.uncovered(x, id))
-		}
-		inside := k.And(k.ICmp(enum.IPredSGE, id, k.LoAt(s, k.last)), k.ICmp(enum.IPredSLT, id, k.HiAt(s, k.first)))
+	var halves []*columnHalf
+	slots := k.walk.slots(p)
+	for i := 0; i < 2*len(slots); i += k.warps {
+		halves = append(halves, k.newColumnHalf(p, slots, i))
+	}
+	each := func(f func(*columnHalf)) func() {
 		return func() {
-			keptWord := k.Ballot(kept)
-			openWord := k.Ballot(k.And(kept, k.Xor(inside, lower.Bool(true))))
-			writer := k.And(k.ICmp(enum.IPredEQ, k.lane, lower.I32(0)), columns)
-			k.If("words", writer, nil, func() []Value {
-				at := k.Add(k.shared, k.Add(k.Shl(index, 4), k.Shl(half, 2)))
-				k.Store(keptWord, k.SharedAt(at, k.layout.words), 4)
-				k.Store(openWord, k.SharedAt(at, k.layout.words+8), 4)
-				return nil
-			})
+			for _, h := range halves {
+				f(h)
+			}
 		}
 	}
+	return each((*columnHalf).look), each((*columnHalf).vote)
+}
+
+// columnHalf is half a slot's columns, as one warp sees them.
+type columnHalf struct {
+	k       *kernel
+	columns Value // the slot has columns
+	at      Value // shared address of the half's first word
+	id      Value // of the lane's column
+	covered []Value
+}
+
+// newColumnHalf starts on half slot number first+warp of a step.
+func (k *kernel) newColumnHalf(p position, slots []slot, first int) *columnHalf {
+	n := k.Add(k.warp, lower.I32(int64(first)))
+	index, half := k.LShr(n, 1), k.And(n, lower.I32(1))
+	s := slots[0]
+	for i, x := range slots[1:] {
+		mine := k.ICmp(enum.IPredEQ, index, lower.I32(int64(i+1)))
+		s.start, s.flags = k.Select(mine, x.start, s.start), k.Select(mine, x.flags, s.flags)
+	}
+	h := &columnHalf{k: k, at: k.Add(k.shared, k.Add(k.Shl(index, 4), k.Shl(half, 2)))}
+	h.columns = k.And(k.isColumns(s), k.ICmp(enum.IPredEQ, p.done(), lower.I32(0)))
+	h.columns = k.And(h.columns, k.ICmp(enum.IPredSLT, index, lower.I32(int64(len(slots)))))
+	h.id = k.If("ids", h.columns, []Value{lower.I32(noColumn)}, func() []Value {
+		return []Value{k.listAt(k.columnSegment().From, k.Add(k.Add(s.start, k.lane), k.Shl(half, 5)))}
+	})[0]
+	return h
+}
+
+// look reads the words of the runs that tell whether the column is covered.
+func (h *columnHalf) look() {
+	for _, x := range h.k.columnSegment().Except {
+		h.covered = append(h.covered, h.k.coverWord(x, h.id))
+	}
+}
+
+// vote writes the half's words.
+func (h *columnHalf) vote() {
+	k, s := h.k, h.k.columnSegment()
+	kept := k.ICmp(enum.IPredNE, h.id, lower.I32(noColumn))
+	for _, word := range h.covered {
+		kept = k.And(kept, k.uncovered(word, h.id))
+	}
+	inside := k.And(k.ICmp(enum.IPredSGE, h.id, k.LoAt(s, k.last())), k.ICmp(enum.IPredSLT, h.id, k.HiAt(s, k.first())))
+	keptWord, openWord := k.Ballot(kept), k.Ballot(k.And(kept, k.Xor(inside, lower.Bool(true))))
+	k.If("words", k.And(k.ICmp(enum.IPredEQ, k.lane, lower.I32(0)), h.columns), nil, func() []Value {
+		k.Store(keptWord, k.SharedAt(h.at, k.layout.words), 4)
+		k.Store(openWord, k.SharedAt(h.at, k.layout.words+8), 4)
+		return nil
+	})
 }
 
 // columnMask are the mask words of a slot of columns: those that count, the same for all rows, unless one of them lies where
@@ -209,16 +247,25 @@ func (k *kernel) columnMask(s slot, index, strip int) []Value {
 	return k.If("open", open, words, func() []Value { return k.columnBounds(s, strip, words) })
 }
 
-// uncovered says that no run of the head covers a column for this row block. Columns after the block are left to the
-// bounds.
-func (k *kernel) uncovered(runs ir.Source, id Value) Value {
-	delta := k.Add(k.Sub(k.first, id), lower.I32(ir.BlockSize-1))
+// coverWord is the word of a head's runs that has a column's bit for this row block; 0 for columns after the block, which are
+// left to the bounds.
+func (k *kernel) coverWord(runs ir.Source, id Value) Value {
+	delta := k.coverDelta(id)
 	reach := k.ICmp(enum.IPredSGE, delta, lower.I32(0))
-	word := k.If("covered", reach, []Value{lower.I32(0)}, func() []Value {
+	return k.If("covered", reach, []Value{lower.I32(0)}, func() []Value {
 		at := k.entryAt(k.field(runs, "covered"), k.head(), k.field(runs, "cover_words"), k.LShr(delta, 5))
 		return []Value{k.Load(types.I32, at, 4)}
 	})[0]
-	bit := k.And(k.ShrClamp(word, k.And(delta, lower.I32(31))), lower.I32(1))
+}
+
+// coverDelta is the distance of a column from the row block's end, which is where runs have their bits.
+func (k *kernel) coverDelta(id Value) Value {
+	return k.Add(k.Sub(k.first(), id), lower.I32(ir.BlockSize-1))
+}
+
+// uncovered tests a column's bit.
+func (k *kernel) uncovered(word, id Value) Value {
+	bit := k.And(k.ShrClamp(word, k.And(k.coverDelta(id), lower.I32(31))), lower.I32(1))
 	return k.ICmp(enum.IPredEQ, bit, lower.I32(0))
 }
 
@@ -229,7 +276,7 @@ func (k *kernel) columnBounds(s slot, strip int, words []Value) []Value {
 	first := k.Add(s.start, k.Shl(k.And(k.lane, lower.I32(3)), 1))
 	var lo, hi [2]Value
 	for r := range 2 {
-		q := k.Add(k.first, k.rowOf(strip, r))
+		q := k.Add(k.first(), k.rowOf(strip, r))
 		lo[r], hi[r] = k.LoAt(seg, q), k.HiAt(seg, q)
 	}
 	in := make([]Value, 4)

@@ -177,11 +177,18 @@ func (k *kernel) newLaneAddresses() laneAddresses {
 // steps are the addresses of the four k-steps of a panel. Dynamic shared memory starts on 1024 bytes, so the XOR of the
 // chunk index works on the whole address.
 func (k *kernel) steps(a Value) []Value {
-	out := []Value{a}
-	for i := 1; i < stepsPerPanel; i++ {
-		out = append(out, k.Xor(a, lower.I32(int64(i*2*chunkBytes))))
+	var out []Value
+	for i := range stepsPerPanel {
+		out = append(out, k.stepAddress(a, i))
 	}
 	return out
+}
+
+func (k *kernel) stepAddress(a Value, i int) Value {
+	if i == 0 {
+		return a
+	}
+	return k.Xor(a, lower.I32(int64(i*2*chunkBytes)))
 }
 
 // qAt is the Q fragment of k-step step, strip m.
@@ -193,7 +200,11 @@ func (a laneAddresses) qAt(k *kernel, step, m int) Value {
 // kAt is the K fragment of k-step step, keys 16n..16n+15.
 func (a laneAddresses) kAt(k *kernel, step, n int) Value {
 	p := step / stepsPerPanel
-	return k.SharedAt(a.k[step%stepsPerPanel], k.layout.k+p*k.kvPanel+n*16*panelBytes)
+	at := a.k[step%stepsPerPanel]
+	if k.lists() { // what lists keep alive leaves no registers for four addresses
+		at = k.stepAddress(a.k[0], step%stepsPerPanel)
+	}
+	return k.SharedAt(at, k.layout.k+p*k.kvPanel+n*16*panelBytes)
 }
 
 // vAt is the V fragment of keys 16n..16n+15, columns 16d..16d+15.

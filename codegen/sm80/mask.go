@@ -143,7 +143,7 @@ func (k *kernel) rowMasks(sl slot, strip int, key Value) [2]rowMask {
 func (k *kernel) segmentMasks(s lower.Segment, strip int, key Value) []Value {
 	var out []Value
 	for r := range 2 {
-		q := k.Add(k.first, k.rowOf(strip, r))
+		q := k.Add(k.first(), k.rowOf(strip, r))
 		out = append(out, k.LoAt(s, q), k.HiAt(s, q))
 		if k.hasTests() {
 			out = append(out, k.testWords(s, q, key)...)

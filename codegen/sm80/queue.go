@@ -9,19 +9,15 @@ import (
 )
 
 // queue walks schedules with lists. A row tile's slots are numbered through all segments. The block's threads resolve the
-// next queueSlots of them at once, one each, into shared memory: the list entries of a whole queue are in flight together,
+// next ones at once, one each, into shared memory: the list entries of a whole queue are in flight together,
 // and a step of the loop reads its slots with one load. Walking entry by entry, all threads alike, took a fifth of the time.
 //
 // The piece table holds, of every non-empty piece: number of its first slot, top (of a range: the key after its first slot),
 // flags, segment, and the bounds between which a slot of a list is full. It ends with a piece that begins at the total.
-type queue struct {
-	k     *kernel
-	total Value
-}
+type queue struct{ k *kernel }
 
 const (
-	queueSlots = 128
-	slotBytes  = 8
+	slotBytes = 8
 
 	wordFirst      = 0
 	wordQueueTop   = 1
@@ -34,6 +30,9 @@ const (
 
 func (w *queue) slotsPerStep() int { return w.k.keys / w.k.slotKeys }
 
+// place is the number of a slot within the queue, which has one for each thread.
+func (w *queue) place(n Value) Value { return w.k.And(n, lower.I32(int64(32*w.k.warps-1))) }
+
 func (w *queue) start() position {
 	k := w.k
 	at, first := Value(k.Add(k.shared, lower.I32(int64(k.table)))), Value(lower.I32(0))
@@ -41,17 +40,25 @@ func (w *queue) start() position {
 		for _, p := range w.pieces(s) {
 			some := k.ICmp(enum.IPredSGT, p.slots, lower.I32(0))
 			k.put(at, k.And(some, k.writer()), first, p.top, lower.I32(p.flags), lower.I32(int64(i)),
-				k.LoAt(s, k.last), k.HiAt(s, k.first), lower.I32(0), lower.I32(0))
+				k.LoAt(s, k.last()), k.HiAt(s, k.first()), lower.I32(0), lower.I32(0))
 			at = k.Select(some, k.Add(at, lower.I32(pieceBytes)), at)
 			first = k.Add(first, k.Max(p.slots, lower.I32(0)))
 		}
 	}
 	k.put(at, k.writer(), first, lower.I32(0), lower.I32(0), lower.I32(0))
-	w.total = first
+	k.If("total", k.writer(), nil, func() []Value {
+		k.Store(first, w.totalAt(), 4)
+		return nil
+	})
 	k.Barrier()
 	w.fill(lower.I32(0))
 	return w.at(lower.I32(0))
 }
+
+// total is the number of slots, read where it is needed.
+func (w *queue) total() Value { return w.k.Load(types.I32, w.totalAt(), 4) }
+
+func (w *queue) totalAt() Value { return w.k.SharedAt(w.k.shared, w.k.layout.slots) }
 
 // queuePiece is a piece by its number of slots.
 type queuePiece struct {
@@ -76,14 +83,14 @@ func (w *queue) pieces(s lower.Segment) []queuePiece {
 // at is the position of slot n.
 func (w *queue) at(n Value) position {
 	k := w.k
-	return position{n, k.Select(k.ICmp(enum.IPredSLT, n, w.total), lower.I32(0), lower.I32(1))}
+	return position{n, k.Select(k.ICmp(enum.IPredSLT, n, w.total()), lower.I32(0), lower.I32(1))}
 }
 
 func (w *queue) next(p position) position {
 	k := w.k
 	n := k.Add(p[0], lower.I32(int64(w.slotsPerStep())))
-	wrapped := k.ICmp(enum.IPredEQ, k.And(n, lower.I32(queueSlots-1)), lower.I32(0))
-	refill := k.And(wrapped, k.ICmp(enum.IPredSLT, n, w.total))
+	wrapped := k.ICmp(enum.IPredEQ, w.place(n), lower.I32(0))
+	refill := k.And(wrapped, k.ICmp(enum.IPredSLT, n, w.total()))
 	k.If("refill", refill, nil, func() []Value {
 		w.fill(n)
 		return nil
@@ -99,14 +106,9 @@ func (w *queue) slots(p position) []slot {
 	return out
 }
 
-// slotOfWarp is slot number i (a value) of the step at p, or the last if there are fewer.
-func (w *queue) slotOfWarp(p position, i Value) slot {
-	return w.read(w.k.Add(p[0], w.k.Min(i, lower.I32(int64(w.slotsPerStep()-1)))))
-}
-
 func (w *queue) entry(n Value) Value {
 	k := w.k
-	return k.SharedAt(k.Add(k.shared, k.Shl(k.And(n, lower.I32(queueSlots-1)), 3)), k.layout.queue)
+	return k.SharedAt(k.Add(k.shared, k.Shl(w.place(n), 3)), k.layout.queue)
 }
 
 func (w *queue) read(n Value) slot {
@@ -123,7 +125,7 @@ func (w *queue) fill(base Value) {
 	k := w.k
 	tid := k.ThreadX()
 	n := k.Add(base, tid)
-	live := k.ICmp(enum.IPredSLT, n, w.total)
+	live := k.ICmp(enum.IPredSLT, n, w.total())
 	none := []Value{lower.I32(farBelow), lower.I32(flagEdge)}
 	out := k.If("resolve", live, none, func() []Value { return w.resolve(n) })
 	k.Store(k.PackVector(out...), w.entry(n), slotBytes)
@@ -166,7 +168,7 @@ func (w *queue) listSlot(s lower.Segment, i, number, fullBottom, fullTop Value) 
 	if s.From.Kind == ir.SourceBlocks {
 		start = k.Shl(start, 6)
 	} else {
-		start = k.Add(start, k.first)
+		start = k.Add(start, k.first())
 	}
 	end := k.Add(start, lower.I32(ir.BlockSize))
 	full := k.And(k.ICmp(enum.IPredSGE, start, fullBottom), k.ICmp(enum.IPredSLE, end, fullTop))

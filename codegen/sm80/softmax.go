@@ -10,9 +10,12 @@ func (k *kernel) softmax(st state, s [][]Value) state {
 }
 
 // accumulate adds P V to the output. Exponentials and conversions of 16 keys stand right before the mma that use them: P then
-// lives shortly, which is what makes 255 registers enough.
-func (k *kernel) accumulate(out *state, s [][]Value) {
+// lives shortly, which is what makes 255 registers enough. halfway runs in the middle, where half the scores are gone.
+func (k *kernel) accumulate(out *state, s [][]Value, halfway func()) {
 	for n := range k.keys / 16 {
+		if n == k.keys/32 {
+			halfway()
+		}
 		p := make([][]Value, k.strips)
 		for m := range p {
 			p[m] = k.probabilities(out, s[m], m, n)

@@ -24,8 +24,8 @@ var shapes = []shape{
 // listShapes serve schedules that walk lists. Lists belong to 64 rows, and their entries are slots of 64 keys anywhere; two
 // slots make a step where registers allow, because the barriers of a step cost the same for both.
 var listShapes = []shape{
-	{64, 64, 128, 4, 3},
-	{128, 64, 128, 4, 2},
+	{64, 64, 128, 2, 4},
+	{128, 64, 64, 2, 4},
 	{256, 64, 64, 4, 2},
 }
 
@@ -63,7 +63,8 @@ const (
 type layout struct {
 	panels          int
 	q, k, v, table  int
-	queue, words    int // of kernels with lists: see queue.go
+	queue, slots    int // of kernels with lists: see queue.go
+	words           int
 	qPanel, kvPanel int // bytes from one panel to the next
 	lastPanelChunks int // 16-byte chunks of the last panel that hold columns
 	total, entries  int
@@ -81,9 +82,10 @@ func layoutFor(s shape, headDim, segments int, lists bool) layout {
 	l.v = l.k + p*l.kvPanel
 	l.table = l.v + p*l.kvPanel
 	l.queue = l.table + l.entries*pieceBytes
-	l.words = l.queue
+	l.slots = l.queue
 	if lists {
-		l.words += queueSlots * slotBytes
+		l.slots += 32 * s.warps * slotBytes
+		l.words = l.slots + 16
 		l.total = l.words + (s.keys/ir.BlockSize)*wordsBytes
 		return l
 	}

@@ -114,11 +114,11 @@ type piece struct {
 
 // cut splits a segment's tiles for this row tile: upper edge, full, lower edge. The formulas are ir.Segment's.
 func (k *kernel) cut(s lower.Segment) []piece {
-	top, bottom := k.HiAt(s, k.last), k.LoAt(s, k.first)
+	top, bottom := k.HiAt(s, k.last()), k.LoAt(s, k.first())
 	if s.NeverFull {
 		return []piece{{top: top, bottom: bottom, flags: flagEdge}}
 	}
-	fullTop, fullBottom := k.HiAt(s, k.first), k.LoAt(s, k.last)
+	fullTop, fullBottom := k.HiAt(s, k.first()), k.LoAt(s, k.last())
 	log := int64(bits.TrailingZeros(uint(k.slotKeys)))
 	upper := k.LShr(k.Add(k.Sub(top, fullTop), lower.I32(int64(k.slotKeys-1))), log)
 	p1 := k.Sub(top, k.Shl(upper, log))
@@ -201,8 +201,8 @@ func (k *kernel) hopped(t lower.TestValue, end Value) Value {
 		rem := k.FloorMod(k.Sub(k.Sub(end, lower.I32(1)), t.Off), t.Step)
 		return k.Select(k.ICmp(enum.IPredSGE, rem, keys), k.Sub(end, rem), end)
 	}
-	rem := k.FloorMod(k.Sub(k.Add(k.Sub(k.last, end), keys), t.Off), t.Step)
-	reach := k.Add(k.Sub(k.last, k.first), lower.I32(int64(k.slotKeys-1)))
+	rem := k.FloorMod(k.Sub(k.Add(k.Sub(k.last(), end), keys), t.Off), t.Step)
+	reach := k.Add(k.Sub(k.last(), k.first()), lower.I32(int64(k.slotKeys-1)))
 	jump := k.Add(lower.I32(int64(k.slotKeys-1)), k.Sub(t.Step, rem))
 	return k.Select(k.ICmp(enum.IPredSGT, rem, reach), k.Sub(end, jump), end)
 }
