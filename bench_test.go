@@ -13,9 +13,6 @@ import (
 // BenchmarkCompile is the road from the text of a pattern to its artifact, for the head dims that give the longest kernels.
 func BenchmarkCompile(b *testing.B) {
 	for _, name := range patterns.Names() {
-		if patterns.Dynamic(name) {
-			continue // it has no artifact
-		}
 		for _, dim := range []int{64, 128, 256} {
 			b.Run(fmt.Sprintf("%s/D%d", name, dim), func(b *testing.B) {
 				file, src, _ := patterns.Source(name)

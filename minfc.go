@@ -106,7 +106,7 @@ func (p *Program) Compile(opts Options) (*runtime.Artifact, error) {
 	if err != nil {
 		return nil, err
 	}
-	tile, err := codegen.TileFor(opts.Target, opts.HeadDim, len(p.Pattern.Index) > 0)
+	tile, err := p.tile(opts, consts)
 	if err != nil {
 		return nil, err
 	}
@@ -124,6 +124,20 @@ func (p *Program) Compile(opts Options) (*runtime.Artifact, error) {
 		return nil, err
 	}
 	return opts.pack(p.baked(consts), p.Source, schedule, kernel, stages)
+}
+
+// tile is what the schedule is cut to. It depends on whether the schedule reads lists of what data chose, which not every
+// pattern with an index stage does: the rest of the pattern may keep all of it anyway.
+func (p *Program) tile(opts Options, consts map[string]int64) (ir.Tile, error) {
+	tile, err := codegen.TileFor(opts.Target, opts.HeadDim, len(p.Pattern.Index) > 0)
+	if err != nil || len(p.Pattern.Index) == 0 {
+		return tile, err
+	}
+	s, err := passes.Run(p.Pattern, passes.Options{Tile: tile, Consts: consts})
+	if err != nil { // said again, to those who watch
+		return tile, nil
+	}
+	return codegen.TileFor(opts.Target, opts.HeadDim, len(s.Index) > 0)
 }
 
 // bake returns the value of every const parameter.

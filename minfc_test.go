@@ -25,9 +25,6 @@ func library(t testing.TB, name string) (string, []byte) {
 // that reads back, with every pass verified, and the same bytes whether or not somebody watches.
 func TestLibraryCompiles(t *testing.T) {
 	for _, name := range patterns.Names() {
-		if patterns.Dynamic(name) {
-			continue // it has no artifact
-		}
 		for _, o := range []Options{{DType: "bf16", HeadDim: 16}, {DType: "f16", HeadDim: 64}, {DType: "bf16", HeadDim: 256}} {
 			o.Target = "sm_80"
 			file, src := library(t, name)

@@ -49,18 +49,8 @@ func (s *Selection) Find(name string) (*Selected, error) {
 //	distances  [0, QOffset+Sq)
 //	blocks     the key blocks that begin no later than the last row of the row block
 func EvalIndex[F Float](defs []IndexDef, values map[string]int64, in HeadInputs[F]) (*Selection, error) {
-	if err := in.check(); err != nil {
-		return nil, err
-	}
-	e := &indexEval[F]{in: in, values: values, results: map[string]any{}, out: &Selection{QOffset: in.QOffset}}
-	for _, d := range defs {
-		x, err := e.eval(d)
-		if err != nil {
-			return nil, fmt.Errorf("index %q: %w", d.Name, err)
-		}
-		e.results[d.Name] = x
-	}
-	return e.out, nil
+	out, _, err := EvalIndexValues(defs, values, in)
+	return out, err
 }
 
 func (in HeadInputs[F]) check() error {

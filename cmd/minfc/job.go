@@ -118,6 +118,7 @@ func (j *job) run(withLSE bool) (runtime.HostResult, error) {
 	h := runtime.HostAttention{
 		Q: j.in.Q, K: j.in.K, V: j.in.V, Batch: j.in.Batch, QHeads: j.in.QHeads, KVHeads: j.in.KVHeads,
 		SeqQ: j.in.SeqQ, SeqK: j.in.SeqK, QOffset: j.in.QOffset, Params: j.launch, NoLSE: !withLSE,
+		Chosen: true,
 	}
 	if j.scale != nil {
 		h.Scale = *j.scale
@@ -126,9 +127,43 @@ func (j *job) run(withLSE bool) (runtime.HostResult, error) {
 	return res, kernelFailure(err)
 }
 
-// cover lists the pairs that the launch keeps: [len(rows), SeqK].
-func (j *job) cover(rows []int) ([]byte, error) {
-	return j.kernel.Cover(runtime.Attention{SeqQ: j.in.SeqQ, SeqK: j.in.SeqK, QOffset: j.in.QOffset, Params: j.launch}, rows)
+// dynamic says that the pattern has an index stage.
+func (j *job) dynamic() bool { return len(j.pattern.Index) > 0 }
+
+// cover lists the pairs that the launch kept: [len(rows), SeqK], in front of that [Batch*QHeads] where data decides.
+func (j *job) cover(res runtime.HostResult, rows []int) ([]byte, error) {
+	a := runtime.Attention{SeqQ: j.in.SeqQ, SeqK: j.in.SeqK, QOffset: j.in.QOffset, Params: j.launch}
+	if len(j.kernel.Schedule().Index) > 0 {
+		return j.kernel.CoverChosen(a, res.Chosen, rows)
+	}
+	return j.kernel.Cover(a, rows)
+}
+
+// choices are what each head chose, [Batch*QHeads]. A choice that cannot matter, because the rest of the pattern keeps all of
+// it, is not computed and counts as empty.
+func (j *job) choices(res runtime.HostResult) []runtime.Chosen {
+	out := make([]runtime.Chosen, j.in.Batch*j.in.QHeads)
+	for h := range out {
+		if h < len(res.Chosen) {
+			out[h] = res.Chosen[h]
+		} else {
+			out[h] = runtime.Chosen{Asked: &ir.Selection{QOffset: j.in.QOffset}, Kept: &ir.Selection{QOffset: j.in.QOffset}}
+		}
+		for _, s := range []*ir.Selection{out[h].Asked, out[h].Kept} {
+			j.complete(s)
+		}
+	}
+	return out
+}
+
+func (j *job) complete(s *ir.Selection) {
+	for _, d := range j.pattern.Index {
+		kind, _ := ir.IndexType(j.pattern.Index, d.Name)
+		chosen, ok := kind.Chosen()
+		if _, err := s.Find(d.Name); ok && err != nil {
+			s.Sets = append(s.Sets, ir.Selected{Name: d.Name, Kind: chosen})
+		}
+	}
 }
 
 func (j *job) scaleValue() float64 {

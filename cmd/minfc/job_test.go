@@ -43,13 +43,13 @@ func TestFaultOfAKernelIsOurs(t *testing.T) {
 
 func TestDensityOfLongInputsIsSampled(t *testing.T) {
 	j := onEmulator(t, 64, emu.Options{})
-	exact, note, err := j.density()
+	exact, note, err := j.density(runtime.HostResult{})
 	require.NoError(t, err)
 	require.Empty(t, note)
 	require.InDelta(t, 0.5*65/64, exact, 1e-12)
 
 	j.in.SeqQ, j.in.SeqK = 1<<17, 1<<17 // only the lengths count
-	sampled, note, err := j.density()
+	sampled, note, err := j.density(runtime.HostResult{})
 	require.NoError(t, err)
 	require.Equal(t, " (from 512 of 131072 rows)", note)
 	require.InDelta(t, 0.5, sampled, 1e-5)

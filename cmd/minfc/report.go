@@ -10,7 +10,7 @@ import (
 
 // report prints what ran, one fact a line, name first.
 func (j *job) report(a *app, res runtime.HostResult) error {
-	density, sampled, err := j.density()
+	density, sampled, err := j.density(res)
 	if err != nil {
 		return err
 	}
@@ -37,11 +37,15 @@ func (j *job) params() string {
 const maxPairs = 1 << 26
 
 // density is the kept part of the SeqQ x SeqK pairs, from evenly spread rows where there are many.
-func (j *job) density() (part float64, sampled string, err error) {
+func (j *job) density(res runtime.HostResult) (part float64, sampled string, err error) {
 	if j.in.SeqQ == 0 || j.in.SeqK == 0 {
 		return 0, "", nil
 	}
-	rows, n := everyRow(j.in.SeqQ), max(1, maxPairs/j.in.SeqK)
+	pairs := maxPairs
+	if res.Chosen != nil { // every head is looked at
+		pairs /= j.in.Batch * j.in.QHeads
+	}
+	rows, n := everyRow(j.in.SeqQ), max(1, pairs/j.in.SeqK)
 	if n < len(rows) {
 		sampled = fmt.Sprintf(" (from %d of %d rows)", n, len(rows))
 		for i := range n {
@@ -49,7 +53,7 @@ func (j *job) density() (part float64, sampled string, err error) {
 		}
 		rows = rows[:n]
 	}
-	mask, err := j.cover(rows)
+	mask, err := j.cover(res, rows)
 	if err != nil {
 		return 0, "", err
 	}
@@ -60,23 +64,96 @@ func (j *job) density() (part float64, sampled string, err error) {
 	return float64(kept) / float64(len(mask)), sampled, nil
 }
 
-// check compares with the reference of the pattern; a result beyond its limits is a fault of ours.
+// check compares with the reference of the pattern; a result beyond its limits is a fault of ours. Where data decides, the
+// reference attends to what the device's lists keep, and what the data chose is compared with the reference's choice.
 func (j *job) check(a *app, res runtime.HostResult) error {
-	keep, err := j.pattern.Keeps(j.values)
+	c := selfcheck.Case{In: j.in, Scale: j.scaleValue(), O: res.O, LSE: res.LSE}
+	var err error
+	if j.dynamic() {
+		c.Keeps, err = j.kept(res)
+	} else {
+		c.Keep, err = j.pattern.Keeps(j.values)
+	}
 	if err != nil {
 		return bug(err)
 	}
-	r, err := selfcheck.Compare(selfcheck.Case{In: j.in, Keep: keep, Scale: j.scaleValue(), O: res.O, LSE: res.LSE})
+	r, err := selfcheck.Compare(c)
 	if err != nil {
 		return err
 	}
-	verdict := "ok"
-	if !r.OK() {
-		verdict = "wrong"
-	}
-	a.out.printf("check    %s: %s\n", verdict, r)
+	a.out.printf("check    %s: %s\n", verdict(r.OK()), r)
 	if !r.OK() {
 		return bug(fmt.Errorf("the result is wrong, worst at batch %d, head %d, row %d", r.WorstRow[0], r.WorstRow[1], r.WorstRow[2]))
+	}
+	if len(res.Chosen) > 0 {
+		return j.checkChoices(a, res)
+	}
+	return nil
+}
+
+func verdict(ok bool) string {
+	if ok {
+		return "ok"
+	}
+	return "wrong"
+}
+
+// kept is the pattern's meaning for what each head's lists cover.
+func (j *job) kept(res runtime.HostResult) ([]func(q, k int) bool, error) {
+	var out []func(q, k int) bool
+	for _, head := range j.choices(res) {
+		keep, err := j.pattern.CoverWith(j.values, head.Kept)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, keep)
+	}
+	return out, nil
+}
+
+// checkChoices compares what the data chose with float64, and looks whether all of it is kept.
+func (j *job) checkChoices(a *app, res runtime.HostResult) error {
+	c := selfcheck.ChoiceCase{In: j.in, Index: j.kernel.Schedule().Index, Values: []map[string]int64{j.values}, Scale: j.scaleValue()}
+	for _, head := range res.Chosen {
+		c.Asked = append(c.Asked, head.Asked)
+	}
+	r, err := selfcheck.CompareChoices(c)
+	if err != nil {
+		return err
+	}
+	a.out.printf("chosen   %s: %s\n", verdict(r.OK()), r)
+	if !r.OK() {
+		return bug(fmt.Errorf("the index stage chose wrongly: %s", r.Worst))
+	}
+	return j.checkCover(res)
+}
+
+// checkCover looks at some rows of every head: what was asked for is kept, and the schedule keeps what the pattern means.
+func (j *job) checkCover(res runtime.HostResult) error {
+	for h, head := range j.choices(res) {
+		asked, err := j.pattern.KeepsWith(j.values, head.Asked)
+		if err != nil {
+			return bug(err)
+		}
+		means, err := j.pattern.CoverWith(j.values, head.Kept)
+		if err != nil {
+			return bug(err)
+		}
+		for _, i := range []int{0, j.in.SeqQ / 3, j.in.SeqQ - 1} {
+			if i < 0 || i >= j.in.SeqQ {
+				continue
+			}
+			row, err := j.cover(runtime.HostResult{Chosen: res.Chosen[h : h+1]}, []int{i})
+			if err != nil {
+				return err
+			}
+			q := j.in.QOffset + i
+			for k, kept := range row {
+				if means(q, k) != (kept == 1) || asked(q, k) && kept == 0 {
+					return bug(fmt.Errorf("the lists of batch %d, head %d keep key %d of row %d otherwise than the pattern means", h/j.in.QHeads, h%j.in.QHeads, k, i))
+				}
+			}
+		}
 	}
 	return nil
 }

@@ -23,9 +23,9 @@ type runCmd struct {
 	QOffset  int       `placeholder:"N" help:"Position of query row 0."`
 	Scale    *float64  `placeholder:"X" help:"Softmax scale. Default: 1/sqrt(D)."`
 	NoLse    bool      `help:"Do not compute the log-sum-exp."`
-	Coverage string    `placeholder:"COV.safetensors" help:"Write the pairs that the launched schedule keeps: cover U8 [B, Hq, rows, Sk]."`
+	Coverage string    `placeholder:"COV.safetensors" help:"Write the pairs that the launch keeps, as its own schedule and lists say: cover U8 [B, Hq, rows, Sk]."`
 	Rows     []int     `placeholder:"0,5,17" help:"Query rows of --coverage. Default: all."`
-	Check    bool      `help:"Compare with the float64 reference of the pattern."`
+	Check    bool      `help:"Compare with the float64 reference of the pattern, and what the data chose with the reference's choice."`
 }
 
 func (c *runCmd) Run(a *app) error {
@@ -37,13 +37,18 @@ func (c *runCmd) Run(a *app) error {
 		return err
 	}
 	defer j.close()
-	mask, err := c.cover(j)
-	if err != nil {
+	if err := c.checkCoverage(j); err != nil { // before the launch, so that a row that does not exist costs nothing
 		return err
 	}
 	res, err := j.run(!c.NoLse)
 	if err != nil {
 		return err
+	}
+	var mask []byte
+	if c.Coverage != "" {
+		if mask, err = j.cover(res, c.Rows); err != nil {
+			return err
+		}
 	}
 	if err := c.writeResults(a, j, res, mask); err != nil {
 		return err
@@ -153,24 +158,24 @@ func (c *runCmd) input(a *app, art *runtime.Artifact) (*qkv.Input, error) {
 // maxCover bounds the bytes of a coverage file.
 const maxCover = 1 << 30
 
-// cover computes the mask of --coverage before the launch, so that a row that does not exist costs nothing.
-func (c *runCmd) cover(j *job) ([]byte, error) {
+// checkCoverage checks the rows of --coverage.
+func (c *runCmd) checkCoverage(j *job) error {
 	if c.Coverage == "" {
-		return nil, nil
+		return nil
 	}
 	if len(c.Rows) == 0 {
 		c.Rows = everyRow(j.in.SeqQ)
 	}
 	for _, i := range c.Rows {
 		if i < 0 || i >= j.in.SeqQ {
-			return nil, fmt.Errorf("--rows: there is no query row %d, q has %d, counted from 0", i, j.in.SeqQ)
+			return fmt.Errorf("--rows: there is no query row %d, q has %d, counted from 0", i, j.in.SeqQ)
 		}
 	}
 	if size := float64(j.in.Batch) * float64(j.in.QHeads) * float64(len(c.Rows)) * float64(j.in.SeqK); size > maxCover {
-		return nil, fmt.Errorf("--coverage: %d rows of %d heads and %d keys need %.1f GB, the limit is %.1f: list fewer rows with --rows",
+		return fmt.Errorf("--coverage: %d rows of %d heads and %d keys need %.1f GB, the limit is %.1f: list fewer rows with --rows",
 			len(c.Rows), j.in.Batch*j.in.QHeads, j.in.SeqK, size/1e9, maxCover/1e9)
 	}
-	return j.cover(c.Rows)
+	return nil
 }
 
 func everyRow(n int) []int {

@@ -126,14 +126,18 @@ func (in *Input) Output(o []byte, lse []float32) []safetensors.Tensor {
 	return out
 }
 
-// Cover returns the tensor of COV: cover U8 [B, Hq, rows, Sk]. Static patterns keep the same pairs in every head, so
-// one [rows, Sk] mask is repeated.
+// Cover returns the tensor of COV: cover U8 [B, Hq, rows, Sk]. The mask is that, or [rows, Sk] where all heads keep the
+// same, as static patterns do.
 func (in *Input) Cover(rows int, mask []byte) safetensors.Tensor {
+	shape := []int{in.Batch, in.QHeads, rows, in.SeqK}
+	if len(mask) == in.Batch*in.QHeads*rows*in.SeqK {
+		return safetensors.Tensor{Name: "cover", DType: safetensors.U8, Shape: shape, Data: mask}
+	}
 	data := make([]byte, 0, in.Batch*in.QHeads*len(mask))
 	for range in.Batch * in.QHeads {
 		data = append(data, mask...)
 	}
-	return safetensors.Tensor{Name: "cover", DType: safetensors.U8, Shape: []int{in.Batch, in.QHeads, rows, in.SeqK}, Data: data}
+	return safetensors.Tensor{Name: "cover", DType: safetensors.U8, Shape: shape, Data: data}
 }
 
 // String writes the shape as people read it in a report.

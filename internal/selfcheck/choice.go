@@ -1,0 +1,166 @@
+package selfcheck
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/minfc/minfc/internal/qkv"
+	"github.com/minfc/minfc/ir"
+)
+
+// ChoiceCase is what the index stage of a finished call chose.
+type ChoiceCase struct {
+	In    *qkv.Input
+	Index []ir.IndexDef
+	// Values of all parameters: one set for all heads, or [QHeads].
+	Values []map[string]int64
+	Scale  float64
+	Asked  []*ir.Selection // [Batch * QHeads], as the device chose
+}
+
+// ChoiceReport compares choices with those of the float64 reference.
+type ChoiceReport struct {
+	Members int    // chosen by the reference
+	Ties    int    // others chosen instead, which are worth the same up to rounding
+	Wrong   int    // others chosen instead, too many or too few
+	Worst   string // where the first wrong one is
+}
+
+// MaxWrong is the share of choices that rounding may change beyond ties.
+const MaxWrong = 1e-3
+
+// Values are float32 sums of probabilities, or float32 products: these differences from float64 are rounding.
+const (
+	valueTie   = 1e-4  // relative, of sums of probabilities
+	tinyTie    = 1e-30 // absolute: float32 has nothing between this and 0
+	productTie = 1e-5  // of block scores, relative to the largest one of the row block
+)
+
+// OK says whether the choices agree.
+func (r *ChoiceReport) OK() bool { return float64(r.Wrong) <= MaxWrong*float64(r.Members) }
+
+// Agreement is the share of choices that are the reference's, ties included.
+func (r *ChoiceReport) Agreement() float64 {
+	if r.Members == 0 {
+		return 1
+	}
+	return 1 - float64(r.Wrong)/float64(r.Members)
+}
+
+// String is the report in one line.
+func (r *ChoiceReport) String() string {
+	s := fmt.Sprintf("%.4g %% of %d choices of the data agree with float64 (limit %.4g %%), %d of them ties", 100*r.Agreement(), r.Members, 100*(1-MaxWrong), r.Ties)
+	if r.Worst != "" {
+		s += ", first other one: " + r.Worst
+	}
+	return s
+}
+
+// CompareChoices evaluates the index stage of every head in float64.
+func CompareChoices(c ChoiceCase) (*ChoiceReport, error) {
+	r := &ChoiceReport{}
+	in := c.In
+	if in.SeqQ == 0 { // nothing ran
+		return r, nil
+	}
+	for h := range in.Batch * in.QHeads {
+		head, err := c.inputs(h)
+		if err != nil {
+			return nil, err
+		}
+		values := c.Values[h%in.QHeads%len(c.Values)]
+		want, from, err := ir.EvalIndexValues(c.Index, values, head)
+		if err != nil {
+			return nil, fmt.Errorf("internal: %w", err)
+		}
+		for _, s := range want.Sets {
+			got, err := c.Asked[h].Find(s.Name)
+			if err != nil {
+				return nil, fmt.Errorf("internal: %w", err)
+			}
+			r.set(fmt.Sprintf("batch %d, head %d, %s", h/in.QHeads, h%in.QHeads, s.Name), s, *got, from[s.Name])
+		}
+	}
+	return r, nil
+}
+
+// inputs are those of head h, counted over batches.
+func (c ChoiceCase) inputs(h int) (ir.HeadInputs[float32], error) {
+	in := c.In
+	out := ir.HeadInputs[float32]{Sq: in.SeqQ, Sk: in.SeqK, D: in.HeadDim, QOffset: in.QOffset, Scale: c.Scale}
+	kv := h/in.QHeads*in.KVHeads + h%in.QHeads/(in.QHeads/in.KVHeads)
+	for _, part := range []struct {
+		to       *[]float32
+		from     []byte
+		head, sq int
+	}{{&out.Q, in.Q, h, in.SeqQ}, {&out.K, in.K, kv, in.SeqK}} {
+		n := part.sq * in.HeadDim
+		*part.to = make([]float32, n)
+		if err := in.Format.Decode(*part.to, part.from[2*n*part.head:][:2*n]); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// set compares what one Select chose for one head.
+func (r *ChoiceReport) set(where string, want, got ir.Selected, from ir.IndexValues) {
+	if want.Kind != ir.ChosenBlocks {
+		r.members(where, want.Members, got.Members, from[0], func(a, b float64) bool { return math.Abs(b-a) <= valueTie*math.Abs(b)+tinyTie })
+		return
+	}
+	for t := range max(len(want.Blocks), len(got.Blocks)) {
+		at := fmt.Sprintf("%s, row block %d", where, t)
+		if t >= len(want.Blocks) || t >= len(got.Blocks) {
+			r.wrong(1, at+" is missing")
+			continue
+		}
+		scale := 0.0
+		for _, x := range from[t] {
+			if !math.IsInf(x, 0) {
+				scale = max(scale, math.Abs(x))
+			}
+		}
+		r.members(at, want.Blocks[t], got.Blocks[t], from[t], func(a, b float64) bool { return math.Abs(b-a) <= productTie*scale })
+	}
+}
+
+func (r *ChoiceReport) wrong(n int, where string) {
+	if r.Wrong == 0 && n > 0 {
+		r.Worst = where
+	}
+	r.Wrong += n
+}
+
+// members compares two sets. What only one of them has is paired by value, best with best: pairs of equal value are ties.
+func (r *ChoiceReport) members(where string, want, got []int, values []float64, tie func(a, b float64) bool) {
+	r.Members += len(want)
+	value := func(i int) float64 {
+		if i < 0 || i >= len(values) {
+			return math.NaN() // ties with nothing
+		}
+		return values[i]
+	}
+	only := func(a, b []int) []int {
+		in := map[int]bool{}
+		for _, x := range b {
+			in[x] = true
+		}
+		out := slices.DeleteFunc(slices.Clone(a), func(x int) bool { return in[x] })
+		slices.SortStableFunc(out, func(x, y int) int { return cmp.Compare(value(y), value(x)) })
+		return out
+	}
+	missing, extra := only(want, got), only(got, want)
+	n := min(len(missing), len(extra))
+	for i := range n {
+		a, b := value(extra[i]), value(missing[i])
+		if a == b || tie(a, b) {
+			r.Ties++
+		} else {
+			r.wrong(1, fmt.Sprintf("%s: %d (worth %g) in place of %d (%g)", where, extra[i], a, missing[i], b))
+		}
+	}
+	r.wrong(len(missing)+len(extra)-2*n, fmt.Sprintf("%s: %d chosen, want %d", where, len(got), len(want)))
+}

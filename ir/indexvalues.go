@@ -1,0 +1,39 @@
+package ir
+
+import "fmt"
+
+// IndexValues are the values that a Select chose from: one list for columns and distances, by key or distance; for blocks one
+// list a row block, by key block.
+type IndexValues [][]float64
+
+// EvalIndexValues is EvalIndex, with the values behind every choice under the name of its Select: what tells a tie from a
+// mistake.
+func EvalIndexValues[F Float](defs []IndexDef, values map[string]int64, in HeadInputs[F]) (*Selection, map[string]IndexValues, error) {
+	if err := in.check(); err != nil {
+		return nil, nil, err
+	}
+	e := &indexEval[F]{in: in, values: values, results: map[string]any{}, out: &Selection{QOffset: in.QOffset}}
+	from := map[string]IndexValues{}
+	for _, d := range defs {
+		x, err := e.eval(d)
+		if err != nil {
+			return nil, nil, fmt.Errorf("index %q: %w", d.Name, err)
+		}
+		e.results[d.Name] = x
+		if s, ok := d.Value.(Select); ok {
+			from[d.Name] = e.valuesOf(s.Of)
+		}
+	}
+	return e.out, from, nil
+}
+
+func (e *indexEval[F]) valuesOf(name string) IndexValues {
+	switch of := e.results[name].(type) {
+	case sums:
+		return IndexValues{of.values}
+	case blockScores:
+		return IndexValues(of)
+	default: // choose refused it
+		return nil
+	}
+}
