@@ -16,7 +16,15 @@ import (
 
 // checkLists refuses what lists cannot do on devices.
 func checkLists(s *ir.Schedule) error {
+	columns := 0
 	for _, g := range s.Segments {
+		if g.From.Kind == ir.SourceColumns {
+			columns++
+		}
+		if columns > 1 {
+			return fmt.Errorf("schedule %s: chosen columns (here %s) that other parts of the pattern cut into several bands are not supported on devices; unite them with one set that ends where they begin",
+				s.Name, g.From.Name)
+		}
 		for _, x := range g.Except {
 			if g.From.Kind != ir.SourceColumns || x.Kind != ir.SourceRuns {
 				return fmt.Errorf("schedule %s: chosen columns can leave out what chosen diagonals keep, other overlaps of chosen sets are not supported on devices; keep only one of %s and %s",
