@@ -55,13 +55,23 @@ type call struct {
 // kernels that compute its lists come before it. It does not synchronise, allocates no device memory, copies nothing and
 // keeps no reference to a, so that a CUDA graph may capture it. Errors wrap ErrBadCall when the call is at fault; then nothing was enqueued.
 // It is safe for concurrent use.
-func (k *LoadedKernel) Launch(s Stream, a Attention) error {
+func (k *LoadedKernel) Launch(s Stream, a Attention) error { return k.launch(s, a, true, true) }
+
+// LaunchIndex is the first half of Launch: it enqueues the kernels that choose what to keep, and leaves their lists in the
+// workspace. For patterns that do not depend on data it enqueues nothing.
+func (k *LoadedKernel) LaunchIndex(s Stream, a Attention) error { return k.launch(s, a, true, false) }
+
+// LaunchAttention is the second half of Launch: attention over the lists that LaunchIndex left in the
+// workspace, in a call of the same shape and parameters.
+func (k *LoadedKernel) LaunchAttention(s Stream, a Attention) error {
+	return k.launch(s, a, false, true)
+}
+
+// launch checks the call and enqueues one or both halves of it.
+func (k *LoadedKernel) launch(s Stream, a Attention, index, attention bool) error {
 	c, err := k.check(a)
-	if err != nil {
+	if err != nil || a.SeqQ == 0 {
 		return err
-	}
-	if a.SeqQ == 0 {
-		return nil
 	}
 	if len(k.plan.choices) > 0 {
 		x, err := k.planCall(c)
@@ -72,9 +82,14 @@ func (k *LoadedKernel) Launch(s Stream, a Attention) error {
 			return err
 		}
 		x.fillLists()
-		if err := k.launchIndex(s, x); err != nil {
-			return err
+		if index {
+			if err := k.launchIndex(s, x); err != nil {
+				return err
+			}
 		}
+	}
+	if !attention {
+		return nil
 	}
 	return k.launchAttention(s, c)
 }
