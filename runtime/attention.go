@@ -61,7 +61,7 @@ func (k *LoadedKernel) Launch(s Stream, a Attention) error { return k.launch(s, 
 // workspace. For patterns that do not depend on data it enqueues nothing.
 func (k *LoadedKernel) LaunchIndex(s Stream, a Attention) error { return k.launch(s, a, true, false) }
 
-// LaunchAttention is the second half of Launch: attention over the lists that LaunchIndex left in the
+// LaunchAttention is the second half of Launch: attention over the lists that LaunchIndex or WriteChosen left in the
 // workspace, in a call of the same shape and parameters.
 func (k *LoadedKernel) LaunchAttention(s Stream, a Attention) error {
 	return k.launch(s, a, false, true)

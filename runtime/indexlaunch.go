@@ -124,15 +124,24 @@ func (l *indexLauncher) listRuns() {
 func (l *indexLauncher) listColumns() {
 	for _, n := range l.choices {
 		if n.source.Kind == ir.SourceColumns {
-			v := stageValues{
-				"col_bits": l.at(bitsName(n)), "words": uint64(l.keysPad() / 32),
-				"cols": l.at(n.list("cols")), "col_count": l.at(n.list("col_count")), "col_cap": uint64(n.colCap()),
-				"kc": l.at(n.list("kc")), "vc": l.at(n.list("vc")),
-			}
+			v := l.columnLists(n)
+			v["col_bits"], v["words"] = l.at(bitsName(n)), uint64(l.keysPad()/32)
 			l.launch(StageColumns, [3]int{l.heads, 1, 1}, 0, v)
-			l.launch(StageCompact, [3]int{n.colCap() / ir.BlockSize, l.heads, 1}, 0, v)
+			l.compact(n)
 		}
 	}
+}
+
+func (l *indexLauncher) columnLists(n choiceCall) stageValues {
+	return stageValues{
+		"cols": l.at(n.list("cols")), "col_count": l.at(n.list("col_count")), "col_cap": uint64(n.colCap()),
+		"kc": l.at(n.list("kc")), "vc": l.at(n.list("vc")),
+	}
+}
+
+// compact copies K and V of listed columns.
+func (l *indexLauncher) compact(n choiceCall) {
+	l.launch(StageCompact, [3]int{n.colCap() / ir.BlockSize, l.heads, 1}, 0, l.columnLists(n))
 }
 
 // chooseBlocks scores and chooses blocks, as many row blocks at a time as their scores have room.

@@ -279,6 +279,28 @@ func (k *LoadedKernel) Workspace(a Attention) (int64, error) {
 	return x.bytes, nil
 }
 
+// ListBytes returns how many bytes of the workspace of a hold what the attention kernel reads of the choice: lists, their
+// lengths and bitmaps, without the copies of K and V at chosen columns.
+func (k *LoadedKernel) ListBytes(a Attention) (int64, error) {
+	c, err := k.checkShape(a)
+	if err != nil || len(k.plan.choices) == 0 || a.SeqQ == 0 {
+		return 0, err
+	}
+	x, err := k.planCall(c)
+	if err != nil {
+		return 0, err
+	}
+	sum := int64(0)
+	for _, n := range x.choices {
+		for _, f := range listFields[n.source.Kind] {
+			if f.Name != "kc" && f.Name != "vc" && f.Type == "ptr" {
+				sum += x.size(n.list(f.Name))
+			}
+		}
+	}
+	return sum, nil
+}
+
 // checkWorkspace says whether the call brings the memory that it needs.
 func (x *indexCall) checkWorkspace() error {
 	switch {

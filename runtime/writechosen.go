@@ -1,0 +1,204 @@
+package runtime
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/minfc/minfc/ir"
+)
+
+// WriteChosen is the other way round of ReadChosen: it fills the workspace of a with the lists of what chosen says, [Batch *
+// QHeads] selections that have a set for every choice of the pattern, as EvalIndex returns them. K and V of chosen columns
+// are copied by the kernel that LaunchIndex uses. LaunchAttention on the same stream then computes attention over these
+// lists, which is how to measure, or to reuse, a choice without the index stage. No head may choose more than its budget.
+func (k *LoadedKernel) WriteChosen(dev Device, s Stream, a Attention, chosen []*ir.Selection) error {
+	c, err := k.check(a)
+	if err != nil || len(k.plan.choices) == 0 || a.SeqQ == 0 {
+		return err
+	}
+	x, err := k.planCall(c)
+	if err != nil {
+		return err
+	}
+	if err := x.checkWorkspace(); err != nil {
+		return err
+	}
+	if len(chosen) != x.heads {
+		return badCall("there are %d selections, want one for each of %d heads", len(chosen), x.heads)
+	}
+	w := &chosenWriter{indexLauncher: indexLauncher{indexCall: x, kernel: k, stream: s}, dev: dev, chosen: chosen}
+	for _, n := range x.choices {
+		if err := w.write(n); err != nil {
+			return fmt.Errorf("index %q: %w", n.source.Name, err)
+		}
+	}
+	return nil
+}
+
+// chosenWriter copies lists to the device.
+type chosenWriter struct {
+	indexLauncher
+	dev    Device
+	chosen []*ir.Selection
+}
+
+func (w *chosenWriter) write(n choiceCall) error {
+	sets, err := w.sets(n)
+	if err != nil {
+		return err
+	}
+	switch n.source.Kind {
+	case ir.SourceRuns:
+		return w.writeRuns(n, sets)
+	case ir.SourceBlocks:
+		return w.writeBlocks(n, sets)
+	default:
+		return w.writeColumns(n, sets)
+	}
+}
+
+// sets are the heads' choices, checked: the kernels trust the lists.
+func (w *chosenWriter) sets(n choiceCall) ([]*ir.Selected, error) {
+	want, _ := n.source.Chosen()
+	out := make([]*ir.Selected, len(w.chosen))
+	for h, sel := range w.chosen {
+		set, err := sel.Find(n.source.Name)
+		switch {
+		case err != nil:
+			return nil, badCall("head %d: %w", h, err)
+		case set.Kind != want.Kind:
+			return nil, badCall("head %d has %s, want %s", h, set.Kind, want.Kind)
+		}
+		if err := w.checkSet(n, set); err != nil {
+			return nil, badCall("head %d: %w", h, err)
+		}
+		out[h] = set
+	}
+	return out, nil
+}
+
+func (w *chosenWriter) checkSet(n choiceCall, set *ir.Selected) error {
+	if n.source.Kind != ir.SourceBlocks {
+		return checkMembers(set.Members, n.most, w.candidates(n.source.Kind))
+	}
+	if len(set.Blocks) != w.rowBlocks() {
+		return fmt.Errorf("found blocks of %d row blocks, want %d", len(set.Blocks), w.rowBlocks())
+	}
+	for t, blocks := range set.Blocks {
+		up := slices.Clone(blocks)
+		slices.Reverse(up)
+		if err := checkMembers(up, n.blockCap(), blocksOf(w.columns)); err != nil {
+			return fmt.Errorf("row block %d, read from the end: %w", t, err)
+		}
+	}
+	return nil
+}
+
+// checkMembers checks ascending members of [0, end), most of them at most.
+func checkMembers(members []int, most, end int) error {
+	if len(members) > most {
+		return fmt.Errorf("found %d members, the budget allows %d", len(members), most)
+	}
+	for i, m := range members {
+		if m < 0 || m >= end || i > 0 && m <= members[i-1] {
+			return fmt.Errorf("member %d is %d, want ascending ones from 0 to %d", i, m, end-1)
+		}
+	}
+	return nil
+}
+
+// words writes a whole buffer of 32-bit numbers.
+func (w *chosenWriter) words(name string, words []uint32) error {
+	data, err := binary.Append(make([]byte, 0, 4*len(words)), binary.LittleEndian, words)
+	if err != nil || len(data) == 0 {
+		return err
+	}
+	if int64(len(data)) > w.size(name) {
+		return fmt.Errorf("internal: %d bytes for the %d of %s", len(data), w.size(name), name)
+	}
+	return w.dev.CopyToDevice(DevicePtr(w.at(name)), data, w.stream)
+}
+
+// rows writes a buffer of lists of limit entries each, filled up with pad, and the one of their lengths.
+func (w *chosenWriter) rows(list, count string, limit int, pad uint32, rows [][]int) error {
+	all, counts := make([]uint32, limit*len(rows)), make([]uint32, len(rows))
+	for i, row := range rows {
+		to := all[i*limit:][:limit]
+		for j := range to {
+			to[j] = pad
+		}
+		for j, x := range row {
+			to[j] = uint32(int32(x))
+		}
+		counts[i] = uint32(len(row))
+	}
+	if err := w.words(list, all); err != nil {
+		return err
+	}
+	return w.words(count, counts)
+}
+
+func (w *chosenWriter) writeRuns(n choiceCall, sets []*ir.Selected) error {
+	bits, covered := newBitmaps(w.heads, w.distPad()/32), newBitmaps(w.heads, w.coverWords())
+	runs := make([][]int, w.heads)
+	for h, set := range sets {
+		for _, d := range set.Members {
+			bits.set(h, d)
+		}
+		for _, far := range ir.CoverTiles(set.Members) {
+			runs[h] = append(runs[h], -far)
+			for delta := far; delta < far+ir.BlockSize; delta++ {
+				covered.set(h, delta)
+			}
+		}
+	}
+	if err := w.words(bitsName(n), bits.words); err != nil {
+		return err
+	}
+	if err := w.words(n.list("covered"), covered.words); err != nil {
+		return err
+	}
+	return w.rows(n.list("runs"), n.list("run_count"), n.runCap(w.reach), 0, runs)
+}
+
+func (w *chosenWriter) writeBlocks(n choiceCall, sets []*ir.Selected) error {
+	var rows [][]int
+	for _, set := range sets {
+		rows = append(rows, set.Blocks...)
+	}
+	return w.rows(n.list("blocks"), n.list("block_count"), n.blockCap(), 1<<32-1, rows)
+}
+
+func (w *chosenWriter) writeColumns(n choiceCall, sets []*ir.Selected) error {
+	bits, rows := newBitmaps(w.heads, w.keysPad()/32), make([][]int, w.heads)
+	for h, set := range sets {
+		rows[h] = set.Members
+		for _, k := range set.Members {
+			bits.set(h, k)
+		}
+	}
+	if err := w.words(bitsName(n), bits.words); err != nil {
+		return err
+	}
+	if err := w.rows(n.list("cols"), n.list("col_count"), n.colCap(), 1<<31-1, rows); err != nil {
+		return err
+	}
+	w.compact(n)
+	return w.err
+}
+
+// bitmaps are those of all heads, one after the other.
+type bitmaps struct {
+	each  int // words of a head
+	words []uint32
+}
+
+func newBitmaps(heads, each int) bitmaps { return bitmaps{each, make([]uint32, heads*each)} }
+
+// set sets a bit of a head, if there is one.
+func (b bitmaps) set(head, bit int) {
+	if bit < 32*b.each {
+		b.words[head*b.each+bit/32] |= 1 << (bit % 32)
+	}
+}
