@@ -1,0 +1,114 @@
+package minfc_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/internal/qkv"
+	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/emu"
+)
+
+// workspaceFor gives a call memory that holds nothing of use.
+func workspaceFor(t *testing.T, dev runtime.Device, k *runtime.LoadedKernel, a *runtime.Attention) {
+	var err error
+	a.WorkspaceBytes, err = k.Workspace(*a)
+	require.NoError(t, err)
+	a.Workspace, err = dev.Alloc(a.WorkspaceBytes)
+	require.NoError(t, err)
+	require.NoError(t, dev.Fill(a.Workspace, 0x6b, a.WorkspaceBytes, nil))
+}
+
+func readBack(t *testing.T, dev runtime.Device, p runtime.DevicePtr, n int) []byte {
+	out := make([]byte, n)
+	require.NoError(t, dev.CopyToHost(out, p, nil))
+	return out
+}
+
+func askedOf(chosen []runtime.Chosen) (out []*ir.Selection) {
+	for _, c := range chosen {
+		out = append(out, c.Asked)
+	}
+	return out
+}
+
+// The halves of a launch are the launch, and lists that the host wrote are as good as the device's.
+func TestHalvesOfALaunchAndWrittenLists(t *testing.T) {
+	dev := device(t, emu.Options{})
+	for name, settings := range dynamicSettings {
+		c := attentionCase{program: library(t, name), headDim: 64, dtype: half.BF16, params: settings[1],
+			shape: qkv.Shape{Batch: 2, QHeads: 2, KVHeads: 1, SeqQ: 200, SeqK: 333, QOffset: 133}}
+		k, err := runtime.LoadKernel(dev, c.compile(t), runtime.Select{})
+		require.NoError(t, err)
+		in := c.input(t)
+		a := deviceCall(t, dev, c, in)
+		workspaceFor(t, dev, k, &a)
+		require.NoError(t, k.Launch(nil, a))
+		want := readBack(t, dev, a.O.Ptr, len(in.Q))
+		chosen, err := k.ReadChosen(dev, nil, a)
+		require.NoError(t, err)
+
+		workspaceFor(t, dev, k, &a)
+		require.NoError(t, dev.Fill(a.O.Ptr, 0xff, int64(len(in.Q)), nil))
+		require.NoError(t, k.LaunchIndex(nil, a))
+		require.NotContains(t, readBack(t, dev, a.O.Ptr, len(in.Q)), byte(0), "LaunchIndex writes no output")
+		require.NoError(t, k.LaunchAttention(nil, a))
+		require.Equal(t, want, readBack(t, dev, a.O.Ptr, len(in.Q)), name)
+
+		workspaceFor(t, dev, k, &a)
+		require.NoError(t, k.WriteChosen(dev, nil, a, askedOf(chosen)))
+		require.NoError(t, k.LaunchAttention(nil, a))
+		require.Equal(t, want, readBack(t, dev, a.O.Ptr, len(in.Q)), name)
+		again, err := k.ReadChosen(dev, nil, a)
+		require.NoError(t, err)
+		require.Equal(t, chosen, again, name)
+		bytes, err := k.ListBytes(a)
+		require.NoError(t, err)
+		require.Positive(t, bytes)
+		require.Less(t, bytes, a.WorkspaceBytes)
+		require.NoError(t, k.Close())
+	}
+}
+
+// Kernels trust the lists, so what they cannot read is refused.
+func TestWriteChosenRefuses(t *testing.T) {
+	dev := device(t, emu.Options{})
+	c := attentionCase{program: library(t, "vertical_slash"), headDim: 64, dtype: half.BF16, params: map[string]int64{"vertical": 31, "slash": 104},
+		shape: qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 300, SeqK: 300}}
+	k, err := runtime.LoadKernel(dev, c.compile(t), runtime.Select{})
+	require.NoError(t, err)
+	defer k.Close()
+	a := deviceCall(t, dev, c, c.input(t))
+	selection := func(columns, distances []int) *ir.Selection {
+		return &ir.Selection{Sets: []ir.Selected{
+			{Name: "cols", Kind: ir.ChosenColumns, Members: columns}, {Name: "diags", Kind: ir.ChosenDistances, Members: distances}}}
+	}
+	good := []*ir.Selection{selection([]int{0, 299}, upToMember(104))}
+	require.ErrorContains(t, k.WriteChosen(dev, nil, a, good), "Workspace is a null pointer")
+	workspaceFor(t, dev, k, &a)
+	require.NoError(t, k.WriteChosen(dev, nil, a, good))
+	for says, bad := range map[string][]*ir.Selection{
+		"there are 0 selections, want one for each of 1 heads":                               nil,
+		`head 0: the selection has no "diags"`:                                               {{Sets: good[0].Sets[:1]}},
+		"head 0 has blocks, want columns":                                                    {{Sets: []ir.Selected{{Name: "cols", Kind: ir.ChosenBlocks}, good[0].Sets[1]}}},
+		`index "cols": bad call: head 0: member 1 is 300, want ascending ones from 0 to 299`: {selection([]int{0, 300}, nil)},
+		"head 0: member 1 is 7, want ascending ones from 0 to 299":                           {selection([]int{7, 7}, nil)},
+		`index "diags": bad call: head 0: found 105 members, the budget allows 104`:          {selection(nil, upToMember(105))},
+		`index "diags": bad call: head 0: member 0 is -1, want ascending ones from 0 to 299`: {selection(nil, []int{-1})},
+	} {
+		err := k.WriteChosen(dev, nil, a, bad)
+		require.ErrorIs(t, err, runtime.ErrBadCall)
+		require.ErrorContains(t, err, says)
+	}
+}
+
+func upToMember(n int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = i
+	}
+	return out
+}
