@@ -32,6 +32,7 @@ type Options struct {
 	Verify  bool             // verify after every pass, not only at the end
 
 	Emit       func(stage, text string)           // receives every stage's text
+	Module     func(llvm string)                  // receives the LLVM IR of every module of the artifact, in its order
 	PrintAfter func(pass, text string)            // receives the unit after every pass
 	Timing     func(step string, d time.Duration) // receives the time of every step
 	Warn       func(rendered string)              // receives the source's warnings, several lines each
@@ -200,6 +201,9 @@ func (o Options) ptx(kernel *codegen.Kernel) (compiled, error) {
 	ptx, err := ptxgen.Compile(kernel.Module, ptxgen.Options{Target: o.Target})
 	if err != nil {
 		return compiled{}, fmt.Errorf("internal: %s: %w", kernel.Entry, err)
+	}
+	if o.Module != nil {
+		o.Module(kernel.Module.String())
 	}
 	return compiled{kernel, ptx}, nil
 }

@@ -21,10 +21,13 @@ var shapes = []shape{
 	{256, 64, 64, 4, 2},
 }
 
-// listShapes serve schedules that walk lists. Lists belong to 64 rows, and their entries are slots of 64 keys anywhere; two
-// slots make a step where registers allow, because the barriers of a step cost the same for both.
+// listShapes serve schedules that walk lists. Lists belong to 64 rows, and their entries are slots of 64 keys anywhere. Two
+// warps of two strips read shared memory as seldom as a 128-row tile does, which is worth more than wider steps
+// (docs/vertical-slash.md).
 var listShapes = []shape{
 	{64, 64, 128, 2, 4},
+	{96, 64, 64, 2, 4},
+	{112, 64, 64, 4, 2}, // as above: too few registers for two strips
 	{128, 64, 64, 2, 4},
 	{256, 64, 64, 4, 2},
 }

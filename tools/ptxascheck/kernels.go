@@ -24,10 +24,8 @@ const target = "sm_80"
 func compileAll(only string) ([]kernel, error) {
 	var kernels []kernel
 	var failures []error
+	seen := map[string]bool{}
 	for _, pattern := range patterns.Names() {
-		if patterns.Dynamic(pattern) {
-			continue // it has no artifact
-		}
 		for _, dtype := range dtypes {
 			for _, dim := range headDims {
 				name := fmt.Sprintf("%s %s d%d", pattern, dtype, dim)
@@ -38,7 +36,12 @@ func compileAll(only string) ([]kernel, error) {
 				if err != nil {
 					failures = append(failures, fmt.Errorf("%s: %w", name, err))
 				}
-				kernels = append(kernels, k...)
+				for _, x := range k { // patterns share most kernels of their index stages
+					if !seen[string(x.ptx)] {
+						seen[string(x.ptx)] = true
+						kernels = append(kernels, x)
+					}
+				}
 			}
 		}
 	}
@@ -79,14 +82,10 @@ func compile(pattern, dtype string, dim int) ([]kernel, error) {
 	if !ok {
 		return nil, fmt.Errorf("internal: the library lists %q and has no source for it", pattern)
 	}
-	var llvm string
-	keepLLVM := func(stage, text string) {
-		if stage == "llvm" {
-			llvm = text
-		}
-	}
+	var llvm []string // of every module
 	art, err := minfc.Compile(file, src, minfc.Options{
-		Pattern: pattern, Target: target, HeadDim: dim, DType: dtype, Verify: true, Emit: keepLLVM,
+		Pattern: pattern, Target: target, HeadDim: dim, DType: dtype, Verify: true,
+		Module: func(text string) { llvm = append(llvm, text) },
 	})
 	if err != nil {
 		return nil, err
@@ -95,7 +94,17 @@ func compile(pattern, dtype string, dim int) ([]kernel, error) {
 	for _, k := range art.Manifest.Kernels {
 		kernels = append(kernels, kernel{
 			pattern: pattern, dtype: dtype, headDim: dim, entry: k.Entry,
-			threads: k.Threads, dynamicShared: k.SharedBytes, ptx: art.Modules[k.Module], llvm: llvm,
+			threads: k.Threads, dynamicShared: k.SharedBytes, ptx: art.Modules[k.Module], llvm: llvm[k.Module],
+		})
+	}
+	for _, x := range art.Manifest.Kernels[0].Stages {
+		name := pattern + "/" + x.Kind
+		if x.Heads > 0 {
+			name = fmt.Sprintf("%s.%d", name, x.Heads)
+		}
+		kernels = append(kernels, kernel{
+			pattern: name, dtype: dtype, headDim: dim, entry: x.Entry,
+			threads: x.Threads, dynamicShared: x.SharedBytes, ptx: art.Modules[x.Module], llvm: llvm[x.Module],
 		})
 	}
 	return kernels, nil
