@@ -157,8 +157,8 @@ func (l *indexLauncher) chooseBlocks() {
 				pooled[name] = true
 			}
 		}
-		for t := 0; t < l.rowBlocks(); t += l.slab() {
-			l.chooseSlab(i, n, t, min(l.slab(), l.rowBlocks()-t))
+		for t := 0; t < l.rowBlocks(); t += l.slab {
+			l.chooseSlab(i, n, t, min(l.slab, l.rowBlocks()-t))
 		}
 	}
 }

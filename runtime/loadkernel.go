@@ -26,6 +26,7 @@ type LoadedKernel struct {
 	params     []kernelParam
 	plan       *indexPlan
 	stages     []*loadedStage
+	scoreBytes int64 // maxScoreBytes, other numbers in tests
 	module     Module
 	function   Function
 	attributes FunctionAttributes
@@ -42,7 +43,7 @@ func LoadKernel(dev Device, a *Artifact, sel Select) (*LoadedKernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &LoadedKernel{info: *info}
+	k := &LoadedKernel{info: *info, scoreBytes: maxScoreBytes}
 	if k.schedule, err = info.parseSchedule(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
 	}

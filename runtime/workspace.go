@@ -19,7 +19,7 @@ const (
 	blockSelectKeys = 32      // scores that a thread of it holds
 	scoreRows       = 64      // row blocks and key blocks of one block of block_scores
 	scoreKeys       = 128
-	maxScoreBytes   = 256 << 20 // of the part of the block scores that is held at a time
+	maxScoreBytes   = 256 << 20 // of the block scores that are held at a time
 	workspaceAlign  = 256
 	listPad         = ir.BlockSize // columns are padded to whole slots, and by one more
 )
@@ -35,6 +35,7 @@ type indexCall struct {
 	choices []choiceCall
 	buffers map[string]buffer
 	bytes   int64
+	slab    int // row blocks whose block scores are held at a time
 }
 
 // choiceCall is one chosen set in numbers.
@@ -52,6 +53,7 @@ type buffer struct{ offset, bytes int64 }
 func (k *LoadedKernel) planCall(c *call) (*indexCall, error) {
 	x := &indexCall{call: c, headDim: k.info.HeadDim, heads: c.Batch * c.QHeads, reach: c.QOffset + c.SeqQ, buffers: map[string]buffer{}}
 	x.columns = min(c.SeqK, x.reach)
+	x.slab = slabRows(k.scoreBytes, x.heads, x.keyBlocks(), x.rowBlocks())
 	if x.heads > maxGridYZ {
 		return nil, badCall("Batch times QHeads is %d, want at most %d for a pattern that data decides; split larger calls", x.heads, maxGridYZ)
 	}
@@ -169,7 +171,6 @@ func (x *indexCall) distPad() int         { return roundUp(x.reach, ir.BlockSize
 func (x *indexCall) coverWords() int      { return (x.distPad() + ir.BlockSize + 31) / 32 }
 func (x *indexCall) rowBlocks() int       { return blocksOf(x.SeqQ) }
 func (x *indexCall) keyBlocks() int       { return blocksOf(x.SeqK) }
-func (x *indexCall) slab() int            { return slabRows(x.heads, x.keyBlocks(), x.rowBlocks()) }
 func (x *indexCall) budgetWords() int     { return roundUp(len(x.choices)*x.QHeads, storeWordsCount) }
 func (n choiceCall) colCap() int          { return roundUp(n.most, listPad) + listPad }
 func (n choiceCall) blockCap() int        { return max(1, n.most) }
@@ -183,9 +184,9 @@ func (x *indexCall) at(name string) uint64 {
 func (x *indexCall) size(name string) int64 { return x.buffers[name].bytes }
 
 // slabRows is how many row blocks are scored at a time.
-func slabRows(heads, keyBlocks, rowBlocks int) int {
+func slabRows(bytes int64, heads, keyBlocks, rowBlocks int) int {
 	row := product(heads, roundUp(keyBlocks, ir.BlockSize), 4)
-	rows := int(max(1, maxScoreBytes/max(row, 1)))
+	rows := int(max(1, bytes/max(row, 1)))
 	if rows > scoreRows {
 		rows -= rows % scoreRows
 	}
@@ -211,7 +212,7 @@ func (x *indexCall) layOut() {
 		case ir.SourceBlocks:
 			x.add(pooledName(n.q), h, x.rowBlocks(), x.headDim, 4)
 			x.add(pooledName(n.k), x.Batch*x.KVHeads, x.keyBlocks(), x.headDim, 4)
-			x.add("scores", h, x.slab(), roundUp(x.keyBlocks(), ir.BlockSize), 4) // of one part after the other
+			x.add("scores", h, x.slab, roundUp(x.keyBlocks(), ir.BlockSize), 4) // of one part after the other
 			x.add(n.list("blocks"), h, x.rowBlocks(), n.blockCap(), 4)
 			x.add(n.list("block_count"), h, x.rowBlocks(), 4)
 			continue
