@@ -39,10 +39,15 @@ func RunHost(dev Device, a *Artifact, sel Select, h HostAttention) (res HostResu
 	return k.RunHost(dev, h)
 }
 
-// RunHost copies the tensors to the device that k was loaded for, launches, waits and copies the results back. Whatever
+// RunHost runs one call; see RunHostWith.
+func (k *LoadedKernel) RunHost(dev Device, h HostAttention) (HostResult, error) {
+	return RunHostWith(dev, k, h)
+}
+
+// RunHostWith copies the tensors to the device that k was loaded for, launches, waits and copies the results back. Whatever
 // happens, the device memory it took is free again when it returns.
-func (k *LoadedKernel) RunHost(dev Device, h HostAttention) (res HostResult, err error) {
-	if err := k.checkHost(h); err != nil {
+func RunHostWith(dev Device, k Launcher, h HostAttention) (res HostResult, err error) {
+	if err := checkHost(k, h); err != nil {
 		return HostResult{}, err
 	}
 	w := &hostWork{dev: dev}
@@ -85,26 +90,27 @@ func (h HostAttention) attention() Attention {
 }
 
 // checkHost checks everything that Launch would, before anything large is copied.
-func (k *LoadedKernel) checkHost(h HostAttention) error {
+func checkHost(k Launcher, h HostAttention) (err error) {
 	a := h.attention()
-	for _, t := range []*Tensor{&a.Q, &a.K, &a.V, &a.O} {
-		t.Ptr = 256 // stands for memory to come
+	for _, p := range []*DevicePtr{&a.Q.Ptr, &a.K.Ptr, &a.V.Ptr, &a.O.Ptr, &a.Workspace} {
+		*p = workspaceAlign // stands for memory to come
 	}
-	if _, err := k.check(a); err != nil {
+	if a.WorkspaceBytes, err = k.Workspace(a); err != nil {
 		return err
 	}
-	if _, err := k.Workspace(a); err != nil {
+	if err := k.Check(a); err != nil {
 		return err
 	}
+	info := k.Info()
 	for _, t := range []struct {
 		name        string
 		got         []byte
 		heads, rows int
 	}{{"Q", h.Q, h.QHeads, h.SeqQ}, {"K", h.K, h.KVHeads, h.SeqK}, {"V", h.V, h.KVHeads, h.SeqK}} {
-		want := product(h.Batch, t.heads, t.rows, k.info.HeadDim, elementBytes)
+		want := product(h.Batch, t.heads, t.rows, info.HeadDim, elementBytes)
 		if int64(len(t.got)) != want {
 			return badCall("%s has %d bytes, want %d for [%d, %d, %d, %d] of %s", t.name, len(t.got), want,
-				h.Batch, t.heads, t.rows, k.info.HeadDim, k.info.DType)
+				h.Batch, t.heads, t.rows, info.HeadDim, info.DType)
 		}
 	}
 	return nil

@@ -1,0 +1,18 @@
+package runtime
+
+import "slices"
+
+// Launcher is what runs calls of one head dim and data type: a kernel, or several that share the heads of a call.
+type Launcher interface {
+	Info() Kernel // of all kernels, as far as head dim and data type go
+	Check(a Attention) error
+	Workspace(a Attention) (int64, error)
+	Launch(s Stream, a Attention) error
+	ReadChosen(dev Device, s Stream, a Attention) ([]Chosen, error)
+}
+
+// Check says what Launch would say of the call, and enqueues nothing.
+func (k *LoadedKernel) Check(a Attention) error { return k.launch(nil, a, false, false) }
+
+// HeadParams lists the parameters that Attention.HeadParams may set: budgets of the index stage and nothing else.
+func (k *LoadedKernel) HeadParams() []string { return slices.Clone(k.plan.headParams) }
