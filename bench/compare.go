@@ -52,7 +52,7 @@ func comparable(r, peers *Report) error {
 	}{
 		{"machine", r.Machine.Name, peers.Machine.Name},
 		{"call", r.Call, peers.Call},
-		{"workload", r.Workload.Kind, peers.Workload.Kind},
+		{"workload", r.Workload.what(), peers.Workload.what()},
 	} {
 		if c.ours != c.them {
 			return fmt.Errorf("the peers were measured with the %s %v, this run has %v; measure both alike", c.what, c.them, c.ours)

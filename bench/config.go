@@ -23,6 +23,7 @@ type Config struct {
 	Target        string // "" for the newest that the device runs
 	Workload      workload.Kind
 	Seed          uint64           // of the inputs and of the order of the kernels
+	Planted       bool             // lists of the shapes of published figures instead of what the data chooses; only attention is timed
 	Set           map[string]int64 // values of parameters; each goes to the patterns that have it
 	VsDense       bool             // compare with our own dense kernel
 	Rounds        int              // 0: as many as Seconds allow

@@ -10,8 +10,9 @@ import (
 // memory is the device memory of one length: several sets of inputs, and two sets of outputs.
 type memory struct {
 	dev     runtime.Device
-	sets    []*workload.Tensors
+	sets    []inputs
 	outputs [2]output
+	spaces  map[*subject]int64 // bytes of workspace
 	turn    int
 }
 
@@ -31,8 +32,9 @@ func setCount(i runtime.DeviceInfo, setBytes, outputBytes int64) int {
 	return int(max(1, min(wanted, room, maxSets)))
 }
 
-func (c Config) newMemory(dev runtime.Device, n int) (*memory, error) {
-	m := &memory{dev: dev}
+// newMemory takes memory for calls of n rows; spaces are the bytes of the subjects' workspaces.
+func (c Config) newMemory(dev runtime.Device, n int, spaces map[*subject]int64) (*memory, error) {
+	m := &memory{dev: dev, spaces: spaces}
 	if err := m.make(c, n); err != nil {
 		return nil, errors.Join(err, m.close())
 	}
@@ -51,26 +53,43 @@ func (m *memory) make(c Config, n int) (err error) {
 		}
 	}
 	spec := c.spec(n)
-	for range setCount(m.dev.Info(), spec.Bytes(), oBytes+lseBytes) {
-		set, err := workload.OnDevice(m.dev, spec, nil)
-		if err != nil {
+	setBytes := spec.Bytes()
+	for _, bytes := range m.spaces {
+		setBytes += bytes
+	}
+	for range setCount(m.dev.Info(), setBytes, oBytes+lseBytes) {
+		if err := m.addSet(spec); err != nil {
 			return err
 		}
-		m.sets = append(m.sets, set)
 		spec.Seed++
 	}
 	return nil
 }
 
-// call is a with the tensors of a set and an output.
-func (m *memory) call(a runtime.Attention, s *subject, set *workload.Tensors, out output) runtime.Attention {
+func (m *memory) addSet(spec workload.Spec) error {
+	set, err := workload.OnDevice(m.dev, spec, nil)
+	if err != nil {
+		return err
+	}
+	in := inputs{set, map[*subject]runtime.DevicePtr{}}
+	m.sets = append(m.sets, in)
+	for s, bytes := range m.spaces {
+		if in.spaces[s], err = m.dev.Alloc(bytes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// call is a with the tensors of a set, an output and the subject's workspace.
+func (m *memory) call(a runtime.Attention, s *subject, set inputs, out output) runtime.Attention {
 	a.Q.Ptr, a.K.Ptr, a.V.Ptr, a.O.Ptr, a.LSE = set.Q, set.K, set.V, out.o, out.lse
-	a.Params = s.launch
+	a.Params, a.Workspace, a.WorkspaceBytes = s.launch, set.spaces[s], m.spaces[s]
 	return a
 }
 
 // next is the set whose turn it is.
-func (m *memory) next() *workload.Tensors {
+func (m *memory) next() inputs {
 	m.turn++
 	return m.sets[m.turn%len(m.sets)]
 }
@@ -78,8 +97,13 @@ func (m *memory) next() *workload.Tensors {
 // close waits for the device first, so that nothing runs on memory that is free.
 func (m *memory) close() error {
 	errs := []error{m.dev.Synchronize()}
-	for _, s := range m.sets {
-		errs = append(errs, s.Close())
+	for _, set := range m.sets {
+		errs = append(errs, set.Close())
+		for _, p := range set.spaces {
+			if p != 0 {
+				errs = append(errs, m.dev.Free(p))
+			}
+		}
 	}
 	for _, o := range m.outputs {
 		for _, p := range []runtime.DevicePtr{o.o, o.lse} {

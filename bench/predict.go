@@ -41,6 +41,9 @@ func Predict(c Config, machine string) (*Report, error) {
 func (c Config) predictLength(r *Report, m cost.Machine, list []*subject, n int) error {
 	dense := map[*subject]float64{}
 	for _, s := range list {
+		if err := checkStatic(s.schedule); err != nil {
+			return err
+		}
 		row, err := s.row(c, n)
 		if err != nil {
 			return err

@@ -58,8 +58,17 @@ type Call struct {
 
 // Workload is what the inputs were.
 type Workload struct {
-	Kind string `json:"kind"`
-	Seed uint64 `json:"seed"`
+	Kind    string `json:"kind"`
+	Seed    uint64 `json:"seed"`
+	Planted bool   `json:"planted,omitempty"` // lists were planted instead of chosen by the data
+}
+
+// what says what was measured, without the seed.
+func (w Workload) what() string {
+	if w.Planted {
+		return w.Kind + " with planted lists"
+	}
+	return w.Kind
 }
 
 // Rate is a measured rate of matrix products.
@@ -85,16 +94,18 @@ type Row struct {
 	Rounds      int     `json:"rounds,omitempty"`
 	CompileS    float64 `json:"compile_s,omitempty"` // seconds before the first launch, not in any other figure
 
-	Pairs          int64    `json:"pairs"`   // kept query-key pairs of one head
-	Density        float64  `json:"density"` // Pairs over those that the dense baseline keeps
-	Tiles          *int64   `json:"tiles"`   // computed, in units of 64x64, all heads and batches
-	TileTFLOPS     *float64 `json:"tile_tflops"`
-	UsefulTFLOPS   float64  `json:"useful_tflops"`   // kept pairs only
-	MatrixFraction *float64 `json:"matrix_fraction"` // TileTFLOPS over the first of the report's rates
-	VsDense        *float64 `json:"vs_dense"`        // time of our dense kernel over TotalMS
-	IndexBytes     int64    `json:"index_bytes"`
-	Recall         *float64 `json:"recall"` // share of the dense softmax's mass on the kept pairs, mean of rows
-	Error          *float64 `json:"error"`  // of the output against dense: relative Frobenius norm over sampled rows
+	Pairs          int64    `json:"pairs"`                        // kept query-key pairs of one head, the mean where heads differ
+	Density        float64  `json:"density"`                      // Pairs over those that the dense baseline keeps
+	Tiles          *int64   `json:"tiles"`                        // computed, in units of 64x64, all heads and batches
+	TileTFLOPS     *float64 `json:"tile_tflops"`                  // computed tiles, over AttentionMS
+	UsefulTFLOPS   float64  `json:"useful_tflops"`                // kept pairs only, over TotalMS
+	MatrixFraction *float64 `json:"matrix_fraction"`              // TileTFLOPS over the first of the report's rates
+	VsDense        *float64 `json:"vs_dense"`                     // time of our dense kernel over TotalMS
+	SampledBlocks  int      `json:"sampled_row_blocks,omitempty"` // of each head, that pairs and tiles were counted on, where not on all
+	IndexBytes     int64    `json:"index_bytes"`                  // lists and bitmaps that the attention kernel reads
+	WorkspaceBytes int64    `json:"workspace_bytes,omitempty"`    // all that the index stage needs, these lists and copies of K and V included
+	Recall         *float64 `json:"recall"`                       // share of the dense softmax's mass on the kept pairs, mean of rows
+	Error          *float64 `json:"error"`                        // of the output against dense: relative Frobenius norm over sampled rows
 	PredictedMS    *float64 `json:"predicted_ms,omitempty"`
 }
 
@@ -110,17 +121,17 @@ func (r Row) Label() string {
 // Ours says whether the row is a kernel of minfc.
 func (r Row) Ours() bool { return strings.HasPrefix(r.Implementation, "minfc") }
 
-// finish computes the rates from the times and counts.
+// finish computes the rates from the times and counts: of tiles in the attention kernel, of kept pairs in the whole call.
 func (r *Row) finish(c Call, rates []Rate) {
 	if r.TotalMS <= 0 {
 		return
 	}
 	perPair := 4 * float64(c.HeadDim) * float64(c.QHeads) * float64(c.Batch)
 	r.UsefulTFLOPS = perPair * float64(r.Pairs) / r.TotalMS / 1e9
-	if r.Tiles == nil {
+	if r.Tiles == nil || r.AttentionMS <= 0 {
 		return
 	}
-	tile := 4 * float64(c.HeadDim) * 64 * 64 * float64(*r.Tiles) / r.TotalMS / 1e9
+	tile := 4 * float64(c.HeadDim) * 64 * 64 * float64(*r.Tiles) / r.AttentionMS / 1e9
 	r.TileTFLOPS = &tile
 	if len(rates) > 0 && rates[0].TFLOPS > 0 {
 		fraction := tile / rates[0].TFLOPS

@@ -33,7 +33,7 @@ func Run(dev runtime.Device, c Config) (*Report, error) {
 		return nil, err
 	}
 	r := c.report(ToolBench, machineOf(info))
-	r.Workload = Workload{Kind: string(c.Workload), Seed: c.Seed}
+	r.Workload = Workload{Kind: string(c.Workload), Seed: c.Seed, Planted: c.Planted}
 	b := &bencher{Config: c, dev: dev, list: list, report: r, compileS: map[*subject]float64{}}
 	defer b.close()
 	if err := b.prepare(target); err != nil {
@@ -57,17 +57,26 @@ func (c Config) checkEmulation(info runtime.DeviceInfo, list []*subject) error {
 	}
 	for _, n := range c.SeqLens {
 		for _, s := range list {
-			count, err := CountWork(s.schedule, s.values, ir.Shape{Sq: n, Sk: n})
+			pairs, err := s.pairsAtMost(n)
 			if err != nil {
 				return err
 			}
-			if pairs := float64(count.Pairs) * float64(c.QHeads); pairs > emulatedPairs {
+			if pairs := float64(pairs) * float64(c.QHeads); pairs > emulatedPairs {
 				return fmt.Errorf("the emulator would compute %s pairs of %s at length %s, want at most %s: give shorter lengths and fewer heads, or measure on a GPU",
 					amount(pairs), s.pattern.Name, Length(n), amount(emulatedPairs))
 			}
 		}
 	}
 	return nil
+}
+
+// pairsAtMost bounds the pairs of a head.
+func (s *subject) pairsAtMost(n int) (int64, error) {
+	if s.dynamic() {
+		return int64(n) * int64(n+1) / 2, nil
+	}
+	count, err := CountWork(s.schedule, s.values, ir.Shape{Sq: n, Sk: n})
+	return count.Pairs, err
 }
 
 // bencher is one run.
@@ -111,7 +120,11 @@ func (b *bencher) close() {
 // length measures every subject at one length.
 func (b *bencher) length(n int) (err error) {
 	b.say("%s: making inputs", Length(n))
-	m, err := b.newMemory(b.dev, n)
+	spaces, err := b.workspaces(n)
+	if err != nil {
+		return err
+	}
+	m, err := b.newMemory(b.dev, n, spaces)
 	if err != nil {
 		return err
 	}
@@ -136,10 +149,10 @@ func (b *bencher) length(n int) (err error) {
 	return nil
 }
 
-// check runs every subject once on the first inputs and compares it with its baseline. It returns the times of these
-// calls in milliseconds.
-func (b *bencher) check(m *memory, n int, rows []Row) ([]float64, error) {
-	estimates := map[*subject]float64{}
+// check runs every subject once on the first inputs and compares it with its baseline. It returns the milliseconds of
+// these calls, by part.
+func (b *bencher) check(m *memory, n int, rows []Row) (map[*subject][]float64, error) {
+	estimates := map[*subject][]float64{}
 	var reference *subject // whose results lie in outputs[1]
 	for i, s := range b.list {
 		b.say("%s: checking %s", Length(n), s.pattern.Name)
@@ -153,71 +166,109 @@ func (b *bencher) check(m *memory, n int, rows []Row) ([]float64, error) {
 		if s.baseline == s {
 			continue
 		}
-		if estimates[s], err = b.once(m, s, n, m.outputs[0]); err != nil {
-			return nil, err
+		err = b.fillLists(m, s, n)
+		if err == nil {
+			estimates[s], err = b.once(m, s, n, m.outputs[0])
 		}
-		if err := b.compare(m, n, s, &rows[i]); err != nil {
+		if err == nil {
+			err = b.countChosen(m, s, n, &rows[i])
+		}
+		if err == nil {
+			err = b.compare(m, n, s, &rows[i])
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.pattern.Name, err)
 		}
 	}
-	return inOrder(b.list, estimates), nil
+	return estimates, nil
 }
 
-func inOrder(list []*subject, of map[*subject]float64) (out []float64) {
-	for _, s := range list {
-		out = append(out, of[s])
-	}
-	return out
-}
-
-// compare fills in what s does to the result, if it has a baseline.
+// compare fills in what s does to the result, if it has a baseline. What planted lists do to it says nothing.
 func (b *bencher) compare(m *memory, n int, s *subject, r *Row) error {
 	if s.baseline == nil {
 		return nil
 	}
 	q, err := b.compareOutputs(b.dev, n, m.outputs[0], m.outputs[1])
-	if err == nil {
+	if err == nil && !(b.Planted && s.dynamic()) {
 		r.Recall, r.Error = &q.recall, &q.err
 	}
 	return err
 }
 
-// once times one call on the first inputs. The output is poisoned before, so that a row that is not written shows.
-func (b *bencher) once(m *memory, s *subject, n int, out output) (float64, error) {
+// once times each part of one call on the first inputs. The output is poisoned before, so that a row that is not written
+// shows.
+func (b *bencher) once(m *memory, s *subject, n int, out output) ([]float64, error) {
 	heads := int64(b.QHeads) * int64(n)
 	if err := errors.Join(b.dev.Fill(out.o, 0xff, heads*int64(b.HeadDim)*2, nil), b.dev.Fill(out.lse, 0xff, heads*4, nil)); err != nil {
-		return 0, err
+		return nil, err
 	}
-	return b.watch.time(func() error { return s.kernel.Launch(nil, m.call(b.attention(n), s, m.sets[0], out)) })
+	var times []float64
+	for _, p := range b.parts(s) {
+		ms, err := b.watch.time(func() error { return s.enqueue(p, m.call(b.attention(n), s, m.sets[0], out)) })
+		if err != nil {
+			return nil, err
+		}
+		times = append(times, ms)
+	}
+	return times, nil
 }
 
-// time runs the rounds.
-func (b *bencher) time(m *memory, n int, estimates []float64) ([]Timing, error) {
+// timings are those of the parts of a subject.
+type timings map[part]Timing
+
+// time runs the rounds: every part is a contender of its own.
+func (b *bencher) time(m *memory, n int, estimates map[*subject][]float64) (map[*subject]timings, error) {
 	var list []contender
-	for i, s := range b.list {
-		list = append(list, contender{estimate: estimates[i], launch: func() error {
-			return s.kernel.Launch(nil, m.call(b.attention(n), s, m.next(), m.outputs[0]))
-		}})
+	for _, s := range b.list {
+		for i, p := range b.parts(s) {
+			list = append(list, contender{estimate: estimates[s][i], launch: func() error {
+				return s.enqueue(p, m.call(b.attention(n), s, m.next(), m.outputs[0]))
+			}})
+		}
 	}
-	return interleave(b.watch, list, plan{rounds: b.Rounds, budget: 1e3 * b.Seconds, seed: b.Seed, progress: func(round, rounds int) {
+	results, err := interleave(b.watch, list, plan{rounds: b.Rounds, budget: 1e3 * b.Seconds, seed: b.Seed, progress: func(round, rounds int) {
 		b.say("%s: round %d of %d", Length(n), round+1, rounds)
 	}})
+	if err != nil {
+		return nil, err
+	}
+	out := map[*subject]timings{}
+	for _, s := range b.list {
+		out[s] = timings{}
+		for _, p := range b.parts(s) {
+			out[s][p], results = results[0], results[1:]
+		}
+	}
+	return out, nil
+}
+
+// total is the time of all that was measured of a call.
+func (t timings) total() Timing {
+	if all, ok := t[whole]; ok {
+		return all
+	}
+	return t[attention]
+}
+
+// attention is the time of the attention kernel alone.
+func (t timings) attention() Timing {
+	if alone, ok := t[attention]; ok {
+		return alone
+	}
+	return t[whole]
 }
 
 // fill puts the times into the rows.
-func (b *bencher) fill(rows []Row, timings []Timing, n int) {
-	of := map[*subject]float64{}
+func (b *bencher) fill(rows []Row, of map[*subject]timings, n int) {
 	for i, s := range b.list {
-		of[s] = timings[i].Median
-	}
-	for i, s := range b.list {
-		r, t := &rows[i], timings[i]
-		r.AttentionMS, r.TotalMS, r.LowMS, r.HighMS, r.Rounds = t.Median, t.Median, t.Low, t.High, t.Rounds
+		r, t := &rows[i], of[s].total()
+		r.TotalMS, r.LowMS, r.HighMS, r.Rounds = t.Median, t.Low, t.High, t.Rounds
+		r.IndexMS, r.AttentionMS = of[s][index].Median, of[s].attention().Median
 		if s.baseline != nil {
-			ratio := of[s.baseline] / t.Median
+			ratio := of[s.baseline].total().Median / t.Median
 			r.VsDense = &ratio
 		}
-		if m, known := cost.MachineFor(b.dev.Info(), s.info.Target); known {
+		if m, known := cost.MachineFor(b.dev.Info(), s.info.Target); known && !s.dynamic() {
 			if p, err := cost.Predict(m, s.work(b.Config, n)); err == nil {
 				r.PredictedMS = &p.Milliseconds
 			}

@@ -204,7 +204,7 @@ func (d cached) Info() runtime.DeviceInfo {
 // Inputs that rotate hold different numbers, and every set has its turn.
 func TestInputsRotate(t *testing.T) {
 	dev := cached{emulator(t, emu.Options{})}
-	m, err := small().newMemory(dev, 100)
+	m, err := small().newMemory(dev, 100, nil)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, m.close()) }()
 	require.Len(t, m.sets, 5)

@@ -47,9 +47,6 @@ func newSubject(file string, c Config, dev runtime.DeviceInfo, target string) (*
 	if s.schedule, err = ir.ParseSchedule(s.info.Schedule); err != nil {
 		return nil, fmt.Errorf("%s: %w: schedule: %w", in.Name, runtime.ErrManifest, err)
 	}
-	if err := checkStatic(s.schedule); err != nil {
-		return nil, fmt.Errorf("%s: %w", in.Name, err)
-	}
 	s.digest = fmt.Sprintf("%x", sha256.Sum256(s.art.Modules[s.info.Module]))[:12]
 	return s, nil
 }
@@ -109,23 +106,29 @@ func (s *subject) baselineName() string {
 	return "full"
 }
 
-// row is the part of a row that needs no measurement.
+// row is the part of a row that needs no measurement. The work of a pattern that data decides is not in it.
 func (s *subject) row(c Config, n int) (Row, error) {
 	r := Row{Implementation: "minfc " + s.info.Target, Pattern: s.pattern.Name, Params: s.values, SeqLen: n, Kernel: s.digest}
+	if s.dynamic() {
+		return r, nil
+	}
 	count, err := CountWork(s.schedule, s.values, ir.Shape{Sq: n, Sk: n})
-	if err != nil {
-		return r, err
+	if err == nil {
+		s.setWork(&r, count.Pairs, count.Tiles*int64(s.schedule.Tile.Rows)*int64(s.schedule.Tile.Keys)*int64(c.QHeads))
 	}
-	r.Pairs = count.Pairs
-	whole := int64(n) * int64(n)
+	return r, err
+}
+
+// setWork fills in what is kept, in pairs of one head, and computed, in pairs of all heads.
+func (s *subject) setWork(r *Row, pairs, area int64) {
+	n := int64(r.SeqLen)
+	all := n * n
 	if s.baselineName() == "dense" {
-		whole = (whole + int64(n)) / 2
+		all = (all + n) / 2
 	}
-	r.Density = float64(count.Pairs) / float64(whole)
-	area := count.Tiles * int64(s.schedule.Tile.Rows) * int64(s.schedule.Tile.Keys) * int64(c.QHeads)
+	r.Pairs, r.Density = pairs, float64(pairs)/float64(all)
 	tiles := (area + 64*64 - 1) / (64 * 64)
 	r.Tiles = &tiles
-	return r, nil
 }
 
 // load compiles the PTX for the device.

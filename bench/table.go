@@ -67,7 +67,7 @@ func (r *Report) heading(peers *Report) []string {
 		fmt.Sprintf("call      batch %d, %d query heads, %d kv heads, head dim %d, %s", c.Batch, c.QHeads, c.KVHeads, c.HeadDim, c.DType),
 	}
 	if r.Workload.Kind != "" {
-		lines = append(lines, fmt.Sprintf("workload  %s, seed %d", r.Workload.Kind, r.Workload.Seed))
+		lines = append(lines, fmt.Sprintf("workload  %s, seed %d", r.Workload.what(), r.Workload.Seed))
 	}
 	rates := r.Rates
 	if peers != nil {

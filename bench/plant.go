@@ -1,0 +1,132 @@
+package bench
+
+import (
+	"math/rand/v2"
+	"slices"
+
+	"github.com/minfc/minfc/ir"
+)
+
+// Planted lists have the shapes that published figures of sparse kernels were taken on, where nobody estimates anything:
+//
+//	distances  the nearest ones that the pattern forces, and clusters of 64 neighbours anywhere
+//	columns    the first ones that the pattern forces, and others anywhere
+//	blocks     the diagonal ones that the pattern forces, and others anywhere
+//
+// as many as the budgets say.
+
+// clusterSize is the number of neighbouring distances that are planted together.
+const clusterSize = 64
+
+// plant makes the lists of every head for n queries and keys. The same seed gives the same lists.
+func (s *subject) plant(c Config, n int) []*ir.Selection {
+	var out []*ir.Selection
+	for head := range c.QHeads {
+		p := &planter{rng: rand.New(rand.NewPCG(c.Seed, uint64(head))), seen: make([]int32, n)}
+		sel := &ir.Selection{}
+		for _, d := range s.schedule.Index {
+			if x, ok := d.Value.(ir.Select); ok {
+				kind, _ := ir.IndexType(s.schedule.Index, d.Name)
+				chosen, _ := kind.Chosen()
+				sel.Sets = append(sel.Sets, p.set(d.Name, chosen, s.budget(x), n))
+			}
+		}
+		out = append(out, sel)
+	}
+	return out
+}
+
+// budget is a Select in numbers.
+type budget struct{ n, first, last int }
+
+func (s *subject) budget(x ir.Select) budget {
+	value := func(p ir.Poly) int {
+		v, err := p.Eval(s.values)
+		if err != nil {
+			return ir.MaxParam // larger than any length
+		}
+		return int(min(max(v, 0), ir.MaxParam))
+	}
+	return budget{value(x.N), value(x.First), value(x.Last)}
+}
+
+// clamp fits the budget to a number of candidates, as the index stage does.
+func (b budget) clamp(candidates int) budget {
+	b.first = min(b.first, candidates)
+	b.last = min(b.last, candidates-b.first)
+	b.n = min(max(b.n, b.first+b.last), candidates)
+	return b
+}
+
+// planter draws members. seen marks what was drawn with the number of the draw.
+type planter struct {
+	rng  *rand.Rand
+	seen []int32
+	draw int32
+}
+
+func (p *planter) set(name string, kind ir.ChosenKind, b budget, n int) ir.Selected {
+	s := ir.Selected{Name: name, Kind: kind}
+	switch kind {
+	case ir.ChosenColumns:
+		s.Members = p.anywhere(b.clamp(n), n)
+	case ir.ChosenDistances:
+		s.Members = p.clusters(b.clamp(n), n)
+	default:
+		for t := range (n + ir.BlockSize - 1) / ir.BlockSize {
+			blocks := p.anywhere(b.clamp(t+1), t+1)
+			slices.Reverse(blocks)
+			s.Blocks = append(s.Blocks, blocks)
+		}
+	}
+	return s
+}
+
+// anywhere draws members of 0..n-1 with equal chances: the forced ones, then the rest by R. Floyd's method, which needs one
+// draw a member.
+func (p *planter) anywhere(b budget, n int) []int {
+	p.draw++
+	out := p.forced(b, n)
+	free := n - b.first - b.last
+	for j := free - (b.n - len(out)); j < free; j++ {
+		x := b.first + p.rng.IntN(j+1)
+		if p.seen[x] == p.draw {
+			x = b.first + j
+		}
+		p.seen[x] = p.draw
+		out = append(out, x)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (p *planter) forced(b budget, n int) []int {
+	out := make([]int, 0, b.n)
+	for i := range b.first {
+		out = append(out, i)
+	}
+	for i := n - b.last; i < n; i++ {
+		out = append(out, i)
+	}
+	for _, x := range out {
+		p.seen[x] = p.draw
+	}
+	return out
+}
+
+// clusters draws runs of neighbours that may overlap; the last one is cut off where the budget ends.
+func (p *planter) clusters(b budget, n int) []int {
+	p.draw++
+	out := p.forced(b, n)
+	for len(out) < b.n {
+		start := p.rng.IntN(max(1, n-clusterSize+1))
+		for x := start; x < min(n, start+clusterSize) && len(out) < b.n; x++ {
+			if p.seen[x] != p.draw {
+				p.seen[x] = p.draw
+				out = append(out, x)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
