@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -16,8 +17,10 @@ var columns = []column{
 	{"index", "ms", func(r Row) string { return milliseconds(r.IndexMS) }},
 	{"attention", "ms", func(r Row) string { return milliseconds(r.AttentionMS) }},
 	{"total", "ms", func(r Row) string { return milliseconds(r.TotalMS) }},
-	{"tiles", "64x64", func(r Row) string { return optional(r.Tiles, func(n int64) string { return amount(float64(n)) }) }},
-	{"density", "%", func(r Row) string { return fmt.Sprintf("%.4g", 100*r.Density) }},
+	{"tiles", "64x64", func(r Row) string {
+		return optional(r.Tiles, func(n int64) string { return r.about() + amount(float64(n)) })
+	}},
+	{"density", "%", func(r Row) string { return r.about() + fmt.Sprintf("%.4g", 100*r.Density) }},
 	{"tile", "TFLOP/s", func(r Row) string { return optional(r.TileTFLOPS, rate) }},
 	{"useful", "TFLOP/s", func(r Row) string { return rate(r.UsefulTFLOPS) }},
 	{"of matrix", "rate %", func(r Row) string { return optional(r.MatrixFraction, percent) }},
@@ -33,6 +36,17 @@ var columns = []column{
 var modelColumn = column{"model", "off by", func(r Row) string {
 	return optional(r.PredictedMS, func(v float64) string { return fmt.Sprintf("%+.1f%%", 100*(v/r.TotalMS-1)) })
 }}
+
+// workspaceColumn stands behind the others where rows have a workspace.
+var workspaceColumn = column{"work-", "space", func(r Row) string { return amount(float64(r.WorkspaceBytes)) }}
+
+// about marks what was counted on a sample.
+func (r Row) about() string {
+	if r.SampledBlocks > 0 {
+		return "~"
+	}
+	return ""
+}
 
 // Write prints the report for people: what was measured, then a line a row. Under each row stand the peers' rows of the same
 // case, if there are any, with how many times faster ours is.
@@ -55,6 +69,9 @@ func (r *Report) Write(w io.Writer, peers *Report) error {
 	}
 	if apart {
 		fmt.Fprintln(w, "\n* the two were timed in different processes, perhaps at different clocks")
+	}
+	if n := r.sampledBlocks(); n > 0 {
+		fmt.Fprintf(w, "\n~ counted on at least %d row blocks of each head, evenly spread\n", n)
 	}
 	return nil
 }
@@ -103,9 +120,12 @@ func (m Machine) String() string {
 
 // table is the cells, two lines of heads first.
 func (r *Report) table(ratios [][]Ratio) [][]string {
-	cols, compared := columns, ratios != nil
+	cols, compared := slices.Clone(columns), ratios != nil
+	if slices.ContainsFunc(r.Rows, func(row Row) bool { return row.WorkspaceBytes > 0 }) {
+		cols = append(cols, workspaceColumn)
+	}
 	if r.predicts() {
-		cols = append(append([]column(nil), cols...), modelColumn)
+		cols = append(cols, modelColumn)
 	}
 	heads, units := []string{"length", ""}, []string{"", "pattern"}
 	for _, c := range cols {
@@ -143,6 +163,16 @@ func (r *Report) predicts() bool {
 		}
 	}
 	return false
+}
+
+// sampledBlocks is the smallest sample that figures come from, 0 if all do without.
+func (r *Report) sampledBlocks() (n int) {
+	for _, row := range r.Rows {
+		if row.SampledBlocks > 0 && (n == 0 || row.SampledBlocks < n) {
+			n = row.SampledBlocks
+		}
+	}
+	return n
 }
 
 func cells(row Row, cols []column, length, label, last string) []string {

@@ -23,6 +23,7 @@ type benchCmd struct {
 	Target   string    `default:"auto" placeholder:"T" help:"GPU generation to compile for or to select: auto or sm_80."`
 	Device   string    `default:"auto" help:"auto, cuda, cuda:N or emu."`
 	Workload string    `default:"mixed" placeholder:"KIND" help:"Structure of the inputs; minfc gen --help lists the kinds. Default: mixed."`
+	Planted  bool      `help:"Attention alone over lists of the shapes of published figures, for patterns that the data decides: nothing is estimated."`
 	Seed     uint64    `default:"1" placeholder:"N" help:"Seed of the inputs and of the order of the kernels. Default: 1."`
 	Set      []setting `sep:"none" placeholder:"NAME=VALUE" help:"Value of a parameter, for the patterns that have it. May be repeated."`
 	VsDense  bool      `name:"vs-dense" default:"true" negatable:"" help:"Compare with our own kernel without sparsity: speed-up, recall, error. Default: yes."`
@@ -67,6 +68,8 @@ func (c *benchCmd) checkUsage() error {
 	switch {
 	case c.Predict && c.Compare != "":
 		return usagef("--predict runs nothing, --compare wants measured times")
+	case c.Predict && c.Planted:
+		return usagef("--predict runs nothing, --planted says over which lists to run")
 	case c.Machine != "" && !c.Predict:
 		return usagef("--machine names the machine of --predict, which is not given")
 	case c.JSON == "-" && c.Plot == "-":
@@ -90,7 +93,7 @@ func (c *benchCmd) config(a *app) (bench.Config, error) {
 	}
 	cfg := bench.Config{
 		Patterns: c.Patterns, QHeads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, DType: half.Format(c.DType),
-		Target: c.Target, Workload: workload.Kind(c.Workload), Seed: c.Seed, Set: set, VsDense: c.VsDense,
+		Target: c.Target, Workload: workload.Kind(c.Workload), Seed: c.Seed, Planted: c.Planted, Set: set, VsDense: c.VsDense,
 		Rounds: c.Rounds, Seconds: c.Seconds, Progress: func(line string) { a.note("%s", line) },
 		Date: time.Now().Format(time.DateOnly), Command: commandLine(),
 	}
