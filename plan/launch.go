@@ -289,8 +289,8 @@ func (l *Launcher) Launch(s runtime.Stream, a runtime.Attention) error {
 	return nil
 }
 
-// ReadChosen waits for the stream and reads what the last launch of a chose, [Batch * QHeads]; the choices of heads that do
-// not depend on data are empty.
+// ReadChosen waits for the stream and reads what the last launch of a chose, [Batch * QHeads], nil if no head depends on
+// data; the choices of heads that do not are empty.
 func (l *Launcher) ReadChosen(dev runtime.Device, s runtime.Stream, a runtime.Attention) ([]runtime.Chosen, error) {
 	pieces, err := l.checked(a)
 	if err != nil {
@@ -300,15 +300,20 @@ func (l *Launcher) ReadChosen(dev runtime.Device, s runtime.Stream, a runtime.At
 	for h := range out {
 		out[h] = runtime.Chosen{Asked: &ir.Selection{QOffset: a.QOffset}, Kept: &ir.Selection{QOffset: a.QOffset}}
 	}
+	some := false
 	for _, p := range pieces {
 		chosen, err := p.Kernel.ReadChosen(dev, s, p.Call)
 		if err != nil {
 			return nil, p.wrap(err)
 		}
 		for i, c := range chosen {
+			some = true
 			batch, head := i/p.Call.QHeads, i%p.Call.QHeads
 			out[batch*a.QHeads+p.First+head] = c
 		}
+	}
+	if !some {
+		return nil, nil
 	}
 	return out, nil
 }

@@ -23,6 +23,7 @@ type job struct {
 	values  map[string]int64 // of all parameters
 	in      *qkv.Input
 	scale   *float64
+	plan    *planned // set where every head runs its own pattern, instead of kernel, pattern and parameters
 }
 
 func (j *job) open(a *app, spec string) (err error) {
@@ -107,7 +108,9 @@ func (j *job) compile(target string) (err error) {
 }
 
 func (j *job) close() {
-	if j.kernel != nil {
+	if j.plan != nil {
+		j.plan.launcher.Close()
+	} else if j.kernel != nil {
 		j.kernel.Close()
 	}
 	j.dev.Close()
@@ -123,15 +126,30 @@ func (j *job) run(withLSE bool) (runtime.HostResult, error) {
 	if j.scale != nil {
 		h.Scale = *j.scale
 	}
-	res, err := j.kernel.RunHost(j.dev, h)
+	var launcher runtime.Launcher = j.kernel
+	if j.plan != nil {
+		launcher = j.plan.launcher
+	}
+	res, err := runtime.RunHostWith(j.dev, launcher, h)
 	return res, kernelFailure(err)
 }
 
-// dynamic says that the pattern has an index stage.
-func (j *job) dynamic() bool { return len(j.pattern.Index) > 0 }
+// dynamic says that heads differ in what they keep.
+func (j *job) dynamic() bool { return j.plan != nil || len(j.pattern.Index) > 0 }
+
+// head is the job of head h, counted over batches; only what belongs to the head is to be used.
+func (j *job) head(h int) *job {
+	if j.plan != nil {
+		return j.plan.heads[h%j.in.QHeads]
+	}
+	return j
+}
 
 // cover lists the pairs that the launch kept: [len(rows), SeqK], in front of that [Batch*QHeads] where data decides.
 func (j *job) cover(res runtime.HostResult, rows []int) ([]byte, error) {
+	if j.plan != nil {
+		return j.coverPlan(res, rows)
+	}
 	a := runtime.Attention{SeqQ: j.in.SeqQ, SeqK: j.in.SeqK, QOffset: j.in.QOffset, Params: j.launch}
 	if len(j.kernel.Schedule().Index) > 0 {
 		return j.kernel.CoverChosen(a, res.Chosen, rows)
@@ -150,7 +168,7 @@ func (j *job) choices(res runtime.HostResult) []runtime.Chosen {
 			out[h] = runtime.Chosen{Asked: &ir.Selection{QOffset: j.in.QOffset}, Kept: &ir.Selection{QOffset: j.in.QOffset}}
 		}
 		for _, s := range []*ir.Selection{out[h].Asked, out[h].Kept} {
-			j.complete(s)
+			j.head(h).complete(s)
 		}
 	}
 	return out

@@ -18,6 +18,7 @@ import (
 type commands struct {
 	Compile compileCmd `cmd:"" help:"Compile a pattern into an artifact, or print what becomes of it."`
 	Run     runCmd     `cmd:"" help:"Run a pattern on tensors, or on a small generated input when --qkv is not given."`
+	Plan    planCmd    `cmd:"" help:"Show or convert a head plan: which pattern each head of a model runs."`
 	Gen     genCmd     `cmd:"" help:"Write tensors with known structure, and say which pattern fits each head."`
 	Bench   benchCmd   `cmd:"" help:"Measure patterns on a GPU: time, speed-up over dense, recall and error."`
 	Check   checkCmd   `cmd:"" help:"Report errors and warnings of pattern files."`

@@ -14,10 +14,18 @@ func (j *job) report(a *app, res runtime.HostResult) error {
 	if err != nil {
 		return err
 	}
-	info, k := j.dev.Info(), j.kernel.Info()
-	a.out.printf("pattern  %s%s\n", j.pattern.Name, j.params())
+	info, k := j.dev.Info(), j.head(0).kernel.Info()
+	if j.plan != nil {
+		j.reportPlan(a)
+	} else {
+		a.out.printf("pattern  %s%s\n", j.pattern.Name, j.params())
+	}
 	a.out.printf("device   %s:%d %s\n", info.Driver, info.Ordinal, info.Name)
-	a.out.printf("kernel   %s, head dim %d, %s, tile %dx%d\n", k.Target, k.HeadDim, k.DType, k.RowTile, k.KeyTile)
+	a.out.printf("kernel   %s, head dim %d, %s", k.Target, k.HeadDim, k.DType)
+	if j.plan == nil { // the kernels of a plan have different tiles
+		a.out.printf(", tile %dx%d", k.RowTile, k.KeyTile)
+	}
+	a.out.printf("\n")
 	a.out.printf("shape    %s, q_offset %d, scale %.6g\n", j.in, j.in.QOffset, j.scaleValue())
 	a.out.printf("density  %.4g %% of the query-key pairs%s\n", 100*density, sampled)
 	a.out.printf("time     %.3f ms\n", res.Milliseconds)
@@ -101,8 +109,8 @@ func verdict(ok bool) string {
 // kept is the pattern's meaning for what each head's lists cover.
 func (j *job) kept(res runtime.HostResult) ([]func(q, k int) bool, error) {
 	var out []func(q, k int) bool
-	for _, head := range j.choices(res) {
-		keep, err := j.pattern.CoverWith(j.values, head.Kept)
+	for h, head := range j.choices(res) {
+		keep, err := j.head(h).pattern.CoverWith(j.head(h).values, head.Kept)
 		if err != nil {
 			return nil, err
 		}
@@ -113,7 +121,10 @@ func (j *job) kept(res runtime.HostResult) ([]func(q, k int) bool, error) {
 
 // checkChoices compares what the data chose with float64, and looks whether all of it is kept.
 func (j *job) checkChoices(a *app, res runtime.HostResult) error {
-	c := selfcheck.ChoiceCase{In: j.in, Index: j.kernel.Schedule().Index, Values: []map[string]int64{j.values}, Scale: j.scaleValue()}
+	c := selfcheck.ChoiceCase{In: j.in, Scale: j.scaleValue()}
+	for h := range j.in.QHeads {
+		c.Indexes, c.Values = append(c.Indexes, j.head(h).kernel.Schedule().Index), append(c.Values, j.head(h).values)
+	}
 	for _, head := range res.Chosen {
 		c.Asked = append(c.Asked, head.Asked)
 	}
@@ -131,11 +142,12 @@ func (j *job) checkChoices(a *app, res runtime.HostResult) error {
 // checkCover looks at some rows of every head: what was asked for is kept, and the schedule keeps what the pattern means.
 func (j *job) checkCover(res runtime.HostResult) error {
 	for h, head := range j.choices(res) {
-		asked, err := j.pattern.KeepsWith(j.values, head.Asked)
+		hj := j.head(h)
+		asked, err := hj.pattern.KeepsWith(hj.values, head.Asked)
 		if err != nil {
 			return bug(err)
 		}
-		means, err := j.pattern.CoverWith(j.values, head.Kept)
+		means, err := hj.pattern.CoverWith(hj.values, head.Kept)
 		if err != nil {
 			return bug(err)
 		}
@@ -143,7 +155,7 @@ func (j *job) checkCover(res runtime.HostResult) error {
 			if i < 0 || i >= j.in.SeqQ {
 				continue
 			}
-			row, err := j.cover(runtime.HostResult{Chosen: res.Chosen[h : h+1]}, []int{i})
+			row, err := hj.cover(runtime.HostResult{Chosen: res.Chosen[h : h+1]}, []int{i})
 			if err != nil {
 				return err
 			}

@@ -13,10 +13,12 @@ import (
 )
 
 type runCmd struct {
-	File     string    `arg:"" help:"Pattern file, artifact, or the name of a library pattern."`
+	File     string    `arg:"" optional:"" help:"Pattern file, artifact, or the name of a library pattern. With --plan: patterns beyond the library's that the plan names."`
 	Pattern  string    `short:"p" help:"Pattern of the file; not needed when it has only one."`
 	QKV      string    `name:"qkv" placeholder:"IN.safetensors" help:"Tensors q [B, Hq, Sq, D], k and v [B, Hk, Sk, D], BF16 or F16. Default: a small generated input, which is checked."`
 	Out      string    `short:"o" placeholder:"OUT.safetensors" help:"Results: o like q, and lse F32 [B, Hq, Sq]; - is standard output."`
+	Plan     string    `placeholder:"PLAN.json" help:"Head plan, of MInference or minfc: each q head runs its own pattern."`
+	Layer    *int      `placeholder:"L" help:"Layer of the plan, from 0; not needed when it has only one."`
 	Device   string    `default:"auto" help:"auto, cuda, cuda:N or emu."`
 	Target   string    `default:"auto" enum:"auto,sm_80" help:"GPU generation to compile for or to select: auto or sm_80."`
 	Set      []setting `sep:"none" placeholder:"NAME=VALUE" help:"Value of a parameter. May be repeated."`
@@ -67,6 +69,9 @@ func (c *runCmd) Run(a *app) error {
 
 // checkUsage finds what is wrong in the command line alone.
 func (c *runCmd) checkUsage() error {
+	if err := c.checkPlanUsage(); err != nil {
+		return err
+	}
 	switch {
 	case len(c.Rows) > 0 && c.Coverage == "":
 		return usagef("--rows lists the rows of --coverage, which is not given")
@@ -88,7 +93,7 @@ func (c *runCmd) checkUsage() error {
 			return usage(err)
 		}
 	}
-	return distinct([]string{c.QKV, c.File}, []string{c.Out, c.Coverage})
+	return distinct([]string{c.QKV, c.File, c.Plan}, []string{c.Out, c.Coverage})
 }
 
 // prepare reads the inputs, opens the device and compiles.
@@ -97,7 +102,7 @@ func (c *runCmd) prepare(a *app) (*job, error) {
 	if err != nil {
 		return nil, err
 	}
-	file, err := minfc.ReadInput(c.File)
+	file, err := readPatterns(c.File)
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +123,9 @@ func (c *runCmd) prepare(a *app) (*job, error) {
 }
 
 func (c *runCmd) fill(a *app, j *job, file *minfc.Input, set map[string]int64) (err error) {
+	if c.Plan != "" {
+		return c.fillPlan(a, j, file)
+	}
 	if file.Artifact != nil {
 		if err := j.fromArtifact(file, c.Pattern, set); err != nil {
 			return err

@@ -12,8 +12,9 @@ import (
 
 // ChoiceCase is what the index stage of a finished call chose.
 type ChoiceCase struct {
-	In    *qkv.Input
-	Index []ir.IndexDef
+	In      *qkv.Input
+	Index   []ir.IndexDef
+	Indexes [][]ir.IndexDef // the same for each head, [QHeads], where they differ; replaces Index
 	// Values of all parameters: one set for all heads, or [QHeads].
 	Values []map[string]int64
 	Scale  float64
@@ -71,7 +72,11 @@ func CompareChoices(c ChoiceCase) (*ChoiceReport, error) {
 			return nil, err
 		}
 		values := c.Values[h%in.QHeads%len(c.Values)]
-		want, from, err := ir.EvalIndexValues(c.Index, values, head)
+		index := c.Index
+		if c.Indexes != nil {
+			index = c.Indexes[h%in.QHeads]
+		}
+		want, from, err := ir.EvalIndexValues(index, values, head)
 		if err != nil {
 			return nil, fmt.Errorf("internal: %w", err)
 		}

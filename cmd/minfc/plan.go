@@ -1,0 +1,317 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/dsl"
+	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/plan"
+	"github.com/minfc/minfc/runtime"
+)
+
+type planCmd struct {
+	Show    planShowCmd    `cmd:"" help:"Print what each head runs."`
+	Convert planConvertCmd `cmd:"" help:"Write a plan in the other format."`
+}
+
+type planShowCmd struct {
+	File     string `arg:"" help:"Head plan, of MInference or minfc."`
+	Layer    *int   `placeholder:"L" help:"Layer to print, from 0. Default: all."`
+	Patterns string `placeholder:"FILE" help:"Patterns beyond the library's that the plan names: pattern file or artifact."`
+}
+
+func (c *planShowCmd) Run(a *app) error {
+	p, _, err := readPlan(c.File, c.Patterns)
+	if err != nil {
+		return err
+	}
+	first, end := 0, len(p.Layers)
+	if c.Layer != nil {
+		if first, end = *c.Layer, *c.Layer+1; first < 0 || end > len(p.Layers) {
+			return fmt.Errorf("--layer: %s has no layer %d, it has %d, counted from 0", c.File, first, len(p.Layers))
+		}
+	}
+	w := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
+	fmt.Fprintf(w, "layer\thead\tscore\tpattern\n")
+	for i := first; i < end; i++ {
+		for _, h := range sortedHeads(p.Layers[i]) {
+			head := p.Layers[i][h]
+			fmt.Fprintf(w, "%d\t%d\t%.4g\t%s\n", i, h, head.Score, head)
+		}
+	}
+	fmt.Fprintf(w, "all\tothers\t0\t%s\n", p.Default)
+	return w.Flush()
+}
+
+func sortedHeads(l plan.Layer) []int {
+	var out []int
+	for h := range l {
+		out = append(out, h)
+	}
+	slices.Sort(out)
+	return out
+}
+
+type planConvertCmd struct {
+	In       string `arg:"" help:"Head plan, of MInference or minfc."`
+	Out      string `arg:"" help:"Where to write it; - is standard output."`
+	To       string `required:"" enum:"minfc,minference" help:"Format to write: minfc or minference."`
+	Patterns string `placeholder:"FILE" help:"Patterns beyond the library's that the plan names: pattern file or artifact."`
+}
+
+func (c *planConvertCmd) Run(a *app) error {
+	if err := distinct([]string{c.In, c.Patterns}, []string{c.Out}); err != nil {
+		return err
+	}
+	p, _, err := readPlan(c.In, c.Patterns)
+	if err != nil {
+		return err
+	}
+	to := map[string]func() ([]byte, error){"minfc": p.JSON, "minference": p.MInference}[c.To]
+	data, err := to()
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.In, err)
+	}
+	return write(a, c.Out, data)
+}
+
+// maxPlan bounds what is read of a plan, in bytes; a line for each of a million heads fits.
+const maxPlan = 128 << 20
+
+// readPlan reads a plan that may name the patterns of a file, "" for none, beside those of the library.
+func readPlan(path, patterns string) (*plan.Plan, *minfc.Input, error) {
+	file, err := readPatterns(patterns)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := planOf(path, file)
+	return p, file, err
+}
+
+func planOf(path string, file *minfc.Input) (*plan.Plan, error) {
+	others, err := patternsOf(file)
+	if err != nil {
+		return nil, err
+	}
+	known, err := plan.Library(others...)
+	if err != nil {
+		return nil, err
+	}
+	if st, err := os.Stat(path); err == nil && st.Size() > maxPlan {
+		return nil, fmt.Errorf("%s: larger than %d MB, wanted a head plan", path, maxPlan>>20)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return plan.Read(path, data, known)
+}
+
+// readPatterns reads a FILE argument, nil for none.
+func readPatterns(name string) (*minfc.Input, error) {
+	if name == "" {
+		return nil, nil
+	}
+	return minfc.ReadInput(name)
+}
+
+// patternsOf lists the patterns of a file.
+func patternsOf(file *minfc.Input) ([]*ir.Pattern, error) {
+	switch {
+	case file == nil:
+		return nil, nil
+	case file.Artifact == nil:
+		_, patterns, err := dsl.Load(file.Name, file.Source)
+		return patterns, err
+	}
+	p, err := ir.ParsePattern(file.Artifact.Manifest.Pattern)
+	if err == nil {
+		err = p.Verify()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: pattern: %w", file.Name, runtime.ErrManifest, err)
+	}
+	return []*ir.Pattern{p}, nil
+}
+
+// planned is a layer of a plan, ready to run.
+type planned struct {
+	path     string
+	layer    int
+	text     []string // of heads, as the report shows them
+	heads    []*job   // [QHeads]: kernel, pattern and parameters of each
+	launcher *plan.Launcher
+}
+
+// checkPlanUsage finds what is wrong in the flags of plans alone.
+func (c *runCmd) checkPlanUsage() error {
+	switch {
+	case c.Plan == "" && c.Layer != nil:
+		return usagef("--layer is a layer of --plan, which is not given")
+	case c.Plan == "" && c.File == "":
+		return usagef("expected a pattern file, an artifact or the name of a library pattern, or --plan")
+	case c.Plan == "":
+		return nil
+	case c.QKV == "":
+		return usagef("--plan needs tensors with the heads of the model, give --qkv")
+	case c.Pattern != "":
+		return usagef("-p names one pattern, but --plan has one for every head")
+	case len(c.Set) > 0:
+		return usagef("--set cannot change parameters of --plan, it has those of every head")
+	}
+	return nil
+}
+
+// fillPlan reads the plan and compiles what the heads of the layer need.
+func (c *runCmd) fillPlan(a *app, j *job, file *minfc.Input) error {
+	p, err := planOf(c.Plan, file)
+	if err != nil {
+		return err
+	}
+	if j.in, err = c.input(a, nil); err != nil {
+		return err
+	}
+	j.in.QOffset = c.QOffset
+	layer, err := c.layerOf(p)
+	if err != nil {
+		return err
+	}
+	heads, missing, err := p.Assign(layer, j.in.QHeads)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Plan, err)
+	}
+	if len(missing) > 0 {
+		a.note("%s: layer %d has no entry for %s: %s as MInference takes it", c.Plan, layer, listHeads(missing), p.Default)
+	}
+	planned := &planned{path: c.Plan, layer: layer, heads: make([]*job, len(heads))}
+	for _, h := range heads {
+		planned.text = append(planned.text, h.String())
+	}
+	load := func(u plan.Use) (*runtime.LoadedKernel, error) { return planned.load(a, j, file, c.Target, u, heads) }
+	if planned.launcher, err = plan.Bind(heads, load); err != nil {
+		return err
+	}
+	j.plan = planned
+	return nil
+}
+
+func (c *runCmd) layerOf(p *plan.Plan) (int, error) {
+	switch {
+	case c.Layer != nil:
+		return *c.Layer, nil
+	case len(p.Layers) == 1:
+		return 0, nil
+	}
+	return 0, usagef("%s has %d layers, say which one with --layer", c.Plan, len(p.Layers))
+}
+
+// load compiles and loads the kernel of a use, and makes the jobs of its heads.
+func (p *planned) load(a *app, j *job, file *minfc.Input, target string, u plan.Use, heads []plan.Head) (*runtime.LoadedKernel, error) {
+	use := &job{dev: j.dev, in: j.in, scale: j.scale}
+	if err := use.fromUse(a, file, u, heads[u.Heads[0]].Params); err != nil {
+		return nil, err
+	}
+	for _, h := range u.Heads {
+		head := *use
+		if err := head.setParams(heads[h].Params); err != nil {
+			return nil, err
+		}
+		p.heads[h] = &head
+	}
+	if err := use.load(target); err != nil {
+		return nil, err
+	}
+	for _, h := range u.Heads {
+		p.heads[h].kernel = use.kernel
+	}
+	return use.kernel, nil
+}
+
+// fromUse takes the pattern from the file if it has it, else from the library.
+func (j *job) fromUse(a *app, file *minfc.Input, u plan.Use, params map[string]int64) error {
+	others, err := patternsOf(file)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(others, func(p *ir.Pattern) bool { return p.Name == u.Pattern.Name }) {
+		if file, err = minfc.ReadInput(u.Pattern.Name); err != nil {
+			return err
+		}
+	}
+	if file.Artifact == nil {
+		return j.fromSource(a, file, u.Pattern.Name, params)
+	}
+	params = maps.Clone(params)
+	for _, p := range u.Pattern.Params { // what was compiled in may be said again
+		if p.Binding == ir.BindConst && params[p.Name] == p.Default {
+			delete(params, p.Name)
+		}
+	}
+	return j.fromArtifact(file, u.Pattern.Name, params)
+}
+
+// coverPlan lists the pairs that each head keeps, [Batch*QHeads, len(rows), SeqK].
+func (j *job) coverPlan(res runtime.HostResult, rows []int) ([]byte, error) {
+	var out []byte
+	for h := range j.in.Batch * j.in.QHeads {
+		var own runtime.HostResult
+		if h < len(res.Chosen) {
+			own.Chosen = res.Chosen[h : h+1]
+		}
+		cover, err := j.head(h).cover(own, rows)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, cover...)
+	}
+	return out, nil
+}
+
+// reportPlan prints the plan and what its heads run, those that run the same in one line.
+func (j *job) reportPlan(a *app) {
+	launches := 0
+	call := runtime.Attention{Batch: j.in.Batch, QHeads: j.in.QHeads, KVHeads: j.in.KVHeads, SeqQ: j.in.SeqQ, SeqK: j.in.SeqK, QOffset: j.in.QOffset}
+	if pieces, err := j.plan.launcher.Pieces(call); err == nil {
+		launches = len(pieces)
+	}
+	a.out.printf("plan     %s, layer %d, %d heads, %d launches\n", j.plan.path, j.plan.layer, j.in.QHeads, launches)
+	for h, text := range j.plan.text {
+		if slices.Index(j.plan.text, text) < h {
+			continue
+		}
+		var same []int
+		for other, t := range j.plan.text {
+			if t == text {
+				same = append(same, other)
+			}
+		}
+		a.out.printf("pattern  %s: %s\n", text, listHeads(same))
+	}
+}
+
+// listHeads words ascending head numbers: "head 3", "heads 0-2, 5".
+func listHeads(heads []int) string {
+	var parts []string
+	for i := 0; i < len(heads); {
+		n := 1
+		for i+n < len(heads) && heads[i+n] == heads[i]+n {
+			n++
+		}
+		part := fmt.Sprint(heads[i])
+		if n > 1 {
+			part = fmt.Sprintf("%d-%d", heads[i], heads[i]+n-1)
+		}
+		parts, i = append(parts, part), i+n
+	}
+	word := "heads"
+	if len(heads) == 1 {
+		word = "head"
+	}
+	return word + " " + strings.Join(parts, ", ")
+}
