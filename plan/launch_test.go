@@ -1,0 +1,300 @@
+package plan_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/internal/qkv"
+	"github.com/minfc/minfc/internal/selfcheck"
+	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/plan"
+	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/emu"
+)
+
+const headDim = 32
+
+func emulator(t *testing.T) runtime.Device {
+	dev, err := emu.Open(emu.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { dev.Close() })
+	return dev
+}
+
+// compiler loads kernels of the library, compiling each once a test run.
+type compiler struct {
+	dev   runtime.Device
+	built map[string]*runtime.Artifact
+	loads int
+}
+
+func (c *compiler) load(u plan.Use) (*runtime.LoadedKernel, error) {
+	c.loads++
+	key := fmt.Sprint(u.Pattern.Name, u.Consts)
+	if c.built[key] == nil {
+		in, err := minfc.ReadInput(u.Pattern.Name)
+		if err != nil {
+			return nil, err
+		}
+		opts := minfc.Options{Target: "sm_80", DType: "bf16", HeadDim: headDim, Consts: u.Consts}
+		if c.built[key], err = minfc.Compile(in.Name, in.Source, opts); err != nil {
+			return nil, err
+		}
+	}
+	return runtime.LoadKernel(c.dev, c.built[key], runtime.Select{})
+}
+
+// bind makes a launcher of one layer in this project's format.
+func bind(t *testing.T, c *compiler, heads ...string) ([]plan.Head, *plan.Launcher) {
+	t.Helper()
+	var entries []string
+	for h, text := range heads {
+		entries = append(entries, fmt.Sprintf(`"%d": %s`, h, text))
+	}
+	p := read(t, `{"schema": 1, "layers": [{`+strings.Join(entries, ", ")+`}]}`)
+	assigned, missing, err := p.Assign(0, len(heads))
+	require.NoError(t, err)
+	require.Empty(t, missing)
+	l, err := plan.Bind(assigned, c.load)
+	require.NoError(t, err)
+	t.Cleanup(func() { l.Close() })
+	return assigned, l
+}
+
+// entry words a head: entry("a_shape", "sink", 4).
+func entry(pattern string, params ...any) string {
+	var parts []string
+	for i := 0; i < len(params); i += 2 {
+		parts = append(parts, fmt.Sprintf(`"%s": %d`, params[i], params[i+1]))
+	}
+	return fmt.Sprintf(`{"pattern": "%s", "params": {%s}}`, pattern, strings.Join(parts, ", "))
+}
+
+func host(in *qkv.Input) runtime.HostAttention {
+	return runtime.HostAttention{Q: in.Q, K: in.K, V: in.V, Batch: in.Batch, QHeads: in.QHeads, KVHeads: in.KVHeads,
+		SeqQ: in.SeqQ, SeqK: in.SeqK, QOffset: in.QOffset, Chosen: true}
+}
+
+// compare holds every head against float64 attention under its own pattern and its own choices.
+func compare(t *testing.T, in *qkv.Input, heads []plan.Head, res runtime.HostResult) {
+	t.Helper()
+	scale := 1 / math.Sqrt(float64(in.HeadDim))
+	output := selfcheck.Case{In: in, Scale: scale, O: res.O, LSE: res.LSE}
+	choices := selfcheck.ChoiceCase{In: in, Scale: scale}
+	for h := range in.Batch * in.QHeads {
+		head := heads[h%in.QHeads]
+		values, err := head.Values()
+		require.NoError(t, err)
+		chosen := runtime.Chosen{Asked: &ir.Selection{QOffset: in.QOffset}}
+		if res.Chosen != nil {
+			chosen = res.Chosen[h]
+		}
+		keep, err := head.Pattern.CoverWith(values, chosen.Asked)
+		require.NoError(t, err)
+		output.Keeps = append(output.Keeps, keep)
+		choices.Asked = append(choices.Asked, chosen.Asked)
+		if h < in.QHeads {
+			choices.Indexes, choices.Values = append(choices.Indexes, head.Pattern.Index), append(choices.Values, values)
+		}
+	}
+	chose, err := selfcheck.CompareChoices(choices)
+	require.NoError(t, err)
+	require.True(t, chose.OK(), "%s", chose)
+	report, err := selfcheck.Compare(output)
+	require.NoError(t, err)
+	require.True(t, report.OK(), "%s", report)
+}
+
+func TestMixedPlansAgreeWithFloat64(t *testing.T) {
+	c := &compiler{dev: emulator(t), built: map[string]*runtime.Artifact{}}
+	rng := rand.New(rand.NewPCG(7, 1))
+	draw := func() string {
+		switch rng.IntN(5) {
+		case 0:
+			return entry("dense")
+		case 1:
+			return entry("a_shape", "sink", rng.IntN(2)*5, "window", 1+rng.IntN(2)*40)
+		case 2:
+			return entry("block_sparse", "topk", 1+rng.IntN(3))
+		case 3:
+			return entry("columns_window", "vertical", 20+rng.IntN(40), "window", 1+rng.IntN(2)*20)
+		default:
+			return entry("vertical_slash", "vertical", 1+rng.IntN(60), "slash", 1+rng.IntN(120))
+		}
+	}
+	for _, s := range []qkv.Shape{
+		{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 200, SeqK: 200},
+		{Batch: 2, QHeads: 6, KVHeads: 2, SeqQ: 70, SeqK: 190, QOffset: 120},
+		{Batch: 1, QHeads: 5, KVHeads: 5, SeqQ: 129, SeqK: 140},
+		{Batch: 2, QHeads: 7, KVHeads: 1, SeqQ: 65, SeqK: 65},
+		{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 1, SeqK: 300, QOffset: 299},
+		{Batch: 1, QHeads: 12, KVHeads: 4, SeqQ: 63, SeqK: 33},
+	} {
+		s.HeadDim = headDim
+		in, err := qkv.Generate(s, half.BF16, 5)
+		require.NoError(t, err)
+		var entries []string
+		for len(entries) < s.QHeads { // neighbours are often alike
+			for n, e := 1+rng.IntN(3), draw(); n > 0 && len(entries) < s.QHeads; n-- {
+				entries = append(entries, e)
+			}
+		}
+		heads, l := bind(t, c, entries...)
+		res, err := runtime.RunHostWith(c.dev, l, host(in))
+		require.NoError(t, err)
+		compare(t, in, heads, res)
+		again, err := runtime.RunHostWith(c.dev, l, host(in))
+		require.NoError(t, err)
+		require.Equal(t, res.O, again.O, "the same call gives the same bytes")
+	}
+}
+
+// cuts lists pieces as "first+heads/kvheads".
+func cuts(t *testing.T, l *plan.Launcher, qHeads, kvHeads int) string {
+	pieces, err := l.Pieces(runtime.Attention{Batch: 1, QHeads: qHeads, KVHeads: kvHeads, SeqQ: 64, SeqK: 64})
+	require.NoError(t, err)
+	var out []string
+	for _, p := range pieces {
+		out = append(out, fmt.Sprintf("%d+%d/%d", p.First, p.Call.QHeads, p.Call.KVHeads))
+	}
+	return strings.Join(out, " ")
+}
+
+func TestPiecesAreCutAtKVHeads(t *testing.T) {
+	c := &compiler{dev: emulator(t), built: map[string]*runtime.Artifact{}}
+	small, large := entry("vertical_slash", "vertical", 30, "slash", 800), entry("vertical_slash", "vertical", 3500, "slash", 100)
+	near, far, dense := entry("a_shape", "window", 8), entry("a_shape", "window", 9), entry("dense")
+
+	_, l := bind(t, c, small, large, small, large, small, large, small, large)
+	require.Equal(t, 1, c.loads)
+	require.Equal(t, "0+8/2", cuts(t, l, 8, 2), "budgets do not cut")
+	require.Equal(t, "0+8/8", cuts(t, l, 8, 8))
+	pieces, err := l.Pieces(runtime.Attention{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 64, SeqK: 64})
+	require.NoError(t, err)
+	require.Equal(t, []int64{30, 3500, 30, 3500, 30, 3500, 30, 3500}, pieces[0].Call.HeadParams["vertical"])
+
+	_, l = bind(t, c, near, near, far, far)
+	require.Equal(t, "0+2/1 2+2/1", cuts(t, l, 4, 2), "other parameters do")
+	require.Equal(t, "0+2/1 2+2/1", cuts(t, l, 4, 1))
+
+	_, l = bind(t, c, dense, near, near, near, near, near, near, dense)
+	require.Equal(t, "0+1/1 1+3/1 4+3/1 7+1/1", cuts(t, l, 8, 2))
+	require.Equal(t, "0+1/1 1+1/1 2+4/2 6+1/1 7+1/1", cuts(t, l, 8, 4))
+	require.Equal(t, "0+1/1 1+6/6 7+1/1", cuts(t, l, 8, 8))
+	require.Equal(t, "0+1/1 1+6/1 7+1/1", cuts(t, l, 8, 1))
+}
+
+// Heads that lie elsewhere than in contiguous tensors: rows of all heads next to one another, and room between batches.
+func TestStridesOfTheCaller(t *testing.T) {
+	c := &compiler{dev: emulator(t), built: map[string]*runtime.Artifact{}}
+	_, l := bind(t, c, entry("dense"), entry("vertical_slash", "vertical", 40, "slash", 110), entry("a_shape", "window", 20), entry("vertical_slash"))
+	in, err := qkv.Generate(qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 90, SeqK: 130, HeadDim: headDim, QOffset: 40}, half.BF16, 2)
+	require.NoError(t, err)
+	want, err := runtime.RunHostWith(c.dev, l, host(in))
+	require.NoError(t, err)
+
+	a := runtime.Attention{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 90, SeqK: 130, QOffset: 40}
+	alloc := func(bytes int64) runtime.DevicePtr {
+		p, err := c.dev.Alloc(bytes)
+		require.NoError(t, err)
+		return p
+	}
+	tensor := func(heads, rows int) runtime.Tensor {
+		row := int64(heads * headDim)
+		x := runtime.Tensor{RowStride: row, HeadStride: headDim, BatchStride: row*int64(rows) + 64}
+		x.Ptr = alloc(2 * 2 * x.BatchStride)
+		return x
+	}
+	move := func(x runtime.Tensor, data []byte, heads, rows int, copy func(p runtime.DevicePtr, row []byte) error) {
+		for i := range 2 * heads * rows {
+			b, h, r := int64(i/(heads*rows)), int64(i/rows%heads), int64(i%rows)
+			at := x.Ptr + runtime.DevicePtr(2*(b*x.BatchStride+h*x.HeadStride+r*x.RowStride))
+			require.NoError(t, copy(at, data[2*headDim*i:][:2*headDim]))
+		}
+	}
+	up := func(p runtime.DevicePtr, row []byte) error { return c.dev.CopyToDevice(p, row, nil) }
+	a.Q, a.O, a.K, a.V = tensor(4, 90), tensor(4, 90), tensor(2, 130), tensor(2, 130)
+	move(a.Q, in.Q, 4, 90, up)
+	move(a.K, in.K, 2, 130, up)
+	move(a.V, in.V, 2, 130, up)
+	a.WorkspaceBytes, err = l.Workspace(a)
+	require.NoError(t, err)
+	a.Workspace = alloc(a.WorkspaceBytes)
+	require.NoError(t, l.Launch(nil, a))
+	got := make([]byte, len(want.O))
+	move(a.O, got, 4, 90, func(p runtime.DevicePtr, row []byte) error { return c.dev.CopyToHost(row, p, nil) })
+	require.Equal(t, want.O, got)
+}
+
+func TestLaunchRefusesBeforeAnythingRuns(t *testing.T) {
+	c := &compiler{dev: emulator(t), built: map[string]*runtime.Artifact{}}
+	_, l := bind(t, c, entry("dense"), entry("vertical_slash"))
+	good := runtime.Attention{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 64, SeqK: 64}
+	var err error
+	good.WorkspaceBytes, err = l.Workspace(good)
+	require.NoError(t, err)
+	for _, p := range []*runtime.DevicePtr{&good.Q.Ptr, &good.K.Ptr, &good.V.Ptr, &good.O.Ptr} {
+		*p, err = c.dev.Alloc(2 * 64 * headDim * 2)
+		require.NoError(t, err)
+	}
+	good.Workspace, err = c.dev.Alloc(good.WorkspaceBytes)
+	require.NoError(t, err)
+	require.NoError(t, l.Check(good))
+	marked := make([]byte, 2*64*headDim*2)
+	for i := range marked {
+		marked[i] = 0x5a
+	}
+	require.NoError(t, c.dev.CopyToDevice(good.O.Ptr, marked, nil))
+	for want, spoil := range map[string]func(a *runtime.Attention){
+		"QHeads is 3, the plan was made for 2":                func(a *runtime.Attention) { a.QHeads = 3 },
+		"want QHeads to be a multiple of KVHeads":             func(a *runtime.Attention) { a.KVHeads = 0 },
+		"the plan has the parameters of every head":           func(a *runtime.Attention) { a.Params = map[string]int64{"window": 1} },
+		"heads 1 to 1: bad call: Workspace has":               func(a *runtime.Attention) { a.WorkspaceBytes-- },
+		"heads 1 to 1: bad call: Workspace is a null pointer": func(a *runtime.Attention) { a.Workspace = 0 },
+		"SeqK is -1": func(a *runtime.Attention) { a.SeqK = -1 },
+	} {
+		a := good
+		spoil(&a)
+		err := l.Launch(nil, a)
+		require.ErrorIs(t, err, runtime.ErrBadCall)
+		require.ErrorContains(t, err, want)
+	}
+	got := make([]byte, len(marked))
+	require.NoError(t, c.dev.CopyToHost(got, good.O.Ptr, nil))
+	require.Equal(t, marked, got, "head 0, whose call was good, did not run either")
+}
+
+func TestBindClosesWhatItLoaded(t *testing.T) {
+	c := &compiler{dev: emulator(t), built: map[string]*runtime.Artifact{}}
+	p := read(t, `{"schema": 1, "layers": [{"0": {"pattern": "dense"}, "1": {"pattern": "full"}}]}`)
+	heads, _, err := p.Assign(0, 2)
+	require.NoError(t, err)
+	_, err = plan.Bind(heads, func(u plan.Use) (*runtime.LoadedKernel, error) {
+		if u.Pattern.Name == "full" {
+			return nil, fmt.Errorf("no room")
+		}
+		return c.load(u)
+	})
+	require.EqualError(t, err, "full: no room")
+}
+
+// A const parameter is part of the kernel: heads that differ in it need two.
+func TestUses(t *testing.T) {
+	p := read(t, `{"schema": 1, "layers": [{"0": {"pattern": "dilated", "params": {"step": 2}}, "1": {"pattern": "dense"},
+		"2": {"pattern": "dilated", "params": {"step": 4}}, "3": {"pattern": "dilated", "params": {"step": 2, "window": 9}}}]}`)
+	heads, _, err := p.Assign(0, 4)
+	require.NoError(t, err)
+	uses, err := plan.Uses(heads)
+	require.NoError(t, err)
+	require.Len(t, uses, 3)
+	require.Equal(t, []int{0, 3}, uses[0].Heads)
+	require.Equal(t, map[string]int64{"step": 2}, uses[0].Consts)
+	require.Equal(t, []int{2}, uses[2].Heads)
+}
