@@ -160,6 +160,9 @@ func (p Piece) wrap(err error) error {
 	if err == nil {
 		return nil
 	}
+	if p.Call.QHeads == 1 {
+		return fmt.Errorf("head %d: %w", p.First, err)
+	}
 	return fmt.Errorf("heads %d to %d: %w", p.First, p.First+p.Call.QHeads-1, err)
 }
 

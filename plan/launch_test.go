@@ -256,8 +256,8 @@ func TestLaunchRefusesBeforeAnythingRuns(t *testing.T) {
 		"QHeads is 3, the plan was made for 2":                func(a *runtime.Attention) { a.QHeads = 3 },
 		"want QHeads to be a multiple of KVHeads":             func(a *runtime.Attention) { a.KVHeads = 0 },
 		"the plan has the parameters of every head":           func(a *runtime.Attention) { a.Params = map[string]int64{"window": 1} },
-		"heads 1 to 1: bad call: Workspace has":               func(a *runtime.Attention) { a.WorkspaceBytes-- },
-		"heads 1 to 1: bad call: Workspace is a null pointer": func(a *runtime.Attention) { a.Workspace = 0 },
+		"head 1: bad call: Workspace has":               func(a *runtime.Attention) { a.WorkspaceBytes-- },
+		"head 1: bad call: Workspace is a null pointer": func(a *runtime.Attention) { a.Workspace = 0 },
 		"SeqK is -1": func(a *runtime.Attention) { a.SeqK = -1 },
 	} {
 		a := good
