@@ -7,6 +7,7 @@ import (
 
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
+	"github.com/minfc/minfc/internal/selfcheck"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/emu"
@@ -111,4 +112,63 @@ func upToMember(n int) []int {
 		out[i] = i
 	}
 	return out
+}
+
+// Lists that no index stage would choose are followed as well: here every head gets those of another.
+func TestAttentionFollowsWrittenLists(t *testing.T) {
+	dev := device(t, emu.Options{})
+	for name, settings := range dynamicSettings {
+		c := attentionCase{program: library(t, name), headDim: 64, dtype: half.BF16, params: settings[2], random: true,
+			shape: qkv.Shape{Batch: 1, QHeads: 3, KVHeads: 1, SeqQ: 300, SeqK: 300}}
+		k, err := runtime.LoadKernel(dev, c.compile(t), runtime.Select{})
+		require.NoError(t, err)
+		in := c.input(t)
+		a := deviceCall(t, dev, c, in)
+		workspaceFor(t, dev, k, &a)
+		require.NoError(t, k.LaunchIndex(nil, a))
+		chosen, err := k.ReadChosen(dev, nil, a)
+		require.NoError(t, err)
+		require.NotEqual(t, chosen[0], chosen[1])
+		moved := []*ir.Selection{chosen[1].Asked, chosen[2].Asked, chosen[0].Asked}
+		require.NoError(t, k.WriteChosen(dev, nil, a, moved))
+		require.NoError(t, k.LaunchAttention(nil, a))
+		again, err := k.ReadChosen(dev, nil, a)
+		require.NoError(t, err)
+		require.Equal(t, moved, askedOf(again), name)
+
+		values, err := ir.CheckLaunch(c.program.Pattern.Params, c.program.Pattern.Requires, c.params)
+		require.NoError(t, err)
+		output := selfcheck.Case{In: in, Scale: 1. / 8, O: readBack(t, dev, a.O.Ptr, len(in.Q))}
+		for _, sel := range moved {
+			keep, err := c.program.Pattern.CoverWith(values, sel)
+			require.NoError(t, err)
+			output.Keeps = append(output.Keeps, keep)
+		}
+		report, err := selfcheck.Compare(output)
+		require.NoError(t, err)
+		require.True(t, report.OK(), "%s: %s", name, report)
+		require.NoError(t, k.Close())
+	}
+}
+
+// Without an index stage the first half is nothing, and the second all.
+func TestHalvesOfAStaticLaunch(t *testing.T) {
+	dev := device(t, emu.Options{})
+	c := attentionCase{program: library(t, "a_shape"), headDim: 64, dtype: half.BF16, shape: qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 100, SeqK: 100}}
+	k, err := runtime.LoadKernel(dev, c.compile(t), runtime.Select{})
+	require.NoError(t, err)
+	defer k.Close()
+	in := c.input(t)
+	a := deviceCall(t, dev, c, in)
+	require.NoError(t, k.Launch(nil, a))
+	want := readBack(t, dev, a.O.Ptr, len(in.Q))
+	require.NoError(t, dev.Fill(a.O.Ptr, 0xff, int64(len(in.Q)), nil))
+	require.NoError(t, k.LaunchIndex(nil, a))
+	require.NoError(t, k.WriteChosen(dev, nil, a, nil))
+	require.NotContains(t, readBack(t, dev, a.O.Ptr, len(in.Q)), byte(0))
+	require.NoError(t, k.LaunchAttention(nil, a))
+	require.Equal(t, want, readBack(t, dev, a.O.Ptr, len(in.Q)))
+	bytes, err := k.ListBytes(a)
+	require.NoError(t, err)
+	require.Zero(t, bytes)
 }
