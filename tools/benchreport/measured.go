@@ -25,6 +25,9 @@ func (p *page) measured(path string, r *bench.Report) error {
 	}
 	p.WriteString("```\n")
 	p.modelError(r)
+	if !several(r) {
+		return nil
+	}
 	svg, err := r.Plot(peers)
 	if err != nil {
 		return err
@@ -35,13 +38,27 @@ func (p *page) measured(path string, r *bench.Report) error {
 	return nil
 }
 
+// several says whether the report has more than one length: a plot over length of one point says nothing.
+func several(r *bench.Report) bool {
+	for _, row := range r.Rows {
+		if row.SeqLen != r.Rows[0].SeqLen {
+			return true
+		}
+	}
+	return false
+}
+
 func title(r *bench.Report) string {
 	c := r.Call
 	heads := fmt.Sprintf("%d heads", c.QHeads)
 	if c.KVHeads != c.QHeads {
 		heads += fmt.Sprintf(" on %d kv heads", c.KVHeads)
 	}
-	return fmt.Sprintf("%s on %s: %s, head dim %d, %s, workload %s", r.Tool, r.Machine.Name, heads, c.HeadDim, c.DType, r.Workload.Kind)
+	kind := string(r.Workload.Kind)
+	if r.Workload.Planted {
+		kind += ", planted lists"
+	}
+	return fmt.Sprintf("%s on %s: %s, head dim %d, %s, workload %s", r.Tool, r.Machine.Name, heads, c.HeadDim, c.DType, kind)
 }
 
 // peersOf is the peers' report that was measured like r, nil if there is none.
