@@ -253,9 +253,9 @@ func TestLaunchRefusesBeforeAnythingRuns(t *testing.T) {
 	}
 	require.NoError(t, c.dev.CopyToDevice(good.O.Ptr, marked, nil))
 	for want, spoil := range map[string]func(a *runtime.Attention){
-		"QHeads is 3, the plan was made for 2":                func(a *runtime.Attention) { a.QHeads = 3 },
-		"want QHeads to be a multiple of KVHeads":             func(a *runtime.Attention) { a.KVHeads = 0 },
-		"the plan has the parameters of every head":           func(a *runtime.Attention) { a.Params = map[string]int64{"window": 1} },
+		"QHeads is 3, the plan was made for 2":          func(a *runtime.Attention) { a.QHeads = 3 },
+		"want QHeads to be a multiple of KVHeads":       func(a *runtime.Attention) { a.KVHeads = 0 },
+		"the plan has the parameters of every head":     func(a *runtime.Attention) { a.Params = map[string]int64{"window": 1} },
 		"head 1: bad call: Workspace has":               func(a *runtime.Attention) { a.WorkspaceBytes-- },
 		"head 1: bad call: Workspace is a null pointer": func(a *runtime.Attention) { a.Workspace = 0 },
 		"SeqK is -1": func(a *runtime.Attention) { a.SeqK = -1 },
