@@ -54,56 +54,6 @@ func slowCount(t *testing.T, p *ir.Pattern, s *ir.Schedule, values map[string]in
 	return c
 }
 
-// TestHops walks strides around the width of a tile, where the rhythm of jumps is irregular.
-func TestHops(t *testing.T) {
-	for _, diag := range []bool{false, true} {
-		for step := int64(1); step < 300; step++ {
-			r := ir.Residue{Diag: diag, Off: 5, Step: int(step)}
-			const first, last, keys, top = 1000, 1031, 16, 4001
-			for _, bottom := range []int{0, 17, 3990} {
-				want := int64(0)
-				for e := r.NextTop(top, keys, first, last); e > bottom; e = r.NextTop(e-keys, keys, first, last) {
-					want++
-				}
-				mine := residue{diag: diag, off: 5, step: step}
-				if diag {
-					mine.off -= last
-				}
-				require.Equal(t, want, mine.hops(top, int64(bottom), keys, last-first), "diag %v, step %d, bottom %d", diag, step, bottom)
-			}
-		}
-	}
-}
-
-func TestClassesMeet(t *testing.T) {
-	for a := int64(1); a < 9; a++ {
-		for b := int64(1); b < 9; b++ {
-			for x := range a * b {
-				c, o := class{x % a, a}, class{x / a % b, b}
-				want := int64(0)
-				for k := int64(3); k < 150; k++ {
-					if k%a == c.at && k%b == o.at {
-						want++
-					}
-				}
-				got := int64(0)
-				if both, some := c.meet(o); some {
-					got = both.count(3, 150)
-				}
-				require.Equal(t, want, got, "%v and %v", c, o)
-			}
-		}
-	}
-	prime := class{5, 1<<30 - 35}
-	both, some := prime.meet(class{7, 1<<30 - 41})
-	require.False(t, some && both.count(0, 1<<30) > 0, "the classes meet beyond every key")
-	both, some = prime.meet(class{5, 1<<30 - 41})
-	require.True(t, some)
-	require.Equal(t, int64(1), both.count(0, 1<<30))
-	_, some = both.meet(class{4, 7})
-	require.False(t, some)
-}
-
 // A million tokens must count in well under a second: the kernels themselves take milliseconds.
 func TestCountingIsFast(t *testing.T) {
 	s, err := passes.Run(&ir.Pattern{Name: "s", Keep: ir.Intersect{Sets: []ir.Set{ir.Causal{}, ir.Diagonals{Step: ir.Int(1000)}}}},

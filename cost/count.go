@@ -42,6 +42,10 @@ func Count(w Work) (*Counts, error) {
 	return c, c.checkRange()
 }
 
+// Pairs are the query-key pairs that one head keeps, Tiles the row tile x key tile steps that its kernel computes.
+func (c *Counts) Pairs() int64 { return c.pairs }
+func (c *Counts) Tiles() int64 { return c.total.full + c.total.edge }
+
 // checkRange refuses work whose totals do not fit 63 bits.
 func (c *Counts) checkRange() error {
 	area := float64(c.total.full+c.total.edge+int64(len(c.rows))) * float64(c.work.RowTile) * float64(c.work.KeyTile)
