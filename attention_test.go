@@ -187,7 +187,7 @@ func TestEveryLength(t *testing.T) {
 // Random set expressions: whatever the language can say, the kernel computes.
 func TestRandomPatternsAgreeWithFloat64(t *testing.T) {
 	dev, refused := device(t, emu.Options{}), 0
-	for seed := range uint64(150) {
+	for seed := range uint64(600) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		p := irtest.RandomPattern(rng)
 		c := attentionCase{program: &minfc.Program{Pattern: p}, headDim: pick(rng, []int{32, 64, 128, 256}), dtype: half.BF16, seed: seed}
@@ -200,7 +200,7 @@ func TestRandomPatternsAgreeWithFloat64(t *testing.T) {
 		}
 		t.Run(fmt.Sprintf("%d/%s", seed, c), func(t *testing.T) { c.run(t, dev, c.compile(t)) })
 	}
-	require.Less(t, refused, 10)
+	require.Less(t, refused, 30)
 }
 
 // The same call gives the same bits, however the emulator interleaves the warps.

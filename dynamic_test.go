@@ -104,7 +104,7 @@ func (e ended) checkCover(t *testing.T, h int) func(q, k int) bool {
 }
 
 func TestDynamicPatternsAgreeWithFloat64(t *testing.T) {
-	const shapes = 5
+	const shapes = 20
 	dev := device(t, emu.Options{})
 	for _, name := range patterns.Names() {
 		if !patterns.Dynamic(name) {

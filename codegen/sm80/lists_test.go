@@ -298,7 +298,7 @@ func TestListsOnTheEmulator(t *testing.T) {
 			require.NoError(t, err)
 			fn, err := m.Function(kernel.Entry)
 			require.NoError(t, err)
-			for seed := range uint64(6) {
+			for seed := range uint64(60) {
 				rng := rand.New(rand.NewPCG(seed, uint64(d)))
 				c := kind
 				c.batch, c.hq, c.hk = 1+rng.IntN(2), 2, 1+rng.IntN(2)
