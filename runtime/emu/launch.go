@@ -3,6 +3,7 @@ package emu
 import (
 	"fmt"
 	goruntime "runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
@@ -100,11 +101,21 @@ func (c *collector) work(b *block) {
 		if stop {
 			return
 		}
-		if err := b.runBlock(i); err != nil {
+		if err := b.guarded(i); err != nil {
 			c.fail(i, err)
 			return
 		}
 	}
+}
+
+// guarded runs a block and turns a panic of the emulator into an error: on a goroutine of its own nobody else could.
+func (b *block) guarded(i uint64) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("internal: emulator: block %d: %v\n%s", i, r, debug.Stack())
+		}
+	}()
+	return b.runBlock(i)
 }
 
 func (c *collector) fail(i uint64, err error) {
