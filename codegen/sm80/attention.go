@@ -5,7 +5,8 @@
 //
 //	wait K | start V | S = Q K^T | mask, if the tile is an edge | wait V | start next K | softmax, O += P V
 //
-// The online softmax works in base 2 on raw scores (FlashAttention-2, arXiv 2307.08691, section 3.1). docs/sm80.md has
+// The online softmax works in base 2 (FlashAttention-2, arXiv 2307.08691, section 3.1). A schedule of ranges walks pieces
+// (walk.go), one with lists a queue of slots (queue.go); all else is the same. docs/sm80.md and docs/vertical-slash.md have
 // the reasons and measurements.
 package sm80
 
@@ -39,7 +40,7 @@ type kernel struct {
 	slotKeys int // keys of one slot; a step computes keys/slotKeys slots
 
 	shared     Value // start of shared memory
-	lane, warp Value
+	lane, warp Value // the thread's number in its warp, the warp's in the block
 	load       loader
 	lanes      laneAddresses
 	walk       walk

@@ -11,8 +11,7 @@ import (
 )
 
 // Lists: segments whose keys the data chose. Their buffers are lower.Lists'; one list a head for runs and columns, one a
-// row block for blocks. A step reads the entries of the next one while its own first product runs, so that no list access
-// is waited for.
+// row block for blocks. queue.go turns their entries into slots.
 
 // checkLists refuses what lists cannot do on devices.
 func checkLists(s *ir.Schedule) error {
@@ -132,7 +131,7 @@ func (k *kernel) prefix(n Value, holds func(i Value) Value) Value {
 // compacted starts the copy of a slot of columns. The copies are padded to whole slots, so there are no bounds.
 func (l loader) compacted(src source, s slot) {
 	k := l.kn
-	list := k.columnSource(s)
+	list := k.columnSegment().From
 	buffer := k.field(list, src.name+"c")
 	row := k.Add(k.Add(s.start, l.row), k.Mul(k.head(), k.field(list, "col_cap"))) // H * col_cap stays far below 2^31
 	p := k.Offset(buffer, k.Add(k.Mul(k.SExt64(row), lower.I64(int64(2*k.headDim))), k.chunkOffset(l.place)))
@@ -142,16 +141,7 @@ func (l loader) compacted(src source, s slot) {
 	}
 }
 
-// columnSource is the chosen set of a slot of columns. Schedules have one segment of columns.
-func (k *kernel) columnSource(slot) ir.Source {
-	for _, s := range k.segments {
-		if s.From.Kind == ir.SourceColumns {
-			return s.From
-		}
-	}
-	panic("internal: a slot of columns without a segment")
-}
-
+// columnSegment is the segment of slots of columns. checkLists sees to it that there is one at most.
 func (k *kernel) columnSegment() lower.Segment {
 	for _, s := range k.segments {
 		if s.From.Kind == ir.SourceColumns {
