@@ -2,7 +2,6 @@
 package patterns
 
 import (
-	"bytes"
 	"embed"
 	"path"
 	"strings"
@@ -21,12 +20,6 @@ func Names() []string {
 		names = append(names, strings.TrimSuffix(e.Name(), extension))
 	}
 	return names
-}
-
-// Dynamic says whether data decides what a pattern of the library keeps: it has an index stage.
-func Dynamic(name string) bool {
-	_, src, _ := Source(name)
-	return bytes.Contains(src, []byte("\n  index ")) // the library is kept in the canonical layout
 }
 
 // Source returns the text of a pattern of the library and a file name for messages about it; ok is false if there is no

@@ -269,26 +269,27 @@ func (x *indexCall) fillLists() {
 // depend on data. It grows with the lengths, the heads and the budgets, so that the workspace of the largest call serves
 // all smaller ones.
 func (k *LoadedKernel) Workspace(a Attention) (int64, error) {
-	c, err := k.checkShape(a)
-	if err != nil || len(k.plan.choices) == 0 || a.SeqQ == 0 {
-		return 0, err
-	}
-	x, err := k.planCall(c)
-	if err != nil {
+	x, err := k.planShape(a)
+	if err != nil || x == nil {
 		return 0, err
 	}
 	return x.bytes, nil
 }
 
+// planShape plans the index stage of a, of which only the shape and parameters count; nil if there is none.
+func (k *LoadedKernel) planShape(a Attention) (*indexCall, error) {
+	c, err := k.checkShape(a)
+	if err != nil || len(k.plan.choices) == 0 || a.SeqQ == 0 {
+		return nil, err
+	}
+	return k.planCall(c)
+}
+
 // ListBytes returns how many bytes of the workspace of a hold what the attention kernel reads of the choice: lists, their
 // lengths and bitmaps, without the copies of K and V at chosen columns.
 func (k *LoadedKernel) ListBytes(a Attention) (int64, error) {
-	c, err := k.checkShape(a)
-	if err != nil || len(k.plan.choices) == 0 || a.SeqQ == 0 {
-		return 0, err
-	}
-	x, err := k.planCall(c)
-	if err != nil {
+	x, err := k.planShape(a)
+	if err != nil || x == nil {
 		return 0, err
 	}
 	sum := int64(0)

@@ -184,9 +184,7 @@ func (b *Builder) Asm(ret types.Type, text, constraints string, args ...Value) V
 
 // AsmEffect emits inline assembly that must keep its place.
 func (b *Builder) AsmEffect(text, constraints string, args ...Value) {
-	a := b.inlineAsm(types.Void, text, constraints, args)
-	a.SideEffect = true
-	b.Block.NewCall(a, args...)
+	b.AsmResult(types.Void, text, constraints, args...)
 }
 
 func (b *Builder) inlineAsm(ret types.Type, text, constraints string, args []Value) *llir.InlineAsm {

@@ -106,26 +106,19 @@ func (k *kernel) count(s lower.Segment) Value {
 // prefix counts the leading elements below n for which holds is true, when all those come first. The lanes of a warp test 32
 // places at a time, so that thousands of elements take three dependent loads.
 func (k *kernel) prefix(n Value, holds func(i Value) Value) Value {
-	from := k.Block
-	loop, done := k.NewBlock("prefix"), k.NewBlock("prefix.end")
-	// The blocks between are made by holds; done must come after them, so it is moved to the end below.
-	from.NewCondBr(k.ICmp(enum.IPredSGT, n, lower.I32(0)), loop, done)
-	k.Enter(loop)
-	known, rest := k.Phi(lower.I32(0), from), k.Phi(n, from)
-	stride := k.LShr(k.Add(rest, lower.I32(31)), 5)
-	at := k.Sub(k.Add(known, k.Mul(k.Add(k.lane, lower.I32(1)), stride)), lower.I32(1))
-	last := k.Sub(n, lower.I32(1))
-	good := k.And(holds(k.Min(at, last)), k.ICmp(enum.IPredSLE, at, last))
-	passed := k.Mul(k.Popc(k.Ballot(good)), stride)
-	nextKnown := k.Add(known, passed)
-	nextRest := k.Min(k.Sub(stride, lower.I32(1)), k.Sub(n, nextKnown))
-	k.CondBr(k.ICmp(enum.IPredSGT, nextRest, lower.I32(0)), loop, done)
-	lower.AddIncoming(known, nextKnown, loop)
-	lower.AddIncoming(rest, nextRest, loop)
-	k.Enter(done)
-	out := k.Phi(lower.I32(0), from)
-	lower.AddIncoming(out, nextKnown, loop)
-	return out
+	zero := Value(lower.I32(0))
+	return k.If("prefix", k.ICmp(enum.IPredSGT, n, zero), []Value{zero}, func() []Value {
+		last := k.Sub(n, lower.I32(1))
+		return k.Repeat("prefix.round", []Value{zero, n}, func(v []Value) ([]Value, Value) {
+			known, rest := v[0], v[1]
+			stride := k.LShr(k.Add(rest, lower.I32(31)), 5)
+			at := k.Sub(k.Add(known, k.Mul(k.Add(k.lane, lower.I32(1)), stride)), lower.I32(1))
+			good := k.And(holds(k.Min(at, last)), k.ICmp(enum.IPredSLE, at, last))
+			known = k.Add(known, k.Mul(k.Popc(k.Ballot(good)), stride))
+			rest = k.Min(k.Sub(stride, lower.I32(1)), k.Sub(n, known))
+			return []Value{known, rest}, k.ICmp(enum.IPredSGT, rest, zero)
+		})[:1]
+	})[0]
 }
 
 // compacted starts the copy of a slot of columns. The copies are padded to whole slots, so there are no bounds.
