@@ -26,7 +26,7 @@ type asmForm struct {
 	effects bool
 }
 
-var constraintClasses = map[string]class{"h": classH, "r": classR, "f": classF, "l": classD}
+var constraintClasses = map[string]class{"b": classPred, "h": classH, "r": classR, "f": classF, "l": classD}
 
 // parseAsm reads text and constraints of a.
 func parseAsm(a *ir.InlineAsm) (*asmForm, error) {
@@ -63,7 +63,7 @@ func (f *asmForm) constraint(c string) error {
 		in.tied, in.class = k, f.outs[k].class
 	}
 	if in.class == classNone && !in.imm {
-		return fmt.Errorf("asm constraint %q is not supported; want one of h, r, f, l, n, i or the number of a result", c)
+		return fmt.Errorf("asm constraint %q is not supported; want one of b, h, r, f, l, n, i or the number of a result", c)
 	}
 	for _, other := range f.ins {
 		if in.tied >= 0 && other.tied == in.tied {
@@ -81,7 +81,7 @@ func (f *asmForm) output(c string) error {
 	}
 	class := constraintClasses[c]
 	if class == classNone {
-		return fmt.Errorf("asm constraint %q is not supported; want one of =h, =r, =f, =l", "="+c)
+		return fmt.Errorf("asm constraint %q is not supported; want one of =b, =h, =r, =f, =l", "="+c)
 	}
 	if len(f.ins) > 0 {
 		return fmt.Errorf("asm constraint %q stands behind an operand; results come first", "="+c)

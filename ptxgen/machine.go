@@ -97,13 +97,14 @@ func (f *mfunc) newReg(c class) vreg {
 	return vreg(len(f.classes) - 1)
 }
 
-// template is the text of an instruction with operands marked by the byte mark, followed by the operand's number.
+// template is the text of an instruction with operands marked by the byte mark, followed by the operand's number in two
+// bytes: a wgmma of head dim 256 has more than 256 operands.
 type template string
 
 const mark = '\x01'
 
-// maxOperands bounds the operands of one instruction: their number is one byte of a template.
-const maxOperands = 255
+// maxOperands bounds the operands of one instruction: their number is two bytes of a template.
+const maxOperands = 1<<16 - 1
 
 // parseTemplate reads text with operands written $0 or ${0}, and $$ for a dollar. n is the number of operands.
 func parseTemplate(text string, n int) (template, error) {
@@ -130,6 +131,7 @@ func parseTemplate(text string, n int) (template, error) {
 			return "", fmt.Errorf("asm text names operand $%d, but there are %d operands", k, n)
 		}
 		b.WriteByte(mark)
+		b.WriteByte(byte(k >> 8))
 		b.WriteByte(byte(k))
 		i = end - 1
 	}

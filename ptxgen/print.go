@@ -108,8 +108,8 @@ func (p *printer) inst(m *minst) {
 	for i := 0; i < len(m.tmpl); i++ {
 		switch c := m.tmpl[i]; c {
 		case mark:
-			i++
-			p.operand(m.ops[m.tmpl[i]])
+			p.operand(m.ops[int(m.tmpl[i+1])<<8|int(m.tmpl[i+2])])
+			i += 2
 		case '\n':
 			p.buf = append(p.buf, "\n\t"...)
 		default:
