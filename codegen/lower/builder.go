@@ -3,6 +3,7 @@ package lower
 import (
 	"fmt"
 	"math"
+	"math/bits"
 
 	llir "github.com/llir/llvm/ir"
 	"github.com/llir/llvm/ir/constant"
@@ -151,6 +152,21 @@ func (b *Builder) Not(x Value) Value {
 func (b *Builder) SExt64(x Value) Value  { return b.Block.NewSExt(x, types.I64) }
 func (b *Builder) ZExt64(x Value) Value  { return b.Block.NewZExt(x, types.I64) }
 func (b *Builder) Trunc32(x Value) Value { return b.Block.NewTrunc(x, types.I32) }
+
+// MulBy and UDivBy take a constant n >= 1; a power of two is a shift.
+func (b *Builder) MulBy(x Value, n int) Value {
+	if bits.OnesCount(uint(n)) == 1 {
+		return b.Shl(x, int64(bits.TrailingZeros(uint(n))))
+	}
+	return b.Mul(x, I32(int64(n)))
+}
+
+func (b *Builder) UDivBy(x Value, n int) Value {
+	if bits.OnesCount(uint(n)) == 1 {
+		return b.LShr(x, int64(bits.TrailingZeros(uint(n))))
+	}
+	return b.UDiv(x, I32(int64(n)))
+}
 
 // Comparisons and choice.
 func (b *Builder) ICmp(p enum.IPred, x, y Value) Value { return b.Block.NewICmp(p, x, y) }

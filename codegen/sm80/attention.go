@@ -28,28 +28,25 @@ type Value = lower.Value
 // kernel is the state of one lowering. Names follow the literature: rows are queries, m the running row maximum of scores
 // (scaled, in the log2 domain), l the running row sum of this thread's columns, o the unnormalised output.
 type kernel struct {
-	*lower.Builder
+	lower.RowTile // a step computes keys/SlotKeys slots
 	shape
 	layout
-	headDim  int
-	dtype    lower.DType
-	schedule *ir.Schedule
-	segments []lower.Segment
+	headDim int
+	dtype   lower.DType
 
-	strips   int // 16-row strips of a warp
-	slotKeys int // keys of one slot; a step computes keys/slotKeys slots
+	strips int // 16-row strips of a warp
 
-	shared     Value // start of shared memory
-	lane, warp Value // the thread's number in its warp, the warp's in the block
-	load       loader
-	lanes      laneAddresses
-	walk       walk
-	qRegs      [][]Value // Q fragments of every k-step where they fit registers, else nil
+	shared Value // start of shared memory
+	warp   Value // the warp's number in the block
+	load   loader
+	lanes  laneAddresses
+	walk   walk
+	qRegs  [][]Value // Q fragments of every k-step where they fit registers, else nil
 }
 
 // Attention lowers s, cut to TileFor(cfg.HeadDim), or ListTileFor if it has lists.
 func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
-	if err := checkLists(s); err != nil {
+	if err := lower.CheckLists(s); err != nil {
 		return nil, err
 	}
 	sh, slotKeys := shapeFor(cfg.HeadDim), TileFor(cfg.HeadDim).Keys
@@ -59,11 +56,13 @@ func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 	}
 	params := lower.Params(s)
 	k := &kernel{
-		Builder: lower.NewKernel(Entry, params, 32*sh.warps, sh.minBlocks),
-		shape:   sh, layout: layoutFor(sh, cfg.HeadDim, max(1, len(s.Segments)), lists),
-		headDim: cfg.HeadDim, dtype: cfg.DType, schedule: s,
-		strips: sh.rows / (16 * sh.warps), slotKeys: slotKeys,
+		RowTile: lower.RowTile{
+			Builder: lower.NewKernel(Entry, params, 32*sh.warps, sh.minBlocks), Schedule: s, Rows: sh.rows, SlotKeys: slotKeys,
+		},
+		shape: sh, layout: layoutFor(sh, cfg.HeadDim, max(1, len(s.Segments)), lists),
+		headDim: cfg.HeadDim, dtype: cfg.DType, strips: sh.rows / (16 * sh.warps),
 	}
+	k.Query = func(strip, r int) Value { return k.Add(k.First(), k.rowOf(strip, r)) }
 	k.walk = pieces{k}
 	if lists {
 		k.walk = &queue{k: k}
@@ -77,19 +76,19 @@ func (k *kernel) emit() {
 	k.load = k.newLoader()
 	k.load.q()
 	k.lanes = k.newLaneAddresses()
-	k.segments = k.Segments(nonEmpty(k.schedule))
+	k.Segs = k.Builder.Segments(lower.NonEmpty(k.Schedule))
 
 	start := k.walk.start()
 	none := k.ICmp(enum.IPredEQ, start.done(), lower.I32(1))
 	entry := k.Block
 	prologue, loop := k.NewBlock("prologue"), k.NewBlock("loop")
 	k.Enter(prologue)
-	if k.lists() { // a group of Q's own
+	if k.HasLists() { // a group of Q's own
 		k.CopyCommit()
 	}
 	k.load.kv(k.load.k, k.walk.slots(start))
 	k.CopyCommit()
-	if k.lists() {
+	if k.HasLists() {
 		k.loadQ()
 		look, vote := k.columnWordsOf(start)
 		look()
@@ -122,47 +121,12 @@ func (k *kernel) emit() {
 	k.Block.NewRet(nil)
 }
 
-// nonEmpty gives a schedule that keeps nothing one segment without keys, so that there is always a segment to speak of.
-func nonEmpty(s *ir.Schedule) *ir.Schedule {
-	if len(s.Segments) > 0 {
-		return s
-	}
-	c := *s
-	c.Segments = []ir.Segment{{Hi: []ir.Bound{{Off: ir.Int(0)}}, Hop: -1, NeverFull: true}}
-	return &c
-}
-
 // locate finds the thread and the block's tile.
 func (k *kernel) locate() {
 	k.shared = k.SharedBase()
 	tid := k.ThreadX()
-	k.lane = k.And(tid, lower.I32(31))
+	k.Lane = k.And(tid, lower.I32(31))
 	k.warp = k.LShr(tid, 5)
-}
-
-// first and last are the absolute positions of the tile's first and last query. Like row0 they are computed where they are
-// needed: registers are what this kernel is short of, and few places need them.
-func (k *kernel) first() Value { return k.Add(k.Param("q_offset"), k.row0()) }
-
-func (k *kernel) last() Value {
-	rows := k.Min(lower.I32(int64(k.rows)), k.Sub(k.Param("sq"), k.row0()))
-	return k.Sub(k.Add(k.first(), rows), lower.I32(1))
-}
-
-// row0 is the tile's first query row, computed again where it is needed rather than kept. Long tiles come first, so that
-// the last blocks to finish are short ones.
-func (k *kernel) row0() Value {
-	tile := k.BlockX()
-	if k.schedule.Order == ir.OrderLongestFirst {
-		tile = k.Sub(k.Sub(k.GridX(), lower.I32(1)), tile)
-	}
-	return k.Mul(tile, lower.I32(int64(k.rows)))
-}
-
-// base is the start of a tensor for this block's batch and head.
-func (k *kernel) base(name string, head Value) Value {
-	p := k.Offset(k.Param(name), k.Mul(k.ZExt64(k.BlockZ()), k.Param(name+"_batch")))
-	return k.Offset(p, k.Mul(k.ZExt64(head), k.Param(name+"_head")))
 }
 
 // state is what the loop carries. m and l have one value a row of the thread (two a strip), o one list a strip.
@@ -295,6 +259,6 @@ func (k *kernel) mmaPair(acc, a, b []Value) {
 
 // rowOf is the row within the tile of the thread's row r (0 or 1) of a strip.
 func (k *kernel) rowOf(strip, r int) Value {
-	base := k.Add(k.Shl(k.warp, 4), k.LShr(k.lane, 2))
+	base := k.Add(k.Shl(k.warp, 4), k.LShr(k.Lane, 2))
 	return k.Add(base, lower.I32(int64(strip*16*k.warps+8*r)))
 }

@@ -24,7 +24,7 @@ func (k *kernel) epilogue(st state) {
 
 // stageOutput writes O / l in the input type to shared memory. A row that kept nothing has l = 0 and becomes zeros.
 func (k *kernel) stageOutput(st state) {
-	quad := k.Shl(k.And(k.lane, lower.I32(3)), 2)
+	quad := k.Shl(k.And(k.Lane, lower.I32(3)), 2)
 	at := k.Add(k.swizzled(k.rowOf(0, 0), lower.I32(0)), quad)
 	columns := make([]Value, chunks)
 	for c := range columns {
@@ -45,8 +45,8 @@ func (k *kernel) stageOutput(st state) {
 
 // storeOutput copies the staged rows to global memory, rows past sq left out.
 func (k *kernel) storeOutput(p place) {
-	row := k.Add(k.row0(), p.row)
-	base := k.Offset(k.base("o", k.BlockY()), k.chunkOffset(p))
+	row := k.Add(k.Row0(), p.row)
+	base := k.Offset(k.Base("o", k.BlockY()), k.chunkOffset(p))
 	for i := range k.shape.rows / k.rowsPerPass() {
 		at := k.Add(row, lower.I32(int64(i*k.rowsPerPass())))
 		k.If("store_row", k.ICmp(enum.IPredSLT, at, k.Param("sq")), nil, func() []Value {
@@ -74,9 +74,9 @@ func (k *kernel) storeRow(p place, to Value, offset int) {
 // storeLSE stores ln(sum of exp(scale*s)) a row, -inf for a row that kept nothing. The first lane of a row's four does it.
 func (k *kernel) storeLSE(st state) {
 	wanted := k.ICmp(enum.IPredNE, k.Address(k.Param("lse")), lower.I64(0))
-	leader := k.ICmp(enum.IPredEQ, k.And(k.lane, lower.I32(3)), lower.I32(0))
+	leader := k.ICmp(enum.IPredEQ, k.And(k.Lane, lower.I32(3)), lower.I32(0))
 	k.If("store_lse", k.And(wanted, leader), nil, func() []Value {
-		base, row0 := k.base("lse", k.BlockY()), k.row0()
+		base, row0 := k.Base("lse", k.BlockY()), k.Row0()
 		for i := range st.l {
 			k.storeRowLSE(base, k.Add(row0, k.rowOf(i/2, i%2)), st.m[i], st.l[i])
 		}

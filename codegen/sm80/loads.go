@@ -67,7 +67,7 @@ func (k *kernel) swizzle(lin Value) Value {
 
 func (l loader) source(name string, head Value, offset int) source {
 	k := l.kn
-	chunk := k.Offset(k.base(name, head), k.chunkOffset(l.place))
+	chunk := k.Offset(k.Base(name, head), k.chunkOffset(l.place))
 	return source{name, k.rowAddress(chunk, name, l.row), offset}
 }
 
@@ -75,39 +75,39 @@ func (l loader) source(name string, head Value, offset int) source {
 func (l loader) q() {
 	k := l.kn
 	src := l.source("q", k.BlockY(), k.layout.q)
-	l.tile(src, k.row0(), k.shape.rows, k.qPanel, k.Param("sq"))
+	l.tile(src, k.Row0(), k.shape.rows, k.qPanel, k.Param("sq"))
 }
 
 // kv starts the copy of a step's slots of K or V.
-func (l loader) kv(src source, slots []slot) {
+func (l loader) kv(src source, slots []lower.Slot) {
 	k := l.kn
 	for i, s := range slots {
 		at := src
-		at.offset += i * k.slotKeys * panelBytes
+		at.offset += i * k.SlotKeys * panelBytes
 		l.slot(at, s)
 	}
 }
 
 // slot starts the copy of one slot. Only one that overhangs [0, sk) pays for bounds.
-func (l loader) slot(src source, s slot) {
+func (l loader) slot(src source, s lower.Slot) {
 	k := l.kn
-	end := k.Add(s.start, lower.I32(int64(k.slotKeys)))
-	inside := k.And(k.ICmp(enum.IPredSGE, s.start, lower.I32(0)), k.ICmp(enum.IPredSLE, end, k.Param("sk")))
-	if k.hasColumns() {
+	end := k.Add(s.Start, lower.I32(int64(k.SlotKeys)))
+	inside := k.And(k.ICmp(enum.IPredSGE, s.Start, lower.I32(0)), k.ICmp(enum.IPredSLE, end, k.Param("sk")))
+	if k.HasColumns() {
 		l.columnSlot(src, s, inside)
 		return
 	}
-	k.IfElse(src.name, inside, func() { l.tile(src, s.start, k.slotKeys, k.kvPanel, nil) },
-		func() { l.tile(src, s.start, k.slotKeys, k.kvPanel, k.Param("sk")) })
+	k.IfElse(src.name, inside, func() { l.tile(src, s.Start, k.SlotKeys, k.kvPanel, nil) },
+		func() { l.tile(src, s.Start, k.SlotKeys, k.kvPanel, k.Param("sk")) })
 }
 
 // columnSlot is slot where the slot may come from the compacted copies.
-func (l loader) columnSlot(src source, s slot, inside Value) {
+func (l loader) columnSlot(src source, s lower.Slot, inside Value) {
 	k := l.kn
-	columns := k.ICmp(enum.IPredNE, k.And(s.flags, lower.I32(flagColumns)), lower.I32(0))
+	columns := k.ICmp(enum.IPredNE, k.And(s.Flags, lower.I32(lower.FlagColumns)), lower.I32(0))
 	k.IfElse(src.name+"_columns", columns, func() { l.compacted(src, s) }, func() {
-		k.IfElse(src.name, inside, func() { l.tile(src, s.start, k.slotKeys, k.kvPanel, nil) },
-			func() { l.tile(src, s.start, k.slotKeys, k.kvPanel, k.Param("sk")) })
+		k.IfElse(src.name, inside, func() { l.tile(src, s.Start, k.SlotKeys, k.kvPanel, nil) },
+			func() { l.tile(src, s.Start, k.SlotKeys, k.kvPanel, k.Param("sk")) })
 	})
 }
 
@@ -160,13 +160,13 @@ type laneAddresses struct{ q, k, v []Value }
 const stepsPerPanel = panelCols / 16
 
 func (k *kernel) newLaneAddresses() laneAddresses {
-	low4 := k.And(k.lane, lower.I32(15))
-	half := k.LShr(k.lane, 4)
+	low4 := k.And(k.Lane, lower.I32(15))
+	half := k.LShr(k.Lane, 4)
 	// A operand (Q): 16 rows, two chunks. B operand (K): rows 0-7 and 8-15 of the keys by lane bit 4, chunk by bit 3.
 	// V is read transposed and needs the same pattern as Q.
 	qRow := k.Add(k.Shl(k.warp, 4), low4)
-	kRow := k.Add(k.And(k.lane, lower.I32(7)), k.Shl(half, 3))
-	kChunk := k.And(k.LShr(k.lane, 3), lower.I32(1))
+	kRow := k.Add(k.And(k.Lane, lower.I32(7)), k.Shl(half, 3))
+	kChunk := k.And(k.LShr(k.Lane, 3), lower.I32(1))
 	return laneAddresses{
 		q: k.steps(k.swizzled(qRow, half)),
 		k: k.steps(k.swizzled(kRow, kChunk)),
@@ -201,7 +201,7 @@ func (a laneAddresses) qAt(k *kernel, step, m int) Value {
 func (a laneAddresses) kAt(k *kernel, step, n int) Value {
 	p := step / stepsPerPanel
 	at := a.k[step%stepsPerPanel]
-	if k.lists() { // what lists keep alive leaves no registers for four addresses
+	if k.HasLists() { // what lists keep alive leaves no registers for four addresses
 		at = k.stepAddress(a.k[0], step%stepsPerPanel)
 	}
 	return k.SharedAt(at, k.layout.k+p*k.kvPanel+n*16*panelBytes)

@@ -28,7 +28,7 @@ const (
 	farBelow     = -1 << 30 // start of slots beyond the end: no key is there, the copies write zeros
 )
 
-func (w *queue) slotsPerStep() int { return w.k.keys / w.k.slotKeys }
+func (w *queue) slotsPerStep() int { return w.k.keys / w.k.SlotKeys }
 
 // place is the number of a slot within the queue, which has one for each thread.
 func (w *queue) place(n Value) Value { return w.k.And(n, lower.I32(int64(32*w.k.warps-1))) }
@@ -36,11 +36,11 @@ func (w *queue) place(n Value) Value { return w.k.And(n, lower.I32(int64(32*w.k.
 func (w *queue) start() position {
 	k := w.k
 	at, first := Value(k.Add(k.shared, lower.I32(int64(k.table)))), Value(lower.I32(0))
-	for i, s := range k.segments {
+	for i, s := range k.Segs {
 		for _, p := range w.pieces(s) {
 			some := k.ICmp(enum.IPredSGT, p.slots, lower.I32(0))
 			k.put(at, k.And(some, k.writer()), first, p.top, lower.I32(p.flags), lower.I32(int64(i)),
-				k.LoAt(s, k.last()), k.HiAt(s, k.first()), lower.I32(0), lower.I32(0))
+				k.LoAt(s, k.Last()), k.HiAt(s, k.First()), lower.I32(0), lower.I32(0))
 			at = k.Select(some, k.Add(at, lower.I32(pieceBytes)), at)
 			first = k.Add(first, k.Max(p.slots, lower.I32(0)))
 		}
@@ -70,12 +70,12 @@ type queuePiece struct {
 func (w *queue) pieces(s lower.Segment) []queuePiece {
 	k := w.k
 	if s.From.Kind != ir.SourceRange {
-		return []queuePiece{{slots: k.count(s), top: lower.I32(0)}}
+		return []queuePiece{{slots: k.Count(s), top: lower.I32(0)}}
 	}
 	var out []queuePiece
-	for _, p := range k.cut(s) {
-		n := k.AShr(k.Add(k.Sub(p.top, p.bottom), lower.I32(ir.BlockSize-1)), 6)
-		out = append(out, queuePiece{n, p.top, p.flags})
+	for _, p := range k.Cut(s) {
+		n := k.AShr(k.Add(k.Sub(p.Top, p.Bottom), lower.I32(ir.BlockSize-1)), 6)
+		out = append(out, queuePiece{n, p.Top, p.Flags})
 	}
 	return out
 }
@@ -98,8 +98,8 @@ func (w *queue) next(p position) position {
 	return w.at(n)
 }
 
-func (w *queue) slots(p position) []slot {
-	var out []slot
+func (w *queue) slots(p position) []lower.Slot {
+	var out []lower.Slot
 	for i := range w.slotsPerStep() {
 		out = append(out, w.read(w.k.Add(p[0], lower.I32(int64(i)))))
 	}
@@ -111,11 +111,11 @@ func (w *queue) entry(n Value) Value {
 	return k.SharedAt(k.Add(k.shared, k.Shl(w.place(n), 3)), k.layout.queue)
 }
 
-func (w *queue) read(n Value) slot {
+func (w *queue) read(n Value) lower.Slot {
 	k := w.k
 	v := k.Load(pair, w.entry(n), slotBytes)
 	flags := k.Lane4(v, 1)
-	return slot{k.Lane4(v, 0), flags, func() Value { return k.LShr(flags, segmentShift) }}
+	return lower.Slot{Start: k.Lane4(v, 0), Flags: flags, Segment: func() Value { return k.LShr(flags, segmentShift) }}
 }
 
 var pair = types.NewVector(2, types.I32)
@@ -126,7 +126,7 @@ func (w *queue) fill(base Value) {
 	tid := k.ThreadX()
 	n := k.Add(base, tid)
 	live := k.ICmp(enum.IPredSLT, n, w.total())
-	none := []Value{lower.I32(farBelow), lower.I32(flagEdge)}
+	none := []Value{lower.I32(farBelow), lower.I32(lower.FlagEdge)}
 	out := k.If("resolve", live, none, func() []Value { return w.resolve(n) })
 	k.Store(k.PackVector(out...), w.entry(n), slotBytes)
 	k.Barrier()
@@ -146,7 +146,7 @@ func (w *queue) resolve(n Value) []Value {
 	number := k.Shl(segment, segmentShift)
 	start := k.Sub(word(at, wordQueueTop), k.Shl(k.Add(i, lower.I32(1)), 6))
 	out := []Value{start, k.Or(number, word(at, wordFlags))}
-	for j, s := range k.segments {
+	for j, s := range k.Segs {
 		if s.From.Kind == ir.SourceRange {
 			continue
 		}
@@ -162,15 +162,15 @@ func (w *queue) resolve(n Value) []Value {
 func (w *queue) listSlot(s lower.Segment, i, number, fullBottom, fullTop Value) []Value {
 	k := w.k
 	if s.From.Kind == ir.SourceColumns {
-		return []Value{k.Shl(i, 6), k.Or(number, lower.I32(flagColumns))}
+		return []Value{k.Shl(i, 6), k.Or(number, lower.I32(lower.FlagColumns))}
 	}
-	start := k.listAt(s.From, i)
+	start := k.ListAt(s.From, i)
 	if s.From.Kind == ir.SourceBlocks {
 		start = k.Shl(start, 6)
 	} else {
-		start = k.Add(start, k.first())
+		start = k.Add(start, k.First())
 	}
 	end := k.Add(start, lower.I32(ir.BlockSize))
 	full := k.And(k.ICmp(enum.IPredSGE, start, fullBottom), k.ICmp(enum.IPredSLE, end, fullTop))
-	return []Value{start, k.Select(full, number, k.Or(number, lower.I32(flagEdge)))}
+	return []Value{start, k.Select(full, number, k.Or(number, lower.I32(lower.FlagEdge)))}
 }

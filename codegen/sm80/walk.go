@@ -2,7 +2,6 @@ package sm80
 
 import (
 	"math"
-	"math/bits"
 
 	llir "github.com/llir/llvm/ir"
 	"github.com/llir/llvm/ir/enum"
@@ -16,7 +15,7 @@ type walk interface {
 	// start prepares the walk, after the block is located, and returns the position of the first step.
 	start() position
 	// slots are the keys of the step at p. They may be asked for more than once; it costs less than holding them.
-	slots(p position) []slot
+	slots(p position) []lower.Slot
 	// next is the position of the following step. Every thread of the block is there at once, and slots of the step before
 	// are no longer needed.
 	next(p position) position
@@ -26,18 +25,6 @@ type walk interface {
 type position []Value
 
 func (p position) done() Value { return p[len(p)-1] }
-
-// slot is a run of slotKeys keys that a step computes.
-type slot struct {
-	start   Value        // first key, or first row of compacted columns; it may be negative
-	flags   Value        // flagEdge, flagColumns
-	segment func() Value // number of its segment
-}
-
-const (
-	flagEdge    = 1 // not every row keeps every key
-	flagColumns = 2 // the keys are compacted columns
-)
 
 // pieces walks ranges of keys. They stand in a table of pieces in shared memory: a piece is a run of tiles that share a
 // segment and a kind (edge or full), cut downwards from its top as ir.Segment says. Registers are what this kernel is
@@ -74,8 +61,8 @@ func (w pieces) start() position {
 	table := k.Add(k.shared, lower.I32(int64(k.table)))
 	k.put(table, k.writer(), lower.I32(0), lower.I32(math.MaxInt32), lower.I32(0), lower.I32(0))
 	at := k.Add(table, lower.I32(pieceBytes))
-	for i, s := range k.segments {
-		for _, p := range k.cut(s) {
+	for i, s := range k.Segs {
+		for _, p := range k.Cut(s) {
 			at = k.putPiece(at, i, p)
 		}
 	}
@@ -84,12 +71,12 @@ func (w pieces) start() position {
 	return w.next(position{lower.I32(0), table, lower.I32(0)})
 }
 
-func (w pieces) slots(p position) []slot {
+func (w pieces) slots(p position) []lower.Slot {
 	k := w.k
-	return []slot{{
-		start:   k.Sub(p[posEnd], lower.I32(int64(k.slotKeys))),
-		flags:   k.And(p[posEntry], lower.I32(flagEdge)),
-		segment: func() Value { return w.word(p[posEntry], wordSegment) },
+	return []lower.Slot{{
+		Start:   k.Sub(p[posEnd], lower.I32(int64(k.SlotKeys))),
+		Flags:   k.And(p[posEntry], lower.I32(lower.FlagEdge)),
+		Segment: func() Value { return w.word(p[posEntry], wordSegment) },
 	}}
 }
 
@@ -106,31 +93,10 @@ func (k *kernel) put(at, c Value, words ...Value) {
 // writer says whether this thread writes the table for all.
 func (k *kernel) writer() Value { return k.ICmp(enum.IPredEQ, k.ThreadX(), lower.I32(0)) }
 
-// piece is a run of tiles from top down to bottom.
-type piece struct {
-	top, bottom Value
-	flags       int64
-}
-
-// cut splits a segment's tiles for this row tile: upper edge, full, lower edge. The formulas are ir.Segment's.
-func (k *kernel) cut(s lower.Segment) []piece {
-	top, bottom := k.HiAt(s, k.last()), k.LoAt(s, k.first())
-	if s.NeverFull {
-		return []piece{{top: top, bottom: bottom, flags: flagEdge}}
-	}
-	fullTop, fullBottom := k.HiAt(s, k.first()), k.LoAt(s, k.last())
-	log := int64(bits.TrailingZeros(uint(k.slotKeys)))
-	upper := k.LShr(k.Add(k.Sub(top, fullTop), lower.I32(int64(k.slotKeys-1))), log)
-	p1 := k.Sub(top, k.Shl(upper, log))
-	full := k.LShr(k.Max(lower.I32(0), k.Sub(p1, fullBottom)), log)
-	p2 := k.Sub(p1, k.Shl(full, log))
-	return []piece{{top: top, bottom: k.Max(p1, bottom), flags: flagEdge}, {top: p1, bottom: p2}, {top: p2, bottom: bottom, flags: flagEdge}}
-}
-
 // putPiece writes a piece at an address, unless it is empty, and returns the address for the next.
-func (k *kernel) putPiece(at Value, segment int, p piece) Value {
-	some := k.ICmp(enum.IPredSGT, p.top, p.bottom)
-	k.put(at, k.And(some, k.writer()), p.top, p.bottom, lower.I32(p.flags), lower.I32(int64(segment)))
+func (k *kernel) putPiece(at Value, segment int, p lower.Piece) Value {
+	some := k.ICmp(enum.IPredSGT, p.Top, p.Bottom)
+	k.put(at, k.And(some, k.writer()), p.Top, p.Bottom, lower.I32(p.Flags), lower.I32(int64(segment)))
 	return k.Select(some, k.Add(at, lower.I32(pieceBytes)), at)
 }
 
@@ -139,7 +105,7 @@ func (k *kernel) putPiece(at Value, segment int, p piece) Value {
 func (w pieces) next(p position) position {
 	k := w.k
 	from := k.Block
-	end := k.Sub(p[posEnd], lower.I32(int64(k.slotKeys)))
+	end := k.Sub(p[posEnd], lower.I32(int64(k.SlotKeys)))
 	check, next := k.NewBlock("walk"), k.NewBlock("walk.next")
 	tile, finish := k.NewBlock("walk.tile"), k.NewBlock("walk.end")
 	from.NewBr(check)
@@ -181,7 +147,7 @@ func (w pieces) next(p position) position {
 func (w pieces) hop(end *llir.InstPhi, entry Value) Value {
 	k := w.k
 	out, segment := Value(end), Value(nil)
-	for i, s := range k.segments {
+	for i, s := range k.Segs {
 		if s.Hop < 0 {
 			continue
 		}
@@ -189,20 +155,7 @@ func (w pieces) hop(end *llir.InstPhi, entry Value) Value {
 			segment = w.word(entry, wordSegment)
 		}
 		mine := k.ICmp(enum.IPredEQ, segment, lower.I32(int64(i)))
-		out = k.Select(mine, k.hopped(s.Tests[s.Hop], out), out)
+		out = k.Select(mine, k.Hopped(s.Tests[s.Hop], out), out)
 	}
 	return out
-}
-
-// hopped is the rule of ir.NextTop for one test.
-func (k *kernel) hopped(t lower.TestValue, end Value) Value {
-	keys := lower.I32(int64(k.slotKeys))
-	if !t.Diag {
-		rem := k.FloorMod(k.Sub(k.Sub(end, lower.I32(1)), t.Off), t.Step)
-		return k.Select(k.ICmp(enum.IPredSGE, rem, keys), k.Sub(end, rem), end)
-	}
-	rem := k.FloorMod(k.Sub(k.Add(k.Sub(k.last(), end), keys), t.Off), t.Step)
-	reach := k.Add(k.Sub(k.last(), k.first()), lower.I32(int64(k.slotKeys-1)))
-	jump := k.Add(lower.I32(int64(k.slotKeys-1)), k.Sub(t.Step, rem))
-	return k.Select(k.ICmp(enum.IPredSGT, rem, reach), k.Sub(end, jump), end)
 }

@@ -1,0 +1,203 @@
+package lower
+
+import (
+	"fmt"
+
+	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
+
+	"github.com/minfc/minfc/ir"
+)
+
+// Lists: segments whose keys the data chose. Their buffers are Lists'; one list a head for runs and columns, one a row block
+// for blocks.
+
+// CheckLists refuses what lists cannot do on devices.
+func CheckLists(s *ir.Schedule) error {
+	columns := 0
+	for _, g := range s.Segments {
+		if g.From.Kind == ir.SourceColumns {
+			columns++
+		}
+		if columns > 1 {
+			return fmt.Errorf("schedule %s: chosen columns (here %s) that other parts of the pattern cut into several bands are not supported on devices; unite them with one set that ends where they begin",
+				s.Name, g.From.Name)
+		}
+		for _, x := range g.Except {
+			if g.From.Kind != ir.SourceColumns || x.Kind != ir.SourceRuns {
+				return fmt.Errorf("schedule %s: chosen columns can leave out what chosen diagonals keep, other overlaps of chosen sets are not supported on devices; keep only one of %s and %s",
+					s.Name, g.From.Name, x.Name)
+			}
+		}
+		if g.From.Kind != ir.SourceRange && len(g.Tests) > 0 {
+			return fmt.Errorf("schedule %s: a chosen set cut by a step is not supported on devices; leave the step out beside %s", s.Name, g.From.Name)
+		}
+	}
+	return nil
+}
+
+// NoColumn pads the lists of columns.
+const NoColumn = 0x7fffffff
+
+func (k *RowTile) IsColumns(s Slot) Value {
+	return k.ICmp(enum.IPredNE, k.And(s.Flags, I32(FlagColumns)), I32(0))
+}
+
+// columnMask are the mask words of a slot of columns: those that count, the same for all rows, unless one of them lies where
+// rows differ. words holds two words of columns that count for the row tile, then two of those among them whose place must
+// be compared with each row's bounds.
+func (k *RowTile) columnMask(s Slot, strip int, v Value) []Value {
+	shift := k.Shl(k.And(k.Lane, I32(3)), 1)
+	lo, hi := k.ShrClamp(k.Lane4(v, 0), shift), k.ShrClamp(k.Lane4(v, 1), shift)
+	words := []Value{lo, hi, lo, hi}
+	open := k.ICmp(enum.IPredNE, k.Or(k.Lane4(v, 2), k.Lane4(v, 3)), I32(0))
+	return k.If("open", open, words, func() []Value { return k.columnBounds(s, strip, words) })
+}
+
+// columnBounds cuts the words of a slot of columns by the bounds of the thread's two rows of a strip, column by column. Few
+// slots need it: those with columns near the diagonal.
+func (k *RowTile) columnBounds(s Slot, strip int, words []Value) []Value {
+	seg := k.ColumnSegment()
+	first := k.Add(s.Start, k.Shl(k.And(k.Lane, I32(3)), 1))
+	var lo, hi [2]Value
+	for r := range 2 {
+		q := k.Query(strip, r)
+		lo[r], hi[r] = k.LoAt(seg, q), k.HiAt(seg, q)
+	}
+	in := make([]Value, 4)
+	for i := range in {
+		in[i] = I32(0)
+	}
+	for col := 0; col < k.SlotKeys; col += 8 {
+		for c := range 2 {
+			id := k.ListAt(seg.From, k.Add(first, I32(int64(col+c))))
+			for r := range 2 {
+				ok := k.And(k.ICmp(enum.IPredSGE, id, lo[r]), k.ICmp(enum.IPredSLT, id, hi[r]))
+				bit := I32(1 << ((col + c) % 32))
+				in[2*r+col/32] = k.Or(in[2*r+col/32], k.Select(ok, bit, I32(0)))
+			}
+		}
+	}
+	for i := range in {
+		in[i] = k.And(in[i], words[i])
+	}
+	return in
+}
+
+// columnSegment is the segment of slots of columns. checkLists sees to it that there is one at most.
+func (k *RowTile) ColumnSegment() Segment {
+	for _, s := range k.Segs {
+		if s.From.Kind == ir.SourceColumns {
+			return s
+		}
+	}
+	panic("internal: a slot of columns without a segment")
+}
+
+func (k *RowTile) hasSource(kinds ...ir.SourceKind) bool {
+	for _, s := range k.Schedule.Segments {
+		for _, kind := range kinds {
+			if s.From.Kind == kind {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (k *RowTile) HasColumns() bool { return k.hasSource(ir.SourceColumns) }
+
+func (k *RowTile) HasLists() bool {
+	return k.hasSource(ir.SourceRuns, ir.SourceBlocks, ir.SourceColumns)
+}
+
+// head is batch*heads + head: the index of this block's lists.
+func (k *RowTile) HeadIndex() Value { return k.Add(k.Mul(k.BlockZ(), k.GridY()), k.BlockY()) }
+
+// field is the kernel parameter for one buffer of a chosen set.
+func (k *RowTile) ListField(l ir.Source, name string) Value { return k.Param(ListParam(l.Name, name)) }
+
+// entryAt is the address of element i of list number n of a [lists, cap] i32 buffer.
+func (k *RowTile) EntryAt(buffer, n, limit, i Value) Value {
+	index := k.Add(k.Mul(k.SExt64(n), k.SExt64(limit)), k.SExt64(i))
+	return k.Offset(buffer, k.Shl(index, 2))
+}
+
+// listAt reads element i of the head's list of a segment: a tile's offset, a key block or a column.
+func (k *RowTile) ListAt(l ir.Source, i Value) Value {
+	n, names := k.HeadIndex(), map[ir.SourceKind][2]string{
+		ir.SourceRuns: {"runs", "run_cap"}, ir.SourceBlocks: {"blocks", "block_cap"}, ir.SourceColumns: {"cols", "col_cap"},
+	}[l.Kind]
+	if l.Kind == ir.SourceBlocks {
+		n = k.RowBlock()
+	}
+	return k.Load(types.I32, k.EntryAt(k.ListField(l, names[0]), n, k.ListField(l, names[1]), i), 4)
+}
+
+// rowBlock is the number of this block's list of key blocks: every row tile of a head has one.
+func (k *RowTile) RowBlock() Value {
+	return k.Add(k.Mul(k.HeadIndex(), k.GridX()), k.LShr(k.Row0(), 6))
+}
+
+// count is how many slots of a list matter to this row tile.
+func (k *RowTile) Count(s Segment) Value {
+	length := func(name string, n Value) Value {
+		return k.Load(types.I32, k.Offset(k.ListField(s.From, name), k.Shl(k.SExt64(n), 2)), 4)
+	}
+	switch s.From.Kind {
+	case ir.SourceRuns: // nearest first: those that reach above the lowest key of the tile's first row
+		bottom := k.LoAt(s, k.First())
+		return k.prefix(length("run_count", k.HeadIndex()), func(i Value) Value {
+			end := k.Add(k.Add(k.First(), k.ListAt(s.From, i)), I32(ir.BlockSize))
+			return k.ICmp(enum.IPredSGT, end, bottom)
+		})
+	case ir.SourceBlocks:
+		return length("block_count", k.RowBlock())
+	}
+	// Columns, ascending: those below the highest bound.
+	top := k.HiAt(s, k.Last())
+	n := k.prefix(length("col_count", k.HeadIndex()), func(i Value) Value {
+		return k.ICmp(enum.IPredSLT, k.ListAt(s.From, i), top)
+	})
+	return k.LShr(k.Add(n, I32(ir.BlockSize-1)), 6)
+}
+
+// prefix counts the leading elements below n for which holds is true, when all those come first. The lanes of a warp test 32
+// places at a time, so that thousands of elements take three dependent loads.
+func (k *RowTile) prefix(n Value, holds func(i Value) Value) Value {
+	zero := Value(I32(0))
+	return k.If("prefix", k.ICmp(enum.IPredSGT, n, zero), []Value{zero}, func() []Value {
+		last := k.Sub(n, I32(1))
+		return k.Repeat("prefix.round", []Value{zero, n}, func(v []Value) ([]Value, Value) {
+			known, rest := v[0], v[1]
+			stride := k.LShr(k.Add(rest, I32(31)), 5)
+			at := k.Sub(k.Add(known, k.Mul(k.Add(k.Lane, I32(1)), stride)), I32(1))
+			good := k.And(holds(k.Min(at, last)), k.ICmp(enum.IPredSLE, at, last))
+			known = k.Add(known, k.Mul(k.Popc(k.Ballot(good)), stride))
+			rest = k.Min(k.Sub(stride, I32(1)), k.Sub(n, known))
+			return []Value{known, rest}, k.ICmp(enum.IPredSGT, rest, zero)
+		})[:1]
+	})[0]
+}
+
+// coverWord is the word of a head's runs that has a column's bit for this row block; 0 for columns after the block, which are
+// left to the bounds.
+func (k *RowTile) CoverWord(runs ir.Source, id Value) Value {
+	delta := k.coverDelta(id)
+	reach := k.ICmp(enum.IPredSGE, delta, I32(0))
+	return k.If("covered", reach, []Value{I32(0)}, func() []Value {
+		at := k.EntryAt(k.ListField(runs, "covered"), k.HeadIndex(), k.ListField(runs, "cover_words"), k.LShr(delta, 5))
+		return []Value{k.Load(types.I32, at, 4)}
+	})[0]
+}
+
+// coverDelta is the distance of a column from the row block's end, which is where runs have their bits.
+func (k *RowTile) coverDelta(id Value) Value {
+	return k.Add(k.Sub(k.First(), id), I32(ir.BlockSize-1))
+}
+
+// uncovered tests a column's bit.
+func (k *RowTile) Uncovered(word, id Value) Value {
+	bit := k.And(k.ShrClamp(word, k.And(k.coverDelta(id), I32(31))), I32(1))
+	return k.ICmp(enum.IPredEQ, bit, I32(0))
+}

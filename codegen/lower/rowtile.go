@@ -1,0 +1,103 @@
+package lower
+
+import (
+	"github.com/llir/llvm/ir/enum"
+
+	"github.com/minfc/minfc/ir"
+)
+
+// RowTile is what every attention kernel computes of the schedule for the query rows of one block: which keys they meet and
+// which of those count. The backends embed it.
+type RowTile struct {
+	*Builder
+	Schedule *ir.Schedule
+	Segs     []Segment
+	Rows     int   // queries of the tile
+	SlotKeys int   // keys of one slot, the unit in which a schedule's segments are walked
+	Lane     Value // the thread's number in its warp
+
+	// Query is the absolute position of the thread's row r (0 or 1) of a 16-row strip: accumulators of 16x8 tiles give each
+	// thread two rows.
+	Query func(strip, r int) Value
+}
+
+// Slot is a run of SlotKeys keys that a step computes.
+type Slot struct {
+	Start   Value        // first key, or first row of compacted columns; it may be negative
+	Flags   Value        // FlagEdge, FlagColumns
+	Segment func() Value // number of its segment
+}
+
+// Flags of slots.
+const (
+	FlagEdge    = 1 // not every row keeps every key
+	FlagColumns = 2 // the keys are compacted columns
+)
+
+// Piece is a run of slots from Top down to Bottom that share a segment and Flags.
+type Piece struct {
+	Top, Bottom Value
+	Flags       int64
+}
+
+// First and Last are the absolute positions of the tile's first and last query. Like Row0 they are computed where they are
+// needed: registers are what attention kernels are short of, and few places need them.
+func (k *RowTile) First() Value { return k.Add(k.Param("q_offset"), k.Row0()) }
+
+func (k *RowTile) Last() Value {
+	rows := k.Min(I32(int64(k.Rows)), k.Sub(k.Param("sq"), k.Row0()))
+	return k.Sub(k.Add(k.First(), rows), I32(1))
+}
+
+// Row0 is the tile's first query row, computed again where it is needed rather than kept. Long tiles come first, so that
+// the last blocks to finish are short ones.
+func (k *RowTile) Row0() Value {
+	tile := k.BlockX()
+	if k.Schedule.Order == ir.OrderLongestFirst {
+		tile = k.Sub(k.Sub(k.GridX(), I32(1)), tile)
+	}
+	return k.Mul(tile, I32(int64(k.Rows)))
+}
+
+// Cut splits a segment's tiles for this row tile: upper edge, full, lower edge. The formulas are ir.Segment's.
+func (k *RowTile) Cut(s Segment) []Piece {
+	top, bottom := k.HiAt(s, k.Last()), k.LoAt(s, k.First())
+	if s.NeverFull {
+		return []Piece{{Top: top, Bottom: bottom, Flags: FlagEdge}}
+	}
+	fullTop, fullBottom := k.HiAt(s, k.First()), k.LoAt(s, k.Last())
+	upper := k.UDivBy(k.Add(k.Sub(top, fullTop), I32(int64(k.SlotKeys-1))), k.SlotKeys)
+	p1 := k.Sub(top, k.MulBy(upper, k.SlotKeys))
+	full := k.UDivBy(k.Max(I32(0), k.Sub(p1, fullBottom)), k.SlotKeys)
+	p2 := k.Sub(p1, k.MulBy(full, k.SlotKeys))
+	return []Piece{{Top: top, Bottom: k.Max(p1, bottom), Flags: FlagEdge}, {Top: p1, Bottom: p2}, {Top: p2, Bottom: bottom, Flags: FlagEdge}}
+}
+
+// Hopped is the rule of ir.NextTop for one test.
+func (k *RowTile) Hopped(t TestValue, end Value) Value {
+	keys := I32(int64(k.SlotKeys))
+	if !t.Diag {
+		rem := k.FloorMod(k.Sub(k.Sub(end, I32(1)), t.Off), t.Step)
+		return k.Select(k.ICmp(enum.IPredSGE, rem, keys), k.Sub(end, rem), end)
+	}
+	rem := k.FloorMod(k.Sub(k.Add(k.Sub(k.Last(), end), keys), t.Off), t.Step)
+	reach := k.Add(k.Sub(k.Last(), k.First()), I32(int64(k.SlotKeys-1)))
+	jump := k.Add(I32(int64(k.SlotKeys-1)), k.Sub(t.Step, rem))
+	return k.Select(k.ICmp(enum.IPredSGT, rem, reach), k.Sub(end, jump), end)
+}
+
+// NonEmpty gives a schedule that keeps nothing one segment without keys, so that there is always a segment to speak of.
+func NonEmpty(s *ir.Schedule) *ir.Schedule {
+	if len(s.Segments) > 0 {
+		return s
+	}
+	c := *s
+	c.Segments = []ir.Segment{{Hi: []ir.Bound{{Off: ir.Int(0)}}, Hop: -1, NeverFull: true}}
+	return &c
+}
+
+// Base is the start of a tensor for this block's batch and the given head of it.
+func (k *RowTile) Base(name string, head Value) Value {
+	p := k.Offset(k.Param(name), k.Mul(k.ZExt64(k.BlockZ()), k.Param(name+"_batch")))
+	return k.Offset(p, k.Mul(k.ZExt64(head), k.Param(name+"_head")))
+}
