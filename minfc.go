@@ -124,6 +124,7 @@ func (p *Program) Compile(opts Options) (*runtime.Artifact, error) {
 	if err != nil {
 		return nil, err
 	}
+	opts.emitModules(kernel, stages)
 	return opts.pack(p.baked(consts), p.Source, schedule, kernel, stages)
 }
 
@@ -186,15 +187,27 @@ func (o Options) generate(s *ir.Schedule) (compiled, error) {
 	if err != nil {
 		return compiled{}, err
 	}
-	o.emit("llvm", kernel.Module.String)
-	done = o.clock("ptxgen")
-	k, err := o.ptx(kernel)
-	done()
-	if err != nil {
-		return compiled{}, err
+	defer o.clock("ptxgen")()
+	return o.ptx(kernel)
+}
+
+// emitModules shows the code of every module in the artifact's order. Where there are several, a comment in front of each
+// says which one it is.
+func (o Options) emitModules(kernel compiled, stages []stage) {
+	emit := func(form, comment string, text func(k compiled) string) {
+		o.emit(form, func() string {
+			if len(stages) == 0 {
+				return text(kernel)
+			}
+			out := fmt.Sprintf("%s module 0: %s\n\n%s", comment, kernel.Entry, text(kernel))
+			for i, s := range stages {
+				out += fmt.Sprintf("\n%s module %d: %s\n\n%s", comment, i+1, s.name(), text(s.compiled))
+			}
+			return out
+		})
 	}
-	o.emit("ptx", func() string { return string(k.ptx) })
-	return k, nil
+	emit("llvm", ";", func(k compiled) string { return k.Module.String() })
+	emit("ptx", "//", func(k compiled) string { return string(k.ptx) })
 }
 
 func (o Options) ptx(kernel *codegen.Kernel) (compiled, error) {

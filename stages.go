@@ -16,6 +16,14 @@ type stage struct {
 	heads int // see runtime.Stage
 }
 
+// name says which stage it is, to a reader.
+func (s stage) name() string {
+	if s.heads == 0 {
+		return s.kind
+	}
+	return fmt.Sprintf("%s for %d of the q heads that share a kv head", s.kind, s.heads)
+}
+
 // stageKernels lowers the kinds of stages. Those of the probe come in several sizes, which probeKernels lowers.
 var stageKernels = map[string]func(o Options) (*codegen.Kernel, error){
 	runtime.StageStoreWords:   func(Options) (*codegen.Kernel, error) { return index.StoreWords() },
