@@ -255,7 +255,7 @@ func (o Options) pack(p *ir.Pattern, source string, s *ir.Schedule, k compiled, 
 func manifestParams(params []codegen.Param) []runtime.KernelParam {
 	var out []runtime.KernelParam
 	for _, p := range params {
-		out = append(out, runtime.KernelParam{Name: p.Name, Type: p.Type})
+		out = append(out, runtime.KernelParam(p))
 	}
 	return out
 }

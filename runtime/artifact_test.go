@@ -133,7 +133,7 @@ func TestBadManifests(t *testing.T) {
 		{`ptx_version is ""`, func(m *Manifest, k *Kernel) { k.PTXVersion = "" }},
 		{`parameter "q_bach" is unknown`, func(m *Manifest, k *Kernel) { k.Params[5].Name = "q_bach" }},
 		{`parameter "q" has type "i64", want ptr`, func(m *Manifest, k *Kernel) { k.Params[0].Type = "i64" }},
-		{`parameter "k" is unknown or listed twice`, func(m *Manifest, k *Kernel) { k.Params[2].Name = "k" }},
+		{`parameter "k" is listed twice`, func(m *Manifest, k *Kernel) { k.Params[2].Name = "k" }},
 		{"missing: p_sink, p_window", func(m *Manifest, k *Kernel) { k.Params = k.Params[:len(k.Params)-2] }},
 		{`parameter "p_sinc" is unknown`, func(m *Manifest, k *Kernel) { k.Params[len(k.Params)-2].Name = "p_sinc" }},
 	} {

@@ -46,6 +46,7 @@ type Attention struct {
 // call is an Attention that was checked, with every default filled in.
 type call struct {
 	Attention
+	headDim   int
 	scaleLog2 float32
 	values    map[string]int64  // of all parameters of the schedule
 	lists     map[string]uint64 // values of the kernel parameters for what the data chose
@@ -96,12 +97,16 @@ func (k *LoadedKernel) launch(s Stream, a Attention, index, attention bool) erro
 
 func (k *LoadedKernel) launchAttention(s Stream, c *call) error {
 	a := c.Attention
+	args, err := k.arguments(c)
+	if err != nil {
+		return err
+	}
 	tiles := (a.SeqQ + k.info.RowTile - 1) / k.info.RowTile
 	return k.function.Launch(Launch{
 		Grid:        [3]uint32{uint32(tiles), uint32(a.QHeads), uint32(a.Batch)},
 		Block:       [3]uint32{uint32(k.info.Threads), 1, 1},
 		SharedBytes: k.info.SharedBytes,
-	}, arguments(k.params, c), s)
+	}, args, s)
 }
 
 // paramSet is a set of launch parameters that was found good.

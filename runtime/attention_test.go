@@ -181,7 +181,9 @@ func TestLaunchIsLean(t *testing.T) {
 		if _, err := k.check(a); err != nil {
 			t.Error(err)
 		}
-		arguments(k.params, c)
+		if _, err := k.arguments(c); err != nil {
+			t.Error(err)
+		}
 	})
 	require.LessOrEqual(t, allocations, 12.0)
 }

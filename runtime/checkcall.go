@@ -12,9 +12,9 @@ import (
 // Limits of one launch. Positions and lengths are 32-bit numbers in the kernel, with room to add.
 const (
 	maxGridYZ      = 1<<16 - 1
-	maxStride      = 1 << 44 // elements; sums over all dimensions stay below 2^63
-	maxRowBytes    = 1 << 31 // a kernel multiplies a row number by a 32-bit stride
-	copyBytes      = 16      // cp.async
+	maxStride      = 1<<39 - strideMultiple // elements; a tensor map takes less than 2^40 bytes
+	maxRowBytes    = 1 << 31                // a kernel multiplies a row number by a 32-bit stride
+	copyBytes      = 16                     // cp.async
 	strideMultiple = copyBytes / elementBytes
 )
 
@@ -32,7 +32,7 @@ func (k *LoadedKernel) check(a Attention) (*call, error) {
 	if c.scaleLog2, err = scaleLog2(a.Scale, k.info.HeadDim); err != nil {
 		return nil, err
 	}
-	if err := c.fillTensors(k.info.HeadDim); err != nil {
+	if err := c.fillTensors(); err != nil {
 		return nil, err
 	}
 	if len(a.HeadParams) > 0 && len(k.plan.choices) == 0 {
@@ -53,7 +53,7 @@ func (k *LoadedKernel) checkShape(a Attention) (*call, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &call{Attention: a, values: values}, nil
+	return &call{Attention: a, headDim: k.info.HeadDim, values: values}, nil
 }
 
 func checkLengths(a Attention) error {
@@ -105,7 +105,7 @@ type dim struct {
 	stride int64
 }
 
-func (c *call) fillTensors(headDim int) error {
+func (c *call) fillTensors() error {
 	for _, t := range []struct {
 		name        string
 		tensor      *Tensor
@@ -121,13 +121,13 @@ func (c *call) fillTensors(headDim int) error {
 			*t.tensor = Tensor{}
 			continue
 		}
-		t.tensor.fill(t.heads, t.rows, headDim)
+		t.tensor.fill(t.heads, t.rows, c.headDim)
 		dims := []dim{{"batch", c.Batch, t.tensor.BatchStride}, {"head", t.heads, t.tensor.HeadStride}, {"row", t.rows, t.tensor.RowStride}}
 		if err := t.tensor.check(t.name, dims); err != nil {
 			return err
 		}
 		if t.output {
-			if err := checkDisjoint(t.name, dims, int64(headDim)); err != nil {
+			if err := checkDisjoint(t.name, dims, int64(c.headDim)); err != nil {
 				return err
 			}
 		}

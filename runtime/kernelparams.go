@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -11,37 +12,42 @@ import (
 )
 
 // kernelParam is what the runtime knows of one parameter of an attention kernel. value returns its bits; the low bytes
-// are passed. Strides reach the kernel in bytes.
+// are passed; a map has a view instead. Strides reach the kernel in bytes.
 type kernelParam struct {
 	KernelParam
 	value func(c *call) uint64
+	view  func(c *call) mapView
+}
+
+func scalar(name, kind string, value func(c *call) uint64) kernelParam {
+	return kernelParam{KernelParam: KernelParam{Name: name, Type: kind}, value: value}
 }
 
 var attentionParams = []kernelParam{
-	{KernelParam{"q", "ptr"}, func(c *call) uint64 { return uint64(c.Q.Ptr) }},
-	{KernelParam{"k", "ptr"}, func(c *call) uint64 { return uint64(c.K.Ptr) }},
-	{KernelParam{"v", "ptr"}, func(c *call) uint64 { return uint64(c.V.Ptr) }},
-	{KernelParam{"o", "ptr"}, func(c *call) uint64 { return uint64(c.O.Ptr) }},
-	{KernelParam{"lse", "ptr"}, func(c *call) uint64 { return uint64(c.LSE) }},
-	{KernelParam{"q_batch", "i64"}, func(c *call) uint64 { return elements(c.Q.BatchStride) }},
-	{KernelParam{"q_head", "i64"}, func(c *call) uint64 { return elements(c.Q.HeadStride) }},
-	{KernelParam{"q_row", "i64"}, func(c *call) uint64 { return elements(c.Q.RowStride) }},
-	{KernelParam{"k_batch", "i64"}, func(c *call) uint64 { return elements(c.K.BatchStride) }},
-	{KernelParam{"k_head", "i64"}, func(c *call) uint64 { return elements(c.K.HeadStride) }},
-	{KernelParam{"k_row", "i64"}, func(c *call) uint64 { return elements(c.K.RowStride) }},
-	{KernelParam{"v_batch", "i64"}, func(c *call) uint64 { return elements(c.V.BatchStride) }},
-	{KernelParam{"v_head", "i64"}, func(c *call) uint64 { return elements(c.V.HeadStride) }},
-	{KernelParam{"v_row", "i64"}, func(c *call) uint64 { return elements(c.V.RowStride) }},
-	{KernelParam{"o_batch", "i64"}, func(c *call) uint64 { return elements(c.O.BatchStride) }},
-	{KernelParam{"o_head", "i64"}, func(c *call) uint64 { return elements(c.O.HeadStride) }},
-	{KernelParam{"o_row", "i64"}, func(c *call) uint64 { return elements(c.O.RowStride) }},
-	{KernelParam{"lse_batch", "i64"}, func(c *call) uint64 { return uint64(c.LSEBatchStride) * lseBytes }},
-	{KernelParam{"lse_head", "i64"}, func(c *call) uint64 { return uint64(c.LSEHeadStride) * lseBytes }},
-	{KernelParam{"sq", "i32"}, func(c *call) uint64 { return uint64(c.SeqQ) }},
-	{KernelParam{"sk", "i32"}, func(c *call) uint64 { return uint64(c.SeqK) }},
-	{KernelParam{"q_offset", "i32"}, func(c *call) uint64 { return uint64(c.QOffset) }},
-	{KernelParam{"group", "i32"}, func(c *call) uint64 { return uint64(c.QHeads / c.KVHeads) }},
-	{KernelParam{"scale_log2", "f32"}, func(c *call) uint64 { return uint64(math.Float32bits(c.scaleLog2)) }},
+	scalar("q", "ptr", func(c *call) uint64 { return uint64(c.Q.Ptr) }),
+	scalar("k", "ptr", func(c *call) uint64 { return uint64(c.K.Ptr) }),
+	scalar("v", "ptr", func(c *call) uint64 { return uint64(c.V.Ptr) }),
+	scalar("o", "ptr", func(c *call) uint64 { return uint64(c.O.Ptr) }),
+	scalar("lse", "ptr", func(c *call) uint64 { return uint64(c.LSE) }),
+	scalar("q_batch", "i64", func(c *call) uint64 { return elements(c.Q.BatchStride) }),
+	scalar("q_head", "i64", func(c *call) uint64 { return elements(c.Q.HeadStride) }),
+	scalar("q_row", "i64", func(c *call) uint64 { return elements(c.Q.RowStride) }),
+	scalar("k_batch", "i64", func(c *call) uint64 { return elements(c.K.BatchStride) }),
+	scalar("k_head", "i64", func(c *call) uint64 { return elements(c.K.HeadStride) }),
+	scalar("k_row", "i64", func(c *call) uint64 { return elements(c.K.RowStride) }),
+	scalar("v_batch", "i64", func(c *call) uint64 { return elements(c.V.BatchStride) }),
+	scalar("v_head", "i64", func(c *call) uint64 { return elements(c.V.HeadStride) }),
+	scalar("v_row", "i64", func(c *call) uint64 { return elements(c.V.RowStride) }),
+	scalar("o_batch", "i64", func(c *call) uint64 { return elements(c.O.BatchStride) }),
+	scalar("o_head", "i64", func(c *call) uint64 { return elements(c.O.HeadStride) }),
+	scalar("o_row", "i64", func(c *call) uint64 { return elements(c.O.RowStride) }),
+	scalar("lse_batch", "i64", func(c *call) uint64 { return uint64(c.LSEBatchStride) * lseBytes }),
+	scalar("lse_head", "i64", func(c *call) uint64 { return uint64(c.LSEHeadStride) * lseBytes }),
+	scalar("sq", "i32", func(c *call) uint64 { return uint64(c.SeqQ) }),
+	scalar("sk", "i32", func(c *call) uint64 { return uint64(c.SeqK) }),
+	scalar("q_offset", "i32", func(c *call) uint64 { return uint64(c.QOffset) }),
+	scalar("group", "i32", func(c *call) uint64 { return uint64(c.QHeads / c.KVHeads) }),
+	scalar("scale_log2", "f32", func(c *call) uint64 { return uint64(math.Float32bits(c.scaleLog2)) }),
 }
 
 const (
@@ -51,8 +57,11 @@ const (
 
 func elements(n int64) uint64 { return uint64(n) * elementBytes }
 
-// paramBytes is the size of each type of kernel parameter.
+// paramBytes is the size of each type of kernel parameter that is a number.
 var paramBytes = map[string]int{"ptr": 8, "i64": 8, "i32": 4, "f32": 4}
+
+// mapType is the type of kernel parameters that are tensor maps.
+const mapType = "map"
 
 // patternPrefix begins the names of the pattern's own launch parameters.
 const patternPrefix = "p_"
@@ -62,7 +71,7 @@ func paramsOf(s *ir.Schedule) []kernelParam {
 	out := slices.Clone(attentionParams)
 	for _, p := range s.Params {
 		if p.Binding == ir.BindLaunch {
-			out = append(out, kernelParam{KernelParam{patternPrefix + p.Name, "i32"}, func(c *call) uint64 { return uint64(c.values[p.Name]) }})
+			out = append(out, scalar(patternPrefix+p.Name, "i32", func(c *call) uint64 { return uint64(c.values[p.Name]) }))
 		}
 	}
 	return out
@@ -86,7 +95,7 @@ func listParams(s *ir.Schedule) []kernelParam {
 	for _, l := range sourcesOf(s) {
 		for _, f := range listFields[l.Kind] {
 			name := listName(l.Name, f.Name)
-			out = append(out, kernelParam{KernelParam{name, f.Type}, func(c *call) uint64 { return c.lists[name] }})
+			out = append(out, scalar(name, f.Type, func(c *call) uint64 { return c.lists[name] }))
 		}
 	}
 	return out
@@ -105,47 +114,111 @@ func sourcesOf(s *ir.Schedule) []ir.Source {
 	return out
 }
 
-// bindParams finds the meaning of an attention kernel's parameters.
-func bindParams(listed []KernelParam, s *ir.Schedule) ([]kernelParam, error) {
-	return matchParams(listed, append(paramsOf(s), listParams(s)...))
+// mapsOf lists the tensors that maps of a kernel of schedule s may show.
+func mapsOf(s *ir.Schedule) []mapSource {
+	out := slices.Clone(attentionMaps)
+	for _, l := range sourcesOf(s) {
+		if l.Kind == ir.SourceColumns {
+			out = append(out, copySource(l.Name, "kc"), copySource(l.Name, "vc"))
+		}
+	}
+	return out
 }
 
-// matchParams finds the meaning of a kernel's parameters by name; their order is the manifest's. All must be there: a
-// kernel without one would ignore what its caller asks for.
-func matchParams(listed []KernelParam, known []kernelParam) ([]kernelParam, error) {
-	bound := make([]kernelParam, 0, len(known))
+// bindParams finds the meaning of an attention kernel's parameters.
+func bindParams(listed []KernelParam, s *ir.Schedule) ([]kernelParam, error) {
+	return matchParams(listed, append(paramsOf(s), listParams(s)...), mapsOf(s)...)
+}
+
+// matchParams finds the meaning of a kernel's parameters: numbers by name, maps by tensor; their order is the manifest's. All
+// numbers must be there, unless a map says the same: a kernel without one would ignore what its caller asks for.
+func matchParams(listed []KernelParam, known []kernelParam, maps ...mapSource) ([]kernelParam, error) {
+	b := paramBinder{known, maps, map[string]bool{}, map[string]bool{}}
+	bound := make([]kernelParam, 0, len(listed))
 	for _, p := range listed {
-		i := slices.IndexFunc(known, func(k kernelParam) bool { return k.Name == p.Name })
-		if i < 0 {
-			return nil, fmt.Errorf("kernel parameter %q is unknown or listed twice", p.Name)
+		k, err := b.bind(p)
+		if err != nil {
+			return nil, fmt.Errorf("kernel parameter %q %w", p.Name, err)
 		}
-		if known[i].Type != p.Type {
-			return nil, fmt.Errorf("kernel parameter %q has type %q, want %s", p.Name, p.Type, known[i].Type)
-		}
-		bound = append(bound, known[i])
-		known = slices.Delete(known, i, i+1)
+		bound = append(bound, k)
 	}
-	if len(known) > 0 {
-		return nil, fmt.Errorf("kernel parameters are missing: %s", strings.Join(paramNames(known), ", "))
+	if missing := b.missing(); len(missing) > 0 {
+		return nil, fmt.Errorf("kernel parameters are missing: %s", strings.Join(missing, ", "))
 	}
 	return bound, nil
 }
 
-func paramNames(params []kernelParam) (names []string) {
-	for _, p := range params {
-		names = append(names, p.Name)
+// paramBinder finds the meaning of one parameter after the other.
+type paramBinder struct {
+	known        []kernelParam
+	maps         []mapSource
+	listed, said map[string]bool // names of parameters that are there, and of numbers that a map says
+}
+
+func (b *paramBinder) bind(p KernelParam) (kernelParam, error) {
+	if b.listed[p.Name] {
+		return kernelParam{}, errors.New("is listed twice")
+	}
+	b.listed[p.Name] = true
+	if p.Type == mapType {
+		return b.bindMap(p)
+	}
+	i := slices.IndexFunc(b.known, func(k kernelParam) bool { return k.Name == p.Name })
+	switch {
+	case i < 0:
+		return kernelParam{}, errors.New("is unknown")
+	case b.known[i].KernelParam != p:
+		return kernelParam{}, fmt.Errorf("has type %q, want %s", p, b.known[i].KernelParam)
+	}
+	return b.known[i], nil
+}
+
+func (b *paramBinder) bindMap(p KernelParam) (kernelParam, error) {
+	var tensors []string
+	for _, m := range b.maps {
+		tensors = append(tensors, m.tensor)
+	}
+	i := slices.Index(tensors, p.Tensor)
+	if i < 0 {
+		return kernelParam{}, fmt.Errorf("is a map of %q, want one of %q", p.Tensor, tensors)
+	}
+	for _, name := range b.maps[i].replaces {
+		b.said[name] = true
+	}
+	return kernelParam{KernelParam: p, view: b.maps[i].view}, p.verifyBox()
+}
+
+func (b *paramBinder) missing() (names []string) {
+	for _, k := range b.known {
+		if !b.listed[k.Name] && !b.said[k.Name] {
+			names = append(names, k.Name)
+		}
 	}
 	return names
 }
 
 // arguments packs the values of a call as Function.Launch takes them.
-func arguments(params []kernelParam, c *call) [][]byte {
-	return packArguments(params, func(p kernelParam) uint64 { return p.value(c) })
+func (k *LoadedKernel) arguments(c *call) ([][]byte, error) {
+	args := packArguments(k.params, func(p kernelParam) uint64 { return p.value(c) })
+	for i, p := range k.params {
+		if p.view == nil {
+			continue
+		}
+		var err error
+		if args[i], err = k.encodeMap(p, c); err != nil {
+			return nil, err
+		}
+	}
+	return args, nil
 }
 
+// packArguments packs numbers; the places of maps stay empty.
 func packArguments(params []kernelParam, value func(p kernelParam) uint64) [][]byte {
 	buf, args := make([]byte, 8*len(params)), make([][]byte, len(params))
 	for i, p := range params {
+		if p.Type == mapType {
+			continue
+		}
 		slot := buf[8*i : 8*i+8]
 		binary.LittleEndian.PutUint64(slot, value(p))
 		args[i] = slot[:paramBytes[p.Type]]

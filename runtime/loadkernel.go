@@ -26,7 +26,8 @@ type LoadedKernel struct {
 	params     []kernelParam
 	plan       *indexPlan
 	stages     []*loadedStage
-	scoreBytes int64 // maxScoreBytes, other numbers in tests
+	mapper     TensorMapper // of kernels with parameters of type map
+	scoreBytes int64        // maxScoreBytes, other numbers in tests
 	module     Module
 	function   Function
 	attributes FunctionAttributes
@@ -53,6 +54,9 @@ func LoadKernel(dev Device, a *Artifact, sel Select) (*LoadedKernel, error) {
 	if k.plan, err = planIndex(k.schedule); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
 	}
+	if k.mapper, err = k.findMapper(dev); err != nil {
+		return nil, fmt.Errorf("load kernel %s: %w", info.Entry, err)
+	}
 	if k.module, err = dev.LoadModule(a.Modules[info.Module]); err != nil {
 		return nil, fmt.Errorf("load kernel %s: %w", info.Entry, err)
 	}
@@ -65,6 +69,17 @@ func LoadKernel(dev Device, a *Artifact, sel Select) (*LoadedKernel, error) {
 		return nil, err
 	}
 	return k, nil
+}
+
+// findMapper returns what encodes the kernel's maps; nil if it has none.
+func (k *LoadedKernel) findMapper(dev Device) (TensorMapper, error) {
+	if !slices.ContainsFunc(k.params, func(p kernelParam) bool { return p.Type == mapType }) {
+		return nil, nil
+	}
+	if m, ok := dev.(TensorMapper); ok {
+		return m, nil
+	}
+	return nil, fmt.Errorf("%w: %w: it takes tensor maps, which the driver %s cannot make; use a kernel for sm_80", ErrTarget, ErrUnsupported, dev.Info().Driver)
 }
 
 func (k *LoadedKernel) resolve(dev DeviceInfo) (err error) {

@@ -37,10 +37,21 @@ type Kernel struct {
 	Stages []Stage `json:"stages,omitempty"` // what runs before it, for patterns that data decides
 }
 
-// KernelParam is one parameter of a PTX entry. Type is ptr, i32, i64 or f32.
+// KernelParam is one parameter of a PTX entry. Type is ptr, i32, i64, f32 or map, which is a tensor map: TensorMapBytes by
+// value, see TensorMap.
 type KernelParam struct {
-	Name string `json:"name"`
-	Type string `json:"type"`
+	Name   string `json:"name"`
+	Type   string `json:"type"`
+	Tensor string `json:"tensor,omitempty"` // of a map: q, k, v, o, or the parameter of a compacted copy (i_..._kc, i_..._vc)
+	Box    [2]int `json:"box,omitzero"`     // of a map: columns and rows of what one copy takes
+}
+
+// String says what the parameter is: "i32", or "map q 64x128".
+func (p KernelParam) String() string {
+	if p.Type != mapType && p.Tensor == "" && p.Box == [2]int{} {
+		return p.Type
+	}
+	return fmt.Sprintf("%s %s %dx%d", p.Type, p.Tensor, p.Box[0], p.Box[1])
 }
 
 // JSON returns the manifest as it stands in the artifact: indented, the same bytes for the same manifest.

@@ -75,7 +75,7 @@ var (
 func storeWordsParams() []KernelParam {
 	out := typed("ptr to")
 	for i := range storeWordsCount / 2 {
-		out = append(out, KernelParam{fmt.Sprintf("w%d", i), "i64"})
+		out = append(out, KernelParam{Name: fmt.Sprintf("w%d", i), Type: "i64"})
 	}
 	return out
 }
@@ -88,7 +88,7 @@ func typed(list string) []KernelParam {
 		if _, isType := paramBytes[word]; isType {
 			kind = word
 		} else {
-			out = append(out, KernelParam{word, kind})
+			out = append(out, KernelParam{Name: word, Type: kind})
 		}
 	}
 	return out
@@ -96,7 +96,7 @@ func typed(list string) []KernelParam {
 
 // commonParams are what stages share with attention kernels, and the number of heads.
 var commonParams = append(slices.Clone(attentionParams),
-	kernelParam{KernelParam{"hq", "i32"}, func(c *call) uint64 { return uint64(c.QHeads) }})
+	scalar("hq", "i32", func(c *call) uint64 { return uint64(c.QHeads) }))
 
 // params lists every parameter of the kind; those of its own have no value function.
 func (k stageKind) params() []kernelParam {

@@ -27,7 +27,6 @@ const (
 // indexCall is the index stage of one call, in numbers.
 type indexCall struct {
 	*call
-	headDim int
 	heads   int // Batch * QHeads
 	reach   int // positions 0..reach-1 are those of queries and what they may see
 	columns int // keys that some query may see
@@ -51,7 +50,7 @@ type buffer struct{ offset, bytes int64 }
 
 // planCall puts numbers to the plan. The lists of the call are set to their places if the call has a workspace.
 func (k *LoadedKernel) planCall(c *call) (*indexCall, error) {
-	x := &indexCall{call: c, headDim: k.info.HeadDim, heads: c.Batch * c.QHeads, reach: c.QOffset + c.SeqQ, buffers: map[string]buffer{}}
+	x := &indexCall{call: c, heads: c.Batch * c.QHeads, reach: c.QOffset + c.SeqQ, buffers: map[string]buffer{}}
 	x.columns = min(c.SeqK, x.reach)
 	x.slab = slabRows(k.scoreBytes, x.heads, x.keyBlocks(), x.rowBlocks())
 	if x.heads > maxGridYZ {

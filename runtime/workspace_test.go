@@ -69,7 +69,7 @@ func dynamicKernel(t *testing.T, text string) *LoadedKernel {
 	require.NoError(t, s.Verify())
 	plan, err := planIndex(s)
 	require.NoError(t, err)
-	k := &LoadedKernel{info: Kernel{HeadDim: 128, RowTile: 64, KeyTile: 64}, schedule: s, plan: plan, scoreBytes: maxScoreBytes}
+	k := &LoadedKernel{info: Kernel{HeadDim: 128, DType: "bf16", RowTile: 64, KeyTile: 64}, schedule: s, plan: plan, scoreBytes: maxScoreBytes}
 	for _, kind := range plan.kinds() {
 		for _, heads := range probeHeads {
 			k.stages = append(k.stages, &loadedStage{Stage: Stage{Kind: kind, Heads: heads}})

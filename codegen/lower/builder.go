@@ -54,7 +54,7 @@ func NewKernel(name string, params []Param, threads, minBlocks int) *Builder {
 	b := &Builder{Module: m, params: map[string]Value{}, intrinsics: map[string]*llir.Func{}, labels: map[string]int{}}
 	var args []*llir.Param
 	for _, p := range params {
-		a := llir.NewParam(p.Name, paramTypes[p.Type])
+		a := newParam(p)
 		b.params[p.Name] = a
 		b.labels[p.Name]++ // parameters and blocks share one name space
 		args = append(args, a)
@@ -67,7 +67,22 @@ func NewKernel(name string, params []Param, threads, minBlocks int) *Builder {
 	return b
 }
 
-var paramTypes = map[string]types.Type{"ptr": GlobalPtr, "i32": types.I32, "i64": types.I64, "f32": types.Float}
+var paramTypes = map[string]types.Type{
+	"ptr": GlobalPtr, "i32": types.I32, "i64": types.I64, "f32": types.Float, "map": types.NewPointer(tensorMap),
+}
+
+// A tensor map is passed by value; the hardware reads it in place and wants it at a multiple of 64 bytes.
+var tensorMap = types.NewArray(128, types.I8)
+
+const tensorMapAlign = 64
+
+func newParam(p Param) *llir.Param {
+	a := llir.NewParam(p.Name, paramTypes[p.Type])
+	if p.Type == "map" {
+		a.Attrs = append(a.Attrs, llir.Byval{Typ: tensorMap}, llir.Align(tensorMapAlign))
+	}
+	return a
+}
 
 func (b *Builder) annotate(key string, v int64) {
 	const list = "nvvm.annotations"

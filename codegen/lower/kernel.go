@@ -5,6 +5,7 @@ package lower
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	llir "github.com/llir/llvm/ir"
 
@@ -35,8 +36,34 @@ type Kernel struct {
 	Params      []Param
 }
 
-// Param is one kernel parameter, in order. Type is one of ptr, i32, i64, f32.
-type Param struct{ Name, Type string }
+// Param is one kernel parameter, in order. Type is one of ptr, i32, i64, f32, or map: a tensor map for TMA, 128 bytes by value.
+type Param struct {
+	Name, Type string
+
+	Tensor string // of a map: q, k, v, o, or the ListParam of a compacted copy (kc, vc)
+	Box    [2]int // of a map: columns and rows of what one copy takes
+}
+
+// MapParam is the kernel parameter for a tensor map with dimensions {head dim, rows, heads, batch}, box {columns, rows, 1, 1},
+// 128-byte swizzle, and zeros for what is out of bounds. Of a compacted copy the dimensions are {head dim, col_cap,
+// batch * q heads, 1}.
+func MapParam(name, tensor string, columns, rows int) Param {
+	return Param{name, "map", tensor, [2]int{columns, rows}}
+}
+
+// typedParams reads a list of names, each type before its names: "ptr q k i32 sq".
+func typedParams(list string) []Param {
+	var out []Param
+	kind := ""
+	for _, word := range strings.Fields(list) {
+		if _, isType := paramTypes[word]; isType {
+			kind = word
+		} else {
+			out = append(out, Param{Name: word, Type: kind})
+		}
+	}
+	return out
+}
 
 // PatternParam is the kernel parameter that carries the pattern's parameter name.
 func PatternParam(name string) string { return "p_" + name }
@@ -47,16 +74,8 @@ func PatternParam(name string) string { return "p_" + name }
 //	lse             float32 [batch, q heads, sq], natural log; null: not wanted
 //	group           q heads of one kv head
 //	scale_log2      softmax scale times log2(e)
-var AttentionParams = []Param{
-	{"q", "ptr"}, {"k", "ptr"}, {"v", "ptr"}, {"o", "ptr"}, {"lse", "ptr"},
-	{"q_batch", "i64"}, {"q_head", "i64"}, {"q_row", "i64"},
-	{"k_batch", "i64"}, {"k_head", "i64"}, {"k_row", "i64"},
-	{"v_batch", "i64"}, {"v_head", "i64"}, {"v_row", "i64"},
-	{"o_batch", "i64"}, {"o_head", "i64"}, {"o_row", "i64"},
-	{"lse_batch", "i64"}, {"lse_head", "i64"},
-	{"sq", "i32"}, {"sk", "i32"}, {"q_offset", "i32"}, {"group", "i32"},
-	{"scale_log2", "f32"},
-}
+var AttentionParams = typedParams("ptr q k v o lse i64 q_batch q_head q_row k_batch k_head k_row v_batch v_head v_row " +
+	"o_batch o_head o_row lse_batch lse_head i32 sq sk q_offset group f32 scale_log2")
 
 // Params lists the kernel parameters for a schedule: AttentionParams, its launch parameters, then the lists its segments
 // read.
@@ -64,12 +83,12 @@ func Params(s *ir.Schedule) []Param {
 	out := append([]Param(nil), AttentionParams...)
 	for _, p := range s.Params {
 		if p.Binding == ir.BindLaunch {
-			out = append(out, Param{PatternParam(p.Name), "i32"})
+			out = append(out, Param{Name: PatternParam(p.Name), Type: "i32"})
 		}
 	}
 	for _, l := range Lists(s) {
 		for _, f := range listFields[l.Kind] {
-			out = append(out, Param{ListParam(l.Name, f.Name), f.Type})
+			out = append(out, Param{Name: ListParam(l.Name, f.Name), Type: f.Type})
 		}
 	}
 	return out
@@ -84,9 +103,9 @@ func ListParam(name, field string) string { return "i_" + name + "_" + field }
 //	blocks   [H, row blocks, block_cap] i32, block_count [H, row blocks]: chosen key blocks
 //	cols     [H, col_cap] i32 ascending, col_count [H], kc and vc [H, col_cap, head dim]: chosen columns and their K and V
 var listFields = map[ir.SourceKind][]Param{
-	ir.SourceRuns:    {{"runs", "ptr"}, {"run_count", "ptr"}, {"run_cap", "i32"}, {"covered", "ptr"}, {"cover_words", "i32"}},
-	ir.SourceBlocks:  {{"blocks", "ptr"}, {"block_count", "ptr"}, {"block_cap", "i32"}},
-	ir.SourceColumns: {{"cols", "ptr"}, {"col_count", "ptr"}, {"col_cap", "i32"}, {"kc", "ptr"}, {"vc", "ptr"}},
+	ir.SourceRuns:    typedParams("ptr runs run_count i32 run_cap ptr covered i32 cover_words"),
+	ir.SourceBlocks:  typedParams("ptr blocks block_count i32 block_cap"),
+	ir.SourceColumns: typedParams("ptr cols col_count i32 col_cap ptr kc vc"),
 }
 
 // Lists are the chosen sets that a schedule's segments read, in the order of their first use.
