@@ -373,7 +373,7 @@ func TestArtifactsWithBadStages(t *testing.T) {
 	for want, damage := range map[string]func(k *runtime.Kernel){
 		"a stage is missing: compact":                      func(k *runtime.Kernel) { k.Stages = k.Stages[:len(k.Stages)-1] },
 		`stage 0 (magic): kind "magic" is unknown`:         func(k *runtime.Kernel) { k.Stages[0].Kind = "magic" },
-		`kernel parameter "w7" is unknown or listed twice`: func(k *runtime.Kernel) { k.Stages[0].Params[9].Name = "w7" },
+		`kernel parameter "w7" is listed twice`: func(k *runtime.Kernel) { k.Stages[0].Params[9].Name = "w7" },
 		"kernel parameters are missing: w31":               func(k *runtime.Kernel) { k.Stages[0].Params = k.Stages[0].Params[:32] },
 		"threads is 2048, want 1 to 1024":                  func(k *runtime.Kernel) { k.Stages[0].Threads = 2048 },
 		"heads is 3, want 1, 2 or 4":                       func(k *runtime.Kernel) { k.Stages[1].Heads = 3 },
