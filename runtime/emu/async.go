@@ -60,14 +60,10 @@ func (d *decoder) cpAsync() {
 	if !d.count(3, 4) {
 		return
 	}
-	d.in.space = spaceGlobal
-	d.address(a[1])
-	src, off, wide := d.in.a, d.in.off, d.in.wideA
-	d.in.a, d.in.wideA = 0, false
-	d.in.space = spaceShared
-	d.address(a[0])
-	d.in.b, d.in.imm = src, uint64(off)
-	if !wide {
+	src := d.addressIn(spaceGlobal, a[1])
+	d.addressIn(spaceShared, a[0])
+	d.in.b, d.in.imm = src.slot, uint64(src.off)
+	if !src.wide {
 		d.fail("the source of cp.async wants a 64-bit address register")
 	}
 	d.in.size = int(min(d.immediate(a[2]), 255))
@@ -123,7 +119,7 @@ func (w *warp) issue(c *pendingCopy) error {
 		}
 	}
 	for i := c.dst / 4; i < (c.dst+int32(c.size))/4; i++ {
-		s.words[i] = wordState{clock: w.clock[w.id&31], pc: c.pc, warp: uint8(w.id), lane: c.lane + 1, init: s.words[i].init, flight: 15}
+		s.words[i] = wordState{clock: w.clock[w.id&31], pc: c.pc, warp: uint8(w.id), lane: byCopy + c.lane, init: s.words[i].init, flight: 15}
 	}
 	return nil
 }

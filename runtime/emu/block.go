@@ -12,7 +12,7 @@ type namedBarrier struct {
 	arrived int
 	want    int // threads; 0 while nobody has arrived
 	waiting []*warp
-	clock   [32]uint32 // join of the clocks of those who arrived
+	clock   vclock // join of the clocks of those who arrived
 }
 
 // block is the state of one thread block. A worker reuses it for block after block.
@@ -22,13 +22,17 @@ type block struct {
 	warps  []*warp
 	shared sharedMemory
 	bars   [16]namedBarrier
-	ready  []*warp // scratch of pick
-	tiles  tiles   // scratch of mma
+	mbars  map[int]*mbarrier // by offset in shared memory
+	ready  []*warp           // scratch of pick
+	tiles  tiles             // scratch of mma
 
 	last   *allocation // where the last global access went
 	steps  int64
 	rng    *rand.Rand
 	source rand.PCG
+
+	pending []delayed // what instructions left for later, in order of issue
+	events  int64     // counts what may let a waiting warp go on
 
 	counts        []int64 // executions by instruction
 	conflicts     []int64 // extra shared memory wavefronts by instruction
@@ -39,6 +43,7 @@ type block struct {
 func newBlock(r *launchRun) *block {
 	b := &block{run: r, last: &allocation{}, counts: make([]int64, len(r.k.code)), conflicts: make([]int64, len(r.k.code))}
 	b.rng = rand.New(&b.source)
+	b.mbars = map[int]*mbarrier{}
 	for i := 0; i < (r.threads+31)/32; i++ {
 		b.warps = append(b.warps, newWarp(b, r.k, i))
 	}
@@ -52,8 +57,9 @@ func (b *block) runBlock(linear uint64) error {
 	g := b.run.launch.Grid
 	b.index = [3]uint32{uint32(linear % uint64(g[0])), uint32(linear / uint64(g[0]) % uint64(g[1])), uint32(linear / uint64(g[0]) / uint64(g[1]))}
 	b.source.Seed(b.run.opt.Seed, linear)
-	b.steps = 0
+	b.steps, b.events, b.pending = 0, 0, b.pending[:0]
 	b.shared.reset()
+	clear(b.mbars)
 	for i := range b.bars {
 		b.bars[i] = namedBarrier{waiting: b.bars[i].waiting[:0]}
 	}
@@ -62,10 +68,16 @@ func (b *block) runBlock(linear uint64) error {
 	}
 	for {
 		w, err := b.pick()
-		if w == nil {
+		if err != nil {
 			return err
 		}
+		if w == nil {
+			return b.finished()
+		}
 		if err := w.run(1 + b.rng.IntN(1<<b.rng.IntN(10))); err != nil {
+			return err
+		}
+		if err := b.drift(); err != nil {
 			return err
 		}
 		if b.steps > b.run.opt.Budget {
@@ -76,23 +88,45 @@ func (b *block) runBlock(linear uint64) error {
 
 // pick chooses a warp that can run. None and no error means that the block is done.
 func (b *block) pick() (*warp, error) {
-	b.ready = b.ready[:0]
-	waiting := false
-	for _, w := range b.warps {
-		switch w.state {
-		case warpReady:
-			b.ready = append(b.ready, w)
-		case warpWaits:
-			waiting = true
+	for {
+		b.ready = b.ready[:0]
+		waiting := false
+		for _, w := range b.warps {
+			switch w.state {
+			case warpReady:
+				b.ready = append(b.ready, w)
+			case warpWaits, warpParked:
+				waiting = true
+			}
+		}
+		if len(b.ready) > 0 {
+			return b.ready[b.rng.IntN(len(b.ready))], nil
+		}
+		if !waiting {
+			return nil, nil
+		}
+		if again, err := b.unstall(); err != nil {
+			return nil, err
+		} else if !again {
+			return nil, b.blockFault("deadlock: no warp can run\n" + b.positions())
 		}
 	}
-	switch {
-	case len(b.ready) > 0:
-		return b.ready[b.rng.IntN(len(b.ready))], nil
-	case waiting:
-		return nil, b.blockFault("deadlock: no warp can run\n" + b.positions())
+}
+
+// finished checks what the block leaves behind.
+func (b *block) finished() error {
+	for _, d := range b.pending {
+		in := &b.run.k.code[d.pc]
+		return &Fault{Kernel: b.run.k.name, Block: b.index, Warp: -1, Line: in.line, Text: in.text,
+			Reason: "the block ends while this is in flight: wait for its mbarrier first"}
 	}
-	return nil, nil
+	return nil
+}
+
+// uncount takes back the counts of an instruction that could not be executed yet.
+func (b *block) uncount(pc int32) {
+	b.counts[pc]--
+	b.steps--
 }
 
 func (b *block) overBudget() error {
@@ -116,6 +150,10 @@ func (b *block) positions() string {
 			in := &b.run.k.code[w.frags[0].pc-1]
 			bar := &b.bars[w.bar]
 			s = append(s, fmt.Sprintf("\twarp %d: waits at barrier %d, where %d of %d threads have arrived, PTX line %d: %s", w.id, w.bar, bar.arrived, bar.want, in.line, in.text))
+			continue
+		case warpParked:
+			in := &b.run.k.code[w.frags[0].pc]
+			s = append(s, fmt.Sprintf("\twarp %d: waits for %s, PTX line %d: %s", w.id, w.on.describe(), in.line, in.text))
 			continue
 		}
 		for _, f := range w.frags {
@@ -197,9 +235,9 @@ func (b *block) barrier(w *warp, in *inst) error {
 // arrive releases what the warp did so far; when the count is full all who wait have seen it.
 func (b *block) arrive(bar *namedBarrier, w *warp, id int, wait bool) {
 	b.barriers++
+	b.events++
 	bar.arrived += 32
-	join(&bar.clock, &w.clock)
-	w.clock[w.id]++
+	w.release(&bar.clock)
 	if wait {
 		w.state, w.bar = warpWaits, id
 		bar.waiting = append(bar.waiting, w)
@@ -208,18 +246,10 @@ func (b *block) arrive(bar *namedBarrier, w *warp, id int, wait bool) {
 		return
 	}
 	for _, x := range bar.waiting {
-		own := x.clock[x.id]
-		join(&x.clock, &bar.clock)
-		x.clock[x.id] = own
+		x.acquire(&bar.clock)
 		x.state = warpReady
 	}
-	bar.arrived, bar.want, bar.waiting, bar.clock = 0, 0, bar.waiting[:0], [32]uint32{}
-}
-
-func join(dst, src *[32]uint32) {
-	for i := range dst {
-		dst[i] = max(dst[i], src[i])
-	}
+	bar.arrived, bar.want, bar.waiting, bar.clock = 0, 0, bar.waiting[:0], vclock{}
 }
 
 // execWarpSync orders the lanes of a warp among themselves: see asynchronous copies.

@@ -403,3 +403,33 @@ func (d *decoder) address(a operand) {
 		d.in.off += int64(a.imm)
 	}
 }
+
+// addressOperand is a decoded address beside the one that inst itself holds.
+type addressOperand struct {
+	slot int32
+	wide bool
+	off  int64
+}
+
+// addressIn decodes an address in a state space, without the coordinates that may follow it in the brackets.
+func (d *decoder) addressIn(sp space, a operand) addressOperand {
+	d.in.space, d.in.a, d.in.off, d.in.wideA = sp, 0, 0, false
+	a.list = nil
+	d.address(a)
+	return addressOperand{d.in.a, d.in.wideA, d.in.off}
+}
+
+func (w *warp) readyAddress(a addressOperand, m uint32) error {
+	if a.wide {
+		return w.ready64(a.slot, m)
+	}
+	return w.ready32(a.slot, m)
+}
+
+// laneAddress computes one lane's address. 32-bit arithmetic wraps in 32-bit registers.
+func (w *warp) laneAddress(a addressOperand, lane int) uint64 {
+	if a.wide {
+		return w.r64[a.slot][lane] + uint64(a.off)
+	}
+	return uint64(w.r32[a.slot][lane] + uint32(a.off))
+}

@@ -38,6 +38,7 @@ func init() {
 
 		"bar":      decodeBarrier,
 		"barrier":  decodeBarrier,
+		"mbarrier": decodeMbarrier,
 		"membar":   decodeFence,
 		"fence":    decodeFence,
 		"prefetch": decodeFence,
@@ -464,6 +465,15 @@ func decodePolicy(d *decoder) {
 // decodeFence accepts every memory fence: the emulator's memory is sequentially consistent inside a block, and
 // between blocks it promises nothing that a fence could strengthen.
 func decodeFence(d *decoder) {
+	if d.take("proxy") && len(d.mods) > 0 && d.mods[0] == "async" {
+		decodeProxyFence(d)
+		return
+	}
+	if d.take("mbarrier_init") {
+		d.takeAny("release", "cluster")
+		d.in.exec = execPublish
+		return
+	}
 	d.mods = nil
 	d.in.exec = func(*warp, *inst, uint32) error { return nil }
 }

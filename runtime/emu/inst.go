@@ -17,12 +17,14 @@ const (
 	ctlExit                   // ret, exit
 	ctlBarrier                // bar.sync, bar.arrive: may block the warp
 	ctlWarp                   // collective: exec sees the whole warp or the fragment is at fault
+	ctlTry                    // try says whether the instruction is done; if not, it has parked the warp
 )
 
 // inst is one decoded instruction. Slots index the warp's register files: 32-bit, 64-bit or predicates,
 // as exec expects. Unused source slots are 0, a constant zero that is always initialised.
 type inst struct {
 	exec   func(w *warp, in *inst, m uint32) error
+	try    func(w *warp, in *inst, m uint32) (done bool, err error)
 	ctl    control
 	neg    bool // the guard is negated
 	guard  int32

@@ -23,11 +23,24 @@ type sharedMemory struct {
 type wordState struct {
 	clock  uint32 // the writer's own clock at the write
 	pc     int32  // the writing instruction
-	warp   uint8
-	lane   uint8 // 1 + lane when an asynchronous copy wrote the word, else 0
-	init   uint8 // a bit for each initialised byte
-	flight uint8 // a bit for each byte that a pending copy will write
+	warp   uint8  // the writing agent
+	lane   uint8  // byAsyncProxy, byCopy + lane or byLane + lane
+	init   uint8  // a bit for each initialised byte
+	flight uint8  // a bit for each byte that a pending copy will write, and the bits below
 }
+
+// Who wrote a word, beside its agent. A word that nobody wrote counts as written by the async proxy.
+const (
+	byAsyncProxy = 0
+	byCopy       = 1 // cp.async
+	byLane       = 33
+)
+
+// Bits of wordState.flight above the bytes' own.
+const (
+	beingRead    = 1 << 4 // a tensor store reads the word at a time of its own
+	holdsBarrier = 1 << 5
+)
 
 func (s *sharedMemory) grow(size, warps int) {
 	words := (size + 3) / 4
@@ -65,8 +78,8 @@ func (s *sharedMemory) offset(addr uint64, n int, lane int, what string) (int, e
 // ordered says whether the last write of a word lies before what this lane does now. Data of an asynchronous copy
 // belongs to its thread alone until a barrier, even inside the warp.
 func (st *wordState) ordered(w *warp, lane int) bool {
-	limit := w.clock[st.warp&31]
-	if st.lane != 0 && int(st.warp) == w.id && int(st.lane) != lane+1 {
+	limit := w.clock[st.warp&(agents-1)]
+	if st.lane-byCopy < 32 && int(st.warp) == w.id && int(st.lane) != lane+byCopy {
 		limit--
 	}
 	return st.clock <= limit
@@ -87,7 +100,7 @@ func (s *sharedMemory) read(w *warp, lane, off, n int) error {
 	reads, now := s.readAt[w.id], w.clock[w.id&31]
 	for i := first; i <= last; i++ {
 		st := &s.words[i]
-		if st.init&need != need || st.flight != 0 || !st.ordered(w, lane) {
+		if st.init&need != need || st.flight&^beingRead != 0 || !st.ordered(w, lane) {
 			return s.readFault(w, lane, i, need)
 		}
 		if v := s.otherAtomic(w, i); v >= 0 {
@@ -98,25 +111,39 @@ func (s *sharedMemory) read(w *warp, lane, off, n int) error {
 	return nil
 }
 
+// readFault says why a read is wrong. lane is -1 when the whole warp reads.
 func (s *sharedMemory) readFault(w *warp, lane, word int, need uint8) error {
 	st := &s.words[word]
+	m := uint32(1) << lane
+	if lane < 0 {
+		m = 0
+	}
 	at := fmt.Sprintf("reads shared memory at offset %d", word*4)
 	switch {
-	case st.flight != 0:
-		return oneLane(lane, "%s, where %s is still in flight: wait for its group with cp.async.wait_group, then synchronise", at, s.writer(w, st))
+	case st.flight&holdsBarrier != 0:
+		return laneError(m, "%s, which holds the mbarrier initialised by %s", at, s.writer(w, st))
+	case st.flight&^beingRead != 0 && st.warp >= maxWarps:
+		return laneError(m, "%s, where %s is still in flight: wait for its mbarrier", at, s.writer(w, st))
+	case st.flight&^beingRead != 0:
+		return laneError(m, "%s, where %s is still in flight: wait for its group with cp.async.wait_group, then synchronise", at, s.writer(w, st))
 	case st.init&need != need:
 		missing := bits.TrailingZeros8(need &^ st.init)
-		return oneLane(lane, "reads shared memory at offset %d, which was never written", word*4+missing)
-	case st.lane != 0:
-		return oneLane(lane, "%s, written by %s, with no barrier after that thread's wait", at, s.writer(w, st))
+		return laneError(m, "reads shared memory at offset %d, which was never written", word*4+missing)
+	case st.warp >= maxWarps:
+		return laneError(m, "race: %s, written by %s, whose mbarrier this warp has not waited for", at, s.writer(w, st))
+	case st.lane-byCopy < 32:
+		return laneError(m, "%s, written by %s, with no barrier after that thread's wait", at, s.writer(w, st))
 	}
-	return oneLane(lane, "race: %s, written by %s, with no barrier between", at, s.writer(w, st))
+	return laneError(m, "race: %s, written by %s, with no barrier between", at, s.writer(w, st))
 }
 
 func (s *sharedMemory) writer(w *warp, st *wordState) string {
 	in := &w.block.run.k.code[st.pc]
-	if st.lane != 0 {
-		return fmt.Sprintf("the asynchronous copy of warp %d lane %d at PTX line %d", st.warp, st.lane-1, in.line)
+	switch {
+	case st.lane == byAsyncProxy:
+		return fmt.Sprintf("the tensor load at PTX line %d", in.line)
+	case st.lane-byCopy < 32:
+		return fmt.Sprintf("the asynchronous copy of warp %d lane %d at PTX line %d", st.warp, st.lane-byCopy, in.line)
 	}
 	return fmt.Sprintf("warp %d at PTX line %d", st.warp, in.line)
 }
@@ -124,37 +151,68 @@ func (s *sharedMemory) writer(w *warp, st *wordState) string {
 // claim checks that a write of n bytes is ordered after every earlier access by other warps.
 func (s *sharedMemory) claim(w *warp, lane, off, n int) error {
 	for i := off >> 2; i <= (off+n-1)>>2; i++ {
-		st := &s.words[i]
-		if st.flight != 0 {
-			return oneLane(lane, "writes shared memory at offset %d, where %s is still in flight: wait for its group first", i*4, s.writer(w, st))
-		}
-		if !st.ordered(w, lane) {
-			return oneLane(lane, "race: writes shared memory at offset %d, written by %s, with no barrier between", i*4, s.writer(w, st))
+		if err := s.claimWord(w, lane, i); err != nil {
+			return err
 		}
 		if err := s.claimRead(w, lane, i); err != nil {
 			return err
 		}
-		if v := s.otherAtomic(w, i); v >= 0 {
-			return oneLane(lane, "race: writes shared memory at offset %d, updated by an atomic of warp %d, with no barrier between", i*4, v)
-		}
 	}
 	return nil
+}
+
+// claimWord checks a write of a word against earlier writes and atomics.
+func (s *sharedMemory) claimWord(w *warp, lane, i int) error {
+	st := &s.words[i]
+	if st.flight != 0 {
+		return s.busy(w, lane, i)
+	}
+	if !st.ordered(w, lane) {
+		return oneLane(lane, "race: writes shared memory at offset %d, written by %s, with no barrier between", i*4, s.writer(w, st))
+	}
+	if v := s.otherAtomic(w, i); v >= 0 {
+		return oneLane(lane, "race: writes shared memory at offset %d, updated by an atomic of warp %d, with no barrier between", i*4, v)
+	}
+	return nil
+}
+
+// busy says why a word cannot be written now.
+func (s *sharedMemory) busy(w *warp, lane, word int) error {
+	st := &s.words[word]
+	at := fmt.Sprintf("writes shared memory at offset %d", word*4)
+	switch {
+	case st.flight&holdsBarrier != 0:
+		return oneLane(lane, "%s, which holds the mbarrier initialised by %s", at, s.writer(w, st))
+	case st.flight&beingRead != 0:
+		return oneLane(lane, "%s, which a tensor store still reads: wait with cp.async.bulk.wait_group.read first", at)
+	case st.warp >= maxWarps:
+		return oneLane(lane, "%s, where %s is still in flight: wait for its mbarrier first", at, s.writer(w, st))
+	}
+	return oneLane(lane, "%s, where %s is still in flight: wait for its group first", at, s.writer(w, st))
 }
 
 // claimRead checks that the reads of a word by other warps lie before what this warp does now.
 func (s *sharedMemory) claimRead(w *warp, lane, word int) error {
 	for v := range s.readAt {
 		if v != w.id && s.readAt[v][word] > w.clock[v&31] {
-			return oneLane(lane, "race: writes shared memory at offset %d, read by warp %d, with no barrier between", word*4, v)
+			return s.unread(lane, word, v)
 		}
 	}
 	return nil
 }
 
+func (s *sharedMemory) unread(lane, word, reader int) error {
+	return oneLane(lane, "race: writes shared memory at offset %d, read by warp %d, with no barrier between", word*4, reader)
+}
+
 // otherAtomic is a warp whose atomic on the word is not ordered before what w does now, or -1.
 func (s *sharedMemory) otherAtomic(w *warp, word int) int {
+	return s.atomicUnseen(w.id, &w.clock, word)
+}
+
+func (s *sharedMemory) atomicUnseen(id int, seen *vclock, word int) int {
 	for v, at := range s.atomAt {
-		if v != w.id && at[word] > w.clock[v&31] {
+		if v != id && at[word] > seen[v&31] {
 			return v
 		}
 	}
@@ -171,8 +229,11 @@ func (s *sharedMemory) update(w *warp, lane, off, n int) error {
 	}
 	for i := off >> 2; i <= (off+n-1)>>2; i++ {
 		st := &s.words[i]
-		if st.init != 15 || st.flight != 0 || !st.ordered(w, lane) {
+		if st.init != 15 || st.flight&^beingRead != 0 || !st.ordered(w, lane) {
 			return s.readFault(w, lane, i, 15)
+		}
+		if st.flight != 0 {
+			return s.busy(w, lane, i)
 		}
 		if err := s.claimRead(w, lane, i); err != nil {
 			return err
@@ -196,7 +257,7 @@ func (s *sharedMemory) write(w *warp, lane, off int, src []byte) error {
 			return err
 		}
 		st := &s.words[i]
-		st.clock, st.pc, st.warp, st.lane = w.clock[w.id&31], w.frags[0].pc, uint8(w.id), 0
+		st.clock, st.pc, st.warp, st.lane = w.clock[w.id&31], w.frags[0].pc, uint8(w.id), byLane+uint8(lane)
 		st.init |= need
 	}
 	copy(s.data[off:], src)

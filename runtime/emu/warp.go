@@ -16,9 +16,10 @@ type fragment struct {
 type warpState uint8
 
 const (
-	warpReady warpState = iota
-	warpWaits           // at a barrier
-	warpDone            // every lane has exited
+	warpReady  warpState = iota
+	warpWaits            // at a barrier
+	warpParked           // before an instruction that cannot be executed yet
+	warpDone             // every lane has exited
 )
 
 // warp is 32 lanes with their registers. Registers are stored lane after lane, so that an instruction is one loop.
@@ -26,7 +27,8 @@ type warp struct {
 	block *block
 	id    int
 	state warpState
-	bar   int // the barrier it waits at
+	bar   int     // the barrier it waits at
+	on    parking // what it is parked on
 	lanes uint32
 	done  uint32     // lanes that have exited
 	frags []fragment // sorted by pc; the first one runs
@@ -38,11 +40,17 @@ type warp struct {
 	init64 []uint32
 	initP  []uint32
 
-	clock [32]uint32 // vector clock: what this warp has seen of each warp, in barrier arrivals
-	async asyncQueue
-	tmp   lanes
-	tmp64 lanes64
-	addr  lanes64
+	clock  vclock // what this warp has seen
+	fences []fenceMark
+	async  asyncQueue
+
+	failures int   // tests of mbarriers in a row that failed
+	failedAt int32 // pc of the last one
+	giveUp   bool  // the next test may fail without parking the warp
+	timedOut int64 // block.events when that was granted
+	tmp      lanes
+	tmp64    lanes64
+	addr     lanes64
 }
 
 func newWarp(b *block, k *kernel, id int) *warp {
@@ -83,9 +91,10 @@ func (w *warp) reset() {
 	for _, s := range k.special32 {
 		specials[s.name](w, &w.r32[s.slot])
 	}
-	w.clock = [32]uint32{}
+	w.clock, w.fences = vclock{}, w.fences[:0]
 	w.clock[w.id] = 1
 	w.async.reset()
+	w.on, w.failures, w.giveUp, w.timedOut = nil, 0, false, -1
 }
 
 func (w *warp) live() uint32 { return w.lanes &^ w.done }
@@ -138,6 +147,17 @@ func (w *warp) control(in *inst, f *fragment, m uint32) error {
 	case ctlWarp:
 		if err := w.collective(in, m); err != nil {
 			return err
+		}
+		f.pc++
+		w.settle()
+	case ctlTry:
+		done, err := in.try(w, in, m)
+		if err != nil {
+			return err
+		}
+		if !done {
+			w.block.uncount(f.pc)
+			return nil
 		}
 		f.pc++
 		w.settle()
