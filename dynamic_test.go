@@ -371,15 +371,15 @@ func TestArtifactsWithBadStages(t *testing.T) {
 	data, err := c.compile(t).Encode()
 	require.NoError(t, err)
 	for want, damage := range map[string]func(k *runtime.Kernel){
-		"a stage is missing: compact":                      func(k *runtime.Kernel) { k.Stages = k.Stages[:len(k.Stages)-1] },
-		`stage 0 (magic): kind "magic" is unknown`:         func(k *runtime.Kernel) { k.Stages[0].Kind = "magic" },
-		`kernel parameter "w7" is listed twice`: func(k *runtime.Kernel) { k.Stages[0].Params[9].Name = "w7" },
-		"kernel parameters are missing: w31":               func(k *runtime.Kernel) { k.Stages[0].Params = k.Stages[0].Params[:32] },
-		"threads is 2048, want 1 to 1024":                  func(k *runtime.Kernel) { k.Stages[0].Threads = 2048 },
-		"heads is 3, want 1, 2 or 4":                       func(k *runtime.Kernel) { k.Stages[1].Heads = 3 },
-		"module is 99, want one of the file's":             func(k *runtime.Kernel) { k.Stages[2].Module = 99 },
-		`entry is "a b", want a PTX name`:                  func(k *runtime.Kernel) { k.Stages[2].Entry = "a b" },
-		"shared_bytes is 2097152, want at most 1 MB":       func(k *runtime.Kernel) { k.Stages[2].SharedBytes = 2 << 20 },
+		"a stage is missing: compact":                func(k *runtime.Kernel) { k.Stages = k.Stages[:len(k.Stages)-1] },
+		`stage 0 (magic): kind "magic" is unknown`:   func(k *runtime.Kernel) { k.Stages[0].Kind = "magic" },
+		`kernel parameter "w7" is listed twice`:      func(k *runtime.Kernel) { k.Stages[0].Params[9].Name = "w7" },
+		"kernel parameters are missing: w31":         func(k *runtime.Kernel) { k.Stages[0].Params = k.Stages[0].Params[:32] },
+		"threads is 2048, want 1 to 1024":            func(k *runtime.Kernel) { k.Stages[0].Threads = 2048 },
+		"heads is 3, want 1, 2 or 4":                 func(k *runtime.Kernel) { k.Stages[1].Heads = 3 },
+		"module is 99, want one of the file's":       func(k *runtime.Kernel) { k.Stages[2].Module = 99 },
+		`entry is "a b", want a PTX name`:            func(k *runtime.Kernel) { k.Stages[2].Entry = "a b" },
+		"shared_bytes is 2097152, want at most 1 MB": func(k *runtime.Kernel) { k.Stages[2].SharedBytes = 2 << 20 },
 		`kernel parameters are missing: i_diags_cover_words`: func(k *runtime.Kernel) {
 			k.Params = slices.DeleteFunc(k.Params, func(p runtime.KernelParam) bool { return p.Name == "i_diags_cover_words" })
 		},

@@ -1,6 +1,9 @@
 package runtime
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // TensorMap describes a tensor in global memory to the hardware that copies boxes of it to and from shared memory (TMA).
 // What a box has outside the tensor reads as zeros and is not written.
@@ -15,6 +18,53 @@ type TensorMap struct {
 
 // TensorMapBytes is the size of an encoded tensor map.
 const TensorMapBytes = 128
+
+// What TMA takes of a map.
+const (
+	mapMaxDims   = 5
+	mapMaxSize   = 1 << 32 // elements of a dimension
+	mapMaxStride = 1 << 40 // bytes
+	mapMaxBox    = 256     // elements of a dimension
+)
+
+// Check says whether the hardware takes such a map; drivers call it before they encode one. Errors wrap ErrBadCall.
+func (m TensorMap) Check() error {
+	n := len(m.Dims)
+	for _, c := range []check{
+		{m.DType == "bf16" || m.DType == "f16", "dtype", fmt.Sprintf("%q", m.DType), "bf16 or f16"},
+		{n >= 1 && n <= mapMaxDims, "number of dimensions", fmt.Sprint(n), "1 to 5"},
+		{len(m.Strides) == n-1, "number of strides", fmt.Sprint(len(m.Strides)), "one less than of dimensions"},
+		{len(m.Box) == n, "number of the box's sizes", fmt.Sprint(len(m.Box)), "that of dimensions"},
+		{m.Base != 0 && m.Base%copyBytes == 0, "address", fmt.Sprintf("%#x", uint64(m.Base)), "a multiple of 16 above 0"},
+		{slices.Contains([]int{0, 32, 64, 128}, m.Swizzle), "swizzle", fmt.Sprint(m.Swizzle), "0, 32, 64 or 128"},
+	} {
+		if err := c.err(); err != nil {
+			return badCall("tensor map: its %w", err)
+		}
+	}
+	return m.checkSizes()
+}
+
+func (m TensorMap) checkSizes() error {
+	for i, size := range m.Dims {
+		if size < 1 || size > mapMaxSize {
+			return badCall("tensor map: dimension %d has %d elements, want 1 to %d", i, size, uint64(mapMaxSize))
+		}
+		if box := m.Box[i]; box < 1 || box > mapMaxBox {
+			return badCall("tensor map: the box has %d elements in dimension %d, want 1 to %d", box, i, mapMaxBox)
+		}
+	}
+	for i, stride := range m.Strides {
+		if stride%copyBytes != 0 || stride >= mapMaxStride {
+			return badCall("tensor map: dimension %d has a stride of %d bytes, want a multiple of %d below 2^40", i+1, stride, copyBytes)
+		}
+	}
+	row := int(m.Box[0]) * elementBytes
+	if row%copyBytes != 0 || m.Swizzle > 0 && row > m.Swizzle {
+		return badCall("tensor map: a row of the box has %d bytes, want a multiple of %d, and no more than the swizzle's %d", row, copyBytes, m.Swizzle)
+	}
+	return nil
+}
 
 // TensorMapper is implemented by devices that have TMA.
 type TensorMapper interface {

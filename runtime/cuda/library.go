@@ -34,8 +34,8 @@ const (
 	cuModuleGetFunction
 	cuFuncGetAttribute
 	cuFuncSetAttribute
-	cuFuncGetParamInfo
 	cuLaunchKernel
+	cuTensorMapEncodeTiled
 	cuMemAlloc
 	cuMemFree
 	cuMemcpyHtoDAsync
@@ -73,8 +73,8 @@ var symbolNames = [symbols]string{
 	cuModuleGetFunction:       "cuModuleGetFunction",
 	cuFuncGetAttribute:        "cuFuncGetAttribute",
 	cuFuncSetAttribute:        "cuFuncSetAttribute",
-	cuFuncGetParamInfo:        "cuFuncGetParamInfo",
 	cuLaunchKernel:            "cuLaunchKernel",
+	cuTensorMapEncodeTiled:    "cuTensorMapEncodeTiled",
 	cuMemAlloc:                "cuMemAlloc_v2",
 	cuMemFree:                 "cuMemFree_v2",
 	cuMemcpyHtoDAsync:         "cuMemcpyHtoDAsync_v2",
@@ -90,8 +90,8 @@ var symbolNames = [symbols]string{
 	cuEventElapsedTime:        "cuEventElapsedTime",
 }
 
-// optional symbols may be missing in older drivers: cuFuncGetParamInfo came with CUDA 12.4.
-var optional = map[symbol]bool{cuFuncGetParamInfo: true}
+// optional symbols may be missing in older drivers: tensor maps came with CUDA 12.0.
+var optional = map[symbol]bool{cuTensorMapEncodeTiled: true}
 
 // library is the opened driver library.
 type library struct{ address [symbols]uintptr }

@@ -56,7 +56,7 @@ func TestLaunchChecksArguments(t *testing.T) {
 	require.ErrorIs(t, f.check(runtime.Launch{}, args[:1]), runtime.ErrBadCall)
 	require.ErrorIs(t, f.check(runtime.Launch{}, [][]byte{args[1], args[0]}), runtime.ErrBadCall)
 	require.ErrorIs(t, f.check(runtime.Launch{SharedBytes: 101 << 10}, args), runtime.ErrUnsupported)
-	f.params = nil // an old driver cannot tell
+	f.params = nil // not known
 	require.ErrorIs(t, f.check(runtime.Launch{}, [][]byte{{}}), runtime.ErrBadCall)
 	f.mod.handle = 0
 	require.ErrorIs(t, f.check(runtime.Launch{}, args), runtime.ErrClosed)

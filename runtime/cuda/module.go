@@ -11,6 +11,7 @@ import (
 	"sync"
 	"unsafe"
 
+	"github.com/minfc/minfc/internal/ptxparams"
 	"github.com/minfc/minfc/runtime"
 )
 
@@ -18,6 +19,7 @@ type module struct {
 	dev    *device
 	handle uintptr
 	log    string
+	params map[string][]int // bytes of each parameter, by kernel
 }
 
 // CUjit_option values.
@@ -54,7 +56,7 @@ func (d *device) LoadModule(ptx []byte) (runtime.Module, error) {
 		return nil, withLog(err, cString(errorLog))
 	}
 	log := strings.TrimSpace(cString(infoLog) + "\n" + cString(errorLog)) // the error log also holds warnings
-	return &module{d, h, log}, nil
+	return &module{d, h, log, ptxparams.Sizes(ptx)}, nil
 }
 
 func withLog(err error, log string) error {
@@ -80,7 +82,7 @@ type function struct {
 	mod    *module
 	name   string
 	handle uintptr
-	params []int // bytes of each parameter; nil when the driver cannot tell
+	params []int // bytes of each parameter; nil when they are not known
 
 	mu     sync.Mutex
 	shared int // dynamic shared memory allowed so far
@@ -90,40 +92,17 @@ func (m *module) Function(name string) (runtime.Function, error) {
 	if m.handle == 0 {
 		return nil, fmt.Errorf("%w: module of function %q", runtime.ErrClosed, name)
 	}
-	f := &function{mod: m, name: name, shared: 48 << 10}
+	f := &function{mod: m, name: name, params: m.params[name], shared: 48 << 10}
 	symbol := append([]byte(name), 0)
 	var h uintptr
-	err := m.dev.do(func() (err error) {
-		err = m.dev.lib.call(cuModuleGetFunction, uintptr(unsafe.Pointer(&h)), m.handle, uintptr(unsafe.Pointer(&symbol[0])))
-		if err == nil {
-			f.params, err = m.dev.lib.paramSizes(h)
-		}
-		return err
+	err := m.dev.do(func() error {
+		return m.dev.lib.call(cuModuleGetFunction, uintptr(unsafe.Pointer(&h)), m.handle, uintptr(unsafe.Pointer(&symbol[0])))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("function %q: %w", name, err)
 	}
 	f.handle = h
 	return f, nil
-}
-
-// paramSizes asks for the parameters one after the other until there is no more.
-func (l *library) paramSizes(function uintptr) ([]int, error) {
-	if l.address[cuFuncGetParamInfo] == 0 {
-		return nil, nil
-	}
-	sizes := []int{}
-	for {
-		var offset, size uint64
-		err := l.call(cuFuncGetParamInfo, function, uintptr(len(sizes)), uintptr(unsafe.Pointer(&offset)), uintptr(unsafe.Pointer(&size)))
-		if e, ok := errors.AsType[*Error](err); ok && e.Code == codeInvalidValue {
-			return sizes, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		sizes = append(sizes, int(size))
-	}
 }
 
 // CUfunction_attribute values.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/minfc/minfc/internal/ptxparams"
 	"github.com/minfc/minfc/runtime"
 	"gorgonia.org/cu"
 )
@@ -16,6 +17,7 @@ type module struct {
 	dev      *device
 	mod      cu.Module
 	log      string
+	params   map[string][]int // bytes of each parameter, by kernel
 	unloaded atomic.Bool
 }
 
@@ -27,7 +29,7 @@ func (d *device) LoadModule(ptx []byte) (runtime.Module, error) {
 	info, errors := newJITLog(), newJITLog()
 	defer info.free()
 	defer errors.free()
-	m := &module{dev: d}
+	m := &module{dev: d, params: ptxparams.Sizes(ptx)}
 	err := d.do("cuModuleLoadDataEx", func() (err error) {
 		m.mod, err = cu.LoadDataEx(string(ptx),
 			&cu.JITInfoLogBuffer{Buffer: info.bytes}, &cu.JITErrorLogBuffer{Buffer: errors.bytes}, &cu.JITLogVerbose{Enabled: true})
@@ -57,11 +59,9 @@ func (m *module) do(call string, fn func() error) error {
 }
 
 func (m *module) Function(name string) (runtime.Function, error) {
-	f := &function{mod: m, name: name}
+	f := &function{mod: m, name: name, params: m.params[name]}
 	err := m.do("cuModuleGetFunction", func() (err error) {
-		if f.fn, err = m.mod.Function(name); err == nil {
-			f.params, err = parameterSizes(f.fn)
-		}
+		f.fn, err = m.mod.Function(name)
 		return err
 	})
 	if err != nil {
@@ -81,7 +81,7 @@ type function struct {
 	mod    *module
 	name   string
 	fn     cu.Function
-	params []int // bytes of each parameter; nil when the driver is too old to say
+	params []int // bytes of each parameter; nil when they are not known
 
 	raise   sync.Mutex
 	allowed int // bytes of dynamic shared memory that were asked for so far

@@ -16,17 +16,16 @@ static CUresult minfc_max_dynamic_shared(uintptr_t fn, int bytes) {
 	return cuFuncSetAttribute((CUfunction)fn, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, bytes);
 }
 
-// CUDA 12.4 has this and older drivers do not: weak, so that programs still start there.
-#if CUDA_VERSION >= 12040
-#pragma weak cuFuncGetParamInfo
-#endif
+// CUDA 12.0 has this and older drivers do not: weak, so that programs still start there.
+#pragma weak cuTensorMapEncodeTiled
 
-static CUresult minfc_param_size(uintptr_t fn, size_t i, size_t *size) {
-#if CUDA_VERSION >= 12040
-	size_t offset;
-	if (cuFuncGetParamInfo) return cuFuncGetParamInfo((CUfunction)fn, i, &offset, size);
-#endif
-	return CUDA_ERROR_NOT_SUPPORTED;
+// sizes are a map's dims and, in bytes, the strides of all but the first; they and map are Go memory, map at a multiple of 64.
+static CUresult minfc_tensor_map(void *map, int dtype, int rank, uint64_t base, const uint64_t *dims, const uint64_t *strides,
+                                 const uint32_t *box, int swizzle) {
+	const uint32_t ones[5] = {1, 1, 1, 1, 1};
+	if (!cuTensorMapEncodeTiled) return CUDA_ERROR_NOT_SUPPORTED;
+	return cuTensorMapEncodeTiled(map, dtype, rank, (void *)(uintptr_t)base, dims, strides, box, ones,
+	                              CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
 }
 
 #define MINFC_MAX_ARGS 256
@@ -104,23 +103,19 @@ func setMaxDynamicShared(fn cu.Function, bytes int) error {
 	return result(C.minfc_max_dynamic_shared(C.uintptr_t(functionHandle(fn)), C.int(bytes)))
 }
 
-// parameterSizes returns the bytes of each of the kernel's parameters, or nil from a driver that cannot say.
-func parameterSizes(fn cu.Function) ([]int, error) {
-	sizes := []int{}
-	for i := range C.size_t(C.MINFC_MAX_ARGS + 1) {
-		var size C.size_t
-		switch code := C.minfc_param_size(C.uintptr_t(functionHandle(fn)), i, &size); code {
-		case C.CUDA_SUCCESS:
-			sizes = append(sizes, int(size))
-		case C.CUDA_ERROR_INVALID_VALUE: // one past the last
-			return sizes, nil
-		case C.CUDA_ERROR_NOT_SUPPORTED:
-			return nil, nil
-		default:
-			return nil, failure("cuFuncGetParamInfo", cuError(code))
-		}
+// Values of the enumerations that cuTensorMapEncodeTiled takes.
+var (
+	mapDTypes   = map[string]C.int{"f16": C.CU_TENSOR_MAP_DATA_TYPE_FLOAT16, "bf16": C.CU_TENSOR_MAP_DATA_TYPE_BFLOAT16}
+	mapSwizzles = map[int]C.int{
+		0: C.CU_TENSOR_MAP_SWIZZLE_NONE, 32: C.CU_TENSOR_MAP_SWIZZLE_32B, 64: C.CU_TENSOR_MAP_SWIZZLE_64B, 128: C.CU_TENSOR_MAP_SWIZZLE_128B,
 	}
-	return sizes, nil
+)
+
+// encodeTensorMap fills out, which lies at a multiple of 64.
+func encodeTensorMap(out []byte, m runtime.TensorMap) error {
+	return result(C.minfc_tensor_map(unsafe.Pointer(&out[0]), mapDTypes[m.DType], C.int(len(m.Dims)), C.uint64_t(m.Base),
+		(*C.uint64_t)(unsafe.Pointer(&m.Dims[0])), (*C.uint64_t)(unsafe.Pointer(unsafe.SliceData(m.Strides))),
+		(*C.uint32_t)(unsafe.Pointer(&m.Box[0])), mapSwizzles[m.Swizzle]))
 }
 
 // cuError is a result code of a call that cu does not have.
