@@ -61,7 +61,7 @@ func (m TensorMap) checkSizes() error {
 	}
 	row := int(m.Box[0]) * elementBytes
 	if row%copyBytes != 0 || m.Swizzle > 0 && row > m.Swizzle {
-		return badCall("tensor map: a row of the box has %d bytes, want a multiple of %d, and no more than the swizzle's %d", row, copyBytes, m.Swizzle)
+		return badCall("tensor map: a row of the box has %d bytes, want a multiple of %d, at most the swizzle's %d", row, copyBytes, m.Swizzle)
 	}
 	return nil
 }

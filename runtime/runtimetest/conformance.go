@@ -30,6 +30,8 @@ func Conformance(t *testing.T, open func() runtime.Device) {
 		{"alignment", alignment},
 		{"launch", launch},
 		{"parameters of every size", parameterSizes},
+		{"tensor maps", tensorMaps},
+		{"tensor map that no device takes", badMap},
 		{"dynamic shared memory above 48 KB", dynamicShared},
 		{"shared memory beyond the device", sharedTooLarge},
 		{"empty grid is refused", emptyGrid},
