@@ -107,8 +107,9 @@ func (s *selector) wanted() Value {
 	head := s.Block.NewURem(s.BlockX(), s.Param("hq"))
 	budget := s.Load(types.I32, s.Offset(s.param("budget"), s.Shl(s.ZExt64(head), 2)), 4)
 	want := s.Min(s.Max(budget, forced), n)
-	s.first, s.free = first, s.Sub(n, forced)
-	s.n = s.Select(s.ICmp(enum.IPredEQ, want, lower.I32(0)), lower.I32(0), n)
+	none := s.ICmp(enum.IPredEQ, want, lower.I32(0))
+	s.first, s.free = first, s.Select(none, lower.I32(0), s.Sub(n, forced))
+	s.n = s.Select(none, lower.I32(0), n)
 	return want
 }
 

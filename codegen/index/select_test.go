@@ -144,6 +144,17 @@ func TestSelectTop(t *testing.T) {
 	}
 }
 
+// A budget of 0 with nothing forced chooses nothing, however many candidates there are.
+func TestSelectTopBudgetOfNothing(t *testing.T) {
+	k, err := SelectTop()
+	b := newListBench(t, k, err)
+	s := randomSelection(rand.New(rand.NewPCG(3, 4)), candidateKinds["uniform"], 1, 2, 4096)
+	s.budget, s.first, s.last = []int32{0, -3}, 0, 0
+	a, read := s.args(b, "a")
+	b.launch(2, 1, a)
+	require.Equal(t, s.want(), read())
+}
+
 // TestSelectTopNothing has no candidates: all words are zero.
 func TestSelectTopNothing(t *testing.T) {
 	k, err := SelectTop()
