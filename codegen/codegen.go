@@ -10,6 +10,7 @@ import (
 
 	"github.com/minfc/minfc/codegen/lower"
 	"github.com/minfc/minfc/codegen/sm80"
+	"github.com/minfc/minfc/codegen/sm90"
 	"github.com/minfc/minfc/ir"
 )
 
@@ -36,6 +37,7 @@ type backend struct {
 
 var backends = []backend{
 	{"sm_80", sm80.TileFor, sm80.ListTileFor, sm80.Attention},
+	{"sm_90a", sm90.TileFor, sm90.ListTileFor, sm90.Attention},
 }
 
 // Targets lists the supported targets.

@@ -201,3 +201,59 @@ func (k *RowTile) Uncovered(word, id Value) Value {
 	bit := k.And(k.ShrClamp(word, k.And(k.coverDelta(id), I32(31))), I32(1))
 	return k.ICmp(enum.IPredEQ, bit, I32(0))
 }
+
+// CoverWords are those words for every set of runs that the segment of columns leaves out.
+func (k *RowTile) CoverWords(id Value) []Value {
+	var out []Value
+	for _, x := range k.ColumnSegment().Except {
+		out = append(out, k.CoverWord(x, id))
+	}
+	return out
+}
+
+// ColumnVote tells of 32 columns, one a lane, which count for the row tile and which of those must be compared with each row's
+// bounds. covered are the column's CoverWords.
+func (k *RowTile) ColumnVote(id Value, covered []Value) (kept, open Value) {
+	s := k.ColumnSegment()
+	counts := k.ICmp(enum.IPredNE, id, I32(NoColumn))
+	for _, word := range covered {
+		counts = k.And(counts, k.Uncovered(word, id))
+	}
+	inside := k.And(k.ICmp(enum.IPredSGE, id, k.LoAt(s, k.Last())), k.ICmp(enum.IPredSLT, id, k.HiAt(s, k.First())))
+	return k.Ballot(counts), k.Ballot(k.And(counts, k.Xor(inside, Bool(true))))
+}
+
+// SlotPiece is a piece by its number of slots. Top is the end of a range's first slot.
+type SlotPiece struct {
+	Slots, Top Value
+	Flags      int64
+}
+
+// SlotPieces are those of a segment: three of a range, one of a list.
+func (k *RowTile) SlotPieces(s Segment) []SlotPiece {
+	if s.From.Kind != ir.SourceRange {
+		return []SlotPiece{{Slots: k.Count(s), Top: I32(0)}}
+	}
+	var out []SlotPiece
+	for _, p := range k.Cut(s) {
+		n := k.AShr(k.Add(k.Sub(p.Top, p.Bottom), I32(ir.BlockSize-1)), 6)
+		out = append(out, SlotPiece{n, p.Top, p.Flags})
+	}
+	return out
+}
+
+// ListSlot is slot i of a list; it is an edge unless all rows keep all its keys.
+func (k *RowTile) ListSlot(s Segment, i, number, fullBottom, fullTop Value) []Value {
+	if s.From.Kind == ir.SourceColumns {
+		return []Value{k.Shl(i, 6), k.Or(number, I32(FlagColumns))}
+	}
+	start := k.ListAt(s.From, i)
+	if s.From.Kind == ir.SourceBlocks {
+		start = k.Shl(start, 6)
+	} else {
+		start = k.Add(start, k.First())
+	}
+	end := k.Add(start, I32(ir.BlockSize))
+	full := k.And(k.ICmp(enum.IPredSGE, start, fullBottom), k.ICmp(enum.IPredSLE, end, fullTop))
+	return []Value{start, k.Select(full, number, k.Or(number, I32(FlagEdge)))}
+}

@@ -12,6 +12,11 @@ func (b *Builder) ShuffleFrom(x, lane Value) Value {
 	return b.Call("llvm.nvvm.shfl.sync.idx.i32", types.I32, I32(-1), x, lane, I32(31))
 }
 
+// ShuffleBits exchanges x (i32) with the lane whose number differs by mask.
+func (b *Builder) ShuffleBits(x Value, mask int64) Value {
+	return b.Call("llvm.nvvm.shfl.sync.bfly.i32", types.I32, I32(-1), x, I32(mask), I32(31))
+}
+
 // LowBit is the number of the lowest bit that is set, 32 for x = 0.
 func (b *Builder) LowBit(x Value) Value {
 	return b.Call("llvm.cttz.i32", types.I32, x, constant.False)

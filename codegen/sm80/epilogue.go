@@ -1,8 +1,6 @@
 package sm80
 
 import (
-	"math"
-
 	"github.com/llir/llvm/ir/enum"
 
 	"github.com/minfc/minfc/codegen/lower"
@@ -17,7 +15,7 @@ func (k *kernel) epilogue(st state) {
 		}
 	}
 	k.stageOutput(st)
-	k.storeLSE(st)
+	k.StoreLSE(func(i int) Value { return k.rowOf(i/2, i%2) }, st.m, st.l)
 	k.Barrier()
 	k.storeOutput(k.newPlace())
 }
@@ -69,26 +67,4 @@ func (k *kernel) storeRow(p place, to Value, offset int) {
 			store()
 		}
 	}
-}
-
-// storeLSE stores ln(sum of exp(scale*s)) a row, -inf for a row that kept nothing. The first lane of a row's four does it.
-func (k *kernel) storeLSE(st state) {
-	wanted := k.ICmp(enum.IPredNE, k.Address(k.Param("lse")), lower.I64(0))
-	leader := k.ICmp(enum.IPredEQ, k.And(k.Lane, lower.I32(3)), lower.I32(0))
-	k.If("store_lse", k.And(wanted, leader), nil, func() []Value {
-		base, row0 := k.Base("lse", k.BlockY()), k.Row0()
-		for i := range st.l {
-			k.storeRowLSE(base, k.Add(row0, k.rowOf(i/2, i%2)), st.m[i], st.l[i])
-		}
-		return nil
-	})
-}
-
-func (k *kernel) storeRowLSE(base, row, m, l Value) {
-	k.If("store_lse_row", k.ICmp(enum.IPredSLT, row, k.Param("sq")), nil, func() []Value {
-		lse := k.FMul(k.FAdd(m, k.Log2(l)), lower.F32(math.Ln2))
-		lse = k.Select(k.FCmp(enum.FPredOGT, l, lower.F32(0)), lse, lower.NegInf())
-		k.Store(lse, k.Offset(base, k.Shl(k.ZExt64(row), 2)), 4)
-		return nil
-	})
 }

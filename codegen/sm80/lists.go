@@ -77,20 +77,13 @@ func (k *kernel) newColumnHalf(p position, slots []lower.Slot, first int) *colum
 
 // look reads the words of the runs that tell whether the column is covered.
 func (h *columnHalf) look() {
-	for _, x := range h.k.ColumnSegment().Except {
-		h.covered = append(h.covered, h.k.CoverWord(x, h.id))
-	}
+	h.covered = h.k.CoverWords(h.id)
 }
 
 // vote writes the half's words.
 func (h *columnHalf) vote() {
-	k, s := h.k, h.k.ColumnSegment()
-	kept := k.ICmp(enum.IPredNE, h.id, lower.I32(lower.NoColumn))
-	for _, word := range h.covered {
-		kept = k.And(kept, k.Uncovered(word, h.id))
-	}
-	inside := k.And(k.ICmp(enum.IPredSGE, h.id, k.LoAt(s, k.Last())), k.ICmp(enum.IPredSLT, h.id, k.HiAt(s, k.First())))
-	keptWord, openWord := k.Ballot(kept), k.Ballot(k.And(kept, k.Xor(inside, lower.Bool(true))))
+	k := h.k
+	keptWord, openWord := k.ColumnVote(h.id, h.covered)
 	k.If("words", k.And(k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), h.columns), nil, func() []Value {
 		k.Store(keptWord, k.SharedAt(h.at, k.layout.words), 4)
 		k.Store(openWord, k.SharedAt(h.at, k.layout.words+8), 4)

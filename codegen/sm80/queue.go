@@ -23,9 +23,6 @@ const (
 	wordQueueTop   = 1
 	wordFullBottom = 4
 	wordFullTop    = 5
-
-	segmentShift = 4        // of the flags in a queue entry: the segment's number stands above
-	farBelow     = -1 << 30 // start of slots beyond the end: no key is there, the copies write zeros
 )
 
 func (w *queue) slotsPerStep() int { return w.k.keys / w.k.SlotKeys }
@@ -37,12 +34,12 @@ func (w *queue) start() position {
 	k := w.k
 	at, first := Value(k.Add(k.shared, lower.I32(int64(k.table)))), Value(lower.I32(0))
 	for i, s := range k.Segs {
-		for _, p := range w.pieces(s) {
-			some := k.ICmp(enum.IPredSGT, p.slots, lower.I32(0))
-			k.put(at, k.And(some, k.writer()), first, p.top, lower.I32(p.flags), lower.I32(int64(i)),
+		for _, p := range k.SlotPieces(s) {
+			some := k.ICmp(enum.IPredSGT, p.Slots, lower.I32(0))
+			k.put(at, k.And(some, k.writer()), first, p.Top, lower.I32(p.Flags), lower.I32(int64(i)),
 				k.LoAt(s, k.Last()), k.HiAt(s, k.First()), lower.I32(0), lower.I32(0))
 			at = k.Select(some, k.Add(at, lower.I32(pieceBytes)), at)
-			first = k.Add(first, k.Max(p.slots, lower.I32(0)))
+			first = k.Add(first, k.Max(p.Slots, lower.I32(0)))
 		}
 	}
 	k.put(at, k.writer(), first, lower.I32(0), lower.I32(0), lower.I32(0))
@@ -59,26 +56,6 @@ func (w *queue) start() position {
 func (w *queue) total() Value { return w.k.Load(types.I32, w.totalAt(), 4) }
 
 func (w *queue) totalAt() Value { return w.k.SharedAt(w.k.shared, w.k.layout.slots) }
-
-// queuePiece is a piece by its number of slots.
-type queuePiece struct {
-	slots, top Value
-	flags      int64
-}
-
-// pieces are those of a segment: three of a range, one of a list.
-func (w *queue) pieces(s lower.Segment) []queuePiece {
-	k := w.k
-	if s.From.Kind != ir.SourceRange {
-		return []queuePiece{{slots: k.Count(s), top: lower.I32(0)}}
-	}
-	var out []queuePiece
-	for _, p := range k.Cut(s) {
-		n := k.AShr(k.Add(k.Sub(p.Top, p.Bottom), lower.I32(ir.BlockSize-1)), 6)
-		out = append(out, queuePiece{n, p.Top, p.Flags})
-	}
-	return out
-}
 
 // at is the position of slot n.
 func (w *queue) at(n Value) position {
@@ -115,7 +92,7 @@ func (w *queue) read(n Value) lower.Slot {
 	k := w.k
 	v := k.Load(pair, w.entry(n), slotBytes)
 	flags := k.Lane4(v, 1)
-	return lower.Slot{Start: k.Lane4(v, 0), Flags: flags, Segment: func() Value { return k.LShr(flags, segmentShift) }}
+	return lower.Slot{Start: k.Lane4(v, 0), Flags: flags, Segment: func() Value { return k.LShr(flags, lower.SegmentShift) }}
 }
 
 var pair = types.NewVector(2, types.I32)
@@ -126,7 +103,7 @@ func (w *queue) fill(base Value) {
 	tid := k.ThreadX()
 	n := k.Add(base, tid)
 	live := k.ICmp(enum.IPredSLT, n, w.total())
-	none := []Value{lower.I32(farBelow), lower.I32(lower.FlagEdge)}
+	none := []Value{lower.I32(lower.FarBelow), lower.I32(lower.FlagEdge)}
 	out := k.If("resolve", live, none, func() []Value { return w.resolve(n) })
 	k.Store(k.PackVector(out...), w.entry(n), slotBytes)
 	k.Barrier()
@@ -143,7 +120,7 @@ func (w *queue) resolve(n Value) []Value {
 	})[0]
 	i := k.Sub(n, word(at, wordFirst))
 	segment := word(at, wordSegment)
-	number := k.Shl(segment, segmentShift)
+	number := k.Shl(segment, lower.SegmentShift)
 	start := k.Sub(word(at, wordQueueTop), k.Shl(k.Add(i, lower.I32(1)), 6))
 	out := []Value{start, k.Or(number, word(at, wordFlags))}
 	for j, s := range k.Segs {
@@ -152,25 +129,8 @@ func (w *queue) resolve(n Value) []Value {
 		}
 		mine := k.ICmp(enum.IPredEQ, segment, lower.I32(int64(j)))
 		out = k.If("list", mine, out, func() []Value {
-			return w.listSlot(s, i, number, word(at, wordFullBottom), word(at, wordFullTop))
+			return k.ListSlot(s, i, number, word(at, wordFullBottom), word(at, wordFullTop))
 		})
 	}
 	return out
-}
-
-// listSlot is slot i of a list; it is an edge unless all rows keep all its keys.
-func (w *queue) listSlot(s lower.Segment, i, number, fullBottom, fullTop Value) []Value {
-	k := w.k
-	if s.From.Kind == ir.SourceColumns {
-		return []Value{k.Shl(i, 6), k.Or(number, lower.I32(lower.FlagColumns))}
-	}
-	start := k.ListAt(s.From, i)
-	if s.From.Kind == ir.SourceBlocks {
-		start = k.Shl(start, 6)
-	} else {
-		start = k.Add(start, k.First())
-	}
-	end := k.Add(start, lower.I32(ir.BlockSize))
-	full := k.And(k.ICmp(enum.IPredSGE, start, fullBottom), k.ICmp(enum.IPredSLE, end, fullTop))
-	return []Value{start, k.Select(full, number, k.Or(number, lower.I32(lower.FlagEdge)))}
 }

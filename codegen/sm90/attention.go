@@ -1,0 +1,137 @@
+// Package sm90 lowers a schedule to a flash-attention forward kernel for sm_90a: TMA, mbarriers and wgmma with specialised warps.
+//
+// A block computes one row tile of one head. One warp of its first warpgroup, the producer, walks the schedule's key tiles from
+// the diagonal down and turns them into stages: K and V by TMA into a ring of buffers, and a header that says what the stage
+// is. Each other warpgroup is a consumer of 64 query rows: it multiplies, masks and exponentiates stage after stage until a
+// header says that there are no more, and knows nothing of the schedule but the bounds that edge stages need.
+//
+// The online softmax works in base 2 (FlashAttention-2, arXiv 2307.08691, section 3.1); warp specialisation, the overlap of
+// softmax and products, and registers that move to the consumers are those of FlashAttention-3 (arXiv 2407.08608, section 3).
+// docs/sm90.md has the pipeline, the reasons and measurements.
+package sm90
+
+import (
+	"fmt"
+
+	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
+
+	"github.com/minfc/minfc/codegen/lower"
+	"github.com/minfc/minfc/ir"
+)
+
+// Entry is the name of the kernel.
+const Entry = "attention"
+
+// Value is an LLVM value.
+type Value = lower.Value
+
+// kernel is the state of one lowering. Names follow the literature: rows are queries, m the running row maximum of scores
+// (scaled, in the log2 domain), l the running row sum of this thread's columns, o the unnormalised output.
+type kernel struct {
+	lower.RowTile // a stage has keys/SlotKeys slots
+	shape
+	layout
+	headDim int
+	dtype   lower.DType
+
+	shared Value // start of shared memory
+	warp   Value // the warp's number in the block, known to be the same for all its lanes
+	group  Value // the consumer's number
+	kvHead Value // the kv head of this block's q head, for the producer
+	qRegs  [][]Value
+}
+
+// Attention lowers s, cut to TileFor(cfg.HeadDim), or ListTileFor if it has lists.
+func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
+	if err := lower.CheckLists(s); err != nil {
+		return nil, err
+	}
+	sh, slotKeys := choose(shapes, cfg.HeadDim), TileFor(cfg.HeadDim).Keys
+	if len(lower.Lists(s)) > 0 {
+		sh, slotKeys = choose(listShapes, cfg.HeadDim), ir.BlockSize
+	}
+	params := params(s, sh, slotKeys)
+	k := &kernel{
+		RowTile: lower.RowTile{
+			Builder: lower.NewKernel(Entry, params, sh.threads(), sh.minBlocks), Schedule: s, Rows: sh.rows(), SlotKeys: slotKeys,
+		},
+		shape: sh, layout: layoutFor(sh, cfg.HeadDim), headDim: cfg.HeadDim, dtype: cfg.DType,
+	}
+	k.Query = func(_, r int) Value { return k.Add(k.First(), k.rowOf(r)) }
+	k.emit()
+	return &lower.Kernel{Module: k.Module, Entry: Entry, Threads: sh.threads(), SharedBytes: k.total, Params: params}, nil
+}
+
+// params are those of every backend and the tensor maps: boxes of a panel by the rows of a copy.
+func params(s *ir.Schedule, sh shape, slotKeys int) []lower.Param {
+	out := lower.Params(s)
+	tensor := func(name string, rows int) {
+		out = append(out, lower.Param{Name: mapOf(name), Type: "map", Tensor: name, Box: [2]int{panelCols, rows}})
+	}
+	tensor("q", sh.rows())
+	tensor("k", slotKeys)
+	tensor("v", slotKeys)
+	for _, l := range lower.Lists(s) {
+		if l.Kind == ir.SourceColumns {
+			tensor(lower.ListParam(l.Name, "kc"), slotKeys)
+			tensor(lower.ListParam(l.Name, "vc"), slotKeys)
+		}
+	}
+	return out
+}
+
+// mapOf is the kernel parameter with the tensor map of a tensor or a list's copy of one.
+func mapOf(tensor string) string { return "map_" + tensor }
+
+func (k *kernel) emit() {
+	k.locate()
+	k.If("init", k.ICmp(enum.IPredEQ, k.ThreadX(), lower.I32(0)), nil, func() []Value {
+		k.initBarriers()
+		return nil
+	})
+	k.Barrier()
+	k.Segs = k.Builder.Segments(lower.NonEmpty(k.Schedule))
+	producer, consumer := k.registers()
+	first := k.LShr(k.warp, 2)
+	k.IfElse("producer", k.ICmp(enum.IPredEQ, first, lower.I32(0)), func() {
+		k.AsmEffect(fmt.Sprintf("setmaxnreg.dec.sync.aligned.u32 %d;", producer), "~{memory}")
+		k.If("warp", k.ICmp(enum.IPredEQ, k.warp, lower.I32(0)), nil, func() []Value {
+			k.produce()
+			return nil
+		})
+	}, func() {
+		k.AsmEffect(fmt.Sprintf("setmaxnreg.inc.sync.aligned.u32 %d;", consumer), "~{memory}")
+		k.group = k.Sub(first, lower.I32(1))
+		k.consume()
+	})
+	k.Block.NewRet(nil)
+}
+
+// locate finds the thread. ptxas takes a value that comes from one lane to be the same in all: addresses and branches that
+// follow from it then cost no vector registers.
+func (k *kernel) locate() {
+	k.shared = k.SharedBase()
+	tid := k.ThreadX()
+	k.Lane = k.And(tid, lower.I32(31))
+	k.warp = k.ShuffleFrom(k.LShr(tid, 5), lower.I32(0))
+}
+
+// rowOf is the row within the tile of the thread's row r (0 or 1): a warp has 16 rows of its warpgroup's 64.
+func (k *kernel) rowOf(r int) Value {
+	warp := k.And(k.warp, lower.I32(3))
+	base := k.Add(k.Shl(k.group, 6), k.Add(k.Shl(warp, 4), k.LShr(k.Lane, 2)))
+	return k.Add(base, lower.I32(int64(8*r)))
+}
+
+// elected runs body in one lane of the converged warp. elect.sync, unlike a comparison of lanes, tells ptxas that there is just
+// one, so that a copy is one instruction and no loop over lanes.
+func (k *kernel) elected(body func()) {
+	pair := types.NewStruct(types.I32, types.I1)
+	one := k.AsmResult(pair, "elect.sync $0|$1, 0xffffffff;", "=r,=b")
+	k.If("elected", k.Field(one, 1), nil, func() []Value {
+		body()
+		return nil
+	})
+	k.AsmEffect("bar.warp.sync 0xffffffff;", "~{memory}")
+}

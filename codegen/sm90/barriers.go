@@ -1,0 +1,107 @@
+package sm90
+
+import (
+	"fmt"
+
+	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
+
+	"github.com/minfc/minfc/codegen/lower"
+)
+
+// Barriers of the pipeline. A full barrier completes when the bytes of a tile have landed, an empty one when every consumer
+// warp has let go of it. Q has a full barrier alone: it is loaded once. In a ring, K and V share the barriers of their buffers.
+type barrier int
+
+const (
+	fullK barrier = iota
+	emptyK
+	fullV
+	emptyV
+	kinds
+)
+
+// barrierCount is one for Q and, for each kind, one a buffer.
+func (s shape) barrierCount() int { return 1 + int(kinds)*s.buffers }
+
+// barrierAt is the shared address of a barrier of a buffer.
+func (k *kernel) barrierAt(b barrier, buffer Value) Value {
+	if k.ring && b >= fullV {
+		b -= fullV
+	}
+	at := k.Add(k.shared, k.Shl(buffer, 3))
+	return k.Add(at, lower.I32(int64(k.layout.barriers+barrierBytes*(1+int(b)*k.buffers))))
+}
+
+func (k *kernel) qBarrier() Value { return k.Add(k.shared, lower.I32(int64(k.layout.barriers))) }
+
+// initBarriers is for one thread. Consumers arrive once a warp: then whatever a warp reads of a tile on its own is safe, too.
+func (k *kernel) initBarriers() {
+	one := func(at Value, count int) {
+		k.AsmEffect(fmt.Sprintf("mbarrier.init.shared::cta.b64 [$0], %d;", count), "r", at)
+	}
+	one(k.qBarrier(), 1)
+	for i := range k.buffers {
+		for b := fullK; b < kinds; b++ {
+			if k.ring && b >= fullV {
+				break
+			}
+			count := 1
+			if b == emptyK || b == emptyV {
+				count = 4 * k.groups
+			}
+			one(k.barrierAt(b, lower.I32(int64(i))), count)
+		}
+	}
+	k.AsmEffect("fence.mbarrier_init.release.cluster;", "~{memory}")
+}
+
+// await spins until the phase of the given parity is complete.
+func (k *kernel) await(at, parity Value) {
+	from, loop := k.Block, k.NewBlock("wait")
+	from.NewBr(loop)
+	k.Enter(loop)
+	done := k.AsmResult(types.I1, "mbarrier.try_wait.parity.shared::cta.b64 $0, [$1], $2;", "=b,r,r", at, parity)
+	out := k.NewBlock("waited")
+	loop.NewCondBr(done, out, loop)
+	k.Enter(out)
+}
+
+// expect announces the bytes of the copies that follow and is the one arrival of a full barrier.
+func (k *kernel) expect(at Value, bytes int) {
+	k.AsmEffect(fmt.Sprintf("mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], %d;", bytes), "r", at)
+}
+
+func (k *kernel) arrive(at Value) {
+	k.AsmEffect("mbarrier.arrive.shared::cta.b64 _, [$0];", "r", at)
+}
+
+// release lets go of a buffer: the first lane of every consumer warp arrives.
+func (k *kernel) release(b barrier, buffer Value) {
+	at := k.barrierAt(b, buffer)
+	k.If("release", k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), nil, func() []Value {
+		k.arrive(at)
+		return nil
+	})
+}
+
+// place is a buffer in the pipeline and the parity of its phase. A consumer starts with parity 0, the producer with 1: waiting
+// for the phase before the first passes at once.
+type place struct{ buffer, parity Value }
+
+func (k *kernel) nextPlace(p place) place {
+	n := k.Add(p.buffer, lower.I32(1))
+	wrapped := k.ICmp(enum.IPredEQ, n, lower.I32(int64(k.buffers)))
+	return place{
+		k.Select(wrapped, lower.I32(0), n),
+		k.Xor(p.parity, k.Select(wrapped, lower.I32(1), lower.I32(0))),
+	}
+}
+
+// placeOfV is where V of the stage lies whose K is at p.
+func (k *kernel) placeOfV(p place) place {
+	if k.ring {
+		return k.nextPlace(p)
+	}
+	return p
+}

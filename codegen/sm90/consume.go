@@ -1,0 +1,241 @@
+package sm90
+
+import (
+	"slices"
+
+	llir "github.com/llir/llvm/ir"
+	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
+
+	"github.com/minfc/minfc/codegen/lower"
+)
+
+// The loop of a consumer warpgroup. Stage j's second product is issued in the round of stage j+1, so that it has work beside
+// it. With overlap the softmax runs beside it:
+//
+//	wait K | issue S = Q K^T, O += P V | wait S, free K | mask, softmax | wait V | wait O, free V | P, rescale O
+//
+// without, another block or warpgroup does; V's buffer is then free earlier, which a ring with few buffers needs:
+//
+//	wait K | issue O += P V, S = Q K^T | wait O, free V | wait S, free K | mask, softmax | wait V | P, rescale O
+//
+// The wait for V stands between softmax and the wait for O because ptxas moves that one up over everything that is not behind
+// a branch, and so would undo the overlap.
+
+// state is what the loop carries. m and l have one value for each of the thread's two rows.
+type state struct {
+	k    place // where K of the next stage is
+	v    Value // the buffer of V of the stage before
+	m, l []Value
+	o, p []Value // unnormalised output; probabilities of the stage before, as A fragments
+}
+
+// values lists the state in a fixed order, so that phis can be made and closed by position.
+func (s *state) values() []*Value {
+	out := []*Value{&s.k.buffer, &s.k.parity, &s.v}
+	for _, list := range [][]Value{s.m, s.l, s.o, s.p} {
+		for i := range list {
+			out = append(out, &list[i])
+		}
+	}
+	return out
+}
+
+func (s state) clone() state {
+	s.m, s.l, s.o, s.p = slices.Clone(s.m), slices.Clone(s.l), slices.Clone(s.o), slices.Clone(s.p)
+	return s
+}
+
+// lowest is where a row's maximum starts. It is finite, so that a tile in which a row keeps nothing has exponents of -inf
+// and a factor of 1, never (-inf)-(-inf); it is far below any score that 16-bit inputs of sane size give.
+const lowest = -1e30
+
+func (k *kernel) initial() state {
+	s := state{k: place{lower.I32(0), lower.I32(0)}, v: lower.I32(0)}
+	for range 2 {
+		s.m, s.l = append(s.m, lower.F32(lowest)), append(s.l, lower.F32(0))
+	}
+	for range k.headDim / 2 {
+		s.o = append(s.o, lower.F32(0))
+	}
+	for range k.keys / 4 {
+		s.p = append(s.p, lower.I32(0))
+	}
+	return s
+}
+
+func (k *kernel) consume() {
+	k.await(k.qBarrier(), lower.I32(0))
+	k.loadQ()
+	start := k.initial()
+	none := k.over(start.k)
+	entry := k.Block
+	prologue, loop := k.NewBlock("first"), k.NewBlock("loop")
+	k.Enter(prologue)
+	first := k.firstStage(start)
+	k.Br(loop)
+	from := k.Block
+
+	k.Enter(loop)
+	st, phis := k.carry(first, from)
+	over := k.over(st.k)
+	check := k.Block
+	body := k.NewBlock("stage")
+	k.Enter(body)
+	next := k.nextStage(st)
+	latch := k.Block
+	latch.NewBr(loop)
+	for i, v := range next.values() {
+		lower.AddIncoming(phis[i], *v, latch)
+	}
+
+	tail, epilogue := k.NewBlock("last"), k.NewBlock("epilogue")
+	check.NewCondBr(over, tail, body)
+	k.Enter(tail)
+	end := st.clone()
+	end.o = k.awaitProducts(0, k.addValues(st.o, st.p, st.v))
+	k.Br(epilogue)
+	entry.NewCondBr(none, epilogue, prologue)
+	ran := k.Block
+	k.Enter(epilogue)
+	k.epilogue(k.join(end, ran, start, entry))
+}
+
+// carry opens the loop's state with its value before the loop.
+func (k *kernel) carry(start state, from *llir.Block) (state, []*llir.InstPhi) {
+	st := start.clone()
+	var phis []*llir.InstPhi
+	for _, v := range st.values() {
+		p := k.Phi(*v, from)
+		phis = append(phis, p)
+		*v = p
+	}
+	return st, phis
+}
+
+// join is the state after the loop, or none where it never ran.
+func (k *kernel) join(end state, ran *llir.Block, none state, skipped *llir.Block) state {
+	out, start := end.clone(), none.values()
+	for i, v := range out.values() {
+		p := k.Phi(*v, ran)
+		lower.AddIncoming(p, *start[i], skipped)
+		*v = p
+	}
+	return out
+}
+
+// over waits for a stage and says whether it is the end of the walk.
+func (k *kernel) over(at place) Value {
+	k.await(k.barrierAt(fullK, at.buffer), at.parity)
+	flags := k.Load(types.I32, k.SharedAt(k.headerAt(at.buffer), 4), 4)
+	return k.ICmp(enum.IPredNE, k.And(flags, lower.I32(flagEnd)), lower.I32(0))
+}
+
+// firstStage computes a stage that has no product before it.
+func (k *kernel) firstStage(st state) state {
+	out := st.clone()
+	s := k.awaitProducts(0, k.scores(st.k.buffer))
+	p, _ := k.fold(&out, s)
+	k.settle(&out, p, nil)
+	return out
+}
+
+// nextStage computes a stage and the second product of the stage before.
+func (k *kernel) nextStage(st state) state {
+	out := st.clone()
+	var s []Value
+	if k.overlap {
+		s = k.scores(st.k.buffer)
+		out.o = k.addValues(st.o, st.p, st.v)
+		s = k.awaitProducts(1, s)
+	} else {
+		out.o = k.addValues(st.o, st.p, st.v)
+		s = k.scores(st.k.buffer)
+		out.o = k.awaitProducts(1, out.o)
+		k.release(emptyV, st.v)
+		s = k.awaitProducts(0, s)
+	}
+	p, alpha := k.fold(&out, s)
+	k.settle(&out, p, alpha)
+	return out
+}
+
+// fold masks the scores of the stage at st.k, frees its K, and folds them into the online softmax. It returns the probabilities
+// and the factors that bring the output to the new maxima.
+func (k *kernel) fold(st *state, s []Value) (p, alpha []Value) {
+	s = k.mask(s, st.k.buffer)
+	k.release(emptyK, st.k.buffer)
+	return k.softmax(st, s)
+}
+
+// settle waits for V of the stage at st.k and, where it is still running, for the product before; then the probabilities and
+// the output are ready for the stage's own.
+func (k *kernel) settle(st *state, p, alpha []Value) {
+	v := k.placeOfV(st.k)
+	k.await(k.barrierAt(fullV, v.buffer), v.parity)
+	if k.overlap && alpha != nil {
+		st.o = k.awaitProducts(0, st.o)
+		k.release(emptyV, st.v)
+	}
+	for i := range st.p {
+		st.p[i] = k.Pack(k.dtype, p[2*i], p[2*i+1])
+	}
+	for i := range st.o {
+		if alpha != nil {
+			st.o[i] = k.FMul(st.o[i], alpha[i/2%2])
+		}
+	}
+	st.v, st.k = v.buffer, k.nextPlace(v)
+}
+
+// loadQ keeps the Q fragments of every step in registers, which halves what the first product reads of shared memory.
+func (k *kernel) loadQ() {
+	if !k.qInRegs {
+		return
+	}
+	row := k.Add(k.Shl(k.And(k.warp, lower.I32(3)), 4), k.And(k.Lane, lower.I32(15)))
+	row = k.Add(row, k.Shl(k.group, 6))
+	line := k.Add(k.Shl(row, 7), k.shared)
+	chunk, swizzle := k.LShr(k.Lane, 4), k.And(row, lower.I32(7))
+	for step := range k.headDim / 16 {
+		at := k.Xor(k.Add(chunk, lower.I32(int64(2*(step%4)))), swizzle)
+		offset := k.layout.q + step/4*k.qPanel
+		k.qRegs = append(k.qRegs, k.LdMatrix4(k.SharedAt(k.Add(line, k.Shl(at, 4)), offset), false))
+	}
+}
+
+// mask sets the scores that the stage does not keep to -inf. Stages that keep all pay one branch.
+func (k *kernel) mask(s []Value, buffer Value) []Value {
+	header := k.headerAt(buffer)
+	var slots []lower.Slot
+	any := Value(lower.I32(0))
+	for i := range k.keys / k.SlotKeys {
+		start := k.Load(types.I32, k.SharedAt(header, i*slotBytes), 4)
+		flags := k.Load(types.I32, k.SharedAt(header, i*slotBytes+4), 4)
+		any = k.Or(any, flags)
+		slots = append(slots, lower.Slot{Start: start, Flags: flags, Segment: func() Value { return k.LShr(flags, lower.SegmentShift) }})
+	}
+	return k.If("edge", k.special(any), s, func() []Value {
+		for i, sl := range slots {
+			s = k.maskSlot(s, sl, i, header)
+		}
+		return s
+	})
+}
+
+func (k *kernel) special(flags Value) Value {
+	return k.ICmp(enum.IPredNE, k.And(flags, lower.I32(lower.FlagEdge|lower.FlagColumns)), lower.I32(0))
+}
+
+func (k *kernel) maskSlot(s []Value, sl lower.Slot, i int, header Value) []Value {
+	n := k.SlotKeys / 2 // accumulators of a slot
+	words := func() Value { return k.Load(lower.Vec4, k.SharedAt(header, wordsAt+i*wordsBytes), 16) }
+	masked := func() []Value { return k.MaskScores(s[i*n:(i+1)*n], sl, 0, words) }
+	part := []Value(nil)
+	if k.keys == k.SlotKeys {
+		part = masked()
+	} else {
+		part = k.If("slot", k.special(sl.Flags), s[i*n:(i+1)*n], masked)
+	}
+	return slices.Concat(s[:i*n], part, s[(i+1)*n:])
+}
