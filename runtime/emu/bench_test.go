@@ -80,3 +80,30 @@ $loop:
 	ret;
 }`, zero.String(), s.String(), tiles)
 }
+
+// BenchmarkWgmma multiplies 64x16 by 16x128 in shared memory, eight times a group, as the scores of a tile of head dim 128.
+func BenchmarkWgmma(b *testing.B) {
+	const steps, loops, n = 8, 16, 128
+	body := strings.Repeat(wgmmaCase{n: n, aMode: 1, bMode: 1, signA: 1, signB: 1}.instruction("1"), steps)
+	ptx := wgmmaKernel(48<<10, n, wgmmaZero(n)+fmt.Sprintf(`mov.u32 %%r20, 0;
+$loop:
+	wgmma.fence.sync.aligned; %s wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 0;
+	add.u32 %%r20, %%r20, 1; setp.lt.u32 %%p2, %%r20, %d; @%%p2 bra $loop;`, body, loops))
+	r := newRig(b, Options{Workers: 1})
+	args := encodeArgs([]any{r.upload(make([]byte, 48<<10)), layoutOf(1, false, 64, 0).descriptor(), layoutOf(1, false, n, 16<<10).descriptor(),
+		r.upload(make([]byte, 2048)), r.empty(128 * 2 * n)})
+	f := r.function(ptx)
+	l := launchOf([3]uint32{1, 1, 1}, [3]uint32{128, 1, 1}, 48<<10)
+	for b.Loop() {
+		require.NoError(b, f.Launch(l, args, nil))
+	}
+	b.ReportMetric(b.Elapsed().Seconds()*1e6/float64(b.N)/loops/steps, "us/wgmma")
+}
+
+func wgmmaZero(n int) string {
+	var s strings.Builder
+	for i := range n / 2 {
+		fmt.Fprintf(&s, "mov.f32 %%f%d, 0f00000000;\n", i)
+	}
+	return s.String()
+}

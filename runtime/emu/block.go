@@ -26,6 +26,10 @@ type block struct {
 	ready  []*warp           // scratch of pick
 	tiles  tiles             // scratch of mma
 
+	groups  []group       // warpgroups
+	freeOps []*tensorOp   // to use again
+	columns [][16]float64 // scratch of wgmma: B
+
 	last   *allocation // where the last global access went
 	steps  int64
 	rng    *rand.Rand
@@ -47,6 +51,7 @@ func newBlock(r *launchRun) *block {
 	for i := 0; i < (r.threads+31)/32; i++ {
 		b.warps = append(b.warps, newWarp(b, r.k, i))
 	}
+	b.groups = make([]group, len(b.warps)/groupWarps)
 	b.shared.grow(r.k.staticShared+r.launch.SharedBytes, len(b.warps))
 	return b
 }
@@ -62,6 +67,9 @@ func (b *block) runBlock(linear uint64) error {
 	clear(b.mbars)
 	for i := range b.bars {
 		b.bars[i] = namedBarrier{waiting: b.bars[i].waiting[:0]}
+	}
+	for i := range b.groups {
+		b.groups[i].waiting = b.groups[i].waiting[:0]
 	}
 	for _, w := range b.warps {
 		w.reset()

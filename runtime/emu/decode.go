@@ -20,6 +20,8 @@ type decoder struct {
 	seen64  map[uint64]int32
 	seenSp  map[string]int32
 
+	sumLists map[string]int32 // see sumList
+
 	st   *stmt
 	in   inst
 	base string   // opcode up to the first dot
@@ -113,6 +115,9 @@ func (d *decoder) finish(e *entry) {
 	}
 	for _, s := range d.k.special32 {
 		d.k.ready32[s.slot] = fullMask
+	}
+	if d.k.tensor {
+		d.watchTensor(e)
 	}
 }
 

@@ -26,6 +26,7 @@ func init() {
 		"cp":       decodeCpAsync,
 		"ldmatrix": decodeLdmatrix,
 		"mma":      decodeMMA,
+		"wgmma":    decodeWgmma,
 		"shfl":     decodeShfl,
 		"vote":     decodeVote,
 		"redux":    decodeRedux,

@@ -124,7 +124,7 @@ func (d *Device) LoadModule(ptx []byte) (runtime.Module, error) {
 
 // targets are the architectures whose code runs on sm_80.
 var targets = map[string]bool{"sm_50": true, "sm_52": true, "sm_53": true, "sm_60": true, "sm_61": true, "sm_62": true,
-	"sm_70": true, "sm_72": true, "sm_75": true, "sm_80": true}
+	"sm_70": true, "sm_72": true, "sm_75": true, "sm_80": true, "sm_90a": true}
 
 // Alloc returns memory whose reading is an error until it is written. A red zone lies behind it.
 func (d *Device) Alloc(bytes int64) (ptr runtime.DevicePtr, err error) {

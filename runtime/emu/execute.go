@@ -5,6 +5,9 @@ import "math/bits"
 // ready32, ready64 and readyP check that the active lanes of a source were written.
 func (w *warp) ready32(slot int32, m uint32) error {
 	if w.init32[slot]&m != m {
+		if err := w.hiddenSum(slot, m); err != nil {
+			return err
+		}
 		return laneError(m&^w.init32[slot], "reads register %s, which was never written", w.block.run.k.nameOf(slot, class32))
 	}
 	return nil

@@ -18,6 +18,7 @@ const (
 	ctlBarrier                // bar.sync, bar.arrive: may block the warp
 	ctlWarp                   // collective: exec sees the whole warp or the fragment is at fault
 	ctlTry                    // try says whether the instruction is done; if not, it has parked the warp
+	ctlGroup                  // wgmma.mma_async: waits for the warpgroup
 )
 
 // inst is one decoded instruction. Slots index the warp's register files: 32-bit, 64-bit or predicates,
@@ -54,6 +55,8 @@ type inst struct {
 	cv     [4]int32
 	off    int64
 	imm    uint64
+	wgmma  *wgmma
+	watch  *watch // what exec was before execWatched took its place
 
 	line int
 	name string // full opcode
@@ -91,6 +94,7 @@ type kernel struct {
 	maxThreads   int
 	staticShared int // bytes, rounded up to the alignment of the dynamic part
 	n32, n64, nP int32
+	tensor       bool // has wgmma instructions
 	const32      []constant
 	const64      []constant
 	special32    []special

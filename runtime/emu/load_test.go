@@ -16,7 +16,7 @@ import (
 func TestLoadErrors(t *testing.T) {
 	const prefix = header + ".visible .entry k(.param .u64 p)\n{\n.reg .pred %p<4>; .reg .b16 %h<4>; .reg .b32 %r<4>; .reg .b64 %rd<4>; .reg .f32 %f<4>;\n"
 	cases := []struct{ text, want string }{
-		{"wgmma.fence.sync.aligned;", "line 8: instruction wgmma.fence.sync.aligned is not supported by the emulator\n\twgmma.fence.sync.aligned;"},
+		{"tcgen05.fence::before_thread_sync;", "line 8: instruction tcgen05.fence::before_thread_sync is not supported by the emulator\n\ttcgen05.fence::before_thread_sync;"},
 		{"add.f64 %rd1, %rd1, %rd1;", "line 8: add wants a type that the emulator knows"},
 		{"add.sat.s32 %r1, %r1, %r1;", "line 8: instruction add.sat.s32 is not supported"},
 		{"add.u32 %r1, %rd1, %r1;", "line 8: register %rd1 holds 64 bits, add.u32 wants 32 bits there"},
@@ -55,8 +55,8 @@ func TestLoadErrors(t *testing.T) {
 	_, err := r.dev.LoadModule([]byte(prefix + "frob %r1;\nadd.u32 %r1, %r1, %r1;\nfrob.x;\n}\n"))
 	require.ErrorContains(t, err, "line 8: instruction frob is")
 	require.ErrorContains(t, err, "line 10: instruction frob.x is", "all bad statements are reported")
-	_, err = r.dev.LoadModule([]byte(strings.Replace(prefix, "sm_80", "sm_90a", 1) + "ret;\n}\n"))
-	require.ErrorContains(t, err, "found PTX for sm_90a, the device is sm_80")
+	_, err = r.dev.LoadModule([]byte(strings.Replace(prefix, "sm_80", "sm_100a", 1) + "ret;\n}\n"))
+	require.ErrorContains(t, err, "found PTX for sm_100a, the device is sm_80")
 }
 
 // TestLLC runs a kernel as LLVM's llc 14 prints it, made from a loop-free function with a vector parameter.

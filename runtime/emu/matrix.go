@@ -133,7 +133,7 @@ func decodeMMA(d *decoder) {
 
 // tiles are the operands of one mma as numbers: a is 16 rows of k, b is 8 columns of k.
 type tiles struct {
-	a [16][16]float64
+	a matrix16
 	b [8][16]float64
 }
 
@@ -156,7 +156,7 @@ func execMMABF16(w *warp, in *inst, m uint32) error {
 			col[k], col[(k+1)&15] = float64(f32(x<<16)), float64(f32(x&0xffff0000))
 		}
 	}
-	w.multiply(in, t)
+	w.multiplyMMA(in, t)
 	return nil
 }
 
@@ -179,7 +179,7 @@ func execMMA16(w *warp, in *inst, m uint32) error {
 			col[k], col[(k+1)&15] = float64(fromF16(x&0xffff)), float64(fromF16(x>>16))
 		}
 	}
-	w.multiply(in, t)
+	w.multiplyMMA(in, t)
 	return nil
 }
 
@@ -199,27 +199,31 @@ func (w *warp) readyMMA(in *inst, m uint32) error {
 	return nil
 }
 
-// multiply sums the 16 exact products and c in float64 and rounds once to float32. The GPU aligns and truncates inside,
-// so results agree within tolerance only.
-func (w *warp) multiply(in *inst, t *tiles) {
-	c0, c1, c2, c3 := w.r32[in.cv[0]], w.r32[in.cv[1]], w.r32[in.cv[2]], w.r32[in.cv[3]]
-	d0, d1, d2, d3 := &w.r32[in.dv[0]], &w.r32[in.dv[1]], &w.r32[in.dv[2]], &w.r32[in.dv[3]]
+// multiply sums the 16 exact products of a row of a and one of b with a number of c in float64 and rounds once to float32,
+// into d. The GPU aligns and truncates inside, so results agree within tolerance only.
+func (w *warp) multiply(d, c *[4]int32, a *matrix16, b *[8][16]float64) {
+	c0, c1, c2, c3 := w.r32[c[0]], w.r32[c[1]], w.r32[c[2]], w.r32[c[3]]
+	d0, d1, d2, d3 := &w.r32[d[0]], &w.r32[d[1]], &w.r32[d[2]], &w.r32[d[3]]
 	for l := range d0 {
-		a, a8 := &t.a[l>>2&7], &t.a[l>>2&7+8]
-		b, b1 := &t.b[l&3*2], &t.b[l&3*2+1]
+		x, y := &a[l>>2&7], &a[l>>2&7+8]
+		u, v := &b[l&3*2], &b[l&3*2+1]
 		var s0, s1, s2, s3 float64
 		for k := 0; k < 16; k++ {
-			x, y, u, v := a[k], a8[k], b[k], b1[k]
-			s0 += x * u
-			s1 += x * v
-			s2 += y * u
-			s3 += y * v
+			p, q, r, t := x[k], y[k], u[k], v[k]
+			s0 += p * r
+			s1 += p * t
+			s2 += q * r
+			s3 += q * t
 		}
 		d0[l] = bits32(float32(s0 + float64(f32(c0[l]))))
 		d1[l] = bits32(float32(s1 + float64(f32(c1[l]))))
 		d2[l] = bits32(float32(s2 + float64(f32(c2[l]))))
 		d3[l] = bits32(float32(s3 + float64(f32(c3[l]))))
 	}
+}
+
+func (w *warp) multiplyMMA(in *inst, t *tiles) {
+	w.multiply(&in.dv, &in.cv, &t.a, &t.b)
 	for _, slot := range in.dv {
 		w.init32[slot] = fullMask
 	}

@@ -63,8 +63,11 @@ func (v *fenceView) covers(st *wordState) bool {
 // asyncRead checks and marks a read of n bytes (a multiple of 4) by an instruction of w that goes through the async
 // proxy. seen is the warp's clock when it issued the instruction, which may lie before now.
 func (s *sharedMemory) asyncRead(w *warp, seen *vclock, off, n int) error {
-	fences := fenceView{warps: w.block.warps, seen: seen}
-	first, end := off>>2, (off+n)>>2
+	return s.asyncReadWords(w, &fenceView{warps: w.block.warps, seen: seen}, off>>2, (off+n)>>2)
+}
+
+func (s *sharedMemory) asyncReadWords(w *warp, fences *fenceView, first, end int) error {
+	seen := fences.seen
 	for i := first; i < end; i++ {
 		st := &s.words[i]
 		if st.init != 15 || st.flight&^beingRead != 0 || st.clock > seen[st.warp&(agents-1)] {

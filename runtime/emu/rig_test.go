@@ -61,6 +61,8 @@ func encodeArgs(args []any) [][]byte {
 		switch v := a.(type) {
 		case runtime.DevicePtr:
 			out = append(out, binary.LittleEndian.AppendUint64(nil, uint64(v)))
+		case int64:
+			out = append(out, binary.LittleEndian.AppendUint64(nil, uint64(v)))
 		case int:
 			out = append(out, binary.LittleEndian.AppendUint32(nil, uint32(v)))
 		case float32:

@@ -114,9 +114,9 @@ func (s *sharedMemory) read(w *warp, lane, off, n int) error {
 // readFault says why a read is wrong. lane is -1 when the whole warp reads.
 func (s *sharedMemory) readFault(w *warp, lane, word int, need uint8) error {
 	st := &s.words[word]
-	m := uint32(1) << lane
-	if lane < 0 {
-		m = 0
+	var m uint32
+	if lane >= 0 {
+		m = 1 << lane
 	}
 	at := fmt.Sprintf("reads shared memory at offset %d", word*4)
 	switch {

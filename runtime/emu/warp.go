@@ -43,6 +43,7 @@ type warp struct {
 	clock  vclock // what this warp has seen
 	fences []fenceMark
 	async  asyncQueue
+	tensor tensorState
 
 	failures int   // tests of mbarriers in a row that failed
 	failedAt int32 // pc of the last one
@@ -57,6 +58,9 @@ func newWarp(b *block, k *kernel, id int) *warp {
 	w := &warp{block: b, id: id,
 		r32: make([]lanes, k.n32), r64: make([]lanes64, k.n64), pred: make([]uint32, k.nP),
 		init32: make([]uint32, k.n32), init64: make([]uint32, k.n64), initP: make([]uint32, k.nP)}
+	if k.tensor {
+		w.tensor.slots = make([]tensorSlot, k.n32)
+	}
 	for _, c := range k.const32 {
 		w.r32[c.slot] = splat(uint32(c.value))
 	}
@@ -95,6 +99,7 @@ func (w *warp) reset() {
 	w.clock[w.id] = 1
 	w.async.reset()
 	w.on, w.failures, w.giveUp, w.timedOut = nil, 0, false, -1
+	w.tensor.reset()
 }
 
 func (w *warp) live() uint32 { return w.lanes &^ w.done }
@@ -143,7 +148,7 @@ func (w *warp) control(in *inst, f *fragment, m uint32) error {
 	case ctlBranch:
 		w.branch(f, m, in.target)
 	case ctlExit:
-		w.exit(f, m)
+		return w.exit(f, m)
 	case ctlWarp:
 		if err := w.collective(in, m); err != nil {
 			return err
@@ -167,6 +172,11 @@ func (w *warp) control(in *inst, f *fragment, m uint32) error {
 		}
 		f.pc++
 		return w.block.barrier(w, in)
+	case ctlGroup:
+		if err := w.wholeWarp(in, m); err != nil {
+			return err
+		}
+		return w.block.gather(w, in)
 	default:
 		return errors.New("internal: unknown control of an instruction")
 	}
@@ -184,12 +194,20 @@ func (w *warp) whole(in *inst, m uint32) error {
 	return laneError(m, "%s is executed by a part of the warp, without %s: all lanes must take part", in.name, laneList(w.lanes&^m))
 }
 
-func (w *warp) collective(in *inst, m uint32) error {
+// wholeWarp wants a warp of 32 lanes, all at this instruction.
+func (w *warp) wholeWarp(in *inst, m uint32) error {
 	if err := w.whole(in, m); err != nil {
 		return err
 	}
 	if m != fullMask {
 		return laneError(m, "%s is executed by a warp of less than 32 threads: make the block a multiple of 32", in.name)
+	}
+	return nil
+}
+
+func (w *warp) collective(in *inst, m uint32) error {
+	if err := w.wholeWarp(in, m); err != nil {
+		return err
 	}
 	return in.exec(w, in, m)
 }
@@ -207,7 +225,7 @@ func (w *warp) branch(f *fragment, taken uint32, target int32) {
 	w.settle()
 }
 
-func (w *warp) exit(f *fragment, m uint32) {
+func (w *warp) exit(f *fragment, m uint32) error {
 	w.done |= m
 	f.mask &^= m
 	f.pc++
@@ -217,9 +235,10 @@ func (w *warp) exit(f *fragment, m uint32) {
 	if len(w.frags) == 0 {
 		w.state = warpDone
 		w.block.pendingAtExit += int64(len(w.async.queue))
-		return
+		return w.tensor.checkExit()
 	}
 	w.settle()
+	return nil
 }
 
 // settle sorts the fragments and merges those that stand at the same instruction, so that lanes come together
@@ -242,6 +261,10 @@ func (w *warp) settle() {
 
 // fault adds the place to an error of an instruction.
 func (w *warp) fault(in *inst, err error) error {
+	var placed *Fault
+	if errors.As(err, &placed) {
+		return err
+	}
 	f := &Fault{Kernel: w.block.run.k.name, Block: w.block.index, Warp: w.id, Line: in.line, Text: in.text, Reason: err.Error()}
 	var lf *laneFault
 	if errors.As(err, &lf) {
