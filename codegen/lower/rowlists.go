@@ -141,25 +141,39 @@ func (k *RowTile) RowBlock() Value {
 
 // count is how many slots of a list matter to this row tile.
 func (k *RowTile) Count(s Segment) Value {
-	length := func(name string, n Value) Value {
-		return k.Load(types.I32, k.Offset(k.ListField(s.From, name), k.Shl(k.SExt64(n), 2)), 4)
+	length := k.ListLength(s.From)
+	if s.From.Kind == ir.SourceBlocks {
+		return length
 	}
+	n := k.prefix(length, func(i Value) Value { return k.Matters(s, k.ListAt(s.From, i)) })
+	if s.From.Kind == ir.SourceColumns {
+		return k.LShr(k.Add(n, I32(ir.BlockSize-1)), 6)
+	}
+	return n
+}
+
+// ListLength is the number of entries of the list that this row tile reads.
+func (k *RowTile) ListLength(l ir.Source) Value {
+	n, name := k.HeadIndex(), map[ir.SourceKind]string{
+		ir.SourceRuns: "run_count", ir.SourceBlocks: "block_count", ir.SourceColumns: "col_count",
+	}[l.Kind]
+	if l.Kind == ir.SourceBlocks {
+		n = k.RowBlock()
+	}
+	return k.Load(types.I32, k.Offset(k.ListField(l, name), k.Shl(k.SExt64(n), 2)), 4)
+}
+
+// Matters says whether an entry of a list has keys that the row tile's bounds keep. Those that have come first: runs are
+// sorted nearest first, columns ascending; all blocks of a list matter.
+func (k *RowTile) Matters(s Segment, entry Value) Value {
 	switch s.From.Kind {
-	case ir.SourceRuns: // nearest first: those that reach above the lowest key of the tile's first row
-		bottom := k.LoAt(s, k.First())
-		return k.prefix(length("run_count", k.HeadIndex()), func(i Value) Value {
-			end := k.Add(k.Add(k.First(), k.ListAt(s.From, i)), I32(ir.BlockSize))
-			return k.ICmp(enum.IPredSGT, end, bottom)
-		})
-	case ir.SourceBlocks:
-		return length("block_count", k.RowBlock())
+	case ir.SourceRuns: // those that reach above the lowest key of the tile's first row
+		end := k.Add(k.Add(k.First(), entry), I32(ir.BlockSize))
+		return k.ICmp(enum.IPredSGT, end, k.LoAt(s, k.First()))
+	case ir.SourceColumns: // those below the highest bound
+		return k.ICmp(enum.IPredSLT, entry, k.HiAt(s, k.Last()))
 	}
-	// Columns, ascending: those below the highest bound.
-	top := k.HiAt(s, k.Last())
-	n := k.prefix(length("col_count", k.HeadIndex()), func(i Value) Value {
-		return k.ICmp(enum.IPredSLT, k.ListAt(s.From, i), top)
-	})
-	return k.LShr(k.Add(n, I32(ir.BlockSize-1)), 6)
+	return Bool(true)
 }
 
 // prefix counts the leading elements below n for which holds is true, when all those come first. The lanes of a warp test 32
@@ -242,12 +256,13 @@ func (k *RowTile) SlotPieces(s Segment) []SlotPiece {
 	return out
 }
 
-// ListSlot is slot i of a list; it is an edge unless all rows keep all its keys.
-func (k *RowTile) ListSlot(s Segment, i, number, fullBottom, fullTop Value) []Value {
+// ListSlot is the start and flags of slot i of a list, whose entry is that of the list (not asked for columns). It is an edge
+// unless all rows keep all its keys.
+func (k *RowTile) ListSlot(s Segment, i Value, entry func() Value, number, fullBottom, fullTop Value) []Value {
 	if s.From.Kind == ir.SourceColumns {
 		return []Value{k.Shl(i, 6), k.Or(number, I32(FlagColumns))}
 	}
-	start := k.ListAt(s.From, i)
+	start := entry()
 	if s.From.Kind == ir.SourceBlocks {
 		start = k.Shl(start, 6)
 	} else {

@@ -129,7 +129,7 @@ func (w *queue) resolve(n Value) []Value {
 		}
 		mine := k.ICmp(enum.IPredEQ, segment, lower.I32(int64(j)))
 		out = k.If("list", mine, out, func() []Value {
-			return k.ListSlot(s, i, number, word(at, wordFullBottom), word(at, wordFullTop))
+			return k.ListSlot(s, i, func() Value { return k.ListAt(s.From, i) }, number, word(at, wordFullBottom), word(at, wordFullTop))
 		})
 	}
 	return out

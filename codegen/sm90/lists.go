@@ -4,101 +4,169 @@ import (
 	"github.com/llir/llvm/ir/enum"
 
 	"github.com/minfc/minfc/codegen/lower"
+	"github.com/minfc/minfc/ir"
 )
 
-// Schedules with lists. A row tile's slots are numbered through all segments; the lanes of the producer warp resolve the next
-// 32 at once, so that as many list entries are in flight together. Slots of different segments share a stage.
+// Schedules with lists. A segment's slots are taken 32 at a time, one a lane: all lanes read their entries at once, see which
+// matter to this row tile (those come first) and which slots they are. The entries of the next 32 are under way meanwhile, and
+// those of the first 32 of all segments from the start. Slots of different segments share a stage: one that is left over waits
+// for the next segment.
 
 // batch is the number of slots that are resolved at once.
 const batch = 32
 
-// numbered is a piece and the number of its first slot.
-type numbered struct {
-	lower.SlotPiece
-	first   Value
-	segment int
+// source is a piece of a segment as the walk sees it: what lane values of a batch cost memory is loaded ahead.
+type source struct {
+	segment lower.Segment
+	number  int
+	piece   lower.SlotPiece // of ranges
+	length  Value           // of lists, in entries
+	entry   Value           // of lists: this lane's entry of the first batch
 }
+
+// walk is what the producer's loops carry: where the next stage goes, and the slot that waits for a second one.
+type walk struct {
+	place
+	waiting Value // 1 or 0
+	slot
+}
+
+func (w walk) values() []Value { return []Value{w.buffer, w.parity, w.waiting, w.start, w.flags} }
+
+func walkOf(v []Value) walk { return walk{place{v[0], v[1]}, v[2], slot{v[3], v[4]}} }
 
 func (k *kernel) produceSlots(p place) place {
-	pieces, total := k.numberSlots()
-	v := k.While("batch", []Value{lower.I32(0), p.buffer, p.parity},
-		func(v []Value) Value { return k.ICmp(enum.IPredSLT, v[0], total) },
-		func(v []Value) []Value {
-			start, flags := k.resolve(pieces, total, k.Add(v[0], k.Lane))
-			left := k.Min(k.Sub(total, v[0]), lower.I32(batch))
-			p := k.stagesOf(start, flags, left, place{v[1], v[2]})
-			return []Value{k.Add(v[0], lower.I32(batch)), p.buffer, p.parity}
-		})
-	return place{v[1], v[2]}
+	w := walk{p, lower.I32(0), emptySlot}
+	for _, s := range k.sources() {
+		w = k.walkSource(s, w)
+	}
+	if k.perStage() == 1 {
+		return w.place
+	}
+	out := k.If("last", k.ICmp(enum.IPredNE, w.waiting, lower.I32(0)), []Value{w.buffer, w.parity}, func() []Value {
+		p := k.stage(w.place, []slot{w.slot, emptySlot})
+		return []Value{p.buffer, p.parity}
+	})
+	return place{out[0], out[1]}
 }
 
-// numberSlots counts the slots of every piece.
-func (k *kernel) numberSlots() (pieces []numbered, total Value) {
-	total = lower.I32(0)
+// emptySlot fills the second place of a stage: no key is there, and the copies write zeros.
+var emptySlot = slot{lower.I32(lower.FarBelow), lower.I32(lower.FlagEdge)}
+
+func (k *kernel) perStage() int { return k.keys / k.SlotKeys }
+
+// sources starts the loads of every list's first batch.
+func (k *kernel) sources() []source {
+	var out []source
 	for i, s := range k.Segs {
-		for _, p := range k.SlotPieces(s) {
-			pieces = append(pieces, numbered{p, total, i})
-			total = k.Add(total, k.Max(p.Slots, lower.I32(0)))
+		if isRange(s) {
+			for _, p := range k.SlotPieces(s) {
+				out = append(out, source{segment: s, number: i, piece: p})
+			}
+			continue
 		}
+		x := source{segment: s, number: i, length: k.ListLength(s.From)}
+		x.entry = k.entryOf(x, k.Lane)
+		out = append(out, x)
 	}
-	return pieces, total
+	return out
 }
 
-// resolve is the start and the flags of slot n; beyond the end, a slot without keys.
-func (k *kernel) resolve(pieces []numbered, total, n Value) (start, flags Value) {
-	out := []Value{lower.I32(lower.FarBelow), lower.I32(lower.FlagEdge)}
-	for _, p := range pieces {
-		i := k.Sub(n, p.first)
-		mine := k.And(k.ICmp(enum.IPredSGE, i, lower.I32(0)), k.ICmp(enum.IPredSLT, i, p.Slots))
-		out = k.If("piece", mine, out, func() []Value { return k.slotOf(p, i) })
+// entryOf reads what decides on slot i of a list: its entry, or the first of its 64 columns. Lists are read up to their capacity,
+// not their length, which is on its way itself.
+func (k *kernel) entryOf(x source, i Value) Value {
+	at, limit := i, map[ir.SourceKind]string{ir.SourceRuns: "run_cap", ir.SourceBlocks: "block_cap", ir.SourceColumns: "col_cap"}[x.segment.From.Kind]
+	if x.segment.From.Kind == ir.SourceColumns {
+		at = k.Shl(i, 6)
 	}
-	return out[0], out[1]
+	inside := k.ICmp(enum.IPredSLT, at, k.ListField(x.segment.From, limit))
+	return k.If("entry", inside, []Value{lower.I32(0)}, func() []Value { return []Value{k.ListAt(x.segment.From, at)} })[0]
 }
 
-// slotOf is slot i of a piece.
-func (k *kernel) slotOf(p numbered, i Value) []Value {
-	s, number := k.Segs[p.segment], int64(p.segment)<<lower.SegmentShift
-	if isRange(s) {
-		start := k.Sub(p.Top, k.Shl(k.Add(i, lower.I32(1)), 6))
-		return []Value{start, lower.I32(p.Flags | number)}
+// walkSource walks the batches of one source; the first that is not full is the last.
+func (k *kernel) walkSource(x source, w walk) walk {
+	entry := x.entry
+	if entry == nil {
+		entry = lower.I32(0)
 	}
-	return k.ListSlot(s, i, lower.I32(number), k.LoAt(s, k.Last()), k.HiAt(s, k.First()))
+	start := append(w.values(), lower.I32(0), entry)
+	v := k.Repeat("batch", start, func(v []Value) ([]Value, Value) {
+		w, base, entry := walkOf(v), v[5], v[6]
+		i := k.Add(base, k.Lane)
+		n := k.Popc(k.Ballot(k.live(x, i, entry)))
+		own := k.slotOf(x, i, entry)
+		base = k.Add(base, lower.I32(batch))
+		if x.entry != nil {
+			entry = k.entryOf(x, k.Add(base, k.Lane))
+		}
+		w = k.stagesOf(own, n, w)
+		return append(w.values(), base, entry), k.ICmp(enum.IPredEQ, n, lower.I32(batch))
+	})
+	return walkOf(v)
 }
 
-// stagesOf loads the slots of a batch, of which the lanes hold start and flags, as many a stage as fit.
-func (k *kernel) stagesOf(start, flags, left Value, p place) place {
-	perStage := k.keys / k.SlotKeys
-	v := k.While("slots", []Value{lower.I32(0), p.buffer, p.parity},
-		func(v []Value) Value { return k.ICmp(enum.IPredSLT, v[0], left) },
+// live says whether slot i is there and matters.
+func (k *kernel) live(x source, i, entry Value) Value {
+	if x.entry == nil {
+		return k.ICmp(enum.IPredSLT, i, x.piece.Slots)
+	}
+	length := x.length
+	if x.segment.From.Kind == ir.SourceColumns {
+		i = k.Shl(i, 6)
+	}
+	return k.And(k.ICmp(enum.IPredSLT, i, length), k.Matters(x.segment, entry))
+}
+
+// slotOf is slot i of a source.
+func (k *kernel) slotOf(x source, i, entry Value) slot {
+	number := int64(x.number) << lower.SegmentShift
+	if x.entry == nil {
+		start := k.Sub(x.piece.Top, k.Shl(k.Add(i, lower.I32(1)), 6))
+		return slot{start, lower.I32(x.piece.Flags | number)}
+	}
+	s := x.segment
+	v := k.ListSlot(s, i, func() Value { return entry }, lower.I32(number), k.LoAt(s, k.Last()), k.HiAt(s, k.First()))
+	return slot{v[0], v[1]}
+}
+
+// stagesOf loads the n slots that the lanes hold, as many a stage as fit; the one that is left over waits.
+func (k *kernel) stagesOf(own slot, n Value, w walk) walk {
+	per := lower.I32(int64(k.perStage()))
+	total := k.Add(n, w.waiting)
+	// Slot j of the batch with the waiting one in front.
+	at := func(j Value) slot {
+		lane := k.Sub(j, w.waiting)
+		x := slot{k.ShuffleFrom(own.start, lane), k.ShuffleFrom(own.flags, lane)}
+		first := k.ICmp(enum.IPredSLT, lane, lower.I32(0))
+		return slot{k.Select(first, w.start, x.start), k.Select(first, w.flags, x.flags)}
+	}
+	v := k.While("slots", []Value{lower.I32(0), w.buffer, w.parity},
+		func(v []Value) Value { return k.ICmp(enum.IPredSLE, k.Add(v[0], per), total) },
 		func(v []Value) []Value {
 			var slots []slot
-			for i := range perStage {
-				lane := k.Add(v[0], lower.I32(int64(i)))
-				slots = append(slots, slot{k.ShuffleFrom(start, lane), k.ShuffleFrom(flags, lane)})
+			for i := range k.perStage() {
+				slots = append(slots, at(k.Add(v[0], lower.I32(int64(i)))))
 			}
 			next := k.stage(place{v[1], v[2]}, slots)
-			return []Value{k.Add(v[0], lower.I32(int64(perStage))), next.buffer, next.parity}
+			return []Value{k.Add(v[0], per), next.buffer, next.parity}
 		})
-	return place{v[1], v[2]}
+	left := at(v[0])
+	return walk{place{v[1], v[2]}, k.Sub(total, v[0]), left}
 }
 
-// writeWords writes the words of those slots that are columns to the header: two lanes' worth of 32 columns each.
-func (k *kernel) writeWords(header Value, slots []slot) {
+// slotWords are the words of those slots that are columns, zeros for the others. Their loads should be over before the stage's
+// buffer is free.
+func (k *kernel) slotWords(slots []slot) [][]Value {
 	if !k.HasColumns() {
-		return
+		return nil
 	}
-	for i, s := range slots {
+	var out [][]Value
+	for _, s := range slots {
 		columns := k.ICmp(enum.IPredNE, k.And(s.flags, lower.I32(lower.FlagColumns)), lower.I32(0))
-		k.If("columns", columns, nil, func() []Value {
-			words := k.columnWords(s)
-			k.If("words", k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), nil, func() []Value {
-				k.Store(k.Pack4(words...), k.SharedAt(header, wordsAt+i*wordsBytes), 16)
-				return nil
-			})
-			return nil
-		})
+		zero := lower.I32(0)
+		out = append(out, k.If("columns", columns, []Value{zero, zero, zero, zero}, func() []Value { return k.columnWords(s) }))
 	}
-	k.AsmEffect("bar.warp.sync 0xffffffff;", "~{memory}")
+	return out
 }
 
 // columnWords are the words of a slot of columns: two that count, two that are open (lower.ColumnVote).

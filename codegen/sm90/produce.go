@@ -76,17 +76,19 @@ func (k *kernel) tileOrHop(s lower.Segment, end Value, p place, flags Value) []V
 	return k.If("tile", k.ICmp(enum.IPredEQ, hopped, end), []Value{hopped, p.buffer, p.parity}, load)
 }
 
-// slot is one slot of a stage as the producer sees it. words, of a slot that may be of columns, are written to the header.
+// slot is one slot of a stage as the producer sees it.
 type slot struct{ start, flags Value }
 
 // stage loads one stage and returns the place of the next.
 func (k *kernel) stage(p place, slots []slot) place {
-	header := k.headerAt(p.buffer)
+	header, words := k.headerAt(p.buffer), k.slotWords(slots)
 	k.await(k.barrierAt(emptyK, p.buffer), p.parity)
-	k.writeWords(header, slots)
 	k.elected(func() {
 		for i, s := range slots {
 			k.Store(k.PackVector(s.start, s.flags), k.SharedAt(header, i*slotBytes), slotBytes)
+			if words != nil {
+				k.Store(k.Pack4(words[i]...), k.SharedAt(header, wordsAt+i*wordsBytes), 16)
+			}
 		}
 		k.loadTile("k", k.layout.k, fullK, p.buffer, slots)
 	})
