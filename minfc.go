@@ -12,7 +12,6 @@ import (
 	"github.com/minfc/minfc/internal/suggest"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/passes"
-	"github.com/minfc/minfc/ptxgen"
 	"github.com/minfc/minfc/runtime"
 )
 
@@ -25,7 +24,7 @@ var Stages = []string{"ast", "ir", "schedule", "llvm", "ptx", "manifest"}
 // Options select what is compiled and who watches. The hooks may be nil.
 type Options struct {
 	Pattern string           // name of the pattern, "" when the source has only one
-	Target  string           // GPU generation, "sm_80"
+	Target  string           // GPU generation, one of Targets, or TargetAuto for all of them in one artifact
 	DType   string           // type of q, k, v and o: "bf16" or "f16"
 	HeadDim int              // elements: a multiple of 16 from 16 to 256
 	Consts  map[string]int64 // values of const parameters; the others keep their defaults
@@ -38,7 +37,7 @@ type Options struct {
 	Warn       func(rendered string)              // receives the source's warnings, several lines each
 }
 
-// Compile compiles one pattern of the source for one target, data type and head dim. The file's name is used in
+// Compile compiles one pattern of the source for one data type and head dim, and for one target or all. The file's name is used in
 // messages only. Errors of the source are a *dsl.Error; the same input gives the same artifact.
 func Compile(file string, src []byte, opts Options) (*runtime.Artifact, error) {
 	p, err := Load(file, src, opts)
@@ -107,25 +106,21 @@ func (p *Program) Compile(opts Options) (*runtime.Artifact, error) {
 	if err != nil {
 		return nil, err
 	}
-	tile, err := p.tile(opts, consts)
+	var units []unit
+	for _, target := range opts.targets() {
+		opts.Target = target
+		u, err := p.compileFor(opts, consts)
+		if err != nil {
+			return nil, err
+		}
+		units = append(units, u)
+	}
+	stages, err := opts.generateIndex(units[0].schedule) // what the data chooses is listed alike for all targets
 	if err != nil {
 		return nil, err
 	}
-	schedule, err := passes.Run(p.Pattern, passes.Options{Tile: tile, Consts: consts, After: opts.PrintAfter, Verify: opts.Verify, Time: opts.Timing})
-	if err != nil {
-		return nil, err
-	}
-	opts.emit("schedule", schedule.String)
-	kernel, err := opts.generate(schedule)
-	if err != nil {
-		return nil, err
-	}
-	stages, err := opts.generateIndex(schedule)
-	if err != nil {
-		return nil, err
-	}
-	opts.emitModules(kernel, stages)
-	return opts.pack(p.baked(consts), p.Source, schedule, kernel, stages)
+	opts.emitUnits(units, stages)
+	return opts.pack(p.baked(consts), p.Source, units, stages)
 }
 
 // tile is what the schedule is cut to. It depends on whether the schedule reads lists of what data chose, which not every
@@ -171,103 +166,6 @@ func (p *Program) baked(consts map[string]int64) *ir.Pattern {
 		}
 	}
 	return &out
-}
-
-// compiled is a kernel and its PTX.
-type compiled struct {
-	*codegen.Kernel
-	ptx []byte
-}
-
-// generate lowers the schedule to LLVM IR and that to PTX.
-func (o Options) generate(s *ir.Schedule) (compiled, error) {
-	done := o.clock("codegen")
-	kernel, err := codegen.Attention(s, codegen.Config{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), Target: o.Target})
-	done()
-	if err != nil {
-		return compiled{}, err
-	}
-	defer o.clock("ptxgen")()
-	return o.ptx(kernel)
-}
-
-// emitModules shows the code of every module in the artifact's order. Where there are several, a comment in front of each
-// says which one it is.
-func (o Options) emitModules(kernel compiled, stages []stage) {
-	emit := func(form, comment string, text func(k compiled) string) {
-		o.emit(form, func() string {
-			if len(stages) == 0 {
-				return text(kernel)
-			}
-			out := fmt.Sprintf("%s module 0: %s\n\n%s", comment, kernel.Entry, text(kernel))
-			for i, s := range stages {
-				out += fmt.Sprintf("\n%s module %d: %s\n\n%s", comment, i+1, s.name(), text(s.compiled))
-			}
-			return out
-		})
-	}
-	emit("llvm", ";", func(k compiled) string { return k.Module.String() })
-	emit("ptx", "//", func(k compiled) string { return string(k.ptx) })
-}
-
-func (o Options) ptx(kernel *codegen.Kernel) (compiled, error) {
-	ptx, err := ptxgen.Compile(kernel.Module, ptxgen.Options{Target: o.Target})
-	if err != nil {
-		return compiled{}, fmt.Errorf("internal: %s: %w", kernel.Entry, err)
-	}
-	if o.Module != nil {
-		o.Module(kernel.Module.String())
-	}
-	return compiled{kernel, ptx}, nil
-}
-
-// pack makes the artifact of one attention kernel and its stages, and proves that it can be read back.
-func (o Options) pack(p *ir.Pattern, source string, s *ir.Schedule, k compiled, stages []stage) (*runtime.Artifact, error) {
-	a := &runtime.Artifact{
-		Modules: [][]byte{k.ptx},
-		Manifest: runtime.Manifest{
-			Schema: runtime.SchemaVersion, Compiler: "minfc " + Version, Pattern: p.String(), Source: source,
-			Kernels: []runtime.Kernel{{
-				Entry: k.Entry, Target: o.Target, DType: o.DType, HeadDim: o.HeadDim, Schedule: s.String(),
-				RowTile: s.Tile.Rows, KeyTile: s.Tile.Keys, Threads: k.Threads, SharedBytes: k.SharedBytes,
-				PTXVersion: ptxVersion(k.ptx), Params: manifestParams(k.Params),
-			}},
-		},
-	}
-	for _, x := range stages {
-		a.Manifest.Kernels[0].Stages = append(a.Manifest.Kernels[0].Stages, runtime.Stage{
-			Kind: x.kind, Heads: x.heads, Entry: x.Entry, Threads: x.Threads, SharedBytes: x.SharedBytes,
-			Module: len(a.Modules), Params: manifestParams(x.Params),
-		})
-		a.Modules = append(a.Modules, x.ptx)
-	}
-	if err := a.Verify(); err != nil {
-		return nil, fmt.Errorf("internal: %w", err)
-	}
-	manifest, err := a.Manifest.JSON()
-	if err != nil {
-		return nil, fmt.Errorf("internal: %w", err)
-	}
-	o.emit("manifest", func() string { return string(manifest) })
-	return a, nil
-}
-
-func manifestParams(params []codegen.Param) []runtime.KernelParam {
-	var out []runtime.KernelParam
-	for _, p := range params {
-		out = append(out, runtime.KernelParam(p))
-	}
-	return out
-}
-
-// ptxVersion is the operand of the module's .version line.
-func ptxVersion(ptx []byte) string {
-	for line := range strings.Lines(string(ptx)) {
-		if v, ok := strings.CutPrefix(strings.TrimSpace(line), ".version"); ok {
-			return strings.TrimSpace(v)
-		}
-	}
-	return ""
 }
 
 func (o Options) emit(stage string, text func() string) {

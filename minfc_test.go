@@ -174,16 +174,6 @@ func TestReadInput(t *testing.T) {
 	require.ErrorContains(t, err, "larger than 64 MB")
 }
 
-func TestTargetFor(t *testing.T) {
-	for _, cc := range [][2]int{{8, 0}, {8, 9}, {9, 0}, {12, 0}} {
-		target, err := TargetFor(cc[0], cc[1])
-		require.NoError(t, err)
-		require.Equal(t, "sm_80", target)
-	}
-	_, err := TargetFor(7, 5)
-	require.ErrorContains(t, err, "compute capability 7.5 is not supported, want that of sm_80 or later")
-}
-
 // BenchmarkCompile is DSL to PTX; it must stay below 50 ms a kernel.
 func BenchmarkCompile(b *testing.B) {
 	file, src := library(b, "a_shape")

@@ -47,6 +47,9 @@ func (o Options) pool(with ir.Reduction) (*codegen.Kernel, error) {
 	return index.Pool(index.PoolConfig{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), With: with})
 }
 
+// stageTarget is what stages are compiled for, whatever the attention kernels are: code that every device runs.
+const stageTarget = "sm_80"
+
 // generateIndex compiles the kernels that compute what the data chooses; none for other patterns.
 func (o Options) generateIndex(s *ir.Schedule) ([]stage, error) {
 	kinds, err := runtime.StageKinds(s)
@@ -77,7 +80,7 @@ func (o Options) generateStage(kind string) ([]stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	k, err := o.ptx(kernel)
+	k, err := o.ptx(kernel, stageTarget)
 	return []stage{{compiled: k, kind: kind}}, err
 }
 
@@ -97,7 +100,7 @@ func (o Options) generateProbe(kind string, lower func(index.EstimateConfig) (*c
 		if err != nil {
 			return nil, err
 		}
-		k, err := o.ptx(kernel)
+		k, err := o.ptx(kernel, stageTarget)
 		if err != nil {
 			return nil, err
 		}

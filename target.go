@@ -2,22 +2,34 @@ package minfc
 
 import (
 	"fmt"
-	"strings"
+	"slices"
 
 	"github.com/minfc/minfc/codegen"
+	"github.com/minfc/minfc/runtime"
 )
 
-// TargetFor is the newest supported target that a device of compute capability major.minor runs.
-func TargetFor(major, minor int) (string, error) {
-	best, highest := "", 0
-	for _, t := range codegen.Targets() {
-		var capability int
-		if _, err := fmt.Sscanf(t, "sm_%d", &capability); err == nil && capability <= 10*major+minor && capability > highest {
-			best, highest = t, capability
+// TargetAuto stands for the targets that suit: all when compiling for devices that are not known, the best one for a device.
+const TargetAuto = "auto"
+
+// Targets lists the GPU generations that patterns are compiled for, older ones first.
+func Targets() []string { return codegen.Targets() }
+
+// targets lists what the options compile for.
+func (o Options) targets() []string {
+	if o.Target == TargetAuto {
+		return Targets()
+	}
+	return []string{o.Target}
+}
+
+// TargetFor is the newest target that a device of compute capability major.minor runs.
+func TargetFor(major, minor int) (string, error) { return newest(Targets(), major, minor) }
+
+func newest(targets []string, major, minor int) (string, error) {
+	for _, t := range slices.Backward(targets) {
+		if runtime.TargetRuns(t, major, minor) {
+			return t, nil
 		}
 	}
-	if best == "" {
-		return "", fmt.Errorf("compute capability %d.%d is not supported, want that of %s or later", major, minor, strings.Join(codegen.Targets(), ", "))
-	}
-	return best, nil
+	return "", fmt.Errorf("compute capability %d.%d is not supported, want that of %s or later", major, minor, targets[0])
 }

@@ -35,12 +35,13 @@ type backend struct {
 	attention func(*ir.Schedule, Config) (*Kernel, error)
 }
 
+// Older ones first.
 var backends = []backend{
 	{"sm_80", sm80.TileFor, sm80.ListTileFor, sm80.Attention},
 	{"sm_90a", sm90.TileFor, sm90.ListTileFor, sm90.Attention},
 }
 
-// Targets lists the supported targets.
+// Targets lists the supported targets, older ones first.
 func Targets() []string {
 	var out []string
 	for _, b := range backends {

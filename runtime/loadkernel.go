@@ -186,12 +186,18 @@ func targetOf(name string) target {
 	return target{n, m[2] != ""}
 }
 
+// TargetRuns says whether a device of compute capability major.minor runs code for a target: its own and earlier ones, but of
+// those that end in "a" its own alone.
+func TargetRuns(target string, major, minor int) bool {
+	t, have := targetOf(target), 10*major+minor
+	return t.capability > 0 && (have == t.capability || have > t.capability && !t.exact)
+}
+
 // runsOn returns nil, or why the device cannot run k.
 func (k *Kernel) runsOn(dev DeviceInfo) error {
-	t, have := targetOf(k.Target), 10*dev.Major+dev.Minor
 	switch {
-	case t.exact && have != t.capability, have < t.capability:
-		return fmt.Errorf("%w: the kernel is for %s, %s is sm_%d; compile the pattern for a target that it runs", ErrUnsupported, k.Target, dev.Name, have)
+	case !TargetRuns(k.Target, dev.Major, dev.Minor):
+		return fmt.Errorf("%w: the kernel is for %s, %s is sm_%d%d; compile the pattern for a target that it runs, or for auto", ErrUnsupported, k.Target, dev.Name, dev.Major, dev.Minor)
 	case k.SharedBytes > dev.MaxSharedBytes:
 		return fmt.Errorf("%w: the kernel needs %d bytes of shared memory a block, %s has %d", ErrUnsupported, k.SharedBytes, dev.Name, dev.MaxSharedBytes)
 	}

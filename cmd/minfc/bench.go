@@ -20,7 +20,7 @@ type benchCmd struct {
 	KVHeads  int       `name:"kv-heads" placeholder:"K" help:"Heads of k and v. Default: as many as query heads."`
 	HeadDim  int       `default:"128" placeholder:"D" help:"Head dim. Default: 128."`
 	DType    string    `name:"dtype" default:"bf16" enum:"bf16,f16" help:"Type of q, k, v and o: bf16 or f16."`
-	Target   string    `default:"auto" placeholder:"T" help:"GPU generation to compile for or to select: auto or sm_80."`
+	Target   string    `default:"auto" enum:"${targets}" help:"GPU generation to compile for or to select: one of ${targets}; auto is the best that the device runs. Default: auto."`
 	Device   string    `default:"auto" help:"auto, cuda, cuda:N or emu."`
 	Workload string    `default:"mixed" placeholder:"KIND" help:"Structure of the inputs; minfc gen --help lists the kinds. Default: mixed."`
 	Planted  bool      `help:"Attention alone over lists of the shapes of published figures, for patterns that the data decides: nothing is estimated."`
@@ -93,7 +93,7 @@ func (c *benchCmd) config(a *app) (bench.Config, error) {
 	}
 	cfg := bench.Config{
 		Patterns: c.Patterns, QHeads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, DType: half.Format(c.DType),
-		Target: c.Target, Workload: workload.Kind(c.Workload), Seed: c.Seed, Planted: c.Planted, Set: set, VsDense: c.VsDense,
+		Target: wanted(c.Target), Workload: workload.Kind(c.Workload), Seed: c.Seed, Planted: c.Planted, Set: set, VsDense: c.VsDense,
 		Rounds: c.Rounds, Seconds: c.Seconds, Progress: func(line string) { a.note("%s", line) },
 		Date: time.Now().Format(time.DateOnly), Command: commandLine(),
 	}
@@ -105,9 +105,6 @@ func (c *benchCmd) config(a *app) (bench.Config, error) {
 	}
 	if cfg.KVHeads == 0 {
 		cfg.KVHeads = cfg.QHeads
-	}
-	if cfg.Target == "auto" {
-		cfg.Target = ""
 	}
 	return cfg, cfg.Check()
 }

@@ -16,7 +16,7 @@ import (
 type compileCmd struct {
 	File       string     `arg:"" help:"Pattern file, or the name of a library pattern."`
 	Pattern    string     `short:"p" help:"Pattern of the file; not needed when it has only one."`
-	Target     string     `required:"" enum:"sm_80" help:"GPU generation: sm_80."`
+	Target     string     `default:"auto" enum:"${targets}" help:"GPU generation to compile for: one of ${targets}; auto puts the kernels of all into the artifact, and loading it picks the best that the device runs. Default: auto."`
 	HeadDim    int        `required:"" placeholder:"D" help:"Head dim: a multiple of 16 from 16 to 256."`
 	DType      string     `name:"dtype" required:"" enum:"bf16,f16" help:"Type of q, k, v and o: bf16 or f16."`
 	Out        string     `short:"o" placeholder:"OUT.minf" help:"Artifact to write; - is standard output. Default without --emit: PATTERN.minf."`
@@ -124,7 +124,11 @@ func (c *compileCmd) writeArtifact(a *app, path string, art *runtime.Artifact, p
 	if err := write(a, path, data); err != nil {
 		return err
 	}
-	a.note("%s: %s for %s, head dim %d, %s, %d bytes", path, pattern, c.Target, c.HeadDim, c.DType, len(data))
+	var targets []string
+	for _, k := range art.Manifest.Kernels {
+		targets = append(targets, k.Target)
+	}
+	a.note("%s: %s for %s, head dim %d, %s, %d bytes", path, pattern, strings.Join(targets, " and "), c.HeadDim, c.DType, len(data))
 	return nil
 }
 

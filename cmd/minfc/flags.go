@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/internal/suggest"
 )
@@ -57,4 +59,15 @@ func values(settings []setting) (map[string]int64, error) {
 		out[s.name] = s.value
 	}
 	return out, nil
+}
+
+// targetNames are the values of --target, for the tags of the commands.
+var targetNames = kong.Vars{"targets": strings.Join(append([]string{minfc.TargetAuto}, minfc.Targets()...), ",")}
+
+// wanted is a --target as packages runtime and bench take it, where none stands for the best.
+func wanted(target string) string {
+	if target == minfc.TargetAuto {
+		return ""
+	}
+	return target
 }

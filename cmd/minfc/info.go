@@ -100,11 +100,20 @@ func (c *devicesCmd) Run(a *app) error {
 			a.note("%s: %v", driver, err)
 		}
 		for _, d := range list {
-			fmt.Fprintf(w, "%s:%d\t%s\tsm_%d%d\t%d multiprocessors\t%.1f GB\tdriver %s\n", d.Driver, d.Ordinal, d.Name,
-				d.Major, d.Minor, d.Multiprocessors, float64(d.MemoryBytes)/1e9, d.DriverVersion)
+			fmt.Fprintf(w, "%s:%d\t%s\tsm_%d%d\t%s\t%d multiprocessors\t%.1f GB\tdriver %s\n", d.Driver, d.Ordinal, d.Name,
+				d.Major, d.Minor, codeFor(d), d.Multiprocessors, float64(d.MemoryBytes)/1e9, d.DriverVersion)
 		}
 	}
 	return w.Flush()
+}
+
+// codeFor says what --target auto means on a device.
+func codeFor(d runtime.DeviceInfo) string {
+	target, err := minfc.TargetFor(d.Major, d.Minor)
+	if err != nil {
+		return "too old"
+	}
+	return "runs " + target + " code"
 }
 
 type explainCmd struct {
@@ -127,6 +136,6 @@ func (c *explainCmd) Run(a *app) error {
 type versionCmd struct{}
 
 func (c *versionCmd) Run(a *app) error {
-	a.out.printf("minfc %s\n", minfc.Version)
+	a.out.printf("minfc %s\ntargets %s\n", minfc.Version, strings.Join(minfc.Targets(), ", "))
 	return nil
 }

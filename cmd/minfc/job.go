@@ -83,21 +83,18 @@ func (j *job) setParams(set map[string]int64) (err error) {
 
 // load compiles the source for the input, if that is what was given, and loads the kernel.
 func (j *job) load(target string) (err error) {
-	if target == "auto" {
-		target = ""
-	}
 	if j.art == nil {
 		if err := j.compile(target); err != nil {
 			return err
 		}
 	}
-	sel := runtime.Select{HeadDim: j.in.HeadDim, DType: string(j.in.Format), Target: target}
+	sel := runtime.Select{HeadDim: j.in.HeadDim, DType: string(j.in.Format), Target: wanted(target)}
 	j.kernel, err = runtime.LoadKernel(j.dev, j.art, sel)
 	return kernelFailure(err)
 }
 
 func (j *job) compile(target string) (err error) {
-	if target == "" {
+	if target == minfc.TargetAuto {
 		info := j.dev.Info()
 		if target, err = minfc.TargetFor(info.Major, info.Minor); err != nil {
 			return fmt.Errorf("%s: %w", info.Name, err)

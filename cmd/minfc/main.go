@@ -46,7 +46,7 @@ func run(grammar any, args []string, stdout, stderr io.Writer) (code int) {
 		}
 	}()
 	a := &app{out: &results{w: stdout}, err: stderr}
-	parser, err := kong.New(grammar, kong.Name("minfc"), kong.Writers(stdout, stderr), kong.Bind(a),
+	parser, err := kong.New(grammar, kong.Name("minfc"), kong.Writers(stdout, stderr), kong.Bind(a), targetNames,
 		kong.Description("A compiler for sparse attention. Exit codes: 0 done, 1 bad input, 2 bad usage, 3 a fault of minfc."))
 	if err != nil {
 		return report(stderr, bug(err))

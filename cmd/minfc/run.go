@@ -20,7 +20,7 @@ type runCmd struct {
 	Plan     string    `placeholder:"PLAN.json" help:"Head plan, of MInference or minfc: each q head runs its own pattern."`
 	Layer    *int      `placeholder:"L" help:"Layer of the plan, from 0; not needed when it has only one."`
 	Device   string    `default:"auto" help:"auto, cuda, cuda:N or emu."`
-	Target   string    `default:"auto" enum:"auto,sm_80" help:"GPU generation to compile for or to select: auto or sm_80."`
+	Target   string    `default:"auto" enum:"${targets}" help:"GPU generation to compile for or to select: one of ${targets}; auto is the best that the device runs. Default: auto."`
 	Set      []setting `sep:"none" placeholder:"NAME=VALUE" help:"Value of a parameter. May be repeated."`
 	QOffset  int       `placeholder:"N" help:"Position of query row 0."`
 	Scale    *float64  `placeholder:"X" help:"Softmax scale. Default: 1/sqrt(D)."`

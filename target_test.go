@@ -1,0 +1,99 @@
+package minfc
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc/runtime"
+)
+
+func TestTargetOfADevice(t *testing.T) {
+	for device, want := range map[[2]int]string{{8, 0}: "sm_80", {8, 9}: "sm_80", {9, 0}: "sm_90a", {10, 0}: "sm_80", {12, 0}: "sm_80"} {
+		got, err := newest([]string{"sm_80", "sm_90a"}, device[0], device[1])
+		require.NoError(t, err)
+		require.Equal(t, want, got, device)
+	}
+	_, err := TargetFor(7, 5)
+	require.EqualError(t, err, "compute capability 7.5 is not supported, want that of sm_80 or later")
+}
+
+// auto compiles for every target, into one artifact that a device of each can load from.
+func TestAutoHasAllTargets(t *testing.T) {
+	for _, pattern := range []string{"a_shape", "vertical_slash", "block_sparse"} {
+		file, src := library(t, pattern)
+		a, err := Compile(file, src, Options{Target: TargetAuto, DType: "bf16", HeadDim: 64})
+		require.NoError(t, err)
+		var targets []string
+		for _, k := range a.Manifest.Kernels {
+			targets = append(targets, k.Target)
+			require.Contains(t, string(a.Modules[k.Module]), ".target "+k.Target+"\n")
+		}
+		require.Equal(t, Targets(), targets)
+		one, err := Compile(file, src, Options{Target: targets[0], DType: "bf16", HeadDim: 64})
+		require.NoError(t, err)
+		require.Len(t, a.Modules, len(one.Modules)+len(targets)-1, "stages are there once")
+		require.Equal(t, one.Modules[0], a.Modules[0], "a kernel does not depend on its neighbours")
+	}
+}
+
+// Two targets in one artifact: each device finds its kernel, and all kernels share the stages. The second target is the code of
+// the first under another name, so that this does not depend on which targets there are.
+func TestArtifactOfTwoTargets(t *testing.T) {
+	file, src := library(t, "vertical_slash")
+	emitted := map[string]string{}
+	o := Options{Target: "sm_80", DType: "bf16", HeadDim: 64, Emit: func(stage, text string) { emitted[stage] = text }}
+	p, err := Load(file, src, o)
+	require.NoError(t, err)
+	old, err := p.compileFor(o, nil)
+	require.NoError(t, err)
+	renamed := unit{target: "sm_90a", schedule: old.schedule}
+	renamed.kernel, err = o.ptx(old.kernel.Kernel, "sm_90a")
+	require.NoError(t, err)
+	stages, err := o.generateIndex(old.schedule)
+	require.NoError(t, err)
+
+	units := []unit{old, renamed}
+	o.emitUnits(units, stages)
+	require.Contains(t, emitted["schedule"], "// for sm_80\n\nschedule vertical_slash")
+	require.Contains(t, emitted["schedule"], "// for sm_90a\n\nschedule vertical_slash")
+	require.Contains(t, emitted["ptx"], "// module 1: attention for sm_90a\n\n")
+	require.Contains(t, emitted["ptx"], fmt.Sprintf("// module %d: compact\n\n", 1+len(stages)))
+
+	packed, err := o.pack(p.Pattern, p.Source, units, stages)
+	require.NoError(t, err)
+	data, err := packed.Encode()
+	require.NoError(t, err)
+	a, err := runtime.ReadArtifact(data)
+	require.NoError(t, err)
+	require.Len(t, a.Modules, 2+len(stages))
+	require.Equal(t, a.Manifest.Kernels[0].Stages, a.Manifest.Kernels[1].Stages)
+	for i, s := range a.Manifest.Kernels[1].Stages {
+		require.Equal(t, 2+i, s.Module)
+		require.Contains(t, string(a.Modules[s.Module]), ".entry "+s.Entry)
+		require.Contains(t, string(a.Modules[s.Module]), ".target sm_80\n")
+	}
+	for name, want := range map[string]struct {
+		dev    runtime.DeviceInfo
+		sel    runtime.Select
+		target string
+	}{
+		"Ampere":             {runtime.DeviceInfo{Major: 8}, runtime.Select{}, "sm_80"},
+		"Hopper":             {runtime.DeviceInfo{Major: 9}, runtime.Select{}, "sm_90a"},
+		"Hopper, asked":      {runtime.DeviceInfo{Major: 9}, runtime.Select{Target: "sm_80"}, "sm_80"},
+		"Blackwell":          {runtime.DeviceInfo{Major: 10}, runtime.Select{}, "sm_80"},
+		"Ampere, not for it": {runtime.DeviceInfo{Major: 8, Name: "A100"}, runtime.Select{Target: "sm_90a"}, ""},
+	} {
+		want.dev.MaxSharedBytes = 227 << 10
+		k, err := a.Manifest.Find(want.dev, want.sel)
+		if want.target == "" {
+			require.ErrorIs(t, err, runtime.ErrTarget, name)
+			require.ErrorContains(t, err, "the kernel is for sm_90a, A100 is sm_80; compile the pattern for a target that it runs, or for auto")
+			continue
+		}
+		require.NoError(t, err, name)
+		require.Equal(t, want.target, k.Target, name)
+		require.Contains(t, string(a.Modules[k.Module]), ".target "+want.target+"\n")
+	}
+}

@@ -1,0 +1,165 @@
+package minfc
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/minfc/minfc/codegen"
+	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/passes"
+	"github.com/minfc/minfc/ptxgen"
+	"github.com/minfc/minfc/runtime"
+)
+
+// unit is the pattern for one target.
+type unit struct {
+	target   string
+	schedule *ir.Schedule
+	kernel   compiled
+}
+
+// compiled is a kernel and its PTX.
+type compiled struct {
+	*codegen.Kernel
+	ptx []byte
+}
+
+// compileFor takes the program to the PTX of one target.
+func (p *Program) compileFor(opts Options, consts map[string]int64) (unit, error) {
+	tile, err := p.tile(opts, consts)
+	if err != nil {
+		return unit{}, err
+	}
+	s, err := passes.Run(p.Pattern, passes.Options{Tile: tile, Consts: consts, After: opts.PrintAfter, Verify: opts.Verify, Time: opts.Timing})
+	if err != nil {
+		return unit{}, err
+	}
+	kernel, err := opts.generate(s)
+	return unit{opts.Target, s, kernel}, err
+}
+
+// generate lowers the schedule to LLVM IR and that to PTX.
+func (o Options) generate(s *ir.Schedule) (compiled, error) {
+	done := o.clock("codegen")
+	kernel, err := codegen.Attention(s, codegen.Config{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), Target: o.Target})
+	done()
+	if err != nil {
+		return compiled{}, err
+	}
+	defer o.clock("ptxgen")()
+	return o.ptx(kernel, o.Target)
+}
+
+func (o Options) ptx(kernel *codegen.Kernel, target string) (compiled, error) {
+	ptx, err := ptxgen.Compile(kernel.Module, ptxgen.Options{Target: target})
+	if err != nil {
+		return compiled{}, fmt.Errorf("internal: %s: %w", kernel.Entry, err)
+	}
+	if o.Module != nil {
+		o.Module(kernel.Module.String())
+	}
+	return compiled{kernel, ptx}, nil
+}
+
+// emitUnits shows the schedule of every target, and the code of every module in the artifact's order.
+func (o Options) emitUnits(units []unit, stages []stage) {
+	var targets, schedules, modules []string
+	var code []compiled
+	for i, u := range units {
+		targets, schedules = append(targets, "for "+u.target), append(schedules, u.schedule.String())
+		name := fmt.Sprintf("module %d: %s", i, u.kernel.Entry)
+		if len(units) > 1 {
+			name += " for " + u.target
+		}
+		modules, code = append(modules, name), append(code, u.kernel)
+	}
+	for _, s := range stages {
+		modules, code = append(modules, fmt.Sprintf("module %d: %s", len(modules), s.name())), append(code, s.compiled)
+	}
+	o.emit("schedule", func() string { return joined("//", targets, schedules) })
+	o.emit("llvm", func() string {
+		return joined(";", modules, textsOf(code, func(k compiled) string { return k.Module.String() }))
+	})
+	o.emit("ptx", func() string {
+		return joined("//", modules, textsOf(code, func(k compiled) string { return string(k.ptx) }))
+	})
+}
+
+func textsOf(code []compiled, text func(compiled) string) (out []string) {
+	for _, k := range code {
+		out = append(out, text(k))
+	}
+	return out
+}
+
+// joined puts texts behind one another. Where there are several, a comment in front of each says which one it is.
+func joined(comment string, names, texts []string) string {
+	if len(texts) == 1 {
+		return texts[0]
+	}
+	var parts []string
+	for i, text := range texts {
+		parts = append(parts, fmt.Sprintf("%s %s\n\n%s", comment, names[i], text))
+	}
+	return strings.Join(parts, "\n")
+}
+
+// pack makes the artifact of an attention kernel for each target and the stages that all of them share, and proves that it can
+// be read back.
+func (o Options) pack(p *ir.Pattern, source string, units []unit, stages []stage) (*runtime.Artifact, error) {
+	a := &runtime.Artifact{Manifest: runtime.Manifest{
+		Schema: runtime.SchemaVersion, Compiler: "minfc " + Version, Pattern: p.String(), Source: source,
+	}}
+	for _, u := range units {
+		a.Manifest.Kernels = append(a.Manifest.Kernels, o.entry(u, len(a.Modules)))
+		a.Modules = append(a.Modules, u.kernel.ptx)
+	}
+	for _, x := range stages {
+		for i := range a.Manifest.Kernels {
+			k := &a.Manifest.Kernels[i]
+			k.Stages = append(k.Stages, x.entry(len(a.Modules)))
+		}
+		a.Modules = append(a.Modules, x.ptx)
+	}
+	if err := a.Verify(); err != nil {
+		return nil, fmt.Errorf("internal: %w", err)
+	}
+	manifest, err := a.Manifest.JSON()
+	if err != nil {
+		return nil, fmt.Errorf("internal: %w", err)
+	}
+	o.emit("manifest", func() string { return string(manifest) })
+	return a, nil
+}
+
+// entry is the manifest's entry of an attention kernel.
+func (o Options) entry(u unit, module int) runtime.Kernel {
+	return runtime.Kernel{
+		Entry: u.kernel.Entry, Target: u.target, DType: o.DType, HeadDim: o.HeadDim, Schedule: u.schedule.String(),
+		RowTile: u.schedule.Tile.Rows, KeyTile: u.schedule.Tile.Keys, Threads: u.kernel.Threads, SharedBytes: u.kernel.SharedBytes,
+		Module: module, PTXVersion: ptxVersion(u.kernel.ptx), Params: manifestParams(u.kernel.Params),
+	}
+}
+
+func (s stage) entry(module int) runtime.Stage {
+	return runtime.Stage{Kind: s.kind, Heads: s.heads, Entry: s.Entry, Threads: s.Threads, SharedBytes: s.SharedBytes,
+		Module: module, Params: manifestParams(s.Params)}
+}
+
+func manifestParams(params []codegen.Param) []runtime.KernelParam {
+	var out []runtime.KernelParam
+	for _, p := range params {
+		out = append(out, runtime.KernelParam(p))
+	}
+	return out
+}
+
+// ptxVersion is the operand of the module's .version line.
+func ptxVersion(ptx []byte) string {
+	for line := range strings.Lines(string(ptx)) {
+		if v, ok := strings.CutPrefix(strings.TrimSpace(line), ".version"); ok {
+			return strings.TrimSpace(v)
+		}
+	}
+	return ""
+}
