@@ -59,9 +59,11 @@ func (m TensorMap) checkSizes() error {
 			return badCall("tensor map: dimension %d has a stride of %d bytes, want a multiple of %d below 2^40", i+1, stride, copyBytes)
 		}
 	}
-	row := int(m.Box[0]) * elementBytes
-	if row%copyBytes != 0 || m.Swizzle > 0 && row > m.Swizzle {
-		return badCall("tensor map: a row of the box has %d bytes, want a multiple of %d, at most the swizzle's %d", row, copyBytes, m.Swizzle)
+	switch row := int(m.Box[0]) * elementBytes; {
+	case row%copyBytes != 0:
+		return badCall("tensor map: a row of the box has %d bytes, want a multiple of %d", row, copyBytes)
+	case m.Swizzle > 0 && row > m.Swizzle:
+		return badCall("tensor map: a row of the box has %d bytes, want at most the swizzle's %d", row, m.Swizzle)
 	}
 	return nil
 }

@@ -62,6 +62,18 @@ func TestLaunchChecksArguments(t *testing.T) {
 	require.ErrorIs(t, f.check(runtime.Launch{}, args), runtime.ErrClosed)
 }
 
+// Drivers without tensor maps serve the other kernels; what lacks is said before anything is launched.
+func TestOldDriversHaveNoTensorMaps(t *testing.T) {
+	dev := &device{lib: &library{}, info: runtime.DeviceInfo{Name: "a GPU", DriverVersion: "11.8"}}
+	m := runtime.TensorMap{DType: "bf16", Base: 0x1000, Dims: []uint64{64, 10}, Strides: []uint64{128}, Box: []uint32{64, 8}, Swizzle: 128}
+	_, err := dev.EncodeTensorMap(m)
+	require.ErrorIs(t, err, runtime.ErrUnsupported)
+	require.ErrorContains(t, err, "the NVIDIA driver (CUDA 11.8) cannot make tensor maps, which came with CUDA 12.0; update it, or use a kernel for sm_80")
+	m.Box[1] = 0
+	_, err = dev.EncodeTensorMap(m)
+	require.ErrorIs(t, err, runtime.ErrBadCall)
+}
+
 func TestCString(t *testing.T) {
 	require.Equal(t, "H200", cString([]byte("H200\x00\x00junk")))
 	require.Equal(t, "full", cString([]byte("full")))
