@@ -7,24 +7,26 @@ import "math/bits"
 
 // pendingCopy is one lane's cp.async.
 type pendingCopy struct {
-	src   uint64
-	dst   int32 // offset in shared memory
-	group int32 // number of the group it is in, or will be in
-	pc    int32
-	lane  uint8
-	size  uint8 // bytes written
-	valid uint8 // bytes read; the rest is zero
+	src    uint64
+	dst    int32 // offset in shared memory
+	group  int32 // number of the group it is in, or will be in
+	number int32 // among the lane's copies
+	pc     int32
+	lane   uint8
+	size   uint8 // bytes written
+	valid  uint8 // bytes read; the rest is zero
 }
 
 // asyncQueue holds a warp's copies in the order of issue.
 type asyncQueue struct {
 	queue     []pendingCopy
 	committed [32]int32 // groups committed by each lane
+	issued    [32]int32 // copies issued by each lane
 }
 
 func (q *asyncQueue) reset() {
 	q.queue = q.queue[:0]
-	q.committed = [32]int32{}
+	q.committed, q.issued = [32]int32{}, [32]int32{}
 }
 
 func decodeCpAsync(d *decoder) {
@@ -33,6 +35,10 @@ func decodeCpAsync(d *decoder) {
 		return
 	}
 	switch {
+	case d.take("bulk"):
+		decodeBulk(d)
+	case d.take("mbarrier"):
+		decodeCopyArrive(d)
 	case d.take("commit_group"):
 		d.count(0, 0)
 		d.in.exec = execCommit
@@ -88,7 +94,7 @@ func execCopy(w *warp, in *inst, m uint32) error {
 	s, pc := &w.block.shared, w.frags[0].pc
 	for k := m; k != 0; k &= k - 1 {
 		lane := bits.TrailingZeros32(k) & 31
-		c := pendingCopy{src: w.r64[in.b][lane] + in.imm, group: w.async.committed[lane], pc: pc, lane: uint8(lane), size: uint8(in.size)}
+		c := pendingCopy{src: w.r64[in.b][lane] + in.imm, group: w.async.committed[lane], number: w.async.issued[lane], pc: pc, lane: uint8(lane), size: uint8(in.size)}
 		valid := w.r32[in.c][lane]
 		if valid > uint32(in.size) {
 			return oneLane(lane, "copies %d bytes with a source size of %d: the source may not be larger", in.size, valid)
@@ -103,6 +109,7 @@ func execCopy(w *warp, in *inst, m uint32) error {
 			return err
 		}
 		w.async.queue = append(w.async.queue, c)
+		w.async.issued[lane]++
 	}
 	return nil
 }
@@ -142,15 +149,15 @@ func execCommit(w *warp, _ *inst, m uint32) error {
 
 func execWaitGroup(w *warp, in *inst, m uint32) error {
 	n := int32(min(in.imm, 1<<30))
-	return w.land(m, func(c *pendingCopy) bool { return c.group < w.async.committed[c.lane]-n })
+	return w.land(m, w.clock[w.id&31], func(c *pendingCopy) bool { return c.group < w.async.committed[c.lane]-n })
 }
 
 func execWaitAll(w *warp, _ *inst, m uint32) error {
-	return w.land(m, func(*pendingCopy) bool { return true })
+	return w.land(m, w.clock[w.id&31], func(*pendingCopy) bool { return true })
 }
 
-// land completes the active lanes' copies that a wait covers and keeps the others in order.
-func (w *warp) land(m uint32, covered func(*pendingCopy) bool) error {
+// land completes the active lanes' copies that a wait covers, at a time of the warp's clock, and keeps the others in order.
+func (w *warp) land(m, clock uint32, covered func(*pendingCopy) bool) error {
 	kept := w.async.queue[:0]
 	for i := range w.async.queue {
 		c := &w.async.queue[i]
@@ -158,7 +165,7 @@ func (w *warp) land(m uint32, covered func(*pendingCopy) bool) error {
 			kept = append(kept, *c)
 			continue
 		}
-		if err := w.complete(c); err != nil {
+		if err := w.complete(c, clock); err != nil {
 			return err
 		}
 	}
@@ -167,7 +174,7 @@ func (w *warp) land(m uint32, covered func(*pendingCopy) bool) error {
 }
 
 // complete moves the data. The bytes belong to the issuing thread until its next barrier.
-func (w *warp) complete(c *pendingCopy) error {
+func (w *warp) complete(c *pendingCopy, clock uint32) error {
 	s := &w.block.shared
 	dst := s.data[c.dst : c.dst+int32(c.size)]
 	if c.valid > 0 {
@@ -180,7 +187,7 @@ func (w *warp) complete(c *pendingCopy) error {
 	clear(dst[c.valid:])
 	for i := c.dst / 4; i < (c.dst+int32(c.size))/4; i++ {
 		st := &s.words[i]
-		st.clock, st.init, st.flight = w.clock[w.id&31], 15, 0
+		st.clock, st.init, st.flight = clock, 15, 0
 	}
 	return nil
 }

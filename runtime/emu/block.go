@@ -36,7 +36,9 @@ type block struct {
 	source rand.PCG
 
 	pending []delayed // what instructions left for later, in order of issue
-	events  int64     // counts what may let a waiting warp go on
+	pool    registerPool
+	elects  int   // which lane of a mask elect.sync elects
+	events  int64 // counts what may let a waiting warp go on
 
 	counts        []int64 // executions by instruction
 	conflicts     []int64 // extra shared memory wavefronts by instruction
@@ -65,6 +67,8 @@ func (b *block) runBlock(linear uint64) error {
 	b.steps, b.events, b.pending = 0, 0, b.pending[:0]
 	b.shared.reset()
 	clear(b.mbars)
+	b.pool = registerPool{}
+	b.elects = int((b.run.opt.Seed + linear) % 32)
 	for i := range b.bars {
 		b.bars[i] = namedBarrier{waiting: b.bars[i].waiting[:0]}
 	}
@@ -128,7 +132,7 @@ func (b *block) finished() error {
 		return &Fault{Kernel: b.run.k.name, Block: b.index, Warp: -1, Line: in.line, Text: in.text,
 			Reason: "the block ends while this is in flight: wait for its mbarrier first"}
 	}
-	return nil
+	return b.checkRegs()
 }
 
 // uncount takes back the counts of an instruction that could not be executed yet.

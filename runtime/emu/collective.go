@@ -201,3 +201,36 @@ func execRedux(w *warp, in *inst, m uint32, fn func(x, y uint32) uint32) error {
 	w.init32[in.d] |= m
 	return nil
 }
+
+// decodeElect handles elect.sync d|p, mask.
+func decodeElect(d *decoder) {
+	d.oneOf("sync")
+	a := d.st.args
+	if !d.count(2, 2) {
+		return
+	}
+	if a[0].kind != argPair {
+		d.fail("found %s, elect.sync wants a pair d|p", describe(a[0]))
+		return
+	}
+	d.in.d, d.in.d2 = d.dest(a[0].list[0], ptxTypes["b32"]), d.reg(a[0].list[1], classPred)
+	d.in.av[0] = d.memberMask()
+	d.in.exec = execElect
+}
+
+// execElect elects the same lane of a mask every time, but not the same one in every block: no kernel may count on it.
+func execElect(w *warp, in *inst, m uint32) error {
+	if err := w.members(in, in.av[0], m); err != nil {
+		return err
+	}
+	left := m
+	for range w.block.elects % bits.OnesCount32(m) {
+		left &= left - 1
+	}
+	leader := bits.TrailingZeros32(left)
+	w.tmp = splat(uint32(leader))
+	w.store32(in.d, &w.tmp, m)
+	w.init32[in.d] |= m
+	w.storePred(in.d2, 1<<leader, m)
+	return nil
+}

@@ -14,6 +14,7 @@ const sharedBase = 0x400
 // decoder turns the statements of one entry into instructions.
 type decoder struct {
 	k       *kernel
+	target  string
 	symbols map[string]uint64
 	params  map[string]int // offset in the parameter space
 	seen32  map[uint64]int32
@@ -34,7 +35,7 @@ const maxErrors = 20
 
 // decodeEntry decodes a kernel. The error joins one line for each statement that cannot run.
 func decodeEntry(m *ptxModule, e *entry) (*kernel, error) {
-	d := newDecoder(e)
+	d := newDecoder(m, e)
 	d.layoutShared(m, e)
 	d.layoutParams(e)
 	var errs []error
@@ -54,11 +55,12 @@ func decodeEntry(m *ptxModule, e *entry) (*kernel, error) {
 	return d.k, errors.Join(errs...)
 }
 
-func newDecoder(e *entry) *decoder {
-	k := &kernel{name: e.name, params: e.params, maxThreads: e.maxThreads, n32: 1, n64: 1, nP: 1}
+func newDecoder(m *ptxModule, e *entry) *decoder {
+	k := &kernel{name: e.name, params: e.params, maxThreads: e.maxThreads, maxShared: targets[m.target].shared,
+		launchRegs: e.launchRegs(), n32: 1, n64: 1, nP: 1}
 	k.const32 = []constant{{0, 0}}
 	k.const64 = []constant{{0, 0}}
-	return &decoder{k: k, symbols: map[string]uint64{}, params: map[string]int{},
+	return &decoder{k: k, target: m.target, symbols: map[string]uint64{}, params: map[string]int{},
 		seen32: map[uint64]int32{0: 0}, seen64: map[uint64]int32{0: 0}, seenSp: map[string]int32{}}
 }
 
@@ -133,6 +135,7 @@ func (d *decoder) statement(st *stmt) (inst, error) {
 	if decode == nil {
 		return d.in, fmt.Errorf("instruction %s is not supported by the emulator", st.op)
 	}
+	d.needs(opcodeLevels[d.base])
 	decode(d)
 	if d.err == nil && len(d.mods) > 0 {
 		d.fail("modifier .%s of %s is not supported by the emulator", d.mods[0], d.base)
@@ -143,6 +146,16 @@ func (d *decoder) statement(st *stmt) (inst, error) {
 func (d *decoder) fail(format string, args ...any) {
 	if d.err == nil {
 		d.err = fmt.Errorf(format, args...)
+	}
+}
+
+// opcodeLevels are the opcodes of which every form needs more than sm_80.
+var opcodeLevels = map[string]int{"elect": levelSM90, "stmatrix": levelSM90, "setmaxnreg": levelSM90a, "wgmma": levelSM90a}
+
+// needs refuses an instruction that the module's target does not have.
+func (d *decoder) needs(level int) {
+	if targets[d.target].level < level {
+		d.fail("instruction %s needs .target sm_90a, found %s", d.st.op, d.target)
 	}
 }
 

@@ -42,7 +42,12 @@ func init() {
 		"mbarrier": decodeMbarrier,
 		"membar":   decodeFence,
 		"fence":    decodeFence,
-		"prefetch": decodeFence,
+		"prefetch": decodePrefetch,
+
+		"nanosleep":  decodeNanosleep,
+		"setmaxnreg": decodeSetmaxnreg,
+		"elect":      decodeElect,
+		"stmatrix":   decodeStmatrix,
 
 		"bra":  decodeBranch,
 		"ret":  decodeExit,
@@ -471,10 +476,42 @@ func decodeFence(d *decoder) {
 		return
 	}
 	if d.take("mbarrier_init") {
+		d.needs(levelSM90)
 		d.takeAny("release", "cluster")
 		d.in.exec = execPublish
 		return
 	}
 	d.mods = nil
 	d.in.exec = func(*warp, *inst, uint32) error { return nil }
+}
+
+// decodePrefetch drops prefetches, but looks at the tensor map that prefetch.tensormap names.
+func decodePrefetch(d *decoder) {
+	if !d.take("tensormap") {
+		decodeFence(d)
+		return
+	}
+	d.needs(levelSM90)
+	if !d.count(1, 1) {
+		return
+	}
+	at := d.addressIn(d.takeSpace(), d.st.args[0])
+	d.in.exec = func(w *warp, _ *inst, m uint32) error {
+		if err := w.readyAddress(at, m); err != nil {
+			return err
+		}
+		return activeLanes(m, func(lane int) error {
+			_, err := w.mapAt(w.laneAddress(at, lane), lane)
+			return err
+		})
+	}
+}
+
+// decodeNanosleep sleeps for no time, as the GPU may.
+func decodeNanosleep(d *decoder) {
+	d.oneOf("u32")
+	if d.count(1, 1) {
+		d.in.a = d.source(d.st.args[0], ptxTypes["u32"])
+		d.in.exec = func(w *warp, in *inst, m uint32) error { return w.ready32(in.a, m) }
+	}
 }

@@ -17,8 +17,11 @@ import (
 	"github.com/minfc/minfc/runtime"
 )
 
-// maxShared is the dynamic shared memory of a block that sm_80 allows, in bytes.
-const maxShared = 166912
+// Dynamic shared memory that a block may have, in bytes.
+const (
+	sharedOf80 = 166912
+	sharedOf90 = 232448
+)
 
 // Options configure a device. The zero value of a field means its default.
 type Options struct {
@@ -26,6 +29,7 @@ type Options struct {
 	Workers        int         // blocks that run at the same time; default GOMAXPROCS
 	Budget         int64       // warp instructions a block may execute; default 200 million
 	MemoryBytes    uint64      // global memory; default 8 GiB
+	Capability     int         // compute capability, 80 or 90; default 90, which runs both targets
 	AllowUnwritten bool        // CopyToHost of bytes that nobody wrote gives 0xff instead of an error
 	Observe        func(Stats) // called after every launch, also a failed one
 }
@@ -37,6 +41,9 @@ func (o *Options) defaults() {
 	if o.MemoryBytes == 0 {
 		o.MemoryBytes = 8 << 30
 	}
+	if o.Capability == 0 {
+		o.Capability = 90
+	}
 }
 
 func init() { runtime.Register("emu", Driver{}) }
@@ -46,7 +53,9 @@ type Driver struct{}
 
 // Devices lists the one emulated device.
 func (Driver) Devices() ([]runtime.DeviceInfo, error) {
-	return []runtime.DeviceInfo{info(8 << 30)}, nil
+	var o Options
+	o.defaults()
+	return []runtime.DeviceInfo{o.info()}, nil
 }
 
 // Open opens device 0. Each call gives a device with memory of its own.
@@ -57,9 +66,13 @@ func (Driver) Open(ordinal int) (runtime.Device, error) {
 	return Open(Options{})
 }
 
-func info(memory uint64) runtime.DeviceInfo {
-	return runtime.DeviceInfo{Driver: "emu", Name: "emulator (sm_80)", Major: 8, Minor: 0, Multiprocessors: 1,
-		MemoryBytes: memory, MaxSharedBytes: maxShared, L2Bytes: 40 << 20}
+func (o *Options) info() runtime.DeviceInfo {
+	i := runtime.DeviceInfo{Driver: "emu", Name: fmt.Sprintf("emulator (sm_%d)", o.Capability), Major: o.Capability / 10,
+		Minor: o.Capability % 10, Multiprocessors: 1, MemoryBytes: o.MemoryBytes, MaxSharedBytes: sharedOf90, L2Bytes: 40 << 20}
+	if o.Capability == 80 {
+		i.MaxSharedBytes = sharedOf80
+	}
+	return i
 }
 
 // Device is an emulated GPU. Work is done when the call that enqueues it returns, in the order of the calls.
@@ -76,6 +89,9 @@ var _ runtime.Device = (*Device)(nil)
 // Open makes a device.
 func Open(o Options) (*Device, error) {
 	o.defaults()
+	if o.Capability != 80 && o.Capability != 90 {
+		return nil, fmt.Errorf("emulator: found the compute capability %d, wanted 80 or 90", o.Capability)
+	}
 	return &Device{opt: o, mem: memory{limit: o.MemoryBytes}}, nil
 }
 
@@ -93,7 +109,7 @@ func (d *Device) locked(f func() error) error {
 }
 
 // Info describes the device.
-func (d *Device) Info() runtime.DeviceInfo { return info(d.opt.MemoryBytes) }
+func (d *Device) Info() runtime.DeviceInfo { return d.opt.info() }
 
 // LastStats returns the counters of the last launch.
 func (d *Device) LastStats() Stats {
@@ -108,8 +124,8 @@ func (d *Device) LoadModule(ptx []byte) (runtime.Module, error) {
 	if err != nil {
 		return nil, fmt.Errorf("emulator: PTX does not load\n%w", err)
 	}
-	if !targets[m.target] {
-		return nil, fmt.Errorf("emulator: found PTX for %s, the device is sm_80", m.target)
+	if t := targets[m.target]; t.least == 0 || t.least > d.opt.Capability {
+		return nil, fmt.Errorf("emulator: found PTX for %s, the device is sm_%d", m.target, d.opt.Capability)
 	}
 	mod := &module{dev: d, kernels: map[string]*kernel{}}
 	for _, e := range m.entries {
@@ -122,9 +138,27 @@ func (d *Device) LoadModule(ptx []byte) (runtime.Module, error) {
 	return mod, nil
 }
 
-// targets are the architectures whose code runs on sm_80.
-var targets = map[string]bool{"sm_50": true, "sm_52": true, "sm_53": true, "sm_60": true, "sm_61": true, "sm_62": true,
-	"sm_70": true, "sm_72": true, "sm_75": true, "sm_80": true, "sm_90a": true}
+// target is what a .target directive means.
+type target struct {
+	least  int // compute capability that runs it
+	level  int // of its instructions
+	shared int // bytes of a block
+}
+
+// Levels of instructions.
+const (
+	levelSM80  = iota
+	levelSM90  // tensor copies, mbarriers that count bytes
+	levelSM90a // wgmma, setmaxnreg
+)
+
+var (
+	older   = target{80, levelSM80, sharedOf80}
+	between = target{90, levelSM80, sharedOf80}
+	targets = map[string]target{"sm_50": older, "sm_52": older, "sm_53": older, "sm_60": older, "sm_61": older, "sm_62": older,
+		"sm_70": older, "sm_72": older, "sm_75": older, "sm_80": older, "sm_86": between, "sm_87": between, "sm_89": between,
+		"sm_90": {90, levelSM90, sharedOf90}, "sm_90a": {90, levelSM90a, sharedOf90}}
+)
 
 // Alloc returns memory whose reading is an error until it is written. A red zone lies behind it.
 func (d *Device) Alloc(bytes int64) (ptr runtime.DevicePtr, err error) {

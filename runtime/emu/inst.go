@@ -92,6 +92,8 @@ type kernel struct {
 	paramOffset  []int // of each parameter in the parameter space
 	paramBytes   int
 	maxThreads   int
+	maxShared    int // bytes of shared memory that its target allows a block
+	launchRegs   int // registers of a thread at launch, 0 when the directives do not fix them
 	staticShared int // bytes, rounded up to the alignment of the dynamic part
 	n32, n64, nP int32
 	tensor       bool // has wgmma instructions

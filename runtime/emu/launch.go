@@ -55,8 +55,8 @@ func (r *launchRun) checkGeometry() error {
 		}
 	}
 	r.threads = int(threads)
-	if total := r.k.staticShared + l.SharedBytes; l.SharedBytes < 0 || total > maxShared {
-		return fmt.Errorf("found %d bytes of shared memory, the device has %d for a block", total, maxShared)
+	if total := r.k.staticShared + l.SharedBytes; l.SharedBytes < 0 || total > r.k.maxShared {
+		return fmt.Errorf("found %d bytes of shared memory, the device has %d for a block", total, r.k.maxShared)
 	}
 	return nil
 }

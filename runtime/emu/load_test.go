@@ -33,7 +33,7 @@ func TestLoadErrors(t *testing.T) {
 		{"ld.param.u32 %r1, [q];", `found "q", ld.param wants a parameter's name in brackets`},
 		{"ld.param.u32 %r1, [p+6];", "4 bytes at offset 6 are outside the parameters, which have 8 bytes"},
 		{"cp.async.cg.shared.global [%r1], [%rd1], 8;", "found a copy of 8 bytes, cp.async.cg copies 16 and cp.async.ca 4, 8 or 16"},
-		{"cp.async.bulk.commit_group;", "modifier .bulk of cp is not supported"},
+		{"cp.async.bulk.commit_group;", "instruction cp.async.bulk.commit_group needs .target sm_90a, found sm_80"},
 		{"mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%f1,%f1,%f1,%f1}, {%r1,%r1,%r1,%r1}, {%r1,%r1}, {%f1,%f1,%f1,%f1};", "which knows m16n8k16"},
 		{"bra $nowhere;", "label $nowhere is not declared"},
 		{"$a: $a: ret;", "line 8: label $a stands twice in one scope"},
@@ -55,8 +55,8 @@ func TestLoadErrors(t *testing.T) {
 	_, err := r.dev.LoadModule([]byte(prefix + "frob %r1;\nadd.u32 %r1, %r1, %r1;\nfrob.x;\n}\n"))
 	require.ErrorContains(t, err, "line 8: instruction frob is")
 	require.ErrorContains(t, err, "line 10: instruction frob.x is", "all bad statements are reported")
-	_, err = r.dev.LoadModule([]byte(strings.Replace(prefix, "sm_80", "sm_100a", 1) + "ret;\n}\n"))
-	require.ErrorContains(t, err, "found PTX for sm_100a, the device is sm_80")
+	_, err = newRig(t, Options{Capability: 80}).dev.LoadModule([]byte(strings.Replace(prefix, "sm_80", "sm_90a", 1) + "ret;\n}\n"))
+	require.ErrorContains(t, err, "found PTX for sm_90a, the device is sm_80")
 }
 
 // TestLLC runs a kernel as LLVM's llc 14 prints it, made from a loop-free function with a vector parameter.

@@ -7,6 +7,26 @@ import (
 
 // decodeLdmatrix handles ldmatrix.sync.aligned.m8n8.x{1,2,4}[.trans].shared.b16.
 func decodeLdmatrix(d *decoder) {
+	d.matrices()
+	if d.count(2, 2) {
+		d.in.dv = d.vector(d.st.args[0], d.in.vec, func(o operand) int32 { return d.dest(o, ptxTypes["b32"]) })
+		d.address(d.st.args[1])
+		d.in.ctl, d.in.exec = ctlWarp, execLdmatrix
+	}
+}
+
+// decodeStmatrix handles stmatrix.sync.aligned.m8n8.x{1,2,4}[.trans].shared.b16.
+func decodeStmatrix(d *decoder) {
+	d.matrices()
+	if d.count(2, 2) {
+		d.in.dv = d.vector(d.st.args[1], d.in.vec, func(o operand) int32 { return d.source(o, ptxTypes["b32"]) })
+		d.address(d.st.args[0])
+		d.in.ctl, d.in.exec = ctlWarp, execStmatrix
+	}
+}
+
+// matrices takes the modifiers that ldmatrix and stmatrix share.
+func (d *decoder) matrices() {
 	d.oneOf("sync")
 	d.oneOf("aligned")
 	d.oneOf("m8n8")
@@ -20,16 +40,10 @@ func decodeLdmatrix(d *decoder) {
 		d.in.vec = 4
 	}
 	if !d.take("shared") && !d.take("shared::cta") {
-		d.fail("ldmatrix wants .shared")
+		d.fail("%s wants .shared", d.base)
 	}
 	d.oneOf("b16")
-	if !d.count(2, 2) {
-		return
-	}
 	d.in.space = spaceShared
-	d.in.dv = d.vector(d.st.args[0], d.in.vec, func(o operand) int32 { return d.dest(o, ptxTypes["b32"]) })
-	d.address(d.st.args[1])
-	d.in.ctl, d.in.exec = ctlWarp, execLdmatrix
 }
 
 // execLdmatrix loads 8x8 matrices of 16-bit elements. Row r of matrix j starts at the address of lane 8j+r; lane l gets
@@ -73,6 +87,49 @@ func spread(d *lanes, rows *[8][8]uint16, trans bool) {
 			d[l] = uint32(rows[g][t]) | uint32(rows[g][t+1])<<16
 		}
 	}
+}
+
+// execStmatrix stores 8x8 matrices of 16-bit elements, laid out as execLdmatrix loads them.
+func execStmatrix(w *warp, in *inst, m uint32) error {
+	used := m & uint32(uint64(1)<<(8*in.vec)-1)
+	addr, err := w.addresses(in, in.a, in.wideA, in.off, used)
+	if err != nil {
+		return err
+	}
+	s := &w.block.shared
+	s.store++
+	for j := 0; j < in.vec; j++ {
+		if err := w.ready32(in.dv[j], m); err != nil {
+			return err
+		}
+		rows := collect(&w.r32[in.dv[j]], in.signed)
+		for r := range rows {
+			lane := 8*j + r
+			off, err := s.offset(addr[lane], 16, lane, "writes")
+			if err != nil {
+				return err
+			}
+			if err := s.write(w, lane, off, rows[r][:]); err != nil {
+				return err
+			}
+		}
+		w.block.conflicts[w.frags[0].pc] += rowConflicts(addr, 8*j)
+	}
+	return nil
+}
+
+// collect makes the 8 rows of a matrix from the lanes' registers.
+func collect(d *lanes, trans bool) (rows [8][16]byte) {
+	for l, x := range d {
+		g, t := l>>2, l&3*2
+		if trans {
+			binary.LittleEndian.PutUint16(rows[t][2*g:], uint16(x))
+			binary.LittleEndian.PutUint16(rows[t+1][2*g:], uint16(x>>16))
+		} else {
+			binary.LittleEndian.PutUint32(rows[g][2*t:], x)
+		}
+	}
+	return rows
 }
 
 // rowConflicts counts the extra passes of one matrix: 8 rows of 16 bytes are one pass when they lie in 8 different

@@ -3,6 +3,7 @@ package emu
 import (
 	"fmt"
 	"math/bits"
+	"strings"
 )
 
 // mbarrier is a barrier object of 8 bytes in shared memory. A phase ends when its arrivals and its bytes have all come.
@@ -204,6 +205,7 @@ func decodeBarrierArrive(d *decoder) {
 	d.takeAny("release", "cta")
 	low := 2
 	if expects {
+		d.needs(levelSM90)
 		low = 3
 	}
 	if !d.count(low, 3) {
@@ -227,9 +229,9 @@ func decodeBarrierArrive(d *decoder) {
 			w.tmp64[lane] = uint64(bar.round)
 			n := w.r32[count][lane]
 			if !expects {
-				return w.arriveAt(bar, n, lane)
+				return w.arriveAt(bar, n, lane, &w.clock)
 			}
-			return first(bar.expectBytes(int64(n)), w.arriveAt(bar, 1, lane))
+			return first(bar.expectBytes(int64(n)), w.arriveAt(bar, 1, lane, &w.clock))
 		})
 		w.clock[w.id&31]++ // the arrivals released what lies before them
 		w.storeAny(state, true, m)
@@ -237,18 +239,19 @@ func decodeBarrierArrive(d *decoder) {
 	}
 }
 
-// arriveAt takes n arrivals off what the phase wants and hands over what the warp has done so far.
-func (w *warp) arriveAt(bar *mbarrier, n uint32, lane int) error {
+// arriveAt takes n arrivals off what the phase wants and hands over what the warp had seen and done.
+func (w *warp) arriveAt(bar *mbarrier, n uint32, lane int, seen *vclock) error {
 	if n == 0 || n > bar.pending {
 		return oneLane(lane, "arrives %d times at %s", n, bar.describe())
 	}
-	bar.arrived.join(&w.clock)
+	bar.arrived.join(seen)
 	bar.pending -= n
 	w.block.settleBarrier(bar)
 	return nil
 }
 
 func decodeExpect(d *decoder) {
+	d.needs(levelSM90)
 	d.takeAny("relaxed", "cta")
 	if !d.count(2, 2) {
 		return
@@ -276,6 +279,9 @@ type waitOp struct {
 }
 
 func decodeBarrierWait(d *decoder) {
+	if strings.HasPrefix(d.st.op, "mbarrier.try_wait") {
+		d.needs(levelSM90)
+	}
 	op := waitOp{parity: d.take("parity")}
 	d.takeAny("acquire", "cta")
 	if !d.count(3, 4) {
@@ -361,4 +367,45 @@ func (w *warp) phaseEnded(bar *mbarrier, op *waitOp, lane int) (bool, error) {
 		return false, oneLane(lane, "waits for the parity %d, wanted 0 or 1", p)
 	}
 	return bar.parity() != p, nil
+}
+
+// decodeCopyArrive handles cp.async.mbarrier.arrive[.noinc], which arrives when the lane's copies so far have landed.
+func decodeCopyArrive(d *decoder) {
+	d.oneOf("arrive")
+	noinc := d.take("noinc")
+	if !d.count(1, 1) {
+		return
+	}
+	at := d.barrierAddress(d.st.args[0])
+	d.in.exec = func(w *warp, _ *inst, m uint32) error {
+		if err := w.readyAddress(at, m); err != nil {
+			return err
+		}
+		seen := w.clock
+		w.clock[w.id&31]++ // what follows is not released
+		return activeLanes(m, func(lane int) error {
+			bar, err := w.barrierAt(w.laneAddress(at, lane), lane)
+			if err != nil {
+				return err
+			}
+			if !noinc {
+				bar.pending++
+			}
+			return w.arriveAfterCopies(bar, lane, &seen)
+		})
+	}
+}
+
+func (w *warp) arriveAfterCopies(bar *mbarrier, lane int, seen *vclock) error {
+	pc, issued := w.frags[0].pc, w.async.issued[lane]
+	return w.block.later(delayed{on: bar, pc: pc, run: func() error {
+		err := w.land(1<<lane, seen[w.id&31], func(c *pendingCopy) bool { return c.number < issued })
+		if err == nil {
+			err = w.arriveAt(bar, 1, lane, seen)
+		}
+		if err != nil {
+			return w.fault(&w.block.run.k.code[pc], err)
+		}
+		return nil
+	}})
 }

@@ -33,7 +33,9 @@ type entry struct {
 	name       string
 	line       int
 	params     []param
-	maxThreads int // 0: no directive
+	maxThreads int // 0: no directive, as below
+	minBlocks  int // on one multiprocessor
+	maxRegs    int // of a thread
 	shared     []symbol
 	body       []stmt
 }
@@ -356,8 +358,14 @@ func (p *parser) entryDirectives() error {
 			}
 			p.ent.maxThreads = n
 		case ".minnctapersm", ".maxnreg":
-			if _, err := p.integer("a count", 1024); err != nil {
+			n, err := p.integer("a count", 1024)
+			if err != nil {
 				return err
+			}
+			if t.text == ".maxnreg" {
+				p.ent.maxRegs = n
+			} else {
+				p.ent.minBlocks = n
 			}
 		case ".pragma":
 			if err := p.skipTo(";"); err != nil {

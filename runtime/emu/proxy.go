@@ -114,6 +114,7 @@ func (s *sharedMemory) asyncClaim(w *warp, lane, off, n int) error {
 
 // decodeProxyFence handles fence.proxy.async with an optional state space.
 func decodeProxyFence(d *decoder) {
+	d.needs(levelSM90)
 	d.take("async")
 	d.in.exec = execProxyFence
 	if d.take("global") { // conflicts in global memory are not looked for

@@ -44,6 +44,8 @@ type warp struct {
 	fences []fenceMark
 	async  asyncQueue
 	tensor tensorState
+	stores storeQueue
+	regs   registers
 
 	failures int   // tests of mbarriers in a row that failed
 	failedAt int32 // pc of the last one
@@ -98,6 +100,8 @@ func (w *warp) reset() {
 	w.clock, w.fences = vclock{}, w.fences[:0]
 	w.clock[w.id] = 1
 	w.async.reset()
+	w.stores = storeQueue{queue: w.stores.queue[:0]}
+	w.regs = registers{held: k.launchRegs, change: w.regs.change[:0]}
 	w.on, w.failures, w.giveUp, w.timedOut = nil, 0, false, -1
 	w.tensor.reset()
 }
@@ -148,6 +152,9 @@ func (w *warp) control(in *inst, f *fragment, m uint32) error {
 	case ctlBranch:
 		w.branch(f, m, in.target)
 	case ctlExit:
+		if err := w.flushStores(m); err != nil {
+			return err
+		}
 		return w.exit(f, m)
 	case ctlWarp:
 		if err := w.collective(in, m); err != nil {
@@ -259,11 +266,11 @@ func (w *warp) settle() {
 	w.frags = out
 }
 
-// fault adds the place to an error of an instruction.
+// fault adds the place to an error of an instruction. An effect that happened late has brought its own.
 func (w *warp) fault(in *inst, err error) error {
 	var placed *Fault
 	if errors.As(err, &placed) {
-		return err
+		return placed
 	}
 	f := &Fault{Kernel: w.block.run.k.name, Block: w.block.index, Warp: w.id, Line: in.line, Text: in.text, Reason: err.Error()}
 	var lf *laneFault
