@@ -34,8 +34,8 @@ func (d *Device) EncodeTensorMap(m runtime.TensorMap) ([]byte, error) { return E
 
 // EncodeTensorMap is Device.EncodeTensorMap: the bytes do not depend on the device.
 func EncodeTensorMap(m runtime.TensorMap) ([]byte, error) {
-	if err := checkMap(m); err != nil {
-		return nil, fmt.Errorf("emulator: tensor map: %w", err)
+	if err := m.Check(); err != nil {
+		return nil, err
 	}
 	t := tensorMap{Magic: mapMagic, Rank: uint32(len(m.Dims)), Swizzle: uint32(m.Swizzle), Base: uint64(m.Base)}
 	for i := range t.Dims {
@@ -48,41 +48,6 @@ func EncodeTensorMap(m runtime.TensorMap) ([]byte, error) {
 		t.Box[i] = uint16(n)
 	}
 	return binary.Append(make([]byte, 0, mapBytes), binary.LittleEndian, &t)
-}
-
-// checkMap holds a map to the rules of cuTensorMapEncodeTiled for 16-bit elements without interleaving.
-func checkMap(m runtime.TensorMap) error {
-	rank := len(m.Dims)
-	switch {
-	case m.DType != "bf16" && m.DType != "f16":
-		return fmt.Errorf("found the element type %q, wanted bf16 or f16", m.DType)
-	case rank < 1 || rank > maxRank:
-		return fmt.Errorf("found %d dimensions, wanted 1 to %d", rank, maxRank)
-	case len(m.Strides) != rank-1 || len(m.Box) != rank:
-		return fmt.Errorf("found %d strides and a box of %d for %d dimensions, wanted %d and %d", len(m.Strides), len(m.Box), rank, rank-1, rank)
-	case m.Base == 0 || m.Base%16 != 0:
-		return fmt.Errorf("found the address %#x, wanted a multiple of 16 that is not 0", uint64(m.Base))
-	case m.Swizzle != 0 && m.Swizzle != 32 && m.Swizzle != 64 && m.Swizzle != 128:
-		return fmt.Errorf("found a swizzle of %d bytes, wanted 0, 32, 64 or 128", m.Swizzle)
-	}
-	for i := range m.Dims {
-		if n := m.Dims[i]; n < 1 || n > 1<<32 {
-			return fmt.Errorf("found %d elements in dimension %d, wanted 1 to 2^32", n, i)
-		}
-		if n := m.Box[i]; n < 1 || n > 256 {
-			return fmt.Errorf("found a box of %d elements in dimension %d, wanted 1 to 256", n, i)
-		}
-	}
-	for i, s := range m.Strides {
-		if s == 0 || s%16 != 0 || s >= 1<<40 {
-			return fmt.Errorf("found a stride of %d bytes in dimension %d, wanted a multiple of 16 from 16 to 2^40", s, i+1)
-		}
-	}
-	row := int(m.Box[0]) * elementBytes
-	if row%16 != 0 || m.Swizzle != 0 && row > m.Swizzle {
-		return fmt.Errorf("found a box of %d bytes in dimension 0 with a swizzle of %d, wanted a multiple of 16 that is not above the swizzle", row, m.Swizzle)
-	}
-	return nil
 }
 
 // mapAt reads the tensor map at a generic address, as a parameter or from global memory.
