@@ -18,6 +18,13 @@ func (v *vclock) join(x *vclock) {
 	}
 }
 
+// meet keeps what both have seen.
+func (v *vclock) meet(x *vclock) {
+	for i, n := range x {
+		v[i] = min(v[i], n)
+	}
+}
+
 // acquire makes what x has seen visible to the warp.
 func (w *warp) acquire(x *vclock) {
 	own := w.clock[w.id&31]

@@ -46,6 +46,7 @@ type fenceView struct {
 	warps []*warp
 	seen  *vclock
 	last  [maxWarps]*lanes
+	good  wordState // the last word that passed asyncCheck: its neighbours are mostly the same
 }
 
 // covers says whether the writer of a word fenced it. What the async proxy wrote needs no fence.
@@ -63,13 +64,21 @@ func (v *fenceView) covers(st *wordState) bool {
 // asyncRead checks and marks a read of n bytes (a multiple of 4) by an instruction of w that goes through the async
 // proxy. seen is the warp's clock when it issued the instruction, which may lie before now.
 func (s *sharedMemory) asyncRead(w *warp, seen *vclock, off, n int) error {
-	return s.asyncReadWords(w, &fenceView{warps: w.block.warps, seen: seen}, off>>2, (off+n)>>2)
+	if err := s.asyncCheck(w, &fenceView{warps: w.block.warps, seen: seen}, off, n); err != nil {
+		return err
+	}
+	s.asyncMark(w, off, n)
+	return nil
 }
 
-func (s *sharedMemory) asyncReadWords(w *warp, fences *fenceView, first, end int) error {
+// asyncCheck is the first half of asyncRead.
+func (s *sharedMemory) asyncCheck(w *warp, fences *fenceView, off, n int) error {
 	seen := fences.seen
-	for i := first; i < end; i++ {
-		st := &s.words[i]
+	for i, words := off>>2, s.words[:(off+n)>>2]; i < len(words); i++ {
+		st := &words[i]
+		if st.init == 15 && *st == fences.good && s.atomAt == nil {
+			continue
+		}
 		if st.init != 15 || st.flight&^beingRead != 0 || st.clock > seen[st.warp&(agents-1)] {
 			return s.readFault(w, -1, i, 15)
 		}
@@ -79,17 +88,23 @@ func (s *sharedMemory) asyncReadWords(w *warp, fences *fenceView, first, end int
 		if v := s.atomicUnseen(w.id, seen, i); v >= 0 {
 			return laneError(0, "race: reads shared memory at offset %d, updated by an atomic of warp %d, with no barrier between", i*4, v)
 		}
+		fences.good = *st
 	}
-	reads, now := s.readAt[w.id][first:end], w.clock[w.id&31]
+	return nil
+}
+
+// asyncMark is the second half: the warp reads the words now.
+func (s *sharedMemory) asyncMark(w *warp, off, n int) {
+	reads, now := s.readAt[w.id][off>>2:(off+n)>>2], w.clock[w.id&31]
 	for i := range reads {
 		reads[i] = now
 	}
-	return nil
 }
 
 // asyncClaim checks that a write of n bytes (a multiple of 4) through the async proxy, issued now by a lane of w, lies
 // after every earlier access, and that the writers among them fenced.
 func (s *sharedMemory) asyncClaim(w *warp, lane, off, n int) error {
+	s.touch(off, n)
 	fences := fenceView{warps: w.block.warps, seen: &w.clock}
 	first, end := off>>2, (off+n)>>2
 	for i := first; i < end; i++ {

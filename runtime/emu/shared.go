@@ -10,13 +10,15 @@ import (
 // per 4-byte word: an access is ordered after another when the same warp made both, or when a barrier that both
 // warps took part in lies between. The order is a vector clock for each warp that counts barrier arrivals.
 type sharedMemory struct {
-	data   []byte
-	words  []wordState
-	readAt [][]uint32 // by warp, by word: the clock of the warp's last read
-	atomAt [][]uint32 // the same for atomics; nil until the block's first one
-	stamp  []uint32   // store instruction that last wrote the word, to find lanes that collide
-	bytes  []uint8    // bytes of the word written by it
-	store  uint32     // serial number of the current store instruction
+	data    []byte
+	words   []wordState
+	readAt  [][]uint32 // by warp, by word: the clock of the warp's last read
+	atomAt  [][]uint32 // the same for atomics; nil until the block's first one
+	stamp   []uint32   // store instruction that last wrote the word, to find lanes that collide
+	bytes   []uint8    // bytes of the word written by it
+	changes uint64     // claims of writes so far
+	changed []uint64   // by page: the last claim in it
+	store   uint32     // serial number of the current store instruction
 }
 
 // wordState is the shadow of one word.
@@ -48,6 +50,7 @@ func (s *sharedMemory) grow(size, warps int) {
 	s.words = make([]wordState, words)
 	s.stamp = make([]uint32, words)
 	s.bytes = make([]uint8, words)
+	s.changed = make([]uint64, size>>pageShift+1)
 	for i := 0; i < warps; i++ {
 		s.readAt = append(s.readAt, make([]uint32, words))
 	}
@@ -148,8 +151,20 @@ func (s *sharedMemory) writer(w *warp, st *wordState) string {
 	return fmt.Sprintf("warp %d at PTX line %d", st.warp, in.line)
 }
 
+// pageShift makes pages of 1 KB, the unit in which changes are noted.
+const pageShift = 10
+
+// touch notes that the bytes are about to change: every write comes through claim, asyncClaim or update first.
+func (s *sharedMemory) touch(off, n int) {
+	s.changes++
+	for p := off >> pageShift; p <= (off+n-1)>>pageShift; p++ {
+		s.changed[p] = s.changes
+	}
+}
+
 // claim checks that a write of n bytes is ordered after every earlier access by other warps.
 func (s *sharedMemory) claim(w *warp, lane, off, n int) error {
+	s.touch(off, n)
 	for i := off >> 2; i <= (off+n-1)>>2; i++ {
 		if err := s.claimWord(w, lane, i); err != nil {
 			return err
@@ -227,6 +242,7 @@ func (s *sharedMemory) update(w *warp, lane, off, n int) error {
 			s.atomAt = append(s.atomAt, make([]uint32, len(s.words)))
 		}
 	}
+	s.touch(off, n)
 	for i := off >> 2; i <= (off+n-1)>>2; i++ {
 		st := &s.words[i]
 		if st.init != 15 || st.flight&^beingRead != 0 || !st.ordered(w, lane) {

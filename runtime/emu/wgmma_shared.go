@@ -3,16 +3,19 @@ package emu
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 )
 
 // tensorOp is a wgmma.mma_async in flight. The four warps of a group share it.
 type tensorOp struct {
-	in     *inst
-	left   int                // warps that have not waited for it
-	pieces []int32            // offsets in shared memory of the 16-byte pieces of A, 32 for each warp, and of B
-	bOf    int                // where the pieces of B begin: 0 or 128
-	data   []byte             // what the pieces held at the issue
-	seen   [groupWarps]vclock // the warps' clocks at the issue
+	in      *inst
+	left    int                // warps that have not waited for it
+	pieces  []int32            // offsets in shared memory of the 16-byte pieces of A, 32 for each warp, and of B
+	bOf     int                // where the pieces of B begin: 0 or 128
+	data    []byte             // what the pieces held at the issue
+	pages   []int32            // where the pieces are
+	changes uint64             // sharedMemory.changes at the issue
+	seen    [groupWarps]vclock // the warps' clocks at the issue
 }
 
 // aPieces is the number of pieces of A in shared memory for one warp: 16 rows of 16 elements.
@@ -24,7 +27,7 @@ func (b *block) newTensorOp(in *inst) *tensorOp {
 		op, b.freeOps = b.freeOps[n-1], b.freeOps[:n-1]
 	}
 	op.in, op.left, op.bOf = in, groupWarps, 0
-	op.pieces, op.data = op.pieces[:0], op.data[:0]
+	op.pieces, op.data, op.pages = op.pieces[:0], op.data[:0], op.pages[:0]
 	return op
 }
 
@@ -160,14 +163,15 @@ func (b *block) tensorOperands(op *tensorOp, warps []*warp) error {
 	if err := op.operand("B", g.bDesc, warps, g.n, g.transB); err != nil {
 		return err
 	}
-	for i, w := range warps {
-		op.seen[i] = w.clock
-		if err := op.readOperands(w, i); err != nil {
-			return w.fault(op.in, err)
-		}
+	if err := op.checkIssue(warps); err != nil {
+		return err
 	}
+	op.changes = b.shared.changes
 	for _, at := range op.pieces {
 		op.data = append(op.data, b.shared.data[at:at+16]...)
+		if page := at >> pageShift; len(op.pages) == 0 || op.pages[len(op.pages)-1] != page {
+			op.pages = append(op.pages, page)
+		}
 	}
 	b.decodeB(op)
 	return nil
@@ -182,37 +186,85 @@ func (op *tensorOp) readBy(i int) [2][2]int {
 	return [2][2]int{{aPieces * i, aPieces * (i + 1)}, b}
 }
 
-// readOperands checks and marks the reads of warp i of the group. Those at the wait have the clock of the issue: what
-// happened since is not for them.
-func (op *tensorOp) readOperands(w *warp, i int) error {
+// check checks that warp i of the group may read a range of pieces.
+func (op *tensorOp) check(w *warp, fences *fenceView, r [2]int) error {
 	s := &w.block.shared
-	fences := fenceView{warps: w.block.warps, seen: &op.seen[i]}
+	for _, at := range op.pieces[r[0]:r[1]] {
+		if err := s.asyncCheck(w, fences, int(at), 16); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkIssue checks the reads of all warps. What they all read, B, is checked once with what they all have seen; a fault
+// is then looked for in each warp, so that the error names the right one.
+func (op *tensorOp) checkIssue(warps []*warp) error {
+	all := warps[0].clock
+	for i, w := range warps {
+		op.seen[i] = w.clock
+		all.meet(&w.clock)
+	}
+	b := [2]int{op.bOf, len(op.pieces)}
+	good := op.check(warps[0], &fenceView{warps: warps[0].block.warps, seen: &all}, b) == nil
+	for i, w := range warps {
+		for j, r := range op.readBy(i) {
+			if j == 1 && good {
+				continue
+			}
+			if err := op.check(w, &fenceView{warps: w.block.warps, seen: &w.clock}, r); err != nil {
+				return w.fault(op.in, err)
+			}
+		}
+		op.mark(w, i)
+	}
+	if !good {
+		return errors.New("internal: no warp is at fault for an operand of wgmma")
+	}
+	return nil
+}
+
+// mark notes that warp i reads its pieces now.
+func (op *tensorOp) mark(w *warp, i int) {
 	for _, r := range op.readBy(i) {
 		for _, at := range op.pieces[r[0]:r[1]] {
-			if err := s.asyncReadWords(w, &fences, int(at)>>2, int(at)>>2+4); err != nil {
-				return err
+			w.block.shared.asyncMark(w, int(at), 16)
+		}
+	}
+}
+
+// recheck is the late end of the reads: at the wait the operands must still be what they were at the issue, and as
+// visible as they were then; what the warp has waited for since is not for them.
+func (op *tensorOp) recheck(w *warp) error {
+	s, i := &w.block.shared, w.id%groupWarps
+	if w.clock[w.id&31] != op.seen[i][w.id&31] {
+		op.mark(w, i)
+	}
+	if s.unchanged(op.pages, op.changes) {
+		return nil
+	}
+	for _, r := range op.readBy(i) {
+		if err := op.check(w, &fenceView{warps: w.block.warps, seen: &op.seen[i]}, r); err != nil {
+			return laneError(0, "ends the wgmma at PTX line %d, whose operand is gone: %v", op.in.line, err)
+		}
+		for p := r[0]; p < r[1]; p++ {
+			at := op.pieces[p]
+			if !bytes.Equal(s.data[at:at+16], op.data[16*p:16*p+16]) {
+				return laneError(0, "ends the wgmma at PTX line %d, whose operand in shared memory at offset %d was overwritten while it was in flight", op.in.line, at)
 			}
 		}
 	}
 	return nil
 }
 
-// recheck is the late end of the reads: at the wait the operands must still be what they were at the issue.
-func (op *tensorOp) recheck(w *warp) error {
-	i := w.id % groupWarps
-	if err := op.readOperands(w, i); err != nil {
-		return laneError(0, "ends the wgmma at PTX line %d, whose operand is gone: %v", op.in.line, err)
-	}
-	shared := w.block.shared.data
-	for _, r := range op.readBy(i) {
-		for p := r[0]; p < r[1]; p++ {
-			at := op.pieces[p]
-			if !bytes.Equal(shared[at:at+16], op.data[16*p:16*p+16]) {
-				return laneError(0, "ends the wgmma at PTX line %d, whose operand in shared memory at offset %d was overwritten while it was in flight", op.in.line, at)
-			}
+// unchanged says whether no write to the pages was claimed since a count of claims.
+func (s *sharedMemory) unchanged(pages []int32, since uint64) bool {
+	for _, p := range pages {
+		if s.changed[p] > since {
+			return false
 		}
 	}
-	return nil
+	return true
 }
 
 // matrix16 is 16 rows of 16 elements.
