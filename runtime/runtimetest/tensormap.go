@@ -40,18 +40,24 @@ func tensorMaps(t *testing.T, b bench) {
 	f := b.function(m, "box")
 	words := random(mapBatch * batchElements / 2)
 	in, raw := b.upload(words), b.alloc(2*boxColumns*boxRows)
-	for _, at := range [][4]int{{0, 4, 1, 1}, {0, -3, 0, 0}, {64, 5, 2, 0}, {32, 17, 2, 1}, {64, 13, 0, 1}, {0, 100, 0, 0}} {
-		out := b.upload(make([]uint32, len(words)))
-		args := [][]byte{b.encode(boxMap(in)), b.encode(boxMap(out)), ptr(raw)}
+	launch := func(in, out runtime.TensorMap, at [4]int) []uint32 {
+		args := [][]byte{b.encode(in), b.encode(out), ptr(raw)}
 		for _, x := range at {
 			args = append(args, u32(uint32(x)))
 		}
 		require.NoError(t, f.Launch(grid(1, 32), args, nil), "%v", at)
-		require.Equal(t, swizzledBox(words, at), b.download(raw, boxColumns*boxRows/2, nil), "the box at %v in shared memory", at)
+		return b.download(raw, boxColumns*boxRows/2, nil)
+	}
+	for _, at := range [][4]int{{0, 4, 1, 1}, {0, -3, 0, 0}, {64, 5, 2, 0}, {32, 17, 2, 1}, {64, 13, 0, 1}, {0, 100, 0, 0}} {
+		out := b.upload(make([]uint32, len(words)))
+		require.Equal(t, swizzledBox(words, at), launch(boxMap(in), boxMap(out), at), "the box at %v in shared memory", at)
 		require.Equal(t, boxAlone(words, at), b.download(out, len(words), nil), "the box at %v and nothing else came back", at)
 		b.free(out)
 	}
-	b.free(in, raw)
+	shared, out := boxMap(in), b.upload(words)
+	shared.Strides[2] = 0 // one cache for all batches
+	require.Equal(t, swizzledBox(words, [4]int{0, 4, 1, 0}), launch(shared, boxMap(out), [4]int{0, 4, 1, 1}), "a stride of zero")
+	b.free(in, out, raw)
 	require.NoError(t, m.Unload())
 }
 
