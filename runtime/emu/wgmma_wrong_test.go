@@ -77,7 +77,7 @@ func TestWgmmaWrong(t *testing.T) {
 		{"FENCE MUL COMMIT SMEM WARP @%p4 st.shared.u32 [%r21+2048], 7; WAIT0", "ends the wgmma at PTX line 23, whose operand"}, // rows of its own
 		{"FENCE MUL COMMIT bar.sync 0; WAIT0 SMEM WARP @%p4 st.shared.u32 [%r21+8192], 7;", "race: writes shared memory at offset 8192, read by warp"},
 		{"FENCE MUL COMMIT bar.sync 0; SMEM WARP @%p4 st.shared.u32 [%r21+8192], 7; bar.sync 0; WAIT0", "ends the wgmma at PTX line 23, whose operand"},
-		{"SMEM st.shared.u32 [%r21], 7; bar.sync 0; FENCE MUL COMMIT WAIT0", "through the async proxy, written by warp"},
+		{"SMEM WARP @%p4 st.shared.u32 [%r21], 7; bar.sync 0; FENCE MUL COMMIT WAIT0", "through the async proxy, written by warp"},
 		{"SMEM WARP @%p4 st.shared.u32 [%r21], 7; fence.proxy.async; FENCE MUL COMMIT WAIT0", "race: reads shared memory at offset 0, written by warp 1"},
 		{"setp.lt.u32 %p4, %r1, 16; FENCE @%p4 bra $over; MUL $over: COMMIT WAIT0", "is executed by a part of the warp"},
 		{"WARP FENCE @%p4 bra $over; MUL bra $end; $over: MULADD $end: COMMIT WAIT0", "the four warps of a warpgroup must execute the same one"},
