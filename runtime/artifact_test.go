@@ -163,6 +163,11 @@ func FuzzReadArtifact(f *testing.F) {
 	data := encoded(f)
 	f.Add(data)
 	f.Add(data[:len(data)/2])
+	withTensorMaps := testArtifact()
+	withTensorMaps.Manifest.Kernels[0].Params = withMaps(withTensorMaps.Manifest.Kernels[0].Params, "q", "k")
+	mapped, err := withTensorMaps.Encode()
+	require.NoError(f, err)
+	f.Add(mapped)
 	f.Add([]byte("MINFC\n\x01\x00\x02\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00{}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		tryArtifact(t, data)
