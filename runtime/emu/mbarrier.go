@@ -241,8 +241,11 @@ func decodeBarrierArrive(d *decoder) {
 
 // arriveAt takes n arrivals off what the phase wants and hands over what the warp had seen and done.
 func (w *warp) arriveAt(bar *mbarrier, n uint32, lane int, seen *vclock) error {
-	if n == 0 || n > bar.pending {
-		return oneLane(lane, "arrives %d times at %s", n, bar.describe())
+	if n == 0 {
+		return oneLane(lane, "arrives 0 times at %s", bar.describe())
+	}
+	if n > bar.pending {
+		return oneLane(lane, "arrives %d times, which is more than wanted at %s", n, bar.describe())
 	}
 	bar.arrived.join(seen)
 	bar.pending -= n

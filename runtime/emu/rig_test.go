@@ -65,6 +65,8 @@ func encodeArgs(args []any) [][]byte {
 			out = append(out, binary.LittleEndian.AppendUint64(nil, uint64(v)))
 		case int:
 			out = append(out, binary.LittleEndian.AppendUint32(nil, uint32(v)))
+		case []byte:
+			out = append(out, v)
 		case float32:
 			out = append(out, binary.LittleEndian.AppendUint32(nil, math.Float32bits(v)))
 		default:
