@@ -23,7 +23,6 @@ type wgmma struct {
 	keep    bool // add to the sums; only when no predicate says so
 	scale   int32
 	scaleBy bool // slot scale decides
-	not     bool // its predicate is negated
 }
 
 // group is a warpgroup: four warps, the first a multiple of four.
@@ -159,7 +158,10 @@ func (d *decoder) scaleD(g *wgmma, a operand) {
 		g.keep = d.flag(a)
 		return
 	}
-	g.scale, g.not = d.pred(a)
+	var not bool
+	if g.scale, not = d.pred(a); not {
+		d.fail("found a negated predicate, scale-d is a plain one")
+	}
 	g.scaleBy = true
 }
 
@@ -265,5 +267,5 @@ func scaleOf(g *wgmma, warps []*warp) (bool, error) {
 			return false, laneError(0, "scale-d differs between the lanes of the warpgroup: it must be the same in all")
 		}
 	}
-	return (warps[0].pred[g.scale] != 0) != g.not, nil
+	return warps[0].pred[g.scale] != 0, nil
 }

@@ -1,7 +1,6 @@
 package emu
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 )
@@ -12,7 +11,6 @@ type tensorOp struct {
 	left    int                // warps that have not waited for it
 	pieces  []int32            // offsets in shared memory of the 16-byte pieces of A, 32 for each warp, and of B
 	bOf     int                // where the pieces of B begin: 0 or 128
-	data    []byte             // what the pieces held at the issue
 	pages   []int32            // where the pieces are
 	changes uint64             // sharedMemory.changes at the issue
 	seen    [groupWarps]vclock // the warps' clocks at the issue
@@ -27,7 +25,7 @@ func (b *block) newTensorOp(in *inst) *tensorOp {
 		op, b.freeOps = b.freeOps[n-1], b.freeOps[:n-1]
 	}
 	op.in, op.left, op.bOf = in, groupWarps, 0
-	op.pieces, op.data, op.pages = op.pieces[:0], op.data[:0], op.pages[:0]
+	op.pieces, op.pages = op.pieces[:0], op.pages[:0]
 	return op
 }
 
@@ -168,7 +166,6 @@ func (b *block) tensorOperands(op *tensorOp, warps []*warp) error {
 	}
 	op.changes = b.shared.changes
 	for _, at := range op.pieces {
-		op.data = append(op.data, b.shared.data[at:at+16]...)
 		if page := at >> pageShift; len(op.pages) == 0 || op.pages[len(op.pages)-1] != page {
 			op.pages = append(op.pages, page)
 		}
@@ -247,12 +244,6 @@ func (op *tensorOp) recheck(w *warp) error {
 		if err := op.check(w, &fenceView{warps: w.block.warps, seen: &op.seen[i]}, r); err != nil {
 			return laneError(0, "ends the wgmma at PTX line %d, whose operand is gone: %v", op.in.line, err)
 		}
-		for p := r[0]; p < r[1]; p++ {
-			at := op.pieces[p]
-			if !bytes.Equal(s.data[at:at+16], op.data[16*p:16*p+16]) {
-				return laneError(0, "ends the wgmma at PTX line %d, whose operand in shared memory at offset %d was overwritten while it was in flight", op.in.line, at)
-			}
-		}
 	}
 	return nil
 }
@@ -276,7 +267,7 @@ func (b *block) decodeB(op *tensorOp) {
 	b.columns = b.columns[:0]
 	for i := 0; i < g.n; i += 8 {
 		var rows [8][16]float64
-		unpackPieces(rows[:], op.data[16*op.bOf+32*i:], g.transB, g.half)
+		b.shared.unpack(&rows, op.pieces[op.bOf+2*i:], g.transB, g.half)
 		b.columns = append(b.columns, rows[:]...)
 	}
 }
@@ -285,9 +276,9 @@ func (b *block) decodeB(op *tensorOp) {
 func (w *warp) decodeA(op *tensorOp, i int) *matrix16 {
 	g, a := op.in.wgmma, &w.block.tiles.a
 	if g.aRegs == nil {
-		data := op.data[16*aPieces*i:]
-		unpackPieces(a[:8], data, g.transA, g.half)
-		unpackPieces(a[8:], data[256:], g.transA, g.half)
+		rows, pieces := w.block.shared.unpack, op.pieces[aPieces*i:]
+		rows((*[8][16]float64)(a[:8]), pieces, g.transA, g.half)
+		rows((*[8][16]float64)(a[8:]), pieces[aPieces/2:], g.transA, g.half)
 	} else {
 		w.unpackRegisters(a, g)
 	}
@@ -319,15 +310,18 @@ func number16(x uint16, half bool) float64 {
 	return float64(f32(uint32(x) << 16))
 }
 
-// unpackPieces makes numbers of the 16 pieces of 8 lines.
-func unpackPieces(lines [][16]float64, data []byte, mnMajor, half bool) {
-	data, lines = data[:256], lines[:8]
-	for i := range 128 {
-		line, k := i>>4, i&15
-		if mnMajor {
-			line, k = i&7, i>>3
+// unpack makes numbers of the 16 pieces of 8 lines.
+func (s *sharedMemory) unpack(lines *[8][16]float64, pieces []int32, mnMajor, half bool) {
+	for i, at := range pieces[:16] {
+		p := s.data[at : at+16]
+		for j := range 8 {
+			x := number16(binary.LittleEndian.Uint16(p[2*j:]), half)
+			if mnMajor {
+				lines[j][i] = x
+			} else {
+				lines[i>>1][(i&1)*8+j] = x
+			}
 		}
-		lines[line][k] = number16(binary.LittleEndian.Uint16(data[2*i:]), half)
 	}
 }
 

@@ -14,6 +14,7 @@ var wgmmaText = strings.NewReplacer(
 	"WAIT0", "wgmma.wait_group.sync.aligned 0;",
 	"WAIT1", "wgmma.wait_group.sync.aligned 1;",
 	"MUL16", "wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 {%f0,%f1,%f2,%f3,%f4,%f5,%f6,%f7}, %rd1, %rd2, 0, 1, 1, 0, 0;",
+	"MULPRED", "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%f0,%f1,%f2,%f3}, %rd1, %rd2, %p4, 1, 1, 0, 0;",
 	"MULREG", "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%f0,%f1,%f2,%f3}, {%r4,%r5,%r6,%r7}, %rd2, 0, 1, 1, 0;",
 	"MULHIGH", "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%f4,%f5,%f6,%f7}, %rd1, %rd2, 0, 1, 1, 0, 0;",
 	"MULADD", "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%f0,%f1,%f2,%f3}, %rd1, %rd2, 1, 1, 1, 0, 0;",
@@ -66,6 +67,8 @@ func TestWgmmaWrong(t *testing.T) {
 		{"FENCE MULADD COMMIT WAIT0", "reads register %f0, which was never written"},
 		{"FENCE MUL COMMIT add.f32 %f9, %f1, %f1; WAIT0", "reads register %f1, a sum of the wgmma at PTX line 23 that is still in flight"},
 		{"FENCE MUL COMMIT MUL COMMIT WAIT1 add.f32 %f9, %f1, %f1; WAIT0", "reads register %f1, a sum of the wgmma at PTX line 23"},
+		{"SUMS FENCE MUL COMMIT add.f32 %f9, %f1, %f1; WAIT0", "reads register %f1, a sum of the wgmma at PTX line 23 that is still in flight"},
+		{"FENCE MULREG COMMIT wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%r4,%r5,%r6,%r7}, %rd1, %rd2, 0, 1, 1, 0, 0; COMMIT WAIT0", "register %r4 is an element of A of the wgmma at PTX line 23"},
 		{"FENCE MUL COMMIT mov.f32 %f3, 0f00000000; WAIT0", "writes register %f3, a sum of the wgmma at PTX line 23 that is still in flight"},
 		{"FENCE MUL COMMIT setp.eq.u32 %p4, %r1, 5; @%p4 mov.f32 %f3, 0f00000000; WAIT0", "lane 5, PTX line 23: writes register %f3, a sum"},
 		{"FENCE MULREG COMMIT ld.global.v4.u32 {%r4,%r10,%r11,%r12}, [%rd3]; WAIT0", "writes register %r4, an element of A of the wgmma at PTX line 23"},
@@ -85,7 +88,10 @@ func TestWgmmaWrong(t *testing.T) {
 		{"WARP FENCE @%p4 bra $over; MUL COMMIT WAIT0 $over: @%p4 ret;", "warp 0: waits for its warpgroup, PTX line 23: wgmma.mma_async"},
 		{"WARP FENCE @%p4 bra $over; FENCE $over: MUL COMMIT WAIT0", "came here through other wgmma.fence, commit_group or wait_group instructions"},
 		{"WARP FENCE @%p4 add.u64 %rd2, %rd2, 2; MUL COMMIT WAIT0", "the descriptor of B is"},
-		{"setp.eq.u32 %p4, %r1, 77; FENCE wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%f0,%f1,%f2,%f3}, %rd1, %rd2, %p4, 1, 1, 0, 0; COMMIT WAIT0", "scale-d differs"},
+		{"and.b32 %r20, %r1, 31; setp.eq.u32 %p4, %r20, 7; FENCE MULPRED COMMIT WAIT0", "scale-d differs"}, // within the warps
+		{"WARP FENCE MULPRED COMMIT WAIT0", "scale-d differs"},                                             // between the warps
+		{"SMEM WARP @%p4 st.shared.u32 [%r21+8192], 7; fence.proxy.async; shr.u32 %r22, %r1, 6; setp.eq.u32 %p5, %r22, 0; @%p5 bar.sync 1, 64; FENCE MUL COMMIT WAIT0",
+			"race: reads shared memory at offset 8192, written by warp 1"}, // warps 2 and 3 have not seen it
 	} {
 		err := wgmmaError(t, 3, 128, wgmmaA.descriptor(), wgmmaB.descriptor(), c.body)
 		if c.want == "" {
@@ -131,6 +137,7 @@ func TestWgmmaLoad(t *testing.T) {
 		{op + "{%f0,%f1,%f2,%f3}, %rd1, %r2, 0, 1, 1, 0, 0;", "register %r2 holds 32 bits"},
 		{op + "{%f0,%f1,%f2,%f3}, %rd1, %rd2, 2, 1, 1, 0, 0;", "found the number 2, wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 wants 0 or 1 there"},
 		{op + "{%f0,%f1,%f2,%f3}, %rd1, %rd2, 0, 0, 1, 0, 0;", "wants 1 or -1 there"},
+		{op + "{%f0,%f1,%f2,%f3}, %rd1, %rd2, !%p1, 1, 1, 0, 0;", "found a negated predicate"},
 		{"wgmma.wait_group.sync.aligned 8;", "wants a number of groups from 0 to 7"},
 		{"wgmma.fence.sync;", "wgmma wants one of .aligned"},
 	} {
