@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Times and checks compiled artifacts on a GPU beside torch's FlashAttention-2, in one process.
+"""Times and checks compiled artifacts on a GPU beside torch's FlashAttention-2 and cuDNN, in one process.
 
   interleave.py [--json OUT] [--rounds N] CASE...
   CASE = @FILE with a case a line, or
@@ -14,7 +14,7 @@ import argparse, datetime, json, math, random, shlex, statistics, sys
 
 import torch
 
-from torchside import TORCH, Kernel, driver_version, fa2, reference, timed, useful_pairs
+from torchside import TORCH, Kernel, cudnn, driver_version, fa2, reference, timed, useful_pairs
 
 def inputs(kind, n, heads, kv, d, dtype, seed):
     g = torch.Generator(device="cuda").manual_seed(seed)
@@ -73,7 +73,13 @@ def measure(text, rounds):
 
     runs = {f: ours(kern) for f, kern in kernels.items()}
     if pattern in ("dense", "full"):
-        runs["fa2"] = lambda: fa2(*sets[next(turn) % len(sets)], pattern == "dense")
+        for name, peer in (("fa2", fa2), ("cudnn", cudnn)):
+            if name == "cudnn" and d > 128:  # torch refuses those
+                try:
+                    peer(*sets[0], pattern == "dense")
+                except RuntimeError:
+                    continue
+            runs[name] = lambda peer=peer: peer(*sets[next(turn) % len(sets)], pattern == "dense")
     for f in runs.values():
         timed(f, 2)
     times = {name: [] for name in runs}
@@ -85,10 +91,10 @@ def measure(text, rounds):
             times[name].append(timed(runs[name], 3))
     flops = 4 * d * heads * useful_pairs(pattern, params, n)
     out = []
-    base = statistics.median(times["fa2"]) if "fa2" in times else None
+    base = {"vs_" + peer: statistics.median(times[peer]) for peer in ("fa2", "cudnn") if peer in times}
     for name, ts in times.items():
         ms = statistics.median(ts)
-        row = {"case": text, "kernel": name, "ms": ms, "tflops": flops / ms / 1e9, "vs_fa2": base / ms if base else None}
+        row = {"case": text, "kernel": name, "ms": ms, "tflops": flops / ms / 1e9, **{name: x / ms for name, x in base.items()}}
         if name in kernels:
             row.update(errors=errors[name], registers=kernels[name].registers, local_bytes=kernels[name].local)
         out.append(row)
@@ -101,8 +107,9 @@ def show(rows):
         line = f"{short:42s} {r['kernel'].split('/')[-1]:34s}"
         if "ms" in r:
             line += f" {r['ms']:9.3f} ms {r['tflops']:7.1f} TFLOP/s"
-        if r.get("vs_fa2"):
-            line += f" {r['vs_fa2']:.3f}x FA2"
+        for key, peer in (("vs_fa2", "FA2"), ("vs_cudnn", "cuDNN")):
+            if r.get(key):
+                line += f" {r[key]:.3f}x {peer}"
         for kind, e in r.get("errors", {}).items():
             line += f" | {kind} {e['frobenius']:.1e} {e['worst_row']:.1e} lse {e['lse']:.1e}"
         if "registers" in r:

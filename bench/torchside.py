@@ -30,6 +30,19 @@ def read_artifact(path):
     return parsed, texts
 
 
+def tensor_map(t, box):
+    """The 128 bytes of a TMA tensor map of t [B,H,S,D], boxes of {columns, rows}, 128-byte swizzle (runtime/tensormap.go)."""
+    dims = (ctypes.c_uint64 * 4)(t.shape[3], t.shape[2], t.shape[1], t.shape[0])
+    strides = (ctypes.c_uint64 * 3)(*(2 * t.stride(i) for i in (2, 1, 0)))
+    whole, ones = (ctypes.c_uint32 * 4)(*box, 1, 1), (ctypes.c_uint32 * 4)(1, 1, 1, 1)
+    space = ctypes.create_string_buffer(128 + 64)
+    out = (ctypes.c_char * 128).from_buffer(space, -ctypes.addressof(space) % 64)
+    kind = {torch.bfloat16: 9, torch.float16: 6}[t.dtype]
+    # interleave none, swizzle 128 B, L2 promotion 256 B, zeros outside
+    ok(cuda.cuTensorMapEncodeTiled(out, kind, 4, ctypes.c_void_p(t.data_ptr()), dims, strides, whole, ones, 0, 3, 3, 0), "cuTensorMapEncodeTiled")
+    return out
+
+
 class Kernel:
     """One loaded attention kernel and its launch."""
 
@@ -65,7 +78,8 @@ class Kernel:
             for i, dim in enumerate(("batch", "head", "row")):
                 values[f"{name}_{dim}"] = 2 * t.stride(i)
         values.update({"p_" + n: x for n, x in params.items()})
-        args = [CTYPES[p["type"]](values[p["name"]]) for p in self.meta["params"]]
+        tensors = {"q": q, "k": k, "v": v, "o": o}
+        args = [tensor_map(tensors[p["tensor"]], p["box"]) if p["type"] == "map" else CTYPES[p["type"]](values[p["name"]]) for p in self.meta["params"]]
         ptrs = (ctypes.c_void_p * len(args))(*[ctypes.addressof(a) for a in args])
         stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
         grid = (-(-sq // self.meta["row_tile"]), hq, b)
@@ -124,6 +138,11 @@ def timed(f, reps):
 
 def fa2(q, k, v, causal):
     with sdpa_kernel([SDPBackend.FLASH_ATTENTION]):
+        return F.scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=q.shape[1] != k.shape[1])
+
+
+def cudnn(q, k, v, causal):
+    with sdpa_kernel([SDPBackend.CUDNN_ATTENTION]):
         return F.scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=q.shape[1] != k.shape[1])
 
 

@@ -50,7 +50,14 @@ type call struct {
 	scaleLog2 float32
 	values    map[string]int64  // of all parameters of the schedule
 	lists     map[string]uint64 // values of the kernel parameters for what the data chose
+	rowTiles  int               // of a head
+	queue     uint64            // address of a u32 for kernels that count row tiles
 }
+
+// items is the number of row tiles of the launch.
+func (c *call) items() int { return c.rowTiles * c.QHeads * c.Batch }
+
+const queueBytes = 4
 
 // Launch enqueues the attention on a stream (nil: the default stream) and returns; for patterns that the data decides, the
 // kernels that compute its lists come before it. It does not synchronise, allocates no device memory, copies nothing and
@@ -97,13 +104,21 @@ func (k *LoadedKernel) launch(s Stream, a Attention, index, attention bool) erro
 
 func (k *LoadedKernel) launchAttention(s Stream, c *call) error {
 	a := c.Attention
+	if k.info.BlocksPerSM > 0 {
+		if err := k.dev.Fill(DevicePtr(c.queue), 0, queueBytes, s); err != nil {
+			return err
+		}
+	}
 	args, err := k.arguments(c)
 	if err != nil {
 		return err
 	}
-	tiles := (a.SeqQ + k.info.RowTile - 1) / k.info.RowTile
+	grid := [3]uint32{uint32(c.rowTiles), uint32(a.QHeads), uint32(a.Batch)}
+	if k.info.BlocksPerSM > 0 {
+		grid = [3]uint32{uint32(min(c.items(), k.info.BlocksPerSM*k.dev.Info().Multiprocessors)), 1, 1}
+	}
 	return k.function.Launch(Launch{
-		Grid:        [3]uint32{uint32(tiles), uint32(a.QHeads), uint32(a.Batch)},
+		Grid:        grid,
 		Block:       [3]uint32{uint32(k.info.Threads), 1, 1},
 		SharedBytes: k.info.SharedBytes,
 	}, args, s)

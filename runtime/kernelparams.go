@@ -125,9 +125,21 @@ func mapsOf(s *ir.Schedule) []mapSource {
 	return out
 }
 
+// queueParams are those of kernels whose blocks take one row tile after another. The queue is a u32 that counts them.
+var queueParams = []kernelParam{
+	scalar("queue", "ptr", func(c *call) uint64 { return c.queue }),
+	scalar("row_tiles", "i32", func(c *call) uint64 { return uint64(c.rowTiles) }),
+	scalar("q_heads", "i32", func(c *call) uint64 { return uint64(c.QHeads) }),
+	scalar("items", "i32", func(c *call) uint64 { return uint64(c.items()) }),
+}
+
 // bindParams finds the meaning of an attention kernel's parameters.
 func bindParams(listed []KernelParam, s *ir.Schedule) ([]kernelParam, error) {
-	return matchParams(listed, append(paramsOf(s), listParams(s)...), mapsOf(s)...)
+	known := append(paramsOf(s), listParams(s)...)
+	if slices.ContainsFunc(listed, func(p KernelParam) bool { return p.Name == queueParams[0].Name }) {
+		known = append(known, queueParams...)
+	}
+	return matchParams(listed, known, mapsOf(s)...)
 }
 
 // matchParams finds the meaning of a kernel's parameters: numbers by name, maps by tensor; their order is the manifest's. All

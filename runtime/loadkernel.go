@@ -21,6 +21,7 @@ type Select struct {
 
 // LoadedKernel is a kernel of an artifact, compiled for a device. It is safe for concurrent use until Close.
 type LoadedKernel struct {
+	dev        Device
 	info       Kernel
 	schedule   *ir.Schedule
 	params     []kernelParam
@@ -44,7 +45,7 @@ func LoadKernel(dev Device, a *Artifact, sel Select) (*LoadedKernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &LoadedKernel{info: *info, scoreBytes: maxScoreBytes}
+	k := &LoadedKernel{dev: dev, info: *info, scoreBytes: maxScoreBytes}
 	if k.schedule, err = info.parseSchedule(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
 	}

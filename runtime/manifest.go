@@ -30,7 +30,8 @@ type Kernel struct {
 	KeyTile     int           `json:"key_tile"` // keys of one step of its loop
 	Threads     int           `json:"threads"`  // threads of one block
 	SharedBytes int           `json:"shared_bytes"`
-	Module      int           `json:"module"` // index in Artifact.Modules
+	BlocksPerSM int           `json:"blocks_per_sm,omitempty"` // of kernels that are launched with as many blocks as run at once
+	Module      int           `json:"module"`                  // index in Artifact.Modules
 	PTXVersion  string        `json:"ptx_version"`
 	Params      []KernelParam `json:"params"` // in the order of the PTX entry
 

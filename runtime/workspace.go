@@ -206,6 +206,7 @@ func (x *indexCall) add(name string, sizes ...int) {
 func (x *indexCall) layOut() {
 	h := x.heads
 	x.add("budgets", x.budgetWords(), 4) // [choices, QHeads]
+	x.add("queue", 4)
 	for _, n := range x.choices {
 		switch n.source.Kind {
 		case ir.SourceBlocks:
@@ -246,7 +247,7 @@ func (x *indexCall) checkSizes() error {
 
 // fillLists sets the values of the attention kernel's parameters for lists.
 func (x *indexCall) fillLists() {
-	x.lists = map[string]uint64{}
+	x.lists, x.queue = map[string]uint64{}, x.at("queue")
 	for _, n := range x.choices {
 		for _, f := range listFields[n.source.Kind] {
 			if f.Type == "ptr" {

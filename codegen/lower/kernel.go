@@ -33,6 +33,7 @@ type Kernel struct {
 	Entry       string
 	Threads     int // of a block
 	SharedBytes int // dynamic shared memory of a block
+	BlocksPerSM int // of kernels with QueueParams, which are launched with as many blocks as run at once; else 0
 	Params      []Param
 }
 
@@ -93,6 +94,14 @@ func Params(s *ir.Schedule) []Param {
 	}
 	return out
 }
+
+// QueueParams are those of a kernel whose blocks take one row tile after another, beside the others:
+//
+//	queue       u32 in device memory, 0 at the start of a launch: counts the tiles that were taken beyond each block's first
+//	row_tiles   of a head
+//	q_heads     of a batch entry
+//	items       row tiles of the launch
+var QueueParams = []Param{{Name: "queue", Type: "ptr"}, {Name: "row_tiles", Type: "i32"}, {Name: "q_heads", Type: "i32"}, {Name: "items", Type: "i32"}}
 
 // ListParam is the kernel parameter for one field of the lists that the index definition name chose.
 func ListParam(name, field string) string { return "i_" + name + "_" + field }

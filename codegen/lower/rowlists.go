@@ -111,8 +111,8 @@ func (k *RowTile) HasLists() bool {
 	return k.hasSource(ir.SourceRuns, ir.SourceBlocks, ir.SourceColumns)
 }
 
-// head is batch*heads + head: the index of this block's lists.
-func (k *RowTile) HeadIndex() Value { return k.Add(k.Mul(k.BlockZ(), k.GridY()), k.BlockY()) }
+// HeadIndex is batch*heads + head: the index of this tile's lists.
+func (k *RowTile) HeadIndex() Value { return k.Add(k.Mul(k.At.Batch(), k.At.Heads()), k.At.Head()) }
 
 // field is the kernel parameter for one buffer of a chosen set.
 func (k *RowTile) ListField(l ir.Source, name string) Value { return k.Param(ListParam(l.Name, name)) }
@@ -136,7 +136,7 @@ func (k *RowTile) ListAt(l ir.Source, i Value) Value {
 
 // rowBlock is the number of this block's list of key blocks: every row tile of a head has one.
 func (k *RowTile) RowBlock() Value {
-	return k.Add(k.Mul(k.HeadIndex(), k.GridX()), k.LShr(k.Row0(), 6))
+	return k.Add(k.Mul(k.HeadIndex(), k.At.Tiles()), k.LShr(k.Row0(), 6))
 }
 
 // count is how many slots of a list matter to this row tile.

@@ -16,9 +16,20 @@ type RowTile struct {
 	SlotKeys int   // keys of one slot, the unit in which a schedule's segments are walked
 	Lane     Value // the thread's number in its warp
 
+	At Place // which tile; of the block unless a kernel says otherwise
+
 	// Query is the absolute position of the thread's row r (0 or 1) of a 16-row strip: accumulators of 16x8 tiles give each
 	// thread two rows.
 	Query func(strip, r int) Value
+}
+
+// Place is a row tile among all that a launch computes. Its values are asked for where they are used: some are cheaper to
+// compute again than to keep.
+type Place struct{ Tile, Tiles, Head, Heads, Batch func() Value }
+
+// BlockPlace is the tile of a block when every tile has one: tiles along x, heads along y, batch along z.
+func (b *Builder) BlockPlace() Place {
+	return Place{Tile: b.BlockX, Tiles: b.GridX, Head: b.BlockY, Heads: b.GridY, Batch: b.BlockZ}
 }
 
 // Slot is a run of SlotKeys keys that a step computes.
@@ -56,9 +67,9 @@ func (k *RowTile) Last() Value {
 // Row0 is the tile's first query row, computed again where it is needed rather than kept. Long tiles come first, so that
 // the last blocks to finish are short ones.
 func (k *RowTile) Row0() Value {
-	tile := k.BlockX()
+	tile := k.At.Tile()
 	if k.Schedule.Order == ir.OrderLongestFirst {
-		tile = k.Sub(k.Sub(k.GridX(), I32(1)), tile)
+		tile = k.Sub(k.Sub(k.At.Tiles(), I32(1)), tile)
 	}
 	return k.Mul(tile, I32(int64(k.Rows)))
 }
@@ -102,6 +113,6 @@ func NonEmpty(s *ir.Schedule) *ir.Schedule {
 
 // Base is the start of a tensor for this block's batch and the given head of it.
 func (k *RowTile) Base(name string, head Value) Value {
-	p := k.Offset(k.Param(name), k.Mul(k.ZExt64(k.BlockZ()), k.Param(name+"_batch")))
+	p := k.Offset(k.Param(name), k.Mul(k.ZExt64(k.At.Batch()), k.Param(name+"_batch")))
 	return k.Offset(p, k.Mul(k.ZExt64(head), k.Param(name+"_head")))
 }

@@ -62,6 +62,7 @@ func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 		shape: sh, layout: layoutFor(sh, cfg.HeadDim, max(1, len(s.Segments)), lists),
 		headDim: cfg.HeadDim, dtype: cfg.DType, strips: sh.rows / (16 * sh.warps),
 	}
+	k.At = k.BlockPlace()
 	k.Query = func(strip, r int) Value { return k.Add(k.First(), k.rowOf(strip, r)) }
 	k.walk = pieces{k}
 	if lists {

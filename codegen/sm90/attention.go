@@ -1,9 +1,10 @@
 // Package sm90 lowers a schedule to a flash-attention forward kernel for sm_90a: TMA, mbarriers and wgmma with specialised warps.
 //
-// A block computes one row tile of one head. One warp of its first warpgroup, the producer, walks the schedule's key tiles from
+// A block computes one row tile of one head or, where tiles are short and their lists have to be read, one after the other,
+// taking the next from a queue. One warp of its first warpgroup, the producer, walks the schedule's key tiles from
 // the diagonal down and turns them into stages: K and V by TMA into a ring of buffers, and a header that says what the stage
 // is. Each other warpgroup is a consumer of 64 query rows: it multiplies, masks and exponentiates stage after stage until a
-// header says that there are no more, and knows nothing of the schedule but the bounds that edge stages need.
+// header says that they are another tile's or that there are no more, and knows nothing of the schedule but the bounds that edge stages need.
 //
 // The online softmax works in base 2 (FlashAttention-2, arXiv 2307.08691, section 3.1); warp specialisation, the overlap of
 // softmax and products, and registers that move to the consumers are those of FlashAttention-3 (arXiv 2407.08608, section 3).
@@ -35,6 +36,8 @@ type kernel struct {
 	headDim int
 	dtype   lower.DType
 
+	queued bool // blocks take tiles from a queue
+
 	shared Value // start of shared memory
 	warp   Value // the warp's number in the block, known to be the same for all its lanes
 	group  Value // the consumer's number
@@ -48,24 +51,27 @@ func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 		return nil, err
 	}
 	sh, slotKeys := choose(shapes, cfg.HeadDim), TileFor(cfg.HeadDim).Keys
+	params, blocksPerSM := lower.Params(s), 0
 	if len(lower.Lists(s)) > 0 {
 		sh, slotKeys = choose(listShapes, cfg.HeadDim), ir.BlockSize
+		params, blocksPerSM = append(params, lower.QueueParams...), sh.minBlocks
 	}
-	params := params(s, sh, slotKeys)
+	params = append(params, maps(s, sh, slotKeys)...)
 	k := &kernel{
 		RowTile: lower.RowTile{
 			Builder: lower.NewKernel(Entry, params, sh.threads(), sh.minBlocks), Schedule: s, Rows: sh.rows(), SlotKeys: slotKeys,
 		},
-		shape: sh, layout: layoutFor(sh, cfg.HeadDim), headDim: cfg.HeadDim, dtype: cfg.DType,
+		shape: sh, layout: layoutFor(sh, cfg.HeadDim), headDim: cfg.HeadDim, dtype: cfg.DType, queued: blocksPerSM > 0,
 	}
+	k.At = k.BlockPlace()
 	k.Query = func(_, r int) Value { return k.Add(k.First(), k.rowOf(r)) }
 	k.emit()
-	return &lower.Kernel{Module: k.Module, Entry: Entry, Threads: sh.threads(), SharedBytes: k.total, Params: params}, nil
+	return &lower.Kernel{Module: k.Module, Entry: Entry, Threads: sh.threads(), SharedBytes: k.total, BlocksPerSM: blocksPerSM, Params: params}, nil
 }
 
-// params are those of every backend and the tensor maps: boxes of a panel by the rows of a copy.
-func params(s *ir.Schedule, sh shape, slotKeys int) []lower.Param {
-	out := lower.Params(s)
+// maps are the tensor maps: boxes of a panel by the rows of a copy.
+func maps(s *ir.Schedule, sh shape, slotKeys int) []lower.Param {
+	var out []lower.Param
 	tensor := func(name string, rows int) {
 		out = append(out, lower.Param{Name: mapOf(name), Type: "map", Tensor: name, Box: [2]int{panelCols, rows}})
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // Barriers of the pipeline. A full barrier completes when the bytes of a tile have landed, an empty one when every consumer
-// warp has let go of it. Q has a full barrier alone: it is loaded once. In a ring, K and V share the barriers of their buffers.
+// warp has let go of it. In a ring, K and V share the barriers of their buffers.
 type barrier int
 
 const (
@@ -21,8 +21,8 @@ const (
 	kinds
 )
 
-// barrierCount is one for Q and, for each kind, one a buffer.
-func (s shape) barrierCount() int { return 1 + int(kinds)*s.buffers }
+// barrierCount is two for Q and, for each kind, one a buffer.
+func (s shape) barrierCount() int { return 2 + int(kinds)*s.buffers }
 
 // barrierAt is the shared address of a barrier of a buffer.
 func (k *kernel) barrierAt(b barrier, buffer Value) Value {
@@ -30,17 +30,21 @@ func (k *kernel) barrierAt(b barrier, buffer Value) Value {
 		b -= fullV
 	}
 	at := k.Add(k.shared, k.Shl(buffer, 3))
-	return k.Add(at, lower.I32(int64(k.layout.barriers+barrierBytes*(1+int(b)*k.buffers))))
+	return k.Add(at, lower.I32(int64(k.layout.barriers+barrierBytes*(2+int(b)*k.buffers))))
 }
 
-func (k *kernel) qBarrier() Value { return k.Add(k.shared, lower.I32(int64(k.layout.barriers))) }
+func (k *kernel) fullQ() Value { return k.Add(k.shared, lower.I32(int64(k.layout.barriers))) }
+func (k *kernel) emptyQ() Value {
+	return k.Add(k.shared, lower.I32(int64(k.layout.barriers+barrierBytes)))
+}
 
 // initBarriers is for one thread. Consumers arrive once a warp: then whatever a warp reads of a tile on its own is safe, too.
 func (k *kernel) initBarriers() {
 	one := func(at Value, count int) {
 		k.AsmEffect(fmt.Sprintf("mbarrier.init.shared::cta.b64 [$0], %d;", count), "r", at)
 	}
-	one(k.qBarrier(), 1)
+	one(k.fullQ(), 1)
+	one(k.emptyQ(), 4*k.groups)
 	for i := range k.buffers {
 		for b := fullK; b < kinds; b++ {
 			if k.ring && b >= fullV {
@@ -77,8 +81,9 @@ func (k *kernel) arrive(at Value) {
 }
 
 // release lets go of a buffer: the first lane of every consumer warp arrives.
-func (k *kernel) release(b barrier, buffer Value) {
-	at := k.barrierAt(b, buffer)
+func (k *kernel) release(b barrier, buffer Value) { k.letGo(k.barrierAt(b, buffer)) }
+
+func (k *kernel) letGo(at Value) {
 	k.If("release", k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), nil, func() []Value {
 		k.arrive(at)
 		return nil

@@ -50,8 +50,8 @@ func (s state) clone() state {
 // and a factor of 1, never (-inf)-(-inf); it is far below any score that 16-bit inputs of sane size give.
 const lowest = -1e30
 
-func (k *kernel) initial() state {
-	s := state{k: place{lower.I32(0), lower.I32(0)}, v: lower.I32(0)}
+func (k *kernel) initial(start place) state {
+	s := state{k: start, v: start.buffer}
 	for range 2 {
 		s.m, s.l = append(s.m, lower.F32(lowest)), append(s.l, lower.F32(0))
 	}
@@ -65,20 +65,37 @@ func (k *kernel) initial() state {
 }
 
 func (k *kernel) consume() {
-	k.await(k.qBarrier(), lower.I32(0))
+	start := place{lower.I32(0), lower.I32(0)}
+	if !k.queued {
+		k.await(k.barrierAt(fullK, start.buffer), start.parity)
+		k.consumeItem(start, lower.I32(0))
+		return
+	}
+	k.While("item", []Value{start.buffer, start.parity, lower.I32(0)},
+		func(v []Value) Value {
+			return k.Xor(k.headerHas(place{v[0], v[1]}, flagEnd), lower.Bool(true))
+		},
+		func(v []Value) []Value {
+			at := place{v[0], v[1]}
+			item := k.Load(lower.Vec4, k.SharedAt(k.headerAt(at.buffer), itemAt), 16)
+			k.At = k.fixed(k.Lane4(item, 0), k.Lane4(item, 1), k.Lane4(item, 2))
+			next := k.consumeItem(at, v[2])
+			return []Value{next.buffer, next.parity, k.Xor(v[2], lower.I32(1))}
+		})
+}
+
+// consumeItem computes the row tile whose first stage is at start, which is there, and returns where the next one begins.
+func (k *kernel) consumeItem(start place, qParity Value) place {
+	k.await(k.fullQ(), qParity)
 	k.loadQ()
-	start := k.initial()
-	none := k.over(start.k)
-	entry := k.Block
-	prologue, loop := k.NewBlock("first"), k.NewBlock("loop")
-	k.Enter(prologue)
-	first := k.firstStage(start)
+	first := k.firstStage(k.initial(start))
+	loop := k.NewBlock("loop")
 	k.Br(loop)
 	from := k.Block
 
 	k.Enter(loop)
 	st, phis := k.carry(first, from)
-	over := k.over(st.k)
+	over := k.headerHas(st.k, flagEnd|flagFirst)
 	check := k.Block
 	body := k.NewBlock("stage")
 	k.Enter(body)
@@ -89,16 +106,16 @@ func (k *kernel) consume() {
 		lower.AddIncoming(phis[i], *v, latch)
 	}
 
-	tail, epilogue := k.NewBlock("last"), k.NewBlock("epilogue")
+	tail := k.NewBlock("last")
 	check.NewCondBr(over, tail, body)
 	k.Enter(tail)
-	end := st.clone()
-	end.o = k.awaitProducts(0, k.addValues(st.o, st.p, st.v))
-	k.Br(epilogue)
-	entry.NewCondBr(none, epilogue, prologue)
-	ran := k.Block
-	k.Enter(epilogue)
-	k.epilogue(k.join(end, ran, start, entry))
+	st.o = k.awaitProducts(0, k.addValues(st.o, st.p, st.v))
+	k.release(emptyV, st.v)
+	if !k.qInRegs {
+		k.letGo(k.emptyQ())
+	}
+	k.epilogue(st)
+	return st.k
 }
 
 // carry opens the loop's state with its value before the loop.
@@ -113,22 +130,11 @@ func (k *kernel) carry(start state, from *llir.Block) (state, []*llir.InstPhi) {
 	return st, phis
 }
 
-// join is the state after the loop, or none where it never ran.
-func (k *kernel) join(end state, ran *llir.Block, none state, skipped *llir.Block) state {
-	out, start := end.clone(), none.values()
-	for i, v := range out.values() {
-		p := k.Phi(*v, ran)
-		lower.AddIncoming(p, *start[i], skipped)
-		*v = p
-	}
-	return out
-}
-
-// over waits for a stage and says whether it is the end of the walk.
-func (k *kernel) over(at place) Value {
+// headerHas waits for a header and tests its flags.
+func (k *kernel) headerHas(at place, flags int64) Value {
 	k.await(k.barrierAt(fullK, at.buffer), at.parity)
-	flags := k.Load(types.I32, k.SharedAt(k.headerAt(at.buffer), 4), 4)
-	return k.ICmp(enum.IPredNE, k.And(flags, lower.I32(flagEnd)), lower.I32(0))
+	got := k.Load(types.I32, k.SharedAt(k.headerAt(at.buffer), 4), 4)
+	return k.ICmp(enum.IPredNE, k.And(got, lower.I32(flags)), lower.I32(0))
 }
 
 // firstStage computes a stage that has no product before it.
@@ -188,11 +194,13 @@ func (k *kernel) settle(st *state, p, alpha []Value) {
 	st.v, st.k = v.buffer, k.nextPlace(v)
 }
 
-// loadQ keeps the Q fragments of every step in registers, which halves what the first product reads of shared memory.
+// loadQ keeps the Q fragments of every step in registers, which halves what the first product reads of shared memory and frees
+// the buffer for the Q of the next row tile. The copy that will write there goes another way than these reads, hence the fence.
 func (k *kernel) loadQ() {
 	if !k.qInRegs {
 		return
 	}
+	k.qRegs = nil
 	row := k.Add(k.Shl(k.And(k.warp, lower.I32(3)), 4), k.And(k.Lane, lower.I32(15)))
 	row = k.Add(row, k.Shl(k.group, 6))
 	line := k.Add(k.Shl(row, 7), k.shared)
@@ -202,6 +210,9 @@ func (k *kernel) loadQ() {
 		offset := k.layout.q + step/4*k.qPanel
 		k.qRegs = append(k.qRegs, k.LdMatrix4(k.SharedAt(k.Add(line, k.Shl(at, 4)), offset), false))
 	}
+	k.AsmEffect("fence.proxy.async.shared::cta;", "~{memory}")
+	k.AsmEffect("bar.warp.sync 0xffffffff;", "~{memory}")
+	k.letGo(k.emptyQ())
 }
 
 // mask sets the scores that the stage does not keep to -inf. Stages that keep all pay one branch.

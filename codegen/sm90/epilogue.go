@@ -14,7 +14,7 @@ func (k *kernel) epilogue(st state) {
 			st.l[i] = k.FAdd(st.l[i], k.ShuffleXor(st.l[i], lanes))
 		}
 	}
-	base := k.Base("o", k.BlockY())
+	base := k.Base("o", k.At.Head())
 	for r := range 2 {
 		pairs := k.normalised(st, r)
 		row := k.Add(k.Row0(), k.rowOf(r))

@@ -26,32 +26,27 @@ type source struct {
 
 // walk is what the producer's loops carry: where the next stage goes, and the slot that waits for a second one.
 type walk struct {
-	place
+	cursor
 	waiting Value // 1 or 0
 	slot
 }
 
-func (w walk) values() []Value { return []Value{w.buffer, w.parity, w.waiting, w.start, w.flags} }
+func (w walk) values() []Value {
+	return []Value{w.buffer, w.parity, w.first, w.waiting, w.start, w.flags}
+}
 
-func walkOf(v []Value) walk { return walk{place{v[0], v[1]}, v[2], slot{v[3], v[4]}} }
+func walkOf(v []Value) walk { return walk{cursor{place{v[0], v[1]}, v[2]}, v[3], slot{v[4], v[5]}} }
 
-func (k *kernel) produceSlots(p place) place {
-	w := walk{p, lower.I32(0), emptySlot}
+func (k *kernel) produceSlots(c cursor) place {
+	w := walk{c, lower.I32(0), emptySlot}
 	for _, s := range k.sources() {
 		w = k.walkSource(s, w)
 	}
-	if k.perStage() == 1 {
-		return w.place
-	}
-	out := k.If("last", k.ICmp(enum.IPredNE, w.waiting, lower.I32(0)), []Value{w.buffer, w.parity}, func() []Value {
-		p := k.stage(w.place, []slot{w.slot, emptySlot})
-		return []Value{p.buffer, p.parity}
-	})
-	return place{out[0], out[1]}
+	waits := k.ICmp(enum.IPredNE, w.waiting, lower.I32(0))
+	last := slot{k.Select(waits, w.start, emptySlot.start), k.Select(waits, w.flags, emptySlot.flags)}
+	slots := []slot{last, emptySlot}[:k.perStage()]
+	return k.stageIf("last", k.ICmp(enum.IPredNE, k.Or(w.waiting, w.first), lower.I32(0)), w.cursor, slots)
 }
-
-// emptySlot fills the second place of a stage: no key is there, and the copies write zeros.
-var emptySlot = slot{lower.I32(lower.FarBelow), lower.I32(lower.FlagEdge)}
 
 func (k *kernel) perStage() int { return k.keys / k.SlotKeys }
 
@@ -72,15 +67,19 @@ func (k *kernel) sources() []source {
 	return out
 }
 
-// entryOf reads what decides on slot i of a list: its entry, or the first of its 64 columns. Lists are read up to their capacity,
-// not their length, which is on its way itself.
+// entryOf reads what decides on slot i of a list: its entry, or the first of its 64 columns; 0 beyond the end.
 func (k *kernel) entryOf(x source, i Value) Value {
-	at, limit := i, map[ir.SourceKind]string{ir.SourceRuns: "run_cap", ir.SourceBlocks: "block_cap", ir.SourceColumns: "col_cap"}[x.segment.From.Kind]
-	if x.segment.From.Kind == ir.SourceColumns {
-		at = k.Shl(i, 6)
-	}
-	inside := k.ICmp(enum.IPredSLT, at, k.ListField(x.segment.From, limit))
+	at := k.indexOf(x, i)
+	inside := k.ICmp(enum.IPredSLT, at, x.length)
 	return k.If("entry", inside, []Value{lower.I32(0)}, func() []Value { return []Value{k.ListAt(x.segment.From, at)} })[0]
+}
+
+// indexOf is where that is in the list.
+func (k *kernel) indexOf(x source, i Value) Value {
+	if x.segment.From.Kind == ir.SourceColumns {
+		return k.Shl(i, 6)
+	}
+	return i
 }
 
 // walkSource walks the batches of one source; the first that is not full is the last.
@@ -91,7 +90,7 @@ func (k *kernel) walkSource(x source, w walk) walk {
 	}
 	start := append(w.values(), lower.I32(0), entry)
 	v := k.Repeat("batch", start, func(v []Value) ([]Value, Value) {
-		w, base, entry := walkOf(v), v[5], v[6]
+		w, base, entry := walkOf(v), v[6], v[7]
 		i := k.Add(base, k.Lane)
 		n := k.Popc(k.Ballot(k.live(x, i, entry)))
 		own := k.slotOf(x, i, entry)
@@ -110,11 +109,7 @@ func (k *kernel) live(x source, i, entry Value) Value {
 	if x.entry == nil {
 		return k.ICmp(enum.IPredSLT, i, x.piece.Slots)
 	}
-	length := x.length
-	if x.segment.From.Kind == ir.SourceColumns {
-		i = k.Shl(i, 6)
-	}
-	return k.And(k.ICmp(enum.IPredSLT, i, length), k.Matters(x.segment, entry))
+	return k.And(k.ICmp(enum.IPredSLT, k.indexOf(x, i), x.length), k.Matters(x.segment, entry))
 }
 
 // slotOf is slot i of a source.
@@ -140,18 +135,18 @@ func (k *kernel) stagesOf(own slot, n Value, w walk) walk {
 		first := k.ICmp(enum.IPredSLT, lane, lower.I32(0))
 		return slot{k.Select(first, w.start, x.start), k.Select(first, w.flags, x.flags)}
 	}
-	v := k.While("slots", []Value{lower.I32(0), w.buffer, w.parity},
+	v := k.While("slots", []Value{lower.I32(0), w.buffer, w.parity, w.first},
 		func(v []Value) Value { return k.ICmp(enum.IPredSLE, k.Add(v[0], per), total) },
 		func(v []Value) []Value {
 			var slots []slot
 			for i := range k.perStage() {
 				slots = append(slots, at(k.Add(v[0], lower.I32(int64(i)))))
 			}
-			next := k.stage(place{v[1], v[2]}, slots)
-			return []Value{k.Add(v[0], per), next.buffer, next.parity}
+			next := k.stage(cursor{place{v[1], v[2]}, v[3]}, slots)
+			return []Value{k.Add(v[0], per), next.buffer, next.parity, next.first}
 		})
 	left := at(v[0])
-	return walk{place{v[1], v[2]}, k.Sub(total, v[0]), left}
+	return walk{cursor{place{v[1], v[2]}, v[3]}, k.Sub(total, v[0]), left}
 }
 
 // slotWords are the words of those slots that are columns, zeros for the others. Their loads should be over before the stage's

@@ -15,29 +15,31 @@ const (
 	wordsBytes = 16
 )
 
-// flagEnd is the flag of a header without stage: the walk is over.
-const flagEnd = 4
+// Flags of a header beside those of its first slot.
+const (
+	flagEnd   = 4 // no stage: there are no more
+	flagFirst = 8 // the first stage of a row tile; itemAt has the tile, head and batch
+	itemAt    = 48
+)
 
 // headerAt is the shared address of the header of the stage whose K is at a buffer.
 func (k *kernel) headerAt(buffer Value) Value {
 	return k.Add(k.shared, k.Add(k.Shl(buffer, 6), lower.I32(int64(k.layout.headers))))
 }
 
-// produce is the walk of the producer warp, all lanes alike except in copies.
+// cursor is where the next stage goes; first is flagFirst until the row tile has one.
+type cursor struct {
+	place
+	first Value
+}
+
+// produce is the walk of the producer warp, all lanes alike except in copies and in reading lists.
 func (k *kernel) produce() {
-	k.elected(func() {
-		at := k.qBarrier()
-		k.expect(at, k.layout.k)
-		k.load(copyOf{"q", k.layout.q, k.qPanel}, k.Row0(), k.BlockY(), k.BlockZ(), at)
-	})
-	k.kvHead = k.UDiv(k.BlockY(), k.Param("group"))
 	p := place{lower.I32(0), lower.I32(1)}
-	if k.HasLists() {
-		p = k.produceSlots(p)
+	if k.queued {
+		p = k.produceQueued(p)
 	} else {
-		for i, s := range k.Segs {
-			p = k.produceRange(p, i, s)
-		}
+		p = k.produceItem(p, lower.I32(1))
 	}
 	k.await(k.barrierAt(emptyK, p.buffer), p.parity)
 	k.elected(func() {
@@ -46,56 +48,132 @@ func (k *kernel) produce() {
 	})
 }
 
+// produceQueued takes row tiles while there are any: the block's own number first, then what the queue says. The next one is
+// asked for before the current is walked.
+func (k *kernel) produceQueued(p place) place {
+	qParity := lower.I32(1)
+	v := k.While("item", []Value{k.BlockX(), p.buffer, p.parity, qParity},
+		func(v []Value) Value { return k.ICmp(enum.IPredSLT, v[0], k.Param("items")) },
+		func(v []Value) []Value {
+			taken := k.If("take", k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), []Value{lower.I32(0)}, func() []Value {
+				return []Value{k.AsmResult(types.I32, "atom.global.add.u32 $0, [$1], 1;", "=r,l", k.Param("queue"))}
+			})[0]
+			k.At = k.placeOf(v[0])
+			p := k.produceItem(place{v[1], v[2]}, v[3])
+			next := k.Add(k.ShuffleFrom(taken, lower.I32(0)), k.GridX())
+			return []Value{next, p.buffer, p.parity, k.Xor(v[3], lower.I32(1))}
+		})
+	return place{v[1], v[2]}
+}
+
+// placeOf is row tile number item of the launch: one head after the other, so that the K and V of few are in use at a time.
+func (k *kernel) placeOf(item Value) lower.Place {
+	tiles, heads := k.Param("row_tiles"), k.Param("q_heads")
+	row := k.UDiv(item, tiles)
+	batch := k.UDiv(row, heads)
+	tile, head := k.Sub(item, k.Mul(row, tiles)), k.Sub(row, k.Mul(batch, heads))
+	return k.fixed(tile, head, batch)
+}
+
+// fixed is a place whose numbers are in registers.
+func (k *kernel) fixed(tile, head, batch Value) lower.Place {
+	is := func(v Value) func() Value { return func() Value { return v } }
+	return lower.Place{Tile: is(tile), Head: is(head), Batch: is(batch),
+		Tiles: is(k.Param("row_tiles")), Heads: is(k.Param("q_heads"))}
+}
+
+// produceItem loads Q and all stages of a row tile; one that keeps nothing has a stage without keys.
+func (k *kernel) produceItem(p place, qParity Value) place {
+	k.kvHead = k.UDiv(k.At.Head(), k.Param("group"))
+	k.await(k.emptyQ(), qParity)
+	k.elected(func() {
+		at := k.fullQ()
+		k.expect(at, k.layout.k)
+		k.loadAt(copyOf{"q", k.layout.q, k.qPanel}, lower.I32(0), k.Row0(), k.At.Head(), k.At.Batch(), at)
+	})
+	c := cursor{p, lower.I32(flagFirst)}
+	if k.HasLists() {
+		return k.produceSlots(c)
+	}
+	for i, s := range k.Segs {
+		c = k.produceRange(c, i, s)
+	}
+	return k.stageIf("nothing", k.ICmp(enum.IPredNE, c.first, lower.I32(0)), c, []slot{emptySlot})
+}
+
+// emptySlot has no keys: copies from there write zeros.
+var emptySlot = slot{lower.I32(lower.FarBelow), lower.I32(lower.FlagEdge)}
+
+// stageIf loads one more stage if some holds.
+func (k *kernel) stageIf(name string, some Value, c cursor, slots []slot) place {
+	v := k.If(name, some, []Value{c.buffer, c.parity}, func() []Value {
+		next := k.stage(c, slots)
+		return []Value{next.buffer, next.parity}
+	})
+	return place{v[0], v[1]}
+}
+
 // produceRange walks the pieces of a segment without lists, a stage a tile, and hops over tiles without a residue where the
 // segment says so (ir.Segment.Hop).
-func (k *kernel) produceRange(p place, number int, s lower.Segment) place {
+func (k *kernel) produceRange(c cursor, number int, s lower.Segment) cursor {
 	for _, x := range k.Cut(s) {
-		v := k.While("piece", []Value{x.Top, p.buffer, p.parity},
+		v := k.While("piece", []Value{x.Top, c.buffer, c.parity, c.first},
 			func(v []Value) Value { return k.ICmp(enum.IPredSGT, v[0], x.Bottom) },
 			func(v []Value) []Value {
-				end, at := v[0], place{v[1], v[2]}
+				end, at := v[0], cursor{place{v[1], v[2]}, v[3]}
 				flags := lower.I32(x.Flags | int64(number)<<lower.SegmentShift)
 				return k.tileOrHop(s, end, at, flags)
 			})
-		p = place{v[1], v[2]}
+		c = cursor{place{v[1], v[2]}, v[3]}
 	}
-	return p
+	return c
 }
 
 // tileOrHop loads the tile that ends at end, or moves the end down to one that holds a residue.
-func (k *kernel) tileOrHop(s lower.Segment, end Value, p place, flags Value) []Value {
+func (k *kernel) tileOrHop(s lower.Segment, end Value, c cursor, flags Value) []Value {
 	load := func() []Value {
 		start := k.Sub(end, lower.I32(int64(k.SlotKeys)))
-		next := k.stage(p, []slot{{start: start, flags: flags}})
-		return []Value{start, next.buffer, next.parity}
+		next := k.stage(c, []slot{{start: start, flags: flags}})
+		return []Value{start, next.buffer, next.parity, next.first}
 	}
 	if s.Hop < 0 {
 		return load()
 	}
 	hopped := k.Hopped(s.Tests[s.Hop], end)
-	return k.If("tile", k.ICmp(enum.IPredEQ, hopped, end), []Value{hopped, p.buffer, p.parity}, load)
+	return k.If("tile", k.ICmp(enum.IPredEQ, hopped, end), []Value{hopped, c.buffer, c.parity, c.first}, load)
 }
 
 // slot is one slot of a stage as the producer sees it.
 type slot struct{ start, flags Value }
 
 // stage loads one stage and returns the place of the next.
-func (k *kernel) stage(p place, slots []slot) place {
-	header, words := k.headerAt(p.buffer), k.slotWords(slots)
-	k.await(k.barrierAt(emptyK, p.buffer), p.parity)
+func (k *kernel) stage(c cursor, slots []slot) cursor {
+	header, words := k.headerAt(c.buffer), k.slotWords(slots)
+	k.await(k.barrierAt(emptyK, c.buffer), c.parity)
 	k.elected(func() {
-		for i, s := range slots {
-			k.Store(k.PackVector(s.start, s.flags), k.SharedAt(header, i*slotBytes), slotBytes)
-			if words != nil {
-				k.Store(k.Pack4(words[i]...), k.SharedAt(header, wordsAt+i*wordsBytes), 16)
-			}
-		}
-		k.loadTile("k", k.layout.k, fullK, p.buffer, slots)
+		k.writeHeader(header, c.first, slots, words)
+		k.loadTile("k", k.layout.k, fullK, c.buffer, slots)
 	})
-	v := k.placeOfV(p)
+	v := k.placeOfV(c.place)
 	k.await(k.barrierAt(emptyV, v.buffer), v.parity)
 	k.elected(func() { k.loadTile("v", k.layout.v, fullV, v.buffer, slots) })
-	return k.nextPlace(v)
+	return cursor{k.nextPlace(v), lower.I32(0)}
+}
+
+func (k *kernel) writeHeader(header, first Value, slots []slot, words [][]Value) {
+	for i, s := range slots {
+		if i == 0 {
+			s.flags = k.Or(s.flags, first)
+		}
+		k.Store(k.PackVector(s.start, s.flags), k.SharedAt(header, i*slotBytes), slotBytes)
+		if words != nil {
+			k.Store(k.Pack4(words[i]...), k.SharedAt(header, wordsAt+i*wordsBytes), 16)
+		}
+	}
+	if k.queued {
+		item := k.Pack4(k.At.Tile(), k.At.Head(), k.At.Batch(), lower.I32(0))
+		k.Store(item, k.SharedAt(header, itemAt), 16)
+	}
 }
 
 // loadTile starts the copies of a stage's K or V.
@@ -105,14 +183,14 @@ func (k *kernel) loadTile(tensor string, offset int, full barrier, buffer Value,
 	base := k.MulBy(buffer, k.stageBytes)
 	for i, s := range slots {
 		to := copyOf{tensor, offset + i*k.SlotKeys*panelBytes, k.kvPanel}
-		ranges := func() { k.loadAt(to, base, s.start, k.kvHead, k.BlockZ(), at) }
+		ranges := func() { k.loadAt(to, base, s.start, k.kvHead, k.At.Batch(), at) }
 		if !k.HasColumns() {
 			ranges()
 			continue
 		}
 		columns := k.ICmp(enum.IPredNE, k.And(s.flags, lower.I32(lower.FlagColumns)), lower.I32(0))
 		k.IfElse("columns", columns, func() {
-			to.tensor = lower.ListParam(k.ColumnSegment().From.Name, tensor+"c")
+			to := copyOf{lower.ListParam(k.ColumnSegment().From.Name, tensor+"c"), to.offset, to.panel}
 			k.loadAt(to, base, s.start, k.HeadIndex(), lower.I32(0), at)
 		}, ranges)
 	}
@@ -122,10 +200,6 @@ func (k *kernel) loadTile(tensor string, offset int, full barrier, buffer Value,
 type copyOf struct {
 	tensor        string
 	offset, panel int
-}
-
-func (k *kernel) load(c copyOf, row, head, batch, barrier Value) {
-	k.loadAt(c, lower.I32(0), row, head, batch, barrier)
 }
 
 // loadAt copies a box a panel. Boxes may lie outside the tensor in part or in all: zeros are written there, and they count.
