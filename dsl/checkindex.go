@@ -33,7 +33,7 @@ func (c *checker) index(x *Index) {
 	c.indexes = append(c.indexes, use)
 }
 
-// with forces members into a choice.
+// with forces members into a choice, or limits their number.
 func (c *checker) with(x *Index, i int, w With, v ir.Index, ok bool) (ir.Index, bool) {
 	s, chooses := v.(ir.Select)
 	if _, isCall := unparen(x.Value).(*Call); ok && (!chooses || !isCall) {
@@ -48,10 +48,13 @@ func (c *checker) with(x *Index, i int, w With, v ir.Index, ok bool) (ir.Index, 
 		return v, false
 	}
 	n, good := c.numberArgument(w.N, argRule{what: "the number after `with " + w.End.Name + "`"})
-	if w.End.Name == "first" {
+	switch w.End.Name {
+	case "first":
 		s.First = n
-	} else {
+	case "last":
 		s.Last = n
+	default:
+		s.Most = &n
 	}
 	if !ok || !good {
 		return v, false
@@ -125,7 +128,7 @@ func (c *checker) operand(e Expr, wants ...ir.IndexKind) (string, bool) {
 
 func (c *checker) wrongKind(s Span, kind ir.IndexKind, wants ...ir.IndexKind) {
 	wanted := wants[0].String()
-	if len(wants) == 3 {
+	if len(wants) > 2 {
 		wanted = "values over columns, distances or blocks"
 	}
 	c.report(Diagnostic{Code: codeWrongKind, Message: fmt.Sprintf("found %s, wanted %s", kind, wanted),

@@ -35,7 +35,7 @@ type (
 	}
 	gWith struct {
 		Key token  `parser:"@'with'"`
-		End token  `parser:"@('first' | 'last')"`
+		End token  `parser:"@('first' | 'last' | 'most')"`
 		N   *gExpr `parser:"@@"`
 	}
 	gLet struct {

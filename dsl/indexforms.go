@@ -77,6 +77,7 @@ var toGet = map[[2]ir.IndexKind]string{
 	{ir.KindColumnValues, ir.KindColumns}:       "choose from them first: `index name = top(n, x)`",
 	{ir.KindDistanceValues, ir.KindDistances}:   "choose from them first: `index name = top(n, x)`",
 	{ir.KindBlockValues, ir.KindBlocks}:         "choose from them first: `index name = top(n, x)`",
+	{ir.KindBlockShares, ir.KindBlocks}:         "choose from them first: `index name = top_p(0.9, x)`",
 	{ir.KindColumns, ir.KindDistances}:          "write `columns(x)`, or choose from a sum over diagonals",
 	{ir.KindDistances, ir.KindColumns}:          "write `diagonals(x)`, or choose from a sum over queries",
 	{ir.KindBlocks, ir.KindColumns}:             "write `blocks(x)`, or choose from a sum over queries",

@@ -37,9 +37,6 @@ func (c *checker) notSupported(s Span, message, help string) bool {
 
 func (c *checker) softmax(x *Call) (ir.Index, bool) {
 	of, ok := c.operand(x.Args[0], ir.KindScores, ir.KindBlockValues)
-	if kind, _ := ir.IndexType(c.defs, of); ok && kind == ir.KindBlockValues {
-		return nil, c.notSupported(x.Span, "the softmax of block scores is not supported", "choose from the scores as they are: `top(n, x)`")
-	}
 	return ir.Softmax{Of: of}, ok
 }
 
@@ -87,10 +84,10 @@ func pool(with ir.Reduction) func(c *checker, x *Call) (ir.Index, bool) {
 func choose(rule ir.Rule) func(c *checker, x *Call) (ir.Index, bool) {
 	return func(c *checker, x *Call) (ir.Index, bool) {
 		n, okn := c.budget(x.Args[0], rule)
-		of, ok := c.operand(x.Args[1], ir.KindColumnValues, ir.KindDistanceValues, ir.KindBlockValues)
+		of, ok := c.operand(x.Args[1], ir.KindColumnValues, ir.KindDistanceValues, ir.KindBlockValues, ir.KindBlockShares)
 		if kind, _ := ir.IndexType(c.defs, of); ok && rule != ir.Top && kind == ir.KindBlockValues {
 			return nil, c.notSupported(x.Span, fmt.Sprintf("`%s` of block scores is not supported", x.Func.Name),
-				"block scores are no probabilities: choose a number of them, `top(n, x)`")
+				fmt.Sprintf("make them shares of a whole first, `%s(..., softmax(x))`, or choose a number of them, `top(n, x)`", x.Func.Name))
 		}
 		return ir.Select{Of: of, Rule: rule, N: n}, ok && okn
 	}

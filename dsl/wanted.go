@@ -33,6 +33,7 @@ var candidates = []struct {
 	{word("const"), "`const`"},
 	{token{Type: kIdent, Value: "first"}, "`first`"},
 	{token{Type: kIdent, Value: "last"}, "`last`"},
+	{token{Type: kIdent, Value: "most"}, "`most`"},
 	{word("with"), "`with`"},
 	{word("index"), "`index`"},
 	{word("let"), "`let`"},
@@ -106,8 +107,8 @@ func fitting(prefix []token) []string {
 			fits = append(fits, c.word)
 		}
 	}
-	if slices.Contains(fits, "a name") { // these two are names where no clause gives them a meaning
-		fits = slices.DeleteFunc(fits, func(w string) bool { return w == "`first`" || w == "`last`" })
+	if slices.Contains(fits, "a name") { // these are names where no clause gives them a meaning
+		fits = slices.DeleteFunc(fits, func(w string) bool { return slices.Contains([]string{"`first`", "`last`", "`most`"}, w) })
 	}
 	return fits
 }

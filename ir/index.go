@@ -25,7 +25,8 @@ type (
 		Last   *Poly
 		Stride *Poly
 	}
-	// Softmax normalises each row of scores over its keys, in float32 or better. Type: like Of.
+	// Softmax normalises each row of scores over its keys, in float32 or better. Type: probabilities. Of block scores it
+	// normalises the scaled scores of each query block over its key blocks. Type: shares of blocks.
 	Softmax struct{ Of string }
 	// Sum adds up probabilities: over queries (type: values over columns), over diagonals (values over distances).
 	Sum struct {
@@ -42,13 +43,15 @@ type (
 	BlockScores struct{ Q, K string }
 	// Select chooses from values: over columns, over distances, or over key blocks per query block. Ties go to the smaller
 	// column, distance or block. First and Last force that many members at either end (columns: the first keys; distances:
-	// the nearest; blocks: Last is the diagonal block and those before it); forced ones count within the budget.
+	// the nearest; blocks: Last is the diagonal block and those before it); forced ones count within the budget. Where the
+	// rule would choose more than Most, the Most largest stay, forced ones before all.
 	// Type: chosen columns, distances or blocks.
 	Select struct {
 		Of          string
 		Rule        Rule
 		N           Poly // Top: how many. TopP: mass in thousandths. Above: threshold in millionths
 		First, Last Poly
+		Most        *Poly // nil: no limit
 	}
 )
 

@@ -158,6 +158,29 @@ func evalSums(t *testing.T, s ir.Select, p ...float64) []int {
 	return members(t, sel, "c")
 }
 
+func number(n int64) *ir.Poly {
+	p := ir.Int(n)
+	return &p
+}
+
+// Shares of blocks are the softmax of a row block's scaled scores; the largest are chosen until they hold the mass.
+func TestSharesOfBlocks(t *testing.T) {
+	defs := parseIndex(t, "index pq = pool mean q", "index pk = pool mean k", "index raw = blocks pq pk", "index shares = softmax raw",
+		"index half = mass 500 from shares", "index most = mass 890 from shares last 1", "index large = above 250000 from shares")
+	require.NoError(t, ir.VerifyIndex(defs, nil, nil))
+	in := ir.HeadInputs[float64]{Sq: 1, Sk: 4 * ir.BlockSize, D: 1, QOffset: 3 * ir.BlockSize, Scale: 0.5, Q: []float64{2}}
+	for _, weight := range []float64{1, 4, 3, 2} { // shares in tenths; the mean of a block of equal keys is that key
+		in.K = append(in.K, slices.Repeat([]float64{math.Log(weight)}, ir.BlockSize)...)
+	}
+	sel, err := ir.EvalIndex(defs, nil, in)
+	require.NoError(t, err)
+	for name, want := range map[string][]int{"half": {2, 1}, "most": {3, 2, 1}, "large": {2, 1}} {
+		set, err := sel.Find(name)
+		require.NoError(t, err)
+		require.Equal(t, [][]int{want}, set.Blocks, name)
+	}
+}
+
 func TestRules(t *testing.T) {
 	p := []float64{0.05, 0.3, 0.25, 0.3, 0.1}
 	for _, c := range []struct {
@@ -175,6 +198,11 @@ func TestRules(t *testing.T) {
 		{"all mass", ir.Select{Rule: ir.TopP, N: ir.Int(1000)}, []int{0, 1, 2, 3, 4}},
 		{"no mass", ir.Select{Rule: ir.TopP}, nil},
 		{"above", ir.Select{Rule: ir.Above, N: ir.Int(249_000)}, []int{1, 2, 3}},
+		{"above, but few", ir.Select{Rule: ir.Above, N: ir.Int(249_000), Most: number(2)}, []int{1, 3}},
+		{"mass, but few", ir.Select{Rule: ir.TopP, N: ir.Int(950), Most: number(3), First: ir.Int(1)}, []int{0, 1, 3}},
+		{"a limit below what is forced", ir.Select{Rule: ir.TopP, N: ir.Int(950), Most: number(1), Last: ir.Int(2)}, []int{3, 4}},
+		{"top, but few", ir.Select{N: ir.Int(4), Most: number(1)}, []int{1}},
+		{"a limit that is not reached", ir.Select{N: ir.Int(1), Most: number(4)}, []int{1}},
 		{"above with a forced first", ir.Select{Rule: ir.Above, N: ir.Int(260_000), First: ir.Int(1)}, []int{0, 1, 3}},
 	} {
 		require.Equal(t, c.want, evalSums(t, c.s, p...), c.name)

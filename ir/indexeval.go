@@ -81,7 +81,7 @@ type (
 		values []float64
 	}
 	pooled      [][]float64 // by block
-	blockScores [][]float64 // by row block: the scores of its candidates
+	blockScores [][]float64 // by row block: the scores of its candidates, or their shares
 )
 
 func (e *indexEval[F]) eval(d IndexDef) (any, error) {
@@ -89,6 +89,9 @@ func (e *indexEval[F]) eval(d IndexDef) (any, error) {
 	case Probe:
 		return e.probe(x)
 	case Softmax:
+		if of, ok := e.results[x.Of].(blockScores); ok {
+			return e.blockShares(of), nil
+		}
 		of, err := resultOf[scores](e.results, x.Of)
 		return scores{of.rows, func(i int) []float64 { return softmax(of.row(i)) }}, err
 	case Sum:
@@ -271,13 +274,35 @@ func (e *indexEval[F]) blockScores(x BlockScores) (any, error) {
 	return out, nil
 }
 
+// blockShares is the softmax of each row block's scaled scores.
+func (e *indexEval[F]) blockShares(of blockScores) blockScores {
+	out := make(blockScores, len(of))
+	for t, row := range of {
+		out[t] = make([]float64, len(row))
+		for b, x := range row {
+			if out[t][b] = e.in.Scale * x; math.IsInf(out[t][b], 1) {
+				out[t][b] = math.Inf(-1)
+			}
+		}
+		softmax(out[t])
+	}
+	return out
+}
+
 // choose evaluates a Select and appends what it chose.
 func (e *indexEval[F]) choose(name string, x Select) error {
 	n, err := evalAll(e.values, x.N, x.First, x.Last)
 	if err != nil {
 		return err
 	}
-	c := choice{x.Rule, n[0], n[1], n[2]}
+	c := choice{x.Rule, n[0], n[1], n[2], math.MaxInt}
+	if x.Most != nil {
+		most, err := evalAll(e.values, *x.Most)
+		if err != nil {
+			return err
+		}
+		c.most = most[0]
+	}
 	s := Selected{Name: name}
 	switch of := e.results[x.Of].(type) {
 	case sums:
@@ -298,8 +323,8 @@ func (e *indexEval[F]) choose(name string, x Select) error {
 
 // choice is a Select with numbers for its parameters.
 type choice struct {
-	rule           Rule
-	n, first, last int
+	rule                 Rule
+	n, first, last, most int
 }
 
 // Units of the numbers of a Select.
@@ -322,7 +347,7 @@ func (c choice) from(values []float64) []int {
 		}
 	}
 	slices.SortStableFunc(free, func(a, b int) int { return cmp.Compare(values[b], values[a]) })
-	out = append(out, free[:c.count(values, out, free)]...)
+	out = append(out, free[:min(c.count(values, out, free), max(c.most-len(out), 0))]...)
 	slices.Sort(out)
 	return out
 }

@@ -20,7 +20,7 @@ var (
 //	index probs = softmax logits
 //	index heat = sum probs over queries
 //	index cols = top vertical from heat first 30
-//	index many = mass 950 from heat last 4      (mass in thousandths, a threshold after "above" in millionths)
+//	index many = mass 950 from heat last 4 most 4096    (mass in thousandths, a threshold after "above" in millionths)
 //	index pooled = pool mean q
 //	index tiles = blocks pooled pooled_k
 func (d IndexDef) String() string { return "index " + d.Name + " = " + indexText(d.Value) }
@@ -62,6 +62,9 @@ func selectText(x Select) string {
 	}
 	if !x.Last.Equal(Poly{}) {
 		fmt.Fprintf(&b, " last %s", x.Last)
+	}
+	if x.Most != nil {
+		fmt.Fprintf(&b, " most %s", *x.Most)
 	}
 	return b.String()
 }
@@ -139,6 +142,10 @@ func (c *cursor) selection(rule Rule) Index {
 	}
 	if c.accept("last") {
 		s.Last = c.poly()
+	}
+	if c.accept("most") {
+		p := c.poly()
+		s.Most = &p
 	}
 	return s
 }

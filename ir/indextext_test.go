@@ -17,12 +17,15 @@ var indexLines = []string{
 	"index slopes = sum probs over diagonals",
 	"index cols = top vertical from heat first 30",
 	"index from = top n from heat first n - 1 last n",
-	"index many = mass 950 from heat last 4",
+	"index many = mass 950 from heat last 4 most 2*vertical",
 	"index some = above 1000 from slopes",
 	"index mean_q = pool mean q",
 	"index max_k = pool max k",
 	"index tiles = blocks mean_q max_k",
 	"index best = top n from tiles last 1",
+	"index shares = softmax tiles",
+	"index main = mass 900 from shares last 1",
+	"index large = above 20 from shares most 7",
 }
 
 var indexParams = []ir.Param{{Name: "n", Min: 1, Default: 4}, {Name: "vertical", Default: 4}}
@@ -41,7 +44,8 @@ func parseIndex(t *testing.T, lines ...string) []ir.IndexDef {
 func TestIndexTextRoundTrip(t *testing.T) {
 	defs := parseIndex(t, indexLines...)
 	require.NoError(t, ir.VerifyIndex(defs, indexParams, nil))
-	require.Equal(t, ir.Select{Of: "heat", Rule: ir.TopP, N: ir.Int(950), Last: ir.Int(4)}, defs[7].Value)
+	most := ir.Int(2).Mul(ir.Var("vertical"))
+	require.Equal(t, ir.Select{Of: "heat", Rule: ir.TopP, N: ir.Int(950), Last: ir.Int(4), Most: &most}, defs[7].Value)
 	require.Equal(t, ir.Pool{Of: ir.TensorK, With: ir.ReduceMax}, defs[10].Value)
 }
 
@@ -91,7 +95,7 @@ func TestVerifyIndexFindsFaults(t *testing.T) {
 		"index a = probe last 1;index b = sum a over queries": `"a" is scores, want probabilities`,
 		"index a = pool mean q;index b = blocks a a":          `"a" is pooled queries, want pooled keys`,
 		"index a = probe last 1;index b = top 3 from a":       `"a" is scores, want values over`,
-		"index a = pool mean q;index k = pool mean k;index b = blocks a k;index c = mass 3 from b":            "block scores are no probabilities",
+		"index a = pool mean q;index k = pool mean k;index b = blocks a k;index c = mass 3 from b":            "block scores are no shares of a whole",
 		"index a = probe last 1;index p = softmax a;index s = sum p over queries;index c = top -n + 3 from s": "-n + 3 may be below 0",
 	} {
 		err := ir.VerifyIndex(parseIndex(t, strings.Split(lines, ";")...), indexParams, nil)

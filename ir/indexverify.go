@@ -16,13 +16,14 @@ const (
 	KindPooledQ
 	KindPooledK
 	KindBlockValues // one value a key block, for each query block
+	KindBlockShares // the same as shares of a whole, 1 a query block
 	KindColumns
 	KindDistances
 	KindBlocks
 )
 
 var kindWords = []string{"scores", "probabilities", "values over columns", "values over distances", "pooled queries", "pooled keys",
-	"values over blocks", "chosen columns", "chosen distances", "chosen blocks"}
+	"values over blocks", "shares of blocks", "chosen columns", "chosen distances", "chosen blocks"}
 
 // String is the kind in words: "values over columns".
 func (k IndexKind) String() string { return wordOf(kindWords, int(k)) }
@@ -42,7 +43,7 @@ func (k IndexKind) Chosen() (ChosenKind, bool) {
 
 // selected is what choosing from values of a kind gives.
 var selected = map[IndexKind]IndexKind{
-	KindColumnValues: KindColumns, KindDistanceValues: KindDistances, KindBlockValues: KindBlocks,
+	KindColumnValues: KindColumns, KindDistanceValues: KindDistances, KindBlockValues: KindBlocks, KindBlockShares: KindBlocks,
 }
 
 // IndexType is the type of the definition called name; ok is false if there is none or if it is not well typed.
@@ -84,6 +85,9 @@ func typeOf(x Index, kinds map[string]IndexKind) (IndexKind, error) {
 		}
 		return KindScores, nil
 	case Softmax:
+		if kinds[x.Of] == KindBlockValues {
+			return KindBlockShares, nil
+		}
 		return KindProbabilities, wantKind(kinds, x.Of, KindScores)
 	case Sum:
 		if x.Over > OverDiagonals {
@@ -114,8 +118,8 @@ func typeOfSelect(x Select, kinds map[string]IndexKind) (IndexKind, error) {
 		return 0, fmt.Errorf("%q is %s, want values over columns, distances or blocks", x.Of, of)
 	case x.Rule > Above:
 		return 0, fmt.Errorf("unknown rule %d", x.Rule)
-	case x.Rule != Top && kind == KindBlocks:
-		return 0, fmt.Errorf("block scores are no probabilities, so that only the number of blocks can be chosen, not %s", ruleWords[x.Rule])
+	case x.Rule != Top && of == KindBlockValues:
+		return 0, fmt.Errorf("block scores are no shares of a whole, so that only the number of blocks can be chosen, not %s; take their softmax", ruleWords[x.Rule])
 	}
 	return kind, nil
 }
@@ -165,7 +169,11 @@ func (c *checker) indexNumbers(d IndexDef) {
 			}
 		}
 	case Select:
-		for _, p := range []Poly{x.N, x.First, x.Last} {
+		polys := []Poly{x.N, x.First, x.Last}
+		if x.Most != nil {
+			polys = append(polys, *x.Most)
+		}
+		for _, p := range polys {
 			if c.poly(p, where) && !c.facts.AtLeast(p, 0) {
 				c.fail("%s: %s may be below 0; give the parameter a minimum or require it", where, p)
 			}
@@ -194,7 +202,7 @@ func MapIndexPolys(defs []IndexDef, f func(Poly) Poly) []IndexDef {
 		case Probe:
 			d.Value = Probe{mapEnd(x.Last, f), mapEnd(x.Stride, f)}
 		case Select:
-			x.N, x.First, x.Last = f(x.N), f(x.First), f(x.Last)
+			x.N, x.First, x.Last, x.Most = f(x.N), f(x.First), f(x.Last), mapEnd(x.Most, f)
 			d.Value = x
 		}
 		out = append(out, d)

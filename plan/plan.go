@@ -67,7 +67,7 @@ func (h Head) String() string {
 func budgets(p *ir.Pattern) []string {
 	var out []string
 	for _, d := range p.Index {
-		if s, ok := d.Value.(ir.Select); ok {
+		if s, ok := d.Value.(ir.Select); ok && s.Rule == ir.Top {
 			out = append(out, s.N.Vars()...)
 		}
 	}

@@ -1,31 +1,44 @@
 package index
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 
 	"github.com/minfc/minfc/codegen/lower"
+	"github.com/minfc/minfc/ir"
 )
 
-// BlockSelectEntry is the name of the block_select kernel.
-const BlockSelectEntry = "block_select"
+// The names of the kernels that choose blocks, by rule.
+var blockSelectEntries = []string{ir.Top: "block_select", ir.TopP: "block_select_mass", ir.Above: "block_select_above"}
 
-// BlockSelectParams are the parameters of block_select; scores, slab_start and slab are those of block_scores.
+// BlockSelectParams are the parameters of the kernel of each rule; scores, slab_start and slab are those of block_scores.
 //
-//	block_n      i32 [q heads]: how many blocks a row block gets, clamped to [forced ones, its candidates] and to block_cap
+//	block_n      i32 [q heads]: how many blocks a row block gets; or which share of the sum of its values in thousandths, at
+//	             most 1000; or the bits of the smallest float that is chosen, at least 1
+//	block_most   i32 [q heads]: how many at most, for the rules without a number
 //	first, last  how many of a row block's first and last candidates are chosen whatever their score; the very last is the
 //	             block of its last query, or the last key block
 //	blocks       i32 [H, row blocks, block_cap], descending, -1 after the last
 //	block_count  i32 [H, row blocks]
 //
+// The number of a row block is clamped to [forced ones, its candidates] and to block_cap. Rules without a number want
+// values that are not negative, for a share such as sum to 1 at most: of block_shares.
+//
 // Launch: grid (row blocks of the slab, H), BlockSelectThreads threads.
-var BlockSelectParams = []lower.Param{
-	{Name: "scores", Type: "ptr"}, {Name: "block_n", Type: "ptr"}, {Name: "blocks", Type: "ptr"}, {Name: "block_count", Type: "ptr"},
-	{Name: "hq", Type: "i32"}, {Name: "sq", Type: "i32"}, {Name: "sk", Type: "i32"}, {Name: "q_offset", Type: "i32"},
-	{Name: "slab_start", Type: "i32"}, {Name: "slab", Type: "i32"}, {Name: "block_cap", Type: "i32"},
-	{Name: "first", Type: "i32"}, {Name: "last", Type: "i32"},
+func BlockSelectParams(rule ir.Rule) []lower.Param {
+	out := []lower.Param{
+		{Name: "scores", Type: "ptr"}, {Name: "block_n", Type: "ptr"}, {Name: "blocks", Type: "ptr"}, {Name: "block_count", Type: "ptr"},
+		{Name: "hq", Type: "i32"}, {Name: "sq", Type: "i32"}, {Name: "sk", Type: "i32"}, {Name: "q_offset", Type: "i32"},
+		{Name: "slab_start", Type: "i32"}, {Name: "slab", Type: "i32"}, {Name: "block_cap", Type: "i32"},
+		{Name: "first", Type: "i32"}, {Name: "last", Type: "i32"},
+	}
+	if rule != ir.Top {
+		out = append(out, lower.Param{Name: "block_most", Type: "ptr"})
+	}
+	return out
 }
 
 // A row's scores stay in registers, selectKeys a thread, so that the passes of the search cost two instructions a score.
@@ -47,6 +60,7 @@ const (
 	sumsTies        = 3 * sumsBytes
 	bitmapAt        = 4 * sumsBytes
 	bitmapWordBytes = 8 // a word of either bitmap, a thread
+	blockMassSums   = bitmapAt + bitmapWordBytes*selectMaxThreads // two arrays more, of masses
 )
 
 // BlockSelectThreads is the block size for a number of key blocks, at most MaxKeyBlocks.
@@ -65,37 +79,61 @@ type selectKernel struct {
 	keys                    []lower.Value
 }
 
-// BlockSelect chooses the n best key blocks of each row block. Ties go to the smaller block, and a NaN counts as -inf.
-// The search is for the n-th largest score, bit by bit from the top, and ends when a threshold splits the
+// BlockSelect chooses the best key blocks of each row block by a rule. Ties go to the smaller block, and a NaN counts as -inf.
+// The search is for the last score that is chosen, bit by bit from the top, and ends when a threshold splits the
 // scores as wanted.
-func BlockSelect() (*lower.Kernel, error) {
-	k := &selectKernel{Builder: lower.NewKernel(BlockSelectEntry, BlockSelectParams, selectMaxThreads, 1)}
-	k.emit()
-	return &lower.Kernel{Module: k.Module, Entry: BlockSelectEntry, Threads: selectMaxThreads,
-		SharedBytes: bitmapAt + bitmapWordBytes*selectMaxThreads, Params: BlockSelectParams}, nil
+func BlockSelect(rule ir.Rule) (*lower.Kernel, error) {
+	if int(rule) >= len(blockSelectEntries) {
+		return nil, fmt.Errorf("internal: unknown rule %d", rule)
+	}
+	entry, params, shared := blockSelectEntries[rule], BlockSelectParams(rule), blockMassSums
+	if rule == ir.TopP {
+		shared += 2 * sumsBytes
+	}
+	k := &selectKernel{Builder: lower.NewKernel(entry, params, selectMaxThreads, 1)}
+	k.emit(rule)
+	return &lower.Kernel{Module: k.Module, Entry: entry, Threads: selectMaxThreads, SharedBytes: shared, Params: params}, nil
 }
 
-func (k *selectKernel) emit() {
-	k.locate()
+func (k *selectKernel) emit(rule ir.Rule) {
+	number := "block_most"
+	if rule == ir.Top {
+		number = "block_n"
+	}
+	k.locate(number)
 	k.loadKeys()
-	threshold, exact := k.search()
+	var threshold, exact lower.Value
+	switch rule {
+	case ir.TopP:
+		threshold, exact = k.searchMass()
+	case ir.Above:
+		k.n = k.Min(k.n, k.blockAdd(k.countFrom(k.Or(k.ofHead("block_n"), lower.I32(math.MinInt32))), lower.I32(sumsTies)))
+		threshold, exact = k.search()
+	default:
+		threshold, exact = k.search()
+	}
 	k.write(k.chosen(threshold, exact))
 	k.Block.NewRet(nil)
 }
 
-func (k *selectKernel) locate() {
+func (k *selectKernel) locate(number string) {
 	k.shared = k.SharedBase()
 	k.tid, k.threads = k.ThreadX(), k.BlockThreads()
 	k.lane, k.warp, k.warps = k.And(k.tid, lower.I32(31)), k.LShr(k.tid, 5), k.LShr(k.threads, 5)
 	k.t = k.Add(k.Param("slab_start"), k.BlockX())
 	k.candidates = candidates(k.Builder, k.t, blocksOf(k.Builder, k.Param("sk")))
-	h := k.BlockY()
-	head := k.Sub(h, k.Mul(k.UDiv(h, k.Param("hq")), k.Param("hq")))
-	n := k.Load(types.I32, k.Offset(k.Param("block_n"), k.Shl(k.ZExt64(head), 2)), 4)
+	n := k.ofHead(number)
 	last := k.Min(k.Param("last"), k.Param("block_cap"))
 	k.first = k.Min(k.Param("first"), k.Sub(k.Param("block_cap"), last))
 	k.tail = k.Sub(k.candidates, last)
 	k.n = k.Min(k.Min(k.Max(n, k.Add(k.first, last)), k.candidates), k.Param("block_cap"))
+}
+
+// ofHead is this head's entry of a parameter.
+func (k *selectKernel) ofHead(name string) lower.Value {
+	h := k.BlockY()
+	head := k.Sub(h, k.Mul(k.UDiv(h, k.Param("hq")), k.Param("hq")))
+	return k.Load(types.I32, k.Offset(k.Param(name), k.Shl(k.ZExt64(head), 2)), 4)
 }
 
 // index is the block of the thread's score i.
@@ -116,12 +154,17 @@ func (k *selectKernel) groups(name string, values []lower.Value, body func(group
 	return from(0, values)
 }
 
+// scores is the first score of the row.
+func (k *selectKernel) scores() lower.Value {
+	pad := padTo64(k.Builder, blocksOf(k.Builder, k.Param("sk")))
+	row := k.Add(k.Mul(k.ZExt64(k.BlockY()), k.ZExt64(k.Param("slab"))), k.ZExt64(k.BlockX()))
+	return k.Offset(k.Param("scores"), k.Shl(k.Mul(row, k.ZExt64(pad)), 2))
+}
+
 // loadKeys loads the row's scores as unsigned numbers of the same order. What is no candidate becomes 0, less than
 // every score; a forced block becomes the greatest number.
 func (k *selectKernel) loadKeys() {
-	pad := padTo64(k.Builder, blocksOf(k.Builder, k.Param("sk")))
-	row := k.Add(k.Mul(k.ZExt64(k.BlockY()), k.ZExt64(k.Param("slab"))), k.ZExt64(k.BlockX()))
-	base := k.Offset(k.Param("scores"), k.Shl(k.Mul(row, k.ZExt64(pad)), 2))
+	base := k.scores()
 	zeros := make([]lower.Value, selectKeys)
 	for i := range zeros {
 		zeros[i] = lower.I32(0)

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"github.com/llir/llvm/ir/constant"
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 
@@ -33,22 +34,23 @@ func (b *blockKernel) finish(sharedBytes int) *lower.Kernel {
 // word is the shared address of word i.
 func (b *blockKernel) word(i Value) Value { return b.Add(b.shared, b.Shl(i, 2)) }
 
-// scan sums x over all threads below this one, and over the whole block. It uses 32 words of shared memory at offset at
-// and has one barrier; the words may be used again after another.
+// scan sums x, i32 or i64, over all threads below this one, and over the whole block. It uses 32 numbers of shared memory
+// at offset at and has one barrier; they may be used again after another.
 func (b *blockKernel) scan(x Value, at int) (before, total Value) {
+	t := x.Type().(*types.IntType)
 	upTo := b.WarpScan(x, b.lane)
 	b.If("total", b.ICmp(enum.IPredEQ, b.lane, lower.I32(31)), nil, func() []Value {
-		b.Store(upTo, b.SharedAt(b.word(b.warp), at), 4)
+		b.Store(upTo, b.SharedAt(b.number(t, b.warp), at), int(t.BitSize/8))
 		return nil
 	})
-	warps, total := b.warpSums(at)
+	warps, total := b.warpSums(t, at)
 	return b.Sub(b.Add(warps, upTo), x), total
 }
 
 // scanUniform sums x, equal in all lanes of a warp, over the warps below this one, and over all. Shared memory as for scan.
 func (b *blockKernel) scanUniform(x Value, at int) (before, total Value) {
 	b.leaderStores(x, at)
-	return b.warpSums(at)
+	return b.warpSums(types.I32, at)
 }
 
 // leaderStores has the first lane of each warp store x in the warp's word at an offset.
@@ -77,13 +79,20 @@ func (b *blockKernel) fill(row, from, end, x Value) {
 	})
 }
 
-// warpSums reads the sums that the warps left at offset at: those of the warps below this one, and of all.
-func (b *blockKernel) warpSums(at int) (before, total Value) {
+// number is the shared address of number i of a type.
+func (b *blockKernel) number(t *types.IntType, i Value) Value {
+	if t.BitSize == 64 {
+		return b.Add(b.shared, b.Shl(i, 3))
+	}
+	return b.word(i)
+}
+
+// warpSums reads the sums of a type that the warps left at offset at: those of the warps below this one, and of all.
+func (b *blockKernel) warpSums(t *types.IntType, at int) (before, total Value) {
 	b.Barrier()
-	var sum Value = lower.I32(0)
 	there := b.ICmp(enum.IPredULT, b.lane, lower.I32(int64(b.threads/32)))
-	sum = b.If("sums", there, []Value{sum}, func() []Value {
-		return []Value{b.Load(types.I32, b.SharedAt(b.word(b.lane), at), 4)}
+	sum := b.If("sums", there, []Value{constant.NewInt(t, 0)}, func() []Value {
+		return []Value{b.Load(t, b.SharedAt(b.number(t, b.lane), at), int(t.BitSize/8))}
 	})[0]
 	upTo := b.WarpScan(sum, b.lane)
 	below := b.ShuffleFrom(b.Sub(upTo, sum), b.warp)

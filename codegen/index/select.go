@@ -5,29 +5,48 @@ import (
 	"github.com/llir/llvm/ir/types"
 
 	"github.com/minfc/minfc/codegen/lower"
+	"github.com/minfc/minfc/ir"
 )
 
-// SelectTopEntry is the name of the kernel that chooses columns and distances.
-const SelectTopEntry = "select_top"
+// The names of the kernels that choose columns and distances.
+const (
+	SelectTopEntry   = "select_top"
+	SelectMassEntry  = "select_mass"
+	SelectAboveEntry = "select_above"
+)
 
-// SelectTopParams are the parameters of select_top: two jobs of the same form, so that columns and distances, or any two
+// SelectParams are the parameters of the kernel of each rule: two jobs of the same form, so that columns and distances, or any two
 // selections, run at the same time. Launch: grid (H, 1 or 2), H = batch times q heads; the second row of blocks does job b.
 //
 //	values   f32 [H, stride]: candidates 0..n-1 of each head, and values that may be anything but unwritten up to a multiple of 4
 //	values2  null, or what is added to values
 //	bits     u32 [H, stride/32]: bit i of a head is set if i was chosen; every word is written
-//	budget   i32 [hq]: how many of each q head, clamped to [what is forced, n]
+//	budget   i32 [hq]: how many of each q head (select_top), which share of the sum of all values in thousandths, at most
+//	         1000 (select_mass), or the bits of the smallest float that is chosen, at least 1 (select_above)
+//	most     i32 [hq]: how many at most, for the rules without a number
 //	first    the candidates 0..first-1 and
-//	last     n-last..n-1 are chosen whatever their value, within the budget
+//	last     n-last..n-1 are chosen whatever their value, within the number
 //	stride   elements from head to head, a multiple of 32
-var SelectTopParams = append(append(selectJob("a"), selectJob("b")...), lower.Param{Name: "hq", Type: "i32"})
+//	unit     of select_mass: the values of a head sum to less than 2^(52-unit); up to 50
+//
+// The number of a head is clamped to [what is forced, n].
+func SelectParams(rule ir.Rule) []lower.Param {
+	return append(append(selectJob("a", rule), selectJob("b", rule)...), lower.Param{Name: "hq", Type: "i32"})
+}
 
-func selectJob(job string) []lower.Param {
+func selectJob(job string, rule ir.Rule) []lower.Param {
+	pointers, numbers := []string{"values", "values2", "bits", "budget"}, []string{"first", "last", "n", "stride"}
+	if rule != ir.Top {
+		pointers = append(pointers, "most")
+	}
+	if rule == ir.TopP {
+		numbers = append(numbers, "unit")
+	}
 	var out []lower.Param
-	for _, name := range []string{"values", "values2", "bits", "budget"} {
+	for _, name := range pointers {
 		out = append(out, lower.Param{Name: job + "_" + name, Type: "ptr"})
 	}
-	for _, name := range []string{"first", "last", "n", "stride"} {
+	for _, name := range numbers {
 		out = append(out, lower.Param{Name: job + "_" + name, Type: "i32"})
 	}
 	return out
@@ -60,53 +79,92 @@ const forcedKey = 0x7fffffff
 // selector is the state of one lowering.
 type selector struct {
 	*blockKernel
+	rule          ir.Rule
 	job           Value // i1: the second job
 	values, extra Value
 	two           Value // i1: extra is there
 	n             Value // candidates that are looked at: 0 when none is wanted
 	first, free   Value // candidates first..first+free-1 are not forced
+	all, forced   Value // candidates, and how many of them are forced
+	dropped       Value // see dropBits
 }
+
+// found says which candidates are chosen: those with keys above top, and the first want of the held ones whose key is top.
+type found struct{ top, want, held Value }
 
 // SelectTop chooses the largest values of each head, ties by the smaller index: a radix select on the bits of the floats,
 // which order like integers when none is negative. Negative values and NaN count as 0. Three passes find the key of the
 // last one wanted, a digit each, and a fourth writes the bitmap.
 func SelectTop() (*lower.Kernel, error) {
-	s := &selector{blockKernel: newBlockKernel(SelectTopEntry, SelectTopParams, selectThreads)}
-	s.emit()
+	s := newSelector(SelectTopEntry, ir.Top)
+	s.emit(func() found { return s.search(s.wanted("budget")) })
 	return s.finish(selectShared), nil
+}
+
+// SelectAbove chooses the values from a smallest one on, and if these are too many the largest of them.
+func SelectAbove() (*lower.Kernel, error) {
+	s := newSelector(SelectAboveEntry, ir.Above)
+	s.emit(s.searchAbove)
+	return s.finish(selectShared), nil
+}
+
+func newSelector(entry string, rule ir.Rule) *selector {
+	return &selector{blockKernel: newBlockKernel(entry, SelectParams(rule), selectThreads), rule: rule}
 }
 
 func (s *selector) param(name string) Value {
 	return s.Select(s.job, s.Param("b_"+name), s.Param("a_"+name))
 }
 
-func (s *selector) emit() {
+func (s *selector) emit(search func() found) {
 	s.job = s.ICmp(enum.IPredEQ, s.BlockY(), lower.I32(1))
 	stride := s.param("stride")
 	start := s.Shl(s.Mul(s.ZExt64(s.BlockX()), s.ZExt64(stride)), 2)
 	s.values, s.extra = s.Offset(s.param("values"), start), s.param("values2")
 	s.two = s.ICmp(enum.IPredNE, s.Address(s.extra), lower.I64(0))
 	s.extra = s.Offset(s.extra, start)
-	want := s.wanted()
-	top := lower.I32(0)
-	var held Value
-	for i, p := range radixPasses {
-		s.histogram(p, top, i == 0)
-		top, want, held = s.findBin(p, top, want)
-	}
+	f := search()
 	words := s.LShr(stride, 5)
 	bits := s.Offset(s.param("bits"), s.LShr(start, 5))
-	s.choose(bits, words, top, s.ties(words, top, want, held))
+	s.choose(bits, words, f.top, s.ties(words, f))
 	s.Block.NewRet(nil)
 }
 
-// wanted is the number to choose; it sets what is looked at.
-func (s *selector) wanted() Value {
+// search finds the want largest.
+func (s *selector) search(want Value) found {
+	f := found{top: lower.I32(0), want: want}
+	for i, p := range radixPasses {
+		s.histogram(p, f.top, i == 0)
+		f = s.findBin(p, f)
+	}
+	return f
+}
+
+// searchAbove finds the values from the smallest one wanted on; only where there may be too many are they counted.
+func (s *selector) searchAbove() found {
+	want := s.wanted("most")
+	zero := lower.I32(0)
+	v := s.If("limited", s.ICmp(enum.IPredSLT, want, s.all), []Value{zero, zero, zero}, func() []Value {
+		f := s.search(want)
+		return []Value{f.top, f.want, f.held}
+	})
+	smallest := s.ofHead("budget")
+	all := s.ICmp(enum.IPredSGT, smallest, v[0]) // of those with the last key
+	return found{s.Max(smallest, v[0]), s.Select(all, zero, v[1]), s.Select(all, zero, v[2])}
+}
+
+// ofHead is this head's entry of a parameter.
+func (s *selector) ofHead(name string) Value {
+	head := s.Block.NewURem(s.BlockX(), s.Param("hq"))
+	return s.Load(types.I32, s.Offset(s.param(name), s.Shl(s.ZExt64(head), 2)), 4)
+}
+
+// wanted is the number to choose, clamped; it sets what is looked at.
+func (s *selector) wanted(number string) Value {
 	n, first := s.Max(s.param("n"), lower.I32(0)), s.Max(s.param("first"), lower.I32(0))
 	forced := s.Min(s.Add(first, s.Max(s.param("last"), lower.I32(0))), n)
-	head := s.Block.NewURem(s.BlockX(), s.Param("hq"))
-	budget := s.Load(types.I32, s.Offset(s.param("budget"), s.Shl(s.ZExt64(head), 2)), 4)
-	want := s.Min(s.Max(budget, forced), n)
+	want := s.Min(s.Max(s.ofHead(number), forced), n)
+	s.all, s.forced = n, forced
 	none := s.ICmp(enum.IPredEQ, want, lower.I32(0))
 	s.first, s.free = first, s.Select(none, lower.I32(0), s.Sub(n, forced))
 	s.n = s.Select(none, lower.I32(0), n)
@@ -139,21 +197,21 @@ const (
 func (s *selector) histogram(p radixPass, top Value, first bool) {
 	for i := range selectBins / selectThreads {
 		s.Store(lower.I32(0), s.SharedAt(s.word(s.tid), 4*selectThreads*i), 4)
+		if s.rule == ir.TopP {
+			s.Store(lower.I32(0), s.SharedAt(s.word(s.tid), massParts+4*selectThreads*i), 4)
+		}
 	}
 	if first { // what findBin finds where nothing is wanted
 		s.If("state", s.ICmp(enum.IPredEQ, s.tid, lower.I32(0)), nil, func() []Value {
 			s.Store(s.Pack4(lower.I32(0), lower.I32(0), lower.I32(0), lower.I32(0)), s.SharedAt(s.shared, selectState), 16)
+			if s.rule == ir.TopP {
+				s.Store(lower.I64(0), s.SharedAt(s.shared, massGoal), 8)
+			}
 			return nil
 		})
 	}
 	s.Barrier()
-	in := func(key Value) Value { return nil }
-	if !first {
-		low := s.Shl(top, p.shift+p.bits)
-		in = func(key Value) Value {
-			return s.ICmp(enum.IPredULT, s.Sub(key, low), lower.I32(1<<(p.shift+p.bits)))
-		}
-	}
+	in := s.inPass(p, top, first)
 	s.While("count", []Value{lower.I32(0)}, func(v []Value) Value {
 		return s.ICmp(enum.IPredSLT, v[0], s.n)
 	}, func(v []Value) []Value {
@@ -162,6 +220,25 @@ func (s *selector) histogram(p radixPass, top Value, first bool) {
 		return []Value{s.Add(v[0], lower.I32(countAtOnce))}
 	})
 	s.Barrier()
+}
+
+// inPass says of a key whether a pass counts it; it gives nil where every key counts.
+func (s *selector) inPass(p radixPass, top Value, first bool) func(key Value) Value {
+	if s.rule == ir.TopP {
+		return s.inMassPass(p, top, first)
+	}
+	if first {
+		return func(Value) Value { return nil }
+	}
+	return s.sharesTop(p, top)
+}
+
+// sharesTop says of a key whether its digits above p's are top's.
+func (s *selector) sharesTop(p radixPass, top Value) func(key Value) Value {
+	low := s.Shl(top, p.shift+p.bits)
+	return func(key Value) Value {
+		return s.ICmp(enum.IPredULT, s.Sub(key, low), lower.I32(1<<(p.shift+p.bits)))
+	}
 }
 
 // countPlain counts candidates that all exist and are not forced. Few are in after the first pass: one test finds out for
@@ -215,7 +292,11 @@ func (s *selector) countAny(p radixPass, at Value, in func(key Value) Value) {
 // hit adds a key to the histogram, if c holds or is nil.
 func (s *selector) hit(p radixPass, key, c Value) {
 	count := func() []Value {
-		s.SharedInc(s.word(s.And(s.LShr(key, p.shift), lower.I32(1<<p.bits-1))))
+		bin := s.word(s.And(s.LShr(key, p.shift), lower.I32(1<<p.bits-1)))
+		s.SharedInc(bin)
+		if s.rule == ir.TopP {
+			s.weigh(p, key, bin)
+		}
 		return nil
 	}
 	if c == nil {
@@ -255,12 +336,19 @@ func (s *selector) sum(load func(base Value) []Value) []Value {
 	})
 }
 
-// findBin finds the bin that holds the want-th largest: top with its digit added, how many of it are wanted, how many it
-// holds. Each thread looks at two bins, in falling order.
-func (s *selector) findBin(p radixPass, top, want Value) (newTop, rest, held Value) {
-	high := s.Sub(lower.I32(selectBins-1), s.Shl(s.tid, 1))
-	atHigh := s.word(high)
-	h, l := s.Load(types.I32, s.SharedAt(atHigh, 0), 4), s.Load(types.I32, s.SharedAt(atHigh, -4), 4)
+// highBin is the first of the two bins that each thread looks at, in falling order.
+func (s *selector) highBin() Value { return s.Sub(lower.I32(selectBins-1), s.Shl(s.tid, 1)) }
+
+// binPair loads a word of the thread's two bins from the array at an offset.
+func (s *selector) binPair(high Value, at int) (h, l Value) {
+	address := s.word(high)
+	return s.Load(types.I32, s.SharedAt(address, at), 4), s.Load(types.I32, s.SharedAt(address, at-4), 4)
+}
+
+// findBin finds the bin that holds the want-th largest, and adds its digit to top.
+func (s *selector) findBin(p radixPass, f found) found {
+	high, want := s.highBin(), f.want
+	h, l := s.binPair(high, 0)
 	before, _ := s.scan(s.Add(h, l), selectScan)
 	inHigh, inLow := s.Add(before, h), s.Add(s.Add(before, h), l)
 	s.If("mine", s.And(s.ICmp(enum.IPredSLT, before, want), s.ICmp(enum.IPredSLE, want, inLow)), nil, func() []Value {
@@ -272,8 +360,8 @@ func (s *selector) findBin(p radixPass, top, want Value) (newTop, rest, held Val
 	})
 	s.Barrier()
 	state := s.Load(lower.Vec4, s.SharedAt(s.shared, selectState), 16)
-	newTop = s.Or(s.Shl(top, p.bits), s.Lane4(state, stateBin/4))
-	return newTop, s.Lane4(state, stateWant/4), s.Lane4(state, stateHeld/4)
+	top := s.Or(s.Shl(f.top, p.bits), s.Lane4(state, stateBin/4))
+	return found{top, s.Lane4(state, stateWant/4), s.Lane4(state, stateHeld/4)}
 }
 
 // A warp makes plainWords words of the bitmap at a time, 32 candidates each, or wordsAtOnce where there is more to look at.
@@ -287,19 +375,19 @@ const everyTie = -1 << 30
 
 // ties says how many candidates with the last key come before the words of this warp, counted from the number that is
 // left out: the first of them whose count is negative are chosen. All are when they all fit, and nobody counts.
-func (s *selector) ties(words, top, want, held Value) Value {
-	some := s.ICmp(enum.IPredSLT, want, held)
+func (s *selector) ties(words Value, f found) Value {
+	some := s.ICmp(enum.IPredSLT, f.want, f.held)
 	return s.If("ties", some, []Value{lower.I32(everyTie)}, func() []Value {
 		from, end := s.span(words, plainWords)
 		mine := s.eachWords("tie", from, end, lower.I32(0), func(seen, _ Value, keys, in []Value) Value {
 			for u := range keys {
-				equal := s.And(in[u], s.ICmp(enum.IPredEQ, keys[u], top))
+				equal := s.And(in[u], s.ICmp(enum.IPredEQ, keys[u], f.top))
 				seen = s.Add(seen, s.Popc(s.Ballot(equal)))
 			}
 			return seen
 		})
 		before, _ := s.scanUniform(mine, selectScan)
-		return []Value{s.Sub(before, want)}
+		return []Value{s.Sub(before, f.want)}
 	})[0]
 }
 

@@ -51,13 +51,21 @@ func (b *Builder) HighBit(x Value) Value {
 	return b.Sub(I32(31), b.Call("llvm.ctlz.i32", types.I32, x, constant.False))
 }
 
-// WarpScan is the sum of x (i32) over this lane and all lanes below it.
+// WarpScan is the sum of x (i32 or i64) over this lane and all lanes below it.
 func (b *Builder) WarpScan(x, lane Value) Value {
 	for d := int64(1); d < 32; d *= 2 {
-		y := b.Call("llvm.nvvm.shfl.sync.up.i32", types.I32, I32(-1), x, I32(d), I32(0))
+		y := b.shuffleUp(x, d)
 		x = b.Select(b.ICmp(enum.IPredUGE, lane, I32(d)), b.Add(x, y), x)
 	}
 	return x
+}
+
+// shuffleUp is x of the lane d below.
+func (b *Builder) shuffleUp(x Value, d int64) Value {
+	if x.Type().Equal(types.I64) {
+		return b.inHalves(x, func(half Value) Value { return b.shuffleUp(half, d) })
+	}
+	return b.Call("llvm.nvvm.shfl.sync.up.i32", types.I32, I32(-1), x, I32(d), I32(0))
 }
 
 // AShr is the arithmetic shift to the right.

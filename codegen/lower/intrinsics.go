@@ -100,8 +100,11 @@ func (b *Builder) Pack(t DType, lo, hi Value) Value {
 	return b.Asm(types.I32, packAsm[t], "=r,f,f", hi, lo)
 }
 
-// ShrClamp is x >> n, logically, where n > 31 gives 0, as PTX defines it.
+// ShrClamp is x >> n, logically, where n beyond the bits of x gives 0, as PTX defines it. x may be i32 or i64.
 func (b *Builder) ShrClamp(x, n Value) Value {
+	if x.Type().Equal(types.I64) {
+		return b.Asm(types.I64, "shr.u64 $0, $1, $2;", "=l,l,r", x, n)
+	}
 	return b.Asm(types.I32, "shr.u32 $0, $1, $2;", "=r,r,r", x, n)
 }
 

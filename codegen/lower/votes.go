@@ -7,8 +7,11 @@ import (
 
 // Votes, bits and integer atomics.
 
-// ShuffleFrom is x (i32) of another lane.
+// ShuffleFrom is x (i32 or i64) of another lane.
 func (b *Builder) ShuffleFrom(x, lane Value) Value {
+	if x.Type().Equal(types.I64) {
+		return b.inHalves(x, func(half Value) Value { return b.ShuffleFrom(half, lane) })
+	}
 	return b.Call("llvm.nvvm.shfl.sync.idx.i32", types.I32, I32(-1), x, lane, I32(31))
 }
 
@@ -30,6 +33,17 @@ func (b *Builder) FunnelRight(hi, lo, n Value) Value {
 // LanesBelow has a bit for every lane below this one.
 func (b *Builder) LanesBelow(lane Value) Value {
 	return b.Sub(b.ShlClamp(I32(1), lane), I32(1))
+}
+
+// inHalves does to an i64 what f does to its halves.
+func (b *Builder) inHalves(x Value, f func(half Value) Value) Value {
+	low, high := f(b.Trunc32(x)), f(b.Trunc32(b.LShr(x, 32)))
+	return b.Or(b.ZExt64(low), b.Shl(b.ZExt64(high), 32))
+}
+
+// SharedAdd adds x (i32) to the word at the i32 address of shared memory.
+func (b *Builder) SharedAdd(addr, x Value) {
+	b.AsmEffect("red.shared.add.u32 [$0], $1;", "r,r", addr, x)
 }
 
 // SharedInc counts one at the i32 address of shared memory; ptxas makes it an instruction that sums a warp's hits itself.

@@ -1,0 +1,132 @@
+package index
+
+import (
+	"math"
+
+	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
+
+	"github.com/minfc/minfc/codegen/lower"
+)
+
+// BlockSharesEntry is the name of the block_shares kernel.
+const BlockSharesEntry = "block_shares"
+
+// BlockSharesParams are the parameters of block_shares.
+//
+//	scores      float32 [H, slab*64/fold, kb_pad]: of every fold-th query row, 64 for one row a row block
+//	shares      float32 [H, slab, kb_pad]; scores itself where a row block has one row
+//	slab_start  first row block of the slab
+//	slab        row blocks of the slab
+//	fold        a divisor of 64
+//	scale       of the scores, to those of base 2
+//
+// Launch: grid (row blocks of the slab, H).
+var BlockSharesParams = []lower.Param{
+	{Name: "scores", Type: "ptr"}, {Name: "shares", Type: "ptr"},
+	{Name: "sq", Type: "i32"}, {Name: "sk", Type: "i32"}, {Name: "q_offset", Type: "i32"},
+	{Name: "slab_start", Type: "i32"}, {Name: "slab", Type: "i32"}, {Name: "fold", Type: "i32"}, {Name: "scale", Type: "f32"},
+}
+
+const (
+	sharesThreads = 256
+	sharesStats   = 8 * sharesThreads / 32    // bytes of the warps' maxima and sums
+	sharesShared  = sharesStats + 4*blockSize // and the log2-sum-exp of every row
+)
+
+// sharesKernel is the state of one lowering.
+type sharesKernel struct {
+	*blockKernel
+	candidates, pad Value
+	rows            Value // score rows of the row block
+	scores, shares  Value // of the row block
+	rowBytes        Value // i64, of a row of scores
+}
+
+// BlockShares turns scores into shares of a whole: each row's softmax over the key blocks that the row block sees, and of
+// these the mean over the rows. A score that is NaN or +inf counts as masked; a row with no other score has no shares.
+// Every sum has a fixed order.
+func BlockShares() (*lower.Kernel, error) {
+	s := &sharesKernel{blockKernel: newBlockKernel(BlockSharesEntry, BlockSharesParams, sharesThreads)}
+	s.locate()
+	s.While("row", []Value{lower.I32(0)}, func(v []Value) Value {
+		return s.ICmp(enum.IPredSLT, v[0], s.rows)
+	}, func(v []Value) []Value {
+		s.normalise(v[0])
+		return []Value{s.Add(v[0], lower.I32(1))}
+	})
+	s.Barrier()
+	s.write()
+	s.Block.NewRet(nil)
+	return s.finish(sharesShared), nil
+}
+
+func (s *sharesKernel) locate() {
+	t := s.Add(s.Param("slab_start"), s.BlockX())
+	keyBlocks := blocksOf(s.Builder, s.Param("sk"))
+	s.candidates, s.pad = candidates(s.Builder, t, keyBlocks), padTo64(s.Builder, keyBlocks)
+	fold := s.Param("fold")
+	queries := s.Min(lower.I32(blockSize), s.Sub(s.Param("sq"), s.Shl(t, blockLog)))
+	s.rows = s.UDiv(s.Add(queries, s.Sub(fold, lower.I32(1))), fold)
+	block := s.Add(s.Mul(s.ZExt64(s.BlockY()), s.ZExt64(s.Param("slab"))), s.ZExt64(s.BlockX()))
+	s.rowBytes = s.Shl(s.ZExt64(s.pad), 2)
+	s.shares = s.Offset(s.Param("shares"), s.Mul(block, s.rowBytes))
+	first := s.Mul(block, s.ZExt64(s.UDiv(lower.I32(blockSize), fold)))
+	s.scores = s.Offset(s.Param("scores"), s.Mul(first, s.rowBytes))
+}
+
+// score is a row's score of key block b, of base 2; -inf where it says nothing.
+func (s *sharesKernel) score(row, b Value) Value {
+	x := s.Load(types.Float, s.at(s.Offset(s.scores, s.Mul(s.ZExt64(row), s.rowBytes)), b), 4)
+	x = s.FMul(x, s.Param("scale"))
+	return s.Select(s.FCmp(enum.FPredOLT, x, lower.F32(math.Inf(1))), x, lower.NegInf())
+}
+
+// normalise leaves the log2-sum-exp of a row in shared memory, +inf for one that sees nothing.
+func (s *sharesKernel) normalise(row Value) {
+	v := s.While("score", []Value{s.tid, lower.F32(lowest), lower.F32(0)}, func(v []Value) Value {
+		return s.ICmp(enum.IPredSLT, v[0], s.candidates)
+	}, func(v []Value) []Value {
+		m, l := joinStats(s.Builder, v[1], v[2], s.score(row, v[0]), lower.F32(1))
+		return []Value{s.Add(v[0], lower.I32(sharesThreads)), m, l}
+	})
+	m, l := v[1], v[2]
+	for lanes := int64(1); lanes < 32; lanes *= 2 {
+		m, l = joinStats(s.Builder, m, l, s.ShuffleXor(m, lanes), s.ShuffleXor(l, lanes))
+	}
+	mine := s.Add(s.shared, s.Shl(s.warp, 3))
+	s.Barrier() // the warps' numbers of the row before are read
+	s.If("leader", s.ICmp(enum.IPredEQ, s.lane, lower.I32(0)), nil, func() []Value {
+		s.Store(m, s.SharedAt(mine, 0), 4)
+		s.Store(l, s.SharedAt(mine, 4), 4)
+		return nil
+	})
+	s.Barrier()
+	s.If("join", s.ICmp(enum.IPredEQ, s.tid, lower.I32(0)), nil, func() []Value {
+		for w := 1; w < sharesThreads/32; w++ {
+			m2 := s.Load(types.Float, s.SharedAt(s.shared, 8*w), 4)
+			m, l = joinStats(s.Builder, m, l, m2, s.Load(types.Float, s.SharedAt(s.shared, 8*w+4), 4))
+		}
+		some := s.FCmp(enum.FPredOGT, l, lower.F32(0))
+		lse := s.Select(some, s.FAdd(m, s.Log2(l)), lower.F32(math.Inf(1)))
+		s.Store(lse, s.SharedAt(s.word(row), sharesStats), 4)
+		return nil
+	})
+}
+
+// write adds a key block's shares of all rows up.
+func (s *sharesKernel) write() {
+	part := s.Rcp(s.Block.NewSIToFP(s.rows, types.Float))
+	s.While("share", []Value{s.tid}, func(v []Value) Value {
+		return s.ICmp(enum.IPredSLT, v[0], s.candidates)
+	}, func(b []Value) []Value {
+		sum := s.While("of_row", []Value{lower.I32(0), lower.F32(0)}, func(v []Value) Value {
+			return s.ICmp(enum.IPredSLT, v[0], s.rows)
+		}, func(v []Value) []Value {
+			lse := s.Load(types.Float, s.SharedAt(s.word(v[0]), sharesStats), 4)
+			return []Value{s.Add(v[0], lower.I32(1)), s.FAdd(v[1], s.Exp2(s.FSub(s.score(v[0], b[0]), lse)))}
+		})[1]
+		s.Store(s.FMul(sum, part), s.at(s.shares, b[0]), 4)
+		return []Value{s.Add(b[0], lower.I32(sharesThreads))}
+	})
+}

@@ -1,0 +1,162 @@
+package index
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sort"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc/ir"
+)
+
+// ruled is a selection by a rule other than a number; budget and most are by q head.
+type ruled struct {
+	selection
+	rule ir.Rule
+	most []int32
+}
+
+// massUnit suits values that sum to less than 2^20.
+const massUnit = 32
+
+func (s ruled) args(b listBench, job string) (listArgs, func() []uint32) {
+	a, read := s.selection.args(b, job)
+	a[job+"_most"], a[job+"_unit"] = words(b, s.most), massUnit
+	return a, read
+}
+
+// value is what candidate i of a head is worth.
+func (s ruled) value(head, i int) float64 {
+	v := s.values[head][i]
+	if s.extra != nil {
+		v += s.extra[head][i]
+	}
+	return float64(max(v, 0))
+}
+
+// order lists the candidates as they are chosen: forced ones, then the others by falling value.
+func (s ruled) order(head int) (order []int, forced int) {
+	free := []int{}
+	for i := range s.n {
+		if i < s.first || i >= s.n-s.last {
+			order = append(order, i)
+		} else {
+			free = append(free, i)
+		}
+	}
+	sort.SliceStable(free, func(a, b int) bool { return s.value(head, free[a]) > s.value(head, free[b]) })
+	return append(order, free...), len(order)
+}
+
+// check holds the bitmap of one head against the definition. A mass may be missed by rounding.
+func (s ruled) check(t *testing.T, head int, bits []uint32) {
+	order, forced := s.order(head)
+	var got []int
+	for i := range 32 * len(bits) {
+		if bits[i/32]>>(i%32)&1 == 1 {
+			got = append(got, i)
+		}
+	}
+	want := slices.Clone(order[:min(len(got), len(order))])
+	slices.Sort(want)
+	require.True(t, slices.Equal(want, got), "head %d: the %d chosen are not the best", head, len(got))
+	limit := min(max(int(s.most[head%len(s.most)]), forced), s.n)
+	if s.rule == ir.Above {
+		s.checkAbove(t, head, order, forced, limit, len(got))
+		return
+	}
+	s.checkMass(t, head, order, forced, limit, len(got))
+}
+
+func (s ruled) checkAbove(t *testing.T, head int, order []int, forced, limit, got int) {
+	want := forced
+	smallest := float64(math.Float32frombits(uint32(s.budget[head%len(s.budget)])))
+	for want < s.n && s.value(head, order[want]) >= smallest {
+		want++
+	}
+	require.Equal(t, min(want, limit), got, "head %d", head)
+}
+
+// checkMass wants the smallest number whose mass reaches the share, up to a part in 10,000 of all mass.
+func (s ruled) checkMass(t *testing.T, head int, order []int, forced, limit, got int) {
+	total := 0.0
+	for i := range s.n {
+		total += s.value(head, i)
+	}
+	mass := func(n int) (sum float64) {
+		for _, i := range order[:n] {
+			sum += s.value(head, i)
+		}
+		return sum
+	}
+	goal, slack := float64(s.budget[head%len(s.budget)])/1000*total, 1e-4*total
+	require.LessOrEqual(t, got, limit, "head %d", head)
+	require.GreaterOrEqual(t, got, forced, "head %d", head)
+	if got < limit {
+		require.GreaterOrEqual(t, mass(got), goal-slack, "head %d: %d of %d", head, got, s.n)
+	}
+	if got > forced {
+		require.Less(t, mass(got-1), goal+slack, "head %d: %d of %d", head, got, s.n)
+		require.Positive(t, s.value(head, order[got-1]), "head %d: what has no mass is chosen", head)
+	}
+}
+
+// massKinds are the values of candidateKinds that a sum of probabilities can have.
+var massKinds = []string{"uniform", "zero", "few", "close", "steep", "one"}
+
+func init() {
+	candidateKinds["steep"] = func(rng *rand.Rand) float32 { return float32(math.Exp(-12 * rng.Float64())) }
+	candidateKinds["one"] = func(rng *rand.Rand) float32 { return max(0, float32(rng.IntN(300))-298) }
+}
+
+func randomRuled(rng *rand.Rand, rule ir.Rule, kind string, batch, hq, n int) ruled {
+	s := ruled{selection: randomSelection(rng, candidateKinds[kind], batch, hq, n), rule: rule}
+	if rng.IntN(2) == 0 {
+		s.first, s.last = 0, 0
+	}
+	s.budget = nil
+	for range hq {
+		s.most = append(s.most, int32([]int{n, 1 << 30, 0, rng.IntN(n + 1)}[rng.IntN(4)]))
+		if rule == ir.TopP {
+			s.budget = append(s.budget, int32([]int{1, 500, 900, 950, 999, 1000, 1 + rng.IntN(1000)}[rng.IntN(7)]))
+		} else {
+			s.budget = append(s.budget, max(1, int32(math.Float32bits([]float32{0, 0.5, 1, 2, 1.00001, rng.Float32()}[rng.IntN(6)]))))
+		}
+	}
+	return s
+}
+
+// TestSelectByRule compares masses and thresholds with the definition, with and without limits, two jobs at a time.
+func TestSelectByRule(t *testing.T) {
+	mass, err := SelectMass()
+	benches := map[ir.Rule]listBench{ir.TopP: newListBench(t, mass, err)}
+	above, err := SelectAbove()
+	benches[ir.Above] = newListBench(t, above, err)
+	rng := rand.New(rand.NewPCG(7, 2))
+	for _, rule := range []ir.Rule{ir.TopP, ir.Above} {
+		for _, kind := range massKinds {
+			for _, n := range []int{1, 31, 65, 1000, 4099, 20001} {
+				t.Run(fmt.Sprintf("%d/%s/%d", rule, kind, n), func(t *testing.T) {
+					x, y := randomRuled(rng, rule, kind, 1+n%2, 2, n), randomRuled(rng, rule, kind, 1+n%2, 2, n/2+1)
+					b := benches[rule]
+					a, readX := x.args(b, "a")
+					more, readY := y.args(b, "b")
+					for name, v := range more {
+						a[name] = v
+					}
+					b.launch(len(x.values), 2, a)
+					for i, s := range []ruled{x, y} {
+						got := [][]uint32{readX(), readY()}[i]
+						for h := range s.values {
+							s.check(t, h, got[h*s.stride/32:][:s.stride/32])
+						}
+					}
+				})
+			}
+		}
+	}
+}
