@@ -35,7 +35,13 @@ var stageKernels = map[string]func(o Options) (*codegen.Kernel, error){
 	runtime.StagePoolMean:     func(o Options) (*codegen.Kernel, error) { return o.pool(ir.ReduceMean) },
 	runtime.StagePoolMax:      func(o Options) (*codegen.Kernel, error) { return o.pool(ir.ReduceMax) },
 	runtime.StageBlockScores:  func(o Options) (*codegen.Kernel, error) { return index.BlockScores(o.HeadDim) },
-	runtime.StageBlockSelect:  func(Options) (*codegen.Kernel, error) { return index.BlockSelect() },
+	runtime.StageBlockShares:  func(Options) (*codegen.Kernel, error) { return index.BlockShares() },
+
+	runtime.StageSelectMass:       func(Options) (*codegen.Kernel, error) { return index.SelectMass() },
+	runtime.StageSelectAbove:      func(Options) (*codegen.Kernel, error) { return index.SelectAbove() },
+	runtime.StageBlockSelect:      func(Options) (*codegen.Kernel, error) { return index.BlockSelect(ir.Top) },
+	runtime.StageBlockSelectMass:  func(Options) (*codegen.Kernel, error) { return index.BlockSelect(ir.TopP) },
+	runtime.StageBlockSelectAbove: func(Options) (*codegen.Kernel, error) { return index.BlockSelect(ir.Above) },
 }
 
 var probeKernels = map[string]func(index.EstimateConfig) (*codegen.Kernel, error){

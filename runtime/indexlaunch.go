@@ -1,6 +1,8 @@
 package runtime
 
 import (
+	"math"
+
 	"github.com/minfc/minfc/ir"
 )
 
@@ -31,7 +33,7 @@ func (k *LoadedKernel) launchIndex(s Stream, x *indexCall) error {
 	l.storeBudgets()
 	if k.plan.has(ir.SourceRuns, ir.SourceColumns) {
 		l.probeStages()
-		l.selectTop()
+		l.selectSums()
 	}
 	l.listRuns()
 	l.listColumns()
@@ -42,10 +44,12 @@ func (k *LoadedKernel) launchIndex(s Stream, x *indexCall) error {
 // storeBudgets writes the budgets of every choice and head.
 func (l *indexLauncher) storeBudgets() {
 	words := make([]uint64, l.budgetWords()/2)
-	for i, n := range l.choices {
-		for h, b := range n.budgets {
-			at := i*l.QHeads + h
-			words[at/2] |= uint64(uint32(b)) << (32 * (at % 2))
+	for _, n := range l.choices {
+		for i, row := range n.rows() {
+			for h, b := range row {
+				at := (n.row+i)*l.QHeads + h
+				words[at/2] |= uint64(uint32(b)) << (32 * (at % 2))
+			}
 		}
 	}
 	const each = storeWordsCount / 2
@@ -66,8 +70,8 @@ var storeWordNames = func() (names []string) {
 	return names
 }()
 
-func (l *indexLauncher) budgetAt(choice int) uint64 {
-	return l.at("budgets") + uint64(4*choice*l.QHeads)
+func (l *indexLauncher) budgetAt(row int) uint64 {
+	return l.at("budgets") + uint64(4*row*l.QHeads)
 }
 
 // probeStages computes what the last queries give to every key and distance.
@@ -80,25 +84,28 @@ func (l *indexLauncher) probeStages() {
 		stageValues{"probe_lse": lse, "col_sum": l.at("col_sum"), "diag_sum": l.at("diag_sum"), "chunk_tiles": tiles})
 }
 
-// selectTop turns sums into bitmaps, two choices at a time: they run side by side.
-func (l *indexLauncher) selectTop() {
-	var jobs []stageValues
-	for i, n := range l.choices {
-		if n.source.Kind != ir.SourceBlocks {
-			jobs = append(jobs, l.topJob(i, n))
+// selectSums turns sums into bitmaps, two choices of one rule at a time: they run side by side.
+func (l *indexLauncher) selectSums() {
+	for rule, kind := range selectStages {
+		var jobs []stageValues
+		for _, n := range l.choices {
+			if n.source.Kind != ir.SourceBlocks && int(n.rule) == rule {
+				jobs = append(jobs, l.selectJob(n))
+			}
 		}
-	}
-	for ; len(jobs) > 0; jobs = jobs[min(2, len(jobs)):] {
-		v, second := stageValues{}, jobs[min(1, len(jobs)-1)]
-		for name, x := range jobs[0] {
-			v["a_"+name], v["b_"+name] = x, second[name]
+		for ; len(jobs) > 0; jobs = jobs[min(2, len(jobs)):] {
+			v, second := stageValues{}, jobs[min(1, len(jobs)-1)]
+			for name, x := range jobs[0] {
+				v["a_"+name], v["b_"+name] = x, second[name]
+			}
+			l.launch(kind, [3]int{l.heads, min(2, len(jobs)), 1}, 0, v)
 		}
-		l.launch(StageSelectTop, [3]int{l.heads, min(2, len(jobs)), 1}, 0, v)
 	}
 }
 
-func (l *indexLauncher) topJob(i int, n choiceCall) stageValues {
-	v := stageValues{"bits": l.at(bitsName(n)), "budget": l.budgetAt(i), "first": uint64(n.first), "last": uint64(n.last)}
+func (l *indexLauncher) selectJob(n choiceCall) stageValues {
+	v := stageValues{"bits": l.at(bitsName(n)), "budget": l.budgetAt(n.row), "most": l.budgetAt(n.row + 1), "unit": massUnit,
+		"first": uint64(n.first), "last": uint64(n.last)}
 	if n.source.Kind == ir.SourceColumns {
 		v["values"], v["values2"] = l.at("col_sum"), 0
 		v["n"], v["stride"] = uint64(l.columns), uint64(l.keysPad())
@@ -147,7 +154,7 @@ func (l *indexLauncher) compact(n choiceCall) {
 // chooseBlocks scores and chooses blocks, as many row blocks at a time as their scores have room.
 func (l *indexLauncher) chooseBlocks() {
 	pooled := map[string]bool{}
-	for i, n := range l.choices {
+	for _, n := range l.choices {
 		if n.source.Kind != ir.SourceBlocks {
 			continue
 		}
@@ -158,7 +165,7 @@ func (l *indexLauncher) chooseBlocks() {
 			}
 		}
 		for t := 0; t < l.rowBlocks(); t += l.slab {
-			l.chooseSlab(i, n, t, min(l.slab, l.rowBlocks()-t))
+			l.chooseSlab(n, t, min(l.slab, l.rowBlocks()-t))
 		}
 	}
 }
@@ -177,10 +184,10 @@ func (l *indexLauncher) pool(p ir.Pool) {
 }
 
 // chooseSlab chooses for the row blocks from t on.
-func (l *indexLauncher) chooseSlab(i int, n choiceCall, t, rows int) {
+func (l *indexLauncher) chooseSlab(n choiceCall, t, rows int) {
 	v := stageValues{
 		"pooled_q": l.at(pooledName(n.q)), "pooled_k": l.at(pooledName(n.k)), "scores": l.at("scores"),
-		"slab_start": uint64(t), "slab": uint64(rows), "block_n": l.budgetAt(i),
+		"slab_start": uint64(t), "slab": uint64(rows), "block_n": l.budgetAt(n.row), "block_most": l.budgetAt(n.row + 1),
 		"blocks": l.at(n.list("blocks")), "block_count": l.at(n.list("block_count")), "block_cap": uint64(n.blockCap()),
 		"first": uint64(n.first), "last": uint64(n.last),
 	}
@@ -188,7 +195,11 @@ func (l *indexLauncher) chooseSlab(i int, n choiceCall, t, rows int) {
 		grid := [3]int{(l.keyBlocks() + scoreKeys - 1) / scoreKeys, (rows + scoreRows - 1) / scoreRows, l.heads}
 		l.launch(StageBlockScores, grid, 0, v)
 	}
-	l.launch(StageBlockSelect, [3]int{rows, l.heads, 1}, blockSelectThreads(l.keyBlocks()), v)
+	if n.shares {
+		v["shares"], v["fold"], v["scale"] = v["scores"], ir.BlockSize, uint64(math.Float32bits(l.scaleLog2))
+		l.launch(StageBlockShares, [3]int{rows, l.heads, 1}, 0, v)
+	}
+	l.launch(n.selectStage(), [3]int{rows, l.heads, 1}, blockSelectThreads(l.keyBlocks()), v)
 }
 
 // blockSelectThreads is the block size of block_select: whole warps that hold all scores of a row.

@@ -16,9 +16,12 @@ type indexPlan struct {
 // indexChoice is one chosen set.
 type indexChoice struct {
 	source      ir.Source
-	n           ir.Poly // how many
-	first, last ir.Poly // of them forced, at either end
-	q, k        ir.Pool // of blocks
+	rule        ir.Rule
+	n           ir.Poly  // how many, which share or which threshold
+	most        *ir.Poly // how many at most
+	first, last ir.Poly  // of them forced, at either end
+	q, k        ir.Pool  // of blocks
+	shares      bool     // of blocks: softmax of the scores
 }
 
 // probeRows is how many of the last queries a probe looks at on devices.
@@ -59,12 +62,12 @@ func planIndex(s *ir.Schedule) (*indexPlan, error) {
 
 // planChoice follows a Select to the q and k that it starts from.
 func planChoice(s ir.Select, defs map[string]ir.Index) (indexChoice, error) {
-	c := indexChoice{n: s.N, first: s.First, last: s.Last}
-	if s.Rule != ir.Top {
-		word := map[ir.Rule]string{ir.TopP: "top_p", ir.Above: "above"}[s.Rule]
-		return c, fmt.Errorf("%s is not supported on devices; choose a number with top(n, ...)", word)
+	c := indexChoice{rule: s.Rule, n: s.N, most: s.Most, first: s.First, last: s.Last}
+	from := defs[s.Of]
+	if soft, ok := from.(ir.Softmax); ok {
+		from, c.shares = defs[soft.Of], true
 	}
-	switch of := defs[s.Of].(type) {
+	switch of := from.(type) {
 	case ir.Sum:
 		return c, checkProbe(of, defs)
 	case ir.BlockScores:
@@ -109,6 +112,9 @@ func budgetsAlone(s *ir.Schedule) []string {
 	for _, d := range s.Index {
 		if x, ok := d.Value.(ir.Select); ok {
 			use(&budgets, x.N)
+			if x.Most != nil {
+				use(&budgets, *x.Most)
+			}
 			use(&others, x.First, x.Last)
 		}
 	}
@@ -144,13 +150,33 @@ func (p *indexPlan) kinds() []string {
 		}
 	}
 	add(len(p.choices) > 0, StageStoreWords)
-	add(p.has(ir.SourceRuns, ir.SourceColumns), StageProbeStats, StageProbeCombine, StageProbeSums, StageSelectTop)
+	add(p.has(ir.SourceRuns, ir.SourceColumns), StageProbeStats, StageProbeCombine, StageProbeSums)
+	for _, c := range p.choices {
+		add(c.source.Kind != ir.SourceBlocks, c.selectStage())
+	}
 	add(p.has(ir.SourceRuns), StageRuns)
 	add(p.has(ir.SourceColumns), StageColumns, StageCompact)
 	for _, c := range p.choices {
-		add(c.source.Kind == ir.SourceBlocks, poolStage(c.q), poolStage(c.k), StageBlockScores, StageBlockSelect)
+		blocks := c.source.Kind == ir.SourceBlocks
+		add(blocks, poolStage(c.q), poolStage(c.k), StageBlockScores)
+		add(blocks && c.shares, StageBlockShares)
+		add(blocks, c.selectStage())
 	}
 	return out
+}
+
+// selectStages are the kinds of stages that choose, by rule.
+var (
+	selectStages      = []string{ir.Top: StageSelectTop, ir.TopP: StageSelectMass, ir.Above: StageSelectAbove}
+	blockSelectStages = []string{ir.Top: StageBlockSelect, ir.TopP: StageBlockSelectMass, ir.Above: StageBlockSelectAbove}
+)
+
+// selectStage is the kind of stage that makes the choice.
+func (c indexChoice) selectStage() string {
+	if c.source.Kind == ir.SourceBlocks {
+		return blockSelectStages[c.rule]
+	}
+	return selectStages[c.rule]
 }
 
 // poolStage is the kind of stage for a pool.

@@ -25,13 +25,19 @@ const (
 	StageProbeCombine = "probe_combine" // and of whole rows
 	StageProbeSums    = "probe_sums"    // its sums over queries and over diagonals
 	StageSelectTop    = "select_top"    // the largest sums, as bitmaps
+	StageSelectMass   = "select_mass"   // those that hold a share of all
+	StageSelectAbove  = "select_above"  // those above a threshold
 	StageRuns         = "runs"          // tiles that cover chosen distances
 	StageColumns      = "columns"       // chosen columns as a list
 	StageCompact      = "compact"       // their K and V
 	StagePoolMean     = "pool_mean"     // blocks of rows to one
 	StagePoolMax      = "pool_max"
 	StageBlockScores  = "block_scores" // products of pooled rows
+	StageBlockShares  = "block_shares" // their softmax
 	StageBlockSelect  = "block_select" // the largest of each row block, as lists
+
+	StageBlockSelectMass  = "block_select_mass"  // those that hold a share of all
+	StageBlockSelectAbove = "block_select_above" // those above a threshold
 )
 
 // stageKind is what the runtime knows of a kind: the parameters it computes itself (own), and those it has in common with
@@ -54,8 +60,9 @@ var stageKinds = []stageKind{
 	{StageProbeStats, typed("ptr probe_stats i32 chunk_tiles"), probeCommon, true},
 	{StageProbeCombine, typed("ptr probe_stats probe_lse i32 chunks"), []string{"hq"}, false},
 	{StageProbeSums, typed("ptr probe_lse col_sum diag_sum i32 chunk_tiles"), probeCommon, true},
-	{StageSelectTop, typed("ptr a_values a_values2 a_bits a_budget b_values b_values2 b_bits b_budget " +
-		"i32 a_first a_last a_n a_stride b_first b_last b_n b_stride"), []string{"hq"}, false},
+	{StageSelectTop, selectParams("", ""), []string{"hq"}, false},
+	{StageSelectMass, selectParams(" most", " unit"), []string{"hq"}, false},
+	{StageSelectAbove, selectParams(" most", ""), []string{"hq"}, false},
 	{StageRuns, typed("ptr dist_bits runs run_count covered i32 words run_cap cover_words"), nil, false},
 	{StageColumns, typed("ptr col_bits cols col_count i32 words col_cap"), nil, false},
 	{StageCompact, typed("ptr cols col_count kc vc i32 col_cap"),
@@ -63,8 +70,24 @@ var stageKinds = []stageKind{
 	{StagePoolMean, poolParams, nil, false},
 	{StagePoolMax, poolParams, nil, false},
 	{StageBlockScores, typed("ptr pooled_q pooled_k scores i32 slab_start slab"), []string{"sq", "sk", "q_offset", "group"}, false},
-	{StageBlockSelect, typed("ptr scores block_n blocks block_count i32 slab_start slab block_cap first last"),
-		[]string{"hq", "sq", "sk", "q_offset"}, false},
+	{StageBlockShares, typed("ptr scores shares i32 slab_start slab fold f32 scale"), []string{"sq", "sk", "q_offset"}, false},
+	{StageBlockSelect, typed("ptr scores" + blockSelectParams), []string{"hq", "sq", "sk", "q_offset"}, false},
+	{StageBlockSelectMass, typed("ptr block_most scores" + blockSelectParams), []string{"hq", "sq", "sk", "q_offset"}, false},
+	{StageBlockSelectAbove, typed("ptr block_most scores" + blockSelectParams), []string{"hq", "sq", "sk", "q_offset"}, false},
+}
+
+const blockSelectParams = " block_n blocks block_count i32 slab_start slab block_cap first last"
+
+// selectParams are those of the kernels that choose columns and distances: two jobs with these pointers and numbers more.
+func selectParams(pointers, numbers string) []KernelParam {
+	var out []KernelParam
+	for _, job := range []string{"a_", "b_"} {
+		for _, p := range typed("ptr values values2 bits budget" + pointers + " i32 first last n stride" + numbers) {
+			p.Name = job + p.Name
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 var (

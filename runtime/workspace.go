@@ -3,6 +3,7 @@ package runtime
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/minfc/minfc/ir"
@@ -35,13 +36,17 @@ type indexCall struct {
 	buffers map[string]buffer
 	bytes   int64
 	slab    int // row blocks whose block scores are held at a time
+
+	budgetRows int // of numbers by head
 }
 
 // choiceCall is one chosen set in numbers.
 type choiceCall struct {
 	indexChoice
-	budgets     []int32 // [QHeads]
-	most        int     // members that the head with the largest budget gets, at most
+	row         int     // of the budgets, in the buffer of all numbers by head; the next one are the limits
+	budgets     []int32 // [QHeads], as the kernel of the rule wants them
+	limits      []int32 // [QHeads], how many at most; nil where the budget is a number
+	most        int     // members that the head with the largest number gets, at most
 	first, last int     // forced
 }
 
@@ -68,6 +73,8 @@ func (k *LoadedKernel) planCall(c *call) (*indexCall, error) {
 		if err != nil {
 			return nil, err
 		}
+		n.row = x.budgetRows
+		x.budgetRows += len(n.rows())
 		x.choices = append(x.choices, n)
 	}
 	x.layOut()
@@ -125,7 +132,7 @@ func probeGeometryOf(heads int, c *call) probeGeometry {
 
 // number evaluates the polynomials of a choice.
 func (x *indexCall) number(choice indexChoice, values []map[string]int64) (choiceCall, error) {
-	n := choiceCall{indexChoice: choice, budgets: make([]int32, x.QHeads)}
+	n := choiceCall{indexChoice: choice}
 	eval := func(p ir.Poly, head int) int {
 		v, err := p.Eval(values[head%len(values)])
 		if err != nil {
@@ -135,9 +142,18 @@ func (x *indexCall) number(choice indexChoice, values []map[string]int64) (choic
 	}
 	n.first, n.last = eval(choice.first, 0), eval(choice.last, 0)
 	most := n.first + n.last
-	for h := range n.budgets {
-		budget := eval(choice.n, h)
-		n.budgets[h], most = int32(budget), max(most, budget)
+	for h := range x.QHeads {
+		budget, limit := eval(choice.n, h), ir.MaxParam
+		if choice.most != nil {
+			limit = eval(*choice.most, h)
+		}
+		if choice.rule == ir.Top {
+			limit = min(budget, limit)
+			budget = limit
+		} else {
+			n.limits = append(n.limits, int32(limit))
+		}
+		n.budgets, most = append(n.budgets, encodeBudget(choice.rule, budget)), max(most, limit)
 	}
 	n.most = min(most, x.candidates(choice.source.Kind))
 	if choice.source.Kind == ir.SourceBlocks && blocksOf(x.SeqK) > maxKeyBlocks {
@@ -145,6 +161,34 @@ func (x *indexCall) number(choice indexChoice, values []map[string]int64) (choic
 	}
 	return n, nil
 }
+
+// encodeBudget is a budget as the kernel of its rule wants it.
+func encodeBudget(rule ir.Rule, n int) int32 {
+	switch rule {
+	case ir.TopP:
+		return int32(min(n, 1000)) // thousandths
+	case ir.Above: // the smallest float32 above so many millionths
+		threshold := float64(n) / 1e6
+		below := float32(threshold)
+		if float64(below) > threshold {
+			below = math.Nextafter32(below, 0)
+		}
+		return int32(math.Float32bits(below)) + 1
+	default:
+		return int32(n)
+	}
+}
+
+// rows are the numbers by head of a choice.
+func (n choiceCall) rows() [][]int32 {
+	if n.limits == nil {
+		return [][]int32{n.budgets}
+	}
+	return [][]int32{n.budgets, n.limits}
+}
+
+// massUnit is the parameter unit of select_mass: the sums of a probe hold at most 1 for each of its rows, and some rounding.
+const massUnit = 52 - 7
 
 // candidates is how many members a set of a kind can have.
 func (x *indexCall) candidates(kind ir.SourceKind) int {
@@ -170,7 +214,7 @@ func (x *indexCall) distPad() int         { return roundUp(x.reach, ir.BlockSize
 func (x *indexCall) coverWords() int      { return (x.distPad() + ir.BlockSize + 31) / 32 }
 func (x *indexCall) rowBlocks() int       { return blocksOf(x.SeqQ) }
 func (x *indexCall) keyBlocks() int       { return blocksOf(x.SeqK) }
-func (x *indexCall) budgetWords() int     { return roundUp(len(x.choices)*x.QHeads, storeWordsCount) }
+func (x *indexCall) budgetWords() int     { return roundUp(x.budgetRows*x.QHeads, storeWordsCount) }
 func (n choiceCall) colCap() int          { return roundUp(n.most, listPad) + listPad }
 func (n choiceCall) blockCap() int        { return max(1, n.most) }
 func (n choiceCall) runCap(reach int) int { return max(1, min(n.most, reach/ir.BlockSize+2)) }
@@ -205,7 +249,7 @@ func (x *indexCall) add(name string, sizes ...int) {
 // layOut is the table of buffers. Sizes are those of ir/index.go and of the kernels' own comments; H is heads.
 func (x *indexCall) layOut() {
 	h := x.heads
-	x.add("budgets", x.budgetWords(), 4) // [choices, QHeads]
+	x.add("budgets", x.budgetWords(), 4) // [rows of numbers, QHeads]
 	x.add("queue", 4)
 	for _, n := range x.choices {
 		switch n.source.Kind {

@@ -46,9 +46,11 @@ func TestGeometryIsThatOfTheKernels(t *testing.T) {
 func TestStageParamsAreThoseOfTheKernels(t *testing.T) {
 	for kind, params := range map[string][]lower.Param{
 		StageStoreWords: index.StoreWordsParams, StageProbeStats: index.ProbeStatsParams, StageProbeCombine: index.ProbeCombineParams,
-		StageProbeSums: index.ProbeSumsParams, StageSelectTop: index.SelectTopParams, StageRuns: index.RunsParams,
+		StageProbeSums: index.ProbeSumsParams, StageSelectTop: index.SelectParams(ir.Top),
+		StageSelectMass: index.SelectParams(ir.TopP), StageSelectAbove: index.SelectParams(ir.Above), StageRuns: index.RunsParams,
 		StageColumns: index.ColumnsParams, StageCompact: index.CompactParams, StagePoolMean: index.PoolParams,
-		StagePoolMax: index.PoolParams, StageBlockScores: index.BlockScoresParams, StageBlockSelect: index.BlockSelectParams,
+		StagePoolMax: index.PoolParams, StageBlockScores: index.BlockScoresParams, StageBlockSelect: index.BlockSelectParams(ir.Top),
+		StageBlockSelectMass: index.BlockSelectParams(ir.TopP), StageBlockSelectAbove: index.BlockSelectParams(ir.Above), StageBlockShares: index.BlockSharesParams,
 	} {
 		k, err := kindOf(kind)
 		require.NoError(t, err)
@@ -59,7 +61,7 @@ func TestStageParamsAreThoseOfTheKernels(t *testing.T) {
 		_, err = matchParams(listed, k.params())
 		require.NoError(t, err, kind)
 	}
-	require.Len(t, stageKinds, 12, "a new kind needs a row above")
+	require.Len(t, stageKinds, 17, "a new kind needs a row above")
 }
 
 // dynamicKernel is a kernel of a pattern that the data decides, on a device that only records launches.

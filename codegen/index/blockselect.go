@@ -59,7 +59,7 @@ const (
 	sumsChosen      = 2 * sumsBytes // the search alternates between the first two
 	sumsTies        = 3 * sumsBytes
 	bitmapAt        = 4 * sumsBytes
-	bitmapWordBytes = 8 // a word of either bitmap, a thread
+	bitmapWordBytes = 8                                           // a word of either bitmap, a thread
 	blockMassSums   = bitmapAt + bitmapWordBytes*selectMaxThreads // two arrays more, of masses
 )
 

@@ -24,6 +24,10 @@ func choices(t *testing.T) ChoiceCase {
   index cols = top 40 from heat first 1
   index diags = top 40 from trace first 1
   index best = top 2 from scores last 1
+  index shares = softmax scores
+  index main = mass 600 from heat
+  index far = above 400000 from trace
+  index large = mass 700 from shares
   keep
     all
 `)
@@ -45,18 +49,22 @@ func TestRightChoicesPass(t *testing.T) {
 	r, err := CompareChoices(choices(t))
 	require.NoError(t, err)
 	require.True(t, r.OK())
-	require.Equal(t, &ChoiceReport{Members: 8 * (40 + 40 + 1 + 2*4)}, r)
+	require.Zero(t, r.Wrong+r.Ties)
+	require.Greater(t, r.Members, 8*(40+40+1+2*4))
 }
 
 // One other member in each of all sets is far beyond the limit.
 func TestWrongChoicesFail(t *testing.T) {
 	for name, spoil := range map[string]func(s *ir.Selection){
-		"another column":  func(s *ir.Selection) { s.Sets[0].Members = other(s.Sets[0].Members, 300) },
-		"a distance less": func(s *ir.Selection) { s.Sets[1].Members = s.Sets[1].Members[:39] },
-		"one more":        func(s *ir.Selection) { s.Sets[0].Members = append(s.Sets[0].Members, 1000) },
-		"another block":   func(s *ir.Selection) { s.Sets[2].Blocks[4] = other(s.Sets[2].Blocks[4], 5) },
-		"no row block":    func(s *ir.Selection) { s.Sets[2].Blocks = s.Sets[2].Blocks[:4] },
-		"heads mixed up":  nil,
+		"another column":               func(s *ir.Selection) { s.Sets[0].Members = other(s.Sets[0].Members, 300) },
+		"a distance less":              func(s *ir.Selection) { s.Sets[1].Members = s.Sets[1].Members[:39] },
+		"one more":                     func(s *ir.Selection) { s.Sets[0].Members = append(s.Sets[0].Members, 1000) },
+		"another block":                func(s *ir.Selection) { s.Sets[2].Blocks[4] = other(s.Sets[2].Blocks[4], 5) },
+		"a column less of a mass":      func(s *ir.Selection) { s.Sets[3].Members = s.Sets[3].Members[1:] },
+		"a distance above a threshold": func(s *ir.Selection) { s.Sets[4].Members = other(append(s.Sets[4].Members, 0), 300) },
+		"a block less of a mass":       func(s *ir.Selection) { s.Sets[5].Blocks[4] = s.Sets[5].Blocks[4][1:] },
+		"no row block":                 func(s *ir.Selection) { s.Sets[2].Blocks = s.Sets[2].Blocks[:4] },
+		"heads mixed up":               nil,
 	} {
 		c := choices(t)
 		for _, s := range c.Asked {
@@ -90,6 +98,7 @@ func other(members []int, n int) []int {
 // Keys that are equal are worth the same: which of them is chosen is no mistake.
 func TestTiesAreNoMistakes(t *testing.T) {
 	c := choices(t)
+	c.Index = c.Index[:10]                              // without those whose number depends on the values
 	c.In.K = slices.Repeat(c.In.K[:32], len(c.In.K)/32) // all keys equal, so that column k is worth what 300-k queries give
 	for h := range c.Asked {
 		head, err := c.inputs(h)
