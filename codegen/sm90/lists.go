@@ -1,6 +1,8 @@
 package sm90
 
 import (
+	"slices"
+
 	"github.com/llir/llvm/ir/enum"
 
 	"github.com/minfc/minfc/codegen/lower"
@@ -92,8 +94,9 @@ func (k *kernel) walkSource(x source, w walk) walk {
 	v := k.Repeat("batch", start, func(v []Value) ([]Value, Value) {
 		w, base, entry := walkOf(v), v[6], v[7]
 		i := k.Add(base, k.Lane)
-		n := k.Popc(k.Ballot(k.live(x, i, entry)))
-		own := k.slotOf(x, i, entry)
+		live := k.live(x, i, entry)
+		n, own := k.Popc(k.Ballot(live)), k.slotOf(x, i, entry)
+		own.flags = k.Select(live, own.flags, emptySlot.flags) // its columns are looked at even if it is not loaded
 		base = k.Add(base, lower.I32(batch))
 		if x.entry != nil {
 			entry = k.entryOf(x, k.Add(base, k.Lane))
@@ -135,49 +138,105 @@ func (k *kernel) stagesOf(own slot, n Value, w walk) walk {
 		first := k.ICmp(enum.IPredSLT, lane, lower.I32(0))
 		return slot{k.Select(first, w.start, x.start), k.Select(first, w.flags, x.flags)}
 	}
-	v := k.While("slots", []Value{lower.I32(0), w.buffer, w.parity, w.first},
+	stageAt := func(j Value) []slot {
+		var slots []slot
+		for i := range k.perStage() {
+			slots = append(slots, at(k.Add(j, lower.I32(int64(i)))))
+		}
+		return slots
+	}
+	ahead := k.cover(k.look(stageAt(lower.I32(0))))
+	start := append([]Value{lower.I32(0), w.buffer, w.parity, w.first}, ahead.values()...)
+	v := k.While("slots", start,
 		func(v []Value) Value { return k.ICmp(enum.IPredSLE, k.Add(v[0], per), total) },
 		func(v []Value) []Value {
-			var slots []slot
-			for i := range k.perStage() {
-				slots = append(slots, at(k.Add(v[0], lower.I32(int64(i)))))
-			}
-			next := k.stage(cursor{place{v[1], v[2]}, v[3]}, slots)
-			return []Value{k.Add(v[0], per), next.buffer, next.parity, next.first}
+			c, slots, next := cursor{place{v[1], v[2]}, v[3]}, stageAt(v[0]), k.Add(v[0], per)
+			k.stageK(c, slots, k.words(slots, ahead.with(v[4:])))
+			looked := k.look(stageAt(next))
+			c = k.stageV(c, slots)
+			return append([]Value{next, c.buffer, c.parity, c.first}, k.cover(looked).values()...)
 		})
 	left := at(v[0])
 	return walk{cursor{place{v[1], v[2]}, v[3]}, k.Sub(total, v[0]), left}
 }
 
-// slotWords are the words of those slots that are columns, zeros for the others. Their loads should be over before the stage's
-// buffer is free.
-func (k *kernel) slotWords(slots []slot) [][]Value {
-	if !k.HasColumns() {
-		return nil
-	}
-	var out [][]Value
-	for _, s := range slots {
-		columns := k.ICmp(enum.IPredNE, k.And(s.flags, lower.I32(lower.FlagColumns)), lower.I32(0))
-		zero := lower.I32(0)
-		out = append(out, k.If("columns", columns, []Value{zero, zero, zero, zero}, func() []Value { return k.columnWords(s) }))
+// columns are those of a stage's slots, as the lanes see them while it is found out which count: first their ids are read (look),
+// then whether runs cover them (cover), then the lanes vote (words). Each step waits for the loads of the one before, so they
+// stand apart: a stage's first two are done beside the copies of the stage before.
+type columns struct {
+	ids     []Value   // of each half slot, this lane's
+	covered [][]Value // of each half slot, its lower.CoverWords
+}
+
+func (c columns) values() []Value {
+	out := slices.Clone(c.ids)
+	for _, words := range c.covered {
+		out = append(out, words...)
 	}
 	return out
 }
 
-// columnWords are the words of a slot of columns: two that count, two that are open (lower.ColumnVote).
-func (k *kernel) columnWords(s slot) []Value {
-	var ids [2]Value
-	var covered [2][]Value
-	for half := range ids {
-		at := k.Add(k.Add(s.start, k.Lane), lower.I32(int64(32*half)))
-		ids[half] = k.ListAt(k.ColumnSegment().From, at)
-	}
-	for half, id := range ids {
-		covered[half] = k.CoverWords(id)
-	}
-	out := make([]Value, 4)
-	for half, id := range ids {
-		out[half], out[2+half] = k.ColumnVote(id, covered[half])
+// with is c with other values, in the order of values.
+func (c columns) with(v []Value) columns {
+	out := columns{ids: v[:len(c.ids)]}
+	v = v[len(c.ids):]
+	for _, words := range c.covered {
+		out.covered = append(out.covered, v[:len(words)])
+		v = v[len(words):]
 	}
 	return out
+}
+
+func (k *kernel) isColumns(s slot) Value {
+	return k.ICmp(enum.IPredNE, k.And(s.flags, lower.I32(lower.FlagColumns)), lower.I32(0))
+}
+
+// look reads the ids; slots that are no columns have none.
+func (k *kernel) look(slots []slot) columns {
+	var out columns
+	if !k.HasColumns() {
+		return out
+	}
+	for _, s := range slots {
+		none := lower.I32(lower.NoColumn)
+		out.ids = append(out.ids, k.If("columns", k.isColumns(s), []Value{none, none}, func() []Value {
+			at := k.Add(s.start, k.Lane)
+			list := k.ColumnSegment().From
+			return []Value{k.ListAt(list, at), k.ListAt(list, k.Add(at, lower.I32(32)))}
+		})...)
+	}
+	return out
+}
+
+func (k *kernel) cover(c columns) columns {
+	for _, id := range c.ids {
+		c.covered = append(c.covered, k.CoverWords(id))
+	}
+	return c
+}
+
+// words are those of each slot's columns: two that count, two that are open (lower.ColumnVote); zeros for other slots.
+func (k *kernel) words(slots []slot, c columns) [][]Value {
+	if !k.HasColumns() {
+		return nil
+	}
+	var out [][]Value
+	for i, s := range slots {
+		zero := lower.I32(0)
+		out = append(out, k.If("vote", k.isColumns(s), []Value{zero, zero, zero, zero}, func() []Value {
+			words := make([]Value, 4)
+			for half := range 2 {
+				words[half], words[2+half] = k.ColumnVote(c.ids[2*i+half], c.covered[2*i+half])
+			}
+			return words
+		}))
+	}
+	return out
+}
+
+// dropFull takes the flag of columns off a slot of which all count for all rows: the consumers need not look.
+func (k *kernel) dropFull(flags Value, words []Value) Value {
+	all := k.ICmp(enum.IPredEQ, k.And(words[0], words[1]), lower.I32(-1))
+	closed := k.ICmp(enum.IPredEQ, k.Or(words[2], words[3]), lower.I32(0))
+	return k.Select(k.And(all, closed), k.And(flags, lower.I32(^lower.FlagColumns)), flags)
 }

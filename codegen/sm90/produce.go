@@ -146,14 +146,24 @@ func (k *kernel) tileOrHop(s lower.Segment, end Value, c cursor, flags Value) []
 // slot is one slot of a stage as the producer sees it.
 type slot struct{ start, flags Value }
 
-// stage loads one stage and returns the place of the next.
+// stage loads one stage and returns where the next one goes.
 func (k *kernel) stage(c cursor, slots []slot) cursor {
-	header, words := k.headerAt(c.buffer), k.slotWords(slots)
+	words := k.words(slots, k.cover(k.look(slots)))
+	k.stageK(c, slots, words)
+	return k.stageV(c, slots)
+}
+
+// stageK writes the header and loads K; words are those of slots of columns (see lists.go).
+func (k *kernel) stageK(c cursor, slots []slot, words [][]Value) {
 	k.await(k.barrierAt(emptyK, c.buffer), c.parity)
 	k.elected(func() {
-		k.writeHeader(header, c.first, slots, words)
+		k.writeHeader(k.headerAt(c.buffer), c.first, slots, words)
 		k.loadTile("k", k.layout.k, fullK, c.buffer, slots)
 	})
+}
+
+// stageV loads V.
+func (k *kernel) stageV(c cursor, slots []slot) cursor {
 	v := k.placeOfV(c.place)
 	k.await(k.barrierAt(emptyV, v.buffer), v.parity)
 	k.elected(func() { k.loadTile("v", k.layout.v, fullV, v.buffer, slots) })
@@ -162,13 +172,15 @@ func (k *kernel) stage(c cursor, slots []slot) cursor {
 
 func (k *kernel) writeHeader(header, first Value, slots []slot, words [][]Value) {
 	for i, s := range slots {
-		if i == 0 {
-			s.flags = k.Or(s.flags, first)
-		}
-		k.Store(k.PackVector(s.start, s.flags), k.SharedAt(header, i*slotBytes), slotBytes)
+		flags := s.flags
 		if words != nil {
+			flags = k.dropFull(flags, words[i])
 			k.Store(k.Pack4(words[i]...), k.SharedAt(header, wordsAt+i*wordsBytes), 16)
 		}
+		if i == 0 {
+			flags = k.Or(flags, first)
+		}
+		k.Store(k.PackVector(s.start, flags), k.SharedAt(header, i*slotBytes), slotBytes)
 	}
 	if k.queued {
 		item := k.Pack4(k.At.Tile(), k.At.Head(), k.At.Batch(), lower.I32(0))
