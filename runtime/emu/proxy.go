@@ -46,7 +46,7 @@ type fenceView struct {
 	warps []*warp
 	seen  *vclock
 	last  [maxWarps]*lanes
-	good  wordState // the last word that passed asyncCheck: its neighbours are mostly the same
+	good  wordState // the last word that passed the checks: its neighbours are mostly the same
 }
 
 // covers says whether the writer of a word fenced it. What the async proxy wrote needs no fence.
@@ -109,12 +109,16 @@ func (s *sharedMemory) asyncClaim(w *warp, lane, off, n int) error {
 	first, end := off>>2, (off+n)>>2
 	for i := first; i < end; i++ {
 		st := &s.words[i]
+		if *st == fences.good && i > first && s.atomAt == nil {
+			continue
+		}
 		if err := s.claimWord(w, lane, i); err != nil {
 			return err
 		}
 		if !fences.covers(st) {
 			return oneLane(lane, "overwrites shared memory at offset %d through the async proxy, written by %s, which executed no fence.proxy.async between", i*4, s.writer(w, st))
 		}
+		fences.good = *st
 	}
 	for v, reads := range s.readAt {
 		limit := w.clock[v&31]

@@ -208,17 +208,26 @@ func (b *boxCopy) physical(at int) int {
 
 // source is the part of a row that lies in the tensor.
 func (b *boxCopy) source(r boxRow) ([]byte, error) {
-	n := r.high - r.low
-	a, off, err := b.w.block.span(r.addr, n, b.lane, "copies "+b.tmap.describeBox(b.at)+" with")
+	a, off, err := b.span(r)
 	if err != nil {
 		return nil, err
 	}
-	end := off + uint64(n)
+	end := off + uint64(r.high-r.low)
 	if !allWritten(a.written[off:end]) {
 		return nil, oneLane(b.lane, "copies %s, which reads global memory that was never written: byte %d of an allocation of %d bytes at %#x",
 			b.tmap.describeBox(b.at), int(off)+firstUnwritten(a.written[off:end]), a.size, a.base)
 	}
 	return a.data[off:end], nil
+}
+
+// span finds a row of the box in global memory. Words for the box are made only for an error: they cost more than the copy.
+func (b *boxCopy) span(r boxRow) (*allocation, uint64, error) {
+	n := r.high - r.low
+	a, off, err := b.w.block.span(r.addr, n, b.lane, "copies")
+	if err != nil {
+		_, _, err = b.w.block.span(r.addr, n, b.lane, "copies "+b.tmap.describeBox(b.at)+" with")
+	}
+	return a, off, err
 }
 
 // storeQueue holds a warp's tensor stores in the order of issue.
@@ -280,12 +289,11 @@ func (b *boxCopy) finish() error {
 		if r.low >= r.high {
 			return nil
 		}
-		n := r.high - r.low
-		a, off, err := b.w.block.span(r.addr, n, b.lane, "copies "+b.tmap.describeBox(b.at)+" with")
+		a, off, err := b.span(r)
 		if err != nil {
 			return err
 		}
-		markWritten(a.written[off : off+uint64(n)])
+		markWritten(a.written[off : off+uint64(r.high-r.low)])
 		copy(a.data[off:], b.data[i*width+r.low:i*width+r.high])
 		return nil
 	}))
