@@ -116,7 +116,7 @@ func TestLengthWithoutMemory(t *testing.T) {
 	r, err := Run(emulator(t, emu.Options{MemoryBytes: 1 << 19}), c)
 	require.NoError(t, err)
 	require.Len(t, r.Failures(), 3)
-	require.Contains(t, r.Failures()[0], "dense, length 1024, minfc sm_80: ")
+	require.Contains(t, r.Failures()[0], "dense, length 1024, minfc sm_90a: ")
 	require.Contains(t, r.Failures()[0], "memory")
 	require.Empty(t, r.Rows[5].Failure)
 	require.Greater(t, r.Rows[5].TotalMS, 0.0)

@@ -103,25 +103,24 @@ func (k *LoadedKernel) launch(s Stream, a Attention, index, attention bool) erro
 }
 
 func (k *LoadedKernel) launchAttention(s Stream, c *call) error {
-	a := c.Attention
+	args, err := k.arguments(c)
+	if err != nil {
+		return err
+	}
 	if k.info.BlocksPerSM > 0 {
 		if err := k.dev.Fill(DevicePtr(c.queue), 0, queueBytes, s); err != nil {
 			return err
 		}
 	}
-	args, err := k.arguments(c)
-	if err != nil {
-		return err
-	}
-	grid := [3]uint32{uint32(c.rowTiles), uint32(a.QHeads), uint32(a.Batch)}
+	return k.function.Launch(Launch{Grid: k.grid(c), Block: [3]uint32{uint32(k.info.Threads), 1, 1}, SharedBytes: k.info.SharedBytes}, args, s)
+}
+
+// grid is a block for every row tile, head and batch entry; of a kernel with a queue, as many as the device runs at once.
+func (k *LoadedKernel) grid(c *call) [3]uint32 {
 	if k.info.BlocksPerSM > 0 {
-		grid = [3]uint32{uint32(min(c.items(), k.info.BlocksPerSM*k.dev.Info().Multiprocessors)), 1, 1}
+		return [3]uint32{uint32(min(c.items(), k.info.BlocksPerSM*k.dev.Info().Multiprocessors)), 1, 1}
 	}
-	return k.function.Launch(Launch{
-		Grid:        grid,
-		Block:       [3]uint32{uint32(k.info.Threads), 1, 1},
-		SharedBytes: k.info.SharedBytes,
-	}, args, s)
+	return [3]uint32{uint32(c.rowTiles), uint32(c.QHeads), uint32(c.Batch)}
 }
 
 // paramSet is a set of launch parameters that was found good.

@@ -21,6 +21,7 @@ type fakeDevice struct {
 	memory   map[DevicePtr][]byte
 	live     int // modules, events
 	launches []fakeLaunch
+	fills    []fakeFill
 	onLaunch func(l fakeLaunch)
 	entry    FunctionAttributes
 }
@@ -28,6 +29,14 @@ type fakeDevice struct {
 type fakeLaunch struct {
 	Launch
 	args   [][]byte
+	stream Stream
+}
+
+type fakeFill struct {
+	dst    DevicePtr
+	value  byte
+	bytes  int64
+	before int // launches
 	stream Stream
 }
 
@@ -87,11 +96,15 @@ func (d *fakeDevice) CopyToHost(dst []byte, src DevicePtr, s Stream) error {
 	return d.step()
 }
 
-func (d *fakeDevice) Fill(DevicePtr, byte, int64, Stream) error { return d.step() }
-func (d *fakeDevice) NewStream() (Stream, error)                { return fakeStream(1), d.step() }
-func (d *fakeDevice) WrapStream(handle uintptr) Stream          { return fakeStream(handle) }
-func (d *fakeDevice) Synchronize() error                        { return nil }
-func (d *fakeDevice) Close() error                              { return nil }
+func (d *fakeDevice) Fill(dst DevicePtr, value byte, bytes int64, s Stream) error {
+	d.fills = append(d.fills, fakeFill{dst, value, bytes, len(d.launches), s})
+	return d.step()
+}
+
+func (d *fakeDevice) NewStream() (Stream, error)       { return fakeStream(1), d.step() }
+func (d *fakeDevice) WrapStream(handle uintptr) Stream { return fakeStream(handle) }
+func (d *fakeDevice) Synchronize() error               { return nil }
+func (d *fakeDevice) Close() error                     { return nil }
 
 func (d *fakeDevice) NewEvent() (Event, error) {
 	if err := d.step(); err != nil {

@@ -3,6 +3,7 @@ package runtime
 import (
 	"fmt"
 	"regexp"
+	"slices"
 
 	"github.com/minfc/minfc/ir"
 )
@@ -68,7 +69,23 @@ func (k *Kernel) verify(modules int) error {
 	if err != nil {
 		return err
 	}
+	if err := k.verifyQueue(plan); err != nil {
+		return err
+	}
 	return k.verifyStages(modules, plan)
+}
+
+// verifyQueue checks that a kernel whose blocks share a queue says so twice, in its launch and its parameters, and that its calls
+// have a workspace, where the queue is.
+func (k *Kernel) verifyQueue(plan *indexPlan) error {
+	takes := slices.ContainsFunc(k.Params, func(p KernelParam) bool { return p.Name == queueParams[0].Name })
+	switch queued := k.BlocksPerSM > 0; {
+	case takes != queued:
+		return fmt.Errorf("blocks_per_sm is %d, want it above 0 for kernels with the parameter %s and 0 for others", k.BlocksPerSM, queueParams[0].Name)
+	case queued && len(plan.choices) == 0:
+		return fmt.Errorf("blocks_per_sm is %d, want 0 where no data decides: such calls have no workspace for a queue", k.BlocksPerSM)
+	}
+	return nil
 }
 
 // check is one fact about an entry of the manifest.

@@ -281,6 +281,9 @@ func (x *indexCall) layOut() {
 
 // checkSizes refuses what would overflow the numbers of a kernel.
 func (x *indexCall) checkSizes() error {
+	if x.items() > math.MaxInt32 {
+		return badCall("the call has %d row tiles in all heads, want at most %d; split larger calls", x.items(), math.MaxInt32)
+	}
 	for _, n := range x.choices {
 		if n.source.Kind == ir.SourceColumns && product(x.heads, n.colCap()) > 1<<31-1 {
 			return badCall("%d heads of %d chosen columns are too many for one call; split the batch or lower the budget", x.heads, n.most)
