@@ -1,10 +1,12 @@
 // Package emu is a device that executes the PTX text itself, in pure Go. It is strict: what a GPU leaves undefined
 // (out-of-bounds and early reads, races, diverged barriers, missing waits) is an error with the PTX line.
 //
-// What it promises and what it does not: races are found in shared memory, per 4-byte word, between warps of a block;
-// blocks are independent and their conflicts in global memory are not looked for. Scheduling is a seeded random
-// order, and correct kernels do not depend on it. Numbers are those of IEEE float32 with one rounding an instruction;
-// mma rounds once for each k of 16.
+// What it promises and what it does not: races are found in shared memory, per 4-byte word, between the warps of a
+// block and the copies and matrix products that they start; lanes of one warp are in step. Blocks are independent and
+// conflicts in global memory are not looked for, so neither is a missing fence.proxy.async.global. Scheduling is a seeded
+// random order, and correct kernels do not depend on it. With an even seed copies and products happen as late as the
+// program allows, with an odd one some of them early. Numbers are those of IEEE float32 with one rounding an instruction;
+// mma and wgmma round once for each k of 16.
 package emu
 
 import (

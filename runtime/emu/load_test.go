@@ -90,8 +90,12 @@ func FuzzLoad(f *testing.F) {
 	}
 	f.Add(warpKernel("{ .reg .b32 t; mov.u32 t, 1; $x: bra.uni $x; } shfl.sync.up.b32 %r0|%p1, %r1, 1, 0, -1; vote.sync.all.pred %p1, !%p1, -1;"))
 	f.Add(warpKernel("cp.async.cg.shared.global.L2::128B [%r1+-8], [%rd1], 16, %r2; bfi.b32 %r1, %r2, 3, 4, 5; atom.global.cas.b32 %r1, [%rd1], 1, 2;"))
-	r := newRig(f, Options{Budget: 2000, Workers: 1})
+	f.Add(ringKernel)
+	f.Add(hopperKernel(exchange, oneBar+loadBox+waitBox+writeBox+storeBox+"setmaxnreg.dec.sync.aligned.u32 56; elect.sync %r6|%p1, -1; stmatrix.sync.aligned.m8n8.x1.shared.b16 [%r2], {%r1};"))
+	f.Add(hopperKernel("", "mbarrier.init.shared.b64 [%r3], 1; cp.async.mbarrier.arrive.shared.b64 [%r3]; mbarrier.inval.shared.b64 [%r3]; mbarrier.test_wait.shared.b64 %p1, [%r3], %rd2; fence.proxy.async; prefetch.tensormap [%rd1+64];"))
+	r := newRig(f, Options{Budget: 2000, Workers: 1, Seed: 1})
 	buf := r.upload(make([]byte, 4096))
+	tm := r.tensorMap(runtime.TensorMap{Base: buf, Dims: []uint64{64, 32}, Strides: []uint64{128}, Box: []uint32{64, 8}})
 	f.Fuzz(func(t *testing.T, src string) {
 		m, err := r.dev.LoadModule([]byte(src))
 		if err != nil {
@@ -101,11 +105,14 @@ func FuzzLoad(f *testing.F) {
 			args := make([][]byte, len(k.params))
 			for i, p := range k.params {
 				args[i] = make([]byte, p.size)
-				if p.size == 8 {
+				switch p.size {
+				case 8:
 					binary.LittleEndian.PutUint64(args[i], uint64(buf))
+				case runtime.TensorMapBytes:
+					copy(args[i], tm)
 				}
 			}
-			err := (&function{r.dev, k}).Launch(launchOf([3]uint32{1, 1, 1}, [3]uint32{40, 1, 1}, 256), args, nil)
+			err := (&function{r.dev, k}).Launch(launchOf([3]uint32{1, 1, 1}, [3]uint32{40, 1, 1}, 4096), args, nil)
 			if err != nil {
 				require.NotContains(t, err.Error(), "internal:")
 			}
