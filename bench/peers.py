@@ -129,7 +129,7 @@ def contenders(a, n, kernels, q):
             kernel.launch(q, k, v, o, lse, params)
             return o
 
-        out.append(Contender("minfc " + a.target, pattern, params, ours, kernel.digest))
+        out.append(Contender("minfc " + kernel.meta["target"], pattern, params, ours, kernel.digest))
         if pattern in ("dense", "full"):
             for name, f in (("torch fa2", fa2), ("torch cudnn", cudnn)):
                 out.append(Contender(name, pattern, params, lambda q, k, v, f=f, causal=pattern == "dense": f(q, k, v, causal)))
@@ -250,7 +250,7 @@ def arguments():
     p.add_argument("--kv-heads", type=int, default=0)
     p.add_argument("--head-dim", type=int, default=128)
     p.add_argument("--dtype", choices=list(TORCH), default="bf16")
-    p.add_argument("--target", default="sm_80")
+    p.add_argument("--target", default="auto")
     p.add_argument("--workload", default="mixed")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")

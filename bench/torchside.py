@@ -33,7 +33,7 @@ def read_artifact(path):
 def tensor_map(t, box):
     """The 128 bytes of a TMA tensor map of t [B,H,S,D], boxes of {columns, rows}, 128-byte swizzle (runtime/tensormap.go)."""
     dims = (ctypes.c_uint64 * 4)(t.shape[3], t.shape[2], t.shape[1], t.shape[0])
-    strides = (ctypes.c_uint64 * 3)(*(2 * t.stride(i) for i in (2, 1, 0)))
+    strides = (ctypes.c_uint64 * 3)(*(2 * (t.stride(i) if t.shape[i] > 1 else t.shape[3]) for i in (2, 1, 0)))
     whole, ones = (ctypes.c_uint32 * 4)(*box, 1, 1), (ctypes.c_uint32 * 4)(1, 1, 1, 1)
     space = ctypes.create_string_buffer(128 + 64)
     out = (ctypes.c_char * 128).from_buffer(space, -ctypes.addressof(space) % 64)
@@ -43,12 +43,19 @@ def tensor_map(t, box):
     return out
 
 
+def runs(target):
+    """Whether the GPU runs code for a target: its own and earlier ones, but of those that end in "a" its own alone."""
+    major, minor = torch.cuda.get_device_capability()
+    have, want = 10 * major + minor, int(target.removeprefix("sm_").removesuffix("a"))
+    return have == want or have > want and not target.endswith("a")
+
+
 class Kernel:
-    """One loaded attention kernel and its launch."""
+    """The attention kernel of an artifact that suits the GPU best, loaded, and its launch."""
 
     def __init__(self, path):
         manifest, modules = read_artifact(path)
-        self.meta = manifest["kernels"][0]
+        self.meta = [k for k in manifest["kernels"] if runs(k["target"])][-1]  # newer targets come later
         self.digest = hashlib.sha256(modules[self.meta["module"]]).hexdigest()[:12]
         self.defaults = {w[w.index("=") - 1]: int(w[w.index("=") + 1]) for w in (line.split() for line in manifest["pattern"].splitlines()) if w[:1] == ["param"]}
         module = ctypes.c_void_p()
