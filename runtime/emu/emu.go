@@ -4,9 +4,9 @@
 // What it promises and what it does not: races are found in shared memory, per 4-byte word, between the warps of a
 // block and the copies and matrix products that they start; lanes of one warp are in step. Blocks are independent and
 // conflicts in global memory are not looked for, so neither is a missing fence.proxy.async.global. Scheduling is a seeded
-// random order, and correct kernels do not depend on it. With an even seed copies and products happen as late as the
-// program allows, with an odd one some of them early. Numbers are those of IEEE float32 with one rounding an instruction;
-// mma and wgmma round once for each k of 16.
+// random order, and correct kernels do not depend on it. With an even seed copies happen as late as the program allows,
+// with an odd one some of them early; a wgmma may read from its issue to its wait, and its operands must be right all that
+// time. Numbers are those of IEEE float32 with one rounding an instruction; mma and wgmma round once for each k of 16.
 package emu
 
 import (
