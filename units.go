@@ -136,7 +136,7 @@ func (o Options) pack(p *ir.Pattern, source string, units []unit, stages []stage
 func (o Options) entry(u unit, module int) runtime.Kernel {
 	return runtime.Kernel{
 		Entry: u.kernel.Entry, Target: u.target, DType: o.DType, HeadDim: o.HeadDim, Schedule: u.schedule.String(),
-		RowTile: u.schedule.Tile.Rows, KeyTile: u.schedule.Tile.Keys, Threads: u.kernel.Threads, SharedBytes: u.kernel.SharedBytes, BlocksPerSM: u.kernel.BlocksPerSM,
+		RowTile: u.schedule.Tile.Rows, KeyTile: u.schedule.Tile.Keys, Threads: u.kernel.Threads, SharedBytes: u.kernel.SharedBytes, BlockRows: u.kernel.BlockRows, BlocksPerSM: u.kernel.BlocksPerSM,
 		Module: module, PTXVersion: ptxVersion(u.kernel.ptx), Params: manifestParams(u.kernel.Params),
 	}
 }

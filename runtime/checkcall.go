@@ -53,7 +53,7 @@ func (k *LoadedKernel) checkShape(a Attention) (*call, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &call{Attention: a, headDim: k.info.HeadDim, values: values, rowTiles: ceilDiv(a.SeqQ, k.info.RowTile)}, nil
+	return &call{Attention: a, headDim: k.info.HeadDim, values: values, rowTiles: ceilDiv(a.SeqQ, k.info.rows())}, nil
 }
 
 func checkLengths(a Attention) error {

@@ -30,12 +30,21 @@ type Kernel struct {
 	KeyTile     int           `json:"key_tile"` // keys of one step of its loop
 	Threads     int           `json:"threads"`  // threads of one block
 	SharedBytes int           `json:"shared_bytes"`
+	BlockRows   int           `json:"block_rows,omitempty"`    // query rows that a block takes at a time, if not row_tile
 	BlocksPerSM int           `json:"blocks_per_sm,omitempty"` // of kernels that are launched with as many blocks as run at once
 	Module      int           `json:"module"`                  // index in Artifact.Modules
 	PTXVersion  string        `json:"ptx_version"`
 	Params      []KernelParam `json:"params"` // in the order of the PTX entry
 
 	Stages []Stage `json:"stages,omitempty"` // what runs before it, for patterns that data decides
+}
+
+// rows is the number of query rows that a block takes at a time.
+func (k *Kernel) rows() int {
+	if k.BlockRows > 0 {
+		return k.BlockRows
+	}
+	return k.RowTile
 }
 
 // KernelParam is one parameter of a PTX entry. Type is ptr, i32, i64, f32 or map, which is a tensor map: TensorMapBytes by

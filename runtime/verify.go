@@ -51,6 +51,7 @@ func (k *Kernel) verify(modules int) error {
 		{multiple(k.KeyTile, 16, 16, 1024), "key_tile", fmt.Sprint(k.KeyTile), "a multiple of 16 from 16 to 1024"},
 		{multiple(k.Threads, 32, 32, 1024), "threads", fmt.Sprint(k.Threads), "a multiple of 32 from 32 to 1024"},
 		{multiple(k.SharedBytes, 1, 0, 1<<20), "shared_bytes", fmt.Sprint(k.SharedBytes), "at most 1 MB"},
+		{multiple(k.BlockRows, 16, 0, 1024), "block_rows", fmt.Sprint(k.BlockRows), "a multiple of 16 up to 1024"},
 		{multiple(k.BlocksPerSM, 1, 0, 32), "blocks_per_sm", fmt.Sprint(k.BlocksPerSM), "at most 32"},
 		{k.Module >= 0 && k.Module < modules, "module", fmt.Sprint(k.Module), fmt.Sprintf("one of the file's %d", modules)},
 	} {

@@ -33,6 +33,7 @@ type Kernel struct {
 	Entry       string
 	Threads     int // of a block
 	SharedBytes int // dynamic shared memory of a block
+	BlockRows   int // query rows that a block takes at a time; 0: those of the schedule's tile
 	BlocksPerSM int // of kernels with QueueParams, which are launched with as many blocks as run at once; else 0
 	Params      []Param
 }

@@ -167,8 +167,8 @@ func (k *RowTile) ListLength(l ir.Source) Value {
 // sorted nearest first, columns ascending; all blocks of a list matter.
 func (k *RowTile) Matters(s Segment, entry Value) Value {
 	switch s.From.Kind {
-	case ir.SourceRuns: // those that reach above the lowest key of the tile's first row
-		end := k.Add(k.Add(k.First(), entry), I32(ir.BlockSize))
+	case ir.SourceRuns: // those that, seen from the tile's last row block, reach above the lowest key of its first row
+		end := k.Add(k.Add(k.First(), entry), I32(int64(k.Rows)))
 		return k.ICmp(enum.IPredSGT, end, k.LoAt(s, k.First()))
 	case ir.SourceColumns: // those below the highest bound
 		return k.ICmp(enum.IPredSLT, entry, k.HiAt(s, k.Last()))
@@ -194,10 +194,10 @@ func (k *RowTile) prefix(n Value, holds func(i Value) Value) Value {
 	})[0]
 }
 
-// coverWord is the word of a head's runs that has a column's bit for this row block; 0 for columns after the block, which are
-// left to the bounds.
-func (k *RowTile) CoverWord(runs ir.Source, id Value) Value {
-	delta := k.coverDelta(id)
+// CoverWord is the word of a head's runs that has a column's bit for a row block of the tile; 0 for columns after the block,
+// which are left to the bounds.
+func (k *RowTile) CoverWord(runs ir.Source, id Value, block int) Value {
+	delta := k.coverDelta(id, block)
 	reach := k.ICmp(enum.IPredSGE, delta, I32(0))
 	return k.If("covered", reach, []Value{I32(0)}, func() []Value {
 		at := k.EntryAt(k.ListField(runs, "covered"), k.HeadIndex(), k.ListField(runs, "cover_words"), k.LShr(delta, 5))
@@ -206,32 +206,32 @@ func (k *RowTile) CoverWord(runs ir.Source, id Value) Value {
 }
 
 // coverDelta is the distance of a column from the row block's end, which is where runs have their bits.
-func (k *RowTile) coverDelta(id Value) Value {
-	return k.Add(k.Sub(k.First(), id), I32(ir.BlockSize-1))
+func (k *RowTile) coverDelta(id Value, block int) Value {
+	return k.Add(k.Sub(k.First(), id), I32(int64(ir.BlockSize*(block+1)-1)))
 }
 
 // uncovered tests a column's bit.
-func (k *RowTile) Uncovered(word, id Value) Value {
-	bit := k.And(k.ShrClamp(word, k.And(k.coverDelta(id), I32(31))), I32(1))
+func (k *RowTile) uncovered(word, id Value, block int) Value {
+	bit := k.And(k.ShrClamp(word, k.And(k.coverDelta(id, block), I32(31))), I32(1))
 	return k.ICmp(enum.IPredEQ, bit, I32(0))
 }
 
 // CoverWords are those words for every set of runs that the segment of columns leaves out.
-func (k *RowTile) CoverWords(id Value) []Value {
+func (k *RowTile) CoverWords(id Value, block int) []Value {
 	var out []Value
 	for _, x := range k.ColumnSegment().Except {
-		out = append(out, k.CoverWord(x, id))
+		out = append(out, k.CoverWord(x, id, block))
 	}
 	return out
 }
 
-// ColumnVote tells of 32 columns, one a lane, which count for the row tile and which of those must be compared with each row's
-// bounds. covered are the column's CoverWords.
-func (k *RowTile) ColumnVote(id Value, covered []Value) (kept, open Value) {
+// ColumnVote tells of 32 columns, one a lane, which count for a row block of the tile and which of those must be compared with
+// each row's bounds. covered are the column's CoverWords.
+func (k *RowTile) ColumnVote(id Value, covered []Value, block int) (kept, open Value) {
 	s := k.ColumnSegment()
 	counts := k.ICmp(enum.IPredNE, id, I32(NoColumn))
 	for _, word := range covered {
-		counts = k.And(counts, k.Uncovered(word, id))
+		counts = k.And(counts, k.uncovered(word, id, block))
 	}
 	inside := k.And(k.ICmp(enum.IPredSGE, id, k.LoAt(s, k.Last())), k.ICmp(enum.IPredSLT, id, k.HiAt(s, k.First())))
 	return k.Ballot(counts), k.Ballot(k.And(counts, k.Xor(inside, Bool(true))))

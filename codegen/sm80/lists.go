@@ -77,13 +77,13 @@ func (k *kernel) newColumnHalf(p position, slots []lower.Slot, first int) *colum
 
 // look reads the words of the runs that tell whether the column is covered.
 func (h *columnHalf) look() {
-	h.covered = h.k.CoverWords(h.id)
+	h.covered = h.k.CoverWords(h.id, 0)
 }
 
 // vote writes the half's words.
 func (h *columnHalf) vote() {
 	k := h.k
-	keptWord, openWord := k.ColumnVote(h.id, h.covered)
+	keptWord, openWord := k.ColumnVote(h.id, h.covered, 0)
 	k.If("words", k.And(k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), h.columns), nil, func() []Value {
 		k.Store(keptWord, k.SharedAt(h.at, k.layout.words), 4)
 		k.Store(openWord, k.SharedAt(h.at, k.layout.words+8), 4)

@@ -50,23 +50,23 @@ func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 	if err := lower.CheckLists(s); err != nil {
 		return nil, err
 	}
-	sh, slotKeys := choose(shapes, cfg.HeadDim), TileFor(cfg.HeadDim).Keys
-	params, blocksPerSM := lower.Params(s), 0
+	sh, slotKeys := shapeFor(s, cfg.HeadDim)
+	params, blocksPerSM, blockRows := lower.Params(s), 0, 0
 	if len(lower.Lists(s)) > 0 {
-		sh, slotKeys = choose(listShapes, cfg.HeadDim), ir.BlockSize
-		params, blocksPerSM = append(params, lower.QueueParams...), sh.minBlocks
+		params, blocksPerSM, blockRows = append(params, lower.QueueParams...), sh.minBlocks, sh.rows()
 	}
 	params = append(params, maps(s, sh, slotKeys)...)
 	k := &kernel{
 		RowTile: lower.RowTile{
 			Builder: lower.NewKernel(Entry, params, sh.threads(), sh.minBlocks), Schedule: s, Rows: sh.rows(), SlotKeys: slotKeys,
 		},
-		shape: sh, layout: layoutFor(sh, cfg.HeadDim), headDim: cfg.HeadDim, dtype: cfg.DType, queued: blocksPerSM > 0,
+		shape: sh, layout: layoutFor(sh, cfg.HeadDim, slotKeys), headDim: cfg.HeadDim, dtype: cfg.DType, queued: blocksPerSM > 0,
 	}
 	k.At = k.BlockPlace()
 	k.Query = func(_, r int) Value { return k.Add(k.First(), k.rowOf(r)) }
 	k.emit()
-	return &lower.Kernel{Module: k.Module, Entry: Entry, Threads: sh.threads(), SharedBytes: k.total, BlocksPerSM: blocksPerSM, Params: params}, nil
+	return &lower.Kernel{Module: k.Module, Entry: Entry, Threads: sh.threads(), SharedBytes: k.total,
+		BlockRows: blockRows, BlocksPerSM: blocksPerSM, Params: params}, nil
 }
 
 // maps are the tensor maps: boxes of a panel by the rows of a copy.

@@ -26,13 +26,14 @@ import (
 type state struct {
 	k    place // where K of the next stage is
 	v    Value // the buffer of V of the stage before
+	w    Value // the first slot of it that this warpgroup takes
 	m, l []Value
 	o, p []Value // unnormalised output; probabilities of the stage before, as A fragments
 }
 
 // values lists the state in a fixed order, so that phis can be made and closed by position.
 func (s *state) values() []*Value {
-	out := []*Value{&s.k.buffer, &s.k.parity, &s.v}
+	out := []*Value{&s.k.buffer, &s.k.parity, &s.v, &s.w}
 	for _, list := range [][]Value{s.m, s.l, s.o, s.p} {
 		for i := range list {
 			out = append(out, &list[i])
@@ -51,7 +52,7 @@ func (s state) clone() state {
 const lowest = -1e30
 
 func (k *kernel) initial(start place) state {
-	s := state{k: start, v: start.buffer}
+	s := state{k: start, v: start.buffer, w: lower.I32(0)}
 	for range 2 {
 		s.m, s.l = append(s.m, lower.F32(lowest)), append(s.l, lower.F32(0))
 	}
@@ -77,7 +78,7 @@ func (k *kernel) consume() {
 		},
 		func(v []Value) []Value {
 			at := place{v[0], v[1]}
-			item := k.Load(lower.Vec4, k.SharedAt(k.headerAt(at.buffer), itemAt), 16)
+			item := k.Load(lower.Vec4, k.SharedAt(k.headerAt(at.buffer), k.layout.header.item), 16)
 			k.At = k.fixed(k.Lane4(item, 0), k.Lane4(item, 1), k.Lane4(item, 2))
 			next := k.consumeItem(at, v[2])
 			return []Value{next.buffer, next.parity, k.Xor(v[2], lower.I32(1))}
@@ -109,7 +110,7 @@ func (k *kernel) consumeItem(start place, qParity Value) place {
 	tail := k.NewBlock("last")
 	check.NewCondBr(over, tail, body)
 	k.Enter(tail)
-	st.o = k.awaitProducts(0, k.addValues(st.o, st.p, st.v))
+	st.o = k.awaitProducts(0, k.addValues(st))
 	k.release(emptyV, st.v)
 	if !k.qInRegs {
 		k.letGo(k.emptyQ())
@@ -140,7 +141,8 @@ func (k *kernel) headerHas(at place, flags int64) Value {
 // firstStage computes a stage that has no product before it.
 func (k *kernel) firstStage(st state) state {
 	out := st.clone()
-	s := k.awaitProducts(0, k.scores(st.k.buffer))
+	out.w = k.window(st.k.buffer)
+	s := k.awaitProducts(0, k.scores(st.k.buffer, out.w))
 	p, _ := k.fold(&out, s)
 	k.settle(&out, p, nil)
 	return out
@@ -149,14 +151,15 @@ func (k *kernel) firstStage(st state) state {
 // nextStage computes a stage and the second product of the stage before.
 func (k *kernel) nextStage(st state) state {
 	out := st.clone()
+	out.w = k.window(st.k.buffer)
 	var s []Value
 	if k.overlap {
-		s = k.scores(st.k.buffer)
-		out.o = k.addValues(st.o, st.p, st.v)
+		s = k.scores(st.k.buffer, out.w)
+		out.o = k.addValues(st)
 		s = k.awaitProducts(1, s)
 	} else {
-		out.o = k.addValues(st.o, st.p, st.v)
-		s = k.scores(st.k.buffer)
+		out.o = k.addValues(st)
+		s = k.scores(st.k.buffer, out.w)
 		out.o = k.awaitProducts(1, out.o)
 		k.release(emptyV, st.v)
 		s = k.awaitProducts(0, s)
@@ -169,7 +172,7 @@ func (k *kernel) nextStage(st state) state {
 // fold masks the scores of the stage at st.k, frees its K, and folds them into the online softmax. It returns the probabilities
 // and the factors that bring the output to the new maxima.
 func (k *kernel) fold(st *state, s []Value) (p, alpha []Value) {
-	s = k.mask(s, st.k.buffer)
+	s = k.mask(s, st.k.buffer, st.w)
 	k.release(emptyK, st.k.buffer)
 	return k.softmax(st, s)
 }
@@ -215,20 +218,34 @@ func (k *kernel) loadQ() {
 	k.letGo(k.emptyQ())
 }
 
+// window is the first slot of a stage that this warpgroup takes.
+func (k *kernel) window(buffer Value) Value {
+	if !k.stagger {
+		return lower.I32(0)
+	}
+	flags := k.Load(types.I32, k.SharedAt(k.headerAt(buffer), 4), 4)
+	staggered := k.ICmp(enum.IPredNE, k.And(flags, lower.I32(flagStagger)), lower.I32(0))
+	return k.Select(staggered, k.group, lower.I32(0))
+}
+
 // mask sets the scores that the stage does not keep to -inf. Stages that keep all pay one branch.
-func (k *kernel) mask(s []Value, buffer Value) []Value {
+func (k *kernel) mask(s []Value, buffer, window Value) []Value {
 	header := k.headerAt(buffer)
+	at, words := k.Add(header, k.Shl(window, 3)), k.Add(header, k.MulBy(window, k.blocks()*wordsBytes))
+	if k.stagger {
+		words = k.Add(words, k.MulBy(k.group, wordsBytes))
+	}
 	var slots []lower.Slot
 	any := Value(lower.I32(0))
 	for i := range k.keys / k.SlotKeys {
-		start := k.Load(types.I32, k.SharedAt(header, i*slotBytes), 4)
-		flags := k.Load(types.I32, k.SharedAt(header, i*slotBytes+4), 4)
+		start := k.Load(types.I32, k.SharedAt(at, i*slotBytes), 4)
+		flags := k.Load(types.I32, k.SharedAt(at, i*slotBytes+4), 4)
 		any = k.Or(any, flags)
 		slots = append(slots, lower.Slot{Start: start, Flags: flags, Segment: func() Value { return k.LShr(flags, lower.SegmentShift) }})
 	}
 	return k.If("edge", k.special(any), s, func() []Value {
 		for i, sl := range slots {
-			s = k.maskSlot(s, sl, i, header)
+			s = k.maskSlot(s, sl, i, words)
 		}
 		return s
 	})
@@ -240,7 +257,7 @@ func (k *kernel) special(flags Value) Value {
 
 func (k *kernel) maskSlot(s []Value, sl lower.Slot, i int, header Value) []Value {
 	n := k.SlotKeys / 2 // accumulators of a slot
-	words := func() Value { return k.Load(lower.Vec4, k.SharedAt(header, wordsAt+i*wordsBytes), 16) }
+	words := func() Value { return k.Load(lower.Vec4, k.SharedAt(header, k.wordsAt(i)), 16) }
 	masked := func() []Value { return k.MaskScores(s[i*n:(i+1)*n], sl, 0, words) }
 	part := []Value(nil)
 	if k.keys == k.SlotKeys {

@@ -34,6 +34,14 @@ func (k *kernel) stageWord(low, buffer Value) Value {
 	return k.Add(low, k.MulBy(buffer, k.stageBytes>>4))
 }
 
+// slotWord moves a low word to a slot of a staggered stage.
+func (k *kernel) slotWord(low, slot Value) Value {
+	if !k.stagger {
+		return low
+	}
+	return k.Add(low, k.MulBy(slot, k.SlotKeys*panelBytes>>4))
+}
+
 // product is a wgmma over several steps of 16: D += A B, or D = A B when acc is nil.
 type product struct {
 	columns int       // of B and D
@@ -94,10 +102,10 @@ func (k *kernel) awaitProducts(n int, ready []Value) []Value {
 	return k.Fields(k.AsmResult(ret, text, strings.Join(append(constraints, "~{memory}"), ","), ready...), len(ready))
 }
 
-// scores starts S = Q K^T for the stage whose K is at a buffer.
-func (k *kernel) scores(buffer Value) []Value {
+// scores starts S = Q K^T for the stage whose K is at a buffer, from slot window on.
+func (k *kernel) scores(buffer, window Value) []Value {
 	p := product{columns: k.keys}
-	low := k.stageWord(k.lowWord(k.layout.k, 16), buffer)
+	low := k.slotWord(k.stageWord(k.lowWord(k.layout.k, 16), buffer), window)
 	query := k.Add(k.lowWord(k.layout.q, 16), k.Shl(k.group, 9)) // 64 rows of 128 bytes
 	for step := range k.headDim / 16 {
 		p.b = append(p.b, k.descriptor(k.Add(low, lower.I32(stepWords(step, k.kvPanel)))))
@@ -116,12 +124,12 @@ func stepWords(step, panel int) int64 {
 	return int64(step/perPanel*panel+step%perPanel*32) >> 4
 }
 
-// addValues starts O += P V for the stage whose V is at a buffer.
-func (k *kernel) addValues(o, p []Value, buffer Value) []Value {
-	low := k.stageWord(k.lowWord(k.layout.v, k.kvPanel), buffer)
-	m := product{columns: k.headDim, acc: o, bMajor: 1}
+// addValues starts O += P V for the stage before st's.
+func (k *kernel) addValues(st state) []Value {
+	low := k.slotWord(k.stageWord(k.lowWord(k.layout.v, k.kvPanel), st.v), st.w)
+	m := product{columns: k.headDim, acc: st.o, bMajor: 1}
 	for step := range k.keys / 16 {
-		m.a = append(m.a, p[4*step:4*step+4])
+		m.a = append(m.a, st.p[4*step:4*step+4])
 		m.b = append(m.b, k.descriptor(k.Add(low, lower.I32(int64(step*16*panelBytes>>4)))))
 	}
 	return k.issue(m)

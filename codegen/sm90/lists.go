@@ -37,7 +37,7 @@ func (w walk) values() []Value {
 	return []Value{w.buffer, w.parity, w.first, w.waiting, w.start, w.flags}
 }
 
-func walkOf(v []Value) walk { return walk{cursor{place{v[0], v[1]}, v[2]}, v[3], slot{v[4], v[5]}} }
+func walkOf(v []Value) walk { return walk{cursor{place{v[0], v[1]}, v[2]}, v[3], slot{start: v[4], flags: v[5]}} }
 
 func (k *kernel) produceSlots(c cursor) place {
 	w := walk{c, lower.I32(0), emptySlot}
@@ -45,7 +45,7 @@ func (k *kernel) produceSlots(c cursor) place {
 		w = k.walkSource(s, w)
 	}
 	waits := k.ICmp(enum.IPredNE, w.waiting, lower.I32(0))
-	last := slot{k.Select(waits, w.start, emptySlot.start), k.Select(waits, w.flags, emptySlot.flags)}
+	last := slot{start: k.Select(waits, w.start, emptySlot.start), flags: k.Select(waits, w.flags, emptySlot.flags)}
 	slots := []slot{last, emptySlot}[:k.perStage()]
 	return k.stageIf("last", k.ICmp(enum.IPredNE, k.Or(w.waiting, w.first), lower.I32(0)), w.cursor, slots)
 }
@@ -120,11 +120,11 @@ func (k *kernel) slotOf(x source, i, entry Value) slot {
 	number := int64(x.number) << lower.SegmentShift
 	if x.entry == nil {
 		start := k.Sub(x.piece.Top, k.Shl(k.Add(i, lower.I32(1)), 6))
-		return slot{start, lower.I32(x.piece.Flags | number)}
+		return slot{start: start, flags: lower.I32(x.piece.Flags | number)}
 	}
 	s := x.segment
 	v := k.ListSlot(s, i, func() Value { return entry }, lower.I32(number), k.LoAt(s, k.Last()), k.HiAt(s, k.First()))
-	return slot{v[0], v[1]}
+	return slot{start: v[0], flags: v[1]}
 }
 
 // stagesOf loads the n slots that the lanes hold, as many a stage as fit; the one that is left over waits.
@@ -134,9 +134,9 @@ func (k *kernel) stagesOf(own slot, n Value, w walk) walk {
 	// Slot j of the batch with the waiting one in front.
 	at := func(j Value) slot {
 		lane := k.Sub(j, w.waiting)
-		x := slot{k.ShuffleFrom(own.start, lane), k.ShuffleFrom(own.flags, lane)}
+		x := slot{start: k.ShuffleFrom(own.start, lane), flags: k.ShuffleFrom(own.flags, lane)}
 		first := k.ICmp(enum.IPredSLT, lane, lower.I32(0))
-		return slot{k.Select(first, w.start, x.start), k.Select(first, w.flags, x.flags)}
+		return slot{start: k.Select(first, w.start, x.start), flags: k.Select(first, w.flags, x.flags)}
 	}
 	stageAt := func(j Value) []slot {
 		var slots []slot
@@ -165,7 +165,7 @@ func (k *kernel) stagesOf(own slot, n Value, w walk) walk {
 // stand apart: a stage's first two are done beside the copies of the stage before.
 type columns struct {
 	ids     []Value   // of each half slot, this lane's
-	covered [][]Value // of each half slot, its lower.CoverWords
+	covered [][]Value // of each half slot and row block, its lower.CoverWords
 }
 
 func (c columns) values() []Value {
@@ -210,33 +210,50 @@ func (k *kernel) look(slots []slot) columns {
 
 func (k *kernel) cover(c columns) columns {
 	for _, id := range c.ids {
-		c.covered = append(c.covered, k.CoverWords(id))
+		for b := range k.blocks() {
+			c.covered = append(c.covered, k.CoverWords(id, b))
+		}
 	}
 	return c
 }
 
-// words are those of each slot's columns: two that count, two that are open (lower.ColumnVote); zeros for other slots.
+// words are those of each slot's columns, for each row block two that count and two that are open (lower.ColumnVote); zeros for
+// other slots.
 func (k *kernel) words(slots []slot, c columns) [][]Value {
 	if !k.HasColumns() {
 		return nil
 	}
 	var out [][]Value
 	for i, s := range slots {
-		zero := lower.I32(0)
-		out = append(out, k.If("vote", k.isColumns(s), []Value{zero, zero, zero, zero}, func() []Value {
-			words := make([]Value, 4)
-			for half := range 2 {
-				words[half], words[2+half] = k.ColumnVote(c.ids[2*i+half], c.covered[2*i+half])
-			}
-			return words
-		}))
+		none := make([]Value, 4*k.blocks())
+		for n := range none {
+			none[n] = lower.I32(0)
+		}
+		out = append(out, k.If("vote", k.isColumns(s), none, func() []Value { return k.slotWords(c, i) }))
+	}
+	return out
+}
+
+func (k *kernel) slotWords(c columns, slot int) []Value {
+	var out []Value
+	for b := range k.blocks() {
+		words := make([]Value, 4)
+		for half := range 2 {
+			n := 2*slot + half
+			words[half], words[2+half] = k.ColumnVote(c.ids[n], c.covered[n*k.blocks()+b], b)
+		}
+		out = append(out, words...)
 	}
 	return out
 }
 
 // dropFull takes the flag of columns off a slot of which all count for all rows: the consumers need not look.
 func (k *kernel) dropFull(flags Value, words []Value) Value {
-	all := k.ICmp(enum.IPredEQ, k.And(words[0], words[1]), lower.I32(-1))
-	closed := k.ICmp(enum.IPredEQ, k.Or(words[2], words[3]), lower.I32(0))
-	return k.Select(k.And(all, closed), k.And(flags, lower.I32(^lower.FlagColumns)), flags)
+	all, open := words[0], words[2]
+	for b := range k.blocks() {
+		all = k.And(all, k.And(words[4*b], words[4*b+1]))
+		open = k.Or(open, k.Or(words[4*b+2], words[4*b+3]))
+	}
+	full := k.And(k.ICmp(enum.IPredEQ, all, lower.I32(-1)), k.ICmp(enum.IPredEQ, open, lower.I32(0)))
+	return k.Select(full, k.And(flags, lower.I32(^lower.FlagColumns)), flags)
 }

@@ -8,23 +8,16 @@ import (
 	"github.com/minfc/minfc/ir"
 )
 
-// The header of a stage: start and flags of each slot, then the words of its columns, 16 bytes a slot. It is freed with K.
-const (
-	slotBytes  = 8
-	wordsAt    = 16
-	wordsBytes = 16
-)
-
 // Flags of a header beside those of its first slot.
 const (
-	flagEnd   = 4 // no stage: there are no more
-	flagFirst = 8 // the first stage of a row tile; itemAt has the tile, head and batch
-	itemAt    = 48
+	flagEnd     = 4  // no stage: there are no more
+	flagFirst   = 8  // the first stage of a row tile
+	flagStagger = 16 // the second warpgroup's keys start at slot 1
 )
 
 // headerAt is the shared address of the header of the stage whose K is at a buffer.
 func (k *kernel) headerAt(buffer Value) Value {
-	return k.Add(k.shared, k.Add(k.Shl(buffer, 6), lower.I32(int64(k.layout.headers))))
+	return k.Add(k.shared, k.Add(k.MulBy(buffer, k.layout.header.bytes), lower.I32(int64(k.layout.headers))))
 }
 
 // cursor is where the next stage goes; first is flagFirst until the row tile has one.
@@ -92,7 +85,10 @@ func (k *kernel) produceItem(p place, qParity Value) place {
 		k.loadAt(copyOf{"q", k.layout.q, k.qPanel}, lower.I32(0), k.Row0(), k.At.Head(), k.At.Batch(), at)
 	})
 	c := cursor{p, lower.I32(flagFirst)}
-	if k.HasLists() {
+	switch {
+	case k.stagger:
+		return k.produceStaggered(c)
+	case k.HasLists():
 		return k.produceSlots(c)
 	}
 	for i, s := range k.Segs {
@@ -102,7 +98,7 @@ func (k *kernel) produceItem(p place, qParity Value) place {
 }
 
 // emptySlot has no keys: copies from there write zeros.
-var emptySlot = slot{lower.I32(lower.FarBelow), lower.I32(lower.FlagEdge)}
+var emptySlot = slot{start: lower.I32(lower.FarBelow), flags: lower.I32(lower.FlagEdge)}
 
 // stageIf loads one more stage if some holds.
 func (k *kernel) stageIf(name string, some Value, c cursor, slots []slot) place {
@@ -144,7 +140,19 @@ func (k *kernel) tileOrHop(s lower.Segment, end Value, c cursor, flags Value) []
 }
 
 // slot is one slot of a stage as the producer sees it.
-type slot struct{ start, flags Value }
+type slot struct {
+	start, flags Value
+	from         origin
+}
+
+// origin is the tensor a slot comes from, as far as it is known before the kernel runs.
+type origin int
+
+const (
+	either origin = iota // FlagColumns tells
+	keys
+	copies // of chosen columns
+)
 
 // stage loads one stage and returns where the next one goes.
 func (k *kernel) stage(c cursor, slots []slot) cursor {
@@ -170,12 +178,17 @@ func (k *kernel) stageV(c cursor, slots []slot) cursor {
 	return cursor{k.nextPlace(v), lower.I32(0)}
 }
 
+// wordsAt is where the words of a slot lie in a header.
+func (k *kernel) wordsAt(slot int) int { return k.layout.header.words + slot*k.blocks()*wordsBytes }
+
 func (k *kernel) writeHeader(header, first Value, slots []slot, words [][]Value) {
 	for i, s := range slots {
 		flags := s.flags
-		if words != nil {
+		if words != nil && words[i] != nil {
 			flags = k.dropFull(flags, words[i])
-			k.Store(k.Pack4(words[i]...), k.SharedAt(header, wordsAt+i*wordsBytes), 16)
+			for b := range k.blocks() {
+				k.Store(k.Pack4(words[i][4*b:4*b+4]...), k.SharedAt(header, k.wordsAt(i)+b*wordsBytes), 16)
+			}
 		}
 		if i == 0 {
 			flags = k.Or(flags, first)
@@ -184,27 +197,33 @@ func (k *kernel) writeHeader(header, first Value, slots []slot, words [][]Value)
 	}
 	if k.queued {
 		item := k.Pack4(k.At.Tile(), k.At.Head(), k.At.Batch(), lower.I32(0))
-		k.Store(item, k.SharedAt(header, itemAt), 16)
+		k.Store(item, k.SharedAt(header, k.layout.header.item), 16)
 	}
 }
 
 // loadTile starts the copies of a stage's K or V.
 func (k *kernel) loadTile(tensor string, offset int, full barrier, buffer Value, slots []slot) {
 	at := k.barrierAt(full, buffer)
-	k.expect(at, k.stageBytes)
+	k.expect(at, k.panels*len(slots)*k.SlotKeys*panelBytes)
 	base := k.MulBy(buffer, k.stageBytes)
 	for i, s := range slots {
-		to := copyOf{tensor, offset + i*k.SlotKeys*panelBytes, k.kvPanel}
-		ranges := func() { k.loadAt(to, base, s.start, k.kvHead, k.At.Batch(), at) }
-		if !k.HasColumns() {
-			ranges()
-			continue
+		place := offset + i*k.SlotKeys*panelBytes
+		fromKeys := func() {
+			k.loadAt(copyOf{tensor, place, k.kvPanel}, base, s.start, k.kvHead, k.At.Batch(), at)
 		}
-		columns := k.ICmp(enum.IPredNE, k.And(s.flags, lower.I32(lower.FlagColumns)), lower.I32(0))
-		k.IfElse("columns", columns, func() {
-			to := copyOf{lower.ListParam(k.ColumnSegment().From.Name, tensor+"c"), to.offset, to.panel}
-			k.loadAt(to, base, s.start, k.HeadIndex(), lower.I32(0), at)
-		}, ranges)
+		fromCopies := func() {
+			name := lower.ListParam(k.ColumnSegment().From.Name, tensor+"c")
+			k.loadAt(copyOf{name, place, k.kvPanel}, base, s.start, k.HeadIndex(), lower.I32(0), at)
+		}
+		switch {
+		case s.from == keys || !k.HasColumns():
+			fromKeys()
+		case s.from == copies:
+			fromCopies()
+		default:
+			columns := k.ICmp(enum.IPredNE, k.And(s.flags, lower.I32(lower.FlagColumns)), lower.I32(0))
+			k.IfElse("columns", columns, fromCopies, fromKeys)
+		}
 	}
 }
 

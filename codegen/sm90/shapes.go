@@ -1,12 +1,18 @@
 package sm90
 
-import "github.com/minfc/minfc/ir"
+import (
+	"slices"
+
+	"github.com/minfc/minfc/codegen/lower"
+	"github.com/minfc/minfc/ir"
+)
 
 // shape is how one head dim is cut up. The figures behind the choices are in docs/sm90.md.
 type shape struct {
 	maxHeadDim int
 	groups     int  // consumer warpgroups, 64 query rows each
-	keys       int  // keys of a stage
+	keys       int  // keys of a stage that a warpgroup computes
+	stagger    bool // a stage has 64 keys more, and the second warpgroup may take its last ones (see stagger.go)
 	buffers    int  // K and V tiles in shared memory: of each, or of both together in a ring
 	ring       bool // K and V of the stages take turns in one ring of buffers
 	minBlocks  int  // blocks an SM
@@ -31,6 +37,26 @@ var listShapes = []shape{
 	{maxHeadDim: 256, groups: 1, keys: 64, buffers: 3, minBlocks: 1, overlap: true}, // its accumulators leave no room for two
 }
 
+// staggerShapes serve schedules with runs or columns and no lists of blocks. A run moves by 64 keys from one row block to the
+// next, so that two row blocks share half of what they read; 64-row tiles are limited by what the L2 delivers.
+var staggerShapes = []shape{
+	{maxHeadDim: 64, groups: 2, keys: 128, stagger: true, buffers: 4, minBlocks: 1, qInRegs: true},
+	{maxHeadDim: 128, groups: 2, keys: 128, stagger: true, buffers: 2, minBlocks: 1, qInRegs: true},
+}
+
+// shapeFor is the shape for a schedule, and the keys of one slot of its stages.
+func shapeFor(s *ir.Schedule, headDim int) (sh shape, slotKeys int) {
+	lists := lower.Lists(s)
+	if len(lists) == 0 {
+		return choose(shapes, headDim), TileFor(headDim).Keys
+	}
+	blocks := slices.ContainsFunc(lists, func(l ir.Source) bool { return l.Kind == ir.SourceBlocks })
+	if widest := staggerShapes[len(staggerShapes)-1]; !blocks && headDim <= widest.maxHeadDim {
+		return choose(staggerShapes, headDim), ir.BlockSize
+	}
+	return choose(listShapes, headDim), ir.BlockSize
+}
+
 func choose(from []shape, headDim int) shape {
 	for _, s := range from {
 		if headDim <= s.maxHeadDim {
@@ -42,6 +68,22 @@ func choose(from []shape, headDim int) shape {
 
 func (s shape) rows() int    { return 64 * s.groups }
 func (s shape) threads() int { return 128 * (s.groups + 1) }
+
+// stageKeys is what a stage holds.
+func (s shape) stageKeys() int {
+	if s.stagger {
+		return s.keys + ir.BlockSize
+	}
+	return s.keys
+}
+
+// blocks is the number of row blocks that have words of their own for a slot of columns.
+func (s shape) blocks() int {
+	if s.stagger {
+		return s.groups
+	}
+	return 1
+}
 
 // registers are what setmaxnreg gives a producer and a consumer thread; together they are what the launch has. With fewer the
 // producer would spill.
@@ -83,17 +125,23 @@ type layout struct {
 	stageBytes int // of one K or V tile
 	barriers   int
 	headers    int
+	header     headerLayout
 	total      int
 }
 
+// headerLayout is the header of a stage: start and flags of each slot, then the words of its columns for each row block, then
+// which row tile it belongs to. It is freed with K.
+type headerLayout struct{ words, item, bytes int }
+
 const (
 	barrierBytes = 8
-	headerBytes  = 64
+	slotBytes    = 8
+	wordsBytes   = 16
 )
 
-func layoutFor(s shape, headDim int) layout {
+func layoutFor(s shape, headDim, slotKeys int) layout {
 	p := (headDim + panelCols - 1) / panelCols
-	l := layout{panels: p, qPanel: s.rows() * panelBytes, kvPanel: s.keys * panelBytes}
+	l := layout{panels: p, qPanel: s.rows() * panelBytes, kvPanel: s.stageKeys() * panelBytes}
 	l.stageBytes = p * l.kvPanel
 	l.k = p * l.qPanel
 	l.v = l.k
@@ -101,8 +149,12 @@ func layoutFor(s shape, headDim int) layout {
 	if !s.ring {
 		l.v, end = end, end+s.buffers*l.stageBytes
 	}
+	slots := s.stageKeys() / slotKeys
+	l.header.words = (slots*slotBytes + 15) / 16 * 16
+	l.header.item = l.header.words + slots*s.blocks()*wordsBytes
+	l.header.bytes = l.header.item + 16
 	l.headers = end
-	l.barriers = l.headers + s.buffers*headerBytes
+	l.barriers = l.headers + s.buffers*l.header.bytes
 	l.total = l.barriers + s.barrierCount()*barrierBytes
 	return l
 }

@@ -1,0 +1,225 @@
+package sm90
+
+import (
+	"github.com/llir/llvm/ir/enum"
+
+	"github.com/minfc/minfc/codegen/lower"
+	"github.com/minfc/minfc/ir"
+)
+
+// Schedules with runs or columns, for a tile of two row blocks. A tile at offset L of a run lies at first+L for the first row
+// block and 64 keys further for the second, so a stage of three slots serves both:
+//
+//	two neighbours L, L-64    [first+L-64 | first+L | first+L+64]       slots 0-1 and 1-2
+//	one alone                 [first+L | a slot of columns | first+L+64]     "
+//	columns, ranges           [one | the next]                          slots 0-1 for both
+//
+// The columns beside lone tiles cost no loads or steps of their own; without columns left, nothing is there.
+
+// columnCursor is the next slot of columns, and what is known of it already.
+type columnCursor struct {
+	next, total Value
+	ahead       columns
+}
+
+func (c columnCursor) values() []Value { return append([]Value{c.next}, c.ahead.values()...) }
+
+func (c columnCursor) with(v []Value) columnCursor {
+	return columnCursor{v[0], c.total, c.ahead.with(v[1:])}
+}
+
+// produceStaggered loads all stages of a tile and returns where the next one's start.
+func (k *kernel) produceStaggered(c cursor) place {
+	sources := k.sources()
+	var cols columnCursor
+	for _, s := range sources {
+		if s.segment.From.Kind == ir.SourceColumns {
+			cols = k.lookAhead(columnCursor{next: lower.I32(0), total: k.countColumns(s)})
+		}
+	}
+	if cols.next == nil {
+		cols = columnCursor{next: lower.I32(0), total: lower.I32(0)}
+	}
+	for _, s := range sources {
+		switch s.segment.From.Kind {
+		case ir.SourceRuns:
+			c, cols = k.produceRuns(s, c, cols)
+		case ir.SourceRange:
+			c = k.producePiece(s, c)
+		}
+	}
+	if k.HasColumns() {
+		c = k.produceColumns(c, cols)
+	}
+	return k.stageIf("nothing", k.ICmp(enum.IPredNE, c.first, lower.I32(0)), c, []slot{emptySlot, emptySlot})
+}
+
+// countColumns is the number of slots of columns that matter to the tile.
+func (k *kernel) countColumns(x source) Value {
+	v := k.Repeat("count", []Value{lower.I32(0), lower.I32(0), x.entry}, func(v []Value) ([]Value, Value) {
+		live := k.Popc(k.Ballot(k.live(x, k.Add(v[0], k.Lane), v[2])))
+		base := k.Add(v[0], lower.I32(batch))
+		again := k.ICmp(enum.IPredEQ, live, lower.I32(batch))
+		entry := k.If("more", again, []Value{lower.I32(0)}, func() []Value {
+			return []Value{k.entryOf(x, k.Add(base, k.Lane))}
+		})
+		return []Value{base, k.Add(v[1], live), entry[0]}, again
+	})
+	return v[1]
+}
+
+// columnSlot is slot n of the columns, an empty one from total on.
+func (k *kernel) columnSlot(n, total Value) slot {
+	if !k.HasColumns() {
+		return emptySlot
+	}
+	there := k.ICmp(enum.IPredSLT, n, total)
+	number := 0
+	for i, s := range k.Segs {
+		if s.From.Kind == ir.SourceColumns {
+			number = i
+		}
+	}
+	flags := lower.I32(int64(number)<<lower.SegmentShift | lower.FlagColumns)
+	return slot{k.Select(there, k.Shl(n, 6), emptySlot.start), k.Select(there, flags, emptySlot.flags), copies}
+}
+
+// lookAhead starts the loads that tell which of the next slot's columns count.
+func (k *kernel) lookAhead(c columnCursor) columnCursor {
+	c.ahead = k.cover(k.look([]slot{k.columnSlot(c.next, c.total)}))
+	return c
+}
+
+// produceRuns walks a list of runs, 32 entries at a time: first pairs of neighbours, then those that are alone.
+func (k *kernel) produceRuns(x source, c cursor, cols columnCursor) (cursor, columnCursor) {
+	start := append([]Value{c.buffer, c.parity, c.first, lower.I32(0), x.entry}, cols.values()...)
+	v := k.Repeat("batch", start, func(v []Value) ([]Value, Value) {
+		c, base, entry, cols := cursor{place{v[0], v[1]}, v[2]}, v[3], v[4], cols.with(v[5:])
+		live := k.Ballot(k.live(x, k.Add(base, k.Lane), entry))
+		base = k.Add(base, lower.I32(batch))
+		next := k.entryOf(x, k.Add(base, k.Lane))
+		pairs, alone := k.pair(entry, live)
+		c = k.producePairs(x, pairs, entry, c)
+		c, cols = k.produceAlone(x, alone, entry, c, cols)
+		full := k.ICmp(enum.IPredEQ, live, lower.I32(-1))
+		return append([]Value{c.buffer, c.parity, c.first, base, next}, cols.values()...), full
+	})
+	return cursor{place{v[0], v[1]}, v[2]}, cols.with(v[5:])
+}
+
+// pair tells of the lanes' entries which begin a pair of neighbours and which stay alone, as words of lanes. Entries follow each
+// other downwards; in a run of neighbours every second one begins a pair.
+func (k *kernel) pair(entry, live Value) (pairs, alone Value) {
+	before := k.ShuffleFrom(entry, k.Sub(k.Lane, lower.I32(1)))
+	follows := k.And(k.ICmp(enum.IPredEQ, k.Sub(before, entry), lower.I32(ir.BlockSize)), k.ICmp(enum.IPredSGT, k.Lane, lower.I32(0)))
+	followers := k.And(k.Ballot(follows), live)
+	// The run's first lane is the highest one up to this that does not follow.
+	upTo := k.Or(k.LanesBelow(k.Lane), k.ShlClamp(lower.I32(1), k.Lane))
+	head := k.HighBit(k.And(k.Not(followers), upTo))
+	even := k.ICmp(enum.IPredEQ, k.And(k.Sub(k.Lane, head), lower.I32(1)), lower.I32(0))
+	evens := k.And(k.Ballot(even), live)
+	followed := k.LShr(followers, 1)
+	return k.And(evens, followed), k.And(evens, k.Not(followed))
+}
+
+// eachLane runs body for every bit of a word, lowest first; v are the values it carries.
+func (k *kernel) eachLane(name string, word Value, v []Value, body func(lane Value, v []Value) []Value) []Value {
+	out := k.While(name, append([]Value{word}, v...),
+		func(v []Value) Value { return k.ICmp(enum.IPredNE, v[0], lower.I32(0)) },
+		func(v []Value) []Value {
+			lane := k.LowBit(v[0])
+			rest := k.And(v[0], k.Sub(v[0], lower.I32(1)))
+			return append([]Value{rest}, body(lane, v[1:])...)
+		})
+	return out[1:]
+}
+
+// runSlot is a slot at an offset from the tile's first query.
+func (k *kernel) runSlot(x source, offset Value) slot {
+	v := k.ListSlot(x.segment, nil, func() Value { return offset }, lower.I32(int64(x.number)<<lower.SegmentShift),
+		k.LoAt(x.segment, k.Last()), k.HiAt(x.segment, k.First()))
+	return slot{v[0], v[1], keys}
+}
+
+// staggered marks the first slot of a stage.
+func (k *kernel) staggered(s slot) slot { return slot{s.start, k.Or(s.flags, lower.I32(flagStagger)), s.from} }
+
+func (k *kernel) producePairs(x source, pairs, entry Value, c cursor) cursor {
+	v := k.eachLane("pair", pairs, []Value{c.buffer, c.parity, c.first}, func(lane Value, v []Value) []Value {
+		upper := k.ShuffleFrom(entry, lane)
+		var slots []slot
+		for i := range 3 {
+			slots = append(slots, k.runSlot(x, k.Add(upper, lower.I32(int64(64*(i-1))))))
+		}
+		slots[0] = k.staggered(slots[0])
+		next := k.plainStage(cursor{place{v[0], v[1]}, v[2]}, slots)
+		return []Value{next.buffer, next.parity, next.first}
+	})
+	return cursor{place{v[0], v[1]}, v[2]}
+}
+
+// plainStage loads a stage without columns.
+func (k *kernel) plainStage(c cursor, slots []slot) cursor {
+	k.stageK(c, slots, nil)
+	return k.stageV(c, slots)
+}
+
+func (k *kernel) produceAlone(x source, alone, entry Value, c cursor, cols columnCursor) (cursor, columnCursor) {
+	start := append([]Value{c.buffer, c.parity, c.first}, cols.values()...)
+	v := k.eachLane("alone", alone, start, func(lane Value, v []Value) []Value {
+		c, cols := cursor{place{v[0], v[1]}, v[2]}, cols.with(v[3:])
+		offset := k.ShuffleFrom(entry, lane)
+		column := k.columnSlot(cols.next, cols.total)
+		slots := []slot{k.staggered(k.runSlot(x, offset)), column, k.runSlot(x, k.Add(offset, lower.I32(ir.BlockSize)))}
+		k.stageK(c, slots, k.middleWords(column, cols))
+		cols.next = k.Add(cols.next, lower.I32(1))
+		looked := k.look([]slot{k.columnSlot(cols.next, cols.total)})
+		c = k.stageV(c, slots)
+		cols.ahead = k.cover(looked)
+		return append([]Value{c.buffer, c.parity, c.first}, cols.values()...)
+	})
+	return cursor{place{v[0], v[1]}, v[2]}, cols.with(v[3:])
+}
+
+// middleWords are the words of a stage whose slot 1 alone may have columns.
+func (k *kernel) middleWords(column slot, cols columnCursor) [][]Value {
+	if !k.HasColumns() {
+		return nil
+	}
+	return [][]Value{nil, k.words([]slot{column}, cols.ahead)[0], nil}
+}
+
+// produceColumns loads the columns that are left, two slots a stage.
+func (k *kernel) produceColumns(c cursor, cols columnCursor) cursor {
+	at := func(n Value) []slot {
+		return []slot{k.columnSlot(n, cols.total), k.columnSlot(k.Add(n, lower.I32(1)), cols.total)}
+	}
+	ahead := k.cover(k.look(at(cols.next)))
+	start := append([]Value{c.buffer, c.parity, c.first, cols.next}, ahead.values()...)
+	v := k.While("columns", start,
+		func(v []Value) Value { return k.ICmp(enum.IPredSLT, v[3], cols.total) },
+		func(v []Value) []Value {
+			c, slots, next := cursor{place{v[0], v[1]}, v[2]}, at(v[3]), k.Add(v[3], lower.I32(2))
+			k.stageK(c, slots, k.words(slots, ahead.with(v[4:])))
+			looked := k.look(at(next))
+			c = k.stageV(c, slots)
+			return append([]Value{c.buffer, c.parity, c.first, next}, k.cover(looked).values()...)
+		})
+	return cursor{place{v[0], v[1]}, v[2]}
+}
+
+// producePiece walks a piece of a range from its top down, two slots a stage.
+func (k *kernel) producePiece(x source, c cursor) cursor {
+	flags := lower.I32(x.piece.Flags | int64(x.number)<<lower.SegmentShift)
+	v := k.While("piece", []Value{c.buffer, c.parity, c.first, lower.I32(0)},
+		func(v []Value) Value { return k.ICmp(enum.IPredSLT, v[3], x.piece.Slots) },
+		func(v []Value) []Value {
+			upper := slot{k.Sub(x.piece.Top, k.MulBy(k.Add(v[3], lower.I32(1)), ir.BlockSize)), flags, keys}
+			more := k.ICmp(enum.IPredSLT, k.Add(v[3], lower.I32(1)), x.piece.Slots)
+			below := k.Sub(upper.start, lower.I32(ir.BlockSize))
+			lowerSlot := slot{k.Select(more, below, emptySlot.start), k.Select(more, flags, emptySlot.flags), keys}
+			next := k.plainStage(cursor{place{v[0], v[1]}, v[2]}, []slot{lowerSlot, upper})
+			return []Value{next.buffer, next.parity, next.first, k.Add(v[3], lower.I32(2))}
+		})
+	return cursor{place{v[0], v[1]}, v[2]}
+}
