@@ -37,6 +37,8 @@ var stageKernels = map[string]func(o Options) (*codegen.Kernel, error){
 	runtime.StageBlockScores:  func(o Options) (*codegen.Kernel, error) { return index.BlockScores(o.HeadDim) },
 	runtime.StageBlockShares:  func(Options) (*codegen.Kernel, error) { return index.BlockShares() },
 
+	runtime.StageClear: func(Options) (*codegen.Kernel, error) { return index.Clear() },
+
 	runtime.StageSelectMass:       func(Options) (*codegen.Kernel, error) { return index.SelectMass() },
 	runtime.StageSelectAbove:      func(Options) (*codegen.Kernel, error) { return index.SelectAbove() },
 	runtime.StageBlockSelect:      func(Options) (*codegen.Kernel, error) { return index.BlockSelect(ir.Top) },
@@ -47,6 +49,16 @@ var stageKernels = map[string]func(o Options) (*codegen.Kernel, error){
 var probeKernels = map[string]func(index.EstimateConfig) (*codegen.Kernel, error){
 	runtime.StageProbeStats: index.ProbeStats,
 	runtime.StageProbeSums:  index.ProbeSums,
+
+	runtime.StageProbeStatsSpread: spread(index.ProbeStats),
+	runtime.StageProbeSumsSpread:  spread(index.ProbeSums),
+}
+
+func spread(lower func(index.EstimateConfig) (*codegen.Kernel, error)) func(index.EstimateConfig) (*codegen.Kernel, error) {
+	return func(c index.EstimateConfig) (*codegen.Kernel, error) {
+		c.Spread = true
+		return lower(c)
+	}
 }
 
 func (o Options) pool(with ir.Reduction) (*codegen.Kernel, error) {

@@ -1,4 +1,4 @@
 package runtime
 
-// HoldScores sets how many bytes of block scores k may hold at a time.
-func (k *LoadedKernel) HoldScores(bytes int64) { k.scoreBytes = bytes }
+// HoldScratch sets how many bytes of sums or of block scores k may hold at a time.
+func (k *LoadedKernel) HoldScratch(bytes int64) { k.scratchBytes = bytes }

@@ -20,21 +20,23 @@ type indexLauncher struct {
 type stageValues map[string]uint64
 
 func (l *indexLauncher) launch(kind string, grid [3]int, threads int, v stageValues) {
+	l.launchFor(l.call, kind, grid, threads, v)
+}
+
+// launchFor enqueues a stage for a part of the call.
+func (l *indexLauncher) launchFor(c *call, kind string, grid [3]int, threads int, v stageValues) {
 	if l.err != nil {
 		return
 	}
 	g := [3]uint32{uint32(grid[0]), uint32(grid[1]), uint32(grid[2])}
-	l.err = l.kernel.stage(kind, l.QHeads/l.KVHeads).launch(l.stream, l.call, g, threads, v)
+	l.err = l.kernel.stage(kind, c.QHeads/c.KVHeads).launch(l.stream, c, g, threads, v)
 }
 
 // launchIndex enqueues the whole index stage.
 func (k *LoadedKernel) launchIndex(s Stream, x *indexCall) error {
 	l := &indexLauncher{indexCall: x, kernel: k, stream: s}
 	l.storeBudgets()
-	if k.plan.has(ir.SourceRuns, ir.SourceColumns) {
-		l.probeStages()
-		l.selectSums()
-	}
+	l.chooseSums()
 	l.listRuns()
 	l.listColumns()
 	l.chooseBlocks()
@@ -74,23 +76,54 @@ func (l *indexLauncher) budgetAt(row int) uint64 {
 	return l.at("budgets") + uint64(4*row*l.QHeads)
 }
 
-// probeStages computes what the last queries give to every key and distance.
-func (l *indexLauncher) probeStages() {
-	stats, lse, tiles := l.at("probe_stats"), l.at("probe_lse"), uint64(l.probe.chunkTiles)
-	l.launch(StageProbeStats, l.probe.grid, 0, stageValues{"probe_stats": stats, "chunk_tiles": tiles})
-	l.launch(StageProbeCombine, [3]int{1, l.QHeads, l.Batch}, 0,
-		stageValues{"probe_stats": stats, "probe_lse": lse, "chunks": uint64(l.probe.grid[0])})
-	l.launch(StageProbeSums, l.probe.grid, 0,
-		stageValues{"probe_lse": lse, "col_sum": l.at("col_sum"), "diag_sum": l.at("diag_sum"), "chunk_tiles": tiles})
+// chooseSums computes the sums of every probe and chooses from them, one slice of the heads after the other.
+func (l *indexLauncher) chooseSums() {
+	for _, s := range l.slices {
+		for i := range l.probes {
+			l.probeStages(&l.probes[i], s)
+			l.selectSums(i, s)
+		}
+	}
 }
 
-// selectSums turns sums into bitmaps, two choices of one rule at a time: they run side by side.
-func (l *indexLauncher) selectSums() {
+// probeStages computes what the rows of a probe give to every key and distance.
+func (l *indexLauncher) probeStages(p *probeCall, s probeSlice) {
+	if p.spread() {
+		l.clear(l.at("col_sum"), product(s.heads, l.keysPad(), 4))
+		l.clear(l.at("diag_sum"), product(2, s.heads, l.distPad(), 4))
+	}
+	for _, part := range p.parts(s.call) {
+		g := l.geometry(p, s, part.tiles)
+		v := stageValues{"probe_stats": l.at("probe_stats"), "probe_lse": l.at("probe_lse"), "col_sum": l.at("col_sum"), "diag_sum": l.at("diag_sum"),
+			"chunk_tiles": uint64(g.chunkTiles), "chunks": uint64(g.grid[0]),
+			"row0": uint64(part.row0), "probe_rows": uint64(part.rows), "step": uint64(p.step),
+			"class_tiles": uint64(part.classTiles), "tiles": uint64(part.tiles)}
+		l.launchFor(s.call, p.statsStage(), g.grid, 0, v)
+		l.launchFor(s.call, StageProbeCombine, [3]int{1, s.call.QHeads, s.call.Batch}, 0, v)
+		l.launchFor(s.call, p.sumsStage(), g.grid, 0, v)
+	}
+}
+
+// clear sets a buffer to 0; its size is a multiple of 16 bytes.
+func (l *indexLauncher) clear(to uint64, bytes int64) {
+	if vectors := bytes / 16; vectors > 0 {
+		blocks := min(int64(clearBlocks), (vectors+clearThreads-1)/clearThreads)
+		l.launch(StageClear, [3]int{int(blocks), 1, 1}, 0, stageValues{"to": to, "n": uint64(vectors)})
+	}
+}
+
+const (
+	clearThreads = 256
+	clearBlocks  = 4096
+)
+
+// selectSums turns the sums of a probe into bitmaps, two choices of one rule at a time: they run side by side.
+func (l *indexLauncher) selectSums(probe int, s probeSlice) {
 	for rule, kind := range selectStages {
 		var jobs []stageValues
 		for _, n := range l.choices {
-			if n.source.Kind != ir.SourceBlocks && int(n.rule) == rule {
-				jobs = append(jobs, l.selectJob(n))
+			if n.source.Kind != ir.SourceBlocks && n.probe == probe && int(n.rule) == rule {
+				jobs = append(jobs, l.selectJob(n, s))
 			}
 		}
 		for ; len(jobs) > 0; jobs = jobs[min(2, len(jobs)):] {
@@ -98,20 +131,25 @@ func (l *indexLauncher) selectSums() {
 			for name, x := range jobs[0] {
 				v["a_"+name], v["b_"+name] = x, second[name]
 			}
-			l.launch(kind, [3]int{l.heads, min(2, len(jobs)), 1}, 0, v)
+			l.launchFor(s.call, kind, [3]int{s.heads, min(2, len(jobs)), 1}, 0, v)
 		}
 	}
 }
 
-func (l *indexLauncher) selectJob(n choiceCall) stageValues {
-	v := stageValues{"bits": l.at(bitsName(n)), "budget": l.budgetAt(n.row), "most": l.budgetAt(n.row + 1), "unit": massUnit,
+func (l *indexLauncher) selectJob(n choiceCall, s probeSlice) stageValues {
+	columns, stride := n.source.Kind == ir.SourceColumns, l.distPad()
+	if columns {
+		stride = l.keysPad()
+	}
+	head := 4 * uint64(s.first%l.QHeads)
+	v := stageValues{"bits": l.at(bitsName(n)) + uint64(product(s.first, stride/32, 4)), "stride": uint64(stride),
+		"budget": l.budgetAt(n.row) + head, "most": l.budgetAt(n.row+1) + head, "unit": uint64(l.probes[n.probe].massUnit()),
 		"first": uint64(n.first), "last": uint64(n.last)}
-	if n.source.Kind == ir.SourceColumns {
-		v["values"], v["values2"] = l.at("col_sum"), 0
-		v["n"], v["stride"] = uint64(l.columns), uint64(l.keysPad())
+	if columns {
+		v["values"], v["values2"], v["n"] = l.at("col_sum"), 0, uint64(l.columns)
 	} else {
-		v["values"], v["values2"] = l.at("diag_sum"), l.at("diag_sum")+uint64(l.size("diag_sum")/2)
-		v["n"], v["stride"] = uint64(l.reach), uint64(l.distPad())
+		v["values"], v["n"] = l.at("diag_sum"), uint64(l.reach)
+		v["values2"] = l.at("diag_sum") + uint64(product(s.heads, stride, 4))
 	}
 	return v
 }

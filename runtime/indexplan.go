@@ -9,6 +9,7 @@ import (
 
 // indexPlan is a schedule's index stage as devices compute it.
 type indexPlan struct {
+	probes     []indexProbe
 	choices    []indexChoice
 	headParams []string // launch parameters that may differ by head: budgets and nothing else
 }
@@ -20,12 +21,10 @@ type indexChoice struct {
 	n           ir.Poly  // how many, which share or which threshold
 	most        *ir.Poly // how many at most
 	first, last ir.Poly  // of them forced, at either end
+	probe       int      // number of the probe behind sums
 	q, k        ir.Pool  // of blocks
 	shares      bool     // of blocks: softmax of the scores
 }
-
-// probeRows is how many of the last queries a probe looks at on devices.
-const probeRows = 64
 
 // StageKinds lists the kinds of stages that a kernel of schedule s needs before it, in the order of their first launch. An
 // index stage that devices cannot compute is an error that names what is not supported.
@@ -47,7 +46,7 @@ func planIndex(s *ir.Schedule) (*indexPlan, error) {
 		if !ok {
 			continue
 		}
-		c, err := planChoice(choice, defs)
+		c, err := p.planChoice(choice, defs)
 		if err != nil {
 			return nil, fmt.Errorf("index %q of %s: %w", d.Name, s.Name, err)
 		}
@@ -61,7 +60,7 @@ func planIndex(s *ir.Schedule) (*indexPlan, error) {
 }
 
 // planChoice follows a Select to the q and k that it starts from.
-func planChoice(s ir.Select, defs map[string]ir.Index) (indexChoice, error) {
+func (p *indexPlan) planChoice(s ir.Select, defs map[string]ir.Index) (indexChoice, error) {
 	c := indexChoice{rule: s.Rule, n: s.N, most: s.Most, first: s.First, last: s.Last}
 	from := defs[s.Of]
 	if soft, ok := from.(ir.Softmax); ok {
@@ -69,7 +68,9 @@ func planChoice(s ir.Select, defs map[string]ir.Index) (indexChoice, error) {
 	}
 	switch of := from.(type) {
 	case ir.Sum:
-		return c, checkProbe(of, defs)
+		var err error
+		c.probe, err = p.planProbe(of, defs)
+		return c, err
 	case ir.BlockScores:
 		var isQ, isK bool
 		c.q, isQ = defs[of.Q].(ir.Pool)
@@ -83,24 +84,6 @@ func planChoice(s ir.Select, defs map[string]ir.Index) (indexChoice, error) {
 	}
 }
 
-func checkProbe(sum ir.Sum, defs map[string]ir.Index) error {
-	soft, ok := defs[sum.Of].(ir.Softmax)
-	if !ok {
-		return fmt.Errorf("internal: a sum of %T", defs[sum.Of])
-	}
-	probe, ok := defs[soft.Of].(ir.Probe)
-	switch {
-	case !ok:
-		return fmt.Errorf("internal: a softmax of %T", defs[soft.Of])
-	case probe.Last == nil:
-		return fmt.Errorf("a probe of every %s-th query is not supported on devices; probe the last %d queries, q[-%d:]", *probe.Stride, probeRows, probeRows)
-	}
-	if n, constant := probe.Last.Const(); !constant || n != probeRows {
-		return fmt.Errorf("a probe of the last %s queries is not supported on devices, where it has %d; write q[-%d:]", *probe.Last, probeRows, probeRows)
-	}
-	return nil
-}
-
 // budgetsAlone lists the launch parameters that occur in numbers of chosen members and nowhere else.
 func budgetsAlone(s *ir.Schedule) []string {
 	var budgets, others []string
@@ -109,13 +92,20 @@ func budgetsAlone(s *ir.Schedule) []string {
 			*to = append(*to, p.Vars()...)
 		}
 	}
+	given := func(to *[]string, p *ir.Poly) {
+		if p != nil {
+			use(to, *p)
+		}
+	}
 	for _, d := range s.Index {
-		if x, ok := d.Value.(ir.Select); ok {
+		switch x := d.Value.(type) {
+		case ir.Select:
 			use(&budgets, x.N)
-			if x.Most != nil {
-				use(&budgets, *x.Most)
-			}
+			given(&budgets, x.Most)
 			use(&others, x.First, x.Last)
+		case ir.Probe:
+			given(&others, x.Last)
+			given(&others, x.Stride)
 		}
 	}
 	for _, g := range s.Segments {
@@ -150,7 +140,10 @@ func (p *indexPlan) kinds() []string {
 		}
 	}
 	add(len(p.choices) > 0, StageStoreWords)
-	add(p.has(ir.SourceRuns, ir.SourceColumns), StageProbeStats, StageProbeCombine, StageProbeSums)
+	for _, probe := range p.probes {
+		add(probe.spread(), StageClear)
+		add(true, probe.statsStage(), StageProbeCombine, probe.sumsStage())
+	}
 	for _, c := range p.choices {
 		add(c.source.Kind != ir.SourceBlocks, c.selectStage())
 	}

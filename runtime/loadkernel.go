@@ -21,18 +21,18 @@ type Select struct {
 
 // LoadedKernel is a kernel of an artifact, compiled for a device. It is safe for concurrent use until Close.
 type LoadedKernel struct {
-	dev        Device
-	info       Kernel
-	schedule   *ir.Schedule
-	params     []kernelParam
-	plan       *indexPlan
-	stages     []*loadedStage
-	mapper     TensorMapper // of kernels with parameters of type map
-	scoreBytes int64        // maxScoreBytes, other numbers in tests
-	module     Module
-	function   Function
-	attributes FunctionAttributes
-	lastParams atomic.Pointer[paramSet]
+	dev          Device
+	info         Kernel
+	schedule     *ir.Schedule
+	params       []kernelParam
+	plan         *indexPlan
+	stages       []*loadedStage
+	mapper       TensorMapper // of kernels with parameters of type map
+	scratchBytes int64        // maxScratchBytes, other numbers in tests
+	module       Module
+	function     Function
+	attributes   FunctionAttributes
+	lastParams   atomic.Pointer[paramSet]
 }
 
 // LoadKernel selects a kernel and lets the device's compiler translate its PTX, once, which takes a fraction of a second.
@@ -45,7 +45,7 @@ func LoadKernel(dev Device, a *Artifact, sel Select) (*LoadedKernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &LoadedKernel{dev: dev, info: *info, scoreBytes: maxScoreBytes}
+	k := &LoadedKernel{dev: dev, info: *info, scratchBytes: maxScratchBytes}
 	if k.schedule, err = info.parseSchedule(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
 	}

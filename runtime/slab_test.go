@@ -32,7 +32,7 @@ func TestBlockScoresInParts(t *testing.T) {
 	require.NoError(t, err)
 	row := int64(2 * 64 * 4) // two heads, key blocks padded to 64
 	for _, rows := range []int64{0, 1, 4, 10} {
-		k.HoldScores(rows * row)
+		k.HoldScratch(rows * row)
 		parts, err := k.RunHost(dev, h)
 		require.NoError(t, err)
 		require.Equal(t, whole.Chosen, parts.Chosen, "%d row blocks at a time", rows)

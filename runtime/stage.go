@@ -24,17 +24,22 @@ const (
 	StageProbeStats   = "probe_stats"   // softmax of the last queries: maxima and sums of parts
 	StageProbeCombine = "probe_combine" // and of whole rows
 	StageProbeSums    = "probe_sums"    // its sums over queries and over diagonals
-	StageSelectTop    = "select_top"    // the largest sums, as bitmaps
-	StageSelectMass   = "select_mass"   // those that hold a share of all
-	StageSelectAbove  = "select_above"  // those above a threshold
-	StageRuns         = "runs"          // tiles that cover chosen distances
-	StageColumns      = "columns"       // chosen columns as a list
-	StageCompact      = "compact"       // their K and V
-	StagePoolMean     = "pool_mean"     // blocks of rows to one
-	StagePoolMax      = "pool_max"
-	StageBlockScores  = "block_scores" // products of pooled rows
-	StageBlockShares  = "block_shares" // their softmax
-	StageBlockSelect  = "block_select" // the largest of each row block, as lists
+	StageClear        = "clear"         // sums to 0
+
+	StageProbeStatsSpread = "probe_stats_spread" // the same of any queries
+	StageProbeSumsSpread  = "probe_sums_spread"  // sums that are added to what is there
+
+	StageSelectTop   = "select_top"   // the largest sums, as bitmaps
+	StageSelectMass  = "select_mass"  // those that hold a share of all
+	StageSelectAbove = "select_above" // those above a threshold
+	StageRuns        = "runs"         // tiles that cover chosen distances
+	StageColumns     = "columns"      // chosen columns as a list
+	StageCompact     = "compact"      // their K and V
+	StagePoolMean    = "pool_mean"    // blocks of rows to one
+	StagePoolMax     = "pool_max"
+	StageBlockScores = "block_scores" // products of pooled rows
+	StageBlockShares = "block_shares" // their softmax
+	StageBlockSelect = "block_select" // the largest of each row block, as lists
 
 	StageBlockSelectMass  = "block_select_mass"  // those that hold a share of all
 	StageBlockSelectAbove = "block_select_above" // those above a threshold
@@ -60,6 +65,9 @@ var stageKinds = []stageKind{
 	{StageProbeStats, typed("ptr probe_stats i32 chunk_tiles"), probeCommon, true},
 	{StageProbeCombine, typed("ptr probe_stats probe_lse i32 chunks"), []string{"hq"}, false},
 	{StageProbeSums, typed("ptr probe_lse col_sum diag_sum i32 chunk_tiles"), probeCommon, true},
+	{StageProbeStatsSpread, typed("ptr probe_stats i32 chunk_tiles" + spreadParams), probeCommon, true},
+	{StageProbeSumsSpread, typed("ptr probe_lse col_sum diag_sum i32 chunk_tiles" + spreadParams), probeCommon, true},
+	{StageClear, typed("ptr to i64 n"), nil, false},
 	{StageSelectTop, selectParams("", ""), []string{"hq"}, false},
 	{StageSelectMass, selectParams(" most", " unit"), []string{"hq"}, false},
 	{StageSelectAbove, selectParams(" most", ""), []string{"hq"}, false},
@@ -75,6 +83,8 @@ var stageKinds = []stageKind{
 	{StageBlockSelectMass, typed("ptr block_most scores" + blockSelectParams), []string{"hq", "sq", "sk", "q_offset"}, false},
 	{StageBlockSelectAbove, typed("ptr block_most scores" + blockSelectParams), []string{"hq", "sq", "sk", "q_offset"}, false},
 }
+
+const spreadParams = " row0 probe_rows step class_tiles tiles"
 
 const blockSelectParams = " block_n blocks block_count i32 slab_start slab block_cap first last"
 

@@ -20,7 +20,7 @@ const (
 	blockSelectKeys = 32      // scores that a thread of it holds
 	scoreRows       = 64      // row blocks and key blocks of one block of block_scores
 	scoreKeys       = 128
-	maxScoreBytes   = 256 << 20 // of the block scores that are held at a time
+	maxScratchBytes = 256 << 20 // of the sums, and of the block scores, that are held at a time
 	workspaceAlign  = 256
 	listPad         = ir.BlockSize // columns are padded to whole slots, and by one more
 )
@@ -28,10 +28,12 @@ const (
 // indexCall is the index stage of one call, in numbers.
 type indexCall struct {
 	*call
-	heads   int // Batch * QHeads
-	reach   int // positions 0..reach-1 are those of queries and what they may see
-	columns int // keys that some query may see
-	probe   probeGeometry
+	heads   int   // Batch * QHeads
+	reach   int   // positions 0..reach-1 are those of queries and what they may see
+	columns int   // keys that some query may see
+	scratch int64 // bytes of sums that are held at a time
+	probes  []probeCall
+	slices  []probeSlice // of the heads, for the sums of probes
 	choices []choiceCall
 	buffers map[string]buffer
 	bytes   int64
@@ -55,14 +57,14 @@ type buffer struct{ offset, bytes int64 }
 
 // planCall puts numbers to the plan. The lists of the call are set to their places if the call has a workspace.
 func (k *LoadedKernel) planCall(c *call) (*indexCall, error) {
-	x := &indexCall{call: c, heads: c.Batch * c.QHeads, reach: c.QOffset + c.SeqQ, buffers: map[string]buffer{}}
+	x := &indexCall{call: c, scratch: k.scratchBytes, heads: c.Batch * c.QHeads, reach: c.QOffset + c.SeqQ, buffers: map[string]buffer{}}
 	x.columns = min(c.SeqK, x.reach)
-	x.slab = slabRows(k.scoreBytes, x.heads, x.keyBlocks(), x.rowBlocks())
+	x.slab = slabRows(k.scratchBytes, x.heads, x.keyBlocks(), x.rowBlocks())
 	if x.heads > maxGridYZ {
 		return nil, badCall("Batch times QHeads is %d, want at most %d for a pattern that data decides; split larger calls", x.heads, maxGridYZ)
 	}
-	if s := k.stage(StageProbeStats, c.QHeads/c.KVHeads); s != nil {
-		x.probe = probeGeometryOf(s.Heads, c)
+	if err := x.planProbes(k); err != nil {
+		return nil, err
 	}
 	values, err := k.headValues(c)
 	if err != nil {
@@ -109,25 +111,6 @@ func (k *LoadedKernel) headValues(c *call) ([]map[string]int64, error) {
 		}
 	}
 	return out, nil
-}
-
-// probeGeometry is how the probe is cut into blocks. It depends on the shapes alone, so that every GPU adds in one order.
-type probeGeometry struct {
-	grid       [3]int
-	chunkTiles int // tiles of 64 keys of a block
-	room       int // for as many chunks as this and all shorter inputs have
-}
-
-func probeGeometryOf(heads int, c *call) probeGeometry {
-	group := c.QHeads / c.KVHeads
-	rows, tiles := c.KVHeads*((group+heads-1)/heads), max(1, blocksOf(c.SeqK))
-	n := longestChunk
-	for n > shortestChunk && ceilDiv(tiles, n)*rows*c.Batch < fullGrid {
-		n /= 2
-	}
-	// A shorter chunk is taken where twice its length makes less than a full grid, so there are fewer than two full grids.
-	few := min(ceilDiv(tiles, shortestChunk), ceilDiv(2*fullGrid, rows*c.Batch))
-	return probeGeometry{[3]int{ceilDiv(tiles, n), rows, c.Batch}, n, max(ceilDiv(tiles, longestChunk), few)}
 }
 
 // number evaluates the polynomials of a choice.
@@ -187,9 +170,6 @@ func (n choiceCall) rows() [][]int32 {
 	return [][]int32{n.budgets, n.limits}
 }
 
-// massUnit is the parameter unit of select_mass: the sums of a probe hold at most 1 for each of its rows, and some rounding.
-const massUnit = 52 - 7
-
 // candidates is how many members a set of a kind can have.
 func (x *indexCall) candidates(kind ir.SourceKind) int {
 	switch kind {
@@ -243,7 +223,7 @@ func (x *indexCall) add(name string, sizes ...int) {
 	}
 	n := product(sizes...)
 	x.buffers[name] = buffer{x.bytes, n}
-	x.bytes += (n + workspaceAlign - 1) / workspaceAlign * workspaceAlign
+	x.bytes += aligned(n)
 }
 
 // layOut is the table of buffers. Sizes are those of ir/index.go and of the kernels' own comments; H is heads.
@@ -272,11 +252,8 @@ func (x *indexCall) layOut() {
 			x.add(n.list("kc"), h, n.colCap(), x.headDim, elementBytes)
 			x.add(n.list("vc"), h, n.colCap(), x.headDim, elementBytes)
 		}
-		x.add("probe_stats", h, x.probe.room, probeRows, 2, 4)
-		x.add("probe_lse", h, probeRows, 4)
-		x.add("col_sum", h, x.keysPad(), 4)
-		x.add("diag_sum", 2, h, x.distPad(), 4)
 	}
+	x.layOutSums()
 }
 
 // checkSizes refuses what would overflow the numbers of a kernel.

@@ -16,7 +16,7 @@ func TestGeometryIsThatOfTheKernels(t *testing.T) {
 		for _, sizes := range [][3]int{{1, 1, 1}, {1, 8, 8}, {2, 8, 2}, {1, 32, 8}, {3, 5, 1}, {1, 1, 1}} {
 			for _, sk := range []int{0, 1, 64, 65, 1000, 5000, 70000, 1 << 20} {
 				c := &call{Attention: Attention{Batch: sizes[0], QHeads: sizes[1], KVHeads: sizes[2], SeqK: sk}}
-				got, want := probeGeometryOf(heads, c), index.EstimateLaunchFor(heads, sizes[0], sizes[2], sizes[1]/sizes[2], sk)
+				got, want := probeGeometryOf(heads, c, blocksOf(sk)), index.EstimateLaunchFor(heads, sizes[0], sizes[2], sizes[1]/sizes[2], sk)
 				for i, n := range got.grid {
 					require.EqualValues(t, want.Grid[i], n)
 				}
@@ -35,6 +35,7 @@ func TestGeometryIsThatOfTheKernels(t *testing.T) {
 	require.Equal(t, index.MaxKeyBlocks, maxKeyBlocks)
 	require.Equal(t, index.CompactRows, ir.BlockSize)
 	require.Equal(t, index.ProbeRows, probeRows)
+	require.Equal(t, index.ClearThreads, clearThreads)
 	require.Equal(t, index.StoreWordsCount, storeWordsCount)
 	for _, at := range [][2]int{{0, 0}, {0, 1}, {100, 29}, {64, 64}} {
 		x := indexCall{call: &call{Attention: Attention{QOffset: at[0], SeqQ: at[1]}}, reach: at[0] + at[1]}
@@ -50,7 +51,8 @@ func TestStageParamsAreThoseOfTheKernels(t *testing.T) {
 		StageSelectMass: index.SelectParams(ir.TopP), StageSelectAbove: index.SelectParams(ir.Above), StageRuns: index.RunsParams,
 		StageColumns: index.ColumnsParams, StageCompact: index.CompactParams, StagePoolMean: index.PoolParams,
 		StagePoolMax: index.PoolParams, StageBlockScores: index.BlockScoresParams, StageBlockSelect: index.BlockSelectParams(ir.Top),
-		StageBlockSelectMass: index.BlockSelectParams(ir.TopP), StageBlockSelectAbove: index.BlockSelectParams(ir.Above), StageBlockShares: index.BlockSharesParams,
+		StageBlockSelectMass: index.BlockSelectParams(ir.TopP), StageBlockSelectAbove: index.BlockSelectParams(ir.Above), StageBlockShares: index.BlockSharesParams, StageClear: index.ClearParams,
+		StageProbeStatsSpread: index.SpreadParams(index.ProbeStatsParams), StageProbeSumsSpread: index.SpreadParams(index.ProbeSumsParams),
 	} {
 		k, err := kindOf(kind)
 		require.NoError(t, err)
@@ -61,7 +63,7 @@ func TestStageParamsAreThoseOfTheKernels(t *testing.T) {
 		_, err = matchParams(listed, k.params())
 		require.NoError(t, err, kind)
 	}
-	require.Len(t, stageKinds, 17, "a new kind needs a row above")
+	require.Len(t, stageKinds, 20, "a new kind needs a row above")
 }
 
 // dynamicKernel is a kernel of a pattern that the data decides, on a device that only records launches.
@@ -71,7 +73,7 @@ func dynamicKernel(t *testing.T, text string) *LoadedKernel {
 	require.NoError(t, s.Verify())
 	plan, err := planIndex(s)
 	require.NoError(t, err)
-	k := &LoadedKernel{info: Kernel{HeadDim: 128, DType: "bf16", RowTile: 64, KeyTile: 64}, schedule: s, plan: plan, scoreBytes: maxScoreBytes}
+	k := &LoadedKernel{info: Kernel{HeadDim: 128, DType: "bf16", RowTile: 64, KeyTile: 64}, schedule: s, plan: plan, scratchBytes: maxScratchBytes}
 	for _, kind := range plan.kinds() {
 		for _, heads := range probeHeads {
 			k.stages = append(k.stages, &loadedStage{Stage: Stage{Kind: kind, Heads: heads}})

@@ -32,10 +32,13 @@ const (
 
 // EstimateConfig selects the estimator kernels. Heads is how many q heads of one kv head a block takes, sharing the K
 // tile: 1, 2 or 4. Any group works with any of them; see EstimateHeads.
+//
+// Spread kernels take any 64 rows that lie a step apart; see spread.go.
 type EstimateConfig struct {
 	HeadDim int
 	DType   lower.DType
 	Heads   int
+	Spread  bool
 }
 
 func (c EstimateConfig) check() error {
@@ -135,7 +138,8 @@ type estimator struct {
 	kvHead, part            Value
 	hb                      Value // b*hq + h of the warp's head
 	valid                   Value // the warp's head exists: the last block of a group may have slots to spare
-	rows, q0                Value // probe rows, position of the first
+	row0, rows, q0          Value // the first probe row, how many there are, position of the first
+	step                    Value // from row to row and from key to key of a tile; nil for 1
 	tiles                   Value // tiles with keys that some row sees
 	first, end              Value // tiles of this chunk
 	place                   probePlace
@@ -165,14 +169,23 @@ func (e *estimator) locate() {
 	e.part = e.Sub(e.BlockY(), e.Mul(e.kvHead, parts))
 	e.valid = e.ICmp(enum.IPredSLT, e.Add(e.Mul(e.part, lower.I32(int64(e.Heads))), e.slot), group)
 	e.hb = e.Add(e.Mul(e.BlockZ(), e.Param("hq")), e.headOf(e.slot))
-	e.rows = e.Min(lower.I32(ProbeRows), e.Param("sq"))
-	last := e.Add(e.Param("q_offset"), e.Param("sq"))
-	e.q0 = e.Sub(last, e.rows)
-	e.tiles = e.tilesOf(e.Min(e.Param("sk"), last))
+	if e.Spread {
+		e.locateSpread()
+	} else {
+		e.locateLast()
+	}
 	e.first = e.Mul(e.BlockX(), e.Param("chunk_tiles"))
 	e.end = e.Min(e.Add(e.first, e.Param("chunk_tiles")), e.tiles)
 	e.place = e.newPlace()
 	e.newLanes()
+}
+
+// locateLast takes the last rows.
+func (e *estimator) locateLast() {
+	e.rows = e.Min(lower.I32(ProbeRows), e.Param("sq"))
+	last := e.Add(e.Param("q_offset"), e.Param("sq"))
+	e.q0 = e.Sub(last, e.rows)
+	e.tiles = e.tilesOf(e.Min(e.Param("sk"), last))
 }
 
 // headOf is the q head of a slot. Slots to spare repeat the last head of the group and store nothing.

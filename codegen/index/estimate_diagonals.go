@@ -122,6 +122,10 @@ func (d *diagonals) store(tile Value) {
 	}
 	base := d.base(tile)
 	slot := d.slot(tile)
+	if e.Spread {
+		d.add(base, slot, []Value{e.sum(single), e.sum(double)})
+		return
+	}
 	for i, sum := range []Value{e.sum(single), e.sum(double)} {
 		distance := e.Add(base, d.indices[i])
 		wanted := e.And(e.valid, e.ICmp(enum.IPredSGE, distance, lower.I32(0)))
@@ -135,14 +139,14 @@ func (d *diagonals) store(tile Value) {
 // base is the distance of a tile's diagonal number 0.
 func (d *diagonals) base(tile Value) Value {
 	e := d.e
-	return e.Sub(e.Sub(e.q0, e.Shl(tile, 6)), lower.I32(63))
+	return e.Sub(e.Sub(e.q0, e.firstKey(tile)), e.apart(lower.I32(63)))
 }
 
 // slot is the first element of the head in the slot of a tile.
 func (d *diagonals) slot(tile Value) Value {
 	e := d.e
 	heads := e.ZExt64(e.Mul(e.GridZ(), e.Param("hq")))
-	parity := e.ZExt64(e.And(tile, lower.I32(1)))
+	parity := e.ZExt64(e.And(e.inClass(tile), lower.I32(1)))
 	return e.Add(d.out, e.Mul(e.Mul(parity, heads), d.distPad))
 }
 

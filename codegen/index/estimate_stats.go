@@ -35,8 +35,8 @@ func ProbeStats(c EstimateConfig) (*lower.Kernel, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	const entry = "probe_stats"
-	e := c.newEstimator(entry, ProbeStatsParams)
+	entry, params := c.variant("probe_stats", ProbeStatsParams)
+	e := c.newEstimator(entry, params)
 	var start []Value
 	for range threadRows {
 		start = append(start, lower.F32(lowest), lower.F32(0))
@@ -44,7 +44,7 @@ func ProbeStats(c EstimateConfig) (*lower.Kernel, error) {
 	stats := e.tileLoop(start, func(_ Value, s scores, v []Value) []Value { return e.foldStats(s, v) })
 	e.joinQuad(stats)
 	e.storeStats(stats)
-	return e.kernel(entry, ProbeStatsParams, e.stats), nil
+	return e.kernel(entry, params, e.stats), nil
 }
 
 // foldStats brings maximum and sum of each row (alternating in v) to date. They are this thread's columns alone until the

@@ -29,8 +29,8 @@ func ProbeSums(c EstimateConfig) (*lower.Kernel, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	const entry = "probe_sums"
-	e := c.newEstimator(entry, ProbeSumsParams)
+	entry, params := c.variant("probe_sums", ProbeSumsParams)
+	e := c.newEstimator(entry, params)
 	d := e.newDiagonals()
 	lse := e.loadLSE()
 	columns := e.columns()
@@ -42,12 +42,14 @@ func ProbeSums(c EstimateConfig) (*lower.Kernel, error) {
 		d.store(tile)
 		return nil
 	})
-	e.If("clear", e.valid, nil, func() []Value {
-		e.clearColumns()
-		d.clear()
-		return nil
-	})
-	return e.kernel(entry, ProbeSumsParams, e.sums), nil
+	if !e.Spread {
+		e.If("clear", e.valid, nil, func() []Value {
+			e.clearColumns()
+			d.clear()
+			return nil
+		})
+	}
+	return e.kernel(entry, params, e.sums), nil
 }
 
 // loadLSE reads the log-sum-exp of the thread's rows.
@@ -98,11 +100,19 @@ func (e *estimator) columnSums(p scores) []Value {
 // columns and three exchanges leave it one. Lane bits 4, 3, 2 choose bits 2, 1, 0 of the thread's column.
 var columnLanes = []int64{16, 8, 4}
 
-// columns is the address of the column that this lane ends up with, in tile 0.
+// columns is the address of the column that this lane ends up with, in tile 0; of spread keys it is its number in the tile.
 func (e *estimator) columns() Value {
-	n, c := e.LShr(e.lane, 3), e.And(e.LShr(e.lane, 2), lower.I32(1))
-	key := e.Add(e.Add(e.Shl(n, 3), e.Shl(e.quad, 1)), e.Add(c, e.Mul(e.half, lower.I32(halfKeys))))
+	key := e.columnOfTile()
+	if e.Spread {
+		return key
+	}
 	return e.element("col_sum", e.Add(e.Mul(e.ZExt64(e.hb), e.keysPad()), e.ZExt64(key)))
+}
+
+// columnOfTile is the column of a tile that this lane ends up with.
+func (e *estimator) columnOfTile() Value {
+	n, c := e.LShr(e.lane, 3), e.And(e.LShr(e.lane, 2), lower.I32(1))
+	return e.Add(e.Add(e.Shl(n, 3), e.Shl(e.quad, 1)), e.Add(c, e.Mul(e.half, lower.I32(halfKeys))))
 }
 
 func (e *estimator) keysPad() Value { return e.Shl(e.ZExt64(e.tilesOf(e.Param("sk"))), 6) }
@@ -117,6 +127,10 @@ func (e *estimator) storeColumns(at, tile Value, cols []Value) {
 			kept[j] = e.FAdd(keep, e.ShuffleXor(give, lanes))
 		}
 		cols = kept
+	}
+	if e.Spread {
+		e.addColumn(at, tile, cols[0])
+		return
 	}
 	e.If("store_column", e.valid, nil, func() []Value {
 		e.Store(cols[0], e.Offset(at, e.Shl(e.ZExt64(tile), 8)), 4)

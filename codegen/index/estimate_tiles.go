@@ -35,24 +35,27 @@ func (e *estimator) rowsPerPass() int { return 64 * e.Heads / 8 }
 
 // loadQ starts the copy of the probe rows of all heads; rows past the last become zeros.
 func (e *estimator) loadQ() {
-	row0 := e.Sub(e.Param("sq"), e.rows)
+	row0 := e.row0
+	if !e.Spread {
+		row0 = e.Sub(e.Param("sq"), e.rows)
+	}
 	for i := range e.Heads * ProbeRows / e.rowsPerPass() {
 		slot, from := i*e.rowsPerPass()/ProbeRows, i*e.rowsPerPass()%ProbeRows
 		row := e.Add(e.place.row, lower.I32(int64(from)))
 		base := e.tensor("q", e.headOf(lower.I32(int64(slot))))
 		in := e.ICmp(enum.IPredULT, row, e.rows)
 		to := e.Add(e.place.shared, lower.I32(int64(slot*e.panels*panel+from*panelBytes)))
-		e.copyRow("q", base, e.Add(row0, row), in, to)
+		e.copyRow("q", base, e.Add(row0, e.apart(row)), in, to)
 	}
 }
 
 // loadK starts the copy of a tile of keys into one of the two buffers; keys past sk become zeros.
 func (e *estimator) loadK(tile, buffer Value) {
 	base, p := e.tensor("k", e.kvHead), e.place
-	first := e.Add(e.Shl(tile, 6), p.row)
+	first := e.Add(e.firstKey(tile), e.apart(p.row))
 	to := e.Add(p.shared, e.Mul(buffer, lower.I32(int64(e.panels*panel))))
 	for i := range tileKeys / e.rowsPerPass() {
-		key := e.Add(first, lower.I32(int64(i*e.rowsPerPass())))
+		key := e.Add(first, e.apart(lower.I32(int64(i*e.rowsPerPass()))))
 		in := e.ICmp(enum.IPredULT, key, e.Param("sk"))
 		e.copyRow("k", base, key, in, e.Add(to, lower.I32(int64(e.k+i*e.rowsPerPass()*panelBytes))))
 	}
@@ -146,6 +149,9 @@ func (e *estimator) scores(buffer Value) scores {
 
 // maskEdge sets the scores of keys after the query, at or after sk, and of missing rows to -inf. Few tiles have any.
 func (e *estimator) maskEdge(s scores, tile Value) scores {
+	if e.Spread {
+		return e.maskSpread(s, tile)
+	}
 	k0 := e.Shl(tile, 6)
 	after := e.ICmp(enum.IPredSGT, e.Add(k0, lower.I32(tileKeys-1)), e.q0)
 	over := e.ICmp(enum.IPredSGT, e.Add(k0, lower.I32(tileKeys)), e.Param("sk"))
@@ -167,6 +173,6 @@ func (e *estimator) maskEdge(s scores, tile Value) scores {
 // rowEnd is the key after the last that row i of the thread sees.
 func (e *estimator) rowEnd(i int) Value {
 	row := e.probeRow(i)
-	end := e.Min(e.Param("sk"), e.Add(e.Add(e.q0, row), lower.I32(1)))
+	end := e.Min(e.Param("sk"), e.Add(e.Add(e.q0, e.apart(row)), lower.I32(1)))
 	return e.Select(e.ICmp(enum.IPredSLT, row, e.rows), end, lower.I32(0))
 }

@@ -1,0 +1,58 @@
+package runtime_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/internal/qkv"
+	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/emu"
+)
+
+// twoProbes has sums of both kinds of probes.
+const twoProbes = `
+pattern two(n = 20) {
+  index cols = top(n, sum(softmax(q[::50] * k), queries))
+  index diags = top(n, sum(softmax(q[-64:] * k), diagonals)) with last 2
+  keep causal & (columns(cols) | diagonals(diags))
+}
+`
+
+// Sums are held for as many heads at a time as there is room: less memory, the same choices, every head with its own budget.
+func TestSumsOfHeadsInParts(t *testing.T) {
+	dev, err := emu.Open(emu.Options{})
+	require.NoError(t, err)
+	defer dev.Close()
+	a, err := minfc.Compile("two.minf", []byte(twoProbes), minfc.Options{Target: "sm_80", DType: "bf16", HeadDim: 32})
+	require.NoError(t, err)
+	for _, s := range []qkv.Shape{
+		{Batch: 2, QHeads: 6, KVHeads: 3, SeqQ: 300, SeqK: 300, HeadDim: 32},
+		{Batch: 1, QHeads: 5, KVHeads: 5, SeqQ: 130, SeqK: 333, QOffset: 203, HeadDim: 32},
+	} {
+		k, err := runtime.LoadKernel(dev, a, runtime.Select{})
+		require.NoError(t, err)
+		in, err := qkv.Generate(s, half.BF16, 3)
+		require.NoError(t, err)
+		h := runtime.HostAttention{Q: in.Q, K: in.K, V: in.V, Batch: s.Batch, QHeads: s.QHeads, KVHeads: s.KVHeads, SeqQ: s.SeqQ, SeqK: s.SeqK,
+			QOffset: s.QOffset, HeadParams: map[string][]int64{"n": []int64{3, 20, 50, 0, 100, 7}[:s.QHeads]}, Chosen: true}
+		whole, err := k.RunHost(dev, h)
+		require.NoError(t, err)
+		shape := runtime.Attention{Batch: s.Batch, QHeads: s.QHeads, KVHeads: s.KVHeads, SeqQ: s.SeqQ, SeqK: s.SeqK, QOffset: s.QOffset, HeadParams: h.HeadParams}
+		all, err := k.Workspace(shape)
+		require.NoError(t, err)
+		for _, scratch := range []int64{1, 20_000, 40_000} {
+			k.HoldScratch(scratch)
+			less, err := k.Workspace(shape)
+			require.NoError(t, err)
+			require.Less(t, less, all, "%d bytes of scratch", scratch)
+			parts, err := k.RunHost(dev, h)
+			require.NoError(t, err)
+			require.Equal(t, whole.Chosen, parts.Chosen, "%d bytes of scratch", scratch)
+			require.Equal(t, whole.O, parts.O)
+		}
+		require.NoError(t, k.Close())
+	}
+}
