@@ -75,7 +75,7 @@ func TestHopperKernels(t *testing.T) {
 		{"values through an mbarrier", "", "@%p7 mbarrier.init.shared.b64 [%r2+2048], 32; bar.sync 0; setp.gt.u32 %p2, %r1, 31; @%p2 bra $c; st.shared.u32 [%r3], %r1; mbarrier.arrive.shared.b64 _, [%r2+2048]; bra $e; $c:" + waitBox + "ld.shared.u32 %r0, [%r3+-128]; $e:", 64, func(i int) uint32 { return uint32(max(i-32, 0)) }, nil},
 		{"copies that arrive", "", "@%p7 mbarrier.init.shared.b64 [%r2+2048], 256; bar.sync 0; ld.param.u64 %rd2, [out]; st.global.u32 [%rd2], %r39; cp.async.ca.shared.global [%r3], [%rd2], 4; cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%r2+2048]; xor.b32 %r6, %r3, 256;" + waitBox + "ld.shared.u32 %r0, [%r6];", 256, same(0), nil},
 		{"elect", "", "elect.sync %r6|%p1, -1; selp.u32 %r7, 1, 0, %p1; redux.sync.add.u32 %r0, %r7, -1; setp.eq.u32 %p2, %r6, %r4; @!%p2 bra $e; @%p1 add.u32 %r0, %r0, 6; $e: redux.sync.max.u32 %r0, %r0, -1;", 64, same(7), nil},
-		{"exchange of registers", exchange, producers + "setmaxnreg.dec.sync.aligned.u32 56; mov.u32 %r0, 56; bra $e; $c: setmaxnreg.inc.sync.aligned.u32 256; mov.u32 %r0, 256; $e:", 256, func(i int) uint32 { return map[bool]uint32{true: 56, false: 256}[i < 128] }, nil},
+		{"exchange of registers", ".maxntid 384, 1, 1 .minnctapersm 1", producers + "setmaxnreg.dec.sync.aligned.u32 24; mov.u32 %r0, 24; bra $e; $c: setmaxnreg.inc.sync.aligned.u32 240; mov.u32 %r0, 240; $e:", 384, func(i int) uint32 { return map[bool]uint32{true: 24, false: 240}[i < 128] }, nil},
 		{"named barriers by register", "", "setp.gt.u32 %p1, %r1, 31; mov.u32 %r6, 3; mov.u32 %r7, 64; @%p1 bra $c; st.shared.u32 [%r3], %r1; bar.arrive %r6, %r7; bra $e; $c: bar.sync %r6, 64; ld.shared.u32 %r0, [%r3+-128]; $e:", 64, func(i int) uint32 { return uint32(max(i-32, 0)) }, nil},
 	}
 	for _, c := range cases {
@@ -121,6 +121,7 @@ func TestHopperFaults(t *testing.T) {
 		{"load over a read", "", "st.shared.u32 [%r3], %r1; fence.proxy.async;" + oneBar + "ld.shared.u32 %r0, [%r3];" + loadBox + waitBox, 64, "race: writes shared memory at offset 128, read by warp 1, with no barrier between | is still in flight | whose mbarrier this warp has not waited for"},
 		{"write under a load", "", oneBar + loadBox + "bar.sync 0; st.shared.u32 [%r3], %r1;" + waitBox, 256, "writes shared memory at offset 0, where the tensor load at PTX line 11 is still in flight: wait for its mbarrier first | writes shared memory at offset"},
 		{"load after cp.async without a fence", "", oneBar + "ld.param.u64 %rd2, [out]; @%p7 cp.async.ca.shared.global [%r2], [%rd2], 16; cp.async.wait_all; bar.sync 0;" + loadBox + waitBox, 64, "overwrites shared memory at offset 0 through the async proxy, written by the asynchronous copy of warp 0 lane 0 at PTX line 11"},
+		{"load that nobody waits for", "", oneBar + loadBox, 64, "PTX line 11: the block ends while this is in flight: wait for its mbarrier first\n\t@%p7 cp.async.bulk.tensor.2d"},
 		{"test_wait without a loop", "", oneBar + loadBox + "mbarrier.test_wait.parity.shared.b64 %p1, [%r2+2048], 0; ld.shared.u32 %r0, [%r3];", 256, "is still in flight | never written"},
 		{"wait for a phase that nobody ends", "", oneBar + waitBox, 64, "deadlock: no warp can run\n\twarp 0: waits for the mbarrier at offset 2048 of shared memory (initialised at PTX line 11), whose phase 0 still wants 1 of 1 arrivals and 0 bytes, PTX line 11: mbarrier.try_wait.parity.shared::cta.b64 %p1, [%r2+2048], 0;\n\twarp 1: waits for"},
 		{"invalidated, then used", "", oneBar + "@%p7 mbarrier.inval.shared.b64 [%r2+2048]; @%p7 mbarrier.arrive.shared.b64 _, [%r2+2048];", 32, "uses the mbarrier at offset 2048 of shared memory, which is not initialised"},
@@ -150,6 +151,39 @@ func TestHopperFaults(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestOtherBarrier: the end of a phase publishes the loads of that phase and no others, also to a warp that reads late.
+func TestOtherBarrier(t *testing.T) {
+	body := strings.ReplaceAll(oneBar, "@%p7 fence", "@%p7 mbarrier.init.shared::cta.b64 [%r2+2056], 1; @%p7 fence") + loadBox +
+		strings.NewReplacer("+2048", "+2056", "[%r2]", "[%r2+1024]").Replace(loadBox) +
+		"setp.gt.u32 %p2, %r1, 31; @%p2 bra $s;" + waitBox + "bra $r; $s: mbarrier.try_wait.parity.shared::cta.b64 %p1, [%r2+2056], 0; @!%p1 bra $s; $r: ld.shared.u32 %r0, [%r2];"
+	found := map[string]bool{}
+	for seed := range uint64(40) {
+		_, _, err := runHopper(t, Options{Seed: seed}, hopperKernel("", body), 64)
+		require.Error(t, err)
+		for _, text := range []string{"is still in flight: wait for its mbarrier", "written by the tensor load at PTX line 11, whose mbarrier this warp has not waited for"} {
+			found[text] = found[text] || strings.Contains(err.Error(), text)
+		}
+	}
+	require.Len(t, found, 2)
+	for text, ok := range found {
+		require.True(t, ok, text)
+	}
+}
+
+// TestElect: a warp elects one lane for all, and not the same one in every launch, which no kernel may count on.
+func TestElect(t *testing.T) {
+	leaders := map[uint32]bool{}
+	for seed := range uint64(8) {
+		out, _, err := runHopper(t, Options{Seed: seed}, hopperKernel("", "elect.sync %r6|%p1, -1; elect.sync %r7|%p2, -1; selp.u32 %r8, %r4, 0, %p2; redux.sync.add.u32 %r8, %r8, -1; mad.lo.u32 %r0, %r6, 10000, %r8; mad.lo.u32 %r0, %r7, 100, %r0;"), 32)
+		require.NoError(t, err)
+		for _, v := range out {
+			require.Equal(t, out[0]%100*10101, v, "the lane is named to all, and the same both times")
+		}
+		leaders[out[0]%100] = true
+	}
+	require.Greater(t, len(leaders), 1)
 }
 
 // TestLaunchRegisters: a block starts with an equal part of the multiprocessor's registers.

@@ -147,7 +147,6 @@ var wrongRings = []struct{ name, from, to, want string }{
 		"overwrites shared memory at offset 12 through the async proxy"},
 	{"the fence before the write", "$ready:\n\tbar.sync 0;", "$ready:\n\tfence.proxy.async.shared::cta; mad.lo.u32 %r9, %r1, 4, %r2; st.shared.u32 [%r9], %r1;\n\tbar.sync 0;", "overwrites shared memory at offset 0 through the async proxy"},
 	{"the fence after the barrier", "bar.sync 0;", "mad.lo.u32 %r9, %r1, 4, %r2; st.shared.u32 [%r9], %r1;\n\tbar.sync 0; setp.ne.u32 %p2, %r3, 0; @%p2 fence.proxy.async;", "overwrites shared memory at offset"},
-	{"the block ends before its loads", "ld.shared.v4.u32 {%r30, %r31, %r32, %r33}, [%r11];", "bra $end;", "the block ends while this is in flight: wait for its mbarrier first | deadlock"},
 }
 
 func TestWrongRings(t *testing.T) {
