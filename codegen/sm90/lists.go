@@ -10,8 +10,7 @@ import (
 )
 
 // Schedules with lists. A segment's slots are taken 32 at a time, one a lane: all lanes read their entries at once, see which
-// matter to this row tile (those come first) and which slots they are. The entries of the next 32 are under way meanwhile, and
-// those of the first 32 of all segments from the start. Slots of different segments share a stage: one that is left over waits
+// matter to this row tile (those come first) and which slots they are. The entries of the next 32 are under way meanwhile. Slots of different segments share a stage: one that is left over waits
 // for the next segment.
 
 // batch is the number of slots that are resolved at once.
@@ -37,11 +36,13 @@ func (w walk) values() []Value {
 	return []Value{w.buffer, w.parity, w.first, w.waiting, w.start, w.flags}
 }
 
-func walkOf(v []Value) walk { return walk{cursor{place{v[0], v[1]}, v[2]}, v[3], slot{start: v[4], flags: v[5]}} }
+func walkOf(v []Value) walk {
+	return walk{cursor{place{v[0], v[1]}, v[2]}, v[3], slot{start: v[4], flags: v[5]}}
+}
 
-func (k *kernel) produceSlots(c cursor) place {
+func (k *kernel) produceSlots(c cursor, sources []source) place {
 	w := walk{c, lower.I32(0), emptySlot}
-	for _, s := range k.sources() {
+	for _, s := range sources {
 		w = k.walkSource(s, w)
 	}
 	waits := k.ICmp(enum.IPredNE, w.waiting, lower.I32(0))
@@ -52,9 +53,45 @@ func (k *kernel) produceSlots(c cursor) place {
 
 func (k *kernel) perStage() int { return k.keys / k.SlotKeys }
 
-// sources starts the loads of every list's first batch.
-func (k *kernel) sources() []source {
+// listHeads are, of each list that the segments read, its length for a row tile and this lane's entry of the first batch.
+type listHeads struct{ length, entry []Value }
+
+func (h listHeads) values() []Value { return slices.Concat(h.length, h.entry) }
+
+// with is h with other values, in the order of values.
+func (h listHeads) with(v []Value) listHeads {
+	n := len(h.length)
+	return listHeads{v[:n], v[n : 2*n]}
+}
+
+// lengths starts to read the lists of the tile at k.At, entries goes on.
+func (k *kernel) lengths() (h listHeads) {
+	for _, s := range k.listSegments() {
+		h.length = append(h.length, k.ListLength(s.From))
+	}
+	return h
+}
+
+func (k *kernel) entries(h listHeads) listHeads {
+	for i, s := range k.listSegments() {
+		h.entry = append(h.entry, k.entryOf(source{segment: s, length: h.length[i]}, k.Lane))
+	}
+	return h
+}
+
+func (k *kernel) listSegments() (out []lower.Segment) {
+	for _, s := range k.Segs {
+		if !isRange(s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// sources are all pieces of ranges and all lists.
+func (k *kernel) sources(heads listHeads) []source {
 	var out []source
+	lists := 0
 	for i, s := range k.Segs {
 		if isRange(s) {
 			for _, p := range k.SlotPieces(s) {
@@ -62,9 +99,8 @@ func (k *kernel) sources() []source {
 			}
 			continue
 		}
-		x := source{segment: s, number: i, length: k.ListLength(s.From)}
-		x.entry = k.entryOf(x, k.Lane)
-		out = append(out, x)
+		out = append(out, source{segment: s, number: i, length: heads.length[lists], entry: heads.entry[lists]})
+		lists++
 	}
 	return out
 }

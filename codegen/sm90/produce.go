@@ -32,7 +32,7 @@ func (k *kernel) produce() {
 	if k.queued {
 		p = k.produceQueued(p)
 	} else {
-		p = k.produceItem(p, lower.I32(1))
+		p = k.produceItem(p, lower.I32(1), listHeads{})
 	}
 	k.await(k.barrierAt(emptyK, p.buffer), p.parity)
 	k.elected(func() {
@@ -41,23 +41,41 @@ func (k *kernel) produce() {
 	})
 }
 
-// produceQueued takes row tiles while there are any: the block's own number first, then what the queue says. The next one is
-// asked for before the current is walked.
+// produceQueued takes row tiles while there are any: the block's own number first, then what the queue says. What the lists of a
+// tile begin with is read while the tile before is walked, in two steps that depend on each other: lengths, then entries.
 func (k *kernel) produceQueued(p place) place {
-	qParity := lower.I32(1)
-	v := k.While("item", []Value{k.BlockX(), p.buffer, p.parity, qParity},
+	first := k.BlockX()
+	k.At = k.placeOf(first)
+	heads := k.entries(k.lengths())
+	start := append([]Value{first, k.take(), p.buffer, p.parity, lower.I32(1)}, append(k.tripleOf(k.At), heads.values()...)...)
+	v := k.While("item", start,
 		func(v []Value) Value { return k.ICmp(enum.IPredSLT, v[0], k.Param("items")) },
 		func(v []Value) []Value {
-			taken := k.If("take", k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), []Value{lower.I32(0)}, func() []Value {
-				return []Value{k.AsmResult(types.I32, "atom.global.add.u32 $0, [$1], 1;", "=r,l", k.Param("queue"))}
-			})[0]
-			k.At = k.placeOf(v[0])
-			p := k.produceItem(place{v[1], v[2]}, v[3])
-			next := k.Add(k.ShuffleFrom(taken, lower.I32(0)), k.GridX())
-			return []Value{next, p.buffer, p.parity, k.Xor(v[3], lower.I32(1))}
+			next, own, heads := v[1], k.fixed(v[5], v[6], v[7]), heads.with(v[8:])
+			afterNext := k.take()
+			// Beyond the last tile, that is read again; nobody uses it.
+			following := k.placeOf(k.Min(next, k.Sub(k.Param("items"), lower.I32(1))))
+			k.At = following
+			ahead := k.lengths()
+			k.At = own
+			p := k.produceItem(place{v[2], v[3]}, v[4], heads)
+			k.At = following
+			ahead = k.entries(ahead)
+			out := append([]Value{next, afterNext, p.buffer, p.parity, k.Xor(v[4], lower.I32(1))}, k.tripleOf(following)...)
+			return append(out, ahead.values()...)
 		})
-	return place{v[1], v[2]}
+	return place{v[2], v[3]}
 }
+
+// take is the number of a row tile that no other block takes.
+func (k *kernel) take() Value {
+	taken := k.If("take", k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), []Value{lower.I32(0)}, func() []Value {
+		return []Value{k.AsmResult(types.I32, "atom.global.add.u32 $0, [$1], 1;", "=r,l", k.Param("queue"))}
+	})[0]
+	return k.Add(k.ShuffleFrom(taken, lower.I32(0)), k.GridX())
+}
+
+func (k *kernel) tripleOf(p lower.Place) []Value { return []Value{p.Tile(), p.Head(), p.Batch()} }
 
 // placeOf is row tile number item of the launch: one head after the other, so that the K and V of few are in use at a time.
 func (k *kernel) placeOf(item Value) lower.Place {
@@ -76,7 +94,7 @@ func (k *kernel) fixed(tile, head, batch Value) lower.Place {
 }
 
 // produceItem loads Q and all stages of a row tile; one that keeps nothing has a stage without keys.
-func (k *kernel) produceItem(p place, qParity Value) place {
+func (k *kernel) produceItem(p place, qParity Value, heads listHeads) place {
 	k.kvHead = k.UDiv(k.At.Head(), k.Param("group"))
 	k.await(k.emptyQ(), qParity)
 	k.elected(func() {
@@ -87,9 +105,9 @@ func (k *kernel) produceItem(p place, qParity Value) place {
 	c := cursor{p, lower.I32(flagFirst)}
 	switch {
 	case k.stagger:
-		return k.produceStaggered(c)
+		return k.produceStaggered(c, k.sources(heads))
 	case k.HasLists():
-		return k.produceSlots(c)
+		return k.produceSlots(c, k.sources(heads))
 	}
 	for i, s := range k.Segs {
 		c = k.produceRange(c, i, s)

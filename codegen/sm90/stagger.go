@@ -28,24 +28,27 @@ func (c columnCursor) with(v []Value) columnCursor {
 	return columnCursor{v[0], c.total, c.ahead.with(v[1:])}
 }
 
-// produceStaggered loads all stages of a tile and returns where the next one's start.
-func (k *kernel) produceStaggered(c cursor) place {
-	sources := k.sources()
-	var cols columnCursor
-	for _, s := range sources {
-		if s.segment.From.Kind == ir.SourceColumns {
-			cols = k.lookAhead(columnCursor{next: lower.I32(0), total: k.countColumns(s)})
-		}
-	}
-	if cols.next == nil {
-		cols = columnCursor{next: lower.I32(0), total: lower.I32(0)}
-	}
+// produceStaggered loads all stages of a tile and returns where the next one's start. Pairs come first: they need nothing that is
+// not there, and what is known of the columns arrives beside them.
+func (k *kernel) produceStaggered(c cursor, sources []source) place {
 	for _, s := range sources {
 		switch s.segment.From.Kind {
 		case ir.SourceRuns:
-			c, cols = k.produceRuns(s, c, cols)
+			c = k.producePairs(s, c)
 		case ir.SourceRange:
 			c = k.producePiece(s, c)
+		}
+	}
+	cols := columnCursor{next: lower.I32(0), total: lower.I32(0)}
+	for _, s := range sources {
+		if s.segment.From.Kind == ir.SourceColumns {
+			cols.total = k.countColumns(s)
+			cols = k.lookAhead(cols)
+		}
+	}
+	for _, s := range sources {
+		if s.segment.From.Kind == ir.SourceRuns {
+			c, cols = k.produceAlone(s, c, cols)
 		}
 	}
 	if k.HasColumns() {
@@ -90,21 +93,19 @@ func (k *kernel) lookAhead(c columnCursor) columnCursor {
 	return c
 }
 
-// produceRuns walks a list of runs, 32 entries at a time: first pairs of neighbours, then those that are alone.
-func (k *kernel) produceRuns(x source, c cursor, cols columnCursor) (cursor, columnCursor) {
-	start := append([]Value{c.buffer, c.parity, c.first, lower.I32(0), x.entry}, cols.values()...)
-	v := k.Repeat("batch", start, func(v []Value) ([]Value, Value) {
-		c, base, entry, cols := cursor{place{v[0], v[1]}, v[2]}, v[3], v[4], cols.with(v[5:])
+// eachBatch walks the entries of a list of runs that matter, 32 at a time. body gets this lane's entry, and as words of lanes
+// which begin a pair of neighbours and which are alone.
+func (k *kernel) eachBatch(x source, v []Value, body func(entry, pairs, alone Value, v []Value) []Value) []Value {
+	out := k.Repeat("batch", append([]Value{lower.I32(0), x.entry}, v...), func(v []Value) ([]Value, Value) {
+		base, entry := v[0], v[1]
 		live := k.Ballot(k.live(x, k.Add(base, k.Lane), entry))
-		base = k.Add(base, lower.I32(batch))
-		next := k.entryOf(x, k.Add(base, k.Lane))
-		pairs, alone := k.pair(entry, live)
-		c = k.producePairs(x, pairs, entry, c)
-		c, cols = k.produceAlone(x, alone, entry, c, cols)
 		full := k.ICmp(enum.IPredEQ, live, lower.I32(-1))
-		return append([]Value{c.buffer, c.parity, c.first, base, next}, cols.values()...), full
+		base = k.Add(base, lower.I32(batch))
+		next := k.If("more", full, []Value{lower.I32(0)}, func() []Value { return []Value{k.entryOf(x, k.Add(base, k.Lane))} })
+		pairs, alone := k.pair(entry, live)
+		return append([]Value{base, next[0]}, body(entry, pairs, alone, v[2:])...), full
 	})
-	return cursor{place{v[0], v[1]}, v[2]}, cols.with(v[5:])
+	return out[2:]
 }
 
 // pair tells of the lanes' entries which begin a pair of neighbours and which stay alone, as words of lanes. Entries follow each
@@ -142,18 +143,23 @@ func (k *kernel) runSlot(x source, offset Value) slot {
 }
 
 // staggered marks the first slot of a stage.
-func (k *kernel) staggered(s slot) slot { return slot{s.start, k.Or(s.flags, lower.I32(flagStagger)), s.from} }
+func (k *kernel) staggered(s slot) slot {
+	return slot{s.start, k.Or(s.flags, lower.I32(flagStagger)), s.from}
+}
 
-func (k *kernel) producePairs(x source, pairs, entry Value, c cursor) cursor {
-	v := k.eachLane("pair", pairs, []Value{c.buffer, c.parity, c.first}, func(lane Value, v []Value) []Value {
-		upper := k.ShuffleFrom(entry, lane)
-		var slots []slot
-		for i := range 3 {
-			slots = append(slots, k.runSlot(x, k.Add(upper, lower.I32(int64(64*(i-1))))))
-		}
-		slots[0] = k.staggered(slots[0])
-		next := k.plainStage(cursor{place{v[0], v[1]}, v[2]}, slots)
-		return []Value{next.buffer, next.parity, next.first}
+// producePairs loads the stages of all pairs of a list.
+func (k *kernel) producePairs(x source, c cursor) cursor {
+	v := k.eachBatch(x, []Value{c.buffer, c.parity, c.first}, func(entry, pairs, _ Value, v []Value) []Value {
+		return k.eachLane("pair", pairs, v, func(lane Value, v []Value) []Value {
+			upper := k.ShuffleFrom(entry, lane)
+			var slots []slot
+			for i := range 3 {
+				slots = append(slots, k.runSlot(x, k.Add(upper, lower.I32(int64(ir.BlockSize*(i-1))))))
+			}
+			slots[0] = k.staggered(slots[0])
+			next := k.plainStage(cursor{place{v[0], v[1]}, v[2]}, slots)
+			return []Value{next.buffer, next.parity, next.first}
+		})
 	})
 	return cursor{place{v[0], v[1]}, v[2]}
 }
@@ -164,21 +170,28 @@ func (k *kernel) plainStage(c cursor, slots []slot) cursor {
 	return k.stageV(c, slots)
 }
 
-func (k *kernel) produceAlone(x source, alone, entry Value, c cursor, cols columnCursor) (cursor, columnCursor) {
+// produceAlone loads the stages of all tiles of a list that are alone, a slot of columns beside each.
+func (k *kernel) produceAlone(x source, c cursor, cols columnCursor) (cursor, columnCursor) {
 	start := append([]Value{c.buffer, c.parity, c.first}, cols.values()...)
-	v := k.eachLane("alone", alone, start, func(lane Value, v []Value) []Value {
-		c, cols := cursor{place{v[0], v[1]}, v[2]}, cols.with(v[3:])
-		offset := k.ShuffleFrom(entry, lane)
-		column := k.columnSlot(cols.next, cols.total)
-		slots := []slot{k.staggered(k.runSlot(x, offset)), column, k.runSlot(x, k.Add(offset, lower.I32(ir.BlockSize)))}
-		k.stageK(c, slots, k.middleWords(column, cols))
-		cols.next = k.Add(cols.next, lower.I32(1))
-		looked := k.look([]slot{k.columnSlot(cols.next, cols.total)})
-		c = k.stageV(c, slots)
-		cols.ahead = k.cover(looked)
-		return append([]Value{c.buffer, c.parity, c.first}, cols.values()...)
+	v := k.eachBatch(x, start, func(entry, _, alone Value, v []Value) []Value {
+		return k.eachLane("alone", alone, v, func(lane Value, v []Value) []Value {
+			offset := k.ShuffleFrom(entry, lane)
+			c, cols := k.aloneStage(x, offset, cursor{place{v[0], v[1]}, v[2]}, cols.with(v[3:]))
+			return append([]Value{c.buffer, c.parity, c.first}, cols.values()...)
+		})
 	})
 	return cursor{place{v[0], v[1]}, v[2]}, cols.with(v[3:])
+}
+
+func (k *kernel) aloneStage(x source, offset Value, c cursor, cols columnCursor) (cursor, columnCursor) {
+	column := k.columnSlot(cols.next, cols.total)
+	slots := []slot{k.staggered(k.runSlot(x, offset)), column, k.runSlot(x, k.Add(offset, lower.I32(ir.BlockSize)))}
+	k.stageK(c, slots, k.middleWords(column, cols))
+	cols.next = k.Add(cols.next, lower.I32(1))
+	looked := k.look([]slot{k.columnSlot(cols.next, cols.total)})
+	c = k.stageV(c, slots)
+	cols.ahead = k.cover(looked)
+	return c, cols
 }
 
 // middleWords are the words of a stage whose slot 1 alone may have columns.
