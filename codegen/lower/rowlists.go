@@ -44,8 +44,7 @@ func (k *RowTile) IsColumns(s Slot) Value {
 }
 
 // columnMask are the mask words of a slot of columns: those that count, the same for all rows, unless one of them lies where
-// rows differ. words holds two words of columns that count for the row tile, then two of those among them whose place must
-// be compared with each row's bounds.
+// rows differ. v holds two words of KeptColumns, then two of OpenColumns.
 func (k *RowTile) columnMask(s Slot, strip int, v Value) []Value {
 	shift := k.Shl(k.And(k.Lane, I32(3)), 1)
 	lo, hi := k.ShrClamp(k.Lane4(v, 0), shift), k.ShrClamp(k.Lane4(v, 1), shift)
@@ -117,21 +116,57 @@ func (k *RowTile) HeadIndex() Value { return k.Add(k.Mul(k.At.Batch(), k.At.Head
 // field is the kernel parameter for one buffer of a chosen set.
 func (k *RowTile) ListField(l ir.Source, name string) Value { return k.Param(ListParam(l.Name, name)) }
 
-// entryAt is the address of element i of list number n of a [lists, cap] i32 buffer.
-func (k *RowTile) EntryAt(buffer, n, limit, i Value) Value {
-	index := k.Add(k.Mul(k.SExt64(n), k.SExt64(limit)), k.SExt64(i))
-	return k.Offset(buffer, k.Shl(index, 2))
+// lists names, of a kind of list, the parameters that the start of a tile's entries follows from: the buffer and the room of
+// one list in it.
+var lists = map[ir.SourceKind]listBuffer{
+	ir.SourceRuns:    {"runs", "run_cap"},
+	ir.SourceBlocks:  {"blocks", "block_cap"},
+	ir.SourceColumns: {"cols", "col_cap"},
+}
+
+// cover is that of the bits of the distances that runs cover.
+var cover = listBuffer{"covered", "cover_words"}
+
+type listBuffer struct{ buffer, limit string }
+
+// HoldLists computes where the lists of the tile at k.At begin, for code that reads them again and again; DropLists forgets it,
+// which must be before k.At is another tile.
+func (k *RowTile) HoldLists() {
+	held := map[string]Value{}
+	for _, s := range k.Segs {
+		if s.From.Kind != ir.SourceRange {
+			held[ListParam(s.From.Name, lists[s.From.Kind].buffer)] = k.listStart(s.From, lists[s.From.Kind])
+		}
+		for _, x := range s.Except {
+			held[ListParam(x.Name, cover.buffer)] = k.listStart(x, cover)
+		}
+	}
+	k.held = held
+}
+
+func (k *RowTile) DropLists() { k.held = nil }
+
+// listStart is the address of the first entry that belongs to the tile's head, or to its row block for lists of blocks.
+func (k *RowTile) listStart(l ir.Source, b listBuffer) Value {
+	if v := k.held[ListParam(l.Name, b.buffer)]; v != nil {
+		return v
+	}
+	n := k.HeadIndex()
+	if l.Kind == ir.SourceBlocks {
+		n = k.RowBlock()
+	}
+	entries := k.Mul(k.SExt64(n), k.SExt64(k.ListField(l, b.limit)))
+	return k.Offset(k.ListField(l, b.buffer), k.Shl(entries, 2))
+}
+
+// entry reads element i (i32) of a list.
+func (k *RowTile) entry(start, i Value) Value {
+	return k.Load(types.I32, k.Offset(start, k.Shl(k.SExt64(i), 2)), 4)
 }
 
 // listAt reads element i of the head's list of a segment: a tile's offset, a key block or a column.
 func (k *RowTile) ListAt(l ir.Source, i Value) Value {
-	n, names := k.HeadIndex(), map[ir.SourceKind][2]string{
-		ir.SourceRuns: {"runs", "run_cap"}, ir.SourceBlocks: {"blocks", "block_cap"}, ir.SourceColumns: {"cols", "col_cap"},
-	}[l.Kind]
-	if l.Kind == ir.SourceBlocks {
-		n = k.RowBlock()
-	}
-	return k.Load(types.I32, k.EntryAt(k.ListField(l, names[0]), n, k.ListField(l, names[1]), i), 4)
+	return k.entry(k.listStart(l, lists[l.Kind]), i)
 }
 
 // rowBlock is the number of this block's list of key blocks: every row tile of a head has one.
@@ -194,26 +229,15 @@ func (k *RowTile) prefix(n Value, holds func(i Value) Value) Value {
 	})[0]
 }
 
-// CoverWord is the word of a head's runs that has a column's bit for a row block of the tile; 0 for columns after the block,
-// which are left to the bounds.
+// CoverWord is the word of a head's runs that has a column's bit for a row block of the tile.
 func (k *RowTile) CoverWord(runs ir.Source, id Value, block int) Value {
-	delta := k.coverDelta(id, block)
-	reach := k.ICmp(enum.IPredSGE, delta, I32(0))
-	return k.If("covered", reach, []Value{I32(0)}, func() []Value {
-		at := k.EntryAt(k.ListField(runs, "covered"), k.HeadIndex(), k.ListField(runs, "cover_words"), k.LShr(delta, 5))
-		return []Value{k.Load(types.I32, at, 4)}
-	})[0]
+	delta := k.Max(k.coverDelta(id, block), I32(0))
+	return k.entry(k.listStart(runs, cover), k.LShr(delta, 5))
 }
 
 // coverDelta is the distance of a column from the row block's end, which is where runs have their bits.
 func (k *RowTile) coverDelta(id Value, block int) Value {
-	return k.Add(k.Sub(k.First(), id), I32(int64(ir.BlockSize*(block+1)-1)))
-}
-
-// uncovered tests a column's bit.
-func (k *RowTile) uncovered(word, id Value, block int) Value {
-	bit := k.And(k.ShrClamp(word, k.And(k.coverDelta(id, block), I32(31))), I32(1))
-	return k.ICmp(enum.IPredEQ, bit, I32(0))
+	return k.Sub(k.Add(k.First(), I32(int64(ir.BlockSize*(block+1)-1))), id)
 }
 
 // CoverWords are those words for every set of runs that the segment of columns leaves out.
@@ -225,16 +249,24 @@ func (k *RowTile) CoverWords(id Value, block int) []Value {
 	return out
 }
 
-// ColumnVote tells of 32 columns, one a lane, which count for a row block of the tile and which of those must be compared with
-// each row's bounds. covered are the column's CoverWords.
-func (k *RowTile) ColumnVote(id Value, covered []Value, block int) (kept, open Value) {
-	s := k.ColumnSegment()
-	counts := k.ICmp(enum.IPredNE, id, I32(NoColumn))
-	for _, word := range covered {
-		counts = k.And(counts, k.uncovered(word, id, block))
+// KeptColumns tells of 32 columns, one a lane, which are there and not covered by runs in a row block of the tile. words are the
+// column's CoverWords. Columns after the block are left to the bounds.
+func (k *RowTile) KeptColumns(id Value, words []Value, block int) Value {
+	kept := k.ICmp(enum.IPredNE, id, I32(NoColumn))
+	for _, word := range words {
+		delta := k.coverDelta(id, block)
+		bit := k.And(k.FunnelRight(word, word, delta), I32(1))
+		after := k.ICmp(enum.IPredSLT, delta, I32(0))
+		kept = k.And(kept, k.Or(after, k.ICmp(enum.IPredEQ, bit, I32(0))))
 	}
+	return k.Ballot(kept)
+}
+
+// OpenColumns tells of 32 columns, one a lane, whose place must be compared with each row's bounds.
+func (k *RowTile) OpenColumns(id Value) Value {
+	s := k.ColumnSegment()
 	inside := k.And(k.ICmp(enum.IPredSGE, id, k.LoAt(s, k.Last())), k.ICmp(enum.IPredSLT, id, k.HiAt(s, k.First())))
-	return k.Ballot(counts), k.Ballot(k.And(counts, k.Xor(inside, Bool(true))))
+	return k.Ballot(k.Xor(k.Or(inside, k.ICmp(enum.IPredEQ, id, I32(NoColumn))), Bool(true)))
 }
 
 // SlotPiece is a piece by its number of slots. Top is the end of a range's first slot.

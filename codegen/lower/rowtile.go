@@ -18,6 +18,8 @@ type RowTile struct {
 
 	At Place // which tile; of the block unless a kernel says otherwise
 
+	held map[string]Value // see HoldLists
+
 	// Query is the absolute position of the thread's row r (0 or 1) of a 16-row strip: accumulators of 16x8 tiles give each
 	// thread two rows.
 	Query func(strip, r int) Value

@@ -83,7 +83,7 @@ func (h *columnHalf) look() {
 // vote writes the half's words.
 func (h *columnHalf) vote() {
 	k := h.k
-	keptWord, openWord := k.ColumnVote(h.id, h.covered, 0)
+	keptWord, openWord := k.KeptColumns(h.id, h.covered, 0), k.OpenColumns(h.id)
 	k.If("words", k.And(k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), h.columns), nil, func() []Value {
 		k.Store(keptWord, k.SharedAt(h.at, k.layout.words), 4)
 		k.Store(openWord, k.SharedAt(h.at, k.layout.words+8), 4)

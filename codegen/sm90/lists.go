@@ -253,7 +253,7 @@ func (k *kernel) cover(c columns) columns {
 	return c
 }
 
-// words are those of each slot's columns, for each row block two that count and two that are open (lower.ColumnVote); zeros for
+// words are those of each slot's columns, for each row block two that count and two that are open (lower.KeptColumns and OpenColumns); zeros for
 // other slots.
 func (k *kernel) words(slots []slot, c columns) [][]Value {
 	if !k.HasColumns() {
@@ -271,24 +271,25 @@ func (k *kernel) words(slots []slot, c columns) [][]Value {
 }
 
 func (k *kernel) slotWords(c columns, slot int) []Value {
-	var out []Value
+	var open, out []Value
+	for half := range 2 {
+		open = append(open, k.OpenColumns(c.ids[2*slot+half]))
+	}
 	for b := range k.blocks() {
-		words := make([]Value, 4)
 		for half := range 2 {
 			n := 2*slot + half
-			words[half], words[2+half] = k.ColumnVote(c.ids[n], c.covered[n*k.blocks()+b], b)
+			out = append(out, k.KeptColumns(c.ids[n], c.covered[n*k.blocks()+b], b))
 		}
-		out = append(out, words...)
+		out = append(out, open...)
 	}
 	return out
 }
 
 // dropFull takes the flag of columns off a slot of which all count for all rows: the consumers need not look.
 func (k *kernel) dropFull(flags Value, words []Value) Value {
-	all, open := words[0], words[2]
+	all, open := Value(lower.I32(-1)), k.Or(words[2], words[3])
 	for b := range k.blocks() {
 		all = k.And(all, k.And(words[4*b], words[4*b+1]))
-		open = k.Or(open, k.Or(words[4*b+2], words[4*b+3]))
 	}
 	full := k.And(k.ICmp(enum.IPredEQ, all, lower.I32(-1)), k.ICmp(enum.IPredEQ, open, lower.I32(0)))
 	return k.Select(full, k.And(flags, lower.I32(^lower.FlagColumns)), flags)

@@ -58,7 +58,9 @@ func (k *kernel) produceQueued(p place) place {
 			k.At = following
 			ahead := k.lengths()
 			k.At = own
+			k.HoldLists()
 			p := k.produceItem(place{v[2], v[3]}, v[4], heads)
+			k.DropLists()
 			k.At = following
 			ahead = k.entries(ahead)
 			out := append([]Value{next, afterNext, p.buffer, p.parity, k.Xor(v[4], lower.I32(1))}, k.tripleOf(following)...)
