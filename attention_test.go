@@ -53,10 +53,11 @@ func (c attentionCase) input(t *testing.T) *qkv.Input {
 	return in
 }
 
+// host is the call, without the fallback: everything here is so short that dense attention would win.
 func (c attentionCase) host(in *qkv.Input) runtime.HostAttention {
 	s := in.Shape
 	return runtime.HostAttention{Q: in.Q, K: in.K, V: in.V, Batch: s.Batch, QHeads: s.QHeads, KVHeads: s.KVHeads,
-		SeqQ: s.SeqQ, SeqK: s.SeqK, QOffset: s.QOffset, Params: c.bound(ir.BindLaunch)}
+		SeqQ: s.SeqQ, SeqK: s.SeqK, QOffset: s.QOffset, Params: c.bound(ir.BindLaunch), NoFallback: true}
 }
 
 // bound are the values of the parameters of one binding.

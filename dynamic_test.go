@@ -279,7 +279,7 @@ func TestIndexStagesThatDevicesCannotCompute(t *testing.T) {
 // deviceCall is a launch with memory of its own.
 func deviceCall(t *testing.T, dev runtime.Device, c attentionCase, in *qkv.Input) runtime.Attention {
 	h := c.host(in)
-	a := runtime.Attention{Batch: h.Batch, QHeads: h.QHeads, KVHeads: h.KVHeads, SeqQ: h.SeqQ, SeqK: h.SeqK, QOffset: h.QOffset, Params: h.Params}
+	a := runtime.Attention{Batch: h.Batch, QHeads: h.QHeads, KVHeads: h.KVHeads, SeqQ: h.SeqQ, SeqK: h.SeqK, QOffset: h.QOffset, Params: h.Params, NoFallback: h.NoFallback}
 	for _, x := range []struct {
 		to   *runtime.Tensor
 		data []byte
@@ -366,7 +366,7 @@ func TestArtifactsWithBadStages(t *testing.T) {
 	data, err := c.compile(t).Encode()
 	require.NoError(t, err)
 	for want, damage := range map[string]func(k *runtime.Kernel){
-		"a stage is missing: compact":                func(k *runtime.Kernel) { k.Stages = k.Stages[:len(k.Stages)-1] },
+		"a stage is missing: decide":                 func(k *runtime.Kernel) { k.Stages = k.Stages[:len(k.Stages)-1] },
 		`stage 0 (magic): kind "magic" is unknown`:   func(k *runtime.Kernel) { k.Stages[0].Kind = "magic" },
 		`kernel parameter "w7" is listed twice`:      func(k *runtime.Kernel) { k.Stages[0].Params[9].Name = "w7" },
 		"kernel parameters are missing: w31":         func(k *runtime.Kernel) { k.Stages[0].Params = k.Stages[0].Params[:32] },

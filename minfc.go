@@ -119,8 +119,12 @@ func (p *Program) Compile(opts Options) (*runtime.Artifact, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts.emitUnits(units, stages)
-	return opts.pack(p.baked(consts), p.Source, units, stages)
+	dense, err := p.compileDense(opts, units, consts)
+	if err != nil {
+		return nil, err
+	}
+	opts.emitUnits(units, stages, dense)
+	return opts.pack(p.baked(consts), p.Source, units, stages, dense)
 }
 
 // tile is what the schedule is cut to. It depends on whether the schedule reads lists of what data chose, which not every

@@ -44,6 +44,7 @@ var stageKernels = map[string]func(o Options) (*codegen.Kernel, error){
 	runtime.StageBlockSelect:      func(Options) (*codegen.Kernel, error) { return index.BlockSelect(ir.Top) },
 	runtime.StageBlockSelectMass:  func(Options) (*codegen.Kernel, error) { return index.BlockSelect(ir.TopP) },
 	runtime.StageBlockSelectAbove: func(Options) (*codegen.Kernel, error) { return index.BlockSelect(ir.Above) },
+	runtime.StageDecide:           func(Options) (*codegen.Kernel, error) { return index.Decide() },
 }
 
 var probeKernels = map[string]func(index.EstimateConfig) (*codegen.Kernel, error){

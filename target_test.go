@@ -33,7 +33,11 @@ func TestAutoHasAllTargets(t *testing.T) {
 		require.Equal(t, Targets(), targets)
 		one, err := Compile(file, src, Options{Target: targets[0], DType: "bf16", HeadDim: 64})
 		require.NoError(t, err)
-		require.Len(t, a.Modules, len(one.Modules)+len(targets)-1, "stages are there once")
+		own := 1 // modules of a target alone
+		if one.Manifest.Kernels[0].Dense != nil {
+			own = 2
+		}
+		require.Len(t, a.Modules, len(one.Modules)+own*(len(targets)-1), "stages are there once")
 		require.Equal(t, one.Modules[0], a.Modules[0], "a kernel does not depend on its neighbours")
 	}
 }
@@ -55,19 +59,28 @@ func TestArtifactOfTwoTargets(t *testing.T) {
 	require.NoError(t, err)
 
 	units := []unit{old, renamed}
-	o.emitUnits(units, stages)
+	dense, err := p.compileDense(o, []unit{old}, nil)
+	require.NoError(t, err)
+	dense = append(dense, dense[0])
+	dense[1].target = "sm_90a"
+	o.emitUnits(units, stages, dense)
 	require.Contains(t, emitted["schedule"], "// for sm_80\n\nschedule vertical_slash")
 	require.Contains(t, emitted["schedule"], "// for sm_90a\n\nschedule vertical_slash")
 	require.Contains(t, emitted["ptx"], "// module 1: attention for sm_90a\n\n")
-	require.Contains(t, emitted["ptx"], fmt.Sprintf("// module %d: compact\n\n", 1+len(stages)))
+	require.Contains(t, emitted["ptx"], fmt.Sprintf("// module %d: decide\n\n", 1+len(stages)))
+	require.Contains(t, emitted["ptx"], fmt.Sprintf("// module %d: dense attention for sm_90a\n\n", 3+len(stages)))
 
-	packed, err := o.pack(p.Pattern, p.Source, units, stages)
+	packed, err := o.pack(p.Pattern, p.Source, units, stages, dense)
 	require.NoError(t, err)
 	data, err := packed.Encode()
 	require.NoError(t, err)
 	a, err := runtime.ReadArtifact(data)
 	require.NoError(t, err)
-	require.Len(t, a.Modules, 2+len(stages))
+	require.Len(t, a.Modules, 4+len(stages))
+	for i, k := range a.Manifest.Kernels {
+		require.Equal(t, 2+len(stages)+i, k.Dense.Module)
+		require.Equal(t, k.Target, k.Dense.Target)
+	}
 	require.Equal(t, a.Manifest.Kernels[0].Stages, a.Manifest.Kernels[1].Stages)
 	for i, s := range a.Manifest.Kernels[1].Stages {
 		require.Equal(t, 2+i, s.Module)

@@ -34,14 +34,41 @@ func (p *Program) compileFor(opts Options, consts map[string]int64) (unit, error
 	if err != nil {
 		return unit{}, err
 	}
-	kernel, err := opts.generate(s)
+	kernel, err := opts.generate(s, len(s.Index) > 0)
 	return unit{opts.Target, s, kernel}, err
 }
 
-// generate lowers the schedule to LLVM IR and that to PTX.
-func (o Options) generate(s *ir.Schedule) (compiled, error) {
+// compileDense compiles what heads of each unit fall back to where lists would not be faster: the pattern as if the data had
+// chosen all. There is none beside kernels without lists: a static pattern says exactly what is kept, and its tiles cost
+// what those of the dense kernel cost.
+func (p *Program) compileDense(opts Options, units []unit, consts map[string]int64) ([]unit, error) {
+	var out []unit
+	for _, u := range units {
+		if len(u.schedule.Index) == 0 {
+			continue
+		}
+		opts.Target = u.target
+		tile, err := codegen.TileFor(opts.Target, opts.HeadDim, false)
+		if err != nil {
+			return nil, err
+		}
+		s, err := passes.Run(p.Pattern.Widest(), passes.Options{Tile: tile, Consts: consts, Verify: opts.Verify})
+		if err != nil {
+			return nil, err
+		}
+		kernel, err := opts.generate(s, true)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, unit{u.target, s, kernel})
+	}
+	return out, nil
+}
+
+// generate lowers the schedule to LLVM IR and that to PTX; routed says that the kernel is one of two that share heads.
+func (o Options) generate(s *ir.Schedule, routed bool) (compiled, error) {
 	done := o.clock("codegen")
-	kernel, err := codegen.Attention(s, codegen.Config{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), Target: o.Target})
+	kernel, err := codegen.Attention(s, codegen.Config{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), Target: o.Target, Routed: routed})
 	done()
 	if err != nil {
 		return compiled{}, err
@@ -62,7 +89,7 @@ func (o Options) ptx(kernel *codegen.Kernel, target string) (compiled, error) {
 }
 
 // emitUnits shows the schedule of every target, and the code of every module in the artifact's order.
-func (o Options) emitUnits(units []unit, stages []stage) {
+func (o Options) emitUnits(units []unit, stages []stage, dense []unit) {
 	var targets, schedules, modules []string
 	var code []compiled
 	for i, u := range units {
@@ -75,6 +102,10 @@ func (o Options) emitUnits(units []unit, stages []stage) {
 	}
 	for _, s := range stages {
 		modules, code = append(modules, fmt.Sprintf("module %d: %s", len(modules), s.name())), append(code, s.compiled)
+	}
+	for _, u := range dense {
+		name := fmt.Sprintf("module %d: dense %s for %s", len(modules), u.kernel.Entry, u.target)
+		modules, code = append(modules, name), append(code, u.kernel)
 	}
 	o.emit("schedule", func() string { return joined("//", targets, schedules) })
 	o.emit("llvm", func() string {
@@ -104,9 +135,9 @@ func joined(comment string, names, texts []string) string {
 	return strings.Join(parts, "\n")
 }
 
-// pack makes the artifact of an attention kernel for each target and the stages that all of them share, and proves that it can
-// be read back.
-func (o Options) pack(p *ir.Pattern, source string, units []unit, stages []stage) (*runtime.Artifact, error) {
+// pack makes the artifact of an attention kernel for each target, the stages that all of them share and the dense kernel
+// beside each, if there is one, and proves that it can be read back.
+func (o Options) pack(p *ir.Pattern, source string, units []unit, stages []stage, dense []unit) (*runtime.Artifact, error) {
 	a := &runtime.Artifact{Manifest: runtime.Manifest{
 		Schema: runtime.SchemaVersion, Compiler: "minfc " + Version, Pattern: p.String(), Source: source,
 	}}
@@ -120,6 +151,10 @@ func (o Options) pack(p *ir.Pattern, source string, units []unit, stages []stage
 			k.Stages = append(k.Stages, x.entry(len(a.Modules)))
 		}
 		a.Modules = append(a.Modules, x.ptx)
+	}
+	for i, u := range dense {
+		entry := o.entry(u, len(a.Modules))
+		a.Manifest.Kernels[i].Dense, a.Modules = &entry, append(a.Modules, u.kernel.ptx)
 	}
 	if err := a.Verify(); err != nil {
 		return nil, fmt.Errorf("internal: %w", err)

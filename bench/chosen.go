@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
@@ -22,16 +23,22 @@ const (
 	attention      // over lists that are there already
 )
 
-// parts are those that are timed. Planted lists have no estimate, so attention is all there is.
-func (c Config) parts(s *subject) []part {
-	switch {
-	case !s.dynamic():
-		return []part{whole}
-	case c.Planted:
-		return []part{attention}
-	default:
-		return []part{whole, index, attention}
+// parts are those that are timed at length n. Planted lists have no estimate, so attention is all there is; where dense
+// attention is known to be faster, nothing is chosen.
+func (c Config) parts(s *subject, n int) ([]part, error) {
+	if !s.dynamic() {
+		return []part{whole}, nil
 	}
+	if c.Planted {
+		return []part{attention}, nil
+	}
+	a := c.attention(n)
+	a.Params = s.launch
+	chooses, err := s.kernel.NeedsIndex(a)
+	if !chooses {
+		return []part{whole}, err
+	}
+	return []part{whole, index, attention}, nil
 }
 
 func (s *subject) enqueue(p part, a runtime.Attention) error {
@@ -101,15 +108,16 @@ func (b *bencher) countChosen(m *memory, s *subject, n int, r *Row) error {
 		return err
 	}
 	r.WorkspaceBytes = a.WorkspaceBytes
-	launched, err := s.schedule.Bind(s.values)
-	if err != nil {
-		return err
-	}
-	sum, err := countLists(launched, chosen, ir.Shape{Sq: n, Sk: n}, s.schedule.Tile.Rows, max(1, countedBlocks/len(chosen)))
+	sum, err := s.countHeads(chosen, n)
 	if err != nil {
 		return err
 	}
 	r.SampledBlocks = sum.sampled
+	for _, head := range chosen {
+		if head.Dense {
+			r.DenseHeads++
+		}
+	}
 	area := sum.Area
 	if b.Planted {
 		area = sum.Packed
@@ -124,8 +132,33 @@ type listWork struct {
 	sampled int // row tiles of each head that it was counted on; 0 for all
 }
 
-// countLists adds up the work of all heads. Where they have more than most row tiles each, as many are counted, evenly
-// spread, and stand for the others.
+// countHeads adds up the work of all heads, of which some may have run without sparsity.
+func (s *subject) countHeads(chosen []runtime.Chosen, n int) (sum listWork, err error) {
+	for _, dense := range []bool{false, true} {
+		schedule := s.schedule
+		if dense {
+			schedule = s.kernel.DenseSchedule()
+		}
+		heads := slices.DeleteFunc(slices.Clone(chosen), func(c runtime.Chosen) bool { return c.Dense != dense })
+		if len(heads) == 0 {
+			continue
+		}
+		launched, err := schedule.Bind(s.values)
+		if err != nil {
+			return sum, err
+		}
+		part, err := countLists(launched, heads, ir.Shape{Sq: n, Sk: n}, schedule.Tile.Rows, max(1, countedBlocks/len(chosen)))
+		if err != nil {
+			return sum, err
+		}
+		sum.Area, sum.Packed, sum.Pairs = sum.Area+part.Area, sum.Packed+part.Packed, sum.Pairs+part.Pairs
+		sum.sampled = max(sum.sampled, part.sampled)
+	}
+	return sum, nil
+}
+
+// countLists adds up the work of heads that run one schedule. Where they have more than most row tiles each, as many are
+// counted, evenly spread, and stand for the others.
 func countLists(l *ir.Launched, chosen []runtime.Chosen, shape ir.Shape, rows, most int) (listWork, error) {
 	var sum listWork
 	tiles := (shape.Sq + rows - 1) / rows

@@ -25,6 +25,7 @@ type Config struct {
 	Seed          uint64           // of the inputs and of the order of the kernels
 	Planted       bool             // lists of the shapes of published figures instead of what the data chooses; only attention is timed
 	Set           map[string]int64 // values of parameters; each goes to the patterns that have it
+	NoFallback    bool             // heads stay sparse where dense attention would be faster; planted lists always do
 	VsDense       bool             // compare with our own dense kernel
 	Rounds        int              // 0: as many as Seconds allow
 	Seconds       float64          // device time of the rounds of one length
@@ -57,7 +58,7 @@ func (c Config) spec(n int) workload.Spec {
 }
 
 func (c Config) attention(n int) runtime.Attention {
-	return runtime.Attention{Batch: 1, QHeads: c.QHeads, KVHeads: c.KVHeads, SeqQ: n, SeqK: n}
+	return runtime.Attention{Batch: 1, QHeads: c.QHeads, KVHeads: c.KVHeads, SeqQ: n, SeqK: n, NoFallback: c.NoFallback || c.Planted}
 }
 
 func (c Config) say(format string, args ...any) {

@@ -101,6 +101,7 @@ type Row struct {
 	UsefulTFLOPS   float64  `json:"useful_tflops"`                // kept pairs only, over TotalMS
 	MatrixFraction *float64 `json:"matrix_fraction"`              // TileTFLOPS over the first of the report's rates
 	VsDense        *float64 `json:"vs_dense"`                     // time of our dense kernel over TotalMS
+	DenseHeads     int      `json:"dense_heads,omitempty"`        // heads that fell back to dense attention, of all batches
 	SampledBlocks  int      `json:"sampled_row_blocks,omitempty"` // of each head, that pairs and tiles were counted on, where not on all
 	IndexBytes     int64    `json:"index_bytes"`                  // lists and bitmaps that the attention kernel reads
 	WorkspaceBytes int64    `json:"workspace_bytes,omitempty"`    // all that the index stage needs, these lists and copies of K and V included

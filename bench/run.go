@@ -202,8 +202,12 @@ func (b *bencher) once(m *memory, s *subject, n int, out output) ([]float64, err
 	if err := errors.Join(b.dev.Fill(out.o, 0xff, heads*int64(b.HeadDim)*2, nil), b.dev.Fill(out.lse, 0xff, heads*4, nil)); err != nil {
 		return nil, err
 	}
+	parts, err := b.parts(s, n)
+	if err != nil {
+		return nil, err
+	}
 	var times []float64
-	for _, p := range b.parts(s) {
+	for _, p := range parts {
 		ms, err := b.watch.time(func() error { return s.enqueue(p, m.call(b.attention(n), s, m.sets[0], out)) })
 		if err != nil {
 			return nil, err
@@ -219,8 +223,13 @@ type timings map[part]Timing
 // time runs the rounds: every part is a contender of its own.
 func (b *bencher) time(m *memory, n int, estimates map[*subject][]float64) (map[*subject]timings, error) {
 	var list []contender
+	parts := map[*subject][]part{}
 	for _, s := range b.list {
-		for i, p := range b.parts(s) {
+		var err error
+		if parts[s], err = b.parts(s, n); err != nil {
+			return nil, err
+		}
+		for i, p := range parts[s] {
 			list = append(list, contender{estimate: estimates[s][i], launch: func() error {
 				return s.enqueue(p, m.call(b.attention(n), s, m.next(), m.outputs[0]))
 			}})
@@ -235,7 +244,7 @@ func (b *bencher) time(m *memory, n int, estimates map[*subject][]float64) (map[
 	out := map[*subject]timings{}
 	for _, s := range b.list {
 		out[s] = timings{}
-		for _, p := range b.parts(s) {
+		for _, p := range parts[s] {
 			out[s][p], results = results[0], results[1:]
 		}
 	}
@@ -268,13 +277,18 @@ func (b *bencher) fill(rows []Row, of map[*subject]timings, n int) {
 			ratio := of[s.baseline].total().Median / t.Median
 			r.VsDense = &ratio
 		}
-		if m, known := cost.MachineFor(b.dev.Info(), s.info.Target); known && !s.dynamic() {
+		if m, known := cost.MachineFor(priced(b.dev.Info()), s.info.Target); known && !s.dynamic() {
 			if p, err := cost.Predict(m, s.work(b.Config, n)); err == nil {
 				r.PredictedMS = &p.Milliseconds
 			}
 		}
 		r.finish(b.report.Call, b.report.Rates)
 	}
+}
+
+// priced is a device as the cost model knows it.
+func priced(d runtime.DeviceInfo) cost.Device {
+	return cost.Device{Name: d.Name, Multiprocessors: d.Multiprocessors, L2Bytes: d.L2Bytes}
 }
 
 // fail records why a length has no figures.

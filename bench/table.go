@@ -40,6 +40,14 @@ var modelColumn = column{"model", "off by", func(r Row) string {
 // workspaceColumn stands behind the others where rows have a workspace.
 var workspaceColumn = column{"work-", "space", func(r Row) string { return amount(float64(r.WorkspaceBytes)) }}
 
+// denseColumn stands behind the others where heads of patterns that the data decides ran without sparsity.
+var denseColumn = column{"dense", "heads", func(r Row) string {
+	if r.WorkspaceBytes == 0 {
+		return ""
+	}
+	return fmt.Sprint(r.DenseHeads)
+}}
+
 // about marks what was counted on a sample.
 func (r Row) about() string {
 	if r.SampledBlocks > 0 {
@@ -123,6 +131,9 @@ func (r *Report) table(ratios [][]Ratio) [][]string {
 	cols, compared := slices.Clone(columns), ratios != nil
 	if slices.ContainsFunc(r.Rows, func(row Row) bool { return row.WorkspaceBytes > 0 }) {
 		cols = append(cols, workspaceColumn)
+	}
+	if slices.ContainsFunc(r.Rows, func(row Row) bool { return row.DenseHeads > 0 }) {
+		cols = append(cols, denseColumn)
 	}
 	if r.predicts() {
 		cols = append(cols, modelColumn)

@@ -19,20 +19,19 @@ var bodies = []body{
 	{"sm_80", 128, 128, 64, 4, 2},
 	{"sm_80", 192, 128, 64, 8, 1},
 	{"sm_80", 256, 64, 64, 4, 2},
+	{"sm_90a", 64, 192, 128, 16, 1},
+	{"sm_90a", 128, 128, 128, 12, 1},
+	{"sm_90a", 192, 128, 96, 12, 1},
+	{"sm_90a", 256, 128, 80, 12, 1},
 }
 
 func bodyFor(target string, w Work) (body, error) {
-	for _, b := range bodies {
-		if b.target != target || w.HeadDim > b.maxHeadDim {
-			continue
-		}
-		if b.rows != w.RowTile || b.keys != w.KeyTile {
-			return body{}, fmt.Errorf("%s kernels for head dim %d have tiles of %dx%d, the schedule is cut to %dx%d",
-				target, w.HeadDim, b.rows, b.keys, w.RowTile, w.KeyTile)
-		}
-		return b, nil
+	b, err := bodyOf(bodies, target, w.HeadDim)
+	if err == nil && (b.rows != w.RowTile || b.keys != w.KeyTile) {
+		return body{}, fmt.Errorf("%s kernels for head dim %d have tiles of %dx%d, the schedule is cut to %dx%d",
+			target, w.HeadDim, b.rows, b.keys, w.RowTile, w.KeyTile)
 	}
-	return body{}, fmt.Errorf("no kernel for target %s and head dim %d is priced", target, w.HeadDim)
+	return b, err
 }
 
 // Geometry is the block of a target's kernel for w: its threads, and how many blocks an SM holds at a time.

@@ -3,8 +3,6 @@ package cost
 import (
 	"slices"
 	"strings"
-
-	"github.com/minfc/minfc/runtime"
 )
 
 // Machine is one kind of GPU that runs the code of one target.
@@ -18,6 +16,14 @@ type Machine struct {
 	MemoryGBs       float64 // device memory, 1e9 bytes a second, as a copy reaches it
 	LaunchMicros    float64 // of one empty kernel; not measured
 	Rates           Rates
+	Lists           ListRates
+}
+
+// Device is what a driver says of a GPU. Zero numbers are not known.
+type Device struct {
+	Name            string
+	Multiprocessors int
+	L2Bytes         int
 }
 
 // Rates are the prices of one multiprocessor's work.
@@ -35,11 +41,11 @@ type Rates struct {
 var machines = []Machine{
 	{
 		Name: "H200", Target: "sm_80", Measured: true, Source: "go run ./tools/costfit -write, over docs/bench/sm80_speed.json",
-		Multiprocessors: 132, L2Bytes: 60 << 20, MemoryGBs: 4300, LaunchMicros: 4, Rates: h200sm80,
+		Multiprocessors: 132, L2Bytes: 60 << 20, MemoryGBs: 4300, LaunchMicros: 4, Rates: h200sm80, Lists: h200lists80,
 	},
 	{
 		Name: "A100", Target: "sm_80", Source: "the H200's rates a clock cycle, at A100's clock and units; not measured",
-		Multiprocessors: 108, L2Bytes: 40 << 20, MemoryGBs: 1700, LaunchMicros: 4, Rates: a100sm80(h200sm80),
+		Multiprocessors: 108, L2Bytes: 40 << 20, MemoryGBs: 1700, LaunchMicros: 4, Rates: a100sm80(h200sm80), Lists: h200lists80.slower(a100Slower),
 	},
 }
 
@@ -48,30 +54,50 @@ func Machines() []Machine { return slices.Clone(machines) }
 
 // MachineFor finds the machine of a device that runs the target's code. A device with fewer multiprocessors than usual, or
 // a part of one, is priced with those it has. False: the device is not known.
-func MachineFor(info runtime.DeviceInfo, target string) (Machine, bool) {
+func MachineFor(d Device, target string) (Machine, bool) {
 	for _, m := range machines {
-		if m.Target != target || !strings.Contains(strings.ToUpper(info.Name), m.Name) {
-			continue
+		if m.Target == target && strings.Contains(strings.ToUpper(d.Name), m.Name) {
+			return m.on(d), true
 		}
-		if info.Multiprocessors > 0 {
-			m.Multiprocessors = info.Multiprocessors
-		}
-		if info.L2Bytes > 0 {
-			m.L2Bytes = info.L2Bytes
-		}
-		return m, true
 	}
 	return Machine{}, false
 }
+
+// MachineLike is MachineFor, or for an unknown device the first machine that runs the target's code: what two kernels cost
+// beside each other differs less between devices than what they cost. False: no machine runs it.
+func MachineLike(d Device, target string) (Machine, bool) {
+	if m, ok := MachineFor(d, target); ok {
+		return m, true
+	}
+	for _, m := range machines {
+		if m.Target == target {
+			return m.on(d), true
+		}
+	}
+	return Machine{}, false
+}
+
+// on is m with the numbers of a device.
+func (m Machine) on(d Device) Machine {
+	if d.Multiprocessors > 0 {
+		m.Multiprocessors = d.Multiprocessors
+	}
+	if d.L2Bytes > 0 {
+		m.L2Bytes = d.L2Bytes
+	}
+	return m
+}
+
+// a100Slower is how much longer a clock cycle of an A100 is.
+const a100Slower = 1.75 / 1.41
 
 // a100sm80 carries rates over from an H200. Both read 128 bytes of shared memory and do 16 exponentials a cycle and
 // multiprocessor, at 1.41 and about 1.75 GHz (under load; 1.83 nominal). On an A100 mma.sync has no faster sibling: it is given
 // the published peak of 312 TFLOP/s on 108 multiprocessors.
 func a100sm80(r Rates) Rates {
-	const slower = 1.75 / 1.41
 	r.TensorTFLOPS = 312.0 / 108
 	for _, t := range []*float64{&r.LoadNanos, &r.SoftmaxPicos, &r.MaskPicos, &r.TileNanos, &r.RowNanos} {
-		*t *= slower
+		*t *= a100Slower
 	}
 	return r
 }

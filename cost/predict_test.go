@@ -15,7 +15,6 @@ import (
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/passes"
 	"github.com/minfc/minfc/patterns"
-	"github.com/minfc/minfc/runtime"
 )
 
 // work is one head of a library pattern as long as it is wide.
@@ -43,7 +42,7 @@ func predict(t testing.TB, machine string, w cost.Work) cost.Prediction {
 }
 
 func named(t testing.TB, name string) cost.Machine {
-	m, ok := cost.MachineFor(runtime.DeviceInfo{Name: "NVIDIA " + name + "-SXM4-80GB"}, "sm_80")
+	m, ok := cost.MachineFor(cost.Device{Name: "NVIDIA " + name + "-SXM4-80GB"}, "sm_80")
 	require.True(t, ok)
 	return m
 }
@@ -107,17 +106,17 @@ func TestSparseWins(t *testing.T) {
 
 // TestFewMultiprocessors: a part of a GPU takes as much longer as it is smaller.
 func TestFewMultiprocessors(t *testing.T) {
-	half, ok := cost.MachineFor(runtime.DeviceInfo{Name: "NVIDIA H200", Multiprocessors: 66}, "sm_80")
+	half, ok := cost.MachineFor(cost.Device{Name: "NVIDIA H200", Multiprocessors: 66}, "sm_80")
 	require.True(t, ok)
 	w := heads(work(t, "dense", 128, 1<<15, nil), 8)
 	p, err := cost.Predict(half, w)
 	require.NoError(t, err)
 	require.InDelta(t, 2, p.Milliseconds/predict(t, "H200", w).Milliseconds, 0.05)
-	for _, info := range []runtime.DeviceInfo{{Name: "emulator"}, {Name: "NVIDIA GeForce GTX 1080"}} {
+	for _, info := range []cost.Device{{Name: "emulator"}, {Name: "NVIDIA GeForce GTX 1080"}} {
 		_, ok := cost.MachineFor(info, "sm_80")
 		require.False(t, ok, info.Name)
 	}
-	_, ok = cost.MachineFor(runtime.DeviceInfo{Name: "NVIDIA H200"}, "sm_70")
+	_, ok = cost.MachineFor(cost.Device{Name: "NVIDIA H200"}, "sm_70")
 	require.False(t, ok)
 }
 

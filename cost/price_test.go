@@ -14,7 +14,7 @@ func TestLoneBlocks(t *testing.T) {
 		c := m.crew(b, b.maxHeadDim)
 		require.Len(t, c.speeds, b.blocks)
 		require.InDelta(t, 1, c.speeds[b.blocks-1]*float64(b.blocks), 1e-9)
-		if b.warps == 2*schedulers {
+		if b.blocks == 1 {
 			require.Equal(t, []float64{1}, c.speeds)
 			continue
 		}

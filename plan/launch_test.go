@@ -79,7 +79,7 @@ func entry(pattern string, params ...any) string {
 
 func host(in *qkv.Input) runtime.HostAttention {
 	return runtime.HostAttention{Q: in.Q, K: in.K, V: in.V, Batch: in.Batch, QHeads: in.QHeads, KVHeads: in.KVHeads,
-		SeqQ: in.SeqQ, SeqK: in.SeqK, QOffset: in.QOffset, Chosen: true}
+		SeqQ: in.SeqQ, SeqK: in.SeqK, QOffset: in.QOffset, Chosen: true, NoFallback: true}
 }
 
 // compare holds every head against float64 attention under its own pattern and its own choices.
@@ -200,7 +200,7 @@ func TestStridesOfTheCaller(t *testing.T) {
 	want, err := runtime.RunHostWith(c.dev, l, host(in))
 	require.NoError(t, err)
 
-	a := runtime.Attention{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 90, SeqK: 130, QOffset: 40}
+	a := runtime.Attention{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 90, SeqK: 130, QOffset: 40, NoFallback: true}
 	alloc := func(bytes int64) runtime.DevicePtr {
 		p, err := c.dev.Alloc(bytes)
 		require.NoError(t, err)

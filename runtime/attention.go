@@ -36,6 +36,9 @@ type Attention struct {
 	// HeadParams gives budgets of the index stage to each query head, [QHeads] values a parameter, for patterns that the data
 	// decides. What is not in it is the same for all heads.
 	HeadParams map[string][]int64
+	// NoFallback keeps every head sparse. Otherwise heads of patterns that the data decides run without sparsity where that is
+	// predicted to be faster: they keep all that the pattern could, and ReadChosen says which they are.
+	NoFallback bool
 	// Workspace is device memory for what the index stage computes, WorkspaceBytes of it, aligned to 256 bytes;
 	// LoadedKernel.Workspace says how much a call needs. It is the call's own until the launch has ended, then free for the
 	// next one.
@@ -50,9 +53,17 @@ type call struct {
 	scaleLog2 float32
 	values    map[string]int64  // of all parameters of the schedule
 	lists     map[string]uint64 // values of the kernel parameters for what the data chose
-	rowTiles  int               // of a head
+	rowTiles  int               // of a head, in the kernel that is launched
 	queue     uint64            // address of a u32 for kernels that count row tiles
+	route     uint64            // for a kernel that is one of two: which heads are whose
+	taken     uint64
 }
+
+// taken says which heads a kernel computes; the numbers are those of package lower.
+const (
+	takeSparse = 0
+	takeDense  = 1
+)
 
 // items is the number of row tiles of the launch.
 func (c *call) items() int { return c.rowTiles * c.QHeads * c.Batch }
@@ -89,12 +100,20 @@ func (k *LoadedKernel) launch(s Stream, a Attention, index, attention bool) erro
 		if err := x.checkWorkspace(); err != nil {
 			return err
 		}
+		v, err := k.weigh(x)
+		if err != nil {
+			return err
+		}
 		x.fillLists()
-		if index {
-			if err := k.launchIndex(s, x); err != nil {
+		if index && v.routing != allDense {
+			if err := k.launchIndex(s, x, v); err != nil {
 				return err
 			}
 		}
+		if attention {
+			return k.launchRouted(s, x, v)
+		}
+		return nil
 	}
 	if !attention {
 		return nil
@@ -102,7 +121,25 @@ func (k *LoadedKernel) launch(s Stream, a Attention, index, attention bool) erro
 	return k.launchAttention(s, c)
 }
 
+// launchRouted enqueues the kernels that compute the heads; with both of them, each leaves the other's heads out.
+func (k *LoadedKernel) launchRouted(s Stream, x *indexCall, v verdict) error {
+	if v.routing == allDense {
+		return k.fallback.dense.launchAttention(s, x.call)
+	}
+	if v.routing == allSparse {
+		return k.launchAttention(s, x.call)
+	}
+	x.route, x.taken = x.at("route"), takeSparse
+	if err := k.launchAttention(s, x.call); err != nil {
+		return err
+	}
+	x.taken = takeDense
+	return k.fallback.dense.launchAttention(s, x.call)
+}
+
+// launchAttention enqueues the kernel alone.
 func (k *LoadedKernel) launchAttention(s Stream, c *call) error {
+	c.rowTiles = ceilDiv(c.SeqQ, k.info.rows()) // a dense kernel has other ones than the one that the call was checked for
 	args, err := k.arguments(c)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/minfc/minfc/ir"
@@ -16,6 +17,13 @@ type Chosen struct {
 	// Kept is the same with the chosen distances replaced by the tiles that cover them, each by the farthest distance it is
 	// named after (L in package ir): the cover of these is the tiles themselves.
 	Kept *ir.Selection
+	// Dense says that the head ran without sparsity. Its cover is all that the pattern could keep, whatever was chosen; where
+	// that was known before anything was launched, nothing was, and the selections have no sets.
+	Dense bool
+	// SparseMS and DenseMS are the predicted times of the head with the device to itself, which decided about Dense; both are
+	// 0 where nothing was weighed. Where nothing was chosen, SparseMS is the least that it could have been, the head's part of
+	// the index stage included.
+	SparseMS, DenseMS float64
 }
 
 var errNotChosen = errors.New("what it keeps depends on data and differs by head: use CoverChosen with what ReadChosen returns")
@@ -36,15 +44,55 @@ func (k *LoadedKernel) ReadChosen(dev Device, s Stream, a Attention) ([]Chosen, 
 	}
 	r := &chosenReader{indexCall: x, dev: dev, stream: s, out: make([]Chosen, x.heads)}
 	for h := range r.out {
-		r.out[h] = Chosen{&ir.Selection{QOffset: a.QOffset}, &ir.Selection{QOffset: a.QOffset}}
+		r.out[h] = Chosen{Asked: &ir.Selection{QOffset: a.QOffset}, Kept: &ir.Selection{QOffset: a.QOffset}}
+	}
+	v, err := k.weigh(x)
+	if err != nil {
+		return nil, err
+	}
+	if v.routing == allDense {
+		r.allDense(v, k.fallback.machine.Multiprocessors)
+		return r.out, nil
 	}
 	for _, n := range x.choices {
 		if err := r.read(n); err != nil {
 			return nil, fmt.Errorf("index %q: %w", n.source.Name, err)
 		}
 	}
-	return r.out, nil
+	if v.routing == byHead {
+		err = r.readRoutes(v, k.fallback.machine.Multiprocessors)
+	}
+	return r.out, err
 }
+
+// allDense is the outcome where nothing was chosen.
+func (r *chosenReader) allDense(v verdict, multiprocessors int) {
+	least := v.low*millis(multiprocessors) + v.index
+	for h := range r.out {
+		r.out[h].Dense, r.out[h].SparseMS, r.out[h].DenseMS = true, least/float64(r.heads), v.dense*millis(multiprocessors)
+	}
+}
+
+// readRoutes reads what decide wrote.
+func (r *chosenReader) readRoutes(v verdict, multiprocessors int) error {
+	routes, err := r.words("route", 0, r.heads)
+	if err != nil {
+		return err
+	}
+	nanos, err := r.words("nanos", 0, r.heads)
+	if err != nil {
+		return err
+	}
+	for h := range r.out {
+		r.out[h].Dense = routes[h] == takeDense
+		r.out[h].SparseMS = float64(math.Float32frombits(uint32(nanos[h]))) * millis(multiprocessors)
+		r.out[h].DenseMS = v.dense * millis(multiprocessors)
+	}
+	return nil
+}
+
+// millis turns nanoseconds of one multiprocessor into milliseconds of the device.
+func millis(multiprocessors int) float64 { return 1e-6 / float64(multiprocessors) }
 
 // chosenReader copies lists back.
 type chosenReader struct {
@@ -185,15 +233,26 @@ func setBits(words []int32) []int {
 }
 
 // CoverChosen is Cover for a pattern that the data decides: the pairs that the launch keeps in each head of chosen, one byte
-// each, [len(chosen), len(rows), SeqK]. They follow from the device's own lists and the schedule.
+// each, [len(chosen), len(rows), SeqK]. They follow from the device's own lists and the schedule; for heads that ran without
+// sparsity, from the schedule that they ran.
 func (k *LoadedKernel) CoverChosen(a Attention, chosen []Chosen, rows []int) ([]byte, error) {
-	launched, rows, err := k.bindCover(a, rows)
+	sparse, rows, err := k.bindCover(a, rows)
 	if err != nil {
 		return nil, err
+	}
+	dense := sparse
+	if k.fallback != nil {
+		if dense, _, err = k.fallback.dense.bindCover(a, rows); err != nil {
+			return nil, err
+		}
 	}
 	shape := ir.Shape{Sq: a.SeqQ, Sk: a.SeqK, QOffset: a.QOffset}
 	cover := make([]byte, 0, len(chosen)*len(rows)*a.SeqK)
 	for _, head := range chosen {
+		launched := sparse
+		if head.Dense {
+			launched = dense
+		}
 		for _, i := range rows {
 			row, err := launched.RowWith(head.Kept, shape, i)
 			if err != nil {

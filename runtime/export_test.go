@@ -1,4 +1,16 @@
 package runtime
 
+import "github.com/minfc/minfc/cost"
+
 // HoldScratch sets how many bytes of sums or of block scores k may hold at a time.
 func (k *LoadedKernel) HoldScratch(bytes int64) { k.scratchBytes = bytes }
+
+// PriceLists sets what the lists' work costs, in nanoseconds, and makes the index stage free, so that short inputs are
+// decided on the device.
+func (k *LoadedKernel) PriceLists(slot, column, row float64) {
+	k.fallback.lists.Slot, k.fallback.lists.Column, k.fallback.lists.Row = slot, column, row
+	k.fallback.lists.Mask = 0
+	k.fallback.machine.Lists = cost.ListRates{}
+	k.fallback.machine.MemoryGBs = 1e9
+	k.fallback.machine.Multiprocessors = 1
+}

@@ -17,6 +17,7 @@ type HostAttention struct {
 	Scale                  float64            // 0 for 1/sqrt(head dim)
 	Params                 map[string]int64   // see Attention
 	HeadParams             map[string][]int64 // see Attention
+	NoFallback             bool               // see Attention
 	NoLSE                  bool
 	Chosen                 bool // return what the index stage chose, too
 }
@@ -85,7 +86,7 @@ func RunHostWith(dev Device, k Launcher, h HostAttention) (res HostResult, err e
 func (h HostAttention) attention() Attention {
 	return Attention{
 		Batch: h.Batch, QHeads: h.QHeads, KVHeads: h.KVHeads, SeqQ: h.SeqQ, SeqK: h.SeqK, QOffset: h.QOffset,
-		Scale: h.Scale, Params: h.Params, HeadParams: h.HeadParams,
+		Scale: h.Scale, Params: h.Params, HeadParams: h.HeadParams, NoFallback: h.NoFallback,
 	}
 }
 

@@ -32,14 +32,17 @@ func (l *indexLauncher) launchFor(c *call, kind string, grid [3]int, threads int
 	l.err = l.kernel.stage(kind, c.QHeads/c.KVHeads).launch(l.stream, c, g, threads, v)
 }
 
-// launchIndex enqueues the whole index stage.
-func (k *LoadedKernel) launchIndex(s Stream, x *indexCall) error {
+// launchIndex enqueues the whole index stage, and the choice between the two attention kernels if that depends on it.
+func (k *LoadedKernel) launchIndex(s Stream, x *indexCall, v verdict) error {
 	l := &indexLauncher{indexCall: x, kernel: k, stream: s}
 	l.storeBudgets()
 	l.chooseSums()
 	l.listRuns()
 	l.listColumns()
 	l.chooseBlocks()
+	if v.routing == byHead {
+		l.decide(v)
+	}
 	return l.err
 }
 
@@ -239,6 +242,51 @@ func (l *indexLauncher) chooseSlab(n choiceCall, t, rows int) {
 	}
 	l.launch(n.selectStage(), [3]int{rows, l.heads, 1}, blockSelectThreads(l.keyBlocks()), v)
 }
+
+// decide compares what the lists of each head cost with the dense kernel, one list of each kind a launch.
+func (l *indexLauncher) decide(v verdict) {
+	shapes, err := l.kernel.listShapes(l.indexCall)
+	if err != nil {
+		l.err = err
+		return
+	}
+	f := l.kernel.fallback
+	for carry := uint64(0); len(shapes) > 0; carry = 1 {
+		args := stageValues{
+			"route": l.at("route"), "nanos": l.at("nanos"), "row_blocks": uint64(l.rowBlocks()), "carry": carry,
+			"start": float32Bits(v.fixed), "dense": float32Bits(v.limit()), "slot": float32Bits(f.lists.Slot), "column": float32Bits(f.lists.Column),
+		}
+		var later []listShape
+		for _, s := range shapes {
+			if !l.decideOn(s, args) {
+				later = append(later, s)
+			}
+		}
+		shapes = later
+		l.launch(StageDecide, [3]int{l.heads, 1, 1}, 0, args)
+	}
+}
+
+// decideOn adds a list to a launch of decide, unless that has one of the kind.
+func (l *indexLauncher) decideOn(s listShape, v stageValues) bool {
+	n := l.choices[s.choice]
+	count := map[ir.SourceKind]string{ir.SourceRuns: "run_count", ir.SourceColumns: "col_count", ir.SourceBlocks: "block_count"}[s.source.Kind]
+	if _, taken := v[count]; taken {
+		return false
+	}
+	v[count] = l.at(n.list(count))
+	switch s.source.Kind {
+	case ir.SourceRuns:
+		v["runs"], v["run_cap"] = l.at(n.list("runs")), uint64(n.runCap(l.reach))
+		v["run_low"], v["run_reach"] = uint64(s.low), uint64(int64(s.reach))
+	case ir.SourceColumns:
+		v["cols"], v["col_cap"] = l.at(n.list("cols")), uint64(n.colCap())
+		v["col_high"], v["col_near"] = uint64(int64(s.high)), uint64(int64(s.near))
+	}
+	return true
+}
+
+func float32Bits(x float64) uint64 { return uint64(math.Float32bits(float32(x))) }
 
 // blockSelectThreads is the block size of block_select: whole warps that hold all scores of a row.
 func blockSelectThreads(keyBlocks int) int {

@@ -155,6 +155,7 @@ func (p *indexPlan) kinds() []string {
 		add(blocks && c.shares, StageBlockShares)
 		add(blocks, c.selectStage())
 	}
+	add(len(p.choices) > 0, StageDecide)
 	return out
 }
 

@@ -133,9 +133,18 @@ var queueParams = []kernelParam{
 	scalar("items", "i32", func(c *call) uint64 { return uint64(c.items()) }),
 }
 
-// bindParams finds the meaning of an attention kernel's parameters.
-func bindParams(listed []KernelParam, s *ir.Schedule) ([]kernelParam, error) {
+// routeParams say which heads a kernel computes that shares a launch with another one.
+var routeParams = []kernelParam{
+	scalar("route", "ptr", func(c *call) uint64 { return c.route }),
+	scalar("taken", "i32", func(c *call) uint64 { return c.taken }),
+}
+
+// bindParams finds the meaning of an attention kernel's parameters; routed says that it is one of two.
+func bindParams(listed []KernelParam, s *ir.Schedule, routed bool) ([]kernelParam, error) {
 	known := append(paramsOf(s), listParams(s)...)
+	if routed {
+		known = append(known, routeParams...)
+	}
 	if slices.ContainsFunc(listed, func(p KernelParam) bool { return p.Name == queueParams[0].Name }) {
 		known = append(known, queueParams...)
 	}

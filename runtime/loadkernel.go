@@ -33,6 +33,7 @@ type LoadedKernel struct {
 	function     Function
 	attributes   FunctionAttributes
 	lastParams   atomic.Pointer[paramSet]
+	fallback     *fallback // nil if there is no dense kernel, or nothing to weigh it with
 }
 
 // LoadKernel selects a kernel and lets the device's compiler translate its PTX, once, which takes a fraction of a second.
@@ -45,11 +46,24 @@ func LoadKernel(dev Device, a *Artifact, sel Select) (*LoadedKernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &LoadedKernel{dev: dev, info: *info, scratchBytes: maxScratchBytes}
+	k, err := load(dev, a, info, info.Dense != nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := k.loadFallback(dev, a); err != nil {
+		k.Close()
+		return nil, err
+	}
+	return k, nil
+}
+
+// load loads one kernel and its stages; routed says that it is one of two.
+func load(dev Device, a *Artifact, info *Kernel, routed bool) (k *LoadedKernel, err error) {
+	k = &LoadedKernel{dev: dev, info: *info, scratchBytes: maxScratchBytes}
 	if k.schedule, err = info.parseSchedule(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
 	}
-	if k.params, err = bindParams(info.Params, k.schedule); err != nil {
+	if k.params, err = bindParams(info.Params, k.schedule, routed); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
 	}
 	if k.plan, err = planIndex(k.schedule); err != nil {
@@ -113,6 +127,9 @@ func (k *LoadedKernel) Close() error {
 	errs := []error{k.module.Unload()}
 	for _, s := range k.stages {
 		errs = append(errs, s.module.Unload())
+	}
+	if k.fallback != nil {
+		errs = append(errs, k.fallback.dense.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -37,6 +37,7 @@ type Kernel struct {
 	Params      []KernelParam `json:"params"` // in the order of the PTX entry
 
 	Stages []Stage `json:"stages,omitempty"` // what runs before it, for patterns that data decides
+	Dense  *Kernel `json:"dense,omitempty"`  // what computes heads instead for which it is faster: the pattern if all were chosen
 }
 
 // rows is the number of query rows that a block takes at a time.

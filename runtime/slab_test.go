@@ -27,7 +27,7 @@ func TestBlockScoresInParts(t *testing.T) {
 	in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 700, SeqK: 700, HeadDim: 64}, half.BF16, 3)
 	require.NoError(t, err)
 	h := runtime.HostAttention{Q: in.Q, K: in.K, V: in.V, Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 700, SeqK: 700,
-		Params: map[string]int64{"topk": 3}, Chosen: true}
+		Params: map[string]int64{"topk": 3}, Chosen: true, NoFallback: true}
 	whole, err := k.RunHost(dev, h)
 	require.NoError(t, err)
 	row := int64(2 * 64 * 4) // two heads, key blocks padded to 64

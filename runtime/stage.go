@@ -43,6 +43,8 @@ const (
 
 	StageBlockSelectMass  = "block_select_mass"  // those that hold a share of all
 	StageBlockSelectAbove = "block_select_above" // those above a threshold
+
+	StageDecide = "decide" // which heads are faster without sparsity
 )
 
 // stageKind is what the runtime knows of a kind: the parameters it computes itself (own), and those it has in common with
@@ -82,6 +84,8 @@ var stageKinds = []stageKind{
 	{StageBlockSelect, typed("ptr scores" + blockSelectParams), []string{"hq", "sq", "sk", "q_offset"}, false},
 	{StageBlockSelectMass, typed("ptr block_most scores" + blockSelectParams), []string{"hq", "sq", "sk", "q_offset"}, false},
 	{StageBlockSelectAbove, typed("ptr block_most scores" + blockSelectParams), []string{"hq", "sq", "sk", "q_offset"}, false},
+	{StageDecide, typed("ptr route nanos runs run_count cols col_count block_count " +
+		"i32 run_cap run_low run_reach col_cap col_high col_near row_blocks carry f32 start slot column dense"), []string{"sq", "q_offset"}, false},
 }
 
 const spreadParams = " row0 probe_rows step class_tiles tiles"

@@ -14,6 +14,7 @@ import (
 //   - the pattern and the schedules parse and verify, and the schedules are cut to the kernels' tiles
 //   - every kernel parameter is known by name and type, and none is missing or doubled
 //   - what the data chooses can be computed on devices, and the stages that do so are there
+//   - a dense kernel beside one with lists is for the same calls and reads no lists
 //
 // Errors wrap ErrManifest, or ErrVersion for another schema.
 func (a *Artifact) Verify() error {
@@ -41,6 +42,28 @@ var (
 )
 
 func (k *Kernel) verify(modules int) error {
+	s, err := k.verifyBody(modules)
+	if err != nil {
+		return err
+	}
+	if _, err = bindParams(k.Params, s, k.Dense != nil); err != nil {
+		return err
+	}
+	plan, err := planIndex(s)
+	if err != nil {
+		return err
+	}
+	if err := k.verifyQueue(plan); err != nil {
+		return err
+	}
+	if err := k.verifyStages(modules, plan); err != nil {
+		return err
+	}
+	return k.verifyDense(modules, plan)
+}
+
+// verifyBody checks the kernel by itself, and returns its schedule.
+func (k *Kernel) verifyBody(modules int) (*ir.Schedule, error) {
 	for _, c := range []check{
 		{entryName.MatchString(k.Entry), "entry", fmt.Sprintf("%q", k.Entry), "a PTX name"},
 		{targetName.MatchString(k.Target), "target", fmt.Sprintf("%q", k.Target), "a GPU generation such as sm_80"},
@@ -56,24 +79,40 @@ func (k *Kernel) verify(modules int) error {
 		{k.Module >= 0 && k.Module < modules, "module", fmt.Sprint(k.Module), fmt.Sprintf("one of the file's %d", modules)},
 	} {
 		if err := c.err(); err != nil {
+			return nil, err
+		}
+	}
+	return k.parseSchedule()
+}
+
+// verifyDense checks the kernel that computes heads instead of k.
+func (k *Kernel) verifyDense(modules int, plan *indexPlan) error {
+	d := k.Dense
+	if d == nil {
+		return nil
+	}
+	alone := len(d.Stages) == 0 && d.Dense == nil && d.BlocksPerSM == 0
+	same := d.Target == k.Target && d.DType == k.DType && d.HeadDim == k.HeadDim
+	for _, c := range []check{
+		{len(plan.choices) > 0, "dense", "there", "none beside a kernel without lists"},
+		{same, "dense", "for another target, data type or head dim", "those of its kernel"},
+		{alone, "dense", "a kernel with stages, a queue or a dense kernel of its own", "one kernel alone"},
+	} {
+		if err := c.err(); err != nil {
 			return err
 		}
 	}
-	s, err := k.parseSchedule()
+	s, err := d.verifyBody(modules)
+	if err == nil {
+		_, err = bindParams(d.Params, s, true)
+	}
+	if err == nil && len(s.Index) > 0 {
+		err = fmt.Errorf("its schedule reads lists")
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("dense kernel: %w", err)
 	}
-	if _, err = bindParams(k.Params, s); err != nil {
-		return err
-	}
-	plan, err := planIndex(s)
-	if err != nil {
-		return err
-	}
-	if err := k.verifyQueue(plan); err != nil {
-		return err
-	}
-	return k.verifyStages(modules, plan)
+	return nil
 }
 
 // verifyQueue checks that a kernel whose blocks share a queue says so twice, in its launch and its parameters, and that its calls

@@ -254,6 +254,8 @@ func (x *indexCall) layOut() {
 		}
 	}
 	x.layOutSums()
+	x.add("route", h, 4)
+	x.add("nanos", h, 4)
 }
 
 // checkSizes refuses what would overflow the numbers of a kernel.

@@ -53,6 +53,7 @@ func TestStageParamsAreThoseOfTheKernels(t *testing.T) {
 		StagePoolMax: index.PoolParams, StageBlockScores: index.BlockScoresParams, StageBlockSelect: index.BlockSelectParams(ir.Top),
 		StageBlockSelectMass: index.BlockSelectParams(ir.TopP), StageBlockSelectAbove: index.BlockSelectParams(ir.Above), StageBlockShares: index.BlockSharesParams, StageClear: index.ClearParams,
 		StageProbeStatsSpread: index.SpreadParams(index.ProbeStatsParams), StageProbeSumsSpread: index.SpreadParams(index.ProbeSumsParams),
+		StageDecide: index.DecideParams,
 	} {
 		k, err := kindOf(kind)
 		require.NoError(t, err)
@@ -63,7 +64,7 @@ func TestStageParamsAreThoseOfTheKernels(t *testing.T) {
 		_, err = matchParams(listed, k.params())
 		require.NoError(t, err, kind)
 	}
-	require.Len(t, stageKinds, 20, "a new kind needs a row above")
+	require.Len(t, stageKinds, 21, "a new kind needs a row above")
 }
 
 // dynamicKernel is a kernel of a pattern that the data decides, on a device that only records launches.

@@ -10,7 +10,8 @@ import (
 
 // WriteChosen is the other way round of ReadChosen: it fills the workspace of a with the lists of what chosen says, [Batch *
 // QHeads] selections that have a set for every choice of the pattern, as EvalIndex returns them. K and V of chosen columns
-// are copied by the kernel that LaunchIndex uses. LaunchAttention on the same stream then computes attention over these
+// are copied by the kernel that LaunchIndex uses, and heads for which dense attention is faster become dense as they do
+// there. LaunchAttention on the same stream then computes attention over these
 // lists, which is how to measure, or to reuse, a choice without the index stage. No head may choose more than its budget.
 func (k *LoadedKernel) WriteChosen(dev Device, s Stream, a Attention, chosen []*ir.Selection) error {
 	c, err := k.check(a)
@@ -33,7 +34,12 @@ func (k *LoadedKernel) WriteChosen(dev Device, s Stream, a Attention, chosen []*
 			return fmt.Errorf("index %q: %w", n.source.Name, err)
 		}
 	}
-	return nil
+	v, err := k.weigh(x)
+	if err == nil && v.routing == byHead {
+		w.decide(v)
+		err = w.err
+	}
+	return err
 }
 
 // chosenWriter copies lists to the device.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/minfc/minfc"
@@ -13,17 +14,18 @@ import (
 
 // job is one run: what was compiled, for what input, on what device.
 type job struct {
-	dev     runtime.Device
-	program *minfc.Program    // nil when an artifact was given
-	art     *runtime.Artifact // nil until load when a source was given
-	kernel  *runtime.LoadedKernel
-	pattern *ir.Pattern      // as compiled: the meaning that --check tests
-	consts  map[string]int64 // given values of const parameters
-	launch  map[string]int64 // given values of launch parameters
-	values  map[string]int64 // of all parameters
-	in      *qkv.Input
-	scale   *float64
-	plan    *planned // set where every head runs its own pattern, instead of kernel, pattern and parameters
+	dev        runtime.Device
+	program    *minfc.Program    // nil when an artifact was given
+	art        *runtime.Artifact // nil until load when a source was given
+	kernel     *runtime.LoadedKernel
+	pattern    *ir.Pattern      // as compiled: the meaning that --check tests
+	consts     map[string]int64 // given values of const parameters
+	launch     map[string]int64 // given values of launch parameters
+	values     map[string]int64 // of all parameters
+	in         *qkv.Input
+	scale      *float64
+	noFallback bool
+	plan       *planned // set where every head runs its own pattern, instead of kernel, pattern and parameters
 }
 
 func (j *job) open(a *app, spec string) (err error) {
@@ -118,7 +120,7 @@ func (j *job) run(withLSE bool) (runtime.HostResult, error) {
 	h := runtime.HostAttention{
 		Q: j.in.Q, K: j.in.K, V: j.in.V, Batch: j.in.Batch, QHeads: j.in.QHeads, KVHeads: j.in.KVHeads,
 		SeqQ: j.in.SeqQ, SeqK: j.in.SeqK, QOffset: j.in.QOffset, Params: j.launch, NoLSE: !withLSE,
-		Chosen: true,
+		Chosen: true, NoFallback: j.noFallback,
 	}
 	if j.scale != nil {
 		h.Scale = *j.scale
@@ -164,21 +166,22 @@ func (j *job) choices(res runtime.HostResult) []runtime.Chosen {
 		} else {
 			out[h] = runtime.Chosen{Asked: &ir.Selection{QOffset: j.in.QOffset}, Kept: &ir.Selection{QOffset: j.in.QOffset}}
 		}
-		for _, s := range []*ir.Selection{out[h].Asked, out[h].Kept} {
-			j.head(h).complete(s)
-		}
+		out[h].Asked, out[h].Kept = j.head(h).complete(out[h].Asked), j.head(h).complete(out[h].Kept)
 	}
 	return out
 }
 
-func (j *job) complete(s *ir.Selection) {
+// complete returns s with an empty set for each choice that it has none of.
+func (j *job) complete(s *ir.Selection) *ir.Selection {
+	out := &ir.Selection{QOffset: s.QOffset, Sets: slices.Clone(s.Sets)}
 	for _, d := range j.pattern.Index {
 		kind, _ := ir.IndexType(j.pattern.Index, d.Name)
 		chosen, ok := kind.Chosen()
 		if _, err := s.Find(d.Name); ok && err != nil {
-			s.Sets = append(s.Sets, ir.Selected{Name: d.Name, Kind: chosen})
+			out.Sets = append(out.Sets, ir.Selected{Name: d.Name, Kind: chosen})
 		}
 	}
+	return out
 }
 
 func (j *job) scaleValue() float64 {

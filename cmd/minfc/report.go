@@ -27,6 +27,7 @@ func (j *job) report(a *app, res runtime.HostResult) error {
 	}
 	a.out.printf("\n")
 	a.out.printf("shape    %s, q_offset %d, scale %.6g\n", j.in, j.in.QOffset, j.scaleValue())
+	j.reportRoutes(a, res)
 	a.out.printf("density  %.4g %% of the query-key pairs%s\n", 100*density, sampled)
 	a.out.printf("time     %.3f ms\n", res.Milliseconds)
 	return nil
@@ -110,7 +111,7 @@ func verdict(ok bool) string {
 func (j *job) kept(res runtime.HostResult) ([]func(q, k int) bool, error) {
 	var out []func(q, k int) bool
 	for h, head := range j.choices(res) {
-		keep, err := j.head(h).pattern.CoverWith(j.head(h).values, head.Kept)
+		keep, err := j.head(h).means(head)
 		if err != nil {
 			return nil, err
 		}
@@ -119,20 +120,38 @@ func (j *job) kept(res runtime.HostResult) ([]func(q, k int) bool, error) {
 	return out, nil
 }
 
+// means is the pattern's meaning for a head of this job: for what its lists keep, or for all that there is where the head fell
+// back to dense attention.
+func (j *job) means(head runtime.Chosen) (func(q, k int) bool, error) {
+	if head.Dense {
+		return j.pattern.Widest().Keeps(j.values)
+	}
+	return j.pattern.CoverWith(j.values, head.Kept)
+}
+
 // checkChoices compares what the data chose with float64, and looks whether all of it is kept.
 func (j *job) checkChoices(a *app, res runtime.HostResult) error {
 	c := selfcheck.ChoiceCase{In: j.in, Scale: j.scaleValue()}
 	for h := range j.in.QHeads {
 		c.Indexes, c.Values = append(c.Indexes, j.head(h).kernel.Schedule().Index), append(c.Values, j.head(h).values)
 	}
+	chose := 0
 	for _, head := range res.Chosen {
-		c.Asked = append(c.Asked, head.Asked)
+		asked := head.Asked
+		if len(asked.Sets) == 0 {
+			asked = nil
+		} else {
+			chose++
+		}
+		c.Asked = append(c.Asked, asked)
 	}
 	r, err := selfcheck.CompareChoices(c)
 	if err != nil {
 		return err
 	}
-	a.out.printf("chosen   %s: %s\n", verdict(r.OK()), r)
+	if chose > 0 {
+		a.out.printf("chosen   %s: %s\n", verdict(r.OK()), r)
+	}
 	if !r.OK() {
 		return bug(fmt.Errorf("the index stage chose wrongly: %s", r.Worst))
 	}
@@ -147,7 +166,7 @@ func (j *job) checkCover(res runtime.HostResult) error {
 		if err != nil {
 			return bug(err)
 		}
-		means, err := hj.pattern.CoverWith(hj.values, head.Kept)
+		means, err := hj.means(head)
 		if err != nil {
 			return bug(err)
 		}

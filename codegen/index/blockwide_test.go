@@ -92,6 +92,8 @@ func (b listBench) encode(a listArgs) [][]byte {
 			out = append(out, binary.LittleEndian.AppendUint64(nil, uint64(v)))
 		case int:
 			out = append(out, binary.LittleEndian.AppendUint32(nil, uint32(v)))
+		case float32:
+			out = append(out, binary.LittleEndian.AppendUint32(nil, math.Float32bits(v)))
 		}
 	}
 	return out
@@ -134,6 +136,8 @@ func listKernels(t *testing.T) map[string]*lower.Kernel {
 	add("runs", k, err)
 	k, err = Columns()
 	add("columns", k, err)
+	k, err = Decide()
+	add("decide", k, err)
 	for _, d := range []int{16, 128, 208, 256} {
 		k, err = Compact(d)
 		add(fmt.Sprintf("compact %d", d), k, err)

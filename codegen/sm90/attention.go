@@ -51,7 +51,7 @@ func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 		return nil, err
 	}
 	sh, slotKeys := shapeFor(s, cfg.HeadDim)
-	params, blocksPerSM, blockRows := lower.Params(s), 0, 0
+	params, blocksPerSM, blockRows := lower.Params(s, cfg), 0, 0
 	if len(lower.Lists(s)) > 0 {
 		params, blocksPerSM, blockRows = append(params, lower.QueueParams...), sh.minBlocks, sh.rows()
 	}
@@ -64,6 +64,9 @@ func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 	}
 	k.At = k.BlockPlace()
 	k.Query = func(_, r int) Value { return k.Add(k.First(), k.rowOf(r)) }
+	if cfg.Routed && !k.queued {
+		k.LeaveOthers(k.HeadIndex())
+	}
 	k.emit()
 	return &lower.Kernel{Module: k.Module, Entry: Entry, Threads: sh.threads(), SharedBytes: k.total,
 		BlockRows: blockRows, BlocksPerSM: blocksPerSM, Params: params}, nil

@@ -18,7 +18,7 @@ type ChoiceCase struct {
 	// Values of all parameters: one set for all heads, or [QHeads].
 	Values []map[string]int64
 	Scale  float64
-	Asked  []*ir.Selection // [Batch * QHeads], as the device chose
+	Asked  []*ir.Selection // [Batch * QHeads], as the device chose; nil for heads that nothing was chosen for
 }
 
 // ChoiceReport compares choices with those of the float64 reference.
@@ -69,6 +69,9 @@ func CompareChoices(c ChoiceCase) (*ChoiceReport, error) {
 		return r, nil
 	}
 	for h := range in.Batch * in.QHeads {
+		if c.Asked[h] == nil {
+			continue
+		}
 		head, err := c.inputs(h)
 		if err != nil {
 			return nil, err

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/minfc/minfc/runtime"
+)
+
+// reportRoutes says which heads ran without sparsity because that was predicted to be faster, and by what figures.
+func (j *job) reportRoutes(a *app, res runtime.HostResult) {
+	groups := map[bool]*routed{true: {}, false: {}}
+	for h, c := range res.Chosen {
+		if c.DenseMS > 0 {
+			groups[c.Dense].add(h, c)
+		}
+	}
+	if dense := groups[true]; len(dense.heads) > 0 {
+		a.out.printf("route    dense: %s, predicted %s\n", j.nameHeads(dense.heads), dense.against(dense.denseMS, dense.sparseMS))
+	}
+	if sparse := groups[false]; len(sparse.heads) > 0 {
+		a.out.printf("route    sparse: %s, predicted %s\n", j.nameHeads(sparse.heads), sparse.against(sparse.sparseMS, sparse.denseMS))
+	}
+}
+
+// routed are heads that ran the same kernel, with their predicted times, one after the other.
+type routed struct {
+	heads             []int
+	sparseMS, denseMS float64
+	unread            bool // nothing was chosen: the sparse time is the least that it could have been
+}
+
+func (r *routed) add(head int, c runtime.Chosen) {
+	r.heads = append(r.heads, head)
+	r.sparseMS, r.denseMS = r.sparseMS+c.SparseMS, r.denseMS+c.DenseMS
+	r.unread = r.unread || len(c.Asked.Sets) == 0
+}
+
+func (r *routed) against(ran, other float64) string {
+	text := fmt.Sprintf("%.3g ms against %.3g", ran, other)
+	if r.unread {
+		text += " at least, the choice included"
+	}
+	return text
+}
+
+// nameHeads counts the heads, and names them where there is one batch.
+func (j *job) nameHeads(heads []int) string {
+	all := j.in.Batch * j.in.QHeads
+	switch {
+	case len(heads) == all:
+		return fmt.Sprintf("all %d heads", all)
+	case j.in.Batch == 1:
+		return listHeads(heads)
+	}
+	return fmt.Sprintf("%d of %d heads", len(heads), all)
+}

@@ -1,0 +1,114 @@
+package cost
+
+import (
+	"fmt"
+
+	"github.com/minfc/minfc/ir"
+)
+
+// Prices of patterns that the data decides: of kernels that walk lists of slots of 64 keys, and of the index stage in front.
+
+// ListRates are the prices of what kernels with lists do beside the work of Rates.
+type ListRates struct {
+	ColumnNanos float64 // a slot of columns, beside its products: which of them count
+	RowNanos    float64 // a row block, in place of Rates.RowNanos: finding the prefixes of the lists, too
+	IndexMicros float64 // one kernel of the index stage: a launch, and the latency of what one block a head does alone
+	ProbeNanos  float64 // one key under the probe of one q head, at head dim 128
+	ScoreNanos  float64 // one block score at head dim 128, its selection included
+	IdleNanos   float64 // a block that leaves at once
+}
+
+// h200lists80 are fitted by hand to docs/bench/h200_dynamic_*.json, which have head dim 128 only: ColumnNanos and RowNanos to
+// the planted lists at 128K, ProbeNanos and IndexMicros to Vertical-Slash at 128K and 1M, ScoreNanos to Block-Sparse at
+// 128K. IdleNanos is arithmetic. A test holds the prices against the measurements.
+var h200lists80 = ListRates{ColumnNanos: 61, RowNanos: 1518, IndexMicros: 10.8, ProbeNanos: 15.7, ScoreNanos: 1.35, IdleNanos: 200}
+
+// slower is the rates on a machine whose cycles take that much longer; launches do not.
+func (r ListRates) slower(by float64) ListRates {
+	for _, t := range []*float64{&r.ColumnNanos, &r.RowNanos, &r.ProbeNanos, &r.ScoreNanos, &r.IdleNanos} {
+		*t *= by
+	}
+	return r
+}
+
+// ListPrices is what the work of a kernel with lists costs, in nanoseconds of one multiprocessor full of blocks.
+type ListPrices struct {
+	Slot   float64 // 64 rows by 64 keys of a range, of runs or of blocks
+	Mask   float64 // beside that, if it is an edge
+	Column float64 // 64 rows by 64 columns, begun ones too
+	Row    float64 // 64 rows
+}
+
+// ListPrices are those of the target's kernel for a head dim.
+func (m Machine) ListPrices(headDim int) (ListPrices, error) {
+	b, err := bodyOf(listBodies, m.Target, headDim)
+	if err != nil {
+		return ListPrices{}, err
+	}
+	u := m.unit(b, headDim, b.blocks)
+	slots := float64(b.keys) / ir.BlockSize // of one step
+	p := ListPrices{Slot: u.tile() / slots, Mask: u.mask / slots, Row: m.Lists.RowNanos}
+	p.Column = p.Slot + m.Lists.ColumnNanos
+	return p, nil
+}
+
+// RangeNanos is the price of one head of c in a kernel with lists: its row blocks, and the ranges that need no list.
+func (p ListPrices) RangeNanos(c *Counts) float64 {
+	return float64(c.total.full+c.total.edge)*p.Slot + float64(c.total.edge)*p.Mask + float64(len(c.rows))*p.Row
+}
+
+// HeadNanos is the price of one head of c in nanoseconds of one multiprocessor full of blocks.
+func (m Machine) HeadNanos(c *Counts) (float64, error) {
+	b, err := bodyFor(m.Target, c.work)
+	if err != nil {
+		return 0, err
+	}
+	u := m.unit(b, c.work.HeadDim, b.blocks)
+	return float64(c.total.full+c.total.edge)*u.tile() + float64(c.total.edge)*u.mask + float64(len(c.rows))*m.Rates.RowNanos, nil
+}
+
+// IndexWork is what an index stage and the choice behind it do for a launch.
+type IndexWork struct {
+	Launches    int
+	ProbedKeys  float64 // times q heads and batches
+	PooledBytes float64 // of q and k
+	Scores      float64 // of row blocks with key blocks, times q heads and batches
+	IdleBlocks  float64 // of attention kernels, which leave at once
+}
+
+// IndexMillis is how long it takes.
+func (m Machine) IndexMillis(w IndexWork, headDim int) float64 {
+	dim := float64(headDim)
+	probe := w.ProbedKeys * m.Lists.ProbeNanos * (dim + 64) / (128 + 64) // its softmax and sums do not depend on the head dim
+	busy := probe + w.Scores*m.Lists.ScoreNanos*dim/128 + w.IdleBlocks*m.Lists.IdleNanos
+	return float64(w.Launches)*m.Lists.IndexMicros/1e3 + busy/float64(m.Multiprocessors)/1e6 + w.PooledBytes/m.MemoryGBs/1e6
+}
+
+// ListGeometry is the block of a target's kernel with lists: keys of a step, threads, and how many blocks an SM holds.
+func ListGeometry(target string, headDim int) (keys, threads, blocks int, err error) {
+	b, err := bodyOf(listBodies, target, headDim)
+	return b.keys, 32 * b.warps, b.blocks, err
+}
+
+// listBodies are the kernels with lists of each backend.
+var listBodies = []body{
+	{"sm_80", 64, 64, 128, 2, 4},
+	{"sm_80", 96, 64, 64, 2, 4},
+	{"sm_80", 112, 64, 64, 4, 2},
+	{"sm_80", 128, 64, 64, 2, 4},
+	{"sm_80", 256, 64, 64, 4, 2},
+	{"sm_90a", 64, 64, 128, 8, 2},
+	{"sm_90a", 128, 64, 128, 8, 2},
+	{"sm_90a", 192, 64, 64, 8, 2},
+	{"sm_90a", 256, 64, 64, 8, 1},
+}
+
+// bodyOf is the first body of a table that serves a head dim.
+func bodyOf(table []body, target string, headDim int) (body, error) {
+	for _, b := range table {
+		if b.target == target && headDim <= b.maxHeadDim {
+			return b, nil
+		}
+	}
+	return body{}, fmt.Errorf("no kernel for target %s and head dim %d is priced", target, headDim)
+}

@@ -1,0 +1,237 @@
+package runtime
+
+import (
+	"slices"
+
+	"github.com/minfc/minfc/cost"
+	"github.com/minfc/minfc/ir"
+)
+
+// Dense runs where it wins. What a pattern that the data decides costs depends on how its lists came out, so the choice is
+// made for each head on the device, from the lists, between index stage and attention. Where the lists cannot change the
+// outcome, it is made here, before anything is launched. docs/fallback.md has the rules and their reasons.
+
+// What is asked of a prediction before it is followed.
+const (
+	fallbackMargin = 0.05      // a head stays sparse if that is predicted to be faster by this part at least
+	shortLength    = 1 << 14   // up to this length
+	shortRegret    = 0.02      // at most this part of the dense kernel's time is risked on an index stage,
+	longRegret     = 0.1       // and this one above it
+	anyDistance    = 1<<31 - 1 // no bound, in decide's parameters
+)
+
+// fallback is the kernel without sparsity beside one with lists, and what their work costs.
+type fallback struct {
+	dense   *LoadedKernel
+	machine cost.Machine
+	lists   cost.ListPrices
+	ranges  *ir.Schedule // the part of the schedule that reads no lists
+}
+
+// loadFallback loads the dense kernel, if there is one and the cost model knows the target.
+func (k *LoadedKernel) loadFallback(dev Device, a *Artifact) error {
+	info := dev.Info()
+	m, known := cost.MachineLike(cost.Device{Name: info.Name, Multiprocessors: info.Multiprocessors, L2Bytes: info.L2Bytes}, k.info.Target)
+	if k.info.Dense == nil || !known {
+		return nil
+	}
+	prices, err := m.ListPrices(k.info.HeadDim)
+	if err != nil {
+		return err
+	}
+	dense, err := load(dev, a, k.info.Dense, true)
+	if err != nil {
+		return err
+	}
+	k.fallback = &fallback{dense, m, prices, rangesOf(k.schedule)}
+	return nil
+}
+
+// rangesOf is the part of a schedule that reads no lists.
+func rangesOf(s *ir.Schedule) *ir.Schedule {
+	out := *s
+	out.Index, out.Segments = nil, nil
+	for _, g := range s.Segments {
+		if g.From.Kind == ir.SourceRange {
+			out.Segments = append(out.Segments, g)
+		}
+	}
+	return &out
+}
+
+// routing says which kernels a call launches.
+type routing int
+
+const (
+	allSparse routing = iota
+	allDense
+	byHead // both, and decide
+)
+
+// verdict is the outcome of weighing a call.
+type verdict struct {
+	routing
+	dense float64 // nanoseconds of a multiprocessor for one head without sparsity
+	fixed float64 // and for what is in no list of a sparse one
+	index float64 // milliseconds of the index stage
+	low   float64 // nanoseconds of all heads, each by its faster kernel, if the lists are as cheap as they can be
+}
+
+// NeedsIndex says whether a launch of a computes lists: not for patterns that do not depend on data, and not where dense
+// attention is known to be faster whatever the data would choose.
+func (k *LoadedKernel) NeedsIndex(a Attention) (bool, error) {
+	x, err := k.planShape(a)
+	if err != nil || x == nil {
+		return false, err
+	}
+	v, err := k.weigh(x)
+	return v.routing != allDense, err
+}
+
+// DenseSchedule is what heads run that fall back to dense attention; nil if none can.
+func (k *LoadedKernel) DenseSchedule() *ir.Schedule {
+	if k.fallback == nil {
+		return nil
+	}
+	return k.fallback.dense.schedule
+}
+
+// weigh decides what can be decided without the data.
+func (k *LoadedKernel) weigh(x *indexCall) (verdict, error) {
+	f := k.fallback
+	if f == nil || x.NoFallback || x.SeqK == 0 {
+		return verdict{}, nil
+	}
+	v, err := f.price(k, x)
+	if err != nil {
+		return v, err
+	}
+	shapes, err := k.listShapes(x)
+	if err != nil {
+		return v, err
+	}
+	high, sure := 0.0, true
+	for h := range x.QHeads {
+		cheap, dear := f.bounds(x, shapes, h)
+		v.low += float64(x.Batch) * min(v.fixed+cheap, v.dense)
+		high += float64(x.Batch) * min(v.fixed+dear, v.dense)
+		sure = sure && v.fixed+dear < v.limit()
+	}
+	index := v.index * 1e6 * float64(f.machine.Multiprocessors)
+	all := v.dense * float64(x.heads)
+	regret := longRegret
+	if max(x.SeqK, x.reach) <= shortLength {
+		regret = shortRegret
+	}
+	switch {
+	case v.low+index >= all*(1-fallbackMargin), high+index > all*(1+regret):
+		v.routing = allDense
+	case !sure:
+		v.routing = byHead
+	}
+	return v, nil
+}
+
+// limit is what a head's sparse nanoseconds must stay below.
+func (v verdict) limit() float64 { return v.dense * (1 - fallbackMargin) }
+
+// price fills in what does not depend on the lists.
+func (f *fallback) price(k *LoadedKernel, x *indexCall) (v verdict, err error) {
+	work := cost.Work{HeadDim: x.headDim, DType: k.info.DType, Batch: 1, QHeads: 1, KVHeads: 1,
+		SeqQ: x.SeqQ, SeqK: x.SeqK, QOffset: x.QOffset, Params: x.Params}
+	count := func(s *ir.Schedule) (*cost.Counts, error) {
+		w := work
+		w.Schedule, w.RowTile, w.KeyTile = s, s.Tile.Rows, s.Tile.Keys
+		return cost.Count(w)
+	}
+	dense, err := count(f.dense.schedule)
+	if err != nil {
+		return v, err
+	}
+	ranges, err := count(f.ranges)
+	if err != nil {
+		return v, err
+	}
+	v.fixed = f.lists.RangeNanos(ranges)
+	v.dense, err = f.machine.HeadNanos(dense)
+	v.index = f.machine.IndexMillis(x.indexWork(k), x.headDim)
+	return v, err
+}
+
+// indexWork is what the index stage of the call does, decide and the second attention kernel included.
+func (x *indexCall) indexWork(k *LoadedKernel) cost.IndexWork {
+	w := cost.IndexWork{Launches: len(k.plan.kinds()) + 2}
+	tiles := ceilDiv(x.SeqQ, k.info.RowTile) + ceilDiv(x.SeqQ, k.fallback.dense.info.RowTile)
+	w.IdleBlocks = float64(x.heads) * float64(tiles)
+	if k.plan.has(ir.SourceRuns, ir.SourceColumns) {
+		w.ProbedKeys = float64(x.heads) * float64(x.SeqK)
+	}
+	if k.plan.has(ir.SourceBlocks) {
+		rows := float64(x.Batch) * (float64(x.QHeads)*float64(x.SeqQ) + float64(x.KVHeads)*float64(x.SeqK))
+		w.PooledBytes = rows * float64(x.headDim) * elementBytes
+		w.Scores = float64(x.heads) * float64(x.rowBlocks()) * float64(blocksOf(x.columns)) / 2
+	}
+	return w
+}
+
+// listShape is a segment that reads a list, with the bounds that cut the list for a row block; see index.DecideParams.
+type listShape struct {
+	source     ir.Source
+	choice     int
+	low, reach int // of runs
+	high, near int // of columns
+}
+
+// listShapes are the segments that read lists, in the order of the schedule.
+func (k *LoadedKernel) listShapes(x *indexCall) ([]listShape, error) {
+	var out []listShape
+	for _, g := range k.schedule.Segments {
+		if g.From.Kind == ir.SourceRange {
+			continue
+		}
+		s := listShape{source: g.From, reach: anyDistance, high: x.SeqK, near: ir.MaxParam}
+		s.choice = slices.IndexFunc(x.choices, func(n choiceCall) bool { return n.source == g.From })
+		for _, b := range g.Lo {
+			off, err := b.Off.Eval(x.values)
+			if err != nil {
+				return nil, badCall("%w", err)
+			}
+			if b.Row {
+				s.reach = min(s.reach, ir.BlockSize-int(off))
+			} else {
+				s.low = max(s.low, int(off))
+			}
+		}
+		for _, b := range g.Hi {
+			off, err := b.Off.Eval(x.values)
+			if err != nil {
+				return nil, badCall("%w", err)
+			}
+			if b.Row {
+				s.near = min(s.near, int(off))
+			} else {
+				s.high = min(s.high, int(off))
+			}
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// rowsOfRun is how many row blocks walk the tile at l.
+func (x *indexCall) rowsOfRun(s listShape, l int) int {
+	if l >= s.reach {
+		return 0
+	}
+	first := (l+s.low-x.QOffset-ir.BlockSize)>>6 + 1
+	return max(0, x.rowBlocks()-max(0, first))
+}
+
+// rowsOfSlot is how many row blocks walk a slot of columns whose first one is id.
+func (x *indexCall) rowsOfSlot(s listShape, id int) int {
+	row := id + 1 - x.QOffset - s.near
+	if id >= s.high || row >= x.SeqQ {
+		return 0
+	}
+	return x.rowBlocks() - max(0, row>>6)
+}

@@ -1,0 +1,228 @@
+package runtime_test
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/internal/qkv"
+	"github.com/minfc/minfc/internal/selfcheck"
+	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/patterns"
+	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/emu"
+)
+
+// weighed is a pattern on the emulator whose heads have budgets of their own.
+type weighed struct {
+	program *minfc.Program
+	kernel  *runtime.LoadedKernel
+	dev     runtime.Device
+	in      *qkv.Input
+	budgets map[string][]int64
+}
+
+const manyLists = `
+pattern cut(a = 7, b = 9) {
+  index trace = sum(softmax(q[-64:] * k), diagonals)
+  index near = top(a, trace) with last 1
+  index far = top(b, trace)
+  keep causal & (diagonals(near) & window(150) | diagonals(far) \ window(150))
+}
+pattern pools(a = 2, b = 1) {
+  index best = top(a, max(q, 64) * mean(k, 64)) with first 1 with last 1
+  index other = top(b, mean(q, 64) * max(k, 64)) with last 2
+  keep causal & (blocks(best) & window(128) | blocks(other) \ window(128))
+}
+`
+
+// mixedBudgets make some heads cheap and some dear.
+var mixedBudgets = map[string]map[string][]int64{
+	"vertical_slash": {"vertical": {30, 400, 200, 600}, "slash": {100, 110, 500, 600}},
+	"block_sparse":   {"topk": {1, 12, 2, 6}},
+	"columns_window": {"vertical": {30, 600, 90, 300}},
+	"cut":            {"a": {1, 150, 3, 100}, "b": {1, 600, 5, 500}},
+	"pools":          {"a": {2, 2, 2, 2}, "b": {2, 12, 3, 9}},
+}
+
+func newWeighed(t *testing.T, name string, shape qkv.Shape) *weighed {
+	dev, err := emu.Open(emu.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { dev.Close() })
+	file, src, library := patterns.Source(name)
+	if !library {
+		file, src = "many.minf", []byte(manyLists)
+	}
+	w := &weighed{dev: dev, budgets: mixedBudgets[name]}
+	w.program, err = minfc.Load(file, src, minfc.Options{Pattern: name})
+	require.NoError(t, err)
+	a, err := w.program.Compile(minfc.Options{Target: "sm_80", DType: "bf16", HeadDim: shape.HeadDim, Verify: true})
+	require.NoError(t, err)
+	w.kernel, err = runtime.LoadKernel(dev, a, runtime.Select{})
+	require.NoError(t, err)
+	t.Cleanup(func() { w.kernel.Close() })
+	w.in, err = qkv.Generate(shape, half.BF16, 5)
+	require.NoError(t, err)
+	return w
+}
+
+// params are those that are the same for all heads: a window that leaves something to choose.
+func (w *weighed) params() map[string]int64 {
+	if w.program.Pattern.Name == "columns_window" {
+		return map[string]int64{"window": 70}
+	}
+	return nil
+}
+
+func (w *weighed) run(t *testing.T, change func(h *runtime.HostAttention)) runtime.HostResult {
+	in := w.in
+	h := runtime.HostAttention{Q: in.Q, K: in.K, V: in.V, Batch: in.Batch, QHeads: in.QHeads, KVHeads: in.KVHeads, SeqQ: in.SeqQ, SeqK: in.SeqK,
+		QOffset: in.QOffset, HeadParams: w.budgets, Params: w.params(), Chosen: true}
+	if change != nil {
+		change(&h)
+	}
+	res, err := w.kernel.RunHost(w.dev, h)
+	require.NoError(t, err)
+	return res
+}
+
+func (w *weighed) attention() runtime.Attention {
+	return runtime.Attention{SeqQ: w.in.SeqQ, SeqK: w.in.SeqK, QOffset: w.in.QOffset, Params: w.params()}
+}
+
+func (w *weighed) values(t *testing.T, head int) map[string]int64 {
+	given := map[string]int64{}
+	for name, v := range w.params() {
+		given[name] = v
+	}
+	for name, v := range w.budgets {
+		given[name] = v[head]
+	}
+	values, err := ir.CheckLaunch(w.program.Pattern.Params, w.program.Pattern.Requires, given)
+	require.NoError(t, err)
+	return values
+}
+
+// check holds the output of every head against float64 attention over what the head reports to keep, and that against the
+// meaning of the pattern.
+func (w *weighed) check(t *testing.T, res runtime.HostResult) {
+	in := w.in
+	output := selfcheck.Case{In: in, Scale: 1 / math.Sqrt(float64(in.HeadDim)), O: res.O, LSE: res.LSE}
+	for h, chosen := range res.Chosen {
+		values := w.values(t, h%in.QHeads)
+		means, err := w.program.Pattern.CoverWith(values, chosen.Kept)
+		if chosen.Dense {
+			means, err = w.program.Pattern.Widest().Keeps(values)
+		}
+		require.NoError(t, err)
+		cover, err := w.kernel.CoverChosen(w.attention(), []runtime.Chosen{chosen}, nil)
+		require.NoError(t, err)
+		for i := range in.SeqQ {
+			for k, q := 0, in.QOffset+i; k < in.SeqK; k++ {
+				if means(q, k) != (cover[i*in.SeqK+k] == 1) {
+					t.Fatalf("head %d (dense: %v), query at %d, key %d: kept %d", h, chosen.Dense, q, k, cover[i*in.SeqK+k])
+				}
+			}
+		}
+		output.Keeps = append(output.Keeps, means)
+	}
+	report, err := selfcheck.Compare(output)
+	require.NoError(t, err)
+	require.True(t, report.OK(), "%s", report)
+}
+
+// nanos evaluates the prices on what the kernel walks for a head's lists.
+func (w *weighed) nanos(t *testing.T, chosen runtime.Chosen, slot, column, row float64) float64 {
+	s := w.kernel.Schedule()
+	values := w.values(t, 0)
+	l, err := s.Bind(values)
+	require.NoError(t, err)
+	shape, sum := ir.Shape{Sq: w.in.SeqQ, Sk: w.in.SeqK, QOffset: w.in.QOffset}, 0.0
+	for n := range (w.in.SeqQ + 63) / 64 {
+		sum += row
+		slots, err := l.Slots(chosen.Kept, shape, n)
+		require.NoError(t, err)
+		for _, x := range slots {
+			if x.Source == ir.SourceColumns {
+				sum += column
+			} else {
+				sum += slot
+			}
+		}
+	}
+	return sum
+}
+
+// TestHeadsAreRoutedByTheirLists: the device decides head by head what the prices say of the lists that it reports, and every
+// head's output is attention over what the head reports to keep.
+func TestHeadsAreRoutedByTheirLists(t *testing.T) {
+	for _, name := range []string{"vertical_slash", "block_sparse", "columns_window", "cut", "pools"} {
+		for _, shape := range []qkv.Shape{{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 700, SeqK: 700, HeadDim: 64}, {Batch: 1, QHeads: 4, KVHeads: 1, SeqQ: 300, SeqK: 800, QOffset: 500, HeadDim: 32}} {
+			t.Run(fmt.Sprint(name, shape.SeqQ), func(t *testing.T) {
+				w := newWeighed(t, name, shape)
+				const slot, column, row = 500, 600, 700
+				w.kernel.PriceLists(slot, column, row)
+				res := w.run(t, nil)
+				routes := map[bool]int{}
+				for h, c := range res.Chosen {
+					routes[c.Dense]++
+					require.NotZero(t, c.DenseMS)
+					require.Equal(t, !(c.SparseMS < 0.95*c.DenseMS), c.Dense, "head %d: %v against %v", h, c.SparseMS, c.DenseMS)
+					want := w.nanos(t, c, slot, column, row) * 1e-6
+					if name == "cut" { // kernels walk tiles above a window's end, too
+						require.GreaterOrEqual(t, c.SparseMS, want*0.999999)
+					} else {
+						require.InEpsilon(t, want, c.SparseMS, 1e-6, "head %d", h)
+					}
+				}
+				require.Len(t, routes, 2, "heads of both kinds: %v", routes)
+				w.check(t, res)
+			})
+		}
+	}
+}
+
+// TestNoFallback: every head follows its lists, as if there were no dense kernel.
+func TestNoFallback(t *testing.T) {
+	w := newWeighed(t, "vertical_slash", qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 700, SeqK: 700, HeadDim: 64})
+	off := w.run(t, func(h *runtime.HostAttention) { h.NoFallback = true })
+	for _, c := range off.Chosen {
+		require.False(t, c.Dense)
+		require.Zero(t, c.SparseMS+c.DenseMS)
+	}
+	w.check(t, off)
+	w.kernel.PriceLists(500, 600, 700)
+	on := w.run(t, nil)
+	for h := range on.Chosen {
+		require.Equal(t, off.Chosen[h].Asked, on.Chosen[h].Asked, "the choice does not depend on what is made of it")
+		head := len(on.O) / len(on.Chosen)
+		same := slices.Equal(off.O[h*head:][:head], on.O[h*head:][:head])
+		require.Equal(t, !on.Chosen[h].Dense, same, "head %d", h)
+	}
+}
+
+// TestShortInputsAreDense: the prices that ship choose dense attention before anything is launched, which is then exactly the
+// dense pattern's.
+func TestShortInputsAreDense(t *testing.T) {
+	w := newWeighed(t, "vertical_slash", qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 300, SeqK: 300, HeadDim: 64})
+	res := w.run(t, nil)
+	for _, c := range res.Chosen {
+		require.True(t, c.Dense)
+		require.Empty(t, c.Asked.Sets)
+		require.Greater(t, c.SparseMS, c.DenseMS)
+	}
+	w.check(t, res)
+	file, src, _ := patterns.Source("dense")
+	a, err := minfc.Compile(file, src, minfc.Options{Target: "sm_80", DType: "bf16", HeadDim: 64})
+	require.NoError(t, err)
+	in := w.in
+	want, err := runtime.RunHost(w.dev, a, runtime.Select{}, runtime.HostAttention{Q: in.Q, K: in.K, V: in.V, Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 300, SeqK: 300})
+	require.NoError(t, err)
+	require.Equal(t, want.O, res.O)
+	require.Equal(t, want.LSE, res.LSE)
+}

@@ -1,0 +1,85 @@
+package runtime
+
+import "github.com/minfc/minfc/ir"
+
+// How cheap and how dear the lists of a head can come out, from its budgets alone. Cheap lists are clustered and far away,
+// where few row blocks reach them; dear ones are scattered and near.
+
+// bounds are nanoseconds of a multiprocessor for the lists of a query head.
+func (f *fallback) bounds(x *indexCall, shapes []listShape, head int) (cheap, dear float64) {
+	for _, s := range shapes {
+		n, price := x.choices[s.choice], f.lists.Slot
+		var low, high int
+		switch s.source.Kind {
+		case ir.SourceRuns:
+			low, high = x.runBounds(s, n, head)
+		case ir.SourceBlocks:
+			low, high = x.blockBounds(n, head)
+		default:
+			low, high = x.columnBounds(s, n, head)
+			price = f.lists.Column
+		}
+		cheap, dear = cheap+price*float64(low), dear+price*float64(high)
+	}
+	return cheap, dear
+}
+
+// members are the least and the most of its candidates that a head can get, and how many of them are forced at the start.
+// Choices by mass or threshold may keep next to nothing, or all that their limit allows.
+func (n choiceCall) members(head, candidates int) (least, most, first int) {
+	forced := min(n.first+n.last, candidates)
+	first = min(n.first, candidates)
+	if n.rule == ir.Top {
+		all := min(max(int(n.budgets[head]), forced), candidates)
+		return all, all, first
+	}
+	return forced, min(max(int(n.limits[head]), forced), candidates), first
+}
+
+// clustered is how many tiles cover n neighbouring distances (ir.CoverTiles).
+func clustered(n int) int {
+	if n == 0 {
+		return 0
+	}
+	return 1 + ceilDiv(n-1, ir.BlockSize)
+}
+
+func (x *indexCall) runBounds(s listShape, n choiceCall, head int) (low, high int) {
+	least, most, first := n.members(head, x.reach)
+	near := clustered(first)
+	for i := range near {
+		low += x.rowsOfRun(s, i*ir.BlockSize)
+	}
+	for i := range clustered(least) - near {
+		low += x.rowsOfRun(s, x.reach+ir.BlockSize-1-i*ir.BlockSize)
+	}
+	for i := range min(most, n.runCap(x.reach)) {
+		high += x.rowsOfRun(s, i*ir.BlockSize)
+	}
+	return min(low, high), high
+}
+
+func (x *indexCall) columnBounds(s listShape, n choiceCall, head int) (low, high int) {
+	least, most, first := n.members(head, x.columns)
+	for i := 0; i < least; i += ir.BlockSize {
+		if i < first {
+			low += x.rowsOfSlot(s, i)
+		} else {
+			low += x.rowsOfSlot(s, x.columns-least+i)
+		}
+	}
+	for i := 0; i < most; i += ir.BlockSize {
+		high += x.rowsOfSlot(s, i)
+	}
+	return low, high
+}
+
+// blockBounds are the same where the budget is a number: how many blocks a row block gets does not depend on the data then.
+func (x *indexCall) blockBounds(n choiceCall, head int) (low, high int) {
+	for t := range x.rowBlocks() {
+		last := x.QOffset + min((t+1)*ir.BlockSize, x.SeqQ) - 1
+		least, most, _ := n.members(head, min(x.keyBlocks(), last/ir.BlockSize+1))
+		low, high = low+least, high+most
+	}
+	return low, high
+}
