@@ -32,6 +32,12 @@ pattern flex(share = 900, least = 100000, limit = 9) {
   index large = above(least, shares) with first 1
   keep causal & (blocks(main) & window(192) | blocks(large) \ window(192))
 }
+pattern squares(share = 900, limit = 9) {
+  index dense = sum(softmax(mean(q * k, antidiagonals(8))), blocks)
+  index main = top_p(share, dense) with last 1 with most limit
+  index few = top(2, sum(softmax(mean(q * k, antidiagonals(32))), blocks))
+  keep causal & (blocks(main) & window(192) | blocks(few) \ window(192))
+}
 pattern mixed(share = 700, n = 50) {
   index probe = softmax(q[-64:] * k)
   index cols = top_p(share, sum(probe, queries)) with last 3
@@ -44,6 +50,7 @@ var ruleSettings = map[string][]map[string]int64{
 	"mass":      {{"share": 1}, {"share": 500}, nil, {"share": 990, "limit": 100}, {"share": 1000}, {"share": 5000, "limit": 0}},
 	"threshold": {{"least": 0}, {"least": 1}, nil, {"least": 100000, "limit": 17}, {"least": 1 << 30}},
 	"flex":      {{"share": 300}, nil, {"share": 1000, "least": 0}, {"share": 999, "limit": 2, "least": 400000}, {"limit": 0}},
+	"squares":   {{"share": 300}, nil, {"share": 1000}, {"share": 990, "limit": 2}, {"limit": 0}},
 	"mixed":     {{"share": 300, "n": 0}, nil, {"share": 1000, "n": 19}},
 }
 
@@ -51,7 +58,7 @@ var ruleSettings = map[string][]map[string]int64{
 func TestRulesAgreeWithFloat64(t *testing.T) {
 	const shapes = 10
 	dev := device(t, emu.Options{})
-	for _, name := range []string{"mass", "threshold", "flex", "mixed"} {
+	for _, name := range []string{"mass", "threshold", "flex", "squares", "mixed"} {
 		program, err := minfc.Load("rules.minf", []byte(rules), minfc.Options{Pattern: name})
 		require.NoError(t, err)
 		for i, d := range []int{64, 128} {

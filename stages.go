@@ -35,6 +35,7 @@ var stageKernels = map[string]func(o Options) (*codegen.Kernel, error){
 	runtime.StagePoolMean:     func(o Options) (*codegen.Kernel, error) { return o.pool(ir.ReduceMean) },
 	runtime.StagePoolMax:      func(o Options) (*codegen.Kernel, error) { return o.pool(ir.ReduceMax) },
 	runtime.StageBlockScores:  func(o Options) (*codegen.Kernel, error) { return index.BlockScores(o.HeadDim) },
+	runtime.StageSquareScores: func(o Options) (*codegen.Kernel, error) { return index.SquareScores(o.HeadDim, codegen.DType(o.DType)) },
 	runtime.StageBlockShares:  func(Options) (*codegen.Kernel, error) { return index.BlockShares() },
 
 	runtime.StageClear: func(Options) (*codegen.Kernel, error) { return index.Clear() },

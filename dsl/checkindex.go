@@ -101,6 +101,8 @@ func partName(v ir.Index) string {
 		return "softmax"
 	case ir.Sum:
 		return "sum"
+	case ir.Antidiagonals:
+		return "squares"
 	case ir.Pool:
 		return []string{"mean", "max"}[v.With] + []string{"_q", "_k"}[v.Of]
 	case ir.BlockScores:
@@ -128,7 +130,7 @@ func (c *checker) operand(e Expr, wants ...ir.IndexKind) (string, bool) {
 
 func (c *checker) wrongKind(s Span, kind ir.IndexKind, wants ...ir.IndexKind) {
 	wanted := wants[0].String()
-	if len(wants) > 2 {
+	if wants[0] == ir.KindColumnValues {
 		wanted = "values over columns, distances or blocks"
 	}
 	c.report(Diagnostic{Code: codeWrongKind, Message: fmt.Sprintf("found %s, wanted %s", kind, wanted),

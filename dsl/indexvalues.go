@@ -36,11 +36,15 @@ func (c *checker) notSupported(s Span, message, help string) bool {
 }
 
 func (c *checker) softmax(x *Call) (ir.Index, bool) {
-	of, ok := c.operand(x.Args[0], ir.KindScores, ir.KindBlockValues)
+	of, ok := c.operand(x.Args[0], ir.KindScores, ir.KindBlockValues, ir.KindSquareScores)
 	return ir.Softmax{Of: of}, ok
 }
 
 func (c *checker) sum(x *Call) (ir.Index, bool) {
+	if axis, isName := unparen(x.Args[1]).(*Name); isName && axis.Name == "blocks" {
+		of, ok := c.operand(x.Args[0], ir.KindSquareProbabilities)
+		return ir.Sum{Of: of, Over: ir.OverBlocks}, ok
+	}
 	of, ok := c.operand(x.Args[0], ir.KindProbabilities)
 	axis, found := x.Args[1], "something else"
 	name, isName := unparen(axis).(*Name)
@@ -55,16 +59,40 @@ func (c *checker) sum(x *Call) (ir.Index, bool) {
 	case "diagonals":
 		return ir.Sum{Of: of, Over: ir.OverDiagonals}, ok
 	case "antidiagonals":
-		return nil, c.notSupported(axis.Pos(), "antidiagonals are not supported", "sum over `queries` or over `diagonals`")
+		return nil, c.notSupported(axis.Pos(), "sums over antidiagonals are not supported", "write `mean(q * k, antidiagonals(8))` for the scores of squares")
 	}
-	c.report(Diagnostic{Code: codeWrongKind, Message: "found " + found + ", wanted `queries` or `diagonals`",
-		Primary: Label{axis.Pos(), "not what a sum runs over"}, Help: "a sum over queries gives a value for each column, one over diagonals for each distance"})
+	c.report(Diagnostic{Code: codeWrongKind, Message: "found " + found + ", wanted `queries`, `diagonals` or `blocks`",
+		Primary: Label{axis.Pos(), "not what a sum runs over"},
+		Help:    "a sum over queries gives a value for each column, one over diagonals for each distance, one over blocks a share for each block"})
 	return nil, false
+}
+
+// antidiagonals lowers `mean(q * k, antidiagonals(8))`.
+func (c *checker) antidiagonals(x *Call, size *Call) (ir.Index, bool) {
+	product, isProduct := unparen(x.Args[0]).(*Binary)
+	if !isProduct || product.Op.Name != "*" || !isTensor(product.X, "q") || !isTensor(product.Y, "k") {
+		return c.notAValue(x.Args[0].Pos(), "something else than `q * k`", "antidiagonals are those of all queries and keys: `mean(q * k, antidiagonals(8))`")
+	}
+	if len(size.Args) == 1 {
+		if n, isNumber := unparen(size.Args[0]).(*Number); isNumber && n.Value >= 2 && n.Value <= ir.BlockSize && n.Value&(n.Value-1) == 0 {
+			return ir.Antidiagonals{Step: int(n.Value)}, true
+		}
+	}
+	return nil, c.notSupported(size.Span, "squares of this size are not supported", fmt.Sprintf("write a power of 2 from 2 to %d: `antidiagonals(8)`", ir.BlockSize))
+}
+
+// isTensor says whether an expression is the tensor of that name.
+func isTensor(e Expr, name string) bool {
+	n, isName := unparen(e).(*Name)
+	return isName && n.Name == name
 }
 
 // pool lowers `mean(q, 64)` and the like.
 func pool(with ir.Reduction) func(c *checker, x *Call) (ir.Index, bool) {
 	return func(c *checker, x *Call) (ir.Index, bool) {
+		if size, isCall := unparen(x.Args[1]).(*Call); isCall && with == ir.ReduceMean && size.Func.Name == "antidiagonals" {
+			return c.antidiagonals(x, size)
+		}
 		of, isName := unparen(x.Args[0]).(*Name)
 		size, isNumber := unparen(x.Args[1]).(*Number)
 		switch {

@@ -26,9 +26,16 @@ type (
 		Stride *Poly
 	}
 	// Softmax normalises each row of scores over its keys, in float32 or better. Type: probabilities. Of block scores it
-	// normalises the scaled scores of each query block over its key blocks. Type: shares of blocks.
+	// normalises the scaled scores of each query block over its key blocks. Type: shares of blocks. Of scores of squares it
+	// normalises each row of squares. Type: probabilities of squares.
 	Softmax struct{ Of string }
-	// Sum adds up probabilities: over queries (type: values over columns), over diagonals (values over distances).
+	// Antidiagonals cuts queries and keys into squares of Step by Step, from row 0 and key 0 on: the score of a square is the
+	// mean of the logits q*k/sqrt(head dim) on its antidiagonal, which meets every row and every column of it once
+	// (XAttention, arXiv 2503.16428). Rows and keys past the end count as 0; a square counts if it begins no later than its
+	// last query. Type: scores of squares [rows of squares, columns of squares]. Step is a power of 2 from 2 to BlockSize.
+	Antidiagonals struct{ Step int }
+	// Sum adds up probabilities: over queries (type: values over columns), over diagonals (values over distances), those of
+	// squares over blocks, as the mean over the rows of squares of a query block (shares of blocks).
 	Sum struct {
 		Of   string
 		Over Axis
@@ -55,12 +62,13 @@ type (
 	}
 )
 
-func (Probe) isIndex()       {}
-func (Softmax) isIndex()     {}
-func (Sum) isIndex()         {}
-func (Pool) isIndex()        {}
-func (BlockScores) isIndex() {}
-func (Select) isIndex()      {}
+func (Probe) isIndex()         {}
+func (Softmax) isIndex()       {}
+func (Antidiagonals) isIndex() {}
+func (Sum) isIndex()           {}
+func (Pool) isIndex()          {}
+func (BlockScores) isIndex()   {}
+func (Select) isIndex()        {}
 
 // Axis is what a sum runs over.
 type Axis uint8
@@ -68,6 +76,7 @@ type Axis uint8
 const (
 	OverQueries Axis = iota
 	OverDiagonals
+	OverBlocks
 )
 
 // Tensor is an input of the index stage.

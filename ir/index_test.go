@@ -181,6 +181,29 @@ func TestSharesOfBlocks(t *testing.T) {
 	}
 }
 
+// The score of a square is the mean over its antidiagonal; what is past the end counts as 0, what begins after the last
+// query of the square does not count.
+func TestAntidiagonals(t *testing.T) {
+	defs := parseIndex(t, "index squares = antidiagonals 2", "index probs = softmax squares", "index shares = sum probs over blocks",
+		"index best = top 1 from shares")
+	require.NoError(t, ir.VerifyIndex(defs, nil, nil))
+	in := ir.HeadInputs[float64]{Sq: 3, Sk: 2*ir.BlockSize + 1, D: 1, QOffset: 2*ir.BlockSize - 2, Scale: 1, Q: []float64{1, 2, 3}}
+	in.K = make([]float64, in.Sk)
+	in.K[0], in.K[1] = math.Log(3), math.Log(5)      // 1*log 5 + 2*log 3, halved: log sqrt 45
+	in.K[2*ir.BlockSize] = 2 * math.Log(7)           // of the last, half square of keys: only the second row of squares sees it
+	first, second := math.Sqrt(45), math.Sqrt(5*5*5) // the second has one query: 3*log 5, halved
+	late := 1.0                                      // its antidiagonal meets the query with a key past the end
+	_, values, err := ir.EvalIndexValues(defs, nil, in)
+	require.NoError(t, err)
+	half := float64(ir.BlockSize / 2)
+	one := []float64{(first + half - 1) / (first + 2*half - 1), half / (first + 2*half - 1), 0}
+	two := []float64{(second + half - 1) / (second + 2*half - 1 + late), half / (second + 2*half - 1 + late), late / (second + 2*half - 1 + late)}
+	for b, got := range values["best"][0] {
+		require.InDelta(t, (one[b]+two[b])/2, got, 1e-12, "key block %d", b)
+	}
+	require.Error(t, ir.VerifyIndex([]ir.IndexDef{{Name: "a", Value: ir.Antidiagonals{Step: 3}}}, nil, nil))
+}
+
 func TestRules(t *testing.T) {
 	p := []float64{0.05, 0.3, 0.25, 0.3, 0.1}
 	for _, c := range []struct {

@@ -89,12 +89,20 @@ func (e *indexEval[F]) eval(d IndexDef) (any, error) {
 	case Probe:
 		return e.probe(x)
 	case Softmax:
-		if of, ok := e.results[x.Of].(blockScores); ok {
+		switch of := e.results[x.Of].(type) {
+		case blockScores:
 			return e.blockShares(of), nil
+		case squares:
+			return squares{of.step, of.rows, func(m int) []float64 { return softmax(of.row(m)) }}, nil
 		}
 		of, err := resultOf[scores](e.results, x.Of)
 		return scores{of.rows, func(i int) []float64 { return softmax(of.row(i)) }}, err
+	case Antidiagonals:
+		return e.antidiagonals(x.Step), nil
 	case Sum:
+		if of, ok := e.results[x.Of].(squares); ok {
+			return e.sumSquares(of), nil
+		}
 		of, err := resultOf[scores](e.results, x.Of)
 		if err != nil {
 			return nil, err

@@ -7,7 +7,7 @@ import (
 
 // The words of the index stage in the text form.
 var (
-	axisWords      = []string{OverQueries: "queries", OverDiagonals: "diagonals"}
+	axisWords      = []string{OverQueries: "queries", OverDiagonals: "diagonals", OverBlocks: "blocks"}
 	tensorWords    = []string{TensorQ: "q", TensorK: "k"}
 	reductionWords = []string{ReduceMean: "mean", ReduceMax: "max"}
 	ruleWords      = []string{Top: "top", TopP: "mass", Above: "above"}
@@ -23,12 +23,16 @@ var (
 //	index many = mass 950 from heat last 4 most 4096    (mass in thousandths, a threshold after "above" in millionths)
 //	index pooled = pool mean q
 //	index tiles = blocks pooled pooled_k
+//	index squares = antidiagonals 8
+//	index shares = sum square_probs over blocks
 func (d IndexDef) String() string { return "index " + d.Name + " = " + indexText(d.Value) }
 
 func indexText(x Index) string {
 	switch x := x.(type) {
 	case Probe:
 		return probeText(x)
+	case Antidiagonals:
+		return fmt.Sprintf("antidiagonals %d", x.Step)
 	case Softmax:
 		return "softmax " + x.Of
 	case Sum:
@@ -100,6 +104,8 @@ func (c *cursor) index() Index {
 	switch w := c.next(); w {
 	case "probe":
 		return c.probe()
+	case "antidiagonals":
+		return c.antidiagonals()
 	case "softmax":
 		return Softmax{c.name()}
 	case "sum":
@@ -131,6 +137,15 @@ func (c *cursor) probe() Index {
 	c.expect("last")
 	p := c.poly()
 	return Probe{Last: &p}
+}
+
+func (c *cursor) antidiagonals() Index {
+	p := c.poly()
+	n, constant := p.Const()
+	if !constant {
+		c.fail("found %s, want a number", p)
+	}
+	return Antidiagonals{int(n)}
 }
 
 func (c *cursor) selection(rule Rule) Index {

@@ -26,6 +26,10 @@ var indexLines = []string{
 	"index shares = softmax tiles",
 	"index main = mass 900 from shares last 1",
 	"index large = above 20 from shares most 7",
+	"index squares = antidiagonals 16",
+	"index square_probs = softmax squares",
+	"index square_shares = sum square_probs over blocks",
+	"index dense = mass 900 from square_shares last 1",
 }
 
 var indexParams = []ir.Param{{Name: "n", Min: 1, Default: 4}, {Name: "vertical", Default: 4}}
@@ -55,7 +59,7 @@ func TestIndexTextErrors(t *testing.T) {
 		"index 3 = probe last 1":          `found "3", want a name`,
 		"index a = prob last 1":           `found "prob", want a value of the index stage`,
 		"index a = probe first 1":         `found "first", want "last"`,
-		"index a = sum b over keys":       `found "keys", want queries or diagonals`,
+		"index a = sum b over keys":       `found "keys", want queries or diagonals or blocks`,
 		"index a = pool min q":            `found "min", want mean or max`,
 		"index a = top 3 of b":            `found "of", want "from"`,
 		"index a = top 3 from b last 3 x": `found "x" after the end`,

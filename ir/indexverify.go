@@ -11,7 +11,9 @@ type IndexKind uint8
 const (
 	KindScores        IndexKind = iota // logits [queries, keys]
 	KindProbabilities                  // the same after softmax
-	KindColumnValues                   // one value a key
+	KindSquareScores                   // one value a square of queries and keys
+	KindSquareProbabilities
+	KindColumnValues // one value a key
 	KindDistanceValues
 	KindPooledQ
 	KindPooledK
@@ -22,7 +24,7 @@ const (
 	KindBlocks
 )
 
-var kindWords = []string{"scores", "probabilities", "values over columns", "values over distances", "pooled queries", "pooled keys",
+var kindWords = []string{"scores", "probabilities", "scores of squares", "probabilities of squares", "values over columns", "values over distances", "pooled queries", "pooled keys",
 	"values over blocks", "shares of blocks", "chosen columns", "chosen distances", "chosen blocks"}
 
 // String is the kind in words: "values over columns".
@@ -85,15 +87,28 @@ func typeOf(x Index, kinds map[string]IndexKind) (IndexKind, error) {
 		}
 		return KindScores, nil
 	case Softmax:
-		if kinds[x.Of] == KindBlockValues {
+		switch kinds[x.Of] {
+		case KindBlockValues:
 			return KindBlockShares, nil
+		case KindSquareScores:
+			return KindSquareProbabilities, nil
 		}
 		return KindProbabilities, wantKind(kinds, x.Of, KindScores)
-	case Sum:
-		if x.Over > OverDiagonals {
-			return 0, fmt.Errorf("a sum over the unknown axis %d", x.Over)
+	case Antidiagonals:
+		if x.Step < 2 || x.Step > BlockSize || x.Step&(x.Step-1) != 0 {
+			return 0, fmt.Errorf("antidiagonals of squares of %d by %d, want a power of 2 from 2 to %d", x.Step, x.Step, BlockSize)
 		}
-		return KindColumnValues + IndexKind(x.Over), wantKind(kinds, x.Of, KindProbabilities)
+		return KindSquareScores, nil
+	case Sum:
+		switch x.Over {
+		case OverQueries:
+			return KindColumnValues, wantKind(kinds, x.Of, KindProbabilities)
+		case OverDiagonals:
+			return KindDistanceValues, wantKind(kinds, x.Of, KindProbabilities)
+		case OverBlocks:
+			return KindBlockShares, wantKind(kinds, x.Of, KindSquareProbabilities)
+		}
+		return 0, fmt.Errorf("a sum over the unknown axis %d", x.Over)
 	case Pool:
 		if x.Of > TensorK || x.With > ReduceMax {
 			return 0, fmt.Errorf("a pool of the unknown tensor %d or reduction %d", x.Of, x.With)

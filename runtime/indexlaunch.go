@@ -199,7 +199,7 @@ func (l *indexLauncher) chooseBlocks() {
 		if n.source.Kind != ir.SourceBlocks {
 			continue
 		}
-		for _, p := range []ir.Pool{n.q, n.k} {
+		for _, p := range n.pools() {
 			if name := pooledName(p); !pooled[name] {
 				l.pool(p)
 				pooled[name] = true
@@ -227,20 +227,46 @@ func (l *indexLauncher) pool(p ir.Pool) {
 // chooseSlab chooses for the row blocks from t on.
 func (l *indexLauncher) chooseSlab(n choiceCall, t, rows int) {
 	v := stageValues{
-		"pooled_q": l.at(pooledName(n.q)), "pooled_k": l.at(pooledName(n.k)), "scores": l.at("scores"),
-		"slab_start": uint64(t), "slab": uint64(rows), "block_n": l.budgetAt(n.row), "block_most": l.budgetAt(n.row + 1),
+		"scores": l.at("scores"), "slab_start": uint64(t), "slab": uint64(rows),
+		"block_n": l.budgetAt(n.row), "block_most": l.budgetAt(n.row + 1),
 		"blocks": l.at(n.list("blocks")), "block_count": l.at(n.list("block_count")), "block_cap": uint64(n.blockCap()),
 		"first": uint64(n.first), "last": uint64(n.last),
 	}
+	if n.fold > 0 {
+		l.scoreSquares(n, rows, v)
+	} else {
+		l.scorePooled(n, rows, v)
+	}
+	l.launch(n.selectStage(), [3]int{rows, l.heads, 1}, blockSelectThreads(l.keyBlocks()), v)
+}
+
+// scorePooled computes the scores of pooled blocks, or their shares.
+func (l *indexLauncher) scorePooled(n choiceCall, rows int, v stageValues) {
+	v["pooled_q"], v["pooled_k"] = l.at(pooledName(n.q)), l.at(pooledName(n.k))
 	if l.keyBlocks() > 0 {
 		grid := [3]int{(l.keyBlocks() + scoreKeys - 1) / scoreKeys, (rows + scoreRows - 1) / scoreRows, l.heads}
 		l.launch(StageBlockScores, grid, 0, v)
 	}
 	if n.shares {
-		v["shares"], v["fold"], v["scale"] = v["scores"], ir.BlockSize, uint64(math.Float32bits(l.scaleLog2))
-		l.launch(StageBlockShares, [3]int{rows, l.heads, 1}, 0, v)
+		l.share(rows, ir.BlockSize, l.scaleLog2, v["scores"], v)
 	}
-	l.launch(n.selectStage(), [3]int{rows, l.heads, 1}, blockSelectThreads(l.keyBlocks()), v)
+}
+
+// scoreSquares computes the shares of blocks from the antidiagonals of their squares.
+func (l *indexLauncher) scoreSquares(n choiceCall, rows int, v stageValues) {
+	v["fold"], v["scale"] = uint64(n.fold), uint64(math.Float32bits(l.scaleLog2/float32(n.fold)))
+	grid := [3]int{ceilDiv(ceilDiv(l.SeqK, n.fold), squareTile), ceilDiv(rows*ir.BlockSize/n.fold, squareTile), l.heads}
+	if l.SeqK > 0 {
+		l.launch(StageSquareScores, grid, 0, v)
+	}
+	l.share(rows, n.fold, 1, l.at("shares"), v)
+	v["scores"] = v["shares"]
+}
+
+// share turns scores into shares of a whole.
+func (l *indexLauncher) share(rows, fold int, scale float32, to uint64, v stageValues) {
+	v["shares"], v["fold"], v["scale"] = to, uint64(fold), uint64(math.Float32bits(scale))
+	l.launch(StageBlockShares, [3]int{rows, l.heads, 1}, 0, v)
 }
 
 // decide compares what the lists of each head cost with the dense kernel, one list of each kind a launch.

@@ -24,6 +24,7 @@ type indexChoice struct {
 	probe       int      // number of the probe behind sums
 	q, k        ir.Pool  // of blocks
 	shares      bool     // of blocks: softmax of the scores
+	fold        int      // of blocks: side of the squares that are scored in place of pooled blocks, or 0
 }
 
 // StageKinds lists the kinds of stages that a kernel of schedule s needs before it, in the order of their first launch. An
@@ -68,6 +69,9 @@ func (p *indexPlan) planChoice(s ir.Select, defs map[string]ir.Index) (indexChoi
 	}
 	switch of := from.(type) {
 	case ir.Sum:
+		if of.Over == ir.OverBlocks {
+			return c, c.planSquares(of, defs)
+		}
 		var err error
 		c.probe, err = p.planProbe(of, defs)
 		return c, err
@@ -82,6 +86,17 @@ func (p *indexPlan) planChoice(s ir.Select, defs map[string]ir.Index) (indexChoi
 	default:
 		return c, fmt.Errorf("internal: a choice from %T", of)
 	}
+}
+
+// planSquares follows a sum over blocks to the squares that it starts from.
+func (c *indexChoice) planSquares(sum ir.Sum, defs map[string]ir.Index) error {
+	soft, _ := defs[sum.Of].(ir.Softmax)
+	of, ok := defs[soft.Of].(ir.Antidiagonals)
+	if !ok {
+		return fmt.Errorf("internal: a sum over blocks of %T", defs[sum.Of])
+	}
+	c.shares, c.fold = true, of.Step
+	return nil
 }
 
 // budgetsAlone lists the launch parameters that occur in numbers of chosen members and nowhere else.
@@ -151,7 +166,8 @@ func (p *indexPlan) kinds() []string {
 	add(p.has(ir.SourceColumns), StageColumns, StageCompact)
 	for _, c := range p.choices {
 		blocks := c.source.Kind == ir.SourceBlocks
-		add(blocks, poolStage(c.q), poolStage(c.k), StageBlockScores)
+		add(blocks && c.fold > 0, StageSquareScores)
+		add(blocks && c.fold == 0, poolStage(c.q), poolStage(c.k), StageBlockScores)
 		add(blocks && c.shares, StageBlockShares)
 		add(blocks, c.selectStage())
 	}
@@ -171,6 +187,14 @@ func (c indexChoice) selectStage() string {
 		return blockSelectStages[c.rule]
 	}
 	return selectStages[c.rule]
+}
+
+// pools are those that the choice starts from.
+func (c indexChoice) pools() []ir.Pool {
+	if c.source.Kind != ir.SourceBlocks || c.fold > 0 {
+		return nil
+	}
+	return []ir.Pool{c.q, c.k}
 }
 
 // poolStage is the kind of stage for a pool.

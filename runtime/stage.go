@@ -29,17 +29,18 @@ const (
 	StageProbeStatsSpread = "probe_stats_spread" // the same of any queries
 	StageProbeSumsSpread  = "probe_sums_spread"  // sums that are added to what is there
 
-	StageSelectTop   = "select_top"   // the largest sums, as bitmaps
-	StageSelectMass  = "select_mass"  // those that hold a share of all
-	StageSelectAbove = "select_above" // those above a threshold
-	StageRuns        = "runs"         // tiles that cover chosen distances
-	StageColumns     = "columns"      // chosen columns as a list
-	StageCompact     = "compact"      // their K and V
-	StagePoolMean    = "pool_mean"    // blocks of rows to one
-	StagePoolMax     = "pool_max"
-	StageBlockScores = "block_scores" // products of pooled rows
-	StageBlockShares = "block_shares" // their softmax
-	StageBlockSelect = "block_select" // the largest of each row block, as lists
+	StageSelectTop    = "select_top"   // the largest sums, as bitmaps
+	StageSelectMass   = "select_mass"  // those that hold a share of all
+	StageSelectAbove  = "select_above" // those above a threshold
+	StageRuns         = "runs"         // tiles that cover chosen distances
+	StageColumns      = "columns"      // chosen columns as a list
+	StageCompact      = "compact"      // their K and V
+	StagePoolMean     = "pool_mean"    // blocks of rows to one
+	StagePoolMax      = "pool_max"
+	StageBlockScores  = "block_scores"  // products of pooled rows
+	StageSquareScores = "square_scores" // products along the antidiagonals of squares, by block
+	StageBlockShares  = "block_shares"  // their softmax
+	StageBlockSelect  = "block_select"  // the largest of each row block, as lists
 
 	StageBlockSelectMass  = "block_select_mass"  // those that hold a share of all
 	StageBlockSelectAbove = "block_select_above" // those above a threshold
@@ -80,6 +81,8 @@ var stageKinds = []stageKind{
 	{StagePoolMean, poolParams, nil, false},
 	{StagePoolMax, poolParams, nil, false},
 	{StageBlockScores, typed("ptr pooled_q pooled_k scores i32 slab_start slab"), []string{"sq", "sk", "q_offset", "group"}, false},
+	{StageSquareScores, typed("ptr scores i32 slab_start slab fold f32 scale"),
+		[]string{"q", "k", "q_batch", "q_head", "q_row", "k_batch", "k_head", "k_row", "sq", "sk", "q_offset", "group", "hq"}, false},
 	{StageBlockShares, typed("ptr scores shares i32 slab_start slab fold f32 scale"), []string{"sq", "sk", "q_offset"}, false},
 	{StageBlockSelect, typed("ptr scores" + blockSelectParams), []string{"hq", "sq", "sk", "q_offset"}, false},
 	{StageBlockSelectMass, typed("ptr block_most scores" + blockSelectParams), []string{"hq", "sq", "sk", "q_offset"}, false},

@@ -20,6 +20,7 @@ const (
 	blockSelectKeys = 32      // scores that a thread of it holds
 	scoreRows       = 64      // row blocks and key blocks of one block of block_scores
 	scoreKeys       = 128
+	squareTile      = 128       // rows and columns of squares of one block of square_scores
 	maxScratchBytes = 256 << 20 // of the sums, and of the block scores, that are held at a time
 	workspaceAlign  = 256
 	listPad         = ir.BlockSize // columns are padded to whole slots, and by one more
@@ -39,6 +40,7 @@ type indexCall struct {
 	bytes   int64
 	slab    int // row blocks whose block scores are held at a time
 
+	scoreRows  int // rows of scores of one row block
 	budgetRows int // of numbers by head
 }
 
@@ -59,7 +61,8 @@ type buffer struct{ offset, bytes int64 }
 func (k *LoadedKernel) planCall(c *call) (*indexCall, error) {
 	x := &indexCall{call: c, scratch: k.scratchBytes, heads: c.Batch * c.QHeads, reach: c.QOffset + c.SeqQ, buffers: map[string]buffer{}}
 	x.columns = min(c.SeqK, x.reach)
-	x.slab = slabRows(k.scratchBytes, x.heads, x.keyBlocks(), x.rowBlocks())
+	x.slab = slabRows(k.scratchBytes, x.heads*k.plan.scoreRows(), x.keyBlocks(), x.rowBlocks())
+	x.scoreRows = k.plan.scoreRows()
 	if x.heads > maxGridYZ {
 		return nil, badCall("Batch times QHeads is %d, want at most %d for a pattern that data decides; split larger calls", x.heads, maxGridYZ)
 	}
@@ -206,6 +209,17 @@ func (x *indexCall) at(name string) uint64 {
 }
 func (x *indexCall) size(name string) int64 { return x.buffers[name].bytes }
 
+// scoreRows is how many rows of scores a row block has, at most.
+func (p *indexPlan) scoreRows() int {
+	rows := 1
+	for _, c := range p.choices {
+		if c.fold > 0 {
+			rows = max(rows, ir.BlockSize/c.fold)
+		}
+	}
+	return rows
+}
+
 // slabRows is how many row blocks are scored at a time.
 func slabRows(bytes int64, heads, keyBlocks, rowBlocks int) int {
 	row := product(heads, roundUp(keyBlocks, ir.BlockSize), 4)
@@ -234,9 +248,13 @@ func (x *indexCall) layOut() {
 	for _, n := range x.choices {
 		switch n.source.Kind {
 		case ir.SourceBlocks:
-			x.add(pooledName(n.q), h, x.rowBlocks(), x.headDim, 4)
-			x.add(pooledName(n.k), x.Batch*x.KVHeads, x.keyBlocks(), x.headDim, 4)
-			x.add("scores", h, x.slab, roundUp(x.keyBlocks(), ir.BlockSize), 4) // of one part after the other
+			if n.fold == 0 {
+				x.add(pooledName(n.q), h, x.rowBlocks(), x.headDim, 4)
+				x.add(pooledName(n.k), x.Batch*x.KVHeads, x.keyBlocks(), x.headDim, 4)
+			} else {
+				x.add("shares", h, x.slab, roundUp(x.keyBlocks(), ir.BlockSize), 4)
+			}
+			x.add("scores", h, x.slab, x.scoreRows, roundUp(x.keyBlocks(), ir.BlockSize), 4) // of one part after the other
 			x.add(n.list("blocks"), h, x.rowBlocks(), n.blockCap(), 4)
 			x.add(n.list("block_count"), h, x.rowBlocks(), 4)
 			continue

@@ -32,6 +32,9 @@ func TestGeometryIsThatOfTheKernels(t *testing.T) {
 			require.Equal(t, [2]int{int(want[0]), int(want[1])}, [2]int{ceilDiv(n, scoreKeys), ceilDiv(rows, scoreRows)})
 		}
 	}
+	for _, n := range []int{1, 127, 128, 129, 5000} {
+		require.Equal(t, index.SquareScoresGrid(n, 3, 8, 1)[0], uint32(ceilDiv(ceilDiv(n, 8), squareTile)))
+	}
 	require.Equal(t, index.MaxKeyBlocks, maxKeyBlocks)
 	require.Equal(t, index.CompactRows, ir.BlockSize)
 	require.Equal(t, index.ProbeRows, probeRows)
@@ -51,7 +54,7 @@ func TestStageParamsAreThoseOfTheKernels(t *testing.T) {
 		StageSelectMass: index.SelectParams(ir.TopP), StageSelectAbove: index.SelectParams(ir.Above), StageRuns: index.RunsParams,
 		StageColumns: index.ColumnsParams, StageCompact: index.CompactParams, StagePoolMean: index.PoolParams,
 		StagePoolMax: index.PoolParams, StageBlockScores: index.BlockScoresParams, StageBlockSelect: index.BlockSelectParams(ir.Top),
-		StageBlockSelectMass: index.BlockSelectParams(ir.TopP), StageBlockSelectAbove: index.BlockSelectParams(ir.Above), StageBlockShares: index.BlockSharesParams, StageClear: index.ClearParams,
+		StageBlockSelectMass: index.BlockSelectParams(ir.TopP), StageBlockSelectAbove: index.BlockSelectParams(ir.Above), StageBlockShares: index.BlockSharesParams, StageClear: index.ClearParams, StageSquareScores: index.SquareScoresParams,
 		StageProbeStatsSpread: index.SpreadParams(index.ProbeStatsParams), StageProbeSumsSpread: index.SpreadParams(index.ProbeSumsParams),
 		StageDecide: index.DecideParams,
 	} {
