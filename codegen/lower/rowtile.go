@@ -46,7 +46,7 @@ const (
 	FlagEdge    = 1 // not every row keeps every key
 	FlagColumns = 2 // the keys are compacted columns
 
-	SegmentShift = 5 // a segment's number stands above the flags where they share a word
+	SegmentShift = 6 // a segment's number stands above the flags where they share a word
 
 	FarBelow = -1 << 30 // start of slots beyond the end: no key is there, copies write zeros
 )

@@ -1,10 +1,11 @@
 // Package sm90 lowers a schedule to a flash-attention forward kernel for sm_90a: TMA, mbarriers and wgmma with specialised warps.
 //
 // A block computes one row tile of one head or, where tiles are short and their lists have to be read, one after the other,
-// taking the next from a queue. One warp of its first warpgroup, the producer, walks the schedule's key tiles from
-// the diagonal down and turns them into stages: K and V by TMA into a ring of buffers, and a header that says what the stage
-// is. Each other warpgroup is a consumer of 64 query rows: it multiplies, masks and exponentiates stage after stage until a
-// header says that they are another tile's or that there are no more, and knows nothing of the schedule but the bounds that edge stages need.
+// taking the next from a queue. Of its first warpgroup, one warp walks the schedule's key tiles from the diagonal down and turns
+// them into stages: K by TMA into a ring of buffers, and a header that says what the stage is. A second warp follows the headers
+// and loads V. Each other warpgroup is a consumer of 64 query rows: it multiplies, masks and exponentiates stage after stage
+// until a header says that they are another tile's or that there are no more, and knows nothing of the schedule but the bounds
+// that edge stages need.
 //
 // The online softmax works in base 2 (FlashAttention-2, arXiv 2307.08691, section 3.1); warp specialisation, the overlap of
 // softmax and products, and registers that move to the consumers are those of FlashAttention-3 (arXiv 2407.08608, section 3).
@@ -41,7 +42,7 @@ type kernel struct {
 	shared Value // start of shared memory
 	warp   Value // the warp's number in the block, known to be the same for all its lanes
 	group  Value // the consumer's number
-	kvHead Value // the kv head of this block's q head, for the producer
+	kvHead Value // the kv head of the tile's q head, for the warps that load
 	qRegs  [][]Value
 }
 
@@ -105,10 +106,12 @@ func (k *kernel) emit() {
 	first := k.LShr(k.warp, 2)
 	k.IfElse("producer", k.ICmp(enum.IPredEQ, first, lower.I32(0)), func() {
 		k.AsmEffect(fmt.Sprintf("setmaxnreg.dec.sync.aligned.u32 %d;", producer), "~{memory}")
-		k.If("warp", k.ICmp(enum.IPredEQ, k.warp, lower.I32(0)), nil, func() []Value {
-			k.produce()
-			return nil
-		})
+		for i, role := range []func(){k.walk, k.follow} {
+			k.If("warp", k.ICmp(enum.IPredEQ, k.warp, lower.I32(int64(i))), nil, func() []Value {
+				role()
+				return nil
+			})
+		}
 	}, func() {
 		k.AsmEffect(fmt.Sprintf("setmaxnreg.inc.sync.aligned.u32 %d;", consumer), "~{memory}")
 		k.group = k.Sub(first, lower.I32(1))

@@ -10,12 +10,14 @@ import (
 )
 
 // Barriers of the pipeline. A full barrier completes when the bytes of a tile have landed, an empty one when every consumer
-// warp has let go of it. In a ring, K and V share the barriers of their buffers.
+// warp has let go of it and so has the warp that loads V: of K's buffer with the header, of V's when its copies are under way. A
+// posted barrier completes when a header is written. In a ring, K and V share the barriers of their buffers.
 type barrier int
 
 const (
 	fullK barrier = iota
 	emptyK
+	posted
 	fullV
 	emptyV
 	kinds
@@ -52,7 +54,7 @@ func (k *kernel) initBarriers() {
 			}
 			count := 1
 			if b == emptyK || b == emptyV {
-				count = 4 * k.groups
+				count = 4*k.groups + 1
 			}
 			one(k.barrierAt(b, lower.I32(int64(i))), count)
 		}

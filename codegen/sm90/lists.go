@@ -187,18 +187,16 @@ func (k *kernel) stagesOf(own slot, n Value, w walk) walk {
 		func(v []Value) Value { return k.ICmp(enum.IPredSLE, k.Add(v[0], per), total) },
 		func(v []Value) []Value {
 			c, slots, next := cursor{place{v[1], v[2]}, v[3]}, stageAt(v[0]), k.Add(v[0], per)
-			k.stageK(c, slots, k.words(slots, ahead.with(v[4:])))
-			looked := k.look(stageAt(next))
-			c = k.stageV(c, slots)
-			return append([]Value{next, c.buffer, c.parity, c.first}, k.cover(looked).values()...)
+			c = k.stage(c, slots, k.words(slots, ahead.with(v[4:])))
+			return append([]Value{next, c.buffer, c.parity, c.first}, k.cover(k.look(stageAt(next))).values()...)
 		})
 	left := at(v[0])
 	return walk{cursor{place{v[1], v[2]}, v[3]}, k.Sub(total, v[0]), left}
 }
 
 // columns are those of a stage's slots, as the lanes see them while it is found out which count: first their ids are read (look),
-// then whether runs cover them (cover), then the lanes vote (words). Each step waits for the loads of the one before, so they
-// stand apart: a stage's first two are done beside the copies of the stage before.
+// then whether runs cover them (cover), then the lanes vote (words). A stage's first two are done as soon as the copies of the
+// stage before are under way: their loads are over when its buffer is free.
 type columns struct {
 	ids     []Value   // of each half slot, this lane's
 	covered [][]Value // of each half slot and row block, its lower.CoverWords

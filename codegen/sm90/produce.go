@@ -12,7 +12,8 @@ import (
 const (
 	flagEnd     = 4  // no stage: there are no more
 	flagFirst   = 8  // the first stage of a row tile
-	flagStagger = 16 // the second warpgroup's keys start at slot 1
+	flagStagger = 16 // the second warpgroup's keys start at slot 1; there are three slots, not two
+	flagCopies  = 32 // of any slot: its keys are compacted columns, whether or not all count
 )
 
 // headerAt is the shared address of the header of the stage whose K is at a buffer.
@@ -26,8 +27,8 @@ type cursor struct {
 	first Value
 }
 
-// produce is the walk of the producer warp, all lanes alike except in copies and in reading lists.
-func (k *kernel) produce() {
+// walk is the work of the warp that walks the schedule, all lanes alike except in copies and in reading lists.
+func (k *kernel) walk() {
 	p := place{lower.I32(0), lower.I32(1)}
 	if k.queued {
 		p = k.produceQueued(p)
@@ -37,6 +38,7 @@ func (k *kernel) produce() {
 	k.await(k.barrierAt(emptyK, p.buffer), p.parity)
 	k.elected(func() {
 		k.Store(lower.I32(flagEnd), k.SharedAt(k.headerAt(p.buffer), 4), 4)
+		k.arrive(k.barrierAt(posted, p.buffer))
 		k.arrive(k.barrierAt(fullK, p.buffer))
 	})
 }
@@ -123,7 +125,7 @@ var emptySlot = slot{start: lower.I32(lower.FarBelow), flags: lower.I32(lower.Fl
 // stageIf loads one more stage if some holds.
 func (k *kernel) stageIf(name string, some Value, c cursor, slots []slot) place {
 	v := k.If(name, some, []Value{c.buffer, c.parity}, func() []Value {
-		next := k.stage(c, slots)
+		next := k.stage(c, slots, k.words(slots, k.cover(k.look(slots))))
 		return []Value{next.buffer, next.parity}
 	})
 	return place{v[0], v[1]}
@@ -149,7 +151,7 @@ func (k *kernel) produceRange(c cursor, number int, s lower.Segment) cursor {
 func (k *kernel) tileOrHop(s lower.Segment, end Value, c cursor, flags Value) []Value {
 	load := func() []Value {
 		start := k.Sub(end, lower.I32(int64(k.SlotKeys)))
-		next := k.stage(c, []slot{{start: start, flags: flags}})
+		next := k.stage(c, []slot{{start: start, flags: flags}}, nil)
 		return []Value{start, next.buffer, next.parity, next.first}
 	}
 	if s.Hop < 0 {
@@ -174,28 +176,16 @@ const (
 	copies // of chosen columns
 )
 
-// stage loads one stage and returns where the next one goes.
-func (k *kernel) stage(c cursor, slots []slot) cursor {
-	words := k.words(slots, k.cover(k.look(slots)))
-	k.stageK(c, slots, words)
-	return k.stageV(c, slots)
-}
-
-// stageK writes the header and loads K; words are those of slots of columns (see lists.go).
-func (k *kernel) stageK(c cursor, slots []slot, words [][]Value) {
+// stage writes the header and loads K of one stage and returns where the next one goes. words are those of slots of columns (see
+// lists.go).
+func (k *kernel) stage(c cursor, slots []slot, words [][]Value) cursor {
 	k.await(k.barrierAt(emptyK, c.buffer), c.parity)
 	k.elected(func() {
 		k.writeHeader(k.headerAt(c.buffer), c.first, slots, words)
+		k.arrive(k.barrierAt(posted, c.buffer))
 		k.loadTile("k", k.layout.k, fullK, c.buffer, slots)
 	})
-}
-
-// stageV loads V.
-func (k *kernel) stageV(c cursor, slots []slot) cursor {
-	v := k.placeOfV(c.place)
-	k.await(k.barrierAt(emptyV, v.buffer), v.parity)
-	k.elected(func() { k.loadTile("v", k.layout.v, fullV, v.buffer, slots) })
-	return cursor{k.nextPlace(v), lower.I32(0)}
+	return cursor{k.nextPlace(k.placeOfV(c.place)), lower.I32(0)}
 }
 
 // wordsAt is where the words of a slot lie in a header.
@@ -204,6 +194,9 @@ func (k *kernel) wordsAt(slot int) int { return k.layout.header.words + slot*k.b
 func (k *kernel) writeHeader(header, first Value, slots []slot, words [][]Value) {
 	for i, s := range slots {
 		flags := s.flags
+		if k.HasColumns() {
+			flags = k.Or(flags, k.MulBy(k.And(flags, lower.I32(lower.FlagColumns)), flagCopies/lower.FlagColumns))
+		}
 		if words != nil && words[i] != nil {
 			flags = k.dropFull(flags, words[i])
 			for b := range k.blocks() {
@@ -223,27 +216,30 @@ func (k *kernel) writeHeader(header, first Value, slots []slot, words [][]Value)
 
 // loadTile starts the copies of a stage's K or V.
 func (k *kernel) loadTile(tensor string, offset int, full barrier, buffer Value, slots []slot) {
-	at := k.barrierAt(full, buffer)
-	k.expect(at, k.panels*len(slots)*k.SlotKeys*panelBytes)
-	base := k.MulBy(buffer, k.stageBytes)
+	k.expect(k.barrierAt(full, buffer), k.panels*len(slots)*k.SlotKeys*panelBytes)
 	for i, s := range slots {
-		place := offset + i*k.SlotKeys*panelBytes
-		fromKeys := func() {
-			k.loadAt(copyOf{tensor, place, k.kvPanel}, base, s.start, k.kvHead, k.At.Batch(), at)
-		}
-		fromCopies := func() {
-			name := lower.ListParam(k.ColumnSegment().From.Name, tensor+"c")
-			k.loadAt(copyOf{name, place, k.kvPanel}, base, s.start, k.HeadIndex(), lower.I32(0), at)
-		}
-		switch {
-		case s.from == keys || !k.HasColumns():
-			fromKeys()
-		case s.from == copies:
-			fromCopies()
-		default:
-			columns := k.ICmp(enum.IPredNE, k.And(s.flags, lower.I32(lower.FlagColumns)), lower.I32(0))
-			k.IfElse("columns", columns, fromCopies, fromKeys)
-		}
+		k.loadSlot(tensor, offset+i*k.SlotKeys*panelBytes, full, buffer, s)
+	}
+}
+
+// loadSlot starts the copies of one slot to an offset of a buffer.
+func (k *kernel) loadSlot(tensor string, offset int, full barrier, buffer Value, s slot) {
+	at, base := k.barrierAt(full, buffer), k.MulBy(buffer, k.stageBytes)
+	fromKeys := func() {
+		k.loadAt(copyOf{tensor, offset, k.kvPanel}, base, s.start, k.kvHead, k.At.Batch(), at)
+	}
+	fromCopies := func() {
+		name := lower.ListParam(k.ColumnSegment().From.Name, tensor+"c")
+		k.loadAt(copyOf{name, offset, k.kvPanel}, base, s.start, k.HeadIndex(), lower.I32(0), at)
+	}
+	switch {
+	case s.from == keys || !k.HasColumns():
+		fromKeys()
+	case s.from == copies:
+		fromCopies()
+	default:
+		columns := k.ICmp(enum.IPredNE, k.And(s.flags, lower.I32(lower.FlagColumns|flagCopies)), lower.I32(0))
+		k.IfElse("columns", columns, fromCopies, fromKeys)
 	}
 }
 

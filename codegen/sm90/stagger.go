@@ -157,17 +157,11 @@ func (k *kernel) producePairs(x source, c cursor) cursor {
 				slots = append(slots, k.runSlot(x, k.Add(upper, lower.I32(int64(ir.BlockSize*(i-1))))))
 			}
 			slots[0] = k.staggered(slots[0])
-			next := k.plainStage(cursor{place{v[0], v[1]}, v[2]}, slots)
+			next := k.stage(cursor{place{v[0], v[1]}, v[2]}, slots, nil)
 			return []Value{next.buffer, next.parity, next.first}
 		})
 	})
 	return cursor{place{v[0], v[1]}, v[2]}
-}
-
-// plainStage loads a stage without columns.
-func (k *kernel) plainStage(c cursor, slots []slot) cursor {
-	k.stageK(c, slots, nil)
-	return k.stageV(c, slots)
 }
 
 // produceAlone loads the stages of all tiles of a list that are alone, a slot of columns beside each.
@@ -186,12 +180,9 @@ func (k *kernel) produceAlone(x source, c cursor, cols columnCursor) (cursor, co
 func (k *kernel) aloneStage(x source, offset Value, c cursor, cols columnCursor) (cursor, columnCursor) {
 	column := k.columnSlot(cols.next, cols.total)
 	slots := []slot{k.staggered(k.runSlot(x, offset)), column, k.runSlot(x, k.Add(offset, lower.I32(ir.BlockSize)))}
-	k.stageK(c, slots, k.middleWords(column, cols))
+	c = k.stage(c, slots, k.middleWords(column, cols))
 	cols.next = k.Add(cols.next, lower.I32(1))
-	looked := k.look([]slot{k.columnSlot(cols.next, cols.total)})
-	c = k.stageV(c, slots)
-	cols.ahead = k.cover(looked)
-	return c, cols
+	return c, k.lookAhead(cols)
 }
 
 // middleWords are the words of a stage whose slot 1 alone may have columns.
@@ -213,10 +204,8 @@ func (k *kernel) produceColumns(c cursor, cols columnCursor) cursor {
 		func(v []Value) Value { return k.ICmp(enum.IPredSLT, v[3], cols.total) },
 		func(v []Value) []Value {
 			c, slots, next := cursor{place{v[0], v[1]}, v[2]}, at(v[3]), k.Add(v[3], lower.I32(2))
-			k.stageK(c, slots, k.words(slots, ahead.with(v[4:])))
-			looked := k.look(at(next))
-			c = k.stageV(c, slots)
-			return append([]Value{c.buffer, c.parity, c.first, next}, k.cover(looked).values()...)
+			c = k.stage(c, slots, k.words(slots, ahead.with(v[4:])))
+			return append([]Value{c.buffer, c.parity, c.first, next}, k.cover(k.look(at(next))).values()...)
 		})
 	return cursor{place{v[0], v[1]}, v[2]}
 }
@@ -231,7 +220,7 @@ func (k *kernel) producePiece(x source, c cursor) cursor {
 			more := k.ICmp(enum.IPredSLT, k.Add(v[3], lower.I32(1)), x.piece.Slots)
 			below := k.Sub(upper.start, lower.I32(ir.BlockSize))
 			lowerSlot := slot{k.Select(more, below, emptySlot.start), k.Select(more, flags, emptySlot.flags), keys}
-			next := k.plainStage(cursor{place{v[0], v[1]}, v[2]}, []slot{lowerSlot, upper})
+			next := k.stage(cursor{place{v[0], v[1]}, v[2]}, []slot{lowerSlot, upper}, nil)
 			return []Value{next.buffer, next.parity, next.first, k.Add(v[3], lower.I32(2))}
 		})
 	return cursor{place{v[0], v[1]}, v[2]}

@@ -1,0 +1,92 @@
+package sm90
+
+import (
+	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
+
+	"github.com/minfc/minfc/codegen/lower"
+)
+
+// follow is the work of the warp that loads V: it reads header after header and loads what they say. So the walk never waits for
+// a V buffer, and has time to look at lists.
+func (k *kernel) follow() {
+	p := place{lower.I32(0), lower.I32(0)}
+	if !k.queued {
+		k.kvHead = k.UDiv(k.At.Head(), k.Param("group"))
+	}
+	zero := lower.I32(0)
+	k.While("follow", []Value{p.buffer, p.parity, zero, zero, zero},
+		func(v []Value) Value {
+			k.await(k.barrierAt(posted, v[0]), v[1])
+			return k.ICmp(enum.IPredEQ, k.And(k.headerFlags(v[0], 0), lower.I32(flagEnd)), lower.I32(0))
+		},
+		func(v []Value) []Value {
+			p := place{v[0], v[1]}
+			item := k.itemOf(p.buffer, v[2:])
+			slots := k.postedSlots(p.buffer)
+			k.AsmEffect("bar.warp.sync 0xffffffff;", "~{memory}")
+			at := k.placeOfV(p)
+			k.await(k.barrierAt(emptyV, at.buffer), k.Xor(at.parity, lower.I32(1)))
+			k.elected(func() {
+				k.arrive(k.barrierAt(emptyK, p.buffer)) // the header has been read
+				k.loadV(at.buffer, slots)
+				k.arrive(k.barrierAt(emptyV, at.buffer))
+			})
+			next := k.nextPlace(at)
+			return append([]Value{next.buffer, next.parity}, item...)
+		})
+}
+
+// headerFlags reads the flags of a slot of a header.
+func (k *kernel) headerFlags(buffer Value, slot int) Value {
+	return k.Load(types.I32, k.SharedAt(k.headerAt(buffer), slot*slotBytes+4), 4)
+}
+
+// itemOf sets whose stage it is, where that may change: a header of another tile says so. was and the result are kv head, head and
+// batch.
+func (k *kernel) itemOf(buffer Value, was []Value) []Value {
+	if !k.queued {
+		return was
+	}
+	first := k.ICmp(enum.IPredNE, k.And(k.headerFlags(buffer, 0), lower.I32(flagFirst)), lower.I32(0))
+	is := k.If("another", first, was, func() []Value {
+		item := k.Load(lower.Vec4, k.SharedAt(k.headerAt(buffer), k.layout.header.item), 16)
+		head := k.Lane4(item, 1)
+		return []Value{k.UDiv(head, k.Param("group")), head, k.Lane4(item, 2)}
+	})
+	k.kvHead, k.At = is[0], k.fixed(nil, is[1], is[2])
+	return is
+}
+
+// postedSlots reads the slots of a header. A stage without stagger has no third one.
+func (k *kernel) postedSlots(buffer Value) []slot {
+	var out []slot
+	read := func(i int) []Value {
+		start := k.Load(types.I32, k.SharedAt(k.headerAt(buffer), i*slotBytes), 4)
+		return []Value{start, k.headerFlags(buffer, i)}
+	}
+	for i := range k.keys / k.SlotKeys {
+		v := read(i)
+		out = append(out, slot{start: v[0], flags: v[1]})
+	}
+	if k.stagger {
+		none := []Value{emptySlot.start, emptySlot.flags}
+		v := k.If("third", k.isStaggered(out[0]), none, func() []Value { return read(len(out)) })
+		out = append(out, slot{v[0], v[1], keys})
+	}
+	return out
+}
+
+func (k *kernel) isStaggered(first slot) Value {
+	return k.ICmp(enum.IPredNE, k.And(first.flags, lower.I32(flagStagger)), lower.I32(0))
+}
+
+// loadV loads the slots of a stage.
+func (k *kernel) loadV(buffer Value, slots []slot) {
+	load := func(slots []slot) { k.loadTile("v", k.layout.v, fullV, buffer, slots) }
+	if !k.stagger {
+		load(slots)
+		return
+	}
+	k.IfElse("three", k.isStaggered(slots[0]), func() { load(slots) }, func() { load(slots[:len(slots)-1]) })
+}
