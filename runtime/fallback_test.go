@@ -50,7 +50,7 @@ var mixedBudgets = map[string]map[string][]int64{
 	"pools":          {"a": {2, 2, 2, 2}, "b": {2, 12, 3, 9}},
 }
 
-func newWeighed(t *testing.T, name string, shape qkv.Shape) *weighed {
+func newWeighed(t *testing.T, name, target string, shape qkv.Shape) *weighed {
 	dev, err := emu.Open(emu.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { dev.Close() })
@@ -61,7 +61,7 @@ func newWeighed(t *testing.T, name string, shape qkv.Shape) *weighed {
 	w := &weighed{dev: dev, budgets: mixedBudgets[name]}
 	w.program, err = minfc.Load(file, src, minfc.Options{Pattern: name})
 	require.NoError(t, err)
-	a, err := w.program.Compile(minfc.Options{Target: "sm_80", DType: "bf16", HeadDim: shape.HeadDim, Verify: true})
+	a, err := w.program.Compile(minfc.Options{Target: target, DType: "bf16", HeadDim: shape.HeadDim, Verify: true})
 	require.NoError(t, err)
 	w.kernel, err = runtime.LoadKernel(dev, a, runtime.Select{})
 	require.NoError(t, err)
@@ -163,33 +163,38 @@ func (w *weighed) nanos(t *testing.T, chosen runtime.Chosen, slot, column, row f
 func TestHeadsAreRoutedByTheirLists(t *testing.T) {
 	for _, name := range []string{"vertical_slash", "block_sparse", "columns_window", "cut", "pools"} {
 		for _, shape := range []qkv.Shape{{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 700, SeqK: 700, HeadDim: 64}, {Batch: 1, QHeads: 4, KVHeads: 1, SeqQ: 300, SeqK: 800, QOffset: 500, HeadDim: 32}} {
-			t.Run(fmt.Sprint(name, shape.SeqQ), func(t *testing.T) {
-				w := newWeighed(t, name, shape)
-				const slot, column, row = 500, 600, 700
-				w.kernel.PriceLists(slot, column, row)
-				res := w.run(t, nil)
-				routes := map[bool]int{}
-				for h, c := range res.Chosen {
-					routes[c.Dense]++
-					require.NotZero(t, c.DenseMS)
-					require.Equal(t, !(c.SparseMS < 0.95*c.DenseMS), c.Dense, "head %d: %v against %v", h, c.SparseMS, c.DenseMS)
-					want := w.nanos(t, c, slot, column, row) * 1e-6
-					if name == "cut" { // kernels walk tiles above a window's end, too
-						require.GreaterOrEqual(t, c.SparseMS, want*0.999999)
-					} else {
-						require.InEpsilon(t, want, c.SparseMS, 1e-6, "head %d", h)
-					}
-				}
-				require.Len(t, routes, 2, "heads of both kinds: %v", routes)
-				w.check(t, res)
-			})
+			for _, target := range minfc.Targets() {
+				t.Run(fmt.Sprint(name, shape.SeqQ, target), func(t *testing.T) {
+					testRouted(t, newWeighed(t, name, target, shape))
+				})
+			}
 		}
 	}
 }
 
+func testRouted(t *testing.T, w *weighed) {
+	const slot, column, row = 440, 530, 620
+	w.kernel.PriceLists(slot, column, row)
+	res := w.run(t, nil)
+	routes := map[bool]int{}
+	for h, c := range res.Chosen {
+		routes[c.Dense]++
+		require.NotZero(t, c.DenseMS)
+		require.Equal(t, !(c.SparseMS < 0.95*c.DenseMS), c.Dense, "head %d: %v against %v", h, c.SparseMS, c.DenseMS)
+		want := w.nanos(t, c, slot, column, row) * 1e-6
+		if w.program.Pattern.Name == "cut" { // kernels walk tiles above a window's end, too
+			require.GreaterOrEqual(t, c.SparseMS, want*0.999999)
+		} else {
+			require.InEpsilon(t, want, c.SparseMS, 1e-6, "head %d", h)
+		}
+	}
+	require.Len(t, routes, 2, "heads of both kinds: %v", routes)
+	w.check(t, res)
+}
+
 // TestNoFallback: every head follows its lists, as if there were no dense kernel.
 func TestNoFallback(t *testing.T) {
-	w := newWeighed(t, "vertical_slash", qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 700, SeqK: 700, HeadDim: 64})
+	w := newWeighed(t, "vertical_slash", "sm_80", qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 700, SeqK: 700, HeadDim: 64})
 	off := w.run(t, func(h *runtime.HostAttention) { h.NoFallback = true })
 	for _, c := range off.Chosen {
 		require.False(t, c.Dense)
@@ -209,7 +214,7 @@ func TestNoFallback(t *testing.T) {
 // TestShortInputsAreDense: the prices that ship choose dense attention before anything is launched, which is then exactly the
 // dense pattern's.
 func TestShortInputsAreDense(t *testing.T) {
-	w := newWeighed(t, "vertical_slash", qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 300, SeqK: 300, HeadDim: 64})
+	w := newWeighed(t, "vertical_slash", "sm_80", qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 300, SeqK: 300, HeadDim: 64})
 	res := w.run(t, nil)
 	for _, c := range res.Chosen {
 		require.True(t, c.Dense)

@@ -38,6 +38,7 @@ type kernel struct {
 	dtype   lower.DType
 
 	queued bool // blocks take tiles from a queue
+	routed bool // some heads are another kernel's
 
 	shared Value // start of shared memory
 	warp   Value // the warp's number in the block, known to be the same for all its lanes
@@ -61,7 +62,7 @@ func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 		RowTile: lower.RowTile{
 			Builder: lower.NewKernel(Entry, params, sh.threads(), sh.minBlocks), Schedule: s, Rows: sh.rows(), SlotKeys: slotKeys,
 		},
-		shape: sh, layout: layoutFor(sh, cfg.HeadDim, slotKeys), headDim: cfg.HeadDim, dtype: cfg.DType, queued: blocksPerSM > 0,
+		shape: sh, layout: layoutFor(sh, cfg.HeadDim, slotKeys), headDim: cfg.HeadDim, dtype: cfg.DType, queued: blocksPerSM > 0, routed: cfg.Routed,
 	}
 	k.At = k.BlockPlace()
 	k.Query = func(_, r int) Value { return k.Add(k.First(), k.rowOf(r)) }

@@ -1,6 +1,8 @@
 package sm90
 
 import (
+	"slices"
+
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 
@@ -60,12 +62,10 @@ func (k *kernel) produceQueued(p place) place {
 			k.At = following
 			ahead := k.lengths()
 			k.At = own
-			k.HoldLists()
-			p := k.produceItem(place{v[2], v[3]}, v[4], heads)
-			k.DropLists()
+			made := k.produceOwn(v[2:5], heads)
 			k.At = following
 			ahead = k.entries(ahead)
-			out := append([]Value{next, afterNext, p.buffer, p.parity, k.Xor(v[4], lower.I32(1))}, k.tripleOf(following)...)
+			out := slices.Concat([]Value{next, afterNext}, made, k.tripleOf(following))
 			return append(out, ahead.values()...)
 		})
 	return place{v[2], v[3]}
@@ -80,6 +80,19 @@ func (k *kernel) take() Value {
 }
 
 func (k *kernel) tripleOf(p lower.Place) []Value { return []Value{p.Tile(), p.Head(), p.Batch()} }
+
+// produceOwn produces the row tile, unless its head is another kernel's: its consumers do not hear of it then. at is the
+// place of the next stage and the parity of Q.
+func (k *kernel) produceOwn(at []Value, heads listHeads) []Value {
+	produce := func() []Value {
+		p := k.produceItem(place{at[0], at[1]}, at[2], heads)
+		return []Value{p.buffer, p.parity, k.Xor(at[2], lower.I32(1))}
+	}
+	if !k.routed {
+		return produce()
+	}
+	return k.If("own", k.Computes(k.HeadIndex()), at, produce)
+}
 
 // placeOf is row tile number item of the launch: one head after the other, so that the K and V of few are in use at a time.
 func (k *kernel) placeOf(item Value) lower.Place {
