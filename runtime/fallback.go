@@ -160,18 +160,37 @@ func (f *fallback) price(k *LoadedKernel, x *indexCall) (v verdict, err error) {
 
 // indexWork is what the index stage of the call does, decide and the second attention kernel included.
 func (x *indexCall) indexWork(k *LoadedKernel) cost.IndexWork {
-	w := cost.IndexWork{Launches: len(k.plan.kinds()) + 2}
+	w := cost.IndexWork{Launches: len(k.plan.kinds()) + 2, Scores: x.squareWork()}
 	tiles := ceilDiv(x.SeqQ, k.info.RowTile) + ceilDiv(x.SeqQ, k.fallback.dense.info.RowTile)
 	w.IdleBlocks = float64(x.heads) * float64(tiles)
-	if k.plan.has(ir.SourceRuns, ir.SourceColumns) {
-		w.ProbedKeys = float64(x.heads) * float64(x.SeqK)
+	for i := range x.probes {
+		p := &x.probes[i]
+		parts := ceilDiv(p.rows, probeRows)
+		w.Launches += 3 * (parts*len(x.slices) - 1)
+		w.ProbedKeys += float64(x.heads) * float64(x.SeqK) * float64(parts)
 	}
-	if k.plan.has(ir.SourceBlocks) {
+	if k.plan.pooled() {
 		rows := float64(x.Batch) * (float64(x.QHeads)*float64(x.SeqQ) + float64(x.KVHeads)*float64(x.SeqK))
 		w.PooledBytes = rows * float64(x.headDim) * elementBytes
-		w.Scores = float64(x.heads) * float64(x.rowBlocks()) * float64(blocksOf(x.columns)) / 2
+		w.Scores += x.blockPairs()
 	}
 	return w
+}
+
+func (x *indexCall) blockPairs() float64 {
+	return float64(x.heads) * float64(x.rowBlocks()) * float64(blocksOf(x.columns)) / 2
+}
+
+// squareWork is the work of square_scores in pairs of pooled blocks. Squares of fold by fold take 64*64/fold products a pair
+// of blocks in place of one, on tensor cores, which are taken to be tensorGain times as fast.
+func (x *indexCall) squareWork() (pairs float64) {
+	const tensorGain = 16
+	for _, n := range x.choices {
+		if n.fold > 0 {
+			pairs += x.blockPairs() * ir.BlockSize * ir.BlockSize / float64(n.fold) / tensorGain
+		}
+	}
+	return pairs
 }
 
 // listShape is a segment that reads a list, with the bounds that cut the list for a row block; see index.DecideParams.

@@ -189,6 +189,11 @@ func (c indexChoice) selectStage() string {
 	return selectStages[c.rule]
 }
 
+// pooled says whether some choice starts from pooled blocks.
+func (p *indexPlan) pooled() bool {
+	return slices.ContainsFunc(p.choices, func(c indexChoice) bool { return len(c.pools()) > 0 })
+}
+
 // pools are those that the choice starts from.
 func (c indexChoice) pools() []ir.Pool {
 	if c.source.Kind != ir.SourceBlocks || c.fold > 0 {

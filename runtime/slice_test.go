@@ -37,7 +37,7 @@ func TestSumsOfHeadsInParts(t *testing.T) {
 		in, err := qkv.Generate(s, half.BF16, 3)
 		require.NoError(t, err)
 		h := runtime.HostAttention{Q: in.Q, K: in.K, V: in.V, Batch: s.Batch, QHeads: s.QHeads, KVHeads: s.KVHeads, SeqQ: s.SeqQ, SeqK: s.SeqK,
-			QOffset: s.QOffset, HeadParams: map[string][]int64{"n": []int64{3, 20, 50, 0, 100, 7}[:s.QHeads]}, Chosen: true}
+			QOffset: s.QOffset, HeadParams: map[string][]int64{"n": []int64{3, 20, 50, 0, 100, 7}[:s.QHeads]}, Chosen: true, NoFallback: true}
 		whole, err := k.RunHost(dev, h)
 		require.NoError(t, err)
 		shape := runtime.Attention{Batch: s.Batch, QHeads: s.QHeads, KVHeads: s.KVHeads, SeqQ: s.SeqQ, SeqK: s.SeqK, QOffset: s.QOffset, HeadParams: h.HeadParams}
