@@ -48,16 +48,18 @@ func TestGeometryIsThatOfTheKernels(t *testing.T) {
 
 // Every kind's parameters are those of its kernel.
 func TestStageParamsAreThoseOfTheKernels(t *testing.T) {
-	for kind, params := range map[string][]lower.Param{
+	kernels := map[string][]lower.Param{
 		StageStoreWords: index.StoreWordsParams, StageProbeStats: index.ProbeStatsParams, StageProbeCombine: index.ProbeCombineParams,
 		StageProbeSums: index.ProbeSumsParams, StageSelectTop: index.SelectParams(ir.Top),
 		StageSelectMass: index.SelectParams(ir.TopP), StageSelectAbove: index.SelectParams(ir.Above), StageRuns: index.RunsParams,
 		StageColumns: index.ColumnsParams, StageCompact: index.CompactParams, StagePoolMean: index.PoolParams,
 		StagePoolMax: index.PoolParams, StageBlockScores: index.BlockScoresParams, StageBlockSelect: index.BlockSelectParams(ir.Top),
-		StageBlockSelectMass: index.BlockSelectParams(ir.TopP), StageBlockSelectAbove: index.BlockSelectParams(ir.Above), StageBlockShares: index.BlockSharesParams, StageClear: index.ClearParams, StageSquareScores: index.SquareScoresParams,
+		StageBlockSelectMass: index.BlockSelectParams(ir.TopP), StageBlockSelectAbove: index.BlockSelectParams(ir.Above),
+		StageBlockShares: index.BlockSharesParams, StageClear: index.ClearParams, StageSquareScores: index.SquareScoresParams,
 		StageProbeStatsSpread: index.SpreadParams(index.ProbeStatsParams), StageProbeSumsSpread: index.SpreadParams(index.ProbeSumsParams),
 		StageDecide: index.DecideParams,
-	} {
+	}
+	for kind, params := range kernels {
 		k, err := kindOf(kind)
 		require.NoError(t, err)
 		var listed []KernelParam
@@ -67,7 +69,7 @@ func TestStageParamsAreThoseOfTheKernels(t *testing.T) {
 		_, err = matchParams(listed, k.params())
 		require.NoError(t, err, kind)
 	}
-	require.Len(t, stageKinds, 21, "a new kind needs a row above")
+	require.Len(t, kernels, len(stageKinds), "a new kind needs a row above")
 }
 
 // dynamicKernel is a kernel of a pattern that the data decides, on a device that only records launches.
