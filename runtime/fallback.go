@@ -111,8 +111,11 @@ func (k *LoadedKernel) weigh(x *indexCall) (verdict, error) {
 		return v, err
 	}
 	high, sure := 0.0, true
+	var cheap, dear float64
 	for h := range x.QHeads {
-		cheap, dear := f.bounds(x, shapes, h)
+		if h == 0 || !x.sameBudgets(h-1, h) {
+			cheap, dear = f.bounds(x, shapes, h)
+		}
 		v.low += float64(x.Batch) * min(v.fixed+cheap, v.dense)
 		high += float64(x.Batch) * min(v.fixed+dear, v.dense)
 		sure = sure && v.fixed+dear < v.limit()
@@ -160,8 +163,8 @@ func (f *fallback) price(k *LoadedKernel, x *indexCall) (v verdict, err error) {
 
 // indexWork is what the index stage of the call does, decide and the second attention kernel included.
 func (x *indexCall) indexWork(k *LoadedKernel) cost.IndexWork {
-	w := cost.IndexWork{Launches: len(k.plan.kinds()) + 2, Scores: x.squareWork()}
-	tiles := ceilDiv(x.SeqQ, k.info.RowTile) + ceilDiv(x.SeqQ, k.fallback.dense.info.RowTile)
+	w := cost.IndexWork{Launches: len(k.plan.kinds()) + 1, Scores: x.squareWork()}
+	tiles := ceilDiv(x.SeqQ, k.info.rows()) + ceilDiv(x.SeqQ, k.fallback.dense.info.rows())
 	w.IdleBlocks = float64(x.heads) * float64(tiles)
 	for i := range x.probes {
 		p := &x.probes[i]

@@ -25,6 +25,8 @@ type weighed struct {
 	dev     runtime.Device
 	in      *qkv.Input
 	budgets map[string][]int64
+
+	attention *[]int64 // instructions of the attention kernels that ran
 }
 
 const manyLists = `
@@ -51,14 +53,19 @@ var mixedBudgets = map[string]map[string][]int64{
 }
 
 func newWeighed(t *testing.T, name, target string, shape qkv.Shape) *weighed {
-	dev, err := emu.Open(emu.Options{})
+	var attention []int64
+	dev, err := emu.Open(emu.Options{Observe: func(s emu.Stats) {
+		if s.Kernel == "attention" {
+			attention = append(attention, s.Instructions)
+		}
+	}})
 	require.NoError(t, err)
 	t.Cleanup(func() { dev.Close() })
 	file, src, library := patterns.Source(name)
 	if !library {
 		file, src = "many.minf", []byte(manyLists)
 	}
-	w := &weighed{dev: dev, budgets: mixedBudgets[name]}
+	w := &weighed{dev: dev, budgets: mixedBudgets[name], attention: &attention}
 	w.program, err = minfc.Load(file, src, minfc.Options{Pattern: name})
 	require.NoError(t, err)
 	a, err := w.program.Compile(minfc.Options{Target: target, DType: "bf16", HeadDim: shape.HeadDim, Verify: true})
@@ -91,7 +98,7 @@ func (w *weighed) run(t *testing.T, change func(h *runtime.HostAttention)) runti
 	return res
 }
 
-func (w *weighed) attention() runtime.Attention {
+func (w *weighed) call() runtime.Attention {
 	return runtime.Attention{SeqQ: w.in.SeqQ, SeqK: w.in.SeqK, QOffset: w.in.QOffset, Params: w.params()}
 }
 
@@ -120,7 +127,7 @@ func (w *weighed) check(t *testing.T, res runtime.HostResult) {
 			means, err = w.program.Pattern.Widest().Keeps(values)
 		}
 		require.NoError(t, err)
-		cover, err := w.kernel.CoverChosen(w.attention(), []runtime.Chosen{chosen}, nil)
+		cover, err := w.kernel.CoverChosen(w.call(), []runtime.Chosen{chosen}, nil)
 		require.NoError(t, err)
 		for i := range in.SeqQ {
 			for k, q := 0, in.QOffset+i; k < in.SeqK; k++ {
@@ -190,6 +197,27 @@ func testRouted(t *testing.T, w *weighed) {
 	}
 	require.Len(t, routes, 2, "heads of both kinds: %v", routes)
 	w.check(t, res)
+}
+
+// TestKernelsLeaveHeadsToEachOther: neither kernel works on the other's heads.
+func TestKernelsLeaveHeadsToEachOther(t *testing.T) {
+	for _, target := range minfc.Targets() {
+		w := newWeighed(t, "vertical_slash", target, qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 700, SeqK: 700, HeadDim: 64})
+		w.run(t, func(h *runtime.HostAttention) { h.NoFallback = true })
+		w.run(t, nil) // dense, without a look at the data
+		w.kernel.PriceLists(440, 530, 620)
+		res := w.run(t, nil)
+		var dense int64
+		for _, c := range res.Chosen {
+			if c.Dense {
+				dense++
+			}
+		}
+		n := *w.attention
+		require.Len(t, n, 4)
+		require.Less(t, n[2], n[0]*(4-dense)/4, "%s: the dear heads, of the kernel with lists", target)
+		require.InEpsilon(t, n[1]*dense/4, n[3], 0.05, "%s: its part of the heads, of the dense kernel", target)
+	}
 }
 
 // TestNoFallback: every head follows its lists, as if there were no dense kernel.

@@ -1,6 +1,10 @@
 package runtime
 
-import "github.com/minfc/minfc/ir"
+import (
+	"slices"
+
+	"github.com/minfc/minfc/ir"
+)
 
 // How cheap and how dear the lists of a head can come out, from its budgets alone. Cheap lists are clustered and far away,
 // where few row blocks reach them; dear ones are scattered and near.
@@ -22,6 +26,13 @@ func (f *fallback) bounds(x *indexCall, shapes []listShape, head int) (cheap, de
 		cheap, dear = cheap+price*float64(low), dear+price*float64(high)
 	}
 	return cheap, dear
+}
+
+// sameBudgets says whether two query heads get the same numbers of members.
+func (x *indexCall) sameBudgets(a, b int) bool {
+	return !slices.ContainsFunc(x.choices, func(n choiceCall) bool {
+		return n.budgets[a] != n.budgets[b] || n.limits != nil && n.limits[a] != n.limits[b]
+	})
 }
 
 // members are the least and the most of its candidates that a head can get, and how many of them are forced at the start.

@@ -193,6 +193,21 @@ func walkColumns(columns []int, sq, offset int) (slots int) {
 	return slots
 }
 
+// TestRaggedBudgets: each head is weighed by its own budgets, wherever it stands.
+func TestRaggedBudgets(t *testing.T) {
+	k := weighedKernel(t, verticalSlash, new([]string))
+	a := Attention{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 1 << 17, SeqK: 1 << 17}
+	slashes, sum := []int64{100, 9000, 9000, 100, 2000}, 0.0
+	for _, n := range slashes {
+		a.Params = map[string]int64{"vertical": 64, "slash": n}
+		_, v := routingOf(t, k, a)
+		sum += v.low
+	}
+	a.QHeads, a.KVHeads, a.Params, a.HeadParams = 5, 5, map[string]int64{"vertical": 64}, map[string][]int64{"slash": slashes}
+	_, v := routingOf(t, k, a)
+	require.InEpsilon(t, sum, v.low, 1e-12)
+}
+
 // randomMembers are scattered, clustered, near or far, the forced ones among them.
 func randomMembers(rng *rand.Rand, n choiceCall, candidates int) []int {
 	all, _, first := n.members(0, candidates)
