@@ -1,8 +1,10 @@
 package main
 
 import (
+	_ "embed"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/minfc/minfc"
@@ -15,6 +17,7 @@ import (
 // What a kernel is made for: every library pattern with each of these.
 var (
 	headDims = []int{16, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256}
+	ruleDims = []int{16, 64, 80, 128, 256} // of the patterns of rules.minf
 	dtypes   = []string{"bf16", "f16"}
 )
 
@@ -25,9 +28,9 @@ func compileAll(only string) ([]kernel, error) {
 	var kernels []kernel
 	var failures []error
 	seen := map[string]bool{}
-	for _, pattern := range patterns.Names() {
+	for _, pattern := range append(patterns.Names(), ruleNames...) {
 		for _, dtype := range dtypes {
-			for _, dim := range headDims {
+			for _, dim := range dimsOf(pattern) {
 				name := fmt.Sprintf("%s %s d%d", pattern, dtype, dim)
 				if !strings.Contains(name, only) {
 					continue
@@ -77,8 +80,24 @@ func compileGenerator(dtype string, dim int) (kernel, error) {
 		ptx: ptx, llvm: k.Module.String()}, err
 }
 
+// ruleNames are the patterns of rules.minf.
+var ruleNames = []string{"spread", "shares"}
+
+//go:embed rules.minf
+var rules []byte
+
+func dimsOf(pattern string) []int {
+	if slices.Contains(ruleNames, pattern) {
+		return ruleDims
+	}
+	return headDims
+}
+
 func compile(pattern, dtype string, dim int) ([]kernel, error) {
 	file, src, ok := patterns.Source(pattern)
+	if slices.Contains(ruleNames, pattern) {
+		file, src, ok = "rules.minf", rules, true
+	}
 	if !ok {
 		return nil, fmt.Errorf("internal: the library lists %q and has no source for it", pattern)
 	}
