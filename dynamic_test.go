@@ -29,6 +29,12 @@ var dynamicSettings = map[string][]map[string]int64{
 	"columns_window": {{"vertical": 0, "window": 1}, {"vertical": 40, "window": 65}, {"vertical": 100, "window": 20}, nil},
 }
 
+// dynamicKernels has every shape of a kernel.
+var dynamicKernels = []struct {
+	target          string
+	headDim, shapes int
+}{{"sm_80", 64, 20}, {"sm_80", 128, 20}, {"sm_90a", 64, 20}, {"sm_90a", 128, 20}, {"sm_90a", 96, 4}, {"sm_90a", 192, 8}, {"sm_90a", 256, 8}}
+
 // ended is a dynamic case that has run.
 type ended struct {
 	attentionCase
@@ -104,7 +110,6 @@ func (e ended) checkCover(t *testing.T, h int) func(q, k int) bool {
 }
 
 func TestDynamicPatternsAgreeWithFloat64(t *testing.T) {
-	const shapes = 20
 	dev := device(t, emu.Options{})
 	for _, name := range patterns.Names() {
 		program := library(t, name)
@@ -113,12 +118,12 @@ func TestDynamicPatternsAgreeWithFloat64(t *testing.T) {
 		}
 		settings := dynamicSettings[name]
 		require.NotEmpty(t, settings, "%s: a new library pattern needs settings here", name)
-		for _, d := range []int{64, 128} {
+		for _, k := range dynamicKernels {
 			for _, f := range []half.Format{half.BF16, half.F16} {
-				c := attentionCase{program: program, headDim: d, dtype: f}
+				c := attentionCase{program: program, target: k.target, headDim: k.headDim, dtype: f}
 				artifact := c.compile(t)
-				rng := rand.New(rand.NewPCG(uint64(d), uint64(len(f)+len(name))))
-				for i := range shapes {
+				rng := rand.New(rand.NewPCG(uint64(k.headDim), uint64(len(f)+len(name)+len(k.target))))
+				for i := range k.shapes {
 					c.shape, c.params, c.seed, c.random = dynamicShape(rng), pick(rng, settings), rng.Uint64(), i == 0
 					t.Run(c.String(), func(t *testing.T) { c.launch(t, dev, artifact, c.input(t), nil).check(t) })
 				}
@@ -172,12 +177,14 @@ func TestOtherChoices(t *testing.T) {
 		p, err := minfc.Load("odd.minf", []byte(odd), minfc.Options{Pattern: name})
 		require.NoError(t, err)
 		for _, shape := range []qkv.Shape{{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 300, SeqK: 300}, {Batch: 2, QHeads: 2, KVHeads: 2, SeqQ: 130, SeqK: 333, QOffset: 203}} {
-			c := attentionCase{program: p, headDim: 32, dtype: half.F16, shape: shape}
-			if name == "absorbed" {
-				c.runAbsorbed(t, dev)
-				continue
+			for _, target := range minfc.Targets() {
+				c := attentionCase{program: p, target: target, headDim: 32, dtype: half.F16, shape: shape}
+				if name == "absorbed" {
+					c.runAbsorbed(t, dev)
+					continue
+				}
+				c.launch(t, dev, c.compile(t), c.input(t), nil).check(t)
 			}
-			c.launch(t, dev, c.compile(t), c.input(t), nil).check(t)
 		}
 	}
 }

@@ -55,7 +55,10 @@ func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 	sh, slotKeys := shapeFor(s, cfg.HeadDim)
 	params, blocksPerSM, blockRows := lower.Params(s, cfg), 0, 0
 	if len(lower.Lists(s)) > 0 {
-		params, blocksPerSM, blockRows = append(params, lower.QueueParams...), sh.minBlocks, sh.rows()
+		blockRows = sh.rows()
+		if sh.qInRegs { // else Q's buffer is not free before the next tile has begun
+			params, blocksPerSM = append(params, lower.QueueParams...), sh.minBlocks
+		}
 	}
 	params = append(params, maps(s, sh, slotKeys)...)
 	k := &kernel{

@@ -112,9 +112,6 @@ func (k *kernel) consumeItem(start place, qParity Value) place {
 	k.Enter(tail)
 	st.o = k.awaitProducts(0, k.addValues(st))
 	k.release(emptyV, st.v)
-	if !k.qInRegs {
-		k.letGo(k.emptyQ())
-	}
 	k.epilogue(st)
 	return st.k
 }

@@ -31,6 +31,9 @@ func (k *kernel) follow() {
 				k.arrive(k.barrierAt(emptyK, p.buffer)) // the header has been read
 				k.loadV(at.buffer, slots)
 				k.arrive(k.barrierAt(emptyV, at.buffer))
+				if k.ring { // its buffer is K's next time: phases must go on alike
+					k.arrive(k.barrierAt(posted, at.buffer))
+				}
 			})
 			next := k.nextPlace(at)
 			return append([]Value{next.buffer, next.parity}, item...)

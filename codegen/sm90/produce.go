@@ -35,7 +35,7 @@ func (k *kernel) walk() {
 	if k.queued {
 		p = k.produceQueued(p)
 	} else {
-		p = k.produceItem(p, lower.I32(1), listHeads{})
+		p = k.produceItem(p, lower.I32(1), k.entries(k.lengths()))
 	}
 	k.await(k.barrierAt(emptyK, p.buffer), p.parity)
 	k.elected(func() {
