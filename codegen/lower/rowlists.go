@@ -129,22 +129,38 @@ var cover = listBuffer{"covered", "cover_words"}
 
 type listBuffer struct{ buffer, limit string }
 
-// HoldLists computes where the lists of the tile at k.At begin, for code that reads them again and again; DropLists forgets it,
-// which must be before k.At is another tile.
-func (k *RowTile) HoldLists() {
-	held := map[string]Value{}
-	for _, s := range k.Segs {
-		if s.From.Kind != ir.SourceRange {
-			held[ListParam(s.From.Name, lists[s.From.Kind].buffer)] = k.listStart(s.From, lists[s.From.Kind])
-		}
-		for _, x := range s.Except {
-			held[ListParam(x.Name, cover.buffer)] = k.listStart(x, cover)
-		}
+// ListStarts computes where the lists of the tile at k.At begin that tell which columns count, for code that reads them again
+// and again; Hold makes such values (in the same order) the ones that are used, until it gets nil.
+func (k *RowTile) ListStarts() (starts []Value) {
+	for _, l := range k.columnLists() {
+		starts = append(starts, k.listStart(l.Source, l.listBuffer))
 	}
-	k.held = held
+	return starts
 }
 
-func (k *RowTile) DropLists() { k.held = nil }
+func (k *RowTile) Hold(starts []Value) {
+	k.held = map[string]Value{}
+	for i, l := range k.columnLists() {
+		if starts != nil {
+			k.held[ListParam(l.Name, l.buffer)] = starts[i]
+		}
+	}
+}
+
+type sourceBuffer struct {
+	ir.Source
+	listBuffer
+}
+
+// columnLists are the ids of chosen columns and the bits of what the segment leaves out.
+func (k *RowTile) columnLists() []sourceBuffer {
+	s := k.ColumnSegment()
+	out := []sourceBuffer{{s.From, lists[s.From.Kind]}}
+	for _, x := range s.Except {
+		out = append(out, sourceBuffer{x, cover})
+	}
+	return out
+}
 
 // listStart is the address of the first entry that belongs to the tile's head, or to its row block for lists of blocks.
 func (k *RowTile) listStart(l ir.Source, b listBuffer) Value {

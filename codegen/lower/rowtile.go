@@ -18,7 +18,7 @@ type RowTile struct {
 
 	At Place // which tile; of the block unless a kernel says otherwise
 
-	held map[string]Value // see HoldLists
+	held map[string]Value // see Hold
 
 	// Query is the absolute position of the thread's row r (0 or 1) of a 16-row strip: accumulators of 16x8 tiles give each
 	// thread two rows.
@@ -46,7 +46,7 @@ const (
 	FlagEdge    = 1 // not every row keeps every key
 	FlagColumns = 2 // the keys are compacted columns
 
-	SegmentShift = 6 // a segment's number stands above the flags where they share a word
+	SegmentShift = 7 // a segment's number stands above the flags where they share a word
 
 	FarBelow = -1 << 30 // start of slots beyond the end: no key is there, copies write zeros
 )

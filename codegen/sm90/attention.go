@@ -3,7 +3,7 @@
 // A block computes one row tile of one head or, where tiles are short and their lists have to be read, one after the other,
 // taking the next from a queue. Of its first warpgroup, one warp walks the schedule's key tiles from the diagonal down and turns
 // them into stages: K by TMA into a ring of buffers, and a header that says what the stage is. A second warp follows the headers
-// and loads V. Each other warpgroup is a consumer of 64 query rows: it multiplies, masks and exponentiates stage after stage
+// and loads V; where there are chosen columns, a third finds out which of them count. Each other warpgroup is a consumer of 64 query rows: it multiplies, masks and exponentiates stage after stage
 // until a header says that they are another tile's or that there are no more, and knows nothing of the schedule but the bounds
 // that edge stages need.
 //
@@ -77,26 +77,29 @@ func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 		BlockRows: blockRows, BlocksPerSM: blocksPerSM, Params: params}, nil
 }
 
-// maps are the tensor maps: boxes of a panel by the rows of a copy.
+// maps are the tensor maps: boxes of a panel by the rows of a copy, which are those of one slot or, of staggered stages, of
+// several that follow each other.
 func maps(s *ir.Schedule, sh shape, slotKeys int) []lower.Param {
 	var out []lower.Param
-	tensor := func(name string, rows int) {
-		out = append(out, lower.Param{Name: mapOf(name), Type: "map", Tensor: name, Box: [2]int{panelCols, rows}})
+	tensor := func(name string, slots, rows int) {
+		out = append(out, lower.Param{Name: mapOf(name, slots), Type: "map", Tensor: name, Box: [2]int{panelCols, slots * rows}})
 	}
-	tensor("q", sh.rows())
-	tensor("k", slotKeys)
-	tensor("v", slotKeys)
+	tensor("q", 1, sh.rows())
+	for slots := 1; slots <= sh.mostSlots(); slots++ {
+		tensor("k", slots, slotKeys)
+		tensor("v", slots, slotKeys)
+	}
 	for _, l := range lower.Lists(s) {
 		if l.Kind == ir.SourceColumns {
-			tensor(lower.ListParam(l.Name, "kc"), slotKeys)
-			tensor(lower.ListParam(l.Name, "vc"), slotKeys)
+			tensor(lower.ListParam(l.Name, "kc"), 1, slotKeys)
+			tensor(lower.ListParam(l.Name, "vc"), 1, slotKeys)
 		}
 	}
 	return out
 }
 
-// mapOf is the kernel parameter with the tensor map of a tensor or a list's copy of one.
-func mapOf(tensor string) string { return "map_" + tensor }
+// mapOf is the kernel parameter with the tensor map of a tensor or a list's copy of one, in boxes of some slots.
+func mapOf(tensor string, slots int) string { return fmt.Sprintf("map%d_%s", slots, tensor) }
 
 func (k *kernel) emit() {
 	k.locate()
@@ -110,7 +113,7 @@ func (k *kernel) emit() {
 	first := k.LShr(k.warp, 2)
 	k.IfElse("producer", k.ICmp(enum.IPredEQ, first, lower.I32(0)), func() {
 		k.AsmEffect(fmt.Sprintf("setmaxnreg.dec.sync.aligned.u32 %d;", producer), "~{memory}")
-		for i, role := range []func(){k.walk, k.follow} {
+		for i, role := range k.roles() {
 			k.If("warp", k.ICmp(enum.IPredEQ, k.warp, lower.I32(int64(i))), nil, func() []Value {
 				role()
 				return nil
@@ -122,6 +125,14 @@ func (k *kernel) emit() {
 		k.consume()
 	})
 	k.Block.NewRet(nil)
+}
+
+// roles is the work of the warps of the first warpgroup.
+func (k *kernel) roles() []func() {
+	if k.HasColumns() {
+		return []func(){k.walk, k.follow, k.vote}
+	}
+	return []func(){k.walk, k.follow}
 }
 
 // locate finds the thread. ptxas takes a value that comes from one lane to be the same in all: addresses and branches that

@@ -11,7 +11,8 @@ import (
 
 // Barriers of the pipeline. A full barrier completes when the bytes of a tile have landed, an empty one when every consumer
 // warp has let go of it and so has the warp that loads V: of K's buffer with the header, of V's when its copies are under way. A
-// posted barrier completes when a header is written. In a ring, K and V share the barriers of their buffers.
+// posted barrier completes when a header is written. Where there may be columns, a full barrier of K also waits for what is found
+// out about them. In a ring, K and V share the barriers of their buffers.
 type barrier int
 
 const (
@@ -53,8 +54,11 @@ func (k *kernel) initBarriers() {
 				break
 			}
 			count := 1
-			if b == emptyK || b == emptyV {
+			switch {
+			case b == emptyK || b == emptyV:
 				count = 4*k.groups + 1
+			case b == fullK && k.HasColumns():
+				count = 2
 			}
 			one(k.barrierAt(b, lower.I32(int64(i))), count)
 		}

@@ -232,11 +232,16 @@ func (k *kernel) mask(s []Value, buffer, window Value) []Value {
 	if k.stagger {
 		words = k.Add(words, k.MulBy(k.group, wordsBytes))
 	}
+	flagsAt := func(i int) Value { return k.SharedAt(at, i*slotBytes+4) }
+	if k.HasColumns() {
+		found := k.Add(header, k.Shl(window, 2))
+		flagsAt = func(i int) Value { return k.SharedAt(found, k.layout.header.found+4*i) }
+	}
 	var slots []lower.Slot
 	any := Value(lower.I32(0))
 	for i := range k.keys / k.SlotKeys {
 		start := k.Load(types.I32, k.SharedAt(at, i*slotBytes), 4)
-		flags := k.Load(types.I32, k.SharedAt(at, i*slotBytes+4), 4)
+		flags := k.Load(types.I32, flagsAt(i), 4)
 		any = k.Or(any, flags)
 		slots = append(slots, lower.Slot{Start: start, Flags: flags, Segment: func() Value { return k.LShr(flags, lower.SegmentShift) }})
 	}

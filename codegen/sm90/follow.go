@@ -16,10 +16,7 @@ func (k *kernel) follow() {
 	}
 	zero := lower.I32(0)
 	k.While("follow", []Value{p.buffer, p.parity, zero, zero, zero},
-		func(v []Value) Value {
-			k.await(k.barrierAt(posted, v[0]), v[1])
-			return k.ICmp(enum.IPredEQ, k.And(k.headerFlags(v[0], 0), lower.I32(flagEnd)), lower.I32(0))
-		},
+		func(v []Value) Value { return k.isPosted(place{v[0], v[1]}) },
 		func(v []Value) []Value {
 			p := place{v[0], v[1]}
 			item := k.itemOf(p.buffer, v[2:])
@@ -33,11 +30,20 @@ func (k *kernel) follow() {
 				k.arrive(k.barrierAt(emptyV, at.buffer))
 				if k.ring { // its buffer is K's next time: phases must go on alike
 					k.arrive(k.barrierAt(posted, at.buffer))
+					if k.HasColumns() {
+						k.arrive(k.barrierAt(fullV, at.buffer))
+					}
 				}
 			})
 			next := k.nextPlace(at)
 			return append([]Value{next.buffer, next.parity}, item...)
 		})
+}
+
+// isPosted waits for a header and says whether there is a stage to it.
+func (k *kernel) isPosted(p place) Value {
+	k.await(k.barrierAt(posted, p.buffer), p.parity)
+	return k.ICmp(enum.IPredEQ, k.And(k.headerFlags(p.buffer, 0), lower.I32(flagEnd)), lower.I32(0))
 }
 
 // headerFlags reads the flags of a slot of a header.
@@ -51,8 +57,7 @@ func (k *kernel) itemOf(buffer Value, was []Value) []Value {
 	if !k.queued {
 		return was
 	}
-	first := k.ICmp(enum.IPredNE, k.And(k.headerFlags(buffer, 0), lower.I32(flagFirst)), lower.I32(0))
-	is := k.If("another", first, was, func() []Value {
+	is := k.If("another", k.has(k.headerFlags(buffer, 0), flagFirst), was, func() []Value {
 		item := k.Load(lower.Vec4, k.SharedAt(k.headerAt(buffer), k.layout.header.item), 16)
 		head := k.Lane4(item, 1)
 		return []Value{k.UDiv(head, k.Param("group")), head, k.Lane4(item, 2)}
@@ -80,16 +85,21 @@ func (k *kernel) postedSlots(buffer Value) []slot {
 	return out
 }
 
-func (k *kernel) isStaggered(first slot) Value {
-	return k.ICmp(enum.IPredNE, k.And(first.flags, lower.I32(flagStagger)), lower.I32(0))
+func (k *kernel) isStaggered(first slot) Value { return k.has(first.flags, flagStagger) }
+
+func (k *kernel) has(flags Value, some int64) Value {
+	return k.ICmp(enum.IPredNE, k.And(flags, lower.I32(some)), lower.I32(0))
 }
 
 // loadV loads the slots of a stage.
 func (k *kernel) loadV(buffer Value, slots []slot) {
-	load := func(slots []slot) { k.loadTile("v", k.layout.v, fullV, buffer, slots) }
+	load := func(slots []slot, whole bool) { k.loadTile("v", k.layout.v, fullV, buffer, slots, whole) }
 	if !k.stagger {
-		load(slots)
+		load(slots, false)
 		return
 	}
-	k.IfElse("three", k.isStaggered(slots[0]), func() { load(slots) }, func() { load(slots[:len(slots)-1]) })
+	either := func(slots []slot) {
+		k.IfElse("whole", k.has(slots[0].flags, flagWhole), func() { load(slots, true) }, func() { load(slots, false) })
+	}
+	k.IfElse("three", k.isStaggered(slots[0]), func() { either(slots) }, func() { either(slots[:len(slots)-1]) })
 }

@@ -130,9 +130,7 @@ func (k *kernel) walkSource(x source, w walk) walk {
 	v := k.Repeat("batch", start, func(v []Value) ([]Value, Value) {
 		w, base, entry := walkOf(v), v[6], v[7]
 		i := k.Add(base, k.Lane)
-		live := k.live(x, i, entry)
-		n, own := k.Popc(k.Ballot(live)), k.slotOf(x, i, entry)
-		own.flags = k.Select(live, own.flags, emptySlot.flags) // its columns are looked at even if it is not loaded
+		n, own := k.Popc(k.Ballot(k.live(x, i, entry))), k.slotOf(x, i, entry)
 		base = k.Add(base, lower.I32(batch))
 		if x.entry != nil {
 			entry = k.entryOf(x, k.Add(base, k.Lane))
@@ -181,114 +179,12 @@ func (k *kernel) stagesOf(own slot, n Value, w walk) walk {
 		}
 		return slots
 	}
-	ahead := k.cover(k.look(stageAt(lower.I32(0))))
-	start := append([]Value{lower.I32(0), w.buffer, w.parity, w.first}, ahead.values()...)
-	v := k.While("slots", start,
+	v := k.While("slots", []Value{lower.I32(0), w.buffer, w.parity, w.first},
 		func(v []Value) Value { return k.ICmp(enum.IPredSLE, k.Add(v[0], per), total) },
 		func(v []Value) []Value {
-			c, slots, next := cursor{place{v[1], v[2]}, v[3]}, stageAt(v[0]), k.Add(v[0], per)
-			c = k.stage(c, slots, k.words(slots, ahead.with(v[4:])))
-			return append([]Value{next, c.buffer, c.parity, c.first}, k.cover(k.look(stageAt(next))).values()...)
+			c := k.stage(cursor{place{v[1], v[2]}, v[3]}, stageAt(v[0]))
+			return []Value{k.Add(v[0], per), c.buffer, c.parity, c.first}
 		})
 	left := at(v[0])
 	return walk{cursor{place{v[1], v[2]}, v[3]}, k.Sub(total, v[0]), left}
-}
-
-// columns are those of a stage's slots, as the lanes see them while it is found out which count: first their ids are read (look),
-// then whether runs cover them (cover), then the lanes vote (words). A stage's first two are done as soon as the copies of the
-// stage before are under way: their loads are over when its buffer is free.
-type columns struct {
-	ids     []Value   // of each half slot, this lane's
-	covered [][]Value // of each half slot and row block, its lower.CoverWords
-}
-
-func (c columns) values() []Value {
-	out := slices.Clone(c.ids)
-	for _, words := range c.covered {
-		out = append(out, words...)
-	}
-	return out
-}
-
-// with is c with other values, in the order of values.
-func (c columns) with(v []Value) columns {
-	out := columns{ids: v[:len(c.ids)]}
-	v = v[len(c.ids):]
-	for _, words := range c.covered {
-		out.covered = append(out.covered, v[:len(words)])
-		v = v[len(words):]
-	}
-	return out
-}
-
-func (k *kernel) isColumns(s slot) Value {
-	return k.ICmp(enum.IPredNE, k.And(s.flags, lower.I32(lower.FlagColumns)), lower.I32(0))
-}
-
-// look reads the ids; slots that are no columns have none.
-func (k *kernel) look(slots []slot) columns {
-	var out columns
-	if !k.HasColumns() {
-		return out
-	}
-	for _, s := range slots {
-		none := lower.I32(lower.NoColumn)
-		out.ids = append(out.ids, k.If("columns", k.isColumns(s), []Value{none, none}, func() []Value {
-			at := k.Add(s.start, k.Lane)
-			list := k.ColumnSegment().From
-			return []Value{k.ListAt(list, at), k.ListAt(list, k.Add(at, lower.I32(32)))}
-		})...)
-	}
-	return out
-}
-
-func (k *kernel) cover(c columns) columns {
-	for _, id := range c.ids {
-		for b := range k.blocks() {
-			c.covered = append(c.covered, k.CoverWords(id, b))
-		}
-	}
-	return c
-}
-
-// words are those of each slot's columns, for each row block two that count and two that are open (lower.KeptColumns and OpenColumns); zeros for
-// other slots.
-func (k *kernel) words(slots []slot, c columns) [][]Value {
-	if !k.HasColumns() {
-		return nil
-	}
-	var out [][]Value
-	for i, s := range slots {
-		none := make([]Value, 4*k.blocks())
-		for n := range none {
-			none[n] = lower.I32(0)
-		}
-		out = append(out, k.If("vote", k.isColumns(s), none, func() []Value { return k.slotWords(c, i) }))
-	}
-	return out
-}
-
-func (k *kernel) slotWords(c columns, slot int) []Value {
-	var open, out []Value
-	for half := range 2 {
-		open = append(open, k.OpenColumns(c.ids[2*slot+half]))
-	}
-	for b := range k.blocks() {
-		for half := range 2 {
-			n := 2*slot + half
-			out = append(out, k.KeptColumns(c.ids[n], c.covered[n*k.blocks()+b], b))
-		}
-		out = append(out, open...)
-	}
-	return out
-}
-
-// dropFull takes the flag of columns off a slot of which all count for all rows: the consumers need not look.
-func (k *kernel) dropFull(flags Value, words []Value) Value {
-	all, open := Value(lower.I32(-1)), k.Or(words[2], words[3])
-	for b := range k.blocks() {
-		all = k.And(all, k.And(words[4*b], words[4*b+1]))
-	}
-	full := k.And(k.ICmp(enum.IPredEQ, all, lower.I32(-1)), k.ICmp(enum.IPredEQ, open, lower.I32(0)))
-	return k.Select(full, k.And(flags, lower.I32(^lower.FlagColumns)), flags)
 }

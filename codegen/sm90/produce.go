@@ -15,7 +15,7 @@ const (
 	flagEnd     = 4  // no stage: there are no more
 	flagFirst   = 8  // the first stage of a row tile
 	flagStagger = 16 // the second warpgroup's keys start at slot 1; there are three slots, not two
-	flagCopies  = 32 // of any slot: its keys are compacted columns, whether or not all count
+	flagWhole   = 32 // all slots follow each other in K and V: one copy a panel
 )
 
 // headerAt is the shared address of the header of the stage whose K is at a buffer.
@@ -117,7 +117,8 @@ func (k *kernel) produceItem(p place, qParity Value, heads listHeads) place {
 	k.elected(func() {
 		at := k.fullQ()
 		k.expect(at, k.layout.k)
-		k.loadAt(copyOf{"q", k.layout.q, k.qPanel}, lower.I32(0), k.Row0(), k.At.Head(), k.At.Batch(), at)
+		to := copyOf{slots: 1, offset: k.layout.q, panel: k.qPanel, base: lower.I32(0), barrier: at}
+		k.loadAt(to, "q", k.Row0(), k.At.Head(), k.At.Batch())
 	})
 	c := cursor{p, lower.I32(flagFirst)}
 	switch {
@@ -138,7 +139,7 @@ var emptySlot = slot{start: lower.I32(lower.FarBelow), flags: lower.I32(lower.Fl
 // stageIf loads one more stage if some holds.
 func (k *kernel) stageIf(name string, some Value, c cursor, slots []slot) place {
 	v := k.If(name, some, []Value{c.buffer, c.parity}, func() []Value {
-		next := k.stage(c, slots, k.words(slots, k.cover(k.look(slots))))
+		next := k.stage(c, slots)
 		return []Value{next.buffer, next.parity}
 	})
 	return place{v[0], v[1]}
@@ -164,7 +165,7 @@ func (k *kernel) produceRange(c cursor, number int, s lower.Segment) cursor {
 func (k *kernel) tileOrHop(s lower.Segment, end Value, c cursor, flags Value) []Value {
 	load := func() []Value {
 		start := k.Sub(end, lower.I32(int64(k.SlotKeys)))
-		next := k.stage(c, []slot{{start: start, flags: flags}}, nil)
+		next := k.stage(c, []slot{{start: start, flags: flags}})
 		return []Value{start, next.buffer, next.parity, next.first}
 	}
 	if s.Hop < 0 {
@@ -184,38 +185,35 @@ type slot struct {
 type origin int
 
 const (
-	either origin = iota // FlagColumns tells
+	either origin = iota // lower.FlagColumns tells
 	keys
 	copies // of chosen columns
 )
 
-// stage writes the header and loads K of one stage and returns where the next one goes. words are those of slots of columns (see
-// lists.go).
-func (k *kernel) stage(c cursor, slots []slot, words [][]Value) cursor {
+// stage writes the header and loads K of one stage and returns where the next one goes.
+func (k *kernel) stage(c cursor, slots []slot) cursor { return k.stageOf(c, slots, false) }
+
+// wholeStage is stage for slots that follow each other upwards in K and V.
+func (k *kernel) wholeStage(c cursor, slots []slot) cursor { return k.stageOf(c, slots, true) }
+
+func (k *kernel) stageOf(c cursor, slots []slot, whole bool) cursor {
 	k.await(k.barrierAt(emptyK, c.buffer), c.parity)
 	k.elected(func() {
-		k.writeHeader(k.headerAt(c.buffer), c.first, slots, words)
+		first := c.first
+		if whole {
+			first = k.Or(first, lower.I32(flagWhole))
+		}
+		k.writeHeader(k.headerAt(c.buffer), first, slots)
 		k.arrive(k.barrierAt(posted, c.buffer))
-		k.loadTile("k", k.layout.k, fullK, c.buffer, slots)
+		k.loadTile("k", k.layout.k, fullK, c.buffer, slots, whole)
 	})
 	return cursor{k.nextPlace(k.placeOfV(c.place)), lower.I32(0)}
 }
 
-// wordsAt is where the words of a slot lie in a header.
-func (k *kernel) wordsAt(slot int) int { return k.layout.header.words + slot*k.blocks()*wordsBytes }
-
-func (k *kernel) writeHeader(header, first Value, slots []slot, words [][]Value) {
+// writeHeader writes the walk's part of a header; first are flags of its own for the first slot.
+func (k *kernel) writeHeader(header, first Value, slots []slot) {
 	for i, s := range slots {
 		flags := s.flags
-		if k.HasColumns() {
-			flags = k.Or(flags, k.MulBy(k.And(flags, lower.I32(lower.FlagColumns)), flagCopies/lower.FlagColumns))
-		}
-		if words != nil && words[i] != nil {
-			flags = k.dropFull(flags, words[i])
-			for b := range k.blocks() {
-				k.Store(k.Pack4(words[i][4*b:4*b+4]...), k.SharedAt(header, k.wordsAt(i)+b*wordsBytes), 16)
-			}
-		}
 		if i == 0 {
 			flags = k.Or(flags, first)
 		}
@@ -228,47 +226,58 @@ func (k *kernel) writeHeader(header, first Value, slots []slot, words [][]Value)
 }
 
 // loadTile starts the copies of a stage's K or V.
-func (k *kernel) loadTile(tensor string, offset int, full barrier, buffer Value, slots []slot) {
-	k.expect(k.barrierAt(full, buffer), k.panels*len(slots)*k.SlotKeys*panelBytes)
-	for i, s := range slots {
-		k.loadSlot(tensor, offset+i*k.SlotKeys*panelBytes, full, buffer, s)
+func (k *kernel) loadTile(tensor string, offset int, full barrier, buffer Value, slots []slot, whole bool) {
+	at := k.barrierAt(full, buffer)
+	k.expect(at, k.panels*len(slots)*k.SlotKeys*panelBytes)
+	to := copyOf{slots: 1, offset: offset, panel: k.kvPanel, base: k.MulBy(buffer, k.stageBytes), barrier: at}
+	if whole {
+		to.slots = len(slots)
+		k.loadKeys(to, tensor, slots[0])
+		return
+	}
+	for _, s := range slots {
+		k.loadSlot(to, tensor, s)
+		to.offset += k.SlotKeys * panelBytes
 	}
 }
 
-// loadSlot starts the copies of one slot to an offset of a buffer.
-func (k *kernel) loadSlot(tensor string, offset int, full barrier, buffer Value, s slot) {
-	at, base := k.barrierAt(full, buffer), k.MulBy(buffer, k.stageBytes)
-	fromKeys := func() {
-		k.loadAt(copyOf{tensor, offset, k.kvPanel}, base, s.start, k.kvHead, k.At.Batch(), at)
-	}
+// loadSlot starts the copies of one slot.
+func (k *kernel) loadSlot(to copyOf, tensor string, s slot) {
 	fromCopies := func() {
-		name := lower.ListParam(k.ColumnSegment().From.Name, tensor+"c")
-		k.loadAt(copyOf{name, offset, k.kvPanel}, base, s.start, k.HeadIndex(), lower.I32(0), at)
+		k.loadAt(to, lower.ListParam(k.ColumnSegment().From.Name, tensor+"c"), s.start, k.HeadIndex(), lower.I32(0))
 	}
 	switch {
 	case s.from == keys || !k.HasColumns():
-		fromKeys()
+		k.loadKeys(to, tensor, s)
 	case s.from == copies:
 		fromCopies()
 	default:
-		columns := k.ICmp(enum.IPredNE, k.And(s.flags, lower.I32(lower.FlagColumns|flagCopies)), lower.I32(0))
-		k.IfElse("columns", columns, fromCopies, fromKeys)
+		k.IfElse("columns", k.isColumns(s), fromCopies, func() { k.loadKeys(to, tensor, s) })
 	}
 }
 
-// copyOf is a copy: from which tensor, to which offset in shared memory, with which distance of panels there.
+func (k *kernel) loadKeys(to copyOf, tensor string, s slot) {
+	k.loadAt(to, tensor, s.start, k.kvHead, k.At.Batch())
+}
+
+func (k *kernel) isColumns(s slot) Value {
+	return k.ICmp(enum.IPredNE, k.And(s.flags, lower.I32(lower.FlagColumns)), lower.I32(0))
+}
+
+// copyOf is a copy: of how many slots, to which offset from which base in shared memory, with which distance of panels there, for
+// which barrier.
 type copyOf struct {
-	tensor        string
-	offset, panel int
+	slots, offset, panel int
+	base, barrier        Value
 }
 
 // loadAt copies a box a panel. Boxes may lie outside the tensor in part or in all: zeros are written there, and they count.
-func (k *kernel) loadAt(c copyOf, base, row, head, batch, barrier Value) {
-	m := k.Asm(types.I64, "cvta.param.u64 $0, $1;", "=l,l", k.Param(mapOf(c.tensor)))
+func (k *kernel) loadAt(c copyOf, tensor string, row, head, batch Value) {
+	m := k.Asm(types.I64, "cvta.param.u64 $0, $1;", "=l,l", k.Param(mapOf(tensor, c.slots)))
 	for p := range k.panels {
-		to := k.Add(k.Add(k.shared, base), lower.I32(int64(c.offset+p*c.panel)))
+		to := k.Add(k.Add(k.shared, c.base), lower.I32(int64(c.offset+p*c.panel)))
 		k.AsmEffect("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [$0], [$1, {$2, $3, $4, $5}], [$6];",
-			"r,l,r,r,r,r,r", to, m, lower.I32(int64(p*panelCols)), row, head, batch, barrier)
+			"r,l,r,r,r,r,r", to, m, lower.I32(int64(p*panelCols)), row, head, batch, c.barrier)
 	}
 }
 

@@ -77,6 +77,14 @@ func (s shape) stageKeys() int {
 	return s.keys
 }
 
+// mostSlots is how many slots one copy may take.
+func (s shape) mostSlots() int {
+	if s.stagger {
+		return s.stageKeys() / ir.BlockSize
+	}
+	return 1
+}
+
 // blocks is the number of row blocks that have words of their own for a slot of columns.
 func (s shape) blocks() int {
 	if s.stagger {
@@ -129,9 +137,10 @@ type layout struct {
 	total      int
 }
 
-// headerLayout is the header of a stage: start and flags of each slot, then the words of its columns for each row block, then
-// which row tile it belongs to. It is freed with K.
-type headerLayout struct{ words, item, bytes int }
+// headerLayout is the header of a stage: start and flags of each slot, then which row tile it belongs to; then what is found out
+// about columns: the flags again, without those that need no mask, and the words of each slot for each row block. It is freed
+// with K.
+type headerLayout struct{ item, found, words, bytes int }
 
 const (
 	barrierBytes = 8
@@ -150,9 +159,10 @@ func layoutFor(s shape, headDim, slotKeys int) layout {
 		l.v, end = end, end+s.buffers*l.stageBytes
 	}
 	slots := s.stageKeys() / slotKeys
-	l.header.words = (slots*slotBytes + 15) / 16 * 16
-	l.header.item = l.header.words + slots*s.blocks()*wordsBytes
-	l.header.bytes = l.header.item + 16
+	l.header.item = (slots*slotBytes + 15) / 16 * 16
+	l.header.found = l.header.item + 16
+	l.header.words = l.header.found + 16
+	l.header.bytes = l.header.words + slots*s.blocks()*wordsBytes
 	l.headers = end
 	l.barriers = l.headers + s.buffers*l.header.bytes
 	l.total = l.barriers + s.barrierCount()*barrierBytes

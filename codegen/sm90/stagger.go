@@ -16,17 +16,8 @@ import (
 //
 // The columns beside lone tiles cost no loads or steps of their own; without columns left, nothing is there.
 
-// columnCursor is the next slot of columns, and what is known of it already.
-type columnCursor struct {
-	next, total Value
-	ahead       columns
-}
-
-func (c columnCursor) values() []Value { return append([]Value{c.next}, c.ahead.values()...) }
-
-func (c columnCursor) with(v []Value) columnCursor {
-	return columnCursor{v[0], c.total, c.ahead.with(v[1:])}
-}
+// columnCursor is the next slot of columns, and how many there are.
+type columnCursor struct{ next, total Value }
 
 // produceStaggered loads all stages of a tile and returns where the next one's start. Pairs come first: they need nothing that is
 // not there, and what is known of the columns arrives beside them.
@@ -43,7 +34,6 @@ func (k *kernel) produceStaggered(c cursor, sources []source) place {
 	for _, s := range sources {
 		if s.segment.From.Kind == ir.SourceColumns {
 			cols.total = k.countColumns(s)
-			cols = k.lookAhead(cols)
 		}
 	}
 	for _, s := range sources {
@@ -85,12 +75,6 @@ func (k *kernel) columnSlot(n, total Value) slot {
 	}
 	flags := lower.I32(int64(number)<<lower.SegmentShift | lower.FlagColumns)
 	return slot{k.Select(there, k.Shl(n, 6), emptySlot.start), k.Select(there, flags, emptySlot.flags), copies}
-}
-
-// lookAhead starts the loads that tell which of the next slot's columns count.
-func (k *kernel) lookAhead(c columnCursor) columnCursor {
-	c.ahead = k.cover(k.look([]slot{k.columnSlot(c.next, c.total)}))
-	return c
 }
 
 // eachBatch walks the entries of a list of runs that matter, 32 at a time. body gets this lane's entry, and as words of lanes
@@ -157,7 +141,7 @@ func (k *kernel) producePairs(x source, c cursor) cursor {
 				slots = append(slots, k.runSlot(x, k.Add(upper, lower.I32(int64(ir.BlockSize*(i-1))))))
 			}
 			slots[0] = k.staggered(slots[0])
-			next := k.stage(cursor{place{v[0], v[1]}, v[2]}, slots, nil)
+			next := k.wholeStage(cursor{place{v[0], v[1]}, v[2]}, slots)
 			return []Value{next.buffer, next.parity, next.first}
 		})
 	})
@@ -166,46 +150,29 @@ func (k *kernel) producePairs(x source, c cursor) cursor {
 
 // produceAlone loads the stages of all tiles of a list that are alone, a slot of columns beside each.
 func (k *kernel) produceAlone(x source, c cursor, cols columnCursor) (cursor, columnCursor) {
-	start := append([]Value{c.buffer, c.parity, c.first}, cols.values()...)
-	v := k.eachBatch(x, start, func(entry, _, alone Value, v []Value) []Value {
+	v := k.eachBatch(x, []Value{c.buffer, c.parity, c.first, cols.next}, func(entry, _, alone Value, v []Value) []Value {
 		return k.eachLane("alone", alone, v, func(lane Value, v []Value) []Value {
 			offset := k.ShuffleFrom(entry, lane)
-			c, cols := k.aloneStage(x, offset, cursor{place{v[0], v[1]}, v[2]}, cols.with(v[3:]))
-			return append([]Value{c.buffer, c.parity, c.first}, cols.values()...)
+			slots := []slot{
+				k.staggered(k.runSlot(x, offset)),
+				k.columnSlot(v[3], cols.total),
+				k.runSlot(x, k.Add(offset, lower.I32(ir.BlockSize))),
+			}
+			c := k.stage(cursor{place{v[0], v[1]}, v[2]}, slots)
+			return []Value{c.buffer, c.parity, c.first, k.Add(v[3], lower.I32(1))}
 		})
 	})
-	return cursor{place{v[0], v[1]}, v[2]}, cols.with(v[3:])
-}
-
-func (k *kernel) aloneStage(x source, offset Value, c cursor, cols columnCursor) (cursor, columnCursor) {
-	column := k.columnSlot(cols.next, cols.total)
-	slots := []slot{k.staggered(k.runSlot(x, offset)), column, k.runSlot(x, k.Add(offset, lower.I32(ir.BlockSize)))}
-	c = k.stage(c, slots, k.middleWords(column, cols))
-	cols.next = k.Add(cols.next, lower.I32(1))
-	return c, k.lookAhead(cols)
-}
-
-// middleWords are the words of a stage whose slot 1 alone may have columns.
-func (k *kernel) middleWords(column slot, cols columnCursor) [][]Value {
-	if !k.HasColumns() {
-		return nil
-	}
-	return [][]Value{nil, k.words([]slot{column}, cols.ahead)[0], nil}
+	return cursor{place{v[0], v[1]}, v[2]}, columnCursor{v[3], cols.total}
 }
 
 // produceColumns loads the columns that are left, two slots a stage.
 func (k *kernel) produceColumns(c cursor, cols columnCursor) cursor {
-	at := func(n Value) []slot {
-		return []slot{k.columnSlot(n, cols.total), k.columnSlot(k.Add(n, lower.I32(1)), cols.total)}
-	}
-	ahead := k.cover(k.look(at(cols.next)))
-	start := append([]Value{c.buffer, c.parity, c.first, cols.next}, ahead.values()...)
-	v := k.While("columns", start,
+	v := k.While("columns", []Value{c.buffer, c.parity, c.first, cols.next},
 		func(v []Value) Value { return k.ICmp(enum.IPredSLT, v[3], cols.total) },
 		func(v []Value) []Value {
-			c, slots, next := cursor{place{v[0], v[1]}, v[2]}, at(v[3]), k.Add(v[3], lower.I32(2))
-			c = k.stage(c, slots, k.words(slots, ahead.with(v[4:])))
-			return append([]Value{c.buffer, c.parity, c.first, next}, k.cover(k.look(at(next))).values()...)
+			after := k.Add(v[3], lower.I32(1))
+			c := k.stage(cursor{place{v[0], v[1]}, v[2]}, []slot{k.columnSlot(v[3], cols.total), k.columnSlot(after, cols.total)})
+			return []Value{c.buffer, c.parity, c.first, k.Add(v[3], lower.I32(2))}
 		})
 	return cursor{place{v[0], v[1]}, v[2]}
 }
@@ -220,7 +187,7 @@ func (k *kernel) producePiece(x source, c cursor) cursor {
 			more := k.ICmp(enum.IPredSLT, k.Add(v[3], lower.I32(1)), x.piece.Slots)
 			below := k.Sub(upper.start, lower.I32(ir.BlockSize))
 			lowerSlot := slot{k.Select(more, below, emptySlot.start), k.Select(more, flags, emptySlot.flags), keys}
-			next := k.stage(cursor{place{v[0], v[1]}, v[2]}, []slot{lowerSlot, upper}, nil)
+			next := k.stage(cursor{place{v[0], v[1]}, v[2]}, []slot{lowerSlot, upper})
 			return []Value{next.buffer, next.parity, next.first, k.Add(v[3], lower.I32(2))}
 		})
 	return cursor{place{v[0], v[1]}, v[2]}
