@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -25,6 +27,7 @@ type row struct {
 	MS        *float64         `json:"ms"`
 	TFLOPS    *float64         `json:"tflops"` // counting kept pairs only
 	VsFA2     *float64         `json:"vs_fa2"`
+	VsCuDNN   *float64         `json:"vs_cudnn"`
 	Checks    map[string]check `json:"errors"`
 	Registers *int             `json:"registers"`
 	Local     *int             `json:"local_bytes"`
@@ -37,30 +40,75 @@ type check struct {
 	LSE       float64 `json:"lse"`
 }
 
+// rowColumns are the figures of a row; those that no row of a report has are left out of its table.
+var rowColumns = []struct {
+	head string
+	text func(row) string
+}{
+	{"ms", func(x row) string { return number(x.MS, "%.3f") }},
+	{"TFLOP/s", func(x row) string { return number(x.TFLOPS, "%.0f") }},
+	{"vs FA2", func(x row) string { return number(x.VsFA2, "%.3f") }},
+	{"vs cuDNN", func(x row) string { return number(x.VsCuDNN, "%.3f") }},
+	{"registers (local bytes)", row.resources},
+	{"random: rel, row, LSE", func(x row) string { return x.checked("random") }},
+	{"structured: rel, row, LSE", func(x row) string { return x.checked("structured") }},
+}
+
 func (r report) write(b *bytes.Buffer) {
 	fmt.Fprintf(b, "\n## %s\n\n%s, CUDA driver %s, torch %s, %s.\n\n    %s\n\n", r.Title, r.Device, r.CUDA, r.Torch, r.Date, r.Command)
-	b.WriteString("| case | length | heads | D | kernel | ms | TFLOP/s | vs FA2 | registers (local bytes) | random: rel, row, LSE | structured: rel, row, LSE |\n")
-	b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|\n")
+	cells := [][]string{{"case", "length", "heads", "D", "kernel"}}
 	for _, x := range r.Rows {
-		x.write(b)
+		cells = append(cells, x.about())
+	}
+	for _, c := range rowColumns {
+		if !slices.ContainsFunc(r.Rows, func(x row) bool { return c.text(x) != "" }) {
+			continue
+		}
+		cells[0] = append(cells[0], c.head)
+		for i, x := range r.Rows {
+			cells[i+1] = append(cells[i+1], c.text(x))
+		}
+	}
+	writeTable(b, cells)
+}
+
+// writeTable writes a table whose first line is the head.
+func writeTable(b *bytes.Buffer, cells [][]string) {
+	for i, line := range cells {
+		fmt.Fprintf(b, "| %s |\n", strings.Join(line, " | "))
+		if i == 0 {
+			fmt.Fprintf(b, "|%s\n", strings.Repeat("---|", len(line)))
+		}
 	}
 }
 
-func (x row) write(b *bytes.Buffer) {
-	c := strings.Split(x.Case, ":")
-	name, heads := c[0], c[2]
-	if len(c) > 7 {
-		name += " " + c[7]
+// parts are the eight parts of the case, the last one empty where it has no parameters.
+func (x row) parts() []string { return append(strings.Split(x.Case, ":"), "")[:8] }
+
+// readChecked reads a file that bench/interleave.py wrote.
+func readChecked(data []byte) (r report, err error) {
+	if err := json.Unmarshal(data, &r); err != nil {
+		return r, err
 	}
+	for _, x := range r.Rows {
+		if n := strings.Count(x.Case, ":") + 1; n != 7 && n != 8 {
+			return r, fmt.Errorf("case %q has %d parts, want 7 or 8", x.Case, n)
+		}
+	}
+	return r, nil
+}
+
+// about says which case and kernel a row is; of one that failed, why.
+func (x row) about() []string {
+	c := x.parts()
+	name, heads, kernel := strings.TrimSpace(c[0]+" "+c[7]), c[2], filepath.Base(x.Kernel)
 	if c[3] != c[2] {
 		heads += "/" + c[3]
 	}
 	if x.Error != "" {
-		fmt.Fprintf(b, "| %s | %s | %s | %s | failed: %s | | | | | | |\n", name, c[1], heads, c[4], x.Error)
-		return
+		kernel = "failed: " + x.Error
 	}
-	fmt.Fprintf(b, "| %s | %s | %s | %s %s | %s | %s | %s | %s | %s | %s | %s |\n", name, c[1], heads, c[4], c[5], filepath.Base(x.Kernel),
-		number(x.MS, "%.3f"), number(x.TFLOPS, "%.0f"), number(x.VsFA2, "%.3f"), x.resources(), x.checked("random"), x.checked("structured"))
+	return []string{name, c[1], heads, c[4] + " " + c[5], kernel}
 }
 
 func number(v *float64, format string) string {

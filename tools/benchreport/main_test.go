@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -75,6 +76,87 @@ func TestCheckFindsWhatIsStale(t *testing.T) {
 	}
 	write(t, root, "measured.json", `{"schema": 7}`)
 	require.ErrorContains(t, run(root, true), "measured.json: report has schema 7, want 1")
+}
+
+// hopperFiles are measurements of sm_90a code: dense at two head dims, planted lists at two lengths, a whole call and peers of it.
+func hopperFiles(t *testing.T, root string) {
+	write(t, root, "sm90_speed.json", `{"title": "sm_90a code: speed", "device": "H200", "rows": [
+		{"case": "dense:32768:16:16:128:bf16:d.minf", "kernel": "d.minf", "ms": 6, "tflops": 700, "vs_fa2": 2.25, "vs_cudnn": 1.125},
+		{"case": "dense:32768:16:16:128:bf16:d.minf", "kernel": "cudnn", "ms": 7, "tflops": 600, "vs_fa2": 2, "vs_cudnn": 1.0},
+		{"case": "dense:32768:16:16:64:bf16:d.minf", "kernel": "", "error": "no memory"},
+		{"case": "a_shape:131072:8:8:128:bf16:a.minf:sink=128,window=4096", "kernel": "a.minf", "ms": 4, "tflops": 561}]}`)
+	budgets := map[string]int64{"vertical": 1000, "slash": 6096}
+	save := func(name string, r bench.Report) {
+		text, err := r.JSON()
+		require.NoError(t, err)
+		write(t, root, name, string(text))
+	}
+	r := bench.Report{Schema: bench.Schema, Tool: bench.ToolBench, Version: "minfc 0.1.0", Date: "2026-01-02", Command: "minfc bench --planted",
+		Machine: bench.Machine{Name: "H200", Multiprocessors: 132}, Call: bench.Call{Batch: 1, QHeads: 8, KVHeads: 8, HeadDim: 128, DType: "bf16"},
+		Workload: bench.Workload{Kind: "mixed", Seed: 1, Planted: true}}
+	row := bench.Row{Implementation: "minfc sm_90a", Pattern: "vertical_slash", Params: budgets, SeqLen: long128k, AttentionMS: 6, TotalMS: 6, Density: 0.1, TileTFLOPS: ptr(551)}
+	r.Rows = []bench.Row{row}
+	save("sm90_dynamic_128k.json", r)
+	row.SeqLen, row.TileTFLOPS = long1m, ptr(529)
+	r.Rows = []bench.Row{row}
+	save("sm90_dynamic_1m.json", r)
+	row.TotalMS, row.IndexMS, row.SampledBlocks = 320, 4, 512
+	r.Rows, r.Workload.Planted, r.Call.QHeads, r.Workload.Kind = []bench.Row{row}, false, 32, "slash"
+	save("sm90_dynamic_whole.json", r)
+	r.Tool, r.Command, r.Call.QHeads = bench.ToolPeers, "python3 bench/peers.py dense", 4
+	r.Rows = []bench.Row{{Implementation: "torch fa2", Pattern: "dense", SeqLen: long1m, AttentionMS: 3600, TotalMS: 3600, Density: 1}}
+	save("sm90_peers.json", r)
+}
+
+// Measurements of the Hopper kernels are compared with what was asked of them: what reaches it, what misses, what is not there.
+func TestHopperGoals(t *testing.T) {
+	root := repository(t)
+	require.NoError(t, run(root, false))
+	page, err := os.ReadFile(filepath.Join(root, "BENCHMARKS.md"))
+	require.NoError(t, err)
+	require.NotContains(t, string(page), "asked for", "nothing was measured")
+	hopperFiles(t, root)
+	require.NoError(t, run(root, false))
+	page, err = os.ReadFile(filepath.Join(root, "BENCHMARKS.md"))
+	require.NoError(t, err)
+	for _, says := range []string{
+		"| dense causal, 32K, D = 128 | cuDNN 576 TFLOP/s, FlashAttention-3 592 | 1.1x cuDNN | 1.12x cuDNN | 1.02 |",
+		"| dense causal, 32K, D = 64 | cuDNN 449 TFLOP/s, FlashAttention-3 504 | 1.15x cuDNN | not measured |  |",
+		"| A-shape 128/4096, 128K | FlexAttention 402 | 550 TFLOP/s, useful | 561 TFLOP/s, useful | 1.02 |",
+		"| Vertical-Slash 1000/6096, 128K, 8 heads | MInference 301 to 324 | 580 TFLOP/s of tiles | 551 TFLOP/s of tiles | 0.95 |",
+		"over rate at 128K |  | 0.92x | 0.96x | 1.04 |",
+		"dense |  | 100x | 90x | 0.90 |", // 900 ms a head over 10
+		"| case | length | heads | D | kernel | ms | TFLOP/s | vs FA2 | vs cuDNN |\n",
+		"| dense | 32768 | 16 | 128 bf16 | cudnn | 7.000 | 600 | 2.000 | 1.000 |",
+		"| dense | 32768 | 16 | 64 bf16 | failed: no memory |  |",
+	} {
+		require.Contains(t, string(page), says)
+	}
+	require.NoError(t, run(root, true))
+}
+
+// Reports of a series are one table.
+func TestSeries(t *testing.T) {
+	root := repository(t)
+	hopperFiles(t, root)
+	require.NoError(t, run(root, false))
+	page, err := os.ReadFile(filepath.Join(root, "BENCHMARKS.md"))
+	require.NoError(t, err)
+	require.Equal(t, 1, strings.Count(string(page), "## sm_90a code: patterns that data decides"))
+	require.Contains(t, string(page), "| vertical_slash slash=6096 vertical=1000 | planted | 128k | 8 | 128 bf16 |  | 6.000 | 6.000 | 10 | 551 |")
+	require.Contains(t, string(page), "| vertical_slash slash=6096 vertical=1000 | chosen from slash | 1m | 32/8 | 128 bf16 | 4.000 | 6.000 | 320.000 | ~10 | 529 |")
+	require.Equal(t, 3, strings.Count(string(page), "    minfc bench --planted\n"))
+}
+
+func TestBadFiles(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"rows": [{"case": "dense:64"}]}`: `bad.json: case "dense:64" has 2 parts, want 7 or 8`,
+		`{"rows": `:                        "bad.json: unexpected end of JSON input",
+	} {
+		root := repository(t)
+		write(t, root, "bad.json", text)
+		require.ErrorContains(t, run(root, false), want)
+	}
 }
 
 // Peers that were measured with other inputs get a section of their own, never a ratio.

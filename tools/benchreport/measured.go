@@ -50,15 +50,15 @@ func several(r *bench.Report) bool {
 
 func title(r *bench.Report) string {
 	c := r.Call
-	heads := fmt.Sprintf("%d heads", c.QHeads)
+	count := fmt.Sprintf("%d heads", c.QHeads)
 	if c.KVHeads != c.QHeads {
-		heads += fmt.Sprintf(" on %d kv heads", c.KVHeads)
+		count += fmt.Sprintf(" on %d kv heads", c.KVHeads)
 	}
 	kind := string(r.Workload.Kind)
 	if r.Workload.Planted {
 		kind += ", planted lists"
 	}
-	return fmt.Sprintf("%s on %s: %s, head dim %d, %s, workload %s", r.Tool, r.Machine.Name, heads, c.HeadDim, c.DType, kind)
+	return fmt.Sprintf("%s on %s: %s, head dim %d, %s, workload %s", r.Tool, r.Machine.Name, count, c.HeadDim, c.DType, kind)
 }
 
 // peersOf is the peers' report that was measured like r, nil if there is none.

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/minfc/minfc/bench"
+)
+
+// goal is a figure that the Hopper kernels were built to reach.
+type goal struct {
+	work      string
+	elsewhere string // of the best other kernels, measured on an H200 before ours were written
+	want      float64
+	unit      string
+	reached   func(*page) (float64, bool)
+}
+
+// The lengths of the goals.
+const (
+	long32k  = 32 << 10
+	long128k = 128 << 10
+	long1m   = 1 << 20
+)
+
+var hopperGoals = []goal{
+	{"dense causal, 32K, D = 128", "cuDNN 576 TFLOP/s, FlashAttention-3 592", 1.10, "x cuDNN", overCuDNN(128)},
+	{"dense causal, 32K, D = 64", "cuDNN 449 TFLOP/s, FlashAttention-3 504", 1.15, "x cuDNN", overCuDNN(64)},
+	{"dense causal, 32K, D = 256", "cuDNN 637 TFLOP/s", 1.08, "x cuDNN", overCuDNN(256)},
+	{"Vertical-Slash 1000/6096, 128K, 8 heads", "MInference 301 to 324", 580, " TFLOP/s of tiles", planted(slash(1000, 6096))},
+	{"Vertical-Slash 3500/100", "vLLM 239 to 247", 610, " TFLOP/s of tiles", planted(slash(3500, 100))},
+	{"Vertical-Slash 500/700", "MInference 250 to 274", 540, " TFLOP/s of tiles", planted(slash(500, 700))},
+	{"Vertical-Slash 30/800", "MInference 274 to 291", 520, " TFLOP/s of tiles", planted(slash(30, 800))},
+	{"blocks of 64x64, 100 a row block, none shared", "MInference 319 to 367", 550, " TFLOP/s of tiles", planted("block_sparse", map[string]int64{"topk": 100})},
+	{"A-shape 128/4096, 128K", "FlexAttention 402", 550, " TFLOP/s, useful", aShape(4096)},
+	{"A-shape 128/1024, 128K", "FlexAttention 331", 470, " TFLOP/s, useful", aShape(1024)},
+	{"Vertical-Slash 1000/6096: rate at 1M over rate at 128K", "", 0.92, "x", rateAtMillion},
+	{"whole Vertical-Slash call, 1M, 32 heads on 8, 1000/6096, over FlashAttention-2, dense", "", 100, "x", overDense("torch fa2")},
+	{"the same over cuDNN, dense", "", 60, "x", overDense("torch cudnn")},
+}
+
+// hopper writes what was asked of the Hopper kernels and what the measurements say, if there are any.
+func (p *page) hopper() {
+	cells, some := [][]string{{"work", "elsewhere", "asked", "reached", "reached / asked"}}, false
+	for _, g := range hopperGoals {
+		line := []string{g.work, g.elsewhere, fmt.Sprintf("%.4g%s", g.want, g.unit), "not measured", ""}
+		if v, ok := g.reached(p); ok {
+			line[3], line[4], some = fmt.Sprintf("%.3g%s", v, g.unit), fmt.Sprintf("%.2f", v/g.want), true
+		}
+		cells = append(cells, line)
+	}
+	if !some {
+		return
+	}
+	p.WriteString(hopperTitle)
+	writeTable(&p.Buffer, cells)
+}
+
+const hopperTitle = `
+## sm_90a code: what was asked for and what was reached
+
+Lists are planted, as those of the figures elsewhere were; those figures were taken once, on an H200, before these kernels were written. Ratios to
+cuDNN at 32K come from one process; the last two rows divide times of two files.
+
+`
+
+// hopperRow finds a row of ours in the file of dense and static patterns.
+func (p *page) hopperRow(pattern, params string, length, headDim int) (row, bool) {
+	for _, f := range slices.Sorted(maps.Keys(p.checked)) {
+		if filepath.Base(f) != "sm90_speed.json" {
+			continue
+		}
+		for _, x := range p.checked[f].Rows {
+			c := x.parts()
+			if c[0] == pattern && c[1] == fmt.Sprint(length) && c[4] == fmt.Sprint(headDim) && c[5] == "bf16" && c[7] == params && strings.HasSuffix(x.Kernel, ".minf") {
+				return x, true
+			}
+		}
+	}
+	return row{}, false
+}
+
+func overCuDNN(headDim int) func(*page) (float64, bool) {
+	return func(p *page) (float64, bool) {
+		x, _ := p.hopperRow("dense", "", long32k, headDim)
+		return value(x.VsCuDNN)
+	}
+}
+
+func aShape(window int) func(*page) (float64, bool) {
+	return func(p *page) (float64, bool) {
+		x, _ := p.hopperRow("a_shape", fmt.Sprintf("sink=128,window=%d", window), long128k, 128)
+		return value(x.TFLOPS)
+	}
+}
+
+func value(v *float64) (float64, bool) {
+	if v == nil {
+		return 0, false
+	}
+	return *v, true
+}
+
+// slash are the arguments of planted for budgets of Vertical-Slash.
+func slash(vertical, slashes int64) (string, map[string]int64) {
+	return "vertical_slash", map[string]int64{"vertical": vertical, "slash": slashes}
+}
+
+// planted is the rate of tiles over planted lists at 128K.
+func planted(pattern string, params map[string]int64) func(*page) (float64, bool) {
+	return func(p *page) (float64, bool) { return p.tileRate(pattern, params, long128k) }
+}
+
+func (p *page) tileRate(pattern string, params map[string]int64, length int) (float64, bool) {
+	_, x := p.find(func(r *bench.Report, x bench.Row) bool {
+		return r.Workload.Planted && x.Implementation == "minfc sm_90a" && x.Pattern == pattern && x.SeqLen == length && r.Call.HeadDim == 128 && maps.Equal(x.Params, params)
+	})
+	return value(x.TileTFLOPS)
+}
+
+// find is the first row, in the order of the files' names, that fits.
+func (p *page) find(fits func(*bench.Report, bench.Row) bool) (*bench.Report, bench.Row) {
+	for _, f := range p.files {
+		for _, x := range p.reports[f].Rows {
+			if x.Failure == "" && fits(p.reports[f], x) {
+				return p.reports[f], x
+			}
+		}
+	}
+	return nil, bench.Row{}
+}
+
+func rateAtMillion(p *page) (float64, bool) {
+	pattern, params := slash(1000, 6096)
+	short, ok := p.tileRate(pattern, params, long128k)
+	long, ok2 := p.tileRate(pattern, params, long1m)
+	if !ok || !ok2 {
+		return 0, false
+	}
+	return long / short, true
+}
+
+// overDense is how many times less a head takes of a whole call than of a peer's dense attention.
+func overDense(peer string) func(*page) (float64, bool) {
+	return func(p *page) (float64, bool) {
+		pattern, params := slash(1000, 6096)
+		ours, x := p.find(func(r *bench.Report, x bench.Row) bool {
+			return !r.Workload.Planted && x.Implementation == "minfc sm_90a" && x.Pattern == pattern && x.SeqLen == long1m && r.Call.QHeads == 32 && maps.Equal(x.Params, params)
+		})
+		theirs, y := p.find(func(_ *bench.Report, x bench.Row) bool {
+			return x.Implementation == peer && x.Pattern == "dense" && x.SeqLen == long1m
+		})
+		if ours == nil || theirs == nil {
+			return 0, false
+		}
+		return y.TotalMS / float64(theirs.Call.QHeads) / (x.TotalMS / float64(ours.Call.QHeads)), true
+	}
+}
