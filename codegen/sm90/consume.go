@@ -74,7 +74,7 @@ func (k *kernel) consume() {
 	}
 	k.While("item", []Value{start.buffer, start.parity, lower.I32(0)},
 		func(v []Value) Value {
-			return k.Xor(k.headerHas(place{v[0], v[1]}, flagEnd), lower.Bool(true))
+			return k.Xor(k.stageHas(place{v[0], v[1]}, flagEnd), lower.Bool(true))
 		},
 		func(v []Value) []Value {
 			at := place{v[0], v[1]}
@@ -96,7 +96,7 @@ func (k *kernel) consumeItem(start place, qParity Value) place {
 
 	k.Enter(loop)
 	st, phis := k.carry(first, from)
-	over := k.headerHas(st.k, flagEnd|flagFirst)
+	over := k.stageHas(st.k, flagEnd|flagFirst)
 	check := k.Block
 	body := k.NewBlock("stage")
 	k.Enter(body)
@@ -128,11 +128,11 @@ func (k *kernel) carry(start state, from *llir.Block) (state, []*llir.InstPhi) {
 	return st, phis
 }
 
-// headerHas waits for a header and tests its flags.
-func (k *kernel) headerHas(at place, flags int64) Value {
+// stageHas waits for a stage and tests its flags. Waiting for the header alone here and for K after it costs each stage more than
+// the end of a row tile gains.
+func (k *kernel) stageHas(at place, flags int64) Value {
 	k.await(k.barrierAt(fullK, at.buffer), at.parity)
-	got := k.Load(types.I32, k.SharedAt(k.headerAt(at.buffer), 4), 4)
-	return k.ICmp(enum.IPredNE, k.And(got, lower.I32(flags)), lower.I32(0))
+	return k.has(k.headerFlags(at.buffer, 0), flags)
 }
 
 // firstStage computes a stage that has no product before it.
@@ -195,7 +195,7 @@ func (k *kernel) settle(st *state, p, alpha []Value) {
 }
 
 // loadQ keeps the Q fragments of every step in registers, which halves what the first product reads of shared memory and frees
-// the buffer for the Q of the next row tile. The copy that will write there goes another way than these reads, hence the fence.
+// the buffer for the Q of the next row tile.
 func (k *kernel) loadQ() {
 	if !k.qInRegs {
 		return
@@ -210,7 +210,6 @@ func (k *kernel) loadQ() {
 		offset := k.layout.q + step/4*k.qPanel
 		k.qRegs = append(k.qRegs, k.LdMatrix4(k.SharedAt(k.Add(line, k.Shl(at, 4)), offset), false))
 	}
-	k.AsmEffect("fence.proxy.async.shared::cta;", "~{memory}")
 	k.AsmEffect("bar.warp.sync 0xffffffff;", "~{memory}")
 	k.letGo(k.emptyQ())
 }

@@ -40,11 +40,16 @@ func walkOf(v []Value) walk {
 	return walk{cursor{place{v[0], v[1]}, v[2]}, v[3], slot{start: v[4], flags: v[5]}}
 }
 
-func (k *kernel) produceSlots(c cursor, sources []source) place {
+func (k *kernel) walkSources(c cursor, sources []source) walk {
 	w := walk{c, lower.I32(0), emptySlot}
 	for _, s := range sources {
 		w = k.walkSource(s, w)
 	}
+	return w
+}
+
+// lastSlot loads the slot that still waits. There is a stage even if there are no slots.
+func (k *kernel) lastSlot(w walk) place {
 	waits := k.ICmp(enum.IPredNE, w.waiting, lower.I32(0))
 	last := slot{start: k.Select(waits, w.start, emptySlot.start), flags: k.Select(waits, w.flags, emptySlot.flags)}
 	slots := []slot{last, emptySlot}[:k.perStage()]

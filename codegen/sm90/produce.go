@@ -35,7 +35,7 @@ func (k *kernel) walk() {
 	if k.queued {
 		p = k.produceQueued(p)
 	} else {
-		p = k.produceItem(p, lower.I32(1), k.entries(k.lengths()))
+		p = k.produceItem(p, lower.I32(1), k.entries(k.lengths()), func() {})
 	}
 	k.await(k.barrierAt(emptyK, p.buffer), p.parity)
 	k.elected(func() {
@@ -51,7 +51,7 @@ func (k *kernel) produceQueued(p place) place {
 	first := k.BlockX()
 	k.At = k.placeOf(first)
 	heads := k.entries(k.lengths())
-	start := append([]Value{first, k.take(), p.buffer, p.parity, lower.I32(1)}, append(k.tripleOf(k.At), heads.values()...)...)
+	start := append([]Value{first, k.taken(k.take()), p.buffer, p.parity, lower.I32(1)}, append(k.tripleOf(k.At), heads.values()...)...)
 	v := k.While("item", start,
 		func(v []Value) Value { return k.ICmp(enum.IPredSLT, v[0], k.Param("items")) },
 		func(v []Value) []Value {
@@ -62,36 +62,47 @@ func (k *kernel) produceQueued(p place) place {
 			k.At = following
 			ahead := k.lengths()
 			k.At = own
-			made := k.produceOwn(v[2:5], heads)
-			k.At = following
-			ahead = k.entries(ahead)
-			out := slices.Concat([]Value{next, afterNext}, made, k.tripleOf(following))
+			made, ahead := k.produceOwn(v[2:5], heads, func() listHeads {
+				k.At = following
+				defer func() { k.At = own }()
+				return k.entries(ahead)
+			})
+			out := slices.Concat([]Value{next, k.taken(afterNext)}, made, k.tripleOf(following))
 			return append(out, ahead.values()...)
 		})
 	return place{v[2], v[3]}
 }
 
-// take is the number of a row tile that no other block takes.
+// take asks the queue for a row tile that no other block takes; taken, later, says which that is.
 func (k *kernel) take() Value {
-	taken := k.If("take", k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), []Value{lower.I32(0)}, func() []Value {
+	return k.If("take", k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), []Value{lower.I32(0)}, func() []Value {
 		return []Value{k.AsmResult(types.I32, "atom.global.add.u32 $0, [$1], 1;", "=r,l", k.Param("queue"))}
 	})[0]
-	return k.Add(k.ShuffleFrom(taken, lower.I32(0)), k.GridX())
 }
+
+func (k *kernel) taken(v Value) Value { return k.Add(k.ShuffleFrom(v, lower.I32(0)), k.GridX()) }
 
 func (k *kernel) tripleOf(p lower.Place) []Value { return []Value{p.Tile(), p.Head(), p.Batch()} }
 
 // produceOwn produces the row tile, unless its head is another kernel's: its consumers do not hear of it then. at is the
-// place of the next stage and the parity of Q.
-func (k *kernel) produceOwn(at []Value, heads listHeads) []Value {
+// place of the next stage and the parity of Q. In the midst of it, it calls ahead to read what comes after.
+func (k *kernel) produceOwn(at []Value, heads listHeads, ahead func() listHeads) ([]Value, listHeads) {
+	var read listHeads
 	produce := func() []Value {
-		p := k.produceItem(place{at[0], at[1]}, at[2], heads)
-		return []Value{p.buffer, p.parity, k.Xor(at[2], lower.I32(1))}
+		p := k.produceItem(place{at[0], at[1]}, at[2], heads, func() { read = ahead() })
+		return append([]Value{p.buffer, p.parity, k.Xor(at[2], lower.I32(1))}, read.values()...)
 	}
 	if !k.routed {
-		return produce()
+		return produce()[:3], read
 	}
-	return k.If("own", k.Computes(k.HeadIndex()), at, produce)
+	own := k.Computes(k.HeadIndex())
+	unread := make([]Value, len(heads.values()))
+	for i := range unread {
+		unread[i] = lower.I32(0)
+	}
+	v := k.If("own", own, slices.Concat(at, unread), produce)
+	values := k.If("other", k.Xor(own, lower.Bool(true)), v[3:], func() []Value { return ahead().values() })
+	return v[:3], heads.with(values)
 }
 
 // placeOf is row tile number item of the launch: one head after the other, so that the K and V of few are in use at a time.
@@ -110,8 +121,9 @@ func (k *kernel) fixed(tile, head, batch Value) lower.Place {
 		Tiles: is(k.Param("row_tiles")), Heads: is(k.Param("q_heads"))}
 }
 
-// produceItem loads Q and all stages of a row tile; one that keeps nothing has a stage without keys.
-func (k *kernel) produceItem(p place, qParity Value, heads listHeads) place {
+// produceItem loads Q and all stages of a row tile; one that keeps nothing has a stage without keys. Once the first are under
+// way, it calls ahead.
+func (k *kernel) produceItem(p place, qParity Value, heads listHeads, ahead func()) place {
 	k.kvHead = k.UDiv(k.At.Head(), k.Param("group"))
 	k.await(k.emptyQ(), qParity)
 	k.elected(func() {
@@ -123,9 +135,11 @@ func (k *kernel) produceItem(p place, qParity Value, heads listHeads) place {
 	c := cursor{p, lower.I32(flagFirst)}
 	switch {
 	case k.stagger:
-		return k.produceStaggered(c, k.sources(heads))
+		return k.produceStaggered(c, k.sources(heads), ahead)
 	case k.HasLists():
-		return k.produceSlots(c, k.sources(heads))
+		w := k.walkSources(c, k.sources(heads))
+		ahead()
+		return k.lastSlot(w)
 	}
 	for i, s := range k.Segs {
 		c = k.produceRange(c, i, s)

@@ -21,7 +21,7 @@ type columnCursor struct{ next, total Value }
 
 // produceStaggered loads all stages of a tile and returns where the next one's start. Pairs come first: they need nothing that is
 // not there, and what is known of the columns arrives beside them.
-func (k *kernel) produceStaggered(c cursor, sources []source) place {
+func (k *kernel) produceStaggered(c cursor, sources []source, ahead func()) place {
 	for _, s := range sources {
 		switch s.segment.From.Kind {
 		case ir.SourceRuns:
@@ -30,6 +30,7 @@ func (k *kernel) produceStaggered(c cursor, sources []source) place {
 			c = k.producePiece(s, c)
 		}
 	}
+	ahead()
 	cols := columnCursor{next: lower.I32(0), total: lower.I32(0)}
 	for _, s := range sources {
 		if s.segment.From.Kind == ir.SourceColumns {

@@ -29,7 +29,11 @@ func (k *kernel) vote() {
 			held := k.holdItem(p.buffer, v[2:])
 			k.findWords(p.buffer)
 			k.Hold(nil)
-			next := k.nextPlace(k.placeOfV(p))
+			values := k.placeOfV(p)
+			if k.ring { // a wait sees one phase ahead at most, and V's is one of them
+				k.await(k.barrierAt(posted, values.buffer), values.parity)
+			}
+			next := k.nextPlace(values)
 			return append([]Value{next.buffer, next.parity}, held...)
 		})
 	k.elected(func() { k.arrive(k.barrierAt(fullK, end[0])) })
