@@ -10,25 +10,34 @@ import (
 
 // ListRates are the prices of what kernels with lists do beside the work of Rates.
 type ListRates struct {
+	SlotFactor  float64 // a slot over its share of the tile that Rates price: another shape of kernel
 	ColumnNanos float64 // a slot of columns, beside its products: which of them count
 	RowNanos    float64 // a row block, in place of Rates.RowNanos: finding the prefixes of the lists, too
-	IndexMicros float64 // one kernel of the index stage: a launch, and the latency of what one block a head does alone
-	ProbeNanos  float64 // one key under the probe of one q head, at head dim 128
-	ScoreNanos  float64 // one block score at head dim 128, its selection included
-	IdleNanos   float64 // a block that leaves at once
 }
 
-// h200lists80 are fitted by hand to docs/bench/h200_dynamic_*.json, which have head dim 128 only: ColumnNanos and RowNanos to
-// the planted lists at 128K, ProbeNanos and IndexMicros to Vertical-Slash at 128K and 1M, ScoreNanos to Block-Sparse at
-// 128K. IdleNanos is arithmetic. A test holds the prices against the measurements.
-var h200lists80 = ListRates{ColumnNanos: 61, RowNanos: 1518, IndexMicros: 10.8, ProbeNanos: 15.7, ScoreNanos: 1.35, IdleNanos: 200}
+// IndexRates are the prices of the index stage and of what comes with it.
+type IndexRates struct {
+	KernelMicros float64 // one kernel: a launch, and the latency of what one block a head does alone
+	ProbeNanos   float64 // one key under the probe of one q head, at head dim 128
+	ScoreNanos   float64 // one block score at head dim 128, its selection included
+	IdleNanos    float64 // a block of an attention kernel that leaves at once
+}
+
+// h200index is fitted by hand to docs/bench/h200_dynamic_*.json, which have head dim 128 only: ProbeNanos and KernelMicros to
+// Vertical-Slash at 128K and 1M, ScoreNanos to Block-Sparse at 128K. IdleNanos is arithmetic. The stage is sm_80 code for
+// every target.
+var h200index = IndexRates{KernelMicros: 10.8, ProbeNanos: 15.7, ScoreNanos: 1.35, IdleNanos: 200}
 
 // slower is the rates on a machine whose cycles take that much longer; launches do not.
-func (r ListRates) slower(by float64) ListRates {
-	for _, t := range []*float64{&r.ColumnNanos, &r.RowNanos, &r.ProbeNanos, &r.ScoreNanos, &r.IdleNanos} {
+func (r IndexRates) slower(by float64) IndexRates {
+	for _, t := range []*float64{&r.ProbeNanos, &r.ScoreNanos, &r.IdleNanos} {
 		*t *= by
 	}
 	return r
+}
+
+func (r ListRates) slower(by float64) ListRates {
+	return ListRates{r.SlotFactor, r.ColumnNanos * by, r.RowNanos * by}
 }
 
 // ListPrices is what the work of a kernel with lists costs, in nanoseconds of one multiprocessor full of blocks.
@@ -46,8 +55,8 @@ func (m Machine) ListPrices(headDim int) (ListPrices, error) {
 		return ListPrices{}, err
 	}
 	u := m.unit(b, headDim, b.blocks)
-	slots := float64(b.keys) / ir.BlockSize // of one step
-	p := ListPrices{Slot: u.tile() / slots, Mask: u.mask / slots, Row: m.Lists.RowNanos}
+	part := m.Lists.SlotFactor * ir.BlockSize / float64(b.keys) // of one step
+	p := ListPrices{Slot: part * u.tile(), Mask: part * u.mask, Row: m.Lists.RowNanos}
 	p.Column = p.Slot + m.Lists.ColumnNanos
 	return p, nil
 }
@@ -79,9 +88,9 @@ type IndexWork struct {
 // IndexMillis is how long it takes.
 func (m Machine) IndexMillis(w IndexWork, headDim int) float64 {
 	dim := float64(headDim)
-	probe := w.ProbedKeys * m.Lists.ProbeNanos * (dim + 64) / (128 + 64) // its softmax and sums do not depend on the head dim
-	busy := probe + w.Scores*m.Lists.ScoreNanos*dim/128 + w.IdleBlocks*m.Lists.IdleNanos
-	return float64(w.Launches)*m.Lists.IndexMicros/1e3 + busy/float64(m.Multiprocessors)/1e6 + w.PooledBytes/m.MemoryGBs/1e6
+	probe := w.ProbedKeys * m.Index.ProbeNanos * (dim + 64) / (128 + 64) // its softmax and sums do not depend on the head dim
+	busy := probe + w.Scores*m.Index.ScoreNanos*dim/128 + w.IdleBlocks*m.Index.IdleNanos
+	return float64(w.Launches)*m.Index.KernelMicros/1e3 + busy/float64(m.Multiprocessors)/1e6 + w.PooledBytes/m.MemoryGBs/1e6
 }
 
 // ListGeometry is the block of a target's kernel with lists: keys of a step, threads, and how many blocks an SM holds.
@@ -90,7 +99,8 @@ func ListGeometry(target string, headDim int) (keys, threads, blocks int, err er
 	return b.keys, 32 * b.warps, b.blocks, err
 }
 
-// listBodies are the kernels with lists of each backend.
+// listBodies are the kernels with lists of each backend. Of sm_90a they are those of lists of blocks; where two row blocks share the
+// stages of runs and columns, a slot is priced alike.
 var listBodies = []body{
 	{"sm_80", 64, 64, 128, 2, 4},
 	{"sm_80", 96, 64, 64, 2, 4},

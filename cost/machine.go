@@ -17,6 +17,7 @@ type Machine struct {
 	LaunchMicros    float64 // of one empty kernel; not measured
 	Rates           Rates
 	Lists           ListRates
+	Index           IndexRates
 }
 
 // Device is what a driver says of a GPU. Zero numbers are not known.
@@ -41,15 +42,16 @@ type Rates struct {
 var machines = []Machine{
 	{
 		Name: "H200", Target: "sm_80", Measured: true, Source: "go run ./tools/costfit -write, over docs/bench/sm80_speed.json",
-		Multiprocessors: 132, L2Bytes: 60 << 20, MemoryGBs: 4300, LaunchMicros: 4, Rates: h200sm80, Lists: h200lists80,
+		Multiprocessors: 132, L2Bytes: 60 << 20, MemoryGBs: 4300, LaunchMicros: 4, Rates: h200sm80, Lists: h200lists80, Index: h200index,
 	},
 	{
 		Name: "H200", Target: "sm_90a", Source: "dense rates that are published for this design, and the lists' rates of sm_80 code; not measured",
-		Multiprocessors: 132, L2Bytes: 60 << 20, MemoryGBs: 4300, LaunchMicros: 4, Rates: h200sm90, Lists: h200lists80,
+		Multiprocessors: 132, L2Bytes: 60 << 20, MemoryGBs: 4300, LaunchMicros: 4, Rates: h200sm90, Lists: h200lists90, Index: h200index,
 	},
 	{
 		Name: "A100", Target: "sm_80", Source: "the H200's rates a clock cycle, at A100's clock and units; not measured",
 		Multiprocessors: 108, L2Bytes: 40 << 20, MemoryGBs: 1700, LaunchMicros: 4, Rates: a100sm80(h200sm80), Lists: h200lists80.slower(a100Slower),
+		Index: h200index.slower(a100Slower),
 	},
 }
 
@@ -91,10 +93,6 @@ func (m Machine) on(d Device) Machine {
 	}
 	return m
 }
-
-// h200sm90 makes 592 TFLOP/s at head dim 128 and 480 at 64, what FlashAttention-3 does there. Operands come from shared memory
-// by themselves, so that there are no loads to wait for.
-var h200sm90 = Rates{TensorTFLOPS: 4.9, SoftmaxPicos: 48.8, MaskPicos: 12.5, TileNanos: 100, RowNanos: 1000, Overlap: 3}
 
 // a100Slower is how much longer a clock cycle of an A100 is.
 const a100Slower = 1.75 / 1.41

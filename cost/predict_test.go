@@ -17,14 +17,19 @@ import (
 	"github.com/minfc/minfc/patterns"
 )
 
-// work is one head of a library pattern as long as it is wide.
+// work is one head of a library pattern as long as it is wide, cut for sm_80 code.
 func work(t testing.TB, pattern string, headDim, length int, params map[string]int64) cost.Work {
+	t.Helper()
+	return workOf(t, "sm_80", pattern, headDim, length, params)
+}
+
+func workOf(t testing.TB, target, pattern string, headDim, length int, params map[string]int64) cost.Work {
 	t.Helper()
 	file, src, ok := patterns.Source(pattern)
 	require.True(t, ok)
 	p, err := minfc.Load(file, src, minfc.Options{Pattern: pattern})
 	require.NoError(t, err)
-	tile, err := codegen.TileFor("sm_80", headDim, false)
+	tile, err := codegen.TileFor(target, headDim, false)
 	require.NoError(t, err)
 	s, err := passes.Run(p.Pattern, passes.Options{Tile: tile, Consts: map[string]int64{}})
 	require.NoError(t, err)
@@ -138,18 +143,23 @@ func TestFast(t *testing.T) {
 // TestEveryHeadDimHasAPrice, which rises but for head dim 112, whose smaller tile costs more than the larger one of 128. The
 // geometry that prices rest on is what codegen emits.
 func TestEveryHeadDimHasAPrice(t *testing.T) {
-	before := 0.0
-	for dim := 16; dim <= 256; dim += 16 {
-		w := heads(work(t, "dense", dim, 1<<14, nil), 16)
-		k, err := codegen.Attention(w.Schedule, codegen.Config{HeadDim: dim, DType: codegen.BF16, Target: "sm_80"})
-		require.NoError(t, err)
-		threads, blocks, err := cost.Geometry("sm_80", w)
-		require.NoError(t, err)
-		require.Equal(t, k.Threads, threads, "head dim %d", dim)
-		require.Contains(t, strings.Join(strings.Fields(k.Module.String()), " "), minBlocks(blocks), "head dim %d", dim)
-		p := predict(t, "H200", w)
-		require.Greater(t, p.Milliseconds, 0.85*before, "head dim %d", dim)
-		before = p.Milliseconds
+	for _, target := range codegen.Targets() {
+		m, ok := cost.MachineFor(cost.Device{Name: "NVIDIA H200"}, target)
+		require.True(t, ok)
+		before := 0.0
+		for dim := 16; dim <= 256; dim += 16 {
+			w := heads(workOf(t, target, "dense", dim, 1<<14, nil), 16)
+			k, err := codegen.Attention(w.Schedule, codegen.Config{HeadDim: dim, DType: codegen.BF16, Target: target})
+			require.NoError(t, err)
+			threads, blocks, err := cost.Geometry(target, w)
+			require.NoError(t, err)
+			require.Equal(t, k.Threads, threads, "%s, head dim %d", target, dim)
+			require.Contains(t, strings.Join(strings.Fields(k.Module.String()), " "), minBlocks(blocks), "%s, head dim %d", target, dim)
+			p, err := cost.Predict(m, w)
+			require.NoError(t, err)
+			require.Greater(t, p.Milliseconds, 0.85*before, "%s, head dim %d", target, dim)
+			before = p.Milliseconds
+		}
 	}
 }
 

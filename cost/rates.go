@@ -2,7 +2,7 @@
 
 package cost
 
-// h200sm80 are the rates of sm_80 code on an H200.
+// h200sm80 are the rates of sm_80 code on an H200, fitted to 17 measurements.
 var h200sm80 = Rates{
 	TensorTFLOPS: 4.749,
 	LoadNanos:    1.221,
@@ -11,4 +11,28 @@ var h200sm80 = Rates{
 	TileNanos:    143.2,
 	RowNanos:     514.8,
 	Overlap:      3.164,
+}
+
+// h200lists80 are those of its kernels with lists, fitted to 7 measurements.
+var h200lists80 = ListRates{
+	SlotFactor:  0.9993,
+	ColumnNanos: 70.42,
+	RowNanos:    1378,
+}
+
+// h200sm90 are the rates of sm_90a code on an H200, not measured.
+var h200sm90 = Rates{
+	TensorTFLOPS: 4.9,
+	SoftmaxPicos: 48.8,
+	MaskPicos:    12.5,
+	TileNanos:    100,
+	RowNanos:     1000,
+	Overlap:      3,
+}
+
+// h200lists90 are those of its kernels with lists, not measured.
+var h200lists90 = ListRates{
+	SlotFactor:  1,
+	ColumnNanos: 61,
+	RowNanos:    1518,
 }

@@ -10,7 +10,7 @@ func (k *LoadedKernel) HoldScratch(bytes int64) { k.scratchBytes = bytes }
 func (k *LoadedKernel) PriceLists(slot, column, row float64) {
 	k.fallback.lists.Slot, k.fallback.lists.Column, k.fallback.lists.Row = slot, column, row
 	k.fallback.lists.Mask = 0
-	k.fallback.machine.Lists = cost.ListRates{}
+	k.fallback.machine.Index = cost.IndexRates{}
 	k.fallback.machine.MemoryGBs = 1e9
 	k.fallback.machine.Multiprocessors = 1
 }

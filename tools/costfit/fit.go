@@ -1,30 +1,10 @@
 package main
 
 import (
-	"fmt"
 	"math"
 
 	"github.com/minfc/minfc/cost"
 )
-
-// coefficients are the rates that measurements decide, in the order in which they are printed.
-var coefficients = []struct {
-	name string
-	of   func(*cost.Rates) *float64
-}{
-	{"TensorTFLOPS", func(r *cost.Rates) *float64 { return &r.TensorTFLOPS }},
-	{"LoadNanos", func(r *cost.Rates) *float64 { return &r.LoadNanos }},
-	{"SoftmaxPicos", func(r *cost.Rates) *float64 { return &r.SoftmaxPicos }},
-	{"MaskPicos", func(r *cost.Rates) *float64 { return &r.MaskPicos }},
-	{"TileNanos", func(r *cost.Rates) *float64 { return &r.TileNanos }},
-	{"RowNanos", func(r *cost.Rates) *float64 { return &r.RowNanos }},
-	{"Overlap", func(r *cost.Rates) *float64 { return &r.Overlap }},
-}
-
-// start is where every fit begins, from what is known of the hardware at 1.75 GHz: mma.sync at 62% of the wgmma peak on each of
-// 132 multiprocessors; an ldmatrix.x4 of four cycles, half of it hidden; a sixteenth of a cycle for an exponential and four
-// and a half instructions on 128 lanes for the rest of a pair's softmax. The others are of the size that prototypes showed.
-var start = cost.Rates{TensorTFLOPS: 4.7, LoadNanos: 1.2, SoftmaxPicos: 56, MaskPicos: 15, TileNanos: 150, RowNanos: 700, Overlap: 3}
 
 // How many steps a fit may take. One without a row begins where the fit to all rows ended.
 const (
@@ -39,21 +19,44 @@ const (
 	errorScale = 0.02
 )
 
+// ratios are predicted over measured times on a machine, a number a measurement.
+type ratios func(cost.Machine) ([]float64, error)
+
+// problem is a fit of some rates of a machine.
+type problem[T any] struct {
+	rates  []coefficient[T]
+	part   func(*cost.Machine) *T // that has them
+	ratios ratios
+}
+
+// fitRates fits from the start on and rounds the rates as they are written.
+func fitRates[T any](m cost.Machine, rates []coefficient[T], part func(*cost.Machine) *T, r ratios) (cost.Machine, error) {
+	p := problem[T]{rates, part, r}
+	for _, c := range rates {
+		*c.of(part(&m)) = c.start
+	}
+	m, err := p.fit(m, maxSteps)
+	for _, c := range rates {
+		*c.of(part(&m)) = rounded(*c.of(part(&m)))
+	}
+	return m, err
+}
+
 // fit moves the rates of m so that the squared logarithms of predicted over measured times become least: damped
 // Gauss-Newton on the logarithms of the rates, so that all stay positive.
-func fit(m cost.Machine, rows []measurement, steps int) (cost.Machine, error) {
+func (p problem[T]) fit(m cost.Machine, steps int) (cost.Machine, error) {
 	damping := 1e-2
-	best, err := residuals(m, rows)
+	best, err := p.residuals(m)
 	if err != nil {
 		return m, err
 	}
 	for range steps {
-		jacobian, err := slopes(m, rows, best)
+		jacobian, err := p.slopes(m, best)
 		if err != nil {
 			return m, err
 		}
-		next := moved(m, solve(jacobian, best, damping))
-		r, err := residuals(next, rows)
+		next := p.moved(m, solve(jacobian, best, damping))
+		r, err := p.residuals(next)
 		if err != nil {
 			return m, err
 		}
@@ -68,29 +71,28 @@ func fit(m cost.Machine, rows []measurement, steps int) (cost.Machine, error) {
 
 // residuals are the logarithms of predicted over measured times, then those of the rates over their start, all scaled to
 // what is expected of them.
-func residuals(m cost.Machine, rows []measurement) ([]float64, error) {
-	var out []float64
-	for _, x := range rows {
-		p, err := m.Price(x.counts)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", x.name, err)
-		}
-		out = append(out, math.Log(p.Milliseconds/x.ms)/errorScale)
+func (p problem[T]) residuals(m cost.Machine) ([]float64, error) {
+	out, err := p.ratios(m)
+	if err != nil {
+		return nil, err
 	}
-	for _, c := range coefficients {
-		out = append(out, math.Log(*c.of(&m.Rates) / *c.of(&start))/prior)
+	for i := range out {
+		out[i] = math.Log(out[i]) / errorScale
+	}
+	for _, c := range p.rates {
+		out = append(out, math.Log(*c.of(p.part(&m))/c.start)/prior)
 	}
 	return out, nil
 }
 
 // slopes are the derivatives of the residuals by the logarithm of each rate: one list a rate.
-func slopes(m cost.Machine, rows []measurement, at []float64) ([][]float64, error) {
+func (p problem[T]) slopes(m cost.Machine, at []float64) ([][]float64, error) {
 	const h = 0.02 // wide: when two blocks end in another order, the time jumps a little
 	var out [][]float64
-	for i := range coefficients {
-		step := make([]float64, len(coefficients))
+	for i := range p.rates {
+		step := make([]float64, len(p.rates))
 		step[i] = h
-		r, err := residuals(moved(m, step), rows)
+		r, err := p.residuals(p.moved(m, step))
 		if err != nil {
 			return nil, err
 		}
@@ -103,11 +105,11 @@ func slopes(m cost.Machine, rows []measurement, at []float64) ([][]float64, erro
 }
 
 // moved multiplies each rate by the exponential of its step.
-func moved(m cost.Machine, step []float64) cost.Machine {
-	for i, c := range coefficients {
-		*c.of(&m.Rates) *= math.Exp(step[i])
+func (p problem[T]) moved(m cost.Machine, step []float64) cost.Machine {
+	for i, c := range p.rates {
+		v := c.of(p.part(&m))
+		*v = max(c.floor, *v*math.Exp(step[i]))
 	}
-	m.Rates.Overlap = max(1, m.Rates.Overlap)
 	return m
 }
 
@@ -148,4 +150,13 @@ func solve(j [][]float64, r []float64, damping float64) []float64 {
 		step[x] = a[x][n] / a[x][x]
 	}
 	return step
+}
+
+// rounded keeps four significant digits.
+func rounded(v float64) float64 {
+	unit := math.Pow(10, math.Floor(math.Log10(v))-3)
+	if unit < 1 {
+		return math.Round(v*math.Round(1/unit)) / math.Round(1/unit)
+	}
+	return math.Round(v/unit) * unit
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,23 +24,8 @@ type measurement struct {
 	ms     float64
 }
 
-// readAll reads the rows of our own kernels from files that bench/interleave.py wrote.
-func readAll(files []string) ([]measurement, error) {
-	var out []measurement
-	for _, f := range files {
-		rows, err := read(f)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", f, err)
-		}
-		out = append(out, rows...)
-	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("%s: no timed kernel of ours", strings.Join(files, ", "))
-	}
-	return out, nil
-}
-
-func read(file string) ([]measurement, error) {
+// read reads the rows of our own kernels for a target from a file that bench/interleave.py wrote.
+func read(file, target string) ([]measurement, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
@@ -55,21 +42,43 @@ func read(file string) ([]measurement, error) {
 	}
 	var out []measurement
 	for _, r := range report.Rows {
-		if r.MS == 0 || !strings.HasSuffix(r.Kernel, ".minf") {
+		if r.MS == 0 || !strings.HasSuffix(r.Kernel, ".minf") || isForAnother(r.Kernel, target) {
 			continue
 		}
-		m, err := parse(r.Case)
+		m, err := parse(r.Case, target)
 		if err != nil {
 			return nil, fmt.Errorf("case %q: %w", r.Case, err)
 		}
 		m.ms = r.MS
 		out = append(out, m)
 	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("no timed kernel of ours for %s", target)
+	}
 	return out, nil
 }
 
+// isForAnother says whether a kernel's folder is named like another target.
+func isForAnother(kernel, target string) bool {
+	folder := filepath.Base(filepath.Dir(kernel))
+	return folder != target && slices.Contains(codegen.Targets(), folder)
+}
+
+func tileRatios(rows []measurement) ratios {
+	return func(m cost.Machine) (out []float64, err error) {
+		for _, x := range rows {
+			p, err := m.Price(x.counts)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", x.name, err)
+			}
+			out = append(out, p.Milliseconds/x.ms)
+		}
+		return out, nil
+	}
+}
+
 // parse makes the work of a case: pattern:seqlen:heads:kvheads:headdim:dtype:files[:name=value,...].
-func parse(text string) (measurement, error) {
+func parse(text, target string) (measurement, error) {
 	part := strings.Split(text, ":")
 	if len(part) < 7 {
 		return measurement{}, fmt.Errorf("it has %d parts, want at least 7", len(part))
@@ -89,7 +98,7 @@ func parse(text string) (measurement, error) {
 	if n.err != nil {
 		return m, n.err
 	}
-	if err := schedule(&w, part[0]); err != nil {
+	if err := schedule(&w, part[0], target); err != nil {
 		return m, err
 	}
 	m.work = w
@@ -99,7 +108,7 @@ func parse(text string) (measurement, error) {
 }
 
 // schedule compiles a library pattern as far as its schedule.
-func schedule(w *cost.Work, pattern string) error {
+func schedule(w *cost.Work, pattern, target string) error {
 	file, src, ok := patterns.Source(pattern)
 	if !ok {
 		return fmt.Errorf("the library has no pattern %q", pattern)

@@ -9,56 +9,94 @@ import (
 	"github.com/minfc/minfc/cost"
 )
 
-// The table lies in the document between these lines.
-const (
-	tableBegin = "<!-- begin: written by go run ./tools/costfit -write -->\n"
-	tableEnd   = "<!-- end -->\n"
-)
+// A target's tables lie in the document between these lines.
+func (t target) begin() string {
+	return fmt.Sprintf("<!-- begin %s: written by go run ./tools/costfit -write -->\n", t.name)
+}
 
-// residualTable compares each row with its prediction, and with that of rates fitted to all other rows.
-func residualTable(m cost.Machine, rows []measurement, leftOut []float64) ([]byte, error) {
+func (t target) end() string { return fmt.Sprintf("<!-- end %s -->\n", t.name) }
+
+// tables compares the target's measurements with their predictions.
+func (f fitting) tables() ([]byte, error) {
 	var b bytes.Buffer
-	b.WriteString("| case | length | heads | D | measured ms | predicted ms | error | error, fitted without this row | bound |\n")
-	b.WriteString("|---|---|---|---|---|---|---|---|---|\n")
-	for i, x := range rows {
-		p, err := m.Price(x.counts)
-		if err != nil {
+	if len(f.rows)+len(f.lists) == 0 {
+		fmt.Fprintf(&b, "No measurements of %s code are in docs/bench: its rates are not fitted.\n", f.name)
+	}
+	if len(f.rows) > 0 {
+		if err := f.tileTable(&b); err != nil {
 			return nil, err
 		}
-		w := x.work
-		fmt.Fprintf(&b, "| %s | %d | %d/%d | %d %s | %.3f | %.3f | %+.1f%% | %+.1f%% | %s |\n", x.name, w.SeqQ, w.QHeads, w.KVHeads,
-			w.HeadDim, w.DType, x.ms, p.Milliseconds, 100*(p.Milliseconds/x.ms-1), 100*leftOut[i], p.Bound)
+	}
+	if len(f.lists) > 0 {
+		if b.Len() > 0 {
+			b.WriteString("\n")
+		}
+		if err := f.listTable(&b); err != nil {
+			return nil, err
+		}
 	}
 	return b.Bytes(), nil
 }
 
-// leaveOneOut returns, for each row, the relative error of rates that were fitted to the other rows.
-func leaveOneOut(m cost.Machine, rows []measurement) ([]float64, error) {
+// tileTable has each row with its prediction, and with that of rates fitted to all other rows.
+func (f fitting) tileTable(b *bytes.Buffer) error {
+	b.WriteString("| case | length | heads | D | measured ms | predicted ms | error | error, fitted without this row | bound |\n")
+	b.WriteString("|---|---|---|---|---|---|---|---|---|\n")
+	for i, x := range f.rows {
+		p, err := f.machine.Price(x.counts)
+		if err != nil {
+			return err
+		}
+		w := x.work
+		fmt.Fprintf(b, "| %s | %d | %d/%d | %d %s | %.3f | %.3f | %+.1f%% | %+.1f%% | %s |\n", x.name, w.SeqQ, w.QHeads, w.KVHeads,
+			w.HeadDim, w.DType, x.ms, p.Milliseconds, 100*(p.Milliseconds/x.ms-1), 100*f.unseen[i], p.Bound)
+	}
+	return nil
+}
+
+// listTable has the attention kernels of patterns that data decides.
+func (f fitting) listTable(b *bytes.Buffer) error {
+	b.WriteString("| pattern | lists | length | heads | D | measured ms | predicted ms | error |\n|---|---|---|---|---|---|---|---|\n")
+	for _, x := range f.lists {
+		ms, err := x.millis(f.machine)
+		if err != nil {
+			return err
+		}
+		c, had := x.call, x.row.AttentionMS
+		fmt.Fprintf(b, "| %s | %s | %d | %d/%d | %d %s | %.3f | %.3f | %+.1f%% |\n", x.row.Label(), x.lists(), x.row.SeqLen, c.QHeads, c.KVHeads,
+			c.HeadDim, c.DType, had, ms, 100*(ms/had-1))
+	}
+	return nil
+}
+
+// leaveOneOut makes fitting.unseen.
+func (f fitting) leaveOneOut() ([]float64, error) {
 	var out []float64
-	for i, x := range rows {
-		others, err := fit(m, slices.Delete(slices.Clone(rows), i, i+1), leftOutSteps)
+	for i, x := range f.rows {
+		p := problem[cost.Rates]{f.tiles, func(m *cost.Machine) *cost.Rates { return &m.Rates }, tileRatios(slices.Delete(slices.Clone(f.rows), i, i+1))}
+		others, err := p.fit(f.machine, leftOutSteps)
 		if err != nil {
 			return nil, err
 		}
-		p, err := others.Price(x.counts)
+		price, err := others.Price(x.counts)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, p.Milliseconds/x.ms-1)
+		out = append(out, price.Milliseconds/x.ms-1)
 	}
 	return out, nil
 }
 
-// replaceTable puts the table into the document.
-func replaceTable(file string, table []byte) error {
+// replaceTables puts the target's tables into the document.
+func (t target) replaceTables(file string, tables []byte) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	before, rest, ok := bytes.Cut(text, []byte(tableBegin))
-	_, after, ok2 := bytes.Cut(rest, []byte(tableEnd))
+	before, rest, ok := bytes.Cut(text, []byte(t.begin()))
+	_, after, ok2 := bytes.Cut(rest, []byte(t.end()))
 	if !ok || !ok2 {
-		return fmt.Errorf("%s has no lines %q and %q to put the table between", file, tableBegin, tableEnd)
+		return fmt.Errorf("%s has no lines %q and %q to put the table between", file, t.begin(), t.end())
 	}
-	return os.WriteFile(file, slices.Concat(before, []byte(tableBegin), table, []byte(tableEnd), after), 0o644)
+	return os.WriteFile(file, slices.Concat(before, []byte(t.begin()), tables, []byte(t.end()), after), 0o644)
 }
