@@ -14,6 +14,7 @@ package sm90
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
@@ -60,7 +61,7 @@ func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 			params, blocksPerSM = append(params, lower.QueueParams...), sh.minBlocks
 		}
 	}
-	params = append(params, maps(s, sh, slotKeys)...)
+	params = withMaps(params, maps(s, sh, slotKeys))
 	k := &kernel{
 		RowTile: lower.RowTile{
 			Builder: lower.NewKernel(Entry, params, sh.threads(), sh.minBlocks), Schedule: s, Rows: sh.rows(), SlotKeys: slotKeys,
@@ -96,6 +97,16 @@ func maps(s *ir.Schedule, sh shape, slotKeys int) []lower.Param {
 		}
 	}
 	return out
+}
+
+// withMaps are the parameters with those that the maps make superfluous left out: addresses and strides of the tensors they show.
+func withMaps(params, maps []lower.Param) []lower.Param {
+	shown := func(p lower.Param) bool {
+		return slices.ContainsFunc(maps, func(m lower.Param) bool {
+			return p.Name == m.Tensor || slices.Contains([]string{m.Tensor + "_batch", m.Tensor + "_head", m.Tensor + "_row"}, p.Name)
+		})
+	}
+	return append(slices.DeleteFunc(params, shown), maps...)
 }
 
 // mapOf is the kernel parameter with the tensor map of a tensor or a list's copy of one, in boxes of some slots.
