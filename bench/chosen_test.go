@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -153,6 +154,47 @@ func TestPlantedListsHaveTheShapeOfPublishedOnes(t *testing.T) {
 	}
 }
 
+// Published figures of block lists differ in what neighbouring row blocks share.
+func TestPlantedBlocksShare(t *testing.T) {
+	c, dev := smallDynamic(), emulator(t, emu.Options{})
+	c.Set = map[string]int64{"topk": 20}
+	s := compiled(t, dev, c)[2]
+	const n = 64 * 301
+	shared := map[BlockSharing]float64{}
+	for _, sharing := range []BlockSharing{"", BlocksApart, BlocksHalf, BlocksWide} {
+		c.PlantedBlocks = sharing
+		require.NoError(t, c.Check())
+		blocks := s.plant(c, n)[0].Sets[0].Blocks
+		require.Equal(t, blocks, s.plant(c, n)[0].Sets[0].Blocks)
+		require.Len(t, blocks, 301)
+		pairs := 0
+		for row, chosen := range blocks {
+			require.Equal(t, row, chosen[0], "the diagonal block is forced")
+			require.IsDecreasing(t, append(chosen, -1))
+			require.InDelta(t, min(20, row+1), len(chosen), 1)
+			if row%2 == 0 || row < 100 {
+				continue
+			}
+			pairs++
+			for _, x := range chosen {
+				if slices.Contains(blocks[row-1], x) {
+					shared[sharing]++
+				}
+			}
+			if sharing == BlocksWide {
+				require.Equal(t, blocks[row-1], chosen[1:], "a row of 128, but for the block above the diagonal")
+			}
+		}
+		shared[sharing] /= float64(pairs)
+	}
+	require.Equal(t, shared[""], shared[BlocksApart])
+	require.Less(t, shared[BlocksApart], 5.0)
+	require.InDelta(t, 10, shared[BlocksHalf], 1.5)
+	require.InDelta(t, 19, shared[BlocksWide], 0.1)
+	c.PlantedBlocks = "haf"
+	require.ErrorContains(t, c.Check(), `planted blocks "haf" are not known, want one of apart, half, wide`)
+}
+
 // Budgets beyond what there is, and inputs shorter than what is forced.
 func TestPlantedListsOfShortInputs(t *testing.T) {
 	c, dev := smallDynamic(), emulator(t, emu.Options{})
@@ -162,8 +204,10 @@ func TestPlantedListsOfShortInputs(t *testing.T) {
 		head := list[1].plant(c, n)[0]
 		require.Equal(t, upTo(n), head.Sets[0].Members)
 		require.Equal(t, upTo(n), head.Sets[1].Members)
-		for row, chosen := range list[2].plant(c, n)[0].Sets[0].Blocks {
-			require.Len(t, chosen, row+1)
+		for _, c.PlantedBlocks = range []BlockSharing{BlocksApart, BlocksHalf, BlocksWide} {
+			for row, chosen := range list[2].plant(c, n)[0].Sets[0].Blocks {
+				require.Len(t, chosen, row+1)
+			}
 		}
 	}
 }

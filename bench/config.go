@@ -24,6 +24,7 @@ type Config struct {
 	Workload      workload.Kind
 	Seed          uint64           // of the inputs and of the order of the kernels
 	Planted       bool             // lists of the shapes of published figures instead of what the data chooses; only attention is timed
+	PlantedBlocks BlockSharing     // of planted lists of blocks; "" for BlocksApart
 	Set           map[string]int64 // values of parameters; each goes to the patterns that have it
 	NoFallback    bool             // heads stay sparse where dense attention would be faster; planted lists always do
 	VsDense       bool             // compare with our own dense kernel
@@ -45,6 +46,9 @@ func (c Config) Check() error {
 		if err := c.spec(n).Check(); err != nil {
 			return err
 		}
+	}
+	if err := c.PlantedBlocks.check(); err != nil {
+		return err
 	}
 	if c.Rounds < 0 || !(c.Seconds > 0) {
 		return fmt.Errorf("found %d rounds and %v seconds, want at least 0 rounds and more than 0 seconds", c.Rounds, c.Seconds)

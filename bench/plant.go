@@ -11,7 +11,7 @@ import (
 //
 //	distances  the nearest ones that the pattern forces, and clusters of 64 neighbours anywhere
 //	columns    the first ones that the pattern forces, and others anywhere
-//	blocks     the diagonal ones that the pattern forces, and others anywhere
+//	blocks     the diagonal ones that the pattern forces, and others anywhere (see BlockSharing)
 //
 // as many as the budgets say.
 
@@ -22,7 +22,7 @@ const clusterSize = 64
 func (s *subject) plant(c Config, n int) []*ir.Selection {
 	var out []*ir.Selection
 	for head := range c.QHeads {
-		p := &planter{rng: rand.New(rand.NewPCG(c.Seed, uint64(head))), seen: make([]int32, n)}
+		p := &planter{rng: rand.New(rand.NewPCG(c.Seed, uint64(head))), seen: make([]int32, n), sharing: c.PlantedBlocks}
 		sel := &ir.Selection{}
 		for _, d := range s.schedule.Index {
 			if x, ok := d.Value.(ir.Select); ok {
@@ -63,6 +63,9 @@ type planter struct {
 	rng  *rand.Rand
 	seen []int32
 	draw int32
+
+	sharing BlockSharing
+	wide    []int // blocks that the next row block shares, see wideBlocks
 }
 
 func (p *planter) set(name string, kind ir.ChosenKind, b budget, n int) ir.Selected {
@@ -73,11 +76,7 @@ func (p *planter) set(name string, kind ir.ChosenKind, b budget, n int) ir.Selec
 	case ir.ChosenDistances:
 		s.Members = p.clusters(b.clamp(n), n)
 	default:
-		for t := range (n + ir.BlockSize - 1) / ir.BlockSize {
-			blocks := p.anywhere(b.clamp(t+1), t+1)
-			slices.Reverse(blocks)
-			s.Blocks = append(s.Blocks, blocks)
-		}
+		s.Blocks = p.blocks(b, n)
 	}
 	return s
 }

@@ -61,12 +61,14 @@ type Workload struct {
 	Kind    string `json:"kind"`
 	Seed    uint64 `json:"seed"`
 	Planted bool   `json:"planted,omitempty"` // lists were planted instead of chosen by the data
+
+	PlantedBlocks BlockSharing `json:"planted_blocks,omitempty"` // of lists of blocks, where it is not BlocksApart
 }
 
 // what says what was measured, without the seed.
 func (w Workload) what() string {
 	if w.Planted {
-		return w.Kind + " with planted lists"
+		return strings.TrimSpace(w.Kind + " with planted lists " + string(w.PlantedBlocks))
 	}
 	return w.Kind
 }

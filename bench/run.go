@@ -34,6 +34,9 @@ func Run(dev runtime.Device, c Config) (*Report, error) {
 	}
 	r := c.report(ToolBench, machineOf(info))
 	r.Workload = Workload{Kind: string(c.Workload), Seed: c.Seed, Planted: c.Planted}
+	if c.Planted && c.PlantedBlocks != BlocksApart {
+		r.Workload.PlantedBlocks = c.PlantedBlocks
+	}
 	b := &bencher{Config: c, dev: dev, list: list, report: r, compileS: map[*subject]float64{}}
 	defer b.close()
 	if err := b.prepare(target); err != nil {

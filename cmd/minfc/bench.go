@@ -24,6 +24,7 @@ type benchCmd struct {
 	Device     string    `default:"auto" help:"auto, cuda, cuda:N or emu."`
 	Workload   string    `default:"mixed" placeholder:"KIND" help:"Structure of the inputs; minfc gen --help lists the kinds. Default: mixed."`
 	Planted    bool      `help:"Attention alone over lists of the shapes of published figures, for patterns that the data decides: nothing is estimated."`
+	Blocks     string    `name:"planted-blocks" default:"apart" enum:"apart,half,wide" help:"What neighbouring row blocks share in planted lists of blocks: apart nothing, half of it, wide blocks of 128x128. Default: apart."`
 	Seed       uint64    `default:"1" placeholder:"N" help:"Seed of the inputs and of the order of the kernels. Default: 1."`
 	Set        []setting `sep:"none" placeholder:"NAME=VALUE" help:"Value of a parameter, for the patterns that have it. May be repeated."`
 	NoFallback bool      `help:"Keep every head sparse, also where dense attention is predicted to be faster."`
@@ -71,6 +72,8 @@ func (c *benchCmd) checkUsage() error {
 		return usagef("--predict runs nothing, --compare wants measured times")
 	case c.Predict && c.Planted:
 		return usagef("--predict runs nothing, --planted says over which lists to run")
+	case c.Blocks != string(bench.BlocksApart) && !c.Planted:
+		return usagef("--planted-blocks says which lists to plant, --planted is not given")
 	case c.Machine != "" && !c.Predict:
 		return usagef("--machine names the machine of --predict, which is not given")
 	case c.JSON == "-" && c.Plot == "-":
@@ -94,7 +97,7 @@ func (c *benchCmd) config(a *app) (bench.Config, error) {
 	}
 	cfg := bench.Config{
 		Patterns: c.Patterns, QHeads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, DType: half.Format(c.DType),
-		Target: wanted(c.Target), Workload: workload.Kind(c.Workload), Seed: c.Seed, Planted: c.Planted, NoFallback: c.NoFallback, Set: set, VsDense: c.VsDense,
+		Target: wanted(c.Target), Workload: workload.Kind(c.Workload), Seed: c.Seed, Planted: c.Planted, PlantedBlocks: bench.BlockSharing(c.Blocks), NoFallback: c.NoFallback, Set: set, VsDense: c.VsDense,
 		Rounds: c.Rounds, Seconds: c.Seconds, Progress: func(line string) { a.note("%s", line) },
 		Date: time.Now().Format(time.DateOnly), Command: commandLine(),
 	}

@@ -28,7 +28,7 @@ var chosenColumns = []struct {
 	{"pattern", func(_ *bench.Report, x bench.Row) string { return x.Label() }},
 	{"lists", func(r *bench.Report, _ bench.Row) string {
 		if r.Workload.Planted {
-			return "planted"
+			return strings.TrimSpace("planted " + string(r.Workload.PlantedBlocks))
 		}
 		return "chosen from " + r.Workload.Kind
 	}},

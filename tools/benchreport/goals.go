@@ -34,7 +34,9 @@ var hopperGoals = []goal{
 	{"Vertical-Slash 3500/100", "vLLM 239 to 247", 610, " TFLOP/s of tiles", planted(slash(3500, 100))},
 	{"Vertical-Slash 500/700", "MInference 250 to 274", 540, " TFLOP/s of tiles", planted(slash(500, 700))},
 	{"Vertical-Slash 30/800", "MInference 274 to 291", 520, " TFLOP/s of tiles", planted(slash(30, 800))},
-	{"blocks of 64x64, 100 a row block, none shared", "MInference 319 to 367", 550, " TFLOP/s of tiles", planted("block_sparse", map[string]int64{"topk": 100})},
+	{"blocks of 64x64, 100 a row block, none shared", "MInference 319 to 367", 550, " TFLOP/s of tiles", plantedBlocks("")},
+	{"the same, neighbouring row blocks sharing half", "MInference 326 to 335", 580, " TFLOP/s of tiles", plantedBlocks(bench.BlocksHalf)},
+	{"blocks of 128x128, 50 a row", "FlexAttention 374", 610, " TFLOP/s of tiles", plantedBlocks(bench.BlocksWide)},
 	{"A-shape 128/4096, 128K", "FlexAttention 402", 550, " TFLOP/s, useful", aShape(4096)},
 	{"A-shape 128/1024, 128K", "FlexAttention 331", 470, " TFLOP/s, useful", aShape(1024)},
 	{"Vertical-Slash 1000/6096: rate at 1M over rate at 128K", "", 0.92, "x", rateAtMillion},
@@ -111,12 +113,18 @@ func slash(vertical, slashes int64) (string, map[string]int64) {
 
 // planted is the rate of tiles over planted lists at 128K.
 func planted(pattern string, params map[string]int64) func(*page) (float64, bool) {
-	return func(p *page) (float64, bool) { return p.tileRate(pattern, params, long128k) }
+	return func(p *page) (float64, bool) { return p.tileRate(pattern, params, long128k, "") }
 }
 
-func (p *page) tileRate(pattern string, params map[string]int64, length int) (float64, bool) {
+func plantedBlocks(sharing bench.BlockSharing) func(*page) (float64, bool) {
+	return func(p *page) (float64, bool) {
+		return p.tileRate("block_sparse", map[string]int64{"topk": 100}, long128k, sharing)
+	}
+}
+
+func (p *page) tileRate(pattern string, params map[string]int64, length int, sharing bench.BlockSharing) (float64, bool) {
 	_, x := p.find(func(r *bench.Report, x bench.Row) bool {
-		return r.Workload.Planted && x.Implementation == "minfc sm_90a" && x.Pattern == pattern && x.SeqLen == length && r.Call.HeadDim == 128 && maps.Equal(x.Params, params)
+		return r.Workload.Planted && r.Workload.PlantedBlocks == sharing && x.Implementation == "minfc sm_90a" && x.Pattern == pattern && x.SeqLen == length && r.Call.HeadDim == 128 && maps.Equal(x.Params, params)
 	})
 	return value(x.TileTFLOPS)
 }
@@ -135,8 +143,8 @@ func (p *page) find(fits func(*bench.Report, bench.Row) bool) (*bench.Report, be
 
 func rateAtMillion(p *page) (float64, bool) {
 	pattern, params := slash(1000, 6096)
-	short, ok := p.tileRate(pattern, params, long128k)
-	long, ok2 := p.tileRate(pattern, params, long1m)
+	short, ok := p.tileRate(pattern, params, long128k, "")
+	long, ok2 := p.tileRate(pattern, params, long1m, "")
 	if !ok || !ok2 {
 		return 0, false
 	}

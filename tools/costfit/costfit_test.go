@@ -54,7 +54,7 @@ func TestListPrices(t *testing.T) {
 		for _, x := range f.lists {
 			ms, err := x.millis(f.machine)
 			require.NoError(t, err)
-			require.InEpsilon(t, x.row.AttentionMS, ms, 0.05, "%s: %s, %s, at %d", f.name, x.row.Label(), x.lists(), x.row.SeqLen)
+			require.InEpsilon(t, x.row.AttentionMS, ms, 0.05, "%s: %s, %s, at %d", f.name, x.row.Label(), x.lists, x.row.SeqLen)
 		}
 	}
 }

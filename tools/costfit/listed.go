@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/minfc/minfc/bench"
 	"github.com/minfc/minfc/cost"
@@ -13,7 +14,7 @@ type listed struct {
 	row     bench.Row
 	call    bench.Call
 	planted bool
-	kind    string // of the workload
+	lists   string // where they come from
 }
 
 // readLists reads the rows of a target's code from the folder's reports of such patterns. Where heads ran dense, the time is not
@@ -31,7 +32,7 @@ func readLists(folder, target string) ([]listed, error) {
 		}
 		for _, x := range r.Rows {
 			if x.Implementation == "minfc "+target && x.Failure == "" && x.Tiles != nil && x.DenseHeads == 0 {
-				out = append(out, listed{x, r.Call, r.Workload.Planted, r.Workload.Kind})
+				out = append(out, listed{x, r.Call, r.Workload.Planted, listsOf(r.Workload)})
 			}
 		}
 	}
@@ -81,10 +82,9 @@ func listRatios(rows []listed) ratios {
 	}
 }
 
-// lists names where the lists come from.
-func (x listed) lists() string {
-	if x.planted {
-		return "planted"
+func listsOf(w bench.Workload) string {
+	if w.Planted {
+		return strings.TrimSpace("planted " + string(w.PlantedBlocks))
 	}
-	return "chosen from " + x.kind
+	return "chosen from " + w.Kind
 }

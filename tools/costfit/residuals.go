@@ -63,7 +63,7 @@ func (f fitting) listTable(b *bytes.Buffer) error {
 			return err
 		}
 		c, had := x.call, x.row.AttentionMS
-		fmt.Fprintf(b, "| %s | %s | %d | %d/%d | %d %s | %.3f | %.3f | %+.1f%% |\n", x.row.Label(), x.lists(), x.row.SeqLen, c.QHeads, c.KVHeads,
+		fmt.Fprintf(b, "| %s | %s | %d | %d/%d | %d %s | %.3f | %.3f | %+.1f%% |\n", x.row.Label(), x.lists, x.row.SeqLen, c.QHeads, c.KVHeads,
 			c.HeadDim, c.DType, had, ms, 100*(ms/had-1))
 	}
 	return nil
