@@ -93,15 +93,11 @@ func (k *LoadedKernel) launch(s Stream, a Attention, index, attention bool) erro
 		return err
 	}
 	if len(k.plan.choices) > 0 {
-		x, err := k.planCall(c)
+		x, v, err := k.planned(c)
 		if err != nil {
 			return err
 		}
 		if err := x.checkWorkspace(); err != nil {
-			return err
-		}
-		v, err := k.weigh(x)
-		if err != nil {
 			return err
 		}
 		x.fillLists()

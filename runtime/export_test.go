@@ -3,7 +3,10 @@ package runtime
 import "github.com/minfc/minfc/cost"
 
 // HoldScratch sets how many bytes of sums or of block scores k may hold at a time.
-func (k *LoadedKernel) HoldScratch(bytes int64) { k.scratchBytes = bytes }
+func (k *LoadedKernel) HoldScratch(bytes int64) {
+	k.scratchBytes = bytes
+	k.lastPlan.Store(nil)
+}
 
 // PriceLists sets what the lists' work costs, in nanoseconds, and makes the index stage free, so that short inputs are
 // decided on the device.
@@ -13,4 +16,5 @@ func (k *LoadedKernel) PriceLists(slot, column, row float64) {
 	k.fallback.machine.Index = cost.IndexRates{}
 	k.fallback.machine.MemoryGBs = 1e9
 	k.fallback.machine.Multiprocessors = 1
+	k.lastPlan.Store(nil)
 }

@@ -33,6 +33,7 @@ type LoadedKernel struct {
 	function     Function
 	attributes   FunctionAttributes
 	lastParams   atomic.Pointer[paramSet]
+	lastPlan     atomic.Pointer[plannedCall]
 	fallback     *fallback // nil if there is no dense kernel, or nothing to weigh it with
 }
 
