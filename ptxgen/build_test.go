@@ -65,6 +65,8 @@ func TestMalformed(t *testing.T) {
 			x := ir.NewAdd(f.Params[1], f.Params[1])
 			b.Insts = append(b.Insts, x, x)
 		}, "twice"},
+		"two blocks of one name":       {func(f *ir.Func, b *ir.Block) { f.NewBlock(f.NewBlock("again").Name()) }, `"again": its name is used twice`},
+		"a block named as a parameter": {func(f *ir.Func, b *ir.Block) { f.NewBlock(f.Params[1].Name()) }, "its name is used twice"},
 		"untyped asm": {func(f *ir.Func, b *ir.Block) {
 			b.Insts = append(b.Insts, &ir.InstCall{Callee: ir.NewInlineAsm(types.I32, "mov.u32 $0, 1;", "=r")})
 		}, "malformed module"},

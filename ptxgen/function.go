@@ -41,8 +41,31 @@ type block struct {
 	first valueID
 }
 
+// verifyLabels holds that blocks can be told apart in the text: LLVM's own tools would take two of one name for one.
+func (f *function) verifyLabels() error {
+	names := map[string]bool{}
+	for _, p := range f.ir.Params {
+		if p != nil {
+			names[p.Name()] = true
+		}
+	}
+	for _, b := range f.ir.Blocks {
+		if b == nil || b.IsUnnamed() {
+			continue
+		}
+		if names[b.Name()] {
+			return f.errorf(b, "its name is used twice")
+		}
+		names[b.Name()] = true
+	}
+	return nil
+}
+
 // control finds reachable blocks, edges and dominators.
 func (f *function) control() error {
+	if err := f.verifyLabels(); err != nil {
+		return err
+	}
 	index := make(map[*ir.Block]int32, len(f.ir.Blocks))
 	for i, b := range f.ir.Blocks {
 		if b == nil || b.Term == nil {

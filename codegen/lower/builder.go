@@ -63,7 +63,7 @@ func NewKernel(name string, params []Param, threads, minBlocks int) *Builder {
 	b.annotate("kernel", 1)
 	b.annotate("maxntidx", int64(threads))
 	b.annotate("minctasm", int64(minBlocks))
-	b.Block = b.Func.NewBlock("entry")
+	b.Block = b.NewBlock("entry")
 	return b
 }
 

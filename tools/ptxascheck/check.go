@@ -14,6 +14,7 @@ import (
 // kernel is one compiled pattern.
 type kernel struct {
 	pattern, dtype string
+	target         string // what its PTX is for
 	headDim        int
 	entry          string
 	threads        int
@@ -22,17 +23,18 @@ type kernel struct {
 	llvm           string // the LLVM IR the PTX was made from
 }
 
-// archs are the GPU generations every kernel must assemble for. PTX for sm_80 runs on both.
-var archs = []string{"sm_80", "sm_90"}
-
-// assembleAll assembles every kernel for every generation, jobs at a time. The rows come in the order of the kernels
-// whatever finishes first; the error joins all failures.
+// assembleAll assembles every kernel for every generation that its target runs on, jobs at a time. The rows come in the
+// order of the kernels whatever finishes first; the error joins all failures.
 func assembleAll(ctx context.Context, a assembler, kernels []kernel, jobs int) ([]row, error) {
-	rows := make([]row, len(kernels)*len(archs))
+	var rows []row
+	for _, k := range kernels {
+		for _, arch := range archs[k.target] {
+			rows = append(rows, row{kernel: k, arch: arch})
+		}
+	}
 	err := each(len(rows), jobs, func(i int) error {
-		k, arch := kernels[i/len(archs)], archs[i%len(archs)]
-		r, err := a.assemble(ctx, k.ptx, k.entry, arch)
-		rows[i] = row{k, arch, r}
+		var err error
+		rows[i].resources, err = a.assemble(ctx, rows[i].ptx, rows[i].entry, rows[i].arch)
 		if err != nil {
 			return fmt.Errorf("%s: %w", rows[i].key(), err)
 		}
@@ -44,8 +46,8 @@ func assembleAll(ctx context.Context, a assembler, kernels []kernel, jobs int) (
 // acceptAll has LLVM's code generator read every kernel's LLVM IR, jobs at a time; the error joins all failures.
 func acceptAll(ctx context.Context, l llc, kernels []kernel, jobs int) error {
 	return each(len(kernels), jobs, func(i int) error {
-		if err := l.accept(ctx, kernels[i].llvm, target); err != nil {
-			return fmt.Errorf("%s: %w", row{kernel: kernels[i], arch: target}.key(), err)
+		if err := l.accept(ctx, kernels[i].llvm); err != nil {
+			return fmt.Errorf("%s: %w", row{kernel: kernels[i], arch: kernels[i].target}.key(), err)
 		}
 		return nil
 	})

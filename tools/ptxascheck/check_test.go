@@ -2,11 +2,16 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/patterns"
 )
 
 const report = `ptxas info    : 0 bytes gmem
@@ -30,14 +35,62 @@ func TestParseResourcesRefusesOtherReports(t *testing.T) {
 }
 
 func sampleRow(dim, stack int) row {
-	return row{kernel{pattern: "dense", dtype: "bf16", headDim: dim, threads: 128, dynamicShared: 49152}, "sm_80", resources{registers: 168, stack: stack}}
+	k := kernel{pattern: "dense", dtype: "bf16", target: "sm_80", headDim: dim, threads: 128, dynamicShared: 49152}
+	return row{k, "sm_80", resources{registers: 168, stack: stack}}
 }
 
-func TestLocalMemoryIsAllowedOnlyAboveHeadDim128(t *testing.T) {
+func TestLocalMemoryIsAllowedOnlyAboveHeadDim128OnSM80(t *testing.T) {
 	require.NoError(t, complaints([]row{sampleRow(128, 0), sampleRow(256, 64)}))
+	hopper := sampleRow(256, 64)
+	hopper.target, hopper.arch = "sm_90a", "sm_90a"
+	require.ErrorContains(t, complaints([]row{hopper}), "dense bf16 d256 sm_90a: 0 bytes of spill stores, 0 of spill loads, 64 of stack")
 	err := complaints([]row{sampleRow(64, 8), sampleRow(128, 16)})
 	require.ErrorContains(t, err, "dense bf16 d64 sm_80")
 	require.ErrorContains(t, err, "dense bf16 d128 sm_80")
+}
+
+// What ptxas gives up is an information to it, and its exit code is 0.
+func TestLossesOfPerformanceAreComplaints(t *testing.T) {
+	const loss = "ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized due to X in function attention"
+	r := sampleRow(64, 0)
+	var err error
+	r.resources, err = parseResources(loss+"\n"+strings.ReplaceAll(report, "24 bytes stack frame, 12 bytes spill stores, 16", "0 bytes stack frame, 0 bytes spill stores, 0"), "attention")
+	require.NoError(t, err)
+	require.EqualError(t, complaints([]row{r}), "dense bf16 d64 sm_80: "+loss)
+}
+
+func TestKernelsThatDifferInUnreadParametersAreCheckedOnce(t *testing.T) {
+	ptx := func(param, read string) []byte {
+		return []byte(".visible .entry attention(\n\t.param .u64 attention_q,\n\t.param .u32 attention_p_" + param + "\n)\n{\n\tld.param.u64 %rd1, [attention_" + read + "];\n}\n")
+	}
+	var all collected
+	for i, text := range [][]byte{ptx("slash", "q"), ptx("window", "q"), ptx("window", "p_window")} {
+		all.add("", []kernel{{headDim: i, ptx: text}}, nil)
+	}
+	var kept []int
+	for _, k := range all.kernels {
+		kept = append(kept, k.headDim)
+	}
+	require.Equal(t, []int{0, 2}, kept)
+}
+
+// Every pattern is compiled for every target, at the widest head dim of each shape, in both types.
+func TestEveryPatternIsCheckedForEveryTarget(t *testing.T) {
+	seen := map[string]bool{}
+	for _, pattern := range append(patterns.Names(), ruleNames...) {
+		for _, dtype := range dtypes {
+			kernels, err := compile(pattern, dtype, 128)
+			require.NoError(t, err)
+			for _, k := range kernels {
+				seen[fmt.Sprintln(pattern, dtype, k.target)] = true
+				require.Contains(t, string(k.ptx), ".target "+k.target+"\n")
+				require.NotEmpty(t, archs[k.target])
+			}
+			for _, target := range minfc.Targets() {
+				require.True(t, seen[fmt.Sprintln(pattern, dtype, target)], "%s %s %s", pattern, dtype, target)
+			}
+		}
+	}
 }
 
 func TestCompareShowsTheRowThatChanged(t *testing.T) {
@@ -83,12 +136,19 @@ func TestAssembleAll(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "12.4.131", version)
 
-	good := kernel{pattern: "dense", dtype: "f16", headDim: 64, entry: "attention", ptx: []byte("good")}
+	good := kernel{pattern: "dense", dtype: "f16", target: "sm_80", headDim: 64, entry: "attention", ptx: []byte("good")}
 	rows, err := assembleAll(context.Background(), a, []kernel{good, good}, 2)
 	require.NoError(t, err)
 	require.Len(t, rows, 4)
 	require.Equal(t, "dense f16 d64 sm_90", rows[1].key())
 	require.Equal(t, 253, rows[3].registers)
+
+	hopper := good
+	hopper.target = "sm_90a"
+	rows, err = assembleAll(context.Background(), a, []kernel{hopper}, 2)
+	require.NoError(t, err)
+	require.Len(t, rows, 1)
+	require.Equal(t, "dense f16 d64 sm_90a", rows[0].key(), "it runs on nothing else")
 
 	bad := good
 	bad.headDim, bad.ptx = 96, []byte("bad")
@@ -102,9 +162,9 @@ func TestAcceptAllNamesTheKernelThatLLVMRejects(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "llc")
 	script := "#!/bin/sh\nif grep -q bad; then echo 'error: expected instruction opcode' >&2; exit 1; fi\n"
 	require.NoError(t, os.WriteFile(path, []byte(script), 0o755))
-	good := kernel{pattern: "dense", dtype: "f16", headDim: 64, llvm: "good"}
+	good := kernel{pattern: "dense", dtype: "f16", target: "sm_80", headDim: 64, llvm: "good"}
 	require.NoError(t, acceptAll(context.Background(), llc{path}, []kernel{good}, 2))
-	bad := kernel{pattern: "sliding", dtype: "bf16", headDim: 96, llvm: "bad"}
+	bad := kernel{pattern: "sliding", dtype: "bf16", target: "sm_80", headDim: 96, llvm: "bad"}
 	err := acceptAll(context.Background(), llc{path}, []kernel{good, bad}, 2)
 	require.ErrorContains(t, err, "sliding bf16 d96 sm_80")
 	require.ErrorContains(t, err, "expected instruction opcode")

@@ -14,57 +14,115 @@ import (
 	"github.com/minfc/minfc/workload"
 )
 
-// What a kernel is made for: every library pattern with each of these.
+// Head dims that kernels are made for. shapeDims has the widest of every shape that a target cuts head dims to, and two that leave
+// part of a panel unused.
 var (
-	headDims = []int{16, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256}
-	ruleDims = []int{16, 64, 80, 128, 256} // of the patterns of rules.minf
-	dtypes   = []string{"bf16", "f16"}
+	headDims  = []int{16, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256}
+	shapeDims = []int{16, 64, 80, 96, 112, 128, 192, 256}
+	ruleDims  = []int{16, 64, 80, 128, 256} // of the patterns of rules.minf
+	dtypes    = []string{"bf16", "f16"}
 )
 
-const target = "sm_80"
+// archs are the GPU generations that code of a target must assemble for. PTX for sm_80 runs on both.
+var archs = map[string][]string{"sm_80": {"sm_80", "sm_90"}, "sm_90a": {"sm_90a"}}
+
+// common is the target of the kernels that all attention kernels share.
+const common = "sm_80"
+
+// dimsOf lists the head dims a pattern is compiled for. The code for f16 is that for bf16 with other names in its products and
+// conversions, and ptxas has never needed anything else for it: where shapes change is enough.
+func dimsOf(pattern, dtype string) []int {
+	switch {
+	case slices.Contains(ruleNames, pattern):
+		return ruleDims
+	case dtype == "f16":
+		return shapeDims
+	}
+	return headDims
+}
+
+// Code for sm_90a takes ptxas a second a kernel. What patterns differ in there is where the producer walks and which scores are
+// masked, so one pattern for each kind of walk has every head dim and the others have those where shapes change.
+var (
+	walks      = []string{"a_shape", "vertical_slash", "block_sparse"} // of ranges; of runs and columns; of blocks
+	hopperDims = []int{16, 64, 80, 128, 192, 256}
+)
+
+// targetOf is what to compile a pattern for: all targets, or the one that has all combinations.
+func targetOf(pattern, dtype string, dim int) string {
+	if slices.Contains(hopperDims, dim) || dtype == "bf16" && slices.Contains(walks, pattern) {
+		return minfc.TargetAuto
+	}
+	return "sm_80"
+}
 
 // compileAll compiles the pattern library in the order of the table: the kernels whose names contain only.
 func compileAll(only string) ([]kernel, error) {
-	var kernels []kernel
-	var failures []error
-	seen := map[string]bool{}
+	var all collected
 	for _, pattern := range append(patterns.Names(), ruleNames...) {
 		for _, dtype := range dtypes {
-			for _, dim := range dimsOf(pattern) {
-				name := fmt.Sprintf("%s %s d%d", pattern, dtype, dim)
-				if !strings.Contains(name, only) {
-					continue
-				}
-				k, err := compile(pattern, dtype, dim)
-				if err != nil {
-					failures = append(failures, fmt.Errorf("%s: %w", name, err))
-				}
-				for _, x := range k { // patterns share most kernels of their index stages
-					if !seen[string(x.ptx)] {
-						seen[string(x.ptx)] = true
-						kernels = append(kernels, x)
-					}
+			for _, dim := range dimsOf(pattern, dtype) {
+				if name := nameOf(pattern, dtype, dim); strings.Contains(name, only) {
+					k, err := compile(pattern, dtype, dim)
+					all.add(name, k, err)
 				}
 			}
 		}
 	}
 	for _, dtype := range dtypes {
 		for _, dim := range headDims {
-			name := fmt.Sprintf("%s %s d%d", generator, dtype, dim)
-			if !strings.Contains(name, only) {
-				continue
+			if name := nameOf(generator, dtype, dim); strings.Contains(name, only) {
+				k, err := compileGenerator(dtype, dim)
+				all.add(name, []kernel{k}, err)
 			}
-			k, err := compileGenerator(dtype, dim)
-			if err != nil {
-				failures = append(failures, fmt.Errorf("%s: %w", name, err))
-			}
-			kernels = append(kernels, k)
 		}
 	}
-	if len(kernels)+len(failures) == 0 {
+	if len(all.kernels)+len(all.failures) == 0 {
 		return nil, fmt.Errorf("no kernel has %q in its name, they look like %q", only, "dense bf16 d128")
 	}
-	return kernels, errors.Join(failures...)
+	return all.kernels, errors.Join(all.failures...)
+}
+
+func nameOf(pattern, dtype string, dim int) string {
+	return fmt.Sprintf("%s %s d%d", pattern, dtype, dim)
+}
+
+// collected are kernels, each once: patterns share most kernels of their index stages, and the dense ones.
+type collected struct {
+	kernels  []kernel
+	failures []error
+	seen     map[string]bool
+}
+
+func (c *collected) add(name string, kernels []kernel, err error) {
+	if err != nil {
+		c.failures = append(c.failures, fmt.Errorf("%s: %w", name, err))
+		return
+	}
+	if c.seen == nil {
+		c.seen = map[string]bool{}
+	}
+	for _, k := range kernels {
+		if code := readParams(string(k.ptx)); !c.seen[code] {
+			c.seen[code] = true
+			c.kernels = append(c.kernels, k)
+		}
+	}
+}
+
+// readParams is the PTX without the kernel parameters that it never reads, such as a pattern's own in its dense kernel.
+func readParams(ptx string) string {
+	var out strings.Builder
+	for line := range strings.Lines(ptx) {
+		if words := strings.Fields(line); len(words) > 2 && words[0] == ".param" {
+			name := strings.TrimSuffix(words[len(words)-1], ",")
+			if strings.Count(ptx, name) == 1 {
+				continue
+			}
+		}
+		out.WriteString(line)
+	}
+	return out.String()
 }
 
 // generator names the kernel of package workload, which makes inputs on the device, in the table.
@@ -75,8 +133,8 @@ func compileGenerator(dtype string, dim int) (kernel, error) {
 	if err != nil {
 		return kernel{}, err
 	}
-	ptx, err := ptxgen.Compile(k.Module, ptxgen.Options{Target: target})
-	return kernel{pattern: generator, dtype: dtype, headDim: dim, entry: k.Entry, threads: k.Threads, dynamicShared: k.SharedBytes,
+	ptx, err := ptxgen.Compile(k.Module, ptxgen.Options{Target: common})
+	return kernel{pattern: generator, target: common, dtype: dtype, headDim: dim, entry: k.Entry, threads: k.Threads, dynamicShared: k.SharedBytes,
 		ptx: ptx, llvm: k.Module.String()}, err
 }
 
@@ -85,13 +143,6 @@ var ruleNames = []string{"spread", "shares"}
 
 //go:embed rules.minf
 var rules []byte
-
-func dimsOf(pattern string) []int {
-	if slices.Contains(ruleNames, pattern) {
-		return ruleDims
-	}
-	return headDims
-}
 
 func compile(pattern, dtype string, dim int) ([]kernel, error) {
 	file, src, ok := patterns.Source(pattern)
@@ -103,28 +154,29 @@ func compile(pattern, dtype string, dim int) ([]kernel, error) {
 	}
 	var llvm []string // of every module
 	art, err := minfc.Compile(file, src, minfc.Options{
-		Pattern: pattern, Target: target, HeadDim: dim, DType: dtype, Verify: true,
+		Pattern: pattern, Target: targetOf(pattern, dtype, dim), HeadDim: dim, DType: dtype, Verify: true,
 		Module: func(text string) { llvm = append(llvm, text) },
 	})
 	if err != nil {
 		return nil, err
 	}
 	var kernels []kernel
-	for _, k := range art.Manifest.Kernels {
-		kernels = append(kernels, kernel{
-			pattern: pattern, dtype: dtype, headDim: dim, entry: k.Entry,
-			threads: k.Threads, dynamicShared: k.SharedBytes, ptx: art.Modules[k.Module], llvm: llvm[k.Module],
-		})
+	add := func(name, target, entry string, threads, shared, module int) {
+		kernels = append(kernels, kernel{pattern: name, target: target, dtype: dtype, headDim: dim, entry: entry,
+			threads: threads, dynamicShared: shared, ptx: art.Modules[module], llvm: llvm[module]})
 	}
-	for _, x := range art.Manifest.Kernels[0].Stages {
+	for _, k := range art.Manifest.Kernels {
+		add(pattern, k.Target, k.Entry, k.Threads, k.SharedBytes, k.Module)
+		if d := k.Dense; d != nil {
+			add(pattern+"/dense", d.Target, d.Entry, d.Threads, d.SharedBytes, d.Module)
+		}
+	}
+	for _, x := range art.Manifest.Kernels[0].Stages { // all kernels share them
 		name := pattern + "/" + x.Kind
 		if x.Heads > 0 {
 			name = fmt.Sprintf("%s.%d", name, x.Heads)
 		}
-		kernels = append(kernels, kernel{
-			pattern: name, dtype: dtype, headDim: dim, entry: x.Entry,
-			threads: x.Threads, dynamicShared: x.SharedBytes, ptx: art.Modules[x.Module], llvm: llvm[x.Module],
-		})
+		add(name, common, x.Entry, x.Threads, x.SharedBytes, x.Module)
 	}
 	return kernels, nil
 }

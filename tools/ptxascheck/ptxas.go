@@ -18,7 +18,8 @@ type resources struct {
 	stack       int // a thread's local memory: spills and indexed arrays
 	spillStores int
 	spillLoads  int
-	shared      int // static
+	shared      int      // static
+	losses      []string // what ptxas says it could not do as written: wgmma one after the other, setmaxnreg ignored
 }
 
 // assembler is a ptxas program.
@@ -68,6 +69,7 @@ func keep(data []byte, pattern string) (string, error) {
 
 var (
 	framePattern    = regexp.MustCompile(`(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads`)
+	lossPattern     = regexp.MustCompile(`(?m)^ptxas.*\(C75\d\d\).*$`)
 	registerPattern = regexp.MustCompile(`Used (\d+) registers`)
 	sharedPattern   = regexp.MustCompile(`Used \d+ registers.*?(\d+) bytes smem`)
 )
@@ -85,6 +87,7 @@ func parseResources(report, entry string) (resources, error) {
 	if shared := sharedPattern.FindStringSubmatch(report); shared != nil {
 		r.shared = number(shared[1])
 	}
+	r.losses = lossPattern.FindAllString(report, -1)
 	return r, nil
 }
 
