@@ -83,7 +83,7 @@ func (k *RowTile) columnBounds(s Slot, strip int, words []Value) []Value {
 	return in
 }
 
-// columnSegment is the segment of slots of columns. checkLists sees to it that there is one at most.
+// ColumnSegment is the segment of slots of columns. checkLists sees to it that there is one at most.
 func (k *RowTile) ColumnSegment() Segment {
 	for _, s := range k.Segs {
 		if s.From.Kind == ir.SourceColumns {
@@ -113,7 +113,7 @@ func (k *RowTile) HasLists() bool {
 // HeadIndex is batch*heads + head: the index of this tile's lists.
 func (k *RowTile) HeadIndex() Value { return k.Add(k.Mul(k.At.Batch(), k.At.Heads()), k.At.Head()) }
 
-// field is the kernel parameter for one buffer of a chosen set.
+// ListField is the kernel parameter for one buffer of a chosen set.
 func (k *RowTile) ListField(l ir.Source, name string) Value { return k.Param(ListParam(l.Name, name)) }
 
 // lists names, of a kind of list, the parameters that the start of a tile's entries follows from: the buffer and the room of
@@ -180,17 +180,17 @@ func (k *RowTile) entry(start, i Value) Value {
 	return k.Load(types.I32, k.Offset(start, k.Shl(k.SExt64(i), 2)), 4)
 }
 
-// listAt reads element i of the head's list of a segment: a tile's offset, a key block or a column.
+// ListAt reads element i of the head's list of a segment: a tile's offset, a key block or a column.
 func (k *RowTile) ListAt(l ir.Source, i Value) Value {
 	return k.entry(k.listStart(l, lists[l.Kind]), i)
 }
 
-// rowBlock is the number of this block's list of key blocks: every row tile of a head has one.
+// RowBlock is the number of this block's list of key blocks: every row tile of a head has one.
 func (k *RowTile) RowBlock() Value {
 	return k.Add(k.Mul(k.HeadIndex(), k.At.Tiles()), k.LShr(k.Row0(), 6))
 }
 
-// count is how many slots of a list matter to this row tile.
+// Count is how many slots of a list matter to this row tile.
 func (k *RowTile) Count(s Segment) Value {
 	length := k.ListLength(s.From)
 	if s.From.Kind == ir.SourceBlocks {

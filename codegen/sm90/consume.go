@@ -128,8 +128,7 @@ func (k *kernel) carry(start state, from *llir.Block) (state, []*llir.InstPhi) {
 	return st, phis
 }
 
-// stageHas waits for a stage and tests its flags. Waiting for the header alone here and for K after it costs each stage more than
-// the end of a row tile gains.
+// stageHas waits for a stage and tests its flags.
 func (k *kernel) stageHas(at place, flags int64) Value {
 	k.await(k.barrierAt(fullK, at.buffer), at.parity)
 	return k.has(k.headerFlags(at.buffer, 0), flags)

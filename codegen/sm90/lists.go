@@ -10,13 +10,14 @@ import (
 )
 
 // Schedules with lists. A segment's slots are taken 32 at a time, one a lane: all lanes read their entries at once, see which
-// matter to this row tile (those come first) and which slots they are. The entries of the next 32 are under way meanwhile. Slots of different segments share a stage: one that is left over waits
-// for the next segment.
+// matter to this row tile (those come first) and which slots they are. The entries of the next 32 are under way meanwhile.
+// Slots of different segments share a stage: one that is left over waits for the next segment. This is the walk where a tile
+// is one row block; stagger.go has that of two.
 
 // batch is the number of slots that are resolved at once.
 const batch = 32
 
-// source is a piece of a segment as the walk sees it: what lane values of a batch cost memory is loaded ahead.
+// source is a piece of a range or a list, as the walk sees it.
 type source struct {
 	segment lower.Segment
 	number  int
@@ -25,7 +26,7 @@ type source struct {
 	entry   Value           // of lists: this lane's entry of the first batch
 }
 
-// walk is what the producer's loops carry: where the next stage goes, and the slot that waits for a second one.
+// walk is what the loops carry: where the next stage goes, and the slot that waits for a second one.
 type walk struct {
 	cursor
 	waiting Value // 1 or 0
