@@ -103,6 +103,10 @@ func (k *RowTile) Hopped(t TestValue, end Value) Value {
 	return k.Select(k.ICmp(enum.IPredSGT, rem, reach), k.Sub(end, jump), end)
 }
 
+// Lowest is where a row's maximum starts. It is finite, so that a tile in which a row keeps nothing has exponents of -inf
+// and a factor of 1, never (-inf)-(-inf); it is far below any score that 16-bit inputs of sane size give.
+const Lowest = -1e30
+
 // NonEmpty gives a schedule that keeps nothing one segment without keys, so that there is always a segment to speak of.
 func NonEmpty(s *ir.Schedule) *ir.Schedule {
 	if len(s.Segments) > 0 {
@@ -117,4 +121,18 @@ func NonEmpty(s *ir.Schedule) *ir.Schedule {
 func (k *RowTile) Base(name string, head Value) Value {
 	p := k.Offset(k.Param(name), k.Mul(k.ZExt64(k.At.Batch()), k.Param(name+"_batch")))
 	return k.Offset(p, k.Mul(k.ZExt64(head), k.Param(name+"_head")))
+}
+
+// SumQuads brings each row's sum, of which the four lanes of a row have a part each, to all of them.
+func (k *RowTile) SumQuads(l []Value) {
+	for i := range l {
+		for _, lanes := range []int64{1, 2} {
+			l[i] = k.FAdd(l[i], k.ShuffleXor(l[i], lanes))
+		}
+	}
+}
+
+// Inverse is 1/l, or 0 for the l = 0 of a row that kept nothing: its output becomes zeros.
+func (k *RowTile) Inverse(l Value) Value {
+	return k.Select(k.FCmp(enum.FPredOGT, l, F32(0)), k.Rcp(l), F32(0))
 }

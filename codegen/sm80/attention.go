@@ -143,14 +143,10 @@ type state struct {
 // rowsPerThread is two a strip: lane l of a warp holds rows l/4 and l/4+8 of each 16-row strip.
 func (k *kernel) rowsPerThread() int { return 2 * k.strips }
 
-// lowest is where a row's maximum starts. It is finite, so that a tile in which a row keeps nothing has exponents of -inf
-// and a factor of 1, never (-inf)-(-inf); it is far below any score that 16-bit inputs of sane size give.
-const lowest = -1e30
-
 func (k *kernel) initial(at position) state {
 	s := state{at: slices.Clone(at)}
 	for range k.rowsPerThread() {
-		s.m = append(s.m, lower.F32(lowest))
+		s.m = append(s.m, lower.F32(lower.Lowest))
 		s.l = append(s.l, lower.F32(0))
 	}
 	for range k.strips {

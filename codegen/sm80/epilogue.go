@@ -9,11 +9,7 @@ import (
 // epilogue normalises the output and stores it and the LSE. O goes through the warp's own rows of the Q tile, which no
 // other warp reads, so that global stores are whole 128-byte rows.
 func (k *kernel) epilogue(st state) {
-	for i := range st.l {
-		for _, lanes := range []int64{1, 2} {
-			st.l[i] = k.FAdd(st.l[i], k.ShuffleXor(st.l[i], lanes))
-		}
-	}
+	k.SumQuads(st.l)
 	k.stageOutput(st)
 	k.StoreLSE(func(i int) Value { return k.rowOf(i/2, i%2) }, st.m, st.l)
 	k.Barrier()
@@ -30,8 +26,7 @@ func (k *kernel) stageOutput(st state) {
 	}
 	for i, l := range st.l {
 		strip, r := i/2, i%2
-		some := k.FCmp(enum.FPredOGT, l, lower.F32(0))
-		inv := k.Select(some, k.Rcp(l), lower.F32(0))
+		inv := k.Inverse(l)
 		for j := range k.headDim / 8 {
 			o := st.o[strip][4*j+2*r:]
 			pair := k.Pack(k.dtype, k.FMul(o[0], inv), k.FMul(o[1], inv))

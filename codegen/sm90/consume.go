@@ -47,14 +47,10 @@ func (s state) clone() state {
 	return s
 }
 
-// lowest is where a row's maximum starts. It is finite, so that a tile in which a row keeps nothing has exponents of -inf
-// and a factor of 1, never (-inf)-(-inf); it is far below any score that 16-bit inputs of sane size give.
-const lowest = -1e30
-
 func (k *kernel) initial(start place) state {
 	s := state{k: start, v: start.buffer, w: lower.I32(0)}
 	for range 2 {
-		s.m, s.l = append(s.m, lower.F32(lowest)), append(s.l, lower.F32(0))
+		s.m, s.l = append(s.m, lower.F32(lower.Lowest)), append(s.l, lower.F32(0))
 	}
 	for range k.headDim / 2 {
 		s.o = append(s.o, lower.F32(0))

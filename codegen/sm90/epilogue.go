@@ -9,11 +9,7 @@ import (
 // epilogue normalises the output and stores it and the LSE, from registers: the four lanes of a row exchange what they hold of
 // 32 columns, so that each stores 16 bytes and together 64.
 func (k *kernel) epilogue(st state) {
-	for i := range st.l {
-		for _, lanes := range []int64{1, 2} {
-			st.l[i] = k.FAdd(st.l[i], k.ShuffleXor(st.l[i], lanes))
-		}
-	}
+	k.SumQuads(st.l)
 	base := k.Base("o", k.At.Head())
 	for r := range 2 {
 		pairs := k.normalised(st, r)
@@ -28,8 +24,7 @@ func (k *kernel) epilogue(st state) {
 // normalised is O / l of row r in the input type, a pair for every eight columns. A row that kept nothing has l = 0 and becomes
 // zeros.
 func (k *kernel) normalised(st state, r int) []Value {
-	some := k.FCmp(enum.FPredOGT, st.l[r], lower.F32(0))
-	inv := k.Select(some, k.Rcp(st.l[r]), lower.F32(0))
+	inv := k.Inverse(st.l[r])
 	var out []Value
 	for j := range k.headDim / 8 {
 		o := st.o[4*j+2*r:]
