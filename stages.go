@@ -70,7 +70,7 @@ func (o Options) pool(with ir.Reduction) (*codegen.Kernel, error) {
 // stageTarget is what stages are compiled for, whatever the attention kernels are: code that every device runs.
 const stageTarget = "sm_80"
 
-// generateIndex compiles the kernels that compute what the data chooses; none for other patterns.
+// generateIndex compiles the kernels that run before attention: they compute what the data chooses.
 func (o Options) generateIndex(s *ir.Schedule) ([]stage, error) {
 	kinds, err := runtime.StageKinds(s)
 	if err != nil || len(kinds) == 0 {

@@ -34,7 +34,7 @@ func (p *Program) compileFor(opts Options, consts map[string]int64) (unit, error
 	if err != nil {
 		return unit{}, err
 	}
-	kernel, err := opts.generate(s, len(s.Index) > 0)
+	kernel, err := opts.generate(s)
 	return unit{opts.Target, s, kernel}, err
 }
 
@@ -56,7 +56,7 @@ func (p *Program) compileDense(opts Options, units []unit, consts map[string]int
 		if err != nil {
 			return nil, err
 		}
-		kernel, err := opts.generate(s, true)
+		kernel, err := opts.generate(s)
 		if err != nil {
 			return nil, err
 		}
@@ -65,10 +65,10 @@ func (p *Program) compileDense(opts Options, units []unit, consts map[string]int
 	return out, nil
 }
 
-// generate lowers the schedule to LLVM IR and that to PTX; routed says that the kernel is one of two that share heads.
-func (o Options) generate(s *ir.Schedule, routed bool) (compiled, error) {
+// generate lowers the schedule to LLVM IR and that to PTX.
+func (o Options) generate(s *ir.Schedule) (compiled, error) {
 	done := o.clock("codegen")
-	kernel, err := codegen.Attention(s, codegen.Config{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), Target: o.Target, Routed: routed})
+	kernel, err := codegen.Attention(s, codegen.Config{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), Target: o.Target})
 	done()
 	if err != nil {
 		return compiled{}, err
@@ -88,8 +88,12 @@ func (o Options) ptx(kernel *codegen.Kernel, target string) (compiled, error) {
 	return compiled{kernel, ptx}, nil
 }
 
-// emitUnits shows the schedule of every target, and the code of every module in the artifact's order.
+// emitUnits shows the schedule of every target, and the code of every module in the artifact's order. The one stage that
+// static patterns have, which stores numbers, is the same for all of them and not shown.
 func (o Options) emitUnits(units []unit, stages []stage, dense []unit) {
+	if len(units[0].schedule.Index) == 0 {
+		stages = nil
+	}
 	var targets, schedules, modules []string
 	var code []compiled
 	for i, u := range units {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
@@ -115,27 +116,25 @@ func (l *Launcher) Kernel(h int) *runtime.LoadedKernel { return l.heads[h].kerne
 // Info is the entry of the first head's kernel; head dim and data type are those of all.
 func (l *Launcher) Info() runtime.Kernel { return l.heads[0].kernel.Info() }
 
-// Piece is one launch: the query heads from First on, as a call of their own.
+// Piece is one launch: the heads that run one kernel with the same parameters, budgets aside.
 type Piece struct {
-	First  int
+	Heads  []int // that it computes, ascending
+	First  int   // the head of the whole call that is the first of Call, which leaves heads between its own ones out
 	Kernel *runtime.LoadedKernel
 	Call   runtime.Attention
 }
 
-// Pieces cuts a call into launches: one for each run of neighbouring heads that run one kernel with the same parameters,
-// budgets aside. A run that begins or ends inside the heads of a kv head is cut there, because a launch has the same number
-// of query heads to every kv head. The workspaces of the pieces lie one behind the other, if the call has one.
+// Pieces cuts a call into launches, in the order of their first heads. No two compute the same head or share memory that
+// one of them writes: the workspaces lie one behind the other, if the call has one. So they may run on several streams.
 func (l *Launcher) Pieces(a runtime.Attention) ([]Piece, error) {
 	if err := l.checkCall(a); err != nil {
 		return nil, err
 	}
 	l.fillStrides(&a)
-	group := a.QHeads / a.KVHeads
 	var out []Piece
 	used := int64(0)
-	for first := 0; first < a.QHeads; {
-		n := l.run(first, group)
-		p := Piece{first, l.heads[first].kernel, l.call(a, first, n, group)}
+	for _, heads := range l.alike() {
+		p := l.piece(a, heads)
 		bytes, err := p.Kernel.Workspace(p.Call)
 		if err != nil {
 			return nil, p.wrap(err)
@@ -144,7 +143,7 @@ func (l *Launcher) Pieces(a runtime.Attention) ([]Piece, error) {
 			p.Call.Workspace, p.Call.WorkspaceBytes = a.Workspace+runtime.DevicePtr(used), max(0, a.WorkspaceBytes-used)
 		}
 		used += roundUp(bytes)
-		out, first = append(out, p), first+n
+		out = append(out, p)
 	}
 	return out, nil
 }
@@ -156,14 +155,44 @@ func roundUp(bytes int64) int64 {
 	return (bytes + workspaceAlign - 1) / workspaceAlign * workspaceAlign
 }
 
+// String is the pattern and the parameters that all heads of the launch have in common: "a_shape sink=128 window=1024".
+func (p Piece) String() string {
+	var b strings.Builder
+	b.WriteString(p.Kernel.Schedule().Name)
+	for _, q := range p.Kernel.Schedule().Params {
+		if v, same := p.Call.Params[q.Name]; same {
+			fmt.Fprintf(&b, " %s=%d", q.Name, v)
+		}
+	}
+	return b.String()
+}
+
 func (p Piece) wrap(err error) error {
 	if err == nil {
 		return nil
 	}
-	if p.Call.QHeads == 1 {
-		return fmt.Errorf("head %d: %w", p.First, err)
+	return fmt.Errorf("%s: %w", ListHeads(p.Heads), err)
+}
+
+// ListHeads words ascending head numbers: "head 3", "heads 0-2, 5".
+func ListHeads(heads []int) string {
+	var parts []string
+	for i := 0; i < len(heads); {
+		n := 1
+		for i+n < len(heads) && heads[i+n] == heads[i]+n {
+			n++
+		}
+		part := fmt.Sprint(heads[i])
+		if n > 1 {
+			part = fmt.Sprintf("%d-%d", heads[i], heads[i]+n-1)
+		}
+		parts, i = append(parts, part), i+n
 	}
-	return fmt.Errorf("heads %d to %d: %w", p.First, p.First+p.Call.QHeads-1, err)
+	word := "heads"
+	if len(heads) == 1 {
+		word = "head"
+	}
+	return word + " " + strings.Join(parts, ", ")
 }
 
 // checkCall checks what pieces are cut by; the kernels check the rest.
@@ -173,8 +202,8 @@ func (l *Launcher) checkCall(a runtime.Attention) error {
 		return fmt.Errorf("%w: QHeads is %d, the plan was made for %d", runtime.ErrBadCall, a.QHeads, len(l.heads))
 	case a.KVHeads < 1 || a.QHeads%a.KVHeads != 0:
 		return fmt.Errorf("%w: QHeads is %d and KVHeads %d, want QHeads to be a multiple of KVHeads", runtime.ErrBadCall, a.QHeads, a.KVHeads)
-	case len(a.Params) > 0 || len(a.HeadParams) > 0:
-		return fmt.Errorf("%w: Params or HeadParams are set, but the plan has the parameters of every head", runtime.ErrBadCall)
+	case len(a.Params) > 0 || len(a.HeadParams) > 0 || len(a.Heads) > 0:
+		return fmt.Errorf("%w: Params, HeadParams or Heads are set, but the plan has the parameters of every head", runtime.ErrBadCall)
 	}
 	return nil
 }
@@ -198,16 +227,16 @@ func (l *Launcher) fillStrides(a *runtime.Attention) {
 	}
 }
 
-// run is how many heads from first on one launch takes.
-func (l *Launcher) run(first, group int) int {
-	n := 1
-	for first+n < len(l.heads) && l.heads[first].joins(l.heads[first+n]) {
-		n++
+// alike groups the heads that one launch takes.
+func (l *Launcher) alike() (groups [][]int) {
+	for h, x := range l.heads {
+		i := slices.IndexFunc(groups, func(g []int) bool { return l.heads[g[0]].joins(x) })
+		if i < 0 {
+			i, groups = len(groups), append(groups, nil)
+		}
+		groups[i] = append(groups[i], h)
 	}
-	if inside := first % group; inside > 0 || n < group {
-		return min(n, group-inside) // the rest of one kv head, or a part of it
-	}
-	return n / group * group
+	return groups
 }
 
 func (h planned) joins(o planned) bool { return h.kernel == o.kernel && maps.Equal(h.fixed, o.fixed) }
@@ -217,8 +246,37 @@ const (
 	lseBytes     = 4
 )
 
-// call is the part of a for n heads from first on.
-func (l *Launcher) call(a runtime.Attention, first, n, group int) runtime.Attention {
+// piece is the launch of some heads. Its call spans the kv heads from the first one's to the last one's, or the heads from the
+// first to the last where these share a kv head: a launch has the same number of query heads to every kv head.
+func (l *Launcher) piece(a runtime.Attention, heads []int) Piece {
+	group := a.QHeads / a.KVHeads
+	first, end := heads[0], heads[len(heads)-1]+1
+	if first/group != (end-1)/group {
+		first, end = first/group*group, (end+group-1)/group*group
+	}
+	p := Piece{heads, first, l.heads[heads[0]].kernel, span(a, first, end-first, group)}
+	p.Call.Params = l.heads[heads[0]].fixed
+	if len(heads) < end-first {
+		p.Call.Heads = make([]bool, end-first)
+		for _, h := range heads {
+			p.Call.Heads[h-first] = true
+		}
+	}
+	for name := range l.heads[heads[0]].ragged {
+		if p.Call.HeadParams == nil {
+			p.Call.HeadParams = map[string][]int64{}
+		}
+		values := make([]int64, end-first)
+		for _, h := range heads {
+			values[h-first] = l.heads[h].ragged[name]
+		}
+		p.Call.HeadParams[name] = values
+	}
+	return p
+}
+
+// span is the part of a for n heads from first on, without parameters and workspace.
+func span(a runtime.Attention, first, n, group int) runtime.Attention {
 	head := func(t *runtime.Tensor, h int) { t.Ptr += runtime.DevicePtr(elementBytes * t.HeadStride * int64(h)) }
 	head(&a.Q, first)
 	head(&a.O, first)
@@ -228,15 +286,6 @@ func (l *Launcher) call(a runtime.Attention, first, n, group int) runtime.Attent
 		a.LSE += runtime.DevicePtr(lseBytes * a.LSEHeadStride * int64(first))
 	}
 	a.QHeads, a.KVHeads = n, max(1, n/group)
-	a.Params, a.HeadParams = l.heads[first].fixed, nil
-	for name := range l.heads[first].ragged {
-		if a.HeadParams == nil {
-			a.HeadParams = map[string][]int64{}
-		}
-		for _, h := range l.heads[first : first+n] {
-			a.HeadParams[name] = append(a.HeadParams[name], h.ragged[name])
-		}
-	}
 	a.Workspace, a.WorkspaceBytes = 0, 0
 	return a
 }
@@ -309,10 +358,11 @@ func (l *Launcher) ReadChosen(dev runtime.Device, s runtime.Stream, a runtime.At
 		if err != nil {
 			return nil, p.wrap(err)
 		}
-		for i, c := range chosen {
-			some = true
-			batch, head := i/p.Call.QHeads, i%p.Call.QHeads
-			out[batch*a.QHeads+p.First+head] = c
+		some = some || len(chosen) > 0
+		for batch := range min(a.Batch, len(chosen)) {
+			for _, h := range p.Heads {
+				out[batch*a.QHeads+h] = chosen[batch*p.Call.QHeads+h-p.First]
+			}
 		}
 	}
 	if !some {

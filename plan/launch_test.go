@@ -156,39 +156,40 @@ func TestMixedPlansAgreeWithFloat64(t *testing.T) {
 	}
 }
 
-// cuts lists pieces as "first+heads/kvheads".
+// cuts lists pieces as "heads in first+heads/kvheads".
 func cuts(t *testing.T, l *plan.Launcher, qHeads, kvHeads int) string {
 	pieces, err := l.Pieces(runtime.Attention{Batch: 1, QHeads: qHeads, KVHeads: kvHeads, SeqQ: 64, SeqK: 64})
 	require.NoError(t, err)
 	var out []string
 	for _, p := range pieces {
-		out = append(out, fmt.Sprintf("%d+%d/%d", p.First, p.Call.QHeads, p.Call.KVHeads))
+		out = append(out, fmt.Sprintf("%s in %d+%d/%d", plan.ListHeads(p.Heads), p.First, p.Call.QHeads, p.Call.KVHeads))
+		require.Equal(t, len(p.Heads) < p.Call.QHeads, len(p.Call.Heads) > 0)
 	}
-	return strings.Join(out, " ")
+	return strings.Join(out, "; ")
 }
 
-func TestPiecesAreCutAtKVHeads(t *testing.T) {
+func TestOneLaunchForHeadsThatAreAlike(t *testing.T) {
 	c := &compiler{dev: emulator(t), built: map[string]*runtime.Artifact{}}
 	small, large := entry("vertical_slash", "vertical", 30, "slash", 800), entry("vertical_slash", "vertical", 3500, "slash", 100)
 	near, far, dense := entry("a_shape", "window", 8), entry("a_shape", "window", 9), entry("dense")
 
 	_, l := bind(t, c, small, large, small, large, small, large, small, large)
 	require.Equal(t, 1, c.loads)
-	require.Equal(t, "0+8/2", cuts(t, l, 8, 2), "budgets do not cut")
-	require.Equal(t, "0+8/8", cuts(t, l, 8, 8))
+	require.Equal(t, "heads 0-7 in 0+8/2", cuts(t, l, 8, 2), "budgets do not matter")
+	require.Equal(t, "heads 0-7 in 0+8/8", cuts(t, l, 8, 8))
 	pieces, err := l.Pieces(runtime.Attention{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 64, SeqK: 64})
 	require.NoError(t, err)
 	require.Equal(t, []int64{30, 3500, 30, 3500, 30, 3500, 30, 3500}, pieces[0].Call.HeadParams["vertical"])
 
 	_, l = bind(t, c, near, near, far, far)
-	require.Equal(t, "0+2/1 2+2/1", cuts(t, l, 4, 2), "other parameters do")
-	require.Equal(t, "0+2/1 2+2/1", cuts(t, l, 4, 1))
+	require.Equal(t, "heads 0-1 in 0+2/1; heads 2-3 in 2+2/1", cuts(t, l, 4, 2), "other parameters do")
+	require.Equal(t, "heads 0-1 in 0+2/1; heads 2-3 in 2+2/1", cuts(t, l, 4, 1))
 
-	_, l = bind(t, c, dense, near, near, near, near, near, near, dense)
-	require.Equal(t, "0+1/1 1+3/1 4+3/1 7+1/1", cuts(t, l, 8, 2))
-	require.Equal(t, "0+1/1 1+1/1 2+4/2 6+1/1 7+1/1", cuts(t, l, 8, 4))
-	require.Equal(t, "0+1/1 1+6/6 7+1/1", cuts(t, l, 8, 8))
-	require.Equal(t, "0+1/1 1+6/1 7+1/1", cuts(t, l, 8, 1))
+	_, l = bind(t, c, dense, near, near, near, near, far, near, dense)
+	require.Equal(t, "heads 0, 7 in 0+8/2; heads 1-4, 6 in 0+8/2; head 5 in 5+1/1", cuts(t, l, 8, 2), "as many kv heads as it takes")
+	require.Equal(t, "heads 0, 7 in 0+8/4; heads 1-4, 6 in 0+8/4; head 5 in 5+1/1", cuts(t, l, 8, 4))
+	require.Equal(t, "heads 0, 7 in 0+8/8; heads 1-4, 6 in 1+6/6; head 5 in 5+1/1", cuts(t, l, 8, 8))
+	require.Equal(t, "heads 0, 7 in 0+8/1; heads 1-4, 6 in 1+6/1; head 5 in 5+1/1", cuts(t, l, 8, 1), "all in one kv head")
 }
 
 // Heads that lie elsewhere than in contiguous tensors: rows of all heads next to one another, and room between batches.

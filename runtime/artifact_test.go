@@ -129,7 +129,7 @@ func TestBadManifests(t *testing.T) {
 		{"key_tile is 8", func(m *Manifest, k *Kernel) { k.KeyTile = 8 }},
 		{"threads is 1056", func(m *Manifest, k *Kernel) { k.Threads = 1056 }},
 		{"shared_bytes is -1", func(m *Manifest, k *Kernel) { k.SharedBytes = -1 }},
-		{"module is 2, want one of the file's 2", func(m *Manifest, k *Kernel) { k.Module = 2 }},
+		{"module is 3, want one of the file's 3", func(m *Manifest, k *Kernel) { k.Module = 3 }},
 		{`ptx_version is ""`, func(m *Manifest, k *Kernel) { k.PTXVersion = "" }},
 		{`parameter "q_bach" is unknown`, func(m *Manifest, k *Kernel) { k.Params[5].Name = "q_bach" }},
 		{`parameter "q" has type "i64", want ptr`, func(m *Manifest, k *Kernel) { k.Params[0].Type = "i64" }},

@@ -39,6 +39,9 @@ type Attention struct {
 	// NoFallback keeps every head sparse. Otherwise heads of patterns that the data decides run without sparsity where that is
 	// predicted to be faster: they keep all that the pattern could, and ReadChosen says which they are.
 	NoFallback bool
+	// Heads says which query heads take part, [QHeads]; empty: all do. The others' rows of O and LSE are not touched, so that
+	// the kernels of several patterns can share the tensors of a layer, on one stream or on several.
+	Heads []bool
 	// Workspace is device memory for what the index stage computes, WorkspaceBytes of it, aligned to 256 bytes;
 	// LoadedKernel.Workspace says how much a call needs. It is the call's own until the launch has ended, then free for the
 	// next one.
@@ -55,15 +58,12 @@ type call struct {
 	lists     map[string]uint64 // values of the kernel parameters for what the data chose
 	rowTiles  int               // of a head, in the kernel that is launched
 	queue     uint64            // address of a u32 for kernels that count row tiles
-	route     uint64            // for a kernel that is one of two: which heads are whose
-	taken     uint64
+	route     uint64            // address of the heads' words, 0 if the kernel computes all heads
+	taken     uint64            // the word of those that the kernel computes
+	present   int               // heads of all batch entries that take part
+	sharers   int               // the most of them that share a kv head
+	first     int               // number of its first head, of a call that is a part of another
 }
-
-// taken says which heads a kernel computes; the numbers are those of package lower.
-const (
-	takeSparse = 0
-	takeDense  = 1
-)
 
 // items is the number of row tiles of the launch.
 func (c *call) items() int { return c.rowTiles * c.QHeads * c.Batch }
@@ -77,7 +77,7 @@ const queueBytes = 4
 func (k *LoadedKernel) Launch(s Stream, a Attention) error { return k.launch(s, a, true, true) }
 
 // LaunchIndex is the first half of Launch: it enqueues the kernels that choose what to keep, and leaves their lists in the
-// workspace. For patterns that do not depend on data it enqueues nothing.
+// workspace. For patterns that do not depend on data it enqueues nothing, unless heads take no part.
 func (k *LoadedKernel) LaunchIndex(s Stream, a Attention) error { return k.launch(s, a, true, false) }
 
 // LaunchAttention is the second half of Launch: attention over the lists that LaunchIndex or WriteChosen left in the
@@ -89,44 +89,55 @@ func (k *LoadedKernel) LaunchAttention(s Stream, a Attention) error {
 // launch checks the call and enqueues one or both halves of it.
 func (k *LoadedKernel) launch(s Stream, a Attention, index, attention bool) error {
 	c, err := k.check(a)
-	if err != nil || a.SeqQ == 0 {
+	if err != nil || c.idle() {
 		return err
 	}
-	if len(k.plan.choices) > 0 {
-		x, v, err := k.planned(c)
-		if err != nil {
+	if !k.needsWorkspace(c) {
+		if !attention {
+			return nil
+		}
+		return k.launchAttention(s, c)
+	}
+	x, v, err := k.prepare(c)
+	if err != nil {
+		return err
+	}
+	if index {
+		if err := k.launchIndex(s, x, v); err != nil {
 			return err
 		}
-		if err := x.checkWorkspace(); err != nil {
-			return err
-		}
-		x.fillLists()
-		if index && v.routing != allDense {
-			if err := k.launchIndex(s, x, v); err != nil {
-				return err
-			}
-		}
-		if attention {
-			return k.launchRouted(s, x, v)
-		}
-		return nil
 	}
 	if !attention {
 		return nil
 	}
-	return k.launchAttention(s, c)
+	return k.launchRouted(s, x, v)
+}
+
+// needsWorkspace says whether a call has something to keep in device memory.
+func (k *LoadedKernel) needsWorkspace(c *call) bool { return len(k.plan.choices) > 0 || c.shared() }
+
+// prepare plans what comes before attention, and weighs it.
+func (k *LoadedKernel) prepare(c *call) (*indexCall, verdict, error) {
+	x, v, err := k.planned(c)
+	if err == nil {
+		err = x.checkWorkspace()
+	}
+	if err != nil {
+		return nil, verdict{}, err
+	}
+	x.fillLists()
+	return x, v, nil
 }
 
 // launchRouted enqueues the kernels that compute the heads; with both of them, each leaves the other's heads out.
 func (k *LoadedKernel) launchRouted(s Stream, x *indexCall, v verdict) error {
+	if x.taken = takeSparse; x.shared() || v.routing == byHead {
+		x.route = x.at("route")
+	}
 	if v.routing == allDense {
 		return k.fallback.dense.launchAttention(s, x.call)
 	}
-	if v.routing == allSparse {
-		return k.launchAttention(s, x.call)
-	}
-	x.route, x.taken = x.at("route"), takeSparse
-	if err := k.launchAttention(s, x.call); err != nil {
+	if err := k.launchAttention(s, x.call); err != nil || v.routing == allSparse {
 		return err
 	}
 	x.taken = takeDense

@@ -53,7 +53,8 @@ func (k *LoadedKernel) checkShape(a Attention) (*call, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &call{Attention: a, headDim: k.info.HeadDim, values: values, rowTiles: ceilDiv(a.SeqQ, k.info.rows())}, nil
+	c := &call{Attention: a, headDim: k.info.HeadDim, values: values, rowTiles: ceilDiv(a.SeqQ, k.info.rows())}
+	return c, c.fillHeads()
 }
 
 func checkLengths(a Attention) error {

@@ -29,26 +29,19 @@ type Chosen struct {
 var errNotChosen = errors.New("what it keeps depends on data and differs by head: use CoverChosen with what ReadChosen returns")
 
 // ReadChosen waits for the stream and reads what the last launch of a chose, [Batch * QHeads]; nil if no data decides. The
-// workspace must not have served another launch since.
+// workspace must not have served another launch since. Selections of heads that take no part have no sets.
 func (k *LoadedKernel) ReadChosen(dev Device, s Stream, a Attention) ([]Chosen, error) {
 	c, err := k.check(a)
-	if err != nil || len(k.plan.choices) == 0 || a.SeqQ == 0 {
+	if err != nil || len(k.plan.choices) == 0 || c.idle() {
 		return nil, err
 	}
-	x, err := k.planCall(c)
+	x, v, err := k.prepare(c)
 	if err != nil {
-		return nil, err
-	}
-	if err := x.checkWorkspace(); err != nil {
 		return nil, err
 	}
 	r := &chosenReader{indexCall: x, dev: dev, stream: s, out: make([]Chosen, x.heads)}
 	for h := range r.out {
 		r.out[h] = Chosen{Asked: &ir.Selection{QOffset: a.QOffset}, Kept: &ir.Selection{QOffset: a.QOffset}}
-	}
-	v, err := k.weigh(x)
-	if err != nil {
-		return nil, err
 	}
 	if v.routing == allDense {
 		r.allDense(v, k.fallback.machine.Multiprocessors)
@@ -68,24 +61,24 @@ func (k *LoadedKernel) ReadChosen(dev Device, s Stream, a Attention) ([]Chosen, 
 // allDense is the outcome where nothing was chosen.
 func (r *chosenReader) allDense(v verdict, multiprocessors int) {
 	least := v.low*millis(multiprocessors) + v.index
-	for h := range r.out {
-		r.out[h].Dense, r.out[h].SparseMS, r.out[h].DenseMS = true, least/float64(r.heads), v.dense*millis(multiprocessors)
+	for _, h := range r.those() {
+		r.out[h].Dense, r.out[h].SparseMS, r.out[h].DenseMS = true, least/float64(r.present), v.dense*millis(multiprocessors)
 	}
 }
 
 // readRoutes reads what decide wrote.
 func (r *chosenReader) readRoutes(v verdict, multiprocessors int) error {
-	routes, err := r.words("route", 0, r.heads)
+	routes, err := r.perHead("route", 1)
 	if err != nil {
 		return err
 	}
-	nanos, err := r.words("nanos", 0, r.heads)
+	nanos, err := r.perHead("nanos", 1)
 	if err != nil {
 		return err
 	}
-	for h := range r.out {
-		r.out[h].Dense = routes[h] == takeDense
-		r.out[h].SparseMS = float64(math.Float32frombits(uint32(nanos[h]))) * millis(multiprocessors)
+	for i, h := range r.those() {
+		r.out[h].Dense = routes[i] == takeDense
+		r.out[h].SparseMS = float64(math.Float32frombits(uint32(nanos[i]))) * millis(multiprocessors)
 		r.out[h].DenseMS = v.dense * millis(multiprocessors)
 	}
 	return nil
@@ -128,19 +121,50 @@ func (r *chosenReader) words(name string, first, n int) ([]int32, error) {
 	return out, nil
 }
 
-// lists reads a buffer of lists, of limit entries at most, and the one of their lengths. The device writes nothing behind the
-// end of some lists; padded ones are read in one go, because there may be very many.
+// those are the heads that take part. Nothing was written for the others, and nothing is read.
+func (r *chosenReader) those() (heads []int) {
+	for h := range r.heads {
+		if r.takesPart(h) {
+			heads = append(heads, h)
+		}
+	}
+	return heads
+}
+
+// perHead reads the n numbers of a buffer that each head has, of those that take part, in as few copies as there are runs of
+// neighbours among them.
+func (r *chosenReader) perHead(name string, n int) (out []int32, err error) {
+	heads := r.those()
+	for i := 0; i < len(heads); {
+		end := i + 1
+		for end < len(heads) && heads[end] == heads[end-1]+1 {
+			end++
+		}
+		words, err := r.words(name, heads[i]*n, (end-i)*n)
+		if err != nil {
+			return nil, err
+		}
+		out, i = append(out, words...), end
+	}
+	return out, nil
+}
+
+// lists reads a buffer of lists, of limit entries at most, and the one of their lengths: as many lists a head as there are
+// lengths. The device writes nothing behind the end of some lists; padded ones are read together, because there may be
+// very many.
 func (r *chosenReader) lists(list, count string, limit int, padded bool) ([][]int32, error) {
-	counts, err := r.words(count, 0, int(r.size(count)/4))
+	each := int(r.size(count)/4) / r.heads
+	counts, err := r.perHead(count, each)
 	if err != nil {
 		return nil, err
 	}
 	var all []int32
 	if padded {
-		if all, err = r.words(list, 0, limit*len(counts)); err != nil {
+		if all, err = r.perHead(list, limit*each); err != nil {
 			return nil, err
 		}
 	}
+	heads := r.those()
 	out := make([][]int32, len(counts))
 	for i, n := range counts {
 		switch {
@@ -149,7 +173,7 @@ func (r *chosenReader) lists(list, count string, limit int, padded bool) ([][]in
 		case padded:
 			out[i] = all[i*limit:][:n]
 		default:
-			if out[i], err = r.words(list, i*limit, int(n)); err != nil {
+			if out[i], err = r.words(list, (heads[i/each]*each+i%each)*limit, int(n)); err != nil {
 				return nil, err
 			}
 		}
@@ -169,8 +193,8 @@ func (r *chosenReader) readColumns(n choiceCall) error {
 	if err != nil {
 		return err
 	}
-	for h, list := range lists {
-		s := ir.Selected{Members: integers(list)}
+	for i, h := range r.those() {
+		s := ir.Selected{Members: integers(lists[i])}
 		r.add(h, n, s, s)
 	}
 	return nil
@@ -182,16 +206,16 @@ func (r *chosenReader) readRuns(n choiceCall) error {
 		return err
 	}
 	words := r.distPad() / 32
-	bits, err := r.words(bitsName(n), 0, r.heads*words)
+	bits, err := r.perHead(bitsName(n), words)
 	if err != nil {
 		return err
 	}
-	for h, list := range lists {
-		tiles := integers(list)
-		for i := range tiles {
-			tiles[i] = -tiles[i]
+	for i, h := range r.those() {
+		tiles := integers(lists[i])
+		for j := range tiles {
+			tiles[j] = -tiles[j]
 		}
-		r.add(h, n, ir.Selected{Members: setBits(bits[h*words:][:words])}, ir.Selected{Members: tiles})
+		r.add(h, n, ir.Selected{Members: setBits(bits[i*words:][:words])}, ir.Selected{Members: tiles})
 	}
 	return nil
 }
@@ -201,9 +225,9 @@ func (r *chosenReader) readBlocks(n choiceCall) error {
 	if err != nil {
 		return err
 	}
-	for h := range r.out {
+	for i, h := range r.those() {
 		var s ir.Selected
-		for _, list := range lists[h*r.rowBlocks():][:r.rowBlocks()] {
+		for _, list := range lists[i*r.rowBlocks():][:r.rowBlocks()] {
 			s.Blocks = append(s.Blocks, integers(list))
 		}
 		r.add(h, n, s, s)

@@ -190,10 +190,11 @@ func testArtifact() *Artifact {
 	for _, p := range paramsOf(schedule) {
 		kernel.Params = append(kernel.Params, p.KernelParam)
 	}
+	kernel.Stages = []Stage{{Kind: StageStoreWords, Entry: "store_words", Threads: storeWordsCount / 2, Module: 2, Params: storeWordsParams()}}
 	half := kernel
 	half.DType, half.Module = "f16", 1
 	return &Artifact{
-		Modules: [][]byte{[]byte("// the PTX of bf16\n"), []byte("// the PTX of f16\n")},
+		Modules: [][]byte{[]byte("// the PTX of bf16\n"), []byte("// the PTX of f16\n"), []byte("// the PTX of store_words\n")},
 		Manifest: Manifest{Schema: SchemaVersion, Compiler: "minfc test", Pattern: pattern.String(),
 			Source: "pattern a_shape(sink = 128, window = 1024) { keep causal & (sink(sink) | window(window)) }", Kernels: []Kernel{kernel, half}},
 	}

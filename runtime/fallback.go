@@ -39,7 +39,7 @@ func (k *LoadedKernel) loadFallback(dev Device, a *Artifact) error {
 	if err != nil {
 		return err
 	}
-	dense, err := load(dev, a, k.info.Dense, true)
+	dense, err := load(dev, a, k.info.Dense)
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ type verdict struct {
 // attention is known to be faster whatever the data would choose.
 func (k *LoadedKernel) NeedsIndex(a Attention) (bool, error) {
 	x, err := k.planShape(a)
-	if err != nil || x == nil {
+	if err != nil || x == nil || len(k.plan.choices) == 0 {
 		return false, err
 	}
 	v, err := k.weigh(x)
@@ -112,16 +112,21 @@ func (k *LoadedKernel) weigh(x *indexCall) (verdict, error) {
 	}
 	high, sure := 0.0, true
 	var cheap, dear float64
+	before := -1
 	for h := range x.QHeads {
-		if h == 0 || !x.sameBudgets(h-1, h) {
+		if !x.takesPart(h) {
+			continue
+		}
+		if before < 0 || !x.sameBudgets(before, h) {
 			cheap, dear = f.bounds(x, shapes, h)
 		}
+		before = h
 		v.low += float64(x.Batch) * min(v.fixed+cheap, v.dense)
 		high += float64(x.Batch) * min(v.fixed+dear, v.dense)
 		sure = sure && v.fixed+dear < v.limit()
 	}
 	index := v.index * 1e6 * float64(f.machine.Multiprocessors)
-	all := v.dense * float64(x.heads)
+	all := v.dense * float64(x.present)
 	regret := longRegret
 	if max(x.SeqK, x.reach) <= shortLength {
 		regret = shortRegret
@@ -165,15 +170,15 @@ func (f *fallback) price(k *LoadedKernel, x *indexCall) (v verdict, err error) {
 func (x *indexCall) indexWork(k *LoadedKernel) cost.IndexWork {
 	w := cost.IndexWork{Launches: len(k.plan.kinds()) + 1, Scores: x.squareWork()}
 	tiles := ceilDiv(x.SeqQ, k.info.rows()) + ceilDiv(x.SeqQ, k.fallback.dense.info.rows())
-	w.IdleBlocks = float64(x.heads) * float64(tiles)
+	w.IdleBlocks = float64(x.heads) * float64(tiles) // of heads that take no part, too
 	for i := range x.probes {
 		p := &x.probes[i]
 		parts := ceilDiv(p.rows, probeRows)
 		w.Launches += 3 * (parts*len(x.slices) - 1)
-		w.ProbedKeys += float64(x.heads) * float64(x.SeqK) * float64(parts)
+		w.ProbedKeys += float64(x.present) * float64(x.SeqK) * float64(parts)
 	}
 	if k.plan.pooled() {
-		rows := float64(x.Batch) * (float64(x.QHeads)*float64(x.SeqQ) + float64(x.KVHeads)*float64(x.SeqK))
+		rows := float64(x.present)*float64(x.SeqQ) + float64(x.Batch)*float64(x.KVHeads)*float64(x.SeqK)
 		w.PooledBytes = rows * float64(x.headDim) * elementBytes
 		w.Scores += x.blockPairs()
 	}
@@ -181,7 +186,7 @@ func (x *indexCall) indexWork(k *LoadedKernel) cost.IndexWork {
 }
 
 func (x *indexCall) blockPairs() float64 {
-	return float64(x.heads) * float64(x.rowBlocks()) * float64(blocksOf(x.columns)) / 2
+	return float64(x.present) * float64(x.rowBlocks()) * float64(blocksOf(x.columns)) / 2
 }
 
 // squareWork is the work of square_scores in pairs of pooled blocks. Squares of fold by fold take 64*64/fold products a pair

@@ -28,14 +28,21 @@ func (l *indexLauncher) launchFor(c *call, kind string, grid [3]int, threads int
 	if l.err != nil {
 		return
 	}
+	if l.shared() {
+		v["heads"] = l.at("route") + uint64(4*c.first)
+	}
 	g := [3]uint32{uint32(grid[0]), uint32(grid[1]), uint32(grid[2])}
-	l.err = l.kernel.stage(kind, c.QHeads/c.KVHeads).launch(l.stream, c, g, threads, v)
+	l.err = l.kernel.stage(kind, c.sharers).launch(l.stream, c, g, threads, v)
 }
 
-// launchIndex enqueues the whole index stage, and the choice between the two attention kernels if that depends on it.
+// launchIndex enqueues the whole index stage, if it is needed, and the choice between the two attention kernels if that
+// depends on it.
 func (k *LoadedKernel) launchIndex(s Stream, x *indexCall, v verdict) error {
 	l := &indexLauncher{indexCall: x, kernel: k, stream: s}
-	l.storeBudgets()
+	l.storeNumbers(v)
+	if v.routing == allDense {
+		return l.err
+	}
 	l.chooseSums()
 	l.listRuns()
 	l.listColumns()
@@ -46,25 +53,32 @@ func (k *LoadedKernel) launchIndex(s Stream, x *indexCall, v verdict) error {
 	return l.err
 }
 
-// storeBudgets writes the budgets of every choice and head.
-func (l *indexLauncher) storeBudgets() {
-	words := make([]uint64, l.budgetWords()/2)
+// storeNumbers writes the budgets of every choice and head, and which heads take part.
+func (l *indexLauncher) storeNumbers(v verdict) {
+	var words []int32
+	if v.routing != allDense || l.shared() {
+		words = make([]int32, l.budgetRows*l.QHeads, l.numberWords())
+	}
 	for _, n := range l.choices {
 		for i, row := range n.rows() {
-			for h, b := range row {
-				at := (n.row+i)*l.QHeads + h
-				words[at/2] |= uint64(uint32(b)) << (32 * (at % 2))
-			}
+			copy(words[min(len(words), (n.row+i)*l.QHeads):], row)
 		}
 	}
-	const each = storeWordsCount / 2
-	for i := 0; i < len(words); i += each {
-		v := stageValues{"to": l.at("budgets") + uint64(8*i)}
-		for j, p := range storeWordNames {
-			v[p] = words[i+j]
-		}
-		l.launch(StageStoreWords, [3]int{1, 1, 1}, 0, v)
+	if l.shared() {
+		words = append(words, l.routes()...)
 	}
+	for i := 0; i < len(words); i += storeWordsCount {
+		l.store(l.at("budgets")+uint64(4*i), words[i:min(len(words), i+storeWordsCount)])
+	}
+}
+
+// store writes up to storeWordsCount words, and zeros behind them.
+func (l *indexLauncher) store(to uint64, words []int32) {
+	v := stageValues{"to": to}
+	for i, w := range words {
+		v[storeWordNames[i/2]] |= uint64(uint32(w)) << (32 * (i % 2))
+	}
+	l.launch(StageStoreWords, [3]int{1, 1, 1}, 0, v)
 }
 
 // storeWordNames are the parameters of store_words that hold words.
@@ -82,6 +96,9 @@ func (l *indexLauncher) budgetAt(row int) uint64 {
 // chooseSums computes the sums of every probe and chooses from them, one slice of the heads after the other.
 func (l *indexLauncher) chooseSums() {
 	for _, s := range l.slices {
+		if !l.someTakePart(s.call.first, s.heads) {
+			continue
+		}
 		for i := range l.probes {
 			l.probeStages(&l.probes[i], s)
 			l.selectSums(i, s)
@@ -144,8 +161,8 @@ func (l *indexLauncher) selectJob(n choiceCall, s probeSlice) stageValues {
 	if columns {
 		stride = l.keysPad()
 	}
-	head := 4 * uint64(s.first%l.QHeads)
-	v := stageValues{"bits": l.at(bitsName(n)) + uint64(product(s.first, stride/32, 4)), "stride": uint64(stride),
+	head := 4 * uint64(s.call.first%l.QHeads)
+	v := stageValues{"bits": l.at(bitsName(n)) + uint64(product(s.call.first, stride/32, 4)), "stride": uint64(stride),
 		"budget": l.budgetAt(n.row) + head, "most": l.budgetAt(n.row+1) + head, "unit": uint64(l.probes[n.probe].massUnit()),
 		"first": uint64(n.first), "last": uint64(n.last)}
 	if columns {
@@ -216,9 +233,10 @@ func (l *indexLauncher) pool(p ir.Pool) {
 	if p.Of == ir.TensorK {
 		t, n, heads = l.K, l.SeqK, l.KVHeads
 	}
+	qHeads := uint64(l.QHeads / heads)
 	if n > 0 {
 		l.launch(poolStage(p), [3]int{blocksOf(n), heads, l.Batch}, 0, stageValues{
-			"x": uint64(t.Ptr), "out": l.at(pooledName(p)), "n": uint64(n),
+			"x": uint64(t.Ptr), "out": l.at(pooledName(p)), "n": uint64(n), "q_heads": qHeads,
 			"x_batch": elements(t.BatchStride), "x_head": elements(t.HeadStride), "x_row": elements(t.RowStride),
 		})
 	}

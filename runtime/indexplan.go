@@ -27,7 +27,8 @@ type indexChoice struct {
 	fold        int      // of blocks: side of the squares that are scored in place of pooled blocks, or 0
 }
 
-// StageKinds lists the kinds of stages that a kernel of schedule s needs before it, in the order of their first launch. An
+// StageKinds lists the kinds of stages that a kernel of schedule s needs before it, in the order of their first launch: that
+// of numbers by head, and those of its index. An
 // index stage that devices cannot compute is an error that names what is not supported.
 func StageKinds(s *ir.Schedule) ([]string, error) {
 	p, err := planIndex(s)
@@ -154,7 +155,7 @@ func (p *indexPlan) kinds() []string {
 			}
 		}
 	}
-	add(len(p.choices) > 0, StageStoreWords)
+	add(true, StageStoreWords)
 	for _, probe := range p.probes {
 		add(probe.spread(), StageClear)
 		add(true, probe.statsStage(), StageProbeCombine, probe.sumsStage())

@@ -72,7 +72,7 @@ type probeCall struct {
 func (x *indexCall) planProbes(k *LoadedKernel) error {
 	for _, p := range k.plan.probes {
 		c := probeCall{indexProbe: p, row0: max(0, x.SeqQ-probeRows), step: 1, rows: min(x.SeqQ, probeRows), heads: 1}
-		if s := k.stage(p.statsStage(), x.QHeads/x.KVHeads); s != nil {
+		if s := k.stage(p.statsStage(), x.sharers); s != nil {
 			c.heads = s.Heads
 		}
 		if p.spread() {

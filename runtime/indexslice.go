@@ -6,7 +6,6 @@ package runtime
 // probeSlice is a part of the heads: all of the call, or some kv heads of one batch entry.
 type probeSlice struct {
 	call  *call // with the slice's tensors and numbers of heads
-	first int   // of the heads of the whole call
 	heads int
 }
 
@@ -16,7 +15,7 @@ func (x *indexCall) slice() {
 		return
 	}
 	if x.sumBytes(x.call) <= x.scratch {
-		x.slices = []probeSlice{{x.call, 0, x.heads}}
+		x.slices = []probeSlice{{x.call, x.heads}}
 		return
 	}
 	most := x.KVHeads
@@ -28,7 +27,7 @@ func (x *indexCall) slice() {
 	for b := range x.Batch {
 		for kv := 0; kv < x.KVHeads; kv += each {
 			n := min(each, x.KVHeads-kv)
-			x.slices = append(x.slices, probeSlice{x.part(b, kv, n), b*x.QHeads + kv*group, n * group})
+			x.slices = append(x.slices, probeSlice{x.part(b, kv, n), n * group})
 		}
 	}
 }
@@ -37,6 +36,7 @@ func (x *indexCall) slice() {
 func (x *indexCall) part(batch, kv, n int) *call {
 	c, group := *x.call, x.QHeads/x.KVHeads
 	c.Batch, c.KVHeads, c.QHeads = 1, n, n*group
+	c.first = batch*x.QHeads + kv*group
 	c.Q.Ptr += DevicePtr(elements(int64(batch)*c.Q.BatchStride + int64(kv*group)*c.Q.HeadStride))
 	c.K.Ptr += DevicePtr(elements(int64(batch)*c.K.BatchStride + int64(kv)*c.K.HeadStride))
 	return &c

@@ -66,9 +66,9 @@ const mapType = "map"
 // patternPrefix begins the names of the pattern's own launch parameters.
 const patternPrefix = "p_"
 
-// paramsOf lists every parameter a kernel of schedule s has.
+// paramsOf lists every parameter a kernel of schedule s has beside those of its lists and its queue.
 func paramsOf(s *ir.Schedule) []kernelParam {
-	out := slices.Clone(attentionParams)
+	out := append(slices.Clone(attentionParams), routeParams...)
 	for _, p := range s.Params {
 		if p.Binding == ir.BindLaunch {
 			out = append(out, scalar(patternPrefix+p.Name, "i32", func(c *call) uint64 { return uint64(c.values[p.Name]) }))
@@ -133,18 +133,15 @@ var queueParams = []kernelParam{
 	scalar("items", "i32", func(c *call) uint64 { return uint64(c.items()) }),
 }
 
-// routeParams say which heads a kernel computes that shares a launch with another one.
+// routeParams say which heads a kernel computes.
 var routeParams = []kernelParam{
 	scalar("route", "ptr", func(c *call) uint64 { return c.route }),
 	scalar("taken", "i32", func(c *call) uint64 { return c.taken }),
 }
 
-// bindParams finds the meaning of an attention kernel's parameters; routed says that it is one of two.
-func bindParams(listed []KernelParam, s *ir.Schedule, routed bool) ([]kernelParam, error) {
+// bindParams finds the meaning of an attention kernel's parameters.
+func bindParams(listed []KernelParam, s *ir.Schedule) ([]kernelParam, error) {
 	known := append(paramsOf(s), listParams(s)...)
-	if routed {
-		known = append(known, routeParams...)
-	}
 	if slices.ContainsFunc(listed, func(p KernelParam) bool { return p.Name == queueParams[0].Name }) {
 		known = append(known, queueParams...)
 	}

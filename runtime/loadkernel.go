@@ -47,24 +47,27 @@ func LoadKernel(dev Device, a *Artifact, sel Select) (*LoadedKernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k, err := load(dev, a, info, info.Dense != nil)
+	k, err := load(dev, a, info)
 	if err != nil {
 		return nil, err
 	}
-	if err := k.loadFallback(dev, a); err != nil {
+	if err = k.loadStages(dev, a); err == nil {
+		err = k.loadFallback(dev, a)
+	}
+	if err != nil {
 		k.Close()
 		return nil, err
 	}
 	return k, nil
 }
 
-// load loads one kernel and its stages; routed says that it is one of two.
-func load(dev Device, a *Artifact, info *Kernel, routed bool) (k *LoadedKernel, err error) {
+// load loads one attention kernel.
+func load(dev Device, a *Artifact, info *Kernel) (k *LoadedKernel, err error) {
 	k = &LoadedKernel{dev: dev, info: *info, scratchBytes: maxScratchBytes}
 	if k.schedule, err = info.parseSchedule(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
 	}
-	if k.params, err = bindParams(info.Params, k.schedule, routed); err != nil {
+	if k.params, err = bindParams(info.Params, k.schedule); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
 	}
 	if k.plan, err = planIndex(k.schedule); err != nil {
@@ -79,10 +82,6 @@ func load(dev Device, a *Artifact, info *Kernel, routed bool) (k *LoadedKernel, 
 	if err := k.resolve(dev.Info()); err != nil {
 		k.module.Unload()
 		return nil, fmt.Errorf("load kernel %s: %w", info.Entry, err)
-	}
-	if err := k.loadStages(dev, a); err != nil {
-		k.Close()
-		return nil, err
 	}
 	return k, nil
 }

@@ -51,13 +51,13 @@ func TestLoadKernel(t *testing.T) {
 	require.Equal(t, "used 255 registers", k.Log())
 	require.Equal(t, 255, k.Attributes().Registers)
 	require.Equal(t, "a_shape", k.Schedule().Name)
-	require.Equal(t, 1, dev.live)
+	require.Equal(t, 2, dev.live, "the kernel's module and that of its stage")
 	require.NoError(t, k.Close())
 	require.Zero(t, dev.live)
 }
 
 func TestLoadKernelLeavesNothingOnFailure(t *testing.T) {
-	for failAt := 1; failAt <= 3; failAt++ { // load, function, attributes
+	for failAt := 1; failAt <= 5; failAt++ { // load, function, attributes; load and function of a stage
 		dev := newFakeDevice()
 		dev.failAt = failAt
 		_, err := LoadKernel(dev, testArtifact(), Select{DType: "f16"})

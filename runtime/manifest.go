@@ -36,7 +36,7 @@ type Kernel struct {
 	PTXVersion  string        `json:"ptx_version"`
 	Params      []KernelParam `json:"params"` // in the order of the PTX entry
 
-	Stages []Stage `json:"stages,omitempty"` // what runs before it, for patterns that data decides
+	Stages []Stage `json:"stages,omitempty"` // what runs before it
 	Dense  *Kernel `json:"dense,omitempty"`  // what computes heads instead for which it is faster: the pattern if all were chosen
 }
 

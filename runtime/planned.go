@@ -30,7 +30,7 @@ func (k *LoadedKernel) planned(c *call) (*indexCall, verdict, error) {
 		return nil, v, err
 	}
 	given := c.Attention
-	given.Params = maps.Clone(given.Params)
+	given.Params, given.Heads = maps.Clone(given.Params), slices.Clone(given.Heads)
 	given.HeadParams = map[string][]int64{}
 	for name, values := range c.HeadParams {
 		given.HeadParams[name] = slices.Clone(values)
@@ -45,5 +45,5 @@ func (k *LoadedKernel) planned(c *call) (*indexCall, verdict, error) {
 func sameCall(a, b Attention) bool {
 	return a.Batch == b.Batch && a.QHeads == b.QHeads && a.KVHeads == b.KVHeads &&
 		a.SeqQ == b.SeqQ && a.SeqK == b.SeqK && a.QOffset == b.QOffset && a.NoFallback == b.NoFallback &&
-		maps.Equal(a.Params, b.Params) && maps.EqualFunc(a.HeadParams, b.HeadParams, slices.Equal[[]int64])
+		slices.Equal(a.Heads, b.Heads) && maps.Equal(a.Params, b.Params) && maps.EqualFunc(a.HeadParams, b.HeadParams, slices.Equal[[]int64])
 }

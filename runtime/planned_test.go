@@ -43,10 +43,20 @@ func TestPlansAreRemembered(t *testing.T) {
 	a.HeadParams["vertical"][2] = 3000
 	require.Greater(t, bytesOf(a), small)
 
+	a.Heads = []bool{true, true, true, false}
 	c, err := k.checkShape(a)
 	require.NoError(t, err)
-	c.Workspace = 0x200000
 	x, _, err := k.planned(c)
+	require.NoError(t, err)
+	require.Equal(t, []int32{0, 0, 0, takeNobody}, x.routes())
+	a.Heads[2] = false
+	require.Equal(t, small, bytesOf(a), "the head with the large budget takes no part")
+	a.Heads = nil
+
+	c, err = k.checkShape(a)
+	require.NoError(t, err)
+	c.Workspace = 0x200000
+	x, _, err = k.planned(c)
 	require.NoError(t, err)
 	require.Equal(t, uint64(0x200000), x.at("budgets"))
 

@@ -15,7 +15,7 @@ func queued(t *testing.T) (*fakeDevice, *LoadedKernel) {
 		k.info.Params = append(k.info.Params, p.KernelParam)
 	}
 	var err error
-	k.params, err = bindParams(k.info.Params, k.schedule, false)
+	k.params, err = bindParams(k.info.Params, k.schedule)
 	require.NoError(t, err)
 	k.dev, k.function, k.info.BlocksPerSM, k.info.Threads = dev, &fakeFunction{dev}, 2, 160
 	return dev, k

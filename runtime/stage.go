@@ -65,39 +65,39 @@ const storeWordsCount = 64
 
 var stageKinds = []stageKind{
 	{StageStoreWords, storeWordsParams(), nil, false},
-	{StageProbeStats, typed("ptr probe_stats i32 chunk_tiles"), probeCommon, true},
-	{StageProbeCombine, typed("ptr probe_stats probe_lse i32 chunks"), []string{"hq"}, false},
-	{StageProbeSums, typed("ptr probe_lse col_sum diag_sum i32 chunk_tiles"), probeCommon, true},
-	{StageProbeStatsSpread, typed("ptr probe_stats i32 chunk_tiles" + spreadParams), probeCommon, true},
-	{StageProbeSumsSpread, typed("ptr probe_lse col_sum diag_sum i32 chunk_tiles" + spreadParams), probeCommon, true},
+	{StageProbeStats, typed("ptr probe_stats heads i32 chunk_tiles"), probeCommon, true},
+	{StageProbeCombine, typed("ptr probe_stats probe_lse heads i32 chunks"), []string{"hq"}, false},
+	{StageProbeSums, typed("ptr probe_lse col_sum diag_sum heads i32 chunk_tiles"), probeCommon, true},
+	{StageProbeStatsSpread, typed("ptr probe_stats heads i32 chunk_tiles" + spreadParams), probeCommon, true},
+	{StageProbeSumsSpread, typed("ptr probe_lse col_sum diag_sum heads i32 chunk_tiles" + spreadParams), probeCommon, true},
 	{StageClear, typed("ptr to i64 n"), nil, false},
 	{StageSelectTop, selectParams("", ""), []string{"hq"}, false},
 	{StageSelectMass, selectParams(" most", " unit"), []string{"hq"}, false},
 	{StageSelectAbove, selectParams(" most", ""), []string{"hq"}, false},
-	{StageRuns, typed("ptr dist_bits runs run_count covered i32 words run_cap cover_words"), nil, false},
-	{StageColumns, typed("ptr col_bits cols col_count i32 words col_cap"), nil, false},
+	{StageRuns, typed("ptr dist_bits runs run_count covered heads i32 words run_cap cover_words"), nil, false},
+	{StageColumns, typed("ptr col_bits cols col_count heads i32 words col_cap"), nil, false},
 	{StageCompact, typed("ptr cols col_count kc vc i32 col_cap"),
 		[]string{"k", "v", "k_batch", "k_head", "k_row", "v_batch", "v_head", "v_row", "group", "hq"}, false},
 	{StagePoolMean, poolParams, nil, false},
 	{StagePoolMax, poolParams, nil, false},
-	{StageBlockScores, typed("ptr pooled_q pooled_k scores i32 slab_start slab"), []string{"sq", "sk", "q_offset", "group"}, false},
-	{StageSquareScores, typed("ptr scores i32 slab_start slab fold f32 scale"),
+	{StageBlockScores, typed("ptr pooled_q pooled_k scores heads i32 slab_start slab"), []string{"sq", "sk", "q_offset", "group"}, false},
+	{StageSquareScores, typed("ptr scores heads i32 slab_start slab fold f32 scale"),
 		[]string{"q", "k", "q_batch", "q_head", "q_row", "k_batch", "k_head", "k_row", "sq", "sk", "q_offset", "group", "hq"}, false},
-	{StageBlockShares, typed("ptr scores shares i32 slab_start slab fold f32 scale"), []string{"sq", "sk", "q_offset"}, false},
+	{StageBlockShares, typed("ptr scores shares heads i32 slab_start slab fold f32 scale"), []string{"sq", "sk", "q_offset"}, false},
 	{StageBlockSelect, typed("ptr scores" + blockSelectParams), []string{"hq", "sq", "sk", "q_offset"}, false},
 	{StageBlockSelectMass, typed("ptr block_most scores" + blockSelectParams), []string{"hq", "sq", "sk", "q_offset"}, false},
 	{StageBlockSelectAbove, typed("ptr block_most scores" + blockSelectParams), []string{"hq", "sq", "sk", "q_offset"}, false},
-	{StageDecide, typed("ptr route nanos runs run_count cols col_count block_count " +
+	{StageDecide, typed("ptr route nanos runs run_count cols col_count block_count heads " +
 		"i32 run_cap run_low run_reach col_cap col_high col_near row_blocks carry f32 start slot column dense"), []string{"sq", "q_offset"}, false},
 }
 
 const spreadParams = " row0 probe_rows step class_tiles tiles"
 
-const blockSelectParams = " block_n blocks block_count i32 slab_start slab block_cap first last"
+const blockSelectParams = " block_n blocks block_count heads i32 slab_start slab block_cap first last"
 
 // selectParams are those of the kernels that choose columns and distances: two jobs with these pointers and numbers more.
 func selectParams(pointers, numbers string) []KernelParam {
-	var out []KernelParam
+	out := typed("ptr heads")
 	for _, job := range []string{"a_", "b_"} {
 		for _, p := range typed("ptr values values2 bits budget" + pointers + " i32 first last n stride" + numbers) {
 			p.Name = job + p.Name
@@ -109,7 +109,7 @@ func selectParams(pointers, numbers string) []KernelParam {
 
 var (
 	probeCommon = []string{"q", "k", "q_batch", "q_head", "q_row", "k_batch", "k_head", "k_row", "sq", "sk", "q_offset", "group", "hq", "scale_log2"}
-	poolParams  = typed("ptr x out i64 x_batch x_head x_row i32 n")
+	poolParams  = typed("ptr x out heads i64 x_batch x_head x_row i32 n q_heads")
 )
 
 func storeWordsParams() []KernelParam {

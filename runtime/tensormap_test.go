@@ -98,7 +98,7 @@ func TestMapsOfCompactedCopies(t *testing.T) {
 		}
 	}
 	var err error
-	k.params, err = bindParams(listed, k.schedule, false)
+	k.params, err = bindParams(listed, k.schedule)
 	require.NoError(t, err)
 	dev := &mapDevice{fakeDevice: newFakeDevice()}
 	k.mapper, k.function = dev, &fakeFunction{dev.fakeDevice}
@@ -123,7 +123,7 @@ func TestMapsOfCompactedCopies(t *testing.T) {
 func TestBadMapsAreRefused(t *testing.T) {
 	_, schedule := aShape()
 	good := withMaps(testArtifact().Manifest.Kernels[0].Params, "q", "k", "v", "o")
-	_, err := bindParams(good, schedule, false)
+	_, err := bindParams(good, schedule)
 	require.NoError(t, err)
 	for says, damage := range map[string]func(p []KernelParam){
 		`"q_map" is a map of "x", want one of ["q" "k" "v" "o"]`:              func(p []KernelParam) { p[0].Tensor = "x" },
@@ -137,7 +137,7 @@ func TestBadMapsAreRefused(t *testing.T) {
 	} {
 		p := slices.Clone(good)
 		damage(p)
-		_, err := bindParams(p, schedule, false)
+		_, err := bindParams(p, schedule)
 		require.ErrorContains(t, err, says)
 	}
 }
@@ -149,7 +149,7 @@ func TestMapsMayBeManyAndPointersStay(t *testing.T) {
 	for _, rows := range []int{64, 256} {
 		params = append(params, KernelParam{Name: "k_map" + strings.Repeat("x", rows/64), Type: "map", Tensor: "k", Box: [2]int{16, rows}})
 	}
-	_, err := bindParams(params, schedule, false)
+	_, err := bindParams(params, schedule)
 	require.NoError(t, err)
 }
 
@@ -206,7 +206,7 @@ func BenchmarkMaps(b *testing.B) {
 	_, schedule := aShape()
 	k := &LoadedKernel{info: Kernel{HeadDim: 64, DType: "bf16", RowTile: 128}, schedule: schedule, plan: &indexPlan{}, mapper: constantMapper{}}
 	var err error
-	k.params, err = bindParams(withMaps(testArtifact().Manifest.Kernels[0].Params, "q", "k", "v", "o"), schedule, false)
+	k.params, err = bindParams(withMaps(testArtifact().Manifest.Kernels[0].Params, "q", "k", "v", "o"), schedule)
 	require.NoError(b, err)
 	c, err := k.check(contiguous())
 	require.NoError(b, err)

@@ -46,7 +46,7 @@ func (k *Kernel) verify(modules int) error {
 	if err != nil {
 		return err
 	}
-	if _, err = bindParams(k.Params, s, k.Dense != nil); err != nil {
+	if _, err = bindParams(k.Params, s); err != nil {
 		return err
 	}
 	plan, err := planIndex(s)
@@ -104,7 +104,7 @@ func (k *Kernel) verifyDense(modules int, plan *indexPlan) error {
 	}
 	s, err := d.verifyBody(modules)
 	if err == nil {
-		_, err = bindParams(d.Params, s, true)
+		_, err = bindParams(d.Params, s)
 	}
 	if err == nil && len(s.Index) > 0 {
 		err = fmt.Errorf("its schedule reads lists")

@@ -63,7 +63,7 @@ func (k *LoadedKernel) planCall(c *call) (*indexCall, error) {
 	x.columns = min(c.SeqK, x.reach)
 	x.slab = slabRows(k.scratchBytes, x.heads*k.plan.scoreRows(), x.keyBlocks(), x.rowBlocks())
 	x.scoreRows = k.plan.scoreRows()
-	if x.heads > maxGridYZ {
+	if x.heads > maxGridYZ && len(k.plan.choices) > 0 {
 		return nil, badCall("Batch times QHeads is %d, want at most %d for a pattern that data decides; split larger calls", x.heads, maxGridYZ)
 	}
 	if err := x.planProbes(k); err != nil {
@@ -101,6 +101,9 @@ func (k *LoadedKernel) headValues(c *call) ([]map[string]int64, error) {
 	}
 	out := make([]map[string]int64, c.QHeads)
 	for h := range out {
+		if !c.takesPart(h) {
+			continue
+		}
 		given := maps.Clone(c.Params)
 		if given == nil {
 			given = map[string]int64{}
@@ -129,6 +132,10 @@ func (x *indexCall) number(choice indexChoice, values []map[string]int64) (choic
 	n.first, n.last = eval(choice.first, 0), eval(choice.last, 0)
 	most := n.first + n.last
 	for h := range x.QHeads {
+		if !x.takesPart(h) {
+			n.add(choice.rule, 0, 0)
+			continue
+		}
 		budget, limit := eval(choice.n, h), ir.MaxParam
 		if choice.most != nil {
 			limit = eval(*choice.most, h)
@@ -136,16 +143,23 @@ func (x *indexCall) number(choice indexChoice, values []map[string]int64) (choic
 		if choice.rule == ir.Top {
 			limit = min(budget, limit)
 			budget = limit
-		} else {
-			n.limits = append(n.limits, int32(limit))
 		}
-		n.budgets, most = append(n.budgets, encodeBudget(choice.rule, budget)), max(most, limit)
+		n.add(choice.rule, budget, limit)
+		most = max(most, limit)
 	}
 	n.most = min(most, x.candidates(choice.source.Kind))
 	if choice.source.Kind == ir.SourceBlocks && blocksOf(x.SeqK) > maxKeyBlocks {
 		return n, badCall("SeqK is %d, want at most %d for chosen blocks", x.SeqK, maxKeyBlocks*ir.BlockSize)
 	}
 	return n, nil
+}
+
+// add appends the numbers of a head.
+func (n *choiceCall) add(rule ir.Rule, budget, limit int) {
+	n.budgets = append(n.budgets, encodeBudget(rule, budget))
+	if rule != ir.Top {
+		n.limits = append(n.limits, int32(limit))
+	}
 }
 
 // encodeBudget is a budget as the kernel of its rule wants it.
@@ -197,7 +211,7 @@ func (x *indexCall) distPad() int         { return roundUp(x.reach, ir.BlockSize
 func (x *indexCall) coverWords() int      { return (x.distPad() + ir.BlockSize + 31) / 32 }
 func (x *indexCall) rowBlocks() int       { return blocksOf(x.SeqQ) }
 func (x *indexCall) keyBlocks() int       { return blocksOf(x.SeqK) }
-func (x *indexCall) budgetWords() int     { return roundUp(x.budgetRows*x.QHeads, storeWordsCount) }
+func (x *indexCall) numberWords() int     { return x.budgetRows*x.QHeads + x.heads }
 func (n choiceCall) colCap() int          { return roundUp(n.most, listPad) + listPad }
 func (n choiceCall) blockCap() int        { return max(1, n.most) }
 func (n choiceCall) runCap(reach int) int { return max(1, min(n.most, reach/ir.BlockSize+2)) }
@@ -243,7 +257,7 @@ func (x *indexCall) add(name string, sizes ...int) {
 // layOut is the table of buffers. Sizes are those of ir/index.go and of the kernels' own comments; H is heads.
 func (x *indexCall) layOut() {
 	h := x.heads
-	x.add("budgets", x.budgetWords(), 4) // [rows of numbers, QHeads]
+	x.layOutNumbers()
 	x.add("queue", 4)
 	for _, n := range x.choices {
 		switch n.source.Kind {
@@ -272,8 +286,15 @@ func (x *indexCall) layOut() {
 		}
 	}
 	x.layOutSums()
-	x.add("route", h, 4)
 	x.add("nanos", h, 4)
+}
+
+// layOutNumbers reserves the budgets, [rows of them, QHeads], and the words of heads right behind them: what store_words
+// writes at the start of a launch.
+func (x *indexCall) layOutNumbers() {
+	budgets, all := int64(4*x.budgetRows*x.QHeads), int64(4*roundUp(x.numberWords(), storeWordsCount))
+	x.buffers["budgets"], x.buffers["route"] = buffer{0, budgets}, buffer{budgets, all - budgets}
+	x.bytes = aligned(all)
 }
 
 // checkSizes refuses what would overflow the numbers of a kernel.
@@ -310,7 +331,7 @@ func (x *indexCall) fillLists() {
 }
 
 // Workspace returns how many bytes of device memory a launch of a needs beside its tensors: 0 for patterns that do not
-// depend on data. It grows with the lengths, the heads and the budgets, so that the workspace of the largest call serves
+// depend on data, unless heads take no part. It grows with the lengths, the heads and the budgets, so that the workspace of the largest call serves
 // all smaller ones.
 func (k *LoadedKernel) Workspace(a Attention) (int64, error) {
 	x, err := k.planShape(a)
@@ -320,10 +341,10 @@ func (k *LoadedKernel) Workspace(a Attention) (int64, error) {
 	return x.bytes, nil
 }
 
-// planShape plans the index stage of a, of which only the shape and parameters count; nil if there is none.
+// planShape plans the workspace of a, of which only the shape, the parameters and the heads count; nil if there is none.
 func (k *LoadedKernel) planShape(a Attention) (*indexCall, error) {
 	c, err := k.checkShape(a)
-	if err != nil || len(k.plan.choices) == 0 || a.SeqQ == 0 {
+	if err != nil || c.idle() || !k.needsWorkspace(c) {
 		return nil, err
 	}
 	return k.planCall(c)

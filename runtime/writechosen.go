@@ -11,35 +11,33 @@ import (
 // WriteChosen is the other way round of ReadChosen: it fills the workspace of a with the lists of what chosen says, [Batch *
 // QHeads] selections that have a set for every choice of the pattern, as EvalIndex returns them. K and V of chosen columns
 // are copied by the kernel that LaunchIndex uses, and heads for which dense attention is faster become dense as they do
-// there. LaunchAttention on the same stream then computes attention over these
+// there. Selections of heads that take no part are not looked at. LaunchAttention on the same stream then computes attention over these
 // lists, which is how to measure, or to reuse, a choice without the index stage. No head may choose more than its budget.
 func (k *LoadedKernel) WriteChosen(dev Device, s Stream, a Attention, chosen []*ir.Selection) error {
 	c, err := k.check(a)
-	if err != nil || len(k.plan.choices) == 0 || a.SeqQ == 0 {
+	if err != nil || c.idle() || !k.needsWorkspace(c) {
 		return err
 	}
-	x, err := k.planCall(c)
+	x, v, err := k.prepare(c)
 	if err != nil {
 		return err
 	}
-	if err := x.checkWorkspace(); err != nil {
-		return err
-	}
-	if len(chosen) != x.heads {
+	if len(chosen) != x.heads && len(x.choices) > 0 {
 		return badCall("there are %d selections, want one for each of %d heads", len(chosen), x.heads)
 	}
 	w := &chosenWriter{indexLauncher: indexLauncher{indexCall: x, kernel: k, stream: s}, dev: dev, chosen: chosen}
+	if x.shared() {
+		w.storeNumbers(v)
+	}
 	for _, n := range x.choices {
 		if err := w.write(n); err != nil {
 			return fmt.Errorf("index %q: %w", n.source.Name, err)
 		}
 	}
-	v, err := k.weigh(x)
-	if err == nil && v.routing == byHead {
+	if v.routing == byHead {
 		w.decide(v)
-		err = w.err
 	}
-	return err
+	return w.err
 }
 
 // chosenWriter copies lists to the device.
@@ -69,6 +67,10 @@ func (w *chosenWriter) sets(n choiceCall) ([]*ir.Selected, error) {
 	want, _ := n.source.Chosen()
 	out := make([]*ir.Selected, len(w.chosen))
 	for h, sel := range w.chosen {
+		if !w.takesPart(h) {
+			out[h] = &ir.Selected{Blocks: make([][]int, w.rowBlocks())}
+			continue
+		}
 		set, err := sel.Find(n.source.Name)
 		switch {
 		case err != nil:

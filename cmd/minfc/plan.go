@@ -5,7 +5,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/minfc/minfc"
@@ -187,7 +186,7 @@ func (c *runCmd) fillPlan(a *app, j *job, file *minfc.Input) error {
 		return fmt.Errorf("%s: %w", c.Plan, err)
 	}
 	if len(missing) > 0 {
-		a.note("%s: layer %d has no entry for %s: %s as MInference takes it", c.Plan, layer, listHeads(missing), p.Default)
+		a.note("%s: layer %d has no entry for %s: %s as MInference takes it", c.Plan, layer, plan.ListHeads(missing), p.Default)
 	}
 	planned := &planned{path: c.Plan, layer: layer, heads: make([]*job, len(heads))}
 	for _, h := range heads {
@@ -275,12 +274,12 @@ func (j *job) coverPlan(res runtime.HostResult, rows []int) ([]byte, error) {
 
 // reportPlan prints the plan and what its heads run, those that run the same in one line.
 func (j *job) reportPlan(a *app) {
-	launches := 0
 	call := runtime.Attention{Batch: j.in.Batch, QHeads: j.in.QHeads, KVHeads: j.in.KVHeads, SeqQ: j.in.SeqQ, SeqK: j.in.SeqK, QOffset: j.in.QOffset}
-	if pieces, err := j.plan.launcher.Pieces(call); err == nil {
-		launches = len(pieces)
+	pieces, _ := j.plan.launcher.Pieces(call) // a call that ran has them
+	a.out.printf("plan     %s, layer %d, %d heads, launches: %d\n", j.plan.path, j.plan.layer, j.in.QHeads, len(pieces))
+	for _, p := range pieces {
+		a.out.printf("launch   %s: %s\n", p, plan.ListHeads(p.Heads))
 	}
-	a.out.printf("plan     %s, layer %d, %d heads, %d launches\n", j.plan.path, j.plan.layer, j.in.QHeads, launches)
 	for h, text := range j.plan.text {
 		if slices.Index(j.plan.text, text) < h {
 			continue
@@ -291,27 +290,6 @@ func (j *job) reportPlan(a *app) {
 				same = append(same, other)
 			}
 		}
-		a.out.printf("pattern  %s: %s\n", text, listHeads(same))
+		a.out.printf("pattern  %s: %s\n", text, plan.ListHeads(same))
 	}
-}
-
-// listHeads words ascending head numbers: "head 3", "heads 0-2, 5".
-func listHeads(heads []int) string {
-	var parts []string
-	for i := 0; i < len(heads); {
-		n := 1
-		for i+n < len(heads) && heads[i+n] == heads[i]+n {
-			n++
-		}
-		part := fmt.Sprint(heads[i])
-		if n > 1 {
-			part = fmt.Sprintf("%d-%d", heads[i], heads[i]+n-1)
-		}
-		parts, i = append(parts, part), i+n
-	}
-	word := "heads"
-	if len(heads) == 1 {
-		word = "head"
-	}
-	return word + " " + strings.Join(parts, ", ")
 }

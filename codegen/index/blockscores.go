@@ -22,7 +22,7 @@ const BlockScoresEntry = "block_scores"
 var BlockScoresParams = []lower.Param{
 	{Name: "pooled_q", Type: "ptr"}, {Name: "pooled_k", Type: "ptr"}, {Name: "scores", Type: "ptr"},
 	{Name: "sq", Type: "i32"}, {Name: "sk", Type: "i32"}, {Name: "q_offset", Type: "i32"}, {Name: "group", Type: "i32"},
-	{Name: "slab_start", Type: "i32"}, {Name: "slab", Type: "i32"},
+	{Name: "slab_start", Type: "i32"}, {Name: "slab", Type: "i32"}, lower.HeadsParam,
 }
 
 // A block of four warps computes 64 rows by 128 keys, each warp 32 by 64, each thread 8 by 8. Thread (ty, tx) of a warp has
@@ -88,6 +88,7 @@ func BlockScores(headDim int) (*lower.Kernel, error) {
 }
 
 func (k *scoresKernel) emit() {
+	k.LeaveUnless(k.TakesPart(k.BlockZ()), nil)
 	k.locate()
 	// The tile's last row reaches furthest.
 	last := k.UMin(k.Add(k.row0, lower.I32(scoreRows-1)), k.Sub(k.Param("slab"), lower.I32(1)))

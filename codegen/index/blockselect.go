@@ -22,7 +22,7 @@ var blockSelectEntries = []string{ir.Top: "block_select", ir.TopP: "block_select
 //	first, last  how many of a row block's first and last candidates are chosen whatever their score; the very last is the
 //	             block of its last query, or the last key block
 //	blocks       i32 [H, row blocks, block_cap], descending, -1 after the last
-//	block_count  i32 [H, row blocks]
+//	block_count  i32 [H, row blocks], 0 for heads that take no part
 //
 // The number of a row block is clamped to [forced ones, its candidates] and to block_cap. Rules without a number want
 // values that are not negative, for a share such as sum to 1 at most: of block_shares.
@@ -33,7 +33,7 @@ func BlockSelectParams(rule ir.Rule) []lower.Param {
 		{Name: "scores", Type: "ptr"}, {Name: "block_n", Type: "ptr"}, {Name: "blocks", Type: "ptr"}, {Name: "block_count", Type: "ptr"},
 		{Name: "hq", Type: "i32"}, {Name: "sq", Type: "i32"}, {Name: "sk", Type: "i32"}, {Name: "q_offset", Type: "i32"},
 		{Name: "slab_start", Type: "i32"}, {Name: "slab", Type: "i32"}, {Name: "block_cap", Type: "i32"},
-		{Name: "first", Type: "i32"}, {Name: "last", Type: "i32"},
+		{Name: "first", Type: "i32"}, {Name: "last", Type: "i32"}, lower.HeadsParam,
 	}
 	if rule != ir.Top {
 		out = append(out, lower.Param{Name: "block_most", Type: "ptr"})
@@ -121,6 +121,7 @@ func (k *selectKernel) locate(number string) {
 	k.tid, k.threads = k.ThreadX(), k.BlockThreads()
 	k.lane, k.warp, k.warps = k.And(k.tid, lower.I32(31)), k.LShr(k.tid, 5), k.LShr(k.threads, 5)
 	k.t = k.Add(k.Param("slab_start"), k.BlockX())
+	k.LeaveUnless(k.TakesPart(k.BlockY()), func() { k.writeCount(lower.I32(0)) })
 	k.candidates = candidates(k.Builder, k.t, blocksOf(k.Builder, k.Param("sk")))
 	n := k.ofHead(number)
 	last := k.Min(k.Param("last"), k.Param("block_cap"))
@@ -320,9 +321,7 @@ func (k *selectKernel) firstTies(word lower.Value) lower.Value {
 
 // write stores the chosen blocks from the last down, the padding and the count.
 func (k *selectKernel) write(word lower.Value) {
-	rows := blocksOf(k.Builder, k.Param("sq"))
-	row := k.Add(k.Mul(k.ZExt64(k.BlockY()), k.ZExt64(rows)), k.ZExt64(k.t))
-	base := k.Offset(k.Param("blocks"), k.Shl(k.Mul(row, k.ZExt64(k.Param("block_cap"))), 2))
+	base := k.Offset(k.Param("blocks"), k.Shl(k.Mul(k.row(), k.ZExt64(k.Param("block_cap"))), 2))
 	pos := k.Sub(k.n, k.scan(k.Popc(word), sumsChosen))
 	first := k.Shl(k.tid, 5)
 	k.While("emit", []lower.Value{word, pos}, func(v []lower.Value) lower.Value {
@@ -338,8 +337,18 @@ func (k *selectKernel) write(word lower.Value) {
 		k.Store(lower.I32(-1), k.Offset(base, k.Shl(k.ZExt64(v[0]), 2)), 4)
 		return []lower.Value{k.Add(v[0], k.threads)}
 	})
+	k.writeCount(k.n)
+}
+
+func (k *selectKernel) writeCount(n lower.Value) {
 	k.If("count", k.ICmp(enum.IPredEQ, k.tid, lower.I32(0)), nil, func() []lower.Value {
-		k.Store(k.n, k.Offset(k.Param("block_count"), k.Shl(row, 2)), 4)
+		k.Store(n, k.Offset(k.Param("block_count"), k.Shl(k.row(), 2)), 4)
 		return nil
 	})
+}
+
+// row is the number of the row block among those of all heads.
+func (k *selectKernel) row() lower.Value {
+	rows := blocksOf(k.Builder, k.Param("sq"))
+	return k.Add(k.Mul(k.ZExt64(k.BlockY()), k.ZExt64(rows)), k.ZExt64(k.t))
 }

@@ -26,6 +26,7 @@ var BlockSharesParams = []lower.Param{
 	{Name: "scores", Type: "ptr"}, {Name: "shares", Type: "ptr"},
 	{Name: "sq", Type: "i32"}, {Name: "sk", Type: "i32"}, {Name: "q_offset", Type: "i32"},
 	{Name: "slab_start", Type: "i32"}, {Name: "slab", Type: "i32"}, {Name: "fold", Type: "i32"}, {Name: "scale", Type: "f32"},
+	lower.HeadsParam,
 }
 
 const (
@@ -48,6 +49,7 @@ type sharesKernel struct {
 // Every sum has a fixed order.
 func BlockShares() (*lower.Kernel, error) {
 	s := &sharesKernel{blockKernel: newBlockKernel(BlockSharesEntry, BlockSharesParams, sharesThreads)}
+	s.LeaveUnless(s.TakesPart(s.BlockY()), nil)
 	s.locate()
 	s.While("row", []Value{lower.I32(0)}, func(v []Value) Value {
 		return s.ICmp(enum.IPredSLT, v[0], s.rows)

@@ -27,6 +27,16 @@ func newBlockKernel(entry string, params []lower.Param, threads int) *blockKerne
 	return b
 }
 
+// leaveEmpty ends the block if its head takes no part; the length of its list is 0 then.
+func (b *blockKernel) leaveEmpty(count string) {
+	b.LeaveUnless(b.TakesPart(b.BlockX()), func() {
+		b.If("empty", b.ICmp(enum.IPredEQ, b.tid, lower.I32(0)), nil, func() []Value {
+			b.Store(lower.I32(0), b.at(b.Param(count), b.BlockX()), 4)
+			return nil
+		})
+	})
+}
+
 func (b *blockKernel) finish(sharedBytes int) *lower.Kernel {
 	return &lower.Kernel{Module: b.Module, Entry: b.entry, Threads: b.threads, SharedBytes: sharedBytes, Params: b.params}
 }

@@ -14,10 +14,10 @@ const ColumnsEntry = "columns"
 //
 //	col_bits   u32 [H, words]: the chosen columns
 //	cols       i32 [H, col_cap]: the columns, ascending, then NoColumn
-//	col_count  i32 [H]
+//	col_count  i32 [H], 0 for heads that take no part
 var ColumnsParams = []lower.Param{
 	{Name: "col_bits", Type: "ptr"}, {Name: "cols", Type: "ptr"}, {Name: "col_count", Type: "ptr"},
-	{Name: "words", Type: "i32"}, {Name: "col_cap", Type: "i32"},
+	{Name: "words", Type: "i32"}, {Name: "col_cap", Type: "i32"}, lower.HeadsParam,
 }
 
 // NoColumn fills the list behind the last column: it comes after every query.
@@ -36,6 +36,7 @@ type columnsKernel struct {
 // the sum of those before on.
 func Columns() (*lower.Kernel, error) {
 	c := &columnsKernel{blockKernel: newBlockKernel(ColumnsEntry, ColumnsParams, columnsThreads)}
+	c.leaveEmpty("col_count")
 	words := c.Param("words")
 	c.bits, c.cols = c.row("col_bits", words), c.row("cols", c.Param("col_cap"))
 	c.from, c.end = c.span(words, 32)

@@ -22,6 +22,7 @@ const DecideEntry = "decide"
 //	             c < col_high and c < e + col_near
 //	block_count  i32 [H, row_blocks]
 //	carry        0: start counts, the work that the lists have no part in; else what nanos holds
+//	heads        may be route: no entry of heads that take no part is written
 //	slot         nanoseconds of 64 keys of runs or blocks; column: of 64 columns, begun ones too
 var DecideParams = []lower.Param{
 	{Name: "route", Type: "ptr"}, {Name: "nanos", Type: "ptr"},
@@ -31,6 +32,7 @@ var DecideParams = []lower.Param{
 	{Name: "col_cap", Type: "i32"}, {Name: "col_high", Type: "i32"}, {Name: "col_near", Type: "i32"},
 	{Name: "row_blocks", Type: "i32"}, {Name: "sq", Type: "i32"}, {Name: "q_offset", Type: "i32"}, {Name: "carry", Type: "i32"},
 	{Name: "start", Type: "f32"}, {Name: "slot", Type: "f32"}, {Name: "column", Type: "f32"}, {Name: "dense", Type: "f32"},
+	lower.HeadsParam,
 }
 
 const decideThreads = 1024
@@ -45,6 +47,7 @@ type decideKernel struct {
 // follows from its place: so the sum over row blocks is a sum over the list. Slots are summed as float32, exactly up to 2^24.
 func Decide() (*lower.Kernel, error) {
 	d := &decideKernel{blockKernel: newBlockKernel(DecideEntry, DecideParams, decideThreads)}
+	d.LeaveUnless(d.TakesPart(d.BlockX()), nil)
 	d.rowBlocks, d.offset = d.Param("row_blocks"), d.Param("q_offset")
 	mine := d.FAdd(d.scaled("slot", d.FAdd(d.runs(), d.blocks())), d.scaled("column", d.columns()))
 	d.write(d.total(mine))

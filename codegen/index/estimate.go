@@ -137,7 +137,7 @@ type estimator struct {
 	slot, half              Value // of the warp
 	kvHead, part            Value
 	hb                      Value // b*hq + h of the warp's head
-	valid                   Value // the warp's head exists: the last block of a group may have slots to spare
+	valid                   Value // the warp's head exists and takes part: the last block of a group may have slots to spare
 	row0, rows, q0          Value // the first probe row, how many there are, position of the first
 	step                    Value // from row to row and from key to key of a tile; nil for 1
 	tiles                   Value // tiles with keys that some row sees
@@ -169,6 +169,7 @@ func (e *estimator) locate() {
 	e.part = e.Sub(e.BlockY(), e.Mul(e.kvHead, parts))
 	e.valid = e.ICmp(enum.IPredSLT, e.Add(e.Mul(e.part, lower.I32(int64(e.Heads))), e.slot), group)
 	e.hb = e.Add(e.Mul(e.BlockZ(), e.Param("hq")), e.headOf(e.slot))
+	e.leaveAbsent()
 	if e.Spread {
 		e.locateSpread()
 	} else {
@@ -178,6 +179,16 @@ func (e *estimator) locate() {
 	e.end = e.Min(e.Add(e.first, e.Param("chunk_tiles")), e.tiles)
 	e.place = e.newPlace()
 	e.newLanes()
+}
+
+// leaveAbsent ends the block if none of its heads takes part. Where some do, the others are computed beside them and not
+// stored.
+func (e *estimator) leaveAbsent() {
+	in := e.Mul(e.part, lower.I32(int64(e.Heads)))
+	first := e.Add(e.Mul(e.BlockZ(), e.Param("hq")), e.Add(e.Mul(e.kvHead, e.Param("group")), in))
+	n := e.Min(lower.I32(int64(e.Heads)), e.Sub(e.Param("group"), in))
+	e.LeaveUnless(e.SomeTakePart(first, n), nil)
+	e.valid = e.And(e.valid, e.TakesPart(e.hb))
 }
 
 // locateLast takes the last rows.

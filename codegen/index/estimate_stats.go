@@ -27,7 +27,7 @@ var ProbeStatsParams = []lower.Param{
 	{Name: "k_batch", Type: "i64"}, {Name: "k_head", Type: "i64"}, {Name: "k_row", Type: "i64"},
 	{Name: "sq", Type: "i32"}, {Name: "sk", Type: "i32"}, {Name: "q_offset", Type: "i32"},
 	{Name: "group", Type: "i32"}, {Name: "hq", Type: "i32"}, {Name: "chunk_tiles", Type: "i32"},
-	{Name: "scale_log2", Type: "f32"},
+	{Name: "scale_log2", Type: "f32"}, lower.HeadsParam,
 }
 
 // ProbeStats is the first pass over K. Grid: EstimateLaunch.
@@ -159,6 +159,7 @@ func (e *estimator) storeStats(v []Value) {
 //	chunks     EstimateLaunch.Chunks
 var ProbeCombineParams = []lower.Param{
 	{Name: "probe_stats", Type: "ptr"}, {Name: "probe_lse", Type: "ptr"}, {Name: "chunks", Type: "i32"}, {Name: "hq", Type: "i32"},
+	lower.HeadsParam,
 }
 
 const (
@@ -173,6 +174,7 @@ func ProbeCombine() (*lower.Kernel, error) {
 	shared, tid := b.SharedBase(), b.ThreadX()
 	row, part := b.And(tid, lower.I32(ProbeRows-1)), b.LShr(tid, 6)
 	hb := b.Add(b.Mul(b.BlockZ(), b.Param("hq")), b.BlockY())
+	b.LeaveUnless(b.TakesPart(hb), nil)
 	m, l := combineChunks(b, hb, row, part)
 	at := b.Add(shared, b.Shl(tid, 3))
 	b.Store(m, b.SharedAt(at, 0), 4)

@@ -2,6 +2,7 @@ package index
 
 import (
 	"math"
+	"slices"
 
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
@@ -52,14 +53,16 @@ func ProbeSums(c EstimateConfig) (*lower.Kernel, error) {
 	return e.kernel(entry, params, e.sums), nil
 }
 
-// loadLSE reads the log-sum-exp of the thread's rows.
+// loadLSE reads the log-sum-exp of the thread's rows; that of a head that stores nothing may not have been written.
 func (e *estimator) loadLSE() []Value {
-	var out []Value
-	at := e.element("probe_lse", e.Add(e.Shl(e.ZExt64(e.hb), 6), e.ZExt64(e.row)))
-	for i := range threadRows {
-		out = append(out, e.Load(types.Float, e.Offset(at, lower.I64(int64(4*8*i))), 4))
-	}
-	return out
+	none := slices.Repeat([]Value{lower.F32(math.Inf(1))}, threadRows)
+	return e.If("lse", e.valid, none, func() (out []Value) {
+		at := e.element("probe_lse", e.Add(e.Shl(e.ZExt64(e.hb), 6), e.ZExt64(e.row)))
+		for i := range threadRows {
+			out = append(out, e.Load(types.Float, e.Offset(at, lower.I64(int64(4*8*i))), 4))
+		}
+		return out
+	})
 }
 
 // probabilities are P and its sums over the thread's rows, per column.

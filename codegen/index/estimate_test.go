@@ -188,7 +188,7 @@ func (r *estimateRig) args(k *lower.Kernel, scalars map[string]uint64) (args [][
 	for _, p := range k.Params {
 		v, ok := scalars[p.Name]
 		if p.Type == "ptr" {
-			v, ok = uint64(r.ptr[p.Name]), r.ptr[p.Name] != 0
+			v, ok = uint64(r.ptr[p.Name]), r.ptr[p.Name] != 0 || p == lower.HeadsParam
 		}
 		require.True(r.t, ok, "no value for %s", p.Name)
 		b := binary.LittleEndian.AppendUint64(nil, v)

@@ -24,12 +24,13 @@ type PoolConfig struct {
 //
 //	x    [batch, heads, n, head dim] of the 16-bit type: q or k
 //	out  float32 [batch, heads, blocks of n, head dim]
+//	q_heads  of each head of x: a head of k is pooled if one of the q heads that share it takes part
 //
 // Launch: grid (blocks, heads, batch). A part of the rows is pooled by moving x to its first block and n to its length.
 var PoolParams = []lower.Param{
 	{Name: "x", Type: "ptr"}, {Name: "out", Type: "ptr"},
 	{Name: "x_batch", Type: "i64"}, {Name: "x_head", Type: "i64"}, {Name: "x_row", Type: "i64"},
-	{Name: "n", Type: "i32"},
+	{Name: "n", Type: "i32"}, {Name: "q_heads", Type: "i32"}, lower.HeadsParam,
 }
 
 const (
@@ -70,6 +71,8 @@ func Pool(cfg PoolConfig) (*lower.Kernel, error) {
 }
 
 func (k *poolKernel) emit() {
+	head := k.Add(k.Mul(k.BlockZ(), k.GridY()), k.BlockY())
+	k.LeaveUnless(k.SomeTakePart(k.Mul(head, k.Param("q_heads")), k.Param("q_heads")), nil)
 	k.shared = k.SharedBase()
 	tid, row0 := k.ThreadX(), k.Shl(k.BlockX(), blockLog)
 	k.rows = k.Min(lower.I32(blockSize), k.Sub(k.Param("n"), row0))

@@ -14,11 +14,12 @@ const RunsEntry = "runs"
 //
 //	dist_bits  u32 [H, words]: the chosen distances
 //	runs       i32 [H, run_cap]: the tiles, nearest first, as minus the L of ir/index.go
-//	run_count  i32 [H]
+//	run_count  i32 [H], 0 for heads that take no part
 //	covered    u32 [H, cover_words]: bit L..L+63 of every tile; every word is written
 var RunsParams = []lower.Param{
 	{Name: "dist_bits", Type: "ptr"}, {Name: "runs", Type: "ptr"}, {Name: "run_count", Type: "ptr"}, {Name: "covered", Type: "ptr"},
 	{Name: "words", Type: "i32"}, {Name: "run_cap", Type: "i32"}, {Name: "cover_words", Type: "i32"},
+	lower.HeadsParam,
 }
 
 // The tiles of a head are a chain: each follows from the one before. A state is the distance E = L+1 behind the last tile.
@@ -52,6 +53,7 @@ func Runs() (*lower.Kernel, error) {
 }
 
 func (r *runsKernel) emit() {
+	r.leaveEmpty("run_count")
 	words := r.Param("words")
 	r.bits, r.tiles = r.row("dist_bits", words), r.row("runs", r.Param("run_cap"))
 	r.covered = r.row("covered", r.Param("cover_words"))

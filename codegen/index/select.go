@@ -20,7 +20,7 @@ const (
 //
 //	values   f32 [H, stride]: candidates 0..n-1 of each head, and values that may be anything but unwritten up to a multiple of 4
 //	values2  null, or what is added to values
-//	bits     u32 [H, stride/32]: bit i of a head is set if i was chosen; every word is written
+//	bits     u32 [H, stride/32]: bit i of a head is set if i was chosen; every word of a head that takes part is written
 //	budget   i32 [hq]: how many of each q head (select_top), which share of the sum of all values in thousandths, at most
 //	         1000 (select_mass), or the bits of the smallest float that is chosen, at least 1 (select_above)
 //	most     i32 [hq]: how many at most, for the rules without a number
@@ -31,7 +31,7 @@ const (
 //
 // The number of a head is clamped to [what is forced, n].
 func SelectParams(rule ir.Rule) []lower.Param {
-	return append(append(selectJob("a", rule), selectJob("b", rule)...), lower.Param{Name: "hq", Type: "i32"})
+	return append(append(selectJob("a", rule), selectJob("b", rule)...), lower.Param{Name: "hq", Type: "i32"}, lower.HeadsParam)
 }
 
 func selectJob(job string, rule ir.Rule) []lower.Param {
@@ -117,6 +117,7 @@ func (s *selector) param(name string) Value {
 }
 
 func (s *selector) emit(search func() found) {
+	s.LeaveUnless(s.TakesPart(s.BlockX()), nil)
 	s.job = s.ICmp(enum.IPredEQ, s.BlockY(), lower.I32(1))
 	stride := s.param("stride")
 	start := s.Shl(s.Mul(s.ZExt64(s.BlockX()), s.ZExt64(stride)), 2)

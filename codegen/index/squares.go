@@ -31,6 +31,7 @@ var SquareScoresParams = []lower.Param{
 	{Name: "sq", Type: "i32"}, {Name: "sk", Type: "i32"}, {Name: "q_offset", Type: "i32"},
 	{Name: "group", Type: "i32"}, {Name: "hq", Type: "i32"},
 	{Name: "slab_start", Type: "i32"}, {Name: "slab", Type: "i32"}, {Name: "fold", Type: "i32"}, {Name: "scale", Type: "f32"},
+	lower.HeadsParam,
 }
 
 // A block of eight warps multiplies 128 rows of squares by 128 columns, each warp 64 by 32. A stage holds 64 elements of the
@@ -81,6 +82,7 @@ func SquareScores(headDim int, dtype lower.DType) (*lower.Kernel, error) {
 }
 
 func (s *squaresKernel) emit() {
+	s.LeaveUnless(s.TakesPart(s.BlockZ()), nil)
 	s.locate()
 	lastRow := s.Min(s.Add(s.row0, lower.I32(squareTile)), s.rows)
 	some := s.ICmp(enum.IPredSLT, s.Mul(s.column0, s.fold), s.seen(s.Sub(lastRow, lower.I32(1))))

@@ -25,7 +25,6 @@ type Config struct {
 	HeadDim int
 	DType   DType
 	Target  string
-	Routed  bool // the kernel computes some heads of a launch and leaves the others to another kernel, see RouteParams
 }
 
 // Kernel is one compiled-to-be kernel: its LLVM IR and what a runtime must know to launch it.
@@ -81,8 +80,8 @@ var AttentionParams = typedParams("ptr q k v o lse i64 q_batch q_head q_row k_ba
 	"o_batch o_head o_row lse_batch lse_head i32 sq sk q_offset group f32 scale_log2")
 
 // Params lists the kernel parameters for a schedule: AttentionParams, its launch parameters, then the lists its segments
-// read, and RouteParams if the kernel is one of two.
-func Params(s *ir.Schedule, cfg Config) []Param {
+// read, and RouteParams.
+func Params(s *ir.Schedule) []Param {
 	out := append([]Param(nil), AttentionParams...)
 	for _, p := range s.Params {
 		if p.Binding == ir.BindLaunch {
@@ -94,10 +93,7 @@ func Params(s *ir.Schedule, cfg Config) []Param {
 			out = append(out, Param{Name: ListParam(l.Name, f.Name), Type: f.Type})
 		}
 	}
-	if cfg.Routed {
-		out = append(out, RouteParams...)
-	}
-	return out
+	return append(out, RouteParams...)
 }
 
 // QueueParams are those of a kernel whose blocks take one row tile after another, beside the others:

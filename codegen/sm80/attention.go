@@ -54,7 +54,7 @@ func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 	if lists {
 		sh, slotKeys = choose(listShapes, cfg.HeadDim), ir.BlockSize
 	}
-	params := lower.Params(s, cfg)
+	params := lower.Params(s)
 	k := &kernel{
 		RowTile: lower.RowTile{
 			Builder: lower.NewKernel(Entry, params, 32*sh.warps, sh.minBlocks), Schedule: s, Rows: sh.rows, SlotKeys: slotKeys,
@@ -68,9 +68,7 @@ func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 	if lists {
 		k.walk = &queue{k: k}
 	}
-	if cfg.Routed {
-		k.LeaveOthers(k.HeadIndex())
-	}
+	k.LeaveOthers(k.HeadIndex())
 	k.emit()
 	return &lower.Kernel{Module: k.Module, Entry: Entry, Threads: 32 * sh.warps, SharedBytes: k.total, Params: params}, nil
 }

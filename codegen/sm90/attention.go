@@ -39,7 +39,6 @@ type kernel struct {
 	dtype   lower.DType
 
 	queued bool // blocks take tiles from a queue
-	routed bool // some heads are another kernel's
 
 	shared Value // start of shared memory
 	warp   Value // the warp's number in the block, known to be the same for all its lanes
@@ -54,7 +53,7 @@ func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 		return nil, err
 	}
 	sh, slotKeys := shapeFor(s, cfg.HeadDim)
-	params, blocksPerSM, blockRows := lower.Params(s, cfg), 0, 0
+	params, blocksPerSM, blockRows := lower.Params(s), 0, 0
 	if len(lower.Lists(s)) > 0 {
 		blockRows = sh.rows()
 		if sh.qInRegs { // else Q's buffer is not free before the next tile has begun
@@ -66,11 +65,11 @@ func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 		RowTile: lower.RowTile{
 			Builder: lower.NewKernel(Entry, params, sh.threads(), sh.minBlocks), Schedule: s, Rows: sh.rows(), SlotKeys: slotKeys,
 		},
-		shape: sh, layout: layoutFor(sh, cfg.HeadDim, slotKeys), headDim: cfg.HeadDim, dtype: cfg.DType, queued: blocksPerSM > 0, routed: cfg.Routed,
+		shape: sh, layout: layoutFor(sh, cfg.HeadDim, slotKeys), headDim: cfg.HeadDim, dtype: cfg.DType, queued: blocksPerSM > 0,
 	}
 	k.At = k.BlockPlace()
 	k.Query = func(_, r int) Value { return k.Add(k.First(), k.rowOf(r)) }
-	if cfg.Routed && !k.queued {
+	if !k.queued {
 		k.LeaveOthers(k.HeadIndex())
 	}
 	k.emit()

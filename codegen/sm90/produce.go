@@ -87,20 +87,16 @@ func (k *kernel) tripleOf(p lower.Place) []Value { return []Value{p.Tile(), p.He
 // produceOwn produces the row tile, unless its head is another kernel's: its consumers do not hear of it then. at is the
 // place of the next stage and the parity of Q. In the midst of it, it calls ahead to read what comes after.
 func (k *kernel) produceOwn(at []Value, heads listHeads, ahead func() listHeads) ([]Value, listHeads) {
-	var read listHeads
-	produce := func() []Value {
-		p := k.produceItem(place{at[0], at[1]}, at[2], heads, func() { read = ahead() })
-		return append([]Value{p.buffer, p.parity, k.Xor(at[2], lower.I32(1))}, read.values()...)
-	}
-	if !k.routed {
-		return produce()[:3], read
-	}
 	own := k.Computes(k.HeadIndex())
 	unread := make([]Value, len(heads.values()))
 	for i := range unread {
 		unread[i] = lower.I32(0)
 	}
-	v := k.If("own", own, slices.Concat(at, unread), produce)
+	v := k.If("own", own, slices.Concat(at, unread), func() []Value {
+		var read listHeads
+		p := k.produceItem(place{at[0], at[1]}, at[2], heads, func() { read = ahead() })
+		return append([]Value{p.buffer, p.parity, k.Xor(at[2], lower.I32(1))}, read.values()...)
+	})
 	values := k.If("other", k.Xor(own, lower.Bool(true)), v[3:], func() []Value { return ahead().values() })
 	return v[:3], heads.with(values)
 }

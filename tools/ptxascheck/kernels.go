@@ -171,7 +171,11 @@ func compile(pattern, dtype string, dim int) ([]kernel, error) {
 			add(pattern+"/dense", d.Target, d.Entry, d.Threads, d.SharedBytes, d.Module)
 		}
 	}
-	for _, x := range art.Manifest.Kernels[0].Stages { // all kernels share them
+	stages := art.Manifest.Kernels[0].Stages // all kernels share them
+	if art.Manifest.Kernels[0].Dense == nil {
+		stages = nil // that of a static pattern stores numbers, as that of any other does
+	}
+	for _, x := range stages {
 		name := pattern + "/" + x.Kind
 		if x.Heads > 0 {
 			name = fmt.Sprintf("%s.%d", name, x.Heads)
