@@ -25,10 +25,13 @@ func TestArtifactsWithBadDenseKernels(t *testing.T) {
 		"dense kernel: its schedule reads lists": func(k *runtime.Kernel) {
 			k.Dense.Schedule, k.Dense.RowTile, k.Dense.KeyTile, k.Dense.Params = k.Schedule, k.RowTile, k.KeyTile, k.Params
 		},
-		`kernel parameter "route" is unknown`: func(k *runtime.Kernel) { k.Dense = nil },
+		"kernel parameters are missing: route, taken": func(k *runtime.Kernel) {
+			k.Params = slices.DeleteFunc(k.Params, func(p runtime.KernelParam) bool { return p.Name == "route" || p.Name == "taken" })
+		},
+		"a stage is missing: store_words": func(k *runtime.Kernel) { k.Stages = k.Stages[1:] },
 		"dense is there, want none beside a kernel without lists": func(k *runtime.Kernel) {
 			d := *k.Dense
-			k.Schedule, k.RowTile, k.KeyTile, k.Params, k.Stages, k.BlocksPerSM, k.BlockRows = d.Schedule, d.RowTile, d.KeyTile, d.Params, nil, 0, 0
+			k.Schedule, k.RowTile, k.KeyTile, k.Params, k.Stages, k.BlocksPerSM, k.BlockRows = d.Schedule, d.RowTile, d.KeyTile, d.Params, k.Stages[:1], 0, 0
 		},
 	} {
 		a, err := runtime.ReadArtifact(data)

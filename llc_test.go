@@ -32,7 +32,7 @@ func (c attentionCase) throughLLC(t *testing.T, llc string) *runtime.Artifact {
 	require.NoError(t, err, "%s", log)
 	ptx, err := os.ReadFile(out)
 	require.NoError(t, err)
-	a.Modules = [][]byte{ptx}
+	a.Modules[0] = ptx
 	return a
 }
 
