@@ -1,6 +1,7 @@
 package plan_test
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -30,9 +31,10 @@ func emulator(t *testing.T) runtime.Device {
 
 // compiler loads kernels of the library, compiling each once a test run.
 type compiler struct {
-	dev   runtime.Device
-	built map[string]*runtime.Artifact
-	loads int
+	dev    runtime.Device
+	built  map[string]*runtime.Artifact
+	loads  int
+	target string // "" for sm_80
 }
 
 func (c *compiler) load(u plan.Use) (*runtime.LoadedKernel, error) {
@@ -43,7 +45,7 @@ func (c *compiler) load(u plan.Use) (*runtime.LoadedKernel, error) {
 		if err != nil {
 			return nil, err
 		}
-		opts := minfc.Options{Target: "sm_80", DType: "bf16", HeadDim: headDim, Consts: u.Consts}
+		opts := minfc.Options{Target: cmp.Or(c.target, "sm_80"), DType: "bf16", HeadDim: headDim, Consts: u.Consts}
 		if c.built[key], err = minfc.Compile(in.Name, in.Source, opts); err != nil {
 			return nil, err
 		}

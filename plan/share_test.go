@@ -1,0 +1,93 @@
+package plan_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/internal/qkv"
+	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/emu"
+)
+
+// interleaved alternates four patterns over eight heads, with other budgets each time.
+var interleaved = []string{
+	entry("a_shape", "sink", 4, "window", 40), entry("vertical_slash", "vertical", 40, "slash", 110),
+	entry("block_sparse", "topk", 1), entry("columns_window", "vertical", 30, "window", 20),
+	entry("vertical_slash", "vertical", 10, "slash", 70), entry("a_shape", "sink", 4, "window", 40),
+	entry("columns_window", "vertical", 50, "window", 20), entry("block_sparse", "topk", 3),
+}
+
+// counting opens an emulator that counts the launches of attention kernels.
+func counting(t *testing.T) (runtime.Device, *int) {
+	n := new(int)
+	dev, err := emu.Open(emu.Options{Observe: func(s emu.Stats) {
+		if s.Kernel == "attention" {
+			*n++
+		}
+	}})
+	require.NoError(t, err)
+	t.Cleanup(func() { dev.Close() })
+	return dev, n
+}
+
+// alone is the input of one head.
+func alone(in *qkv.Input, h int) *qkv.Input {
+	one := *in
+	one.QHeads, one.KVHeads = 1, 1
+	cut := func(x []byte, head, heads int) (out []byte) {
+		size := len(x) / (in.Batch * heads)
+		for b := range in.Batch {
+			out = append(out, x[(b*heads+head)*size:][:size]...)
+		}
+		return out
+	}
+	kv := h / (in.QHeads / in.KVHeads)
+	one.Q, one.K, one.V = cut(in.Q, h, in.QHeads), cut(in.K, kv, in.KVHeads), cut(in.V, kv, in.KVHeads)
+	return &one
+}
+
+// Heads that share tensors, launches and index stages with others come out as each does by itself, bit by bit.
+func TestInterleavedHeadsAreAsAlone(t *testing.T) {
+	for _, target := range minfc.Targets() {
+		for _, s := range []qkv.Shape{
+			{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 200, SeqK: 200},
+			{Batch: 2, QHeads: 8, KVHeads: 4, SeqQ: 150, SeqK: 190, QOffset: 40},
+			{Batch: 1, QHeads: 8, KVHeads: 1, SeqQ: 66, SeqK: 300, QOffset: 230},
+		} {
+			t.Run(fmt.Sprint(target, s.KVHeads), func(t *testing.T) {
+				dev, launches := counting(t)
+				c := &compiler{dev: dev, built: map[string]*runtime.Artifact{}, target: target}
+				s.HeadDim = headDim
+				in, err := qkv.Generate(s, half.BF16, 5)
+				require.NoError(t, err)
+				heads, l := bind(t, c, interleaved...)
+				res, err := runtime.RunHostWith(c.dev, l, host(in))
+				require.NoError(t, err)
+				require.Equal(t, 4, *launches, "one a pattern")
+				compare(t, in, heads, res)
+				for h, text := range interleaved {
+					compareAlone(t, c, in, res, h, text)
+				}
+			})
+		}
+	}
+}
+
+func compareAlone(t *testing.T, c *compiler, in *qkv.Input, res runtime.HostResult, h int, text string) {
+	_, l := bind(t, c, text)
+	one, err := runtime.RunHostWith(c.dev, l, host(alone(in, h)))
+	require.NoError(t, err)
+	size, rows := len(one.O)/in.Batch, in.SeqQ
+	for b := range in.Batch {
+		at := b*in.QHeads + h
+		require.Equal(t, one.O[b*size:][:size], res.O[at*size:][:size], "head %d: %s", h, text)
+		require.Equal(t, one.LSE[b*rows:][:rows], res.LSE[at*rows:][:rows], "head %d: %s", h, text)
+		if one.Chosen != nil {
+			require.Equal(t, one.Chosen[b], res.Chosen[at], "head %d: %s", h, text)
+		}
+	}
+}
