@@ -32,8 +32,8 @@ type Options struct {
 
 	Emit       func(stage, text string)           // receives every stage's text
 	Module     func(llvm string)                  // receives the LLVM IR of every module of the artifact, in its order
-	PrintAfter func(pass, text string)            // receives the unit after every pass
-	Timing     func(step string, d time.Duration) // receives the time of every step
+	PrintAfter func(pass, target, text string)    // receives the unit after every pass, for every target
+	Timing     func(step string, d time.Duration) // receives the time of every step; with several targets, it says for which
 	Warn       func(rendered string)              // receives the source's warnings, several lines each
 }
 
@@ -108,8 +108,7 @@ func (p *Program) Compile(opts Options) (*runtime.Artifact, error) {
 	}
 	var units []unit
 	for _, target := range opts.targets() {
-		opts.Target = target
-		u, err := p.compileFor(opts, consts)
+		u, err := p.compileFor(opts.forTarget(target), consts)
 		if err != nil {
 			return nil, err
 		}

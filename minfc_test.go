@@ -32,7 +32,7 @@ func TestLibraryCompiles(t *testing.T) {
 
 			o.Verify = true
 			o.Emit = func(string, string) {}
-			o.PrintAfter = func(string, string) {}
+			o.PrintAfter = func(string, string, string) {}
 			o.Timing = func(string, time.Duration) {}
 			require.Equal(t, quiet, encode(t, file, src, o), "%s: watching must not change the artifact", name)
 
@@ -80,6 +80,21 @@ func TestEveryStepIsTimed(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "parse and check", steps[0])
 	require.Subset(t, steps, []string{"simplify", "disjoint", "codegen", "ptxgen"})
+}
+
+// With several targets, whoever watches is told which one a step is for.
+func TestStepsNameTheirTarget(t *testing.T) {
+	var steps, printed []string
+	file, src := library(t, "block_sparse")
+	_, err := Compile(file, src, Options{Target: TargetAuto, DType: "bf16", HeadDim: 64,
+		Timing:     func(step string, _ time.Duration) { steps = append(steps, step) },
+		PrintAfter: func(pass, target, _ string) { printed = append(printed, pass+" "+target) }})
+	require.NoError(t, err)
+	require.Subset(t, steps, []string{"parse and check", "index kernels"}, "what is done once")
+	for _, target := range Targets() {
+		require.Subset(t, steps, []string{"tile for " + target, "ptxgen for " + target, "dense ptxgen for " + target})
+		require.Contains(t, printed, "tile "+target)
+	}
 }
 
 const source = `

@@ -3,6 +3,7 @@ package minfc
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/minfc/minfc/codegen"
 	"github.com/minfc/minfc/runtime"
@@ -20,6 +21,15 @@ func (o Options) targets() []string {
 		return Targets()
 	}
 	return []string{o.Target}
+}
+
+// forTarget are the options for one target of several.
+func (o Options) forTarget(target string) Options {
+	if timing := o.Timing; timing != nil && o.Target != target {
+		o.Timing = func(step string, d time.Duration) { timing(step+" for "+target, d) }
+	}
+	o.Target = target
+	return o
 }
 
 // TargetFor is the newest target that a device of compute capability major.minor runs.

@@ -30,11 +30,15 @@ func (p *Program) compileFor(opts Options, consts map[string]int64) (unit, error
 	if err != nil {
 		return unit{}, err
 	}
-	s, err := passes.Run(p.Pattern, passes.Options{Tile: tile, Consts: consts, After: opts.PrintAfter, Verify: opts.Verify, Time: opts.Timing})
+	var after func(pass, text string)
+	if opts.PrintAfter != nil {
+		after = func(pass, text string) { opts.PrintAfter(pass, opts.Target, text) }
+	}
+	s, err := passes.Run(p.Pattern, passes.Options{Tile: tile, Consts: consts, After: after, Verify: opts.Verify, Time: opts.Timing})
 	if err != nil {
 		return unit{}, err
 	}
-	kernel, err := opts.generate(s)
+	kernel, err := opts.generate("", s)
 	return unit{opts.Target, s, kernel}, err
 }
 
@@ -47,8 +51,8 @@ func (p *Program) compileDense(opts Options, units []unit, consts map[string]int
 		if len(u.schedule.Index) == 0 {
 			continue
 		}
-		opts.Target = u.target
-		tile, err := codegen.TileFor(opts.Target, opts.HeadDim, false)
+		opts := opts.forTarget(u.target)
+		tile, err := codegen.TileFor(u.target, opts.HeadDim, false)
 		if err != nil {
 			return nil, err
 		}
@@ -56,7 +60,7 @@ func (p *Program) compileDense(opts Options, units []unit, consts map[string]int
 		if err != nil {
 			return nil, err
 		}
-		kernel, err := opts.generate(s)
+		kernel, err := opts.generate("dense ", s)
 		if err != nil {
 			return nil, err
 		}
@@ -65,15 +69,15 @@ func (p *Program) compileDense(opts Options, units []unit, consts map[string]int
 	return out, nil
 }
 
-// generate lowers the schedule to LLVM IR and that to PTX.
-func (o Options) generate(s *ir.Schedule) (compiled, error) {
-	done := o.clock("codegen")
+// generate lowers the schedule to LLVM IR and that to PTX; kind is what the steps are called.
+func (o Options) generate(kind string, s *ir.Schedule) (compiled, error) {
+	done := o.clock(kind + "codegen")
 	kernel, err := codegen.Attention(s, codegen.Config{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), Target: o.Target})
 	done()
 	if err != nil {
 		return compiled{}, err
 	}
-	defer o.clock("ptxgen")()
+	defer o.clock(kind + "ptxgen")()
 	return o.ptx(kernel, o.Target)
 }
 

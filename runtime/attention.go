@@ -146,7 +146,7 @@ func (k *LoadedKernel) launchRouted(s Stream, x *indexCall, v verdict) error {
 
 // launchAttention enqueues the kernel alone.
 func (k *LoadedKernel) launchAttention(s Stream, c *call) error {
-	c.rowTiles = ceilDiv(c.SeqQ, k.info.rows()) // a dense kernel has other ones than the one that the call was checked for
+	c.rowTiles = ceilDiv(c.SeqQ, k.info.Rows()) // a dense kernel has other ones than the one that the call was checked for
 	args, err := k.arguments(c)
 	if err != nil {
 		return err

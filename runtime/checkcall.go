@@ -53,7 +53,7 @@ func (k *LoadedKernel) checkShape(a Attention) (*call, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &call{Attention: a, headDim: k.info.HeadDim, values: values, rowTiles: ceilDiv(a.SeqQ, k.info.rows())}
+	c := &call{Attention: a, headDim: k.info.HeadDim, values: values, rowTiles: ceilDiv(a.SeqQ, k.info.Rows())}
 	return c, c.fillHeads()
 }
 

@@ -169,7 +169,7 @@ func (f *fallback) price(k *LoadedKernel, x *indexCall) (v verdict, err error) {
 // indexWork is what the index stage of the call does, decide and the second attention kernel included.
 func (x *indexCall) indexWork(k *LoadedKernel) cost.IndexWork {
 	w := cost.IndexWork{Launches: len(k.plan.kinds()) + 1, Scores: x.squareWork()}
-	tiles := ceilDiv(x.SeqQ, k.info.rows()) + ceilDiv(x.SeqQ, k.fallback.dense.info.rows())
+	tiles := ceilDiv(x.SeqQ, k.info.Rows()) + ceilDiv(x.SeqQ, k.fallback.dense.info.Rows())
 	w.IdleBlocks = float64(x.heads) * float64(tiles) // of heads that take no part, too
 	for i := range x.probes {
 		p := &x.probes[i]

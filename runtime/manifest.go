@@ -40,8 +40,8 @@ type Kernel struct {
 	Dense  *Kernel `json:"dense,omitempty"`  // what computes heads instead for which it is faster: the pattern if all were chosen
 }
 
-// rows is the number of query rows that a block takes at a time.
-func (k *Kernel) rows() int {
+// Rows is the number of query rows that a block takes at a time.
+func (k *Kernel) Rows() int {
 	if k.BlockRows > 0 {
 		return k.BlockRows
 	}

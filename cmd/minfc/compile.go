@@ -80,7 +80,7 @@ func (c *compileCmd) options(a *app) (minfc.Options, error) {
 }
 
 // printer prints after the passes that --print-after names.
-func (c *compileCmd) printer(a *app) (func(pass, text string), error) {
+func (c *compileCmd) printer(a *app) (func(pass, target, text string), error) {
 	var names []string
 	for _, p := range passes.Table() {
 		names = append(names, p.Name)
@@ -89,9 +89,9 @@ func (c *compileCmd) printer(a *app) (func(pass, text string), error) {
 		return nil, usagef("--print-after: no pass %q, want all or one of %s%s",
 			c.PrintAfter, strings.Join(names, ", "), suggest.Hint(c.PrintAfter, names))
 	}
-	return func(pass, text string) {
+	return func(pass, target, text string) {
 		if c.PrintAfter == "all" || c.PrintAfter == pass {
-			a.note("// after %s\n%s", pass, strings.TrimRight(text, "\n"))
+			a.note("// after %s for %s\n%s", pass, target, strings.TrimRight(text, "\n"))
 		}
 	}, nil
 }

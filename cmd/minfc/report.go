@@ -23,7 +23,7 @@ func (j *job) report(a *app, res runtime.HostResult) error {
 	a.out.printf("device   %s:%d %s\n", info.Driver, info.Ordinal, info.Name)
 	a.out.printf("kernel   %s, head dim %d, %s", k.Target, k.HeadDim, k.DType)
 	if j.plan == nil { // the kernels of a plan have different tiles
-		a.out.printf(", tile %dx%d", k.RowTile, k.KeyTile)
+		a.out.printf(", tile %dx%d", k.Rows(), k.KeyTile)
 	}
 	a.out.printf("\n")
 	a.out.printf("shape    %s, q_offset %d, scale %.6g\n", j.in, j.in.QOffset, j.scaleValue())
