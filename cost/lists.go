@@ -10,9 +10,10 @@ import (
 
 // ListRates are the prices of what kernels with lists do beside the work of Rates.
 type ListRates struct {
-	SlotFactor  float64 // a slot over its share of the tile that Rates price: another shape of kernel
-	ColumnNanos float64 // a slot of columns, beside its products: which of them count
-	RowNanos    float64 // a row block, in place of Rates.RowNanos: finding the prefixes of the lists, too
+	BlockFactor  float64 // a slot of blocks over its share of the tile that Rates price: kernels with lists are cut otherwise
+	RunFactor    float64 // the same of runs; stages that are not full are in it
+	ColumnFactor float64 // of columns; which of them count is in it
+	RowNanos     float64 // a row block, in place of Rates.RowNanos: finding the prefixes of the lists, too
 }
 
 // IndexRates are the prices of the index stage and of what comes with it.
@@ -36,8 +37,10 @@ func (r IndexRates) slower(by float64) IndexRates {
 	return r
 }
 
+// slower is the rates on a machine whose cycles take that much longer; factors do not.
 func (r ListRates) slower(by float64) ListRates {
-	return ListRates{r.SlotFactor, r.ColumnNanos * by, r.RowNanos * by}
+	r.RowNanos *= by
+	return r
 }
 
 // ListPrices is what the work of a kernel with lists costs, in nanoseconds of one multiprocessor full of blocks.
@@ -48,17 +51,19 @@ type ListPrices struct {
 	Row    float64 // 64 rows
 }
 
-// ListPrices are those of the target's kernel for a head dim.
-func (m Machine) ListPrices(headDim int) (ListPrices, error) {
-	b, err := bodyOf(listBodies, m.Target, headDim)
+// ListPrices are those of the target's kernel for a head dim, whose schedule reads lists of blocks or, if not, of runs and columns
+// alone.
+func (m Machine) ListPrices(headDim int, blocks bool) (ListPrices, error) {
+	b, err := listBody(m.Target, headDim, blocks)
 	if err != nil {
 		return ListPrices{}, err
 	}
-	u := m.unit(b, headDim, b.blocks)
-	part := m.Lists.SlotFactor * ir.BlockSize / float64(b.keys) // of one step
-	p := ListPrices{Slot: part * u.tile(), Mask: part * u.mask, Row: m.Lists.RowNanos}
-	p.Column = p.Slot + m.Lists.ColumnNanos
-	return p, nil
+	u, factor := m.unit(b, headDim, b.blocks), m.Lists.RunFactor
+	if blocks {
+		factor = m.Lists.BlockFactor
+	}
+	part := ir.BlockSize * ir.BlockSize / b.area() // of one step
+	return ListPrices{Slot: factor * part * u.tile(), Mask: part * u.mask, Column: m.Lists.ColumnFactor * part * u.tile(), Row: m.Lists.RowNanos}, nil
 }
 
 // RangeNanos is the price of one head of c in a kernel with lists: its row blocks, and the ranges that need no list.
@@ -93,14 +98,28 @@ func (m Machine) IndexMillis(w IndexWork, headDim int) float64 {
 	return float64(w.Launches)*m.Index.KernelMicros/1e3 + busy/float64(m.Multiprocessors)/1e6 + w.PooledBytes/m.MemoryGBs/1e6
 }
 
-// ListGeometry is the block of a target's kernel with lists: keys of a step, threads, and how many blocks an SM holds.
-func ListGeometry(target string, headDim int) (keys, threads, blocks int, err error) {
-	b, err := bodyOf(listBodies, target, headDim)
+// ListGeometry is the block of that kernel: keys of a step, threads, and how many blocks an SM holds.
+func ListGeometry(target string, headDim int, blocks bool) (keys, threads, blocksPerSM int, err error) {
+	b, err := listBody(target, headDim, blocks)
 	return b.keys, 32 * b.warps, b.blocks, err
 }
 
-// listBodies are the kernels with lists of each backend. Of sm_90a they are those of lists of blocks; where two row blocks share the
-// stages of runs and columns, a slot is priced alike.
+func listBody(target string, headDim int, blocks bool) (body, error) {
+	if !blocks {
+		if b, err := bodyOf(runBodies, target, headDim); err == nil {
+			return b, nil
+		}
+	}
+	return bodyOf(listBodies, target, headDim)
+}
+
+// runBodies are the kernels with runs and columns alone, where they are not those of listBodies.
+var runBodies = []body{
+	{"sm_90a", 64, 128, 128, 12, 1},
+	{"sm_90a", 128, 128, 128, 12, 1},
+}
+
+// listBodies are the kernels with lists of each backend.
 var listBodies = []body{
 	{"sm_80", 64, 64, 128, 2, 4},
 	{"sm_80", 96, 64, 64, 2, 4},

@@ -22,16 +22,19 @@ func TestListGeometry(t *testing.T) {
 		for dim := 16; dim <= 256; dim += 16 {
 			k, err := codegen.Attention(s, codegen.Config{HeadDim: dim, DType: codegen.BF16, Target: target})
 			require.NoError(t, err)
-			_, threads, blocks, err := cost.ListGeometry(target, dim)
+			_, threads, blocks, err := cost.ListGeometry(target, dim, true)
 			require.NoError(t, err)
 			require.Equal(t, k.Threads, threads, "%s, head dim %d", target, dim)
 			require.Contains(t, strings.Join(strings.Fields(k.Module.String()), " "), minBlocks(blocks), "%s, head dim %d", target, dim)
-			p, err := m.ListPrices(dim)
-			require.NoError(t, err)
-			require.Greater(t, p.Column, p.Slot)
+			for _, blocks := range []bool{true, false} {
+				p, err := m.ListPrices(dim, blocks)
+				require.NoError(t, err)
+				require.Positive(t, p.Slot)
+				require.Greater(t, p.Column, 0.8*p.Slot)
+			}
 		}
 	}
-	_, err = named(t, "H200").ListPrices(300)
+	_, err = named(t, "H200").ListPrices(300, true)
 	require.ErrorContains(t, err, "no kernel for target sm_80 and head dim 300 is priced")
 }
 

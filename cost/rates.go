@@ -15,24 +15,26 @@ var h200sm80 = Rates{
 
 // h200lists80 are those of its kernels with lists, fitted to 7 measurements.
 var h200lists80 = ListRates{
-	SlotFactor:  0.9993,
-	ColumnNanos: 70.42,
-	RowNanos:    1378,
+	BlockFactor:  0.9703,
+	RunFactor:    1.018,
+	ColumnFactor: 1.082,
+	RowNanos:     1372,
 }
 
-// h200sm90 are the rates of sm_90a code on an H200, not measured.
+// h200sm90 are the rates of sm_90a code on an H200, fitted to 17 measurements.
 var h200sm90 = Rates{
-	TensorTFLOPS: 4.9,
-	SoftmaxPicos: 48.8,
-	MaskPicos:    12.5,
-	TileNanos:    100,
-	RowNanos:     1000,
-	Overlap:      3,
+	TensorTFLOPS: 7.116,
+	SoftmaxPicos: 32.04,
+	MaskPicos:    28.63,
+	TileNanos:    357.8,
+	RowNanos:     2394,
+	Overlap:      2.527,
 }
 
-// h200lists90 are those of its kernels with lists, not measured.
+// h200lists90 are those of its kernels with lists, fitted to 12 measurements.
 var h200lists90 = ListRates{
-	SlotFactor:  1,
-	ColumnNanos: 61,
-	RowNanos:    1518,
+	BlockFactor:  1.011,
+	RunFactor:    1.378,
+	ColumnFactor: 1.159,
+	RowNanos:     917.8,
 }

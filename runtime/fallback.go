@@ -35,7 +35,8 @@ func (k *LoadedKernel) loadFallback(dev Device, a *Artifact) error {
 	if k.info.Dense == nil || !known {
 		return nil
 	}
-	prices, err := m.ListPrices(k.info.HeadDim)
+	blocks := slices.ContainsFunc(k.schedule.Segments, func(g ir.Segment) bool { return g.From.Kind == ir.SourceBlocks })
+	prices, err := m.ListPrices(k.info.HeadDim, blocks)
 	if err != nil {
 		return err
 	}

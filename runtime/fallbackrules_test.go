@@ -32,7 +32,7 @@ func weighedKernel(t *testing.T, text string, log *[]string) *LoadedKernel {
 	require.NoError(t, err)
 	machine, ok := cost.MachineFor(cost.Device{Name: "NVIDIA H200"}, "sm_80")
 	require.True(t, ok)
-	prices, err := machine.ListPrices(128)
+	prices, err := machine.ListPrices(128, false)
 	require.NoError(t, err)
 	dense := &LoadedKernel{info: Kernel{HeadDim: 128, RowTile: 128, KeyTile: 64, Threads: 128}, schedule: schedule, plan: &indexPlan{},
 		function: namedFunction{"dense", log}}

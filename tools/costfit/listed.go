@@ -63,7 +63,7 @@ func (x listed) columnSlots() (slots float64) {
 
 // millis is the price of the attention kernel.
 func (x listed) millis(m cost.Machine) (float64, error) {
-	p, err := m.ListPrices(x.call.HeadDim)
+	p, err := m.ListPrices(x.call.HeadDim, x.row.Pattern == "block_sparse")
 	columns := x.columnSlots()
 	nanos := (float64(*x.row.Tiles)-columns)*p.Slot + columns*p.Column + x.heads()*x.rowBlocks()*p.Row
 	return nanos / float64(m.Multiprocessors) / 1e6, err

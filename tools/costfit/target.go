@@ -47,7 +47,7 @@ var targets = []target{
 			{"RowNanos", func(r *cost.Rates) *float64 { return &r.RowNanos }, 700, 0},
 			{"Overlap", func(r *cost.Rates) *float64 { return &r.Overlap }, 3, 1},
 		},
-		entries: listCoefficients(60, 1500),
+		entries: listCoefficients(1500),
 	},
 	{
 		name: "sm_90a", speed: "sm90_speed.json", rates: "h200sm90", lists: "h200lists90",
@@ -59,14 +59,15 @@ var targets = []target{
 			{"RowNanos", func(r *cost.Rates) *float64 { return &r.RowNanos }, 1500, 0},
 			{"Overlap", func(r *cost.Rates) *float64 { return &r.Overlap }, 3, 1},
 		},
-		entries: listCoefficients(30, 1000),
+		entries: listCoefficients(1000),
 	},
 }
 
-func listCoefficients(column, row float64) []coefficient[cost.ListRates] {
+func listCoefficients(row float64) []coefficient[cost.ListRates] {
 	return []coefficient[cost.ListRates]{
-		{"SlotFactor", func(r *cost.ListRates) *float64 { return &r.SlotFactor }, 1, 0},
-		{"ColumnNanos", func(r *cost.ListRates) *float64 { return &r.ColumnNanos }, column, 0},
+		{"BlockFactor", func(r *cost.ListRates) *float64 { return &r.BlockFactor }, 1, 0},
+		{"RunFactor", func(r *cost.ListRates) *float64 { return &r.RunFactor }, 1, 0},
+		{"ColumnFactor", func(r *cost.ListRates) *float64 { return &r.ColumnFactor }, 1, 0},
 		{"RowNanos", func(r *cost.ListRates) *float64 { return &r.RowNanos }, row, 0},
 	}
 }
