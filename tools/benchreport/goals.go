@@ -65,7 +65,8 @@ const hopperTitle = `
 ## sm_90a code: what was asked for and what was reached
 
 Lists are planted, as those of the figures elsewhere were; those figures were taken once, on an H200, before these kernels were written. Ratios to
-cuDNN at 32K come from one process; the last two rows divide times of two files.
+cuDNN at 32K come from one process; the last two rows divide times of two files. [docs/sm90.md](docs/sm90.md) has what was tried, [docs/cost.md](docs/cost.md)
+why scattered distances take longer a tile than clustered ones.
 
 `
 
