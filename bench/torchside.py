@@ -79,7 +79,8 @@ class Kernel:
         """q and o are [B,Hq,Sq,D], k and v [B,Hk,Sk,D], lse [B,Hq,Sq] float32; any strides with a contiguous last dim."""
         b, hq, sq, d = q.shape
         values = {"lse": lse.data_ptr(), "lse_batch": 4 * lse.stride(0), "lse_head": 4 * lse.stride(1), "sq": sq, "sk": k.shape[2],
-                  "q_offset": q_offset, "group": hq // k.shape[1], "scale_log2": d**-0.5 * math.log2(math.e)}
+                  "q_offset": q_offset, "group": hq // k.shape[1], "scale_log2": d**-0.5 * math.log2(math.e),
+                  "route": 0, "taken": 0}  # all heads are this kernel's
         for name, t in (("q", q), ("k", k), ("v", v), ("o", o)):
             values[name] = t.data_ptr()
             for i, dim in enumerate(("batch", "head", "row")):
