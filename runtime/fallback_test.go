@@ -26,7 +26,8 @@ type weighed struct {
 	in      *qkv.Input
 	budgets map[string][]int64
 
-	attention *[]int64 // instructions of the attention kernels that ran
+	attention *[]int64         // instructions of the attention kernels that ran
+	stages    map[string]int64 // and of all kernels, by name
 }
 
 const manyLists = `
@@ -41,6 +42,18 @@ pattern pools(a = 2, b = 1) {
   index other = top(b, mean(q, 64) * max(k, 64)) with last 2
   keep causal & (blocks(best) & window(128) | blocks(other) \ window(128))
 }
+pattern spread(share = 600, step = 7) {
+  index probe = softmax(q[::step] * k)
+  index cols = top_p(share, sum(probe, queries))
+  index diags = above(share, sum(probe, diagonals))
+  keep causal & (columns(cols) | diagonals(diags))
+}
+pattern shares(share = 700) {
+  index squares = softmax(mean(q * k, antidiagonals(8)))
+  index main = top_p(share, sum(squares, blocks)) with last 1
+  index large = above(0.1, softmax(mean(q, 64) * max(k, 64)))
+  keep causal & (blocks(main) & window(64) | blocks(large) \ window(64))
+}
 `
 
 // mixedBudgets make some heads cheap and some dear.
@@ -50,11 +63,15 @@ var mixedBudgets = map[string]map[string][]int64{
 	"columns_window": {"vertical": {30, 600, 90, 300}},
 	"cut":            {"a": {1, 150, 3, 100}, "b": {1, 600, 5, 500}},
 	"pools":          {"a": {2, 2, 2, 2}, "b": {2, 12, 3, 9}},
+	"spread":         {"share": {100, 900, 500, 700}},
+	"shares":         {"share": {100, 900, 500, 700}},
 }
 
 func newWeighed(t *testing.T, name, target string, shape qkv.Shape) *weighed {
 	var attention []int64
+	stages := map[string]int64{}
 	dev, err := emu.Open(emu.Options{Observe: func(s emu.Stats) {
+		stages[s.Kernel] += s.Instructions
 		if s.Kernel == "attention" {
 			attention = append(attention, s.Instructions)
 		}
@@ -65,7 +82,7 @@ func newWeighed(t *testing.T, name, target string, shape qkv.Shape) *weighed {
 	if !library {
 		file, src = "many.minf", []byte(manyLists)
 	}
-	w := &weighed{dev: dev, budgets: mixedBudgets[name], attention: &attention}
+	w := &weighed{dev: dev, budgets: mixedBudgets[name], attention: &attention, stages: stages}
 	w.program, err = minfc.Load(file, src, minfc.Options{Pattern: name})
 	require.NoError(t, err)
 	a, err := w.program.Compile(minfc.Options{Target: target, DType: "bf16", HeadDim: shape.HeadDim, Verify: true})

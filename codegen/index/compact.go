@@ -50,12 +50,8 @@ func Compact(headDim int) (*lower.Kernel, error) {
 	}
 	c := &compactKernel{blockKernel: newBlockKernel(CompactEntry, CompactParams, compactThreads), chunks: headDim / 8}
 	head := c.BlockY()
-	c.batch = c.UDiv(head, c.Param("hq"))
-	c.kvHead = c.UDiv(c.Sub(head, c.Mul(c.batch, c.Param("hq"))), c.Param("group"))
 	c.first = c.Mul(c.BlockX(), lower.I32(CompactRows))
 	c.count = c.Load(types.I32, c.at(c.Param("col_count"), head), 4)
-	rows := c.Shl(c.Mul(c.ZExt64(head), c.ZExt64(c.Param("col_cap"))), 2)
-	c.columns = c.Offset(c.Param("cols"), rows)
 	c.If("some", c.ICmp(enum.IPredSLT, c.first, c.count), nil, func() []Value {
 		c.gather(head)
 		return nil
@@ -66,6 +62,10 @@ func Compact(headDim int) (*lower.Kernel, error) {
 
 // gather copies the block's rows: all loads of a thread, then all its stores.
 func (c *compactKernel) gather(head Value) {
+	c.batch = c.UDiv(head, c.Param("hq"))
+	c.kvHead = c.UDiv(c.Sub(head, c.Mul(c.batch, c.Param("hq"))), c.Param("group"))
+	rows := c.Shl(c.Mul(c.ZExt64(head), c.ZExt64(c.Param("col_cap"))), 2)
+	c.columns = c.Offset(c.Param("cols"), rows)
 	var parts []compactPart
 	for i := 0; i < CompactRows*c.chunks; i += c.threads {
 		parts = append(parts, c.part(i))
