@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"encoding/binary"
 	"maps"
 	"math"
 	"testing"
@@ -40,11 +41,41 @@ func TestLaunchPassesWhatTheKernelNeeds(t *testing.T) {
 		"v_batch": 2 * 400 * 64 * 2, "v_head": 400 * 64 * 2, "v_row": 128,
 		"o_batch": 6 * 300 * 64 * 2, "o_head": 300 * 64 * 2, "o_row": 128,
 		"lse_batch": 6 * 300 * 4, "lse_head": 300 * 4,
-		"sq": 300, "sk": 400, "q_offset": 100, "group": 3, "p_sink": 128, "p_window": 256,
+		"sq": 300, "sk": 400, "q_offset": 100, "group": 3, "p_sink": 128, "p_window": 256, "route": 0, "taken": 0,
 	} {
 		require.Equal(t, want, l.arg(t, k.Info(), name), name)
 	}
 	require.InDelta(t, math.Log2E/8, l.arg(t, k.Info(), "scale_log2"), 1e-7)
+}
+
+// A static kernel that some heads leave out takes one launch more, which says which: no fill, no copy, no wait.
+func TestLaunchOfSomeHeads(t *testing.T) {
+	dev, k := loaded(t)
+	a := contiguous()
+	a.Heads = []bool{true, true, false, true, false, true}
+	bytes, err := k.Workspace(a)
+	require.NoError(t, err)
+	require.ErrorContains(t, k.Launch(nil, a), "Workspace is a null pointer")
+	a.Workspace, a.WorkspaceBytes = 0x10000, bytes
+	calls := dev.calls
+	require.NoError(t, k.Launch(nil, a))
+	require.Equal(t, calls+2, dev.calls, "two launches and nothing else")
+	store, attention := dev.launches[0], dev.launches[1]
+	require.Equal(t, [3]uint32{1, 1, 1}, store.Grid)
+	words := make([]uint32, 2*6)
+	for i := range words {
+		words[i] = binary.LittleEndian.Uint32(store.args[1+i/2][4*(i%2):])
+	}
+	require.Equal(t, []uint32{0, 0, 2, 0, 2, 0, 0, 0, 2, 0, 2, 0}, words)
+	require.Equal(t, uint64(0x10000), binary.LittleEndian.Uint64(store.args[0]))
+	require.Equal(t, [3]uint32{3, 6, 2}, attention.Grid)
+	require.Equal(t, float64(0x10000), attention.arg(t, k.Info(), "route"))
+	require.Zero(t, attention.arg(t, k.Info(), "taken"))
+
+	a.Heads = []bool{true, true, true, true, true, true}
+	require.NoError(t, k.Launch(nil, a))
+	require.Len(t, dev.launches, 3, "all heads are none left out")
+	require.Zero(t, dev.launches[2].arg(t, k.Info(), "route"))
 }
 
 func TestLaunchKeepsTheCallersStridesAndScale(t *testing.T) {

@@ -136,6 +136,9 @@ func TestHalvesOfALaunchWithHeads(t *testing.T) {
 	d.clear()
 	chosen := d.launch(mask, d.whole)
 	want := d.results()
+	for _, h := range []int{1, 2} {
+		require.Equal(t, bytes.Repeat([]byte{untouched}, len(want[h])), want[h], "neither kernel takes head %d", h)
+	}
 	d.clear()
 	selections := make([]*ir.Selection, 4)
 	selections[0], selections[3] = chosen[0].Asked, chosen[3].Asked
