@@ -32,9 +32,14 @@ type attentionCase struct {
 	seed    uint64
 }
 
-func (c attentionCase) String() string {
+// kernel names what is compiled for the case, and launched how it is run.
+func (c attentionCase) kernel() string {
+	return fmt.Sprintf("%s/%s/D%d/%s", c.program.Pattern.Name, c.options().Target, c.headDim, c.dtype)
+}
+
+func (c attentionCase) launched() string {
 	s := c.shape
-	return fmt.Sprintf("%s/%s/D%d/%s/b%d_h%d_%d_q%d_k%d_at%d/%v", c.program.Pattern.Name, c.options().Target, c.headDim, c.dtype, s.Batch, s.QHeads, s.KVHeads, s.SeqQ, s.SeqK, s.QOffset, c.params)
+	return fmt.Sprintf("b%d_h%d_%d_q%d_k%d_at%d/%v", s.Batch, s.QHeads, s.KVHeads, s.SeqQ, s.SeqK, s.QOffset, c.params)
 }
 
 func (c attentionCase) input(t *testing.T) *qkv.Input {
@@ -90,9 +95,23 @@ func (c attentionCase) compile(t *testing.T) *runtime.Artifact {
 	return a
 }
 
-func (c attentionCase) run(t *testing.T, dev runtime.Device, a *runtime.Artifact) {
+// loaded is a case's kernel on a device of its own: tests run beside each other, and many cases share one kernel.
+type loaded struct {
+	*runtime.LoadedKernel
+	dev runtime.Device
+}
+
+func (c attentionCase) load(t *testing.T, opts emu.Options) loaded {
+	dev := device(t, opts)
+	k, err := runtime.LoadKernel(dev, c.compile(t), runtime.Select{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, k.Close()) })
+	return loaded{k, dev}
+}
+
+func (c attentionCase) run(t *testing.T, l loaded) {
 	in := c.input(t)
-	res, err := runtime.RunHost(dev, a, runtime.Select{}, c.host(in))
+	res, err := l.RunHost(l.dev, c.host(in))
 	require.NoError(t, err)
 	values, err := ir.CheckLaunch(c.program.Pattern.Params, c.program.Pattern.Requires, c.params)
 	require.NoError(t, err)
@@ -152,7 +171,6 @@ func randomShape(rng *rand.Rand) qkv.Shape {
 
 func TestLibraryPatternsAgreeWithFloat64(t *testing.T) {
 	const shapes = 2
-	dev := device(t, emu.Options{})
 	for _, name := range patterns.Names() {
 		program := library(t, name)
 		if len(program.Pattern.Index) > 0 {
@@ -163,13 +181,15 @@ func TestLibraryPatternsAgreeWithFloat64(t *testing.T) {
 			for _, target := range minfc.Targets() {
 				for _, f := range []half.Format{half.BF16, half.F16} {
 					c := attentionCase{program: program, target: target, headDim: d, dtype: f}
-					artifact := c.compile(t)
-					rng := rand.New(rand.NewPCG(uint64(n), uint64(len(name)+len(f)+len(target))))
-					for i := range shapes {
-						c.shape, c.params = randomShape(rng), pick(rng, settings[name])
-						c.random, c.seed = i%2 == 1, rng.Uint64()
-						t.Run(c.String(), func(t *testing.T) { c.run(t, dev, artifact) })
-					}
+					t.Run(c.kernel(), func(t *testing.T) {
+						t.Parallel()
+						l, rng := c.load(t, emu.Options{}), rand.New(rand.NewPCG(uint64(n), uint64(len(name)+len(f)+len(target))))
+						for i := range shapes {
+							c.shape, c.params = randomShape(rng), pick(rng, settings[name])
+							c.random, c.seed = i%2 == 1, rng.Uint64()
+							t.Run(c.launched(), func(t *testing.T) { c.run(t, l) })
+						}
+					})
 				}
 			}
 		}
@@ -178,22 +198,24 @@ func TestLibraryPatternsAgreeWithFloat64(t *testing.T) {
 
 // Every listed length against itself: a tile edge that is off by one shows here.
 func TestEveryLength(t *testing.T) {
-	dev := device(t, emu.Options{})
 	for _, target := range minfc.Targets() {
 		for _, d := range []int{64, 128, 192, 256} { // one head dim a tile shape
 			c := attentionCase{program: library(t, "a_shape"), target: target, headDim: d, dtype: half.BF16, params: map[string]int64{"sink": 10, "window": 100}}
-			artifact := c.compile(t)
-			for i, n := range lengths {
-				c.shape, c.seed = qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: n, SeqK: n}, uint64(i)
-				t.Run(c.String(), func(t *testing.T) { c.run(t, dev, artifact) })
-			}
+			t.Run(c.kernel(), func(t *testing.T) {
+				t.Parallel()
+				l := c.load(t, emu.Options{})
+				for i, n := range lengths {
+					c.shape, c.seed = qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: n, SeqK: n}, uint64(i)
+					t.Run(c.launched(), func(t *testing.T) { c.run(t, l) })
+				}
+			})
 		}
 	}
 }
 
 // Random set expressions: whatever the language can say, the kernel computes.
 func TestRandomPatternsAgreeWithFloat64(t *testing.T) {
-	dev, refused := device(t, emu.Options{}), 0
+	refused := 0
 	for seed := range uint64(1000) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		p := irtest.RandomPattern(rng)
@@ -206,7 +228,10 @@ func TestRandomPatternsAgreeWithFloat64(t *testing.T) {
 			refused++
 			continue
 		}
-		t.Run(fmt.Sprintf("%d/%s", seed, c), func(t *testing.T) { c.run(t, dev, c.compile(t)) })
+		t.Run(fmt.Sprintf("%d/%s/%s", seed, c.kernel(), c.launched()), func(t *testing.T) {
+			t.Parallel()
+			c.run(t, c.load(t, emu.Options{}))
+		})
 	}
 	require.Less(t, refused, 50)
 }
@@ -217,10 +242,11 @@ func TestResultsDoNotDependOnWarpOrder(t *testing.T) {
 		for _, d := range []int{64, 128, 256} {
 			c := attentionCase{program: library(t, "a_shape"), target: target, headDim: d, dtype: half.BF16, params: map[string]int64{"window": 150},
 				shape: qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 300, SeqK: 300}}
-			artifact, in := c.compile(t), c.input(t)
+			in := c.input(t)
 			var first runtime.HostResult
 			for seed := range uint64(4) {
-				res, err := runtime.RunHost(device(t, emu.Options{Seed: seed}), artifact, runtime.Select{}, c.host(in))
+				l := c.load(t, emu.Options{Seed: seed})
+				res, err := l.RunHost(l.dev, c.host(in))
 				require.NoError(t, err)
 				if seed == 0 {
 					first = res

@@ -39,20 +39,18 @@ var dynamicKernels = []struct {
 type ended struct {
 	attentionCase
 	in     *qkv.Input
-	kernel *runtime.LoadedKernel
+	kernel loaded
 	res    runtime.HostResult
 	values []map[string]int64 // of all parameters, [QHeads]
 }
 
 // launch runs a case with budgets that may differ by head.
-func (c attentionCase) launch(t *testing.T, dev runtime.Device, a *runtime.Artifact, in *qkv.Input, heads map[string][]int64) ended {
-	k, err := runtime.LoadKernel(dev, a, runtime.Select{})
-	require.NoError(t, err)
-	defer k.Close()
+func (c attentionCase) launch(t *testing.T, l loaded, in *qkv.Input, heads map[string][]int64) ended {
 	h := c.host(in)
 	h.Chosen, h.HeadParams = true, heads
-	e := ended{attentionCase: c, in: in, kernel: k}
-	e.res, err = k.RunHost(dev, h)
+	e := ended{attentionCase: c, in: in, kernel: l}
+	var err error
+	e.res, err = l.RunHost(l.dev, h)
 	require.NoError(t, err)
 	for head := range in.QHeads {
 		given := maps.Clone(c.params)
@@ -110,7 +108,6 @@ func (e ended) checkCover(t *testing.T, h int) func(q, k int) bool {
 }
 
 func TestDynamicPatternsAgreeWithFloat64(t *testing.T) {
-	dev := device(t, emu.Options{})
 	for _, name := range patterns.Names() {
 		program := library(t, name)
 		if len(program.Pattern.Index) == 0 {
@@ -121,15 +118,25 @@ func TestDynamicPatternsAgreeWithFloat64(t *testing.T) {
 		for _, k := range dynamicKernels {
 			for _, f := range []half.Format{half.BF16, half.F16} {
 				c := attentionCase{program: program, target: k.target, headDim: k.headDim, dtype: f}
-				artifact := c.compile(t)
 				rng := rand.New(rand.NewPCG(uint64(k.headDim), uint64(len(f)+len(name)+len(k.target))))
-				for i := range k.shapes {
+				c.runMany(t, k.shapes, func(c *attentionCase, i int) {
 					c.shape, c.params, c.seed, c.random = dynamicShape(rng), pick(rng, settings), rng.Uint64(), i == 0
-					t.Run(c.String(), func(t *testing.T) { c.launch(t, dev, artifact, c.input(t), nil).check(t) })
-				}
+				})
 			}
 		}
 	}
+}
+
+// runMany launches one kernel n times, beside other tests, and checks each result; vary sets up launch i.
+func (c attentionCase) runMany(t *testing.T, n int, vary func(c *attentionCase, i int)) {
+	t.Run(c.kernel(), func(t *testing.T) {
+		t.Parallel()
+		l := c.load(t, emu.Options{})
+		for i := range n {
+			vary(&c, i)
+			t.Run(c.launched(), func(t *testing.T) { c.launch(t, l, c.input(t), nil).check(t) })
+		}
+	})
 }
 
 func dynamicShape(rng *rand.Rand) qkv.Shape {
@@ -183,7 +190,7 @@ func TestOtherChoices(t *testing.T) {
 					c.runAbsorbed(t, dev)
 					continue
 				}
-				c.launch(t, dev, c.compile(t), c.input(t), nil).check(t)
+				c.launch(t, c.load(t, emu.Options{}), c.input(t), nil).check(t)
 			}
 		}
 	}
@@ -192,7 +199,9 @@ func TestOtherChoices(t *testing.T) {
 // runAbsorbed runs a pattern whose choice cannot matter: no kernel computes it.
 func (c attentionCase) runAbsorbed(t *testing.T, dev runtime.Device) {
 	a, in := c.compile(t), c.input(t)
-	require.Empty(t, a.Manifest.Kernels[0].Stages)
+	for _, s := range a.Manifest.Kernels[0].Stages {
+		require.Equal(t, runtime.StageStoreWords, s.Kind, "which writes down what heads there are")
+	}
 	res, err := runtime.RunHost(dev, a, runtime.Select{}, c.host(in))
 	require.NoError(t, err)
 	causal := func(q, k int) bool { return k <= q }
@@ -203,22 +212,21 @@ func (c attentionCase) runAbsorbed(t *testing.T, dev runtime.Device) {
 
 // Budgets may differ by head; each head keeps what it would alone.
 func TestBudgetsDifferByHead(t *testing.T) {
-	dev := device(t, emu.Options{})
 	for name, budgets := range map[string]map[string][]int64{
 		"vertical_slash": {"vertical": {0, 40, 1000, 64}, "slash": {0, 300, 120, 101}},
 		"block_sparse":   {"topk": {1, 2, 1000, 0}},
 		"columns_window": {"vertical": {100, 31, 0, 500}},
 	} {
 		c := attentionCase{program: library(t, name), headDim: 64, dtype: half.BF16, shape: qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 320, SeqK: 320}}
-		artifact, in := c.compile(t), c.input(t)
-		all := c.launch(t, dev, artifact, in, budgets)
+		l, in := c.load(t, emu.Options{}), c.input(t)
+		all := c.launch(t, l, in, budgets)
 		all.check(t)
 		for h := range 4 {
 			c.params = map[string]int64{}
 			for p, v := range budgets {
 				c.params[p] = v[h]
 			}
-			alone := c.launch(t, dev, artifact, in, nil)
+			alone := c.launch(t, l, in, nil)
 			size := len(in.Q) / 8
 			for _, head := range []int{h, 4 + h} {
 				require.Equal(t, alone.res.O[head*size:][:size], all.res.O[head*size:][:size], "%s, head %d", name, h)
@@ -233,10 +241,10 @@ func TestChoicesDoNotDependOnWarpOrder(t *testing.T) {
 	for name, params := range map[string]map[string]int64{"vertical_slash": {"vertical": 50, "slash": 120}, "block_sparse": {"topk": 2}} {
 		c := attentionCase{program: library(t, name), headDim: 64, dtype: half.BF16, params: params,
 			shape: qkv.Shape{Batch: 1, QHeads: 3, KVHeads: 1, SeqQ: 400, SeqK: 400}}
-		artifact, in := c.compile(t), c.input(t)
+		in := c.input(t)
 		var first ended
 		for seed := range uint64(3) {
-			e := c.launch(t, device(t, emu.Options{Seed: seed}), artifact, in, nil)
+			e := c.launch(t, c.load(t, emu.Options{Seed: seed}), in, nil)
 			if seed == 0 {
 				first = e
 			}
@@ -249,11 +257,10 @@ func TestChoicesDoNotDependOnWarpOrder(t *testing.T) {
 
 // A NaN or an infinity in one key, or in a query of the probe, leaves the other choices as they are.
 func TestChoicesIgnoreNaN(t *testing.T) {
-	dev := device(t, emu.Options{})
 	nan, inf := []byte{0xc0, 0x7f}, []byte{0x80, 0x7f}
 	c := attentionCase{program: library(t, "vertical_slash"), headDim: 64, dtype: half.BF16, params: map[string]int64{"vertical": 50, "slash": 120},
 		shape: qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 300, SeqK: 300}}
-	artifact := c.compile(t)
+	l := c.load(t, emu.Options{})
 	for _, spoil := range []func(in *qkv.Input){
 		func(in *qkv.Input) { copy(in.K[2*64*77:], nan) },
 		func(in *qkv.Input) { copy(in.K[2*64*120:], inf) },
@@ -261,7 +268,7 @@ func TestChoicesIgnoreNaN(t *testing.T) {
 	} {
 		in := c.input(t)
 		spoil(in)
-		e := c.launch(t, dev, artifact, in, nil)
+		e := c.launch(t, l, in, nil)
 		choices := selfcheck.ChoiceCase{In: in, Index: e.kernel.Schedule().Index, Values: e.values, Scale: 1. / 8}
 		for h, chosen := range e.res.Chosen {
 			choices.Asked = append(choices.Asked, chosen.Asked)

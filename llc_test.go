@@ -51,7 +51,7 @@ func TestLLVMMakesTheSameOfTheIR(t *testing.T) {
 		for _, dim := range []int{64, 80, 128, 256} {
 			c := attentionCase{program: library(t, name), headDim: dim, dtype: []half.Format{half.BF16, half.F16}[i%2], seed: uint64(dim),
 				shape: qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 150, SeqK: 201, QOffset: 51}, params: settings[name][0]}
-			t.Run(c.String(), func(t *testing.T) {
+			t.Run(c.kernel(), func(t *testing.T) {
 				in := c.input(t)
 				ours, err := runtime.RunHost(dev, c.compile(t), runtime.Select{}, c.host(in))
 				require.NoError(t, err)

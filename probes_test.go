@@ -8,7 +8,6 @@ import (
 
 	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/internal/half"
-	"github.com/minfc/minfc/runtime/emu"
 )
 
 // probes look at other queries than the last 64.
@@ -40,18 +39,15 @@ var probeSettings = map[string][]map[string]int64{
 
 func TestProbesAgreeWithFloat64(t *testing.T) {
 	const shapes = 8
-	dev := device(t, emu.Options{})
 	for _, name := range []string{"strided", "last", "two"} {
 		program, err := minfc.Load("probes.minf", []byte(probes), minfc.Options{Pattern: name})
 		require.NoError(t, err)
 		for i, d := range []int{64, 80} {
 			c := attentionCase{program: program, headDim: d, dtype: []half.Format{half.BF16, half.F16}[i]}
-			artifact := c.compile(t)
 			rng := rand.New(rand.NewPCG(uint64(d), uint64(len(name))))
-			for i := range shapes {
+			c.runMany(t, shapes, func(c *attentionCase, i int) {
 				c.shape, c.params, c.seed, c.random = dynamicShape(rng), pick(rng, probeSettings[name]), rng.Uint64(), i%2 == 0
-				t.Run(name+c.String(), func(t *testing.T) { c.launch(t, dev, artifact, c.input(t), nil).check(t) })
-			}
+			})
 		}
 	}
 }

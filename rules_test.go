@@ -57,19 +57,15 @@ var ruleSettings = map[string][]map[string]int64{
 // TestRulesAgreeWithFloat64: random inputs, which are nearly flat, and structured ones.
 func TestRulesAgreeWithFloat64(t *testing.T) {
 	const shapes = 10
-	dev := device(t, emu.Options{})
 	for _, name := range []string{"mass", "threshold", "flex", "squares", "mixed"} {
 		program, err := minfc.Load("rules.minf", []byte(rules), minfc.Options{Pattern: name})
 		require.NoError(t, err)
 		for i, d := range []int{64, 128} {
 			c := attentionCase{program: program, headDim: d, dtype: []half.Format{half.BF16, half.F16}[i]}
-			artifact := c.compile(t)
 			rng := rand.New(rand.NewPCG(uint64(d), uint64(len(name))))
-			for i := range shapes {
-				c.shape, c.params, c.seed = dynamicShape(rng), pick(rng, ruleSettings[name]), rng.Uint64()
-				c.random = i%2 == 0
-				t.Run(name+c.String(), func(t *testing.T) { c.launch(t, dev, artifact, c.input(t), nil).check(t) })
-			}
+			c.runMany(t, shapes, func(c *attentionCase, i int) {
+				c.shape, c.params, c.seed, c.random = dynamicShape(rng), pick(rng, ruleSettings[name]), rng.Uint64(), i%2 == 0
+			})
 		}
 	}
 }
@@ -79,7 +75,7 @@ func TestMassesAndLimitsDifferByHead(t *testing.T) {
 	program, err := minfc.Load("rules.minf", []byte(rules), minfc.Options{Pattern: "mass"})
 	require.NoError(t, err)
 	c := attentionCase{program: program, headDim: 64, dtype: half.BF16, shape: qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 320, SeqK: 320}}
-	all := c.launch(t, device(t, emu.Options{}), c.compile(t), c.input(t), map[string][]int64{"share": {300, 1000, 1000, 900}, "limit": {1000, 320, 70, 5}})
+	all := c.launch(t, c.load(t, emu.Options{}), c.input(t), map[string][]int64{"share": {300, 1000, 1000, 900}, "limit": {1000, 320, 70, 5}})
 	all.check(t)
 	number := func(h int) int {
 		cols, err := all.res.Chosen[h].Asked.Find("cols")
