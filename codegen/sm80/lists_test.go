@@ -284,38 +284,46 @@ func (c listCase) compare(t *testing.T, all []lists, qb, kb, vb, ob, lseb []byte
 }
 
 func TestListsOnTheEmulator(t *testing.T) {
-	dev, err := emu.Open(emu.Options{})
-	require.NoError(t, err)
-	defer dev.Close()
 	kinds := []listCase{
 		{schedule: verticalSlash(), runs: true, cols: true},
 		{schedule: columnsWindow(70), cols: true, window: 70},
 		{schedule: blockSparse(), blocks: true},
 	}
-	for _, kind := range kinds {
+	for _, c := range kinds {
 		for _, d := range []int{32, 64, 80, 128, 192, 256} {
-			kind.headDim, kind.dtype = d, []half.Format{half.BF16, half.F16}[d/16%2]
-			kernel, err := codegen.Attention(kind.schedule, codegen.Config{HeadDim: d, DType: codegen.DType(kind.dtype), Target: "sm_80"})
-			require.NoError(t, err)
-			ptx, err := ptxgen.Compile(kernel.Module, ptxgen.Options{Target: "sm_80"})
-			require.NoError(t, err)
-			m, err := dev.LoadModule(ptx)
-			require.NoError(t, err)
-			fn, err := m.Function(kernel.Entry)
-			require.NoError(t, err)
-			for seed := range uint64(60) {
-				rng := rand.New(rand.NewPCG(seed, uint64(d)))
-				c := kind
-				c.batch, c.hq, c.hk = 1+rng.IntN(2), 2, 1+rng.IntN(2)
-				c.sq = 1 + rng.IntN(300)
-				c.sk, c.offset = c.sq, 0
-				if seed%2 == 1 {
-					c.offset = rng.IntN(200)
-					c.sk = 1 + rng.IntN(c.offset+c.sq+50)
-				}
-				c.columnBudget, c.slashN = []int{3, 150}[rng.IntN(2)], []int{2, 40}[rng.IntN(2)]
-				t.Run(fmt.Sprintf("%s/D%d/%d", kind.schedule.Name, d, seed), func(t *testing.T) { c.run(t, dev, fn, kernel, seed) })
-			}
+			c := c
+			c.headDim, c.dtype = d, []half.Format{half.BF16, half.F16}[d/16%2]
+			t.Run(fmt.Sprintf("%s/D%d", c.schedule.Name, d), func(t *testing.T) {
+				t.Parallel()
+				c.runMany(t)
+			})
 		}
+	}
+}
+
+// runMany launches the kernel of the case with other lengths and lists each time.
+func (c listCase) runMany(t *testing.T) {
+	dev, err := emu.Open(emu.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, dev.Close()) })
+	kernel, err := codegen.Attention(c.schedule, codegen.Config{HeadDim: c.headDim, DType: codegen.DType(c.dtype), Target: "sm_80"})
+	require.NoError(t, err)
+	ptx, err := ptxgen.Compile(kernel.Module, ptxgen.Options{Target: "sm_80"})
+	require.NoError(t, err)
+	m, err := dev.LoadModule(ptx)
+	require.NoError(t, err)
+	fn, err := m.Function(kernel.Entry)
+	require.NoError(t, err)
+	for seed := range uint64(60) {
+		rng := rand.New(rand.NewPCG(seed, uint64(c.headDim)))
+		c.batch, c.hq, c.hk = 1+rng.IntN(2), 2, 1+rng.IntN(2)
+		c.sq = 1 + rng.IntN(300)
+		c.sk, c.offset = c.sq, 0
+		if seed%2 == 1 {
+			c.offset = rng.IntN(200)
+			c.sk = 1 + rng.IntN(c.offset+c.sq+50)
+		}
+		c.columnBudget, c.slashN = []int{3, 150}[rng.IntN(2)], []int{2, 40}[rng.IntN(2)]
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { c.run(t, dev, fn, kernel, seed) })
 	}
 }
