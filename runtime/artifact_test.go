@@ -95,8 +95,8 @@ func TestForeignFiles(t *testing.T) {
 		{"damaged text", bytes.Replace(data, []byte("PTX of bf16"), []byte("PTX of bf61"), 1), ErrDamaged, "checksum"},
 		{"longer", append(bytes.Clone(data), "more"...), ErrDamaged, "4 bytes follow its end"},
 		{"huge counts", append([]byte("MINFC\n\x01\x00\xff\xff\xff\xff\xff\xff\xff\xff"), make([]byte, 99)...), ErrDamaged, "asks for"},
-		{"newer schema", reseal(bytes.Replace(data, []byte(`"schema": 1`), []byte(`"schema": 2`), 1)), ErrVersion, "schema 2"},
-		{"older schema", reseal(bytes.Replace(data, []byte(`"schema": 1`), []byte(`"schema": 0`), 1)), ErrVersion, "compile the pattern again"},
+		{"newer schema", reseal(bytes.Replace(data, []byte(`"schema": 2`), []byte(`"schema": 3`), 1)), ErrVersion, "schema 3"},
+		{"older schema", reseal(bytes.Replace(data, []byte(`"schema": 2`), []byte(`"schema": 1`), 1)), ErrVersion, "compile the pattern again"},
 		{"unknown field", reseal(bytes.Replace(data, []byte(`"threads"`), []byte(`"threats"`), 1)), ErrManifest, "threats"},
 		{"no JSON", reseal(bytes.Replace(data, []byte(`"compiler":`), []byte(`"compiler"!`), 1)), ErrManifest, "invalid character"},
 	} {

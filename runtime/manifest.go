@@ -8,7 +8,7 @@ import (
 )
 
 // SchemaVersion is the manifest schema this package writes and reads.
-const SchemaVersion = 1
+const SchemaVersion = 2
 
 // Manifest says what an artifact holds: one pattern, compiled into one or more kernels.
 type Manifest struct {
