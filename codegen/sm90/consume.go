@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	llir "github.com/llir/llvm/ir"
-	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 
 	"github.com/minfc/minfc/codegen/lower"
@@ -214,9 +213,7 @@ func (k *kernel) window(buffer Value) Value {
 	if !k.stagger {
 		return lower.I32(0)
 	}
-	flags := k.Load(types.I32, k.SharedAt(k.headerAt(buffer), 4), 4)
-	staggered := k.ICmp(enum.IPredNE, k.And(flags, lower.I32(flagStagger)), lower.I32(0))
-	return k.Select(staggered, k.group, lower.I32(0))
+	return k.Select(k.has(k.headerFlags(buffer, 0), flagStagger), k.group, lower.I32(0))
 }
 
 // mask sets the scores that the stage does not keep to -inf. Stages that keep all pay one branch.
@@ -247,9 +244,8 @@ func (k *kernel) mask(s []Value, buffer, window Value) []Value {
 	})
 }
 
-func (k *kernel) special(flags Value) Value {
-	return k.ICmp(enum.IPredNE, k.And(flags, lower.I32(lower.FlagEdge|lower.FlagColumns)), lower.I32(0))
-}
+// special says whether a slot's flags ask for a mask.
+func (k *kernel) special(flags Value) Value { return k.has(flags, lower.FlagEdge|lower.FlagColumns) }
 
 func (k *kernel) maskSlot(s []Value, sl lower.Slot, i int, header Value) []Value {
 	n := k.SlotKeys / 2 // accumulators of a slot

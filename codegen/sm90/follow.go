@@ -43,7 +43,7 @@ func (k *kernel) follow() {
 // isPosted waits for a header and says whether there is a stage to it.
 func (k *kernel) isPosted(p place) Value {
 	k.await(k.barrierAt(posted, p.buffer), p.parity)
-	return k.ICmp(enum.IPredEQ, k.And(k.headerFlags(p.buffer, 0), lower.I32(flagEnd)), lower.I32(0))
+	return k.lacks(k.headerFlags(p.buffer, 0), flagEnd)
 }
 
 // headerFlags reads the flags of a slot of a header.
@@ -87,8 +87,13 @@ func (k *kernel) postedSlots(buffer Value) []slot {
 
 func (k *kernel) isStaggered(first slot) Value { return k.has(first.flags, flagStagger) }
 
+// has says whether one of some flags is set, lacks whether none is.
 func (k *kernel) has(flags Value, some int64) Value {
 	return k.ICmp(enum.IPredNE, k.And(flags, lower.I32(some)), lower.I32(0))
+}
+
+func (k *kernel) lacks(flags Value, some int64) Value {
+	return k.ICmp(enum.IPredEQ, k.And(flags, lower.I32(some)), lower.I32(0))
 }
 
 // loadV loads the slots of a stage.

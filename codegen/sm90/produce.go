@@ -262,16 +262,12 @@ func (k *kernel) loadSlot(to copyOf, tensor string, s slot) {
 	case s.from == copies:
 		fromCopies()
 	default:
-		k.IfElse("columns", k.isColumns(s), fromCopies, func() { k.loadKeys(to, tensor, s) })
+		k.IfElse("columns", k.has(s.flags, lower.FlagColumns), fromCopies, func() { k.loadKeys(to, tensor, s) })
 	}
 }
 
 func (k *kernel) loadKeys(to copyOf, tensor string, s slot) {
 	k.loadAt(to, tensor, s.start, k.kvHead, k.At.Batch())
-}
-
-func (k *kernel) isColumns(s slot) Value {
-	return k.ICmp(enum.IPredNE, k.And(s.flags, lower.I32(lower.FlagColumns)), lower.I32(0))
 }
 
 // copyOf is a copy: of how many slots, to which offset from which base in shared memory, with which distance of panels there, for

@@ -14,14 +14,10 @@ import (
 func (k *kernel) vote() {
 	p := place{lower.I32(0), lower.I32(0)}
 	zero := lower.I32(0)
-	var starts []Value
-	if !k.queued {
-		starts = k.ListStarts()
-	} else {
+	if k.queued { // any tile, until a header says which
 		k.At = k.fixed(zero, zero, zero)
-		starts = k.ListStarts()
 	}
-	start := slices.Concat([]Value{p.buffer, p.parity, zero, zero, zero}, starts)
+	start := slices.Concat([]Value{p.buffer, p.parity, zero, zero, zero}, k.ListStarts())
 	end := k.While("vote", start,
 		func(v []Value) Value { return k.isPosted(place{v[0], v[1]}) },
 		func(v []Value) []Value {
@@ -62,7 +58,7 @@ func (k *kernel) findWords(buffer Value) {
 	k.elected(func() {
 		for i, s := range slots {
 			k.Store(k.dropFull(s.flags, words[i]), k.SharedAt(header, k.layout.header.found+4*i), 4)
-			k.If("store", k.isColumns(s), nil, func() []Value {
+			k.If("store", k.has(s.flags, lower.FlagColumns), nil, func() []Value {
 				for b := range k.blocks() {
 					k.Store(k.Pack4(words[i][4*b:4*b+4]...), k.SharedAt(header, k.wordsAt(i)+b*wordsBytes), 16)
 				}
@@ -87,7 +83,7 @@ type columns struct {
 func (k *kernel) look(slots []slot) (c columns) {
 	none := lower.I32(lower.NoColumn)
 	for _, s := range slots {
-		c.ids = append(c.ids, k.If("columns", k.isColumns(s), []Value{none, none}, func() []Value {
+		c.ids = append(c.ids, k.If("columns", k.has(s.flags, lower.FlagColumns), []Value{none, none}, func() []Value {
 			at := k.Add(s.start, k.Lane)
 			list := k.ColumnSegment().From
 			return []Value{k.ListAt(list, at), k.ListAt(list, k.Add(at, lower.I32(32)))}
@@ -126,7 +122,7 @@ func (k *kernel) words(slots []slot, c columns) [][]Value {
 		for n := range none {
 			none[n] = lower.I32(0)
 		}
-		out = append(out, k.If("vote", k.isColumns(s), none, func() []Value { return k.slotWords(c, i) }))
+		out = append(out, k.If("vote", k.has(s.flags, lower.FlagColumns), none, func() []Value { return k.slotWords(c, i) }))
 	}
 	return out
 }
