@@ -108,7 +108,7 @@ func ptxas(t *testing.T) string {
 	}
 	p, err := exec.LookPath("ptxas")
 	if err != nil {
-		t.Skip("no ptxas: set PTXAS or put it on the PATH")
+		t.Skip("no ptxas: set PTXAS or put it on the PATH; CI fetches one")
 	}
 	return p
 }
@@ -128,7 +128,7 @@ func TestAcceptedByLLVM(t *testing.T) {
 	tool, err := exec.LookPath("llc-14")
 	if err != nil {
 		if tool, err = exec.LookPath("llc"); err != nil {
-			t.Skip("no llc on the PATH")
+			t.Skip("no llc (Debian: llvm-14 or newer) on this machine; CI's machine has one")
 		}
 	}
 	eachGolden(t, "ok", func(t *testing.T, path string, a *txtar.Archive) {

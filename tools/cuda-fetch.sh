@@ -68,3 +68,30 @@ fetch_debian() {
   say "apt could not fetch Debian's package $name"
   return 1
 }
+
+# cuda_tool NAME VARIABLE WHEEL: prints the path of a program that runs: the one the variable names, the one on the PATH, one
+# fetched before, or one fetched now, from the wheel or from Debian's toolkit.
+cuda_tool() {
+  local name=$1 variable=$2 wheel=$3 debian=nvidia-cuda-toolkit named=${!2:-}
+  if [ -n "$named" ]; then
+    offer "$named" && return
+    say "$variable is $named, which does not run; point it at one of CUDA 12.4 or newer, or unset it"
+    return 1
+  fi
+  offer "$(command -v "$name" || true)" && return
+  offer "$(cached "$wheel" "*/bin/$name")" && return
+  offer "$(cached "$debian" "*/bin/$name")" && return
+  say "fetching $name: the wheel $wheel"
+  if fetch_wheel "$wheel"; then offer "$(cached "$wheel" "*/bin/$name")" && return; fi
+  say "fetching $name: Debian's package $debian"
+  if fetch_debian "$debian" "*/bin/$name"; then offer "$(cached "$debian" "*/bin/$name")" && return; fi
+  say "no $name: neither pip nor apt gave one; install the CUDA toolkit (12.4 or newer), or set $variable to its $name"
+  return 1
+}
+
+# offer PATH: prints it if it is a program that runs.
+offer() {
+  [ -n "$1" ] || return 1
+  chmod +x "$1" 2>/dev/null || true
+  [ -x "$1" ] && "$1" --version >/dev/null 2>&1 && printf '%s\n' "$1"
+}

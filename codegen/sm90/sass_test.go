@@ -19,7 +19,7 @@ func toolNamed(t *testing.T, variable, name string) string {
 	}
 	p, err := exec.LookPath(name)
 	if err != nil {
-		t.Skipf("no %s: set %s or put it on the PATH", name, variable)
+		t.Skipf("no %s: set %s or put it on the PATH; CI fetches one", name, variable)
 	}
 	return p
 }
