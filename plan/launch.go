@@ -51,6 +51,7 @@ func bound(p *ir.Pattern, values map[string]int64, when ir.Binding) map[string]i
 type Launcher struct {
 	heads   []planned
 	kernels []*runtime.LoadedKernel
+	groups  [][]int // heads that one launch takes
 }
 
 // planned is a head with its kernel.
@@ -77,6 +78,7 @@ func Bind(heads []Head, load func(u Use) (*runtime.LoadedKernel, error)) (*Launc
 			return nil, errors.Join(fmt.Errorf("%s: %w", u.Pattern.Name, err), l.Close())
 		}
 	}
+	l.groups = l.alike()
 	return l, nil
 }
 
@@ -133,7 +135,7 @@ func (l *Launcher) Pieces(a runtime.Attention) ([]Piece, error) {
 	l.fillStrides(&a)
 	var out []Piece
 	used := int64(0)
-	for _, heads := range l.alike() {
+	for _, heads := range l.groups {
 		p := l.piece(a, heads)
 		bytes, err := p.Kernel.Workspace(p.Call)
 		if err != nil {

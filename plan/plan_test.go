@@ -119,7 +119,7 @@ func TestReadRefuses(t *testing.T) {
 		{`[{"-1": ["stream_llm", 1, 8, 1]}]`, `"-1" is not the number of a head`},
 		{`[{"01": ["stream_llm", 1, 8, 1]}]`, `"01" is not the number of a head`},
 		{`[{"0": ["stream_lm", 1, 8, 1]}]`, `p.json:1:9: layer 0, head 0: unknown pattern "stream_lm", want one of vertical_and_slash, stream_llm, block_sparse, did you mean stream_llm?`},
-		{`[{"0": ["flex_vertical_and_slash", [0.9, 4096], [0.9, 4096], 0.0]}]`, "chooses by mass, which devices do not"},
+		{`[{"0": ["flex_vertical_and_slash", [0.9, 4096], [0.9, 4096], 0.0]}]`, "chooses by mass, which no pattern of the library does"},
 		{`[{"0": ["vertical_and_slash", 0, 8, 1]}]`, "p.json:1:8: layer 0, head 0, vertical_slash: vertical is a budget and must be at least 1 in a plan, got 0"},
 		{`[{"0": ["vertical_and_slash", 8, -5, 1]}]`, "p.json:1:34: layer 0, head 0: slash is -5, want"},
 		{`[{"0": ["vertical_and_slash", 8, 2000000000, 1]}]`, "slash is 2000000000, want 1073741824 at most"},

@@ -195,7 +195,7 @@ func (r *reader) minferenceHead(n *node, what string) (h Head, ok bool) {
 	case r.faults() > faults:
 		return h, false
 	case !found && strings.HasPrefix(name, flexible):
-		r.fault(n.items[0].at, "%s: pattern %q chooses by mass, which devices do not; want one of %s", what, name, strings.Join(names, ", "))
+		r.fault(n.items[0].at, "%s: pattern %q chooses by mass, which no pattern of the library does; want one of %s", what, name, strings.Join(names, ", "))
 		return h, false
 	case !found:
 		r.fault(n.items[0].at, "%s: unknown pattern %q, want one of %s%s", what, name, strings.Join(names, ", "), suggest.Hint(name, names))

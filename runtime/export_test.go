@@ -5,7 +5,7 @@ import "github.com/minfc/minfc/cost"
 // HoldScratch sets how many bytes of sums or of block scores k may hold at a time.
 func (k *LoadedKernel) HoldScratch(bytes int64) {
 	k.scratchBytes = bytes
-	k.lastPlan.Store(nil)
+	k.lastPlans.Store(nil)
 }
 
 // denseRates are of the size of what is fitted.
@@ -23,5 +23,5 @@ func (k *LoadedKernel) PriceLists(slot, column, row float64) {
 	k.fallback.machine.Rates = denseRates[k.fallback.machine.Target]
 	k.fallback.machine.MemoryGBs = 1e9
 	k.fallback.machine.Multiprocessors = 1
-	k.lastPlan.Store(nil)
+	k.lastPlans.Store(nil)
 }

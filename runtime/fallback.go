@@ -81,12 +81,12 @@ type verdict struct {
 // NeedsIndex says whether a launch of a computes lists: not for patterns that do not depend on data, and not where dense
 // attention is known to be faster whatever the data would choose.
 func (k *LoadedKernel) NeedsIndex(a Attention) (bool, error) {
-	x, err := k.planShape(a)
-	if err != nil || x == nil || len(k.plan.choices) == 0 {
+	c, err := k.checkShape(a)
+	if err != nil || c.idle() || len(k.plan.choices) == 0 {
 		return false, err
 	}
-	v, err := k.weigh(x)
-	return v.routing != allDense, err
+	_, v, err := k.planned(c)
+	return err == nil && v.routing != allDense, err
 }
 
 // DenseSchedule is what heads run that fall back to dense attention; nil if none can.

@@ -85,7 +85,7 @@ func (x *indexCall) columnBounds(s listShape, n choiceCall, head int) (low, high
 	return low, high
 }
 
-// blockBounds are the same where the budget is a number: how many blocks a row block gets does not depend on the data then.
+// blockBounds are those of blocks, whose candidates grow with the row block. Where the budget is a number both are equal.
 func (x *indexCall) blockBounds(n choiceCall, head int) (low, high int) {
 	for t := range x.rowBlocks() {
 		last := x.QOffset + min((t+1)*ir.BlockSize, x.SeqQ) - 1

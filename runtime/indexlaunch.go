@@ -55,13 +55,13 @@ func (k *LoadedKernel) launchIndex(s Stream, x *indexCall, v verdict) error {
 
 // storeNumbers writes the budgets of every choice and head, and which heads take part.
 func (l *indexLauncher) storeNumbers(v verdict) {
-	var words []int32
-	if v.routing != allDense || l.shared() {
-		words = make([]int32, l.budgetRows*l.QHeads, l.numberWords())
+	if v.routing == allDense && !l.shared() {
+		return
 	}
+	words := make([]int32, l.budgetRows*l.QHeads, l.numberWords())
 	for _, n := range l.choices {
 		for i, row := range n.rows() {
-			copy(words[min(len(words), (n.row+i)*l.QHeads):], row)
+			copy(words[(n.row+i)*l.QHeads:], row)
 		}
 	}
 	if l.shared() {
@@ -262,7 +262,7 @@ func (l *indexLauncher) chooseSlab(n choiceCall, t, rows int) {
 func (l *indexLauncher) scorePooled(n choiceCall, rows int, v stageValues) {
 	v["pooled_q"], v["pooled_k"] = l.at(pooledName(n.q)), l.at(pooledName(n.k))
 	if l.keyBlocks() > 0 {
-		grid := [3]int{(l.keyBlocks() + scoreKeys - 1) / scoreKeys, (rows + scoreRows - 1) / scoreRows, l.heads}
+		grid := [3]int{ceilDiv(l.keyBlocks(), scoreKeys), ceilDiv(rows, scoreRows), l.heads}
 		l.launch(StageBlockScores, grid, 0, v)
 	}
 	if n.shares {
@@ -334,5 +334,5 @@ func float32Bits(x float64) uint64 { return uint64(math.Float32bits(float32(x)))
 
 // blockSelectThreads is the block size of block_select: whole warps that hold all scores of a row.
 func blockSelectThreads(keyBlocks int) int {
-	return 32 * max(1, (keyBlocks+32*blockSelectKeys-1)/(32*blockSelectKeys))
+	return 32 * max(1, ceilDiv(keyBlocks, 32*blockSelectKeys))
 }

@@ -155,7 +155,7 @@ type probeGeometry struct {
 
 func probeGeometryOf(heads int, c *call, tiles int) probeGeometry {
 	group := c.QHeads / c.KVHeads
-	rows := c.KVHeads * ((group + heads - 1) / heads)
+	rows := c.KVHeads * ceilDiv(group, heads)
 	tiles = max(1, tiles)
 	n := longestChunk
 	for n > shortestChunk && ceilDiv(tiles, n)*rows*c.Batch < fullGrid {

@@ -33,8 +33,8 @@ type LoadedKernel struct {
 	function     Function
 	attributes   FunctionAttributes
 	lastParams   atomic.Pointer[paramSet]
-	lastPlan     atomic.Pointer[plannedCall]
-	fallback     *fallback // nil if there is no dense kernel, or nothing to weigh it with
+	lastPlans    atomic.Pointer[[]plannedCall] // newest first
+	fallback     *fallback                     // nil if there is no dense kernel, or nothing to weigh it with
 }
 
 // LoadKernel selects a kernel and lets the device's compiler translate its PTX, once, which takes a fraction of a second.

@@ -26,7 +26,7 @@ type Kernel struct {
 	DType       string        `json:"dtype"`    // "bf16" or "f16"
 	HeadDim     int           `json:"head_dim"` // elements
 	Schedule    string        `json:"schedule"` // text form of ir.Schedule
-	RowTile     int           `json:"row_tile"` // query rows of one thread block
+	RowTile     int           `json:"row_tile"` // query rows of a tile of the schedule; of one thread block, too, unless block_rows says otherwise
 	KeyTile     int           `json:"key_tile"` // keys of one step of its loop
 	Threads     int           `json:"threads"`  // threads of one block
 	SharedBytes int           `json:"shared_bytes"`

@@ -12,14 +12,30 @@ type plannedCall struct {
 	verdict
 }
 
+// plansKept is how many plans a kernel remembers: a head plan launches one kernel with several sets of parameters.
+const plansKept = 8
+
+// recalled is the plan of a call like c, if it is remembered.
+func (k *LoadedKernel) recalled(c *call) (*indexCall, verdict, bool) {
+	kept := k.lastPlans.Load()
+	if kept == nil {
+		return nil, verdict{}, false
+	}
+	i := slices.IndexFunc(*kept, func(p plannedCall) bool { return sameCall(p.given, c.Attention) })
+	if i < 0 {
+		return nil, verdict{}, false
+	}
+	x := (*kept)[i].index
+	x.call = c
+	x.slice() // slices have tensors of their own
+	return &x, (*kept)[i].verdict, true
+}
+
 // planned plans a call. Servers launch calls of one shape layer after layer, and planning takes longer than a short call runs,
-// so the last plan is remembered.
+// so the last plans are remembered.
 func (k *LoadedKernel) planned(c *call) (*indexCall, verdict, error) {
-	if last := k.lastPlan.Load(); last != nil && sameCall(last.given, c.Attention) {
-		x := last.index
-		x.call = c
-		x.slice() // slices have tensors of their own
-		return &x, last.verdict, nil
+	if x, v, ok := k.recalled(c); ok {
+		return x, v, nil
 	}
 	x, err := k.planCall(c)
 	if err != nil {
@@ -29,16 +45,24 @@ func (k *LoadedKernel) planned(c *call) (*indexCall, verdict, error) {
 	if err != nil {
 		return nil, v, err
 	}
-	given := c.Attention
+	k.remember(x, v)
+	return x, v, nil
+}
+
+// remember keeps a plan in front of the others.
+func (k *LoadedKernel) remember(x *indexCall, v verdict) {
+	given := x.Attention
 	given.Params, given.Heads = maps.Clone(given.Params), slices.Clone(given.Heads)
 	given.HeadParams = map[string][]int64{}
-	for name, values := range c.HeadParams {
+	for name, values := range x.HeadParams {
 		given.HeadParams[name] = slices.Clone(values)
 	}
-	kept := plannedCall{given, *x, v}
-	kept.index.call, kept.index.slices = nil, nil // they belong to the caller
-	k.lastPlan.Store(&kept)
-	return x, v, nil
+	plans := []plannedCall{{given, *x, v}}
+	plans[0].index.call, plans[0].index.slices = nil, nil // they belong to the caller
+	if old := k.lastPlans.Load(); old != nil {
+		plans = append(plans, (*old)[:min(len(*old), plansKept-1)]...)
+	}
+	k.lastPlans.Store(&plans)
 }
 
 // sameCall compares what a plan depends on.

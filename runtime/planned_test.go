@@ -68,6 +68,36 @@ func TestPlansAreRemembered(t *testing.T) {
 	require.Equal(t, allDense, v.routing, "a short call")
 }
 
+// Calls that take turns are all remembered, as a head plan makes them; the oldest goes when there are too many.
+func TestSeveralPlansAreRemembered(t *testing.T) {
+	var log []string
+	k := weighedKernel(t, verticalSlash, &log)
+	call := func(n int) *call {
+		a := bigCall(5000)
+		a.Params = map[string]int64{"vertical": int64(100 * n)}
+		c, err := k.checkShape(a)
+		require.NoError(t, err)
+		return c
+	}
+	for n := range plansKept {
+		_, _, err := k.planned(call(n))
+		require.NoError(t, err)
+	}
+	for n := range plansKept {
+		x, _, ok := k.recalled(call(n))
+		require.True(t, ok, n)
+		fresh, err := k.planCall(call(n))
+		require.NoError(t, err)
+		require.Equal(t, fresh, x)
+	}
+	_, _, err := k.planned(call(plansKept))
+	require.NoError(t, err)
+	_, _, ok := k.recalled(call(0))
+	require.False(t, ok)
+	_, _, ok = k.recalled(call(1))
+	require.True(t, ok)
+}
+
 // What a launch costs the host: less than a short call runs on the device.
 func BenchmarkLaunch(b *testing.B) {
 	t := &testing.T{}

@@ -155,7 +155,7 @@ func (k *LoadedKernel) encodeMap(p kernelParam, c *call) ([]byte, error) {
 func (p KernelParam) verifyBox() error {
 	for _, c := range []check{
 		{multiple(p.Box[0], 8, 8, mapSwizzle/elementBytes), "columns of its box", fmt.Sprint(p.Box[0]), "a multiple of 8 from 8 to 64"},
-		{multiple(p.Box[1], 1, 1, 256), "rows of its box", fmt.Sprint(p.Box[1]), "1 to 256"},
+		{multiple(p.Box[1], 1, 1, mapMaxBox), "rows of its box", fmt.Sprint(p.Box[1]), "1 to 256"},
 	} {
 		if err := c.err(); err != nil {
 			return err

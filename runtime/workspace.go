@@ -61,8 +61,8 @@ type buffer struct{ offset, bytes int64 }
 func (k *LoadedKernel) planCall(c *call) (*indexCall, error) {
 	x := &indexCall{call: c, scratch: k.scratchBytes, heads: c.Batch * c.QHeads, reach: c.QOffset + c.SeqQ, buffers: map[string]buffer{}}
 	x.columns = min(c.SeqK, x.reach)
-	x.slab = slabRows(k.scratchBytes, x.heads*k.plan.scoreRows(), x.keyBlocks(), x.rowBlocks())
 	x.scoreRows = k.plan.scoreRows()
+	x.slab = slabRows(k.scratchBytes, x.heads*x.scoreRows, x.keyBlocks(), x.rowBlocks())
 	if x.heads > maxGridYZ && len(k.plan.choices) > 0 {
 		return nil, badCall("Batch times QHeads is %d, want at most %d for a pattern that data decides; split larger calls", x.heads, maxGridYZ)
 	}
@@ -346,6 +346,9 @@ func (k *LoadedKernel) planShape(a Attention) (*indexCall, error) {
 	c, err := k.checkShape(a)
 	if err != nil || c.idle() || !k.needsWorkspace(c) {
 		return nil, err
+	}
+	if x, _, ok := k.recalled(c); ok {
+		return x, nil
 	}
 	return k.planCall(c)
 }

@@ -39,22 +39,13 @@ func (c *planShowCmd) Run(a *app) error {
 	w := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
 	fmt.Fprintf(w, "layer\thead\tscore\tpattern\n")
 	for i := first; i < end; i++ {
-		for _, h := range sortedHeads(p.Layers[i]) {
+		for _, h := range slices.Sorted(maps.Keys(p.Layers[i])) {
 			head := p.Layers[i][h]
 			fmt.Fprintf(w, "%d\t%d\t%.4g\t%s\n", i, h, head.Score, head)
 		}
 	}
 	fmt.Fprintf(w, "all\tothers\t0\t%s\n", p.Default)
 	return w.Flush()
-}
-
-func sortedHeads(l plan.Layer) []int {
-	var out []int
-	for h := range l {
-		out = append(out, h)
-	}
-	slices.Sort(out)
-	return out
 }
 
 type planConvertCmd struct {
