@@ -429,10 +429,9 @@ type addressOperand struct {
 	off  int64
 }
 
-// addressIn decodes an address in a state space, without the coordinates that may follow it in the brackets.
+// addressIn decodes an address in a state space.
 func (d *decoder) addressIn(sp space, a operand) addressOperand {
 	d.in.space, d.in.a, d.in.off, d.in.wideA = sp, 0, 0, false
-	a.list = nil
 	d.address(a)
 	return addressOperand{d.in.a, d.in.wideA, d.in.off}
 }

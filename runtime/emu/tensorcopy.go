@@ -64,12 +64,14 @@ func (d *decoder) tensorCopy() {
 	} else {
 		c.barrier = d.addressIn(spaceShared, a[2])
 	}
-	c.shared, c.tmap = d.addressIn(spaceShared, a[0]), d.addressIn(spaceGeneric, a[1])
-	if c.rank == 0 || len(a[1].list) != c.rank {
-		d.fail("found %d coordinates, %s wants as many as it has dimensions, 1 to %d", len(a[1].list), d.st.op, maxRank)
+	at, tmap := a[1].list, a[1]
+	tmap.list = nil // of all operands, the map alone has coordinates
+	c.shared, c.tmap = d.addressIn(spaceShared, a[0]), d.addressIn(spaceGeneric, tmap)
+	if c.rank == 0 || len(at) != c.rank {
+		d.fail("found %d coordinates, %s wants as many as it has dimensions, 1 to %d", len(at), d.st.op, maxRank)
 		return
 	}
-	for i, x := range a[1].list {
+	for i, x := range at {
 		c.at[i] = d.source(x, ptxTypes["s32"])
 	}
 	move := (*warp).issueStore

@@ -233,8 +233,7 @@ func (b *block) gather(w *warp, in *inst) error {
 
 // issueWgmma checks everything, computes the sums, and hides them until the wait.
 func (b *block) issueWgmma(in *inst, warps []*warp) error {
-	g := in.wgmma
-	keep, err := scaleOf(g, warps)
+	keep, err := scaleOf(in, warps)
 	if err != nil {
 		return err
 	}
@@ -255,13 +254,14 @@ func (b *block) issueWgmma(in *inst, warps []*warp) error {
 }
 
 // scaleOf says whether the sums are kept, which all lanes of the warpgroup must agree on.
-func scaleOf(g *wgmma, warps []*warp) (bool, error) {
+func scaleOf(in *inst, warps []*warp) (bool, error) {
+	g := in.wgmma
 	if !g.scaleBy {
 		return g.keep, nil
 	}
 	for _, w := range warps {
 		if err := w.readyP(g.scale, fullMask); err != nil {
-			return false, err
+			return false, w.fault(in, err)
 		}
 		if p := w.pred[g.scale]; p != warps[0].pred[g.scale] || p != 0 && p != fullMask {
 			return false, laneError(0, "scale-d differs between the lanes of the warpgroup: it must be the same in all")
