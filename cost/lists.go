@@ -24,7 +24,7 @@ type IndexRates struct {
 	IdleNanos    float64 // a block of an attention kernel that leaves at once
 }
 
-// h200index is fitted by hand to docs/bench/h200_dynamic_*.json, which have head dim 128 only: ProbeNanos and KernelMicros to
+// h200index is fitted by hand to docs/bench/sm80_dynamic_*.json, which have head dim 128 only: ProbeNanos and KernelMicros to
 // Vertical-Slash at 128K and 1M, ScoreNanos to Block-Sparse at 128K. IdleNanos is arithmetic. The stage is sm_80 code for
 // every target.
 var h200index = IndexRates{KernelMicros: 10.8, ProbeNanos: 15.7, ScoreNanos: 1.35, IdleNanos: 200}

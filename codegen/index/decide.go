@@ -117,12 +117,13 @@ func (d *decideKernel) blocks() Value {
 
 // total adds up the threads' sums in an order of its own, so that the same lists give the same bits.
 func (d *decideKernel) total(x Value) Value {
-	for lanes := int64(1); lanes < 32; lanes *= 2 {
-		x = d.FAdd(x, d.ShuffleXor(x, lanes))
-	}
-	d.leaderStores(x, 0)
+	d.leaderStores(d.warpSum(x), 0)
 	d.Barrier()
-	x = d.Load(types.Float, d.SharedAt(d.word(d.lane), 0), 4)
+	return d.warpSum(d.Load(types.Float, d.SharedAt(d.word(d.lane), 0), 4))
+}
+
+// warpSum adds up a warp's floats.
+func (d *decideKernel) warpSum(x Value) Value {
 	for lanes := int64(1); lanes < 32; lanes *= 2 {
 		x = d.FAdd(x, d.ShuffleXor(x, lanes))
 	}

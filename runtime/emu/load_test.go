@@ -32,6 +32,7 @@ func TestLoadErrors(t *testing.T) {
 		{"ld.local.u32 %r1, [%rd2];", "modifier .local of ld is not supported"},
 		{"ld.param.u32 %r1, [q];", `found "q", ld.param wants a parameter's name in brackets`},
 		{"ld.param.u32 %r1, [p+6];", "4 bytes at offset 6 are outside the parameters, which have 8 bytes"},
+		{"cp.async.cg.shared.global [%r1, {%r2}], [%rd1], 16;", "wants an address in brackets"},
 		{"cp.async.cg.shared.global [%r1], [%rd1], 8;", "found a copy of 8 bytes, cp.async.cg copies 16 and cp.async.ca 4, 8 or 16"},
 		{"cp.async.bulk.commit_group;", "instruction cp.async.bulk.commit_group needs .target sm_90a, found sm_80"},
 		{"mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%f1,%f1,%f1,%f1}, {%r1,%r1,%r1,%r1}, {%r1,%r1}, {%f1,%f1,%f1,%f1};", "which knows m16n8k16"},

@@ -276,7 +276,7 @@ func (b *boxCopy) read() {
 	}
 	for _, w := range b.w.block.warps {
 		for _, other := range w.stores.queue {
-			if other.data == nil {
+			if other.data == nil && other.off < b.off+b.size && b.off < other.off+other.size {
 				other.guard()
 			}
 		}
