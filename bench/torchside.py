@@ -68,6 +68,7 @@ class Kernel:
         self.fn = ctypes.c_void_p()
         ok(cuda.cuModuleGetFunction(ctypes.byref(self.fn), module, self.meta["entry"].encode()), "cuModuleGetFunction")
         ok(cuda.cuFuncSetAttribute(self.fn, 8, self.meta["shared_bytes"]), "cuFuncSetAttribute")
+        self.queue = torch.zeros(1, dtype=torch.int32, device="cuda")
         self.registers, self.local = (self.attribute(a) for a in (4, 3))
 
     def attribute(self, which):
@@ -75,8 +76,9 @@ class Kernel:
         ok(cuda.cuFuncGetAttribute(ctypes.byref(v), which, self.fn), "cuFuncGetAttribute")
         return v.value
 
-    def launch(self, q, k, v, o, lse, params, q_offset=0):
-        """q and o are [B,Hq,Sq,D], k and v [B,Hk,Sk,D], lse [B,Hq,Sq] float32; any strides with a contiguous last dim."""
+    def launch(self, q, k, v, o, lse, params, q_offset=0, lists=None):
+        """q and o are [B,Hq,Sq,D], k and v [B,Hk,Sk,D], lse [B,Hq,Sq] float32; any strides with a contiguous last dim. lists are
+        those of lists.plant, for kernels that read some."""
         b, hq, sq, d = q.shape
         values = {"lse": lse.data_ptr(), "lse_batch": 4 * lse.stride(0), "lse_head": 4 * lse.stride(1), "sq": sq, "sk": k.shape[2],
                   "q_offset": q_offset, "group": hq // k.shape[1], "scale_log2": d**-0.5 * math.log2(math.e),
@@ -87,10 +89,20 @@ class Kernel:
                 values[f"{name}_{dim}"] = 2 * t.stride(i)
         values.update({"p_" + n: x for n, x in params.items()})
         tensors = {"q": q, "k": k, "v": v, "o": o}
+        tiles = -(-sq // (self.meta.get("block_rows") or self.meta["row_tile"]))
+        grid = (tiles, hq, b)
+        if lists:
+            values.update({n: x.data_ptr() if torch.is_tensor(x) else x for n, x in lists.values.items()})
+            values.update({n: x.data_ptr() for n, x in lists.tensors.items()})
+            tensors.update(lists.tensors)
+        if self.meta.get("blocks_per_sm"):
+            self.queue.zero_()
+            values.update({"queue": self.queue.data_ptr(), "row_tiles": tiles, "q_heads": hq, "items": tiles * hq * b})
+            sms = torch.cuda.get_device_properties(0).multi_processor_count
+            grid = (min(tiles * hq * b, sms * self.meta["blocks_per_sm"]), 1, 1)
         args = [tensor_map(tensors[p["tensor"]], p["box"]) if p["type"] == "map" else CTYPES[p["type"]](values[p["name"]]) for p in self.meta["params"]]
         ptrs = (ctypes.c_void_p * len(args))(*[ctypes.addressof(a) for a in args])
         stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
-        grid = (-(-sq // self.meta["row_tile"]), hq, b)
         ok(cuda.cuLaunchKernel(self.fn, *grid, self.meta["threads"], 1, 1, self.meta["shared_bytes"], stream, ptrs, None), "cuLaunchKernel")
 
 

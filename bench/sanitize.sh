@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Runs kernels of a target under NVIDIA's compute-sanitizer: sanitize.sh TARGET [TOOL...], on a machine with a GPU and without Go.
+# Every line is a tool, a pattern, a head dim, what the tool says at its end and what minfc says of the result. MINFC is the binary,
+# bin/minfc unless it is set; JOBS how many run at once. Ends with 1 if anything was reported.
+set -euo pipefail
+target=$1; shift
+tools=("$@"); [ $# -gt 0 ] || tools=(memcheck racecheck synccheck)
+export target minfc=${MINFC:-bin/minfc} inputs
+inputs=$(mktemp -d)
+trap 'rm -rf "$inputs"' EXIT
+
+# Lengths are odd, so that first and last tiles stick out; two heads share k and v.
+for dim in 16 64 128 192 256; do
+  "$minfc" gen --seqlen 999 --heads 2 --kv-heads 1 --head-dim $dim -o "$inputs/$dim.safetensors" >/dev/null
+done
+
+one() {
+  local tool=$1 pattern=$2 dim=$3 out said
+  out=$(timeout "${LIMIT:-100}" compute-sanitizer --tool "$tool" "$minfc" run "$pattern" --qkv "$inputs/$dim.safetensors" \
+    --target "$target" --device cuda --no-fallback --check 2>&1) || true
+  said=$(grep -E 'SUMMARY' <<< "$out" | sed 's/=* *//' | head -1)
+  printf '%-9s %-15s %3d  %s; %s\n' "$tool" "$pattern" "$dim" "${said:-no summary}" "$(grep -Eo '^check +[a-z]+' <<< "$out" | tr -s ' ' || echo no result)"
+  [[ $said =~ (: 0 errors|0 hazards) ]] || { [ -z "${DETAILS:-}" ] || printf '%s\n' "$out" > "$DETAILS/$tool.$pattern.$dim.txt"; }
+}
+export -f one
+
+for tool in "${tools[@]}"; do
+  for pattern in dense a_shape dilated vertical_slash block_sparse columns_window; do
+    for dim in 16 64 128 192 256; do echo "$tool $pattern $dim"; done
+  done
+done | xargs -P "${JOBS:-6}" -L 1 bash -c 'one $0 $1 $2' | sort | tee "$inputs/report"
+! grep -vE '(: 0 errors|0 hazards).*; check ok$' "$inputs/report" >/dev/null
