@@ -170,5 +170,5 @@ func (k *kernel) elected(body func()) {
 		body()
 		return nil
 	})
-	k.AsmEffect("bar.warp.sync 0xffffffff;", "~{memory}")
+	k.converge()
 }

@@ -90,11 +90,17 @@ func (k *kernel) arrive(at Value) {
 func (k *kernel) release(b barrier, buffer Value) { k.letGo(k.barrierAt(b, buffer)) }
 
 func (k *kernel) letGo(at Value) {
+	k.converge()
 	k.If("release", k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), nil, func() []Value {
 		k.arrive(at)
 		return nil
 	})
 }
+
+// converge orders what all lanes of a warp did to memory before what one of them does next. An arrival speaks for its own thread
+// alone (PTX ISA, "Memory Consistency Model"), so there must be one of these between what the others read or wrote and an arrival
+// on their behalf.
+func (k *kernel) converge() { k.AsmEffect("bar.warp.sync 0xffffffff;", "~{memory}") }
 
 // place is a buffer in the pipeline and the parity of its phase. A consumer starts with parity 0, the producer with 1: waiting
 // for the phase before the first passes at once.

@@ -204,7 +204,6 @@ func (k *kernel) loadQ() {
 		offset := k.layout.q + step/4*k.qPanel
 		k.qRegs = append(k.qRegs, k.LdMatrix4(k.SharedAt(k.Add(line, k.Shl(at, 4)), offset), false))
 	}
-	k.AsmEffect("bar.warp.sync 0xffffffff;", "~{memory}")
 	k.letGo(k.emptyQ())
 }
 

@@ -21,7 +21,7 @@ func (k *kernel) follow() {
 			p := place{v[0], v[1]}
 			item := k.itemOf(p.buffer, v[2:])
 			slots := k.postedSlots(p.buffer)
-			k.AsmEffect("bar.warp.sync 0xffffffff;", "~{memory}")
+			k.converge()
 			at := k.placeOfV(p)
 			k.await(k.barrierAt(emptyV, at.buffer), k.Xor(at.parity, lower.I32(1)))
 			k.elected(func() {

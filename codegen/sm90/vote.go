@@ -32,6 +32,7 @@ func (k *kernel) vote() {
 			next := k.nextPlace(values)
 			return append([]Value{next.buffer, next.parity}, held...)
 		})
+	k.converge()
 	k.elected(func() { k.arrive(k.barrierAt(fullK, end[0])) })
 }
 
@@ -55,6 +56,7 @@ func (k *kernel) holdItem(buffer Value, was []Value) []Value {
 func (k *kernel) findWords(buffer Value) {
 	slots, header := k.postedSlots(buffer), k.headerAt(buffer)
 	words := k.words(slots, k.cover(k.look(slots)))
+	k.converge()
 	k.elected(func() {
 		for i, s := range slots {
 			k.Store(k.dropFull(s.flags, words[i]), k.SharedAt(header, k.layout.header.found+4*i), 4)

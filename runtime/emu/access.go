@@ -185,6 +185,7 @@ func execLoad(w *warp, in *inst, m uint32) error {
 	}
 	n := in.size * in.vec
 	if sp == spaceShared {
+		w.usesShared(m)
 		w.block.conflicts[w.frags[0].pc] += bankConflicts(addr, m, n)
 	}
 	for k := m; k != 0; k &= k - 1 {
@@ -318,6 +319,7 @@ func (w *warp) gather(in *inst, lane int, p []byte) {
 func (w *warp) storeShared(in *inst, addr *lanes64, m uint32) error {
 	n := in.size * in.vec
 	s := &w.block.shared
+	w.usesShared(m)
 	s.store++
 	w.block.conflicts[w.frags[0].pc] += bankConflicts(addr, m, n)
 	var buf [16]byte
@@ -438,6 +440,7 @@ func execAtom(w *warp, in *inst, m uint32, t ptxType, f func(t ptxType, x, y, z 
 		return err
 	}
 	if in.space == spaceShared {
+		w.usesShared(m)
 		w.block.conflicts[w.frags[0].pc] += bankConflicts(addr, m, in.size)
 	}
 	mem := w.block.run.mem

@@ -250,6 +250,7 @@ func (b *block) arrive(bar *namedBarrier, w *warp, id int, wait bool) {
 	b.events++
 	bar.arrived += 32
 	w.release(&bar.clock)
+	w.alone.lanes = 0
 	if wait {
 		w.state, w.bar = warpWaits, id
 		bar.waiting = append(bar.waiting, w)
@@ -273,5 +274,6 @@ func execWarpSync(w *warp, in *inst, m uint32) error {
 		return err
 	}
 	w.clock[w.id]++
+	w.alone.lanes &^= m
 	return nil
 }

@@ -54,6 +54,7 @@ func execLdmatrix(w *warp, in *inst, m uint32) error {
 	if err != nil {
 		return err
 	}
+	w.usesShared(m)
 	s := &w.block.shared
 	for j := 0; j < in.vec; j++ {
 		var rows [8][8]uint16
@@ -96,6 +97,7 @@ func execStmatrix(w *warp, in *inst, m uint32) error {
 	if err != nil {
 		return err
 	}
+	w.usesShared(m)
 	s := &w.block.shared
 	s.store++
 	for j := 0; j < in.vec; j++ {

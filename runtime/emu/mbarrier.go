@@ -218,7 +218,7 @@ func decodeBarrierArrive(d *decoder) {
 		count = d.source(a[2], ptxTypes["u32"])
 	}
 	d.in.exec = func(w *warp, _ *inst, m uint32) error {
-		if err := first(w.readyAddress(at, m), w.ready32(count, m)); err != nil {
+		if err := first(w.readyAddress(at, m), w.ready32(count, m), w.speaksForAll(m)); err != nil {
 			return err
 		}
 		err := activeLanes(m, func(lane int) error {

@@ -114,6 +114,27 @@ func (s *sharedMemory) read(w *warp, lane, off, n int) error {
 	return nil
 }
 
+// aloneLanes are the lanes that have used shared memory since a barrier last ordered the lanes of their warp, and the instruction
+// that the last of them did it with.
+type aloneLanes struct {
+	lanes uint32
+	pc    int32
+}
+
+func (w *warp) usesShared(lanes uint32) {
+	w.alone = aloneLanes{w.alone.lanes | lanes, w.frags[0].pc}
+}
+
+// speaksForAll checks that the lanes which arrive at an mbarrier do not leave others of their warp behind: an arrival releases
+// what its own thread did, and nothing orders that of the others before it but a bar.warp.sync.
+func (w *warp) speaksForAll(m uint32) error {
+	others := w.alone.lanes &^ m
+	if others == 0 {
+		return nil
+	}
+	return oneLane(bits.TrailingZeros32(others), "race: has used shared memory at PTX line %d, and another lane arrives for it at an mbarrier: execute bar.warp.sync between", w.block.run.k.code[w.alone.pc].line)
+}
+
 // readFault says why a read is wrong. lane is -1 when the whole warp reads.
 func (s *sharedMemory) readFault(w *warp, lane, word int, need uint8) error {
 	st := &s.words[word]

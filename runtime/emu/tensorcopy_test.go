@@ -118,6 +118,7 @@ var wrongRings = []struct{ name, from, to, want string }{
 	{"no wait for empty", "@!%p3 bra $empty;", "", "arrives 1 times, which is more than wanted at the mbarrier at offset 3072 of"},
 	{"stage released before it is read", "ld.shared.v4.u32 {%r30, %r31, %r32, %r33}, [%r11];\n\tbar.warp.sync 0xffffffff;\n\t@%p5 mbarrier.arrive.shared::cta.b64 _, [%r13];",
 		"@%p5 mbarrier.arrive.shared::cta.b64 _, [%r13]; ld.shared.v4.u32 {%r30, %r31, %r32, %r33}, [%r11];", "shared memory at offset"},
+	{"stage released by one lane for all", "bar.warp.sync 0xffffffff;", "", "and another lane arrives for it at an mbarrier: execute bar.warp.sync between"},
 	{"mbarriers not published to copies", "fence.mbarrier_init.release.cluster;", "", "whose initialisation at PTX line 12 is not visible to copies: execute fence.mbarrier_init.release.cluster"},
 	{"mbarriers not published to warps", "bar.sync 0;", "", "with no barrier between | which is not initialised"},
 	{"empty wants too many arrivals", "[%r2+3096], 2;", "[%r2+3096], 3;", "whose phase 0 still wants 1 of 3 arrivals and 0 bytes, PTX line 28: mbarrier.try_wait"},

@@ -41,6 +41,7 @@ type warp struct {
 	initP  []uint32
 
 	clock  vclock // what this warp has seen
+	alone  aloneLanes
 	fences []fenceMark
 	async  asyncQueue
 	tensor tensorState
