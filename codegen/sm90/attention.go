@@ -132,7 +132,11 @@ func (k *kernel) emit() {
 	}, func() {
 		k.AsmEffect(fmt.Sprintf("setmaxnreg.inc.sync.aligned.u32 %d;", consumer), "~{memory}")
 		k.group = k.Sub(first, lower.I32(1))
-		k.consume()
+		if k.overlap {
+			k.consumeTile()
+		} else {
+			k.consumeStream()
+		}
 	})
 	k.Block.NewRet(nil)
 }

@@ -9,31 +9,36 @@ import (
 	"github.com/minfc/minfc/codegen/lower"
 )
 
-// The loop of a consumer warpgroup. Stage j's second product is issued in the round of stage j+1, so that it has work beside
-// it. With overlap the softmax runs beside it:
+// What a consumer warpgroup does with a stage: scores S = Q K^T, mask, softmax, output O += P V. There are two ways to keep the
+// matrix units busy meanwhile. A warpgroup that has K and V of two stages at hand runs the softmax of one beside the second product
+// of the one before (overlap.go):
 //
-//	wait K | issue S = Q K^T, O += P V | wait S, free K | mask, softmax | wait V | wait O, free V | P, rescale O
+//	wait K | issue S, O += P V | wait S | mask, free K | softmax | wait V | wait O, free V | P, rescale O
 //
-// without, another block or warpgroup does; V's buffer is then free earlier, which a ring with few buffers needs:
+// One that has not runs each product beside what it can of its own stage, and leaves the rest to another block or warpgroup
+// (stream.go):
 //
-//	wait K | issue O += P V, S = Q K^T | wait O, free V | wait S, free K | mask, softmax | wait V | P, rescale O
+//	wait V | issue O += P1 V1 | exponentials of S2 | issue O += P2 V2 | wait K | issue S | wait O, free V | wait S | mask, free K |
+//	maxima | rescale O, exponentials of S1
 //
-// The wait for V stands between softmax and the wait for O because ptxas moves that one up over everything that is not behind
-// a branch, and so would undo the overlap.
+// Waits for barriers stand where they do for ptxas as well, which moves a wait for products up over everything that is not behind a
+// branch.
 
 // state is what the loop carries. m and l have one value for each of the thread's two rows.
 type state struct {
-	k    place // where K of the next stage is
-	v    Value // the buffer of V of the stage before
-	w    Value // the first slot of it that this warpgroup takes
+	k    place // of K: of the next stage (overlap.go), or of the one that is computed (stream.go)
+	v    Value // the buffer of V of the stage before (overlap.go)
+	w    Value // the first slot of the stage before that this warpgroup takes
 	m, l []Value
 	o, p []Value // unnormalised output; probabilities of the stage before, as A fragments
+	x    []Value // exponents whose probabilities are still to come (stream.go)
+	tile []Value // row tile, head and batch, the parity of Q, and the fragments of Q (stream.go)
 }
 
 // values lists the state in a fixed order, so that phis can be made and closed by position.
 func (s *state) values() []*Value {
 	out := []*Value{&s.k.buffer, &s.k.parity, &s.v, &s.w}
-	for _, list := range [][]Value{s.m, s.l, s.o, s.p} {
+	for _, list := range [][]Value{s.m, s.l, s.o, s.p, s.x, s.tile} {
 		for i := range list {
 			out = append(out, &list[i])
 		}
@@ -42,10 +47,13 @@ func (s *state) values() []*Value {
 }
 
 func (s state) clone() state {
-	s.m, s.l, s.o, s.p = slices.Clone(s.m), slices.Clone(s.l), slices.Clone(s.o), slices.Clone(s.p)
+	for _, list := range []*[]Value{&s.m, &s.l, &s.o, &s.p, &s.x, &s.tile} {
+		*list = slices.Clone(*list)
+	}
 	return s
 }
 
+// initial is the state before a row tile's first stage.
 func (k *kernel) initial(start place) state {
 	s := state{k: start, v: start.buffer, w: lower.I32(0)}
 	for range 2 {
@@ -54,61 +62,7 @@ func (k *kernel) initial(start place) state {
 	for range k.headDim / 2 {
 		s.o = append(s.o, lower.F32(0))
 	}
-	for range k.keys / 4 {
-		s.p = append(s.p, lower.I32(0))
-	}
 	return s
-}
-
-func (k *kernel) consume() {
-	start := place{lower.I32(0), lower.I32(0)}
-	if !k.queued {
-		k.await(k.barrierAt(fullK, start.buffer), start.parity)
-		k.consumeItem(start, lower.I32(0))
-		return
-	}
-	k.While("item", []Value{start.buffer, start.parity, lower.I32(0)},
-		func(v []Value) Value {
-			return k.Xor(k.stageHas(place{v[0], v[1]}, flagEnd), lower.Bool(true))
-		},
-		func(v []Value) []Value {
-			at := place{v[0], v[1]}
-			item := k.Load(lower.Vec4, k.SharedAt(k.headerAt(at.buffer), k.layout.header.item), 16)
-			k.At = k.fixed(k.Lane4(item, 0), k.Lane4(item, 1), k.Lane4(item, 2))
-			next := k.consumeItem(at, v[2])
-			return []Value{next.buffer, next.parity, k.Xor(v[2], lower.I32(1))}
-		})
-}
-
-// consumeItem computes the row tile whose first stage is at start, which is there, and returns where the next one begins.
-func (k *kernel) consumeItem(start place, qParity Value) place {
-	k.await(k.fullQ(), qParity)
-	k.loadQ()
-	first := k.firstStage(k.initial(start))
-	loop := k.NewBlock("loop")
-	k.Br(loop)
-	from := k.Block
-
-	k.Enter(loop)
-	st, phis := k.carry(first, from)
-	over := k.stageHas(st.k, flagEnd|flagFirst)
-	check := k.Block
-	body := k.NewBlock("stage")
-	k.Enter(body)
-	next := k.nextStage(st)
-	latch := k.Block
-	latch.NewBr(loop)
-	for i, v := range next.values() {
-		lower.AddIncoming(phis[i], *v, latch)
-	}
-
-	tail := k.NewBlock("last")
-	check.NewCondBr(over, tail, body)
-	k.Enter(tail)
-	st.o = k.awaitProducts(0, k.addValues(st))
-	k.release(emptyV, st.v)
-	k.epilogue(st)
-	return st.k
 }
 
 // carry opens the loop's state with its value before the loop.
@@ -123,78 +77,60 @@ func (k *kernel) carry(start state, from *llir.Block) (state, []*llir.InstPhi) {
 	return st, phis
 }
 
-// stageHas waits for a stage and tests its flags.
-func (k *kernel) stageHas(at place, flags int64) Value {
+// close ends the loop's body with the state of its next round.
+func (k *kernel) close(phis []*llir.InstPhi, next state, loop *llir.Block) {
+	latch := k.Block
+	latch.NewBr(loop)
+	for i, v := range next.values() {
+		lower.AddIncoming(phis[i], *v, latch)
+	}
+}
+
+// header is what a consumer reads of a stage's header before it computes: the flags of the first slot, which slot it begins with,
+// and whether any of its slots needs a mask. The loads stand before the products, which would otherwise have to be waited for first.
+type header struct{ flags, window, edge Value }
+
+// stageAt waits for a stage.
+func (k *kernel) stageAt(at place) header {
 	k.await(k.barrierAt(fullK, at.buffer), at.parity)
-	return k.has(k.headerFlags(at.buffer, 0), flags)
-}
-
-// firstStage computes a stage that has no product before it.
-func (k *kernel) firstStage(st state) state {
-	out := st.clone()
-	out.w = k.window(st.k.buffer)
-	s := k.awaitProducts(0, k.scores(st.k.buffer, out.w))
-	p, _ := k.fold(&out, s)
-	k.settle(&out, p, nil)
-	return out
-}
-
-// nextStage computes a stage and the second product of the stage before.
-func (k *kernel) nextStage(st state) state {
-	out := st.clone()
-	out.w = k.window(st.k.buffer)
-	var s []Value
-	if k.overlap {
-		s = k.scores(st.k.buffer, out.w)
-		out.o = k.addValues(st)
-		s = k.awaitProducts(1, s)
-	} else {
-		out.o = k.addValues(st)
-		s = k.scores(st.k.buffer, out.w)
-		out.o = k.awaitProducts(1, out.o)
-		k.release(emptyV, st.v)
-		s = k.awaitProducts(0, s)
+	h := header{flags: k.headerFlags(at.buffer, 0), window: lower.I32(0)}
+	if k.stagger {
+		h.window = k.Select(k.has(h.flags, flagStagger), k.group, lower.I32(0))
 	}
-	p, alpha := k.fold(&out, s)
-	k.settle(&out, p, alpha)
-	return out
+	h.edge = k.special(k.slotFlags(at.buffer, h))
+	return h
 }
 
-// fold masks the scores of the stage at st.k, frees its K, and folds them into the online softmax. It returns the probabilities
-// and the factors that bring the output to the new maxima.
-func (k *kernel) fold(st *state, s []Value) (p, alpha []Value) {
-	s = k.mask(s, st.k.buffer, st.w)
-	k.release(emptyK, st.k.buffer)
-	return k.softmax(st, s)
+// slotFlags are the flags of all slots that this warpgroup takes, together: of the slots of a staggered stage, the first or the last
+// is the other warpgroup's.
+func (k *kernel) slotFlags(buffer Value, h header) Value {
+	n := k.keys / k.SlotKeys
+	end := Value(lower.I32(0))
+	if k.stagger {
+		end = k.MulBy(h.window, n)
+	}
+	all := k.maskFlags(buffer, end)
+	for i := 1; i < n; i++ {
+		all = k.Or(all, k.maskFlags(buffer, lower.I32(int64(i))))
+	}
+	return all
 }
 
-// settle waits for V of the stage at st.k and, where it is still running, for the product before; then the probabilities and
-// the output are ready for the stage's own.
-func (k *kernel) settle(st *state, p, alpha []Value) {
-	v := k.placeOfV(st.k)
-	k.await(k.barrierAt(fullV, v.buffer), v.parity)
-	if k.overlap && alpha != nil {
-		st.o = k.awaitProducts(0, st.o)
-		k.release(emptyV, st.v)
+// maskFlags are the flags of a slot as they matter to masks: those that the voter found, where there is one.
+func (k *kernel) maskFlags(buffer, slot Value) Value {
+	header := k.headerAt(buffer)
+	if k.HasColumns() {
+		return k.Load(types.I32, k.SharedAt(k.Add(header, k.Shl(slot, 2)), k.layout.header.found), 4)
 	}
-	for i := range st.p {
-		st.p[i] = k.Pack(k.dtype, p[2*i], p[2*i+1])
-	}
-	for i := range st.o {
-		if alpha != nil {
-			st.o[i] = k.FMul(st.o[i], alpha[i/2%2])
-		}
-	}
-	st.v, st.k = v.buffer, k.nextPlace(v)
+	return k.Load(types.I32, k.SharedAt(k.Add(header, k.Shl(slot, 3)), 4), 4)
 }
 
-// loadQ keeps the Q fragments of every step in registers, which halves what the first product reads of shared memory and frees
-// the buffer for the Q of the next row tile.
-func (k *kernel) loadQ() {
+// loadQ reads the Q fragments of every step, four registers each, where they are kept: that halves what the first product reads
+// of shared memory and frees the buffer for the Q of the next row tile.
+func (k *kernel) loadQ() (regs [][]Value) {
 	if !k.qInRegs {
-		return
+		return nil
 	}
-	k.qRegs = nil
 	row := k.Add(k.Shl(k.And(k.warp, lower.I32(3)), 4), k.And(k.Lane, lower.I32(15)))
 	row = k.Add(row, k.Shl(k.group, 6))
 	line := k.Add(k.Shl(row, 7), k.shared)
@@ -202,41 +138,32 @@ func (k *kernel) loadQ() {
 	for step := range k.headDim / 16 {
 		at := k.Xor(k.Add(chunk, lower.I32(int64(2*(step%4)))), swizzle)
 		offset := k.layout.q + step/4*k.qPanel
-		k.qRegs = append(k.qRegs, k.LdMatrix4(k.SharedAt(k.Add(line, k.Shl(at, 4)), offset), false))
+		regs = append(regs, k.LdMatrix4(k.SharedAt(k.Add(line, k.Shl(at, 4)), offset), false))
 	}
 	k.letGo(k.emptyQ())
+	return regs
 }
 
-// window is the first slot of a stage that this warpgroup takes.
-func (k *kernel) window(buffer Value) Value {
-	if !k.stagger {
-		return lower.I32(0)
-	}
-	return k.Select(k.has(k.headerFlags(buffer, 0), flagStagger), k.group, lower.I32(0))
+// maskAndFree masks the scores of a stage and frees its K.
+func (k *kernel) maskAndFree(buffer Value, s []Value, h header) []Value {
+	s = k.mask(s, buffer, h)
+	k.release(emptyK, buffer)
+	return s
 }
 
 // mask sets the scores that the stage does not keep to -inf. Stages that keep all pay one branch.
-func (k *kernel) mask(s []Value, buffer, window Value) []Value {
-	header := k.headerAt(buffer)
-	at, words := k.Add(header, k.Shl(window, 3)), k.Add(header, k.MulBy(window, k.blocks()*wordsBytes))
-	if k.stagger {
-		words = k.Add(words, k.MulBy(k.group, wordsBytes))
-	}
-	flagsAt := func(i int) Value { return k.SharedAt(at, i*slotBytes+4) }
-	if k.HasColumns() {
-		found := k.Add(header, k.Shl(window, 2))
-		flagsAt = func(i int) Value { return k.SharedAt(found, k.layout.header.found+4*i) }
-	}
-	var slots []lower.Slot
-	any := Value(lower.I32(0))
-	for i := range k.keys / k.SlotKeys {
-		start := k.Load(types.I32, k.SharedAt(at, i*slotBytes), 4)
-		flags := k.Load(types.I32, flagsAt(i), 4)
-		any = k.Or(any, flags)
-		slots = append(slots, lower.Slot{Start: start, Flags: flags, Segment: func() Value { return k.LShr(flags, lower.SegmentShift) }})
-	}
-	return k.If("edge", k.special(any), s, func() []Value {
-		for i, sl := range slots {
+func (k *kernel) mask(s []Value, buffer Value, h header) []Value {
+	return k.If("edge", h.edge, s, func() []Value {
+		at := k.headerAt(buffer)
+		words := k.Add(at, k.MulBy(h.window, k.blocks()*wordsBytes))
+		if k.stagger {
+			words = k.Add(words, k.MulBy(k.group, wordsBytes))
+		}
+		for i := range k.keys / k.SlotKeys {
+			slot := k.Add(h.window, lower.I32(int64(i)))
+			start := k.Load(types.I32, k.SharedAt(k.Add(at, k.Shl(slot, 3)), 0), 4)
+			flags := k.maskFlags(buffer, slot)
+			sl := lower.Slot{Start: start, Flags: flags, Segment: func() Value { return k.LShr(flags, lower.SegmentShift) }}
 			s = k.maskSlot(s, sl, i, words)
 		}
 		return s

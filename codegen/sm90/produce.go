@@ -37,6 +37,20 @@ func (k *kernel) walk() {
 	} else {
 		p = k.produceItem(p, lower.I32(1), k.entries(k.lengths()), func() {})
 	}
+	k.postEnd(p)
+}
+
+// postEnd says that there are no more stages. Where consumers have issued the first product of a stage before they look at its flags,
+// it has keys as well: zeros.
+func (k *kernel) postEnd(p place) {
+	if !k.overlap {
+		zero := lower.I32(0)
+		if k.kvHead = zero; k.queued {
+			k.At = k.fixed(zero, zero, zero)
+		}
+		k.stage(cursor{p, lower.I32(flagEnd)}, []slot{emptySlot, emptySlot}[:k.keys/k.SlotKeys])
+		return
+	}
 	k.await(k.barrierAt(emptyK, p.buffer), p.parity)
 	k.elected(func() {
 		k.Store(lower.I32(flagEnd), k.SharedAt(k.headerAt(p.buffer), 4), 4)

@@ -1,25 +1,66 @@
 package sm90
 
-// softmax folds a stage's scores into the running maxima and sums. It returns the probabilities, unrounded, and the factors
-// for the output.
+// softmax folds a stage's scores into the running maxima and sums (FlashAttention-2, arXiv 2307.08691, section 3.1). It returns the
+// probabilities, unrounded, and the factors that bring the output to the new maxima.
 func (k *kernel) softmax(st *state, s []Value) (p, alpha []Value) {
-	p, alpha = make([]Value, len(s)), make([]Value, 2)
+	alpha = k.newMaxima(st, s)
+	return k.exponentials(st, k.exponents(st, s)), alpha
+}
+
+// newMaxima takes the scores into the running maxima and brings the sums to the new ones. It returns the factors that do the same
+// for the output.
+func (k *kernel) newMaxima(st *state, s []Value) []Value {
+	alpha := make([]Value, 2)
 	for r := range 2 {
 		m := k.FMax(k.FMul(k.rowMax(s, r), k.Param("scale_log2")), st.m[r])
 		alpha[r] = k.Exp2(k.FSub(st.m[r], m))
 		st.m[r] = m
 		st.l[r] = k.FMul(st.l[r], alpha[r])
-		neg := k.FNeg(m) // a modifier of the FMA, no instruction
+	}
+	return alpha
+}
+
+// exponents are the base-2 logarithms of the probabilities of some of a stage's scores.
+func (k *kernel) exponents(st *state, s []Value) []Value {
+	x := make([]Value, len(s))
+	for r := range 2 {
+		neg := k.FNeg(st.m[r]) // a modifier of the FMA, no instruction
 		for i := range s {
 			if i/2%2 == r {
-				p[i] = k.Exp2(k.FMA(s[i], k.Param("scale_log2"), neg))
+				x[i] = k.FMA(s[i], k.Param("scale_log2"), neg)
 			}
 		}
+	}
+	return x
+}
+
+// exponentials are the probabilities, which it adds to the sums.
+func (k *kernel) exponentials(st *state, x []Value) []Value {
+	p := make([]Value, len(x))
+	for i := range x {
+		p[i] = k.Exp2(x[i])
 	}
 	for i := range p {
 		st.l[i/2%2] = k.FAdd(st.l[i/2%2], p[i])
 	}
-	return p, alpha
+	return p
+}
+
+// fragments are probabilities in the input type, as the A fragments of the second product: accumulators and A fragments of 16 keys
+// have their elements in the same lanes.
+func (k *kernel) fragments(p []Value) []Value {
+	out := make([]Value, len(p)/2)
+	for i := range out {
+		out[i] = k.Pack(k.dtype, p[2*i], p[2*i+1])
+	}
+	return out
+}
+
+// rescale brings the output to new maxima.
+func (k *kernel) rescale(o, alpha []Value) {
+	for i := range o {
+		o[i] = k.FMul(o[i], alpha[i/2%2])
+	}
 }
 
 // rowMax is the maximum over row r: this thread's columns in four chains, then the four lanes of the row.

@@ -33,7 +33,11 @@ func (k *kernel) vote() {
 			return append([]Value{next.buffer, next.parity}, held...)
 		})
 	k.converge()
-	k.elected(func() { k.arrive(k.barrierAt(fullK, end[0])) })
+	k.elected(func() { // consumers read flags before they see that it is the end
+		zero := lower.I32(0)
+		k.Store(k.Pack4(zero, zero, zero, zero), k.SharedAt(k.headerAt(end[0]), k.layout.header.found), 16)
+		k.arrive(k.barrierAt(fullK, end[0]))
+	})
 }
 
 // holdItem sets whose stage it is and where the lists begin, where that may change. was and the result are tile, head, batch and
