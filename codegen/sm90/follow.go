@@ -35,6 +35,9 @@ func (k *kernel) follow() {
 					}
 				}
 			})
+			if k.ring && !k.HasColumns() { // nobody else sees that phase, and a phase that nobody waits for looks like a mistake to tools
+				k.await(k.barrierAt(posted, at.buffer), at.parity)
+			}
 			next := k.nextPlace(at)
 			return append([]Value{next.buffer, next.parity}, item...)
 		})
