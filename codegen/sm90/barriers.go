@@ -27,6 +27,22 @@ const (
 // barrierCount is two for Q and, for each kind, one a buffer.
 func (s shape) barrierCount() int { return 2 + int(kinds)*s.buffers }
 
+const warpLanes = 32
+
+// arrivals are those of one phase. Where lanes have read headers, all of a warp's arrive.
+func (k *kernel) arrivals(b barrier) int {
+	warps := 4*k.groups + 1 // the consumers and the one that loads V
+	switch {
+	case b == emptyK:
+		return warps * warpLanes
+	case b == emptyV:
+		return warps * k.warpArrivals()
+	case b == fullK && k.HasColumns():
+		return 1 + warpLanes
+	}
+	return 1
+}
+
 // barrierAt is the shared address of a barrier of a buffer.
 func (k *kernel) barrierAt(b barrier, buffer Value) Value {
 	if k.ring && b >= fullV {
@@ -41,26 +57,19 @@ func (k *kernel) emptyQ() Value {
 	return k.Add(k.shared, lower.I32(int64(k.layout.barriers+barrierBytes)))
 }
 
-// initBarriers is for one thread. Consumers arrive once a warp: then whatever a warp reads of a tile on its own is safe, too.
+// initBarriers is for one thread.
 func (k *kernel) initBarriers() {
 	one := func(at Value, count int) {
 		k.AsmEffect(fmt.Sprintf("mbarrier.init.shared::cta.b64 [$0], %d;", count), "r", at)
 	}
 	one(k.fullQ(), 1)
-	one(k.emptyQ(), 4*k.groups)
+	one(k.emptyQ(), 4*k.groups*warpLanes)
 	for i := range k.buffers {
 		for b := fullK; b < kinds; b++ {
 			if k.ring && b >= fullV {
 				break
 			}
-			count := 1
-			switch {
-			case b == emptyK || b == emptyV:
-				count = 4*k.groups + 1
-			case b == fullK && k.HasColumns():
-				count = 2
-			}
-			one(k.barrierAt(b, lower.I32(int64(i))), count)
+			one(k.barrierAt(b, lower.I32(int64(i))), k.arrivals(b))
 		}
 	}
 	k.AsmEffect("fence.mbarrier_init.release.cluster;", "~{memory}")
@@ -86,20 +95,32 @@ func (k *kernel) arrive(at Value) {
 	k.AsmEffect("mbarrier.arrive.shared::cta.b64 _, [$0];", "r", at)
 }
 
-// release lets go of a buffer: the first lane of every consumer warp arrives.
-func (k *kernel) release(b barrier, buffer Value) { k.letGo(k.barrierAt(b, buffer)) }
+// letGo lets go of what this warp's lanes have read: each of them arrives, because an arrival speaks for its own thread alone (PTX ISA,
+// "Memory Consistency Model").
+func (k *kernel) letGo(at Value) { k.arrive(at) }
 
-func (k *kernel) letGo(at Value) {
+// letGoOfV lets go of V, which products alone read: the first lane of every consumer warp arrives.
+func (k *kernel) letGoOfV(buffer Value) {
 	k.converge()
 	k.If("release", k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), nil, func() []Value {
-		k.arrive(at)
+		k.arriveForWarp(k.barrierAt(emptyV, buffer))
 		return nil
 	})
 }
 
-// converge orders what all lanes of a warp did to memory before what one of them does next. An arrival speaks for its own thread
-// alone (PTX ISA, "Memory Consistency Model"), so there must be one of these between what the others read or wrote and an arrival
-// on their behalf.
+// arriveForWarp is the arrival of one lane at a barrier of V. In a ring, where all lanes arrive at the next use, it counts as many.
+func (k *kernel) arriveForWarp(at Value) {
+	k.AsmEffect(fmt.Sprintf("mbarrier.arrive.shared::cta.b64 _, [$0], %d;", k.warpArrivals()), "r", at)
+}
+
+func (s shape) warpArrivals() int {
+	if s.ring {
+		return warpLanes
+	}
+	return 1
+}
+
+// converge orders what all lanes of a warp did to memory before what one of them does next.
 func (k *kernel) converge() { k.AsmEffect("bar.warp.sync 0xffffffff;", "~{memory}") }
 
 // place is a buffer in the pipeline and the parity of its phase. A consumer starts with parity 0, the producer with 1: waiting

@@ -147,7 +147,7 @@ func (k *kernel) loadQ() (regs [][]Value) {
 // maskAndFree masks the scores of a stage and frees its K.
 func (k *kernel) maskAndFree(buffer Value, s []Value, h header) []Value {
 	s = k.mask(s, buffer, h)
-	k.release(emptyK, buffer)
+	k.letGo(k.barrierAt(emptyK, buffer))
 	return s
 }
 

@@ -55,7 +55,7 @@ func (k *kernel) stream(first state) {
 	next.w = h.window
 	s := k.scores(next.k.buffer, next.w)
 	st.o = k.awaitProducts(1, st.o)
-	k.release(emptyV, v.buffer)
+	k.letGoOfV(v.buffer)
 	next = k.finishTile(next, st, h)
 	s = k.awaitProducts(0, s)
 	over := k.has(h.flags, flagEnd)

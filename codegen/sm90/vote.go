@@ -32,12 +32,11 @@ func (k *kernel) vote() {
 			next := k.nextPlace(values)
 			return append([]Value{next.buffer, next.parity}, held...)
 		})
-	k.converge()
 	k.elected(func() { // consumers read flags before they see that it is the end
 		zero := lower.I32(0)
 		k.Store(k.Pack4(zero, zero, zero, zero), k.SharedAt(k.headerAt(end[0]), k.layout.header.found), 16)
-		k.arrive(k.barrierAt(fullK, end[0]))
 	})
+	k.letGo(k.barrierAt(fullK, end[0]))
 }
 
 // holdItem sets whose stage it is and where the lists begin, where that may change. was and the result are tile, head, batch and
@@ -60,7 +59,6 @@ func (k *kernel) holdItem(buffer Value, was []Value) []Value {
 func (k *kernel) findWords(buffer Value) {
 	slots, header := k.postedSlots(buffer), k.headerAt(buffer)
 	words := k.words(slots, k.cover(k.look(slots)))
-	k.converge()
 	k.elected(func() {
 		for i, s := range slots {
 			k.Store(k.dropFull(s.flags, words[i]), k.SharedAt(header, k.layout.header.found+4*i), 4)
@@ -71,8 +69,8 @@ func (k *kernel) findWords(buffer Value) {
 				return nil
 			})
 		}
-		k.arrive(k.barrierAt(fullK, buffer))
 	})
+	k.letGo(k.barrierAt(fullK, buffer))
 }
 
 // wordsAt is where the words of a slot lie in a header.
