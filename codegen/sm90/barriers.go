@@ -29,14 +29,12 @@ func (s shape) barrierCount() int { return 2 + int(kinds)*s.buffers }
 
 const warpLanes = 32
 
-// arrivals are those of one phase. Where lanes have read headers, all of a warp's arrive.
+// arrivals are those of one phase: a consumer warp's is its first lane's, but all lanes of the warps that load V and vote arrive for
+// the headers that they read.
 func (k *kernel) arrivals(b barrier) int {
-	warps := 4*k.groups + 1 // the consumers and the one that loads V
 	switch {
-	case b == emptyK:
-		return warps * warpLanes
-	case b == emptyV:
-		return warps * k.warpArrivals()
+	case b == emptyK || b == emptyV:
+		return 4*k.groups + warpLanes
 	case b == fullK && k.HasColumns():
 		return 1 + warpLanes
 	}
@@ -99,25 +97,21 @@ func (k *kernel) arrive(at Value) {
 // "Memory Consistency Model").
 func (k *kernel) letGo(at Value) { k.arrive(at) }
 
-// letGoOfV lets go of V, which products alone read: the first lane of every consumer warp arrives.
-func (k *kernel) letGoOfV(buffer Value) {
+// release lets go of a buffer that products alone have read, and of a header that one lane read (see told): the first lane of every
+// consumer warp arrives.
+func (k *kernel) release(b barrier, buffer Value) {
 	k.converge()
-	k.If("release", k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), nil, func() []Value {
-		k.arriveForWarp(k.barrierAt(emptyV, buffer))
+	k.If("release", k.firstLane(), nil, func() []Value {
+		k.arrive(k.barrierAt(b, buffer))
 		return nil
 	})
 }
 
-// arriveForWarp is the arrival of one lane at a barrier of V. In a ring, where all lanes arrive at the next use, it counts as many.
-func (k *kernel) arriveForWarp(at Value) {
-	k.AsmEffect(fmt.Sprintf("mbarrier.arrive.shared::cta.b64 _, [$0], %d;", k.warpArrivals()), "r", at)
-}
+func (k *kernel) firstLane() Value { return k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)) }
 
-func (s shape) warpArrivals() int {
-	if s.ring {
-		return warpLanes
-	}
-	return 1
+// arriveForWarp is the arrival of one lane where at other times all of its warp arrive.
+func (k *kernel) arriveForWarp(at Value) {
+	k.AsmEffect(fmt.Sprintf("mbarrier.arrive.shared::cta.b64 _, [$0], %d;", warpLanes), "r", at)
 }
 
 // converge orders what all lanes of a warp did to memory before what one of them does next.

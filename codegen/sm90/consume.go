@@ -86,28 +86,64 @@ func (k *kernel) close(phis []*llir.InstPhi, next state, loop *llir.Block) {
 	}
 }
 
-// header is what a consumer reads of a stage's header before it computes: the flags of the first slot, which slot it begins with,
-// and whether any of its slots needs a mask. The loads stand before the products, which would otherwise have to be waited for first.
+// header is what a consumer knows of a stage before it computes: the flags of the first slot, which slot it begins with, and whether
+// any of its slots needs a mask.
 type header struct{ flags, window, edge Value }
+
+// flagMask, in what a consumer's first lane tells the others of a header, says that a slot needs a mask.
+const flagMask = 1 << 30
 
 // stageAt waits for a stage.
 func (k *kernel) stageAt(at place) header {
 	k.await(k.barrierAt(fullK, at.buffer), at.parity)
-	h := header{flags: k.headerFlags(at.buffer, 0), window: lower.I32(0)}
-	if k.stagger {
-		h.window = k.Select(k.has(h.flags, flagStagger), k.group, lower.I32(0))
+	word := k.told(1, func() []Value {
+		flags := k.headerFlags(at.buffer, 0)
+		mask := k.special(k.slotFlags(at.buffer, k.window(flags)))
+		return []Value{k.Or(flags, k.Select(mask, lower.I32(flagMask), lower.I32(0)))}
+	})[0]
+	return header{flags: word, window: k.window(word), edge: k.has(word, flagMask)}
+}
+
+// told gives n words that the first lane reads of a header. So one lane's arrival lets go of it, and the warp takes them to be the same
+// in all lanes.
+func (k *kernel) told(n int, read func() []Value) []Value {
+	none := make([]Value, n)
+	for i := range none {
+		none[i] = lower.I32(0)
 	}
-	h.edge = k.special(k.slotFlags(at.buffer, h))
-	return h
+	words := k.If("read", k.firstLane(), none, read)
+	for i, w := range words {
+		words[i] = k.ShuffleFrom(w, lower.I32(0))
+	}
+	return words
+}
+
+// told4 is told of four neighbouring words.
+func (k *kernel) told4(at Value) []Value {
+	return k.told(4, func() (out []Value) {
+		v := k.Load(lower.Vec4, at, 16)
+		for i := range 4 {
+			out = append(out, k.Lane4(v, i))
+		}
+		return out
+	})
+}
+
+// window is the first slot of a stage that this warpgroup takes.
+func (k *kernel) window(flags Value) Value {
+	if !k.stagger {
+		return lower.I32(0)
+	}
+	return k.Select(k.has(flags, flagStagger), k.group, lower.I32(0))
 }
 
 // slotFlags are the flags of all slots that this warpgroup takes, together: of the slots of a staggered stage, the first or the last
 // is the other warpgroup's.
-func (k *kernel) slotFlags(buffer Value, h header) Value {
+func (k *kernel) slotFlags(buffer, window Value) Value {
 	n := k.keys / k.SlotKeys
 	end := Value(lower.I32(0))
 	if k.stagger {
-		end = k.MulBy(h.window, n)
+		end = k.MulBy(window, n)
 	}
 	all := k.maskFlags(buffer, end)
 	for i := 1; i < n; i++ {
@@ -147,7 +183,7 @@ func (k *kernel) loadQ() (regs [][]Value) {
 // maskAndFree masks the scores of a stage and frees its K.
 func (k *kernel) maskAndFree(buffer Value, s []Value, h header) []Value {
 	s = k.mask(s, buffer, h)
-	k.letGo(k.barrierAt(emptyK, buffer))
+	k.release(emptyK, buffer)
 	return s
 }
 
@@ -161,9 +197,11 @@ func (k *kernel) mask(s []Value, buffer Value, h header) []Value {
 		}
 		for i := range k.keys / k.SlotKeys {
 			slot := k.Add(h.window, lower.I32(int64(i)))
-			start := k.Load(types.I32, k.SharedAt(k.Add(at, k.Shl(slot, 3)), 0), 4)
-			flags := k.maskFlags(buffer, slot)
-			sl := lower.Slot{Start: start, Flags: flags, Segment: func() Value { return k.LShr(flags, lower.SegmentShift) }}
+			v := k.told(2, func() []Value {
+				start := k.Load(types.I32, k.SharedAt(k.Add(at, k.Shl(slot, 3)), 0), 4)
+				return []Value{start, k.maskFlags(buffer, slot)}
+			})
+			sl := lower.Slot{Start: v[0], Flags: v[1], Segment: func() Value { return k.LShr(v[1], lower.SegmentShift) }}
 			s = k.maskSlot(s, sl, i, words)
 		}
 		return s
@@ -175,7 +213,7 @@ func (k *kernel) special(flags Value) Value { return k.has(flags, lower.FlagEdge
 
 func (k *kernel) maskSlot(s []Value, sl lower.Slot, i int, header Value) []Value {
 	n := k.SlotKeys / 2 // accumulators of a slot
-	words := func() Value { return k.Load(lower.Vec4, k.SharedAt(header, k.wordsAt(i)), 16) }
+	words := func() Value { return k.Pack4(k.told4(k.SharedAt(header, k.wordsAt(i)))...) }
 	masked := func() []Value { return k.MaskScores(s[i*n:(i+1)*n], sl, 0, words) }
 	part := []Value(nil)
 	if k.keys == k.SlotKeys {

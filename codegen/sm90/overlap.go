@@ -27,7 +27,7 @@ func (k *kernel) consumeTile() {
 	check.NewCondBr(over, tail, body)
 	k.Enter(tail)
 	st.o = k.awaitProducts(0, k.addValues(st, st.v, 0))
-	k.letGoOfV(st.v)
+	k.release(emptyV, st.v)
 	k.epilogue(st)
 }
 
@@ -52,7 +52,7 @@ func (k *kernel) nextStage(st state, h header) state {
 	p, alpha := k.softmax(&out, k.maskAndFree(st.k.buffer, s, h))
 	k.turn(&out)
 	out.o = k.awaitProducts(0, out.o)
-	k.letGoOfV(st.v)
+	k.release(emptyV, st.v)
 	out.p = k.fragments(p)
 	k.rescale(out.o, alpha)
 	return out

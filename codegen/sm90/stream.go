@@ -55,7 +55,7 @@ func (k *kernel) stream(first state) {
 	next.w = h.window
 	s := k.scores(next.k.buffer, next.w)
 	st.o = k.awaitProducts(1, st.o)
-	k.letGoOfV(v.buffer)
+	k.release(emptyV, v.buffer)
 	next = k.finishTile(next, st, h)
 	s = k.awaitProducts(0, s)
 	over := k.has(h.flags, flagEnd)
@@ -121,8 +121,7 @@ func (k *kernel) finishTile(st, was state, h header) state {
 
 // itemAt reads which row tile the stage is of.
 func (k *kernel) itemAt(buffer Value) []Value {
-	item := k.Load(lower.Vec4, k.SharedAt(k.headerAt(buffer), k.layout.header.item), 16)
-	return []Value{k.Lane4(item, 0), k.Lane4(item, 1), k.Lane4(item, 2)}
+	return k.told4(k.SharedAt(k.headerAt(buffer), k.layout.header.item))[:tileIDs]
 }
 
 // awaitQ waits for Q and gives its fragments, if they are kept in registers.
