@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	llir "github.com/llir/llvm/ir"
+	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 
 	"github.com/minfc/minfc/codegen/lower"
@@ -15,11 +16,9 @@ import (
 //
 //	wait K | issue S, O += P V | wait S | mask, free K | softmax | wait V | wait O, free V | P, rescale O
 //
-// One that has not runs each product beside what it can of its own stage, and leaves the rest to another block or warpgroup
-// (stream.go):
+// One that has not leaves that to another block or warpgroup (stream.go):
 //
-//	wait V | issue O += P1 V1 | exponentials of S2 | issue O += P2 V2 | wait K | issue S | wait O, free V | wait S | mask, free K |
-//	maxima | rescale O, exponentials of S1
+//	issue O += P V, S | wait O, free V | wait S | mask, free K | softmax | wait V and the next K | P, rescale O
 //
 // Waits for barriers stand where they do for ptxas as well, which moves a wait for products up over everything that is not behind a
 // branch.
@@ -31,14 +30,14 @@ type state struct {
 	w    Value // the first slot of the stage before that this warpgroup takes
 	m, l []Value
 	o, p []Value // unnormalised output; probabilities of the stage before, as A fragments
-	x    []Value // exponents whose probabilities are still to come (stream.go)
+	next []Value // the header of the stage after k (stream.go)
 	tile []Value // row tile, head and batch, the parity of Q, and the fragments of Q (stream.go)
 }
 
 // values lists the state in a fixed order, so that phis can be made and closed by position.
 func (s *state) values() []*Value {
 	out := []*Value{&s.k.buffer, &s.k.parity, &s.v, &s.w}
-	for _, list := range [][]Value{s.m, s.l, s.o, s.p, s.x, s.tile} {
+	for _, list := range [][]Value{s.m, s.l, s.o, s.p, s.next, s.tile} {
 		for i := range list {
 			out = append(out, &list[i])
 		}
@@ -47,7 +46,7 @@ func (s *state) values() []*Value {
 }
 
 func (s state) clone() state {
-	for _, list := range []*[]Value{&s.m, &s.l, &s.o, &s.p, &s.x, &s.tile} {
+	for _, list := range []*[]Value{&s.m, &s.l, &s.o, &s.p, &s.next, &s.tile} {
 		*list = slices.Clone(*list)
 	}
 	return s
@@ -86,32 +85,58 @@ func (k *kernel) close(phis []*llir.InstPhi, next state, loop *llir.Block) {
 	}
 }
 
-// header is what a consumer knows of a stage before it computes: the flags of the first slot, which slot it begins with, and whether
-// any of its slots needs a mask.
-type header struct{ flags, window, edge Value }
+// header is what a consumer knows of a stage before it computes: the flags of the first slot, and flagMask if any of its slots needs a
+// mask.
+type header = Value
 
-// flagMask, in what a consumer's first lane tells the others of a header, says that a slot needs a mask.
+// flagMask stands above the flags that headers hold.
 const flagMask = 1 << 30
 
-// stageAt waits for a stage.
+// stageAt waits for a stage. The other lanes compute what the first one does, from zeros.
 func (k *kernel) stageAt(at place) header {
 	k.await(k.barrierAt(fullK, at.buffer), at.parity)
-	word := k.told(1, func() []Value {
-		flags := k.headerFlags(at.buffer, 0)
-		mask := k.special(k.slotFlags(at.buffer, k.window(flags)))
-		return []Value{k.Or(flags, k.Select(mask, lower.I32(flagMask), lower.I32(0)))}
-	})[0]
-	return header{flags: word, window: k.window(word), edge: k.has(word, flagMask)}
+	v := k.firstReads(1+k.slots(), func() []Value {
+		return append([]Value{k.headerFlags(at.buffer, 0)}, k.maskFlags(at.buffer)...)
+	})
+	flags, n := v[0], k.keys/k.SlotKeys
+	any := v[1]
+	if k.stagger { // of its slots, the first or the last is the other warpgroup's
+		any = k.Select(k.ICmp(enum.IPredEQ, k.window(flags), lower.I32(0)), v[1], v[1+n])
+	}
+	for _, x := range v[2 : 1+n] {
+		any = k.Or(any, x)
+	}
+	word := k.Or(flags, k.Select(k.special(any), lower.I32(flagMask), lower.I32(0)))
+	return k.ShuffleFrom(word, lower.I32(0))
 }
 
-// told gives n words that the first lane reads of a header. So one lane's arrival lets go of it, and the warp takes them to be the same
-// in all lanes.
-func (k *kernel) told(n int, read func() []Value) []Value {
+// slots is how many slots a stage may have.
+func (k *kernel) slots() int { return k.stageKeys() / k.SlotKeys }
+
+// maskFlags are the flags of all slots as they matter to masks: those that the voter found, where there is one.
+func (k *kernel) maskFlags(buffer Value) (out []Value) {
+	if k.HasColumns() {
+		return k.load4(k.SharedAt(k.headerAt(buffer), k.layout.header.found))[:k.slots()]
+	}
+	for i := range k.slots() {
+		out = append(out, k.headerFlags(buffer, i))
+	}
+	return out
+}
+
+// firstReads gives the n words that read gives in the first lane, and zeros in the others. One lane's arrival then lets go of the
+// header.
+func (k *kernel) firstReads(n int, read func() []Value) []Value {
 	none := make([]Value, n)
 	for i := range none {
 		none[i] = lower.I32(0)
 	}
-	words := k.If("read", k.firstLane(), none, read)
+	return k.If("read", k.firstLane(), none, read)
+}
+
+// told gives the n words that the first lane reads of a header to all.
+func (k *kernel) told(n int, read func() []Value) []Value {
+	words := k.firstReads(n, read)
 	for i, w := range words {
 		words[i] = k.ShuffleFrom(w, lower.I32(0))
 	}
@@ -120,13 +145,15 @@ func (k *kernel) told(n int, read func() []Value) []Value {
 
 // told4 is told of four neighbouring words.
 func (k *kernel) told4(at Value) []Value {
-	return k.told(4, func() (out []Value) {
-		v := k.Load(lower.Vec4, at, 16)
-		for i := range 4 {
-			out = append(out, k.Lane4(v, i))
-		}
-		return out
-	})
+	return k.told(4, func() []Value { return k.load4(at) })
+}
+
+func (k *kernel) load4(at Value) (out []Value) {
+	v := k.Load(lower.Vec4, at, 16)
+	for i := range 4 {
+		out = append(out, k.Lane4(v, i))
+	}
+	return out
 }
 
 // window is the first slot of a stage that this warpgroup takes.
@@ -135,30 +162,6 @@ func (k *kernel) window(flags Value) Value {
 		return lower.I32(0)
 	}
 	return k.Select(k.has(flags, flagStagger), k.group, lower.I32(0))
-}
-
-// slotFlags are the flags of all slots that this warpgroup takes, together: of the slots of a staggered stage, the first or the last
-// is the other warpgroup's.
-func (k *kernel) slotFlags(buffer, window Value) Value {
-	n := k.keys / k.SlotKeys
-	end := Value(lower.I32(0))
-	if k.stagger {
-		end = k.MulBy(window, n)
-	}
-	all := k.maskFlags(buffer, end)
-	for i := 1; i < n; i++ {
-		all = k.Or(all, k.maskFlags(buffer, lower.I32(int64(i))))
-	}
-	return all
-}
-
-// maskFlags are the flags of a slot as they matter to masks: those that the voter found, where there is one.
-func (k *kernel) maskFlags(buffer, slot Value) Value {
-	header := k.headerAt(buffer)
-	if k.HasColumns() {
-		return k.Load(types.I32, k.SharedAt(k.Add(header, k.Shl(slot, 2)), k.layout.header.found), 4)
-	}
-	return k.Load(types.I32, k.SharedAt(k.Add(header, k.Shl(slot, 3)), 4), 4)
 }
 
 // loadQ reads the Q fragments of every step, four registers each, where they are kept: that halves what the first product reads
@@ -189,32 +192,49 @@ func (k *kernel) maskAndFree(buffer Value, s []Value, h header) []Value {
 
 // mask sets the scores that the stage does not keep to -inf. Stages that keep all pay one branch.
 func (k *kernel) mask(s []Value, buffer Value, h header) []Value {
-	return k.If("edge", h.edge, s, func() []Value {
-		at := k.headerAt(buffer)
-		words := k.Add(at, k.MulBy(h.window, k.blocks()*wordsBytes))
-		if k.stagger {
-			words = k.Add(words, k.MulBy(k.group, wordsBytes))
-		}
+	return k.If("edge", k.has(h, flagMask), s, func() []Value {
 		for i := range k.keys / k.SlotKeys {
-			slot := k.Add(h.window, lower.I32(int64(i)))
-			v := k.told(2, func() []Value {
-				start := k.Load(types.I32, k.SharedAt(k.Add(at, k.Shl(slot, 3)), 0), 4)
-				return []Value{start, k.maskFlags(buffer, slot)}
-			})
-			sl := lower.Slot{Start: v[0], Flags: v[1], Segment: func() Value { return k.LShr(v[1], lower.SegmentShift) }}
-			s = k.maskSlot(s, sl, i, words)
+			s = k.maskSlot(s, i, k.told(k.maskWords(), func() []Value { return k.readSlot(buffer, k.Add(k.window(h), lower.I32(int64(i)))) }))
 		}
 		return s
 	})
 }
 
+// maskWords is how many words of a header a slot's mask follows from: its start and flags, and what was found out about columns.
+func (k *kernel) maskWords() int {
+	if k.HasColumns() {
+		return 6
+	}
+	return 2
+}
+
+func (k *kernel) readSlot(buffer, slot Value) []Value {
+	header := k.headerAt(buffer)
+	at := k.Add(header, k.Shl(slot, 3))
+	start := k.Load(types.I32, k.SharedAt(at, 0), 4)
+	if !k.HasColumns() {
+		return []Value{start, k.Load(types.I32, k.SharedAt(at, 4), 4)}
+	}
+	flags := k.Load(types.I32, k.SharedAt(k.Add(header, k.Shl(slot, 2)), k.layout.header.found), 4)
+	words := k.Add(header, k.MulBy(slot, k.blocks()*wordsBytes))
+	if k.stagger {
+		words = k.Add(words, k.MulBy(k.group, wordsBytes))
+	}
+	none := []Value{lower.I32(0), lower.I32(0), lower.I32(0), lower.I32(0)}
+	found := k.If("words", k.has(flags, lower.FlagColumns), none, func() []Value { return k.load4(k.SharedAt(words, k.layout.header.words)) })
+	return append([]Value{start, flags}, found...)
+}
+
 // special says whether a slot's flags ask for a mask.
 func (k *kernel) special(flags Value) Value { return k.has(flags, lower.FlagEdge|lower.FlagColumns) }
 
-func (k *kernel) maskSlot(s []Value, sl lower.Slot, i int, header Value) []Value {
+// maskSlot masks the scores of slot i of the warpgroup's; v is what readSlot says of it.
+func (k *kernel) maskSlot(s []Value, i int, v []Value) []Value {
 	n := k.SlotKeys / 2 // accumulators of a slot
-	words := func() Value { return k.Pack4(k.told4(k.SharedAt(header, k.wordsAt(i)))...) }
-	masked := func() []Value { return k.MaskScores(s[i*n:(i+1)*n], sl, 0, words) }
+	sl := lower.Slot{Start: v[0], Flags: v[1], Segment: func() Value { return k.LShr(v[1], lower.SegmentShift) }}
+	masked := func() []Value {
+		return k.MaskScores(s[i*n:(i+1)*n], sl, 0, func() Value { return k.Pack4(v[2:]...) })
+	}
 	part := []Value(nil)
 	if k.keys == k.SlotKeys {
 		part = masked()

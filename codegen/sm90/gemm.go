@@ -124,13 +124,13 @@ func stepWords(step, panel int) int64 {
 	return int64(step/perPanel*panel+step%perPanel*32) >> 4
 }
 
-// addValues starts O += P V for the keys from step on, 16 a step, that st.p holds the probabilities of; V is at a buffer.
-func (k *kernel) addValues(st state, buffer Value, step int) []Value {
+// addValues starts O += P V for the stage whose V is at a buffer.
+func (k *kernel) addValues(st state, buffer Value) []Value {
 	low := k.slotWord(k.stageWord(k.lowWord(k.layout.v, k.kvPanel), buffer), st.w)
 	m := product{columns: k.headDim, acc: st.o, bMajor: 1}
-	for i := range len(st.p) / 4 {
-		m.a = append(m.a, st.p[4*i:4*i+4])
-		m.b = append(m.b, k.descriptor(k.Add(low, lower.I32(int64((step+i)*16*panelBytes>>4)))))
+	for step := range k.keys / 16 {
+		m.a = append(m.a, st.p[4*step:4*step+4])
+		m.b = append(m.b, k.descriptor(k.Add(low, lower.I32(int64(step*16*panelBytes>>4)))))
 	}
 	return k.issue(m)
 }

@@ -17,7 +17,7 @@ func (k *kernel) consumeTile() {
 	k.Enter(loop)
 	st, phis := k.carry(first, from)
 	h = k.stageAt(st.k)
-	over := k.has(h.flags, flagEnd)
+	over := k.has(h, flagEnd)
 	check := k.Block
 	body := k.NewBlock("stage")
 	k.Enter(body)
@@ -26,7 +26,7 @@ func (k *kernel) consumeTile() {
 	tail := k.NewBlock("last")
 	check.NewCondBr(over, tail, body)
 	k.Enter(tail)
-	st.o = k.awaitProducts(0, k.addValues(st, st.v, 0))
+	st.o = k.awaitProducts(0, k.addValues(st, st.v))
 	k.release(emptyV, st.v)
 	k.epilogue(st)
 }
@@ -34,7 +34,7 @@ func (k *kernel) consumeTile() {
 // firstStage computes a stage that has no product before it.
 func (k *kernel) firstStage(st state, h header) state {
 	out := st.clone()
-	out.w = h.window
+	out.w = k.window(h)
 	s := k.awaitProducts(0, k.scores(st.k.buffer, out.w))
 	p, _ := k.softmax(&out, k.maskAndFree(st.k.buffer, s, h))
 	out.p = k.fragments(p)
@@ -45,9 +45,9 @@ func (k *kernel) firstStage(st state, h header) state {
 // nextStage computes a stage and the second product of the stage before.
 func (k *kernel) nextStage(st state, h header) state {
 	out := st.clone()
-	out.w = h.window
+	out.w = k.window(h)
 	s := k.scores(st.k.buffer, out.w)
-	out.o = k.addValues(st, st.v, 0)
+	out.o = k.addValues(st, st.v)
 	s = k.awaitProducts(1, s)
 	p, alpha := k.softmax(&out, k.maskAndFree(st.k.buffer, s, h))
 	k.turn(&out)

@@ -243,6 +243,9 @@ func (k *kernel) writeHeader(header, first Value, slots []slot) {
 		}
 		k.Store(k.PackVector(s.start, flags), k.SharedAt(header, i*slotBytes), slotBytes)
 	}
+	for i := len(slots); i < k.slots(); i++ { // consumers read the flags of all
+		k.Store(k.PackVector(emptySlot.start, lower.I32(0)), k.SharedAt(header, i*slotBytes), slotBytes)
+	}
 	if k.queued {
 		item := k.Pack4(k.At.Tile(), k.At.Head(), k.At.Batch(), lower.I32(0))
 		k.Store(item, k.SharedAt(header, k.layout.header.item), 16)

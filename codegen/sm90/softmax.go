@@ -1,5 +1,11 @@
 package sm90
 
+import (
+	"github.com/llir/llvm/ir/enum"
+
+	"github.com/minfc/minfc/codegen/lower"
+)
+
 // softmax folds a stage's scores into the running maxima and sums (FlashAttention-2, arXiv 2307.08691, section 3.1). It returns the
 // probabilities, unrounded, and the factors that bring the output to the new maxima.
 func (k *kernel) softmax(st *state, s []Value) (p, alpha []Value) {
@@ -63,8 +69,17 @@ func (k *kernel) rescale(o, alpha []Value) {
 	}
 }
 
-// rowMax is the maximum over row r: this thread's columns in four chains, then the four lanes of the row.
+// rowMax is the maximum over row r, in all four lanes of the row.
 func (k *kernel) rowMax(s []Value, r int) Value {
+	max := k.threadMax(s, r)
+	for _, lanes := range []int64{1, 2} {
+		max = k.FMax(max, k.ShuffleXor(max, lanes))
+	}
+	return max
+}
+
+// threadMax is the maximum of this thread's columns of row r, in four chains.
+func (k *kernel) threadMax(s []Value, r int) Value {
 	var chain [4]Value
 	n := 0
 	for i, x := range s {
@@ -78,9 +93,19 @@ func (k *kernel) rowMax(s []Value, r int) Value {
 		}
 		n++
 	}
-	max := k.FMax(k.FMax(chain[0], chain[1]), k.FMax(chain[2], chain[3]))
-	for _, lanes := range []int64{1, 2} {
-		max = k.FMax(max, k.ShuffleXor(max, lanes))
+	return k.FMax(k.FMax(chain[0], chain[1]), k.FMax(chain[2], chain[3]))
+}
+
+// slack is how far scores may exceed the maximum that exponents are taken from, in the log2 domain, before that is raised. Until
+// then probabilities are up to 2^slack, and sums and outputs as much larger: nothing that the division at the end does not undo.
+const slack = 8
+
+// exceeds says whether a score of one of the warp's rows does.
+func (k *kernel) exceeds(st *state, s []Value) Value {
+	any := Value(lower.Bool(false))
+	for r := range 2 {
+		limit := k.FAdd(st.m[r], lower.F32(slack))
+		any = k.Or(any, k.FCmp(enum.FPredOGT, k.FMul(k.threadMax(s, r), k.Param("scale_log2")), limit))
 	}
-	return max
+	return k.AnyLane(any)
 }

@@ -6,10 +6,10 @@ import (
 	"github.com/minfc/minfc/codegen/lower"
 )
 
-// The loop of a consumer that runs products beside the exponentials of their own stage: the second product is issued in two parts,
-// and the second half of the exponentials runs under the first. One row tile follows the other without a gap: the first product of
-// a tile is issued before the output of the tile before it is written. The loop has one way through it, and no product is in flight
-// where it closes, because ptxas makes products serial otherwise.
+// The loop of a consumer whose softmax runs beside the products of another block or warpgroup. It waits for the next stage's K before
+// it issues the products of this one's V, so that nothing stands between the two products. One row tile follows the other without a
+// gap: the first product of a tile is issued before the output of the tile before it is written. The loop has one way through it, and
+// no product is in flight where it closes, because ptxas makes products serial otherwise.
 
 // tileIDs is how many of state.tile say which row tile it is: tile, head and batch.
 const tileIDs = 3
@@ -17,15 +17,15 @@ const tileIDs = 3
 func (k *kernel) consumeStream() {
 	start := place{lower.I32(0), lower.I32(0)}
 	h := k.stageAt(start)
-	k.If("any", k.lacks(h.flags, flagEnd), nil, func() []Value {
+	k.If("any", k.lacks(h, flagEnd), nil, func() []Value {
 		st := k.initial(start)
 		if k.queued {
 			st.tile = append(k.itemAt(start.buffer), lower.I32(0))
 		}
 		st.tile = append(st.tile, k.awaitQ(lower.I32(0))...)
 		st = k.hold(st)
-		st.w = h.window
-		k.stream(k.begin(st, k.awaitProducts(0, k.scores(start.buffer, st.w)), h))
+		st.w = k.window(h)
+		k.stream(k.softmaxOf(st, k.awaitProducts(0, k.scores(start.buffer, st.w)), h))
 		return nil
 	})
 }
@@ -47,45 +47,36 @@ func (k *kernel) stream(first state) {
 	from := k.Block
 	k.Enter(loop)
 	st, phis := k.carry(first, from)
-	v := k.placeOfV(st.k)
-	st = k.addParts(st, v)
+	h, v := st.next[0], k.placeOfV(st.k)
+	st.o = k.addValues(st, v.buffer)
 	st.k = k.nextPlace(v)
-	h := k.stageAt(st.k)
 	next := k.nextTile(st, h)
-	next.w = h.window
+	next.w = k.window(h)
 	s := k.scores(next.k.buffer, next.w)
 	st.o = k.awaitProducts(1, st.o)
 	k.release(emptyV, v.buffer)
 	next = k.finishTile(next, st, h)
 	s = k.awaitProducts(0, s)
-	over := k.has(h.flags, flagEnd)
+	over := k.has(h, flagEnd)
 	check := k.Block
 	body := k.NewBlock("stage")
 	k.Enter(body)
-	k.close(phis, k.begin(next, s, h), loop)
+	k.close(phis, k.softmaxOf(next, s, h), loop)
 	end := k.NewBlock("end")
 	check.NewCondBr(over, end, body)
 	k.Enter(end)
 }
 
-// begin takes the scores of a stage up to where the first part of the second product can be issued.
-func (k *kernel) begin(st state, s []Value, h header) state {
+// softmaxOf takes the scores of the stage at st.k up to where its second product and the next stage's first can be issued. What
+// there is to wait for stands before the last instructions, which hide how long the header takes.
+func (k *kernel) softmaxOf(st state, s []Value, h header) state {
 	out := st.clone()
-	s = k.maskAndFree(st.k.buffer, s, h)
-	k.rescale(out.o, k.newMaxima(&out, s))
-	x := k.exponents(&out, s)
-	half := len(x) / 2
-	out.p, out.x = k.fragments(k.exponentials(&out, x[:half])), x[half:]
-	return out
-}
-
-// addParts issues O += P V of the stage at st.k, the first part before the exponentials of the second.
-func (k *kernel) addParts(st state, v place) state {
+	p, alpha := k.softmax(&out, k.maskAndFree(st.k.buffer, s, h))
+	v := k.placeOfV(st.k)
 	k.await(k.barrierAt(fullV, v.buffer), v.parity)
-	out := st.clone()
-	out.o = k.addValues(st, v.buffer, 0)
-	out.p = k.fragments(k.exponentials(&out, st.x))
-	out.o = k.addValues(out, v.buffer, len(st.p)/4)
+	out.next = []Value{k.stageAt(k.nextPlace(v))}
+	out.p = k.fragments(p)
+	k.rescale(out.o, alpha)
 	return out
 }
 
@@ -97,7 +88,7 @@ func (k *kernel) nextTile(st state, h header) state {
 		return k.hold(out)
 	}
 	parity := st.tile[tileIDs]
-	out.tile = k.If("first", k.has(h.flags, flagFirst), st.tile, func() []Value {
+	out.tile = k.If("first", k.has(h, flagFirst), st.tile, func() []Value {
 		tile := append(k.itemAt(st.k.buffer), k.Xor(parity, lower.I32(1)))
 		return append(tile, k.awaitQ(tile[tileIDs])...)
 	})
@@ -107,7 +98,7 @@ func (k *kernel) nextTile(st state, h header) state {
 // finishTile writes the output of the tile before, was, if the stage is no longer its own; st, the stage's state, then starts anew.
 func (k *kernel) finishTile(st, was state, h header) state {
 	values := slices.Concat(was.o, was.m, was.l)
-	v := k.If("finish", k.has(h.flags, flagFirst|flagEnd), values, func() []Value {
+	v := k.If("finish", k.has(h, flagFirst|flagEnd), values, func() []Value {
 		k.hold(was)
 		k.epilogue(was)
 		fresh := k.initial(st.k)

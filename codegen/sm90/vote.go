@@ -33,8 +33,7 @@ func (k *kernel) vote() {
 			return append([]Value{next.buffer, next.parity}, held...)
 		})
 	k.elected(func() { // consumers read flags before they see that it is the end
-		zero := lower.I32(0)
-		k.Store(k.Pack4(zero, zero, zero, zero), k.SharedAt(k.headerAt(end[0]), k.layout.header.found), 16)
+		k.storeFound(k.headerAt(end[0]), nil, nil)
 	})
 	k.letGo(k.barrierAt(fullK, end[0]))
 }
@@ -60,8 +59,8 @@ func (k *kernel) findWords(buffer Value) {
 	slots, header := k.postedSlots(buffer), k.headerAt(buffer)
 	words := k.words(slots, k.cover(k.look(slots)))
 	k.elected(func() {
+		k.storeFound(header, slots, words)
 		for i, s := range slots {
-			k.Store(k.dropFull(s.flags, words[i]), k.SharedAt(header, k.layout.header.found+4*i), 4)
 			k.If("store", k.has(s.flags, lower.FlagColumns), nil, func() []Value {
 				for b := range k.blocks() {
 					k.Store(k.Pack4(words[i][4*b:4*b+4]...), k.SharedAt(header, k.wordsAt(i)+b*wordsBytes), 16)
@@ -71,6 +70,15 @@ func (k *kernel) findWords(buffer Value) {
 		}
 	})
 	k.letGo(k.barrierAt(fullK, buffer))
+}
+
+// storeFound stores the flags of a stage's slots as they matter to masks.
+func (k *kernel) storeFound(header Value, slots []slot, words [][]Value) {
+	flags := []Value{lower.I32(0), lower.I32(0), lower.I32(0), lower.I32(0)}
+	for i, s := range slots {
+		flags[i] = k.dropFull(s.flags, words[i])
+	}
+	k.Store(k.Pack4(flags...), k.SharedAt(header, k.layout.header.found), 16)
 }
 
 // wordsAt is where the words of a slot lie in a header.
