@@ -29,14 +29,14 @@ func (s shape) barrierCount() int { return 2 + int(kinds)*s.buffers }
 
 const warpLanes = 32
 
-// arrivals are those of one phase: a consumer warp's is its first lane's, but all lanes of the warps that load V and vote arrive for
-// the headers that they read.
+// arrivals are the threads of one phase's: those of all warps that read the buffer or its header, or one for what a single thread
+// does.
 func (k *kernel) arrivals(b barrier) int {
 	switch {
 	case b == emptyK || b == emptyV:
-		return 4*k.groups + warpLanes
+		return (4*k.groups + 1) * warpLanes // the consumers and the warp that loads V
 	case b == fullK && k.HasColumns():
-		return 1 + warpLanes
+		return 1 + warpLanes // and the warp that votes
 	}
 	return 1
 }
@@ -95,23 +95,20 @@ func (k *kernel) arrive(at Value) {
 
 // letGo lets go of what this warp's lanes have read: each of them arrives, because an arrival speaks for its own thread alone (PTX ISA,
 // "Memory Consistency Model").
-func (k *kernel) letGo(at Value) { k.arrive(at) }
+func (k *kernel) letGo(b barrier, buffer Value) { k.arrive(k.barrierAt(b, buffer)) }
 
-// release lets go of a buffer that products alone have read, and of a header that one lane read (see told): the first lane of every
-// consumer warp arrives.
+// release lets go of what products alone have read: the first lane arrives for the warp.
 func (k *kernel) release(b barrier, buffer Value) {
 	k.converge()
-	k.If("release", k.firstLane(), nil, func() []Value {
-		k.arrive(k.barrierAt(b, buffer))
+	k.If("release", k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), nil, func() []Value {
+		k.arriveForWarp(b, buffer)
 		return nil
 	})
 }
 
-func (k *kernel) firstLane() Value { return k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)) }
-
-// arriveForWarp is the arrival of one lane where at other times all of its warp arrive.
-func (k *kernel) arriveForWarp(at Value) {
-	k.AsmEffect(fmt.Sprintf("mbarrier.arrive.shared::cta.b64 _, [$0], %d;", warpLanes), "r", at)
+// arriveForWarp is the arrival of one lane for all of its warp.
+func (k *kernel) arriveForWarp(b barrier, buffer Value) {
+	k.AsmEffect(fmt.Sprintf("mbarrier.arrive.shared::cta.b64 _, [$0], %d;", warpLanes), "r", k.barrierAt(b, buffer))
 }
 
 // converge orders what all lanes of a warp did to memory before what one of them does next.

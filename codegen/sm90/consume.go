@@ -92,22 +92,19 @@ type header = Value
 // flagMask stands above the flags that headers hold.
 const flagMask = 1 << 30
 
-// stageAt waits for a stage. The other lanes compute what the first one does, from zeros.
+// stageAt waits for a stage.
 func (k *kernel) stageAt(at place) header {
 	k.await(k.barrierAt(fullK, at.buffer), at.parity)
-	v := k.firstReads(1+k.slots(), func() []Value {
-		return append([]Value{k.headerFlags(at.buffer, 0)}, k.maskFlags(at.buffer)...)
-	})
-	flags, n := v[0], k.keys/k.SlotKeys
-	any := v[1]
+	flags, n := k.headerFlags(at.buffer, 0), k.keys/k.SlotKeys
+	v := k.maskFlags(at.buffer)
+	any := v[0]
 	if k.stagger { // of its slots, the first or the last is the other warpgroup's
-		any = k.Select(k.ICmp(enum.IPredEQ, k.window(flags), lower.I32(0)), v[1], v[1+n])
+		any = k.Select(k.ICmp(enum.IPredEQ, k.window(flags), lower.I32(0)), v[0], v[n])
 	}
-	for _, x := range v[2 : 1+n] {
+	for _, x := range v[1:n] {
 		any = k.Or(any, x)
 	}
-	word := k.Or(flags, k.Select(k.special(any), lower.I32(flagMask), lower.I32(0)))
-	return k.ShuffleFrom(word, lower.I32(0))
+	return k.Or(flags, k.Select(k.special(any), lower.I32(flagMask), lower.I32(0)))
 }
 
 // slots is how many slots a stage may have.
@@ -122,30 +119,6 @@ func (k *kernel) maskFlags(buffer Value) (out []Value) {
 		out = append(out, k.headerFlags(buffer, i))
 	}
 	return out
-}
-
-// firstReads gives the n words that read gives in the first lane, and zeros in the others. One lane's arrival then lets go of the
-// header.
-func (k *kernel) firstReads(n int, read func() []Value) []Value {
-	none := make([]Value, n)
-	for i := range none {
-		none[i] = lower.I32(0)
-	}
-	return k.If("read", k.firstLane(), none, read)
-}
-
-// told gives the n words that the first lane reads of a header to all.
-func (k *kernel) told(n int, read func() []Value) []Value {
-	words := k.firstReads(n, read)
-	for i, w := range words {
-		words[i] = k.ShuffleFrom(w, lower.I32(0))
-	}
-	return words
-}
-
-// told4 is told of four neighbouring words.
-func (k *kernel) told4(at Value) []Value {
-	return k.told(4, func() []Value { return k.load4(at) })
 }
 
 func (k *kernel) load4(at Value) (out []Value) {
@@ -179,62 +152,45 @@ func (k *kernel) loadQ() (regs [][]Value) {
 		offset := k.layout.q + step/4*k.qPanel
 		regs = append(regs, k.LdMatrix4(k.SharedAt(k.Add(line, k.Shl(at, 4)), offset), false))
 	}
-	k.letGo(k.emptyQ())
+	k.arrive(k.emptyQ()) // every lane: they all have read
 	return regs
 }
 
 // maskAndFree masks the scores of a stage and frees its K.
 func (k *kernel) maskAndFree(buffer Value, s []Value, h header) []Value {
 	s = k.mask(s, buffer, h)
-	k.release(emptyK, buffer)
+	k.letGo(emptyK, buffer)
 	return s
 }
 
 // mask sets the scores that the stage does not keep to -inf. Stages that keep all pay one branch.
 func (k *kernel) mask(s []Value, buffer Value, h header) []Value {
 	return k.If("edge", k.has(h, flagMask), s, func() []Value {
+		at, flags := k.headerAt(buffer), k.maskFlags(buffer)
+		words := k.Add(at, k.MulBy(k.window(h), k.blocks()*wordsBytes))
+		if k.stagger {
+			words = k.Add(words, k.MulBy(k.group, wordsBytes))
+		}
 		for i := range k.keys / k.SlotKeys {
-			s = k.maskSlot(s, i, k.told(k.maskWords(), func() []Value { return k.readSlot(buffer, k.Add(k.window(h), lower.I32(int64(i)))) }))
+			slot, f := k.Add(k.window(h), lower.I32(int64(i))), flags[i]
+			if k.stagger {
+				f = k.Select(k.ICmp(enum.IPredEQ, k.window(h), lower.I32(0)), flags[i], flags[i+1])
+			}
+			start := k.Load(types.I32, k.SharedAt(k.Add(at, k.Shl(slot, 3)), 0), 4)
+			s = k.maskSlot(s, i, lower.Slot{Start: start, Flags: f, Segment: func() Value { return k.LShr(f, lower.SegmentShift) }}, words)
 		}
 		return s
 	})
 }
 
-// maskWords is how many words of a header a slot's mask follows from: its start and flags, and what was found out about columns.
-func (k *kernel) maskWords() int {
-	if k.HasColumns() {
-		return 6
-	}
-	return 2
-}
-
-func (k *kernel) readSlot(buffer, slot Value) []Value {
-	header := k.headerAt(buffer)
-	at := k.Add(header, k.Shl(slot, 3))
-	start := k.Load(types.I32, k.SharedAt(at, 0), 4)
-	if !k.HasColumns() {
-		return []Value{start, k.Load(types.I32, k.SharedAt(at, 4), 4)}
-	}
-	flags := k.Load(types.I32, k.SharedAt(k.Add(header, k.Shl(slot, 2)), k.layout.header.found), 4)
-	words := k.Add(header, k.MulBy(slot, k.blocks()*wordsBytes))
-	if k.stagger {
-		words = k.Add(words, k.MulBy(k.group, wordsBytes))
-	}
-	none := []Value{lower.I32(0), lower.I32(0), lower.I32(0), lower.I32(0)}
-	found := k.If("words", k.has(flags, lower.FlagColumns), none, func() []Value { return k.load4(k.SharedAt(words, k.layout.header.words)) })
-	return append([]Value{start, flags}, found...)
-}
-
 // special says whether a slot's flags ask for a mask.
 func (k *kernel) special(flags Value) Value { return k.has(flags, lower.FlagEdge|lower.FlagColumns) }
 
-// maskSlot masks the scores of slot i of the warpgroup's; v is what readSlot says of it.
-func (k *kernel) maskSlot(s []Value, i int, v []Value) []Value {
+// maskSlot masks the scores of slot i of the warpgroup's; wordsAt(i) leads from words to what was found out about its columns.
+func (k *kernel) maskSlot(s []Value, i int, sl lower.Slot, words Value) []Value {
 	n := k.SlotKeys / 2 // accumulators of a slot
-	sl := lower.Slot{Start: v[0], Flags: v[1], Segment: func() Value { return k.LShr(v[1], lower.SegmentShift) }}
-	masked := func() []Value {
-		return k.MaskScores(s[i*n:(i+1)*n], sl, 0, func() Value { return k.Pack4(v[2:]...) })
-	}
+	found := func() Value { return k.Load(lower.Vec4, k.SharedAt(words, k.wordsAt(i)), 16) }
+	masked := func() []Value { return k.MaskScores(s[i*n:(i+1)*n], sl, 0, found) }
 	part := []Value(nil)
 	if k.keys == k.SlotKeys {
 		part = masked()

@@ -24,14 +24,14 @@ func (k *kernel) follow() {
 			k.converge()
 			at := k.placeOfV(p)
 			k.await(k.barrierAt(emptyV, at.buffer), k.Xor(at.parity, lower.I32(1)))
-			k.letGo(k.barrierAt(emptyK, p.buffer)) // the header has been read
+			k.letGo(emptyK, p.buffer) // the header has been read
 			k.elected(func() {
 				k.loadV(at.buffer, slots)
-				k.arriveForWarp(k.barrierAt(emptyV, at.buffer))
+				k.arriveForWarp(emptyV, at.buffer)
 				if k.ring { // its buffer is K's next time: phases must go on alike
 					k.arrive(k.barrierAt(posted, at.buffer))
 					if k.HasColumns() {
-						k.arriveForWarp(k.barrierAt(fullV, at.buffer))
+						k.arriveForWarp(fullV, at.buffer)
 					}
 				}
 			})

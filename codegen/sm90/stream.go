@@ -112,7 +112,7 @@ func (k *kernel) finishTile(st, was state, h header) state {
 
 // itemAt reads which row tile the stage is of.
 func (k *kernel) itemAt(buffer Value) []Value {
-	return k.told4(k.SharedAt(k.headerAt(buffer), k.layout.header.item))[:tileIDs]
+	return k.load4(k.SharedAt(k.headerAt(buffer), k.layout.header.item))[:tileIDs]
 }
 
 // awaitQ waits for Q and gives its fragments, if they are kept in registers.

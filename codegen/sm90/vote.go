@@ -35,7 +35,7 @@ func (k *kernel) vote() {
 	k.elected(func() { // consumers read flags before they see that it is the end
 		k.storeFound(k.headerAt(end[0]), nil, nil)
 	})
-	k.letGo(k.barrierAt(fullK, end[0]))
+	k.letGo(fullK, end[0])
 }
 
 // holdItem sets whose stage it is and where the lists begin, where that may change. was and the result are tile, head, batch and
@@ -69,7 +69,7 @@ func (k *kernel) findWords(buffer Value) {
 			})
 		}
 	})
-	k.letGo(k.barrierAt(fullK, buffer))
+	k.letGo(fullK, buffer)
 }
 
 // storeFound stores the flags of a stage's slots as they matter to masks.
