@@ -73,7 +73,11 @@ func (k lowered) loop() []call {
 		return func(b *llir.Block) bool { return strings.HasPrefix(b.Name(), name) }
 	}
 	blocks = blocks[slices.IndexFunc(blocks, named("loop")):]
-	return callsOf(blocks[:slices.IndexFunc(blocks, named("last"))])
+	end := named("end")
+	if k.overlap {
+		end = named("last")
+	}
+	return callsOf(blocks[:slices.IndexFunc(blocks, end)])
 }
 
 func callsOf(blocks []*llir.Block) (out []call) {
@@ -110,8 +114,16 @@ func number(t *testing.T, v Value) int64 {
 	return 0
 }
 
-// The first product sums over the head dim, the second over the keys, 16 a step. Each is there twice: in the first stage and in
-// every later one, there and in the last.
+// products are how often the first and the second product stand in a kernel. The first one does before the loop and in it. So does the
+// second in loops whose blocks have one row tile: in it and after it. Where row tiles follow each other it is the loop's alone.
+func (k lowered) products() (first, second int) {
+	if k.overlap {
+		return 2, 2
+	}
+	return 2, 1
+}
+
+// The first product sums over the head dim, the second over the keys, 16 a step.
 func TestProductsOfAStage(t *testing.T) {
 	eachKernel(t, func(t *testing.T, k lowered) {
 		first := fmt.Sprintf("m64n%dk16", k.keys)
@@ -130,9 +142,13 @@ func TestProductsOfAStage(t *testing.T) {
 			// The first step of S = Q K^T overwrites, all others add.
 			counts["overwrite"] += strings.Count(c.text, ", 0, 1, 1,")
 		}
-		require.Equal(t, map[string]int{"products": 4, "steps": 2 * (k.headDim/16 + k.keys/16), "overwrite": 2}, counts)
+		qk, pv := k.products()
+		require.Equal(t, map[string]int{"products": qk + pv, "steps": qk*k.headDim/16 + pv*k.keys/16, "overwrite": qk}, counts)
 	})
 }
+
+// queued says whether blocks take row tiles from a queue.
+func (k lowered) queued() bool { return k.BlocksPerSM > 0 }
 
 // events names what a stage does in turn; repetitions count once, so that softmax is one event.
 func events(t *testing.T, calls []call) []string {
@@ -159,10 +175,14 @@ func events(t *testing.T, calls []call) []string {
 }
 
 // The loop's order decides what runs beside the products: with overlap the exponentials, and no wait may come between products
-// that could run together.
+// that could run together. Without, nothing else stands between them but the Q of a new row tile.
 func TestOrderOfAStage(t *testing.T) {
 	eachKernel(t, func(t *testing.T, k lowered) {
-		want := []string{"await", "product", "product", "1 in flight", "free", "0 in flight", "free", "exp", "await"}
+		tile := []string{"await", "free"} // the next one's Q
+		if !k.queued() {
+			tile = nil
+		}
+		want := slices.Concat([]string{"product"}, tile, []string{"product", "1 in flight", "free", "0 in flight", "free", "exp", "await", "await"})
 		if k.overlap {
 			want = []string{"await", "product", "product", "1 in flight", "free", "exp", "await", "0 in flight", "free"}
 		}
@@ -239,6 +259,27 @@ func TestBarriersAreInitialisedOnce(t *testing.T) {
 			want = append(want, int64(k.barriers+8*i))
 		}
 		require.Equal(t, want, at)
+	})
+}
+
+// Arrivals speak for threads: a phase of K's or V's buffer ends when all threads that may have read it, or its header, have been spoken
+// for.
+func TestArrivalsOfBuffers(t *testing.T) {
+	eachKernel(t, func(t *testing.T, k lowered) {
+		counts := map[int64]string{}
+		for _, c := range k.calls() {
+			if rest, ok := strings.CutPrefix(c.text, "mbarrier.init.shared::cta.b64 [$0], "); ok {
+				counts[number(t, c.Args[0])-int64(k.barriers)] = rest
+			}
+		}
+		require.Equal(t, fmt.Sprintf("%d;", 128*k.groups), counts[8], "Q")
+		for i := range k.buffers {
+			readers := fmt.Sprintf("%d;", 128*k.groups+32)
+			require.Equal(t, readers, counts[int64(8*(2+int(emptyK)*k.buffers+i))], "K")
+			if !k.ring {
+				require.Equal(t, readers, counts[int64(8*(2+int(emptyV)*k.buffers+i))], "V")
+			}
+		}
 	})
 }
 

@@ -62,6 +62,6 @@ func (k *kernel) nextStage(st state, h header) state {
 // product because it is a branch, and ptxas would move that one up to the products otherwise: the overlap would be gone.
 func (k *kernel) turn(st *state) {
 	v := k.placeOfV(st.k)
-	k.await(k.barrierAt(fullV, v.buffer), v.parity)
 	st.v, st.k = v.buffer, k.nextPlace(v)
+	k.await(k.barrierAt(fullV, v.buffer), v.parity)
 }

@@ -239,6 +239,11 @@ type storeQueue struct {
 }
 
 func (w *warp) issueStore(b *boxCopy, _ uint64) error {
+	for i, x := range b.at[:b.tmap.Rank] {
+		if x < 0 { // seen on an H200; loads may start there
+			return oneLane(b.lane, "stores a box from coordinate %d of dimension %d on, which the hardware refuses as an illegal instruction", x, i)
+		}
+	}
 	if err := w.block.shared.asyncRead(w, &w.clock, b.off, b.size); err != nil {
 		return err
 	}

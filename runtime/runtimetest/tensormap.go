@@ -51,7 +51,11 @@ func tensorMaps(t *testing.T, b bench) {
 	for _, at := range [][4]int{{0, 4, 1, 1}, {0, -3, 0, 0}, {64, 5, 2, 0}, {32, 17, 2, 1}, {64, 13, 0, 1}, {0, 100, 0, 0}} {
 		out := b.upload(make([]uint32, len(words)))
 		require.Equal(t, swizzledBox(words, at), launch(boxMap(in), boxMap(out), at), "the box at %v in shared memory", at)
-		require.Equal(t, boxAlone(words, at), b.download(out, len(words), nil), "the box at %v and nothing else came back", at)
+		stored := boxAlone(words, at)
+		if at[1] < 0 {
+			clear(stored)
+		}
+		require.Equal(t, stored, b.download(out, len(words), nil), "the box at %v and nothing else came back", at)
 		b.free(out)
 	}
 	shared, out := boxMap(in), b.upload(words)
