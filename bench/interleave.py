@@ -5,16 +5,22 @@
   CASE = @FILE with a case a line, or
          PATTERN:SEQLEN:HEADS:KVHEADS:HEADDIM:DTYPE:FILE.minf[,FILE.minf...][:name=value,...]
 
-PATTERN is dense, full, sliding or a_shape: what the reference computes. Kernels run in random order each round, because the card
-sits at its power limit and a fixed order biases by up to 10%; the figures are medians. Inputs rotate past the L2. Every kernel is
-checked first, with poisoned outputs, on random and on structured inputs: rows against float64, O by relative Frobenius error and
-worst row, LSE by the largest difference.
+PATTERN is dense, full, sliding or a_shape: what the reference computes; or vertical_slash or block_sparse over planted lists
+(lists.py), whose TFLOP/s are those of the listed tiles, beside cuDNN on dense causal calls of 131072 tokens as a yardstick. Kernels run in random order each round,
+because the card sits at its power limit and a fixed order biases by up to 10%; the figures are medians. Inputs rotate past the L2,
+those of lists are larger than it. Every kernel is checked first, with poisoned outputs, on random and on structured inputs: rows
+against float64, O by relative Frobenius error and worst row, LSE by the largest difference.
 """
 import argparse, datetime, json, math, random, shlex, statistics, sys
 
 import torch
 
-from torchside import TORCH, Kernel, cudnn, driver_version, fa2, reference, timed, useful_pairs
+import lists
+from torchside import TORCH, Kernel, cudnn, driver_version, fa2, keeps, reference, timed, useful_pairs
+
+SAMPLE_MS = 10  # of short kernels
+YARD_TOKENS, YARD_HEADS = 131072, 4
+
 
 def inputs(kind, n, heads, kv, d, dtype, seed):
     g = torch.Generator(device="cuda").manual_seed(seed)
@@ -35,15 +41,23 @@ def check(kernel, case, kind):
     pattern, n, heads, kv, d, dtype, params = case
     q, k, v = inputs(kind, n, heads, kv, d, dtype, 7)
     o, lse = torch.full_like(q, math.nan), torch.full(q.shape[:3], math.nan, device="cuda")
-    kernel.launch(q, k, v, o, lse, params)
+    planted = lists.plant(pattern, params, k, v, heads) if pattern in lists.PATTERNS else None
+    kernel.launch(q, k, v, o, lse, kernel_params(pattern, params), lists=planted)
     torch.cuda.synchronize()
     assert not torch.isnan(o).any() and not torch.isnan(lse).any(), "an output was not written or is NaN"
     few = max(8, min(256, 2**27 // n // 8))
     rows = torch.unique(torch.cat([torch.randint(0, n, (few,), device="cuda"), torch.tensor([0, 1, 63, 64, 127, n - 1], device="cuda").clamp(max=n - 1)]))
-    ref, ref_lse = reference(pattern, params, q, k, v, rows, heads // kv)
+    keys = torch.arange(n, device="cuda")[None, :]
+    keep_of = planted.keeps if planted else lambda head, rows: keeps(pattern, params, rows[:, None], keys)
+    ref, ref_lse = reference(keep_of, q, k, v, rows)
     diff = o[:, :, rows].double() - ref
     return {"frobenius": (diff.norm() / ref.norm()).item(), "worst_row": (diff.norm(dim=-1) / ref.norm(dim=-1)).max().item(),
             "lse": (lse[:, :, rows].double() - ref_lse).abs().max().item()}
+
+
+def kernel_params(pattern, params):
+    """What the kernel takes: planted lists come with the pattern's own parameters, and with some that only lists.plant knows."""
+    return {} if pattern in lists.PATTERNS else params
 
 
 def parse_case(text):
@@ -61,18 +75,23 @@ def measure(text, rounds):
     if rounds == 0:
         return [{"case": text, "kernel": f, "errors": errors[f], "registers": kernels[f].registers, "local_bytes": kernels[f].local} for f in files]
     bytes_one = (heads + 2 * kv) * n * d * 2
-    sets = [inputs("random", n, heads, kv, d, dtype, s) for s in range(max(1, min(4, 2**28 // bytes_one)))]
+    planted = pattern in lists.PATTERNS
+    sets = [inputs("random", n, heads, kv, d, dtype, s) for s in range(1 if planted else max(1, min(4, 2**28 // bytes_one)))]
+    own = lists.plant(pattern, params, *sets[0][1:], heads) if planted else None
     o, lse = torch.empty_like(sets[0][0]), torch.empty(sets[0][0].shape[:3], device="cuda")
     turn = iter(range(10**9))
 
     def ours(kern):
         def f():
             q, k, v = sets[next(turn) % len(sets)]
-            kern.launch(q, k, v, o, lse, params)
+            kern.launch(q, k, v, o, lse, kernel_params(pattern, params), lists=own)
         return f
 
     runs = {f: ours(kern) for f, kern in kernels.items()}
-    if pattern in ("dense", "full"):
+    if planted:
+        yard = inputs("random", YARD_TOKENS, YARD_HEADS, YARD_HEADS, 128, "bf16", 1)
+        runs["cudnn"] = lambda: cudnn(*yard, True)
+    elif pattern in ("dense", "full"):
         for name, peer in (("fa2", fa2), ("cudnn", cudnn)):
             if name == "cudnn" and d > 128:  # torch refuses those
                 try:
@@ -80,20 +99,20 @@ def measure(text, rounds):
                 except RuntimeError:
                     continue
             runs[name] = lambda peer=peer: peer(*sets[next(turn) % len(sets)], pattern == "dense")
-    for f in runs.values():
-        timed(f, 2)
+    reps = {name: min(12, max(3, math.ceil(SAMPLE_MS / timed(f, 2)))) if planted and name != "cudnn" else 3 for name, f in runs.items()}
     times = {name: [] for name in runs}
     for _ in range(rounds):
         order = list(runs)
         random.shuffle(order)
         for name in order:
             runs[name]()  # lets the clocks settle on this kernel
-            times[name].append(timed(runs[name], 3))
-    flops = 4 * d * heads * useful_pairs(pattern, params, n)
+            times[name].append(timed(runs[name], reps[name]))
+    peers = 4 * 128 * YARD_HEADS * useful_pairs("dense", {}, YARD_TOKENS) if planted else 4 * d * heads * useful_pairs(pattern, params, n)
     out = []
-    base = {"vs_" + peer: statistics.median(times[peer]) for peer in ("fa2", "cudnn") if peer in times}
+    base = {} if planted else {"vs_" + peer: statistics.median(times[peer]) for peer in ("fa2", "cudnn") if peer in times}
     for name, ts in times.items():
         ms = statistics.median(ts)
+        flops = 4 * d * lists.BLOCK**2 * own.tiles if planted and name in kernels else peers
         row = {"case": text, "kernel": name, "ms": ms, "tflops": flops / ms / 1e9, **{name: x / ms for name, x in base.items()}}
         if name in kernels:
             row.update(errors=errors[name], registers=kernels[name].registers, local_bytes=kernels[name].local)

@@ -11,6 +11,7 @@ import torch
 
 BLOCK = 64
 NO_COLUMN = 0x7FFFFFFF
+PATTERNS = ("vertical_slash", "block_sparse")
 
 
 class Lists:

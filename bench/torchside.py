@@ -131,12 +131,12 @@ def useful_pairs(pattern, params, n):
     return window + sink * (sink + 1) // 2 + (n - w - sink) * sink
 
 
-def reference(pattern, params, q, k, v, rows, group):
-    """Float64 attention of the listed rows: O [B,Hq,rows,D] and LSE [B,Hq,rows], natural log."""
-    n = k.shape[2]
-    keep = keeps(pattern, params, rows[:, None], torch.arange(n, device=q.device)[None, :])
+def reference(keep_of, q, k, v, rows):
+    """Float64 attention of the listed rows over what keep_of(head, rows) says: O [B,Hq,rows,D] and LSE [B,Hq,rows], natural log."""
+    group = q.shape[1] // k.shape[1]
     outs, lses = [], []
     for h in range(q.shape[1]):
+        keep = keep_of(h, rows)
         kk, vv = k[:, h // group].double(), v[:, h // group].double()
         s = (q[:, h, rows].double() @ kk.transpose(-1, -2)) * q.shape[3] ** -0.5
         s = s.masked_fill(~keep, -math.inf)

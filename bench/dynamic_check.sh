@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Compares patterns that data decides with float64 on the GPU, choices and outputs: dynamic_agree.sh TARGET runs the lines of
-# dynamic_agree.cases, which are: tokens, q heads, kv heads, head dim, type, pattern, structure of the inputs. MINFC is the binary,
+# Compares patterns that data decides with float64 on the GPU, choices and outputs: dynamic_check.sh TARGET runs the lines of
+# dynamic_check.cases, which are: tokens, q heads, kv heads, head dim, type, pattern, structure of the inputs. MINFC is the binary,
 # bin/minfc unless it is set; LENGTHS, an extended regular expression, says which lengths to run.
 set -euo pipefail
-target=$1 minfc=${MINFC:-bin/minfc} cases=$(dirname "${BASH_SOURCE[0]}")/dynamic_agree.cases
+target=$1 minfc=${MINFC:-bin/minfc} cases=$(dirname "${BASH_SOURCE[0]}")/dynamic_check.cases
 inputs=$(mktemp -d)
 trap 'rm -rf "$inputs"' EXIT
 bad=0
