@@ -18,7 +18,7 @@ import (
 //
 // One that has not leaves that to another block or warpgroup (stream.go):
 //
-//	issue O += P V, S | wait O, free V | wait S | mask, free K | softmax | wait V and the next K | P, rescale O
+//	issue O += P V, S | wait O, free V | wait S | mask, free K | rescale O (rarely), softmax | wait V and the next K | P
 //
 // Waits for barriers stand where they do for ptxas as well, which moves a wait for products up over everything that is not behind a
 // branch.

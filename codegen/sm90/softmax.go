@@ -1,16 +1,21 @@
 package sm90
 
 import (
+	"slices"
+
 	"github.com/llir/llvm/ir/enum"
 
 	"github.com/minfc/minfc/codegen/lower"
 )
 
-// softmax folds a stage's scores into the running maxima and sums (FlashAttention-2, arXiv 2307.08691, section 3.1). It returns the
-// probabilities, unrounded, and the factors that bring the output to the new maxima.
+// The online softmax (FlashAttention-2, arXiv 2307.08691, section 3.1): probabilities are relative to a maximum of each row, which
+// grows with the stages; what was summed up before then shrinks.
+
+// softmax folds a stage's scores into the running maxima and sums. It returns the probabilities, unrounded, and the factors that
+// bring the output to the new maxima.
 func (k *kernel) softmax(st *state, s []Value) (p, alpha []Value) {
 	alpha = k.newMaxima(st, s)
-	return k.exponentials(st, k.exponents(st, s)), alpha
+	return k.probabilities(st, s), alpha
 }
 
 // newMaxima takes the scores into the running maxima and brings the sums to the new ones. It returns the factors that do the same
@@ -26,25 +31,41 @@ func (k *kernel) newMaxima(st *state, s []Value) []Value {
 	return alpha
 }
 
-// exponents are the base-2 logarithms of the probabilities of some of a stage's scores.
-func (k *kernel) exponents(st *state, s []Value) []Value {
-	x := make([]Value, len(s))
+// slack is how far scores may exceed what probabilities are relative to, in the log2 domain, before that is raised. Until then
+// probabilities are up to 2^slack, sums and outputs as much larger, and the division at the end undoes it.
+const slack = 8
+
+// raise brings maxima, sums and output to new maxima if a score of one of the warp's rows exceeds the old one by more than the slack.
+// After a tile's first stage that is rare.
+func (k *kernel) raise(st *state, s []Value) {
+	v := k.If("raise", k.exceeds(st, s), slices.Concat(st.o, st.m, st.l), func() []Value {
+		out := st.clone()
+		k.rescale(out.o, k.newMaxima(&out, s))
+		return slices.Concat(out.o, out.m, out.l)
+	})
+	n := len(st.o)
+	st.o, st.m, st.l = v[:n], v[n:n+2], v[n+2:]
+}
+
+func (k *kernel) exceeds(st *state, s []Value) Value {
+	any := Value(lower.Bool(false))
+	for r := range 2 {
+		limit := k.FAdd(st.m[r], lower.F32(slack))
+		any = k.Or(any, k.FCmp(enum.FPredOGT, k.FMul(k.threadMax(s, r), k.Param("scale_log2")), limit))
+	}
+	return k.AnyLane(any)
+}
+
+// probabilities are those of a stage's scores, which it adds to the sums.
+func (k *kernel) probabilities(st *state, s []Value) []Value {
+	p := make([]Value, len(s))
 	for r := range 2 {
 		neg := k.FNeg(st.m[r]) // a modifier of the FMA, no instruction
 		for i := range s {
 			if i/2%2 == r {
-				x[i] = k.FMA(s[i], k.Param("scale_log2"), neg)
+				p[i] = k.Exp2(k.FMA(s[i], k.Param("scale_log2"), neg))
 			}
 		}
-	}
-	return x
-}
-
-// exponentials are the probabilities, which it adds to the sums.
-func (k *kernel) exponentials(st *state, x []Value) []Value {
-	p := make([]Value, len(x))
-	for i := range x {
-		p[i] = k.Exp2(x[i])
 	}
 	for i := range p {
 		st.l[i/2%2] = k.FAdd(st.l[i/2%2], p[i])
@@ -94,18 +115,4 @@ func (k *kernel) threadMax(s []Value, r int) Value {
 		n++
 	}
 	return k.FMax(k.FMax(chain[0], chain[1]), k.FMax(chain[2], chain[3]))
-}
-
-// slack is how far scores may exceed the maximum that exponents are taken from, in the log2 domain, before that is raised. Until
-// then probabilities are up to 2^slack, and sums and outputs as much larger: nothing that the division at the end does not undo.
-const slack = 8
-
-// exceeds says whether a score of one of the warp's rows does.
-func (k *kernel) exceeds(st *state, s []Value) Value {
-	any := Value(lower.Bool(false))
-	for r := range 2 {
-		limit := k.FAdd(st.m[r], lower.F32(slack))
-		any = k.Or(any, k.FCmp(enum.FPredOGT, k.FMul(k.threadMax(s, r), k.Param("scale_log2")), limit))
-	}
-	return k.AnyLane(any)
 }

@@ -71,12 +71,13 @@ func (k *kernel) stream(first state) {
 // there is to wait for stands before the last instructions, which hide how long the header takes.
 func (k *kernel) softmaxOf(st state, s []Value, h header) state {
 	out := st.clone()
-	p, alpha := k.softmax(&out, k.maskAndFree(st.k.buffer, s, h))
+	s = k.maskAndFree(st.k.buffer, s, h)
+	k.raise(&out, s)
+	p := k.probabilities(&out, s)
 	v := k.placeOfV(st.k)
 	k.await(k.barrierAt(fullV, v.buffer), v.parity)
 	out.next = []Value{k.stageAt(k.nextPlace(v))}
 	out.p = k.fragments(p)
-	k.rescale(out.o, alpha)
 	return out
 }
 
