@@ -198,7 +198,7 @@ func (k *kernel) iteration(st *loopState) state {
 		return nil
 	})
 	look, vote := k.columnWordsOf(next)
-	out := k.softmax(st.state, s)
+	out := k.raise(st.state, s)
 	k.accumulate(&out, s, look)
 	vote()
 	out.at = next

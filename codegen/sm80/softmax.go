@@ -1,10 +1,26 @@
 package sm80
 
-// softmax folds the maxima of one step's scores into the online softmax.
-func (k *kernel) softmax(st state, s [][]Value) state {
+import "slices"
+
+// raise brings maxima, sums and output to new maxima where the old ones do not do any more for the scores of a step.
+func (k *kernel) raise(st state, s [][]Value) state {
+	x := make([]Value, len(st.m))
+	for i := range x {
+		x[i] = k.FMul(k.threadMax(s[i/2], i%2), k.Param("scale_log2"))
+	}
 	out := st.clone()
-	for i := range out.m {
-		k.rescale(&out, s, i)
+	lists := func(st state) []Value { return slices.Concat(append([][]Value{st.m, st.l}, st.o...)...) }
+	v := k.If("raise", k.Exceed(x, st.m), lists(st), func() []Value {
+		up := st.clone()
+		for i := range up.m {
+			k.rescale(&up, s, i)
+		}
+		return lists(up)
+	})
+	n := copy(out.m, v)
+	n += copy(out.l, v[n:])
+	for _, o := range out.o {
+		n += copy(o, v[n:])
 	}
 	return out
 }
@@ -43,8 +59,17 @@ func (k *kernel) rescale(st *state, s [][]Value, i int) {
 	}
 }
 
-// rowMax is the maximum over row r of a strip: this thread's columns in two chains, then the four lanes of the row.
+// rowMax is the maximum over row r of a strip, in all four lanes of the row.
 func (k *kernel) rowMax(s []Value, r int) Value {
+	max := k.threadMax(s, r)
+	for _, lanes := range []int64{1, 2} {
+		max = k.FMax(max, k.ShuffleXor(max, lanes))
+	}
+	return max
+}
+
+// threadMax is the maximum of this thread's columns of row r of a strip, in two chains.
+func (k *kernel) threadMax(s []Value, r int) Value {
 	var chain [2]Value
 	for i, n := 2*r, 0; i < len(s); i += 4 {
 		for c := range 2 {
@@ -56,11 +81,7 @@ func (k *kernel) rowMax(s []Value, r int) Value {
 			n++
 		}
 	}
-	max := k.FMax(chain[0], chain[1])
-	for _, lanes := range []int64{1, 2} {
-		max = k.FMax(max, k.ShuffleXor(max, lanes))
-	}
-	return max
+	return k.FMax(chain[0], chain[1])
 }
 
 // probabilities are the A fragment of keys 16n..16n+15 of a strip; their sum goes to l.

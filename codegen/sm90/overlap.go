@@ -36,8 +36,9 @@ func (k *kernel) firstStage(st state, h header) state {
 	out := st.clone()
 	out.w = k.window(h)
 	s := k.awaitProducts(0, k.scores(st.k.buffer, out.w))
-	p, _ := k.softmax(&out, k.maskAndFree(st.k.buffer, s, h))
-	out.p = k.fragments(p)
+	s = k.maskAndFree(st.k.buffer, s, h)
+	k.newMaxima(&out, s)
+	out.p = k.fragments(k.probabilities(&out, s))
 	k.turn(&out)
 	return out
 }
@@ -49,12 +50,14 @@ func (k *kernel) nextStage(st state, h header) state {
 	s := k.scores(st.k.buffer, out.w)
 	out.o = k.addValues(st, st.v)
 	s = k.awaitProducts(1, s)
-	p, alpha := k.softmax(&out, k.maskAndFree(st.k.buffer, s, h))
+	s = k.maskAndFree(st.k.buffer, s, h)
+	catchUp := k.raiseAhead(&out, s)
+	p := k.probabilities(&out, s)
 	k.turn(&out)
 	out.o = k.awaitProducts(0, out.o)
 	k.release(emptyV, st.v)
 	out.p = k.fragments(p)
-	k.rescale(out.o, alpha)
+	catchUp(&out)
 	return out
 }
 

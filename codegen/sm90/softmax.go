@@ -3,20 +3,11 @@ package sm90
 import (
 	"slices"
 
-	"github.com/llir/llvm/ir/enum"
-
 	"github.com/minfc/minfc/codegen/lower"
 )
 
 // The online softmax (FlashAttention-2, arXiv 2307.08691, section 3.1): probabilities are relative to a maximum of each row, which
 // grows with the stages; what was summed up before then shrinks.
-
-// softmax folds a stage's scores into the running maxima and sums. It returns the probabilities, unrounded, and the factors that
-// bring the output to the new maxima.
-func (k *kernel) softmax(st *state, s []Value) (p, alpha []Value) {
-	alpha = k.newMaxima(st, s)
-	return k.probabilities(st, s), alpha
-}
 
 // newMaxima takes the scores into the running maxima and brings the sums to the new ones. It returns the factors that do the same
 // for the output.
@@ -31,12 +22,16 @@ func (k *kernel) newMaxima(st *state, s []Value) []Value {
 	return alpha
 }
 
-// slack is how far scores may exceed what probabilities are relative to, in the log2 domain, before that is raised. Until then
-// probabilities are up to 2^slack, sums and outputs as much larger, and the division at the end undoes it.
-const slack = 8
+// exceeds says whether the stage's scores exceed the running maxima by so much that those must be raised.
+func (k *kernel) exceeds(st *state, s []Value) Value {
+	x := make([]Value, 2)
+	for r := range x {
+		x[r] = k.FMul(k.threadMax(s, r), k.Param("scale_log2"))
+	}
+	return k.Exceed(x, st.m)
+}
 
-// raise brings maxima, sums and output to new maxima if a score of one of the warp's rows exceeds the old one by more than the slack.
-// After a tile's first stage that is rare.
+// raise brings maxima, sums and output to new maxima where the old ones do not do any more.
 func (k *kernel) raise(st *state, s []Value) {
 	v := k.If("raise", k.exceeds(st, s), slices.Concat(st.o, st.m, st.l), func() []Value {
 		out := st.clone()
@@ -47,13 +42,22 @@ func (k *kernel) raise(st *state, s []Value) {
 	st.o, st.m, st.l = v[:n], v[n:n+2], v[n+2:]
 }
 
-func (k *kernel) exceeds(st *state, s []Value) Value {
-	any := Value(lower.Bool(false))
-	for r := range 2 {
-		limit := k.FAdd(st.m[r], lower.F32(slack))
-		any = k.Or(any, k.FCmp(enum.FPredOGT, k.FMul(k.threadMax(s, r), k.Param("scale_log2")), limit))
+// raiseAhead is raise while the output is still in flight: catchUp, called later, does to it what is left.
+func (k *kernel) raiseAhead(st *state, s []Value) (catchUp func(st *state)) {
+	needed, one := k.exceeds(st, s), lower.F32(1)
+	v := k.If("raise", needed, slices.Concat(st.m, st.l, []Value{one, one}), func() []Value {
+		out := st.clone()
+		alpha := k.newMaxima(&out, s)
+		return slices.Concat(out.m, out.l, alpha)
+	})
+	st.m, st.l = v[:2], v[2:4]
+	return func(st *state) {
+		st.o = k.If("rescale", needed, st.o, func() []Value {
+			o := slices.Clone(st.o)
+			k.rescale(o, v[4:])
+			return o
+		})
 	}
-	return k.AnyLane(any)
 }
 
 // probabilities are those of a stage's scores, which it adds to the sums.
