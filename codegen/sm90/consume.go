@@ -14,7 +14,7 @@ import (
 // matrix units busy meanwhile. A warpgroup that has K and V of two stages at hand runs the softmax of one beside the second product
 // of the one before (overlap.go):
 //
-//	wait K | issue S, O += P V | wait S | mask, free K | softmax | wait V | wait O, free V | P, rescale O (rarely)
+//	wait K | issue S, O += P V | wait S | mask, free K | softmax | wait V | wait O, free V | P, rescale O
 //
 // One that has not leaves that to another block or warpgroup (stream.go):
 //

@@ -51,13 +51,13 @@ func (k *kernel) nextStage(st state, h header) state {
 	out.o = k.addValues(st, st.v)
 	s = k.awaitProducts(1, s)
 	s = k.maskAndFree(st.k.buffer, s, h)
-	catchUp := k.raiseAhead(&out, s)
+	alpha := k.newMaxima(&out, s)
 	p := k.probabilities(&out, s)
 	k.turn(&out)
 	out.o = k.awaitProducts(0, out.o)
 	k.release(emptyV, st.v)
 	out.p = k.fragments(p)
-	catchUp(&out)
+	k.rescale(out.o, alpha)
 	return out
 }
 

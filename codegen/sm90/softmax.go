@@ -1,10 +1,6 @@
 package sm90
 
-import (
-	"slices"
-
-	"github.com/minfc/minfc/codegen/lower"
-)
+import "slices"
 
 // The online softmax (FlashAttention-2, arXiv 2307.08691, section 3.1): probabilities are relative to a maximum of each row, which
 // grows with the stages; what was summed up before then shrinks.
@@ -22,42 +18,19 @@ func (k *kernel) newMaxima(st *state, s []Value) []Value {
 	return alpha
 }
 
-// exceeds says whether the stage's scores exceed the running maxima by so much that those must be raised.
-func (k *kernel) exceeds(st *state, s []Value) Value {
+// raise brings maxima, sums and output to new maxima where the old ones do not do any more. The output must not be in flight.
+func (k *kernel) raise(st *state, s []Value) {
 	x := make([]Value, 2)
 	for r := range x {
 		x[r] = k.FMul(k.threadMax(s, r), k.Param("scale_log2"))
 	}
-	return k.Exceed(x, st.m)
-}
-
-// raise brings maxima, sums and output to new maxima where the old ones do not do any more.
-func (k *kernel) raise(st *state, s []Value) {
-	v := k.If("raise", k.exceeds(st, s), slices.Concat(st.o, st.m, st.l), func() []Value {
+	v := k.If("raise", k.Exceed(x, st.m), slices.Concat(st.o, st.m, st.l), func() []Value {
 		out := st.clone()
 		k.rescale(out.o, k.newMaxima(&out, s))
 		return slices.Concat(out.o, out.m, out.l)
 	})
 	n := len(st.o)
 	st.o, st.m, st.l = v[:n], v[n:n+2], v[n+2:]
-}
-
-// raiseAhead is raise while the output is still in flight: catchUp, called later, does to it what is left.
-func (k *kernel) raiseAhead(st *state, s []Value) (catchUp func(st *state)) {
-	needed, one := k.exceeds(st, s), lower.F32(1)
-	v := k.If("raise", needed, slices.Concat(st.m, st.l, []Value{one, one}), func() []Value {
-		out := st.clone()
-		alpha := k.newMaxima(&out, s)
-		return slices.Concat(out.m, out.l, alpha)
-	})
-	st.m, st.l = v[:2], v[2:4]
-	return func(st *state) {
-		st.o = k.If("rescale", needed, st.o, func() []Value {
-			o := slices.Clone(st.o)
-			k.rescale(o, v[4:])
-			return o
-		})
-	}
 }
 
 // probabilities are those of a stage's scores, which it adds to the sums.
