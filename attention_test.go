@@ -109,8 +109,10 @@ func (c attentionCase) load(t *testing.T, opts emu.Options) loaded {
 	return loaded{k, dev}
 }
 
-func (c attentionCase) run(t *testing.T, l loaded) {
-	in := c.input(t)
+func (c attentionCase) run(t *testing.T, l loaded) { c.compare(t, l, c.input(t)) }
+
+// compare holds the result of a case on some inputs against float64.
+func (c attentionCase) compare(t *testing.T, l loaded, in *qkv.Input) {
 	res, err := l.RunHost(l.dev, c.host(in))
 	require.NoError(t, err)
 	values, err := ir.CheckLaunch(c.program.Pattern.Params, c.program.Pattern.Requires, c.params)
