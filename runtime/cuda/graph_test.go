@@ -1,0 +1,140 @@
+//go:build linux && (amd64 || arm64)
+
+package cuda
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"unsafe"
+
+	"github.com/ebitengine/purego"
+	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/patterns"
+	"github.com/minfc/minfc/runtime"
+)
+
+// graphs are the driver's functions that capture streams; the package itself has no use for them.
+type graphs struct {
+	t   *testing.T
+	dev *device
+	lib uintptr
+}
+
+func (g graphs) call(name string, args ...uintptr) {
+	f, err := purego.Dlsym(g.lib, name)
+	require.NoError(g.t, err)
+	require.NoError(g.t, g.dev.do(func() error {
+		if r, _, _ := purego.SyscallN(f, args...); int32(r) != 0 {
+			return fmt.Errorf("%s: CUDA error %d", name, int32(r))
+		}
+		return nil
+	}))
+}
+
+// captured is the executable graph of what f puts on the stream.
+func (g graphs) captured(s runtime.Stream, f func()) (exec uintptr) {
+	const relaxed = 2 // begin and end need not be on one thread
+	var graph uintptr
+	g.call("cuStreamBeginCapture_v2", s.Handle(), relaxed)
+	f()
+	g.call("cuStreamEndCapture", s.Handle(), uintptr(unsafe.Pointer(&graph)))
+	g.call("cuGraphInstantiateWithFlags", uintptr(unsafe.Pointer(&exec)), graph, 0)
+	return exec
+}
+
+// TestLaunchesCanBeCaptured: index stage, fallback's decision and attention in a CUDA graph, which then serves other data: nothing
+// in a launch waits for the device or copies from the host.
+func TestLaunchesCanBeCaptured(t *testing.T) {
+	opened, err := runtime.Open("cuda", 0)
+	if errors.Is(err, runtime.ErrNoDevice) {
+		t.Skip("no GPU here")
+	}
+	require.NoError(t, err)
+	lib, err := purego.Dlopen(libraryName, purego.RTLD_NOW|purego.RTLD_GLOBAL)
+	require.NoError(t, err)
+	dev := opened.(*device)
+	for _, target := range []string{"sm_80", "sm_90a"} {
+		if !runtime.TargetRuns(target, dev.info.Major, dev.info.Minor) {
+			continue
+		}
+		for _, name := range []string{"vertical_slash", "block_sparse"} {
+			for _, sparse := range []bool{true, false} {
+				t.Run(fmt.Sprintf("%s/%s/sparse_%v", target, name, sparse), func(t *testing.T) {
+					captureAndReplay(t, graphs{t, dev, lib}, target, name, sparse)
+				})
+			}
+		}
+	}
+	require.NoError(t, dev.Close())
+}
+
+func captureAndReplay(t *testing.T, g graphs, target, name string, sparse bool) {
+	const d, n, heads, kv = 64, 1500, 4, 2
+	file, src, ok := patterns.Source(name)
+	require.True(t, ok)
+	program, err := minfc.Load(file, src, minfc.Options{})
+	require.NoError(t, err)
+	artifact, err := program.Compile(minfc.Options{Target: target, DType: "bf16", HeadDim: d})
+	require.NoError(t, err)
+	k, err := runtime.LoadKernel(g.dev, artifact, runtime.Select{Target: target})
+	require.NoError(t, err)
+	s, err := g.dev.NewStream()
+	require.NoError(t, err)
+	alloc := func(bytes int64) runtime.DevicePtr {
+		p, err := g.dev.Alloc(bytes)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = g.dev.Free(p) })
+		return p
+	}
+	a := runtime.Attention{
+		Q: runtime.Tensor{Ptr: alloc(2 * heads * n * d)}, K: runtime.Tensor{Ptr: alloc(2 * kv * n * d)}, V: runtime.Tensor{Ptr: alloc(2 * kv * n * d)},
+		O: runtime.Tensor{Ptr: alloc(2 * heads * n * d)}, LSE: alloc(4 * heads * n),
+		Batch: 1, QHeads: heads, KVHeads: kv, SeqQ: n, SeqK: n, NoFallback: sparse,
+	}
+	if a.WorkspaceBytes, err = k.Workspace(a); err == nil {
+		a.Workspace = alloc(max(a.WorkspaceBytes, 256))
+	}
+	require.NoError(t, err)
+	fill := func(seed uint64) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		for i, p := range []runtime.DevicePtr{a.Q.Ptr, a.K.Ptr, a.V.Ptr} {
+			values := make([]float32, []int{heads, kv, kv}[i]*n*d)
+			for i := range values {
+				values[i] = float32(rng.NormFloat64())
+			}
+			data, err := half.BF16.Encode(values)
+			require.NoError(t, err)
+			require.NoError(t, g.dev.CopyToDevice(p, data, nil))
+		}
+	}
+	result := func(launch func()) []uint32 {
+		require.NoError(t, g.dev.Fill(a.O.Ptr, 0xff, 2*heads*n*d, nil))
+		require.NoError(t, g.dev.Synchronize())
+		launch()
+		require.NoError(t, s.Synchronize())
+		raw := make([]byte, 2*heads*n*d)
+		require.NoError(t, g.dev.CopyToHost(raw, a.O.Ptr, nil))
+		out := make([]uint32, len(raw)/4)
+		_, err := binary.Decode(raw, binary.LittleEndian, out)
+		require.NoError(t, err)
+		return out
+	}
+	direct := func() { require.NoError(t, k.Launch(s, a)) }
+	fill(1)
+	first := result(direct)
+	exec := g.captured(s, direct)
+	replay := func() { g.call("cuGraphLaunch", exec, s.Handle()) }
+	require.Equal(t, first, result(replay), "the same data")
+	fill(2)
+	second := result(replay)
+	require.Equal(t, result(direct), second, "other data")
+	require.NotEqual(t, first, second)
+	require.NoError(t, s.Close())
+	require.NoError(t, k.Close())
+}
