@@ -7,5 +7,5 @@ series=${target/_/} series=${series%a} # sm_90a: sm90
 cd "$folder" # so that the reports name no folder of this machine
 while read -r name args; do
   read -ra args <<< "$args"
-  "$minfc" bench "${args[@]}" --target "$target" --seconds 4 --no-vs-dense --json "${series}_dynamic_$name.json" </dev/null
+  "$minfc" bench "${args[@]}" --target "$target" --seconds 2 --no-vs-dense --json "${series}_dynamic_$name.json" </dev/null
 done < "$cases"

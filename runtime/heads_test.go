@@ -158,7 +158,7 @@ func TestHalvesOfALaunchWithHeads(t *testing.T) {
 // TestOthersCostNothing: the kernels do not work for heads that take no part.
 func TestOthersCostNothing(t *testing.T) {
 	for _, name := range []string{"vertical_slash", "block_sparse", "shares"} {
-		w := newWeighed(t, name, "sm_80", qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 4, SeqQ: 500, SeqK: 500, HeadDim: 32})
+		w := newWeighed(t, name, "sm_80", qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 4, SeqQ: 800, SeqK: 800, HeadDim: 32})
 		w.budgets = nil // alike
 		d := w.onDevice(t)
 		d.call.NoFallback = true
