@@ -158,7 +158,7 @@ func TestHalvesOfALaunchWithHeads(t *testing.T) {
 // TestOthersCostNothing: the kernels do not work for heads that take no part.
 func TestOthersCostNothing(t *testing.T) {
 	for _, name := range []string{"vertical_slash", "block_sparse", "shares"} {
-		w := newWeighed(t, name, "sm_80", qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 4, SeqQ: 800, SeqK: 800, HeadDim: 32})
+		w := newWeighed(t, name, "sm_80", qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 4, SeqQ: 500, SeqK: 500, HeadDim: 32})
 		w.budgets = nil // alike
 		d := w.onDevice(t)
 		d.call.NoFallback = true
@@ -172,7 +172,8 @@ func TestOthersCostNothing(t *testing.T) {
 			require.Less(t, float64(d.stages[kernel]), 0.6*float64(n), "%s: %s, which may be short", name, kernel)
 			sum, most = sum+d.stages[kernel], most+n
 		}
-		require.Less(t, float64(sum), 0.28*float64(most), name)
+		// A quarter, and what blocks of the three others need to find that out: 3% of these short calls.
+		require.Less(t, float64(sum), 0.29*float64(most), name)
 	}
 }
 
