@@ -6,12 +6,12 @@
          PATTERN:SEQLEN:HEADS:KVHEADS:HEADDIM:DTYPE:FILE.minf[,FILE.minf...][:name=value,...]
 
 PATTERN is dense, full, sliding or a_shape: what the reference computes; or vertical_slash or block_sparse over planted lists
-(lists.py), whose TFLOP/s are those of the listed tiles, beside cuDNN on dense causal calls of 131072 tokens as a yardstick. Kernels run in random order each round,
-because the card sits at its power limit and a fixed order biases by up to 10%; the figures are medians. Inputs rotate past the L2,
-those of lists are larger than it. Every kernel is checked first, with poisoned outputs, on random and on structured inputs: rows
-against float64, O by relative Frobenius error and worst row, LSE by the largest difference.
+(lists.py), whose TFLOP/s are those of the listed tiles, beside cuDNN on dense causal calls of 131072 tokens as a yardstick. Every
+round runs the kernels in another order, because the card sits at its power limit and a fixed one biases by up to 10%; the figures
+are medians. Inputs rotate past the L2, those of lists are larger than it. Every kernel is checked first, with poisoned outputs, on
+random and on structured inputs: rows against float64, O by relative Frobenius error and worst row, LSE by the largest difference.
 """
-import argparse, datetime, json, math, random, shlex, statistics, sys, time
+import argparse, datetime, itertools, json, math, random, shlex, statistics, sys, time
 
 import torch
 
@@ -75,6 +75,14 @@ def parse_case(text):
     return (pattern, int(n), int(heads), int(kv), int(d), dtype, params), files.split(",")
 
 
+def orders(names):
+    """Every order of the kernels as often as every other, in random turn: what a kernel follows changes its clocks."""
+    while True:
+        turns = list(itertools.permutations(names))
+        random.shuffle(turns)
+        yield from turns
+
+
 def measure(text, rounds):
     case, files = parse_case(text)
     pattern, n, heads, kv, d, dtype, params = case
@@ -110,9 +118,7 @@ def measure(text, rounds):
             runs[name] = lambda peer=peer: peer(*sets[next(turn) % len(sets)], pattern == "dense")
     reps = {name: min(24, math.ceil(SAMPLE_MS / timed(f, 2))) for name, f in runs.items()}
     times = {name: [] for name in runs}
-    for _ in range(rounds):
-        order = list(runs)
-        random.shuffle(order)
+    for order in itertools.islice(orders(list(runs)), rounds):
         for name in order:
             runs[name]()  # lets the clocks settle on this kernel
             times[name].append(timed(runs[name], reps[name]))
@@ -149,7 +155,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--title", default="")
     p.add_argument("--json")
-    p.add_argument("--rounds", type=int, default=9, help="0 checks only")
+    p.add_argument("--rounds", type=int, default=12, help="0 checks only; six are every order of three kernels")
     p.add_argument("cases", nargs="+")
     a = p.parse_args()
     torch.zeros(1, device="cuda")

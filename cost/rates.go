@@ -4,37 +4,37 @@ package cost
 
 // h200sm80 are the rates of sm_80 code on an H200, fitted to 17 measurements.
 var h200sm80 = Rates{
-	TensorTFLOPS: 4.749,
-	LoadNanos:    1.221,
-	SoftmaxPicos: 60.28,
-	MaskPicos:    12.5,
-	TileNanos:    143.2,
-	RowNanos:     514.8,
-	Overlap:      3.164,
+	TensorTFLOPS: 4.92,
+	LoadNanos:    1.398,
+	SoftmaxPicos: 61.73,
+	MaskPicos:    27.84,
+	TileNanos:    62.04,
+	RowNanos:     532.5,
+	Overlap:      3.124,
 }
 
 // h200lists80 are those of its kernels with lists, fitted to 7 measurements.
 var h200lists80 = ListRates{
-	BlockFactor:  0.9703,
-	RunFactor:    1.018,
-	ColumnFactor: 1.082,
-	RowNanos:     1372,
+	BlockFactor:  1.006,
+	RunFactor:    1.084,
+	ColumnFactor: 1.115,
+	RowNanos:     1352,
 }
 
 // h200sm90 are the rates of sm_90a code on an H200, fitted to 17 measurements.
 var h200sm90 = Rates{
-	TensorTFLOPS: 7.116,
-	SoftmaxPicos: 32.04,
-	MaskPicos:    28.63,
-	TileNanos:    357.8,
-	RowNanos:     2394,
-	Overlap:      2.527,
+	TensorTFLOPS: 7.292,
+	SoftmaxPicos: 24.23,
+	MaskPicos:    47.36,
+	TileNanos:    383.5,
+	RowNanos:     3133,
+	Overlap:      1.745,
 }
 
-// h200lists90 are those of its kernels with lists, fitted to 12 measurements.
+// h200lists90 are those of its kernels with lists, fitted to 14 measurements.
 var h200lists90 = ListRates{
-	BlockFactor:  1.011,
-	RunFactor:    1.378,
-	ColumnFactor: 1.159,
-	RowNanos:     917.8,
+	BlockFactor:  0.9784,
+	RunFactor:    1.308,
+	ColumnFactor: 1.109,
+	RowNanos:     1003,
 }

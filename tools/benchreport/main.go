@@ -137,8 +137,8 @@ There are kernels of two generations: ` + "`sm_80`" + ` code, which an H200 runs
 Tables with float64 checks come from bench/interleave.py: their TFLOP/s count kept pairs only (4 x head dim for each), errors are
 relative Frobenius norm, worst row and largest LSE difference, "random" and "structured" are that script's two inputs.
 
-GPU figures are those of their date. Since then kernels of patterns that the data does not decide ask at a block's start whether the head is theirs
-(a pointer that is null), and the ` + "`sm_80`" + ` kernels were put together from parts that both generations share; neither was measured again.
+GPU figures are those of their date. The card sits at its power limit with nearly everything here, and what a kernel follows moves its clocks: the
+ratio of two kernels of one case differs by up to 10% from one run to the next ([docs/sm90.md](docs/sm90.md)).
 `
 
 func writeOutput(b *bytes.Buffer, text string) {

@@ -85,6 +85,11 @@ func hopperFiles(t *testing.T, root string) {
 		{"case": "dense:32768:16:16:128:bf16:d.minf", "kernel": "cudnn", "ms": 7, "tflops": 600, "vs_fa2": 2, "vs_cudnn": 1.0},
 		{"case": "dense:32768:16:16:64:bf16:d.minf", "kernel": "", "error": "no memory"},
 		{"case": "a_shape:131072:8:8:128:bf16:a.minf:sink=128,window=4096", "kernel": "a.minf", "ms": 4, "tflops": 561}]}`)
+	write(t, root, "sm90_lists.json", `{"title": "sm_90a code: lists", "device": "H200", "rows": [
+		{"case": "vertical_slash:131072:8:8:128:bf16:v.minf:vertical=1000,slash=6096", "kernel": "v.minf", "ms": 6, "tflops": 531.6},
+		{"case": "vertical_slash:131072:8:8:128:bf16:v.minf:vertical=1000,slash=6096", "kernel": "cudnn", "ms": 31, "tflops": 550},
+		{"case": "vertical_slash:1048576:1:1:128:bf16:v.minf:vertical=1000,slash=6096", "kernel": "v.minf", "ms": 6, "tflops": 529},
+		{"case": "vertical_slash:1048576:1:1:128:bf16:v.minf:vertical=1000,slash=6096", "kernel": "cudnn", "ms": 31, "tflops": 570}]}`)
 	budgets := map[string]int64{"vertical": 1000, "slash": 6096}
 	save := func(name string, r bench.Report) {
 		text, err := r.JSON()

@@ -109,6 +109,9 @@ func (p problem[T]) moved(m cost.Machine, step []float64) cost.Machine {
 	for i, c := range p.rates {
 		v := c.of(p.part(&m))
 		*v = max(c.floor, *v*math.Exp(step[i]))
+		if c.ceiling > 0 {
+			*v = min(c.ceiling, *v)
+		}
 	}
 	return m
 }

@@ -23,13 +23,21 @@ type target struct {
 	entries []coefficient[cost.ListRates]
 }
 
-// coefficient is a rate that measurements decide, and where its fit starts.
+// coefficient is a rate that measurements decide, where its fit starts, and what the hardware does not allow (0: nothing).
 type coefficient[T any] struct {
-	name  string
-	of    func(*T) *float64
-	start float64
-	floor float64
+	name    string
+	of      func(*T) *float64
+	start   float64
+	floor   float64
+	ceiling float64
 }
+
+// What the matrix units of one multiprocessor do at the most: mma.sync as minfc bench measures it, 650 TFLOP/s on 132 of them, and wgmma
+// by the data sheet.
+const (
+	mmaTFLOPS   = 4.92
+	wgmmaTFLOPS = 7.49
+)
 
 // Starts follow from what is known of the hardware at 1.75 GHz. For mma.sync: 62% of the wgmma peak on each of 132
 // multiprocessors, and an ldmatrix.x4 of four cycles, half of it hidden; for wgmma: what a large matrix product reaches at the
@@ -39,25 +47,25 @@ var targets = []target{
 	{
 		name: "sm_80", speed: "sm80_speed.json", rates: "h200sm80", lists: "h200lists80",
 		tiles: []coefficient[cost.Rates]{
-			{"TensorTFLOPS", func(r *cost.Rates) *float64 { return &r.TensorTFLOPS }, 4.7, 0},
-			{"LoadNanos", func(r *cost.Rates) *float64 { return &r.LoadNanos }, 1.2, 0},
-			{"SoftmaxPicos", func(r *cost.Rates) *float64 { return &r.SoftmaxPicos }, 56, 0},
-			{"MaskPicos", func(r *cost.Rates) *float64 { return &r.MaskPicos }, 15, 0},
-			{"TileNanos", func(r *cost.Rates) *float64 { return &r.TileNanos }, 150, 0},
-			{"RowNanos", func(r *cost.Rates) *float64 { return &r.RowNanos }, 700, 0},
-			{"Overlap", func(r *cost.Rates) *float64 { return &r.Overlap }, 3, 1},
+			{"TensorTFLOPS", func(r *cost.Rates) *float64 { return &r.TensorTFLOPS }, 4.7, 0, mmaTFLOPS},
+			{"LoadNanos", func(r *cost.Rates) *float64 { return &r.LoadNanos }, 1.2, 0, 0},
+			{"SoftmaxPicos", func(r *cost.Rates) *float64 { return &r.SoftmaxPicos }, 56, 0, 0},
+			{"MaskPicos", func(r *cost.Rates) *float64 { return &r.MaskPicos }, 15, 0, 0},
+			{"TileNanos", func(r *cost.Rates) *float64 { return &r.TileNanos }, 150, 0, 0},
+			{"RowNanos", func(r *cost.Rates) *float64 { return &r.RowNanos }, 700, 0, 0},
+			{"Overlap", func(r *cost.Rates) *float64 { return &r.Overlap }, 3, 1, 0},
 		},
 		entries: listCoefficients(1500),
 	},
 	{
 		name: "sm_90a", speed: "sm90_speed.json", rates: "h200sm90", lists: "h200lists90",
 		tiles: []coefficient[cost.Rates]{
-			{"TensorTFLOPS", func(r *cost.Rates) *float64 { return &r.TensorTFLOPS }, 6, 0},
-			{"SoftmaxPicos", func(r *cost.Rates) *float64 { return &r.SoftmaxPicos }, 56, 0},
-			{"MaskPicos", func(r *cost.Rates) *float64 { return &r.MaskPicos }, 15, 0},
-			{"TileNanos", func(r *cost.Rates) *float64 { return &r.TileNanos }, 100, 0},
-			{"RowNanos", func(r *cost.Rates) *float64 { return &r.RowNanos }, 1500, 0},
-			{"Overlap", func(r *cost.Rates) *float64 { return &r.Overlap }, 3, 1},
+			{"TensorTFLOPS", func(r *cost.Rates) *float64 { return &r.TensorTFLOPS }, 6, 0, wgmmaTFLOPS},
+			{"SoftmaxPicos", func(r *cost.Rates) *float64 { return &r.SoftmaxPicos }, 56, 0, 0},
+			{"MaskPicos", func(r *cost.Rates) *float64 { return &r.MaskPicos }, 15, 0, 0},
+			{"TileNanos", func(r *cost.Rates) *float64 { return &r.TileNanos }, 100, 0, 0},
+			{"RowNanos", func(r *cost.Rates) *float64 { return &r.RowNanos }, 1500, 0, 0},
+			{"Overlap", func(r *cost.Rates) *float64 { return &r.Overlap }, 3, 1, 0},
 		},
 		entries: listCoefficients(1000),
 	},
@@ -65,10 +73,10 @@ var targets = []target{
 
 func listCoefficients(row float64) []coefficient[cost.ListRates] {
 	return []coefficient[cost.ListRates]{
-		{"BlockFactor", func(r *cost.ListRates) *float64 { return &r.BlockFactor }, 1, 0},
-		{"RunFactor", func(r *cost.ListRates) *float64 { return &r.RunFactor }, 1, 0},
-		{"ColumnFactor", func(r *cost.ListRates) *float64 { return &r.ColumnFactor }, 1, 0},
-		{"RowNanos", func(r *cost.ListRates) *float64 { return &r.RowNanos }, row, 0},
+		{"BlockFactor", func(r *cost.ListRates) *float64 { return &r.BlockFactor }, 1, 0, 0},
+		{"RunFactor", func(r *cost.ListRates) *float64 { return &r.RunFactor }, 1, 0, 0},
+		{"ColumnFactor", func(r *cost.ListRates) *float64 { return &r.ColumnFactor }, 1, 0, 0},
+		{"RowNanos", func(r *cost.ListRates) *float64 { return &r.RowNanos }, row, 0, 0},
 	}
 }
 
