@@ -17,6 +17,7 @@ type mbarrier struct {
 	tx       int64  // bytes that it still wants; negative when copies land before they are expected
 	round    uint32 // phases that have ended since the block started
 	first    uint32 // round at the last init
+	seen     bool   // somebody has waited for the last phase that ended
 	arrived  vclock // what those who arrived had seen
 	done     vclock // the same for the phases that have ended
 
@@ -36,17 +37,23 @@ func (bar *mbarrier) describe() string {
 		bar.off, bar.initLine, bar.round-bar.first, bar.pending, bar.expected, bar.tx)
 }
 
-// settleBarrier ends the phase when nothing is missing.
-func (b *block) settleBarrier(bar *mbarrier) {
+// settleBarrier ends the phase when nothing is missing. A phase that nobody waits for before the next one ends cannot have kept anybody
+// from anything; compute-sanitizer's synccheck reports it as well.
+func (b *block) settleBarrier(bar *mbarrier) error {
 	b.events++
 	if bar.pending != 0 || bar.tx != 0 {
-		return
+		return nil
 	}
+	if bar.round > bar.first && !bar.seen {
+		return fmt.Errorf("ends phase %d of the mbarrier at offset %d of shared memory (initialised at PTX line %d), and nobody has waited for the phase before", bar.round-bar.first, bar.off, bar.initLine)
+	}
+	bar.seen = false
 	bar.round++
 	bar.pending = bar.expected
 	bar.done = bar.arrived // arrivals of earlier phases stay known: every arrival reads what the one before it left
 	bar.done[bar.agent] = bar.round
 	b.wake(bar)
+	return nil
 }
 
 // expectBytes adds to what the current phase wants; n is negative when bytes have come.
@@ -249,8 +256,7 @@ func (w *warp) arriveAt(bar *mbarrier, n uint32, lane int, seen *vclock) error {
 	}
 	bar.arrived.join(seen)
 	bar.pending -= n
-	w.block.settleBarrier(bar)
-	return nil
+	return w.block.settleBarrier(bar)
 }
 
 func decodeExpect(d *decoder) {
@@ -353,6 +359,7 @@ func (w *warp) testBarriers(m uint32, op *waitOp) (passed uint32, on *mbarrier, 
 			on = bar
 			continue
 		}
+		bar.seen = true
 		if w.clock[bar.agent&(agents-1)] != bar.done[bar.agent&(agents-1)] {
 			w.acquire(&bar.done)
 		}

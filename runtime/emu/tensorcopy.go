@@ -199,8 +199,7 @@ func (b *boxCopy) land() error {
 	if err := b.bar.expectBytes(-int64(b.size)); err != nil {
 		return err
 	}
-	b.w.block.settleBarrier(b.bar)
-	return nil
+	return b.w.block.settleBarrier(b.bar)
 }
 
 // physical is the offset in shared memory of 16 bytes of the box.

@@ -123,7 +123,7 @@ var wrongRings = []struct{ name, from, to, want string }{
 	{"mbarriers not published to copies", "fence.mbarrier_init.release.cluster;", "", "whose initialisation at PTX line 12 is not visible to copies: execute fence.mbarrier_init.release.cluster"},
 	{"mbarriers not published to warps", "bar.sync 0;", "", "with no barrier between | which is not initialised"},
 	{"empty wants too many arrivals", "[%r2+3096], 2;", "[%r2+3096], 3;", "whose phase 0 still wants 1 of 3 arrivals and 0 bytes, PTX line 28: mbarrier.try_wait"},
-	{"all lanes release", "@%p5 mbarrier", "mbarrier", "deadlock"},
+	{"all lanes release", "@%p5 mbarrier", "mbarrier", "ends phase 1 of the mbarrier at offset 3096 of shared memory (initialised at PTX line 13), and nobody has waited for the phase before"},
 	{"too few bytes expected", "_, [%r12], 1024;", "_, [%r12], 512;", "whose phase 0 still wants 0 of 1 arrivals and -512 bytes"},
 	{"too many bytes expected", "_, [%r12], 1024;", "_, [%r12], 2048;", "deadlock: no warp can run\n\twarp 0: waits for the mbarrier at offset 3096 of shared memory (initialised at PTX line 13), whose phase 0 still wants 2 of 2 arrivals and 0 bytes, PTX line 28"},
 	{"arrival without bytes", "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%r12], 1024;", "mbarrier.arrive.shared::cta.b64 _, [%r12];", "is still in flight: wait for its mbarrier"},
