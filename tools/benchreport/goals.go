@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -59,15 +60,35 @@ func (p *page) hopper() {
 	}
 	p.WriteString(hopperTitle)
 	writeTable(&p.Buffer, cells)
+	for _, title := range []string{"Where the time goes", "What taught us something"} {
+		p.WriteString(section(p.hopperDoc, title))
+	}
 }
+
+// hopperDoc is the page whose sections say why a goal was missed.
+const hopperDoc = "docs/sm90.md"
+
+// section is a section of a page in docs as one of BENCHMARKS.md, below the section that is being written; nothing if there is none.
+func section(page, title string) string {
+	_, text, found := strings.Cut(page, "\n## "+title+"\n")
+	if !found {
+		return ""
+	}
+	text, _, _ = strings.Cut(text, "\n## ")
+	text = docLink.ReplaceAllString(text, "](docs/$1")
+	return fmt.Sprintf("\n### %s\n%s\n", title, strings.TrimRight(strings.ReplaceAll(text, "](../", "]("), "\n"))
+}
+
+// docLink is the start of a link from one page in docs to another.
+var docLink = regexp.MustCompile(`\]\(([a-z0-9-]+\.md)`)
 
 const hopperTitle = `
 ## sm_90a code: what was asked for and what was reached
 
 Lists are planted, as those of the figures elsewhere were; those figures were taken once, on an H200, before these kernels were written. Rates of tiles
 are from a process with cuDNN beside, scaled to where cuDNN has 570 TFLOP/s over dense causal calls of 128K tokens; the tables below have them as
-measured. The last two rows divide times of two files. [docs/sm90.md](docs/sm90.md) has what was tried, [docs/cost.md](docs/cost.md) why scattered distances
-take longer a tile than clustered ones.
+measured. The last two rows divide times of two files. Where the time goes and what was tried stands below the table, from [docs/sm90.md](docs/sm90.md);
+[docs/cost.md](docs/cost.md) says why scattered distances take longer a tile than clustered ones.
 
 `
 

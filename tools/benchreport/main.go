@@ -68,6 +68,9 @@ func render(root string) ([]output, error) {
 			return nil, fmt.Errorf("%s: %w", f, err)
 		}
 	}
+	if doc, err := os.ReadFile(filepath.Join(root, hopperDoc)); err == nil {
+		p.hopperDoc = string(doc)
+	}
 	p.WriteString(preamble)
 	p.hopper()
 	for _, f := range files {
@@ -85,6 +88,8 @@ type page struct {
 	checked map[string]report        // those of bench/interleave.py, by file
 	files   []string                 // of reports, in name order
 	plots   []output
+
+	hopperDoc string // docs/sm90.md, if there is one
 }
 
 // read reads a report before anything is written, because sections draw on several files.

@@ -121,6 +121,9 @@ func TestHopperGoals(t *testing.T) {
 	require.NoError(t, err)
 	require.NotContains(t, string(page), "asked for", "nothing was measured")
 	hopperFiles(t, root)
+	doc := "# How\n\n## Where the time goes\n\nInto [waits](measuring.md) ([figures](../BENCHMARKS.md)).\n\n## Next\n\nNothing.\n"
+	require.NoError(t, os.MkdirAll(filepath.Join(root, "docs"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(root, hopperDoc), []byte(doc), 0o600))
 	require.NoError(t, run(root, false))
 	page, err = os.ReadFile(filepath.Join(root, "BENCHMARKS.md"))
 	require.NoError(t, err)
@@ -134,9 +137,11 @@ func TestHopperGoals(t *testing.T) {
 		"| case | length | heads | D | kernel | ms | TFLOP/s | vs FA2 | vs cuDNN |\n",
 		"| dense | 32768 | 16 | 128 bf16 | cudnn | 7.000 | 600 | 2.000 | 1.000 |",
 		"| dense | 32768 | 16 | 64 bf16 | failed: no memory |  |",
+		"\n### Where the time goes\n\nInto [waits](docs/measuring.md) ([figures](BENCHMARKS.md)).\n",
 	} {
 		require.Contains(t, string(page), says)
 	}
+	require.NotContains(t, string(page), "Nothing.")
 	require.NoError(t, run(root, true))
 }
 
