@@ -2,6 +2,7 @@ package minfc
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/minfc/minfc/codegen"
 	"github.com/minfc/minfc/codegen/index"
@@ -71,61 +72,91 @@ func (o Options) pool(with ir.Reduction) (*codegen.Kernel, error) {
 const stageTarget = "sm_80"
 
 // generateIndex compiles the kernels that run before attention: they compute what the data chooses. Every pattern has the one
-// that stores numbers by head.
+// that stores numbers by head. They do not depend on each other and are more work than attention, so all cores take part.
 func (o Options) generateIndex(s *ir.Schedule) ([]stage, error) {
 	kinds, err := runtime.StageKinds(s)
 	if err != nil {
 		return nil, err
 	}
 	defer o.clock("index kernels")()
-	var out []stage
+	var jobs []stageJob
 	for _, kind := range kinds {
-		more, err := o.generateStage(kind)
+		more, err := o.stageJobs(kind)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, more...)
+		jobs = append(jobs, more...)
+	}
+	out, errs := make([]stage, len(jobs)), make([]error, len(jobs))
+	eachAtOnce(len(jobs), func(i int) { out[i], errs[i] = o.generateStage(jobs[i]) })
+	for i := range out {
+		if errs[i] != nil {
+			return nil, errs[i]
+		}
+		o.show(out[i].Kernel)
 	}
 	return out, nil
 }
 
-func (o Options) generateStage(kind string) ([]stage, error) {
+// stageJob is a stage to be compiled.
+type stageJob struct {
+	kind  string
+	heads int
+	lower func() (*codegen.Kernel, error)
+}
+
+func (o Options) generateStage(j stageJob) (stage, error) {
+	kernel, err := j.lower()
+	if err != nil {
+		return stage{}, err
+	}
+	k, err := o.ptx(kernel, stageTarget)
+	return stage{k, j.kind, j.heads}, err
+}
+
+func (o Options) stageJobs(kind string) ([]stageJob, error) {
 	if probe := probeKernels[kind]; probe != nil {
-		return o.generateProbe(kind, probe)
+		return o.probeJobs(kind, probe), nil
 	}
 	lower := stageKernels[kind]
 	if lower == nil {
 		return nil, fmt.Errorf("internal: no kernel for the stage %s", kind)
 	}
-	kernel, err := lower(o)
-	if err != nil {
-		return nil, err
-	}
-	k, err := o.ptx(kernel, stageTarget)
-	return []stage{{compiled: k, kind: kind}}, err
+	return []stageJob{{kind: kind, lower: func() (*codegen.Kernel, error) { return lower(o) }}}, nil
 }
 
 // maxShared is the shared memory of a block, in bytes, that the devices of the targets have at most; what does not fit one
 // of them is not loaded there.
 const maxShared = 163 << 10
 
-// generateProbe compiles a kernel of the probe for blocks of 1, 2 and 4 heads: a block should take the q heads that share a
-// kv head, whose number is known at launch. Sizes that no device has room for are left out.
-func (o Options) generateProbe(kind string, lower func(index.EstimateConfig) (*codegen.Kernel, error)) ([]stage, error) {
-	var out []stage
+// probeJobs are those of a kernel of the probe for blocks of 1, 2 and 4 heads: a block should take the q heads that share a kv
+// head, whose number is known at launch. Sizes that no device has room for are left out.
+func (o Options) probeJobs(kind string, lower func(index.EstimateConfig) (*codegen.Kernel, error)) (out []stageJob) {
 	for _, heads := range []int{1, 2, 4} {
 		if heads > 1 && index.EstimateHeads(o.HeadDim, heads, maxShared) < heads {
 			continue
 		}
-		kernel, err := lower(index.EstimateConfig{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), Heads: heads})
-		if err != nil {
-			return nil, err
-		}
-		k, err := o.ptx(kernel, stageTarget)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, stage{k, kind, heads})
+		out = append(out, stageJob{kind, heads, func() (*codegen.Kernel, error) {
+			return lower(index.EstimateConfig{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), Heads: heads})
+		}})
 	}
-	return out, nil
+	return out
+}
+
+// eachAtOnce calls f for 0 to n-1 from goroutines of their own and waits for all. A panic comes out where it was called.
+func eachAtOnce(n int, f func(i int)) {
+	var all sync.WaitGroup
+	panics := make([]any, n)
+	for i := range n {
+		all.Go(func() {
+			defer func() { panics[i] = recover() }()
+			f(i)
+		})
+	}
+	all.Wait()
+	for _, p := range panics {
+		if p != nil {
+			panic(p)
+		}
+	}
 }

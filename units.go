@@ -78,6 +78,7 @@ func (o Options) generate(kind string, s *ir.Schedule) (compiled, error) {
 		return compiled{}, err
 	}
 	defer o.clock(kind + "ptxgen")()
+	o.show(kernel)
 	return o.ptx(kernel, o.Target)
 }
 
@@ -86,10 +87,14 @@ func (o Options) ptx(kernel *codegen.Kernel, target string) (compiled, error) {
 	if err != nil {
 		return compiled{}, fmt.Errorf("internal: %s: %w", kernel.Entry, err)
 	}
+	return compiled{kernel, ptx}, nil
+}
+
+// show gives the LLVM IR of a kernel to who asked for it.
+func (o Options) show(kernel *codegen.Kernel) {
 	if o.Module != nil {
 		o.Module(kernel.Module.String())
 	}
-	return compiled{kernel, ptx}, nil
 }
 
 // emitUnits shows the schedule of every target, and the code of every module in the artifact's order. The one stage that
