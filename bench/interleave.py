@@ -43,7 +43,7 @@ def check(kernel, case, kind):
     q, k, v = inputs(kind, n, heads, kv, d, dtype, 7)
     o, lse = torch.full_like(q, math.nan), torch.full(q.shape[:3], math.nan, device="cuda")
     planted = lists.plant(pattern, params, k, v, heads) if pattern in lists.PATTERNS else None
-    kernel.launch(q, k, v, o, lse, kernel_params(pattern, params), lists=planted)
+    kernel.launch(q, k, v, o, lse, params, lists=planted)
     torch.cuda.synchronize()
     assert not torch.isnan(o).any() and not torch.isnan(lse).any(), "an output was not written or is NaN"
     few = max(8, min(256, 2**27 // n // 8))
@@ -62,11 +62,6 @@ def heat():
     end = time.monotonic() + HEAT_SECONDS
     while time.monotonic() < end:
         timed(lambda: cudnn(q, k, v, True), 8)
-
-
-def kernel_params(pattern, params):
-    """What the kernel takes: planted lists come with the pattern's own parameters, and with some that only lists.plant knows."""
-    return {} if pattern in lists.PATTERNS else params
 
 
 def parse_case(text):
@@ -101,7 +96,7 @@ def measure(text, rounds):
     def ours(kern):
         def f():
             q, k, v = sets[next(turn) % len(sets)]
-            kern.launch(q, k, v, o, lse, kernel_params(pattern, params), lists=own)
+            kern.launch(q, k, v, o, lse, params, lists=own)
         return f
 
     runs = {f: ours(kern) for f, kern in kernels.items()}

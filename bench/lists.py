@@ -15,7 +15,7 @@ PATTERNS = ("vertical_slash", "block_sparse")
 
 
 class Lists:
-    """values: kernel parameters by name; tensors: those with maps; tiles: 64x64 tiles of all heads, columns rounded up to 64 a row
+    """values: kernel parameters by name, beside the pattern's own; tensors: those with maps; tiles: 64x64 tiles of all heads, columns rounded up to 64 a row
     block; keeps(head, rows): boolean mask [rows, n], causality included."""
 
     def __init__(self, values, tensors, tiles, keeps, keep_alive):
@@ -75,7 +75,7 @@ def vertical_slash(vertical, slash, k, v, heads, rng):
     pick = torch.where(t["ids"] == NO_COLUMN, 0, t["ids"]).long()[..., None].expand(-1, -1, k.shape[3])
     copy = lambda x: torch.gather(x[0].repeat_interleave(group, 0), 1, pick)[:, None].contiguous()  # [heads, 1, columns, D]
     copies = [copy(k), copy(v)]
-    values = {"p_vertical": vertical, "p_slash": slash, "i_diags_runs": t["runs"], "i_diags_run_count": t["run_count"],
+    values = {"i_diags_runs": t["runs"], "i_diags_run_count": t["run_count"],
               "i_diags_run_cap": run_cap, "i_diags_covered": t["bits"], "i_diags_cover_words": words, "i_cols_cols": t["ids"],
               "i_cols_col_count": t["col_count"], "i_cols_col_cap": col_cap}
     tensors = {"i_cols_kc": copies[0].transpose(0, 1), "i_cols_vc": copies[1].transpose(0, 1)}
@@ -133,7 +133,7 @@ def block_sparse(topk, share, wide, n, heads, device, rng):
             blocks[h, t, : len(x)] = x
     counts = np.array([[len(x) for x in own] for own in lists], np.int32)
     t = [torch.from_numpy(x).to(device) for x in (blocks, counts)]
-    values = {"p_topk": topk, "i_best_blocks": t[0], "i_best_block_count": t[1], "i_best_block_cap": cap}
+    values = {"i_best_blocks": t[0], "i_best_block_count": t[1], "i_best_block_cap": cap}
 
     def keeps(head, rows):
         out = torch.zeros(len(rows), n, dtype=torch.bool, device=device)

@@ -87,7 +87,7 @@ class Kernel:
             values[name] = t.data_ptr()
             for i, dim in enumerate(("batch", "head", "row")):
                 values[f"{name}_{dim}"] = 2 * t.stride(i)
-        values.update({"p_" + n: x for n, x in params.items()})
+        values.update({"p_" + n: x for n, x in params.items()})  # also what only lists.plant knows; no kernel asks for it
         tensors = {"q": q, "k": k, "v": v, "o": o}
         tiles = -(-sq // (self.meta.get("block_rows") or self.meta["row_tile"]))
         grid = (tiles, hq, b)

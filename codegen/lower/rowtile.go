@@ -132,6 +132,14 @@ func (k *RowTile) SumQuads(l []Value) {
 	}
 }
 
+// MaxQuad is the maximum of x over the four lanes of a row.
+func (k *RowTile) MaxQuad(x Value) Value {
+	for _, lanes := range []int64{1, 2} {
+		x = k.FMax(x, k.ShuffleXor(x, lanes))
+	}
+	return x
+}
+
 // Inverse is 1/l, or 0 for the l = 0 of a row that kept nothing: its output becomes zeros.
 func (k *RowTile) Inverse(l Value) Value {
 	return k.Select(k.FCmp(enum.FPredOGT, l, F32(0)), k.Rcp(l), F32(0))

@@ -48,7 +48,7 @@ func (k *kernel) accumulate(out *state, s [][]Value, halfway func()) {
 // rescale updates the maximum of row i (two a strip) and brings l and o to it.
 func (k *kernel) rescale(st *state, s [][]Value, i int) {
 	strip, r := i/2, i%2
-	max := k.FMax(k.FMul(k.rowMax(s[strip], r), k.Param("scale_log2")), st.m[i])
+	max := k.FMax(k.FMul(k.MaxQuad(k.threadMax(s[strip], r)), k.Param("scale_log2")), st.m[i])
 	alpha := k.Exp2(k.FSub(st.m[i], max))
 	st.m[i] = max
 	st.l[i] = k.FMul(st.l[i], alpha)
@@ -57,15 +57,6 @@ func (k *kernel) rescale(st *state, s [][]Value, i int) {
 			st.o[strip][j] = k.FMul(st.o[strip][j], alpha)
 		}
 	}
-}
-
-// rowMax is the maximum over row r of a strip, in all four lanes of the row.
-func (k *kernel) rowMax(s []Value, r int) Value {
-	max := k.threadMax(s, r)
-	for _, lanes := range []int64{1, 2} {
-		max = k.FMax(max, k.ShuffleXor(max, lanes))
-	}
-	return max
 }
 
 // threadMax is the maximum of this thread's columns of row r of a strip, in two chains.

@@ -3,9 +3,9 @@
 // A block computes one row tile of one head or, where tiles are short and their lists have to be read, one after the other,
 // taking the next from a queue. Of its first warpgroup, one warp walks the schedule's key tiles from the diagonal down and turns
 // them into stages: K by TMA into a ring of buffers, and a header that says what the stage is. A second warp follows the headers
-// and loads V; where there are chosen columns, a third finds out which of them count. Each other warpgroup is a consumer of 64 query rows: it multiplies, masks and exponentiates stage after stage
-// until a header says that they are another tile's or that there are no more, and knows nothing of the schedule but the bounds
-// that edge stages need.
+// and loads V; where there are chosen columns, a third finds out which of them count. Each other warpgroup is a consumer of 64
+// query rows: it multiplies, masks and exponentiates stage after stage until a header says that they are another tile's or that
+// there are no more, and knows nothing of the schedule but the bounds that edge stages need.
 //
 // The online softmax works in base 2 (FlashAttention-2, arXiv 2307.08691, section 3.1); warp specialisation, the overlap of
 // softmax and products, and registers that move to the consumers are those of FlashAttention-3 (arXiv 2407.08608, section 3).

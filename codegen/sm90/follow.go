@@ -61,9 +61,8 @@ func (k *kernel) itemOf(buffer Value, was []Value) []Value {
 		return was
 	}
 	is := k.If("another", k.has(k.headerFlags(buffer, 0), flagFirst), was, func() []Value {
-		item := k.Load(lower.Vec4, k.SharedAt(k.headerAt(buffer), k.layout.header.item), 16)
-		head := k.Lane4(item, 1)
-		return []Value{k.UDiv(head, k.Param("group")), head, k.Lane4(item, 2)}
+		item := k.itemAt(buffer)
+		return []Value{k.UDiv(item[1], k.Param("group")), item[1], item[2]}
 	})
 	k.kvHead, k.At = is[0], k.fixed(nil, is[1], is[2])
 	return is

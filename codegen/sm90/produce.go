@@ -23,7 +23,7 @@ func (k *kernel) headerAt(buffer Value) Value {
 	return k.Add(k.shared, k.Add(k.MulBy(buffer, k.layout.header.bytes), lower.I32(int64(k.layout.headers))))
 }
 
-// cursor is where the next stage goes; first is flagFirst until the row tile has one.
+// cursor is where the next stage goes; first are flags of the stage itself: flagFirst until the row tile has one.
 type cursor struct {
 	place
 	first Value

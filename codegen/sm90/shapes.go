@@ -16,7 +16,7 @@ type shape struct {
 	buffers    int  // K and V tiles in shared memory: of each, or of both together in a ring
 	ring       bool // K and V of the stages take turns in one ring of buffers
 	minBlocks  int  // blocks an SM
-	overlap    bool // softmax of a stage runs under the second product of the one before (see consume.go)
+	overlap    bool // softmax of a stage runs under the second product of the one before (see overlap.go)
 	qInRegs    bool // Q fragments stay in registers
 }
 

@@ -10,7 +10,7 @@ import "slices"
 func (k *kernel) newMaxima(st *state, s []Value) []Value {
 	alpha := make([]Value, 2)
 	for r := range 2 {
-		m := k.FMax(k.FMul(k.rowMax(s, r), k.Param("scale_log2")), st.m[r])
+		m := k.FMax(k.FMul(k.MaxQuad(k.threadMax(s, r)), k.Param("scale_log2")), st.m[r])
 		alpha[r] = k.Exp2(k.FSub(st.m[r], m))
 		st.m[r] = m
 		st.l[r] = k.FMul(st.l[r], alpha[r])
@@ -65,15 +65,6 @@ func (k *kernel) rescale(o, alpha []Value) {
 	for i := range o {
 		o[i] = k.FMul(o[i], alpha[i/2%2])
 	}
-}
-
-// rowMax is the maximum over row r, in all four lanes of the row.
-func (k *kernel) rowMax(s []Value, r int) Value {
-	max := k.threadMax(s, r)
-	for _, lanes := range []int64{1, 2} {
-		max = k.FMax(max, k.ShuffleXor(max, lanes))
-	}
-	return max
 }
 
 // threadMax is the maximum of this thread's columns of row r, in four chains.

@@ -44,8 +44,8 @@ func (k *kernel) holdItem(buffer Value, was []Value) []Value {
 	is := was
 	if k.queued {
 		is = k.If("another", k.has(k.headerFlags(buffer, 0), flagFirst), was, func() []Value {
-			item := k.Load(lower.Vec4, k.SharedAt(k.headerAt(buffer), k.layout.header.item), 16)
-			k.At = k.fixed(k.Lane4(item, 0), k.Lane4(item, 1), k.Lane4(item, 2))
+			item := k.itemAt(buffer)
+			k.At = k.fixed(item[0], item[1], item[2])
 			return append(k.tripleOf(k.At), k.ListStarts()...)
 		})
 		k.At = k.fixed(is[0], is[1], is[2])
