@@ -33,12 +33,15 @@ type backend struct {
 	tile      func(headDim int) ir.Tile // of schedules of ranges alone
 	listTile  func(headDim int) ir.Tile // of schedules with lists of what the data chose
 	attention func(*ir.Schedule, Config) (*Kernel, error)
+
+	besideLists func(headDim int) ir.Tile // of schedules of ranges in a group that has lists
+	group       func([]*ir.Schedule, Config) (*Kernel, error)
 }
 
 // Older ones first.
 var backends = []backend{
-	{"sm_80", sm80.TileFor, sm80.ListTileFor, sm80.Attention},
-	{"sm_90a", sm90.TileFor, sm90.ListTileFor, sm90.Attention},
+	{"sm_80", sm80.TileFor, sm80.ListTileFor, sm80.Attention, sm80.TileBesideLists, sm80.Group},
+	{"sm_90a", sm90.TileFor, sm90.ListTileFor, sm90.Attention, sm90.TileFor, sm90.Group},
 }
 
 // Targets lists the supported targets, older ones first.
@@ -74,18 +77,59 @@ func TileFor(target string, headDim int, lists bool) (ir.Tile, error) {
 	return b.tile(headDim), nil
 }
 
+// TileBesideLists is the tile of a schedule without lists in a group that has lists.
+func TileBesideLists(target string, headDim int) (ir.Tile, error) {
+	b, err := backendFor(target)
+	if err != nil {
+		return ir.Tile{}, err
+	}
+	return b.besideLists(headDim), lower.CheckHeadDim(headDim)
+}
+
+// Group lowers verified schedules to one kernel of cfg.Target, with a section for each in their order: attention for all heads of a
+// layer in one launch. Their tiles are those of TileFor and TileBesideLists.
+func Group(schedules []*ir.Schedule, cfg Config) (*Kernel, error) {
+	mixed := slices.ContainsFunc(schedules, func(s *ir.Schedule) bool { return len(lower.Lists(s)) > 0 })
+	for _, s := range schedules {
+		lists := len(lower.Lists(s)) > 0
+		tile, err := TileFor(cfg.Target, cfg.HeadDim, lists)
+		if err == nil && mixed && !lists {
+			tile, err = TileBesideLists(cfg.Target, cfg.HeadDim)
+		}
+		if err == nil {
+			err = checkTile(s, tile, cfg)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	b, err := backendFor(cfg.Target)
+	if err != nil {
+		return nil, err
+	}
+	return b.group(schedules, cfg)
+}
+
+// checkTile says whether a schedule is cut to a tile, and whether its data type is known.
+func checkTile(s *ir.Schedule, tile ir.Tile, cfg Config) error {
+	if cfg.DType != BF16 && cfg.DType != F16 {
+		return fmt.Errorf("data type %q is not supported: want bf16 or f16", cfg.DType)
+	}
+	if s.Tile != tile {
+		return fmt.Errorf("internal: schedule %s is cut to %dx%d tiles, %s wants %dx%d for head dim %d",
+			s.Name, s.Tile.Rows, s.Tile.Keys, cfg.Target, tile.Rows, tile.Keys, cfg.HeadDim)
+	}
+	return nil
+}
+
 // Attention lowers a verified schedule to the flash-attention forward kernel of cfg.Target.
 func Attention(s *ir.Schedule, cfg Config) (*Kernel, error) {
 	tile, err := TileFor(cfg.Target, cfg.HeadDim, len(lower.Lists(s)) > 0)
 	if err != nil {
 		return nil, err
 	}
-	if cfg.DType != BF16 && cfg.DType != F16 {
-		return nil, fmt.Errorf("data type %q is not supported: want bf16 or f16", cfg.DType)
-	}
-	if s.Tile != tile {
-		return nil, fmt.Errorf("internal: schedule %s is cut to %dx%d tiles, %s wants %dx%d for head dim %d",
-			s.Name, s.Tile.Rows, s.Tile.Keys, cfg.Target, tile.Rows, tile.Keys, cfg.HeadDim)
+	if err := checkTile(s, tile, cfg); err != nil {
+		return nil, err
 	}
 	b, err := backendFor(cfg.Target)
 	if err != nil {

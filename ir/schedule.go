@@ -1,5 +1,7 @@
 package ir
 
+import "slices"
+
 // Schedule says, for every row tile, which key tiles are visited and which of their pairs count.
 //
 // It is symbolic: bounds are polynomials in the parameters, so one schedule serves every length and value.
@@ -99,4 +101,16 @@ type Test struct {
 	Off  Poly
 	Step Poly
 	Not  bool
+}
+
+// Vars lists the parameters that the segment's bounds and tests depend on; some may be there more than once.
+func (g Segment) Vars() []string {
+	var out []string
+	for _, b := range append(slices.Clone(g.Lo), g.Hi...) {
+		out = append(out, b.Off.Vars()...)
+	}
+	for _, t := range g.Tests {
+		out = append(append(out, t.Off.Vars()...), t.Step.Vars()...)
+	}
+	return out
 }

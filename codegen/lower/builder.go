@@ -42,6 +42,7 @@ type Builder struct {
 	Block  *llir.Block
 
 	params     map[string]Value
+	sections   []sectionValues // of a body that several sections share: see group.go
 	intrinsics map[string]*llir.Func
 	labels     map[string]int
 }
@@ -97,23 +98,28 @@ func (b *Builder) annotate(key string, v int64) {
 	named.Nodes = append(named.Nodes, t)
 }
 
-// SharedBase declares the block's dynamic shared memory and returns its address as an i32.
+// SharedBase is the address of the block's dynamic shared memory as an i32.
 func (b *Builder) SharedBase() Value {
+	if len(b.Module.Globals) == 0 {
+		b.declareShared()
+	}
+	return b.Block.NewPtrToInt(b.Module.Globals[0], types.I32)
+}
+
+func (b *Builder) declareShared() {
 	g := b.Module.NewGlobal("smem", types.NewArray(0, types.I8))
 	g.AddrSpace = Shared
 	g.Typ = pointer(g.ContentType, Shared)
 	g.Linkage = enum.LinkageExternal
 	g.Align = 1024 // 128-byte swizzled rows repeat after 1024 bytes
-	return b.Block.NewPtrToInt(g, types.I32)
 }
 
 // Param is the kernel parameter of that name.
 func (b *Builder) Param(name string) Value {
-	v, ok := b.params[name]
-	if !ok {
-		panic("internal: no kernel parameter " + name)
+	if v, ok := b.params[name]; ok {
+		return v
 	}
-	return v
+	return b.paramOfSection(name)
 }
 
 // NewBlock appends an empty block; names repeat freely, a number keeps them apart.

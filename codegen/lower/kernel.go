@@ -36,6 +36,14 @@ type Kernel struct {
 	BlockRows   int // query rows that a block takes at a time; 0: those of the schedule's tile
 	BlocksPerSM int // of kernels with QueueParams, which are launched with as many blocks as run at once; else 0
 	Params      []Param
+	Sections    []Section // of a group
+}
+
+// Section is what a runtime must know of a group's section to launch it.
+type Section struct {
+	TileRows    int // query rows of a row tile
+	Tiles       int // row tiles that a block takes at a time, neighbours along x; with a queue each is a block of its own to it
+	BlocksPerSM int // of sections with QueueParams, as many blocks of which take part as run at once; else 0
 }
 
 // Param is one kernel parameter, in order. Type is one of ptr, i32, i64, f32, or map: a tensor map for TMA, 128 bytes by value.

@@ -13,7 +13,7 @@ func (k *RowTile) StoreLSE(rowOf func(i int) Value, m, l []Value) {
 	wanted := k.ICmp(enum.IPredNE, k.Address(k.Param("lse")), I64(0))
 	leader := k.ICmp(enum.IPredEQ, k.And(k.Lane, I32(3)), I32(0))
 	k.If("store_lse", k.And(wanted, leader), nil, func() []Value {
-		base, row0 := k.Base("lse", k.At.Head()), k.Row0()
+		base, row0 := k.Base("lse", k.TensorHead()), k.Row0()
 		for i := range l {
 			k.storeRowLSE(base, k.Add(row0, rowOf(i)), m[i], l[i])
 		}

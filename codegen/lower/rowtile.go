@@ -26,12 +26,28 @@ type RowTile struct {
 }
 
 // Place is a row tile among all that a launch computes. Its values are asked for where they are used: some are cheaper to
-// compute again than to keep.
-type Place struct{ Tile, Tiles, Head, Heads, Batch func() Value }
+// compute again than to keep. Heads are counted as lists and routes count them; Head0 is which head of the tensors number 0 is,
+// nil for the first.
+type Place struct{ Tile, Tiles, Head, Heads, Head0, Batch func() Value }
 
 // BlockPlace is the tile of a block when every tile has one: tiles along x, heads along y, batch along z.
 func (b *Builder) BlockPlace() Place {
 	return Place{Tile: b.BlockX, Tiles: b.GridX, Head: b.BlockY, Heads: b.GridY, Batch: b.BlockZ}
+}
+
+// TensorHead is the tile's q head in q, o and lse.
+func (k *RowTile) TensorHead() Value { return k.At.tensorHead(k.Builder, k.At.Head()) }
+
+// KVHead is the kv head of a q head as At counts them.
+func (k *RowTile) KVHead(head Value) Value {
+	return k.UDiv(k.At.tensorHead(k.Builder, head), k.Param("group"))
+}
+
+func (p Place) tensorHead(b *Builder, head Value) Value {
+	if p.Head0 == nil {
+		return head
+	}
+	return b.Add(head, p.Head0())
 }
 
 // Slot is a run of SlotKeys keys that a step computes.

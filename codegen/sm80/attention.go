@@ -49,28 +49,32 @@ func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 	if err := lower.CheckLists(s); err != nil {
 		return nil, err
 	}
-	sh, slotKeys := shapeFor(cfg.HeadDim), TileFor(cfg.HeadDim).Keys
-	lists := len(lower.Lists(s)) > 0
-	if lists {
-		sh, slotKeys = choose(listShapes, cfg.HeadDim), ir.BlockSize
-	}
+	sh := shapeFor(cfg.HeadDim, len(lower.Lists(s)) > 0)
 	params := lower.Params(s)
+	k := newKernel(lower.NewKernel(Entry, params, sh.threads(), sh.minBlocks), s, cfg, sh)
+	k.At = k.BlockPlace()
+	k.LeaveOthers(k.HeadIndex())
+	k.emit()
+	return &lower.Kernel{Module: k.Module, Entry: Entry, Threads: sh.threads(), SharedBytes: k.total, Params: params}, nil
+}
+
+// newKernel is a kernel that is to be emitted with b, in blocks of shape sh.
+func newKernel(b *lower.Builder, s *ir.Schedule, cfg lower.Config, sh shape) *kernel {
+	lists, slotKeys := len(lower.Lists(s)) > 0, sh.keys
+	if lists {
+		slotKeys = ir.BlockSize
+	}
 	k := &kernel{
-		RowTile: lower.RowTile{
-			Builder: lower.NewKernel(Entry, params, 32*sh.warps, sh.minBlocks), Schedule: s, Rows: sh.rows, SlotKeys: slotKeys,
-		},
-		shape: sh, layout: layoutFor(sh, cfg.HeadDim, max(1, len(s.Segments)), lists),
+		RowTile: lower.RowTile{Builder: b, Schedule: s, Rows: sh.rows, SlotKeys: slotKeys},
+		shape:   sh, layout: layoutFor(sh, cfg.HeadDim, max(1, len(s.Segments)), lists),
 		headDim: cfg.HeadDim, dtype: cfg.DType, strips: sh.rows / (16 * sh.warps),
 	}
-	k.At = k.BlockPlace()
 	k.Query = func(strip, r int) Value { return k.Add(k.First(), k.rowOf(strip, r)) }
 	k.walk = pieces{k}
 	if lists {
 		k.walk = &queue{k: k}
 	}
-	k.LeaveOthers(k.HeadIndex())
-	k.emit()
-	return &lower.Kernel{Module: k.Module, Entry: Entry, Threads: 32 * sh.warps, SharedBytes: k.total, Params: params}, nil
+	return k
 }
 
 func (k *kernel) emit() {

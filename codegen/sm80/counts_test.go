@@ -41,7 +41,7 @@ func calls(k *lower.Kernel) map[string]int {
 func TestOperationsOfATile(t *testing.T) {
 	for _, d := range []int{16, 64, 80, 112, 128, 192, 256} {
 		t.Run(fmt.Sprint(d), func(t *testing.T) {
-			s, tile := shapeFor(d), TileFor(d)
+			s, tile := shapeFor(d, false), TileFor(d)
 			k, err := Attention(causal(d), lower.Config{HeadDim: d, DType: lower.BF16, Target: "sm_80"})
 			require.NoError(t, err)
 			strips := tile.Rows / (16 * s.warps)

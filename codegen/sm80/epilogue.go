@@ -39,7 +39,7 @@ func (k *kernel) stageOutput(st state) {
 // storeOutput copies the staged rows to global memory, rows past sq left out.
 func (k *kernel) storeOutput(p place) {
 	row := k.Add(k.Row0(), p.row)
-	base := k.Offset(k.Base("o", k.BlockY()), k.chunkOffset(p))
+	base := k.Offset(k.Base("o", k.TensorHead()), k.chunkOffset(p))
 	for i := range k.shape.rows / k.rowsPerPass() {
 		at := k.Add(row, lower.I32(int64(i*k.rowsPerPass())))
 		k.If("store_row", k.ICmp(enum.IPredSLT, at, k.Param("sq")), nil, func() []Value {

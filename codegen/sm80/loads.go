@@ -48,7 +48,7 @@ func (k *kernel) rowsPerPass() int { return 32 * k.warps / chunks }
 
 func (k *kernel) newLoader() loader {
 	l := loader{kn: k, place: k.newPlace()}
-	kvHead := k.UDiv(k.BlockY(), k.Param("group"))
+	kvHead := k.KVHead(k.At.Head())
 	l.k = l.source("k", kvHead, k.layout.k)
 	l.v = l.source("v", kvHead, k.layout.v)
 	return l
@@ -74,7 +74,7 @@ func (l loader) source(name string, head Value, offset int) source {
 // q starts the copy of the block's query rows; rows past sq become zeros.
 func (l loader) q() {
 	k := l.kn
-	src := l.source("q", k.BlockY(), k.layout.q)
+	src := l.source("q", k.TensorHead(), k.layout.q)
 	l.tile(src, k.Row0(), k.shape.rows, k.qPanel, k.Param("sq"))
 }
 

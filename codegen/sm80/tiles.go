@@ -41,13 +41,21 @@ func choose(from []shape, headDim int) shape {
 	return from[len(from)-1]
 }
 
-func shapeFor(headDim int) shape { return choose(shapes, headDim) }
-
-// TileFor is the tile of a head dim from 16 to 256, for schedules of ranges alone.
-func TileFor(headDim int) ir.Tile {
-	s := shapeFor(headDim)
-	return ir.Tile{Rows: s.rows, Keys: s.keys}
+// shapeFor is the shape of kernels with lists or of those without. A group's blocks are all alike: with lists if any of it has some.
+func shapeFor(headDim int, lists bool) shape {
+	if lists {
+		return choose(listShapes, headDim)
+	}
+	return choose(shapes, headDim)
 }
+
+func (s shape) threads() int { return 32 * s.warps }
+
+// TileFor is the tile of a head dim from 16 to 256, for schedules of ranges alone; TileBesideLists that in a group that has lists.
+func TileFor(headDim int) ir.Tile         { return shapeFor(headDim, false).tile() }
+func TileBesideLists(headDim int) ir.Tile { return shapeFor(headDim, true).tile() }
+
+func (s shape) tile() ir.Tile { return ir.Tile{Rows: s.rows, Keys: s.keys} }
 
 // ListTileFor is the tile of schedules with lists: a row block by a slot.
 func ListTileFor(int) ir.Tile { return ir.Tile{Rows: ir.BlockSize, Keys: ir.BlockSize} }

@@ -39,8 +39,10 @@ type kernel struct {
 	dtype   lower.DType
 
 	queued bool // blocks take tiles from a queue
+	cut    cut  // of the launch's blocks
 
 	shared Value // start of shared memory
+	half   Value // of a block of two: which it is
 	warp   Value // the warp's number in the block, known to be the same for all its lanes
 	group  Value // the consumer's number
 	kvHead Value // the kv head of the tile's q head, for the warps that load
@@ -56,25 +58,35 @@ func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 	params, blocksPerSM, blockRows := lower.Params(s), 0, 0
 	if len(lower.Lists(s)) > 0 {
 		blockRows = sh.rows()
-		if sh.qInRegs { // else Q's buffer is not free before the next tile has begun
-			params, blocksPerSM = append(params, lower.QueueParams...), sh.minBlocks
-		}
+	}
+	if queued(s, sh) {
+		params, blocksPerSM = append(params, lower.QueueParams...), sh.minBlocks
 	}
 	params = withMaps(params, maps(s, sh, slotKeys))
-	k := &kernel{
-		RowTile: lower.RowTile{
-			Builder: lower.NewKernel(Entry, params, sh.threads(), sh.minBlocks), Schedule: s, Rows: sh.rows(), SlotKeys: slotKeys,
-		},
-		shape: sh, layout: layoutFor(sh, cfg.HeadDim, slotKeys), headDim: cfg.HeadDim, dtype: cfg.DType, queued: blocksPerSM > 0,
-	}
+	b := lower.NewKernel(Entry, params, sh.threads(), sh.minBlocks)
+	k := newKernel(b, s, cfg, cut{threads: sh.threads(), tiles: 1, shape: sh, slotKeys: slotKeys})
 	k.At = k.BlockPlace()
-	k.Query = func(_, r int) Value { return k.Add(k.First(), k.rowOf(r)) }
 	if !k.queued {
 		k.LeaveOthers(k.HeadIndex())
 	}
 	k.emit()
 	return &lower.Kernel{Module: k.Module, Entry: Entry, Threads: sh.threads(), SharedBytes: k.total,
 		BlockRows: blockRows, BlocksPerSM: blocksPerSM, Params: params}, nil
+}
+
+// queued says whether blocks take tiles from a queue: where tiles are short and lists are to be read, unless Q stays in shared
+// memory, whose buffer is not free before the next tile has begun.
+func queued(s *ir.Schedule, sh shape) bool { return len(lower.Lists(s)) > 0 && sh.qInRegs }
+
+// newKernel is a kernel that is to be emitted with b.
+func newKernel(b *lower.Builder, s *ir.Schedule, cfg lower.Config, c cut) *kernel {
+	k := &kernel{
+		RowTile: lower.RowTile{Builder: b, Schedule: s, Rows: c.rows(), SlotKeys: c.slotKeys},
+		shape:   c.shape, layout: layoutFor(c.shape, cfg.HeadDim, c.slotKeys), headDim: cfg.HeadDim, dtype: cfg.DType,
+		queued: queued(s, c.shape), cut: c,
+	}
+	k.Query = func(_, r int) Value { return k.Add(k.First(), k.rowOf(r)) }
+	return k
 }
 
 // maps are the tensor maps: boxes of a panel by the rows of a copy, which are those of one slot or, of staggered stages, of
@@ -112,15 +124,23 @@ func withMaps(params, maps []lower.Param) []lower.Param {
 func mapOf(tensor string, slots int) string { return fmt.Sprintf("map%d_%s", slots, tensor) }
 
 func (k *kernel) emit() {
-	k.locate()
-	k.If("init", k.ICmp(enum.IPredEQ, k.ThreadX(), lower.I32(0)), nil, func() []Value {
+	thread := k.locate()
+	k.If("init", k.ICmp(enum.IPredEQ, thread, lower.I32(0)), nil, func() []Value {
 		k.initBarriers()
 		return nil
 	})
 	k.Barrier()
+	if k.cut.tiles > 1 && !k.queued { // the last block may have one tile only
+		k.LeaveUnless(k.ICmp(enum.IPredSLT, k.At.Tile(), k.At.Tiles()), nil)
+	}
 	k.Segs = k.Builder.Segments(lower.NonEmpty(k.Schedule))
-	producer, consumer := k.registers()
+	producer, consumer := k.cut.registers()
 	first := k.LShr(k.warp, 2)
+	if k.cut.idle() > 0 {
+		k.LeaveUnless(k.ICmp(enum.IPredSLE, first, lower.I32(int64(k.groups))), func() {
+			k.AsmEffect(fmt.Sprintf("setmaxnreg.dec.sync.aligned.u32 %d;", idleRegisters), "~{memory}")
+		})
+	}
 	k.IfElse("producer", k.ICmp(enum.IPredEQ, first, lower.I32(0)), func() {
 		k.AsmEffect(fmt.Sprintf("setmaxnreg.dec.sync.aligned.u32 %d;", producer), "~{memory}")
 		for i, role := range k.roles() {
@@ -149,13 +169,20 @@ func (k *kernel) roles() []func() {
 	return []func(){k.walk, k.follow}
 }
 
-// locate finds the thread. ptxas takes a value that comes from one lane to be the same in all: addresses and branches that
+// locate finds the thread, and which it is among those that work on a tile. ptxas takes a value that comes from one lane to be the same in all: addresses and branches that
 // follow from it then cost no vector registers.
-func (k *kernel) locate() {
+func (k *kernel) locate() (thread Value) {
 	k.shared = k.SharedBase()
 	tid := k.ThreadX()
 	k.Lane = k.And(tid, lower.I32(31))
 	k.warp = k.ShuffleFrom(k.LShr(tid, 5), lower.I32(0))
+	if k.cut.tiles == 1 {
+		return tid
+	}
+	k.half = k.UDivBy(k.warp, k.threads()/warpLanes)
+	k.warp = k.Sub(k.warp, k.MulBy(k.half, k.threads()/warpLanes))
+	k.shared = k.Add(k.shared, k.MulBy(k.half, k.cut.tileBytes(k.total)))
+	return k.Sub(tid, k.MulBy(k.half, k.threads()))
 }
 
 // rowOf is the row within the tile of the thread's row r (0 or 1): a warp has 16 rows of its warpgroup's 64.

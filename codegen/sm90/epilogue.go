@@ -10,7 +10,7 @@ import (
 // 32 columns, so that each stores 16 bytes and together 64.
 func (k *kernel) epilogue(st state) {
 	k.SumQuads(st.l)
-	base := k.Base("o", k.At.Head())
+	base := k.Base("o", k.TensorHead())
 	for r := range 2 {
 		pairs := k.normalised(st, r)
 		row := k.Add(k.Row0(), k.rowOf(r))

@@ -12,7 +12,7 @@ import (
 func (k *kernel) follow() {
 	p := place{lower.I32(0), lower.I32(0)}
 	if !k.queued {
-		k.kvHead = k.UDiv(k.At.Head(), k.Param("group"))
+		k.kvHead = k.KVHead(k.At.Head())
 	}
 	zero := lower.I32(0)
 	k.While("follow", []Value{p.buffer, p.parity, zero, zero, zero},
@@ -62,7 +62,7 @@ func (k *kernel) itemOf(buffer Value, was []Value) []Value {
 	}
 	is := k.If("another", k.has(k.headerFlags(buffer, 0), flagFirst), was, func() []Value {
 		item := k.itemAt(buffer)
-		return []Value{k.UDiv(item[1], k.Param("group")), item[1], item[2]}
+		return []Value{k.KVHead(item[1]), item[1], item[2]}
 	})
 	k.kvHead, k.At = is[0], k.fixed(nil, is[1], is[2])
 	return is

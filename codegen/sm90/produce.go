@@ -62,8 +62,8 @@ func (k *kernel) postEnd(p place) {
 // produceQueued takes row tiles while there are any: the block's own number first, then what the queue says. What the lists of a
 // tile begin with is read while the tile before is walked, in two steps that depend on each other: lengths, then entries.
 func (k *kernel) produceQueued(p place) place {
-	first := k.BlockX()
-	k.At = k.placeOf(first)
+	first := k.block()
+	k.At = k.placeOf(k.firstItem(first))
 	heads := k.entries(k.lengths())
 	start := append([]Value{first, k.taken(k.take()), p.buffer, p.parity, lower.I32(1)}, append(k.tripleOf(k.At), heads.values()...)...)
 	v := k.While("item", start,
@@ -72,7 +72,7 @@ func (k *kernel) produceQueued(p place) place {
 			next, own, heads := v[1], k.fixed(v[5], v[6], v[7]), heads.with(v[8:])
 			afterNext := k.take()
 			// Beyond the last tile, that is read again; nobody uses it.
-			following := k.placeOf(k.Min(next, k.Sub(k.Param("items"), lower.I32(1))))
+			following := k.placeOf(k.lastOr(next))
 			k.At = following
 			ahead := k.lengths()
 			k.At = own
@@ -94,7 +94,34 @@ func (k *kernel) take() Value {
 	})[0]
 }
 
-func (k *kernel) taken(v Value) Value { return k.Add(k.ShuffleFrom(v, lower.I32(0)), k.GridX()) }
+func (k *kernel) taken(v Value) Value { return k.Add(k.ShuffleFrom(v, lower.I32(0)), k.queueBlocks()) }
+
+// lastOr is a row tile's number, or the last one's beyond it.
+func (k *kernel) lastOr(item Value) Value { return k.Min(item, k.Sub(k.Param("items"), lower.I32(1))) }
+
+// firstItem is a row tile that is there, for a block whose own number may not be one: only in a group are there such blocks.
+func (k *kernel) firstItem(first Value) Value {
+	if !k.cut.grouped {
+		return first
+	}
+	return k.lastOr(first)
+}
+
+// block is the block's number among those that the queue knows, queueBlocks is how many these are. Of a group they are those of the
+// section's rows, and of a block of two tiles each half is one.
+func (k *kernel) block() Value {
+	if !k.cut.grouped {
+		return k.BlockX()
+	}
+	return k.ofHalf(k.sectionBlock())
+}
+
+func (k *kernel) queueBlocks() Value {
+	if !k.cut.grouped {
+		return k.GridX()
+	}
+	return k.Param("blocks")
+}
 
 func (k *kernel) tripleOf(p lower.Place) []Value { return []Value{p.Tile(), p.Head(), p.Batch()} }
 
@@ -128,19 +155,19 @@ func (k *kernel) placeOf(item Value) lower.Place {
 func (k *kernel) fixed(tile, head, batch Value) lower.Place {
 	is := func(v Value) func() Value { return func() Value { return v } }
 	return lower.Place{Tile: is(tile), Head: is(head), Batch: is(batch),
-		Tiles: is(k.Param("row_tiles")), Heads: is(k.Param("q_heads"))}
+		Tiles: is(k.Param("row_tiles")), Heads: is(k.Param("q_heads")), Head0: k.At.Head0}
 }
 
 // produceItem loads Q and all stages of a row tile; one that keeps nothing has a stage without keys. Once the first are under
 // way, it calls ahead.
 func (k *kernel) produceItem(p place, qParity Value, heads listHeads, ahead func()) place {
-	k.kvHead = k.UDiv(k.At.Head(), k.Param("group"))
+	k.kvHead = k.KVHead(k.At.Head())
 	k.await(k.emptyQ(), qParity)
 	k.elected(func() {
 		at := k.fullQ()
 		k.expect(at, k.layout.k)
 		to := copyOf{slots: 1, offset: k.layout.q, panel: k.qPanel, base: lower.I32(0), barrier: at}
-		k.loadAt(to, "q", k.Row0(), k.At.Head(), k.At.Batch())
+		k.loadAt(to, "q", k.Row0(), k.TensorHead(), k.At.Batch())
 	})
 	c := cursor{p, lower.I32(flagFirst)}
 	switch {

@@ -1,0 +1,227 @@
+package lower
+
+import (
+	"fmt"
+	"slices"
+
+	llir "github.com/llir/llvm/ir"
+	"github.com/llir/llvm/ir/enum"
+
+	"github.com/minfc/minfc/ir"
+)
+
+// A group is several attention kernels in one: all heads of a layer in one launch, each head with a schedule of its own. The rows
+// (y) of the grid are shared out among sections, which are some heads of one schedule; a block finds the section whose row it
+// is in and goes to the code of its schedule, the body. What q, k, v, o and the lengths are is the same for all; everything else
+// is a section's own. docs/design-plans.md has the reasons.
+
+// GroupEntry is the name of a group's kernel.
+const GroupEntry = "attention_group"
+
+// SectionParams are those of every section, beside the ones that its kernel has alone:
+//
+//	row0, rows   of the grid: one for each head, or as many as the blocks of a kernel with a queue need; 0 rows: not in this launch
+//	head0        of the tensors, which is the section's head 0
+//	heads        that the section spans
+//	tiles        row tiles of a head
+var SectionParams = typedParams("i32 row0 rows head0 heads tiles")
+
+// SectionQueueParams are those of a section whose blocks take one row tile after another, beside QueueParams:
+//
+//	blocks       that take tiles; of blocks that take several at a time, each of these counts
+var SectionQueueParams = typedParams("i32 blocks")
+
+// SectionParam is the parameter of a group for parameter name of section n.
+func SectionParam(n int, name string) string { return fmt.Sprintf("s%d_%s", n, name) }
+
+// ParamLimit is how many bytes of parameters a kernel can have (CUDA programming guide, "function parameters").
+const ParamLimit = 4096
+
+// GroupParams are Params without the pattern's parameters that no segment depends on.
+func GroupParams(s *ir.Schedule) []Param {
+	used := map[string]bool{}
+	for _, g := range s.Segments {
+		for _, v := range g.Vars() {
+			used[v] = true
+		}
+	}
+	own := *s
+	own.Params = slices.DeleteFunc(slices.Clone(s.Params), func(p ir.Param) bool { return !used[p.Name] })
+	return Params(&own)
+}
+
+// Body is the code of one schedule in a group.
+type Body struct {
+	Sections []int   // that it computes
+	Params   []Param // as of a kernel alone, and those of a section
+	Emit     func(b *Builder)
+}
+
+// NewGroup makes a group's kernel of bodies, which must not be none. Parameters that say the same for all sections are there once.
+func NewGroup(name string, bodies []Body, threads, minBlocks int) (*llir.Module, []Param, error) {
+	var params []Param
+	for _, body := range bodies {
+		for _, s := range body.Sections {
+			for _, p := range body.Params {
+				if p = p.of(s); !slices.Contains(params, p) {
+					params = append(params, p)
+				}
+			}
+		}
+	}
+	// Maps are aligned: together they leave no gaps.
+	slices.SortStableFunc(params, func(a, b Param) int { return paramBytes(b) - paramBytes(a) })
+	if n := bytesOf(params); n > ParamLimit {
+		return nil, nil, fmt.Errorf("one launch of %d sections takes %d bytes of parameters, at most %d are possible", sectionsOf(bodies), n, ParamLimit)
+	}
+	b := NewKernel(name, params, threads, minBlocks)
+	b.dispatch(bodies)
+	return b.Module, params, nil
+}
+
+func sectionsOf(bodies []Body) (n int) {
+	for _, body := range bodies {
+		n += len(body.Sections)
+	}
+	return n
+}
+
+// of is the parameter of a group that a body's parameter is for section n.
+func (p Param) of(n int) Param {
+	common := slices.Contains(AttentionParams, p)
+	if p.Type == "map" {
+		common = slices.Contains([]string{"q", "k", "v", "o"}, p.Tensor)
+		if common { // bodies may copy by different boxes
+			p.Name = fmt.Sprintf("%s_%dx%d", p.Name, p.Box[0], p.Box[1])
+		} else {
+			p.Tensor = SectionParam(n, p.Tensor)
+		}
+	}
+	if !common {
+		p.Name = SectionParam(n, p.Name)
+	}
+	return p
+}
+
+func paramBytes(p Param) int {
+	switch p.Type {
+	case "map":
+		return 128
+	case "i32", "f32":
+		return 4
+	}
+	return 8
+}
+
+func bytesOf(params []Param) (n int) {
+	for _, p := range params {
+		n += paramBytes(p)
+	}
+	return n
+}
+
+// dispatch sends every block to the body of its section. Blocks in no section's rows end.
+func (b *Builder) dispatch(bodies []Body) {
+	type jump struct {
+		from, next *llir.Block
+		own        Value
+	}
+	jumps := make([][]jump, len(bodies))
+	builders := make([]*Builder, len(bodies))
+	for i, body := range bodies {
+		builders[i] = b.bodyBuilder(body)
+		for _, s := range builders[i].sections {
+			own, next := b.isIn(s), b.NewBlock("dispatch")
+			jumps[i] = append(jumps[i], jump{b.Block, next, own})
+			b.Enter(next)
+		}
+	}
+	b.Block.NewRet(nil)
+	for i, body := range bodies {
+		start := b.NewBlock("body")
+		for _, j := range jumps[i] {
+			j.from.NewCondBr(j.own, start, j.next)
+		}
+		builders[i].Enter(start)
+		body.Emit(builders[i])
+	}
+}
+
+// sectionValues are the parameters of a section by the names that they have in its body.
+type sectionValues map[string]Value
+
+// isIn says whether the block's row is one of a section.
+func (b *Builder) isIn(s sectionValues) Value {
+	return b.ICmp(enum.IPredULT, b.Sub(b.BlockY(), s["row0"]), s["rows"])
+}
+
+// bodyBuilder is a builder that finds the group's parameters under the names that they have in a body.
+func (b *Builder) bodyBuilder(body Body) *Builder {
+	own := *b
+	own.params, own.sections = map[string]Value{}, make([]sectionValues, len(body.Sections))
+	for _, p := range body.Params {
+		for i, s := range body.Sections {
+			if own.sections[i] == nil {
+				own.sections[i] = sectionValues{}
+			}
+			own.sections[i][p.Name] = b.params[p.of(s).Name]
+		}
+		if value := own.sections[0][p.Name]; len(body.Sections) == 1 || value == own.sections[1][p.Name] {
+			own.params[p.Name] = value
+		}
+	}
+	return &own
+}
+
+// paramOfSection is the parameter of the section that the block is in. It is chosen where it is used: everything about it is alike
+// for all threads, and computed beside the work of vectors.
+func (b *Builder) paramOfSection(name string) Value {
+	var v Value
+	for _, s := range b.sections {
+		switch {
+		case s[name] == nil:
+			panic("internal: no parameter " + name + " in a section")
+		case v == nil:
+			v = s[name]
+		default:
+			v = b.Select(b.isIn(s), s[name], v)
+		}
+	}
+	if v == nil {
+		panic("internal: no kernel parameter " + name)
+	}
+	return v
+}
+
+// Alike lists the sections of schedules that can share a body, in the order of their first. Those with lists have one each:
+// where lists are would have to be chosen in the midst of their work.
+func Alike(schedules []*ir.Schedule) (bodies [][]int) {
+	texts := map[string]int{}
+	for i, s := range schedules {
+		if len(Lists(s)) > 0 {
+			bodies = append(bodies, []int{i})
+			continue
+		}
+		text := (&ir.Schedule{Tile: s.Tile, Order: s.Order, Segments: s.Segments}).String()
+		n, there := texts[text]
+		if !there {
+			n, texts[text] = len(bodies), len(bodies)
+			bodies = append(bodies, nil)
+		}
+		bodies[n] = append(bodies[n], i)
+	}
+	return bodies
+}
+
+// LeaveBeyond ends a block whose tiles along x, so many a block, all lie beyond those of its section: another has more.
+func (k *RowTile) LeaveBeyond(tiles int) {
+	k.LeaveUnless(k.ICmp(enum.IPredSLT, k.MulBy(k.BlockX(), tiles), k.At.Tiles()), nil)
+}
+
+// SectionPlace is the tile of a block in a group where every tile has one: tiles along x, heads along y from the section's first
+// row on, batch along z.
+func (b *Builder) SectionPlace() Place {
+	param := func(name string) func() Value { return func() Value { return b.Param(name) } }
+	return Place{Tile: b.BlockX, Tiles: param("tiles"), Head: func() Value { return b.Sub(b.BlockY(), b.Param("row0")) },
+		Heads: param("heads"), Head0: param("head0"), Batch: b.BlockZ}
+}

@@ -1,0 +1,40 @@
+package sm80
+
+import (
+	"slices"
+
+	"github.com/minfc/minfc/codegen/lower"
+	"github.com/minfc/minfc/ir"
+)
+
+// Group lowers schedules to one kernel with a section for each. They are cut to ListTileFor if they have
+// lists, else to TileFor, or TileBesideLists if another has some. Blocks
+// are those of kernels with lists if any schedule has some: row tiles of ranges are then as short, which costs them a few percent
+// (docs/design-plans.md), but a list's own shape has too many blocks an SM for another to share it.
+func Group(schedules []*ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
+	lists := func(s *ir.Schedule) bool { return len(lower.Lists(s)) > 0 }
+	sh := shapeFor(cfg.HeadDim, slices.ContainsFunc(schedules, lists))
+	out := &lower.Kernel{Entry: lower.GroupEntry, Threads: sh.threads()}
+	var bodies []lower.Body
+	for _, sections := range lower.Alike(schedules) {
+		s := schedules[sections[0]]
+		if err := lower.CheckLists(s); err != nil {
+			return nil, err
+		}
+		bodies = append(bodies, lower.Body{Sections: sections, Params: slices.Concat(lower.GroupParams(s), lower.SectionParams),
+			Emit: func(b *lower.Builder) {
+				k := newKernel(b, s, cfg, sh)
+				k.At = k.SectionPlace()
+				k.LeaveBeyond(1)
+				k.LeaveOthers(k.HeadIndex())
+				k.emit()
+				out.SharedBytes = max(out.SharedBytes, k.total)
+			}})
+	}
+	for range schedules {
+		out.Sections = append(out.Sections, lower.Section{TileRows: sh.rows, Tiles: 1})
+	}
+	var err error
+	out.Module, out.Params, err = lower.NewGroup(out.Entry, bodies, sh.threads(), sh.minBlocks)
+	return out, err
+}
