@@ -72,12 +72,17 @@ func (o Options) pool(with ir.Reduction) (*codegen.Kernel, error) {
 const stageTarget = "sm_80"
 
 // generateIndex compiles the kernels that run before attention: they compute what the data chooses. Every pattern has the one
-// that stores numbers by head. They do not depend on each other and are more work than attention, so all cores take part.
+// that stores numbers by head.
 func (o Options) generateIndex(s *ir.Schedule) ([]stage, error) {
 	kinds, err := runtime.StageKinds(s)
 	if err != nil {
 		return nil, err
 	}
+	return o.generateStages(kinds)
+}
+
+// generateStages compiles kinds of stages. They do not depend on each other and are more work than attention, so all cores take part.
+func (o Options) generateStages(kinds []string) ([]stage, error) {
 	defer o.clock("index kernels")()
 	var jobs []stageJob
 	for _, kind := range kinds {

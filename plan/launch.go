@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,29 +10,56 @@ import (
 	"github.com/minfc/minfc/runtime"
 )
 
-// Use is a kernel that heads of a layer need: a pattern compiled with values of its const parameters.
+// Use is a pattern that heads of a model need, compiled with values of its const parameters.
 type Use struct {
 	Pattern *ir.Pattern
 	Consts  map[string]int64 // values of all const parameters
-	Heads   []int            // that run it
+	Copies  int              // the most sets of launch parameters, budgets aside, that heads of one layer have; MaxCopies at most
 }
 
-// Uses lists the kernels that the heads need, in the order of their first heads.
-func Uses(heads []Head) ([]Use, error) {
+// MaxCopies is how many sets of parameters of one pattern a launch is made for; a layer with more takes more launches.
+const MaxCopies = 8
+
+// Uses lists the patterns that the heads of some layers need, in the order of their first heads: those of a layer that are to run
+// in one launch.
+func Uses(layers ...[]Head) ([]Use, error) {
 	var out []Use
-	for h, head := range heads {
-		values, err := head.Values()
-		if err != nil {
-			return nil, fmt.Errorf("head %d: %w", h, err)
+	for _, heads := range layers {
+		sets := map[int][]map[string]int64{} // of each use, in this layer
+		for h, head := range heads {
+			values, err := head.Values()
+			if err != nil {
+				return nil, fmt.Errorf("head %d: %w", h, err)
+			}
+			i := slices.IndexFunc(out, func(u Use) bool { return u.Pattern == head.Pattern && maps.Equal(u.Consts, head.consts(values)) })
+			if i < 0 {
+				i, out = len(out), append(out, Use{head.Pattern, head.consts(values), 1})
+			}
+			set := head.launchSet(values)
+			if !slices.ContainsFunc(sets[i], func(x map[string]int64) bool { return maps.Equal(x, set) }) {
+				sets[i] = append(sets[i], set)
+			}
+			out[i].Copies = min(MaxCopies, max(out[i].Copies, len(sets[i])))
 		}
-		consts := bound(head.Pattern, values, ir.BindConst)
-		i := slices.IndexFunc(out, func(u Use) bool { return u.Pattern == head.Pattern && maps.Equal(u.Consts, consts) })
-		if i < 0 {
-			i, out = len(out), append(out, Use{Pattern: head.Pattern, Consts: consts})
-		}
-		out[i].Heads = append(out[i].Heads, h)
 	}
 	return out, nil
+}
+
+func (h Head) consts(values map[string]int64) map[string]int64 {
+	return bound(h.Pattern, values, ir.BindConst)
+}
+
+// launchSet are the launch parameters that are no budgets.
+func (h Head) launchSet(values map[string]int64) map[string]int64 {
+	set := bound(h.Pattern, values, ir.BindLaunch)
+	for _, d := range h.Pattern.Index {
+		if s, ok := d.Value.(ir.Select); ok {
+			for _, name := range s.N.Vars() {
+				delete(set, name)
+			}
+		}
+	}
+	return set
 }
 
 // bound are the values of the parameters that are known at the same time.
@@ -47,87 +73,97 @@ func bound(p *ir.Pattern, values map[string]int64, when ir.Binding) map[string]i
 	return out
 }
 
-// Launcher runs the heads of a layer. It is safe for concurrent use until Close.
-type Launcher struct {
-	heads   []planned
-	kernels []*runtime.LoadedKernel
-	groups  [][]int // heads that one launch takes
+// Kernels are the compiled patterns of a head plan on a device; all layers share them. They are safe for concurrent use until Close.
+type Kernels struct {
+	groups   *runtime.LoadedGroups
+	patterns []string // of the members, as text
 }
 
-// planned is a head with its kernel.
-type planned struct {
-	kernel        *runtime.LoadedKernel
-	fixed, ragged map[string]int64 // launch parameters: the same for a whole launch, and budgets that may differ by head
-}
-
-// Bind loads the kernels that the heads need, each once, and returns what runs them. All kernels must be for one head dim
-// and data type. The launcher owns the kernels; when Bind fails it has closed them.
-func Bind(heads []Head, load func(u Use) (*runtime.LoadedKernel, error)) (*Launcher, error) {
-	uses, err := Uses(heads)
+// Load loads the patterns of a head plan, compiled by minfc.CompileGroup. Errors are those of runtime.LoadGroups.
+func Load(dev runtime.Device, a *runtime.Artifact, sel runtime.Select) (*Kernels, error) {
+	groups, err := runtime.LoadGroups(dev, a, sel)
 	if err != nil {
 		return nil, err
 	}
-	l := &Launcher{heads: make([]planned, len(heads))}
-	for _, u := range uses {
-		k, err := load(u)
-		if err == nil {
-			l.kernels = append(l.kernels, k)
-			err = l.bind(heads, u, k)
+	k := &Kernels{groups: groups}
+	for _, m := range a.Manifest.Members {
+		k.patterns = append(k.patterns, m.Pattern)
+	}
+	return k, nil
+}
+
+// Close unloads the kernels. Launches must have ended.
+func (k *Kernels) Close() error { return k.groups.Close() }
+
+// member is the number of the pattern that a head runs.
+func (k *Kernels) member(h Head, values map[string]int64) (int, error) {
+	baked := *h.Pattern
+	baked.Params = slices.Clone(baked.Params)
+	for i, p := range baked.Params {
+		if p.Binding == ir.BindConst {
+			baked.Params[i].Default = values[p.Name]
 		}
+	}
+	if i := slices.Index(k.patterns, baked.String()); i >= 0 {
+		return i, nil
+	}
+	return 0, fmt.Errorf("%s is not among the patterns that were compiled; compile the plan again", h)
+}
+
+// Launcher runs the heads of a layer. It is safe for concurrent use until its kernels are closed.
+type Launcher struct {
+	kernels *Kernels
+	heads   []planned
+	groups  [][]int // heads that have one index stage
+}
+
+// planned is a head with its pattern.
+type planned struct {
+	member        int
+	kernel        *runtime.LoadedKernel
+	fixed, ragged map[string]int64 // launch parameters: the same for a whole piece, and budgets that may differ by head
+}
+
+// Bind returns what runs the heads of a layer.
+func (k *Kernels) Bind(heads []Head) (*Launcher, error) {
+	l := &Launcher{kernels: k}
+	for h, head := range heads {
+		values, err := head.Values()
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: %w", u.Pattern.Name, err), l.Close())
+			return nil, fmt.Errorf("head %d: %w", h, err)
 		}
+		x := planned{fixed: bound(head.Pattern, values, ir.BindLaunch), ragged: map[string]int64{}}
+		if x.member, err = k.member(head, values); err != nil {
+			return nil, fmt.Errorf("head %d: %w", h, err)
+		}
+		x.kernel = k.groups.Members()[x.member]
+		for _, name := range x.kernel.HeadParams() {
+			x.ragged[name] = x.fixed[name]
+			delete(x.fixed, name)
+		}
+		l.heads = append(l.heads, x)
 	}
 	l.groups = l.alike()
 	return l, nil
 }
 
-func (l *Launcher) bind(heads []Head, u Use, k *runtime.LoadedKernel) error {
-	first, info := l.kernels[0].Info(), k.Info()
-	if first.HeadDim != info.HeadDim || first.DType != info.DType {
-		return fmt.Errorf("the kernel is for head dim %d and %s, another head's is for %d and %s", info.HeadDim, info.DType, first.HeadDim, first.DType)
-	}
-	budgets := k.HeadParams()
-	for _, h := range u.Heads {
-		values, err := heads[h].Values()
-		if err != nil {
-			return err
-		}
-		x := planned{kernel: k, fixed: bound(u.Pattern, values, ir.BindLaunch), ragged: map[string]int64{}}
-		for _, name := range budgets {
-			x.ragged[name] = x.fixed[name]
-			delete(x.fixed, name)
-		}
-		l.heads[h] = x
-	}
-	return nil
-}
-
-// Close unloads the kernels. Launches must have ended.
-func (l *Launcher) Close() error {
-	var errs []error
-	for _, k := range l.kernels {
-		errs = append(errs, k.Close())
-	}
-	return errors.Join(errs...)
-}
-
-// Kernel returns what query head h runs.
+// Kernel says what query head h runs: its checks, schedule and cover. It cannot be launched by itself.
 func (l *Launcher) Kernel(h int) *runtime.LoadedKernel { return l.heads[h].kernel }
 
 // Info is the entry of the first head's kernel; head dim and data type are those of all.
 func (l *Launcher) Info() runtime.Kernel { return l.heads[0].kernel.Info() }
 
-// Piece is one launch: the heads that run one kernel with the same parameters, budgets aside.
+// Piece is the heads that run one pattern with the same parameters, budgets aside: they share an index stage.
 type Piece struct {
 	Heads  []int // that it computes, ascending
 	First  int   // the head of the whole call that is the first of Call, which leaves heads between its own ones out
 	Kernel *runtime.LoadedKernel
 	Call   runtime.Attention
+	member int
 }
 
-// Pieces cuts a call into launches, in the order of their first heads. No two compute the same head or share memory that
-// one of them writes: the workspaces lie one behind the other, if the call has one. So they may run on several streams.
+// Pieces cuts a call up, in the order of their first heads. No two compute the same head or share memory that one of them writes:
+// the workspaces lie one behind the other, if the call has one.
 func (l *Launcher) Pieces(a runtime.Attention) ([]Piece, error) {
 	if err := l.checkCall(a); err != nil {
 		return nil, err
@@ -157,7 +193,7 @@ func roundUp(bytes int64) int64 {
 	return (bytes + workspaceAlign - 1) / workspaceAlign * workspaceAlign
 }
 
-// String is the pattern and the parameters that all heads of the launch have in common: "a_shape sink=128 window=1024".
+// String is the pattern and the parameters that all heads of the piece have in common: "a_shape sink=128 window=1024".
 func (p Piece) String() string {
 	var b strings.Builder
 	b.WriteString(p.Kernel.Schedule().Name)
@@ -169,11 +205,10 @@ func (p Piece) String() string {
 	return b.String()
 }
 
-func (p Piece) wrap(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", ListHeads(p.Heads), err)
+func (p Piece) wrap(err error) error { return fmt.Errorf("%s: %w", ListHeads(p.Heads), err) }
+
+func (p Piece) part() runtime.Part {
+	return runtime.Part{Member: p.member, Head0: p.First, Call: p.Call, Label: ListHeads(p.Heads)}
 }
 
 // ListHeads words ascending head numbers: "head 3", "heads 0-2, 5".
@@ -229,7 +264,7 @@ func (l *Launcher) fillStrides(a *runtime.Attention) {
 	}
 }
 
-// alike groups the heads that one launch takes.
+// alike groups the heads that one piece takes.
 func (l *Launcher) alike() (groups [][]int) {
 	for h, x := range l.heads {
 		i := slices.IndexFunc(groups, func(g []int) bool { return l.heads[g[0]].joins(x) })
@@ -248,7 +283,7 @@ const (
 	lseBytes     = 4
 )
 
-// piece is the launch of some heads. Its call spans the kv heads from the first one's to the last one's, or the heads from the
+// piece is that of some heads. Its call spans the kv heads from the first one's to the last one's, or the heads from the
 // first to the last where these share a kv head: a launch has the same number of query heads to every kv head.
 func (l *Launcher) piece(a runtime.Attention, heads []int) Piece {
 	group := a.QHeads / a.KVHeads
@@ -256,7 +291,8 @@ func (l *Launcher) piece(a runtime.Attention, heads []int) Piece {
 	if first/group != (end-1)/group {
 		first, end = first/group*group, (end+group-1)/group*group
 	}
-	p := Piece{heads, first, l.heads[heads[0]].kernel, span(a, first, end-first, group)}
+	x := l.heads[heads[0]]
+	p := Piece{heads, first, x.kernel, span(a, first, end-first, group), x.member}
 	p.Call.Params = l.heads[heads[0]].fixed
 	if len(heads) < end-first {
 		p.Call.Heads = make([]bool, end-first)
@@ -311,42 +347,45 @@ func (l *Launcher) Workspace(a runtime.Attention) (int64, error) {
 
 // Check says what Launch would say of the call, and enqueues nothing.
 func (l *Launcher) Check(a runtime.Attention) error {
-	_, err := l.checked(a)
-	return err
-}
-
-func (l *Launcher) checked(a runtime.Attention) ([]Piece, error) {
-	pieces, err := l.Pieces(a)
-	if err != nil {
-		return nil, err
-	}
-	for _, p := range pieces {
-		if err := p.Kernel.Check(p.Call); err != nil {
-			return nil, p.wrap(err)
-		}
-	}
-	return pieces, nil
-}
-
-// Launch enqueues the attention of all heads on a stream (nil: the default stream) and returns, under the conditions of
-// runtime.LoadedKernel.Launch. When the call is at fault nothing was enqueued.
-func (l *Launcher) Launch(s runtime.Stream, a runtime.Attention) error {
-	pieces, err := l.checked(a)
+	parts, err := l.parts(a)
 	if err != nil {
 		return err
 	}
-	for _, p := range pieces {
-		if err := p.Kernel.Launch(s, p.Call); err != nil {
-			return p.wrap(err)
-		}
+	return l.kernels.groups.Check(a, parts)
+}
+
+// Launches is how many launches the attention of all heads takes, index stages aside: one, unless heads of one pattern have more
+// sets of parameters than the kernels were compiled for.
+func (l *Launcher) Launches(a runtime.Attention) (int, error) {
+	parts, err := l.parts(a)
+	if err != nil {
+		return 0, err
 	}
-	return nil
+	return l.kernels.groups.Launches(parts)
+}
+
+func (l *Launcher) parts(a runtime.Attention) (out []runtime.Part, err error) {
+	pieces, err := l.Pieces(a)
+	for _, p := range pieces {
+		out = append(out, p.part())
+	}
+	return out, err
+}
+
+// Launch enqueues the index stages of all pieces and then the attention of all heads, in one launch, on a stream (nil: the
+// default stream) and returns, under the conditions of runtime.LoadedKernel.Launch. When the call is at fault nothing was enqueued.
+func (l *Launcher) Launch(s runtime.Stream, a runtime.Attention) error {
+	parts, err := l.parts(a)
+	if err != nil {
+		return err
+	}
+	return l.kernels.groups.Launch(s, a, parts)
 }
 
 // ReadChosen waits for the stream and reads what the last launch of a chose, [Batch * QHeads], nil if no head depends on
 // data; the choices of heads that do not are empty.
 func (l *Launcher) ReadChosen(dev runtime.Device, s runtime.Stream, a runtime.Attention) ([]runtime.Chosen, error) {
-	pieces, err := l.checked(a)
+	pieces, err := l.Pieces(a)
 	if err != nil {
 		return nil, err
 	}

@@ -29,32 +29,41 @@ func emulator(t *testing.T) runtime.Device {
 	return dev
 }
 
-// compiler loads kernels of the library, compiling each once a test run.
+// compiler loads head plans of patterns of the library, compiling what they need once a test run.
 type compiler struct {
 	dev    runtime.Device
 	built  map[string]*runtime.Artifact
-	loads  int
 	target string // "" for sm_80
 }
 
-func (c *compiler) load(u plan.Use) (*runtime.LoadedKernel, error) {
-	c.loads++
-	key := fmt.Sprint(u.Pattern.Name, u.Consts)
-	if c.built[key] == nil {
-		in, err := minfc.ReadInput(u.Pattern.Name)
-		if err != nil {
-			return nil, err
-		}
-		opts := minfc.Options{Target: cmp.Or(c.target, "sm_80"), DType: "bf16", HeadDim: headDim, Consts: u.Consts}
-		if c.built[key], err = minfc.Compile(in.Name, in.Source, opts); err != nil {
-			return nil, err
-		}
-	}
-	return runtime.LoadKernel(c.dev, c.built[key], runtime.Select{})
+func newCompiler(dev runtime.Device) *compiler {
+	return &compiler{dev: dev, built: map[string]*runtime.Artifact{}}
 }
 
-// bind makes a launcher of one layer in this project's format.
-func bind(t *testing.T, c *compiler, heads ...string) ([]plan.Head, *plan.Launcher) {
+func (c *compiler) compile(t *testing.T, layers ...[]plan.Head) *runtime.Artifact {
+	t.Helper()
+	uses, err := plan.Uses(layers...)
+	require.NoError(t, err)
+	key := ""
+	var members []minfc.Member
+	for _, u := range uses {
+		key += fmt.Sprint(u.Pattern.Name, u.Consts, u.Copies, ";")
+		in, err := minfc.ReadInput(u.Pattern.Name)
+		require.NoError(t, err)
+		p, err := minfc.Load(in.Name, in.Source, minfc.Options{})
+		require.NoError(t, err)
+		members = append(members, minfc.Member{Program: p, Consts: u.Consts, Copies: u.Copies})
+	}
+	if c.built[key] == nil {
+		a, err := minfc.CompileGroup(members, minfc.Options{Target: cmp.Or(c.target, "sm_80"), DType: "bf16", HeadDim: headDim})
+		require.NoError(t, err)
+		c.built[key] = a
+	}
+	return c.built[key]
+}
+
+// layer reads a layer in this project's format.
+func layer(t *testing.T, heads ...string) []plan.Head {
 	t.Helper()
 	var entries []string
 	for h, text := range heads {
@@ -64,9 +73,18 @@ func bind(t *testing.T, c *compiler, heads ...string) ([]plan.Head, *plan.Launch
 	assigned, missing, err := p.Assign(0, len(heads))
 	require.NoError(t, err)
 	require.Empty(t, missing)
-	l, err := plan.Bind(assigned, c.load)
+	return assigned
+}
+
+// bind makes a launcher of one layer.
+func bind(t *testing.T, c *compiler, heads ...string) ([]plan.Head, *plan.Launcher) {
+	t.Helper()
+	assigned := layer(t, heads...)
+	k, err := plan.Load(c.dev, c.compile(t, assigned), runtime.Select{})
 	require.NoError(t, err)
-	t.Cleanup(func() { l.Close() })
+	t.Cleanup(func() { k.Close() })
+	l, err := k.Bind(assigned)
+	require.NoError(t, err)
 	return assigned, l
 }
 
@@ -115,7 +133,7 @@ func compare(t *testing.T, in *qkv.Input, heads []plan.Head, res runtime.HostRes
 }
 
 func TestMixedPlansAgreeWithFloat64(t *testing.T) {
-	c := &compiler{dev: emulator(t), built: map[string]*runtime.Artifact{}}
+	c := newCompiler(emulator(t))
 	rng := rand.New(rand.NewPCG(7, 1))
 	draw := func() string {
 		switch rng.IntN(5) {
@@ -171,12 +189,11 @@ func cuts(t *testing.T, l *plan.Launcher, qHeads, kvHeads int) string {
 }
 
 func TestOneLaunchForHeadsThatAreAlike(t *testing.T) {
-	c := &compiler{dev: emulator(t), built: map[string]*runtime.Artifact{}}
+	c := newCompiler(emulator(t))
 	small, large := entry("vertical_slash", "vertical", 30, "slash", 800), entry("vertical_slash", "vertical", 3500, "slash", 100)
 	near, far, dense := entry("a_shape", "window", 8), entry("a_shape", "window", 9), entry("dense")
 
 	_, l := bind(t, c, small, large, small, large, small, large, small, large)
-	require.Equal(t, 1, c.loads)
 	require.Equal(t, "heads 0-7 in 0+8/2", cuts(t, l, 8, 2), "budgets do not matter")
 	require.Equal(t, "heads 0-7 in 0+8/8", cuts(t, l, 8, 8))
 	pieces, err := l.Pieces(runtime.Attention{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 64, SeqK: 64})
@@ -196,7 +213,7 @@ func TestOneLaunchForHeadsThatAreAlike(t *testing.T) {
 
 // Heads that lie elsewhere than in contiguous tensors: rows of all heads next to one another, and room between batches.
 func TestStridesOfTheCaller(t *testing.T) {
-	c := &compiler{dev: emulator(t), built: map[string]*runtime.Artifact{}}
+	c := newCompiler(emulator(t))
 	_, l := bind(t, c, entry("dense"), entry("vertical_slash", "vertical", 40, "slash", 110), entry("a_shape", "window", 20), entry("vertical_slash"))
 	in, err := qkv.Generate(qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 90, SeqK: 130, HeadDim: headDim, QOffset: 40}, half.BF16, 2)
 	require.NoError(t, err)
@@ -237,7 +254,7 @@ func TestStridesOfTheCaller(t *testing.T) {
 }
 
 func TestLaunchRefusesBeforeAnythingRuns(t *testing.T) {
-	c := &compiler{dev: emulator(t), built: map[string]*runtime.Artifact{}}
+	c := newCompiler(emulator(t))
 	_, l := bind(t, c, entry("dense"), entry("vertical_slash"))
 	good := runtime.Attention{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 64, SeqK: 64}
 	var err error
@@ -274,20 +291,6 @@ func TestLaunchRefusesBeforeAnythingRuns(t *testing.T) {
 	require.Equal(t, marked, got, "head 0, whose call was good, did not run either")
 }
 
-func TestBindClosesWhatItLoaded(t *testing.T) {
-	c := &compiler{dev: emulator(t), built: map[string]*runtime.Artifact{}}
-	p := read(t, `{"schema": 1, "layers": [{"0": {"pattern": "dense"}, "1": {"pattern": "full"}}]}`)
-	heads, _, err := p.Assign(0, 2)
-	require.NoError(t, err)
-	_, err = plan.Bind(heads, func(u plan.Use) (*runtime.LoadedKernel, error) {
-		if u.Pattern.Name == "full" {
-			return nil, fmt.Errorf("no room")
-		}
-		return c.load(u)
-	})
-	require.EqualError(t, err, "full: no room")
-}
-
 // A const parameter is part of the kernel: heads that differ in it need two.
 func TestUses(t *testing.T) {
 	p := read(t, `{"schema": 1, "layers": [{"0": {"pattern": "dilated", "params": {"step": 2}}, "1": {"pattern": "dense"},
@@ -297,7 +300,8 @@ func TestUses(t *testing.T) {
 	uses, err := plan.Uses(heads)
 	require.NoError(t, err)
 	require.Len(t, uses, 3)
-	require.Equal(t, []int{0, 3}, uses[0].Heads)
 	require.Equal(t, map[string]int64{"step": 2}, uses[0].Consts)
-	require.Equal(t, []int{2}, uses[2].Heads)
+	require.Equal(t, 2, uses[0].Copies, "heads 0 and 3 have windows of their own")
+	require.Equal(t, 1, uses[1].Copies)
+	require.Equal(t, map[string]int64{"step": 4}, uses[2].Consts)
 }

@@ -63,6 +63,7 @@ type call struct {
 	present   int               // heads of all batch entries that take part
 	sharers   int               // the most of them that share a kv head
 	first     int               // number of its first head, of a call that is a part of another
+	place     sectionPlace      // in the grid of a group's launch
 }
 
 // items is the number of row tiles of the launch.
@@ -146,6 +147,9 @@ func (k *LoadedKernel) launchRouted(s Stream, x *indexCall, v verdict) error {
 
 // launchAttention enqueues the kernel alone.
 func (k *LoadedKernel) launchAttention(s Stream, c *call) error {
+	if k.function == nil {
+		return badCall("%s is a pattern of a head plan, whose heads are launched together: use LoadedGroups.Launch", k.schedule.Name)
+	}
 	c.rowTiles = ceilDiv(c.SeqQ, k.info.Rows()) // a dense kernel has other ones than the one that the call was checked for
 	args, err := k.arguments(c)
 	if err != nil {

@@ -40,12 +40,20 @@ func (k *LoadedKernel) loadFallback(dev Device, a *Artifact) error {
 	if err != nil {
 		return err
 	}
-	dense, err := load(dev, a, k.info.Dense)
+	dense, err := k.loadDense(dev, a)
 	if err != nil {
 		return err
 	}
 	k.fallback = &fallback{dense, m, prices, rangesOf(k.schedule)}
 	return nil
+}
+
+// loadDense loads the dense kernel. That of a pattern in a head plan is its group's.
+func (k *LoadedKernel) loadDense(dev Device, a *Artifact) (*LoadedKernel, error) {
+	if k.function == nil {
+		return read(dev, k.info.Dense)
+	}
+	return load(dev, a, k.info.Dense)
 }
 
 // rangesOf is the part of a schedule that reads no lists.

@@ -35,7 +35,7 @@ func weighedKernel(t *testing.T, text string, log *[]string) *LoadedKernel {
 	prices, err := machine.ListPrices(128, false)
 	require.NoError(t, err)
 	dense := &LoadedKernel{info: Kernel{HeadDim: 128, RowTile: 128, KeyTile: 64, Threads: 128}, schedule: schedule, plan: &indexPlan{},
-		function: namedFunction{"dense", log}}
+		code: code{function: namedFunction{"dense", log}}}
 	k.fallback = &fallback{dense, machine, prices, rangesOf(k.schedule)}
 	return k
 }

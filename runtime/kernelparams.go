@@ -68,7 +68,11 @@ const patternPrefix = "p_"
 
 // paramsOf lists every parameter a kernel of schedule s has beside those of its lists and its queue.
 func paramsOf(s *ir.Schedule) []kernelParam {
-	out := append(slices.Clone(attentionParams), routeParams...)
+	return slices.Concat(attentionParams, routeParams, patternParams(s))
+}
+
+// patternParams are the launch parameters of the pattern.
+func patternParams(s *ir.Schedule) (out []kernelParam) {
 	for _, p := range s.Params {
 		if p.Binding == ir.BindLaunch {
 			out = append(out, scalar(patternPrefix+p.Name, "i32", func(c *call) uint64 { return uint64(c.values[p.Name]) }))
@@ -217,13 +221,19 @@ func (b *paramBinder) missing() (names []string) {
 
 // arguments packs the values of a call as Function.Launch takes them.
 func (k *LoadedKernel) arguments(c *call) ([][]byte, error) {
-	args := packArguments(k.params, func(p kernelParam) uint64 { return p.value(c) })
-	for i, p := range k.params {
+	return packCall(k.params, k.mapper, k.info.DType, func(int) *call { return c })
+}
+
+// packCall packs the values of an attention kernel's parameters, of which number i is that of a call.
+func packCall(params []kernelParam, mapper TensorMapper, dtype string, callOf func(i int) *call) ([][]byte, error) {
+	args := packArguments(params, func(i int) uint64 { return params[i].value(callOf(i)) })
+	for i, p := range params {
 		if p.view == nil {
 			continue
 		}
+		c := callOf(i)
 		var err error
-		if args[i], err = k.encodeMap(p, c); err != nil {
+		if args[i], err = encodeMap(mapper, p.Tensor, c.tensorMap(p.view(c), p.Box, dtype)); err != nil {
 			return nil, err
 		}
 	}
@@ -231,14 +241,14 @@ func (k *LoadedKernel) arguments(c *call) ([][]byte, error) {
 }
 
 // packArguments packs numbers; the places of maps stay empty.
-func packArguments(params []kernelParam, value func(p kernelParam) uint64) [][]byte {
+func packArguments(params []kernelParam, value func(i int) uint64) [][]byte {
 	buf, args := make([]byte, 8*len(params)), make([][]byte, len(params))
 	for i, p := range params {
 		if p.Type == mapType {
 			continue
 		}
 		slot := buf[8*i : 8*i+8]
-		binary.LittleEndian.PutUint64(slot, value(p))
+		binary.LittleEndian.PutUint64(slot, value(i))
 		args[i] = slot[:paramBytes[p.Type]]
 	}
 	return args

@@ -27,11 +27,8 @@ type LoadedKernel struct {
 	params       []kernelParam
 	plan         *indexPlan
 	stages       []*loadedStage
-	mapper       TensorMapper // of kernels with parameters of type map
-	scratchBytes int64        // maxScratchBytes, other numbers in tests
-	module       Module
-	function     Function
-	attributes   FunctionAttributes
+	scratchBytes int64 // maxScratchBytes, other numbers in tests
+	code               // none of members of groups
 	lastParams   atomic.Pointer[paramSet]
 	lastPlans    atomic.Pointer[[]plannedCall] // newest first
 	fallback     *fallback                     // nil if there is no dense kernel, or nothing to weigh it with
@@ -42,6 +39,9 @@ type LoadedKernel struct {
 func LoadKernel(dev Device, a *Artifact, sel Select) (*LoadedKernel, error) {
 	if err := a.Verify(); err != nil {
 		return nil, err
+	}
+	if a.IsPlan() {
+		return nil, fmt.Errorf("%w: it holds the %d patterns of a head plan, which run together: load it with LoadGroups", ErrTarget, len(a.Manifest.Members))
 	}
 	info, err := a.Manifest.Find(dev.Info(), sel)
 	if err != nil {
@@ -61,34 +61,58 @@ func LoadKernel(dev Device, a *Artifact, sel Select) (*LoadedKernel, error) {
 	return k, nil
 }
 
-// load loads one attention kernel.
-func load(dev Device, a *Artifact, info *Kernel) (k *LoadedKernel, err error) {
+// read reads what an entry of the manifest says of a kernel.
+func read(dev Device, info *Kernel) (k *LoadedKernel, err error) {
 	k = &LoadedKernel{dev: dev, info: *info, scratchBytes: maxScratchBytes}
-	if k.schedule, err = info.parseSchedule(); err != nil {
+	if k.schedule, err = info.parseSchedule(); err == nil {
+		k.plan, err = planIndex(k.schedule)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
+	}
+	return k, nil
+}
+
+// load loads one attention kernel.
+func load(dev Device, a *Artifact, info *Kernel) (*LoadedKernel, error) {
+	k, err := read(dev, info)
+	if err != nil {
+		return nil, err
 	}
 	if k.params, err = bindParams(info.Params, k.schedule); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
 	}
-	if k.plan, err = planIndex(k.schedule); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
-	}
-	if k.mapper, err = k.findMapper(dev); err != nil {
-		return nil, fmt.Errorf("load kernel %s: %w", info.Entry, err)
-	}
-	if k.module, err = dev.LoadModule(a.Modules[info.Module]); err != nil {
-		return nil, fmt.Errorf("load kernel %s: %w", info.Entry, err)
-	}
-	if err := k.resolve(dev.Info()); err != nil {
-		k.module.Unload()
+	if k.code, err = loadCode(dev, a, info, k.params); err != nil {
 		return nil, fmt.Errorf("load kernel %s: %w", info.Entry, err)
 	}
 	return k, nil
 }
 
-// findMapper returns what encodes the kernel's maps; nil if it has none.
-func (k *LoadedKernel) findMapper(dev Device) (TensorMapper, error) {
-	if !slices.ContainsFunc(k.params, func(p kernelParam) bool { return p.Type == mapType }) {
+// code is a kernel on a device.
+type code struct {
+	mapper     TensorMapper // of kernels with parameters of type map
+	module     Module
+	function   Function
+	attributes FunctionAttributes
+}
+
+func loadCode(dev Device, a *Artifact, info *Kernel, params []kernelParam) (c code, err error) {
+	if c.mapper, err = findMapper(dev, params); err != nil {
+		return c, err
+	}
+	if c.module, err = dev.LoadModule(a.Modules[info.Module]); err != nil {
+		return c, err
+	}
+	if err := c.resolve(dev.Info(), info); err != nil {
+		c.module.Unload()
+		return c, err
+	}
+	return c, nil
+}
+
+// findMapper returns what encodes the maps among a kernel's parameters; nil if there are none.
+func findMapper(dev Device, params []kernelParam) (TensorMapper, error) {
+	if !slices.ContainsFunc(params, func(p kernelParam) bool { return p.Type == mapType }) {
 		return nil, nil
 	}
 	if m, ok := dev.(TensorMapper); ok {
@@ -97,15 +121,15 @@ func (k *LoadedKernel) findMapper(dev Device) (TensorMapper, error) {
 	return nil, fmt.Errorf("%w: %w: it takes tensor maps, which the driver %s cannot make; use a kernel for sm_80", ErrTarget, ErrUnsupported, dev.Info().Driver)
 }
 
-func (k *LoadedKernel) resolve(dev DeviceInfo) (err error) {
-	if k.function, err = k.module.Function(k.info.Entry); err != nil {
+func (c *code) resolve(dev DeviceInfo, info *Kernel) (err error) {
+	if c.function, err = c.module.Function(info.Entry); err != nil {
 		return err
 	}
-	if k.attributes, err = k.function.Attributes(); err != nil {
+	if c.attributes, err = c.function.Attributes(); err != nil {
 		return err
 	}
-	if k.attributes.MaxThreads < k.info.Threads {
-		return fmt.Errorf("%w: it needs %d threads a block, %s can run %d of this kernel", ErrTarget, k.info.Threads, dev.Name, k.attributes.MaxThreads)
+	if c.attributes.MaxThreads < info.Threads {
+		return fmt.Errorf("%w: it needs %d threads a block, %s can run %d of this kernel", ErrTarget, info.Threads, dev.Name, c.attributes.MaxThreads)
 	}
 	return nil
 }
@@ -120,11 +144,19 @@ func (k *LoadedKernel) Schedule() *ir.Schedule { return k.schedule }
 func (k *LoadedKernel) Attributes() FunctionAttributes { return k.attributes }
 
 // Log is what the device's compiler said; it may be empty.
-func (k *LoadedKernel) Log() string { return k.module.Log() }
+func (k *LoadedKernel) Log() string {
+	if k.module == nil {
+		return ""
+	}
+	return k.module.Log()
+}
 
 // Close unloads the kernel. Launches of it must have ended.
 func (k *LoadedKernel) Close() error {
-	errs := []error{k.module.Unload()}
+	var errs []error
+	if k.module != nil {
+		errs = append(errs, k.module.Unload())
+	}
 	for _, s := range k.stages {
 		errs = append(errs, s.module.Unload())
 	}

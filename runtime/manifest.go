@@ -10,13 +10,17 @@ import (
 // SchemaVersion is the manifest schema this package writes and reads.
 const SchemaVersion = 2
 
-// Manifest says what an artifact holds: one pattern, compiled into one or more kernels.
+// Manifest says what an artifact holds: one pattern, compiled into one or more kernels, or the patterns of a head plan and the
+// groups that run them together.
 type Manifest struct {
-	Schema   int      `json:"schema"`   // SchemaVersion
-	Compiler string   `json:"compiler"` // version of the compiler that wrote it
-	Pattern  string   `json:"pattern"`  // text form of ir.Pattern
-	Source   string   `json:"source"`   // the pattern in the language, for people
-	Kernels  []Kernel `json:"kernels"`
+	Schema   int      `json:"schema"`            // SchemaVersion
+	Compiler string   `json:"compiler"`          // version of the compiler that wrote it
+	Pattern  string   `json:"pattern,omitempty"` // text form of ir.Pattern
+	Source   string   `json:"source,omitempty"`  // the pattern in the language, for people
+	Kernels  []Kernel `json:"kernels,omitempty"`
+
+	Members []Member `json:"members,omitempty"` // of the groups
+	Groups  []Group  `json:"groups,omitempty"`
 }
 
 // Kernel is one compiled kernel: the pattern for one target, data type and head dim.
@@ -34,7 +38,7 @@ type Kernel struct {
 	BlocksPerSM int           `json:"blocks_per_sm,omitempty"` // of kernels that are launched with as many blocks as run at once
 	Module      int           `json:"module"`                  // index in Artifact.Modules
 	PTXVersion  string        `json:"ptx_version"`
-	Params      []KernelParam `json:"params"` // in the order of the PTX entry
+	Params      []KernelParam `json:"params,omitempty"` // in the order of the PTX entry
 
 	Stages []Stage `json:"stages,omitempty"` // what runs before it
 	Dense  *Kernel `json:"dense,omitempty"`  // what computes heads instead for which it is faster: the pattern if all were chosen

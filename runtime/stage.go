@@ -264,7 +264,8 @@ func (k *LoadedKernel) stage(kind string, group int) (best *loadedStage) {
 
 // launch enqueues the stage; own holds the values of its own parameters.
 func (s *loadedStage) launch(stream Stream, c *call, grid [3]uint32, threads int, own map[string]uint64) error {
-	args := packArguments(s.params, func(p kernelParam) uint64 {
+	args := packArguments(s.params, func(i int) uint64 {
+		p := s.params[i]
 		if p.value != nil {
 			return p.value(c)
 		}

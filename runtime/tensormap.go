@@ -139,11 +139,11 @@ func (c *call) tensorMap(v mapView, box [2]int, dtype string) TensorMap {
 	return TensorMap{DType: dtype, Base: v.Ptr, Dims: m.dims[:], Strides: m.strides[:], Box: m.box[:], Swizzle: mapSwizzle}
 }
 
-// encodeMap returns the argument of a parameter of type map.
-func (k *LoadedKernel) encodeMap(p kernelParam, c *call) ([]byte, error) {
-	b, err := k.mapper.EncodeTensorMap(c.tensorMap(p.view(c), p.Box, k.info.DType))
+// encodeMap returns the argument of a parameter that is a map of a tensor.
+func encodeMap(mapper TensorMapper, tensor string, m TensorMap) ([]byte, error) {
+	b, err := mapper.EncodeTensorMap(m)
 	if err != nil {
-		return nil, fmt.Errorf("tensor map of %s: %w", p.Tensor, err)
+		return nil, fmt.Errorf("tensor map of %s: %w", tensor, err)
 	}
 	if len(b) != TensorMapBytes {
 		return nil, fmt.Errorf("internal: a tensor map of %d bytes, want %d", len(b), TensorMapBytes)

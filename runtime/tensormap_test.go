@@ -204,7 +204,7 @@ func TestMapsThatNoHardwareTakes(t *testing.T) {
 func BenchmarkMaps(b *testing.B) {
 	b.ReportAllocs()
 	_, schedule := aShape()
-	k := &LoadedKernel{info: Kernel{HeadDim: 64, DType: "bf16", RowTile: 128}, schedule: schedule, plan: &indexPlan{}, mapper: constantMapper{}}
+	k := &LoadedKernel{info: Kernel{HeadDim: 64, DType: "bf16", RowTile: 128}, schedule: schedule, plan: &indexPlan{}, code: code{mapper: constantMapper{}}}
 	var err error
 	k.params, err = bindParams(withMaps(testArtifact().Manifest.Kernels[0].Params, "q", "k", "v", "o"), schedule)
 	require.NoError(b, err)

@@ -15,12 +15,16 @@ import (
 //   - every kernel parameter is known by name and type, and none is missing or doubled
 //   - what the data chooses can be computed on devices, and the stages that do so are there
 //   - a dense kernel beside one with lists is for the same calls and reads no lists
+//   - of a head plan, the same holds for each member, and every section of a group is one of a member
 //
 // Errors wrap ErrManifest, or ErrVersion for another schema.
 func (a *Artifact) Verify() error {
 	if s := a.Manifest.Schema; s != SchemaVersion {
 		return fmt.Errorf("%w: its manifest has schema %d, this program reads schema %d; %s",
 			ErrVersion, s, SchemaVersion, versionAdvice(s, SchemaVersion))
+	}
+	if a.IsPlan() {
+		return a.verifyPlan()
 	}
 	if len(a.Manifest.Kernels) == 0 {
 		return fmt.Errorf("%w: it lists no kernels", ErrManifest)
@@ -64,6 +68,13 @@ func (k *Kernel) verify(modules int) error {
 
 // verifyBody checks the kernel by itself, and returns its schedule.
 func (k *Kernel) verifyBody(modules int) (*ir.Schedule, error) {
+	if err := k.verifyNumbers(modules); err != nil {
+		return nil, err
+	}
+	return k.parseSchedule()
+}
+
+func (k *Kernel) verifyNumbers(modules int) error {
 	for _, c := range []check{
 		{entryName.MatchString(k.Entry), "entry", fmt.Sprintf("%q", k.Entry), "a PTX name"},
 		{targetName.MatchString(k.Target), "target", fmt.Sprintf("%q", k.Target), "a GPU generation such as sm_80"},
@@ -79,10 +90,10 @@ func (k *Kernel) verifyBody(modules int) (*ir.Schedule, error) {
 		{k.Module >= 0 && k.Module < modules, "module", fmt.Sprint(k.Module), fmt.Sprintf("one of the file's %d", modules)},
 	} {
 		if err := c.err(); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return k.parseSchedule()
+	return nil
 }
 
 // verifyDense checks the kernel that computes heads instead of k.

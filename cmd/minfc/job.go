@@ -48,6 +48,9 @@ func (j *job) fromSource(a *app, file *minfc.Input, name string, set map[string]
 
 func (j *job) fromArtifact(file *minfc.Input, name string, set map[string]int64) (err error) {
 	j.art = file.Artifact
+	if j.art.IsPlan() {
+		return fmt.Errorf("%s holds the patterns of a head plan: run it with --plan", file.Name)
+	}
 	if j.pattern, err = ir.ParsePattern(j.art.Manifest.Pattern); err == nil {
 		err = j.pattern.Verify()
 	}
@@ -95,12 +98,22 @@ func (j *job) load(target string) (err error) {
 	return kernelFailure(err)
 }
 
+// targetFor is the target to compile for.
+func (j *job) targetFor(target string) (string, error) {
+	if target != minfc.TargetAuto {
+		return target, nil
+	}
+	info := j.dev.Info()
+	best, err := minfc.TargetFor(info.Major, info.Minor)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", info.Name, err)
+	}
+	return best, nil
+}
+
 func (j *job) compile(target string) (err error) {
-	if target == minfc.TargetAuto {
-		info := j.dev.Info()
-		if target, err = minfc.TargetFor(info.Major, info.Minor); err != nil {
-			return fmt.Errorf("%s: %w", info.Name, err)
-		}
+	if target, err = j.targetFor(target); err != nil {
+		return err
 	}
 	j.art, err = j.program.Compile(minfc.Options{Target: target, DType: string(j.in.Format), HeadDim: j.in.HeadDim, Consts: j.consts})
 	return err
@@ -108,7 +121,7 @@ func (j *job) compile(target string) (err error) {
 
 func (j *job) close() {
 	if j.plan != nil {
-		j.plan.launcher.Close()
+		j.plan.kernels.Close()
 	} else if j.kernel != nil {
 		j.kernel.Close()
 	}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/minfc/minfc"
@@ -120,14 +121,18 @@ func patternsOf(file *minfc.Input) ([]*ir.Pattern, error) {
 		_, patterns, err := dsl.Load(file.Name, file.Source)
 		return patterns, err
 	}
-	p, err := ir.ParsePattern(file.Artifact.Manifest.Pattern)
-	if err == nil {
-		err = p.Verify()
+	var out []*ir.Pattern
+	for _, text := range file.Artifact.Patterns() {
+		p, err := ir.ParsePattern(text)
+		if err == nil {
+			err = p.Verify()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w: pattern: %w", file.Name, runtime.ErrManifest, err)
+		}
+		out = append(out, p)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w: pattern: %w", file.Name, runtime.ErrManifest, err)
-	}
-	return []*ir.Pattern{p}, nil
+	return out, nil
 }
 
 // planned is a layer of a plan, ready to run.
@@ -136,6 +141,7 @@ type planned struct {
 	layer    int
 	text     []string // of heads, as the report shows them
 	heads    []*job   // [QHeads]: kernel, pattern and parameters of each
+	kernels  *plan.Kernels
 	launcher *plan.Launcher
 }
 
@@ -183,8 +189,7 @@ func (c *runCmd) fillPlan(a *app, j *job, file *minfc.Input) error {
 	for _, h := range heads {
 		planned.text = append(planned.text, h.String())
 	}
-	load := func(u plan.Use) (*runtime.LoadedKernel, error) { return planned.load(a, j, file, c.Target, u, heads) }
-	if planned.launcher, err = plan.Bind(heads, load); err != nil {
+	if err := planned.load(a, j, file, c.Target, heads); err != nil {
 		return err
 	}
 	j.plan = planned
@@ -201,49 +206,75 @@ func (c *runCmd) layerOf(p *plan.Plan) (int, error) {
 	return 0, usagef("%s has %d layers, say which one with --layer", c.Plan, len(p.Layers))
 }
 
-// load compiles and loads the kernel of a use, and makes the jobs of its heads.
-func (p *planned) load(a *app, j *job, file *minfc.Input, target string, u plan.Use, heads []plan.Head) (*runtime.LoadedKernel, error) {
-	use := &job{dev: j.dev, in: j.in, scale: j.scale}
-	if err := use.fromUse(a, file, u, heads[u.Heads[0]].Params); err != nil {
-		return nil, err
-	}
-	for _, h := range u.Heads {
-		head := *use
-		if err := head.setParams(heads[h].Params); err != nil {
-			return nil, err
-		}
-		p.heads[h] = &head
-	}
-	if err := use.load(target); err != nil {
-		return nil, err
-	}
-	for _, h := range u.Heads {
-		p.heads[h].kernel = use.kernel
-	}
-	return use.kernel, nil
-}
-
-// fromUse takes the pattern from the file if it has it, else from the library.
-func (j *job) fromUse(a *app, file *minfc.Input, u plan.Use, params map[string]int64) error {
-	others, err := patternsOf(file)
+// load compiles what the heads need, unless the file is that, loads it and makes the jobs of the heads.
+func (p *planned) load(a *app, j *job, file *minfc.Input, target string, heads []plan.Head) error {
+	art, err := p.artifact(a, j, file, target, heads)
 	if err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(others, func(p *ir.Pattern) bool { return p.Name == u.Pattern.Name }) {
-		if file, err = minfc.ReadInput(u.Pattern.Name); err != nil {
+	sel := runtime.Select{HeadDim: j.in.HeadDim, DType: string(j.in.Format), Target: wanted(target)}
+	if p.kernels, err = plan.Load(j.dev, art, sel); err != nil {
+		return kernelFailure(err)
+	}
+	if p.launcher, err = p.kernels.Bind(heads); err != nil {
+		p.kernels.Close()
+		return err
+	}
+	for h, head := range heads {
+		p.heads[h] = &job{dev: j.dev, in: j.in, scale: j.scale, pattern: head.Pattern, kernel: p.launcher.Kernel(h)}
+		if err := p.heads[h].setParams(head.Params); err != nil {
+			p.kernels.Close()
 			return err
 		}
 	}
-	if file.Artifact == nil {
-		return j.fromSource(a, file, u.Pattern.Name, params)
+	return nil
+}
+
+func (p *planned) artifact(a *app, j *job, file *minfc.Input, target string, heads []plan.Head) (*runtime.Artifact, error) {
+	if file != nil && file.Artifact != nil && file.Artifact.IsPlan() {
+		return file.Artifact, nil
 	}
-	params = maps.Clone(params)
-	for _, p := range u.Pattern.Params { // what was compiled in may be said again
-		if p.Binding == ir.BindConst && params[p.Name] == p.Default {
-			delete(params, p.Name)
+	target, err := j.targetFor(target)
+	if err != nil {
+		return nil, err
+	}
+	return compilePlan(a, file, minfc.Options{Target: target, DType: string(j.in.Format), HeadDim: j.in.HeadDim}, heads)
+}
+
+// compilePlan compiles the patterns that the heads of some layers need.
+func compilePlan(a *app, file *minfc.Input, opts minfc.Options, layers ...[]plan.Head) (*runtime.Artifact, error) {
+	uses, err := plan.Uses(layers...)
+	if err != nil {
+		return nil, err
+	}
+	var members []minfc.Member
+	for _, u := range uses {
+		program, err := programOf(a, file, u.Pattern.Name)
+		if err != nil {
+			return nil, err
+		}
+		members = append(members, minfc.Member{Program: program, Consts: u.Consts, Copies: u.Copies})
+	}
+	return minfc.CompileGroup(members, opts)
+}
+
+// programOf is a pattern of the file if it has it, else of the library.
+func programOf(a *app, file *minfc.Input, name string) (*minfc.Program, error) {
+	others, err := patternsOf(file)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(others, func(p *ir.Pattern) bool { return p.Name == name }) {
+		if file, err = minfc.ReadInput(name); err != nil {
+			return nil, err
 		}
 	}
-	return j.fromArtifact(file, u.Pattern.Name, params)
+	src := file.Source
+	if file.Artifact != nil {
+		src = []byte(file.Artifact.Manifest.Source)
+	}
+	warn := func(text string) { a.note("%s", strings.TrimRight(text, "\n")) }
+	return minfc.Load(file.Name, src, minfc.Options{Pattern: name, Warn: warn})
 }
 
 // coverPlan lists the pairs that each head keeps, [Batch*QHeads, len(rows), SeqK].
@@ -266,11 +297,9 @@ func (j *job) coverPlan(res runtime.HostResult, rows []int) ([]byte, error) {
 // reportPlan prints the plan and what its heads run, those that run the same in one line.
 func (j *job) reportPlan(a *app) {
 	call := runtime.Attention{Batch: j.in.Batch, QHeads: j.in.QHeads, KVHeads: j.in.KVHeads, SeqQ: j.in.SeqQ, SeqK: j.in.SeqK, QOffset: j.in.QOffset}
-	pieces, _ := j.plan.launcher.Pieces(call) // a call that ran has them
-	a.out.printf("plan     %s, layer %d, %d heads, launches: %d\n", j.plan.path, j.plan.layer, j.in.QHeads, len(pieces))
-	for _, p := range pieces {
-		a.out.printf("launch   %s: %s\n", p, plan.ListHeads(p.Heads))
-	}
+	call.NoFallback = j.noFallback
+	launches, _ := j.plan.launcher.Launches(call) // a call that ran has them
+	a.out.printf("plan     %s, layer %d, %d heads, launches: %d\n", j.plan.path, j.plan.layer, j.in.QHeads, launches)
 	for h, text := range j.plan.text {
 		if slices.Index(j.plan.text, text) < h {
 			continue

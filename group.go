@@ -1,0 +1,226 @@
+package minfc
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/minfc/minfc/codegen"
+	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/passes"
+	"github.com/minfc/minfc/runtime"
+)
+
+// Member is a pattern among those that share the heads of a layer.
+type Member struct {
+	*Program
+	Consts map[string]int64 // values of const parameters; the others keep their defaults
+	// Copies is how many sets of launch parameters, budgets aside, the heads of one launch may have; 0 is 1. More of them take a
+	// launch more.
+	Copies int
+}
+
+// CompileGroup compiles patterns into one artifact that runs them together, each on heads of its own: all heads of a layer in one
+// launch. Of opts it uses Target, DType, HeadDim, Verify, Module and Timing. The same input gives the same artifact.
+func CompileGroup(members []Member, opts Options) (*runtime.Artifact, error) {
+	if len(members) == 0 {
+		return nil, fmt.Errorf("there are no patterns to compile")
+	}
+	c := &groupCompiler{members: members, artifact: &runtime.Artifact{}}
+	m := &c.artifact.Manifest
+	m.Schema, m.Compiler = runtime.SchemaVersion, "minfc "+Version
+	for _, x := range members {
+		consts, err := x.bake(x.Consts)
+		if err != nil {
+			return nil, err
+		}
+		c.consts = append(c.consts, consts)
+		m.Members = append(m.Members, runtime.Member{Pattern: x.baked(consts).String(), Source: x.Source})
+	}
+	for _, target := range opts.targets() {
+		if err := c.compileFor(opts.forTarget(target)); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.addStages(opts); err != nil {
+		return nil, err
+	}
+	if err := c.artifact.Verify(); err != nil {
+		return nil, fmt.Errorf("internal: %w", err)
+	}
+	return c.artifact, nil
+}
+
+type groupCompiler struct {
+	members  []Member
+	consts   []map[string]int64 // of each member
+	artifact *runtime.Artifact
+	first    []*ir.Schedule // of each member, for the first target: its stages are alike for all
+}
+
+// compileFor compiles the groups of a target: one with all sections and, where tiles of ranges are shorter beside lists than by
+// themselves, one with the sections that read none.
+func (c *groupCompiler) compileFor(o Options) error {
+	tile, err := codegen.TileFor(o.Target, o.HeadDim, false)
+	if err != nil {
+		return err
+	}
+	short, err := codegen.TileBesideLists(o.Target, o.HeadDim)
+	if err != nil {
+		return err
+	}
+	alone, err := c.sections(o, tile)
+	if err != nil {
+		return err
+	}
+	all, lists := alone, slices.ContainsFunc(alone, groupSection.reads)
+	if lists && tile != short {
+		if all, err = c.sections(o, short); err != nil {
+			return err
+		}
+	}
+	group, err := c.addGroup(o, all)
+	if err != nil {
+		return err
+	}
+	c.describe(o, group, alone)
+	if lists && tile != short {
+		_, err = c.addGroup(o, slices.DeleteFunc(alone, groupSection.reads))
+	}
+	return err
+}
+
+// groupSection is a section of a group before it is compiled.
+type groupSection struct {
+	member   int
+	dense    bool
+	schedule *ir.Schedule
+}
+
+func (s groupSection) reads() bool { return len(s.schedule.Index) > 0 }
+
+// sections are those of all members, their ranges cut to a tile.
+func (c *groupCompiler) sections(o Options, tile ir.Tile) (out []groupSection, err error) {
+	for i, m := range c.members {
+		run := func(p *ir.Pattern, tile ir.Tile) (*ir.Schedule, error) {
+			return passes.Run(p, passes.Options{Tile: tile, Consts: c.consts[i], Verify: o.Verify, Time: o.Timing})
+		}
+		add := func(dense bool, s *ir.Schedule) {
+			for range max(1, m.Copies) {
+				out = append(out, groupSection{i, dense, s})
+			}
+		}
+		own, err := m.tile(o, c.consts[i])
+		if err != nil {
+			return nil, err
+		}
+		sparse, err := run(m.Pattern, own)
+		if err != nil {
+			return nil, err
+		}
+		other := m.Pattern
+		if len(sparse.Index) > 0 {
+			add(false, sparse)
+			other = m.Pattern.Widest()
+		}
+		ranges, err := run(other, tile)
+		if err != nil {
+			return nil, err
+		}
+		add(len(sparse.Index) > 0, ranges)
+	}
+	return out, nil
+}
+
+// addGroup compiles a kernel of all these sections.
+func (c *groupCompiler) addGroup(o Options, sections []groupSection) (*runtime.Group, error) {
+	var schedules []*ir.Schedule
+	for _, s := range sections {
+		schedules = append(schedules, s.schedule)
+	}
+	done := o.clock("group codegen")
+	kernel, err := codegen.Group(schedules, codegen.Config{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), Target: o.Target})
+	done()
+	if err != nil {
+		return nil, err
+	}
+	defer o.clock("group ptxgen")()
+	o.show(kernel)
+	k, err := o.ptx(kernel, o.Target)
+	if err != nil {
+		return nil, err
+	}
+	group := runtime.Group{Entry: k.Entry, Target: o.Target, DType: o.DType, HeadDim: o.HeadDim, Threads: k.Threads, SharedBytes: k.SharedBytes,
+		Module: len(c.artifact.Modules), PTXVersion: ptxVersion(k.ptx), Params: manifestParams(k.Params)}
+	for i, s := range sections {
+		x := k.Sections[i]
+		group.Sections = append(group.Sections,
+			runtime.Section{Member: s.member, Dense: s.dense, TileRows: x.TileRows, Tiles: x.Tiles, BlocksPerSM: x.BlocksPerSM})
+	}
+	c.artifact.Modules = append(c.artifact.Modules, k.ptx)
+	c.artifact.Manifest.Groups = append(c.artifact.Manifest.Groups, group)
+	return &group, nil
+}
+
+// describe adds what the members' kernels are on a target: sections of the group. Ranges are described by the tiles that they have by
+// themselves, which are those that the cost model knows.
+func (c *groupCompiler) describe(o Options, g *runtime.Group, sections []groupSection) {
+	for i := range c.members {
+		m := &c.artifact.Manifest.Members[i]
+		kernel := func(dense bool) *runtime.Kernel {
+			n := slices.IndexFunc(sections, func(s groupSection) bool { return s.member == i && s.dense == dense })
+			if n < 0 {
+				return nil
+			}
+			s := sections[n].schedule
+			k := &runtime.Kernel{Entry: g.Entry, Target: g.Target, DType: g.DType, HeadDim: g.HeadDim, Schedule: s.String(),
+				RowTile: s.Tile.Rows, KeyTile: s.Tile.Keys, Threads: g.Threads, SharedBytes: g.SharedBytes, Module: g.Module, PTXVersion: g.PTXVersion}
+			if rows := g.Sections[n].TileRows; rows != k.RowTile {
+				k.BlockRows = rows
+			}
+			return k
+		}
+		k := kernel(false)
+		k.Dense = kernel(true)
+		m.Kernels = append(m.Kernels, *k)
+		if len(c.first) < len(c.members) {
+			n := slices.IndexFunc(sections, func(s groupSection) bool { return s.member == i })
+			c.first = append(c.first, sections[n].schedule)
+		}
+	}
+}
+
+// addStages compiles the stages of all members, each kind once, and gives every member those that it needs.
+func (c *groupCompiler) addStages(o Options) error {
+	needs := make([][]string, len(c.members))
+	var all []string
+	for i, s := range c.first {
+		kinds, err := runtime.StageKinds(s)
+		if err != nil {
+			return err
+		}
+		needs[i] = kinds
+		for _, kind := range kinds {
+			if !slices.Contains(all, kind) {
+				all = append(all, kind)
+			}
+		}
+	}
+	stages, err := o.generateStages(all)
+	if err != nil {
+		return err
+	}
+	for _, x := range stages {
+		entry := x.entry(len(c.artifact.Modules))
+		for i, kinds := range needs {
+			if !slices.Contains(kinds, x.kind) {
+				continue
+			}
+			for n := range c.artifact.Manifest.Members[i].Kernels {
+				k := &c.artifact.Manifest.Members[i].Kernels[n]
+				k.Stages = append(k.Stages, entry)
+			}
+		}
+		c.artifact.Modules = append(c.artifact.Modules, x.ptx)
+	}
+	return nil
+}

@@ -1,0 +1,234 @@
+package runtime
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+
+	"github.com/minfc/minfc/ir"
+)
+
+// Groups: all heads of a layer in one launch, whatever the pattern of each. docs/design-plans.md has the reasons.
+
+// Member is a pattern among those of a head plan. Its kernels, one a target, have no code of their own: entry and module are a group's,
+// the stages before it and the schedules are the pattern's. So are block_rows, which are those of its sections, and dense.
+type Member struct {
+	Pattern string   `json:"pattern"` // text form of ir.Pattern
+	Source  string   `json:"source"`  // the pattern in the language, for people
+	Kernels []Kernel `json:"kernels"`
+}
+
+// Group is a kernel that runs several members in one launch, each on heads of its own. Parameters that every section has for itself
+// begin with the section's number: "s0_row0", "s2_p_window".
+type Group struct {
+	Entry       string        `json:"entry"`
+	Target      string        `json:"target"`
+	DType       string        `json:"dtype"`
+	HeadDim     int           `json:"head_dim"`
+	Threads     int           `json:"threads"`
+	SharedBytes int           `json:"shared_bytes"`
+	Module      int           `json:"module"`
+	PTXVersion  string        `json:"ptx_version"`
+	Params      []KernelParam `json:"params"`
+	Sections    []Section     `json:"sections"`
+}
+
+// Section is a part of a group's grid: rows of it, that is a number of blocks along y, are blocks of one member, sparse or dense. A
+// member may have several, for heads whose parameters differ.
+type Section struct {
+	Member      int  `json:"member"`
+	Dense       bool `json:"dense,omitempty"`
+	TileRows    int  `json:"tile_rows"`               // query rows of a row tile
+	Tiles       int  `json:"tiles"`                   // row tiles that a block takes at a time
+	BlocksPerSM int  `json:"blocks_per_sm,omitempty"` // of sections whose blocks take row tiles from a queue
+}
+
+// IsPlan says whether the artifact holds the patterns of a head plan. LoadGroups loads such an artifact, LoadKernel others.
+func (a *Artifact) IsPlan() bool { return len(a.Manifest.Members) > 0 || len(a.Manifest.Groups) > 0 }
+
+// Patterns lists the text forms of the artifact's patterns: one, or those of a head plan.
+func (a *Artifact) Patterns() (out []string) {
+	if !a.IsPlan() {
+		return []string{a.Manifest.Pattern}
+	}
+	for _, m := range a.Manifest.Members {
+		out = append(out, m.Pattern)
+	}
+	return out
+}
+
+func (a *Artifact) verifyPlan() error {
+	m := &a.Manifest
+	if m.Pattern != "" || len(m.Kernels) > 0 || len(m.Members) == 0 || len(m.Groups) == 0 {
+		return fmt.Errorf("%w: it has members or groups, want both of them and no pattern and kernels beside", ErrManifest)
+	}
+	for i := range m.Members {
+		if err := m.Members[i].verify(len(a.Modules)); err != nil {
+			return fmt.Errorf("%w: member %d: %w", ErrManifest, i, err)
+		}
+	}
+	for i := range m.Groups {
+		g := &m.Groups[i]
+		if err := g.verify(len(a.Modules)); err != nil {
+			return fmt.Errorf("%w: group %d: %w", ErrManifest, i, err)
+		}
+		if _, _, err := m.bindGroup(g); err != nil {
+			return fmt.Errorf("%w: group %d: %w", ErrManifest, i, err)
+		}
+	}
+	return nil
+}
+
+func (m *Member) verify(modules int) error {
+	if err := verifyPattern(m.Pattern); err != nil {
+		return err
+	}
+	for i := range m.Kernels {
+		k := &m.Kernels[i]
+		s, err := k.verifyBody(modules)
+		if err != nil {
+			return fmt.Errorf("kernel %d: %w", i, err)
+		}
+		plan, err := planIndex(s)
+		if err == nil {
+			err = k.verifyStages(modules, plan)
+		}
+		if err == nil && k.Dense != nil {
+			_, err = k.Dense.verifyBody(modules)
+		}
+		if err != nil {
+			return fmt.Errorf("kernel %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// asKernel is the group as far as it is a kernel like others.
+func (g *Group) asKernel() Kernel {
+	return Kernel{Entry: g.Entry, Target: g.Target, DType: g.DType, HeadDim: g.HeadDim, Threads: g.Threads, SharedBytes: g.SharedBytes,
+		Module: g.Module, PTXVersion: g.PTXVersion, RowTile: ir.BlockSize, KeyTile: ir.BlockSize}
+}
+
+func (g *Group) verify(modules int) error {
+	k := g.asKernel()
+	if err := k.verifyNumbers(modules); err != nil {
+		return err
+	}
+	for i, s := range g.Sections {
+		for _, c := range []check{
+			{multiple(s.TileRows, 16, 16, 1024), "tile_rows", fmt.Sprint(s.TileRows), "a multiple of 16 from 16 to 1024"},
+			{multiple(s.Tiles, 1, 1, 8), "tiles", fmt.Sprint(s.Tiles), "1 to 8"},
+			{multiple(s.BlocksPerSM, 1, 0, 32), "blocks_per_sm", fmt.Sprint(s.BlocksPerSM), "at most 32"},
+		} {
+			if err := c.err(); err != nil {
+				return fmt.Errorf("section %d: %w", i, err)
+			}
+		}
+	}
+	return nil
+}
+
+// kernelFor is the member's kernel for what a group runs on.
+func (m *Member) kernelFor(g *Group) *Kernel {
+	i := slices.IndexFunc(m.Kernels, func(k Kernel) bool {
+		return k.Target == g.Target && k.DType == g.DType && k.HeadDim == g.HeadDim
+	})
+	if i < 0 {
+		return nil
+	}
+	return &m.Kernels[i]
+}
+
+// sectionParams are those of every section, beside the ones of its kernel; the launch has their values in call.place.
+var sectionParams = []kernelParam{
+	scalar("row0", "i32", func(c *call) uint64 { return uint64(c.place.row0) }),
+	scalar("rows", "i32", func(c *call) uint64 { return uint64(c.place.rows) }),
+	scalar("head0", "i32", func(c *call) uint64 { return uint64(c.place.head0) }),
+	scalar("heads", "i32", func(c *call) uint64 { return uint64(c.QHeads) }),
+	scalar("tiles", "i32", func(c *call) uint64 { return uint64(c.rowTiles) }),
+}
+
+// sectionQueueParams are those of sections with a queue.
+var sectionQueueParams = append(slices.Clone(queueParams),
+	scalar("blocks", "i32", func(c *call) uint64 { return uint64(c.place.blocks) }))
+
+var ofSection = regexp.MustCompile(`^s([0-9]{1,3})_(.*)$`)
+
+// split tells which section a parameter is of, -1 for all, and its name there.
+func (p KernelParam) split() (int, KernelParam) {
+	m := ofSection.FindStringSubmatch(p.Name)
+	if m == nil {
+		return -1, p
+	}
+	n, _ := strconv.Atoi(m[1])
+	p.Name = m[2]
+	if t := ofSection.FindStringSubmatch(p.Tensor); t != nil && t[1] == m[1] {
+		p.Tensor = t[2]
+	}
+	return n, p
+}
+
+// bindGroup finds the meaning of a group's parameters, in their order, and which section each is of, -1 for all of them.
+func (m *Manifest) bindGroup(g *Group) (params []kernelParam, sections []int, err error) {
+	listed := make([][]KernelParam, len(g.Sections)+1) // of all, then of each section
+	for _, p := range g.Params {
+		n, own := p.split()
+		if n >= len(g.Sections) {
+			return nil, nil, fmt.Errorf("kernel parameter %q is of a section that is not there", p.Name)
+		}
+		listed[n+1], sections = append(listed[n+1], own), append(sections, n)
+	}
+	bound := make([][]kernelParam, len(listed))
+	if bound[0], err = matchParams(listed[0], attentionParams, attentionMaps...); err != nil {
+		return nil, nil, err
+	}
+	for i, s := range g.Sections {
+		if bound[i+1], err = m.bindSection(g, s, listed[i+1]); err != nil {
+			return nil, nil, fmt.Errorf("section %d: %w", i, err)
+		}
+	}
+	for _, n := range sections {
+		params, bound[n+1] = append(params, bound[n+1][0]), bound[n+1][1:]
+	}
+	return params, sections, nil
+}
+
+func (m *Manifest) bindSection(g *Group, s Section, listed []KernelParam) ([]kernelParam, error) {
+	if s.Member < 0 || s.Member >= len(m.Members) {
+		return nil, fmt.Errorf("member is %d, want one of %d", s.Member, len(m.Members))
+	}
+	k := m.Members[s.Member].kernelFor(g)
+	if k != nil && s.Dense {
+		k = k.Dense
+	}
+	if k == nil {
+		return nil, fmt.Errorf("member %d has no kernel for it", s.Member)
+	}
+	schedule, err := k.parseSchedule()
+	if err != nil {
+		return nil, err
+	}
+	known := slices.Concat(routeParams, usedParams(schedule), listParams(schedule), sectionParams)
+	if s.BlocksPerSM > 0 {
+		if len(schedule.Index) == 0 {
+			return nil, fmt.Errorf("blocks_per_sm is %d, want 0 where no data decides", s.BlocksPerSM)
+		}
+		known = append(known, sectionQueueParams...)
+	}
+	return matchParams(listed, known, mapsOf(schedule)[len(attentionMaps):]...)
+}
+
+// usedParams are the launch parameters of the pattern that segments depend on.
+func usedParams(s *ir.Schedule) (out []kernelParam) {
+	var used []string
+	for _, g := range s.Segments {
+		used = append(used, g.Vars()...)
+	}
+	for _, p := range patternParams(s) {
+		if slices.Contains(used, p.Name[len(patternPrefix):]) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
