@@ -327,7 +327,7 @@ func TestWorkspace(t *testing.T) {
 		a.WorkspaceBytes = need - 1
 		err = k.Launch(nil, a)
 		require.ErrorIs(t, err, runtime.ErrBadCall)
-		require.ErrorContains(t, err, "see LoadedKernel.Workspace")
+		require.ErrorContains(t, err, "see the method Workspace")
 		a.WorkspaceBytes = need
 		require.NoError(t, k.Launch(nil, a))
 		chosen, err := k.ReadChosen(dev, nil, a)

@@ -162,35 +162,18 @@ type Piece struct {
 	member int
 }
 
-// Pieces cuts a call up, in the order of their first heads. No two compute the same head or share memory that one of them writes:
-// the workspaces lie one behind the other, if the call has one.
+// Pieces cuts a call up, in the order of their first heads. No two compute the same head. Their calls have no workspace: it is that
+// of the whole call.
 func (l *Launcher) Pieces(a runtime.Attention) ([]Piece, error) {
 	if err := l.checkCall(a); err != nil {
 		return nil, err
 	}
 	l.fillStrides(&a)
 	var out []Piece
-	used := int64(0)
 	for _, heads := range l.groups {
-		p := l.piece(a, heads)
-		bytes, err := p.Kernel.Workspace(p.Call)
-		if err != nil {
-			return nil, p.wrap(err)
-		}
-		if bytes > 0 && a.Workspace != 0 {
-			p.Call.Workspace, p.Call.WorkspaceBytes = a.Workspace+runtime.DevicePtr(used), max(0, a.WorkspaceBytes-used)
-		}
-		used += roundUp(bytes)
-		out = append(out, p)
+		out = append(out, l.piece(a, heads))
 	}
 	return out, nil
-}
-
-// workspaceAlign is the alignment that kernels ask of a workspace, in bytes.
-const workspaceAlign = 256
-
-func roundUp(bytes int64) int64 {
-	return (bytes + workspaceAlign - 1) / workspaceAlign * workspaceAlign
 }
 
 // String is the pattern and the parameters that all heads of the piece have in common: "a_shape sink=128 window=1024".
@@ -204,8 +187,6 @@ func (p Piece) String() string {
 	}
 	return b.String()
 }
-
-func (p Piece) wrap(err error) error { return fmt.Errorf("%s: %w", ListHeads(p.Heads), err) }
 
 func (p Piece) part() runtime.Part {
 	return runtime.Part{Member: p.member, Head0: p.First, Call: p.Call, Label: ListHeads(p.Heads)}
@@ -328,21 +309,13 @@ func span(a runtime.Attention, first, n, group int) runtime.Attention {
 	return a
 }
 
-// Workspace returns how many bytes of device memory a launch needs beside its tensors; see runtime.LoadedKernel.Workspace.
+// Workspace returns how many bytes of device memory a launch needs beside its tensors; see runtime.LoadedGroups.Workspace.
 func (l *Launcher) Workspace(a runtime.Attention) (int64, error) {
-	pieces, err := l.Pieces(a)
+	parts, err := l.parts(a)
 	if err != nil {
 		return 0, err
 	}
-	sum := int64(0)
-	for _, p := range pieces {
-		bytes, err := p.Kernel.Workspace(p.Call)
-		if err != nil {
-			return 0, p.wrap(err)
-		}
-		sum += roundUp(bytes)
-	}
-	return sum, nil
+	return l.kernels.groups.Workspace(parts)
 }
 
 // Check says what Launch would say of the call, and enqueues nothing.
@@ -389,20 +362,24 @@ func (l *Launcher) ReadChosen(dev runtime.Device, s runtime.Stream, a runtime.At
 	if err != nil {
 		return nil, err
 	}
+	parts, err := l.parts(a)
+	if err != nil {
+		return nil, err
+	}
+	chosen, err := l.kernels.groups.ReadChosen(dev, s, a, parts)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]runtime.Chosen, a.Batch*a.QHeads)
 	for h := range out {
 		out[h] = runtime.Chosen{Asked: &ir.Selection{QOffset: a.QOffset}, Kept: &ir.Selection{QOffset: a.QOffset}}
 	}
 	some := false
-	for _, p := range pieces {
-		chosen, err := p.Kernel.ReadChosen(dev, s, p.Call)
-		if err != nil {
-			return nil, p.wrap(err)
-		}
-		some = some || len(chosen) > 0
-		for batch := range min(a.Batch, len(chosen)) {
+	for i, p := range pieces {
+		some = some || len(chosen[i]) > 0
+		for batch := range min(a.Batch, len(chosen[i])) {
 			for _, h := range p.Heads {
-				out[batch*a.QHeads+h] = chosen[batch*p.Call.QHeads+h-p.First]
+				out[batch*a.QHeads+h] = chosen[i][batch*p.Call.QHeads+h-p.First]
 			}
 		}
 	}

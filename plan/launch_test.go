@@ -31,9 +31,10 @@ func emulator(t *testing.T) runtime.Device {
 
 // compiler loads head plans of patterns of the library, compiling what they need once a test run.
 type compiler struct {
-	dev    runtime.Device
-	built  map[string]*runtime.Artifact
-	target string // "" for sm_80
+	dev     runtime.Device
+	built   map[string]*runtime.Artifact
+	target  string // "" for sm_80
+	headDim int    // 0 for headDim
 }
 
 func newCompiler(dev runtime.Device) *compiler {
@@ -55,7 +56,7 @@ func (c *compiler) compile(t *testing.T, layers ...[]plan.Head) *runtime.Artifac
 		members = append(members, minfc.Member{Program: p, Consts: u.Consts, Copies: u.Copies})
 	}
 	if c.built[key] == nil {
-		a, err := minfc.CompileGroup(members, minfc.Options{Target: cmp.Or(c.target, "sm_80"), DType: "bf16", HeadDim: headDim})
+		a, err := minfc.CompileGroup(members, minfc.Options{Target: cmp.Or(c.target, "sm_80"), DType: "bf16", HeadDim: cmp.Or(c.headDim, headDim)})
 		require.NoError(t, err)
 		c.built[key] = a
 	}
@@ -273,12 +274,12 @@ func TestLaunchRefusesBeforeAnythingRuns(t *testing.T) {
 	}
 	require.NoError(t, c.dev.CopyToDevice(good.O.Ptr, marked, nil))
 	for want, spoil := range map[string]func(a *runtime.Attention){
-		"QHeads is 3, the plan was made for 2":          func(a *runtime.Attention) { a.QHeads = 3 },
-		"want QHeads to be a multiple of KVHeads":       func(a *runtime.Attention) { a.KVHeads = 0 },
-		"the plan has the parameters of every head":     func(a *runtime.Attention) { a.Params = map[string]int64{"window": 1} },
-		"head 1: bad call: Workspace has":               func(a *runtime.Attention) { a.WorkspaceBytes-- },
-		"head 1: bad call: Workspace is a null pointer": func(a *runtime.Attention) { a.Workspace = 0 },
-		"SeqK is -1": func(a *runtime.Attention) { a.SeqK = -1 },
+		"QHeads is 3, the plan was made for 2":      func(a *runtime.Attention) { a.QHeads = 3 },
+		"want QHeads to be a multiple of KVHeads":   func(a *runtime.Attention) { a.KVHeads = 0 },
+		"the plan has the parameters of every head": func(a *runtime.Attention) { a.Params = map[string]int64{"window": 1} },
+		"bad call: Workspace has":                   func(a *runtime.Attention) { a.WorkspaceBytes-- },
+		"bad call: Workspace is a null pointer":     func(a *runtime.Attention) { a.Workspace = 0 },
+		"SeqK is -1":                                func(a *runtime.Attention) { a.SeqK = -1 },
 	} {
 		a := good
 		spoil(&a)

@@ -98,3 +98,22 @@ func compareAlone(t *testing.T, c *compiler, in *qkv.Input, res runtime.HostResu
 		require.Equal(t, one.Chosen[2*b], res.Chosen[at], "head %d: %s", h, text)
 	}
 }
+
+// A million tokens and 32 heads of patterns that take turns: what one index stage used on its way, the next one uses, so that together
+// they take a gigabyte at most.
+func TestInterleavedPlanOfAMillionTokensFits(t *testing.T) {
+	c := newCompiler(emulator(t))
+	c.headDim = 128
+	var heads []string
+	for range 16 {
+		heads = append(heads, entry("vertical_slash", "vertical", 1000, "slash", 6096), entry("block_sparse", "topk", 100))
+	}
+	_, l := bind(t, c, heads...)
+	a := runtime.Attention{Batch: 1, QHeads: 32, KVHeads: 8, SeqQ: 1 << 20, SeqK: 1 << 20}
+	bytes, err := l.Workspace(a)
+	require.NoError(t, err)
+	require.LessOrEqual(t, bytes, int64(1e9))
+	launches, err := l.Launches(a)
+	require.NoError(t, err)
+	require.Equal(t, 1, launches)
+}

@@ -64,6 +64,7 @@ type call struct {
 	sharers   int               // the most of them that share a kv head
 	first     int               // number of its first head, of a call that is a part of another
 	place     sectionPlace      // in the grid of a group's launch
+	passing   DevicePtr         // where what the index stage alone uses is; 0: behind the rest in the workspace
 }
 
 // items is the number of row tiles of the launch.
@@ -121,7 +122,7 @@ func (k *LoadedKernel) needsWorkspace(c *call) bool { return len(k.plan.choices)
 func (k *LoadedKernel) prepare(c *call) (*indexCall, verdict, error) {
 	x, v, err := k.planned(c)
 	if err == nil {
-		err = x.checkWorkspace()
+		err = checkWorkspace(x.Attention, x.bytes)
 	}
 	if err != nil {
 		return nil, verdict{}, err

@@ -39,9 +39,13 @@ func (k *LoadedKernel) ReadChosen(dev Device, s Stream, a Attention) ([]Chosen, 
 	if err != nil {
 		return nil, err
 	}
+	return k.readChosen(dev, s, x, v)
+}
+
+func (k *LoadedKernel) readChosen(dev Device, s Stream, x *indexCall, v verdict) (_ []Chosen, err error) {
 	r := &chosenReader{indexCall: x, dev: dev, stream: s, out: make([]Chosen, x.heads)}
 	for h := range r.out {
-		r.out[h] = Chosen{Asked: &ir.Selection{QOffset: a.QOffset}, Kept: &ir.Selection{QOffset: a.QOffset}}
+		r.out[h] = Chosen{Asked: &ir.Selection{QOffset: x.QOffset}, Kept: &ir.Selection{QOffset: x.QOffset}}
 	}
 	if v.routing == allDense {
 		r.allDense(v, k.fallback.machine.Multiprocessors)

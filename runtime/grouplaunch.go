@@ -10,7 +10,7 @@ import (
 type Part struct {
 	Member int
 	Head0  int       // the head of the layer that is head 0 of Call
-	Call   Attention // its heads, its own parameters and workspace; tensors are those of these heads
+	Call   Attention // its heads and its own parameters; tensors are those of these heads, the workspace is the layer's
 	Label  string    // what errors call it: "heads 0-2, 5"
 }
 
@@ -20,6 +20,7 @@ type sectionPlace struct{ row0, rows, head0, blocks int }
 // partCall is a part that was checked and planned.
 type partCall struct {
 	Part
+	number int // of the part
 	*call
 	x       *indexCall // nil without workspace
 	verdict verdict
@@ -29,46 +30,12 @@ type partCall struct {
 // without parameters. The conditions are those of LoadedKernel.Launch; when a part is at fault nothing was enqueued. It takes more
 // launches if parts of one member, whose parameters differ, are more than the group has sections for.
 func (g *LoadedGroups) Launch(s Stream, a Attention, parts []Part) error {
-	return g.launch(s, a, parts, true)
-}
-
-// Check says what Launch would say of the call, and enqueues nothing.
-func (g *LoadedGroups) Check(a Attention, parts []Part) error { return g.launch(nil, a, parts, false) }
-
-// Launches says how many launches the attention of all parts takes, index stages aside. Of the calls only shapes, parameters and
-// heads count.
-func (g *LoadedGroups) Launches(parts []Part) (int, error) {
-	var calls []*partCall
-	for _, p := range parts {
-		c, err := g.members[p.Member].checkShape(p.Call)
-		if err == nil {
-			calls, err = g.plan(calls, p, c, (*LoadedKernel).planned)
-		}
-		if err != nil {
-			return 0, p.wrap(err)
-		}
-	}
-	rounds, err := g.rounds(calls)
-	return len(rounds), err
-}
-
-func (g *LoadedGroups) launch(s Stream, a Attention, parts []Part, enqueue bool) error {
-	layer, err := g.members[0].checkLayer(a)
+	layer, calls, err := g.check(a, parts)
 	if err != nil {
 		return err
 	}
-	var calls []*partCall
-	for _, p := range parts {
-		c, err := g.members[p.Member].check(p.Call)
-		if err == nil {
-			calls, err = g.plan(calls, p, c, (*LoadedKernel).prepare)
-		}
-		if err != nil {
-			return p.wrap(err)
-		}
-	}
 	rounds, err := g.rounds(calls)
-	if err != nil || !enqueue {
+	if err != nil {
 		return err
 	}
 	for _, c := range calls {
@@ -87,19 +54,101 @@ func (g *LoadedGroups) launch(s Stream, a Attention, parts []Part, enqueue bool)
 	return nil
 }
 
-// plan appends the part's checked call to those that have something to compute.
-func (g *LoadedGroups) plan(calls []*partCall, p Part, c *call, with func(*LoadedKernel, *call) (*indexCall, verdict, error)) ([]*partCall, error) {
-	if c.idle() {
-		return calls, nil
+// Check says what Launch would say of the call, and enqueues nothing.
+func (g *LoadedGroups) Check(a Attention, parts []Part) error {
+	_, _, err := g.check(a, parts)
+	return err
+}
+
+// Launches says how many launches the attention of all parts takes, index stages aside. Of the calls only shapes, parameters and
+// heads count.
+func (g *LoadedGroups) Launches(parts []Part) (int, error) {
+	calls, err := g.plan(parts, (*LoadedKernel).checkShape)
+	if err != nil {
+		return 0, err
 	}
-	out := &partCall{Part: p, call: c}
-	if k := g.members[p.Member]; k.needsWorkspace(c) {
-		var err error
-		if out.x, out.verdict, err = with(k, c); err != nil {
-			return nil, err
+	rounds, err := g.rounds(calls)
+	return len(rounds), err
+}
+
+// Workspace returns how many bytes of device memory a launch of the parts needs beside its tensors; of them only shapes, parameters
+// and heads count. Parts have memory of their own for what attention reads; what their index stages compute on the way there they use in turn.
+func (g *LoadedGroups) Workspace(parts []Part) (int64, error) {
+	calls, err := g.plan(parts, (*LoadedKernel).checkShape)
+	if err != nil {
+		return 0, err
+	}
+	kept, passing := workspaceOf(calls)
+	return kept + passing, nil
+}
+
+// ReadChosen waits for the stream and reads what the last launch of the parts chose: for each part what LoadedKernel.ReadChosen returns.
+func (g *LoadedGroups) ReadChosen(dev Device, s Stream, a Attention, parts []Part) ([][]Chosen, error) {
+	_, calls, err := g.check(a, parts)
+	if err != nil {
+		return nil, err
+	}
+	out := make([][]Chosen, len(parts))
+	for _, c := range calls {
+		k := g.members[c.Member]
+		if len(k.plan.choices) == 0 {
+			continue
+		}
+		if out[c.number], err = k.readChosen(dev, s, c.x, c.verdict); err != nil {
+			return nil, c.wrap(err)
 		}
 	}
-	return append(calls, out), nil
+	return out, nil
+}
+
+// plan checks and plans the parts that have something to compute.
+func (g *LoadedGroups) plan(parts []Part, check func(*LoadedKernel, Attention) (*call, error)) (calls []*partCall, err error) {
+	for i, p := range parts {
+		k, own := g.members[p.Member], &partCall{Part: p, number: i}
+		if own.call, err = check(k, p.Call); err == nil && !own.idle() && k.needsWorkspace(own.call) {
+			own.x, own.verdict, err = k.planned(own.call)
+		}
+		if err != nil {
+			return nil, p.wrap(err)
+		}
+		if !own.idle() {
+			calls = append(calls, own)
+		}
+	}
+	return calls, nil
+}
+
+// check checks a whole call and gives each part its place in the workspace.
+func (g *LoadedGroups) check(a Attention, parts []Part) (layer *call, calls []*partCall, err error) {
+	if layer, err = g.members[0].checkLayer(a); err != nil {
+		return nil, nil, err
+	}
+	if calls, err = g.plan(parts, (*LoadedKernel).check); err != nil {
+		return nil, nil, err
+	}
+	kept, passing := workspaceOf(calls)
+	if err := checkWorkspace(a, kept+passing); err != nil {
+		return nil, nil, err
+	}
+	at := a.Workspace
+	for _, c := range calls {
+		if c.x != nil {
+			c.Workspace, c.passing = at, a.Workspace+DevicePtr(kept)
+			c.x.fillLists()
+			at += DevicePtr(aligned(c.x.kept))
+		}
+	}
+	return layer, calls, nil
+}
+
+// workspaceOf adds up what the parts keep, and takes the most that one of them needs besides.
+func workspaceOf(calls []*partCall) (kept, passing int64) {
+	for _, c := range calls {
+		if c.x != nil {
+			kept, passing = kept+aligned(c.x.kept), max(passing, c.x.bytes-c.x.kept)
+		}
+	}
+	return kept, passing
 }
 
 // wrap says whose error it is.

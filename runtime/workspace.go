@@ -37,8 +37,9 @@ type indexCall struct {
 	slices  []probeSlice // of the heads, for the sums of probes
 	choices []choiceCall
 	buffers map[string]buffer
-	bytes   int64
-	slab    int // row blocks whose block scores are held at a time
+	bytes   int64 // of all buffers
+	kept    int64 // of those that attention or ReadChosen read; the others come behind them
+	slab    int   // row blocks whose block scores are held at a time
 
 	scoreRows  int // rows of scores of one row block
 	budgetRows int // of numbers by head
@@ -218,8 +219,14 @@ func (n choiceCall) runCap(reach int) int { return max(1, min(n.most, reach/ir.B
 func (n choiceCall) list(f string) string { return listName(n.source.Name, f) }
 func pooledName(p ir.Pool) string         { return fmt.Sprintf("pooled %d %d", p.Of, p.With) }
 func bitsName(n choiceCall) string        { return "bits " + n.source.Name }
+
+// at is the address of a buffer. What the index stage alone uses may lie elsewhere, where others use it before and after.
 func (x *indexCall) at(name string) uint64 {
-	return uint64(x.Workspace) + uint64(x.buffers[name].offset)
+	offset := x.buffers[name].offset
+	if offset >= x.kept && x.passing != 0 {
+		return uint64(x.passing) + uint64(offset-x.kept)
+	}
+	return uint64(x.Workspace) + uint64(offset)
 }
 func (x *indexCall) size(name string) int64 { return x.buffers[name].bytes }
 
@@ -256,22 +263,23 @@ func (x *indexCall) add(name string, sizes ...int) {
 
 // layOut is the table of buffers. Sizes are those of ir/index.go and of the kernels' own comments; H is heads.
 func (x *indexCall) layOut() {
-	h := x.heads
 	x.layOutNumbers()
 	x.add("queue", 4)
+	x.layOutLists()
+	x.add("nanos", x.heads, 4)
+	x.kept = x.bytes
+	x.layOutScores()
+	x.layOutSums()
+}
+
+// layOutLists reserves what is listed of each choice.
+func (x *indexCall) layOutLists() {
+	h := x.heads
 	for _, n := range x.choices {
 		switch n.source.Kind {
 		case ir.SourceBlocks:
-			if n.fold == 0 {
-				x.add(pooledName(n.q), h, x.rowBlocks(), x.headDim, 4)
-				x.add(pooledName(n.k), x.Batch*x.KVHeads, x.keyBlocks(), x.headDim, 4)
-			} else {
-				x.add("shares", h, x.slab, roundUp(x.keyBlocks(), ir.BlockSize), 4)
-			}
-			x.add("scores", h, x.slab, x.scoreRows, roundUp(x.keyBlocks(), ir.BlockSize), 4) // of one part after the other
 			x.add(n.list("blocks"), h, x.rowBlocks(), n.blockCap(), 4)
 			x.add(n.list("block_count"), h, x.rowBlocks(), 4)
-			continue
 		case ir.SourceRuns:
 			x.add(bitsName(n), h, x.distPad()/32, 4)
 			x.add(n.list("runs"), h, n.runCap(x.reach), 4)
@@ -285,8 +293,23 @@ func (x *indexCall) layOut() {
 			x.add(n.list("vc"), h, n.colCap(), x.headDim, elementBytes)
 		}
 	}
-	x.layOutSums()
-	x.add("nanos", h, 4)
+}
+
+// layOutScores reserves what choices of blocks are made from.
+func (x *indexCall) layOutScores() {
+	h := x.heads
+	for _, n := range x.choices {
+		if n.source.Kind != ir.SourceBlocks {
+			continue
+		}
+		if n.fold == 0 {
+			x.add(pooledName(n.q), h, x.rowBlocks(), x.headDim, 4)
+			x.add(pooledName(n.k), x.Batch*x.KVHeads, x.keyBlocks(), x.headDim, 4)
+		} else {
+			x.add("shares", h, x.slab, roundUp(x.keyBlocks(), ir.BlockSize), 4)
+		}
+		x.add("scores", h, x.slab, x.scoreRows, roundUp(x.keyBlocks(), ir.BlockSize), 4) // of one part after the other
+	}
 }
 
 // layOutNumbers reserves the budgets, [rows of them, QHeads], and the words of heads right behind them: what store_words
@@ -371,15 +394,17 @@ func (k *LoadedKernel) ListBytes(a Attention) (int64, error) {
 	return sum, nil
 }
 
-// checkWorkspace says whether the call brings the memory that it needs.
-func (x *indexCall) checkWorkspace() error {
+// checkWorkspace says whether a call brings the memory that it needs.
+func checkWorkspace(a Attention, bytes int64) error {
 	switch {
-	case x.Workspace == 0:
-		return badCall("Workspace is a null pointer, want %d bytes of device memory, see LoadedKernel.Workspace", x.bytes)
-	case x.Workspace%workspaceAlign != 0:
-		return badCall("Workspace starts at %#x, want an address that is a multiple of %d bytes", uint64(x.Workspace), workspaceAlign)
-	case x.WorkspaceBytes < x.bytes:
-		return badCall("Workspace has %d bytes, want %d, see LoadedKernel.Workspace", x.WorkspaceBytes, x.bytes)
+	case bytes == 0:
+		return nil
+	case a.Workspace == 0:
+		return badCall("Workspace is a null pointer, want %d bytes of device memory, see the method Workspace", bytes)
+	case a.Workspace%workspaceAlign != 0:
+		return badCall("Workspace starts at %#x, want an address that is a multiple of %d bytes", uint64(a.Workspace), workspaceAlign)
+	case a.WorkspaceBytes < bytes:
+		return badCall("Workspace has %d bytes, want %d, see the method Workspace", a.WorkspaceBytes, bytes)
 	}
 	return nil
 }
