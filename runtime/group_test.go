@@ -1,0 +1,329 @@
+package runtime_test
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/codegen"
+	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/internal/qkv"
+	"github.com/minfc/minfc/internal/selfcheck"
+	"github.com/minfc/minfc/plan"
+	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/emu"
+)
+
+// group compiles the patterns that layers need.
+func group(t *testing.T, target string, headDim int, layers ...[]plan.Head) *runtime.Artifact {
+	t.Helper()
+	uses, err := plan.Uses(layers...)
+	require.NoError(t, err)
+	var members []minfc.Member
+	for _, u := range uses {
+		in, err := minfc.ReadInput(u.Pattern.Name)
+		require.NoError(t, err)
+		p, err := minfc.Load(in.Name, in.Source, minfc.Options{})
+		require.NoError(t, err)
+		members = append(members, minfc.Member{Program: p, Consts: u.Consts, Copies: u.Copies})
+	}
+	a, err := minfc.CompileGroup(members, minfc.Options{Target: target, DType: "bf16", HeadDim: headDim, Verify: true})
+	require.NoError(t, err)
+	return a
+}
+
+// head is a pattern of the library with parameters: head("a_shape", "window", 4).
+func head(t *testing.T, name string, params ...any) plan.Head {
+	known, err := plan.Library()
+	require.NoError(t, err)
+	h := plan.Head{Pattern: known[name], Params: map[string]int64{}}
+	for i := 0; i < len(params); i += 2 {
+		h.Params[params[i].(string)] = int64(params[i+1].(int))
+	}
+	return h
+}
+
+// sharedPatterns makes heads of one pattern have the same one, as those of a plan do.
+func sharedPatterns(heads []plan.Head) []plan.Head {
+	for i := range heads {
+		n := slices.IndexFunc(heads, func(h plan.Head) bool { return h.Pattern.Name == heads[i].Pattern.Name })
+		heads[i].Pattern = heads[n].Pattern
+	}
+	return heads
+}
+
+// grouped is a layer of several patterns on the emulator.
+type grouped struct {
+	dev      runtime.Device
+	heads    []plan.Head
+	launcher *plan.Launcher
+	in       *qkv.Input
+	ran      *[]emu.Stats // kernels, in the order of their launches
+}
+
+func newGrouped(t *testing.T, a *runtime.Artifact, shape qkv.Shape, heads []plan.Head) *grouped {
+	t.Helper()
+	var ran []emu.Stats
+	dev, err := emu.Open(emu.Options{Observe: func(s emu.Stats) { ran = append(ran, s) }})
+	require.NoError(t, err)
+	t.Cleanup(func() { dev.Close() })
+	k, err := plan.Load(dev, a, runtime.Select{})
+	require.NoError(t, err)
+	t.Cleanup(func() { k.Close() })
+	g := &grouped{dev: dev, heads: heads, ran: &ran}
+	g.launcher, err = k.Bind(heads)
+	require.NoError(t, err)
+	g.in, err = qkv.Generate(shape, half.BF16, 5)
+	require.NoError(t, err)
+	return g
+}
+
+func (g *grouped) run(t *testing.T, noFallback bool) runtime.HostResult {
+	t.Helper()
+	in := g.in
+	res, err := runtime.RunHostWith(g.dev, g.launcher, runtime.HostAttention{Q: in.Q, K: in.K, V: in.V, Batch: in.Batch, QHeads: in.QHeads,
+		KVHeads: in.KVHeads, SeqQ: in.SeqQ, SeqK: in.SeqK, QOffset: in.QOffset, Chosen: true, NoFallback: noFallback})
+	require.NoError(t, err)
+	return res
+}
+
+// attentions are the launches of attention kernels.
+func (g *grouped) attentions() (out []runtime.Launch) {
+	for _, s := range *g.ran {
+		if strings.HasPrefix(s.Kernel, "attention") {
+			out = append(out, s.Launch)
+		}
+	}
+	return out
+}
+
+// check holds every head against float64 attention over what it reports to keep.
+func (g *grouped) check(t *testing.T, res runtime.HostResult) {
+	t.Helper()
+	in := g.in
+	output := selfcheck.Case{In: in, Scale: 1 / math.Sqrt(float64(in.HeadDim)), O: res.O, LSE: res.LSE}
+	for h := range in.Batch * in.QHeads {
+		head := g.heads[h%in.QHeads]
+		values, err := head.Values()
+		require.NoError(t, err)
+		keeps, err := head.Pattern.Keeps(values)
+		if len(head.Pattern.Index) > 0 {
+			if keeps, err = head.Pattern.CoverWith(values, res.Chosen[h].Kept); res.Chosen[h].Dense {
+				keeps, err = head.Pattern.Widest().Keeps(values)
+			}
+		}
+		require.NoError(t, err)
+		output.Keeps = append(output.Keeps, keeps)
+	}
+	report, err := selfcheck.Compare(output)
+	require.NoError(t, err)
+	require.True(t, report.OK(), "%s", report)
+}
+
+// mixed are eight heads of four patterns, of which two are decided by the data, some cheap and some dear.
+func mixed(t *testing.T) []plan.Head {
+	return sharedPatterns([]plan.Head{
+		head(t, "vertical_slash", "vertical", 30, "slash", 100), head(t, "block_sparse", "topk", 1),
+		head(t, "vertical_slash", "vertical", 600, "slash", 600), head(t, "a_shape", "sink", 3, "window", 70),
+		head(t, "a_shape", "sink", 64, "window", 200), head(t, "dense"),
+		head(t, "block_sparse", "topk", 12), head(t, "vertical_slash", "vertical", 200, "slash", 110),
+	})
+}
+
+// TestGroupsRouteHeadsInOneLaunch: heads of all patterns, and those that the device finds faster without sparsity, are one launch.
+func TestGroupsRouteHeadsInOneLaunch(t *testing.T) {
+	for _, target := range minfc.Targets() {
+		for _, shape := range []qkv.Shape{
+			{Batch: 2, QHeads: 8, KVHeads: 2, SeqQ: 700, SeqK: 700, HeadDim: 64},
+			{Batch: 1, QHeads: 8, KVHeads: 4, SeqQ: 300, SeqK: 800, QOffset: 500, HeadDim: 32},
+		} {
+			t.Run(fmt.Sprint(target, shape.SeqQ), func(t *testing.T) {
+				heads := mixed(t)
+				g := newGrouped(t, group(t, target, shape.HeadDim, heads), shape, heads)
+				for h := range heads {
+					if len(heads[h].Pattern.Index) > 0 {
+						g.launcher.Kernel(h).PriceLists(440, 530, 620)
+					}
+				}
+				res := g.run(t, false)
+				require.Len(t, g.attentions(), 1)
+				routes := map[string]int{}
+				for h, c := range res.Chosen {
+					if p := heads[h%len(heads)].Pattern; len(p.Index) > 0 {
+						routes[fmt.Sprint(p.Name, c.Dense)]++
+					}
+				}
+				require.Len(t, routes, 4, "heads of both patterns and both kinds: %v", routes)
+				g.check(t, res)
+			})
+		}
+	}
+}
+
+// TestGroupsOfShortInputs: where dense attention is known to win, nothing is chosen, and all is one launch of whole tiles.
+func TestGroupsOfShortInputs(t *testing.T) {
+	for _, target := range minfc.Targets() {
+		heads := mixed(t)
+		g := newGrouped(t, group(t, target, 64, heads), qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 300, SeqK: 300, HeadDim: 64}, heads)
+		res := g.run(t, false)
+		require.Len(t, g.attentions(), 1)
+		require.False(t, slices.ContainsFunc(*g.ran, func(s emu.Stats) bool { return s.Kernel == "probe_sums" }))
+		tile, err := codegen.TileFor(target, 64, false)
+		require.NoError(t, err)
+		require.EqualValues(t, (300+tile.Rows-1)/tile.Rows, g.attentions()[0].Grid[0], "as wide as a dense kernel's tiles, not as those beside lists")
+		for h, c := range res.Chosen {
+			require.Equal(t, len(heads[h].Pattern.Index) > 0, c.Dense)
+		}
+		g.check(t, res)
+	}
+}
+
+// TestGroupsWithTooFewSections: more sets of parameters than the artifact was compiled for take more launches.
+func TestGroupsWithTooFewSections(t *testing.T) {
+	compiled := sharedPatterns([]plan.Head{head(t, "a_shape", "window", 40), head(t, "a_shape", "window", 9), head(t, "vertical_slash")})
+	heads := []plan.Head{compiled[2]}
+	for window := range 5 {
+		heads = append(heads, plan.Head{Pattern: compiled[0].Pattern, Params: map[string]int64{"sink": 2, "window": int64(1 + 20*window)}})
+	}
+	g := newGrouped(t, group(t, "sm_90a", 32, compiled), qkv.Shape{Batch: 1, QHeads: 6, KVHeads: 2, SeqQ: 150, SeqK: 150, HeadDim: 32}, heads)
+	n, err := g.launcher.Launches(runtime.Attention{Batch: 1, QHeads: 6, KVHeads: 2, SeqQ: 150, SeqK: 150})
+	require.NoError(t, err)
+	require.Equal(t, 3, n, "five windows, two at a time")
+	g.check(t, g.run(t, true))
+	require.Len(t, g.attentions(), 3)
+}
+
+// TestGroupsOfEveryHeadDim: all shapes of blocks, alone and beside others, with two batch entries and lengths that no tile divides.
+func TestGroupsOfEveryHeadDim(t *testing.T) {
+	for _, target := range minfc.Targets() {
+		for _, d := range []int{16, 64, 80, 112, 128, 192, 256} {
+			t.Run(fmt.Sprint(target, d), func(t *testing.T) {
+				heads := sharedPatterns([]plan.Head{
+					head(t, "a_shape", "sink", 3, "window", 30), head(t, "block_sparse", "topk", 2), head(t, "dense"),
+					head(t, "vertical_slash", "vertical", 20, "slash", 80), head(t, "columns_window", "vertical", 31, "window", 9), head(t, "block_sparse", "topk", 1),
+				})
+				shape := qkv.Shape{Batch: 2, QHeads: 6, KVHeads: 3, SeqQ: 200, SeqK: 261, QOffset: 61, HeadDim: d}
+				g := newGrouped(t, group(t, target, d, heads), shape, heads)
+				g.check(t, g.run(t, true))
+				require.Len(t, g.attentions(), 1)
+			})
+		}
+	}
+}
+
+// TestBadGroups: an artifact whose groups do not fit its members is refused before anything is loaded.
+func TestBadGroups(t *testing.T) {
+	heads := sharedPatterns([]plan.Head{head(t, "a_shape"), head(t, "vertical_slash")})
+	good := group(t, "sm_90a", 64, heads)
+	require.NoError(t, good.Verify())
+	named := func(g *runtime.Group, name string) *runtime.KernelParam {
+		i := slices.IndexFunc(g.Params, func(p runtime.KernelParam) bool { return p.Name == name })
+		require.GreaterOrEqual(t, i, 0, name)
+		return &g.Params[i]
+	}
+	for want, spoil := range map[string]func(m *runtime.Manifest, g *runtime.Group){
+		"want both of them":                       func(m *runtime.Manifest, g *runtime.Group) { m.Members = nil },
+		"no pattern and kernels beside":           func(m *runtime.Manifest, g *runtime.Group) { m.Pattern = m.Members[0].Pattern },
+		"member is 7, want one of 2":              func(m *runtime.Manifest, g *runtime.Group) { g.Sections[0].Member = 7 },
+		`"s9_p_breadth" is of a section`:          func(m *runtime.Manifest, g *runtime.Group) { named(g, "s0_p_window").Name = "s9_p_breadth" },
+		`kernel parameter "p_breadth" is unknown`: func(m *runtime.Manifest, g *runtime.Group) { named(g, "s0_p_window").Name = "s0_p_breadth" },
+		`kernel parameter "rows" has type "ptr"`:  func(m *runtime.Manifest, g *runtime.Group) { named(g, "s1_rows").Type = "ptr" },
+		`kernel parameter "head0" is listed twice`: func(m *runtime.Manifest, g *runtime.Group) {
+			named(g, "s1_rows").Name = "s1_head0"
+		},
+		"kernel parameters are missing: lse_head": func(m *runtime.Manifest, g *runtime.Group) {
+			g.Params = slices.DeleteFunc(g.Params, func(p runtime.KernelParam) bool { return p.Name == "lse_head" })
+		},
+		"is a map of": func(m *runtime.Manifest, g *runtime.Group) {
+			for i := range g.Params {
+				if strings.HasSuffix(g.Params[i].Tensor, "_kc") {
+					g.Params[i].Tensor = strings.Replace(g.Params[i].Tensor, "s1_", "s0_", 1)
+				}
+			}
+		},
+		"blocks_per_sm is 1, want 0 where no data decides": func(m *runtime.Manifest, g *runtime.Group) { g.Sections[0].BlocksPerSM = 1 },
+		"tiles is 0":                 func(m *runtime.Manifest, g *runtime.Group) { g.Sections[1].Tiles = 0 },
+		"tile_rows is 7":             func(m *runtime.Manifest, g *runtime.Group) { g.Sections[1].TileRows = 7 },
+		"module is 99":               func(m *runtime.Manifest, g *runtime.Group) { g.Module = 99 },
+		"member 0 has no kernel":     func(m *runtime.Manifest, g *runtime.Group) { m.Members[0].Kernels = nil },
+		"a stage is missing: runs":   func(m *runtime.Manifest, g *runtime.Group) { dropStage(m, "runs") },
+		"member 1: pattern: ":        func(m *runtime.Manifest, g *runtime.Group) { m.Members[1].Pattern = "x" },
+		"member 0: kernel 0: target": func(m *runtime.Manifest, g *runtime.Group) { m.Members[0].Kernels[0].Target = "gfx90" },
+	} {
+		data, err := good.Encode()
+		require.NoError(t, err)
+		bad, err := runtime.ReadArtifact(data)
+		require.NoError(t, err)
+		spoil(&bad.Manifest, &bad.Manifest.Groups[0])
+		err = bad.Verify()
+		require.ErrorIs(t, err, runtime.ErrManifest)
+		require.ErrorContains(t, err, want)
+	}
+}
+
+func dropStage(m *runtime.Manifest, kind string) {
+	for i := range m.Members[1].Kernels {
+		k := &m.Members[1].Kernels[i]
+		k.Stages = slices.DeleteFunc(k.Stages, func(s runtime.Stage) bool { return s.Kind == kind })
+	}
+}
+
+// TestPlansAndPatternsAreLoadedApart: what is in an artifact says how to load it, and loading it the other way says so.
+func TestPlansAndPatternsAreLoadedApart(t *testing.T) {
+	dev, err := emu.Open(emu.Options{})
+	require.NoError(t, err)
+	defer dev.Close()
+	heads := []plan.Head{head(t, "a_shape")}
+	a := group(t, minfc.TargetAuto, 32, heads)
+	_, err = runtime.LoadKernel(dev, a, runtime.Select{})
+	require.ErrorIs(t, err, runtime.ErrTarget)
+	require.ErrorContains(t, err, "load it with LoadGroups")
+	_, err = runtime.LoadGroups(dev, a, runtime.Select{HeadDim: 64})
+	require.ErrorIs(t, err, runtime.ErrTarget)
+	require.ErrorContains(t, err, "want head dim 64, it has (head dim 32, bf16, sm_80) (head dim 32, bf16, sm_90a)")
+	g, err := runtime.LoadGroups(dev, a, runtime.Select{Target: "sm_80"})
+	require.NoError(t, err)
+	member := g.Members()[0]
+	require.Equal(t, "sm_80", member.Info().Target)
+	require.Empty(t, member.Log())
+	call := runtime.Attention{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 64, SeqK: 64}
+	for _, p := range []*runtime.DevicePtr{&call.Q.Ptr, &call.K.Ptr, &call.V.Ptr, &call.O.Ptr} {
+		*p, err = dev.Alloc(64 * 32 * 2)
+		require.NoError(t, err)
+	}
+	require.NoError(t, member.Check(call))
+	err = member.Launch(nil, call)
+	require.ErrorIs(t, err, runtime.ErrBadCall)
+	require.ErrorContains(t, err, "a_shape is a pattern of a head plan")
+	require.NoError(t, g.Close())
+
+	in, err := minfc.ReadInput("dense")
+	require.NoError(t, err)
+	a, err = minfc.Compile(in.Name, in.Source, minfc.Options{Target: "sm_80", DType: "f16", HeadDim: 16})
+	require.NoError(t, err)
+	_, err = runtime.LoadGroups(dev, a, runtime.Select{})
+	require.ErrorContains(t, err, "load it with LoadKernel")
+}
+
+// TestGroupsAreReproducible: the same patterns give the same bytes.
+func TestGroupsAreReproducible(t *testing.T) {
+	heads := mixed(t)
+	first, err := group(t, minfc.TargetAuto, 64, heads).Encode()
+	require.NoError(t, err)
+	again, err := group(t, minfc.TargetAuto, 64, heads).Encode()
+	require.NoError(t, err)
+	require.Equal(t, first, again)
+	a, err := runtime.ReadArtifact(first)
+	require.NoError(t, err)
+	sections := map[string]int{}
+	for _, g := range a.Manifest.Groups {
+		sections[g.Target] = max(sections[g.Target], len(g.Sections))
+	}
+	require.Equal(t, []string{"sm_80", "sm_90a"}, slices.Sorted(maps.Keys(sections)))
+}
