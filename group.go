@@ -1,6 +1,7 @@
 package minfc
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -78,15 +79,15 @@ func (c *groupCompiler) compileFor(o Options) error {
 			return err
 		}
 	}
-	group, err := c.addGroup(o, all)
-	if err != nil {
+	first := len(c.artifact.Manifest.Groups)
+	if err := c.addGroups(o, all); err != nil {
 		return err
 	}
-	c.describe(o, group, alone)
+	c.describe(c.artifact.Manifest.Groups[first:], alone)
 	if lists && tile != short {
-		_, err = c.addGroup(o, slices.DeleteFunc(alone, groupSection.reads))
+		return c.addGroups(o, slices.DeleteFunc(alone, groupSection.reads))
 	}
-	return err
+	return nil
 }
 
 // groupSection is a section of a group before it is compiled.
@@ -131,8 +132,21 @@ func (c *groupCompiler) sections(o Options, tile ir.Tile) (out []groupSection, e
 	return out, nil
 }
 
+// addGroups compiles a kernel of all these sections, or as many as it takes.
+func (c *groupCompiler) addGroups(o Options, sections []groupSection) error {
+	err := c.addGroup(o, sections)
+	if !errors.Is(err, codegen.ErrParams) || len(sections) == 1 {
+		return err
+	}
+	half := len(sections) / 2
+	if err := c.addGroups(o, sections[:half]); err != nil {
+		return err
+	}
+	return c.addGroups(o, sections[half:])
+}
+
 // addGroup compiles a kernel of all these sections.
-func (c *groupCompiler) addGroup(o Options, sections []groupSection) (*runtime.Group, error) {
+func (c *groupCompiler) addGroup(o Options, sections []groupSection) error {
 	var schedules []*ir.Schedule
 	for _, s := range sections {
 		schedules = append(schedules, s.schedule)
@@ -141,13 +155,13 @@ func (c *groupCompiler) addGroup(o Options, sections []groupSection) (*runtime.G
 	kernel, err := codegen.Group(schedules, codegen.Config{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), Target: o.Target})
 	done()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer o.clock("group ptxgen")()
 	o.show(kernel)
 	k, err := o.ptx(kernel, o.Target)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	group := runtime.Group{Entry: k.Entry, Target: o.Target, DType: o.DType, HeadDim: o.HeadDim, Threads: k.Threads, SharedBytes: k.SharedBytes,
 		Module: len(c.artifact.Modules), PTXVersion: ptxVersion(k.ptx), Params: manifestParams(k.Params)}
@@ -158,35 +172,43 @@ func (c *groupCompiler) addGroup(o Options, sections []groupSection) (*runtime.G
 	}
 	c.artifact.Modules = append(c.artifact.Modules, k.ptx)
 	c.artifact.Manifest.Groups = append(c.artifact.Manifest.Groups, group)
-	return &group, nil
+	return nil
 }
 
-// describe adds what the members' kernels are on a target: sections of the group. Ranges are described by the tiles that they have by
+// describe adds what the members' kernels are on a target: sections of a group. Ranges are described by the tiles that they have by
 // themselves, which are those that the cost model knows.
-func (c *groupCompiler) describe(o Options, g *runtime.Group, sections []groupSection) {
-	for i := range c.members {
-		m := &c.artifact.Manifest.Members[i]
-		kernel := func(dense bool) *runtime.Kernel {
-			n := slices.IndexFunc(sections, func(s groupSection) bool { return s.member == i && s.dense == dense })
-			if n < 0 {
-				return nil
-			}
-			s := sections[n].schedule
-			k := &runtime.Kernel{Entry: g.Entry, Target: g.Target, DType: g.DType, HeadDim: g.HeadDim, Schedule: s.String(),
-				RowTile: s.Tile.Rows, KeyTile: s.Tile.Keys, Threads: g.Threads, SharedBytes: g.SharedBytes, Module: g.Module, PTXVersion: g.PTXVersion}
-			if rows := g.Sections[n].TileRows; rows != k.RowTile {
-				k.BlockRows = rows
-			}
-			return k
+func (c *groupCompiler) describe(groups []runtime.Group, sections []groupSection) {
+	for _, s := range sections {
+		if s.member == len(c.first) {
+			c.first = append(c.first, s.schedule)
 		}
-		k := kernel(false)
-		k.Dense = kernel(true)
-		m.Kernels = append(m.Kernels, *k)
-		if len(c.first) < len(c.members) {
-			n := slices.IndexFunc(sections, func(s groupSection) bool { return s.member == i })
-			c.first = append(c.first, sections[n].schedule)
+		m, k := &c.artifact.Manifest.Members[s.member], s.kernelIn(groups)
+		last := len(m.Kernels) - 1
+		switch {
+		case !s.dense && (last < 0 || m.Kernels[last].Target != k.Target): // else a copy
+			m.Kernels = append(m.Kernels, k)
+		case s.dense && m.Kernels[last].Dense == nil:
+			m.Kernels[last].Dense = &k
 		}
 	}
+}
+
+// kernelIn is what the manifest says of the section as a kernel.
+func (s groupSection) kernelIn(groups []runtime.Group) (k runtime.Kernel) {
+	for _, g := range groups {
+		n := slices.IndexFunc(g.Sections, func(x runtime.Section) bool { return x.Member == s.member && x.Dense == s.dense })
+		if n < 0 {
+			continue
+		}
+		k = runtime.Kernel{Entry: g.Entry, Target: g.Target, DType: g.DType, HeadDim: g.HeadDim, Schedule: s.schedule.String(),
+			RowTile: s.schedule.Tile.Rows, KeyTile: s.schedule.Tile.Keys, Threads: g.Threads, SharedBytes: g.SharedBytes,
+			Module: g.Module, PTXVersion: g.PTXVersion}
+		if rows := g.Sections[n].TileRows; rows != k.RowTile {
+			k.BlockRows = rows
+		}
+		break
+	}
+	return k
 }
 
 // addStages compiles the stages of all members, each kind once, and gives every member those that it needs.

@@ -27,6 +27,9 @@ const (
 	F16  = lower.F16
 )
 
+// ErrParams is the error of a group with more sections than one launch has room to say things of.
+var ErrParams = lower.ErrParams
+
 // backend is one GPU generation.
 type backend struct {
 	target    string

@@ -14,11 +14,15 @@ import (
 type Use struct {
 	Pattern *ir.Pattern
 	Consts  map[string]int64 // values of all const parameters
-	Copies  int              // the most sets of launch parameters, budgets aside, that heads of one layer have; MaxCopies at most
+	Copies  int              // the most sets of launch parameters, budgets aside, that heads of one layer have, up to some
 }
 
-// MaxCopies is how many sets of parameters of one pattern a launch is made for; a layer with more takes more launches.
-const MaxCopies = 8
+// Sets of parameters of one pattern that a launch is made for; a layer with more takes more launches. Patterns that the data decides
+// have code of their own for each, others some bytes of parameters.
+const (
+	maxCopies     = 8
+	maxListCopies = 2
+)
 
 // Uses lists the patterns that the heads of some layers need, in the order of their first heads: those of a layer that are to run
 // in one launch.
@@ -39,10 +43,17 @@ func Uses(layers ...[]Head) ([]Use, error) {
 			if !slices.ContainsFunc(sets[i], func(x map[string]int64) bool { return maps.Equal(x, set) }) {
 				sets[i] = append(sets[i], set)
 			}
-			out[i].Copies = min(MaxCopies, max(out[i].Copies, len(sets[i])))
+			out[i].Copies = max(out[i].Copies, min(len(sets[i]), most(head.Pattern)))
 		}
 	}
 	return out, nil
+}
+
+func most(p *ir.Pattern) int {
+	if len(p.Index) > 0 {
+		return maxListCopies
+	}
+	return maxCopies
 }
 
 func (h Head) consts(values map[string]int64) map[string]int64 {

@@ -1,6 +1,7 @@
 package lower
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -37,6 +38,9 @@ func SectionParam(n int, name string) string { return fmt.Sprintf("s%d_%s", n, n
 // ParamLimit is how many bytes of parameters a kernel can have (CUDA programming guide, "function parameters").
 const ParamLimit = 4096
 
+// ErrParams says that a group has more.
+var ErrParams = errors.New("too many kernel parameters for one launch")
+
 // GroupParams are Params without the pattern's parameters that no segment depends on.
 func GroupParams(s *ir.Schedule) []Param {
 	used := map[string]bool{}
@@ -57,7 +61,8 @@ type Body struct {
 	Emit     func(b *Builder)
 }
 
-// NewGroup makes a group's kernel of bodies, which must not be none. Parameters that say the same for all sections are there once.
+// NewGroup makes a group's kernel of bodies, of which there is one at least. Parameters that say the same for all sections are there
+// once. If they are too many the error is an ErrParams.
 func NewGroup(name string, bodies []Body, threads, minBlocks int) (*llir.Module, []Param, error) {
 	var params []Param
 	for _, body := range bodies {
@@ -72,18 +77,11 @@ func NewGroup(name string, bodies []Body, threads, minBlocks int) (*llir.Module,
 	// Maps are aligned: together they leave no gaps.
 	slices.SortStableFunc(params, func(a, b Param) int { return paramBytes(b) - paramBytes(a) })
 	if n := bytesOf(params); n > ParamLimit {
-		return nil, nil, fmt.Errorf("one launch of %d sections takes %d bytes of parameters, at most %d are possible", sectionsOf(bodies), n, ParamLimit)
+		return nil, nil, fmt.Errorf("%w: %d bytes, want at most %d", ErrParams, n, ParamLimit)
 	}
 	b := NewKernel(name, params, threads, minBlocks)
 	b.dispatch(bodies)
 	return b.Module, params, nil
-}
-
-func sectionsOf(bodies []Body) (n int) {
-	for _, body := range bodies {
-		n += len(body.Sections)
-	}
-	return n
 }
 
 // of is the parameter of a group that a body's parameter is for section n.
@@ -91,8 +89,8 @@ func (p Param) of(n int) Param {
 	common := slices.Contains(AttentionParams, p)
 	if p.Type == "map" {
 		common = slices.Contains([]string{"q", "k", "v", "o"}, p.Tensor)
-		if common { // bodies may copy by different boxes
-			p.Name = fmt.Sprintf("%s_%dx%d", p.Name, p.Box[0], p.Box[1])
+		if common { // bodies copy by boxes of their own
+			p.Name = fmt.Sprintf("map_%s_%dx%d", p.Tensor, p.Box[0], p.Box[1])
 		} else {
 			p.Tensor = SectionParam(n, p.Tensor)
 		}

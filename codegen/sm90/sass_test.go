@@ -1,14 +1,19 @@
 package sm90
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/codegen/lower"
+	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/ptxgen"
 )
 
@@ -24,8 +29,8 @@ func toolNamed(t *testing.T, variable, name string) string {
 	return p
 }
 
-// sass is what ptxas makes of the kernel, an instruction a line.
-func (k lowered) sass(t *testing.T, ptxas, nvdisasm string) []string {
+// sassOf is what ptxas makes of a kernel, an instruction a line.
+func sassOf(t *testing.T, k *lower.Kernel, ptxas, nvdisasm string) []string {
 	ptx, err := ptxgen.Compile(k.Module, ptxgen.Options{Target: "sm_90a"})
 	require.NoError(t, err)
 	in, out := filepath.Join(t.TempDir(), "kernel.ptx"), filepath.Join(t.TempDir(), "kernel.cubin")
@@ -44,7 +49,7 @@ func TestMachineCode(t *testing.T) {
 	eachKernel(t, func(t *testing.T, k lowered) {
 		t.Parallel()
 		counts, waits, between := map[string]int{}, []string{}, 0
-		for _, line := range k.sass(t, ptxas, nvdisasm) {
+		for _, line := range sassOf(t, k.Kernel, ptxas, nvdisasm) {
 			for _, op := range []string{"HGMMA", "USETMAXREG", "LDL", "STL", "BRA.U.ANY", "CALL"} {
 				if strings.Contains(line, " "+op) {
 					counts[op]++
@@ -68,4 +73,101 @@ func TestMachineCode(t *testing.T) {
 			require.Equal(t, k.keys/2+2, between)
 		}
 	})
+}
+
+var (
+	labelLine = regexp.MustCompile(`^(\.L_x_[0-9]+):`)
+	codeLine  = regexp.MustCompile(`/\*[0-9a-f]{4,}\*/\s+(\S.*);`)
+	jumpTo    = regexp.MustCompile("BRA.*`\\((\\.L_x_[0-9]+)\\)")
+)
+
+// loop is the instructions of an innermost loop with products.
+type loop struct{ products, all int }
+
+func loopsOf(lines []string) (out []loop) {
+	var code []string
+	var ranges [][2]int
+	labels := map[string]int{}
+	for _, line := range lines {
+		if m := labelLine.FindStringSubmatch(strings.TrimSpace(line)); m != nil {
+			labels[m[1]] = len(code)
+		} else if m := codeLine.FindStringSubmatch(line); m != nil {
+			code = append(code, m[1])
+			if to := jumpTo.FindStringSubmatch(m[1]); to != nil {
+				if start, above := labels[to[1]]; above {
+					ranges = append(ranges, [2]int{start, len(code)})
+				}
+			}
+		}
+	}
+	products := func(r [2]int) (n int) {
+		for _, x := range code[r[0]:r[1]] {
+			if strings.Contains(x, "HGMMA") {
+				n++
+			}
+		}
+		return n
+	}
+	ranges = slices.DeleteFunc(ranges, func(r [2]int) bool { return products(r) == 0 })
+	for _, r := range ranges {
+		inner := func(x [2]int) bool { return x != r && x[0] >= r[0] && x[1] <= r[1] }
+		if !slices.ContainsFunc(ranges, inner) {
+			out = append(out, loop{products(r), r[1] - r[0]})
+		}
+	}
+	return out
+}
+
+// A kernel in a group is to be as fast as alone: its loop is the same but for a few instructions, whatever the others need.
+func TestGroupsHaveTheLoopsOfKernelsAlone(t *testing.T) {
+	ptxas, nvdisasm := toolNamed(t, "PTXAS", "ptxas"), toolNamed(t, "NVDISASM", "nvdisasm")
+	for _, d := range []int{32, 64, 128, 192, 256} {
+		t.Run(fmt.Sprint(d), func(t *testing.T) {
+			t.Parallel()
+			var schedules []*ir.Schedule
+			var alone []loop
+			steps := map[int]bool{} // of the products of a round
+			for _, name := range []string{"ranges", "blocks", "runs and columns"} {
+				s := &ir.Schedule{Name: "test", Tile: ListTileFor(d), Order: ir.OrderLongestFirst, Segments: causal[name]}
+				if name == "ranges" {
+					s.Tile = TileFor(d)
+				}
+				schedules = append(schedules, s)
+				sh, _ := shapeFor(s, d)
+				steps[d/16+sh.keys/16] = true
+				k, err := Attention(s, lower.Config{HeadDim: d, DType: lower.BF16, Target: "sm_90a"})
+				require.NoError(t, err)
+				alone = append(alone, loopsOf(sassOf(t, k, ptxas, nvdisasm))...)
+			}
+			k, err := Group(schedules, lower.Config{HeadDim: d, DType: lower.BF16, Target: "sm_90a"})
+			require.NoError(t, err)
+			lines := sassOf(t, k, ptxas, nvdisasm)
+			for _, line := range lines {
+				for _, op := range []string{" LDL", " STL", " BRA.U.ANY", " CALL"} {
+					require.NotContains(t, line, op)
+				}
+			}
+			found := 0
+			for n := range steps {
+				want, got := rounds(alone, n), rounds(loopsOf(lines), n)
+				require.Len(t, got, len(want))
+				for i := range want {
+					require.LessOrEqual(t, float64(got[i]), 1.01*float64(want[i])+2)
+					found++
+				}
+			}
+			require.Equal(t, len(schedules), found)
+		})
+	}
+}
+
+// rounds are the sizes of loops with so many products; ptxas lays the waits of others out so that they look like loops around parts of it.
+func rounds(loops []loop, products int) (sizes []int) {
+	for _, l := range loops {
+		if l.products == products {
+			sizes = append(sizes, l.all)
+		}
+	}
+	slices.Sort(sizes)
+	return sizes
 }
