@@ -2,6 +2,7 @@ package bench
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 
 	"github.com/minfc/minfc"
@@ -66,6 +67,9 @@ func (s *subject) fromSource(in *minfc.Input, c Config, target string) error {
 
 func (s *subject) fromArtifact(a *runtime.Artifact, c Config) (err error) {
 	s.art = a
+	if a.IsPlan() {
+		return errors.New("it holds the patterns of a head plan, which run together: minfc run --plan runs them")
+	}
 	if s.pattern, err = ir.ParsePattern(a.Manifest.Pattern); err != nil {
 		return fmt.Errorf("%w: pattern: %w", runtime.ErrManifest, err)
 	}

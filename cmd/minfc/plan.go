@@ -17,6 +17,7 @@ import (
 
 type planCmd struct {
 	Show    planShowCmd    `cmd:"" help:"Print what each head runs."`
+	Compile planCompileCmd `cmd:"" help:"Compile what the heads of all layers run into one artifact, for servers and for run --plan."`
 	Convert planConvertCmd `cmd:"" help:"Write a plan in the other format."`
 }
 
@@ -70,6 +71,66 @@ func (c *planConvertCmd) Run(a *app) error {
 		return fmt.Errorf("%s: %w", c.In, err)
 	}
 	return write(a, c.Out, data)
+}
+
+type planCompileCmd struct {
+	File     string `arg:"" help:"Head plan, of MInference or minfc."`
+	Out      string `short:"o" required:"" placeholder:"OUT.minf" help:"Artifact to write; - is standard output."`
+	Target   string `default:"auto" enum:"${targets}" help:"GPU generation to compile for: one of ${targets}; auto puts the kernels of all into the artifact. Default: auto."`
+	HeadDim  int    `required:"" placeholder:"D" help:"Head dim: a multiple of 16 from 16 to 256."`
+	DType    string `name:"dtype" required:"" enum:"bf16,f16" help:"Type of q, k, v and o: bf16 or f16."`
+	Heads    int    `placeholder:"N" help:"Query heads of the model. Default: up to the last one that the plan names."`
+	Patterns string `placeholder:"FILE" help:"Patterns beyond the library's that the plan names: pattern file or artifact."`
+}
+
+func (c *planCompileCmd) Run(a *app) error {
+	if err := distinct([]string{c.File, c.Patterns}, []string{c.Out}); err != nil {
+		return err
+	}
+	p, file, err := readPlan(c.File, c.Patterns)
+	if err != nil {
+		return err
+	}
+	layers, err := c.layers(p)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.File, err)
+	}
+	art, err := compilePlan(a, file, minfc.Options{Target: c.Target, DType: c.DType, HeadDim: c.HeadDim}, layers...)
+	if err != nil {
+		return err
+	}
+	data, err := art.Encode()
+	if err != nil {
+		return bug(err)
+	}
+	if err := write(a, c.Out, data); err != nil {
+		return err
+	}
+	a.note("%s: %d layers of %d heads, %d patterns, head dim %d, %s, %d bytes", c.Out, len(layers), len(layers[0]), len(art.Manifest.Members), c.HeadDim, c.DType, len(data))
+	return nil
+}
+
+// layers are the heads of every layer.
+func (c *planCompileCmd) layers(p *plan.Plan) (out [][]plan.Head, err error) {
+	heads := c.Heads
+	for _, l := range p.Layers {
+		for h := range l {
+			if c.Heads == 0 {
+				heads = max(heads, h+1)
+			}
+		}
+	}
+	if heads < 1 {
+		return nil, fmt.Errorf("no layer has an entry, say with --heads how many query heads the model has")
+	}
+	for i := range p.Layers {
+		layer, _, err := p.Assign(i, heads) // heads without an entry are for run to speak of
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, layer)
+	}
+	return out, nil
 }
 
 // maxPlan bounds what is read of a plan, in bytes; a line for each of a million heads fits.

@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -67,6 +68,12 @@ func compileAll(only string) ([]kernel, error) {
 					all.add(name, k, err)
 				}
 			}
+		}
+	}
+	for _, dim := range shapeDims {
+		if name := nameOf(group, "bf16", dim); strings.Contains(name, only) {
+			k, err := compileGroup("bf16", dim)
+			all.add(name, k, err)
 		}
 	}
 	for _, dtype := range dtypes {
@@ -136,6 +143,36 @@ func compileGenerator(dtype string, dim int) (kernel, error) {
 	ptx, err := ptxgen.Compile(k.Module, ptxgen.Options{Target: common})
 	return kernel{pattern: generator, target: common, dtype: dtype, headDim: dim, entry: k.Entry, threads: k.Threads, dynamicShared: k.SharedBytes,
 		ptx: ptx, llvm: k.Module.String()}, err
+}
+
+// group names the kernels of head plans in the table. Its members walk all that there is to walk.
+const group = "group"
+
+var members = map[string]int{"a_shape": 2, "block_sparse": 1, "columns_window": 1, "strided": 1, "vertical_slash": 1} // copies
+
+func compileGroup(dtype string, dim int) ([]kernel, error) {
+	var all []minfc.Member
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		file, src, _ := patterns.Source(name)
+		p, err := minfc.Load(file, src, minfc.Options{})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, minfc.Member{Program: p, Copies: members[name]})
+	}
+	var llvm []string // of every module
+	art, err := minfc.CompileGroup(all, minfc.Options{Target: targetOf(group, dtype, dim), HeadDim: dim, DType: dtype, Verify: true,
+		Module: func(text string) { llvm = append(llvm, text) }})
+	if err != nil {
+		return nil, err
+	}
+	var kernels []kernel
+	for _, g := range art.Manifest.Groups {
+		name := fmt.Sprintf("%s/%d", group, len(g.Sections))
+		kernels = append(kernels, kernel{pattern: name, target: g.Target, dtype: dtype, headDim: dim, entry: g.Entry,
+			threads: g.Threads, dynamicShared: g.SharedBytes, ptx: art.Modules[g.Module], llvm: llvm[g.Module]})
+	}
+	return kernels, nil
 }
 
 // ruleNames are the patterns of rules.minf.
