@@ -76,6 +76,29 @@ func (a *Artifact) verifyPlan() error {
 		if _, _, err := m.bindGroup(g); err != nil {
 			return fmt.Errorf("%w: group %d: %w", ErrManifest, i, err)
 		}
+		if err := m.verifyServed(g); err != nil {
+			return fmt.Errorf("%w: %w", ErrManifest, err)
+		}
+	}
+	return nil
+}
+
+// verifyServed checks that the groups for what g is for have a section for every member, and for its dense kernel if it has one.
+func (m *Manifest) verifyServed(g *Group) error {
+	for i := range m.Members {
+		k := m.Members[i].kernelFor(g)
+		if k == nil {
+			return fmt.Errorf("member %d has no kernel for %s", i, Select{g.HeadDim, g.DType, g.Target})
+		}
+		for _, dense := range []bool{false, true} {
+			served := slices.ContainsFunc(m.Groups, func(o Group) bool {
+				return o.Target == g.Target && o.DType == g.DType && o.HeadDim == g.HeadDim &&
+					slices.ContainsFunc(o.Sections, func(s Section) bool { return s.Member == i && s.Dense == dense })
+			})
+			if !served && (!dense || k.Dense != nil) {
+				return fmt.Errorf("member %d (dense: %v) has no section in a group for %s", i, dense, Select{g.HeadDim, g.DType, g.Target})
+			}
+		}
 	}
 	return nil
 }

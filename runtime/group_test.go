@@ -1,9 +1,11 @@
 package runtime_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -248,9 +250,13 @@ func TestBadGroups(t *testing.T) {
 			}
 		},
 		"blocks_per_sm is 1, want 0 where no data decides": func(m *runtime.Manifest, g *runtime.Group) { g.Sections[0].BlocksPerSM = 1 },
-		"tiles is 0":                 func(m *runtime.Manifest, g *runtime.Group) { g.Sections[1].Tiles = 0 },
-		"tile_rows is 7":             func(m *runtime.Manifest, g *runtime.Group) { g.Sections[1].TileRows = 7 },
-		"module is 99":               func(m *runtime.Manifest, g *runtime.Group) { g.Module = 99 },
+		"tiles is 0":     func(m *runtime.Manifest, g *runtime.Group) { g.Sections[1].Tiles = 0 },
+		"tile_rows is 7": func(m *runtime.Manifest, g *runtime.Group) { g.Sections[1].TileRows = 7 },
+		"module is 99":   func(m *runtime.Manifest, g *runtime.Group) { g.Module = 99 },
+		"member 1 (dense: true) has no section": func(m *runtime.Manifest, g *runtime.Group) {
+			g.Sections = g.Sections[:2]
+			g.Params = slices.DeleteFunc(g.Params, func(p runtime.KernelParam) bool { return strings.HasPrefix(p.Name, "s2_") })
+		},
 		"member 0 has no kernel":     func(m *runtime.Manifest, g *runtime.Group) { m.Members[0].Kernels = nil },
 		"a stage is missing: runs":   func(m *runtime.Manifest, g *runtime.Group) { dropStage(m, "runs") },
 		"member 1: pattern: ":        func(m *runtime.Manifest, g *runtime.Group) { m.Members[1].Pattern = "x" },
@@ -265,6 +271,98 @@ func TestBadGroups(t *testing.T) {
 		require.ErrorIs(t, err, runtime.ErrManifest)
 		require.ErrorContains(t, err, want)
 	}
+}
+
+// TestMutatedGroups: whatever is changed in a manifest, what is still accepted can be loaded and launched, or says why not.
+func TestMutatedGroups(t *testing.T) {
+	heads := sharedPatterns([]plan.Head{head(t, "a_shape", "window", 9), head(t, "vertical_slash"), head(t, "block_sparse"), head(t, "a_shape", "window", 8)})
+	good := group(t, "sm_80", 16, heads)
+	text, err := good.Manifest.JSON()
+	require.NoError(t, err)
+	rng, accepted := rand.New(rand.NewPCG(3, 4)), 0
+	for range 3000 {
+		var tree any
+		require.NoError(t, json.Unmarshal(text, &tree))
+		for range 1 + rng.IntN(2) {
+			mutate(rng, tree)
+		}
+		changed, err := json.Marshal(tree)
+		require.NoError(t, err)
+		bad := &runtime.Artifact{Modules: good.Modules}
+		if json.Unmarshal(changed, &bad.Manifest) != nil || bad.Verify() != nil {
+			continue
+		}
+		if launchAnyhow(bad, heads) == nil {
+			accepted++
+		}
+	}
+	require.Greater(t, accepted, 100)
+}
+
+// mutate changes a random place of a JSON tree.
+func mutate(rng *rand.Rand, at any) {
+	values := []any{nil, 0.0, 1.0, -1.0, 63.0, 64.0, 1e9, "", "s0_rows", "q", "sm_80", true, []any{}, map[string]any{}}
+	for {
+		switch x := at.(type) {
+		case map[string]any:
+			if len(x) == 0 {
+				return
+			}
+			keys := slices.Sorted(maps.Keys(x))
+			key := keys[rng.IntN(len(keys))]
+			if at = x[key]; rng.IntN(6) > 0 && deep(at) {
+				continue
+			}
+			if x[key] = values[rng.IntN(len(values))]; rng.IntN(4) == 0 {
+				delete(x, key)
+			}
+			return
+		case []any:
+			if len(x) == 0 {
+				return
+			}
+			i := rng.IntN(len(x))
+			if at = x[i]; rng.IntN(6) > 0 && deep(at) {
+				continue
+			}
+			if x[i] = values[rng.IntN(len(values))]; rng.IntN(2) == 0 {
+				x[i] = x[rng.IntN(len(x))]
+			}
+			return
+		default:
+			return
+		}
+	}
+}
+
+// deep says whether there is something below.
+func deep(x any) bool {
+	switch x.(type) {
+	case map[string]any, []any:
+		return true
+	}
+	return false
+}
+
+// launchAnyhow loads and launches what was accepted; errors are welcome, panics are not.
+func launchAnyhow(a *runtime.Artifact, heads []plan.Head) error {
+	k, err := plan.Load(runtime.NewFakeDevice(), a, runtime.Select{})
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	l, err := k.Bind(heads)
+	if err != nil {
+		return err
+	}
+	for _, noFallback := range []bool{true, false} {
+		call := runtime.Attention{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 100, SeqK: 200, QOffset: 100, NoFallback: noFallback, Workspace: 1 << 20}
+		call.Q.Ptr, call.K.Ptr, call.V.Ptr, call.O.Ptr = 1<<12, 1<<14, 1<<16, 1<<18
+		if call.WorkspaceBytes, err = l.Workspace(call); err == nil {
+			err = l.Launch(nil, call)
+		}
+	}
+	return err
 }
 
 func dropStage(m *runtime.Manifest, kind string) {

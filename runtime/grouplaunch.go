@@ -104,6 +104,9 @@ func (g *LoadedGroups) ReadChosen(dev Device, s Stream, a Attention, parts []Par
 // plan checks and plans the parts that have something to compute.
 func (g *LoadedGroups) plan(parts []Part, check func(*LoadedKernel, Attention) (*call, error)) (calls []*partCall, err error) {
 	for i, p := range parts {
+		if p.Member < 0 || p.Member >= len(g.members) {
+			return nil, p.wrap(badCall("Member is %d, want one of %d", p.Member, len(g.members)))
+		}
 		k, own := g.members[p.Member], &partCall{Part: p, number: i}
 		if own.call, err = check(k, p.Call); err == nil && !own.idle() && k.needsWorkspace(own.call) {
 			own.x, own.verdict, err = k.planned(own.call)

@@ -16,6 +16,7 @@ import (
 	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/patterns"
+	"github.com/minfc/minfc/plan"
 	"github.com/minfc/minfc/runtime"
 )
 
@@ -63,10 +64,12 @@ func TestLaunchesCanBeCaptured(t *testing.T) {
 		if !runtime.TargetRuns(target, dev.info.Major, dev.info.Minor) {
 			continue
 		}
-		for _, name := range []string{"vertical_slash", "block_sparse"} {
+		for name, load := range map[string]func(*testing.T, runtime.Device, string) runtime.Launcher{
+			"vertical_slash": loadPattern("vertical_slash"), "block_sparse": loadPattern("block_sparse"), "plan": loadPlan,
+		} {
 			for _, sparse := range []bool{true, false} {
 				t.Run(fmt.Sprintf("%s/%s/sparse_%v", target, name, sparse), func(t *testing.T) {
-					captureAndReplay(t, graphs{t, dev, lib}, target, name, sparse)
+					captureAndReplay(t, graphs{t, dev, lib}, load(t, dev, target), sparse)
 				})
 			}
 		}
@@ -74,16 +77,52 @@ func TestLaunchesCanBeCaptured(t *testing.T) {
 	require.NoError(t, dev.Close())
 }
 
-func captureAndReplay(t *testing.T, g graphs, target, name string, sparse bool) {
-	const d, n, heads, kv = 64, 1500, 4, 2
+const capturedDim = 64
+
+func libraryProgram(t *testing.T, name string) *minfc.Program {
 	file, src, ok := patterns.Source(name)
 	require.True(t, ok)
 	program, err := minfc.Load(file, src, minfc.Options{})
 	require.NoError(t, err)
-	artifact, err := program.Compile(minfc.Options{Target: target, DType: "bf16", HeadDim: d})
+	return program
+}
+
+func loadPattern(name string) func(*testing.T, runtime.Device, string) runtime.Launcher {
+	return func(t *testing.T, dev runtime.Device, target string) runtime.Launcher {
+		artifact, err := libraryProgram(t, name).Compile(minfc.Options{Target: target, DType: "bf16", HeadDim: capturedDim})
+		require.NoError(t, err)
+		k, err := runtime.LoadKernel(dev, artifact, runtime.Select{Target: target})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, k.Close()) })
+		return k
+	}
+}
+
+// loadPlan gives each head a pattern of its own.
+func loadPlan(t *testing.T, dev runtime.Device, target string) runtime.Launcher {
+	p, err := plan.Read("plan.json", []byte(`{"schema": 1, "layers": [{"0": {"pattern": "a_shape", "params": {"window": 200}},
+		"1": {"pattern": "block_sparse", "params": {"topk": 3}}, "2": {"pattern": "vertical_slash", "params": {"vertical": 30, "slash": 90}}, "3": {"pattern": "dense"}}]}`), nil)
 	require.NoError(t, err)
-	k, err := runtime.LoadKernel(g.dev, artifact, runtime.Select{Target: target})
+	heads, _, err := p.Assign(0, 4)
 	require.NoError(t, err)
+	uses, err := plan.Uses(heads)
+	require.NoError(t, err)
+	var members []minfc.Member
+	for _, u := range uses {
+		members = append(members, minfc.Member{Program: libraryProgram(t, u.Pattern.Name), Consts: u.Consts, Copies: u.Copies})
+	}
+	artifact, err := minfc.CompileGroup(members, minfc.Options{Target: target, DType: "bf16", HeadDim: capturedDim})
+	require.NoError(t, err)
+	k, err := plan.Load(dev, artifact, runtime.Select{Target: target})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, k.Close()) })
+	l, err := k.Bind(heads)
+	require.NoError(t, err)
+	return l
+}
+
+func captureAndReplay(t *testing.T, g graphs, k runtime.Launcher, sparse bool) {
+	const d, n, heads, kv = capturedDim, 1500, 4, 2
 	s, err := g.dev.NewStream()
 	require.NoError(t, err)
 	alloc := func(bytes int64) runtime.DevicePtr {
@@ -136,5 +175,4 @@ func captureAndReplay(t *testing.T, g graphs, target, name string, sparse bool) 
 	require.Equal(t, result(direct), second, "other data")
 	require.NotEqual(t, first, second)
 	require.NoError(t, s.Close())
-	require.NoError(t, k.Close())
 }
