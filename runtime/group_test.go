@@ -211,15 +211,16 @@ func TestGroupsOfEveryHeadDim(t *testing.T) {
 					head(t, "vertical_slash", "vertical", 20, "slash", 80), head(t, "columns_window", "vertical", 31, "window", 9), head(t, "block_sparse", "topk", 1),
 				})
 				a := group(t, target, d, heads)
-				shape := qkv.Shape{Batch: 2, QHeads: 6, KVHeads: 3, SeqQ: 200, SeqK: 261, QOffset: 61, HeadDim: d}
-				g := newGrouped(t, a, shape, heads)
-				g.check(t, g.run(t, true))
-				require.Len(t, g.attentions(), 1)
-				// One head of each, and three row tiles: where blocks take two, the last one has one.
-				shape = qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 4, SeqQ: 170, SeqK: 170, HeadDim: d}
-				g = newGrouped(t, a, shape, heads[:4])
-				g.check(t, g.run(t, true))
-				require.Len(t, g.attentions(), 1)
+				for _, s := range []qkv.Shape{
+					{Batch: 2, QHeads: 6, KVHeads: 3, SeqQ: 200, SeqK: 261, QOffset: 61},
+					{Batch: 1, QHeads: 4, KVHeads: 4, SeqQ: 170, SeqK: 170}, // three row tiles of a head: where blocks take two, the last one has one
+					{Batch: 1, QHeads: 4, KVHeads: 4, SeqQ: 60, SeqK: 90, QOffset: 30},
+				} {
+					s.HeadDim = d
+					g := newGrouped(t, a, s, heads[:s.QHeads])
+					g.check(t, g.run(t, true))
+					require.Len(t, g.attentions(), 1)
+				}
 			})
 		}
 	}
