@@ -71,8 +71,9 @@ type grouped struct {
 
 func newGrouped(t *testing.T, a *runtime.Artifact, shape qkv.Shape, heads []plan.Head) *grouped {
 	t.Helper()
+	const processors = 5 // so that blocks with a queue are more than a row of the grid
 	var ran []emu.Stats
-	dev, err := emu.Open(emu.Options{Observe: func(s emu.Stats) { ran = append(ran, s) }})
+	dev, err := emu.Open(emu.Options{Processors: processors, Observe: func(s emu.Stats) { ran = append(ran, s) }})
 	require.NoError(t, err)
 	t.Cleanup(func() { dev.Close() })
 	k, err := plan.Load(dev, a, runtime.Select{})
