@@ -49,11 +49,7 @@ func (c *compiler) compile(t *testing.T, layers ...[]plan.Head) *runtime.Artifac
 	var members []minfc.Member
 	for _, u := range uses {
 		key += fmt.Sprint(u.Pattern.Name, u.Consts, u.Copies, ";")
-		in, err := minfc.ReadInput(u.Pattern.Name)
-		require.NoError(t, err)
-		p, err := minfc.Load(in.Name, in.Source, minfc.Options{})
-		require.NoError(t, err)
-		members = append(members, minfc.Member{Program: p, Consts: u.Consts, Copies: u.Copies})
+		members = append(members, minfc.Member{Program: library(t, u.Pattern.Name), Consts: u.Consts, Copies: u.Copies})
 	}
 	if c.built[key] == nil {
 		a, err := minfc.CompileGroup(members, minfc.Options{Target: cmp.Or(c.target, "sm_80"), DType: "bf16", HeadDim: cmp.Or(c.headDim, headDim)})
@@ -63,8 +59,18 @@ func (c *compiler) compile(t *testing.T, layers ...[]plan.Head) *runtime.Artifac
 	return c.built[key]
 }
 
+// library is a pattern of the library.
+func library(t testing.TB, name string) *minfc.Program {
+	t.Helper()
+	in, err := minfc.ReadInput(name)
+	require.NoError(t, err)
+	p, err := minfc.Load(in.Name, in.Source, minfc.Options{})
+	require.NoError(t, err)
+	return p
+}
+
 // layer reads a layer in this project's format.
-func layer(t *testing.T, heads ...string) []plan.Head {
+func layer(t testing.TB, heads ...string) []plan.Head {
 	t.Helper()
 	var entries []string
 	for h, text := range heads {

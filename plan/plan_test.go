@@ -30,7 +30,7 @@ const mixed = `{
 const minferenceFile = `[{"0": ["vertical_and_slash", 1000, 6096, 0.33349305391311646], "1": ["stream_llm", 100, 800, 0.96484375]},
 {"1": ["block_sparse", 1000, 6096, 1], "0": ["vertical_and_slash", 30, 800, 336.0]}]`
 
-func read(t *testing.T, text string) *plan.Plan {
+func read(t testing.TB, text string) *plan.Plan {
 	t.Helper()
 	p, err := plan.Read("p.json", []byte(text), nil)
 	require.NoError(t, err)

@@ -1,0 +1,206 @@
+package plan_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/plan"
+	"github.com/minfc/minfc/runtime"
+	_ "github.com/minfc/minfc/runtime/cuda"
+	"github.com/minfc/minfc/workload"
+)
+
+// apart runs a layer in two ways over the same tensors: all heads in one launch, and a launch for each piece by a kernel of its own.
+type apart struct {
+	dev      runtime.Device
+	launcher *plan.Launcher
+	kernels  []*runtime.LoadedKernel // of each piece
+	one      runtime.Attention
+	several  runtime.Attention
+	pieces   []runtime.Attention // of several
+}
+
+func newApart(t testing.TB, dev runtime.Device, target string, s workload.Spec, entries []string) *apart {
+	heads := layer(t, entries...)
+	opts := minfc.Options{Target: target, DType: string(s.DType), HeadDim: s.HeadDim}
+	uses, err := plan.Uses(heads)
+	require.NoError(t, err)
+	alone := map[string]*runtime.LoadedKernel{}
+	var members []minfc.Member
+	for _, u := range uses {
+		p := library(t, u.Pattern.Name)
+		members = append(members, minfc.Member{Program: p, Consts: u.Consts, Copies: u.Copies})
+		a, err := p.Compile(opts)
+		require.NoError(t, err)
+		k, err := runtime.LoadKernel(dev, a, runtime.Select{})
+		require.NoError(t, err)
+		t.Cleanup(func() { k.Close() })
+		alone[u.Pattern.Name] = k
+	}
+	a, err := minfc.CompileGroup(members, opts)
+	require.NoError(t, err)
+	kernels, err := plan.Load(dev, a, runtime.Select{})
+	require.NoError(t, err)
+	t.Cleanup(func() { kernels.Close() })
+	out := &apart{dev: dev}
+	out.launcher, err = kernels.Bind(heads)
+	require.NoError(t, err)
+	out.place(t, s, alone)
+	return out
+}
+
+// place makes the tensors, and an output and a workspace for either way.
+func (x *apart) place(t testing.TB, s workload.Spec, alone map[string]*runtime.LoadedKernel) {
+	in, err := workload.OnDevice(x.dev, s, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { in.Close() })
+	alloc := func(bytes int64) runtime.DevicePtr {
+		p, err := x.dev.Alloc(max(bytes, 256))
+		require.NoError(t, err)
+		t.Cleanup(func() { x.dev.Free(p) })
+		return p
+	}
+	call := func() runtime.Attention {
+		a := runtime.Attention{Batch: 1, QHeads: s.QHeads, KVHeads: s.KVHeads, SeqQ: s.SeqLen, SeqK: s.SeqLen, NoFallback: true}
+		a.Q.Ptr, a.K.Ptr, a.V.Ptr, a.O.Ptr = in.Q, in.K, in.V, alloc(outputBytes(s))
+		return a
+	}
+	x.one = call()
+	x.one.WorkspaceBytes, err = x.launcher.Workspace(x.one)
+	require.NoError(t, err)
+	x.one.Workspace = alloc(x.one.WorkspaceBytes)
+	x.several = call()
+	pieces, err := x.launcher.Pieces(x.several)
+	require.NoError(t, err)
+	for _, p := range pieces {
+		k := alone[p.Kernel.Schedule().Name]
+		p.Call.WorkspaceBytes, err = k.Workspace(p.Call)
+		require.NoError(t, err)
+		p.Call.Workspace = alloc(p.Call.WorkspaceBytes)
+		x.kernels, x.pieces = append(x.kernels, k), append(x.pieces, p.Call)
+	}
+}
+
+func outputBytes(s workload.Spec) int64 {
+	return 2 * int64(s.QHeads) * int64(s.SeqLen) * int64(s.HeadDim)
+}
+
+func (x *apart) launchOne() error { return x.launcher.Launch(nil, x.one) }
+
+func (x *apart) launchApart() (err error) {
+	for i, k := range x.kernels {
+		err = errors.Join(err, k.Launch(nil, x.pieces[i]))
+	}
+	return err
+}
+
+// outputs are those of both ways.
+func (x *apart) outputs(t testing.TB, s workload.Spec) (one, several []uint16) {
+	for _, p := range []runtime.DevicePtr{x.one.O.Ptr, x.several.O.Ptr} {
+		data := make([]byte, outputBytes(s))
+		require.NoError(t, x.dev.CopyToHost(data, p, nil))
+		values := make([]uint16, len(data)/2)
+		for n := range values {
+			values[n] = uint16(data[2*n]) | uint16(data[2*n+1])<<8
+		}
+		one, several = several, values
+	}
+	return one, several
+}
+
+// realHeads are 32 heads as plans of models have them: most with budgets of their own, some with lists of blocks or a window.
+func realHeads() (out []string) {
+	budgets := [][2]int{{1000, 6096}, {3500, 100}, {500, 700}, {30, 800}}
+	for h := range 32 {
+		switch {
+		case h%8 == 3 || h%8 == 6:
+			out = append(out, entry("block_sparse", "topk", 100))
+		case h%16 == 5:
+			out = append(out, entry("a_shape", "sink", 128, "window", 4096))
+		case h == 10 || h == 30:
+			out = append(out, entry("a_shape", "sink", 128, "window", 1024))
+		case h == 31:
+			out = append(out, entry("dense"))
+		default:
+			b := budgets[h%4]
+			out = append(out, entry("vertical_slash", "vertical", b[0], "slash", b[1]))
+		}
+	}
+	return out
+}
+
+// On targets whose tiles are the same in a group, one launch computes what several do, bit by bit.
+func TestOneLaunchComputesWhatSeveralDo(t *testing.T) {
+	s := workload.Spec{Kind: workload.Mixed, Batch: 1, QHeads: 8, KVHeads: 2, SeqLen: 200, HeadDim: 64, Seed: 3, DType: half.BF16}
+	x := newApart(t, emulator(t), "sm_90a", s, interleaved)
+	require.NoError(t, x.launchOne())
+	require.NoError(t, x.launchApart())
+	one, several := x.outputs(t, s)
+	require.Equal(t, several, one)
+}
+
+// BenchmarkLayer times both ways on a GPU, in random order each round: go test ./plan -run '^$' -bench Layer -benchtime 20x.
+func BenchmarkLayer(b *testing.B) {
+	dev, err := runtime.Open("cuda", 0)
+	if errors.Is(err, runtime.ErrNoDevice) {
+		b.Skip("no GPU here")
+	}
+	require.NoError(b, err)
+	b.Cleanup(func() { dev.Close() })
+	for _, target := range minfc.Targets() {
+		for _, length := range []int{8 << 10, 32 << 10, 128 << 10} {
+			s := workload.Spec{Kind: workload.Mixed, Batch: 1, QHeads: 32, KVHeads: 8, SeqLen: length, HeadDim: 128, Seed: 3, DType: half.BF16}
+			b.Run(fmt.Sprintf("%s/%dk", target, length>>10), func(b *testing.B) { benchLayer(b, dev, target, s) })
+		}
+	}
+}
+
+func benchLayer(b *testing.B, dev runtime.Device, target string, s workload.Spec) {
+	x := newApart(b, dev, target, s, realHeads())
+	ways := []struct {
+		name   string
+		launch func() error
+		ms     []float64
+	}{{name: "one-ms", launch: x.launchOne}, {name: "apart-ms", launch: x.launchApart}}
+	rng := rand.New(rand.NewPCG(1, 1))
+	for n := range b.N + 1 {
+		for _, i := range rng.Perm(len(ways)) {
+			if ms := timed(b, dev, ways[i].launch); n > 0 { // the first round warms up
+				ways[i].ms = append(ways[i].ms, ms)
+			}
+		}
+	}
+	for _, w := range ways {
+		slices.Sort(w.ms)
+		b.ReportMetric(w.ms[len(w.ms)/2], w.name)
+	}
+	one, several := x.outputs(b, s)
+	differ := 0
+	for i := range one {
+		if one[i] != several[i] {
+			differ++
+		}
+	}
+	b.ReportMetric(float64(differ)/float64(len(one)), "differing/output")
+}
+
+func timed(b *testing.B, dev runtime.Device, launch func() error) float64 {
+	start, err := dev.NewEvent()
+	require.NoError(b, err)
+	end, err := dev.NewEvent()
+	require.NoError(b, err)
+	require.NoError(b, start.Record(nil))
+	require.NoError(b, launch())
+	require.NoError(b, end.Record(nil))
+	ms, err := end.Since(start)
+	require.NoError(b, err)
+	require.NoError(b, errors.Join(start.Close(), end.Close()))
+	return ms
+}
