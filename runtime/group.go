@@ -172,6 +172,12 @@ var sectionParams = []kernelParam{
 	scalar("tiles", "i32", func(c *call) uint64 { return uint64(c.rowTiles) }),
 }
 
+// sectionMaskParams are those of sections without lists.
+var sectionMaskParams = []kernelParam{
+	scalar("mask0", "i64", func(c *call) uint64 { return c.place.mask[0] }),
+	scalar("mask1", "i64", func(c *call) uint64 { return c.place.mask[1] }),
+}
+
 // sectionQueueParams are those of sections with a queue.
 var sectionQueueParams = append(slices.Clone(queueParams),
 	scalar("blocks", "i32", func(c *call) uint64 { return uint64(c.place.blocks) }))
@@ -233,6 +239,9 @@ func (m *Manifest) bindSection(g *Group, s Section, listed []KernelParam) ([]ker
 		return nil, err
 	}
 	known := slices.Concat(routeParams, usedParams(schedule), listParams(schedule), sectionParams)
+	if len(schedule.Index) == 0 {
+		known = append(known, sectionMaskParams...)
+	}
 	if s.BlocksPerSM > 0 {
 		if len(schedule.Index) == 0 {
 			return nil, fmt.Errorf("blocks_per_sm is %d, want 0 where no data decides", s.BlocksPerSM)

@@ -169,14 +169,13 @@ func TestGroupsRouteHeadsInOneLaunch(t *testing.T) {
 	}
 }
 
-// TestGroupsOfShortInputs: where dense attention is known to win, nothing is chosen, and all is one launch of whole tiles.
+// TestGroupsOfShortInputs: where dense attention is known to win, nothing is chosen or stored: there is one launch and nothing else.
 func TestGroupsOfShortInputs(t *testing.T) {
 	for _, target := range minfc.Targets() {
 		heads := mixed(t)
 		g := newGrouped(t, group(t, target, 64, heads), qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 300, SeqK: 300, HeadDim: 64}, heads)
 		res := g.run(t, false)
-		require.Len(t, g.attentions(), 1)
-		require.False(t, slices.ContainsFunc(*g.ran, func(s emu.Stats) bool { return s.Kernel == "probe_sums" }))
+		require.Equal(t, 1, len(*g.ran))
 		tile, err := codegen.TileFor(target, 64, false)
 		require.NoError(t, err)
 		require.EqualValues(t, (300+tile.Rows-1)/tile.Rows, g.attentions()[0].Grid[0], "as wide as a dense kernel's tiles, not as those beside lists")
@@ -184,6 +183,20 @@ func TestGroupsOfShortInputs(t *testing.T) {
 			require.Equal(t, len(heads[h].Pattern.Index) > 0, c.Dense)
 		}
 		g.check(t, res)
+	}
+}
+
+// TestGroupsOfManyHeads: as many as a mask has bits, and more, for which words are stored.
+func TestGroupsOfManyHeads(t *testing.T) {
+	window, dense := head(t, "a_shape", "sink", 1, "window", 5), head(t, "dense")
+	for heads, launches := range map[int]int{100: 1, 128: 1, 131: 1 + 2*5} { // 64 words a launch, of two batch entries
+		for _, target := range minfc.Targets() {
+			layer := slices.Repeat([]plan.Head{window, dense, dense}, 44)[:heads]
+			shape := qkv.Shape{Batch: 2, QHeads: heads, KVHeads: 1, SeqQ: 20, SeqK: 20, HeadDim: 16}
+			g := newGrouped(t, group(t, target, 16, layer), shape, layer)
+			g.check(t, g.run(t, true))
+			require.Equal(t, launches, len(*g.ran), "%s, %d heads", target, heads)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package runtime
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -14,15 +15,21 @@ type Part struct {
 	Label  string    // what errors call it: "heads 0-2, 5"
 }
 
-// sectionPlace is where a section lies in the grid of a launch.
-type sectionPlace struct{ row0, rows, head0, blocks int }
+// sectionPlace is where a section lies in the grid of a launch, and which of its heads it computes.
+type sectionPlace struct {
+	row0, rows, head0, blocks int
+	mask                      [maskWords]uint64 // a bit a head
+}
+
+const maskWords = 2
 
 // partCall is a part that was checked and planned.
 type partCall struct {
 	Part
 	number int // of the part
 	*call
-	x       *indexCall // nil without workspace
+	x       *indexCall // nil where no data decides and nothing is stored
+	stores  bool       // something comes before attention, and has memory in the workspace
 	verdict verdict
 }
 
@@ -39,7 +46,7 @@ func (g *LoadedGroups) Launch(s Stream, a Attention, parts []Part) error {
 		return err
 	}
 	for _, c := range calls {
-		if c.x == nil {
+		if !c.stores {
 			continue
 		}
 		if err := g.members[c.Member].launchIndex(s, c.x, c.verdict); err != nil {
@@ -72,13 +79,14 @@ func (g *LoadedGroups) Launches(parts []Part) (int, error) {
 }
 
 // Workspace returns how many bytes of device memory a launch of the parts needs beside its tensors; of them only shapes, parameters
-// and heads count. Parts have memory of their own for what attention reads; what their index stages compute on the way there they use in turn.
+// and heads count. Parts have memory of their own for what attention reads; what their index stages compute on the way there they use in
+// turn. The workspace of the largest call serves all smaller ones, so parts count as well that would run dense.
 func (g *LoadedGroups) Workspace(parts []Part) (int64, error) {
 	calls, err := g.plan(parts, (*LoadedKernel).checkShape)
 	if err != nil {
 		return 0, err
 	}
-	kept, passing := workspaceOf(calls)
+	kept, passing := workspaceOf(calls, func(c *partCall) bool { return c.x != nil })
 	return kept + passing, nil
 }
 
@@ -108,8 +116,8 @@ func (g *LoadedGroups) plan(parts []Part, check func(*LoadedKernel, Attention) (
 			return nil, p.wrap(badCall("Member is %d, want one of %d", p.Member, len(g.members)))
 		}
 		k, own := g.members[p.Member], &partCall{Part: p, number: i}
-		if own.call, err = check(k, p.Call); err == nil && !own.idle() && k.needsWorkspace(own.call) {
-			own.x, own.verdict, err = k.planned(own.call)
+		if own.call, err = check(k, p.Call); err == nil && !own.idle() {
+			err = own.planFor(k)
 		}
 		if err != nil {
 			return nil, p.wrap(err)
@@ -121,6 +129,35 @@ func (g *LoadedGroups) plan(parts []Part, check func(*LoadedKernel, Attention) (
 	return calls, nil
 }
 
+// planFor plans what comes before attention, if anything does: not where no data decides, or dense attention is known to be faster, and
+// a mask says which heads are the part's.
+func (c *partCall) planFor(k *LoadedKernel) (err error) {
+	masked := c.setMask()
+	if len(k.plan.choices) == 0 && masked {
+		return nil
+	}
+	c.x, c.verdict, err = k.planned(c.call)
+	c.stores = !masked || c.verdict.routing != allDense
+	return err
+}
+
+// setMask says in bits which heads take part, if there are enough of them; else all may, and words tell them apart.
+func (c *partCall) setMask() bool {
+	c.place.mask = [maskWords]uint64{math.MaxUint64, math.MaxUint64}
+	if !c.shared() {
+		return true
+	}
+	if c.QHeads > 64*maskWords {
+		return false
+	}
+	for h, takes := range c.Heads {
+		if !takes {
+			c.place.mask[h/64] &^= 1 << (h % 64)
+		}
+	}
+	return true
+}
+
 // check checks a whole call and gives each part its place in the workspace.
 func (g *LoadedGroups) check(a Attention, parts []Part) (layer *call, calls []*partCall, err error) {
 	if layer, err = g.members[0].checkLayer(a); err != nil {
@@ -129,13 +166,13 @@ func (g *LoadedGroups) check(a Attention, parts []Part) (layer *call, calls []*p
 	if calls, err = g.plan(parts, (*LoadedKernel).check); err != nil {
 		return nil, nil, err
 	}
-	kept, passing := workspaceOf(calls)
+	kept, passing := workspaceOf(calls, func(c *partCall) bool { return c.stores })
 	if err := checkWorkspace(a, kept+passing); err != nil {
 		return nil, nil, err
 	}
 	at := a.Workspace
 	for _, c := range calls {
-		if c.x != nil {
+		if c.stores {
 			c.Workspace, c.passing = at, a.Workspace+DevicePtr(kept)
 			c.x.fillLists()
 			at += DevicePtr(aligned(c.x.kept))
@@ -144,10 +181,10 @@ func (g *LoadedGroups) check(a Attention, parts []Part) (layer *call, calls []*p
 	return layer, calls, nil
 }
 
-// workspaceOf adds up what the parts keep, and takes the most that one of them needs besides.
-func workspaceOf(calls []*partCall) (kept, passing int64) {
+// workspaceOf adds up what some parts keep, and takes the most that one of them needs besides.
+func workspaceOf(calls []*partCall, counts func(*partCall) bool) (kept, passing int64) {
 	for _, c := range calls {
-		if c.x != nil {
+		if counts(c) {
 			kept, passing = kept+aligned(c.x.kept), max(passing, c.x.bytes-c.x.kept)
 		}
 	}
@@ -193,7 +230,7 @@ func (c *partCall) sections() (out []sectionCall) {
 	add := func(dense bool, taken uint64) {
 		own := *c.call
 		own.place.head0, own.taken = c.Head0, taken
-		if c.x != nil && (c.shared() || c.verdict.routing == byHead) {
+		if c.stores && (c.shared() || c.verdict.routing == byHead) {
 			own.route = c.x.at("route")
 		}
 		out = append(out, sectionCall{&own, c.Member, dense})

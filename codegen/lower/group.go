@@ -27,6 +27,12 @@ const GroupEntry = "attention_group"
 //	tiles        row tiles of a head
 var SectionParams = typedParams("i32 row0 rows head0 heads tiles")
 
+// SectionMaskParams are those of a section without lists. Which heads are its own is often known before the launch, and no more than a
+// few bits then, so that no kernel has to store them and no block to load them:
+//
+//	mask0, mask1   a bit for each head of the section: 0 if it is another section's; the last one is that of all further heads
+var SectionMaskParams = typedParams("i64 mask0 mask1")
+
 // SectionQueueParams are those of a section whose blocks take one row tile after another, beside QueueParams:
 //
 //	blocks       that take tiles; of blocks that take several at a time, each of these counts
@@ -209,6 +215,13 @@ func Alike(schedules []*ir.Schedule) (bodies [][]int) {
 		bodies[n] = append(bodies[n], i)
 	}
 	return bodies
+}
+
+// LeaveMasked ends a block whose head the section's mask gives to another.
+func (k *RowTile) LeaveMasked() {
+	head := k.Min(k.At.Head(), I32(127))
+	bits := k.Or(k.ShrClamp(k.Param("mask0"), head), k.ShrClamp(k.Param("mask1"), k.Sub(head, I32(64))))
+	k.LeaveUnless(k.ICmp(enum.IPredNE, k.And(bits, I64(1)), I64(0)), nil)
 }
 
 // LeaveBeyond ends a block whose tiles along x, so many a block, all lie beyond those of its section: another has more.

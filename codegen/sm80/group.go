@@ -21,15 +21,21 @@ func Group(schedules []*ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 		if err := lower.CheckLists(s); err != nil {
 			return nil, err
 		}
-		bodies = append(bodies, lower.Body{Sections: sections, Params: slices.Concat(lower.GroupParams(s), lower.SectionParams),
-			Emit: func(b *lower.Builder) {
-				k := newKernel(b, s, cfg, sh)
-				k.At = k.SectionPlace()
-				k.LeaveBeyond(1)
-				k.LeaveOthers(k.HeadIndex())
-				k.emit()
-				out.SharedBytes = max(out.SharedBytes, k.total)
-			}})
+		params := slices.Concat(lower.GroupParams(s), lower.SectionParams)
+		if !lists(s) {
+			params = append(params, lower.SectionMaskParams...)
+		}
+		bodies = append(bodies, lower.Body{Sections: sections, Params: params, Emit: func(b *lower.Builder) {
+			k := newKernel(b, s, cfg, sh)
+			k.At = k.SectionPlace()
+			k.LeaveBeyond(1)
+			if !lists(s) {
+				k.LeaveMasked()
+			}
+			k.LeaveOthers(k.HeadIndex())
+			k.emit()
+			out.SharedBytes = max(out.SharedBytes, k.total)
+		}})
 	}
 	for range schedules {
 		out.Sections = append(out.Sections, lower.Section{TileRows: sh.rows, Tiles: 1})

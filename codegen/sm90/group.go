@@ -90,8 +90,11 @@ func Group(schedules []*ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 
 func groupParams(s *ir.Schedule, c cut) []lower.Param {
 	params := slices.Concat(lower.GroupParams(s), lower.SectionParams)
-	if queued(s, c.shape) {
+	switch {
+	case queued(s, c.shape):
 		params = slices.Concat(params, lower.QueueParams, lower.SectionQueueParams)
+	case len(lower.Lists(s)) == 0:
+		params = append(params, lower.SectionMaskParams...)
 	}
 	return withMaps(params, maps(s, c.shape, c.slotKeys))
 }
@@ -105,6 +108,9 @@ func (k *kernel) emitSection() {
 	} else {
 		k.At.Tile = func() Value { return k.ofHalf(k.MulBy(k.BlockX(), k.cut.tiles)) }
 		k.LeaveBeyond(k.cut.tiles)
+		if !k.HasLists() {
+			k.LeaveMasked()
+		}
 		k.LeaveOthers(k.HeadIndex())
 	}
 	k.emit()
