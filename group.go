@@ -80,12 +80,12 @@ func (c *groupCompiler) compileFor(o Options) error {
 		}
 	}
 	first := len(c.artifact.Manifest.Groups)
-	if err := c.addGroups(o, all); err != nil {
+	if err := c.addGroups(o, all, lists); err != nil {
 		return err
 	}
 	c.describe(c.artifact.Manifest.Groups[first:], alone)
 	if lists && tile != short {
-		return c.addGroups(o, slices.DeleteFunc(alone, groupSection.reads))
+		return c.addGroups(o, slices.DeleteFunc(alone, groupSection.reads), false)
 	}
 	return nil
 }
@@ -99,18 +99,37 @@ type groupSection struct {
 
 func (s groupSection) reads() bool { return len(s.schedule.Index) > 0 }
 
-// sections are those of all members, their ranges cut to a tile.
+// sections are those of all members, their ranges cut to a tile: one of each first, copies after them, so that what most layers need
+// stays together.
 func (c *groupCompiler) sections(o Options, tile ir.Tile) (out []groupSection, err error) {
-	for i, m := range c.members {
-		run := func(p *ir.Pattern, tile ir.Tile) (*ir.Schedule, error) {
-			return passes.Run(p, passes.Options{Tile: tile, Consts: c.consts[i], Verify: o.Verify, Time: o.Timing})
+	var of [][]groupSection // of each member
+	most := 0
+	for i := range c.members {
+		own, err := c.sectionsOf(o, i, tile)
+		if err != nil {
+			return nil, err
 		}
-		add := func(dense bool, s *ir.Schedule) {
-			for range max(1, m.Copies) {
-				out = append(out, groupSection{i, dense, s})
+		of, most = append(of, own), max(most, c.members[i].Copies)
+	}
+	for n := range max(1, most) {
+		for i, own := range of {
+			if n < max(1, c.members[i].Copies) {
+				out = append(out, own...)
 			}
 		}
-		own, err := m.tile(o, c.consts[i])
+	}
+	return out, nil
+}
+
+// sectionsOf are a member's: sparse and dense, or one where no list is read.
+func (c *groupCompiler) sectionsOf(o Options, member int, tile ir.Tile) (out []groupSection, err error) {
+	m, consts := c.members[member], c.consts[member]
+	run := func(p *ir.Pattern, tile ir.Tile) (*ir.Schedule, error) {
+		return passes.Run(p, passes.Options{Tile: tile, Consts: consts, Verify: o.Verify, Time: o.Timing})
+	}
+	ranges := m.Pattern
+	if len(m.Pattern.Index) > 0 {
+		own, err := m.tile(o, consts)
 		if err != nil {
 			return nil, err
 		}
@@ -118,41 +137,35 @@ func (c *groupCompiler) sections(o Options, tile ir.Tile) (out []groupSection, e
 		if err != nil {
 			return nil, err
 		}
-		other := m.Pattern
 		if len(sparse.Index) > 0 {
-			add(false, sparse)
-			other = m.Pattern.Widest()
+			out, ranges = append(out, groupSection{member, false, sparse}), m.Pattern.Widest()
 		}
-		ranges, err := run(other, tile)
-		if err != nil {
-			return nil, err
-		}
-		add(len(sparse.Index) > 0, ranges)
 	}
-	return out, nil
+	s, err := run(ranges, tile)
+	return append(out, groupSection{member, len(out) > 0, s}), err
 }
 
-// addGroups compiles a kernel of all these sections, or as many as it takes.
-func (c *groupCompiler) addGroups(o Options, sections []groupSection) error {
-	err := c.addGroup(o, sections)
+// addGroups compiles a kernel of all these sections, or as many as it takes; beside says what their ranges are cut to.
+func (c *groupCompiler) addGroups(o Options, sections []groupSection, beside bool) error {
+	err := c.addGroup(o, sections, beside)
 	if !errors.Is(err, codegen.ErrParams) || len(sections) == 1 {
 		return err
 	}
 	half := len(sections) / 2
-	if err := c.addGroups(o, sections[:half]); err != nil {
+	if err := c.addGroups(o, sections[:half], beside); err != nil {
 		return err
 	}
-	return c.addGroups(o, sections[half:])
+	return c.addGroups(o, sections[half:], beside)
 }
 
 // addGroup compiles a kernel of all these sections.
-func (c *groupCompiler) addGroup(o Options, sections []groupSection) error {
+func (c *groupCompiler) addGroup(o Options, sections []groupSection, beside bool) error {
 	var schedules []*ir.Schedule
 	for _, s := range sections {
 		schedules = append(schedules, s.schedule)
 	}
 	done := o.clock("group codegen")
-	kernel, err := codegen.Group(schedules, codegen.Config{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), Target: o.Target})
+	kernel, err := codegen.Group(schedules, codegen.Config{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), Target: o.Target, BesideLists: beside})
 	done()
 	if err != nil {
 		return err

@@ -27,7 +27,7 @@ const withColumns = `pattern %s(n = 4, window = 9) {
 
 // TestCompileGroup: what one launch has no room for is shared out among several, and every section is there once.
 func TestCompileGroup(t *testing.T) {
-	for _, c := range []struct{ members, copies, groups int }{{1, 1, 1}, {3, 2, 1}, {7, 1, 1}, {12, 1, 2}, {2, 12, 6}} {
+	for _, c := range []struct{ members, copies, groups int }{{1, 1, 1}, {3, 2, 1}, {7, 1, 1}, {12, 1, 2}, {2, 12, 4}} {
 		var members []minfc.Member
 		for i := range c.members {
 			members = append(members, member(t, fmt.Sprintf(withColumns, fmt.Sprint("p", i)), c.copies))
@@ -47,6 +47,20 @@ func TestCompileGroup(t *testing.T) {
 			require.Equal(t, c.copies, n, "%+v", s)
 		}
 	}
+}
+
+// TestCompileGroupInParts: parts of a group that read no lists are cut as it is.
+func TestCompileGroupInParts(t *testing.T) {
+	members := []minfc.Member{member(t, fmt.Sprintf(withColumns, "p"), 1), member(t, "pattern near(n = 3) { keep causal & window(n) }", 120)}
+	a, err := minfc.CompileGroup(members, minfc.Options{Target: "sm_80", DType: "f16", HeadDim: 128})
+	require.NoError(t, err)
+	sections := map[int]int{} // by the rows of their tiles
+	for _, g := range a.Manifest.Groups {
+		for _, s := range g.Sections {
+			sections[s.TileRows]++
+		}
+	}
+	require.Equal(t, map[int]int{64: 2 + 120, 128: 1 + 120}, sections, "beside lists, and without")
 }
 
 func TestCompileGroupRefuses(t *testing.T) {

@@ -90,17 +90,20 @@ func TileBesideLists(target string, headDim int) (ir.Tile, error) {
 }
 
 // Group lowers verified schedules to one kernel of cfg.Target, with a section for each in their order: attention for all heads of a
-// layer in one launch. Their tiles are those of TileFor and TileBesideLists.
+// layer in one launch. Their tiles are those of TileFor; where schedules with lists are among them, cfg.BesideLists must be set and
+// the others have those of TileBesideLists.
 func Group(schedules []*ir.Schedule, cfg Config) (*Kernel, error) {
-	mixed := slices.ContainsFunc(schedules, func(s *ir.Schedule) bool { return len(lower.Lists(s)) > 0 })
 	for _, s := range schedules {
 		lists := len(lower.Lists(s)) > 0
 		tile, err := TileFor(cfg.Target, cfg.HeadDim, lists)
-		if err == nil && mixed && !lists {
+		if err == nil && cfg.BesideLists && !lists {
 			tile, err = TileBesideLists(cfg.Target, cfg.HeadDim)
 		}
 		if err == nil {
 			err = checkTile(s, tile, cfg)
+		}
+		if err == nil && lists && !cfg.BesideLists {
+			err = fmt.Errorf("internal: schedule %s has lists, in a group for ranges", s.Name)
 		}
 		if err != nil {
 			return nil, err

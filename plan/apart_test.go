@@ -17,14 +17,14 @@ import (
 	"github.com/minfc/minfc/workload"
 )
 
-// apart runs a layer in two ways over the same tensors: all heads in one launch, and a launch for each piece by a kernel of its own.
+// apart runs a layer in two ways over the same tensors: all heads in one launch, and a launch for each part by a kernel of its own.
 type apart struct {
 	dev      runtime.Device
 	launcher *plan.Launcher
-	kernels  []*runtime.LoadedKernel // of each piece
+	kernels  []*runtime.LoadedKernel // of each part
 	one      runtime.Attention
 	several  runtime.Attention
-	pieces   []runtime.Attention // of several
+	pieces   []runtime.Attention // of several, a part each
 }
 
 func newApart(t testing.TB, dev runtime.Device, target string, s workload.Spec, entries []string) *apart {
@@ -77,14 +77,18 @@ func (x *apart) place(t testing.TB, s workload.Spec, alone map[string]*runtime.L
 	require.NoError(t, err)
 	x.one.Workspace = alloc(x.one.WorkspaceBytes)
 	x.several = call()
-	pieces, err := x.launcher.Pieces(x.several)
-	require.NoError(t, err)
-	for _, p := range pieces {
-		k := alone[p.Kernel.Schedule().Name]
-		p.Call.WorkspaceBytes, err = k.Workspace(p.Call)
+	row := int64(s.HeadDim)
+	strides := runtime.Tensor{RowStride: row, HeadStride: row * int64(s.SeqLen)}
+	for _, t := range []*runtime.Tensor{&x.several.Q, &x.several.K, &x.several.V, &x.several.O} {
+		t.RowStride, t.HeadStride = strides.RowStride, strides.HeadStride
+	}
+	for _, p := range x.launcher.Parts() {
+		k := alone[x.launcher.Kernel(p.Heads[0]).Schedule().Name]
+		a, _ := p.Call(x.several)
+		a.WorkspaceBytes, err = k.Workspace(a)
 		require.NoError(t, err)
-		p.Call.Workspace = alloc(p.Call.WorkspaceBytes)
-		x.kernels, x.pieces = append(x.kernels, k), append(x.pieces, p.Call)
+		a.Workspace = alloc(a.WorkspaceBytes)
+		x.kernels, x.pieces = append(x.kernels, k), append(x.pieces, a)
 	}
 }
 

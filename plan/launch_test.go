@@ -183,14 +183,13 @@ func TestMixedPlansAgreeWithFloat64(t *testing.T) {
 	}
 }
 
-// cuts lists pieces as "heads in first+heads/kvheads".
+// cuts lists parts as "heads in first+heads/kvheads".
 func cuts(t *testing.T, l *plan.Launcher, qHeads, kvHeads int) string {
-	pieces, err := l.Pieces(runtime.Attention{Batch: 1, QHeads: qHeads, KVHeads: kvHeads, SeqQ: 64, SeqK: 64})
-	require.NoError(t, err)
 	var out []string
-	for _, p := range pieces {
-		out = append(out, fmt.Sprintf("%s in %d+%d/%d", plan.ListHeads(p.Heads), p.First, p.Call.QHeads, p.Call.KVHeads))
-		require.Equal(t, len(p.Heads) < p.Call.QHeads, len(p.Call.Heads) > 0)
+	for _, p := range l.Parts() {
+		call, first := p.Call(runtime.Attention{Batch: 1, QHeads: qHeads, KVHeads: kvHeads, SeqQ: 64, SeqK: 64})
+		out = append(out, fmt.Sprintf("%s in %d+%d/%d", runtime.ListHeads(p.Heads), first, call.QHeads, call.KVHeads))
+		require.Equal(t, len(p.Heads) < call.QHeads, len(call.Heads) > 0)
 	}
 	return strings.Join(out, "; ")
 }
@@ -203,9 +202,7 @@ func TestOneLaunchForHeadsThatAreAlike(t *testing.T) {
 	_, l := bind(t, c, small, large, small, large, small, large, small, large)
 	require.Equal(t, "heads 0-7 in 0+8/2", cuts(t, l, 8, 2), "budgets do not matter")
 	require.Equal(t, "heads 0-7 in 0+8/8", cuts(t, l, 8, 8))
-	pieces, err := l.Pieces(runtime.Attention{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 64, SeqK: 64})
-	require.NoError(t, err)
-	require.Equal(t, []int64{30, 3500, 30, 3500, 30, 3500, 30, 3500}, pieces[0].Call.HeadParams["vertical"])
+	require.Equal(t, []int64{30, 3500, 30, 3500, 30, 3500, 30, 3500}, l.Parts()[0].HeadParams["vertical"])
 
 	_, l = bind(t, c, near, near, far, far)
 	require.Equal(t, "heads 0-1 in 0+2/1; heads 2-3 in 2+2/1", cuts(t, l, 4, 2), "other parameters do")
@@ -263,7 +260,7 @@ func TestStridesOfTheCaller(t *testing.T) {
 func TestLaunchRefusesBeforeAnythingRuns(t *testing.T) {
 	c := newCompiler(emulator(t))
 	_, l := bind(t, c, entry("dense"), entry("vertical_slash"))
-	good := runtime.Attention{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 64, SeqK: 64}
+	good := runtime.Attention{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 64, SeqK: 64, NoFallback: true}
 	var err error
 	good.WorkspaceBytes, err = l.Workspace(good)
 	require.NoError(t, err)
@@ -280,12 +277,12 @@ func TestLaunchRefusesBeforeAnythingRuns(t *testing.T) {
 	}
 	require.NoError(t, c.dev.CopyToDevice(good.O.Ptr, marked, nil))
 	for want, spoil := range map[string]func(a *runtime.Attention){
-		"QHeads is 3, the plan was made for 2":      func(a *runtime.Attention) { a.QHeads = 3 },
-		"want QHeads to be a multiple of KVHeads":   func(a *runtime.Attention) { a.KVHeads = 0 },
-		"the plan has the parameters of every head": func(a *runtime.Attention) { a.Params = map[string]int64{"window": 1} },
-		"bad call: Workspace has":                   func(a *runtime.Attention) { a.WorkspaceBytes-- },
-		"bad call: Workspace is a null pointer":     func(a *runtime.Attention) { a.Workspace = 0 },
-		"SeqK is -1":                                func(a *runtime.Attention) { a.SeqK = -1 },
+		"QHeads is 3, the plan was made for 2":  func(a *runtime.Attention) { a.QHeads = 3 },
+		"KVHeads is 0, want 1 to 65535":         func(a *runtime.Attention) { a.KVHeads = 0 },
+		"each part has its own":                 func(a *runtime.Attention) { a.Params = map[string]int64{"window": 1} },
+		"bad call: Workspace has":               func(a *runtime.Attention) { a.WorkspaceBytes-- },
+		"bad call: Workspace is a null pointer": func(a *runtime.Attention) { a.Workspace = 0 },
+		"SeqK is -1":                            func(a *runtime.Attention) { a.SeqK = -1 },
 	} {
 		a := good
 		spoil(&a)
@@ -296,6 +293,17 @@ func TestLaunchRefusesBeforeAnythingRuns(t *testing.T) {
 	got := make([]byte, len(marked))
 	require.NoError(t, c.dev.CopyToHost(got, good.O.Ptr, nil))
 	require.Equal(t, marked, got, "head 0, whose call was good, did not run either")
+}
+
+func TestBindRefusesNoHeads(t *testing.T) {
+	c := newCompiler(emulator(t))
+	k, err := plan.Load(c.dev, c.compile(t, layer(t, entry("dense"))), runtime.Select{})
+	require.NoError(t, err)
+	defer k.Close()
+	_, err = k.Bind(nil)
+	require.EqualError(t, err, "there are no heads to run")
+	_, err = k.Bind(layer(t, entry("full")))
+	require.EqualError(t, err, "head 0: full is not among the patterns that were compiled; compile the plan again")
 }
 
 // A const parameter is part of the kernel: heads that differ in it need two.

@@ -63,7 +63,7 @@ type call struct {
 	present   int               // heads of all batch entries that take part
 	sharers   int               // the most of them that share a kv head
 	first     int               // number of its first head, of a call that is a part of another
-	place     sectionPlace      // in the grid of a group's launch
+	section   sectionPlace      // of a group's launch
 	passing   DevicePtr         // where what the index stage alone uses is; 0: behind the rest in the workspace
 }
 
@@ -90,6 +90,9 @@ func (k *LoadedKernel) LaunchAttention(s Stream, a Attention) error {
 
 // launch checks the call and enqueues one or both halves of it.
 func (k *LoadedKernel) launch(s Stream, a Attention, index, attention bool) error {
+	if k.function == nil && (index || attention) {
+		return badCall("%s is a pattern of a head plan, whose heads are launched together: use LoadedGroups.Launch", k.schedule.Name)
+	}
 	c, err := k.check(a)
 	if err != nil || c.idle() {
 		return err
@@ -148,9 +151,6 @@ func (k *LoadedKernel) launchRouted(s Stream, x *indexCall, v verdict) error {
 
 // launchAttention enqueues the kernel alone.
 func (k *LoadedKernel) launchAttention(s Stream, c *call) error {
-	if k.function == nil {
-		return badCall("%s is a pattern of a head plan, whose heads are launched together: use LoadedGroups.Launch", k.schedule.Name)
-	}
 	c.rowTiles = ceilDiv(c.SeqQ, k.info.Rows()) // a dense kernel has other ones than the one that the call was checked for
 	args, err := k.arguments(c)
 	if err != nil {

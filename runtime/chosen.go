@@ -43,10 +43,7 @@ func (k *LoadedKernel) ReadChosen(dev Device, s Stream, a Attention) ([]Chosen, 
 }
 
 func (k *LoadedKernel) readChosen(dev Device, s Stream, x *indexCall, v verdict) (_ []Chosen, err error) {
-	r := &chosenReader{indexCall: x, dev: dev, stream: s, out: make([]Chosen, x.heads)}
-	for h := range r.out {
-		r.out[h] = Chosen{Asked: &ir.Selection{QOffset: x.QOffset}, Kept: &ir.Selection{QOffset: x.QOffset}}
-	}
+	r := &chosenReader{indexCall: x, dev: dev, stream: s, out: nothingChosen(x.heads, x.QOffset)}
 	if v.routing == allDense {
 		r.allDense(v, k.fallback.machine.Multiprocessors)
 		return r.out, nil
@@ -60,6 +57,15 @@ func (k *LoadedKernel) readChosen(dev Device, s Stream, x *indexCall, v verdict)
 		err = r.readRoutes(v, k.fallback.machine.Multiprocessors)
 	}
 	return r.out, err
+}
+
+// nothingChosen are choices without sets.
+func nothingChosen(heads, qOffset int) []Chosen {
+	out := make([]Chosen, heads)
+	for h := range out {
+		out[h] = Chosen{Asked: &ir.Selection{QOffset: qOffset}, Kept: &ir.Selection{QOffset: qOffset}}
+	}
+	return out
 }
 
 // allDense is the outcome where nothing was chosen.

@@ -58,6 +58,19 @@ func (a *Artifact) Patterns() (out []string) {
 	return out
 }
 
+// Source is the text of a pattern in the language, as it was compiled; "" if it is not known.
+func (a *Artifact) Source(pattern string) string {
+	if !a.IsPlan() {
+		return a.Manifest.Source
+	}
+	for _, m := range a.Manifest.Members {
+		if p, err := ir.ParsePattern(m.Pattern); err == nil && p.Name == pattern {
+			return m.Source
+		}
+	}
+	return ""
+}
+
 func (a *Artifact) verifyPlan() error {
 	m := &a.Manifest
 	if m.Pattern != "" || len(m.Kernels) > 0 || len(m.Members) == 0 || len(m.Groups) == 0 {
@@ -165,22 +178,25 @@ func (m *Member) kernelFor(g *Group) *Kernel {
 
 // sectionParams are those of every section, beside the ones of its kernel; the launch has their values in call.place.
 var sectionParams = []kernelParam{
-	scalar("row0", "i32", func(c *call) uint64 { return uint64(c.place.row0) }),
-	scalar("rows", "i32", func(c *call) uint64 { return uint64(c.place.rows) }),
-	scalar("head0", "i32", func(c *call) uint64 { return uint64(c.place.head0) }),
-	scalar("heads", "i32", func(c *call) uint64 { return uint64(c.QHeads) }),
-	scalar("tiles", "i32", func(c *call) uint64 { return uint64(c.rowTiles) }),
+	scalar("row0", "i32", func(c *call) uint64 { return uint64(c.section.row0) }),
+	scalar("rows", "i32", func(c *call) uint64 { return uint64(c.section.rows) }),
+	scalar("head0", "i32", func(c *call) uint64 { return uint64(c.section.head0) }),
+	scalar("q_heads", "i32", func(c *call) uint64 { return uint64(c.QHeads) }),
+	scalar("row_tiles", "i32", func(c *call) uint64 { return uint64(c.rowTiles) }),
 }
 
 // sectionMaskParams are those of sections without lists.
 var sectionMaskParams = []kernelParam{
-	scalar("mask0", "i64", func(c *call) uint64 { return c.place.mask[0] }),
-	scalar("mask1", "i64", func(c *call) uint64 { return c.place.mask[1] }),
+	scalar("mask0", "i64", func(c *call) uint64 { return c.section.mask[0] }),
+	scalar("mask1", "i64", func(c *call) uint64 { return c.section.mask[1] }),
 }
 
 // sectionQueueParams are those of sections with a queue.
-var sectionQueueParams = append(slices.Clone(queueParams),
-	scalar("blocks", "i32", func(c *call) uint64 { return uint64(c.place.blocks) }))
+var sectionQueueParams = []kernelParam{
+	scalar("queue", "ptr", func(c *call) uint64 { return c.queue }),
+	scalar("items", "i32", func(c *call) uint64 { return uint64(c.items()) }),
+	scalar("blocks", "i32", func(c *call) uint64 { return uint64(c.section.blocks) }),
+}
 
 var ofSection = regexp.MustCompile(`^s([0-9]{1,3})_(.*)$`)
 

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -145,13 +146,15 @@ func TestGroupsRouteHeadsInOneLaunch(t *testing.T) {
 		for _, shape := range []qkv.Shape{
 			{Batch: 2, QHeads: 8, KVHeads: 2, SeqQ: 700, SeqK: 700, HeadDim: 64},
 			{Batch: 1, QHeads: 8, KVHeads: 4, SeqQ: 300, SeqK: 800, QOffset: 500, HeadDim: 32},
+			{Batch: 1, QHeads: 8, KVHeads: 8, SeqQ: 600, SeqK: 600, HeadDim: 192},
 		} {
 			t.Run(fmt.Sprint(target, shape.SeqQ), func(t *testing.T) {
 				heads := mixed(t)
 				g := newGrouped(t, group(t, target, shape.HeadDim, heads), shape, heads)
 				for h := range heads {
 					if len(heads[h].Pattern.Index) > 0 {
-						g.launcher.Kernel(h).PriceLists(440, 530, 620)
+						price := max(1, float64(shape.HeadDim)/96)
+						g.launcher.Kernel(h).PriceLists(440*price, 530*price, 620*price)
 					}
 				}
 				res := g.run(t, false)
@@ -162,7 +165,11 @@ func TestGroupsRouteHeadsInOneLaunch(t *testing.T) {
 						routes[fmt.Sprint(p.Name, c.Dense)]++
 					}
 				}
-				require.Len(t, routes, 4, "heads of both patterns and both kinds: %v", routes)
+				if shape.HeadDim < 192 {
+					require.Len(t, routes, 4, "heads of both patterns and both kinds: %v", routes)
+				} else {
+					require.GreaterOrEqual(t, len(routes), 3, "one pattern with heads of both kinds: %v", routes)
+				}
 				g.check(t, res)
 			})
 		}
@@ -198,6 +205,106 @@ func TestGroupsOfManyHeads(t *testing.T) {
 			require.Equal(t, launches, len(*g.ran), "%s, %d heads", target, heads)
 		}
 	}
+}
+
+// TestEmptyGroupCalls: without queries nothing runs, without keys all outputs are zeros.
+func TestEmptyGroupCalls(t *testing.T) {
+	for _, target := range minfc.Targets() {
+		heads := mixed(t)
+		a := group(t, target, 32, heads)
+		g := newGrouped(t, a, qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 0, SeqK: 70, HeadDim: 32}, heads)
+		require.Empty(t, g.run(t, true).O)
+		require.Empty(t, *g.ran)
+		g = newGrouped(t, a, qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 70, SeqK: 0, HeadDim: 32}, heads)
+		res := g.run(t, true)
+		require.Equal(t, make([]byte, 2*8*70*32), res.O)
+		for _, lse := range res.LSE {
+			require.True(t, math.IsInf(float64(lse), -1))
+		}
+	}
+}
+
+// TestGroupsAreConcurrent: several goroutines launch on one launcher, each in memory of its own, calls of other lengths.
+func TestGroupsAreConcurrent(t *testing.T) {
+	heads := mixed(t)
+	g := newGrouped(t, group(t, "sm_80", 32, heads), qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 1, SeqK: 1, HeadDim: 32}, heads)
+	var all sync.WaitGroup
+	for n := range 4 {
+		in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 100 + 60*n, SeqK: 100 + 60*n, HeadDim: 32}, half.BF16, 3)
+		require.NoError(t, err)
+		own := &grouped{dev: g.dev, heads: heads, launcher: g.launcher, in: in}
+		first := own.run(t, true)
+		for range 2 {
+			all.Go(func() {
+				if again := own.run(t, true); !slices.Equal(first.O, again.O) {
+					t.Errorf("length %d: another result", in.SeqQ)
+				}
+			})
+		}
+	}
+	all.Wait()
+}
+
+// TestBadParts: parts that do not fit the layer or each other are refused, and nothing runs.
+func TestBadParts(t *testing.T) {
+	var ran int
+	dev, err := emu.Open(emu.Options{Observe: func(emu.Stats) { ran++ }})
+	require.NoError(t, err)
+	defer dev.Close()
+	heads := sharedPatterns([]plan.Head{head(t, "a_shape", "window", 9), head(t, "vertical_slash"), head(t, "a_shape", "window", 8)})
+	g, err := runtime.LoadGroups(dev, group(t, "sm_80", 32, heads), runtime.Select{})
+	require.NoError(t, err)
+	defer g.Close()
+	good := runtime.Attention{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 64, SeqK: 64, NoFallback: true}
+	for _, p := range []*runtime.DevicePtr{&good.Q.Ptr, &good.K.Ptr, &good.V.Ptr, &good.O.Ptr, &good.Workspace} {
+		*p, err = dev.Alloc(1 << 20)
+		require.NoError(t, err)
+	}
+	good.WorkspaceBytes = 1 << 20
+	budgets := map[string][]int64{"vertical": {3, 4}, "slash": {5, 6}}
+	parts := []runtime.Part{{Member: 0, Heads: []int{0, 3}}, {Member: 1, Heads: []int{1, 2}, HeadParams: budgets}}
+	require.NoError(t, g.Check(good, parts))
+	require.NoError(t, g.Check(good, parts[1:]), "heads may be left out")
+	require.NoError(t, g.Check(good, nil))
+	for want, spoil := range map[string]func(a *runtime.Attention, p *runtime.Part){
+		"part 1: Member is 2, want one of 2":                      func(a *runtime.Attention, p *runtime.Part) { p.Member = 2 },
+		"part 1 has no heads":                                     func(a *runtime.Attention, p *runtime.Part) { p.Heads = nil },
+		"two parts have head 3":                                   func(a *runtime.Attention, p *runtime.Part) { p.Heads = []int{2, 3} },
+		"part 1 has the heads [1 4], want ascending ones from 0 ": func(a *runtime.Attention, p *runtime.Part) { p.Heads = []int{1, 4} },
+		"part 1 has the heads [2 1], want ascending":              func(a *runtime.Attention, p *runtime.Part) { p.Heads = []int{2, 1} },
+		"part 1 has the heads [-1 1], want ascending":             func(a *runtime.Attention, p *runtime.Part) { p.Heads = []int{-1, 1} },
+		"head 1: bad call: HeadParams has 2 values of ":           func(a *runtime.Attention, p *runtime.Part) { p.Heads = []int{1} },
+		"heads 1-2: bad call: head 1: slash must":                 func(a *runtime.Attention, p *runtime.Part) { p.HeadParams = map[string][]int64{"slash": {-1, 0}} },
+		`heads 1-2: bad call: unknown parameter "breadth"`:        func(a *runtime.Attention, p *runtime.Part) { p.Params = map[string]int64{"breadth": 1} },
+		"each part has its own":                                   func(a *runtime.Attention, p *runtime.Part) { a.Heads = make([]bool, 4) },
+		"O is a null pointer":                                     func(a *runtime.Attention, p *runtime.Part) { a.O.Ptr = 0 },
+		"Workspace has 255 bytes":                                 func(a *runtime.Attention, p *runtime.Part) { a.WorkspaceBytes = 255 },
+		"want QHeads to be a multiple of KVHeads":                 func(a *runtime.Attention, p *runtime.Part) { a.KVHeads = 3 },
+	} {
+		a, bad := good, slices.Clone(parts)
+		spoil(&a, &bad[1])
+		err := g.Launch(nil, a, bad)
+		require.ErrorIs(t, err, runtime.ErrBadCall)
+		require.ErrorContains(t, err, want)
+		require.Equal(t, err.Error(), g.Check(a, bad).Error())
+	}
+	require.Zero(t, ran)
+}
+
+// TestMoreHeadsThanOneGridHas: sections that have no room beside each other take launches of their own.
+func TestMoreHeadsThanOneGridHas(t *testing.T) {
+	const n = 40000
+	heads := sharedPatterns([]plan.Head{head(t, "a_shape", "window", 9), head(t, "a_shape", "window", 8)})
+	dev := runtime.NewFakeDevice()
+	g, err := runtime.LoadGroups(dev, group(t, "sm_80", 32, heads), runtime.Select{})
+	require.NoError(t, err)
+	parts := []runtime.Part{{Params: map[string]int64{"window": 9}}, {Params: map[string]int64{"window": 8}}}
+	for h := range n {
+		parts[h%2].Heads = append(parts[h%2].Heads, h)
+	}
+	launches, err := g.Launches(runtime.Attention{Batch: 1, QHeads: n, KVHeads: n, SeqQ: 64, SeqK: 64}, parts)
+	require.NoError(t, err)
+	require.Equal(t, 2, launches)
 }
 
 // TestGroupsWithTooFewSections: more sets of parameters than the artifact was compiled for take more launches.
@@ -398,8 +505,7 @@ func TestPlansAndPatternsAreLoadedApart(t *testing.T) {
 	dev, err := emu.Open(emu.Options{})
 	require.NoError(t, err)
 	defer dev.Close()
-	heads := []plan.Head{head(t, "a_shape")}
-	a := group(t, minfc.TargetAuto, 32, heads)
+	a := group(t, minfc.TargetAuto, 32, []plan.Head{head(t, "a_shape"), head(t, "vertical_slash")})
 	_, err = runtime.LoadKernel(dev, a, runtime.Select{})
 	require.ErrorIs(t, err, runtime.ErrTarget)
 	require.ErrorContains(t, err, "load it with LoadGroups")
@@ -417,9 +523,12 @@ func TestPlansAndPatternsAreLoadedApart(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.NoError(t, member.Check(call))
-	err = member.Launch(nil, call)
-	require.ErrorIs(t, err, runtime.ErrBadCall)
-	require.ErrorContains(t, err, "a_shape is a pattern of a head plan")
+	for _, member := range g.Members() {
+		err = member.Launch(nil, call)
+		require.ErrorIs(t, err, runtime.ErrBadCall)
+		require.ErrorContains(t, err, member.Schedule().Name+" is a pattern of a head plan")
+		require.ErrorContains(t, member.LaunchIndex(nil, call), "is a pattern of a head plan")
+	}
 	require.NoError(t, g.Close())
 
 	in, err := minfc.ReadInput("dense")
@@ -444,5 +553,5 @@ func TestGroupsAreReproducible(t *testing.T) {
 	for _, g := range a.Manifest.Groups {
 		sections[g.Target] = max(sections[g.Target], len(g.Sections))
 	}
-	require.Equal(t, []string{"sm_80", "sm_90a"}, slices.Sorted(maps.Keys(sections)))
+	require.Equal(t, map[string]int{"sm_80": 7, "sm_90a": 7}, sections, "two of a_shape, one of dense, sparse and dense ones of two")
 }

@@ -12,6 +12,7 @@ import (
 type LoadedGroups struct {
 	members []*LoadedKernel // without code of their own
 	groups  []*loadedGroup  // those with fewer sections first
+	modules *stageModules   // of the members' stages
 }
 
 type loadedGroup struct {
@@ -33,13 +34,16 @@ func LoadGroups(dev Device, a *Artifact, sel Select) (*LoadedGroups, error) {
 	}
 	var kernels []Kernel
 	for i := range a.Manifest.Groups {
-		kernels = append(kernels, a.Manifest.Groups[i].asKernel())
+		k := a.Manifest.Groups[i].asKernel()
+		if !slices.ContainsFunc(kernels, func(o Kernel) bool { return o.matches(Select{k.HeadDim, k.DType, k.Target}) }) {
+			kernels = append(kernels, k)
+		}
 	}
 	found, err := (&Manifest{Kernels: kernels}).Find(dev.Info(), sel)
 	if err != nil {
 		return nil, err
 	}
-	g := &LoadedGroups{}
+	g := &LoadedGroups{modules: newStageModules(dev, a)}
 	if err := g.load(dev, a, Select{found.HeadDim, found.DType, found.Target}); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
@@ -60,7 +64,7 @@ func (g *LoadedGroups) load(dev Device, a *Artifact, sel Select) error {
 	}
 	slices.SortStableFunc(g.groups, func(a, b *loadedGroup) int { return cmp.Compare(len(a.Sections), len(b.Sections)) })
 	for i := range a.Manifest.Members {
-		k, err := loadMember(dev, a, a.Manifest.Members[i].kernelFor(first))
+		k, err := g.loadMember(dev, a, a.Manifest.Members[i].kernelFor(first))
 		if err != nil {
 			return err
 		}
@@ -81,21 +85,15 @@ func loadGroup(dev Device, m *Manifest, a *Artifact, group *Group) (*loadedGroup
 }
 
 // loadMember loads what comes before attention.
-func loadMember(dev Device, a *Artifact, info *Kernel) (*LoadedKernel, error) {
-	if info == nil {
-		return nil, fmt.Errorf("%w: a member has no kernel for a group's target", ErrManifest)
-	}
+func (g *LoadedGroups) loadMember(dev Device, a *Artifact, info *Kernel) (*LoadedKernel, error) {
 	k, err := read(dev, info)
 	if err != nil {
 		return nil, err
 	}
-	if err = k.loadStages(dev, a); err == nil {
-		err = k.loadFallback(dev, a)
+	if err := k.loadStages(g.modules); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return nil, errors.Join(err, k.Close())
-	}
-	return k, nil
+	return k, k.loadFallback(dev, a)
 }
 
 // Close unloads the kernels. Launches of them must have ended.
@@ -104,12 +102,10 @@ func (g *LoadedGroups) Close() error {
 	for _, l := range g.groups {
 		errs = append(errs, l.module.Unload())
 	}
-	for _, k := range g.members {
-		errs = append(errs, k.Close())
-	}
+	errs = append(errs, g.modules.unload())
 	return errors.Join(errs...)
 }
 
-// Members are the patterns, in the order of the manifest. Each says of its part of a call what a kernel of its own would: Check, Workspace,
-// HeadParams, ReadChosen, Cover; but to launch it takes the group.
+// Members are the patterns, in the order of the manifest. Each answers for calls of its own (HeadParams, Check, Cover, CoverChosen and the
+// like), but to launch it takes the group.
 func (g *LoadedGroups) Members() []*LoadedKernel { return g.members }

@@ -57,7 +57,7 @@ func planIndex(s *ir.Schedule) (*indexPlan, error) {
 		c.source = ir.Chosen{Name: d.Name, Kind: chosen}.Source()
 		p.choices = append(p.choices, c)
 	}
-	p.headParams = budgetsAlone(s)
+	p.headParams = s.Budgets()
 	return p, nil
 }
 
@@ -98,47 +98,6 @@ func (c *indexChoice) planSquares(sum ir.Sum, defs map[string]ir.Index) error {
 	}
 	c.shares, c.fold = true, of.Step
 	return nil
-}
-
-// budgetsAlone lists the launch parameters that occur in numbers of chosen members and nowhere else.
-func budgetsAlone(s *ir.Schedule) []string {
-	var budgets, others []string
-	use := func(to *[]string, polys ...ir.Poly) {
-		for _, p := range polys {
-			*to = append(*to, p.Vars()...)
-		}
-	}
-	given := func(to *[]string, p *ir.Poly) {
-		if p != nil {
-			use(to, *p)
-		}
-	}
-	for _, d := range s.Index {
-		switch x := d.Value.(type) {
-		case ir.Select:
-			use(&budgets, x.N)
-			given(&budgets, x.Most)
-			use(&others, x.First, x.Last)
-		case ir.Probe:
-			given(&others, x.Last)
-			given(&others, x.Stride)
-		}
-	}
-	for _, g := range s.Segments {
-		for _, b := range slices.Concat(g.Lo, g.Hi) {
-			use(&others, b.Off)
-		}
-		for _, t := range g.Tests {
-			use(&others, t.Off, t.Step)
-		}
-	}
-	var out []string
-	for _, p := range s.Params {
-		if p.Binding == ir.BindLaunch && slices.Contains(budgets, p.Name) && !slices.Contains(others, p.Name) {
-			out = append(out, p.Name)
-		}
-	}
-	return out
 }
 
 func (p *indexPlan) has(kinds ...ir.SourceKind) bool {

@@ -27,11 +27,12 @@ type LoadedKernel struct {
 	params       []kernelParam
 	plan         *indexPlan
 	stages       []*loadedStage
-	scratchBytes int64 // maxScratchBytes, other numbers in tests
-	code               // none of members of groups
+	modules      *stageModules // of the stages; nil of members of groups, whose groups have them
+	scratchBytes int64         // maxScratchBytes, other numbers in tests
+	code                       // none of members of groups
 	lastParams   atomic.Pointer[paramSet]
-	lastPlans    atomic.Pointer[[]plannedCall] // newest first
-	fallback     *fallback                     // nil if there is no dense kernel, or nothing to weigh it with
+	lastPlans    atomic.Pointer[[]*plannedCall] // newest first
+	fallback     *fallback                      // nil if there is no dense kernel, or nothing to weigh it with
 }
 
 // LoadKernel selects a kernel and lets the device's compiler translate its PTX, once, which takes a fraction of a second.
@@ -51,7 +52,8 @@ func LoadKernel(dev Device, a *Artifact, sel Select) (*LoadedKernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = k.loadStages(dev, a); err == nil {
+	k.modules = newStageModules(dev, a)
+	if err = k.loadStages(k.modules); err == nil {
 		err = k.loadFallback(dev, a)
 	}
 	if err != nil {
@@ -157,8 +159,8 @@ func (k *LoadedKernel) Close() error {
 	if k.module != nil {
 		errs = append(errs, k.module.Unload())
 	}
-	for _, s := range k.stages {
-		errs = append(errs, s.module.Unload())
+	if k.modules != nil {
+		errs = append(errs, k.modules.unload())
 	}
 	if k.fallback != nil {
 		errs = append(errs, k.fallback.dense.Close())

@@ -12,8 +12,9 @@ type plannedCall struct {
 	verdict
 }
 
-// plansKept is how many plans a kernel remembers: a head plan launches one kernel with several sets of parameters.
-const plansKept = 8
+// plansKept is how many plans a kernel remembers: it may serve all layers of a model, some with several sets of parameters, and a
+// server goes through them again and again. The last ones are found first.
+const plansKept = 512
 
 // recalled is the plan of a call like c, if it is remembered.
 func (k *LoadedKernel) recalled(c *call) (*indexCall, verdict, bool) {
@@ -21,7 +22,7 @@ func (k *LoadedKernel) recalled(c *call) (*indexCall, verdict, bool) {
 	if kept == nil {
 		return nil, verdict{}, false
 	}
-	i := slices.IndexFunc(*kept, func(p plannedCall) bool { return sameCall(p.given, c.Attention) })
+	i := slices.IndexFunc(*kept, func(p *plannedCall) bool { return sameCall(&p.given, &c.Attention) })
 	if i < 0 {
 		return nil, verdict{}, false
 	}
@@ -57,7 +58,7 @@ func (k *LoadedKernel) remember(x *indexCall, v verdict) {
 	for name, values := range x.HeadParams {
 		given.HeadParams[name] = slices.Clone(values)
 	}
-	plans := []plannedCall{{given, *x, v}}
+	plans := []*plannedCall{{given, *x, v}}
 	plans[0].index.call, plans[0].index.slices = nil, nil // they belong to the caller
 	if old := k.lastPlans.Load(); old != nil {
 		plans = append(plans, (*old)[:min(len(*old), plansKept-1)]...)
@@ -66,7 +67,7 @@ func (k *LoadedKernel) remember(x *indexCall, v verdict) {
 }
 
 // sameCall compares what a plan depends on.
-func sameCall(a, b Attention) bool {
+func sameCall(a, b *Attention) bool {
 	return a.Batch == b.Batch && a.QHeads == b.QHeads && a.KVHeads == b.KVHeads &&
 		a.SeqQ == b.SeqQ && a.SeqK == b.SeqK && a.QOffset == b.QOffset && a.NoFallback == b.NoFallback &&
 		slices.Equal(a.Heads, b.Heads) && maps.Equal(a.Params, b.Params) && maps.EqualFunc(a.HeadParams, b.HeadParams, slices.Equal[[]int64])

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -201,14 +202,43 @@ func (k *Kernel) verifyStages(modules int, plan *indexPlan) error {
 // loadedStage is a stage on a device.
 type loadedStage struct {
 	Stage
-	module   Module
 	function Function
 	params   []kernelParam
 }
 
-// loadStage loads a stage; it is nil if a block of it does not fit the device.
-func loadStage(dev Device, a *Artifact, s Stage) (*loadedStage, error) {
-	if s.SharedBytes > dev.Info().MaxSharedBytes {
+// stageModules are the modules of stages on a device, each loaded once for all kernels that share it.
+type stageModules struct {
+	dev    Device
+	art    *Artifact
+	loaded map[int]Module
+}
+
+func newStageModules(dev Device, a *Artifact) *stageModules {
+	return &stageModules{dev, a, map[int]Module{}}
+}
+
+func (m *stageModules) module(n int) (Module, error) {
+	if m.loaded[n] == nil {
+		module, err := m.dev.LoadModule(m.art.Modules[n])
+		if err != nil {
+			return nil, err
+		}
+		m.loaded[n] = module
+	}
+	return m.loaded[n], nil
+}
+
+func (m *stageModules) unload() error {
+	var errs []error
+	for _, module := range m.loaded {
+		errs = append(errs, module.Unload())
+	}
+	return errors.Join(errs...)
+}
+
+// load loads a stage; it is nil if a block of it does not fit the device.
+func (m *stageModules) load(s Stage) (*loadedStage, error) {
+	if s.SharedBytes > m.dev.Info().MaxSharedBytes {
 		return nil, nil
 	}
 	kind, err := kindOf(s.Kind)
@@ -219,20 +249,18 @@ func loadStage(dev Device, a *Artifact, s Stage) (*loadedStage, error) {
 	if l.params, err = matchParams(s.Params, kind.params()); err != nil {
 		return nil, err
 	}
-	if l.module, err = dev.LoadModule(a.Modules[s.Module]); err != nil {
+	module, err := m.module(s.Module)
+	if err != nil {
 		return nil, err
 	}
-	if l.function, err = l.module.Function(s.Entry); err != nil {
-		l.module.Unload()
-		return nil, err
-	}
-	return l, nil
+	l.function, err = module.Function(s.Entry)
+	return l, err
 }
 
 // loadStages loads what the index stage of the kernel needs.
-func (k *LoadedKernel) loadStages(dev Device, a *Artifact) error {
+func (k *LoadedKernel) loadStages(modules *stageModules) error {
 	for _, s := range k.info.Stages {
-		l, err := loadStage(dev, a, s)
+		l, err := modules.load(s)
 		if err != nil {
 			return fmt.Errorf("load kernel %s: %w", s.Entry, err)
 		}
@@ -243,7 +271,7 @@ func (k *LoadedKernel) loadStages(dev Device, a *Artifact) error {
 	for _, kind := range k.plan.kinds() {
 		if k.stage(kind, 1) == nil {
 			return fmt.Errorf("%w: %w: the kernel %s needs more shared memory a block than the %d bytes of %s",
-				ErrTarget, ErrUnsupported, kind, dev.Info().MaxSharedBytes, dev.Info().Name)
+				ErrTarget, ErrUnsupported, kind, modules.dev.Info().MaxSharedBytes, modules.dev.Info().Name)
 		}
 	}
 	return nil

@@ -244,7 +244,7 @@ func (c *runCmd) fillPlan(a *app, j *job, file *minfc.Input) error {
 		return fmt.Errorf("%s: %w", c.Plan, err)
 	}
 	if len(missing) > 0 {
-		a.note("%s: layer %d has no entry for %s: %s as MInference takes it", c.Plan, layer, plan.ListHeads(missing), p.Default)
+		a.note("%s: layer %d has no entry for %s: %s as MInference takes it", c.Plan, layer, runtime.ListHeads(missing), p.Default)
 	}
 	planned := &planned{path: c.Plan, layer: layer, heads: make([]*job, len(heads))}
 	for _, h := range heads {
@@ -332,7 +332,7 @@ func programOf(a *app, file *minfc.Input, name string) (*minfc.Program, error) {
 	}
 	src := file.Source
 	if file.Artifact != nil {
-		src = []byte(file.Artifact.Manifest.Source)
+		src = []byte(file.Artifact.Source(name))
 	}
 	warn := func(text string) { a.note("%s", strings.TrimRight(text, "\n")) }
 	return minfc.Load(file.Name, src, minfc.Options{Pattern: name, Warn: warn})
@@ -371,6 +371,6 @@ func (j *job) reportPlan(a *app) {
 				same = append(same, other)
 			}
 		}
-		a.out.printf("pattern  %s: %s\n", text, plan.ListHeads(same))
+		a.out.printf("pattern  %s: %s\n", text, runtime.ListHeads(same))
 	}
 }

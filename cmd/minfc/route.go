@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 
-	"github.com/minfc/minfc/plan"
 	"github.com/minfc/minfc/runtime"
 )
 
@@ -51,7 +50,7 @@ func (j *job) nameHeads(heads []int) string {
 	case len(heads) == all:
 		return fmt.Sprintf("all %d heads", all)
 	case j.in.Batch == 1:
-		return plan.ListHeads(heads)
+		return runtime.ListHeads(heads)
 	}
 	return fmt.Sprintf("%d of %d heads", len(heads), all)
 }

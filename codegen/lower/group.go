@@ -23,9 +23,9 @@ const GroupEntry = "attention_group"
 //
 //	row0, rows   of the grid: one for each head, or as many as the blocks of a kernel with a queue need; 0 rows: not in this launch
 //	head0        of the tensors, which is the section's head 0
-//	heads        that the section spans
-//	tiles        row tiles of a head
-var SectionParams = typedParams("i32 row0 rows head0 heads tiles")
+//	q_heads      that the section spans
+//	row_tiles    of a head
+var SectionParams = typedParams("i32 row0 rows head0 q_heads row_tiles")
 
 // SectionMaskParams are those of a section without lists. Which heads are its own is often known before the launch, and no more than a
 // few bits then, so that no kernel has to store them and no block to load them:
@@ -33,10 +33,10 @@ var SectionParams = typedParams("i32 row0 rows head0 heads tiles")
 //	mask0, mask1   a bit for each head of the section: 0 if it is another section's; the last one is that of all further heads
 var SectionMaskParams = typedParams("i64 mask0 mask1")
 
-// SectionQueueParams are those of a section whose blocks take one row tile after another, beside QueueParams:
+// SectionQueueParams are those of a section whose blocks take one row tile after another: queue and items of QueueParams, and
 //
 //	blocks       that take tiles; of blocks that take several at a time, each of these counts
-var SectionQueueParams = typedParams("i32 blocks")
+var SectionQueueParams = typedParams("ptr queue i32 items blocks")
 
 // SectionParam is the parameter of a group for parameter name of section n.
 func SectionParam(n int, name string) string { return fmt.Sprintf("s%d_%s", n, name) }
@@ -233,6 +233,6 @@ func (k *RowTile) LeaveBeyond(tiles int) {
 // row on, batch along z.
 func (b *Builder) SectionPlace() Place {
 	param := func(name string) func() Value { return func() Value { return b.Param(name) } }
-	return Place{Tile: b.BlockX, Tiles: param("tiles"), Head: func() Value { return b.Sub(b.BlockY(), b.Param("row0")) },
-		Heads: param("heads"), Head0: param("head0"), Batch: b.BlockZ}
+	return Place{Tile: b.BlockX, Tiles: param("row_tiles"), Head: func() Value { return b.Sub(b.BlockY(), b.Param("row0")) },
+		Heads: param("q_heads"), Head0: param("head0"), Batch: b.BlockZ}
 }

@@ -25,6 +25,8 @@ type Config struct {
 	HeadDim int
 	DType   DType
 	Target  string
+
+	BesideLists bool // of groups: ranges are cut to the target's TileBesideLists, and blocks are those of kernels with lists
 }
 
 // Kernel is one compiled-to-be kernel: its LLVM IR and what a runtime must know to launch it.

@@ -7,13 +7,12 @@ import (
 	"github.com/minfc/minfc/ir"
 )
 
-// Group lowers schedules to one kernel with a section for each. They are cut to ListTileFor if they have
-// lists, else to TileFor, or TileBesideLists if another has some. Blocks
-// are those of kernels with lists if any schedule has some: row tiles of ranges are then as short, which costs them a few percent
-// (docs/design-plans.md), but a list's own shape has too many blocks an SM for another to share it.
+// Group lowers schedules to one kernel with a section for each. They are cut to ListTileFor if they have lists, else to TileFor. With
+// cfg.BesideLists blocks are those of kernels with lists, and ranges are cut to TileBesideLists: their row tiles are as short then, which
+// costs them a few percent (docs/design-plans.md). A block of two lists' tiles would cost the lists more.
 func Group(schedules []*ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 	lists := func(s *ir.Schedule) bool { return len(lower.Lists(s)) > 0 }
-	sh := shapeFor(cfg.HeadDim, slices.ContainsFunc(schedules, lists))
+	sh := shapeFor(cfg.HeadDim, cfg.BesideLists)
 	out := &lower.Kernel{Entry: lower.GroupEntry, Threads: sh.threads()}
 	var bodies []lower.Body
 	for _, sections := range lower.Alike(schedules) {

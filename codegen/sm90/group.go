@@ -92,7 +92,7 @@ func groupParams(s *ir.Schedule, c cut) []lower.Param {
 	params := slices.Concat(lower.GroupParams(s), lower.SectionParams)
 	switch {
 	case queued(s, c.shape):
-		params = slices.Concat(params, lower.QueueParams, lower.SectionQueueParams)
+		params = append(params, lower.SectionQueueParams...)
 	case len(lower.Lists(s)) == 0:
 		params = append(params, lower.SectionMaskParams...)
 	}

@@ -139,14 +139,23 @@ func TestGroupsHaveTheLoopsOfKernelsAlone(t *testing.T) {
 				require.NoError(t, err)
 				alone = append(alone, loopsOf(sassOf(t, k, ptxas, nvdisasm))...)
 			}
-			k, err := Group(schedules, lower.Config{HeadDim: d, DType: lower.BF16, Target: "sm_90a"})
+			k, err := Group(schedules, lower.Config{HeadDim: d, DType: lower.BF16, Target: "sm_90a", BesideLists: true})
 			require.NoError(t, err)
 			lines := sassOf(t, k, ptxas, nvdisasm)
+			registers := 0
 			for _, line := range lines {
 				for _, op := range []string{" LDL", " STL", " BRA.U.ANY", " CALL"} {
 					require.NotContains(t, line, op)
 				}
+				if strings.Contains(line, "USETMAXREG") {
+					registers++
+				}
 			}
+			want := 0
+			for _, c := range cuts(schedules, d) {
+				want += 2 + min(1, c.idle())
+			}
+			require.Equal(t, want, registers)
 			found := 0
 			for n := range steps {
 				want, got := rounds(alone, n), rounds(loopsOf(lines), n)
