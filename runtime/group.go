@@ -11,8 +11,8 @@ import (
 
 // Groups: all heads of a layer in one launch, whatever the pattern of each. docs/design-plans.md has the reasons.
 
-// Member is a pattern among those of a head plan. Its kernels, one a target, have no code of their own: entry and module are a group's,
-// the stages before it and the schedules are the pattern's. So are block_rows, which are those of its sections, and dense.
+// Member is a pattern among those of a head plan. Its kernels, one a target, have no code of their own: entry, module and launch sizes are
+// those of the first group with a section for it, the stages before it and the schedules are the pattern's.
 type Member struct {
 	Pattern string   `json:"pattern"` // text form of ir.Pattern
 	Source  string   `json:"source"`  // the pattern in the language, for people

@@ -13,9 +13,9 @@ type Part struct {
 	HeadParams map[string][]int64 // budgets that differ by head, one for each of Heads
 }
 
-// Call is the part as a call of its own on the tensors of a, whose strides are not left out, and the head of a that is its first. It spans the kv heads from
-// the first head's to the last one's, or the heads from the first to the last where these share a kv head: a call has as many query heads to
-// every kv head. Heads between that are not the part's take no part. It has no workspace.
+// Call is the part as a call of its own, on the tensors of a, whose strides must not be left out; and which head of a is its first. It
+// spans the kv heads from the first head's to the last one's, or the heads from the first to the last where these share a kv head: a call
+// has as many query heads to every kv head. Heads between that are not the part's take no part. It has no workspace.
 func (p Part) Call(a Attention) (call Attention, first int) {
 	group := a.QHeads / a.KVHeads
 	first, end := p.Heads[0], p.Heads[len(p.Heads)-1]+1

@@ -169,8 +169,8 @@ func (k *kernel) roles() []func() {
 	return []func(){k.walk, k.follow}
 }
 
-// locate finds the thread, and which it is among those that work on a tile. ptxas takes a value that comes from one lane to be the same in all: addresses and branches that
-// follow from it then cost no vector registers.
+// locate finds the thread, and which it is among those that work on a tile. ptxas takes a value that comes from one lane to be the same in
+// all: addresses and branches that follow from it then cost no vector registers.
 func (k *kernel) locate() (thread Value) {
 	k.shared = k.SharedBase()
 	tid := k.ThreadX()
