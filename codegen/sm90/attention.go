@@ -124,8 +124,8 @@ func withMaps(params, maps []lower.Param) []lower.Param {
 func mapOf(tensor string, slots int) string { return fmt.Sprintf("map%d_%s", slots, tensor) }
 
 func (k *kernel) emit() {
-	thread := k.locate()
-	k.If("init", k.ICmp(enum.IPredEQ, thread, lower.I32(0)), nil, func() []Value {
+	k.locate()
+	k.If("init", k.ICmp(enum.IPredEQ, k.thread(), lower.I32(0)), nil, func() []Value {
 		k.initBarriers()
 		return nil
 	})
@@ -169,20 +169,26 @@ func (k *kernel) roles() []func() {
 	return []func(){k.walk, k.follow}
 }
 
-// locate finds the thread, and which it is among those that work on a tile. ptxas takes a value that comes from one lane to be the same in
+// locate finds the thread's warp, among those that work on its tile. ptxas takes a value that comes from one lane to be the same in
 // all: addresses and branches that follow from it then cost no vector registers.
-func (k *kernel) locate() (thread Value) {
+func (k *kernel) locate() {
 	k.shared = k.SharedBase()
 	tid := k.ThreadX()
 	k.Lane = k.And(tid, lower.I32(31))
 	k.warp = k.ShuffleFrom(k.LShr(tid, 5), lower.I32(0))
-	if k.cut.tiles == 1 {
-		return tid
+	if k.cut.tiles > 1 {
+		k.half = k.UDivBy(k.warp, k.threads()/warpLanes)
+		k.warp = k.Sub(k.warp, k.MulBy(k.half, k.threads()/warpLanes))
+		k.shared = k.Add(k.shared, k.MulBy(k.half, k.cut.tileBytes(k.total)))
 	}
-	k.half = k.UDivBy(k.warp, k.threads()/warpLanes)
-	k.warp = k.Sub(k.warp, k.MulBy(k.half, k.threads()/warpLanes))
-	k.shared = k.Add(k.shared, k.MulBy(k.half, k.cut.tileBytes(k.total)))
-	return k.Sub(tid, k.MulBy(k.half, k.threads()))
+}
+
+// thread is the thread's number among those that work on its tile.
+func (k *kernel) thread() Value {
+	if k.cut.tiles == 1 {
+		return k.ThreadX()
+	}
+	return k.Sub(k.ThreadX(), k.MulBy(k.half, k.threads()))
 }
 
 // rowOf is the row within the tile of the thread's row r (0 or 1): a warp has 16 rows of its warpgroup's 64.
