@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -139,48 +141,73 @@ func compare(t *testing.T, in *qkv.Input, heads []plan.Head, res runtime.HostRes
 	require.True(t, report.OK(), "%s", report)
 }
 
+// mixedPlans is how many random layers TestMixedPlansAgreeWithFloat64 runs; MINFC_MIXED_PLANS asks for others.
+const mixedPlans = 16
+
+// Random layers of random shapes, for all targets, in random orders of the warps: every head against float64 attention.
 func TestMixedPlansAgreeWithFloat64(t *testing.T) {
-	c := newCompiler(emulator(t))
-	rng := rand.New(rand.NewPCG(7, 1))
-	draw := func() string {
-		switch rng.IntN(5) {
-		case 0:
-			return entry("dense")
-		case 1:
-			return entry("a_shape", "sink", rng.IntN(2)*5, "window", 1+rng.IntN(2)*40)
-		case 2:
-			return entry("block_sparse", "topk", 1+rng.IntN(3))
-		case 3:
-			return entry("columns_window", "vertical", 20+rng.IntN(40), "window", 1+rng.IntN(2)*20)
-		default:
-			return entry("vertical_slash", "vertical", 1+rng.IntN(60), "slash", 1+rng.IntN(120))
+	count := mixedPlans
+	if text := os.Getenv("MINFC_MIXED_PLANS"); text != "" {
+		var err error
+		count, err = strconv.Atoi(text)
+		require.NoError(t, err)
+	}
+	for n := range count {
+		rng := rand.New(rand.NewPCG(7, uint64(n)))
+		target := minfc.Targets()[n%len(minfc.Targets())]
+		s := randomShape(rng)
+		t.Run(fmt.Sprintf("%d/%s/%+v", n, target, s), func(t *testing.T) {
+			dev, err := emu.Open(emu.Options{Seed: uint64(n), Processors: 1 + n%4})
+			require.NoError(t, err)
+			defer dev.Close()
+			c := newCompiler(dev)
+			c.target, c.headDim = target, s.HeadDim
+			testMixedPlan(t, c, rng, s)
+		})
+	}
+}
+
+func randomShape(rng *rand.Rand) qkv.Shape {
+	s := qkv.Shape{Batch: 1 + rng.IntN(2), KVHeads: 1 + rng.IntN(4), SeqQ: 1 + rng.IntN(220), HeadDim: []int{16, 32, 48, 64, 96, 128, 192}[rng.IntN(7)]}
+	s.QHeads = s.KVHeads * (1 + rng.IntN(4))
+	s.QOffset = rng.IntN(2) * rng.IntN(150)
+	s.SeqK = max(1, s.SeqQ+s.QOffset-rng.IntN(2)*rng.IntN(40)) // keys may end before the last query, as in cross attention
+	return s
+}
+
+func randomHead(rng *rand.Rand) string {
+	switch rng.IntN(6) {
+	case 0:
+		return entry("dense")
+	case 1:
+		return entry("a_shape", "sink", rng.IntN(2)*5, "window", 1+rng.IntN(2)*40)
+	case 2:
+		return entry("block_sparse", "topk", 1+rng.IntN(3))
+	case 3:
+		return entry("columns_window", "vertical", 20+rng.IntN(40), "window", 1+rng.IntN(2)*20)
+	case 4:
+		return entry("strided", "stride", 1+rng.IntN(9))
+	default:
+		return entry("vertical_slash", "vertical", 1+rng.IntN(60), "slash", 1+rng.IntN(120))
+	}
+}
+
+func testMixedPlan(t *testing.T, c *compiler, rng *rand.Rand, s qkv.Shape) {
+	in, err := qkv.Generate(s, half.BF16, 5)
+	require.NoError(t, err)
+	var entries []string
+	for len(entries) < s.QHeads { // neighbours are often alike
+		for n, e := 1+rng.IntN(3), randomHead(rng); n > 0 && len(entries) < s.QHeads; n-- {
+			entries = append(entries, e)
 		}
 	}
-	for _, s := range []qkv.Shape{
-		{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 200, SeqK: 200},
-		{Batch: 2, QHeads: 6, KVHeads: 2, SeqQ: 70, SeqK: 190, QOffset: 120},
-		{Batch: 1, QHeads: 5, KVHeads: 5, SeqQ: 129, SeqK: 140},
-		{Batch: 2, QHeads: 7, KVHeads: 1, SeqQ: 65, SeqK: 65},
-		{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 1, SeqK: 300, QOffset: 299},
-		{Batch: 1, QHeads: 12, KVHeads: 4, SeqQ: 63, SeqK: 33},
-	} {
-		s.HeadDim = headDim
-		in, err := qkv.Generate(s, half.BF16, 5)
-		require.NoError(t, err)
-		var entries []string
-		for len(entries) < s.QHeads { // neighbours are often alike
-			for n, e := 1+rng.IntN(3), draw(); n > 0 && len(entries) < s.QHeads; n-- {
-				entries = append(entries, e)
-			}
-		}
-		heads, l := bind(t, c, entries...)
-		res, err := runtime.RunHostWith(c.dev, l, host(in))
-		require.NoError(t, err)
-		compare(t, in, heads, res)
-		again, err := runtime.RunHostWith(c.dev, l, host(in))
-		require.NoError(t, err)
-		require.Equal(t, res.O, again.O, "the same call gives the same bytes")
-	}
+	heads, l := bind(t, c, entries...)
+	res, err := runtime.RunHostWith(c.dev, l, host(in))
+	require.NoError(t, err)
+	compare(t, in, heads, res)
+	again, err := runtime.RunHostWith(c.dev, l, host(in))
+	require.NoError(t, err)
+	require.Equal(t, res.O, again.O, "the same call gives the same bytes")
 }
 
 // cuts lists parts as "heads in first+heads/kvheads".
