@@ -58,14 +58,14 @@ type groupCompiler struct {
 	first    []*ir.Schedule // of each member, for the first target: its stages are alike for all
 }
 
-// compileFor compiles the groups of a target: one with all sections and, where tiles of ranges are shorter beside lists than by
+// compileFor compiles the groups of a target: one with all sections and, where blocks of ranges are others beside lists than by
 // themselves, one with the sections that read none.
 func (c *groupCompiler) compileFor(o Options) error {
 	tile, err := codegen.TileFor(o.Target, o.HeadDim, false)
 	if err != nil {
 		return err
 	}
-	short, err := codegen.TileBesideLists(o.Target, o.HeadDim)
+	beside, same, err := codegen.BesideLists(o.Target, o.HeadDim)
 	if err != nil {
 		return err
 	}
@@ -74,8 +74,8 @@ func (c *groupCompiler) compileFor(o Options) error {
 		return err
 	}
 	all, lists := alone, slices.ContainsFunc(alone, groupSection.reads)
-	if lists && tile != short {
-		if all, err = c.sections(o, short); err != nil {
+	if lists && !same {
+		if all, err = c.sections(o, beside); err != nil {
 			return err
 		}
 	}
@@ -84,7 +84,7 @@ func (c *groupCompiler) compileFor(o Options) error {
 		return err
 	}
 	c.describe(c.artifact.Manifest.Groups[first:], alone)
-	if lists && tile != short {
+	if lists && !same {
 		return c.addGroups(o, slices.DeleteFunc(alone, groupSection.reads), false)
 	}
 	return nil

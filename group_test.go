@@ -63,6 +63,18 @@ func TestCompileGroupInParts(t *testing.T) {
 	require.Equal(t, map[int]int{64: 2 + 120, 128: 1 + 120}, sections, "beside lists, and without")
 }
 
+// TestBlocksBesideLists: where blocks of ranges are others beside lists, there is a group without lists, too.
+func TestBlocksBesideLists(t *testing.T) {
+	members := []minfc.Member{member(t, fmt.Sprintf(withColumns, "p"), 1)}
+	for target, groups := range map[string]map[int]int{"sm_80": {64: 2, 112: 2, 128: 2, 256: 1}, "sm_90a": {64: 1, 112: 1, 256: 1}} {
+		for headDim, want := range groups {
+			a, err := minfc.CompileGroup(members, minfc.Options{Target: target, DType: "f16", HeadDim: headDim})
+			require.NoError(t, err)
+			require.Len(t, a.Manifest.Groups, want, "%s, head dim %d", target, headDim)
+		}
+	}
+}
+
 func TestCompileGroupRefuses(t *testing.T) {
 	_, err := minfc.CompileGroup(nil, minfc.Options{Target: "sm_80", DType: "f16", HeadDim: 32})
 	require.EqualError(t, err, "there are no patterns to compile")

@@ -37,14 +37,14 @@ type backend struct {
 	listTile  func(headDim int) ir.Tile // of schedules with lists of what the data chose
 	attention func(*ir.Schedule, Config) (*Kernel, error)
 
-	besideLists func(headDim int) ir.Tile // of schedules of ranges in a group that has lists
+	besideLists func(headDim int) (ir.Tile, bool) // of schedules of ranges in a group that has lists
 	group       func([]*ir.Schedule, Config) (*Kernel, error)
 }
 
 // Older ones first.
 var backends = []backend{
-	{"sm_80", sm80.TileFor, sm80.ListTileFor, sm80.Attention, sm80.TileBesideLists, sm80.Group},
-	{"sm_90a", sm90.TileFor, sm90.ListTileFor, sm90.Attention, sm90.TileFor, sm90.Group},
+	{"sm_80", sm80.TileFor, sm80.ListTileFor, sm80.Attention, sm80.BesideLists, sm80.Group},
+	{"sm_90a", sm90.TileFor, sm90.ListTileFor, sm90.Attention, sm90.BesideLists, sm90.Group},
 }
 
 // Targets lists the supported targets, older ones first.
@@ -80,24 +80,29 @@ func TileFor(target string, headDim int, lists bool) (ir.Tile, error) {
 	return b.tile(headDim), nil
 }
 
-// TileBesideLists is the tile of a schedule without lists in a group that has lists.
-func TileBesideLists(target string, headDim int) (ir.Tile, error) {
+// BesideLists is the tile of a schedule without lists in a group that has lists, and whether its blocks are there what they are by
+// themselves. If not, a group without lists is the faster one for it.
+func BesideLists(target string, headDim int) (tile ir.Tile, same bool, err error) {
 	b, err := backendFor(target)
-	if err != nil {
-		return ir.Tile{}, err
+	if err == nil {
+		err = lower.CheckHeadDim(headDim)
 	}
-	return b.besideLists(headDim), lower.CheckHeadDim(headDim)
+	if err != nil {
+		return ir.Tile{}, false, err
+	}
+	tile, same = b.besideLists(headDim)
+	return tile, same, nil
 }
 
 // Group lowers verified schedules to one kernel of cfg.Target, with a section for each in their order: attention for all heads of a
 // layer in one launch. Their tiles are those of TileFor; where schedules with lists are among them, cfg.BesideLists must be set and
-// the others have those of TileBesideLists.
+// the others have those of BesideLists.
 func Group(schedules []*ir.Schedule, cfg Config) (*Kernel, error) {
 	for _, s := range schedules {
 		lists := len(lower.Lists(s)) > 0
 		tile, err := TileFor(cfg.Target, cfg.HeadDim, lists)
 		if err == nil && cfg.BesideLists && !lists {
-			tile, err = TileBesideLists(cfg.Target, cfg.HeadDim)
+			tile, _, err = BesideLists(cfg.Target, cfg.HeadDim)
 		}
 		if err == nil {
 			err = checkTile(s, tile, cfg)

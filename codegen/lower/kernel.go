@@ -26,7 +26,7 @@ type Config struct {
 	DType   DType
 	Target  string
 
-	BesideLists bool // of groups: ranges are cut to the target's TileBesideLists, and blocks are those of kernels with lists
+	BesideLists bool // of groups: ranges are cut to the target's BesideLists, and blocks are those of kernels with lists
 }
 
 // Kernel is one compiled-to-be kernel: its LLVM IR and what a runtime must know to launch it.

@@ -8,7 +8,7 @@ import (
 )
 
 // Group lowers schedules to one kernel with a section for each. They are cut to ListTileFor if they have lists, else to TileFor. With
-// cfg.BesideLists blocks are those of kernels with lists, and ranges are cut to TileBesideLists: their row tiles are as short then, which
+// cfg.BesideLists blocks are those of kernels with lists, and ranges are cut to BesideLists: their row tiles are as short then, which
 // costs them a few percent (docs/design-plans.md). A block of two lists' tiles would cost the lists more.
 func Group(schedules []*ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 	lists := func(s *ir.Schedule) bool { return len(lower.Lists(s)) > 0 }

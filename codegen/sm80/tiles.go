@@ -51,9 +51,15 @@ func shapeFor(headDim int, lists bool) shape {
 
 func (s shape) threads() int { return 32 * s.warps }
 
-// TileFor is the tile of a head dim from 16 to 256, for schedules of ranges alone; TileBesideLists that in a group that has lists.
-func TileFor(headDim int) ir.Tile         { return shapeFor(headDim, false).tile() }
-func TileBesideLists(headDim int) ir.Tile { return shapeFor(headDim, true).tile() }
+// TileFor is the tile of a head dim from 16 to 256, for schedules of ranges alone.
+func TileFor(headDim int) ir.Tile { return shapeFor(headDim, false).tile() }
+
+// BesideLists is that tile in a group that has lists, and whether blocks of ranges are the same there.
+func BesideLists(headDim int) (tile ir.Tile, same bool) {
+	own, beside := shapeFor(headDim, false), shapeFor(headDim, true)
+	own.maxHeadDim = beside.maxHeadDim
+	return beside.tile(), own == beside
+}
 
 func (s shape) tile() ir.Tile { return ir.Tile{Rows: s.rows, Keys: s.keys} }
 

@@ -113,6 +113,9 @@ func TileFor(headDim int) ir.Tile {
 	return ir.Tile{Rows: s.rows(), Keys: s.keys}
 }
 
+// BesideLists is that tile in a group that has lists, and that blocks of ranges are the same there.
+func BesideLists(headDim int) (tile ir.Tile, same bool) { return TileFor(headDim), true }
+
 // ListTileFor is the tile of schedules with lists: a row block by a slot.
 func ListTileFor(int) ir.Tile { return ir.Tile{Rows: ir.BlockSize, Keys: ir.BlockSize} }
 
