@@ -555,3 +555,31 @@ func TestGroupsAreReproducible(t *testing.T) {
 	}
 	require.Equal(t, map[string]int{"sm_80": 7, "sm_90a": 7}, sections, "two of a_shape, one of dense, sparse and dense ones of two")
 }
+
+// BenchmarkGroupLaunch is what a layer of 32 heads costs the host, of 32 layers that take turns.
+func BenchmarkGroupLaunch(b *testing.B) {
+	t := &testing.T{}
+	heads := mixed(t)
+	k, err := plan.Load(runtime.NewFakeDevice(), group(t, "sm_80", 128, heads), runtime.Select{})
+	require.NoError(b, err)
+	var layers []*plan.Launcher
+	for n := range 32 {
+		var layer []plan.Head
+		for h := range 32 {
+			x := heads[h%len(heads)]
+			x.Params = maps.Clone(x.Params)
+			if len(x.Pattern.Index) > 0 {
+				x.Params[x.Pattern.Params[0].Name] += int64(n) // budgets by layer
+			}
+			layer = append(layer, x)
+		}
+		l, err := k.Bind(layer)
+		require.NoError(b, err)
+		layers = append(layers, l)
+	}
+	call := runtime.Attention{Batch: 1, QHeads: 32, KVHeads: 8, SeqQ: 1 << 17, SeqK: 1 << 17, Workspace: 1 << 20, WorkspaceBytes: 1 << 40}
+	call.Q.Ptr, call.K.Ptr, call.V.Ptr, call.O.Ptr = 1<<12, 1<<14, 1<<16, 1<<18
+	for n := 0; b.Loop(); n++ {
+		require.NoError(b, layers[n%len(layers)].Launch(nil, call))
+	}
+}
