@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/minfc/minfc/codegen"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/passes"
+	"github.com/minfc/minfc/patterns"
+	"github.com/minfc/minfc/plan"
 	"github.com/minfc/minfc/runtime"
 )
 
@@ -49,6 +52,35 @@ func CompileGroup(members []Member, opts Options) (*runtime.Artifact, error) {
 		return nil, fmt.Errorf("internal: %w", err)
 	}
 	return c.artifact, nil
+}
+
+// CompilePlan is CompileGroup of what the heads of some layers need. program finds patterns by name; nil takes those of the library.
+func CompilePlan(opts Options, program func(name string) (*Program, error), layers ...[]plan.Head) (*runtime.Artifact, error) {
+	uses, err := plan.Uses(layers...)
+	if err != nil {
+		return nil, err
+	}
+	if program == nil {
+		program = LoadLibrary
+	}
+	var members []Member
+	for _, u := range uses {
+		p, err := program(u.Pattern.Name)
+		if err != nil {
+			return nil, err
+		}
+		members = append(members, Member{p, u.Consts, u.Copies})
+	}
+	return CompileGroup(members, opts)
+}
+
+// LoadLibrary reads a pattern of the library.
+func LoadLibrary(name string) (*Program, error) {
+	file, src, ok := patterns.Source(name)
+	if !ok {
+		return nil, fmt.Errorf("the library has no pattern %q, it has %s", name, strings.Join(patterns.Names(), ", "))
+	}
+	return Load(file, src, Options{})
 }
 
 type groupCompiler struct {
@@ -129,11 +161,11 @@ func (c *groupCompiler) sectionsOf(o Options, member int, tile ir.Tile) (out []g
 	}
 	ranges := m.Pattern
 	if len(m.Pattern.Index) > 0 {
-		own, err := m.tile(o, consts)
+		lists, err := codegen.TileFor(o.Target, o.HeadDim, true)
 		if err != nil {
 			return nil, err
 		}
-		sparse, err := run(m.Pattern, own)
+		sparse, err := run(m.Pattern, lists)
 		if err != nil {
 			return nil, err
 		}

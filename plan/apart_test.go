@@ -30,21 +30,21 @@ type apart struct {
 func newApart(t testing.TB, dev runtime.Device, target string, s workload.Spec, entries []string) *apart {
 	heads := layer(t, entries...)
 	opts := minfc.Options{Target: target, DType: string(s.DType), HeadDim: s.HeadDim}
-	uses, err := plan.Uses(heads)
-	require.NoError(t, err)
 	alone := map[string]*runtime.LoadedKernel{}
-	var members []minfc.Member
-	for _, u := range uses {
-		p := library(t, u.Pattern.Name)
-		members = append(members, minfc.Member{Program: p, Consts: u.Consts, Copies: u.Copies})
+	for _, h := range heads {
+		if alone[h.Pattern.Name] != nil {
+			continue
+		}
+		p, err := minfc.LoadLibrary(h.Pattern.Name)
+		require.NoError(t, err)
 		a, err := p.Compile(opts)
 		require.NoError(t, err)
 		k, err := runtime.LoadKernel(dev, a, runtime.Select{})
 		require.NoError(t, err)
 		t.Cleanup(func() { k.Close() })
-		alone[u.Pattern.Name] = k
+		alone[h.Pattern.Name] = k
 	}
-	a, err := minfc.CompileGroup(members, opts)
+	a, err := minfc.CompilePlan(opts, nil, heads)
 	require.NoError(t, err)
 	kernels, err := plan.Load(dev, a, runtime.Select{})
 	require.NoError(t, err)

@@ -85,7 +85,7 @@ type Kernels struct {
 	patterns []string // of the members, as text
 }
 
-// Load loads the patterns of a head plan, compiled by minfc.CompileGroup. Errors are those of runtime.LoadGroups.
+// Load loads the patterns of a head plan, compiled by minfc.CompilePlan. Errors are those of runtime.LoadGroups.
 func Load(dev runtime.Device, a *runtime.Artifact, sel runtime.Select) (*Kernels, error) {
 	groups, err := runtime.LoadGroups(dev, a, sel)
 	if err != nil {
@@ -119,15 +119,8 @@ func (k *Kernels) member(h Head, values map[string]int64) (int, error) {
 // Launcher runs the heads of a layer. It is safe for concurrent use until its kernels are closed.
 type Launcher struct {
 	kernels *Kernels
-	heads   []planned
-	parts   []runtime.Part // heads that have one index stage, in the order of their first ones
-}
-
-// planned is a head with its pattern.
-type planned struct {
-	member        int
-	kernel        *runtime.LoadedKernel
-	fixed, ragged map[string]int64 // launch parameters: the same for all heads of a part, and budgets that may differ
+	heads   []*runtime.LoadedKernel // what each runs
+	parts   []runtime.Part          // heads that have one index stage, in the order of their first ones
 }
 
 // Bind returns what runs the heads of a layer.
@@ -141,39 +134,40 @@ func (k *Kernels) Bind(heads []Head) (*Launcher, error) {
 		if err != nil {
 			return nil, fmt.Errorf("head %d: %w", h, err)
 		}
-		x := planned{fixed: bound(head.Pattern, values, ir.BindLaunch), ragged: map[string]int64{}}
-		if x.member, err = k.member(head, values); err != nil {
+		member, err := k.member(head, values)
+		if err != nil {
 			return nil, fmt.Errorf("head %d: %w", h, err)
 		}
-		x.kernel = k.groups.Members()[x.member]
-		for _, name := range x.kernel.HeadParams() {
-			x.ragged[name] = x.fixed[name]
-			delete(x.fixed, name)
-		}
-		l.add(h, x)
+		l.add(member, bound(head.Pattern, values, ir.BindLaunch))
 	}
 	return l, nil
 }
 
-// add gives a head to the part whose parameters it has.
-func (l *Launcher) add(h int, x planned) {
-	l.heads = append(l.heads, x)
-	i := slices.IndexFunc(l.parts, func(p runtime.Part) bool { return p.Member == x.member && maps.Equal(p.Params, x.fixed) })
+// add gives the next head to the part of its member and of its parameters, budgets aside.
+func (l *Launcher) add(member int, params map[string]int64) {
+	h, kernel := len(l.heads), l.kernels.groups.Members()[member]
+	l.heads = append(l.heads, kernel)
+	budgets := map[string]int64{}
+	for _, name := range kernel.HeadParams() {
+		budgets[name] = params[name]
+		delete(params, name)
+	}
+	i := slices.IndexFunc(l.parts, func(p runtime.Part) bool { return p.Member == member && maps.Equal(p.Params, params) })
 	if i < 0 {
-		i, l.parts = len(l.parts), append(l.parts, runtime.Part{Member: x.member, Params: x.fixed, HeadParams: map[string][]int64{}})
+		i, l.parts = len(l.parts), append(l.parts, runtime.Part{Member: member, Params: params, HeadParams: map[string][]int64{}})
 	}
 	p := &l.parts[i]
 	p.Heads = append(p.Heads, h)
-	for name, v := range x.ragged {
+	for name, v := range budgets {
 		p.HeadParams[name] = append(p.HeadParams[name], v)
 	}
 }
 
 // Kernel says what query head h runs: its checks, schedule and cover. It cannot be launched by itself.
-func (l *Launcher) Kernel(h int) *runtime.LoadedKernel { return l.heads[h].kernel }
+func (l *Launcher) Kernel(h int) *runtime.LoadedKernel { return l.heads[h] }
 
 // Info is the entry of the first head's kernel; head dim and data type are those of all.
-func (l *Launcher) Info() runtime.Kernel { return l.heads[0].kernel.Info() }
+func (l *Launcher) Info() runtime.Kernel { return l.heads[0].Info() }
 
 // Parts are the heads that run one pattern with the same parameters, budgets aside. They must not be changed.
 func (l *Launcher) Parts() []runtime.Part { return l.parts }

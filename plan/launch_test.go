@@ -48,27 +48,15 @@ func (c *compiler) compile(t *testing.T, layers ...[]plan.Head) *runtime.Artifac
 	uses, err := plan.Uses(layers...)
 	require.NoError(t, err)
 	key := ""
-	var members []minfc.Member
 	for _, u := range uses {
 		key += fmt.Sprint(u.Pattern.Name, u.Consts, u.Copies, ";")
-		members = append(members, minfc.Member{Program: library(t, u.Pattern.Name), Consts: u.Consts, Copies: u.Copies})
 	}
 	if c.built[key] == nil {
-		a, err := minfc.CompileGroup(members, minfc.Options{Target: cmp.Or(c.target, "sm_80"), DType: "bf16", HeadDim: cmp.Or(c.headDim, headDim)})
+		opts := minfc.Options{Target: cmp.Or(c.target, "sm_80"), DType: "bf16", HeadDim: cmp.Or(c.headDim, headDim)}
+		c.built[key], err = minfc.CompilePlan(opts, nil, layers...)
 		require.NoError(t, err)
-		c.built[key] = a
 	}
 	return c.built[key]
-}
-
-// library is a pattern of the library.
-func library(t testing.TB, name string) *minfc.Program {
-	t.Helper()
-	in, err := minfc.ReadInput(name)
-	require.NoError(t, err)
-	p, err := minfc.Load(in.Name, in.Source, minfc.Options{})
-	require.NoError(t, err)
-	return p
 }
 
 // layer reads a layer in this project's format.
@@ -157,7 +145,7 @@ func TestMixedPlansAgreeWithFloat64(t *testing.T) {
 		target := minfc.Targets()[n%len(minfc.Targets())]
 		s := randomShape(rng)
 		t.Run(fmt.Sprintf("%d/%s/%+v", n, target, s), func(t *testing.T) {
-			dev, err := emu.Open(emu.Options{Seed: uint64(n), Processors: 1 + n%4})
+			dev, err := emu.Open(emu.Options{Seed: uint64(n), Multiprocessors: 1 + n%4})
 			require.NoError(t, err)
 			defer dev.Close()
 			c := newCompiler(dev)

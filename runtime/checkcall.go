@@ -29,24 +29,26 @@ func (k *LoadedKernel) check(a Attention) (*call, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.scaleLog2, err = scaleLog2(a.Scale, k.info.HeadDim); err != nil {
-		return nil, err
-	}
-	if err := c.fillTensors(); err != nil {
-		return nil, err
-	}
 	if len(a.HeadParams) > 0 && len(k.plan.choices) == 0 {
 		return nil, badCall("HeadParams is set, but no data decides what %s keeps: all heads keep the same", k.schedule.Name)
 	}
-	return c, c.fillLSE()
+	return c, c.fillData()
+}
+
+// fillData checks the scale and the tensors.
+func (c *call) fillData() (err error) {
+	if c.scaleLog2, err = scaleLog2(c.Scale, c.headDim); err != nil {
+		return err
+	}
+	if err := c.fillTensors(); err != nil {
+		return err
+	}
+	return c.fillLSE()
 }
 
 // checkShape checks all but the tensors.
 func (k *LoadedKernel) checkShape(a Attention) (*call, error) {
-	if err := checkLengths(a); err != nil {
-		return nil, err
-	}
-	if err := checkHeads(a); err != nil {
+	if err := checkSizes(a); err != nil {
 		return nil, err
 	}
 	values, err := k.checkParams(a.Params)
@@ -55,6 +57,14 @@ func (k *LoadedKernel) checkShape(a Attention) (*call, error) {
 	}
 	c := &call{Attention: a, headDim: k.info.HeadDim, values: values, rowTiles: ceilDiv(a.SeqQ, k.info.Rows())}
 	return c, c.fillHeads()
+}
+
+// checkSizes checks lengths and heads.
+func checkSizes(a Attention) error {
+	if err := checkLengths(a); err != nil {
+		return err
+	}
+	return checkHeads(a)
 }
 
 func checkLengths(a Attention) error {

@@ -98,18 +98,18 @@ func (a *Artifact) verifyPlan() error {
 
 // verifyServed checks that the groups for what g is for have a section for every member, and for its dense kernel if it has one.
 func (m *Manifest) verifyServed(g *Group) error {
+	sel := g.sel()
 	for i := range m.Members {
-		k := m.Members[i].kernelFor(g)
+		k := m.Members[i].kernelFor(sel)
 		if k == nil {
-			return fmt.Errorf("member %d has no kernel for %s", i, Select{g.HeadDim, g.DType, g.Target})
+			return fmt.Errorf("member %d has no kernel for %s", i, sel)
 		}
 		for _, dense := range []bool{false, true} {
 			served := slices.ContainsFunc(m.Groups, func(o Group) bool {
-				return o.Target == g.Target && o.DType == g.DType && o.HeadDim == g.HeadDim &&
-					slices.ContainsFunc(o.Sections, func(s Section) bool { return s.Member == i && s.Dense == dense })
+				return o.sel() == sel && slices.ContainsFunc(o.Sections, func(s Section) bool { return s.Member == i && s.Dense == dense })
 			})
 			if !served && (!dense || k.Dense != nil) {
-				return fmt.Errorf("member %d (dense: %v) has no section in a group for %s", i, dense, Select{g.HeadDim, g.DType, g.Target})
+				return fmt.Errorf("member %d (dense: %v) has no section in a group for %s", i, dense, sel)
 			}
 		}
 	}
@@ -130,8 +130,8 @@ func (m *Member) verify(modules int) error {
 		if err == nil {
 			err = k.verifyStages(modules, plan)
 		}
-		if err == nil && k.Dense != nil {
-			_, err = k.Dense.verifyBody(modules)
+		if err == nil {
+			_, err = k.verifyDense(modules, plan)
 		}
 		if err != nil {
 			return fmt.Errorf("kernel %d: %w", i, err)
@@ -165,25 +165,24 @@ func (g *Group) verify(modules int) error {
 	return nil
 }
 
-// kernelFor is the member's kernel for what a group runs on.
-func (m *Member) kernelFor(g *Group) *Kernel {
-	i := slices.IndexFunc(m.Kernels, func(k Kernel) bool {
-		return k.Target == g.Target && k.DType == g.DType && k.HeadDim == g.HeadDim
-	})
+// sel is what the group is for.
+func (g *Group) sel() Select { return Select{g.HeadDim, g.DType, g.Target} }
+
+// kernelFor is the member's kernel for what a group is for.
+func (m *Member) kernelFor(sel Select) *Kernel {
+	i := slices.IndexFunc(m.Kernels, func(k Kernel) bool { return k.matches(sel) })
 	if i < 0 {
 		return nil
 	}
 	return &m.Kernels[i]
 }
 
-// sectionParams are those of every section, beside the ones of its kernel; the launch has their values in call.place.
-var sectionParams = []kernelParam{
+// sectionParams are those of every section, beside the ones of its kernel; the launch has their values in call.section.
+var sectionParams = append([]kernelParam{
 	scalar("row0", "i32", func(c *call) uint64 { return uint64(c.section.row0) }),
 	scalar("rows", "i32", func(c *call) uint64 { return uint64(c.section.rows) }),
 	scalar("head0", "i32", func(c *call) uint64 { return uint64(c.section.head0) }),
-	scalar("q_heads", "i32", func(c *call) uint64 { return uint64(c.QHeads) }),
-	scalar("row_tiles", "i32", func(c *call) uint64 { return uint64(c.rowTiles) }),
-}
+}, tileParams...)
 
 // sectionMaskParams are those of sections without lists.
 var sectionMaskParams = []kernelParam{
@@ -192,11 +191,8 @@ var sectionMaskParams = []kernelParam{
 }
 
 // sectionQueueParams are those of sections with a queue.
-var sectionQueueParams = []kernelParam{
-	scalar("queue", "ptr", func(c *call) uint64 { return c.queue }),
-	scalar("items", "i32", func(c *call) uint64 { return uint64(c.items()) }),
-	scalar("blocks", "i32", func(c *call) uint64 { return uint64(c.section.blocks) }),
-}
+var sectionQueueParams = append(slices.Clone(counterParams),
+	scalar("blocks", "i32", func(c *call) uint64 { return uint64(c.section.blocks) }))
 
 var ofSection = regexp.MustCompile(`^s([0-9]{1,3})_(.*)$`)
 
@@ -243,7 +239,7 @@ func (m *Manifest) bindSection(g *Group, s Section, listed []KernelParam) ([]ker
 	if s.Member < 0 || s.Member >= len(m.Members) {
 		return nil, fmt.Errorf("member is %d, want one of %d", s.Member, len(m.Members))
 	}
-	k := m.Members[s.Member].kernelFor(g)
+	k := m.Members[s.Member].kernelFor(g.sel())
 	if k != nil && s.Dense {
 		k = k.Dense
 	}

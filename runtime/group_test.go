@@ -26,17 +26,7 @@ import (
 // group compiles the patterns that layers need.
 func group(t *testing.T, target string, headDim int, layers ...[]plan.Head) *runtime.Artifact {
 	t.Helper()
-	uses, err := plan.Uses(layers...)
-	require.NoError(t, err)
-	var members []minfc.Member
-	for _, u := range uses {
-		in, err := minfc.ReadInput(u.Pattern.Name)
-		require.NoError(t, err)
-		p, err := minfc.Load(in.Name, in.Source, minfc.Options{})
-		require.NoError(t, err)
-		members = append(members, minfc.Member{Program: p, Consts: u.Consts, Copies: u.Copies})
-	}
-	a, err := minfc.CompileGroup(members, minfc.Options{Target: target, DType: "bf16", HeadDim: headDim, Verify: true})
+	a, err := minfc.CompilePlan(minfc.Options{Target: target, DType: "bf16", HeadDim: headDim, Verify: true}, nil, layers...)
 	require.NoError(t, err)
 	return a
 }
@@ -74,7 +64,7 @@ func newGrouped(t *testing.T, a *runtime.Artifact, shape qkv.Shape, heads []plan
 	t.Helper()
 	const processors = 5 // so that blocks with a queue are more than a row of the grid
 	var ran []emu.Stats
-	dev, err := emu.Open(emu.Options{Processors: processors, Observe: func(s emu.Stats) { ran = append(ran, s) }})
+	dev, err := emu.Open(emu.Options{Multiprocessors: processors, Observe: func(s emu.Stats) { ran = append(ran, s) }})
 	require.NoError(t, err)
 	t.Cleanup(func() { dev.Close() })
 	k, err := plan.Load(dev, a, runtime.Select{})
@@ -385,10 +375,11 @@ func TestBadGroups(t *testing.T) {
 			g.Sections = g.Sections[:2]
 			g.Params = slices.DeleteFunc(g.Params, func(p runtime.KernelParam) bool { return strings.HasPrefix(p.Name, "s2_") })
 		},
-		"member 0 has no kernel":     func(m *runtime.Manifest, g *runtime.Group) { m.Members[0].Kernels = nil },
-		"a stage is missing: runs":   func(m *runtime.Manifest, g *runtime.Group) { dropStage(m, "runs") },
-		"member 1: pattern: ":        func(m *runtime.Manifest, g *runtime.Group) { m.Members[1].Pattern = "x" },
-		"member 0: kernel 0: target": func(m *runtime.Manifest, g *runtime.Group) { m.Members[0].Kernels[0].Target = "gfx90" },
+		"member 0 has no kernel":      func(m *runtime.Manifest, g *runtime.Group) { m.Members[0].Kernels = nil },
+		"a stage is missing: runs":    func(m *runtime.Manifest, g *runtime.Group) { dropStage(m, "runs") },
+		"member 1: pattern: ":         func(m *runtime.Manifest, g *runtime.Group) { m.Members[1].Pattern = "x" },
+		"dense is for another target": func(m *runtime.Manifest, g *runtime.Group) { m.Members[1].Kernels[0].Dense.HeadDim = 32 },
+		"member 0: kernel 0: target":  func(m *runtime.Manifest, g *runtime.Group) { m.Members[0].Kernels[0].Target = "gfx90" },
 	} {
 		data, err := good.Encode()
 		require.NoError(t, err)

@@ -103,10 +103,7 @@ func (g *LoadedGroups) ReadChosen(dev Device, s Stream, a Attention, parts []Par
 
 // planShape checks and plans a call of which only the shape counts.
 func (g *LoadedGroups) planShape(a Attention, parts []Part) (*groupCall, error) {
-	if err := checkLengths(a); err != nil {
-		return nil, err
-	}
-	if err := checkHeads(a); err != nil {
+	if err := checkSizes(a); err != nil {
 		return nil, err
 	}
 	c := &groupCall{LoadedGroups: g, layer: &call{Attention: a}}
@@ -139,24 +136,14 @@ func (g *LoadedGroups) prepare(a Attention, parts []Part) (*groupCall, error) {
 
 // checkLayer checks the call of a layer by itself.
 func (k *LoadedKernel) checkLayer(a Attention) (*call, error) {
-	if err := checkLengths(a); err != nil {
-		return nil, err
-	}
-	if err := checkHeads(a); err != nil {
+	if err := checkSizes(a); err != nil {
 		return nil, err
 	}
 	if len(a.Params) > 0 || len(a.HeadParams) > 0 || len(a.Heads) > 0 {
 		return nil, badCall("Params, HeadParams or Heads are set, but each part has its own")
 	}
 	c := &call{Attention: a, headDim: k.info.HeadDim}
-	var err error
-	if c.scaleLog2, err = scaleLog2(a.Scale, k.info.HeadDim); err != nil {
-		return nil, err
-	}
-	if err := c.fillTensors(); err != nil {
-		return nil, err
-	}
-	return c, c.fillLSE()
+	return c, c.fillData()
 }
 
 // plan checks and plans the parts.

@@ -34,9 +34,9 @@ func LoadGroups(dev Device, a *Artifact, sel Select) (*LoadedGroups, error) {
 	}
 	var kernels []Kernel
 	for i := range a.Manifest.Groups {
-		k := a.Manifest.Groups[i].asKernel()
-		if !slices.ContainsFunc(kernels, func(o Kernel) bool { return o.matches(Select{k.HeadDim, k.DType, k.Target}) }) {
-			kernels = append(kernels, k)
+		g := &a.Manifest.Groups[i]
+		if !slices.ContainsFunc(kernels, func(k Kernel) bool { return k.matches(g.sel()) }) {
+			kernels = append(kernels, g.asKernel())
 		}
 	}
 	found, err := (&Manifest{Kernels: kernels}).Find(dev.Info(), sel)
@@ -51,20 +51,19 @@ func LoadGroups(dev Device, a *Artifact, sel Select) (*LoadedGroups, error) {
 }
 
 func (g *LoadedGroups) load(dev Device, a *Artifact, sel Select) error {
-	var first *Group
 	for i := range a.Manifest.Groups {
 		group := &a.Manifest.Groups[i]
-		if info := group.asKernel(); info.matches(sel) {
+		if group.sel() == sel {
 			l, err := loadGroup(dev, &a.Manifest, a, group)
 			if err != nil {
 				return fmt.Errorf("load kernel %s: %w", group.Entry, err)
 			}
-			g.groups, first = append(g.groups, l), group
+			g.groups = append(g.groups, l)
 		}
 	}
 	slices.SortStableFunc(g.groups, func(a, b *loadedGroup) int { return cmp.Compare(len(a.Sections), len(b.Sections)) })
 	for i := range a.Manifest.Members {
-		k, err := g.loadMember(dev, a, a.Manifest.Members[i].kernelFor(first))
+		k, err := g.loadMember(dev, a, a.Manifest.Members[i].kernelFor(sel))
 		if err != nil {
 			return err
 		}

@@ -130,12 +130,17 @@ func mapsOf(s *ir.Schedule) []mapSource {
 }
 
 // queueParams are those of kernels whose blocks take one row tile after another. The queue is a u32 that counts them.
-var queueParams = []kernelParam{
-	scalar("queue", "ptr", func(c *call) uint64 { return c.queue }),
-	scalar("row_tiles", "i32", func(c *call) uint64 { return uint64(c.rowTiles) }),
-	scalar("q_heads", "i32", func(c *call) uint64 { return uint64(c.QHeads) }),
-	scalar("items", "i32", func(c *call) uint64 { return uint64(c.items()) }),
-}
+var (
+	queueParams   = slices.Concat(counterParams, tileParams)
+	counterParams = []kernelParam{
+		scalar("queue", "ptr", func(c *call) uint64 { return c.queue }),
+		scalar("items", "i32", func(c *call) uint64 { return uint64(c.items()) }),
+	}
+	tileParams = []kernelParam{
+		scalar("row_tiles", "i32", func(c *call) uint64 { return uint64(c.rowTiles) }),
+		scalar("q_heads", "i32", func(c *call) uint64 { return uint64(c.QHeads) }),
+	}
+)
 
 // routeParams say which heads a kernel computes.
 var routeParams = []kernelParam{

@@ -63,7 +63,13 @@ func (k *Kernel) verify(modules int) error {
 	if err := k.verifyStages(modules, plan); err != nil {
 		return err
 	}
-	return k.verifyDense(modules, plan)
+	dense, err := k.verifyDense(modules, plan)
+	if err == nil && dense != nil {
+		if _, err = bindParams(k.Dense.Params, dense); err != nil {
+			err = fmt.Errorf("dense kernel: %w", err)
+		}
+	}
+	return err
 }
 
 // verifyBody checks the kernel by itself, and returns its schedule.
@@ -96,11 +102,11 @@ func (k *Kernel) verifyNumbers(modules int) error {
 	return nil
 }
 
-// verifyDense checks the kernel that computes heads instead of k.
-func (k *Kernel) verifyDense(modules int, plan *indexPlan) error {
+// verifyDense checks the kernel that computes heads instead of k, and returns its schedule; nil if there is none.
+func (k *Kernel) verifyDense(modules int, plan *indexPlan) (*ir.Schedule, error) {
 	d := k.Dense
 	if d == nil {
-		return nil
+		return nil, nil
 	}
 	alone := len(d.Stages) == 0 && d.Dense == nil && d.BlocksPerSM == 0
 	same := d.Target == k.Target && d.DType == k.DType && d.HeadDim == k.HeadDim
@@ -110,20 +116,17 @@ func (k *Kernel) verifyDense(modules int, plan *indexPlan) error {
 		{alone, "dense", "a kernel with stages, a queue or a dense kernel of its own", "one kernel alone"},
 	} {
 		if err := c.err(); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	s, err := d.verifyBody(modules)
-	if err == nil {
-		_, err = bindParams(d.Params, s)
-	}
 	if err == nil && len(s.Index) > 0 {
 		err = fmt.Errorf("its schedule reads lists")
 	}
 	if err != nil {
-		return fmt.Errorf("dense kernel: %w", err)
+		return nil, fmt.Errorf("dense kernel: %w", err)
 	}
-	return nil
+	return s, nil
 }
 
 // verifyQueue checks that a kernel whose blocks share a queue says so twice, in its launch and its parameters, and that its calls

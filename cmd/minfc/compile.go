@@ -117,19 +117,25 @@ func (c *compileCmd) output(in *minfc.Input, pattern string) (string, error) {
 }
 
 func (c *compileCmd) writeArtifact(a *app, path string, art *runtime.Artifact, pattern string) error {
-	data, err := art.Encode()
+	bytes, err := encode(a, path, art)
 	if err != nil {
-		return bug(err)
-	}
-	if err := write(a, path, data); err != nil {
 		return err
 	}
 	var targets []string
 	for _, k := range art.Manifest.Kernels {
 		targets = append(targets, k.Target)
 	}
-	a.note("%s: %s for %s, head dim %d, %s, %d bytes", path, pattern, strings.Join(targets, " and "), c.HeadDim, c.DType, len(data))
+	a.note("%s: %s for %s, head dim %d, %s, %d bytes", path, pattern, strings.Join(targets, " and "), c.HeadDim, c.DType, bytes)
 	return nil
+}
+
+// encode writes an artifact and returns its size.
+func encode(a *app, path string, art *runtime.Artifact) (bytes int, err error) {
+	data, err := art.Encode()
+	if err != nil {
+		return 0, bug(err)
+	}
+	return len(data), write(a, path, data)
 }
 
 // write puts data at path, whole or not at all; - is standard output.

@@ -51,12 +51,11 @@ func (j *job) fromArtifact(file *minfc.Input, name string, set map[string]int64)
 	if j.art.IsPlan() {
 		return fmt.Errorf("%s holds the patterns of a head plan: run it with --plan", file.Name)
 	}
-	if j.pattern, err = ir.ParsePattern(j.art.Manifest.Pattern); err == nil {
-		err = j.pattern.Verify()
-	}
+	patterns, err := patternsOf(file)
 	if err != nil {
-		return fmt.Errorf("%s: %w: pattern: %w", file.Name, runtime.ErrManifest, err)
+		return err
 	}
+	j.pattern = patterns[0]
 	if name != "" && name != j.pattern.Name {
 		return fmt.Errorf("%s holds the pattern %s, not %s", file.Name, j.pattern.Name, name)
 	}

@@ -99,14 +99,11 @@ func (c *planCompileCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	data, err := art.Encode()
+	bytes, err := encode(a, c.Out, art)
 	if err != nil {
-		return bug(err)
-	}
-	if err := write(a, c.Out, data); err != nil {
 		return err
 	}
-	a.note("%s: %d layers of %d heads, %d patterns, head dim %d, %s, %d bytes", c.Out, len(layers), len(layers[0]), len(art.Manifest.Members), c.HeadDim, c.DType, len(data))
+	a.note("%s: %d layers of %d heads, %d patterns, head dim %d, %s, %d bytes", c.Out, len(layers), len(layers[0]), len(art.Manifest.Members), c.HeadDim, c.DType, bytes)
 	return nil
 }
 
@@ -302,21 +299,9 @@ func (p *planned) artifact(a *app, j *job, file *minfc.Input, target string, hea
 	return compilePlan(a, file, minfc.Options{Target: target, DType: string(j.in.Format), HeadDim: j.in.HeadDim}, heads)
 }
 
-// compilePlan compiles the patterns that the heads of some layers need.
+// compilePlan compiles the patterns that the heads of some layers need: those of the file come before those of the library.
 func compilePlan(a *app, file *minfc.Input, opts minfc.Options, layers ...[]plan.Head) (*runtime.Artifact, error) {
-	uses, err := plan.Uses(layers...)
-	if err != nil {
-		return nil, err
-	}
-	var members []minfc.Member
-	for _, u := range uses {
-		program, err := programOf(a, file, u.Pattern.Name)
-		if err != nil {
-			return nil, err
-		}
-		members = append(members, minfc.Member{Program: program, Consts: u.Consts, Copies: u.Copies})
-	}
-	return minfc.CompileGroup(members, opts)
+	return minfc.CompilePlan(opts, func(name string) (*minfc.Program, error) { return programOf(a, file, name) }, layers...)
 }
 
 // programOf is a pattern of the file if it has it, else of the library.

@@ -16,8 +16,8 @@ import (
 // is in and goes to the code of its schedule, the body. What q, k, v, o and the lengths are is the same for all; everything else
 // is a section's own. docs/design-plans.md has the reasons.
 
-// GroupEntry is the name of a group's kernel.
-const GroupEntry = "attention_group"
+// groupEntry is the name of a group's kernel.
+const groupEntry = "attention_group"
 
 // SectionParams are those of every section, beside the ones that its kernel has alone:
 //
@@ -47,8 +47,8 @@ const ParamLimit = 4096
 // ErrParams says that a group has more.
 var ErrParams = errors.New("too many kernel parameters for one launch")
 
-// GroupParams are Params without the pattern's parameters that no segment depends on.
-func GroupParams(s *ir.Schedule) []Param {
+// BodyParams are those of a body: Params without the pattern's parameters that no segment depends on, and those of its sections.
+func BodyParams(s *ir.Schedule) []Param {
 	used := map[string]bool{}
 	for _, g := range s.Segments {
 		for _, v := range g.Vars() {
@@ -57,23 +57,36 @@ func GroupParams(s *ir.Schedule) []Param {
 	}
 	own := *s
 	own.Params = slices.DeleteFunc(slices.Clone(s.Params), func(p ir.Param) bool { return !used[p.Name] })
-	return Params(&own)
+	out := slices.Concat(Params(&own), SectionParams)
+	if len(Lists(s)) == 0 {
+		out = append(out, SectionMaskParams...)
+	}
+	return out
 }
 
 // Body is the code of one schedule in a group.
 type Body struct {
-	Sections []int   // that it computes
-	Params   []Param // as of a kernel alone, and those of a section
-	Emit     func(b *Builder)
+	Params []Param // BodyParams, and what else it takes
+	Emit   func(b *Builder)
+
+	sections []int // that it computes
 }
 
-// NewGroup makes a group's kernel of bodies, of which there is one at least. Parameters that say the same for all sections are there
-// once. If they are too many the error is an ErrParams.
-func NewGroup(name string, bodies []Body, threads, minBlocks int) (*llir.Module, []Param, error) {
+// NewGroup makes a group's kernel with a section for each schedule, of which there is one at least; body is the code for one of them.
+// Parameters that say the same for all sections are there once; if they are too many the error is an ErrParams. What blocks share in
+// memory, and the sections, are left to fill in.
+func NewGroup(schedules []*ir.Schedule, threads, minBlocks int, body func(n int) Body) (*Kernel, error) {
+	var bodies []Body
 	var params []Param
-	for _, body := range bodies {
-		for _, s := range body.Sections {
-			for _, p := range body.Params {
+	for _, sections := range alike(schedules) {
+		if err := CheckLists(schedules[sections[0]]); err != nil {
+			return nil, err
+		}
+		own := body(sections[0])
+		own.sections = sections
+		bodies = append(bodies, own)
+		for _, s := range sections {
+			for _, p := range own.Params {
 				if p = p.of(s); !slices.Contains(params, p) {
 					params = append(params, p)
 				}
@@ -83,11 +96,11 @@ func NewGroup(name string, bodies []Body, threads, minBlocks int) (*llir.Module,
 	// Maps are aligned: together they leave no gaps.
 	slices.SortStableFunc(params, func(a, b Param) int { return paramBytes(b) - paramBytes(a) })
 	if n := bytesOf(params); n > ParamLimit {
-		return nil, nil, fmt.Errorf("%w: %d bytes, want at most %d", ErrParams, n, ParamLimit)
+		return nil, fmt.Errorf("%w: %d bytes, want at most %d", ErrParams, n, ParamLimit)
 	}
-	b := NewKernel(name, params, threads, minBlocks)
+	b := NewKernel(groupEntry, params, threads, minBlocks)
 	b.dispatch(bodies)
-	return b.Module, params, nil
+	return &Kernel{Module: b.Module, Entry: groupEntry, Threads: threads, Params: params}, nil
 }
 
 // of is the parameter of a group that a body's parameter is for section n.
@@ -162,15 +175,15 @@ func (b *Builder) isIn(s sectionValues) Value {
 // bodyBuilder is a builder that finds the group's parameters under the names that they have in a body.
 func (b *Builder) bodyBuilder(body Body) *Builder {
 	own := *b
-	own.params, own.sections = map[string]Value{}, make([]sectionValues, len(body.Sections))
+	own.params, own.sections = map[string]Value{}, make([]sectionValues, len(body.sections))
 	for _, p := range body.Params {
-		for i, s := range body.Sections {
+		for i, s := range body.sections {
 			if own.sections[i] == nil {
 				own.sections[i] = sectionValues{}
 			}
 			own.sections[i][p.Name] = b.params[p.of(s).Name]
 		}
-		if value := own.sections[0][p.Name]; len(body.Sections) == 1 || value == own.sections[1][p.Name] {
+		if value := own.sections[0][p.Name]; len(body.sections) == 1 || value == own.sections[1][p.Name] {
 			own.params[p.Name] = value
 		}
 	}
@@ -197,9 +210,9 @@ func (b *Builder) paramOfSection(name string) Value {
 	return v
 }
 
-// Alike lists the sections of schedules that can share a body, in the order of their first. Those with lists have one each:
+// alike lists the sections of schedules that can share a body, in the order of their first. Those with lists have one each:
 // where lists are would have to be chosen in the midst of their work.
-func Alike(schedules []*ir.Schedule) (bodies [][]int) {
+func alike(schedules []*ir.Schedule) (bodies [][]int) {
 	texts := map[string]int{}
 	for i, s := range schedules {
 		if len(Lists(s)) > 0 {
@@ -217,16 +230,16 @@ func Alike(schedules []*ir.Schedule) (bodies [][]int) {
 	return bodies
 }
 
-// LeaveMasked ends a block whose head the section's mask gives to another.
-func (k *RowTile) LeaveMasked() {
-	head := k.Min(k.At.Head(), I32(127))
-	bits := k.Or(k.ShrClamp(k.Param("mask0"), head), k.ShrClamp(k.Param("mask1"), k.Sub(head, I32(64))))
-	k.LeaveUnless(k.ICmp(enum.IPredNE, k.And(bits, I64(1)), I64(0)), nil)
-}
-
-// LeaveBeyond ends a block whose tiles along x, so many a block, all lie beyond those of its section: another has more.
-func (k *RowTile) LeaveBeyond(tiles int) {
+// LeaveSection ends a block that has nothing to compute: so many tiles a block along x, all of its tiles lie beyond those of its section,
+// because another has more; or its head is another section's.
+func (k *RowTile) LeaveSection(tiles int) {
 	k.LeaveUnless(k.ICmp(enum.IPredSLT, k.MulBy(k.BlockX(), tiles), k.At.Tiles()), nil)
+	if !k.HasLists() {
+		head := k.Min(k.At.Head(), I32(127))
+		bits := k.Or(k.ShrClamp(k.Param("mask0"), head), k.ShrClamp(k.Param("mask1"), k.Sub(head, I32(64))))
+		k.LeaveUnless(k.ICmp(enum.IPredNE, k.And(bits, I64(1)), I64(0)), nil)
+	}
+	k.LeaveOthers(k.HeadIndex())
 }
 
 // SectionPlace is the tile of a block in a group where every tile has one: tiles along x, heads along y from the section's first

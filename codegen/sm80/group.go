@@ -1,8 +1,6 @@
 package sm80
 
 import (
-	"slices"
-
 	"github.com/minfc/minfc/codegen/lower"
 	"github.com/minfc/minfc/ir"
 )
@@ -11,35 +9,23 @@ import (
 // cfg.BesideLists blocks are those of kernels with lists, and ranges are cut to BesideLists: their row tiles are as short then, which
 // costs them a few percent (docs/design-plans.md). A block of two lists' tiles would cost the lists more.
 func Group(schedules []*ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
-	lists := func(s *ir.Schedule) bool { return len(lower.Lists(s)) > 0 }
-	sh := shapeFor(cfg.HeadDim, cfg.BesideLists)
-	out := &lower.Kernel{Entry: lower.GroupEntry, Threads: sh.threads()}
-	var bodies []lower.Body
-	for _, sections := range lower.Alike(schedules) {
-		s := schedules[sections[0]]
-		if err := lower.CheckLists(s); err != nil {
-			return nil, err
-		}
-		params := slices.Concat(lower.GroupParams(s), lower.SectionParams)
-		if !lists(s) {
-			params = append(params, lower.SectionMaskParams...)
-		}
-		bodies = append(bodies, lower.Body{Sections: sections, Params: params, Emit: func(b *lower.Builder) {
+	sh, shared := shapeFor(cfg.HeadDim, cfg.BesideLists), 0
+	out, err := lower.NewGroup(schedules, sh.threads(), sh.minBlocks, func(n int) lower.Body {
+		s := schedules[n]
+		return lower.Body{Params: lower.BodyParams(s), Emit: func(b *lower.Builder) {
 			k := newKernel(b, s, cfg, sh)
 			k.At = k.SectionPlace()
-			k.LeaveBeyond(1)
-			if !lists(s) {
-				k.LeaveMasked()
-			}
-			k.LeaveOthers(k.HeadIndex())
+			k.LeaveSection(1)
 			k.emit()
-			out.SharedBytes = max(out.SharedBytes, k.total)
-		}})
+			shared = max(shared, k.total)
+		}}
+	})
+	if err != nil {
+		return nil, err
 	}
+	out.SharedBytes = shared
 	for range schedules {
 		out.Sections = append(out.Sections, lower.Section{TileRows: sh.rows, Tiles: 1})
 	}
-	var err error
-	out.Module, out.Params, err = lower.NewGroup(out.Entry, bodies, sh.threads(), sh.minBlocks)
-	return out, err
+	return out, nil
 }

@@ -33,13 +33,12 @@ type Value = lower.Value
 // (scaled, in the log2 domain), l the running row sum of this thread's columns, o the unnormalised output.
 type kernel struct {
 	lower.RowTile // a stage has keys/SlotKeys slots
-	shape
+	cut
 	layout
 	headDim int
 	dtype   lower.DType
 
 	queued bool // blocks take tiles from a queue
-	cut    cut  // of the launch's blocks
 
 	shared Value // start of shared memory
 	half   Value // of a block of two: which it is
@@ -64,7 +63,7 @@ func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 	}
 	params = withMaps(params, maps(s, sh, slotKeys))
 	b := lower.NewKernel(Entry, params, sh.threads(), sh.minBlocks)
-	k := newKernel(b, s, cfg, cut{threads: sh.threads(), tiles: 1, shape: sh, slotKeys: slotKeys})
+	k := newKernel(b, s, cfg, cut{blockThreads: sh.threads(), tiles: 1, shape: sh, slotKeys: slotKeys})
 	k.At = k.BlockPlace()
 	if !k.queued {
 		k.LeaveOthers(k.HeadIndex())
@@ -82,8 +81,8 @@ func queued(s *ir.Schedule, sh shape) bool { return len(lower.Lists(s)) > 0 && s
 func newKernel(b *lower.Builder, s *ir.Schedule, cfg lower.Config, c cut) *kernel {
 	k := &kernel{
 		RowTile: lower.RowTile{Builder: b, Schedule: s, Rows: c.rows(), SlotKeys: c.slotKeys},
-		shape:   c.shape, layout: layoutFor(c.shape, cfg.HeadDim, c.slotKeys), headDim: cfg.HeadDim, dtype: cfg.DType,
-		queued: queued(s, c.shape), cut: c,
+		cut:     c, layout: layoutFor(c.shape, cfg.HeadDim, c.slotKeys), headDim: cfg.HeadDim, dtype: cfg.DType,
+		queued: queued(s, c.shape),
 	}
 	k.Query = func(_, r int) Value { return k.Add(k.First(), k.rowOf(r)) }
 	return k
@@ -130,13 +129,13 @@ func (k *kernel) emit() {
 		return nil
 	})
 	k.Barrier()
-	if k.cut.tiles > 1 && !k.queued { // the last block may have one tile only
+	if k.tiles > 1 && !k.queued { // the last block may have one tile only
 		k.LeaveUnless(k.ICmp(enum.IPredSLT, k.At.Tile(), k.At.Tiles()), nil)
 	}
 	k.Segs = k.Builder.Segments(lower.NonEmpty(k.Schedule))
-	producer, consumer := k.cut.registers()
+	producer, consumer := k.registers()
 	first := k.LShr(k.warp, 2)
-	if k.cut.idle() > 0 {
+	if k.idle() > 0 {
 		k.LeaveUnless(k.ICmp(enum.IPredSLE, first, lower.I32(int64(k.groups))), func() {
 			k.AsmEffect(fmt.Sprintf("setmaxnreg.dec.sync.aligned.u32 %d;", idleRegisters), "~{memory}")
 		})
@@ -176,16 +175,16 @@ func (k *kernel) locate() {
 	tid := k.ThreadX()
 	k.Lane = k.And(tid, lower.I32(31))
 	k.warp = k.ShuffleFrom(k.LShr(tid, 5), lower.I32(0))
-	if k.cut.tiles > 1 {
+	if k.tiles > 1 {
 		k.half = k.UDivBy(k.warp, k.threads()/warpLanes)
 		k.warp = k.Sub(k.warp, k.MulBy(k.half, k.threads()/warpLanes))
-		k.shared = k.Add(k.shared, k.MulBy(k.half, k.cut.tileBytes(k.total)))
+		k.shared = k.Add(k.shared, k.MulBy(k.half, k.tileBytes(k.total)))
 	}
 }
 
 // thread is the thread's number among those that work on its tile.
 func (k *kernel) thread() Value {
-	if k.cut.tiles == 1 {
+	if k.tiles == 1 {
 		return k.ThreadX()
 	}
 	return k.Sub(k.ThreadX(), k.MulBy(k.half, k.threads()))

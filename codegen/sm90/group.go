@@ -1,8 +1,6 @@
 package sm90
 
 import (
-	"slices"
-
 	"github.com/llir/llvm/ir/enum"
 
 	"github.com/minfc/minfc/codegen/lower"
@@ -14,14 +12,14 @@ import (
 // that a shape does not need give their registers up.
 type cut struct {
 	shape
-	slotKeys int
-	threads  int  // of a block
-	tiles    int  // of a block at a time
-	grouped  bool // the kernel is a group's
+	slotKeys     int
+	blockThreads int
+	tiles        int  // of a block at a time
+	grouped      bool // the kernel is a group's
 }
 
 // idle is the number of warpgroups without work.
-func (c cut) idle() int { return c.threads/128 - c.tiles*(c.groups+1) }
+func (c cut) idle() int { return c.blockThreads/128 - c.tiles*(c.groups+1) }
 
 // idleRegisters is the least that setmaxnreg leaves a thread.
 const idleRegisters = 24
@@ -32,7 +30,7 @@ func (c cut) registers() (producer, consumer int) {
 	if c.idle() == 0 {
 		return producer, consumer
 	}
-	warpgroups := c.threads / 128
+	warpgroups := c.blockThreads / 128
 	all := 512 / warpgroups / 8 * 8 * warpgroups // 64K registers, by 128 threads
 	left := (all - producer - idleRegisters*c.idle()) / c.groups / 8 * 8
 	return producer, min(consumer, left)
@@ -55,15 +53,26 @@ func cuts(schedules []*ir.Schedule, headDim int) []cut {
 		out = append(out, c)
 	}
 	for i := range out {
-		out[i].threads = threads
+		out[i].blockThreads = threads
 	}
 	return out
 }
 
 // Group lowers schedules, each cut as for Attention, to one kernel with a section for each.
 func Group(schedules []*ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
-	all := cuts(schedules, cfg.HeadDim)
-	out := &lower.Kernel{Entry: lower.GroupEntry, Threads: all[0].threads}
+	all, shared := cuts(schedules, cfg.HeadDim), 0
+	out, err := lower.NewGroup(schedules, all[0].blockThreads, 1, func(n int) lower.Body {
+		s, c := schedules[n], all[n]
+		return lower.Body{Params: bodyParams(s, c), Emit: func(b *lower.Builder) {
+			k := newKernel(b, s, cfg, c)
+			k.emitSection()
+			shared = max(shared, (c.tiles-1)*c.tileBytes(k.total)+k.total)
+		}}
+	})
+	if err != nil {
+		return nil, err
+	}
+	out.SharedBytes = shared
 	for i, s := range schedules {
 		section := lower.Section{TileRows: all[i].rows(), Tiles: all[i].tiles}
 		if queued(s, all[i].shape) {
@@ -71,30 +80,13 @@ func Group(schedules []*ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 		}
 		out.Sections = append(out.Sections, section)
 	}
-	var bodies []lower.Body
-	for _, sections := range lower.Alike(schedules) {
-		s, c := schedules[sections[0]], all[sections[0]]
-		if err := lower.CheckLists(s); err != nil {
-			return nil, err
-		}
-		bodies = append(bodies, lower.Body{Sections: sections, Params: groupParams(s, c), Emit: func(b *lower.Builder) {
-			k := newKernel(b, s, cfg, c)
-			k.emitSection()
-			out.SharedBytes = max(out.SharedBytes, (c.tiles-1)*c.tileBytes(k.total)+k.total)
-		}})
-	}
-	var err error
-	out.Module, out.Params, err = lower.NewGroup(out.Entry, bodies, out.Threads, 1)
-	return out, err
+	return out, nil
 }
 
-func groupParams(s *ir.Schedule, c cut) []lower.Param {
-	params := slices.Concat(lower.GroupParams(s), lower.SectionParams)
-	switch {
-	case queued(s, c.shape):
+func bodyParams(s *ir.Schedule, c cut) []lower.Param {
+	params := lower.BodyParams(s)
+	if queued(s, c.shape) {
 		params = append(params, lower.SectionQueueParams...)
-	case len(lower.Lists(s)) == 0:
-		params = append(params, lower.SectionMaskParams...)
 	}
 	return withMaps(params, maps(s, c.shape, c.slotKeys))
 }
@@ -106,12 +98,8 @@ func (k *kernel) emitSection() {
 		own := k.And(k.ICmp(enum.IPredSLT, k.sectionBlock(), k.queueBlocks()), k.ICmp(enum.IPredEQ, k.BlockZ(), lower.I32(0)))
 		k.LeaveUnless(own, nil)
 	} else {
-		k.At.Tile = func() Value { return k.ofHalf(k.MulBy(k.BlockX(), k.cut.tiles)) }
-		k.LeaveBeyond(k.cut.tiles)
-		if !k.HasLists() {
-			k.LeaveMasked()
-		}
-		k.LeaveOthers(k.HeadIndex())
+		k.At.Tile = func() Value { return k.ofHalf(k.MulBy(k.BlockX(), k.tiles)) }
+		k.LeaveSection(k.tiles)
 	}
 	k.emit()
 }
@@ -119,12 +107,12 @@ func (k *kernel) emitSection() {
 // sectionBlock is the number of the block in its section's rows; a block of two tiles counts as two.
 func (k *kernel) sectionBlock() Value {
 	n := k.Add(k.Mul(k.GridX(), k.Sub(k.BlockY(), k.Param("row0"))), k.BlockX())
-	return k.MulBy(n, k.cut.tiles)
+	return k.MulBy(n, k.tiles)
 }
 
 // ofHalf is this half's number where the block's is n.
 func (k *kernel) ofHalf(n Value) Value {
-	if k.cut.tiles == 1 {
+	if k.tiles == 1 {
 		return n
 	}
 	return k.Add(n, k.half)

@@ -101,7 +101,7 @@ func (k *kernel) lastOr(item Value) Value { return k.Min(item, k.Sub(k.Param("it
 
 // firstItem is a row tile that is there, for a block whose own number may not be one: only in a group are there such blocks.
 func (k *kernel) firstItem(first Value) Value {
-	if !k.cut.grouped {
+	if !k.grouped {
 		return first
 	}
 	return k.lastOr(first)
@@ -110,14 +110,14 @@ func (k *kernel) firstItem(first Value) Value {
 // block is the block's number among those that the queue knows, queueBlocks is how many these are. Of a group they are those of the
 // section's rows, and of a block of two tiles each half is one.
 func (k *kernel) block() Value {
-	if !k.cut.grouped {
+	if !k.grouped {
 		return k.BlockX()
 	}
 	return k.ofHalf(k.sectionBlock())
 }
 
 func (k *kernel) queueBlocks() Value {
-	if !k.cut.grouped {
+	if !k.grouped {
 		return k.GridX()
 	}
 	return k.Param("blocks")

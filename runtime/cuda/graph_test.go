@@ -15,7 +15,6 @@ import (
 
 	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/internal/half"
-	"github.com/minfc/minfc/patterns"
 	"github.com/minfc/minfc/plan"
 	"github.com/minfc/minfc/runtime"
 )
@@ -79,17 +78,11 @@ func TestLaunchesCanBeCaptured(t *testing.T) {
 
 const capturedDim = 64
 
-func libraryProgram(t *testing.T, name string) *minfc.Program {
-	file, src, ok := patterns.Source(name)
-	require.True(t, ok)
-	program, err := minfc.Load(file, src, minfc.Options{})
-	require.NoError(t, err)
-	return program
-}
-
 func loadPattern(name string) func(*testing.T, runtime.Device, string) runtime.Launcher {
 	return func(t *testing.T, dev runtime.Device, target string) runtime.Launcher {
-		artifact, err := libraryProgram(t, name).Compile(minfc.Options{Target: target, DType: "bf16", HeadDim: capturedDim})
+		program, err := minfc.LoadLibrary(name)
+		require.NoError(t, err)
+		artifact, err := program.Compile(minfc.Options{Target: target, DType: "bf16", HeadDim: capturedDim})
 		require.NoError(t, err)
 		k, err := runtime.LoadKernel(dev, artifact, runtime.Select{Target: target})
 		require.NoError(t, err)
@@ -105,13 +98,7 @@ func loadPlan(t *testing.T, dev runtime.Device, target string) runtime.Launcher 
 	require.NoError(t, err)
 	heads, _, err := p.Assign(0, 4)
 	require.NoError(t, err)
-	uses, err := plan.Uses(heads)
-	require.NoError(t, err)
-	var members []minfc.Member
-	for _, u := range uses {
-		members = append(members, minfc.Member{Program: libraryProgram(t, u.Pattern.Name), Consts: u.Consts, Copies: u.Copies})
-	}
-	artifact, err := minfc.CompileGroup(members, minfc.Options{Target: target, DType: "bf16", HeadDim: capturedDim})
+	artifact, err := minfc.CompilePlan(minfc.Options{Target: target, DType: "bf16", HeadDim: capturedDim}, nil, heads)
 	require.NoError(t, err)
 	k, err := plan.Load(dev, artifact, runtime.Select{Target: target})
 	require.NoError(t, err)

@@ -27,14 +27,14 @@ const (
 
 // Options configure a device. The zero value of a field means its default.
 type Options struct {
-	Seed           uint64      // of the warp scheduler
-	Workers        int         // blocks that run at the same time; default GOMAXPROCS
-	Budget         int64       // warp instructions a block may execute; default 200 million
-	MemoryBytes    uint64      // global memory; default 8 GiB
-	Capability     int         // compute capability, 80 or 90; default 90, which runs both targets
-	Processors     int         // multiprocessors, which say how many blocks of some kernels there are; default 1
-	AllowUnwritten bool        // CopyToHost of bytes that nobody wrote gives 0xff instead of an error
-	Observe        func(Stats) // called after every launch, also a failed one
+	Seed            uint64      // of the warp scheduler
+	Workers         int         // blocks that run at the same time; default GOMAXPROCS
+	Budget          int64       // warp instructions a block may execute; default 200 million
+	MemoryBytes     uint64      // global memory; default 8 GiB
+	Capability      int         // compute capability, 80 or 90; default 90, which runs both targets
+	Multiprocessors int         // they say how many blocks of some kernels there are; default 1
+	AllowUnwritten  bool        // CopyToHost of bytes that nobody wrote gives 0xff instead of an error
+	Observe         func(Stats) // called after every launch, also a failed one
 }
 
 func (o *Options) defaults() {
@@ -71,7 +71,7 @@ func (Driver) Open(ordinal int) (runtime.Device, error) {
 
 func (o *Options) info() runtime.DeviceInfo {
 	i := runtime.DeviceInfo{Driver: "emu", Name: fmt.Sprintf("emulator (sm_%d)", o.Capability), Major: o.Capability / 10,
-		Minor: o.Capability % 10, Multiprocessors: max(1, o.Processors), MemoryBytes: o.MemoryBytes, MaxSharedBytes: sharedOf90, L2Bytes: 40 << 20}
+		Minor: o.Capability % 10, Multiprocessors: max(1, o.Multiprocessors), MemoryBytes: o.MemoryBytes, MaxSharedBytes: sharedOf90, L2Bytes: 40 << 20}
 	if o.Capability == 80 {
 		i.MaxSharedBytes = sharedOf80
 	}

@@ -147,6 +147,7 @@ GPU figures are those of their date. The card sits at its power limit with nearl
 ratio of two kernels of one case differs by up to 10% from one run to the next ([docs/sm90.md](docs/sm90.md)). Kernels are those of this code, but for
 sm80_dynamic_slash_1m and h200, which are older, and for sm90_lists, its agreement and the checks of sm_90a code by compute-sanitizer: their list
 kernels have the same instructions, some in another order. The script heated the card before all but sm90_lists, and gave every order its turn in none.
+Kernels of several patterns in one launch ([docs/design-plans.md](docs/design-plans.md)) are in none of the figures: they have not run on a GPU yet.
 `
 
 func writeOutput(b *bytes.Buffer, text string) {

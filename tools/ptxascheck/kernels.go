@@ -153,8 +153,7 @@ var members = map[string]int{"a_shape": 2, "block_sparse": 1, "columns_window": 
 func compileGroup(dtype string, dim int) ([]kernel, error) {
 	var all []minfc.Member
 	for _, name := range slices.Sorted(maps.Keys(members)) {
-		file, src, _ := patterns.Source(name)
-		p, err := minfc.Load(file, src, minfc.Options{})
+		p, err := minfc.LoadLibrary(name)
 		if err != nil {
 			return nil, err
 		}
