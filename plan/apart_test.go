@@ -144,13 +144,17 @@ func realHeads() (out []string) {
 func TestOneLaunchComputesWhatSeveralDo(t *testing.T) {
 	s := workload.Spec{Kind: workload.Mixed, Batch: 1, QHeads: 8, KVHeads: 2, SeqLen: 200, HeadDim: 64, Seed: 3, DType: half.BF16}
 	x := newApart(t, emulator(t), "sm_90a", s, interleaved)
-	require.NoError(t, x.launchOne())
-	require.NoError(t, x.launchApart())
-	one, several := x.outputs(t, s)
-	require.Equal(t, several, one)
+	for _, fallback := range []bool{false, true} {
+		x.setFallback(fallback)
+		require.NoError(t, x.launchOne())
+		require.NoError(t, x.launchApart())
+		one, several := x.outputs(t, s)
+		require.Equal(t, several, one, "fallback: %v", fallback)
+	}
 }
 
-// BenchmarkLayer times both ways on a GPU, in random order each round: go test ./plan -run '^$' -bench Layer -benchtime 20x.
+// BenchmarkLayer times both ways on a GPU, sparse throughout and with the fallback, beside dense attention of all heads by a kernel
+// alone: go test ./plan -run '^$' -bench Layer -benchtime 20x makes 20 rounds, each in random order.
 func BenchmarkLayer(b *testing.B) {
 	dev, err := runtime.Open("cuda", 0)
 	if errors.Is(err, runtime.ErrNoDevice) {
@@ -159,7 +163,7 @@ func BenchmarkLayer(b *testing.B) {
 	require.NoError(b, err)
 	b.Cleanup(func() { dev.Close() })
 	for _, target := range minfc.Targets() {
-		for _, length := range []int{8 << 10, 32 << 10, 128 << 10} {
+		for _, length := range []int{2 << 10, 8 << 10, 16 << 10, 32 << 10, 128 << 10} {
 			s := workload.Spec{Kind: workload.Mixed, Batch: 1, QHeads: 32, KVHeads: 8, SeqLen: length, HeadDim: 128, Seed: 3, DType: half.BF16}
 			b.Run(fmt.Sprintf("%s/%dk", target, length>>10), func(b *testing.B) { benchLayer(b, dev, target, s) })
 		}
@@ -168,23 +172,37 @@ func BenchmarkLayer(b *testing.B) {
 
 func benchLayer(b *testing.B, dev runtime.Device, target string, s workload.Spec) {
 	x := newApart(b, dev, target, s, realHeads())
+	dense := x.dense(b, target, s)
 	ways := []struct {
-		name   string
-		launch func() error
-		ms     []float64
-	}{{name: "one-ms", launch: x.launchOne}, {name: "apart-ms", launch: x.launchApart}}
+		name     string
+		fallback bool
+		launch   func() error
+		calls    int // a turn
+		ms       []float64
+	}{
+		{name: "one-ms", launch: x.launchOne}, {name: "apart-ms", launch: x.launchApart},
+		{name: "one-fallback-ms", fallback: true, launch: x.launchOne}, {name: "apart-fallback-ms", fallback: true, launch: x.launchApart},
+		{name: "dense-ms", launch: dense},
+	}
 	rng := rand.New(rand.NewPCG(1, 1))
 	for n := range b.N + 1 {
 		for _, i := range rng.Perm(len(ways)) {
-			if ms := timed(b, dev, ways[i].launch); n > 0 { // the first round warms up
-				ways[i].ms = append(ways[i].ms, ms)
+			w := &ways[i]
+			x.setFallback(w.fallback)
+			ms := timed(b, dev, w.launch, 1) // lets the clocks settle on these kernels
+			if n == 0 {
+				w.calls = max(1, min(100, int(20/ms)))
+				continue
 			}
+			w.ms = append(w.ms, timed(b, dev, w.launch, w.calls))
 		}
 	}
 	for _, w := range ways {
 		slices.Sort(w.ms)
 		b.ReportMetric(w.ms[len(w.ms)/2], w.name)
 	}
+	x.setFallback(false)
+	require.NoError(b, errors.Join(x.launchOne(), x.launchApart()))
 	one, several := x.outputs(b, s)
 	differ := 0
 	for i := range one {
@@ -195,16 +213,38 @@ func benchLayer(b *testing.B, dev runtime.Device, target string, s workload.Spec
 	b.ReportMetric(float64(differ)/float64(len(one)), "differing/output")
 }
 
-func timed(b *testing.B, dev runtime.Device, launch func() error) float64 {
+// dense is a launch of causal attention over all heads, by a kernel alone, into the output of several.
+func (x *apart) dense(t testing.TB, target string, s workload.Spec) func() error {
+	p, err := minfc.LoadLibrary("dense")
+	require.NoError(t, err)
+	art, err := p.Compile(minfc.Options{Target: target, DType: string(s.DType), HeadDim: s.HeadDim})
+	require.NoError(t, err)
+	k, err := runtime.LoadKernel(x.dev, art, runtime.Select{})
+	require.NoError(t, err)
+	t.Cleanup(func() { k.Close() })
+	return func() error { return k.Launch(nil, x.several) }
+}
+
+func (x *apart) setFallback(on bool) {
+	x.one.NoFallback = !on
+	for i := range x.pieces {
+		x.pieces[i].NoFallback = !on
+	}
+}
+
+// timed is the time of a call, in milliseconds, from several in a row.
+func timed(b *testing.B, dev runtime.Device, launch func() error, calls int) float64 {
 	start, err := dev.NewEvent()
 	require.NoError(b, err)
 	end, err := dev.NewEvent()
 	require.NoError(b, err)
 	require.NoError(b, start.Record(nil))
-	require.NoError(b, launch())
+	for range calls {
+		require.NoError(b, launch())
+	}
 	require.NoError(b, end.Record(nil))
 	ms, err := end.Since(start)
 	require.NoError(b, err)
 	require.NoError(b, errors.Join(start.Close(), end.Close()))
-	return ms
+	return ms / float64(calls)
 }
