@@ -157,7 +157,7 @@ func (e *indexEval[F]) logits(i int) []float64 {
 	d := e.in.D
 	out := make([]float64, min(e.in.Sk, e.in.QOffset+i+1))
 	q := e.in.Q[i*d:][:d]
-	inParallel(len(out), func(k int) {
+	inParallel(len(out), manyProducts, func(k int) {
 		out[k] = e.in.Scale * dot(q, e.in.K[k*d:][:d])
 		if math.IsNaN(out[k]) || math.IsInf(out[k], 1) {
 			out[k] = math.Inf(-1)
@@ -166,9 +166,14 @@ func (e *indexEval[F]) logits(i int) []float64 {
 	return out
 }
 
-// inParallel calls f for 0 <= i < n; every call writes places of its own.
-func inParallel(n int, f func(i int)) {
-	const least = 2048 // calls worth a goroutine
+// How many calls are worth a goroutine.
+const (
+	manyProducts = 2048 // of rows
+	manySorts    = 64   // of all key blocks
+)
+
+// inParallel calls f for 0 <= i < n, at least so many by a goroutine; every call writes places of its own.
+func inParallel(n, least int, f func(i int)) {
 	workers := min(runtime.GOMAXPROCS(0), n/least)
 	if workers < 2 {
 		workers = 1
@@ -273,7 +278,7 @@ func (e *indexEval[F]) blockScores(x BlockScores) (any, error) {
 	for t := range q {
 		last := e.in.QOffset + min(BlockSize*(t+1), e.in.Sq) - 1
 		out[t] = make([]float64, min(len(k), last/BlockSize+1))
-		inParallel(len(out[t]), func(b int) {
+		inParallel(len(out[t]), manyProducts, func(b int) {
 			if out[t][b] = dot(q[t], k[b]); math.IsNaN(out[t][b]) {
 				out[t][b] = math.Inf(-1)
 			}
@@ -317,11 +322,11 @@ func (e *indexEval[F]) choose(name string, x Select) error {
 		s.Kind, s.Members = of.kind, c.from(of.values)
 	case blockScores:
 		s.Kind = ChosenBlocks
-		for _, row := range of {
-			blocks := c.from(row)
-			slices.Reverse(blocks)
-			s.Blocks = append(s.Blocks, blocks)
-		}
+		s.Blocks = make([][]int, len(of))
+		inParallel(len(of), manySorts, func(t int) {
+			s.Blocks[t] = c.from(of[t])
+			slices.Reverse(s.Blocks[t])
+		})
 	default:
 		return fmt.Errorf("internal: a choice from %T", of)
 	}

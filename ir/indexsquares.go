@@ -14,7 +14,7 @@ func (e *indexEval[F]) antidiagonals(step int) squares {
 	return squares{step, (e.in.Sq + step - 1) / step, func(m int) []float64 {
 		last := e.in.QOffset + min(step*(m+1), e.in.Sq) - 1
 		out := make([]float64, min((e.in.Sk+step-1)/step, last/step+1))
-		inParallel(len(out), func(n int) {
+		inParallel(len(out), manyProducts, func(n int) {
 			if out[n] = e.antidiagonal(step, m, n); math.IsNaN(out[n]) || math.IsInf(out[n], 1) {
 				out[n] = math.Inf(-1)
 			}
