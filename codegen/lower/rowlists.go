@@ -285,6 +285,16 @@ func (k *RowTile) OpenColumns(id Value) Value {
 	return k.Ballot(k.Xor(k.Or(inside, k.ICmp(enum.IPredEQ, id, I32(NoColumn))), Bool(true)))
 }
 
+// AllColumns says whether all columns of a slot count for all rows. words are, for every row block of the tile, two of KeptColumns
+// and two of OpenColumns.
+func (k *RowTile) AllColumns(words []Value) Value {
+	all, open := Value(I32(-1)), k.Or(words[2], words[3])
+	for b := 0; b < len(words); b += 4 {
+		all = k.And(all, k.And(words[b], words[b+1]))
+	}
+	return k.And(k.ICmp(enum.IPredEQ, all, I32(-1)), k.ICmp(enum.IPredEQ, open, I32(0)))
+}
+
 // SlotPiece is a piece by its number of slots. Top is the end of a range's first slot.
 type SlotPiece struct {
 	Slots, Top Value

@@ -156,10 +156,5 @@ func (k *kernel) slotWords(c columns, slot int) []Value {
 
 // dropFull takes the flag of columns off a slot of which all count for all rows: the consumers need not look.
 func (k *kernel) dropFull(flags Value, words []Value) Value {
-	all, open := Value(lower.I32(-1)), k.Or(words[2], words[3])
-	for b := range k.blocks() {
-		all = k.And(all, k.And(words[4*b], words[4*b+1]))
-	}
-	full := k.And(k.ICmp(enum.IPredEQ, all, lower.I32(-1)), k.ICmp(enum.IPredEQ, open, lower.I32(0)))
-	return k.Select(full, k.And(flags, lower.I32(^lower.FlagColumns)), flags)
+	return k.Select(k.AllColumns(words), k.And(flags, lower.I32(^lower.FlagColumns)), flags)
 }
