@@ -128,9 +128,6 @@ func verifyGEP(i *ir.InstGetElementPtr) error {
 	if sizeOf(i.ElemType) <= 0 || sizeOf(i.ElemType) > 1<<20 {
 		return fmt.Errorf("unsupported element type %v", i.ElemType)
 	}
-	if _, constIndex := i.Indices[0].(*constant.Int); src.AddrSpace == spaceGeneric && !constIndex {
-		return fmt.Errorf("a byval parameter wants a constant index")
-	}
 	return wantTypes(src, i.Type())
 }
 

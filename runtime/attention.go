@@ -64,6 +64,7 @@ type call struct {
 	sharers   int               // the most of them that share a kv head
 	first     int               // number of its first head, of a call that is a part of another
 	section   sectionPlace      // of a group's launch
+	rowHeads  []byte            // of a group's launch, the whole layer's: which heads rows of the grid are
 	passing   DevicePtr         // where what the index stage alone uses is; 0: behind the rest in the workspace
 }
 

@@ -184,11 +184,16 @@ var sectionParams = append([]kernelParam{
 	scalar("head0", "i32", func(c *call) uint64 { return uint64(c.section.head0) }),
 }, tileParams...)
 
-// sectionMaskParams are those of sections without lists.
-var sectionMaskParams = []kernelParam{
-	scalar("mask0", "i64", func(c *call) uint64 { return c.section.mask[0] }),
-	scalar("mask1", "i64", func(c *call) uint64 { return c.section.mask[1] }),
+// sectionHeadsParams are those of sections without lists: where their heads are in rowHeads.
+var sectionHeadsParams = []kernelParam{
+	scalar("heads_at", "i32", func(c *call) uint64 { return uint64(c.section.headsAt) }),
 }
+
+// rowHeads names the heads of the rows of sections without lists. It is there if a group has such sections.
+var rowHeads = kernelParam{KernelParam: KernelParam{Name: "row_heads", Type: headsType}, array: func(c *call) []byte { return c.rowHeads }}
+
+// rowHeadsMost is how many places rowHeads has, an i32 each.
+const rowHeadsMost = 128
 
 // sectionQueueParams are those of sections with a queue.
 var sectionQueueParams = append(slices.Clone(counterParams),
@@ -221,7 +226,7 @@ func (m *Manifest) bindGroup(g *Group) (params []kernelParam, sections []int, er
 		listed[n+1], sections = append(listed[n+1], own), append(sections, n)
 	}
 	bound := make([][]kernelParam, len(listed))
-	if bound[0], err = matchParams(listed[0], attentionParams, attentionMaps...); err != nil {
+	if bound[0], err = matchParams(listed[0], m.commonParams(g), attentionMaps...); err != nil {
 		return nil, nil, err
 	}
 	for i, s := range g.Sections {
@@ -235,7 +240,18 @@ func (m *Manifest) bindGroup(g *Group) (params []kernelParam, sections []int, er
 	return params, sections, nil
 }
 
-func (m *Manifest) bindSection(g *Group, s Section, listed []KernelParam) ([]kernelParam, error) {
+// commonParams are those of a group that are the same for all sections. Members that are not there are errors of their sections.
+func (m *Manifest) commonParams(g *Group) []kernelParam {
+	for _, s := range g.Sections {
+		if schedule, err := m.scheduleOf(g, s); err == nil && len(schedule.Index) == 0 {
+			return append(slices.Clone(attentionParams), rowHeads)
+		}
+	}
+	return attentionParams
+}
+
+// scheduleOf is the schedule of a section's member, or of its dense kernel.
+func (m *Manifest) scheduleOf(g *Group, s Section) (*ir.Schedule, error) {
 	if s.Member < 0 || s.Member >= len(m.Members) {
 		return nil, fmt.Errorf("member is %d, want one of %d", s.Member, len(m.Members))
 	}
@@ -246,13 +262,17 @@ func (m *Manifest) bindSection(g *Group, s Section, listed []KernelParam) ([]ker
 	if k == nil {
 		return nil, fmt.Errorf("member %d has no kernel for it", s.Member)
 	}
-	schedule, err := k.parseSchedule()
+	return k.parseSchedule()
+}
+
+func (m *Manifest) bindSection(g *Group, s Section, listed []KernelParam) ([]kernelParam, error) {
+	schedule, err := m.scheduleOf(g, s)
 	if err != nil {
 		return nil, err
 	}
 	known := slices.Concat(routeParams, usedParams(schedule), listParams(schedule), sectionParams)
 	if len(schedule.Index) == 0 {
-		known = append(known, sectionMaskParams...)
+		known = append(known, sectionHeadsParams...)
 	}
 	if s.BlocksPerSM > 0 {
 		if len(schedule.Index) == 0 {

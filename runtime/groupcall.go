@@ -1,7 +1,5 @@
 package runtime
 
-import "math"
-
 // groupCall is a call on all heads of a layer that was checked and planned.
 type groupCall struct {
 	*LoadedGroups
@@ -14,7 +12,7 @@ type groupCall struct {
 type partCall struct {
 	Part
 	*call
-	x       *indexCall // nil where no data decides and nothing is stored
+	x       *indexCall // nil where no data decides
 	stores  bool       // something comes before attention, and has memory in the workspace
 	verdict verdict
 }
@@ -167,33 +165,14 @@ func (c *groupCall) plan(parts []Part, check func(*LoadedKernel, Attention) (*ca
 	return nil
 }
 
-// planFor plans what comes before attention, if anything does: not where no data decides, or dense attention is known to be faster, and
-// a mask says which heads are the part's.
+// planFor plans what comes before attention, if anything does: not where no data decides, or dense attention is known to be faster.
 func (p *partCall) planFor(k *LoadedKernel) (err error) {
-	masked := p.setMask()
-	if len(k.plan.choices) == 0 && masked {
+	if len(k.plan.choices) == 0 {
 		return nil
 	}
 	p.x, p.verdict, err = k.planned(p.call)
-	p.stores = !masked || p.verdict.routing != allDense
+	p.stores = p.verdict.routing != allDense
 	return err
-}
-
-// setMask says in bits which heads take part, if there are enough of them; else all may, and words tell them apart.
-func (p *partCall) setMask() bool {
-	p.section.mask = [maskWords]uint64{math.MaxUint64, math.MaxUint64}
-	if !p.shared() {
-		return true
-	}
-	if p.QHeads > 64*maskWords {
-		return false
-	}
-	for h, takes := range p.call.Heads {
-		if !takes {
-			p.section.mask[h/64] &^= 1 << (h % 64)
-		}
-	}
-	return true
 }
 
 // place gives each part its place in the workspace.

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -10,13 +11,11 @@ import (
 
 // The launches of a group's kernel: which sections take part, where in the grid, with which arguments.
 
-// sectionPlace is where a section lies in the grid of a launch, and which of its heads it computes.
+// sectionPlace is where a section lies in the grid of a launch, and in rowHeads.
 type sectionPlace struct {
 	row0, rows, head0, blocks int
-	mask                      [maskWords]uint64 // a bit a head
+	headsAt                   int // what to add to a row to get its place in rowHeads
 }
-
-const maskWords = 2
 
 // sectionCall is the call of one section of a launch.
 type sectionCall struct {
@@ -24,6 +23,7 @@ type sectionCall struct {
 	member   int
 	dense    bool
 	schedule *ir.Schedule
+	heads    []int // that it computes, counted from head0; nil with lists, where words on the device say that
 }
 
 // sections are those that a part needs: its member's, sparse and dense, each for the heads that it takes.
@@ -37,7 +37,13 @@ func (p *partCall) sections(k *LoadedKernel) (out []sectionCall) {
 		if dense {
 			schedule = k.fallback.dense.schedule
 		}
-		out = append(out, sectionCall{&own, p.Member, dense, schedule})
+		s := sectionCall{call: &own, member: p.Member, dense: dense, schedule: schedule}
+		if len(schedule.Index) == 0 {
+			for _, h := range p.Part.Heads {
+				s.heads = append(s.heads, h-p.section.head0)
+			}
+		}
+		out = append(out, s)
 	}
 	switch p.verdict.routing {
 	case allDense:
@@ -54,10 +60,13 @@ func (p *partCall) sections(k *LoadedKernel) (out []sectionCall) {
 // round is one launch: a group, and the calls of its sections, nil for those that have no part in it.
 type round struct {
 	*loadedGroup
-	calls []*sectionCall
-	rows  int // of the grid, at most
-	grid  [3]uint32
-	args  [][]byte
+	calls    []*sectionCall
+	taken    int // sections that have a part in it
+	rows     int // of the grid, at most
+	heads    int // that have a place in rowHeads
+	rowHeads []byte
+	grid     [3]uint32
+	args     [][]byte
 }
 
 // share shares the sections of all parts out among rounds: one, unless a group has no room for all of them.
@@ -69,11 +78,11 @@ func (c *groupCall) share() error {
 	for len(wanted) > 0 {
 		best, left := round{}, wanted
 		for _, group := range c.groups { // the first of those that take most
-			if r, rest := group.take(wanted); len(rest) < len(left) {
+			if r, rest := group.take(wanted); r.taken > best.taken {
 				best, left = r, rest
 			}
 		}
-		if len(left) == len(wanted) {
+		if best.taken == 0 {
 			return fmt.Errorf("internal: no group has a section for member %d", wanted[0].member)
 		}
 		c.rounds, wanted = append(c.rounds, best), left
@@ -81,19 +90,24 @@ func (c *groupCall) share() error {
 	return nil
 }
 
-// take gives the group's sections the calls that they are for, as many as there is room for.
+// take gives the group's sections the calls that they are for, as many as there is room for, or some heads of one.
 func (g *loadedGroup) take(wanted []sectionCall) (r round, left []sectionCall) {
 	r = round{loadedGroup: g, calls: make([]*sectionCall, len(g.Sections))}
 	for _, w := range wanted {
-		i := r.sectionFor(w)
-		if i < 0 || r.rows+g.mostRows(i, w) > maxGridYZ {
+		i, room := r.sectionFor(w), rowHeadsMost-r.heads
+		if i < 0 || r.rows+g.mostRows(i, w) > maxGridYZ || len(w.heads) > 0 && room == 0 {
 			left = append(left, w)
 			continue
+		}
+		if len(w.heads) > room {
+			rest := w
+			w.heads, rest.heads = w.heads[:room], w.heads[room:]
+			left = append(left, rest)
 		}
 		own := *w.call // another group may cut it to other tiles
 		own.rowTiles = ceilDiv(own.SeqQ, g.Sections[i].TileRows)
 		w.call = &own
-		r.calls[i], r.rows = &w, r.rows+g.mostRows(i, w)
+		r.calls[i], r.taken, r.rows, r.heads = &w, r.taken+1, r.rows+g.mostRows(i, w), r.heads+len(w.heads)
 	}
 	return r, left
 }
@@ -112,6 +126,9 @@ func (r *round) sectionFor(w sectionCall) int {
 func (g *loadedGroup) mostRows(section int, w sectionCall) int {
 	if s := g.Sections[section]; s.BlocksPerSM > 0 {
 		return s.BlocksPerSM * g.dev.Info().Multiprocessors
+	}
+	if w.heads != nil {
+		return min(len(w.heads), rowHeadsMost)
 	}
 	return w.QHeads
 }
@@ -147,12 +164,19 @@ func (r *round) layOut(layer *call) {
 	for _, i := range order {
 		s, c := r.Sections[i], r.calls[i]
 		c.section.row0, c.section.rows = rows, c.QHeads
-		if s.BlocksPerSM > 0 {
+		switch {
+		case c.heads != nil:
+			c.section.rows, c.section.headsAt = len(c.heads), len(r.rowHeads)/4-rows
+			for _, h := range c.heads {
+				r.rowHeads = binary.LittleEndian.AppendUint32(r.rowHeads, uint32(h))
+			}
+		case s.BlocksPerSM > 0:
 			c.section.blocks = min(c.items(), s.BlocksPerSM*r.dev.Info().Multiprocessors*s.Tiles)
 			c.section.rows = ceilDiv(ceilDiv(c.section.blocks, s.Tiles), width)
 		}
 		rows += c.section.rows
 	}
+	r.rowHeads = append(r.rowHeads, make([]byte, 4*rowHeadsMost-len(r.rowHeads))...)
 	r.grid = [3]uint32{uint32(width), uint32(rows), uint32(layer.Batch)}
 }
 
@@ -219,6 +243,8 @@ func (c *sectionCall) lastRow() (sum int64) {
 // arguments packs the values of the layer's call and those of the sections. Sections without a part in the launch have no rows, nor do they
 // read what else they get.
 func (r *round) arguments(layer *call) ([][]byte, error) {
+	own := *layer
+	own.rowHeads, layer = r.rowHeads, &own
 	none := &call{Attention: layer.Attention, headDim: layer.headDim}
 	return packCall(r.params, r.mapper, r.DType, func(i int) *call {
 		switch n := r.sections[i]; {

@@ -12,11 +12,12 @@ import (
 )
 
 // kernelParam is what the runtime knows of one parameter of an attention kernel. value returns its bits; the low bytes
-// are passed; a map has a view instead. Strides reach the kernel in bytes.
+// are passed; a map has a view and an array its bytes instead. Strides reach the kernel in bytes.
 type kernelParam struct {
 	KernelParam
 	value func(c *call) uint64
 	view  func(c *call) mapView
+	array func(c *call) []byte
 }
 
 func scalar(name, kind string, value func(c *call) uint64) kernelParam {
@@ -60,8 +61,11 @@ func elements(n int64) uint64 { return uint64(n) * elementBytes }
 // paramBytes is the size of each type of kernel parameter that is a number.
 var paramBytes = map[string]int{"ptr": 8, "i64": 8, "i32": 4, "f32": 4}
 
-// mapType is the type of kernel parameters that are tensor maps.
-const mapType = "map"
+// Types of kernel parameters that are no numbers: tensor maps, and the heads of a grid's rows.
+const (
+	mapType   = "map"
+	headsType = "heads"
+)
 
 // patternPrefix begins the names of the pattern's own launch parameters.
 const patternPrefix = "p_"
@@ -233,23 +237,25 @@ func (k *LoadedKernel) arguments(c *call) ([][]byte, error) {
 func packCall(params []kernelParam, mapper TensorMapper, dtype string, callOf func(i int) *call) ([][]byte, error) {
 	args := packArguments(params, func(i int) uint64 { return params[i].value(callOf(i)) })
 	for i, p := range params {
-		if p.view == nil {
-			continue
-		}
-		c := callOf(i)
 		var err error
-		if args[i], err = encodeMap(mapper, p.Tensor, c.tensorMap(p.view(c), p.Box, dtype)); err != nil {
+		switch c := callOf(i); {
+		case p.view != nil:
+			args[i], err = encodeMap(mapper, p.Tensor, c.tensorMap(p.view(c), p.Box, dtype))
+		case p.array != nil:
+			args[i] = p.array(c)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
 	return args, nil
 }
 
-// packArguments packs numbers; the places of maps stay empty.
+// packArguments packs numbers; the places of maps and arrays stay empty.
 func packArguments(params []kernelParam, value func(i int) uint64) [][]byte {
 	buf, args := make([]byte, 8*len(params)), make([][]byte, len(params))
 	for i, p := range params {
-		if p.Type == mapType {
+		if p.Type == mapType || p.Type == headsType {
 			continue
 		}
 		slot := buf[8*i : 8*i+8]

@@ -2,6 +2,8 @@ package runtime
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -78,9 +80,9 @@ func (g *LoadedGroups) checkParts(a Attention, parts []Part) error {
 			}
 			before, taken[h] = h, true
 		}
-		for name, values := range p.HeadParams {
-			if len(values) != len(p.Heads) {
-				return p.wrap(badCall("HeadParams has %d values of %s, want one for each of %d heads", len(values), name, len(p.Heads)))
+		for _, name := range slices.Sorted(maps.Keys(p.HeadParams)) {
+			if n := len(p.HeadParams[name]); n != len(p.Heads) {
+				return p.wrap(badCall("HeadParams has %d values of %s, want one for each of %d heads", n, name, len(p.Heads)))
 			}
 		}
 	}

@@ -69,18 +69,23 @@ func NewKernel(name string, params []Param, threads, minBlocks int) *Builder {
 }
 
 var paramTypes = map[string]types.Type{
-	"ptr": GlobalPtr, "i32": types.I32, "i64": types.I64, "f32": types.Float, "map": types.NewPointer(tensorMap),
+	"ptr": GlobalPtr, "i32": types.I32, "i64": types.I64, "f32": types.Float,
+	"map": types.NewPointer(byValue["map"].array), "heads": types.NewPointer(byValue["heads"].array),
 }
 
-// A tensor map is passed by value; the hardware reads it in place and wants it at a multiple of 64 bytes.
-var tensorMap = types.NewArray(128, types.I8)
-
-const tensorMapAlign = 64
+// byValue are parameters that are arrays. The hardware reads tensor maps in place and wants them at a multiple of 64 bytes.
+var byValue = map[string]struct {
+	array *types.ArrayType
+	align llir.Align
+}{
+	"map":   {types.NewArray(128, types.I8), 64},
+	"heads": {types.NewArray(RowHeadsMost, types.I32), 4},
+}
 
 func newParam(p Param) *llir.Param {
 	a := llir.NewParam(p.Name, paramTypes[p.Type])
-	if p.Type == "map" {
-		a.Attrs = append(a.Attrs, llir.Byval{Typ: tensorMap}, llir.Align(tensorMapAlign))
+	if v, ok := byValue[p.Type]; ok {
+		a.Attrs = append(a.Attrs, llir.Byval{Typ: v.array}, v.align)
 	}
 	return a
 }

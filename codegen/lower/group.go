@@ -7,6 +7,7 @@ import (
 
 	llir "github.com/llir/llvm/ir"
 	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
 
 	"github.com/minfc/minfc/ir"
 )
@@ -27,11 +28,17 @@ const groupEntry = "attention_group"
 //	row_tiles    of a head
 var SectionParams = typedParams("i32 row0 rows head0 q_heads row_tiles")
 
-// SectionMaskParams are those of a section without lists. Which heads are its own is often known before the launch, and no more than a
-// few bits then, so that no kernel has to store them and no block to load them:
+// SectionHeadsParams are those of a section without lists, whose rows are heads of its own alone. The host knows them, so that no kernel
+// has to store them and no block is there in vain:
 //
-//	mask0, mask1   a bit for each head of the section: 0 if it is another section's; the last one is that of all further heads
-var SectionMaskParams = typedParams("i64 mask0 mask1")
+//	heads_at     what to add to the number of one of the section's rows to get its place in row_heads
+var SectionHeadsParams = typedParams("i32 heads_at")
+
+// RowHeads says of RowHeadsMost rows of the grid, those of sections without lists, which head of its section each is.
+var RowHeads = Param{Name: "row_heads", Type: "heads"}
+
+// RowHeadsMost is how many places row_heads has.
+const RowHeadsMost = 128
 
 // SectionQueueParams are those of a section whose blocks take one row tile after another: queue and items of QueueParams, and
 //
@@ -59,7 +66,7 @@ func BodyParams(s *ir.Schedule) []Param {
 	own.Params = slices.DeleteFunc(slices.Clone(s.Params), func(p ir.Param) bool { return !used[p.Name] })
 	out := slices.Concat(Params(&own), SectionParams)
 	if len(Lists(s)) == 0 {
-		out = append(out, SectionMaskParams...)
+		out = append(append(out, SectionHeadsParams...), RowHeads)
 	}
 	return out
 }
@@ -105,7 +112,7 @@ func NewGroup(schedules []*ir.Schedule, threads, minBlocks int, body func(n int)
 
 // of is the parameter of a group that a body's parameter is for section n.
 func (p Param) of(n int) Param {
-	common := slices.Contains(AttentionParams, p)
+	common := p == RowHeads || slices.Contains(AttentionParams, p)
 	if p.Type == "map" {
 		common = slices.Contains([]string{"q", "k", "v", "o"}, p.Tensor)
 		if common { // bodies copy by boxes of their own
@@ -122,6 +129,8 @@ func (p Param) of(n int) Param {
 
 func paramBytes(p Param) int {
 	switch p.Type {
+	case "heads":
+		return 4 * RowHeadsMost
 	case "map":
 		return 128
 	case "i32", "f32":
@@ -231,21 +240,26 @@ func alike(schedules []*ir.Schedule) (bodies [][]int) {
 }
 
 // LeaveSection ends a block that has nothing to compute: so many tiles a block along x, all of its tiles lie beyond those of its section,
-// because another has more; or its head is another section's.
+// because another has more; or its head's word names another section.
 func (k *RowTile) LeaveSection(tiles int) {
 	k.LeaveUnless(k.ICmp(enum.IPredSLT, k.MulBy(k.BlockX(), tiles), k.At.Tiles()), nil)
-	if !k.HasLists() {
-		head := k.Min(k.At.Head(), I32(127))
-		bits := k.Or(k.ShrClamp(k.Param("mask0"), head), k.ShrClamp(k.Param("mask1"), k.Sub(head, I32(64))))
-		k.LeaveUnless(k.ICmp(enum.IPredNE, k.And(bits, I64(1)), I64(0)), nil)
-	}
 	k.LeaveOthers(k.HeadIndex())
 }
 
-// SectionPlace is the tile of a block in a group where every tile has one: tiles along x, heads along y from the section's first
-// row on, batch along z.
-func (b *Builder) SectionPlace() Place {
-	param := func(name string) func() Value { return func() Value { return b.Param(name) } }
-	return Place{Tile: b.BlockX, Tiles: param("row_tiles"), Head: func() Value { return b.Sub(b.BlockY(), b.Param("row0")) },
-		Heads: param("q_heads"), Head0: param("head0"), Batch: b.BlockZ}
+// SectionPlace is the tile of a block in a group where every tile has one: tiles along x, batch along z, and along y heads: all that the
+// section spans if it has lists, for those are counted by head; else those that row_heads names.
+func (k *RowTile) SectionPlace() Place {
+	param := func(name string) func() Value { return func() Value { return k.Param(name) } }
+	at := Place{Tile: k.BlockX, Tiles: param("row_tiles"), Heads: param("q_heads"), Head0: param("head0"), Batch: k.BlockZ}
+	at.Head = func() Value { return k.Sub(k.BlockY(), k.Param("row0")) }
+	if !k.HasLists() {
+		at.Head = func() Value { return k.rowHead(k.Add(k.BlockY(), k.Param("heads_at"))) }
+	}
+	return at
+}
+
+// rowHead is entry i of row_heads.
+func (b *Builder) rowHead(i Value) Value {
+	entries := b.Block.NewBitCast(b.Param(RowHeads.Name), types.I32Ptr)
+	return b.Load(types.I32, b.Block.NewGetElementPtr(types.I32, entries, i), 4)
 }

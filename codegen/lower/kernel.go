@@ -48,7 +48,8 @@ type Section struct {
 	BlocksPerSM int // of sections with QueueParams, as many blocks of which take part as run at once; else 0
 }
 
-// Param is one kernel parameter, in order. Type is one of ptr, i32, i64, f32, or map: a tensor map for TMA, 128 bytes by value.
+// Param is one kernel parameter, in order. Type is one of ptr, i32, i64, f32; map: a tensor map for TMA, 128 bytes by value; or heads:
+// RowHeadsMost i32 by value.
 type Param struct {
 	Name, Type string
 
