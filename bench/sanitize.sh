@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs kernels of a target under NVIDIA's compute-sanitizer: sanitize.sh TARGET [TOOL...], on a machine with a GPU and without Go.
 # Every line is a tool, a pattern, a head dim, what the tool says at its end and what minfc says of the result. MINFC is the binary,
-# bin/minfc unless it is set; JOBS how many run at once. Ends with 1 if anything was reported.
+# bin/minfc unless it is set; JOBS how many run at once; PATTERNS those to run. Ends with 1 if anything was reported.
 set -euo pipefail
 target=$1; shift
 tools=("$@"); [ $# -gt 0 ] || tools=(memcheck racecheck synccheck)
@@ -34,7 +34,7 @@ one() {
 export -f one
 
 for tool in "${tools[@]}"; do
-  for pattern in dense a_shape dilated vertical_slash block_sparse columns_window plan; do
+  for pattern in ${PATTERNS:-dense a_shape dilated vertical_slash block_sparse columns_window plan}; do
     for dim in 16 64 128 192 256; do echo "$tool $pattern $dim"; done
   done
 done | xargs -P "${JOBS:-6}" -L 1 bash -c 'one $0 $1 $2' | sort | tee "$inputs/report"
