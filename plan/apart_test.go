@@ -105,18 +105,30 @@ func (x *apart) launchApart() (err error) {
 	return err
 }
 
-// outputs are those of both ways.
-func (x *apart) outputs(t testing.TB, s workload.Spec) (one, several []uint16) {
-	for _, p := range []runtime.DevicePtr{x.one.O.Ptr, x.several.O.Ptr} {
-		data := make([]byte, outputBytes(s))
-		require.NoError(t, x.dev.CopyToHost(data, p, nil))
-		values := make([]uint16, len(data)/2)
-		for n := range values {
-			values[n] = uint16(data[2*n]) | uint16(data[2*n+1])<<8
+// differing is the share of the outputs that are not the same both ways.
+func (x *apart) differing(t testing.TB, s workload.Spec) float64 {
+	const most = 1 << 28 // bytes at a time: the output of a million tokens has gigabytes
+	differ, all := 0, outputBytes(s)
+	for at := int64(0); at < all; at += most {
+		var parts [2][]byte
+		for i, p := range []runtime.DevicePtr{x.one.O.Ptr, x.several.O.Ptr} {
+			parts[i] = make([]byte, min(most, all-at))
+			require.NoError(t, x.dev.CopyToHost(parts[i], p+runtime.DevicePtr(at), nil))
 		}
-		one, several = several, values
+		for i := 0; i < len(parts[0]); i += 2 {
+			if parts[0][i] != parts[1][i] || parts[0][i+1] != parts[1][i+1] {
+				differ++
+			}
+		}
 	}
-	return one, several
+	return float64(differ) / float64(all/2)
+}
+
+// poison fills the outputs, each with another value: what neither way writes differs.
+func (x *apart) poison(t testing.TB, s workload.Spec) {
+	for i, p := range []runtime.DevicePtr{x.one.O.Ptr, x.several.O.Ptr} {
+		require.NoError(t, x.dev.Fill(p, 0xfe+byte(i), outputBytes(s), nil))
+	}
 }
 
 // realHeads are 32 heads as plans of models have them: most with budgets of their own, some with lists of blocks or a window.
@@ -146,11 +158,36 @@ func TestOneLaunchComputesWhatSeveralDo(t *testing.T) {
 	x := newApart(t, emulator(t), "sm_90a", s, interleaved)
 	for _, fallback := range []bool{false, true} {
 		x.setFallback(fallback)
+		x.poison(t, s)
 		require.NoError(t, x.launchOne())
 		require.NoError(t, x.launchApart())
-		one, several := x.outputs(t, s)
-		require.Equal(t, several, one, "fallback: %v", fallback)
+		require.Zero(t, x.differing(t, s), "fallback: %v", fallback)
 	}
+}
+
+// A million tokens, 32 heads on 8 kv heads: one launch, with less than a gigabyte beside the tensors.
+func TestLayerOfAMillionTokens(t *testing.T) {
+	dev, err := runtime.Open("cuda", 0)
+	if errors.Is(err, runtime.ErrNoDevice) {
+		t.Skip("no GPU here: CI has none, docs/measuring.md says how to run this on one")
+	}
+	require.NoError(t, err)
+	t.Cleanup(func() { dev.Close() })
+	const target = "sm_90a"
+	if info := dev.Info(); !runtime.TargetRuns(target, info.Major, info.Minor) {
+		t.Skipf("%s does not run %s code, the one whose outputs are the same both ways", info.Name, target)
+	}
+	s := workload.Spec{Kind: workload.Mixed, Batch: 1, QHeads: 32, KVHeads: 8, SeqLen: 1 << 20, HeadDim: 128, Seed: 3, DType: half.BF16}
+	x := newApart(t, dev, target, s, realHeads())
+	require.Less(t, x.one.WorkspaceBytes, int64(1e9))
+	launches, err := x.launcher.Launches(x.one)
+	require.NoError(t, err)
+	require.Equal(t, 1, launches)
+	x.poison(t, s)
+	ms := timed(t, dev, x.launchOne, 1)
+	require.NoError(t, x.launchApart())
+	require.Zero(t, x.differing(t, s))
+	t.Logf("%.0f ms, %.0f MB of workspace", ms, float64(x.one.WorkspaceBytes)/1e6)
 }
 
 // BenchmarkLayer times both ways on a GPU, sparse throughout and with the fallback, beside dense attention of all heads by a kernel
@@ -202,15 +239,9 @@ func benchLayer(b *testing.B, dev runtime.Device, target string, s workload.Spec
 		b.ReportMetric(w.ms[len(w.ms)/2], w.name)
 	}
 	x.setFallback(false)
+	x.poison(b, s)
 	require.NoError(b, errors.Join(x.launchOne(), x.launchApart()))
-	one, several := x.outputs(b, s)
-	differ := 0
-	for i := range one {
-		if one[i] != several[i] {
-			differ++
-		}
-	}
-	b.ReportMetric(float64(differ)/float64(len(one)), "differing/output")
+	b.ReportMetric(x.differing(b, s), "differing/output")
 }
 
 // dense is a launch of causal attention over all heads, by a kernel alone, into the output of several.
@@ -233,7 +264,7 @@ func (x *apart) setFallback(on bool) {
 }
 
 // timed is the time of a call, in milliseconds, from several in a row.
-func timed(b *testing.B, dev runtime.Device, launch func() error, calls int) float64 {
+func timed(b testing.TB, dev runtime.Device, launch func() error, calls int) float64 {
 	start, err := dev.NewEvent()
 	require.NoError(b, err)
 	end, err := dev.NewEvent()
