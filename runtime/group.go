@@ -178,11 +178,12 @@ func (m *Member) kernelFor(sel Select) *Kernel {
 }
 
 // sectionParams are those of every section, beside the ones of its kernel; the launch has their values in call.section.
-var sectionParams = append([]kernelParam{
+var sectionParams = []kernelParam{
 	scalar("row0", "i32", func(c *call) uint64 { return uint64(c.section.row0) }),
 	scalar("rows", "i32", func(c *call) uint64 { return uint64(c.section.rows) }),
 	scalar("head0", "i32", func(c *call) uint64 { return uint64(c.section.head0) }),
-}, tileParams...)
+	qHeadsParam,
+}
 
 // sectionHeadsParams are those of sections without lists: where their heads are in rowHeads.
 var sectionHeadsParams = []kernelParam{
@@ -273,6 +274,8 @@ func (m *Manifest) bindSection(g *Group, s Section, listed []KernelParam) ([]ker
 	known := slices.Concat(routeParams, usedParams(schedule), listParams(schedule), sectionParams)
 	if len(schedule.Index) == 0 {
 		known = append(known, sectionHeadsParams...)
+	} else {
+		known = append(known, rowTilesParam)
 	}
 	if s.BlocksPerSM > 0 {
 		if len(schedule.Index) == 0 {

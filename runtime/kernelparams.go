@@ -135,15 +135,13 @@ func mapsOf(s *ir.Schedule) []mapSource {
 
 // queueParams are those of kernels whose blocks take one row tile after another. The queue is a u32 that counts them.
 var (
-	queueParams   = slices.Concat(counterParams, tileParams)
+	queueParams   = append(slices.Clone(counterParams), rowTilesParam, qHeadsParam)
 	counterParams = []kernelParam{
 		scalar("queue", "ptr", func(c *call) uint64 { return c.queue }),
 		scalar("items", "i32", func(c *call) uint64 { return uint64(c.items()) }),
 	}
-	tileParams = []kernelParam{
-		scalar("row_tiles", "i32", func(c *call) uint64 { return uint64(c.rowTiles) }),
-		scalar("q_heads", "i32", func(c *call) uint64 { return uint64(c.QHeads) }),
-	}
+	rowTilesParam = scalar("row_tiles", "i32", func(c *call) uint64 { return uint64(c.rowTiles) })
+	qHeadsParam   = scalar("q_heads", "i32", func(c *call) uint64 { return uint64(c.QHeads) })
 )
 
 // routeParams say which heads a kernel computes.

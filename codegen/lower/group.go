@@ -25,8 +25,12 @@ const groupEntry = "attention_group"
 //	row0, rows   of the grid: one for each head, or as many as the blocks of a kernel with a queue need; 0 rows: not in this launch
 //	head0        of the tensors, which is the section's head 0
 //	q_heads      that the section spans
+var SectionParams = typedParams("i32 row0 rows head0 q_heads")
+
+// SectionListParams are those of a section with lists:
+//
 //	row_tiles    of a head
-var SectionParams = typedParams("i32 row0 rows head0 q_heads row_tiles")
+var SectionListParams = typedParams("i32 row_tiles")
 
 // SectionHeadsParams are those of a section without lists, whose rows are heads of its own alone. The host knows them, so that no kernel
 // has to store them and no block is there in vain:
@@ -65,10 +69,10 @@ func BodyParams(s *ir.Schedule) []Param {
 	own := *s
 	own.Params = slices.DeleteFunc(slices.Clone(s.Params), func(p ir.Param) bool { return !used[p.Name] })
 	out := slices.Concat(Params(&own), SectionParams)
-	if len(Lists(s)) == 0 {
-		out = append(append(out, SectionHeadsParams...), RowHeads)
+	if len(Lists(s)) > 0 {
+		return append(out, SectionListParams...)
 	}
-	return out
+	return append(append(out, SectionHeadsParams...), RowHeads)
 }
 
 // Body is the code of one schedule in a group.
@@ -250,11 +254,15 @@ func (k *RowTile) LeaveSection(tiles int) {
 // section spans if it has lists, for those are counted by head; else those that row_heads names.
 func (k *RowTile) SectionPlace() Place {
 	param := func(name string) func() Value { return func() Value { return k.Param(name) } }
-	at := Place{Tile: k.BlockX, Tiles: param("row_tiles"), Heads: param("q_heads"), Head0: param("head0"), Batch: k.BlockZ}
-	at.Head = func() Value { return k.Sub(k.BlockY(), k.Param("row0")) }
-	if !k.HasLists() {
-		at.Head = func() Value { return k.rowHead(k.Add(k.BlockY(), k.Param("heads_at"))) }
+	at := Place{Tile: k.BlockX, Heads: param("q_heads"), Head0: param("head0"), Batch: k.BlockZ}
+	if k.HasLists() {
+		at.Tiles = param("row_tiles")
+		at.Head = func() Value { return k.Sub(k.BlockY(), k.Param("row0")) }
+		return at
 	}
+	// Sections may share this code: what follows from the layer's numbers need not be chosen among theirs, in the midst of the loop.
+	at.Tiles = func() Value { return k.UDivBy(k.Add(k.Param("sq"), I32(int64(k.Rows-1))), k.Rows) }
+	at.Head = func() Value { return k.rowHead(k.Add(k.BlockY(), k.Param("heads_at"))) }
 	return at
 }
 
