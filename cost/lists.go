@@ -13,6 +13,7 @@ type ListRates struct {
 	BlockFactor  float64 // a slot of blocks over its share of the tile that Rates price: kernels with lists are cut otherwise
 	RunFactor    float64 // the same of runs; stages that are not full are in it
 	ColumnFactor float64 // of columns; which of them count is in it
+	SlotNanos    float64 // a slot, whatever the head dim: reading its entry, and what a step waits for more than one of ranges does
 	RowNanos     float64 // a row block, in place of Rates.RowNanos: finding the prefixes of the lists, too
 }
 
@@ -26,8 +27,9 @@ type IndexRates struct {
 
 // h200index is fitted by hand to docs/bench/sm80_dynamic_*.json, which have head dim 128 only: ProbeNanos and KernelMicros to
 // Vertical-Slash at 128K and 1M, ScoreNanos to Block-Sparse at 128K. IdleNanos is arithmetic. The stage is sm_80 code for
-// every target.
-var h200index = IndexRates{KernelMicros: 10.8, ProbeNanos: 15.7, ScoreNanos: 1.35, IdleNanos: 200}
+// every target. Shorter calls are priced too high, which errs towards dense attention: KernelMicros holds what one block a head
+// does alone, and that grows with the length.
+var h200index = IndexRates{KernelMicros: 9.5, ProbeNanos: 17, ScoreNanos: 1.41, IdleNanos: 200}
 
 // slower is the rates on a machine whose cycles take that much longer; launches do not.
 func (r IndexRates) slower(by float64) IndexRates {
@@ -39,6 +41,7 @@ func (r IndexRates) slower(by float64) IndexRates {
 
 // slower is the rates on a machine whose cycles take that much longer; factors do not.
 func (r ListRates) slower(by float64) ListRates {
+	r.SlotNanos *= by
 	r.RowNanos *= by
 	return r
 }
@@ -63,7 +66,8 @@ func (m Machine) ListPrices(headDim int, blocks bool) (ListPrices, error) {
 		factor = m.Lists.BlockFactor
 	}
 	part := ir.BlockSize * ir.BlockSize / b.area() // of one step
-	return ListPrices{Slot: factor * part * u.tile(), Mask: part * u.mask, Column: m.Lists.ColumnFactor * part * u.tile(), Row: m.Lists.RowNanos}, nil
+	slot := func(factor float64) float64 { return factor*part*u.tile() + m.Lists.SlotNanos }
+	return ListPrices{Slot: slot(factor), Mask: part * u.mask, Column: slot(m.Lists.ColumnFactor), Row: m.Lists.RowNanos}, nil
 }
 
 // RangeNanos is the price of one head of c in a kernel with lists: its row blocks, and the ranges that need no list.

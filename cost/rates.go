@@ -13,12 +13,13 @@ var h200sm80 = Rates{
 	Overlap:      3.124,
 }
 
-// h200lists80 are those of its kernels with lists, fitted to 7 measurements.
+// h200lists80 are those of its kernels with lists, fitted to 16 measurements.
 var h200lists80 = ListRates{
-	BlockFactor:  1.006,
-	RunFactor:    1.084,
-	ColumnFactor: 1.115,
-	RowNanos:     1352,
+	BlockFactor:  0.9104,
+	RunFactor:    0.9912,
+	ColumnFactor: 0.9916,
+	RowNanos:     1241,
+	SlotNanos:    52.71,
 }
 
 // h200sm90 are the rates of sm_90a code on an H200, fitted to 17 measurements.

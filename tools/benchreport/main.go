@@ -73,6 +73,7 @@ func render(root string) ([]output, error) {
 	}
 	p.WriteString(preamble)
 	p.hopper()
+	p.goals(chosenTitle, chosenGoals)
 	for _, f := range files {
 		if err := p.file(f); err != nil {
 			return nil, fmt.Errorf("%s: %w", f, err)
@@ -145,9 +146,9 @@ difference, "random" and "structured" are that script's two inputs.
 
 GPU figures are those of their date. The card sits at its power limit with nearly everything here, and what a kernel follows moves its clocks: the
 ratio of two kernels of one case differs by up to 10% from one run to the next ([docs/sm90.md](docs/sm90.md)). Kernels are those of this code, but for
-sm80_dynamic_slash_1m and h200, which are older, and for sm90_lists, its agreement and the checks of sm_90a code by compute-sanitizer: their list
-kernels have the same instructions, some in another order. The script heated the card before all but sm90_lists, and gave every order its turn in none.
-Kernels of several patterns in one launch ([docs/design-plans.md](docs/design-plans.md)) are in none of the figures: they have not run on a GPU yet.
+h200, which is older, and for sm90_lists_agree: its list kernels have the same instructions, some in another order. Kernels of several patterns in one launch
+changed after the layer benchmark and the checks by compute-sanitizer, by a few instructions; [docs/design-plans.md](docs/design-plans.md) also says what is known
+of the one run under racecheck that has no result.
 `
 
 func writeOutput(b *bytes.Buffer, text string) {

@@ -145,6 +145,31 @@ func TestHopperGoals(t *testing.T) {
 	require.NoError(t, run(root, true))
 }
 
+// What was asked of sm_80 code over lists is held against minfc bench, head dim by head dim; blocks that share are another work.
+func TestChosenGoals(t *testing.T) {
+	root := repository(t)
+	r := bench.Report{Schema: bench.Schema, Tool: bench.ToolBench, Version: "minfc 0.1.0", Date: "2026-01-02", Command: "minfc bench --planted",
+		Machine: bench.Machine{Name: "H200", Multiprocessors: 132}, Call: bench.Call{Batch: 1, QHeads: 8, KVHeads: 8, HeadDim: 64, DType: "bf16"},
+		Workload: bench.Workload{Kind: "mixed", Seed: 1, Planted: true}}
+	row := bench.Row{Implementation: "minfc sm_80", Pattern: "block_sparse", Params: map[string]int64{"topk": 100}, SeqLen: long128k, AttentionMS: 5, TotalMS: 5, Density: 0.1}
+	for _, x := range []struct {
+		name    string
+		sharing bench.BlockSharing
+		rate    float64
+	}{{"sm80_dynamic_half.json", bench.BlocksHalf, 500}, {"sm80_dynamic_whole.json", bench.BlocksApart, 147}} {
+		row.TileTFLOPS, r.Workload.PlantedBlocks = &x.rate, x.sharing
+		r.Rows = []bench.Row{row}
+		text, err := r.JSON()
+		require.NoError(t, err)
+		write(t, root, x.name, string(text))
+	}
+	require.NoError(t, run(root, false))
+	page, err := os.ReadFile(filepath.Join(root, "BENCHMARKS.md"))
+	require.NoError(t, err)
+	require.Contains(t, string(page), "| blocks of 64x64, 100 a row block, D = 64 |  | 294 TFLOP/s of tiles | 147 TFLOP/s of tiles | 0.50 |")
+	require.Contains(t, string(page), "| blocks of 64x64, 100 a row block, D = 128 | MInference 367 | 330 TFLOP/s of tiles | not measured |  |")
+}
+
 // Reports of a series are one table.
 func TestSeries(t *testing.T) {
 	root := repository(t)
