@@ -30,6 +30,7 @@ type listCase struct {
 	runs, blocks, cols   bool
 	window               int // of the schedule's static band, 0 without
 	columnBudget, slashN int
+	fixed                *lists // of all heads, in place of drawn ones
 }
 
 // lists are the chosen sets of one head.
@@ -79,6 +80,9 @@ func sample(rng *rand.Rand, n, below int) []int {
 }
 
 func (c listCase) draw(rng *rand.Rand) lists {
+	if c.fixed != nil {
+		return *c.fixed
+	}
 	var l lists
 	reach := c.offset + c.sq
 	if c.runs {
@@ -303,17 +307,7 @@ func TestListsOnTheEmulator(t *testing.T) {
 
 // runMany launches the kernel of the case with other lengths and lists each time.
 func (c listCase) runMany(t *testing.T) {
-	dev, err := emu.Open(emu.Options{})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, dev.Close()) })
-	kernel, err := codegen.Attention(c.schedule, codegen.Config{HeadDim: c.headDim, DType: codegen.DType(c.dtype), Target: "sm_80"})
-	require.NoError(t, err)
-	ptx, err := ptxgen.Compile(kernel.Module, ptxgen.Options{Target: "sm_80"})
-	require.NoError(t, err)
-	m, err := dev.LoadModule(ptx)
-	require.NoError(t, err)
-	fn, err := m.Function(kernel.Entry)
-	require.NoError(t, err)
+	dev, fn, kernel := c.load(t, nil)
 	for seed := range uint64(60) {
 		rng := rand.New(rand.NewPCG(seed, uint64(c.headDim)))
 		c.batch, c.hq, c.hk = 1+rng.IntN(2), 2, 1+rng.IntN(2)
@@ -325,5 +319,44 @@ func (c listCase) runMany(t *testing.T) {
 		}
 		c.columnBudget, c.slashN = []int{3, 150}[rng.IntN(2)], []int{2, 40}[rng.IntN(2)]
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { c.run(t, dev, fn, kernel, seed) })
+	}
+}
+
+// load loads the kernel of the case on an emulator.
+func (c listCase) load(t *testing.T, observe func(emu.Stats)) (runtime.Device, runtime.Function, *codegen.Kernel) {
+	dev, err := emu.Open(emu.Options{Observe: observe})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, dev.Close()) })
+	kernel, err := codegen.Attention(c.schedule, codegen.Config{HeadDim: c.headDim, DType: codegen.DType(c.dtype), Target: "sm_80"})
+	require.NoError(t, err)
+	ptx, err := ptxgen.Compile(kernel.Module, ptxgen.Options{Target: "sm_80"})
+	require.NoError(t, err)
+	m, err := dev.LoadModule(ptx)
+	require.NoError(t, err)
+	fn, err := m.Function(kernel.Entry)
+	require.NoError(t, err)
+	return dev, fn, kernel
+}
+
+// TestColumnsThatAllCountAreNotMasked: two slots of columns of which no run covers any are computed like slots of runs; some columns of each
+// in a run make both cost a select a score.
+func TestColumnsThatAllCountAreNotMasked(t *testing.T) {
+	const offset = 1024
+	for _, d := range []int{64, 128} {
+		selects := map[string]int64{}
+		c := listCase{schedule: verticalSlash(), headDim: d, dtype: half.BF16, batch: 1, hq: 1, hk: 1, sq: 64, sk: offset + 64, offset: offset, runs: true, cols: true}
+		for name, tiles := range map[string][]int{
+			"none covered": {0, 400, 600},
+			"some of each": {0, offset - 327, offset}, // delta is offset + 63 - id: 760 to 823 and 1024 to 1087
+		} {
+			c.fixed = &lists{tiles: tiles}
+			for i := range 128 {
+				c.fixed.cols = append(c.fixed.cols, i+i/64*200) // 0 to 63 and 264 to 327
+			}
+			dev, fn, kernel := c.load(t, func(s emu.Stats) { selects[name] += s.ByOpcode["selp.f32"] })
+			c.run(t, dev, fn, kernel, 1)
+		}
+		const slots, scores, warps = 2, 64, 2 // scores of a thread
+		require.Equal(t, selects["none covered"]+slots*scores*warps, selects["some of each"], "head dim %d", d)
 	}
 }
