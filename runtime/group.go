@@ -181,9 +181,11 @@ func (m *Member) kernelFor(sel Select) *Kernel {
 var sectionParams = []kernelParam{
 	scalar("row0", "i32", func(c *call) uint64 { return uint64(c.section.row0) }),
 	scalar("rows", "i32", func(c *call) uint64 { return uint64(c.section.rows) }),
-	scalar("head0", "i32", func(c *call) uint64 { return uint64(c.section.head0) }),
 	qHeadsParam,
 }
+
+// sectionListParams are those of sections with lists.
+var sectionListParams = []kernelParam{scalar("head0", "i32", func(c *call) uint64 { return uint64(c.section.head0) }), rowTilesParam}
 
 // sectionHeadsParams are those of sections without lists: where their heads are in rowHeads.
 var sectionHeadsParams = []kernelParam{
@@ -193,8 +195,11 @@ var sectionHeadsParams = []kernelParam{
 // rowHeads names the heads of the rows of sections without lists. It is there if a group has such sections.
 var rowHeads = kernelParam{KernelParam: KernelParam{Name: "row_heads", Type: headsType}, array: func(c *call) []byte { return c.rowHeads }}
 
-// rowHeadsMost is how many places rowHeads has, an i32 each.
-const rowHeadsMost = 128
+// rowHeadsMost is how many places rowHeads has, a u16 each: as a launch has at most 65535 heads, all numbers fit.
+const (
+	rowHeadsMost = 128
+	rowHeadBytes = 2
+)
 
 // sectionQueueParams are those of sections with a queue.
 var sectionQueueParams = append(slices.Clone(counterParams),
@@ -275,7 +280,7 @@ func (m *Manifest) bindSection(g *Group, s Section, listed []KernelParam) ([]ker
 	if len(schedule.Index) == 0 {
 		known = append(known, sectionHeadsParams...)
 	} else {
-		known = append(known, rowTilesParam)
+		known = append(known, sectionListParams...)
 	}
 	if s.BlocksPerSM > 0 {
 		if len(schedule.Index) == 0 {

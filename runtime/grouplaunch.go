@@ -23,7 +23,7 @@ type sectionCall struct {
 	member   int
 	dense    bool
 	schedule *ir.Schedule
-	heads    []int // that it computes, counted from head0; nil with lists, where words on the device say that
+	heads    []int // of the layer that it computes; nil with lists, where words on the device say that
 }
 
 // sections are those that a part needs: its member's, sparse and dense, each for the heads that it takes.
@@ -39,8 +39,9 @@ func (p *partCall) sections(k *LoadedKernel) (out []sectionCall) {
 		}
 		s := sectionCall{call: &own, member: p.Member, dense: dense, schedule: schedule}
 		if len(schedule.Index) == 0 {
-			for _, h := range p.Part.Heads {
-				s.heads = append(s.heads, h-p.section.head0)
+			s.heads = p.Part.Heads
+			if own.route != 0 {
+				own.route -= uint64(wordBytes * p.section.head0) // heads are counted as the layer does
 			}
 		}
 		out = append(out, s)
@@ -166,9 +167,9 @@ func (r *round) layOut(layer *call) {
 		c.section.row0, c.section.rows = rows, c.QHeads
 		switch {
 		case c.heads != nil:
-			c.section.rows, c.section.headsAt = len(c.heads), len(r.rowHeads)/4-rows
+			c.section.rows, c.section.headsAt = len(c.heads), len(r.rowHeads)/rowHeadBytes-rows
 			for _, h := range c.heads {
-				r.rowHeads = binary.LittleEndian.AppendUint32(r.rowHeads, uint32(h))
+				r.rowHeads = binary.LittleEndian.AppendUint16(r.rowHeads, uint16(h))
 			}
 		case s.BlocksPerSM > 0:
 			c.section.blocks = min(c.items(), s.BlocksPerSM*r.dev.Info().Multiprocessors*s.Tiles)
@@ -176,7 +177,7 @@ func (r *round) layOut(layer *call) {
 		}
 		rows += c.section.rows
 	}
-	r.rowHeads = append(r.rowHeads, make([]byte, 4*rowHeadsMost-len(r.rowHeads))...)
+	r.rowHeads = append(r.rowHeads, make([]byte, rowHeadBytes*rowHeadsMost-len(r.rowHeads))...)
 	r.grid = [3]uint32{uint32(width), uint32(rows), uint32(layer.Batch)}
 }
 

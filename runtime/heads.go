@@ -10,6 +10,8 @@ const (
 	takeNobody = 2 // of this call
 )
 
+const wordBytes = 4
+
 // fillHeads checks Heads and writes down what follows from it. No heads at all is the same as all of them.
 func (c *call) fillHeads() error {
 	if got := len(c.Heads); got > 0 && got != c.QHeads {

@@ -29,7 +29,7 @@ func (l *indexLauncher) launchFor(c *call, kind string, grid [3]int, threads int
 		return
 	}
 	if l.shared() {
-		v["heads"] = l.at("route") + uint64(4*c.first)
+		v["heads"] = l.at("route") + uint64(wordBytes*c.first)
 	}
 	g := [3]uint32{uint32(grid[0]), uint32(grid[1]), uint32(grid[2])}
 	l.err = l.kernel.stage(kind, c.sharers).launch(l.stream, c, g, threads, v)

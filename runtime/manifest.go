@@ -53,7 +53,7 @@ func (k *Kernel) Rows() int {
 }
 
 // KernelParam is one parameter of a PTX entry. Type is ptr, i32, i64, f32; map, which is a tensor map: TensorMapBytes by
-// value, see TensorMap; or heads: an array of 128 i32 by value.
+// value, see TensorMap; or heads: an array of 128 u16 by value.
 type KernelParam struct {
 	Name   string `json:"name"`
 	Type   string `json:"type"`

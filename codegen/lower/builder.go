@@ -79,7 +79,7 @@ var byValue = map[string]struct {
 	align llir.Align
 }{
 	"map":   {types.NewArray(128, types.I8), 64},
-	"heads": {types.NewArray(RowHeadsMost, types.I32), 4},
+	"heads": {types.NewArray(RowHeadsMost, types.I16), 2},
 }
 
 func newParam(p Param) *llir.Param {

@@ -23,22 +23,24 @@ const groupEntry = "attention_group"
 // SectionParams are those of every section, beside the ones that its kernel has alone:
 //
 //	row0, rows   of the grid: one for each head, or as many as the blocks of a kernel with a queue need; 0 rows: not in this launch
-//	head0        of the tensors, which is the section's head 0
-//	q_heads      that the section spans
-var SectionParams = typedParams("i32 row0 rows head0 q_heads")
+//	q_heads      that lists and routes have of a batch entry
+var SectionParams = typedParams("i32 row0 rows q_heads")
 
 // SectionListParams are those of a section with lists:
 //
+//	head0        of the tensors, which is head 0 of the lists
 //	row_tiles    of a head
-var SectionListParams = typedParams("i32 row_tiles")
+var SectionListParams = typedParams("i32 head0 row_tiles")
 
 // SectionHeadsParams are those of a section without lists, whose rows are heads of its own alone. The host knows them, so that no kernel
 // has to store them and no block is there in vain:
 //
 //	heads_at     what to add to the number of one of the section's rows to get its place in row_heads
+//
+// Its route, if it has one, is that of the tensors' head 0, which may not be there.
 var SectionHeadsParams = typedParams("i32 heads_at")
 
-// RowHeads says of RowHeadsMost rows of the grid, those of sections without lists, which head of its section each is.
+// RowHeads says of RowHeadsMost rows of the grid, those of sections without lists, which head of the tensors each is.
 var RowHeads = Param{Name: "row_heads", Type: "heads"}
 
 // RowHeadsMost is how many places row_heads has.
@@ -134,7 +136,7 @@ func (p Param) of(n int) Param {
 func paramBytes(p Param) int {
 	switch p.Type {
 	case "heads":
-		return 4 * RowHeadsMost
+		return 2 * RowHeadsMost
 	case "map":
 		return 128
 	case "i32", "f32":
@@ -254,9 +256,9 @@ func (k *RowTile) LeaveSection(tiles int) {
 // section spans if it has lists, for those are counted by head; else those that row_heads names.
 func (k *RowTile) SectionPlace() Place {
 	param := func(name string) func() Value { return func() Value { return k.Param(name) } }
-	at := Place{Tile: k.BlockX, Heads: param("q_heads"), Head0: param("head0"), Batch: k.BlockZ}
+	at := Place{Tile: k.BlockX, Heads: param("q_heads"), Batch: k.BlockZ}
 	if k.HasLists() {
-		at.Tiles = param("row_tiles")
+		at.Tiles, at.Head0 = param("row_tiles"), param("head0")
 		at.Head = func() Value { return k.Sub(k.BlockY(), k.Param("row0")) }
 		return at
 	}
@@ -268,6 +270,6 @@ func (k *RowTile) SectionPlace() Place {
 
 // rowHead is entry i of row_heads.
 func (b *Builder) rowHead(i Value) Value {
-	entries := b.Block.NewBitCast(b.Param(RowHeads.Name), types.I32Ptr)
-	return b.Load(types.I32, b.Block.NewGetElementPtr(types.I32, entries, i), 4)
+	entries := b.Block.NewBitCast(b.Param(RowHeads.Name), types.I16Ptr)
+	return b.Block.NewZExt(b.Load(types.I16, b.Block.NewGetElementPtr(types.I16, entries, i), 2), types.I32)
 }

@@ -49,7 +49,7 @@ type Section struct {
 }
 
 // Param is one kernel parameter, in order. Type is one of ptr, i32, i64, f32; map: a tensor map for TMA, 128 bytes by value; or heads:
-// RowHeadsMost i32 by value.
+// RowHeadsMost i16 by value.
 type Param struct {
 	Name, Type string
 
