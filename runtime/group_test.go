@@ -140,6 +140,9 @@ func TestGroupsRouteHeadsInOneLaunch(t *testing.T) {
 		} {
 			t.Run(fmt.Sprint(target, shape.SeqQ), func(t *testing.T) {
 				heads := mixed(t)
+				if shape.KVHeads == 2 { // lists of blocks, and the words of their heads, begin with head 4
+					heads[1], heads[5] = heads[5], heads[1]
+				}
 				g := newGrouped(t, group(t, target, shape.HeadDim, heads), shape, heads)
 				for h := range heads {
 					if len(heads[h].Pattern.Index) > 0 {
