@@ -165,14 +165,19 @@ func TestOneLaunchComputesWhatSeveralDo(t *testing.T) {
 	}
 }
 
-// A million tokens, 32 heads on 8 kv heads: one launch, with less than a gigabyte beside the tensors.
-func TestLayerOfAMillionTokens(t *testing.T) {
+func gpu(t testing.TB) runtime.Device {
 	dev, err := runtime.Open("cuda", 0)
 	if errors.Is(err, runtime.ErrNoDevice) {
 		t.Skip("no GPU here: CI has none, docs/measuring.md says how to run this on one")
 	}
 	require.NoError(t, err)
 	t.Cleanup(func() { dev.Close() })
+	return dev
+}
+
+// A million tokens, 32 heads on 8 kv heads: one launch, with less than a gigabyte beside the tensors.
+func TestLayerOfAMillionTokens(t *testing.T) {
+	dev := gpu(t)
 	const target = "sm_90a"
 	if info := dev.Info(); !runtime.TargetRuns(target, info.Major, info.Minor) {
 		t.Skipf("%s does not run %s code, the one whose outputs are the same both ways", info.Name, target)
@@ -193,12 +198,7 @@ func TestLayerOfAMillionTokens(t *testing.T) {
 // BenchmarkLayer times both ways on a GPU, sparse throughout and with the fallback, beside dense attention of all heads by a kernel
 // alone: go test ./plan -run '^$' -bench Layer -benchtime 20x makes 20 rounds, each in random order.
 func BenchmarkLayer(b *testing.B) {
-	dev, err := runtime.Open("cuda", 0)
-	if errors.Is(err, runtime.ErrNoDevice) {
-		b.Skip("no GPU here")
-	}
-	require.NoError(b, err)
-	b.Cleanup(func() { dev.Close() })
+	dev := gpu(b)
 	for _, target := range minfc.Targets() {
 		for _, length := range []int{2 << 10, 8 << 10, 16 << 10, 32 << 10, 128 << 10} {
 			s := workload.Spec{Kind: workload.Mixed, Batch: 1, QHeads: 32, KVHeads: 8, SeqLen: length, HeadDim: 128, Seed: 3, DType: half.BF16}
