@@ -187,10 +187,8 @@ var sectionParams = []kernelParam{
 // sectionListParams are those of sections with lists.
 var sectionListParams = []kernelParam{scalar("head0", "i32", func(c *call) uint64 { return uint64(c.section.head0) }), rowTilesParam}
 
-// sectionHeadsParams are those of sections without lists: where their heads are in rowHeads.
-var sectionHeadsParams = []kernelParam{
-	scalar("heads_at", "i32", func(c *call) uint64 { return uint64(c.section.headsAt) }),
-}
+// headsAt is that of sections without lists: where their heads are in rowHeads.
+var headsAt = scalar("heads_at", "i32", func(c *call) uint64 { return uint64(c.section.headsAt) })
 
 // rowHeads names the heads of the rows of sections without lists. It is there if a group has such sections.
 var rowHeads = kernelParam{KernelParam: KernelParam{Name: "row_heads", Type: headsType}, array: func(c *call) []byte { return c.rowHeads }}
@@ -223,16 +221,19 @@ func (p KernelParam) split() (int, KernelParam) {
 
 // bindGroup finds the meaning of a group's parameters, in their order, and which section each is of, -1 for all of them.
 func (m *Manifest) bindGroup(g *Group) (params []kernelParam, sections []int, err error) {
-	listed := make([][]KernelParam, len(g.Sections)+1) // of all, then of each section
+	listed, common := make([][]KernelParam, len(g.Sections)+1), attentionParams // of all, then of each section
 	for _, p := range g.Params {
 		n, own := p.split()
 		if n >= len(g.Sections) {
 			return nil, nil, fmt.Errorf("kernel parameter %q is of a section that is not there", p.Name)
 		}
 		listed[n+1], sections = append(listed[n+1], own), append(sections, n)
+		if own == headsAt.KernelParam {
+			common = append(slices.Clone(attentionParams), rowHeads)
+		}
 	}
 	bound := make([][]kernelParam, len(listed))
-	if bound[0], err = matchParams(listed[0], m.commonParams(g), attentionMaps...); err != nil {
+	if bound[0], err = matchParams(listed[0], common, attentionMaps...); err != nil {
 		return nil, nil, err
 	}
 	for i, s := range g.Sections {
@@ -246,18 +247,7 @@ func (m *Manifest) bindGroup(g *Group) (params []kernelParam, sections []int, er
 	return params, sections, nil
 }
 
-// commonParams are those of a group that are the same for all sections. Members that are not there are errors of their sections.
-func (m *Manifest) commonParams(g *Group) []kernelParam {
-	for _, s := range g.Sections {
-		if schedule, err := m.scheduleOf(g, s); err == nil && len(schedule.Index) == 0 {
-			return append(slices.Clone(attentionParams), rowHeads)
-		}
-	}
-	return attentionParams
-}
-
-// scheduleOf is the schedule of a section's member, or of its dense kernel.
-func (m *Manifest) scheduleOf(g *Group, s Section) (*ir.Schedule, error) {
+func (m *Manifest) bindSection(g *Group, s Section, listed []KernelParam) ([]kernelParam, error) {
 	if s.Member < 0 || s.Member >= len(m.Members) {
 		return nil, fmt.Errorf("member is %d, want one of %d", s.Member, len(m.Members))
 	}
@@ -268,17 +258,13 @@ func (m *Manifest) scheduleOf(g *Group, s Section) (*ir.Schedule, error) {
 	if k == nil {
 		return nil, fmt.Errorf("member %d has no kernel for it", s.Member)
 	}
-	return k.parseSchedule()
-}
-
-func (m *Manifest) bindSection(g *Group, s Section, listed []KernelParam) ([]kernelParam, error) {
-	schedule, err := m.scheduleOf(g, s)
+	schedule, err := k.parseSchedule()
 	if err != nil {
 		return nil, err
 	}
 	known := slices.Concat(routeParams, usedParams(schedule), listParams(schedule), sectionParams)
 	if len(schedule.Index) == 0 {
-		known = append(known, sectionHeadsParams...)
+		known = append(known, headsAt)
 	} else {
 		known = append(known, sectionListParams...)
 	}

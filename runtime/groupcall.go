@@ -20,7 +20,8 @@ type partCall struct {
 // Launch enqueues the attention of all heads of a layer: the index stage of each part, then all parts in one launch. a is the call of the
 // whole layer; parameters and heads are those of the parts, and heads that no part has are not touched. The conditions are those of
 // LoadedKernel.Launch; when the call is at fault nothing was enqueued. It takes more launches where parts of one member are more than its
-// sections in the artifact, where the artifact has several groups because they had no room in one, and beyond 65535 heads in all.
+// sections in the artifact, where the artifact has several groups because they had no room in one, and beyond 128 heads without lists
+// or 65535 rows of the grid.
 func (g *LoadedGroups) Launch(s Stream, a Attention, parts []Part) error {
 	c, err := g.prepare(a, parts)
 	if err != nil {

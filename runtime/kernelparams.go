@@ -253,12 +253,13 @@ func packCall(params []kernelParam, mapper TensorMapper, dtype string, callOf fu
 func packArguments(params []kernelParam, value func(i int) uint64) [][]byte {
 	buf, args := make([]byte, 8*len(params)), make([][]byte, len(params))
 	for i, p := range params {
-		if p.Type == mapType || p.Type == headsType {
+		size, isNumber := paramBytes[p.Type]
+		if !isNumber {
 			continue
 		}
 		slot := buf[8*i : 8*i+8]
 		binary.LittleEndian.PutUint64(slot, value(i))
-		args[i] = slot[:paramBytes[p.Type]]
+		args[i] = slot[:size]
 	}
 	return args
 }

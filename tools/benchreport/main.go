@@ -148,7 +148,7 @@ GPU figures are those of their date. The card sits at its power limit with nearl
 ratio of two kernels of one case differs by up to 10% from one run to the next ([docs/sm90.md](docs/sm90.md)). Kernels are those of this code, but for
 h200, which is older, and for sm90_lists_agree: its list kernels have the same instructions, some in another order. Kernels of several patterns in one launch
 changed after the layer benchmark and the checks by compute-sanitizer, by a few instructions; [docs/design-plans.md](docs/design-plans.md) also says what is known
-of the one run under racecheck that has no result.
+of the one run under racecheck that has no result. The two tables of speed are from before the script gave every order of kernels its turn.
 `
 
 func writeOutput(b *bytes.Buffer, text string) {
