@@ -138,7 +138,6 @@ func (k *kernel) emit() {
 	if k.idle() > 0 {
 		k.LeaveUnless(k.ICmp(enum.IPredSLE, first, lower.I32(int64(k.groups))), func() {
 			k.AsmEffect(fmt.Sprintf("setmaxnreg.dec.sync.aligned.u32 %d;", idleRegisters), "~{memory}")
-			k.handOver("sync")
 		})
 	}
 	k.IfElse("producer", k.ICmp(enum.IPredEQ, first, lower.I32(0)), func() {
@@ -151,9 +150,6 @@ func (k *kernel) emit() {
 		}
 	}, func() {
 		k.AsmEffect(fmt.Sprintf("setmaxnreg.inc.sync.aligned.u32 %d;", consumer), "~{memory}")
-		if k.idle() > 0 {
-			k.handOver("arrive")
-		}
 		k.group = k.Sub(first, lower.I32(1))
 		if k.overlap {
 			k.consumeTile()
@@ -162,13 +158,6 @@ func (k *kernel) emit() {
 		}
 	})
 	k.Block.NewRet(nil)
-}
-
-// handOver keeps idle warpgroups, which sync, until the consumers, which arrive, have the registers that they gave up. Nobody says what
-// becomes of such registers when a whole warpgroup ends before they are taken (docs/design-plans.md, "Under the race checker").
-func (k *kernel) handOver(how string) {
-	const barrier = 1 // 0 is that of all threads
-	k.AsmEffect(fmt.Sprintf("bar.%s %d, %d;", how, barrier, 128*(k.groups+k.idle())), "~{memory}")
 }
 
 // roles is the work of the warps of the first warpgroup.

@@ -27,20 +27,24 @@ func (k *kernel) follow() {
 			k.letGo(emptyK, p.buffer) // the header has been read
 			k.elected(func() {
 				k.loadV(at.buffer, slots)
-				k.arriveForWarp(emptyV, at.buffer)
-				if k.ring { // its buffer is K's next time: phases must go on alike
-					k.arrive(k.barrierAt(posted, at.buffer))
-					if k.HasColumns() {
-						k.arriveForWarp(fullV, at.buffer)
-					}
+				if k.ring {
+					k.postV(at)
 				}
+				k.arriveForWarp(emptyV, at.buffer) // last: from now on the walk may post K there
 			})
-			if k.ring && !k.HasColumns() { // nobody else sees that phase, and a phase that nobody waits for looks like a mistake to tools
-				k.await(k.barrierAt(posted, at.buffer), at.parity)
-			}
 			next := k.nextPlace(at)
 			return append([]Value{next.buffer, next.parity}, item...)
 		})
+}
+
+// postV is for one thread: in a ring V's buffer is K's next time, and its phases must go on alike.
+func (k *kernel) postV(at place) {
+	k.arrive(k.barrierAt(posted, at.buffer))
+	if k.HasColumns() {
+		k.arriveForWarp(fullV, at.buffer)
+	} else { // nobody else sees that phase, and a phase that nobody waits for looks like a mistake to tools
+		k.await(k.barrierAt(posted, at.buffer), at.parity)
+	}
 }
 
 // isPosted waits for a header and says whether there is a stage to it.

@@ -148,9 +148,9 @@ func TestGroupsHaveTheLoopsOfKernelsAlone(t *testing.T) {
 	}
 }
 
-// checkRegisters finds spills, warpgroups that keep or want other registers than they should, and idle ones that nobody lets go.
+// checkRegisters finds spills, and warpgroups that keep or want other registers than they should.
 func checkRegisters(t *testing.T, lines []string, bodies []cut) {
-	got, want, arrivals, idle := 0, 0, 0, 0
+	got, want := 0, 0
 	for _, line := range lines {
 		for _, op := range []string{" LDL", " STL", " BRA.U.ANY", " CALL"} {
 			require.NotContains(t, line, op)
@@ -158,15 +158,11 @@ func checkRegisters(t *testing.T, lines []string, bodies []cut) {
 		if strings.Contains(line, "USETMAXREG") {
 			got++
 		}
-		if strings.Contains(line, "BAR.ARV") {
-			arrivals++
-		}
 	}
 	for _, c := range bodies {
-		want, idle = want+2+min(1, c.idle()), idle+min(1, c.idle())
+		want += 2 + min(1, c.idle())
 	}
 	require.Equal(t, want, got)
-	require.Equal(t, idle, arrivals, "consumers that have their registers")
 }
 
 func compareLoops(t *testing.T, alone, grouped []loop, bodies []cut, headDim int) {

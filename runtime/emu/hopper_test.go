@@ -50,6 +50,7 @@ const (
 	writeBox  = "mul.lo.u32 %r10, %r1, 3; st.shared.u32 [%r3], %r10;"
 	oneBar    = "@%p7 mbarrier.init.shared::cta.b64 [%r2+2048], 1; @%p7 fence.mbarrier_init.release.cluster; bar.sync 0;"
 	loadBox   = "@%p7 mbarrier.arrive.expect_tx.shared::cta.b64 _, [%r2+2048], 1024; @%p7 cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%r2], [%rd1, {%r39, %r39}], [%r2+2048];"
+	arriveBox = "mbarrier.arrive.shared::cta.b64 _, [%r2+2048];"
 	waitBox   = "$w: mbarrier.try_wait.parity.shared::cta.b64 %p1, [%r2+2048], 0; @!%p1 bra $w;"
 	exchange  = ".maxntid 256, 1, 1 .minnctapersm 1"
 	producers = "setp.gt.u32 %p1, %r1, 127; @%p1 bra $c;"
@@ -125,6 +126,12 @@ func TestHopperFaults(t *testing.T) {
 		{"load that nobody waits for", "", oneBar + loadBox, 64, "PTX line 11: the block ends while this is in flight: wait for its mbarrier first\n\t@%p7 cp.async.bulk.tensor.2d"},
 		{"test_wait without a loop", "", oneBar + loadBox + "mbarrier.test_wait.parity.shared.b64 %p1, [%r2+2048], 0; ld.shared.u32 %r0, [%r3];", 256, "is still in flight | never written"},
 		{"wait for a phase that nobody ends", "", oneBar + waitBox, 64, "deadlock: no warp can run\n\twarp 0: waits for the mbarrier at offset 2048 of shared memory (initialised at PTX line 11), whose phase 0 still wants 1 of 1 arrivals and 0 bytes, PTX line 11: mbarrier.try_wait.parity.shared::cta.b64 %p1, [%r2+2048], 0;\n\twarp 1: waits for"},
+		{"arrival that may be a phase early", "", oneBar + "setp.ne.u32 %p2, %r4, 0; @%p2 bra $e; setp.gt.u32 %p2, %r1, 63; @%p2 bra $s;" + arriveBox + "bra $e; $s:" + waitBox + "$e:", 96,
+			"arrives in phase 1 of the mbarrier at offset 2048 of shared memory (initialised at PTX line 11), and has not waited for the end of phase 0, nor for anything that follows it: in another order of the warps it would be in that phase"},
+		{"bytes that may be expected a phase early", "", oneBar + "setp.ne.u32 %p2, %r4, 0; @%p2 bra $e; setp.gt.u32 %p2, %r1, 31; @%p2 bra $s;" + arriveBox + waitBox + "bra $e; $s: mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%r2+2048], 16; $e:", 64,
+			"expects bytes in phase 1 of the mbarrier at offset 2048 | waits for the mbarrier at offset 2048 of shared memory (initialised at PTX line 11), whose phase 0 still wants 0 of 1 arrivals and 16 bytes"},
+		{"phase that may end too soon for a wait", "", oneBar + "setp.ne.u32 %p2, %r4, 0; @%p2 bra $e; setp.gt.u32 %p2, %r1, 31; @%p2 bra $s;" + arriveBox + waitBox + arriveBox + "bra $e; $s: mbarrier.try_wait.parity.shared::cta.b64 %p1, [%r2+2048], 0; @!%p1 bra $s; $e:", 64,
+			"ends phase 1 of the mbarrier at offset 2048 of shared memory (initialised at PTX line 11), and warp 1, which waits for phase 0, need not have passed: in another order of the warps it would find neither and wait for ever | deadlock: no warp can run\n\twarp 0: exited\n\twarp 1: waits for the mbarrier at offset 2048"},
 		{"invalidated, then used", "", oneBar + "@%p7 mbarrier.inval.shared.b64 [%r2+2048]; @%p7 mbarrier.arrive.shared.b64 _, [%r2+2048];", 32, "uses the mbarrier at offset 2048 of shared memory, which is not initialised"},
 		{"invalidated under a load", "", oneBar + loadBox + "@%p7 mbarrier.inval.shared.b64 [%r2+2048];", 32, "it is in use"},
 		{"more bytes than an mbarrier counts", "", oneBar + "mov.u32 %r6, 1048576; @%p7 mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%r2+2048], %r6;", 32, "the count of bytes must stay within 1048575"},

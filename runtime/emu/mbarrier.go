@@ -20,6 +20,7 @@ type mbarrier struct {
 	seen     bool   // somebody has waited for the last phase that ended
 	arrived  vclock // what those who arrived had seen
 	done     vclock // the same for the phases that have ended
+	turns    turns
 
 	initLine         int
 	initWarp         int
@@ -32,9 +33,13 @@ const maxCount = 1<<20 - 1
 
 func (bar *mbarrier) parity() uint32 { return (bar.round - bar.first) & 1 }
 
+func (bar *mbarrier) name() string {
+	return fmt.Sprintf("the mbarrier at offset %d of shared memory (initialised at PTX line %d)", bar.off, bar.initLine)
+}
+
 func (bar *mbarrier) describe() string {
-	return fmt.Sprintf("the mbarrier at offset %d of shared memory (initialised at PTX line %d), whose phase %d still wants %d of %d arrivals and %d bytes",
-		bar.off, bar.initLine, bar.round-bar.first, bar.pending, bar.expected, bar.tx)
+	return fmt.Sprintf("%s, whose phase %d still wants %d of %d arrivals and %d bytes",
+		bar.name(), bar.round-bar.first, bar.pending, bar.expected, bar.tx)
 }
 
 // settleBarrier ends the phase when nothing is missing. A phase that nobody waits for before the next one ends cannot have kept anybody
@@ -45,8 +50,12 @@ func (b *block) settleBarrier(bar *mbarrier) error {
 		return nil
 	}
 	if bar.round > bar.first && !bar.seen {
-		return fmt.Errorf("ends phase %d of the mbarrier at offset %d of shared memory (initialised at PTX line %d), and nobody has waited for the phase before", bar.round-bar.first, bar.off, bar.initLine)
+		return fmt.Errorf("ends phase %d of %s, and nobody has waited for the phase before", bar.round-bar.first, bar.name())
 	}
+	if err := bar.somebodyIsLate(); err != nil {
+		return err
+	}
+	bar.turns.next()
 	bar.seen = false
 	bar.round++
 	bar.pending = bar.expected
@@ -58,6 +67,7 @@ func (b *block) settleBarrier(bar *mbarrier) error {
 
 // expectBytes adds to what the current phase wants; n is negative when bytes have come.
 func (bar *mbarrier) expectBytes(n int64) error {
+	bar.turns.copies = true
 	if bar.tx += n; bar.tx > maxCount || bar.tx < -maxCount {
 		return fmt.Errorf("%s: the count of bytes must stay within %d", bar.describe(), maxCount)
 	}
@@ -149,7 +159,7 @@ func (w *warp) initBarrier(in *inst, addr uint64, count uint32, lane int) error 
 		bar = &mbarrier{agent: maxWarps + len(b.mbars), off: off}
 		b.mbars[off] = bar
 	}
-	bar.live, bar.expected, bar.pending, bar.tx, bar.first = true, count, count, 0, bar.round
+	bar.live, bar.expected, bar.pending, bar.tx, bar.first, bar.turns = true, count, count, 0, bar.round, turns{}
 	bar.initLine, bar.initWarp, bar.initLane, bar.initAt, bar.fencedAt = in.line, w.id, uint8(lane), w.clock[w.id], 0
 	for i := off / 4; i < off/4+2; i++ {
 		s.words[i] = wordState{clock: w.clock[w.id], pc: w.frags[0].pc, warp: uint8(w.id), lane: byLane + uint8(lane), flight: holdsBarrier}
@@ -254,7 +264,11 @@ func (w *warp) arriveAt(bar *mbarrier, n uint32, lane int, seen *vclock) error {
 	if n > bar.pending {
 		return oneLane(lane, "arrives %d times, which is more than wanted at %s", n, bar.describe())
 	}
+	if err := bar.heIsEarly("arrives in", seen); err != nil {
+		return oneLane(lane, "%v", err)
+	}
 	bar.arrived.join(seen)
+	bar.turns.came[w.id&31] = seen[w.id&31]
 	bar.pending -= n
 	return w.block.settleBarrier(bar)
 }
@@ -275,7 +289,7 @@ func decodeExpect(d *decoder) {
 			if err != nil {
 				return err
 			}
-			return bar.expectBytes(int64(w.r32[count][lane]))
+			return first(bar.heIsEarly("expects bytes in", &w.clock), bar.expectBytes(int64(w.r32[count][lane])))
 		})
 	}
 }
@@ -359,7 +373,7 @@ func (w *warp) testBarriers(m uint32, op *waitOp) (passed uint32, on *mbarrier, 
 			on = bar
 			continue
 		}
-		bar.seen = true
+		bar.seen, bar.turns.passed[w.id&31] = true, w.clock[w.id&31]
 		if w.clock[bar.agent&(agents-1)] != bar.done[bar.agent&(agents-1)] {
 			w.acquire(&bar.done)
 		}
@@ -411,6 +425,7 @@ func (w *warp) arriveAfterCopies(bar *mbarrier, lane int, seen *vclock) error {
 	return w.block.later(delayed{on: bar, pc: pc, run: func() error {
 		err := w.land(1<<lane, seen[w.id&31], func(c *pendingCopy) bool { return c.number < issued })
 		if err == nil {
+			bar.turns.copies = true
 			err = w.arriveAt(bar, 1, lane, seen)
 		}
 		if err != nil {
