@@ -2,7 +2,8 @@
 // (out-of-bounds and early reads, races, diverged barriers, missing waits) is an error with the PTX line.
 //
 // What it promises and what it does not: races are found in shared memory, per 4-byte word, between the warps of a
-// block and the copies and matrix products that they start; lanes of one warp are in step. Blocks are independent and
+// block and the copies and matrix products that they start; lanes of one warp are in step. Arrivals at mbarriers and ends of
+// phases that come too early in some order of the warps are found in any. Blocks are independent and
 // conflicts in global memory are not looked for, so neither is a missing fence.proxy.async.global. Scheduling is a seeded
 // random order, and correct kernels do not depend on it. With an even seed copies happen as late as the program allows,
 // with an odd one some of them early; a wgmma may read from its issue to its wait, and its operands must be right all that

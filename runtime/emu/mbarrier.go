@@ -52,7 +52,7 @@ func (b *block) settleBarrier(bar *mbarrier) error {
 	if bar.round > bar.first && !bar.seen {
 		return fmt.Errorf("ends phase %d of %s, and nobody has waited for the phase before", bar.round-bar.first, bar.name())
 	}
-	if err := bar.somebodyIsLate(); err != nil {
+	if err := bar.mayLeaveBehind(); err != nil {
 		return err
 	}
 	bar.turns.next()
@@ -264,7 +264,7 @@ func (w *warp) arriveAt(bar *mbarrier, n uint32, lane int, seen *vclock) error {
 	if n > bar.pending {
 		return oneLane(lane, "arrives %d times, which is more than wanted at %s", n, bar.describe())
 	}
-	if err := bar.heIsEarly("arrives in", seen); err != nil {
+	if err := bar.mayBeEarly("arrives in", seen); err != nil {
 		return oneLane(lane, "%v", err)
 	}
 	bar.arrived.join(seen)
@@ -289,7 +289,7 @@ func decodeExpect(d *decoder) {
 			if err != nil {
 				return err
 			}
-			return first(bar.heIsEarly("expects bytes in", &w.clock), bar.expectBytes(int64(w.r32[count][lane])))
+			return first(bar.mayBeEarly("expects bytes in", &w.clock), bar.expectBytes(int64(w.r32[count][lane])))
 		})
 	}
 }

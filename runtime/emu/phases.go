@@ -25,8 +25,8 @@ func (t *turns) next() {
 	*t = turns{before: t.came, copiesBefore: t.copies}
 }
 
-// heIsEarly says what is wrong if somebody who has seen what seen says might be in the phase before this one.
-func (bar *mbarrier) heIsEarly(does string, seen *vclock) error {
+// mayBeEarly says what is wrong if somebody who has seen what seen says might be in the phase before this one.
+func (bar *mbarrier) mayBeEarly(does string, seen *vclock) error {
 	if bar.round == bar.first || seen[bar.agent&(agents-1)] >= bar.round {
 		return nil
 	}
@@ -41,8 +41,8 @@ func (bar *mbarrier) heIsEarly(does string, seen *vclock) error {
 	return fmt.Errorf("%s phase %d of %s, and has not waited for the end of phase %d, nor for anything that follows it: in another order of the warps it would be in that phase", does, n, bar.name(), n-1)
 }
 
-// somebodyIsLate says what is wrong if this phase, of which all have arrived, might end before somebody has seen the end of the one before.
-func (bar *mbarrier) somebodyIsLate() error {
+// mayLeaveBehind says what is wrong if this phase, of which all have arrived, might end before somebody has seen the end of the one before.
+func (bar *mbarrier) mayLeaveBehind() error {
 	for w, at := range bar.turns.passed {
 		if bar.arrived[w] < at {
 			n := bar.round - bar.first
