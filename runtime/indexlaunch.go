@@ -68,7 +68,7 @@ func (l *indexLauncher) storeNumbers(v verdict) {
 		words = append(words, l.routes()...)
 	}
 	for i := 0; i < len(words); i += storeWordsCount {
-		l.store(l.at("budgets")+uint64(4*i), words[i:min(len(words), i+storeWordsCount)])
+		l.store(l.at("budgets")+uint64(wordBytes*i), words[i:min(len(words), i+storeWordsCount)])
 	}
 }
 
@@ -90,7 +90,7 @@ var storeWordNames = func() (names []string) {
 }()
 
 func (l *indexLauncher) budgetAt(row int) uint64 {
-	return l.at("budgets") + uint64(4*row*l.QHeads)
+	return l.at("budgets") + uint64(wordBytes*row*l.QHeads)
 }
 
 // chooseSums computes the sums of every probe and chooses from them, one slice of the heads after the other.

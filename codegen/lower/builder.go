@@ -68,25 +68,28 @@ func NewKernel(name string, params []Param, threads, minBlocks int) *Builder {
 	return b
 }
 
-var paramTypes = map[string]types.Type{
-	"ptr": GlobalPtr, "i32": types.I32, "i64": types.I64, "f32": types.Float,
-	"map": types.NewPointer(byValue["map"].array), "heads": types.NewPointer(byValue["heads"].array),
-}
-
-// byValue are parameters that are arrays. The hardware reads tensor maps in place and wants them at a multiple of 64 bytes.
-var byValue = map[string]struct {
-	array *types.ArrayType
+// paramTypes says of each type of parameter what it is in LLVM IR and how many bytes it takes. Arrays are passed by value, at a multiple of
+// align; the hardware reads tensor maps in place and wants them at one of 64.
+var paramTypes = map[string]struct {
+	is    types.Type
+	bytes int
 	align llir.Align
 }{
-	"map":   {types.NewArray(128, types.I8), 64},
-	"heads": {types.NewArray(RowHeadsMost, types.I16), 2},
+	"ptr":   {is: GlobalPtr, bytes: 8},
+	"i64":   {is: types.I64, bytes: 8},
+	"i32":   {is: types.I32, bytes: 4},
+	"f32":   {is: types.Float, bytes: 4},
+	"map":   {types.NewArray(128, types.I8), 128, 64},
+	"heads": {types.NewArray(RowHeadsMost, types.I16), 2 * RowHeadsMost, 2},
 }
 
 func newParam(p Param) *llir.Param {
-	a := llir.NewParam(p.Name, paramTypes[p.Type])
-	if v, ok := byValue[p.Type]; ok {
-		a.Attrs = append(a.Attrs, llir.Byval{Typ: v.array}, v.align)
+	t := paramTypes[p.Type]
+	if _, array := t.is.(*types.ArrayType); !array {
+		return llir.NewParam(p.Name, t.is)
 	}
+	a := llir.NewParam(p.Name, types.NewPointer(t.is))
+	a.Attrs = append(a.Attrs, llir.Byval{Typ: t.is}, t.align)
 	return a
 }
 

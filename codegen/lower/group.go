@@ -107,7 +107,7 @@ func NewGroup(schedules []*ir.Schedule, threads, minBlocks int, body func(n int)
 		}
 	}
 	// Maps are aligned: together they leave no gaps.
-	slices.SortStableFunc(params, func(a, b Param) int { return paramBytes(b) - paramBytes(a) })
+	slices.SortStableFunc(params, func(a, b Param) int { return b.bytes() - a.bytes() })
 	if n := bytesOf(params); n > ParamLimit {
 		return nil, fmt.Errorf("%w: %d bytes, want at most %d", ErrParams, n, ParamLimit)
 	}
@@ -133,21 +133,11 @@ func (p Param) of(n int) Param {
 	return p
 }
 
-func paramBytes(p Param) int {
-	switch p.Type {
-	case "heads":
-		return 2 * RowHeadsMost
-	case "map":
-		return 128
-	case "i32", "f32":
-		return 4
-	}
-	return 8
-}
+func (p Param) bytes() int { return paramTypes[p.Type].bytes }
 
 func bytesOf(params []Param) (n int) {
 	for _, p := range params {
-		n += paramBytes(p)
+		n += p.bytes()
 	}
 	return n
 }

@@ -17,7 +17,6 @@ type mbarrier struct {
 	tx       int64  // bytes that it still wants; negative when copies land before they are expected
 	round    uint32 // phases that have ended since the block started
 	first    uint32 // round at the last init
-	seen     bool   // somebody has waited for the last phase that ended
 	arrived  vclock // what those who arrived had seen
 	done     vclock // the same for the phases that have ended
 	turns    turns
@@ -42,21 +41,16 @@ func (bar *mbarrier) describe() string {
 		bar.name(), bar.round-bar.first, bar.pending, bar.expected, bar.tx)
 }
 
-// settleBarrier ends the phase when nothing is missing. A phase that nobody waits for before the next one ends cannot have kept anybody
-// from anything; compute-sanitizer's synccheck reports it as well.
+// settleBarrier ends the phase when nothing is missing.
 func (b *block) settleBarrier(bar *mbarrier) error {
 	b.events++
 	if bar.pending != 0 || bar.tx != 0 {
 		return nil
 	}
-	if bar.round > bar.first && !bar.seen {
-		return fmt.Errorf("ends phase %d of %s, and nobody has waited for the phase before", bar.round-bar.first, bar.name())
-	}
-	if err := bar.mayLeaveBehind(); err != nil {
+	if err := bar.endsTooSoon(); err != nil {
 		return err
 	}
 	bar.turns.next()
-	bar.seen = false
 	bar.round++
 	bar.pending = bar.expected
 	bar.done = bar.arrived // arrivals of earlier phases stay known: every arrival reads what the one before it left
@@ -373,7 +367,7 @@ func (w *warp) testBarriers(m uint32, op *waitOp) (passed uint32, on *mbarrier, 
 			on = bar
 			continue
 		}
-		bar.seen, bar.turns.passed[w.id&31] = true, w.clock[w.id&31]
+		bar.turns.passed[w.id&31] = w.clock[w.id&31]
 		if w.clock[bar.agent&(agents-1)] != bar.done[bar.agent&(agents-1)] {
 			w.acquire(&bar.done)
 		}

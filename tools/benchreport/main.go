@@ -147,7 +147,7 @@ difference, "random" and "structured" are that script's two inputs.
 GPU figures are those of their date. The card sits at its power limit with nearly everything here, and what a kernel follows moves its clocks: the
 ratio of two kernels of one case differs by up to 10% from one run to the next ([docs/sm90.md](docs/sm90.md)). Kernels are those of this code, but for
 h200, which is older, and for sm90_lists_agree: its list kernels have the same instructions, some in another order. Lists of blocks of sm_90a have since got
-five instructions in another order, without effect on their speed ([docs/sm90.md](docs/sm90.md)); layers and the checks by compute-sanitizer are from after that.
+some instructions in another order, without effect on their speed ([docs/sm90.md](docs/sm90.md)); layers and the checks by compute-sanitizer are from after that.
 The two tables of speed are from before the script gave every order of kernels its turn.
 `
 
