@@ -20,9 +20,11 @@ func (b *Builder) GridY() Value   { return b.sreg("nctaid.y") }
 func (b *Builder) Min(x, y Value) Value { return b.Call("llvm.smin.i32", types.I32, x, y) }
 func (b *Builder) Max(x, y Value) Value { return b.Call("llvm.smax.i32", types.I32, x, y) }
 
-// FMA is x*y+z rounded once; FMax ignores NaN.
+// FMA is x*y+z rounded once; FMax and FMin ignore NaN.
 func (b *Builder) FMA(x, y, z Value) Value { return b.Call("llvm.fma.f32", types.Float, x, y, z) }
+func (b *Builder) FAbs(x Value) Value      { return b.Call("llvm.fabs.f32", types.Float, x) }
 func (b *Builder) FMax(x, y Value) Value   { return b.Call("llvm.maxnum.f32", types.Float, x, y) }
+func (b *Builder) FMin(x, y Value) Value   { return b.Call("llvm.minnum.f32", types.Float, x, y) }
 
 // Approximations of the special function unit: 2^x, log2 x, 1/x. The .ftz forms are one instruction each.
 func (b *Builder) Exp2(x Value) Value { return b.Call("llvm.nvvm.ex2.approx.ftz.f", types.Float, x) }
@@ -38,6 +40,9 @@ func (b *Builder) ShuffleXor(x Value, mask int64) Value {
 
 // Barrier waits for all threads of the block.
 func (b *Builder) Barrier() { b.Call("llvm.nvvm.barrier0", types.Void) }
+
+// Converge orders what all lanes of a warp did to memory before what one of them does next.
+func (b *Builder) Converge() { b.AsmEffect("bar.warp.sync 0xffffffff;", "~{memory}") }
 
 // CopyCommit closes a group of asynchronous copies; CopyWait waits until at most n groups of this thread are under way.
 func (b *Builder) CopyCommit()      { b.Call("llvm.nvvm.cp.async.commit.group", types.Void) }
@@ -98,6 +103,11 @@ func (b *Builder) MMA(t DType, a, bb, c []Value) []Value {
 // Pack rounds two floats to t and puts lo in the lower half.
 func (b *Builder) Pack(t DType, lo, hi Value) Value {
 	return b.Asm(types.I32, packAsm[t], "=r,f,f", hi, lo)
+}
+
+// PackedFMA is x*y+z of both halves of words of t, rounded once.
+func (b *Builder) PackedFMA(t DType, x, y, z Value) Value {
+	return b.Asm(types.I32, "fma.rn."+string(t)+"x2 $0, $1, $2, $3;", "=r,r,r,r", x, y, z)
 }
 
 // ShrClamp is x >> n, logically, where n beyond the bits of x gives 0, as PTX defines it. x may be i32 or i64.

@@ -14,6 +14,7 @@ type RowTile struct {
 	Segs     []Segment
 	Rows     int   // queries of the tile
 	SlotKeys int   // keys of one slot, the unit in which a schedule's segments are walked
+	DType    DType // of q, k, v and o
 	Lane     Value // the thread's number in its warp
 
 	At Place // which tile; of the block unless a kernel says otherwise
@@ -23,6 +24,8 @@ type RowTile struct {
 	// Query is the absolute position of the thread's row r (0 or 1) of a 16-row strip: accumulators of 16x8 tiles give each
 	// thread two rows.
 	Query func(strip, r int) Value
+
+	RowOf func(i int) Value // the row within the tile of the thread's row i, of two a strip
 }
 
 // Place is a row tile among all that a launch computes. Its values are asked for where they are used: some are cheaper to
@@ -119,10 +122,6 @@ func (k *RowTile) Hopped(t TestValue, end Value) Value {
 	return k.Select(k.ICmp(enum.IPredSGT, rem, reach), k.Sub(end, jump), end)
 }
 
-// Lowest is where a row's maximum starts. It is finite, so that a tile in which a row keeps nothing has exponents of -inf
-// and a factor of 1, never (-inf)-(-inf); it is far below any score that 16-bit inputs of sane size give.
-const Lowest = -1e30
-
 // NonEmpty gives a schedule that keeps nothing one segment without keys, so that there is always a segment to speak of.
 func NonEmpty(s *ir.Schedule) *ir.Schedule {
 	if len(s.Segments) > 0 {
@@ -158,5 +157,5 @@ func (k *RowTile) MaxQuad(x Value) Value {
 
 // Inverse is 1/l, or 0 for the l = 0 of a row that kept nothing: its output becomes zeros.
 func (k *RowTile) Inverse(l Value) Value {
-	return k.Select(k.FCmp(enum.FPredOGT, l, F32(0)), k.Rcp(l), F32(0))
+	return k.Select(k.FCmp(enum.FPredOEQ, l, F32(0)), F32(0), k.Rcp(l))
 }

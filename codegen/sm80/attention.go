@@ -32,7 +32,6 @@ type kernel struct {
 	shape
 	layout
 	headDim int
-	dtype   lower.DType
 
 	strips int // 16-row strips of a warp
 
@@ -41,6 +40,7 @@ type kernel struct {
 	load   loader
 	lanes  laneAddresses
 	walk   walk
+	exact  bool      // the tile is computed with care (see lower/exact.go); m are raw maxima then
 	qRegs  [][]Value // Q fragments of every k-step where they fit registers, else nil
 }
 
@@ -65,11 +65,12 @@ func newKernel(b *lower.Builder, s *ir.Schedule, cfg lower.Config, sh shape) *ke
 		slotKeys = ir.BlockSize
 	}
 	k := &kernel{
-		RowTile: lower.RowTile{Builder: b, Schedule: s, Rows: sh.rows, SlotKeys: slotKeys},
+		RowTile: lower.RowTile{Builder: b, Schedule: s, Rows: sh.rows, SlotKeys: slotKeys, DType: cfg.DType},
 		shape:   sh, layout: layoutFor(sh, cfg.HeadDim, max(1, len(s.Segments)), lists),
-		headDim: cfg.HeadDim, dtype: cfg.DType, strips: sh.rows / (16 * sh.warps),
+		headDim: cfg.HeadDim, strips: sh.rows / (16 * sh.warps),
 	}
 	k.Query = func(strip, r int) Value { return k.Add(k.First(), k.rowOf(strip, r)) }
+	k.RowOf = func(i int) Value { return k.rowOf(i/2, i%2) }
 	k.walk = pieces{k}
 	if lists {
 		k.walk = &queue{k: k}
@@ -79,11 +80,23 @@ func newKernel(b *lower.Builder, s *ir.Schedule, cfg lower.Config, sh shape) *ke
 
 func (k *kernel) emit() {
 	k.locate()
+	k.Segs = k.Builder.Segments(lower.NonEmpty(k.Schedule))
+	k.noDoubt()
+	k.epilogue(k.tile())
+	k.If("again", k.doubtful(), nil, func() []Value {
+		k.exact = true
+		k.Barrier() // the outputs have left Q's place
+		k.epilogue(k.tile())
+		return nil
+	})
+	k.Block.NewRet(nil)
+}
+
+// tile computes the block's tile.
+func (k *kernel) tile() state {
 	k.load = k.newLoader()
 	k.load.q()
-	k.lanes = k.newLaneAddresses()
-	k.Segs = k.Builder.Segments(lower.NonEmpty(k.Schedule))
-
+	k.lanes, k.qRegs = k.newLaneAddresses(), nil
 	start := k.walk.start()
 	none := k.ICmp(enum.IPredEQ, start.done(), lower.I32(1))
 	entry := k.Block
@@ -123,8 +136,7 @@ func (k *kernel) emit() {
 	k.Barrier()
 	k.Br(epilogue)
 	k.Enter(epilogue)
-	k.epilogue(end.join(k, exit, empty))
-	k.Block.NewRet(nil)
+	return end.join(k, exit, empty)
 }
 
 // locate finds the thread and the block's tile.
@@ -148,7 +160,7 @@ func (k *kernel) rowsPerThread() int { return 2 * k.strips }
 func (k *kernel) initial(at position) state {
 	s := state{at: slices.Clone(at)}
 	for range k.rowsPerThread() {
-		s.m = append(s.m, lower.F32(lower.Lowest))
+		s.m = append(s.m, k.lowest())
 		s.l = append(s.l, lower.F32(0))
 	}
 	for range k.strips {
@@ -159,6 +171,14 @@ func (k *kernel) initial(at position) state {
 		s.o = append(s.o, o)
 	}
 	return s
+}
+
+// lowest is where maxima start.
+func (k *kernel) lowest() Value {
+	if k.exact {
+		return lower.NegInf()
+	}
+	return lower.F32(lower.Lowest)
 }
 
 // values lists the state in a fixed order, so that phis can be made and closed by position.
@@ -201,11 +221,25 @@ func (k *kernel) iteration(st *loopState) state {
 		k.CopyCommit()
 		return nil
 	})
+	out := k.addStep(st.state, s, next)
+	out.at = next
+	return out
+}
+
+// addStep takes the scores of a step into the state, and finds the words of the next step's columns meanwhile.
+func (k *kernel) addStep(st state, s [][]Value, next position) state {
+	if k.exact { // no registers are left for that
+		out := k.exactMaxima(st, s)
+		k.accumulate(&out, s, func() {})
+		look, vote := k.columnWordsOf(next)
+		look()
+		vote()
+		return out
+	}
 	look, vote := k.columnWordsOf(next)
-	out := k.raise(st.state, s)
+	out := k.raise(st, s)
 	k.accumulate(&out, s, look)
 	vote()
-	out.at = next
 	return out
 }
 
@@ -255,8 +289,8 @@ func (k *kernel) loadQ() {
 
 // mmaPair updates eight accumulators, two 8-column tiles, in place.
 func (k *kernel) mmaPair(acc, a, b []Value) {
-	copy(acc[:4], k.MMA(k.dtype, a, b[:2], acc[:4]))
-	copy(acc[4:], k.MMA(k.dtype, a, b[2:], acc[4:]))
+	copy(acc[:4], k.MMA(k.DType, a, b[:2], acc[:4]))
+	copy(acc[4:], k.MMA(k.DType, a, b[2:], acc[4:]))
 }
 
 // rowOf is the row within the tile of the thread's row r (0 or 1) of a strip.

@@ -6,17 +6,22 @@ import (
 	"github.com/minfc/minfc/codegen/lower"
 )
 
-// epilogue normalises the output and stores it and the LSE. O goes through the warp's own rows of the Q tile, which no
-// other warp reads, so that global stores are whole 128-byte rows.
+// epilogue normalises the output and stores it and the LSE, and notes the tile if it must be computed again. O goes through the warp's
+// own rows of the Q tile, which no other warp reads, so that global stores are whole 128-byte rows.
 func (k *kernel) epilogue(st state) {
 	k.SumQuads(st.l)
 	k.stageOutput(st)
-	k.StoreLSE(func(i int) Value { return k.rowOf(i/2, i%2) }, st.m, st.l)
+	k.StoreLSE(len(st.l), func(i int) Value {
+		if k.exact {
+			return k.ExactLSE(st.m[i], st.l[i])
+		}
+		return k.LSE(st.m[i], st.l[i])
+	})
 	k.Barrier()
 	k.storeOutput(k.newPlace())
 }
 
-// stageOutput writes O / l in the input type to shared memory. A row that kept nothing has l = 0 and becomes zeros.
+// stageOutput writes O / l in the input type to shared memory, and notes doubts.
 func (k *kernel) stageOutput(st state) {
 	quad := k.Shl(k.And(k.Lane, lower.I32(3)), 2)
 	at := k.Add(k.swizzled(k.rowOf(0, 0), lower.I32(0)), quad)
@@ -24,16 +29,29 @@ func (k *kernel) stageOutput(st state) {
 	for c := range columns {
 		columns[c] = k.Xor(at, lower.I32(int64(c*chunkBytes)))
 	}
-	for i, l := range st.l {
+	doubt := Value(lower.Bool(false))
+	for i := range st.l {
 		strip, r := i/2, i%2
-		inv := k.Inverse(l)
-		for j := range k.headDim / 8 {
-			o := st.o[strip][4*j+2*r:]
-			pair := k.Pack(k.dtype, k.FMul(o[0], inv), k.FMul(o[1], inv))
+		pairs, doubts := k.outputs(st, i)
+		doubt = k.Or(doubt, doubts)
+		for j, pair := range pairs {
 			offset := k.layout.q + j/chunks*k.qPanel + (strip*16*k.warps+8*r)*panelBytes
 			k.Store(pair, k.SharedAt(columns[j%chunks], offset), 4)
 		}
 	}
+	if !k.exact {
+		k.note(doubt)
+	}
+}
+
+// outputs are the outputs of the thread's row i in pairs, and whether they are doubtful.
+func (k *kernel) outputs(st state, i int) (pairs []Value, doubtful Value) {
+	o := lower.OfRow(st.o[i/2], i%2)
+	if k.exact {
+		return k.ExactOutputs(o, st.l[i]), lower.Bool(false)
+	}
+	pairs, test := k.Outputs(o, st.l[i])
+	return pairs, k.Doubtful(i, st.m[i], st.l[i], test)
 }
 
 // storeOutput copies the staged rows to global memory, rows past sq left out.

@@ -75,18 +75,25 @@ func (k *kernel) threadMax(s []Value, r int) Value {
 	return k.FMax(chain[0], chain[1])
 }
 
+// probability of a score: the sign of m is a modifier of the FMA, no instruction.
+func (k *kernel) probability(score, m Value) Value {
+	if k.exact {
+		return k.ExactProbability(score, m)
+	}
+	return k.Exp2(k.FMA(score, k.Param("scale_log2"), k.FNeg(m)))
+}
+
 // probabilities are the A fragment of keys 16n..16n+15 of a strip; their sum goes to l.
 func (k *kernel) probabilities(st *state, s []Value, strip, n int) []Value {
 	var p [8]Value
-	neg := [2]Value{k.FNeg(st.m[2*strip]), k.FNeg(st.m[2*strip+1])} // a modifier of the FMA, no instruction
 	for i := range p {
 		row := 2*strip + i/2%2
-		p[i] = k.Exp2(k.FMA(s[8*n+i], k.Param("scale_log2"), neg[i/2%2]))
+		p[i] = k.probability(s[8*n+i], st.m[row])
 		st.l[row] = k.FAdd(st.l[row], p[i])
 	}
 	var out []Value
 	for i := 0; i < len(p); i += 2 {
-		out = append(out, k.Pack(k.dtype, p[i], p[i+1]))
+		out = append(out, k.Pack(k.DType, p[i], p[i+1]))
 	}
 	return out
 }

@@ -82,6 +82,7 @@ type layout struct {
 	q, k, v, table  int
 	queue, slots    int // of kernels with lists: see queue.go
 	words           int
+	doubt           int // see exact.go
 	qPanel, kvPanel int // bytes from one panel to the next
 	lastPanelChunks int // 16-byte chunks of the last panel that hold columns
 	total, entries  int
@@ -103,9 +104,10 @@ func layoutFor(s shape, headDim, segments int, lists bool) layout {
 	if lists {
 		l.slots += 32 * s.warps * slotBytes
 		l.words = l.slots + 16
-		l.total = l.words + (s.keys/ir.BlockSize)*wordsBytes
-		return l
+		l.doubt = l.words + (s.keys/ir.BlockSize)*wordsBytes
+	} else {
+		l.doubt = l.queue
 	}
-	l.total = l.queue
+	l.total = l.doubt + 16
 	return l
 }

@@ -36,7 +36,6 @@ type kernel struct {
 	cut
 	layout
 	headDim int
-	dtype   lower.DType
 
 	queued bool // blocks take tiles from a queue
 
@@ -80,11 +79,12 @@ func queued(s *ir.Schedule, sh shape) bool { return len(lower.Lists(s)) > 0 && s
 // newKernel is a kernel that is to be emitted with b.
 func newKernel(b *lower.Builder, s *ir.Schedule, cfg lower.Config, c cut) *kernel {
 	k := &kernel{
-		RowTile: lower.RowTile{Builder: b, Schedule: s, Rows: c.rows(), SlotKeys: c.slotKeys},
-		cut:     c, layout: layoutFor(c.shape, cfg.HeadDim, c.slotKeys), headDim: cfg.HeadDim, dtype: cfg.DType,
+		RowTile: lower.RowTile{Builder: b, Schedule: s, Rows: c.rows(), SlotKeys: c.slotKeys, DType: cfg.DType},
+		cut:     c, layout: layoutFor(c.shape, cfg.HeadDim, c.slotKeys), headDim: cfg.HeadDim,
 		queued: queued(s, c.shape),
 	}
 	k.Query = func(_, r int) Value { return k.Add(k.First(), k.rowOf(r)) }
+	k.RowOf = k.rowOf
 	return k
 }
 
@@ -126,6 +126,7 @@ func (k *kernel) emit() {
 	k.locate()
 	k.If("init", k.ICmp(enum.IPredEQ, k.thread(), lower.I32(0)), nil, func() []Value {
 		k.initBarriers()
+		k.noneDoubtful()
 		return nil
 	})
 	k.Barrier()
@@ -144,7 +145,7 @@ func (k *kernel) emit() {
 		k.AsmEffect(fmt.Sprintf("setmaxnreg.dec.sync.aligned.u32 %d;", producer), "~{memory}")
 		for i, role := range k.roles() {
 			k.If("warp", k.ICmp(enum.IPredEQ, k.warp, lower.I32(int64(i))), nil, func() []Value {
-				role()
+				k.twice(role, i == 0)
 				return nil
 			})
 		}
@@ -156,16 +157,21 @@ func (k *kernel) emit() {
 		} else {
 			k.consumeStream()
 		}
+		k.If("again", k.verdict(), nil, func() []Value {
+			k.restart(false)
+			k.consumeExactly()
+			return nil
+		})
 	})
 	k.Block.NewRet(nil)
 }
 
 // roles is the work of the warps of the first warpgroup.
-func (k *kernel) roles() []func() {
+func (k *kernel) roles() []func(round Value) {
 	if k.HasColumns() {
-		return []func(){k.walk, k.follow, k.vote}
+		return []func(Value){k.walk, k.follow, k.vote}
 	}
-	return []func(){k.walk, k.follow}
+	return []func(Value){k.walk, k.follow}
 }
 
 // locate finds the thread's warp, among those that work on its tile. ptxas takes a value that comes from one lane to be the same in
@@ -206,5 +212,5 @@ func (k *kernel) elected(body func()) {
 		body()
 		return nil
 	})
-	k.converge()
+	k.Converge()
 }

@@ -57,9 +57,14 @@ func (k *kernel) emptyQ() Value {
 
 // initBarriers is for one thread.
 func (k *kernel) initBarriers() {
-	one := func(at Value, count int) {
+	k.eachBarrier(func(at Value, count int) {
 		k.AsmEffect(fmt.Sprintf("mbarrier.init.shared::cta.b64 [$0], %d;", count), "r", at)
-	}
+	})
+	k.AsmEffect("fence.mbarrier_init.release.cluster;", "~{memory}")
+}
+
+// eachBarrier calls one for every barrier, with the arrivals of its phases.
+func (k *kernel) eachBarrier(one func(at Value, arrivals int)) {
 	one(k.fullQ(), 1)
 	one(k.emptyQ(), 4*k.groups*warpLanes)
 	for i := range k.buffers {
@@ -70,7 +75,6 @@ func (k *kernel) initBarriers() {
 			one(k.barrierAt(b, lower.I32(int64(i))), k.arrivals(b))
 		}
 	}
-	k.AsmEffect("fence.mbarrier_init.release.cluster;", "~{memory}")
 }
 
 // await spins until the phase of the given parity is complete.
@@ -99,7 +103,7 @@ func (k *kernel) letGo(b barrier, buffer Value) { k.arrive(k.barrierAt(b, buffer
 
 // release lets go of what products alone have read: the first lane arrives for the warp.
 func (k *kernel) release(b barrier, buffer Value) {
-	k.converge()
+	k.Converge()
 	k.If("release", k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), nil, func() []Value {
 		k.arriveForWarp(b, buffer)
 		return nil
@@ -110,9 +114,6 @@ func (k *kernel) release(b barrier, buffer Value) {
 func (k *kernel) arriveForWarp(b barrier, buffer Value) {
 	k.AsmEffect(fmt.Sprintf("mbarrier.arrive.shared::cta.b64 _, [$0], %d;", warpLanes), "r", k.barrierAt(b, buffer))
 }
-
-// converge orders what all lanes of a warp did to memory before what one of them does next.
-func (k *kernel) converge() { k.AsmEffect("bar.warp.sync 0xffffffff;", "~{memory}") }
 
 // place is a buffer in the pipeline and the parity of its phase. A consumer starts with parity 0, the producer with 1: waiting
 // for the phase before the first passes at once.

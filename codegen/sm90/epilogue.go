@@ -6,31 +6,29 @@ import (
 	"github.com/minfc/minfc/codegen/lower"
 )
 
-// epilogue normalises the output and stores it and the LSE, from registers: the four lanes of a row exchange what they hold of
-// 32 columns, so that each stores 16 bytes and together 64.
+// epilogue normalises the output and stores it and the LSE, and notes the tile if it must be computed again.
 func (k *kernel) epilogue(st state) {
 	k.SumQuads(st.l)
-	base := k.Base("o", k.TensorHead())
+	doubt := Value(lower.Bool(false))
 	for r := range 2 {
-		pairs := k.normalised(st, r)
-		row := k.Add(k.Row0(), k.rowOf(r))
-		to := k.Offset(base, k.Mul(k.ZExt64(row), k.Param("o_row")))
-		inside := k.ICmp(enum.IPredSLT, row, k.Param("sq"))
-		k.storeRow(pairs, to, inside)
+		pairs, test := k.Outputs(lower.OfRow(st.o, r), st.l[r])
+		k.storeOutputs(r, pairs)
+		doubt = k.Or(doubt, k.Doubtful(r, st.m[r], st.l[r], test))
 	}
-	k.StoreLSE(k.rowOf, st.m, st.l)
+	k.StoreLSE(2, func(r int) Value { return k.LSE(st.m[r], st.l[r]) })
+	k.note(doubt)
 }
 
-// normalised is O / l of row r in the input type, a pair for every eight columns. A row that kept nothing has l = 0 and becomes
-// zeros.
-func (k *kernel) normalised(st state, r int) []Value {
-	inv := k.Inverse(st.l[r])
-	var out []Value
-	for j := range k.headDim / 8 {
-		o := st.o[4*j+2*r:]
-		out = append(out, k.Pack(k.dtype, k.FMul(o[0], inv), k.FMul(o[1], inv)))
-	}
-	return out
+// storeOutputs stores row r of the thread's two, from registers: the four lanes of a row exchange what they hold of 32 columns,
+// so that each stores 16 bytes and together 64.
+func (k *kernel) storeOutputs(r int, pairs []Value) {
+	row := k.Add(k.Row0(), k.rowOf(r))
+	k.storeRow(pairs, k.outputRow(row), k.ICmp(enum.IPredSLT, row, k.Param("sq")))
+}
+
+// outputRow is the address of a row of the output.
+func (k *kernel) outputRow(row Value) Value {
+	return k.Offset(k.Base("o", k.TensorHead()), k.Mul(k.ZExt64(row), k.Param("o_row")))
 }
 
 // storeRow stores the thread's part of a row if it is inside. What is left of 32 columns goes a pair at a time.

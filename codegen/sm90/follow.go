@@ -9,7 +9,7 @@ import (
 
 // follow is the work of the warp that loads V: it reads header after header and loads what they say. So the walk never waits for
 // a V buffer, and has time to look at lists.
-func (k *kernel) follow() {
+func (k *kernel) follow(Value) {
 	p := place{lower.I32(0), lower.I32(0)}
 	if !k.queued {
 		k.kvHead = k.KVHead(k.At.Head())
@@ -21,7 +21,7 @@ func (k *kernel) follow() {
 			p := place{v[0], v[1]}
 			item := k.itemOf(p.buffer, v[2:])
 			slots := k.postedSlots(p.buffer)
-			k.converge()
+			k.Converge()
 			at := k.placeOfV(p)
 			k.await(k.barrierAt(emptyV, at.buffer), k.Xor(at.parity, lower.I32(1)))
 			k.letGo(emptyK, p.buffer) // the header has been read

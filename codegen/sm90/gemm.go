@@ -82,7 +82,7 @@ func (k *kernel) issue(p product) []Value {
 			operand = "{" + strings.Join(regs, ", ") + "}"
 		}
 		fmt.Fprintf(&text, "wgmma.mma_async.sync.aligned.m64n%dk16.f32.%s.%s %s, %s, %s, %d, 1, 1, %s;\n",
-			p.columns, k.dtype, k.dtype, d, operand, use("l", p.b[i]), scale, major)
+			p.columns, k.DType, k.DType, d, operand, use("l", p.b[i]), scale, major)
 	}
 	text.WriteString("wgmma.commit_group.sync.aligned;")
 	constraints = append(constraints, "~{memory}")

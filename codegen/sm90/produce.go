@@ -16,6 +16,7 @@ const (
 	flagFirst   = 8  // the first stage of a row tile
 	flagStagger = 16 // the second warpgroup's keys start at slot 1; there are three slots, not two
 	flagWhole   = 32 // all slots follow each other in K and V: one copy a panel
+	flagSecond  = 64 // a tile that is computed again: the outputs of the second warpgroup are wanted, else those of the first
 )
 
 // headerAt is the shared address of the header of the stage whose K is at a buffer.
@@ -30,12 +31,21 @@ type cursor struct {
 }
 
 // walk is the work of the warp that walks the schedule, all lanes alike except in copies and in reading lists.
-func (k *kernel) walk() {
+func (k *kernel) walk(round Value) {
 	p := place{lower.I32(0), lower.I32(1)}
 	if k.queued {
-		p = k.produceQueued(p)
+		first := k.ICmp(enum.IPredEQ, round, lower.I32(0))
+		at := k.If("queue", first, []Value{p.buffer, p.parity}, func() []Value {
+			end := k.produceQueued(p)
+			return []Value{end.buffer, end.parity}
+		})
+		at = k.If("chains", k.Xor(first, lower.Bool(true)), at, func() []Value {
+			end := k.produceChains(p)
+			return []Value{end.buffer, end.parity}
+		})
+		p = place{at[0], at[1]}
 	} else {
-		p = k.produceItem(p, lower.I32(1), k.entries(k.lengths()), func() {})
+		p = k.produceItem(p, lower.I32(1), lower.I32(flagFirst), k.entries(k.lengths()), func() {})
 	}
 	k.postEnd(p)
 }
@@ -135,7 +145,7 @@ func (k *kernel) produceOwn(at []Value, heads listHeads, ahead func() listHeads)
 	}
 	v := k.If("own", own, slices.Concat(at, unread), func() []Value {
 		var read listHeads
-		p := k.produceItem(place{at[0], at[1]}, at[2], heads, func() { read = ahead() })
+		p := k.produceItem(place{at[0], at[1]}, at[2], lower.I32(flagFirst), heads, func() { read = ahead() })
 		return append([]Value{p.buffer, p.parity, k.Xor(at[2], lower.I32(1))}, read.values()...)
 	})
 	values := k.If("other", k.Xor(own, lower.Bool(true)), v[3:], func() []Value { return ahead().values() })
@@ -158,9 +168,9 @@ func (k *kernel) fixed(tile, head, batch Value) lower.Place {
 		Tiles: is(k.Param("row_tiles")), Heads: is(k.Param("q_heads")), Head0: k.At.Head0}
 }
 
-// produceItem loads Q and all stages of a row tile; one that keeps nothing has a stage without keys. Once the first are under
-// way, it calls ahead.
-func (k *kernel) produceItem(p place, qParity Value, heads listHeads, ahead func()) place {
+// produceItem loads Q and all stages of a row tile; one that keeps nothing has a stage without keys. first are flags of the first
+// stage. Once the first ones are under way, it calls ahead.
+func (k *kernel) produceItem(p place, qParity, first Value, heads listHeads, ahead func()) place {
 	k.kvHead = k.KVHead(k.At.Head())
 	k.await(k.emptyQ(), qParity)
 	k.elected(func() {
@@ -169,7 +179,7 @@ func (k *kernel) produceItem(p place, qParity Value, heads listHeads, ahead func
 		to := copyOf{slots: 1, offset: k.layout.q, panel: k.qPanel, base: lower.I32(0), barrier: at}
 		k.loadAt(to, "q", k.Row0(), k.TensorHead(), k.At.Batch())
 	})
-	c := cursor{p, lower.I32(flagFirst)}
+	c := cursor{p, first}
 	switch {
 	case k.stagger:
 		return k.produceStaggered(c, k.sources(heads), ahead)

@@ -55,7 +55,7 @@ func (k *kernel) probabilities(st *state, s []Value) []Value {
 func (k *kernel) fragments(p []Value) []Value {
 	out := make([]Value, len(p)/2)
 	for i := range out {
-		out[i] = k.Pack(k.dtype, p[2*i], p[2*i+1])
+		out[i] = k.Pack(k.DType, p[2*i], p[2*i+1])
 	}
 	return out
 }

@@ -11,7 +11,7 @@ import (
 // vote is the work of the warp that finds out which of a stage's columns count: after each header it reads the ids of its
 // columns and whether runs cover them, and writes words for the masks. That takes two loads that depend on each other, about as
 // long as K takes to land; the walk must not wait for them.
-func (k *kernel) vote() {
+func (k *kernel) vote(Value) {
 	p := place{lower.I32(0), lower.I32(0)}
 	zero := lower.I32(0)
 	if k.queued { // any tile, until a header says which

@@ -145,6 +145,7 @@ var alu32 = map[string]op32{
 	"rcp.approx.f32": {1, rcpF32}, "rcp.f32": {1, rcpF32},
 	"sqrt.approx.f32": {1, sqrtF32}, "sqrt.f32": {1, sqrtF32}, "rsqrt.approx.f32": {1, rsqrtF32},
 	"cvt.bf16x2.f32": {2, packBF16}, "cvt.f16x2.f32": {2, packF16},
+	"fma.bf16x2": {3, fmaPacked(fromBF16, toBF16)}, "fma.f16x2": {3, fmaPacked(fromF16, toF16)},
 }
 
 var alu64 = map[string]op64{
