@@ -149,7 +149,8 @@ func (k *kernel) produceChains(p place) place {
 				k.At = k.placeOf(k.LShr(code, 2))
 				link := k.Load(types.I32, k.outputRow(k.chainRow(group, k.And(code, lower.I32(3)))), 4)
 				link = k.ShuffleFrom(link, lower.I32(0))
-				next := k.produceItem(place{v[1], v[2]}, v[3], lower.I32(flags), k.entries(k.lengths()), func() {})
+				last := k.produceItem(place{v[1], v[2]}, v[3], lower.I32(flags), k.entries(k.lengths()), func() {})
+				next := k.stage(cursor{last, lower.I32(flagSecond)}, k.noSlots())
 				return []Value{link, next.buffer, next.parity, k.Xor(v[3], lower.I32(1))}
 			})[1:]
 	}

@@ -9,7 +9,8 @@ import (
 )
 
 // What a consumer does with tiles that are computed again: the same as consume.go, with the care of lower/exact.go, and one thing after
-// the other. m are raw maxima here.
+// the other. m are raw maxima here. Q is not kept in registers: in a loop like this, where nothing else is in flight, ptxas (12.4 to 13.0)
+// gives the fragments of P the registers of Q's, which the next round still wants.
 
 // consumeExactly computes tile after tile until a header says that there are no more.
 func (k *kernel) consumeExactly() {
@@ -27,30 +28,35 @@ func (k *kernel) consumeExactly() {
 				k.At = k.fixed(item[0], item[1], item[2])
 			}
 			k.await(k.fullQ(), v[2])
-			k.qRegs = k.loadQ()
+			k.qRegs = nil // Q is read where it lies
 			next := k.exactTile(p, h)
+			if k.qInRegs {
+				k.arrive(k.emptyQ())
+			}
 			return []Value{next.buffer, next.parity, k.Xor(v[2], lower.I32(1))}
 		})
 }
 
-// exactTile computes one tile, whose first stage is at p, and stores its outputs if they are wanted.
+// exactTile computes one tile, whose first stage, with header h, is at p, and stores its outputs if they are wanted. The tile's last
+// stage says that it is: Q is not free before, and without it there is no next tile to look at.
 func (k *kernel) exactTile(p place, h header) place {
 	st := k.initial(p)
 	st.m = []Value{lower.NegInf(), lower.NegInf()}
-	start := slices.Concat([]Value{p.buffer, p.parity, h}, st.m, st.l, st.o)
+	start := slices.Concat([]Value{p.buffer, p.parity}, st.m, st.l, st.o)
 	v := k.Repeat("exact_stage", start, func(v []Value) ([]Value, Value) {
-		st := state{k: place{v[0], v[1]}, m: slices.Clone(v[3:5]), l: slices.Clone(v[5:7]), o: v[7:]}
-		k.exactStage(&st, v[2])
+		st := state{k: place{v[0], v[1]}, m: slices.Clone(v[2:4]), l: slices.Clone(v[4:6]), o: v[6:]}
+		h := k.stageAt(st.k)
+		last := k.ICmp(enum.IPredEQ, k.And(h, lower.I32(flagFirst|flagSecond)), lower.I32(flagSecond))
+		k.exactStage(&st, h)
 		next := k.nextPlace(k.placeOfV(st.k))
-		h := k.stageAt(next)
-		return slices.Concat([]Value{next.buffer, next.parity, h}, st.m, st.l, st.o), k.lacks(h, flagFirst|flagEnd)
+		return slices.Concat([]Value{next.buffer, next.parity}, st.m, st.l, st.o), k.Xor(last, lower.Bool(true))
 	})
 	wanted := Value(lower.Bool(true))
 	if k.queued && k.groups > 1 {
 		wanted = k.ICmp(enum.IPredEQ, k.group, k.Select(k.has(h, flagSecond), lower.I32(1), lower.I32(0)))
 	}
 	k.If("wanted", wanted, nil, func() []Value {
-		k.exactEpilogue(v[3:5], slices.Clone(v[5:7]), v[7:])
+		k.exactEpilogue(v[2:4], slices.Clone(v[4:6]), v[6:])
 		return nil
 	})
 	return place{v[0], v[1]}

@@ -109,7 +109,7 @@ func (k *kernel) scores(buffer, window Value) []Value {
 	query := k.Add(k.lowWord(k.layout.q, 16), k.Shl(k.group, 9)) // 64 rows of 128 bytes
 	for step := range k.headDim / 16 {
 		p.b = append(p.b, k.descriptor(k.Add(low, lower.I32(stepWords(step, k.kvPanel)))))
-		if k.qInRegs {
+		if k.qRegs != nil {
 			p.a = append(p.a, k.qRegs[step])
 		} else {
 			p.a = append(p.a, []Value{k.descriptor(k.Add(query, lower.I32(stepWords(step, k.qPanel))))})

@@ -16,7 +16,7 @@ const (
 	flagFirst   = 8  // the first stage of a row tile
 	flagStagger = 16 // the second warpgroup's keys start at slot 1; there are three slots, not two
 	flagWhole   = 32 // all slots follow each other in K and V: one copy a panel
-	flagSecond  = 64 // a tile that is computed again: the outputs of the second warpgroup are wanted, else those of the first
+	flagSecond  = 64 // of tiles that are computed again: in the first stage, the second warpgroup's outputs are wanted, else the first's; in a later one, it is the tile's last, without keys
 )
 
 // headerAt is the shared address of the header of the stage whose K is at a buffer.
@@ -46,6 +46,8 @@ func (k *kernel) walk(round Value) {
 		p = place{at[0], at[1]}
 	} else {
 		p = k.produceItem(p, lower.I32(1), lower.I32(flagFirst), k.entries(k.lengths()), func() {})
+		again := k.ICmp(enum.IPredNE, round, lower.I32(0))
+		p = k.stageIf("close", again, cursor{p, lower.I32(flagSecond)}, k.noSlots())
 	}
 	k.postEnd(p)
 }
@@ -58,7 +60,7 @@ func (k *kernel) postEnd(p place) {
 		if k.kvHead = zero; k.queued {
 			k.At = k.fixed(zero, zero, zero)
 		}
-		k.stage(cursor{p, lower.I32(flagEnd)}, []slot{emptySlot, emptySlot}[:k.keys/k.SlotKeys])
+		k.stage(cursor{p, lower.I32(flagEnd)}, k.noSlots())
 		return
 	}
 	k.await(k.barrierAt(emptyK, p.buffer), p.parity)
@@ -196,6 +198,9 @@ func (k *kernel) produceItem(p place, qParity, first Value, heads listHeads, ahe
 
 // emptySlot has no keys: copies from there write zeros.
 var emptySlot = slot{start: lower.I32(lower.FarBelow), flags: lower.I32(lower.FlagEdge)}
+
+// noSlots are the slots of a stage without keys.
+func (k *kernel) noSlots() []slot { return []slot{emptySlot, emptySlot}[:k.keys/k.SlotKeys] }
 
 // stageIf loads one more stage if some holds.
 func (k *kernel) stageIf(name string, some Value, c cursor, slots []slot) place {
