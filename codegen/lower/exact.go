@@ -2,6 +2,7 @@ package lower
 
 import (
 	"math"
+	"slices"
 
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
@@ -105,16 +106,17 @@ type ValueTile struct {
 const panelRow = 128
 
 // CleanValues takes the values that are not finite out of a tile of V: it adds them to the outputs of the rows that keep their keys,
-// and puts zeros in their place. first is the tile's row of a warp's first key, kept and o of each of the thread's rows are KeptKeys
-// and accumulators, two of every eight columns. All warps that read the tile must call it.
-func (k *RowTile) CleanValues(t ValueTile, first Value, kept, o [][]Value) [][]Value {
-	var all []Value
-	for _, row := range o {
-		all = append(all, row...)
-	}
+// and puts zeros in their place. first is the tile's row of a warp's first key; scores and o are of each of the thread's rows its masked
+// scores, two of every eight keys, and its outputs, two of every eight columns. All warps that read the tile must call it.
+func (k *RowTile) CleanValues(t ValueTile, first Value, scores, o [][]Value) [][]Value {
+	all := slices.Concat(o...)
 	found := k.AnyLane(k.ICmp(enum.IPredNE, k.scan(t, I32(0), I32(1), false), I32(0)))
 	v := k.If("not_finite", found, all, func() []Value {
-		out := k.spread(t, first, kept, o)
+		var out []Value
+		for i := 0; i < len(o); i += 2 { // strip by strip: registers are short here
+			kept := [][]Value{k.KeptKeys(scores[i]), k.KeptKeys(scores[i+1])}
+			out = append(out, k.spread(t, first, kept, slices.Concat(o[i:i+2]...))...)
+		}
 		t.Meet()
 		k.scan(t, t.Warp, I32(int64(t.Warps)), true)
 		t.Meet()
@@ -167,12 +169,8 @@ func (k *RowTile) notFinite(pair Value) Value {
 }
 
 // spread adds the values that are not finite to the outputs of the rows that keep their keys.
-func (k *RowTile) spread(t ValueTile, first Value, kept, o [][]Value) []Value {
-	var start []Value
-	for _, row := range o {
-		start = append(start, row...)
-	}
-	v := k.While("spread", append([]Value{I32(0)}, start...),
+func (k *RowTile) spread(t ValueTile, first Value, kept [][]Value, o []Value) []Value {
+	v := k.While("spread", append([]Value{I32(0)}, o...),
 		func(v []Value) Value { return k.ICmp(enum.IPredSLT, v[0], I32(int64(t.Own))) },
 		func(v []Value) []Value {
 			out := append([]Value{k.Add(v[0], I32(1))}, v[1:]...)

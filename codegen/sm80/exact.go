@@ -37,17 +37,17 @@ func (k *kernel) doubtful() Value {
 // exactMaxima takes the scores of a step into the maxima, brings sums and outputs to them, and cleans the step's V.
 func (k *kernel) exactMaxima(st state, s [][]Value) state {
 	out := st.clone()
-	var kept, o [][]Value
+	var scores, o [][]Value
 	for i := range out.m {
 		row := lower.OfRow(s[i/2], i%2)
 		m, alpha := k.ExactMaximum(st.m[i], k.threadMax(s[i/2], i%2))
 		out.m[i], out.l[i] = m, k.FMul(st.l[i], alpha)
-		kept, o = append(kept, k.KeptKeys(row)), append(o, nil)
+		scores, o = append(scores, row), append(o, nil)
 		for _, x := range lower.OfRow(st.o[i/2], i%2) {
 			o[i] = append(o[i], k.FMul(x, alpha))
 		}
 	}
-	o = k.CleanValues(k.valueTile(), lower.I32(0), kept, o)
+	o = k.CleanValues(k.valueTile(), lower.I32(0), scores, o)
 	for strip := range out.o {
 		out.o[strip] = lower.JoinRows(o[2*strip], o[2*strip+1])
 	}

@@ -132,27 +132,31 @@ func (k *kernel) restart(mine bool) {
 	k.meet()
 }
 
-// produceChains produces the noted tiles of each warpgroup.
+// produceChains produces the noted tiles of one warpgroup after the other.
 func (k *kernel) produceChains(p place) place {
-	v := []Value{p.buffer, p.parity, lower.I32(1)}
-	for g := range k.groups {
-		flags := int64(flagFirst)
-		if g > 0 {
-			flags |= flagSecond
-		}
-		group := lower.I32(int64(g))
-		start := append([]Value{k.ShuffleFrom(k.chain(group), lower.I32(0))}, v...)
-		v = k.While("chained", start,
-			func(v []Value) Value { return k.ICmp(enum.IPredNE, v[0], lower.I32(0)) },
-			func(v []Value) []Value {
-				code := k.Sub(v[0], lower.I32(1))
-				k.At = k.placeOf(k.LShr(code, 2))
-				link := k.Load(types.I32, k.outputRow(k.chainRow(group, k.And(code, lower.I32(3)))), 4)
-				link = k.ShuffleFrom(link, lower.I32(0))
-				last := k.produceItem(place{v[1], v[2]}, v[3], lower.I32(flags), k.entries(k.lengths()), func() {})
-				next := k.stage(cursor{last, lower.I32(flagSecond)}, k.noSlots())
-				return []Value{link, next.buffer, next.parity, k.Xor(v[3], lower.I32(1))}
-			})[1:]
-	}
-	return place{v[0], v[1]}
+	v := k.While("chains", []Value{lower.I32(0), p.buffer, p.parity, lower.I32(1)},
+		func(v []Value) Value { return k.ICmp(enum.IPredSLT, v[0], lower.I32(int64(k.groups))) },
+		func(v []Value) []Value {
+			return append([]Value{k.Add(v[0], lower.I32(1))}, k.produceChain(v[0], v[1:])...)
+		})
+	return place{v[1], v[2]}
+}
+
+// produceChain produces the noted tiles of a warpgroup, each with a last stage that says so. at and the result are the place of the next
+// stage and the parity of Q.
+func (k *kernel) produceChain(group Value, at []Value) []Value {
+	flags := k.Or(lower.I32(flagFirst), k.MulBy(group, flagSecond)) // of two groups at most
+	start := append([]Value{k.ShuffleFrom(k.chain(group), lower.I32(0))}, at...)
+	v := k.While("chain", start,
+		func(v []Value) Value { return k.ICmp(enum.IPredNE, v[0], lower.I32(0)) },
+		func(v []Value) []Value {
+			code := k.Sub(v[0], lower.I32(1))
+			k.At = k.placeOf(k.LShr(code, 2))
+			link := k.Load(types.I32, k.outputRow(k.chainRow(group, k.And(code, lower.I32(3)))), 4)
+			link = k.ShuffleFrom(link, lower.I32(0))
+			last := k.produceItem(place{v[1], v[2]}, v[3], flags, k.entries(k.lengths()), func() {})
+			next := k.stage(cursor{last, lower.I32(flagSecond)}, k.noSlots())
+			return []Value{link, next.buffer, next.parity, k.Xor(v[3], lower.I32(1))}
+		})
+	return v[1:]
 }

@@ -69,12 +69,12 @@ func (k *kernel) exactStage(st *state, h header) {
 	s = k.maskAndFree(st.k.buffer, s, h)
 	v := k.placeOfV(st.k)
 	k.await(k.barrierAt(fullV, v.buffer), v.parity)
-	var p, kept, o [][]Value
+	var p, scores, o [][]Value
 	for r := range 2 {
 		row := lower.OfRow(s, r)
 		m, alpha := k.ExactMaximum(st.m[r], k.threadMax(s, r))
 		st.m[r], st.l[r] = m, k.FMul(st.l[r], alpha)
-		kept, p, o = append(kept, k.KeptKeys(row)), append(p, nil), append(o, nil)
+		scores, p, o = append(scores, row), append(p, nil), append(o, nil)
 		for _, x := range row {
 			x = k.ExactProbability(x, m)
 			p[r], st.l[r] = append(p[r], x), k.FAdd(st.l[r], x)
@@ -83,7 +83,7 @@ func (k *kernel) exactStage(st *state, h header) {
 			o[r] = append(o[r], k.FMul(x, alpha))
 		}
 	}
-	o = k.CleanValues(k.valueTile(v.buffer, h), k.MulBy(st.w, k.SlotKeys), kept, o)
+	o = k.CleanValues(k.valueTile(v.buffer, h), k.MulBy(st.w, k.SlotKeys), scores, o)
 	st.o, st.p = lower.JoinRows(o[0], o[1]), k.fragments(lower.JoinRows(p[0], p[1]))
 	st.o = k.awaitProducts(0, k.addValues(*st, v.buffer))
 	k.release(emptyV, v.buffer)
