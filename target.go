@@ -43,3 +43,9 @@ func newest(targets []string, major, minor int) (string, error) {
 	}
 	return "", fmt.Errorf("compute capability %d.%d is not supported, want that of %s or later", major, minor, targets[0])
 }
+
+// gpus are the GPUs that a target is for, in words.
+var gpus = map[string]string{"sm_80": "A100 and every later GPU", "sm_90a": "H100 and H200"}
+
+// GPUs says which GPUs run the code of a target, "" for an unknown one.
+func GPUs(target string) string { return gpus[target] }

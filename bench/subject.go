@@ -103,8 +103,10 @@ func (s *subject) setParams(set map[string]int64) (err error) {
 }
 
 // baselineName is the library pattern without sparsity whose softmax the pattern thins out.
-func (s *subject) baselineName() string {
-	if s.schedule.Causal() {
+func (s *subject) baselineName() string { return baselineOf(s.schedule) }
+
+func baselineOf(s *ir.Schedule) string {
+	if s.Causal() {
 		return "dense"
 	}
 	return "full"

@@ -35,8 +35,7 @@ func (k *LoadedKernel) loadFallback(dev Device, a *Artifact) error {
 	if k.info.Dense == nil || !known {
 		return nil
 	}
-	blocks := slices.ContainsFunc(k.schedule.Segments, func(g ir.Segment) bool { return g.From.Kind == ir.SourceBlocks })
-	prices, err := m.ListPrices(k.info.HeadDim, blocks)
+	prices, err := m.ListPrices(k.info.HeadDim, readsBlocks(k.schedule))
 	if err != nil {
 		return err
 	}
@@ -107,10 +106,14 @@ func (k *LoadedKernel) DenseSchedule() *ir.Schedule {
 
 // weigh decides what can be decided without the data.
 func (k *LoadedKernel) weigh(x *indexCall) (verdict, error) {
-	f := k.fallback
-	if f == nil || x.NoFallback || x.SeqK == 0 {
+	if k.fallback == nil || x.NoFallback || x.SeqK == 0 {
 		return verdict{}, nil
 	}
+	return k.fallback.weigh(k, x)
+}
+
+// weigh is the rule of LoadedKernel.weigh with the prices of f.
+func (f *fallback) weigh(k *LoadedKernel, x *indexCall) (verdict, error) {
 	v, err := f.price(k, x)
 	if err != nil {
 		return v, err

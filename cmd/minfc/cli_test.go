@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -36,7 +37,7 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "short": short, "drawing": drawing},
 	})
 }
 
@@ -55,6 +56,38 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if want, err := strconv.Atoi(args[0]); err != nil || code != want {
 		ts.Fatalf("exit code %d, wanted %s", code, args[0])
 	}
+}
+
+// short WIDTH LINES wants the last standard output to be no wider and no longer: short 100 15. It stands for the terminal of a person
+// who runs the first command, so nothing may go to standard error beside it.
+func short(ts *testscript.TestScript, neg bool, args []string) {
+	n, err := ints(args)
+	ts.Check(err)
+	lines := strings.Split(strings.TrimRight(ts.ReadFile("stdout"), "\n"), "\n")
+	if len(lines) > n[1] {
+		ts.Fatalf("%d lines, wanted %d at most", len(lines), n[1])
+	}
+	for _, l := range lines {
+		if w := utf8.RuneCountInString(l); w > n[0] {
+			ts.Fatalf("a line of %d characters, wanted %d at most: %s", w, n[0], l)
+		}
+	}
+}
+
+// drawing leaves what of the last standard output is drawn in braille, as the standard output.
+func drawing(ts *testscript.TestScript, neg bool, args []string) {
+	var out strings.Builder
+	for l := range strings.Lines(ts.ReadFile("stdout")) {
+		if dots := strings.Map(func(r rune) rune {
+			if r < 0x2800 || r > 0x28ff {
+				return -1
+			}
+			return r
+		}, l); dots != "" {
+			out.WriteString(dots + "\n")
+		}
+	}
+	fmt.Fprint(ts.Stdout(), out.String())
 }
 
 func helper(f func(args []string) error) func() {

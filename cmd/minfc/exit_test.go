@@ -11,6 +11,7 @@ import (
 	"github.com/minfc/minfc/dsl"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
+	"github.com/minfc/minfc/internal/summary"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
 )
@@ -61,10 +62,8 @@ func TestExitCodes(t *testing.T) {
 func TestWrongResultsAreOurFault(t *testing.T) {
 	in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 4, SeqK: 4, HeadDim: 16}, half.BF16, 1)
 	require.NoError(t, err)
-	var stdout bytes.Buffer
-	a := &app{out: &results{w: &stdout}}
-	j := &job{in: in, pattern: &ir.Pattern{Name: "p", Keep: ir.All{}}}
-	err = j.check(a, runtime.HostResult{O: make([]byte, len(in.Q))})
+	j := &job{in: in, sum: &summary.Run{}, pattern: &ir.Pattern{Name: "p", Keep: ir.All{}}}
+	err = j.check(runtime.HostResult{O: make([]byte, len(in.Q))})
 	require.Equal(t, exitBug, exitCode(err))
-	require.Contains(t, stdout.String(), "check    wrong: all 4 rows")
+	require.Contains(t, j.sum.Check.String(), "wrong: all 4 rows")
 }

@@ -7,7 +7,9 @@ import (
 	"strings"
 
 	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/internal/demo"
 	"github.com/minfc/minfc/internal/qkv"
+	"github.com/minfc/minfc/internal/summary"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
 )
@@ -19,21 +21,28 @@ type job struct {
 	art        *runtime.Artifact // nil until load when a source was given
 	kernel     *runtime.LoadedKernel
 	pattern    *ir.Pattern      // as compiled: the meaning that --check tests
+	given      map[string]int64 // parameters as the command line gives them
 	consts     map[string]int64 // given values of const parameters
 	launch     map[string]int64 // given values of launch parameters
 	values     map[string]int64 // of all parameters
 	in         *qkv.Input
 	scale      *float64
 	noFallback bool
+	demo       bool // no tensors were given: the input is generated, and the summary has a picture
+	noGPU      bool // auto took the emulator
+	sum        *summary.Run
 	plan       *planned // set where every head runs its own pattern, instead of kernel, pattern and parameters
 }
 
 func (j *job) open(a *app, spec string) (err error) {
 	var sentence string
-	if j.dev, sentence, err = runtime.OpenDevice(spec); err == nil {
+	if j.dev, sentence, err = runtime.OpenDevice(spec); err != nil {
+		return err
+	}
+	if j.noGPU = spec == "auto" && j.dev.Info().Driver == "emu"; !j.demo { // the summary of a demo says it
 		a.note("%s", sentence)
 	}
-	return err
+	return nil
 }
 
 // fromSource checks the source and the parameters; load compiles it once the input is known.
@@ -69,6 +78,10 @@ func (j *job) fromArtifact(file *minfc.Input, name string, set map[string]int64)
 
 // setParams checks the parameters and tells const from launch ones.
 func (j *job) setParams(set map[string]int64) (err error) {
+	j.given = set
+	if j.demo {
+		set = demo.Params(j.pattern, set)
+	}
 	if j.values, err = ir.CheckLaunch(j.pattern.Params, j.pattern.Requires, set); err != nil {
 		return fmt.Errorf("--set: %w", err)
 	}

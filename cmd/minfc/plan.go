@@ -10,6 +10,7 @@ import (
 
 	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/dsl"
+	"github.com/minfc/minfc/internal/summary"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/plan"
 	"github.com/minfc/minfc/runtime"
@@ -228,7 +229,7 @@ func (c *runCmd) fillPlan(a *app, j *job, file *minfc.Input) error {
 	if err != nil {
 		return err
 	}
-	if j.in, err = c.input(a, nil); err != nil {
+	if j.in, err = c.input(j); err != nil {
 		return err
 	}
 	j.in.QOffset = c.QOffset
@@ -340,22 +341,21 @@ func (j *job) coverPlan(res runtime.HostResult, rows []int) ([]byte, error) {
 	return out, nil
 }
 
-// reportPlan prints the plan and what its heads run, those that run the same in one line.
-func (j *job) reportPlan(a *app) {
-	call := runtime.Attention{Batch: j.in.Batch, QHeads: j.in.QHeads, KVHeads: j.in.KVHeads, SeqQ: j.in.SeqQ, SeqK: j.in.SeqK, QOffset: j.in.QOffset}
-	call.NoFallback = j.noFallback
-	launches, _ := j.plan.launcher.Launches(call) // a call that ran has them
-	a.out.printf("plan     %s, layer %d, %d heads, launches: %d\n", j.plan.path, j.plan.layer, j.in.QHeads, launches)
-	for h, text := range j.plan.text {
-		if slices.Index(j.plan.text, text) < h {
+// summary lists what the heads of the layer run, heads that run the same in one line.
+func (p *planned) summary(call runtime.Attention) *summary.Plan {
+	launches, _ := p.launcher.Launches(call) // a call that ran has them
+	out := &summary.Plan{Path: p.path, Layer: p.layer, Heads: call.QHeads, Launches: launches}
+	for h, text := range p.text {
+		if slices.Index(p.text, text) < h {
 			continue
 		}
 		var same []int
-		for other, t := range j.plan.text {
+		for other, t := range p.text {
 			if t == text {
 				same = append(same, other)
 			}
 		}
-		a.out.printf("pattern  %s: %s\n", text, runtime.ListHeads(same))
+		out.Patterns = append(out.Patterns, text+": "+runtime.ListHeads(same))
 	}
+	return out
 }

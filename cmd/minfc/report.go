@@ -2,35 +2,56 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
 
+	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/bench"
+	"github.com/minfc/minfc/internal/demo"
+	"github.com/minfc/minfc/internal/pairs"
 	"github.com/minfc/minfc/internal/selfcheck"
+	"github.com/minfc/minfc/internal/summary"
 	"github.com/minfc/minfc/runtime"
 )
 
-// report prints what ran, one fact a line, name first.
-func (j *job) report(a *app, res runtime.HostResult) error {
-	density, sampled, err := j.density(res)
+// summarize says what ran.
+func (j *job) summarize(res runtime.HostResult) error {
+	info, k := j.dev.Info(), j.head(0).kernel.Info()
+	j.sum = &summary.Run{
+		Device: fmt.Sprintf("%s:%d %s", info.Driver, info.Ordinal, info.Name), Emulated: info.Driver == "emu", NoGPU: j.noGPU,
+		Target: k.Target, HeadDim: k.HeadDim, DType: k.DType, Shape: j.in.String(), QOffset: j.in.QOffset, Scale: j.scaleValue(),
+		Q: []int{j.in.Batch, j.in.QHeads, j.in.SeqQ, j.in.HeadDim}, KV: []int{j.in.Batch, j.in.KVHeads, j.in.SeqK, j.in.HeadDim},
+		Routes: j.routes(res), Millis: res.Milliseconds,
+	}
+	if j.plan != nil { // the kernels of a plan have different tiles
+		j.sum.Plan = j.plan.summary(j.call())
+	} else {
+		j.sum.Pattern, j.sum.Params, j.sum.Label, j.sum.Tile = j.pattern.Name, j.values, j.pattern.Name+j.params(), []int{k.Rows(), k.KeyTile}
+	}
+	mask, err := j.mask(res)
 	if err != nil {
 		return err
 	}
-	info, k := j.dev.Info(), j.head(0).kernel.Info()
-	if j.plan != nil {
-		j.reportPlan(a)
-	} else {
-		a.out.printf("pattern  %s%s\n", j.pattern.Name, j.params())
+	j.sum.Density = j.density(mask)
+	if j.demo {
+		j.addDemo(mask)
 	}
-	a.out.printf("device   %s:%d %s\n", info.Driver, info.Ordinal, info.Name)
-	a.out.printf("kernel   %s, head dim %d, %s", k.Target, k.HeadDim, k.DType)
-	if j.plan == nil { // the kernels of a plan have different tiles
-		a.out.printf(", tile %dx%d", k.Rows(), k.KeyTile)
-	}
-	a.out.printf("\n")
-	a.out.printf("shape    %s, q_offset %d, scale %.6g\n", j.in, j.in.QOffset, j.scaleValue())
-	j.reportRoutes(a, res)
-	a.out.printf("density  %.4g %% of the query-key pairs%s\n", 100*density, sampled)
-	a.out.printf("time     %.3f ms\n", res.Milliseconds)
 	return nil
+}
+
+// addDemo adds what a run without tensors shows beside its figures.
+func (j *job) addDemo(mask pairs.Mask) {
+	picture := mask.Draw(j.in.SeqQ, demo.Width, demo.Height)
+	j.sum.Picture, j.sum.Runs, j.sum.Try = &picture, minfc.GPUs(j.sum.Target), demo.Try(demo.Program(os.Args[0]), j.pattern)
+	if look, err := bench.Expect(j.dev.Info(), j.kernel, demo.Call(j.given)); err == nil { // a kernel without prices has no such line
+		j.sum.Model = demo.Model(look)
+	}
+}
+
+// call is the shape of the call.
+func (j *job) call() runtime.Attention {
+	return runtime.Attention{Batch: j.in.Batch, QHeads: j.in.QHeads, KVHeads: j.in.KVHeads, SeqQ: j.in.SeqQ, SeqK: j.in.SeqK,
+		QOffset: j.in.QOffset, NoFallback: j.noFallback}
 }
 
 // params lists the values in the order of the pattern.
@@ -45,37 +66,40 @@ func (j *job) params() string {
 // maxPairs bounds the pairs that density looks at.
 const maxPairs = 1 << 26
 
-// density is the kept part of the SeqQ x SeqK pairs, from evenly spread rows where there are many.
-func (j *job) density(res runtime.HostResult) (part float64, sampled string, err error) {
+// mask is what the heads keep, on evenly spread rows where there are many.
+func (j *job) mask(res runtime.HostResult) (pairs.Mask, error) {
+	m := pairs.Mask{Keys: j.in.SeqK, QOffset: j.in.QOffset}
 	if j.in.SeqQ == 0 || j.in.SeqK == 0 {
-		return 0, "", nil
+		return m, nil
 	}
-	pairs := maxPairs
-	if res.Chosen != nil { // every head is looked at
-		pairs /= j.in.Batch * j.in.QHeads
+	most := maxPairs
+	if j.dynamic() { // every head is looked at
+		most /= j.in.Batch * j.in.QHeads
 	}
-	rows, n := everyRow(j.in.SeqQ), max(1, pairs/j.in.SeqK)
-	if n < len(rows) {
-		sampled = fmt.Sprintf(" (from %d of %d rows)", n, len(rows))
-		for i := range n {
-			rows[i] = (2*i + 1) * j.in.SeqQ / (2 * n) // the middle of the n-th part: exact on average for straight bands
+	m.Rows = pairs.Spread(j.in.SeqQ, most/j.in.SeqK)
+	var err error
+	m.Kept, err = j.cover(res, m.Rows)
+	return m, err
+}
+
+// density is the kept share of the pairs of dense attention, which are the causal ones unless a head looks ahead.
+func (j *job) density(m pairs.Mask) summary.Density {
+	d := summary.Density{Of: "causal", Rows: j.in.SeqQ}
+	for h := range j.in.QHeads {
+		if !j.head(h).kernel.Schedule().Causal() {
+			d.Of = "all"
 		}
-		rows = rows[:n]
 	}
-	mask, err := j.cover(res, rows)
-	if err != nil {
-		return 0, "", err
+	if len(m.Rows) < j.in.SeqQ {
+		d.Sampled = len(m.Rows)
 	}
-	kept := 0
-	for _, b := range mask {
-		kept += int(b)
-	}
-	return float64(kept) / float64(len(mask)), sampled, nil
+	d.Value = m.Density(d.Of == "causal")
+	return d
 }
 
 // check compares with the reference of the pattern; a result beyond its limits is a fault of ours. Where data decides, the
 // reference attends to what the device's lists keep, and what the data chose is compared with the reference's choice.
-func (j *job) check(a *app, res runtime.HostResult) error {
+func (j *job) check(res runtime.HostResult) error {
 	c := selfcheck.Case{In: j.in, Scale: j.scaleValue(), O: res.O, LSE: res.LSE}
 	var err error
 	if j.dynamic() {
@@ -90,21 +114,14 @@ func (j *job) check(a *app, res runtime.HostResult) error {
 	if err != nil {
 		return err
 	}
-	a.out.printf("check    %s: %s\n", verdict(r.OK()), r)
+	j.sum.Check = &summary.Verdict{OK: r.OK(), Text: r.String()}
 	if !r.OK() {
 		return bug(fmt.Errorf("the result is wrong, worst at batch %d, head %d, row %d", r.WorstRow[0], r.WorstRow[1], r.WorstRow[2]))
 	}
 	if len(res.Chosen) > 0 {
-		return j.checkChoices(a, res)
+		return j.checkChoices(res)
 	}
 	return nil
-}
-
-func verdict(ok bool) string {
-	if ok {
-		return "ok"
-	}
-	return "wrong"
 }
 
 // kept is the pattern's meaning for what each head's lists cover.
@@ -130,7 +147,7 @@ func (j *job) means(head runtime.Chosen) (func(q, k int) bool, error) {
 }
 
 // checkChoices compares what the data chose with float64, and looks whether all of it is kept.
-func (j *job) checkChoices(a *app, res runtime.HostResult) error {
+func (j *job) checkChoices(res runtime.HostResult) error {
 	c := selfcheck.ChoiceCase{In: j.in, Scale: j.scaleValue()}
 	for h := range j.in.QHeads {
 		c.Indexes, c.Values = append(c.Indexes, j.head(h).kernel.Schedule().Index), append(c.Values, j.head(h).values)
@@ -150,7 +167,7 @@ func (j *job) checkChoices(a *app, res runtime.HostResult) error {
 		return err
 	}
 	if chose > 0 {
-		a.out.printf("chosen   %s: %s\n", verdict(r.OK()), r)
+		j.sum.Chosen = &summary.Verdict{OK: r.OK(), Text: r.String()}
 	}
 	if !r.OK() {
 		return bug(fmt.Errorf("the index stage chose wrongly: %s", r.Worst))

@@ -3,11 +3,15 @@ package main
 import (
 	"fmt"
 
+	"github.com/minfc/minfc/internal/summary"
 	"github.com/minfc/minfc/runtime"
 )
 
-// reportRoutes says which heads ran without sparsity because that was predicted to be faster, and by what figures.
-func (j *job) reportRoutes(a *app, res runtime.HostResult) {
+// routes says which heads ran without sparsity because that was predicted to be faster, and by what figures.
+func (j *job) routes(res runtime.HostResult) (out []summary.Route) {
+	if len(res.Chosen) > 0 && j.noFallback {
+		return []summary.Route{{Kind: "sparse", Why: fmt.Sprintf("all %d heads, also where dense attention may be faster (--fallback)", len(res.Chosen))}}
+	}
 	groups := map[bool]*routed{true: {}, false: {}}
 	for h, c := range res.Chosen {
 		if c.DenseMS > 0 {
@@ -15,11 +19,12 @@ func (j *job) reportRoutes(a *app, res runtime.HostResult) {
 		}
 	}
 	if dense := groups[true]; len(dense.heads) > 0 {
-		a.out.printf("route    dense: %s, predicted %s\n", j.nameHeads(dense.heads), dense.against(dense.denseMS, dense.sparseMS))
+		out = append(out, summary.Route{Kind: "dense", Why: fmt.Sprintf("%s, predicted %s", j.nameHeads(dense.heads), dense.against(dense.denseMS, dense.sparseMS))})
 	}
 	if sparse := groups[false]; len(sparse.heads) > 0 {
-		a.out.printf("route    sparse: %s, predicted %s\n", j.nameHeads(sparse.heads), sparse.against(sparse.sparseMS, sparse.denseMS))
+		out = append(out, summary.Route{Kind: "sparse", Why: fmt.Sprintf("%s, predicted %s", j.nameHeads(sparse.heads), sparse.against(sparse.sparseMS, sparse.denseMS))})
 	}
+	return out
 }
 
 // routed are heads that ran the same kernel, with their predicted times, one after the other.

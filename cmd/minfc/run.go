@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/internal/demo"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/safetensors"
@@ -13,22 +15,23 @@ import (
 )
 
 type runCmd struct {
-	File       string    `arg:"" optional:"" help:"Pattern file, artifact, or the name of a library pattern. With --plan: patterns beyond the library's that the plan names."`
-	Pattern    string    `short:"p" help:"Pattern of the file; not needed when it has only one."`
-	QKV        string    `name:"qkv" placeholder:"IN.safetensors" help:"Tensors q [B, Hq, Sq, D], k and v [B, Hk, Sk, D], BF16 or F16. Default: a small generated input, which is checked."`
-	Out        string    `short:"o" placeholder:"OUT.safetensors" help:"Results: o like q, and lse F32 [B, Hq, Sq]; - is standard output."`
-	Plan       string    `placeholder:"PLAN.json" help:"Head plan, of MInference or minfc: each q head runs its own pattern."`
-	Layer      *int      `placeholder:"L" help:"Layer of the plan, from 0; not needed when it has only one."`
-	Device     string    `default:"auto" help:"auto, cuda, cuda:N or emu."`
-	Target     string    `default:"auto" enum:"${targets}" help:"GPU generation to compile for or to select: one of ${targets}; auto is the best that the device runs. Default: auto."`
-	Set        []setting `sep:"none" placeholder:"NAME=VALUE" help:"Value of a parameter. May be repeated."`
-	QOffset    int       `placeholder:"N" help:"Position of query row 0."`
-	Scale      *float64  `placeholder:"X" help:"Softmax scale. Default: 1/sqrt(D)."`
-	NoFallback bool      `help:"Keep every head of a pattern that the data decides sparse, also where dense attention is predicted to be faster."`
-	NoLse      bool      `help:"Do not compute the log-sum-exp."`
-	Coverage   string    `placeholder:"COV.safetensors" help:"Write the pairs that the launch keeps, as its own schedule and lists say: cover U8 [B, Hq, rows, Sk]."`
-	Rows       []int     `placeholder:"0,5,17" help:"Query rows of --coverage. Default: all."`
-	Check      bool      `help:"Compare with the float64 reference of the pattern, and what the data chose with the reference's choice."`
+	File     string    `arg:"" optional:"" help:"Pattern file, artifact, or the name of a library pattern. With --plan: patterns beyond the library's that the plan names."`
+	Pattern  string    `short:"p" help:"Pattern of the file; not needed when it has only one."`
+	QKV      string    `name:"qkv" placeholder:"IN.safetensors" help:"Tensors q [B, Hq, Sq, D], k and v [B, Hk, Sk, D], BF16 or F16. Default: a small generated input, which is checked."`
+	Out      string    `short:"o" placeholder:"OUT.safetensors" help:"Results: o like q, and lse F32 [B, Hq, Sq]; - is standard output."`
+	Plan     string    `placeholder:"PLAN.json" help:"Head plan, of MInference or minfc: each q head runs its own pattern."`
+	Layer    *int      `placeholder:"L" help:"Layer of the plan, from 0; not needed when it has only one."`
+	Device   string    `default:"auto" help:"auto, cuda, cuda:N or emu."`
+	Target   string    `default:"auto" enum:"${targets}" help:"GPU generation to compile for or to select: one of ${targets}; auto is the best that the device runs. Default: auto."`
+	Set      []setting `sep:"none" placeholder:"NAME=VALUE" help:"Value of a parameter. May be repeated."`
+	QOffset  int       `placeholder:"N" help:"Position of query row 0."`
+	Scale    *float64  `placeholder:"X" help:"Softmax scale. Default: 1/sqrt(D)."`
+	Fallback *bool     `negatable:"" help:"Run dense attention for heads of a pattern that the data decides where that is predicted to be faster. Default: yes with --qkv; without it heads stay sparse."`
+	NoLse    bool      `help:"Do not compute the log-sum-exp."`
+	Coverage string    `placeholder:"COV.safetensors" help:"Write the pairs that the launch keeps, as its own schedule and lists say: cover U8 [B, Hq, rows, Sk]."`
+	Rows     []int     `placeholder:"0,5,17" help:"Query rows of --coverage. Default: all."`
+	JSON     bool      `name:"json" help:"Print the report as JSON."`
+	Check    bool      `help:"Compare with the float64 reference of the pattern, and what the data chose with the reference's choice."`
 }
 
 func (c *runCmd) Run(a *app) error {
@@ -56,16 +59,29 @@ func (c *runCmd) Run(a *app) error {
 	if err := c.writeResults(a, j, res, mask); err != nil {
 		return err
 	}
-	if c.Out == "-" {
+	if c.Out == "-" || c.Coverage == "-" {
 		a.out = &results{w: a.err} // the report must not mix with the tensors
 	}
-	if err := j.report(a, res); err != nil {
+	return c.report(a, j, res)
+}
+
+// report prints what ran. A result that the check finds wrong is printed, too.
+func (c *runCmd) report(a *app, j *job, res runtime.HostResult) error {
+	if err := j.summarize(res); err != nil {
 		return err
 	}
-	if !c.Check && c.QKV != "" {
-		return nil
+	var wrong error
+	if c.Check || j.demo {
+		wrong = j.check(res)
 	}
-	return j.check(a, res)
+	if c.JSON {
+		data, err := j.sum.JSON()
+		if err != nil {
+			return bug(err)
+		}
+		return errors.Join(wrong, write(a, "-", data))
+	}
+	return errors.Join(wrong, j.sum.Write(a.out))
 }
 
 // checkUsage finds what is wrong in the command line alone.
@@ -112,7 +128,11 @@ func (c *runCmd) prepare(a *app) (*job, error) {
 			return nil, err
 		}
 	}
-	j := &job{scale: c.Scale, noFallback: c.NoFallback}
+	j := &job{scale: c.Scale, demo: c.QKV == ""}
+	j.noFallback = j.demo
+	if c.Fallback != nil {
+		j.noFallback = !*c.Fallback
+	}
 	if err := j.open(a, c.Device); err != nil {
 		return nil, err
 	}
@@ -134,34 +154,24 @@ func (c *runCmd) fill(a *app, j *job, file *minfc.Input, set map[string]int64) (
 	} else if err := j.fromSource(a, file, c.Pattern, set); err != nil {
 		return err
 	}
-	if j.in, err = c.input(a, file.Artifact); err != nil {
+	if j.in, err = c.input(j); err != nil {
 		return err
 	}
 	j.in.QOffset = c.QOffset
 	return j.load(c.Target)
 }
 
-// generated is the input of a run without tensors: large enough that every library pattern leaves something out, small
-// enough for the emulator.
-var generated = qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 1536, SeqK: 1536, HeadDim: 64}
-
-const seed = 1
-
-// input loads the tensors, or makes some in the type and head dim of the artifact's first kernel.
-func (c *runCmd) input(a *app, art *runtime.Artifact) (*qkv.Input, error) {
+// input loads the tensors, or makes some for the pattern, in the type and head dim of the artifact's first kernel.
+func (c *runCmd) input(j *job) (*qkv.Input, error) {
 	if c.QKV != "" {
 		return qkv.Load(c.QKV)
 	}
-	shape, format := generated, half.BF16
+	shape, format := demo.Shape, half.BF16
 	shape.QOffset = c.QOffset
-	if art != nil {
-		shape.HeadDim, format = art.Manifest.Kernels[0].HeadDim, half.Format(art.Manifest.Kernels[0].DType)
+	if j.art != nil {
+		shape.HeadDim, format = j.art.Manifest.Kernels[0].HeadDim, half.Format(j.art.Manifest.Kernels[0].DType)
 	}
-	in, err := qkv.Generate(shape, format, seed)
-	if err == nil {
-		a.note("no --qkv: generated a small input with seed %d, %s", seed, in)
-	}
-	return in, err
+	return demo.Input(j.pattern.Name, shape, format)
 }
 
 // maxCover bounds the bytes of a coverage file.

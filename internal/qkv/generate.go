@@ -7,7 +7,12 @@ import (
 
 // Generate makes a structured input: workload.Mixed over the kv heads. The same seed gives the same bytes.
 func Generate(s Shape, f half.Format, seed uint64) (*Input, error) {
-	spec := workload.Spec{Kind: workload.Mixed, Batch: s.Batch, QHeads: s.QHeads, KVHeads: s.KVHeads, SeqLen: max(1, s.SeqQ, s.SeqK),
+	return GenerateKind(workload.Mixed, s, f, seed)
+}
+
+// GenerateKind makes an input with the structure of a kind. The same seed gives the same bytes.
+func GenerateKind(kind workload.Kind, s Shape, f half.Format, seed uint64) (*Input, error) {
+	spec := workload.Spec{Kind: kind, Batch: s.Batch, QHeads: s.QHeads, KVHeads: s.KVHeads, SeqLen: max(1, s.SeqQ, s.SeqK),
 		HeadDim: s.HeadDim, Seed: seed, DType: f}
 	in := &Input{Shape: s, Format: f}
 	for _, part := range []struct {

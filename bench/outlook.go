@@ -1,0 +1,81 @@
+package bench
+
+import (
+	"fmt"
+
+	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/cost"
+	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/patterns"
+	"github.com/minfc/minfc/runtime"
+)
+
+// Outlook is what the cost model expects of one call, in milliseconds.
+type Outlook struct {
+	Machine   cost.Machine
+	Low, High float64 // over the cheapest and the dearest lists that the data could choose; equal where nothing depends on it
+	Dense     float64 // of the kernel without sparsity
+}
+
+// Expect prices a call of a loaded kernel on the machine of dev, or on one that runs the kernel's target if dev is not known. The
+// tensors of a are not looked at, and its budgets are the same for all heads.
+func Expect(dev runtime.DeviceInfo, k *runtime.LoadedKernel, a runtime.Attention) (Outlook, error) {
+	m, err := machineLike(dev, k.Info().Target)
+	if err != nil {
+		return Outlook{}, err
+	}
+	o := Outlook{Machine: m}
+	if len(k.Schedule().Index) > 0 {
+		return o, o.dynamic(k, a)
+	}
+	if o.Low, err = priceStatic(m, k.Info(), k.Schedule(), a); err != nil {
+		return o, err
+	}
+	o.High = o.Low
+	o.Dense, err = priceDense(m, k, a)
+	return o, err
+}
+
+// machineLike is the machine of a device; of the emulator and of unknown devices the first that runs the target.
+func machineLike(dev runtime.DeviceInfo, target string) (cost.Machine, error) {
+	if m, known := cost.MachineFor(priced(dev), target); known {
+		return m, nil
+	}
+	return findMachine(target, "")
+}
+
+// dynamic prices a pattern that the data decides. A launch runs dense attention where that is surely faster.
+func (o *Outlook) dynamic(k *runtime.LoadedKernel, a runtime.Attention) error {
+	e, err := k.Expect(o.Machine, a)
+	o.Low, o.High, o.Dense = e.Index+e.Low, e.Index+e.High, e.Dense
+	if !a.NoFallback {
+		o.High = min(o.High, e.Index+e.Dense)
+	}
+	if e.RunsDense {
+		o.Low, o.High = e.Dense, e.Dense
+	}
+	return err
+}
+
+// priceStatic is the time of a schedule that does not depend on data.
+func priceStatic(m cost.Machine, k runtime.Kernel, s *ir.Schedule, a runtime.Attention) (float64, error) {
+	p, err := cost.Predict(m, cost.Work{HeadDim: k.HeadDim, DType: k.DType, RowTile: s.Tile.Rows, KeyTile: s.Tile.Keys, Batch: a.Batch,
+		QHeads: a.QHeads, KVHeads: a.KVHeads, SeqQ: a.SeqQ, SeqK: a.SeqK, QOffset: a.QOffset, Schedule: s, Params: a.Params})
+	return p.Milliseconds, err
+}
+
+// priceDense is the time of the library's pattern without sparsity whose softmax k thins out.
+func priceDense(m cost.Machine, k *runtime.LoadedKernel, a runtime.Attention) (float64, error) {
+	info, name := k.Info(), baselineOf(k.Schedule())
+	file, src, _ := patterns.Source(name)
+	art, err := minfc.Compile(file, src, minfc.Options{Target: info.Target, DType: info.DType, HeadDim: info.HeadDim})
+	if err != nil {
+		return 0, err
+	}
+	s, err := ir.ParseSchedule(art.Manifest.Kernels[0].Schedule)
+	if err != nil {
+		return 0, fmt.Errorf("internal: %w", err)
+	}
+	a.Params = nil
+	return priceStatic(m, art.Manifest.Kernels[0], s, a)
+}
