@@ -8,25 +8,37 @@ import (
 
 	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/dsl"
+	"github.com/minfc/minfc/internal/findings"
 	"github.com/minfc/minfc/internal/suggest"
 	"github.com/minfc/minfc/runtime"
 )
 
 type checkCmd struct {
 	Files []string `arg:"" name:"file" help:"Pattern files, or names of library patterns."`
+	JSON  bool     `name:"json" help:"Print what was found as JSON."`
 }
 
 // Run reports on all files before it fails.
 func (c *checkCmd) Run(a *app) error {
 	bad := 0
+	var found []findings.File
 	for _, name := range c.Files {
-		in, err := source(name)
-		if err == nil {
-			_, err = a.check(in)
+		f, err := a.check(name, c.JSON)
+		if err != nil && !c.JSON {
+			report(a.err, err)
 		}
 		if err != nil {
-			report(a.err, err)
 			bad++
+		}
+		found = append(found, f)
+	}
+	if c.JSON {
+		data, err := findings.JSON(found)
+		if err != nil {
+			return bug(err)
+		}
+		if err := write(a, "-", data); err != nil {
+			return err
 		}
 	}
 	if bad > 0 {
@@ -35,20 +47,27 @@ func (c *checkCmd) Run(a *app) error {
 	return nil
 }
 
-func (a *app) check(in *minfc.Input) (*dsl.File, error) {
+// check checks one file, and prints what it found unless it is quiet.
+func (a *app) check(name string, quiet bool) (findings.File, error) {
+	in, err := source(name)
+	if err != nil {
+		return findings.Of(name, nil, nil, nil, err), err
+	}
 	f, patterns, err := dsl.Load(in.Name, in.Source)
 	if err != nil {
-		return nil, err
-	}
-	if len(f.Warnings) > 0 {
-		a.note("%s", strings.TrimRight(dsl.Render(in.Name, in.Source, f.Warnings), "\n"))
+		return findings.Of(in.Name, in.Source, nil, nil, err), err
 	}
 	var names []string
 	for _, p := range patterns {
 		names = append(names, p.Name)
 	}
-	a.out.printf("%s: ok, %s\n", in.Name, strings.Join(names, ", "))
-	return f, nil
+	if !quiet {
+		if len(f.Warnings) > 0 {
+			a.note("%s", strings.TrimRight(dsl.Render(in.Name, in.Source, f.Warnings), "\n"))
+		}
+		a.out.printf("%s: ok, %s\n", in.Name, strings.Join(names, ", "))
+	}
+	return findings.Of(in.Name, in.Source, names, f.Warnings, nil), nil
 }
 
 // source reads a FILE that must be source text.
@@ -130,12 +149,5 @@ func (c *explainCmd) Run(a *app) error {
 		return fmt.Errorf("no diagnostic has the code %s%s", c.Code, suggest.Hint(strings.ToUpper(c.Code), codes))
 	}
 	a.out.printf("%s\n", strings.TrimRight(text, "\n"))
-	return nil
-}
-
-type versionCmd struct{}
-
-func (c *versionCmd) Run(a *app) error {
-	a.out.printf("minfc %s\ntargets %s\n", minfc.Version, strings.Join(minfc.Targets(), ", "))
 	return nil
 }

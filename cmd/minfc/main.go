@@ -9,6 +9,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/minfc/minfc/internal/version"
 	_ "github.com/minfc/minfc/runtime/cuda"
 	_ "github.com/minfc/minfc/runtime/emu"
 	_ "github.com/minfc/minfc/runtime/gorgonia" // empty without the build tag gorgonia
@@ -21,11 +22,15 @@ type commands struct {
 	Plan    planCmd    `cmd:"" help:"Show or convert a head plan: which pattern each head of a model runs."`
 	Gen     genCmd     `cmd:"" help:"Write tensors with known structure, and say which pattern fits each head."`
 	Bench   benchCmd   `cmd:"" help:"Measure patterns on a GPU: time, speed-up over dense, recall and error."`
+	List    listCmd    `cmd:"" help:"List the patterns of the library: meaning, parameters, defaults."`
 	Check   checkCmd   `cmd:"" help:"Report errors and warnings of pattern files."`
 	Fmt     fmtCmd     `cmd:"" help:"Print pattern files in the canonical layout."`
 	Devices devicesCmd `cmd:"" help:"List the devices that run accepts."`
 	Explain explainCmd `cmd:"" help:"Explain the code of a diagnostic, such as E0203."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Version versionCmd `cmd:"" help:"Print the version, the commit and the targets."`
+
+	Completion  completionCmd    `cmd:"" help:"Print a script that completes commands, flags and patterns in a shell."`
+	ShowVersion kong.VersionFlag `name:"version" help:"Print the version, the commit and the targets."`
 }
 
 // app is what a command writes to: results to out, everything else to err.
@@ -46,10 +51,13 @@ func run(grammar any, args []string, stdout, stderr io.Writer) (code int) {
 		}
 	}()
 	a := &app{out: &results{w: stdout}, err: stderr}
-	parser, err := kong.New(grammar, kong.Name("minfc"), kong.Writers(stdout, stderr), kong.Bind(a), targetNames,
+	parser, err := kong.New(grammar, kong.Name("minfc"), kong.Writers(stdout, stderr), kong.Bind(a), targetNames, kong.Vars{"version": version.Text()},
 		kong.Description("A compiler for sparse attention. Exit codes: 0 done, 1 bad input, 2 bad usage, 3 a fault of minfc."))
 	if err != nil {
 		return report(stderr, bug(err))
+	}
+	if len(args) == 0 { // asked for nothing: say what there is
+		return help(parser, stderr)
 	}
 	ctx, err := parser.Parse(args)
 	if err != nil {
@@ -59,6 +67,18 @@ func run(grammar any, args []string, stdout, stderr io.Writer) (code int) {
 		err = a.out.failed
 	}
 	return report(stderr, err)
+}
+
+// help prints the help of the whole program, which was called without a command: that is no success.
+func help(parser *kong.Kong, stderr io.Writer) int {
+	ctx, err := kong.Trace(parser, nil)
+	if err == nil {
+		err = ctx.PrintUsage(false)
+	}
+	if err != nil {
+		return report(stderr, bug(err))
+	}
+	return exitUsage
 }
 
 // results is the standard output; it keeps the first error, so that a full disk behind a redirection is not missed.

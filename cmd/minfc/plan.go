@@ -26,6 +26,7 @@ type planShowCmd struct {
 	File     string `arg:"" help:"Head plan, of MInference or minfc."`
 	Layer    *int   `placeholder:"L" help:"Layer to print, from 0. Default: all."`
 	Patterns string `placeholder:"FILE" help:"Patterns beyond the library's that the plan names: pattern file or artifact."`
+	JSON     bool   `name:"json" help:"Print the heads as JSON."`
 }
 
 func (c *planShowCmd) Run(a *app) error {
@@ -38,6 +39,13 @@ func (c *planShowCmd) Run(a *app) error {
 		if first, end = *c.Layer, *c.Layer+1; first < 0 || end > len(p.Layers) {
 			return fmt.Errorf("--layer: %s has no layer %d, it has %d, counted from 0", c.File, first, len(p.Layers))
 		}
+	}
+	if c.JSON {
+		data, err := p.ShowJSON(first, end)
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.File, err)
+		}
+		return write(a, "-", data)
 	}
 	w := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
 	fmt.Fprintf(w, "layer\thead\tscore\tpattern\n")
