@@ -279,11 +279,6 @@ func TestEverySetHasItsLists(t *testing.T) {
 	}
 }
 
-func TestDynamicPatternsAreNotPredicted(t *testing.T) {
-	_, err := Predict(smallDynamic(), "")
-	require.ErrorContains(t, err, "what vertical_slash keeps is decided by the data")
-}
-
 // fixedChosen is a report with a row that data decides.
 func fixedChosen() *Report {
 	r := fixed()

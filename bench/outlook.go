@@ -13,8 +13,10 @@ import (
 // Outlook is what the cost model expects of one call, in milliseconds.
 type Outlook struct {
 	Machine   cost.Machine
+	Index     float64 // choosing what to keep, a part of the others
 	Low, High float64 // over the cheapest and the dearest lists that the data could choose; equal where nothing depends on it
 	Dense     float64 // of the kernel without sparsity
+	RunsDense bool    // which runs for all heads, whatever the data would choose
 }
 
 // Expect prices a call of a loaded kernel on the machine of dev, or on one that runs the kernel's target if dev is not known. The
@@ -44,17 +46,26 @@ func machineLike(dev runtime.DeviceInfo, target string) (cost.Machine, error) {
 	return findMachine(target, "")
 }
 
-// dynamic prices a pattern that the data decides. A launch runs dense attention where that is surely faster.
+// dynamic prices a pattern that the data decides. Where dense attention is surely faster, it is what a launch runs.
 func (o *Outlook) dynamic(k *runtime.LoadedKernel, a runtime.Attention) error {
 	e, err := k.Expect(o.Machine, a)
-	o.Low, o.High, o.Dense = e.Index+e.Low, e.Index+e.High, e.Dense
+	if err != nil {
+		return err
+	}
+	dense := a
+	dense.Params = nil
+	if o.Dense, err = priceStatic(o.Machine, k.Info(), k.DenseSchedule(), dense); err != nil {
+		return err
+	}
+	launch := o.Machine.LaunchMicros / 1e3
+	o.Index, o.Low, o.High = e.Index, e.Index+e.Low+launch, e.Index+e.High+launch
 	if !a.NoFallback {
-		o.High = min(o.High, e.Index+e.Dense)
+		o.High = max(o.Low, min(o.High, e.Index+o.Dense))
 	}
 	if e.RunsDense {
-		o.Low, o.High = e.Dense, e.Dense
+		o.RunsDense, o.Index, o.Low, o.High = true, 0, o.Dense, o.Dense
 	}
-	return err
+	return nil
 }
 
 // priceStatic is the time of a schedule that does not depend on data.

@@ -4,21 +4,24 @@ import (
 	"bytes"
 	"fmt"
 	"image/color"
-	"math"
 	"slices"
+	"strings"
 
 	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// The size of the drawing: panels side by side.
+// The size of the drawing: a title, panels side by side, the legend of all of them below.
 const (
 	panelWidth  = 13 * vg.Centimeter
-	panelHeight = 10 * vg.Centimeter
+	panelHeight = 9 * vg.Centimeter
+	titleHeight = 1.3 * vg.Centimeter
+	entryHeight = 0.5 * vg.Centimeter
+	margin      = 0.3 * vg.Centimeter
 )
 
 // palette has colours that people with colour blindness tell apart (Okabe and Ito).
@@ -27,12 +30,34 @@ var palette = []color.RGBA{
 	{230, 159, 0, 255}, {86, 180, 233, 255}, {90, 90, 90, 255}, {160, 120, 60, 255},
 }
 
+// dashes and glyphs tell curves apart beside their colours, where they lie on one another or the print is grey.
+var (
+	dashes = [][]vg.Length{nil, {7, 3}, {2, 2}, {9, 3, 2, 3}, {4, 2, 1, 2, 1, 2}}
+	glyphs = []draw.GlyphDrawer{draw.CircleGlyph{}, draw.SquareGlyph{}, draw.TriangleGlyph{}, draw.PyramidGlyph{}, draw.BoxGlyph{}, draw.RingGlyph{}}
+)
+
 // curve is one kernel over length.
 type curve struct {
 	label  string
+	number int // in the order of drawing
 	peer   bool
 	rows   []Row
-	colour color.Color
+}
+
+func (c curve) colour() color.Color { return palette[c.number%len(palette)] }
+
+// line is thinner than that of the curve before, so that both are seen where they lie on one another.
+func (c curve) line() draw.LineStyle {
+	return draw.LineStyle{Color: c.colour(), Width: vg.Points(max(1.2, 2.6-0.3*float64(c.number))), Dashes: dashes[c.number%len(dashes)]}
+}
+
+// glyph is smaller than that of the curve before, for the same reason. Peers have hollow ones.
+func (c curve) glyph() draw.GlyphStyle {
+	g := draw.GlyphStyle{Color: c.colour(), Radius: vg.Points(max(2, 4.6-0.5*float64(c.number))), Shape: glyphs[c.number%len(glyphs)]}
+	if c.peer {
+		g.Shape = draw.CrossGlyph{}
+	}
+	return g
 }
 
 // Plot draws the report, and the peers' rows of the same cases if there are any, as SVG: time over length, speed-up over
@@ -55,21 +80,69 @@ func (r *Report) Plot(peers *Report) ([]byte, error) {
 			panels = append(panels, p)
 		}
 	}
-	return svg(panels)
+	return r.svg(panels, curves)
 }
 
-func svg(panels []*plot.Plot) ([]byte, error) {
-	c := vgsvg.New(panelWidth*vg.Length(len(panels)), panelHeight)
-	tiles := draw.Tiles{Rows: 1, Cols: len(panels), PadX: vg.Centimeter, PadLeft: vg.Millimeter * 3, PadRight: vg.Millimeter * 3, PadTop: vg.Millimeter * 2, PadBottom: vg.Millimeter * 2}
-	canvases := plot.Align([][]*plot.Plot{panels}, tiles, draw.New(c))
+func (r *Report) svg(panels []*plot.Plot, curves []curve) ([]byte, error) {
+	columns := len(panels)
+	legend := entryHeight*vg.Length((len(curves)+columns-1)/columns) + margin
+	c := vgsvg.New(panelWidth*vg.Length(columns), titleHeight+panelHeight+legend)
+	all := draw.New(c)
+	all.SetColor(color.White)
+	all.Fill(all.Rectangle.Path())
+	r.drawTitle(draw.Crop(all, margin, 0, panelHeight+legend, 0))
+	tiles := draw.Tiles{Rows: 1, Cols: columns, PadX: vg.Centimeter, PadLeft: margin, PadRight: margin, PadTop: margin, PadBottom: margin}
+	middle := draw.Crop(all, 0, 0, legend, -titleHeight)
 	for i, p := range panels {
-		p.Draw(canvases[0][i])
+		p.Draw(tiles.At(middle, i, 0))
 	}
+	drawLegend(all, curves, columns, legend)
 	var b bytes.Buffer
 	if _, err := c.WriteTo(&b); err != nil {
 		return nil, fmt.Errorf("plot: %w", err)
 	}
 	return b.Bytes(), nil
+}
+
+// title says in two lines what the figures belong to.
+func (r *Report) title() []string {
+	how := "measured"
+	switch {
+	case r.Tool == ToolPredict:
+		how = "predicted by the cost model, not measured"
+	case r.Machine.Emulated:
+		how = "emulated: the times say nothing about a GPU"
+	}
+	c := r.Call
+	call := fmt.Sprintf("batch %d, %d query heads, %d kv heads, head dim %d, %s", c.Batch, c.QHeads, c.KVHeads, c.HeadDim, c.DType)
+	if r.Workload.Kind != "" {
+		call += ", workload " + r.Workload.what()
+	}
+	return []string{fmt.Sprintf("%s, %s: %s", r.Machine.Name, strings.Join(r.kernels(), ", "), how), call}
+}
+
+func (r *Report) drawTitle(c draw.Canvas) {
+	style := text.Style{Color: color.Black, Font: font.From(plot.DefaultFont, 14), Handler: plot.DefaultTextHandler, YAlign: text.YTop}
+	style.Font.Variant = "Sans"
+	y := c.Max.Y - margin
+	for _, line := range r.title() {
+		c.FillText(style, vg.Point{X: c.Min.X, Y: y}, line)
+		style.Font.Size, y = vg.Points(10), y-vg.Points(18)
+	}
+}
+
+// drawLegend draws the entries below the panels, in columns.
+func drawLegend(c draw.Canvas, curves []curve, columns int, height vg.Length) {
+	style := text.Style{Color: color.Black, Font: font.From(plot.DefaultFont, 9), Handler: plot.DefaultTextHandler, YAlign: text.YCenter}
+	style.Font.Variant = "Sans"
+	const thumb = vg.Centimeter
+	rows := (len(curves) + columns - 1) / columns
+	for i, x := range curves {
+		at := vg.Point{X: c.Min.X + vg.Centimeter + panelWidth*vg.Length(i/rows), Y: c.Min.Y + height - entryHeight*(vg.Length(i%rows)+0.5)}
+		c.StrokeLine2(x.line(), at.X, at.Y, at.X+thumb, at.Y)
+		c.DrawGlyph(x.glyph(), vg.Point{X: at.X + thumb/2, Y: at.Y})
+		c.FillText(style, vg.Point{X: at.X + thumb + margin, Y: at.Y}, x.label)
+	}
 }
 
 // curves collects the rows by kernel, in the order of the report.
@@ -79,7 +152,7 @@ func (r *Report) curves(peers *Report) ([]curve, error) {
 		i := slices.IndexFunc(out, func(c curve) bool { return c.label == label })
 		if i < 0 {
 			i = len(out)
-			out = append(out, curve{label: label, peer: peer, colour: palette[i%len(palette)]})
+			out = append(out, curve{label: label, number: i, peer: peer})
 		}
 		out[i].rows = append(out[i].rows, row)
 	}
@@ -103,142 +176,4 @@ func (r *Report) curves(peers *Report) ([]curve, error) {
 		slices.SortStableFunc(c.rows, func(a, b Row) int { return a.SeqLen - b.SeqLen })
 	}
 	return out, nil
-}
-
-func timePanel(curves []curve) (*plot.Plot, error) {
-	p := overLength("Time of one call", "milliseconds")
-	return p, addLines(p, curves, func(r Row) (float64, bool) { return r.TotalMS, true })
-}
-
-func speedPanel(curves []curve) (*plot.Plot, error) {
-	any := slices.ContainsFunc(curves, func(c curve) bool {
-		return slices.ContainsFunc(c.rows, func(r Row) bool { return r.VsDense != nil })
-	})
-	if !any {
-		return nil, nil
-	}
-	p := overLength("Speed-up over our dense kernel", "times")
-	return p, addLines(p, curves, func(r Row) (float64, bool) {
-		if r.VsDense == nil {
-			return 0, false
-		}
-		return *r.VsDense, true
-	})
-}
-
-// overLength starts a panel with logarithmic axes.
-func overLength(title, unit string) *plot.Plot {
-	p := newPanel(title, "length, tokens", unit)
-	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.TickerFunc(lengths)
-	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.TickerFunc(decades)
-	p.Legend.Top = true
-	return p
-}
-
-func newPanel(title, x, y string) *plot.Plot {
-	p := plot.New()
-	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, y
-	p.Title.Padding = 2 * vg.Millimeter
-	p.Legend.Left, p.Legend.XOffs, p.Legend.Padding = true, vg.Millimeter, vg.Millimeter
-	for _, style := range []*text.Style{&p.Title.TextStyle, &p.X.Label.TextStyle, &p.Y.Label.TextStyle, &p.X.Tick.Label, &p.Y.Tick.Label, &p.Legend.TextStyle} {
-		style.Font.Variant = "Sans"
-	}
-	p.Legend.TextStyle.Font.Size = vg.Points(9)
-	p.Add(plotter.NewGrid())
-	return p
-}
-
-// addLines draws one line a curve, dashed for peers, and leaves room above for the legend.
-func addLines(p *plot.Plot, curves []curve, y func(Row) (float64, bool)) error {
-	for _, c := range curves {
-		var at plotter.XYs
-		for _, r := range c.rows {
-			if v, ok := y(r); ok {
-				at = append(at, plotter.XY{X: float64(r.SeqLen), Y: v})
-			}
-		}
-		if len(at) == 0 {
-			continue
-		}
-		line, points, err := plotter.NewLinePoints(at)
-		if err != nil {
-			return err
-		}
-		line.Color, points.Color, points.Shape = c.colour, c.colour, draw.CircleGlyph{}
-		line.Width = vg.Points(1.5)
-		if c.peer {
-			line.Dashes = []vg.Length{vg.Points(4), vg.Points(3)}
-			points.Shape = draw.BoxGlyph{}
-		}
-		p.Add(line, points)
-		p.Legend.Add(c.label, line, points)
-	}
-	widen(p, len(curves))
-	return nil
-}
-
-// widen makes room on logarithmic axes: a single point has no range, and the legend needs space.
-func widen(p *plot.Plot, entries int) {
-	p.X.Min, p.X.Max = p.X.Min/1.3, p.X.Max*1.3
-	p.Y.Min, p.Y.Max = p.Y.Min/1.5, p.Y.Max*1.5
-	free := min(0.6, 0.06*float64(entries)+0.03)
-	p.Y.Max *= math.Pow(p.Y.Max/p.Y.Min, free/(1-free))
-}
-
-// recallPanel has a point a row; a curve's points are its lengths.
-func recallPanel(curves []curve) (*plot.Plot, error) {
-	p := newPanel("Kept attention mass over density", "density, %", "recall, %")
-	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.TickerFunc(decades)
-	entries := 0
-	for _, c := range curves {
-		var at plotter.XYs
-		for _, r := range c.rows {
-			if r.Recall != nil && r.Density > 0 && !c.peer {
-				at = append(at, plotter.XY{X: 100 * r.Density, Y: 100 * *r.Recall})
-			}
-		}
-		if len(at) == 0 {
-			continue
-		}
-		entries++
-		points, err := plotter.NewScatter(at)
-		if err != nil {
-			return nil, err
-		}
-		points.Color, points.Shape, points.Radius = c.colour, draw.CircleGlyph{}, vg.Points(3.5)
-		p.Add(points)
-		p.Legend.Add(c.label, points)
-	}
-	if entries == 0 {
-		return nil, nil
-	}
-	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = p.X.Min/1.5, math.Max(100, p.X.Max), -8*float64(entries), 105
-	p.Y.Tick.Marker = plot.ConstantTicks{{Value: 0, Label: "0"}, {Value: 25, Label: "25"}, {Value: 50, Label: "50"}, {Value: 75, Label: "75"}, {Value: 100, Label: "100"}}
-	return p, nil
-}
-
-// lengths marks powers of two as the command line writes them.
-func lengths(low, high float64) (ticks []plot.Tick) {
-	for n := 1; float64(n) <= high; n *= 2 {
-		if float64(n) >= low {
-			ticks = append(ticks, plot.Tick{Value: float64(n), Label: Length(n)})
-		}
-	}
-	return ticks
-}
-
-// decades marks powers of ten; where there are few of them, also their doubles and fives.
-func decades(low, high float64) (ticks []plot.Tick) {
-	steps := []float64{1, 2, 5}
-	if high > 1000*low {
-		steps = []float64{1}
-	}
-	for e := math.Floor(math.Log10(low)); e <= math.Ceil(math.Log10(high)); e++ {
-		for _, m := range steps {
-			if v := m * math.Pow(10, e); v >= low && v <= high {
-				ticks = append(ticks, plot.Tick{Value: v, Label: fmt.Sprintf("%.7g", v)})
-			}
-		}
-	}
-	return ticks
 }

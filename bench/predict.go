@@ -2,16 +2,19 @@ package bench
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/cost"
 	"github.com/minfc/minfc/internal/suggest"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/emu"
 	"github.com/minfc/minfc/workload"
 )
 
-// Predict gives the cost model's figures for the machine of that name, "" for the first that the target has. It needs no
-// device. Rounds, Seconds and Workload are not used.
+// Predict gives the cost model's figures for the machine of that name, "" for the first, and its best target unless c names one. It
+// needs no device. Rounds, Seconds and Workload are not used.
 func Predict(c Config, machine string) (*Report, error) {
 	c.Rounds, c.Seconds, c.Workload = 0, 1, workload.Random
 	if err := c.Check(); err != nil {
@@ -30,41 +33,120 @@ func Predict(c Config, machine string) (*Report, error) {
 		return nil, err
 	}
 	r := c.report(ToolPredict, Machine{Name: m.Name, Multiprocessors: m.Multiprocessors})
+	p := &predictor{c, r, m.Name, list}
+	defer p.close()
+	if err := p.load(); err != nil {
+		return nil, err
+	}
 	for _, n := range c.SeqLens {
-		if err := c.predictLength(r, m, list, n); err != nil {
+		if err := p.length(n); err != nil {
 			return nil, err
 		}
 	}
 	return r, nil
 }
 
-func (c Config) predictLength(r *Report, m cost.Machine, list []*subject, n int) error {
-	dense := map[*subject]float64{}
-	for _, s := range list {
-		if err := checkStatic(s.schedule); err != nil {
-			return err
+// predictor is one run of Predict.
+type predictor struct {
+	Config
+	report  *Report
+	machine string
+	list    []*subject
+}
+
+// load reads the kernels whose plans of an index stage are priced, on an emulator that launches nothing.
+func (p *predictor) load() error {
+	for _, s := range p.list {
+		if !s.dynamic() {
+			continue
 		}
-		row, err := s.row(c, n)
+		dev, err := emu.Open(emu.Options{})
 		if err != nil {
 			return err
 		}
-		p, err := cost.Predict(m, s.work(c, n))
-		if err != nil {
-			return fmt.Errorf("%s: %w", s.pattern.Name, err)
-		}
-		row.AttentionMS, row.TotalMS, row.PredictedMS = p.Milliseconds, p.Milliseconds, &p.Milliseconds
-		row.finish(r.Call, nil)
-		dense[s] = p.Milliseconds
-		r.Rows = append(r.Rows, row)
-	}
-	for i, s := range list {
-		if s.baseline != nil {
-			ratio := dense[s.baseline] / dense[s]
-			r.Rows[len(r.Rows)-len(list)+i].VsDense = &ratio
+		if err := s.load(dev, p.Config); err != nil {
+			return err
 		}
 	}
 	return nil
 }
+
+func (p *predictor) close() {
+	for _, s := range p.list {
+		s.close()
+	}
+}
+
+func (p *predictor) length(n int) error {
+	times := map[*subject]float64{}
+	for _, s := range p.list {
+		row, err := s.row(p.Config, n)
+		if err != nil {
+			return err
+		}
+		m, err := findMachine(s.info.Target, p.machine) // an artifact may lack the best target
+		if err != nil {
+			return err
+		}
+		if s.dynamic() {
+			err = p.priceLists(&row, s, m, n)
+		} else {
+			row.AttentionMS, err = priceStatic(m, *s.info, s.schedule, p.call(s, n))
+			row.TotalMS = row.AttentionMS
+		}
+		if err != nil {
+			return err
+		}
+		row.PredictedMS, times[s] = ptr(row.TotalMS), row.TotalMS
+		row.finish(p.report.Call, nil)
+		p.report.Rows = append(p.report.Rows, row)
+	}
+	for i, s := range p.list {
+		if s.baseline != nil {
+			p.report.Rows[len(p.report.Rows)-len(p.list)+i].VsDense = ptr(times[s.baseline] / times[s])
+		}
+	}
+	return nil
+}
+
+func (p *predictor) call(s *subject, n int) runtime.Attention {
+	a := p.attention(n)
+	a.Params = s.launch
+	return a
+}
+
+// priceLists prices a pattern whose budgets say how much work its lists are, whatever the data moves: blocks by their number. The
+// counts are of lists with as many blocks anywhere.
+func (p *predictor) priceLists(r *Row, s *subject, m cost.Machine, n int) error {
+	o := Outlook{Machine: m}
+	if err := o.dynamic(s.kernel, p.call(s, n)); err != nil {
+		return fmt.Errorf("%s: %w", s.pattern.Name, err)
+	}
+	if o.High > 1.001*o.Low {
+		return fmt.Errorf("what %s keeps is decided by the data: %.3g to %.3g ms at length %s on %s, dense attention %.3g ms; minfc bench measures it on a GPU",
+			s.pattern.Name, o.Low, o.High, Length(n), m.Name, o.Dense)
+	}
+	r.TotalMS, r.IndexMS, r.AttentionMS = o.Low, o.Index, o.Low-o.Index
+	if o.RunsDense {
+		r.DenseHeads = p.QHeads
+	}
+	var err error
+	chosen := make([]runtime.Chosen, p.QHeads)
+	for h, sel := range s.plant(p.Config, n) {
+		chosen[h] = runtime.Chosen{Asked: sel, Kept: sel, Dense: o.RunsDense}
+	}
+	if r.WorkspaceBytes, err = s.kernel.Workspace(p.call(s, n)); err != nil {
+		return err
+	}
+	sum, err := s.countHeads(chosen, n)
+	if err == nil {
+		r.SampledBlocks = sum.sampled
+		s.setWork(r, sum.Pairs/int64(len(chosen)), sum.Area)
+	}
+	return err
+}
+
+func ptr[T any](v T) *T { return &v }
 
 // work is the call for the cost model.
 func (s *subject) work(c Config, n int) cost.Work {
@@ -72,18 +154,32 @@ func (s *subject) work(c Config, n int) cost.Work {
 		Batch: 1, QHeads: c.QHeads, KVHeads: c.KVHeads, SeqQ: n, SeqK: n, Schedule: s.schedule, Params: s.launch}
 }
 
+// findMachine is the machine of that name, "" for the first, with its rates for a target, "" for the newest that it has.
 func findMachine(target, name string) (cost.Machine, error) {
 	var names []string
+	var best *cost.Machine
+	newer := func(m cost.Machine) bool {
+		targets := minfc.Targets()
+		return best == nil || slices.Index(targets, m.Target) > slices.Index(targets, best.Target)
+	}
 	for _, m := range cost.Machines() {
 		if target != "" && m.Target != target {
 			continue
 		}
-		if name == "" || m.Name == name {
-			return m, nil
+		if name == "" {
+			name = m.Name
 		}
-		names = append(names, m.Name)
+		if m.Name == name && newer(m) {
+			best = &m
+		}
+		if !slices.Contains(names, m.Name) {
+			names = append(names, m.Name)
+		}
 	}
-	if len(names) == 0 {
+	switch {
+	case best != nil:
+		return *best, nil
+	case len(names) == 0:
 		return cost.Machine{}, fmt.Errorf("the cost model knows no machine with %s code", target)
 	}
 	return cost.Machine{}, fmt.Errorf("the cost model does not know %q, it has %s%s", name, strings.Join(names, ", "), suggest.Hint(name, names))

@@ -13,8 +13,6 @@ import (
 
 var update = flag.Bool("update", false, "rewrite golden files")
 
-func ptr[T any](v T) *T { return &v }
-
 // fixed is a report as a GPU might give it.
 func fixed() *Report {
 	r := &Report{

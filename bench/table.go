@@ -78,11 +78,56 @@ func (r *Report) Write(w io.Writer, peers *Report) error {
 	if apart {
 		fmt.Fprintln(w, "\n* the two were timed in different processes, perhaps at different clocks")
 	}
+	for i, line := range r.warnings() {
+		if i == 0 {
+			fmt.Fprintln(w)
+		}
+		fmt.Fprintln(w, line)
+	}
 	if n := r.sampledBlocks(); n > 0 {
 		fmt.Fprintf(w, "\n~ counted on at least %d row blocks of each head, evenly spread\n", n)
 	}
 	return nil
 }
+
+// thin is how many times the pairs that are kept a kernel may compute before the table says so.
+const thin = 2
+
+// warnings say which patterns compute tiles of which hardly anything is kept: sparsity that saves no time. A pattern has one, for the
+// length at which it is worst.
+func (r *Report) warnings() (out []string) {
+	worst, order := map[string]Row{}, []string{}
+	for _, row := range r.Rows {
+		label := row.Label()
+		old, has := worst[label]
+		if row.Failure != "" || row.SeqLen < smallest || r.thinness(row) < thin || has && r.thinness(old) >= r.thinness(row) {
+			continue
+		}
+		if worst[label] = row; !has {
+			order = append(order, label)
+		}
+	}
+	for _, label := range order {
+		row := worst[label]
+		text := fmt.Sprintf("warning: %s at %s computes %.3g pairs for each that it keeps:", label, Length(row.SeqLen), r.thinness(row))
+		out = append(out, text, "         the kernel skips a tile of keys only if none of its pairs is kept")
+		if row.VsDense != nil && *row.VsDense < 1 {
+			out[len(out)-1] += "; dense is faster"
+		}
+	}
+	return out
+}
+
+// thinness is how many pairs a kernel computes for each that it keeps, 0 if it is not known.
+func (r *Report) thinness(row Row) float64 {
+	if row.Tiles == nil || row.Pairs == 0 {
+		return 0
+	}
+	return float64(*row.Tiles) * 64 * 64 / float64(row.Pairs) / float64(r.Call.Batch*r.Call.QHeads)
+}
+
+// smallest is the length below which most tiles are edges, whatever the pattern.
+const smallest = 4096
 
 // heading says what the figures belong to.
 func (r *Report) heading(peers *Report) []string {
@@ -90,6 +135,9 @@ func (r *Report) heading(peers *Report) []string {
 	lines := []string{
 		"device    " + r.Machine.String(),
 		fmt.Sprintf("call      batch %d, %d query heads, %d kv heads, head dim %d, %s", c.Batch, c.QHeads, c.KVHeads, c.HeadDim, c.DType),
+	}
+	if ours := r.kernels(); len(ours) > 0 {
+		lines = slices.Insert(lines, 1, "kernels   "+strings.Join(ours, ", "))
 	}
 	if r.Workload.Kind != "" {
 		lines = append(lines, fmt.Sprintf("workload  %s, seed %d", r.Workload.what(), r.Workload.Seed))
@@ -112,6 +160,16 @@ func (r *Report) heading(peers *Report) []string {
 		lines = append(lines, "predicted the times are the cost model's, nothing was measured")
 	}
 	return lines
+}
+
+// kernels are our implementations of the rows: "minfc sm_90a".
+func (r *Report) kernels() (out []string) {
+	for _, row := range r.Rows {
+		if row.Ours() && !slices.Contains(out, row.Implementation) {
+			out = append(out, row.Implementation)
+		}
+	}
+	return out
 }
 
 // String is the machine in a line: "NVIDIA H200, 132 multiprocessors, compute capability 9.0, CUDA driver 13.0".

@@ -32,7 +32,7 @@ type benchCmd struct {
 	Rounds     int       `placeholder:"N" help:"Rounds of each length. Default: what --seconds allow, 3 to 25."`
 	Seconds    float64   `default:"15" placeholder:"S" help:"Device time of the rounds of each length. Default: 15."`
 	Predict    bool      `help:"Print what the cost model expects and run nothing."`
-	Machine    string    `placeholder:"NAME" help:"Machine of --predict. Default: the first that the target has."`
+	Machine    string    `placeholder:"NAME" help:"Machine of --predict: H200 or A100. Default: the first that the target has, with its best target."`
 	Compare    string    `placeholder:"PEERS.json" help:"What bench/peers.py measured: print how many times faster minfc is."`
 	JSON       string    `name:"json" placeholder:"F" help:"Write the figures as JSON; - is standard output, and the table then goes to standard error."`
 	Plot       string    `placeholder:"F.svg" help:"Draw time, speed-up and recall as SVG."`
