@@ -22,16 +22,17 @@ type Config struct {
 	DType         half.Format
 	Target        string // "" for the newest that the device runs
 	Workload      workload.Kind
-	Seed          uint64           // of the inputs and of the order of the kernels
-	Planted       bool             // lists of the shapes of published figures instead of what the data chooses; only attention is timed
-	PlantedBlocks BlockSharing     // of planted lists of blocks; "" for BlocksApart
-	Set           map[string]int64 // values of parameters; each goes to the patterns that have it
-	NoFallback    bool             // heads stay sparse where dense attention would be faster; planted lists always do
-	VsDense       bool             // compare with our own dense kernel
-	Rounds        int              // 0: as many as Seconds allow
-	Seconds       float64          // device time of the rounds of one length
-	Progress      func(line string)
-	Date, Command string // for the report; Date is 2006-01-02
+	Seed          uint64                             // of the inputs and of the order of the kernels
+	Planted       bool                               // lists of the shapes of published figures instead of what the data chooses; only attention is timed
+	PlantedBlocks BlockSharing                       // of planted lists of blocks; "" for BlocksApart
+	Set           map[string]int64                   // values of parameters; each goes to the patterns that have it
+	NoFallback    bool                               // heads stay sparse where dense attention would be faster; planted lists always do
+	VsDense       bool                               // compare with our own dense kernel
+	Rounds        int                                // 0: as many as Seconds allow
+	Seconds       float64                            // device time of the rounds of one length
+	Note          func(line string)                  // what a reader should know before the report; nil if nobody listens
+	Progress      func(what string, done, total int) // how far long work is; nil if nobody watches
+	Date, Command string                             // for the report; Date is 2006-01-02
 }
 
 // Check finds what is wrong in the numbers, before anything is compiled.
@@ -65,9 +66,15 @@ func (c Config) attention(n int) runtime.Attention {
 	return runtime.Attention{Batch: 1, QHeads: c.QHeads, KVHeads: c.KVHeads, SeqQ: n, SeqK: n, NoFallback: c.NoFallback || c.Planted}
 }
 
-func (c Config) say(format string, args ...any) {
+func (c Config) note(format string, args ...any) {
+	if c.Note != nil {
+		c.Note(fmt.Sprintf(format, args...))
+	}
+}
+
+func (c Config) step(what string, done, total int) {
 	if c.Progress != nil {
-		c.Progress(fmt.Sprintf(format, args...))
+		c.Progress(what, done, total)
 	}
 }
 

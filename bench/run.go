@@ -8,7 +8,6 @@ import (
 	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/codegen/lower"
 	"github.com/minfc/minfc/cost"
-	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
 )
 
@@ -50,38 +49,6 @@ func Run(dev runtime.Device, c Config) (*Report, error) {
 	return r, nil
 }
 
-// emulatedPairs is what the emulator gets through in about a minute.
-const emulatedPairs = 1 << 28
-
-// checkEmulation refuses what would keep the emulator busy for hours.
-func (c Config) checkEmulation(info runtime.DeviceInfo, list []*subject) error {
-	if info.Driver != "emu" {
-		return nil
-	}
-	for _, n := range c.SeqLens {
-		for _, s := range list {
-			pairs, err := s.pairsAtMost(n)
-			if err != nil {
-				return err
-			}
-			if pairs := float64(pairs) * float64(c.QHeads); pairs > emulatedPairs {
-				return fmt.Errorf("the emulator would compute %s pairs of %s at length %s, want at most %s: give shorter lengths and fewer heads, or measure on a GPU",
-					amount(pairs), s.pattern.Name, Length(n), amount(emulatedPairs))
-			}
-		}
-	}
-	return nil
-}
-
-// pairsAtMost bounds the pairs of a head.
-func (s *subject) pairsAtMost(n int) (int64, error) {
-	if s.dynamic() {
-		return int64(n) * int64(n+1) / 2, nil
-	}
-	count, err := CountWork(s.schedule, s.values, ir.Shape{Sq: n, Sk: n})
-	return count.Pairs, err
-}
-
 // bencher is one run.
 type bencher struct {
 	Config
@@ -94,8 +61,8 @@ type bencher struct {
 
 // prepare loads the kernels and measures the card.
 func (b *bencher) prepare(target string) (err error) {
-	for _, s := range b.list {
-		b.say("loading %s", s.pattern.Name)
+	for i, s := range b.list {
+		b.step("loading kernels", i, len(b.list))
 		start := time.Now()
 		if err := s.load(b.dev, b.Config); err != nil {
 			return err
@@ -105,7 +72,6 @@ func (b *bencher) prepare(target string) (err error) {
 	if b.watch, err = newWatch(b.dev, nil); err != nil {
 		return err
 	}
-	b.say("measuring the rate of matrix products")
 	rate, err := probeRate(b.dev, lower.DType(b.DType), target)
 	b.report.Rates = []Rate{rate}
 	return err
@@ -122,7 +88,6 @@ func (b *bencher) close() {
 
 // length measures every subject at one length.
 func (b *bencher) length(n int) (err error) {
-	b.say("%s: making inputs", Length(n))
 	spaces, err := b.workspaces(n)
 	if err != nil {
 		return err
@@ -158,7 +123,7 @@ func (b *bencher) check(m *memory, n int, rows []Row) (map[*subject][]float64, e
 	estimates := map[*subject][]float64{}
 	var reference *subject // whose results lie in outputs[1]
 	for i, s := range b.list {
-		b.say("%s: checking %s", Length(n), s.pattern.Name)
+		b.step(Length(n)+": checking", i, len(b.list))
 		var err error
 		if s.baseline != nil && s.baseline != reference {
 			if estimates[s.baseline], err = b.once(m, s.baseline, n, m.outputs[1]); err != nil {
@@ -239,7 +204,7 @@ func (b *bencher) time(m *memory, n int, estimates map[*subject][]float64) (map[
 		}
 	}
 	results, err := interleave(b.watch, list, plan{rounds: b.Rounds, budget: 1e3 * b.Seconds, seed: b.Seed, progress: func(round, rounds int) {
-		b.say("%s: round %d of %d", Length(n), round+1, rounds)
+		b.step(Length(n)+": measuring", round, rounds)
 	}})
 	if err != nil {
 		return nil, err
@@ -296,7 +261,7 @@ func priced(d runtime.DeviceInfo) cost.Device {
 
 // fail records why a length has no figures.
 func (b *bencher) fail(n int, err error) {
-	b.say("%s: %v", Length(n), err)
+	b.note("%s: %v", Length(n), err)
 	for _, s := range b.list {
 		b.report.Rows = append(b.report.Rows, Row{Implementation: "minfc " + s.info.Target, Pattern: s.pattern.Name, Params: s.values,
 			SeqLen: n, Kernel: s.digest, Failure: err.Error()})

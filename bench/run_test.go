@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -35,7 +36,9 @@ func emulator(t *testing.T, o emu.Options) runtime.Device {
 func TestRun(t *testing.T) {
 	c := small()
 	var progress []string
-	c.Progress = func(line string) { progress = append(progress, line) }
+	c.Progress = func(what string, done, total int) {
+		progress = append(progress, fmt.Sprintf("%s %d/%d", what, done, total))
+	}
 	r, err := Run(emulator(t, emu.Options{}), c)
 	require.NoError(t, err)
 	require.Empty(t, r.Failures())
@@ -56,7 +59,7 @@ func TestRun(t *testing.T) {
 	require.Equal(t, 1.0, *r.Rows[2].VsDense)
 	require.InDelta(t, r.Rows[3].TotalMS/r.Rows[4].TotalMS, *r.Rows[4].VsDense, 1e-12, "above 1 where dense takes longer")
 	require.Nil(t, r.Rows[2].Recall)
-	require.Contains(t, progress, "256: round 2 of 2")
+	require.Contains(t, progress, "256: measuring 1/2")
 	requireQuality(t, c, r.Rows[4])
 }
 

@@ -4,14 +4,25 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 )
 
 // Generate makes q, k and v as OnDevice does, in host memory: little-endian, contiguous.
-func Generate(s Spec) (q, k, v []byte, err error) {
+func Generate(s Spec) (q, k, v []byte, err error) { return GenerateWatched(s, nil) }
+
+// GenerateWatched is Generate, and calls progress, unless it is nil, with the bytes that are made and those of all: from several
+// goroutines, not in order.
+func GenerateWatched(s Spec, progress func(done, total int64)) (q, k, v []byte, err error) {
+	var made atomic.Int64
+	part := func(bytes int) {
+		if done := made.Add(int64(bytes)); progress != nil {
+			progress(done, s.Bytes())
+		}
+	}
 	for t, to := range []*[]byte{&q, &k, &v} {
-		if *to, err = s.Rows(Tensor(t), 0, s.SeqLen); err != nil {
+		if *to, err = s.rows(Tensor(t), 0, s.SeqLen, part); err != nil {
 			return nil, nil, nil, err
 		}
 	}
@@ -20,6 +31,11 @@ func Generate(s Spec) (q, k, v []byte, err error) {
 
 // Rows makes rows [first, first+n) of every head of a tensor: [Batch, heads, n, HeadDim]. They may lie beyond SeqLen.
 func (s Spec) Rows(t Tensor, first, n int) ([]byte, error) {
+	return s.rows(t, first, n, func(int) {})
+}
+
+// rows is Rows, and calls made with the bytes of each part that is there.
+func (s Spec) rows(t Tensor, first, n int, made func(bytes int)) ([]byte, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
@@ -36,7 +52,10 @@ func (s Spec) Rows(t Tensor, first, n int) ([]byte, error) {
 		for at := 0; at < n; at += part {
 			rows := min(part, n-at)
 			to := out[(h*n+at)*rowBytes:][:rows*rowBytes]
-			g.Go(func() error { return s.fill(to, p, freq, uint32(first+at)) })
+			g.Go(func() error {
+				defer made(len(to))
+				return s.fill(to, p, freq, uint32(first+at))
+			})
 		}
 	}
 	return out, g.Wait()

@@ -98,7 +98,7 @@ func (c *benchCmd) config(a *app) (bench.Config, error) {
 	cfg := bench.Config{
 		Patterns: c.Patterns, QHeads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, DType: half.Format(c.DType),
 		Target: wanted(c.Target), Workload: workload.Kind(c.Workload), Seed: c.Seed, Planted: c.Planted, PlantedBlocks: bench.BlockSharing(c.Blocks), NoFallback: c.NoFallback, Set: set, VsDense: c.VsDense,
-		Rounds: c.Rounds, Seconds: c.Seconds, Progress: func(line string) { a.note("%s", line) },
+		Rounds: c.Rounds, Seconds: c.Seconds, Note: func(line string) { a.note("%s", line) }, Progress: func(what string, done, total int) { a.progress.Step(what, int64(done), int64(total)) },
 		Date: time.Now().Format(time.DateOnly), Command: commandLine(),
 	}
 	for _, n := range c.SeqLen {
@@ -135,6 +135,7 @@ func (c *benchCmd) measure(a *app, cfg bench.Config) (*bench.Report, error) {
 	}
 	defer dev.Close()
 	a.note("%s", sentence)
+	a.watch(dev, 0)
 	return bench.Run(dev, cfg)
 }
 

@@ -63,7 +63,7 @@ func TestWrongResultsAreOurFault(t *testing.T) {
 	in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 4, SeqK: 4, HeadDim: 16}, half.BF16, 1)
 	require.NoError(t, err)
 	j := &job{in: in, sum: &summary.Run{}, pattern: &ir.Pattern{Name: "p", Keep: ir.All{}}}
-	err = j.check(runtime.HostResult{O: make([]byte, len(in.Q))})
+	err = j.check(&app{}, runtime.HostResult{O: make([]byte, len(in.Q))})
 	require.Equal(t, exitBug, exitCode(err))
 	require.Contains(t, j.sum.Check.String(), "wrong: all 4 rows")
 }

@@ -34,7 +34,7 @@ func (c *genCmd) Run(a *app) error {
 	if err := writable(c.Out); err != nil { // now, not after a long run
 		return err
 	}
-	q, k, v, err := workload.Generate(s)
+	q, k, v, err := workload.GenerateWatched(s, func(done, total int64) { a.progress.Step("making tensors", done, total) })
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -76,4 +78,44 @@ func TestReportNamesEveryParameter(t *testing.T) {
 	require.NoError(t, j.summarize(runtime.HostResult{Milliseconds: 1.5}))
 	require.Contains(t, j.sum.Lines(), "pattern  dilated window=4096 step=2")
 	require.Contains(t, j.sum.Lines(), "time     1.500 ms")
+}
+
+// TestLongRunsAreSaidBeforehand: minutes on the emulator should not come as a surprise, seconds need no word.
+func TestLongRunsAreSaidBeforehand(t *testing.T) {
+	for _, pattern := range []string{"dense", "vertical_slash"} {
+		j := onEmulator(t, 64, emu.Options{}, pattern)
+		var stderr strings.Builder
+		a := &app{err: &stderr}
+		a.warnOfLongRun(j)
+		require.Empty(t, stderr.String(), pattern)
+		j.in.SeqQ, j.in.SeqK = 1<<17, 1<<17 // only the lengths count
+		a.warnOfLongRun(j)
+		require.Regexp(t, `^the emulator needs about \d+ minutes for this: give it fewer tokens or heads`, stderr.String(), pattern)
+	}
+}
+
+// TestEmulatorTellsHowFarItIs: kernels that hand out work by themselves have one block on the emulator, so the bytes that it writes have
+// to tell.
+func TestEmulatorTellsHowFarItIs(t *testing.T) {
+	j := onEmulator(t, 2048, emu.Options{}, "dense")
+	var mu sync.Mutex
+	var last emu.Progress
+	var written []int64
+	j.dev.(*emu.Device).Watch(func(p emu.Progress) {
+		mu.Lock()
+		defer mu.Unlock()
+		if last.Done <= p.Done {
+			last = p
+		}
+		written = append(written, p.Written)
+	})
+	_, err := j.run(true)
+	require.NoError(t, err)
+	require.Equal(t, last.Blocks, last.Done)
+	require.Equal(t, "attention", last.Kernel)
+	outputs := int64(2048*16*2 + 2048*4)
+	most := slices.Max(written)
+	require.Greater(t, len(written), 3)
+	require.LessOrEqual(t, most, outputs)
+	require.Greater(t, most, outputs/2)
 }

@@ -9,9 +9,9 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/minfc/minfc/internal/progress"
 	"github.com/minfc/minfc/internal/version"
 	_ "github.com/minfc/minfc/runtime/cuda"
-	_ "github.com/minfc/minfc/runtime/emu"
 	_ "github.com/minfc/minfc/runtime/gorgonia" // empty without the build tag gorgonia
 )
 
@@ -35,11 +35,15 @@ type commands struct {
 
 // app is what a command writes to: results to out, everything else to err.
 type app struct {
-	out *results
-	err io.Writer
+	out      *results
+	err      io.Writer
+	progress *progress.Reporter // on err
 }
 
-func (a *app) note(format string, args ...any) { fmt.Fprintf(a.err, format+"\n", args...) }
+func (a *app) note(format string, args ...any) {
+	a.progress.Clear()
+	fmt.Fprintf(a.err, format+"\n", args...)
+}
 
 func main() { os.Exit(run(&commands{}, os.Args[1:], os.Stdout, os.Stderr)) }
 
@@ -50,7 +54,8 @@ func run(grammar any, args []string, stdout, stderr io.Writer) (code int) {
 			code = report(stderr, bug(fmt.Errorf("panic: %v\n%s", r, debug.Stack())))
 		}
 	}()
-	a := &app{out: &results{w: stdout}, err: stderr}
+	a := &app{out: &results{w: stdout}, err: stderr, progress: progress.New(stderr)}
+	defer a.progress.Clear()
 	parser, err := kong.New(grammar, kong.Name("minfc"), kong.Writers(stdout, stderr), kong.Bind(a), targetNames, kong.Vars{"version": version.Text()},
 		kong.Description("A compiler for sparse attention. Exit codes: 0 done, 1 bad input, 2 bad usage, 3 a fault of minfc."))
 	if err != nil {

@@ -99,8 +99,8 @@ func (j *job) density(m pairs.Mask) summary.Density {
 
 // check compares with the reference of the pattern; a result beyond its limits is a fault of ours. Where data decides, the
 // reference attends to what the device's lists keep, and what the data chose is compared with the reference's choice.
-func (j *job) check(res runtime.HostResult) error {
-	c := selfcheck.Case{In: j.in, Scale: j.scaleValue(), O: res.O, LSE: res.LSE}
+func (j *job) check(a *app, res runtime.HostResult) error {
+	c := selfcheck.Case{In: j.in, Scale: j.scaleValue(), O: res.O, LSE: res.LSE, Progress: a.progress.Func("checking rows")}
 	var err error
 	if j.dynamic() {
 		c.Keeps, err = j.kept(res)
@@ -119,7 +119,7 @@ func (j *job) check(res runtime.HostResult) error {
 		return bug(fmt.Errorf("the result is wrong, worst at batch %d, head %d, row %d", r.WorstRow[0], r.WorstRow[1], r.WorstRow[2]))
 	}
 	if len(res.Chosen) > 0 {
-		return j.checkChoices(res)
+		return j.checkChoices(a, res)
 	}
 	return nil
 }
@@ -147,8 +147,8 @@ func (j *job) means(head runtime.Chosen) (func(q, k int) bool, error) {
 }
 
 // checkChoices compares what the data chose with float64, and looks whether all of it is kept.
-func (j *job) checkChoices(res runtime.HostResult) error {
-	c := selfcheck.ChoiceCase{In: j.in, Scale: j.scaleValue()}
+func (j *job) checkChoices(a *app, res runtime.HostResult) error {
+	c := selfcheck.ChoiceCase{In: j.in, Scale: j.scaleValue(), Progress: a.progress.Func("checking choices")}
 	for h := range j.in.QHeads {
 		c.Indexes, c.Values = append(c.Indexes, j.head(h).kernel.Schedule().Index), append(c.Values, j.head(h).values)
 	}

@@ -46,6 +46,8 @@ func (c *runCmd) Run(a *app) error {
 	if err := c.checkCoverage(j); err != nil { // before the launch, so that a row that does not exist costs nothing
 		return err
 	}
+	a.watch(j.dev, int64(len(j.in.Q)))
+	a.warnOfLongRun(j)
 	res, err := j.run(!c.NoLse)
 	if err != nil {
 		return err
@@ -72,7 +74,7 @@ func (c *runCmd) report(a *app, j *job, res runtime.HostResult) error {
 	}
 	var wrong error
 	if c.Check || j.demo {
-		wrong = j.check(res)
+		wrong = j.check(a, res)
 	}
 	if c.JSON {
 		data, err := j.sum.JSON()

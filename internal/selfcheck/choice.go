@@ -19,6 +19,8 @@ type ChoiceCase struct {
 	Values []map[string]int64
 	Scale  float64
 	Asked  []*ir.Selection // [Batch * QHeads], as the device chose; nil for heads that nothing was chosen for
+
+	Progress func(done, total int) // query heads that are compared; nil if nobody watches
 }
 
 // ChoiceReport compares choices with those of the float64 reference.
@@ -95,6 +97,9 @@ func CompareChoices(c ChoiceCase) (*ChoiceReport, error) {
 				return nil, fmt.Errorf("internal: %w", err)
 			}
 			r.set(fmt.Sprintf("batch %d, head %d, %s", h/in.QHeads, h%in.QHeads, s.Name), rules[s.Name], s, *got, from[s.Name])
+		}
+		if c.Progress != nil {
+			c.Progress(h+1, in.Batch*in.QHeads)
 		}
 	}
 	return r, nil

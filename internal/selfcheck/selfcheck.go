@@ -26,6 +26,8 @@ type Case struct {
 	Scale float64
 	O     []byte    // as the kernel wrote it, like In.Q
 	LSE   []float32 // [Batch, QHeads, SeqQ]; nil when it was not wanted
+
+	Progress func(done, total int) // query heads that are compared; nil if nobody watches
 }
 
 // Report holds the errors found. NaN anywhere makes the error it belongs to NaN, which no limit admits.
@@ -125,6 +127,9 @@ func (t *tally) head(c Case, kv int, rows []int) error {
 		}
 		if err := t.queryHead(c, ref, h, o[i*size:][:size], rows); err != nil {
 			return err
+		}
+		if c.Progress != nil {
+			c.Progress(h+1, in.Batch*in.QHeads)
 		}
 	}
 	return nil

@@ -44,6 +44,7 @@ type block struct {
 	conflicts     []int64 // extra shared memory wavefronts by instruction
 	barriers      int64
 	pendingAtExit int64
+	unsaid        int // bytes written that the watcher has not heard of
 }
 
 func newBlock(r *launchRun) *block {

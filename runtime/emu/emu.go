@@ -86,6 +86,7 @@ type Device struct {
 	mem    memory
 	closed bool
 	last   Stats
+	watch  func(Progress)
 }
 
 var _ runtime.Device = (*Device)(nil)
@@ -291,6 +292,7 @@ func (f *function) Launch(l runtime.Launch, args [][]byte, _ runtime.Stream) err
 			return fmt.Errorf("emulator: %w", err)
 		}
 		ran = true
+		r.watch = d.watch
 		stats, err = r.run()
 		d.last = stats
 		return err

@@ -18,6 +18,10 @@ type launchRun struct {
 	threads int // a block
 	mem     *memory
 	opt     *Options
+	watch   func(Progress) // nil if nobody watches
+	blocks  uint64
+	done    atomic.Uint64 // blocks
+	written atomic.Int64  // bytes of global memory, while somebody watches
 }
 
 func newLaunch(k *kernel, l runtime.Launch, args [][]byte, mem *memory, opt *Options) (*launchRun, error) {
@@ -71,6 +75,7 @@ func (r *launchRun) run() (Stats, error) {
 		workers = goruntime.GOMAXPROCS(0)
 	}
 	workers = int(min(uint64(workers), total))
+	r.blocks = total
 	c := collector{failedAt: total}
 	blocks := make([]*block, workers)
 	var wg sync.WaitGroup
@@ -105,6 +110,7 @@ func (c *collector) work(b *block) {
 			c.fail(i, err)
 			return
 		}
+		b.run.ended()
 	}
 }
 

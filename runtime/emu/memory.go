@@ -174,5 +174,6 @@ func (b *block) globalWrite(addr uint64, n, lane int) ([]byte, error) {
 	}
 	end := off + uint64(n)
 	markWritten(a.written[off:end])
+	b.wrote(n)
 	return a.data[off:end], nil
 }

@@ -301,6 +301,7 @@ func (b *boxCopy) finish() error {
 		}
 		markWritten(a.written[off : off+uint64(r.high-r.low)])
 		copy(a.data[off:], b.data[i*width+r.low:i*width+r.high])
+		b.w.block.wrote(r.high - r.low)
 		return nil
 	}))
 }

@@ -1,0 +1,80 @@
+package bench
+
+import (
+	"fmt"
+	goruntime "runtime"
+
+	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/runtime"
+)
+
+// LongEmulation is how many seconds a launch on the emulator may take before a person should be told.
+const LongEmulation = 60
+
+// What the emulator takes for a pair of a head, in nanoseconds of one core: measured with dense attention of 2048 tokens. Kernels with lists take
+// half as much again, their index stage included.
+const (
+	pairNanos = 40.0
+	dimNanos  = 1.2
+	listPart  = 1.5
+)
+
+// EmulatedSeconds is about how long the emulator needs for the pairs of a call, on the cores of this machine. The tensors of a are not
+// looked at. It is 0 for a call that cannot be counted, which the launch refuses.
+func EmulatedSeconds(k *runtime.LoadedKernel, a runtime.Attention) float64 {
+	nanos := (pairNanos + dimNanos*float64(k.Info().HeadDim)) * float64(a.Batch) * float64(a.QHeads)
+	shape := ir.Shape{Sq: a.SeqQ, Sk: a.SeqK, QOffset: a.QOffset}
+	s, params := k.Schedule(), a.Params
+	if len(s.Index) > 0 { // any of the pairs of dense attention may be kept
+		if s = k.DenseSchedule(); s == nil {
+			return 0
+		}
+		nanos, params = nanos*listPart, nil
+	}
+	values, err := ir.CheckLaunch(s.Params, nil, params)
+	if err != nil {
+		return 0
+	}
+	count, err := CountWork(s, values, shape)
+	if err != nil {
+		return 0
+	}
+	pairs := float64(count.Tiles) * float64(s.Tile.Rows) * float64(s.Tile.Keys)
+	cores := goruntime.GOMAXPROCS(0)
+	if n := k.Info().BlocksPerSM; n > 0 { // the emulator is one multiprocessor
+		cores = min(cores, n)
+	}
+	return pairs * nanos * 1e-9 / float64(cores)
+}
+
+// emulatedPairs is what the emulator gets through in about a minute.
+const emulatedPairs = 1 << 28
+
+// checkEmulation refuses what would keep the emulator busy for hours.
+func (c Config) checkEmulation(info runtime.DeviceInfo, list []*subject) error {
+	if info.Driver != "emu" {
+		return nil
+	}
+	for _, n := range c.SeqLens {
+		for _, s := range list {
+			pairs, err := s.pairsAtMost(n)
+			if err != nil {
+				return err
+			}
+			if pairs := float64(pairs) * float64(c.QHeads); pairs > emulatedPairs {
+				return fmt.Errorf("the emulator would compute %s pairs of %s at length %s, want at most %s: give shorter lengths and fewer heads, or measure on a GPU",
+					amount(pairs), s.pattern.Name, Length(n), amount(emulatedPairs))
+			}
+		}
+	}
+	return nil
+}
+
+// pairsAtMost bounds the pairs of a head.
+func (s *subject) pairsAtMost(n int) (int64, error) {
+	if s.dynamic() {
+		return int64(n) * int64(n+1) / 2, nil
+	}
+	count, err := CountWork(s.schedule, s.values, ir.Shape{Sq: n, Sk: n})
+	return count.Pairs, err
+}
