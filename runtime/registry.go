@@ -116,7 +116,17 @@ func openAuto() (Device, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("%w (and %w)", err, why)
 	}
-	return dev, fmt.Sprintf("using %s because there is no GPU to use (%v)", describe(dev.Info()), why), nil
+	return dev, noGPUSentence(describe(dev.Info()), why), nil
+}
+
+// longSentence is how many characters a reason may bring a sentence to. The driver's own, which is for those who look for it, is longer.
+const longSentence = 120
+
+func noGPUSentence(taken string, why error) string {
+	if s := fmt.Sprintf("using %s because there is no GPU to use (%v)", taken, why); len(s) <= longSentence {
+		return s
+	}
+	return fmt.Sprintf("using %s: there is no GPU to use (minfc devices says why)", taken)
 }
 
 // noGPU returns nil when the cuda driver has a device, else the reason.

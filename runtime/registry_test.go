@@ -1,7 +1,9 @@
 package runtime
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -102,3 +104,9 @@ func TestAutoDoesNotHideABrokenGPU(t *testing.T) {
 type brokenGPU struct{ fakeDriver }
 
 func (brokenGPU) Open(int) (Device, error) { return nil, errInjected }
+
+func TestLongReasonsAreForTheListOfDevices(t *testing.T) {
+	require.Equal(t, "using emu:0, x because there is no GPU to use (none)", noGPUSentence("emu:0, x", errors.New("none")))
+	long := errors.New(strings.Repeat("the library cannot be opened ", 8))
+	require.Equal(t, "using emu:0, x: there is no GPU to use (minfc devices says why)", noGPUSentence("emu:0, x", long))
+}

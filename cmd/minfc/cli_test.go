@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -37,7 +38,12 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "short": short, "drawing": drawing},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "short": short, "drawing": drawing, "readme": readme},
+		Setup: func(e *testscript.Env) error {
+			root, err := filepath.Abs("../..")
+			e.Setenv("ROOT", root)
+			return err
+		},
 	})
 }
 
@@ -71,6 +77,30 @@ func short(ts *testscript.TestScript, neg bool, args []string) {
 		if w := utf8.RuneCountInString(l); w > n[0] {
 			ts.Fatalf("a line of %d characters, wanted %d at most: %s", w, n[0], l)
 		}
+	}
+}
+
+// shrunk are words of the README's commands that only a GPU gets through, and what a script runs instead.
+var shrunk = strings.NewReplacer("--seqlen 32k,128k --heads 8", "--device emu --rounds 1 --seqlen 64,128 --heads 2")
+
+// readme FILE runs the lines "    minfc ..." of a text from top to bottom, as somebody who copies them would.
+func readme(ts *testscript.TestScript, neg bool, args []string) {
+	ran := 0
+	for line := range strings.Lines(ts.ReadFile(args[0])) {
+		command, is := strings.CutPrefix(strings.TrimRight(line, "\n"), "    minfc ")
+		if !is {
+			continue
+		}
+		command, _, _ = strings.Cut(command, " #")
+		if strings.Contains(command, "--device") {
+			ts.Fatalf("a command of the README names a device: %s", command)
+		}
+		ts.Logf("minfc %s", command)
+		ts.Check(ts.Exec("minfc", strings.Fields(shrunk.Replace(command))...))
+		ran++
+	}
+	if ran < 10 {
+		ts.Fatalf("%d commands, wanted those of the README", ran)
 	}
 }
 

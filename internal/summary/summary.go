@@ -92,10 +92,13 @@ func (m Model) String() string {
 	if m.HighMS > 1.01*m.LowMS {
 		return where + fmt.Sprintf("%.3g to %.3g ms as the data decides, dense %.3g ms", m.LowMS, m.HighMS, m.DenseMS)
 	}
-	if m.HighMS == m.DenseMS {
-		return where + fmt.Sprintf("%.3g ms", m.DenseMS)
+	switch faster := m.DenseMS / m.LowMS; {
+	case faster > 1.005:
+		return where + fmt.Sprintf("%.3g ms, %.3gx faster than dense (%.3g ms)", m.LowMS, faster, m.DenseMS)
+	case faster < 0.995:
+		return where + fmt.Sprintf("%.3g ms, %.3gx slower than dense (%.3g ms)", m.LowMS, 1/faster, m.DenseMS)
 	}
-	return where + fmt.Sprintf("%.3g ms, %.3gx faster than dense (%.3g ms)", m.LowMS, m.DenseMS/m.LowMS, m.DenseMS)
+	return where + fmt.Sprintf("%.3g ms, as long as dense", m.LowMS)
 }
 
 // width is how long the lines of a run with a picture become; other lines say all.
@@ -149,7 +152,7 @@ func (r *Run) device() string {
 		text += ", no GPU here"
 	}
 	if r.Picture != nil { // room for the picture: no line of its own
-		text += fmt.Sprintf("; %.0f ms", r.Millis)
+		text += fmt.Sprintf("; %.3g ms", r.Millis)
 	}
 	return text
 }
