@@ -120,7 +120,7 @@ func openAuto() (Device, string, error) {
 }
 
 // longSentence is how many characters a reason may bring a sentence to. The driver's own, which is for those who look for it, is longer.
-const longSentence = 120
+const longSentence = 155
 
 func noGPUSentence(taken string, why error) string {
 	if s := fmt.Sprintf("using %s because there is no GPU to use (%v)", taken, why); len(s) <= longSentence {
