@@ -70,7 +70,7 @@ func TestOpenDevice(t *testing.T) {
 		{"empty is auto", map[string]Driver{"cuda": twoGPUs, "emu": oneEmu}, "", "H200", "using cuda:0"},
 		{"else the emulator", map[string]Driver{"cuda": noGPUs, "emu": oneEmu}, "auto", "emulator (sm_80)", "using emu:0, emulator (sm_80) because there is no GPU to use (no device: no libcuda.so.1)"},
 		{"a driver without devices", map[string]Driver{"cuda": fakeDriver{}, "emu": oneEmu}, "auto", "emulator (sm_80)", "the cuda driver lists none"},
-		{"no cuda driver", map[string]Driver{"emu": oneEmu}, "auto", "emulator (sm_80)", `no driver "cuda"`},
+		{"no cuda driver", map[string]Driver{"emu": oneEmu}, "auto", "emulator (sm_80)", "there is no GPU to use (minfc devices says why)"},
 		{"nothing at all", map[string]Driver{"cuda": noGPUs}, "auto", "", "no libcuda.so.1"},
 		{"by number", map[string]Driver{"cuda": twoGPUs}, "cuda:1", "A100", "using cuda:1, A100 (sm_80) as asked"},
 		{"by name", map[string]Driver{"cuda": twoGPUs}, "cuda", "H200", "as asked"},
