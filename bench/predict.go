@@ -123,8 +123,8 @@ func (p *predictor) priceLists(r *Row, s *subject, m cost.Machine, n int) error 
 		return fmt.Errorf("%s: %w", s.pattern.Name, err)
 	}
 	if o.High > 1.001*o.Low {
-		return fmt.Errorf("what %s keeps is decided by the data: %.3g to %.3g ms at length %s on %s, dense attention %.3g ms; minfc bench measures it on a GPU",
-			s.pattern.Name, o.Low, o.High, Length(n), m.Name, o.Dense)
+		return fmt.Errorf("what %s keeps is decided by the data: %s to %s ms at length %s on %s, dense attention %s ms; minfc bench measures it on a GPU",
+			s.pattern.Name, milliseconds(o.Low), milliseconds(o.High), Length(n), m.Name, milliseconds(o.Dense))
 	}
 	r.TotalMS, r.IndexMS, r.AttentionMS = o.Low, o.Index, o.Low-o.Index
 	if o.RunsDense {

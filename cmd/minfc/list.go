@@ -1,12 +1,19 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/alecthomas/kong"
 
+	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/cost"
 	"github.com/minfc/minfc/internal/completion"
 	"github.com/minfc/minfc/internal/library"
 	"github.com/minfc/minfc/internal/version"
+	"github.com/minfc/minfc/passes"
 	"github.com/minfc/minfc/patterns"
+	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/workload"
 )
 
 type listCmd struct {
@@ -33,12 +40,29 @@ type completionCmd struct {
 	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish."`
 }
 
-// takers are the commands that take names of library patterns.
-var takers = []string{"run", "compile", "bench", "check", "fmt"}
+// names are what the grammar of the command line does not list.
+func names() completion.Names {
+	values := map[string][]string{
+		"target": append([]string{minfc.TargetAuto}, minfc.Targets()...), "dtype": {"bf16", "f16"}, "device": append([]string{"auto"}, runtime.Drivers()...),
+		"emit": minfc.Stages, "machine": nil, "print-after": {"all"},
+	}
+	for _, k := range workload.Kinds() {
+		values["kind"], values["workload"] = append(values["kind"], string(k)), append(values["workload"], string(k))
+	}
+	for _, m := range cost.Machines() {
+		if !slices.Contains(values["machine"], m.Name) {
+			values["machine"] = append(values["machine"], m.Name)
+		}
+	}
+	for _, p := range passes.Table() {
+		values["print-after"] = append(values["print-after"], p.Name)
+	}
+	return completion.Names{Patterns: patterns.Names(), Takers: []string{"run", "compile", "bench", "check", "fmt"}, Values: values}
+}
 
 // Run prints a script for the shell to read at its start.
 func (c *completionCmd) Run(a *app, k *kong.Kong) error {
-	script, err := completion.Script(c.Shell, k.Model, patterns.Names(), takers)
+	script, err := completion.Script(c.Shell, k.Model, names())
 	a.out.printf("%s", script)
 	return err
 }

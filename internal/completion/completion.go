@@ -25,14 +25,26 @@ type word struct {
 	values     []string
 }
 
+// Names are words that the grammar of a program does not list.
+type Names struct {
+	Patterns []string            // of the library
+	Takers   []string            // commands that take patterns
+	Values   map[string][]string // of flags, by the name of the flag
+}
+
 // Script completes the commands, flags and values of a program, and the names of patterns after the commands that take them.
-func Script(shell string, app *kong.Application, patterns, takers []string) (string, error) {
+func Script(shell string, app *kong.Application, names Names) (string, error) {
 	list := commands(app.Node, "")
 	for i, c := range list {
-		if !slices.Contains(takers, c.path) {
+		for j, w := range c.words {
+			if values := names.Values[strings.TrimPrefix(w.text, "--")]; w.values == nil && strings.HasPrefix(w.text, "--") {
+				list[i].words[j].values = values
+			}
+		}
+		if !slices.Contains(names.Takers, c.path) {
 			continue
 		}
-		for _, name := range patterns {
+		for _, name := range names.Patterns {
 			list[i].words = append(list[i].words, word{text: name, help: "library pattern"})
 		}
 	}

@@ -13,6 +13,7 @@ type grammar struct {
 	Run struct {
 		File   string `arg:"" optional:""`
 		Target string `default:"auto" enum:"auto,sm_80" help:"GPU generation. More of it."`
+		Kind   string
 	} `cmd:"" help:"It's run."`
 	Plan struct {
 		Show struct {
@@ -25,7 +26,7 @@ func script(t *testing.T, shell string) string {
 	t.Helper()
 	k, err := kong.New(&grammar{}, kong.Name("tool"))
 	require.NoError(t, err)
-	s, err := Script(shell, k.Model, []string{"dense", "a_shape"}, []string{"run"})
+	s, err := Script(shell, k.Model, Names{[]string{"dense", "a_shape"}, []string{"run"}, map[string][]string{"kind": {"slash", "blocks"}}})
 	require.NoError(t, err)
 	return s
 }
@@ -44,6 +45,7 @@ func TestBash(t *testing.T) {
 		"tool run a":                "a_shape",
 		"tool run --ta":             "--target",
 		"tool run --target ":        "auto sm_80",
+		"tool run --kind s":         "slash",
 		"tool run dense --target s": "sm_80",
 	} {
 		words := strings.Split(line, " ")
@@ -76,6 +78,6 @@ func TestShells(t *testing.T) {
 	require.Contains(t, script(t, "zsh"), "bashcompinit")
 	k, err := kong.New(&grammar{})
 	require.NoError(t, err)
-	_, err = Script("csh", k.Model, nil, nil)
+	_, err = Script("csh", k.Model, Names{})
 	require.ErrorContains(t, err, "want one of bash, zsh, fish")
 }

@@ -152,9 +152,17 @@ func (r *Run) device() string {
 		text += ", no GPU here"
 	}
 	if r.Picture != nil { // room for the picture: no line of its own
-		text += fmt.Sprintf("; %.3g ms", r.Millis)
+		text += "; " + shortMillis(r.Millis)
 	}
 	return text
+}
+
+// shortMillis is a time in three digits or more.
+func shortMillis(ms float64) string {
+	if ms >= 100 {
+		return fmt.Sprintf("%.0f ms", ms)
+	}
+	return fmt.Sprintf("%.3g ms", ms)
 }
 
 func (r *Run) kernel() string {

@@ -47,6 +47,12 @@ func TestPictureKeepsLinesShort(t *testing.T) {
 	require.False(t, strings.HasSuffix(lines[5], ","))
 }
 
+func TestTimesAreShort(t *testing.T) {
+	require.Equal(t, "2760 ms", shortMillis(2760.4))
+	require.Equal(t, "0.0123 ms", shortMillis(0.0123))
+	require.Equal(t, "99.9 ms", shortMillis(99.94))
+}
+
 func TestModel(t *testing.T) {
 	for want, m := range map[string]Model{
 		"2 ms, 10x faster than dense (20 ms)":       {LowMS: 2, HighMS: 2, DenseMS: 20},
