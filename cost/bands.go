@@ -53,16 +53,22 @@ type evaluator struct {
 
 func (e *evaluator) eval(p ir.Poly) int {
 	v, err := p.Eval(e.values)
+	e.keep(err)
+	return int(v)
+}
+
+func (e *evaluator) keep(err error) {
 	if e.err == nil {
 		e.err = err
 	}
-	return int(v)
 }
 
 func (e *evaluator) bounds(list []ir.Bound) []bound {
 	var out []bound
 	for _, b := range list {
-		out = append(out, bound{b.Row, e.eval(b.Off)})
+		off, err := b.Eval(e.values)
+		e.keep(err)
+		out = append(out, bound{b.Row, int(off)})
 	}
 	return out
 }

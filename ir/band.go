@@ -75,7 +75,7 @@ func (f Facts) with(g Segment, l literal) (Segment, bool) {
 	case member:
 		return g.withMember(l.source, l.except)
 	default:
-		g, ok = withTest(g, l.test.Reduced())
+		g, ok = withTest(g, l.test.kept())
 	}
 	missed := func(t Test) bool { return l.touches(t) && f.missed(g, t) }
 	return g, ok && !slices.ContainsFunc(g.Tests, missed)
@@ -105,7 +105,7 @@ func (f Facts) missed(g Segment, t Test) bool {
 }
 
 // between says whether x, which is k in lo <= k < hi or q-k if t is on diagonals, lies strictly between two neighbouring
-// residues. Off is reduced, so those around 0 are tried: Off-Step, Off and Off+Step.
+// residues. Those around 0 are tried: with the reduced Off, Off-Step, Off and Off+Step.
 func (f Facts) between(lo, hi Bound, t Test) bool {
 	least, most := lo.Off, hi.Off.Sub(Int(1))
 	if t.Diag {
@@ -115,7 +115,8 @@ func (f Facts) between(lo, hi Bound, t Test) bool {
 		return false
 	}
 	inside := func(base Poly) bool { return f.AtLeast(least.Sub(base), 1) && f.AtLeast(base.Add(t.Step).Sub(most), 1) }
-	return inside(t.Off) || inside(t.Off.Sub(t.Step))
+	off := t.Reduced().Off
+	return inside(off) || inside(off.Sub(t.Step))
 }
 
 // keyZero is the lower bound every band has without saying so.
@@ -306,7 +307,7 @@ func dropFirst[T any](list []T, match func(T) bool) (int, []T) {
 }
 
 func (t Test) same(o Test) bool {
-	return t.Diag == o.Diag && t.Not == o.Not && t.Step.Equal(o.Step) && t.Off.Equal(o.Off)
+	return t.Diag == o.Diag && t.Not == o.Not && t.Step.Equal(o.Step) && t.Reduced().Off.Equal(o.Reduced().Off)
 }
 
 // inside says whether every pair of a provably meets all conditions of b.

@@ -75,8 +75,16 @@ func (r Require) what() string {
 
 // usedValues lists the parameters that make up p: " (window = 3, step = 0)".
 func usedValues(p Poly, values map[string]int64) string {
-	var parts []string
+	used := map[string]int64{}
 	for _, v := range p.Vars() {
+		used[v] = values[v]
+	}
+	return formatValues(used)
+}
+
+func formatValues(values map[string]int64) string {
+	var parts []string
+	for _, v := range slices.Sorted(maps.Keys(values)) {
 		parts = append(parts, fmt.Sprintf("%s = %d", v, values[v]))
 	}
 	if len(parts) == 0 {

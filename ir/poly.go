@@ -116,6 +116,26 @@ func (p Poly) Substitute(values map[string]int64) Poly {
 	return out
 }
 
+// Bake is Substitute for values that a person chose: it refuses a result that no verifier accepts, in words about p.
+func (p Poly) Bake(values map[string]int64) (Poly, error) {
+	out := p.Substitute(values)
+	if out.check() == nil {
+		return out, nil
+	}
+	used := map[string]int64{}
+	for _, name := range p.Vars() {
+		if v, ok := values[name]; ok {
+			used[name] = v
+		}
+	}
+	if len(used) == len(p.Vars()) {
+		if _, err := p.Eval(values); err != nil {
+			return out, fmt.Errorf("%s, %w", strings.TrimSpace(formatValues(used)), err)
+		}
+	}
+	return out, fmt.Errorf("%s, %s has a factor beyond the limit of %d", strings.TrimSpace(formatValues(used)), p, int64(MaxParam))
+}
+
 // Eval returns the value of p, or an error naming the parameter that is missing or the overflow beyond MaxParam.
 func (p Poly) Eval(values map[string]int64) (int64, error) {
 	sum := new(big.Int)

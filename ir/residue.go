@@ -18,6 +18,15 @@ func (t Test) Reduced() Test {
 	return t
 }
 
+// kept is the test as a segment has it: reduced where Off then is a number. Else Off stays as the language has it, because
+// what is left of some terms may be beyond the limits at a launch where Off itself is not: n - 5 modulo 7 is n + 2.
+func (t Test) kept() Test {
+	if r := t.Reduced(); len(r.Off.Vars()) == 0 {
+		return r
+	}
+	return t
+}
+
 // dividesVars says whether the product of a divides that of b. Both are sorted.
 func dividesVars(a, b []string) bool {
 	for _, v := range b {

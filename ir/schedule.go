@@ -94,6 +94,33 @@ type Bound struct {
 	Off Poly
 }
 
+// distance is the distance at which a row bound lies, as the language counts them: keys below it are that far from q or
+// farther.
+func (b Bound) distance() Poly { return Int(1).Sub(b.Off) }
+
+// Eval is the value of Off. The limit of the language holds for distances, so a row bound may lie one beyond it: kernels add
+// it to a position, which leaves room for that.
+func (b Bound) Eval(values map[string]int64) (int64, error) {
+	if !b.Row {
+		return b.Off.Eval(values)
+	}
+	d, sign := b.distance(), int64(1)
+	if len(d.terms) > 0 && d.terms[0].coef < 0 { // errors show a number as people write it
+		d, sign = Int(0).Sub(d), -1
+	}
+	v, err := d.Eval(values)
+	return 1 - sign*v, err
+}
+
+// check says why the bound cannot be used, if so.
+func (c *checker) bound(b Bound, where string) {
+	if b.Row {
+		c.poly(b.distance(), where)
+	} else {
+		c.poly(b.Off, where)
+	}
+}
+
 // Test is a residue test: (x - Off) mod Step == 0, with x = q-k if Diag, else x = k; Not inverts it.
 // Step >= 1 at launch.
 type Test struct {

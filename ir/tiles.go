@@ -105,11 +105,11 @@ func (d IndexDef) bind(values map[string]int64) error {
 func bindBounds(bounds []Bound, values map[string]int64) ([]launchedBound, error) {
 	var out []launchedBound
 	for _, b := range bounds {
-		n, err := evalAll(values, b.Off)
+		off, err := b.Eval(values)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, launchedBound{b.Row, n[0]})
+		out = append(out, launchedBound{b.Row, int(off)})
 	}
 	return out, nil
 }

@@ -209,7 +209,7 @@ func (c *checker) segment(g Segment, tile Tile, where string) {
 		return
 	}
 	for _, b := range append(g.Lo[:len(g.Lo):len(g.Lo)], g.Hi...) {
-		c.poly(b.Off, where)
+		c.bound(b, where)
 	}
 	for _, t := range g.Tests {
 		c.poly(t.Off, where)

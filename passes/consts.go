@@ -1,6 +1,7 @@
 package passes
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/minfc/minfc/ir"
@@ -18,7 +19,14 @@ func consts(u *Unit) error {
 	if err != nil {
 		return err
 	}
-	substitute := func(p ir.Poly) ir.Poly { return p.Substitute(values) }
+	var beyond []error
+	substitute := func(p ir.Poly) ir.Poly {
+		out, err := p.Bake(values)
+		if err != nil {
+			beyond = append(beyond, err)
+		}
+		return out
+	}
 	minima := map[string]int64{}
 	for _, p := range launch {
 		minima[p.Name] = p.Min
@@ -30,7 +38,7 @@ func consts(u *Unit) error {
 	u.Pattern.Params, u.Pattern.Requires = launch, requires
 	u.Pattern.Index = ir.MapIndexPolys(u.Pattern.Index, substitute)
 	u.Pattern.Keep = ir.MapPolys(u.Pattern.Keep, substitute)
-	return nil
+	return errors.Join(beyond...)
 }
 
 func splitParams(params []ir.Param) (baked, launch []ir.Param) {

@@ -231,7 +231,7 @@ func (k *LoadedKernel) listShapes(x *indexCall) ([]listShape, error) {
 		s := listShape{source: g.From, reach: anyDistance, high: x.SeqK, near: ir.MaxParam}
 		s.choice = slices.IndexFunc(x.choices, func(n choiceCall) bool { return n.source == g.From })
 		for _, b := range g.Lo {
-			off, err := b.Off.Eval(x.values)
+			off, err := b.Eval(x.values)
 			if err != nil {
 				return nil, badCall("%w", err)
 			}
@@ -242,7 +242,7 @@ func (k *LoadedKernel) listShapes(x *indexCall) ([]listShape, error) {
 			}
 		}
 		for _, b := range g.Hi {
-			off, err := b.Off.Eval(x.values)
+			off, err := b.Eval(x.values)
 			if err != nil {
 				return nil, badCall("%w", err)
 			}

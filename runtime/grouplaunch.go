@@ -219,7 +219,7 @@ func (c *sectionCall) lastRow() (sum int64) {
 	last := int64(c.QOffset + c.SeqQ - 1)
 	at := func(bounds []ir.Bound, start int64, pick func(x, y int64) int64) int64 {
 		for _, b := range bounds {
-			off, err := b.Off.Eval(c.values)
+			off, err := b.Eval(c.values)
 			if err != nil { // beyond all numbers
 				continue
 			}

@@ -162,8 +162,9 @@ func (s *selector) ofHead(name string) Value {
 
 // wanted is the number to choose, clamped; it sets what is looked at.
 func (s *selector) wanted(number string) Value {
-	n, first := s.Max(s.param("n"), lower.I32(0)), s.Max(s.param("first"), lower.I32(0))
-	forced := s.Min(s.Add(first, s.Max(s.param("last"), lower.I32(0))), n)
+	n := s.Max(s.param("n"), lower.I32(0))
+	first := s.Min(s.Max(s.param("first"), lower.I32(0)), n) // clamped one by one: the sum of two limits would wrap
+	forced := s.Add(first, s.Min(s.Max(s.param("last"), lower.I32(0)), s.Sub(n, first)))
 	want := s.Min(s.Max(s.ofHead(number), forced), n)
 	s.all, s.forced = n, forced
 	none := s.ICmp(enum.IPredEQ, want, lower.I32(0))

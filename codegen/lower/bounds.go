@@ -7,7 +7,8 @@ import (
 )
 
 // Poly computes a polynomial of the pattern's parameters as an i32. Const parameters were substituted before.
-// The runtime has checked that the value of every polynomial fits (ir.MaxParam), so nothing wraps.
+// The runtime has checked that the value of every polynomial fits (ir.MaxParam; row bounds may lie one beyond). Sums on the
+// way may wrap, the last one does not.
 func (b *Builder) Poly(p ir.Poly) Value {
 	var sum Value
 	p.Terms(func(coef int64, vars []string) {

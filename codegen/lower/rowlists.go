@@ -308,7 +308,7 @@ func (k *RowTile) SlotPieces(s Segment) []SlotPiece {
 	}
 	var out []SlotPiece
 	for _, p := range k.Cut(s) {
-		n := k.AShr(k.Add(k.Sub(p.Top, p.Bottom), I32(ir.BlockSize-1)), 6)
+		n := k.LShr(k.Add(k.above(p.Top, p.Bottom), I32(ir.BlockSize-1)), 6)
 		out = append(out, SlotPiece{n, p.Top, p.Flags})
 	}
 	return out

@@ -67,7 +67,9 @@ const (
 
 	SegmentShift = 7 // a segment's number stands above the flags where they share a word
 
-	FarBelow = -1 << 30 // start of slots beyond the end: no key is there, copies write zeros
+	// FarBelow is the start of slots beyond the end: no key is there, copies write zeros. It is below every slot, and not lower:
+	// lower bounds reach almost 2^31, and their distance from it must fit 32 bits.
+	FarBelow = -512
 )
 
 // Piece is a run of slots from Top down to Bottom that share a segment and Flags.
@@ -104,10 +106,14 @@ func (k *RowTile) Cut(s Segment) []Piece {
 	fullTop, fullBottom := k.HiAt(s, k.First()), k.LoAt(s, k.Last())
 	upper := k.UDivBy(k.Add(k.Sub(top, fullTop), I32(int64(k.SlotKeys-1))), k.SlotKeys)
 	p1 := k.Sub(top, k.MulBy(upper, k.SlotKeys))
-	full := k.UDivBy(k.Max(I32(0), k.Sub(p1, fullBottom)), k.SlotKeys)
+	full := k.UDivBy(k.above(p1, fullBottom), k.SlotKeys)
 	p2 := k.Sub(p1, k.MulBy(full, k.SlotKeys))
 	return []Piece{{Top: top, Bottom: k.Max(p1, bottom), Flags: FlagEdge}, {Top: p1, Bottom: p2}, {Top: p2, Bottom: bottom, Flags: FlagEdge}}
 }
+
+// above is how far top lies above bottom, 0 if it does not. Sides of a segment may lie more than 2^31 apart, top far below
+// bottom, so they are compared before they are subtracted.
+func (k *RowTile) above(top, bottom Value) Value { return k.Sub(k.Max(top, bottom), bottom) }
 
 // Hopped is the rule of ir.NextTop for one test.
 func (k *RowTile) Hopped(t TestValue, end Value) Value {
