@@ -34,6 +34,10 @@ type Param struct {
 // MaxParam bounds parameters, lengths, offsets and every polynomial of a schedule at launch (by magnitude).
 const MaxParam = 1 << 30
 
+// MaxEnd bounds the position after the last query: a tile and more below MaxParam, so that a position, a bound and a tile
+// together stay within 32 bits in a kernel.
+const MaxEnd = MaxParam - 1024
+
 // Require is a condition on the parameters that must hold at launch: Value >= Min. What says it in words.
 type Require struct {
 	Value Poly

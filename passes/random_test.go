@@ -33,6 +33,9 @@ func TestRandomPatterns(t *testing.T) {
 		for range 2 {
 			values := irtest.RandomValues(rng, p)
 			shape := irtest.RandomShape(rng, 70, 200)
+			if rng.IntN(4) == 0 {
+				shape = irtest.AtLimit(rng, shape)
+			}
 			f, h, err := compare(p, s, values, shape)
 			require.NoError(t, err, "seed %d, %+v, %v\n%s\n%s", seed, shape, values, p, s)
 			full, hops = full+f, hops+h

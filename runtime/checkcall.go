@@ -76,9 +76,8 @@ func checkLengths(a Attention) error {
 			return badCall("%s is %d, want 0 to %d", n.name, n.got, ir.MaxParam)
 		}
 	}
-	// A tile's worth below the limit, so that positions plus offsets plus a tile stay within 32 bits in the kernel.
-	if end, limit := a.QOffset+a.SeqQ, ir.MaxParam-1024; end > limit {
-		return badCall("the last query's position is %d (QOffset + SeqQ - 1), want less than %d", end-1, limit)
+	if end := a.QOffset + a.SeqQ; end > ir.MaxEnd {
+		return badCall("the last query's position is %d (QOffset + SeqQ - 1), want less than %d", end-1, ir.MaxEnd)
 	}
 	return nil
 }

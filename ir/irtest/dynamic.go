@@ -40,7 +40,7 @@ func RandomDynamic(rng *rand.Rand) *ir.Pattern {
 		{Name: "diags", Kind: ir.ChosenDistances}, {Name: "diags2", Kind: ir.ChosenDistances},
 		{Name: "best", Kind: ir.ChosenBlocks}, {Name: "best2", Kind: ir.ChosenBlocks},
 	}}
-	p.Keep = ir.Intersect{Sets: []ir.Set{ir.Causal{}, g.dynamic(1 + rng.IntN(3))}}
+	p.Keep = g.legal(func() ir.Set { return ir.Intersect{Sets: []ir.Set{ir.Causal{}, g.dynamic(1 + rng.IntN(3))}} }).Keep
 	return p
 }
 

@@ -17,12 +17,16 @@ type generator struct {
 	chosen   []ir.Chosen // the leaves of dynamic
 }
 
-// RandomPattern returns a pattern that passes Verify, with small numbers, so that bounds meet within a few hundred keys.
+// RandomPattern returns a pattern that passes Verify. Most numbers are small, so that bounds meet within a few hundred keys;
+// some lie at the limits of the language.
 func RandomPattern(rng *rand.Rand) *ir.Pattern {
 	g := &generator{rng: rng}
 	for i := range rng.IntN(4) {
 		low := int64(rng.IntN(3))
 		p := ir.Param{Name: fmt.Sprintf("p%d", i), Min: low, Default: low + int64(rng.IntN(40))}
+		if rng.IntN(8) == 0 {
+			p.Default = largest(rng)
+		}
 		if rng.IntN(4) == 0 {
 			p.Binding = ir.BindConst
 		}
@@ -34,8 +38,20 @@ func RandomPattern(rng *rand.Rand) *ir.Pattern {
 			Value: ir.Var(a.Name).Sub(ir.Var(b.Name)), Min: a.Default - b.Default, What: "the gap between p0 and p1",
 		})
 	}
-	keep := g.set(1 + rng.IntN(3))
-	return &ir.Pattern{Name: "random", Params: g.params, Requires: g.requires, Keep: keep}
+	return g.legal(func() ir.Set { return g.set(1 + rng.IntN(3)) })
+}
+
+// legal is a pattern that keeps what draw draws, tried until the defaults of the parameters stay within the limits.
+func (g *generator) legal(draw func() ir.Set) *ir.Pattern {
+	p := &ir.Pattern{Name: "random", Params: g.params, Requires: g.requires}
+	defaults := map[string]int64{}
+	for _, x := range g.params {
+		defaults[x.Name] = x.Default
+	}
+	for p.Keep = draw(); !withinLimits(p, defaults); {
+		p.Keep = draw()
+	}
+	return p
 }
 
 // set draws a set; depth bounds how far operators nest. Causal parts are frequent, as they are in use.
@@ -89,8 +105,12 @@ func (g *generator) primitive() ir.Set {
 	}
 }
 
-// poly draws a sum of up to one parameter, or product of two, and a small number, which may be negative.
+// poly draws a sum of up to one parameter, or product of two, and a small number, which may be negative. One in eight lies at a
+// limit.
 func (g *generator) poly() ir.Poly {
+	if g.rng.IntN(8) == 0 {
+		return g.limitPoly()
+	}
 	p := ir.Int(int64(g.rng.IntN(60) - 10))
 	if len(g.params) == 0 {
 		return p
@@ -123,6 +143,8 @@ func (g *generator) end() *ir.Poly {
 // step draws a step that is always at least 1. Large ones leave whole tiles empty.
 func (g *generator) step() ir.Poly {
 	switch n := g.rng.IntN(6); {
+	case n == 0 && g.rng.IntN(4) == 0:
+		return ir.Int(largest(g.rng))
 	case n == 0:
 		return ir.Int(int64(30 + g.rng.IntN(150)))
 	case n < 4 || len(g.params) == 0:
@@ -132,16 +154,20 @@ func (g *generator) step() ir.Poly {
 	}
 }
 
-// RandomValues returns legal values for the parameters of p (const ones at their default), as ir.CheckLaunch does.
+// RandomValues returns legal values for the parameters of p (const ones at their default), as ir.CheckLaunch does. One in six
+// lies at the limit.
 func RandomValues(rng *rand.Rand, p *ir.Pattern) map[string]int64 {
 	for range 20 {
 		values := map[string]int64{}
 		for _, param := range p.Params {
 			if param.Binding == ir.BindLaunch {
 				values[param.Name] = param.Min + int64(rng.IntN(50))
+				if rng.IntN(6) == 0 {
+					values[param.Name] = largest(rng)
+				}
 			}
 		}
-		if out, err := ir.CheckLaunch(p.Params, p.Requires, values); err == nil {
+		if out, err := ir.CheckLaunch(p.Params, p.Requires, values); err == nil && withinLimits(p, out) {
 			return out
 		}
 	}
