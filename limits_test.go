@@ -1,0 +1,177 @@
+package minfc_test
+
+import (
+	"encoding/binary"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/internal/qkv"
+	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/emu"
+)
+
+// Patterns whose bounds reach 2^30, where sums and differences of 32 bits are about to wrap. Both parameters of a pattern are
+// tried at the limit and next to it, with queries at the first and the last positions.
+const limitPatterns = `
+pattern from(n = 1) { keep columns(n..) }
+pattern to(n = 1) { keep columns(..n) }
+pattern behind(n = 1) { keep window(n) }
+pattern ahead(n = 1) { keep window(63, n) }
+pattern far(n = 1) { keep diagonals(n..) }
+pattern near(n = 1) { keep diagonals(-n..-64 step 3) }
+pattern crossed(n = 1, m = 1) { keep diagonals(n..-m) }
+pattern apart(n = 1, m = 1) { keep diagonals(n..) & columns(m..) | window(20) }
+pattern hops(n = 1, m = 1) { keep columns(-n.. step m) | diagonals(m - 5.. step n) }
+pattern residues(n = 1) { keep columns(-n.. step 1000003) | diagonals(n - 5.. step 7) }
+pattern less(n = 1, m = 1) { keep window(n, m) \ columns(n - 9..m) }
+`
+
+// limitLists are dynamic ones: their kernels walk slots without keys, and slots of ranges beside those of lists.
+const limitLists = `
+pattern columns_from(n = 1, m = 1) {
+  index c = top(40, sum(softmax(q[-64:] * k), queries)) with first 4
+  keep causal & (columns(c) | columns(n..) | diagonals(m..))
+}
+pattern columns_crossed(n = 1, m = 1) {
+  index c = top(40, sum(softmax(q[-64:] * k), queries)) with first 4
+  keep causal & columns(c) | diagonals(n..-m)
+}
+pattern runs_crossed(n = 1, m = 1) {
+  index d = top(9, sum(softmax(q[-64:] * k), diagonals)) with first 4
+  keep causal & diagonals(d) | diagonals(n..-m)
+}
+pattern blocks_crossed(n = 1, m = 1) {
+  index b = top(2, mean(q, 64) * mean(k, 64)) with last 1
+  keep causal & blocks(b) | diagonals(n..-m)
+}
+pattern both_from(n = 1, m = 1) {
+  index probe = softmax(q[-64:] * k)
+  index c = top(40, sum(probe, queries)) with first 4
+  index d = top(40, sum(probe, diagonals)) with first 4
+  keep causal & (columns(c) | diagonals(d) | columns(n..) | diagonals(m..))
+}
+pattern forced(n = 1, m = 1) {
+  index probe = softmax(q[-m:] * k)
+  index c = top(n, sum(probe, queries)) with first n with last m
+  index d = top_p(0.3, sum(probe, diagonals)) with first n with last m with most 30
+  keep causal & (columns(c) | diagonals(d))
+}
+pattern forced_blocks(n = 1, m = 1) {
+  index b = top(n, mean(q, 64) * mean(k, 64)) with first n with last m
+  keep causal & blocks(b)
+}
+`
+
+func limitsProgram(t *testing.T, src, name string) *minfc.Program {
+	p, err := minfc.Load("limits.minf", []byte(src), minfc.Options{Pattern: name})
+	require.NoError(t, err)
+	return p
+}
+
+// eachLimit draws values at the limit and next to it for the parameters of a case, for queries at both ends of the positions.
+func (c attentionCase) eachLimit(run func(c attentionCase)) {
+	rng := rand.New(rand.NewPCG(uint64(len(c.program.Pattern.Name)), uint64(len(c.target))))
+	values := []int64{ir.MaxParam, ir.MaxParam - 1, ir.MaxEnd, 40}
+	for _, n := range values {
+		for _, m := range values {
+			if len(c.program.Pattern.Params) == 1 && m != n || n == 40 && m == 40 {
+				continue
+			}
+			c.shape = qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 1 + rng.IntN(200), SeqK: 1 + rng.IntN(200)}
+			c.params = map[string]int64{"n": n}
+			if len(c.program.Pattern.Params) > 1 {
+				c.params["m"] = m
+			}
+			run(c)
+			c.shape.QOffset = ir.MaxEnd - c.shape.SeqQ
+			run(c)
+		}
+	}
+}
+
+func TestLimitsOfPatterns(t *testing.T) {
+	for _, name := range []string{"from", "to", "behind", "ahead", "far", "near", "crossed", "apart", "hops", "residues", "less"} {
+		for _, target := range minfc.Targets() {
+			c := attentionCase{program: limitsProgram(t, limitPatterns, name), target: target, headDim: 32, dtype: half.BF16}
+			t.Run(c.kernel(), func(t *testing.T) {
+				t.Parallel()
+				l := c.load(t, emu.Options{})
+				c.eachLimit(func(c attentionCase) { t.Run(c.launched(), func(t *testing.T) { c.run(t, l) }) })
+			})
+		}
+	}
+}
+
+// Queries stay near the first positions: sums over distances have an entry for each position.
+func TestLimitsOfDynamicPatterns(t *testing.T) {
+	for _, name := range []string{"columns_from", "columns_crossed", "runs_crossed", "blocks_crossed", "both_from", "forced", "forced_blocks"} {
+		for _, target := range minfc.Targets() {
+			c := attentionCase{program: limitsProgram(t, limitLists, name), target: target, headDim: 64, dtype: half.F16, random: true}
+			t.Run(c.kernel(), func(t *testing.T) {
+				t.Parallel()
+				l := c.load(t, emu.Options{})
+				c.eachLimit(func(c attentionCase) {
+					if c.shape.QOffset == 0 {
+						t.Run(c.launched(), func(t *testing.T) { c.launch(t, l, c.input(t), nil).check(t) })
+					}
+				})
+			})
+		}
+	}
+}
+
+// As many keys as there can be: all are the same row in memory, so that what a query keeps shows in its LSE alone, as the
+// logarithm of the number of keys.
+func TestLimitsOfLengths(t *testing.T) {
+	const sq = 70
+	for name, kept := range map[string]func(q, n int64) int64{
+		"behind": func(q, n int64) int64 { return n },
+		"ahead":  func(q, n int64) int64 { return 63 + min(n, ir.MaxParam-1-q) },
+		"from":   func(q, n int64) int64 { return ir.MaxParam - n },
+		"far":    func(q, n int64) int64 { return q - n + 1 },
+	} {
+		for _, target := range minfc.Targets() {
+			c := attentionCase{program: limitsProgram(t, limitPatterns, name), target: target, headDim: 32, dtype: half.BF16,
+				shape: qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: sq, SeqK: 1, QOffset: ir.MaxEnd - sq}}
+			t.Run(c.kernel(), func(t *testing.T) {
+				t.Parallel()
+				l, n := c.load(t, emu.Options{}), int64(300)
+				if name == "from" || name == "far" {
+					n = ir.MaxEnd - 200
+				}
+				c.params = map[string]int64{"n": n}
+				for i, got := range lseOfOneKey(t, l, c) {
+					require.InDelta(t, math.Log(float64(kept(int64(c.shape.QOffset+i), n))), got, 1e-4, "row %d", i)
+				}
+			})
+		}
+	}
+}
+
+// lseOfOneKey launches a case with zeros for queries and ir.MaxParam keys that are one row.
+func lseOfOneKey(t *testing.T, l loaded, c attentionCase) []float32 {
+	rows := c.shape.SeqQ * c.headDim * 2
+	mem := func(n int) runtime.DevicePtr {
+		p, err := l.dev.Alloc(int64(n))
+		require.NoError(t, err)
+		require.NoError(t, l.dev.Fill(p, 0, int64(n), nil))
+		t.Cleanup(func() { require.NoError(t, l.dev.Free(p)) })
+		return p
+	}
+	one := runtime.Tensor{Ptr: mem(c.headDim * 2), BatchStride: 8, HeadStride: 8}
+	a := runtime.Attention{Q: runtime.Tensor{Ptr: mem(rows)}, K: one, V: one, O: runtime.Tensor{Ptr: mem(rows)}, LSE: mem(4 * c.shape.SeqQ),
+		Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: c.shape.SeqQ, SeqK: ir.MaxParam, QOffset: c.shape.QOffset, Params: c.params}
+	require.NoError(t, l.Launch(nil, a))
+	var out []float32
+	for b := range slices.Chunk(readBack(t, l.dev, a.LSE, 4*c.shape.SeqQ), 4) {
+		out = append(out, math.Float32frombits(binary.LittleEndian.Uint32(b)))
+	}
+	return out
+}
