@@ -17,8 +17,8 @@ import (
 	"github.com/minfc/minfc/runtime/emu"
 )
 
-// Patterns whose bounds reach 2^30, where sums and differences of 32 bits are about to wrap. Both parameters of a pattern are
-// tried at the limit and next to it, with queries at the first and the last positions.
+// Patterns whose bounds reach 2^30, where sums and differences of 32 bits are about to wrap. The parameters n and m of a pattern are
+// tried at the limit and next to it, with queries at the first and the last positions; x, which is 0, hides what would be proven.
 const limitPatterns = `
 pattern from(n = 1) { keep columns(n..) }
 pattern to(n = 1) { keep columns(..n) }
@@ -26,30 +26,39 @@ pattern behind(n = 1) { keep window(n) }
 pattern ahead(n = 1) { keep window(63, n) }
 pattern far(n = 1) { keep diagonals(n..) }
 pattern near(n = 1) { keep diagonals(-n..-64 step 3) }
-pattern crossed(n = 1, m = 1) { keep diagonals(n..-m) }
+pattern crossed(n = 1, m = 1, x = 0) { keep diagonals(n..x - m) }
 pattern apart(n = 1, m = 1) { keep diagonals(n..) & columns(m..) | window(20) }
 pattern hops(n = 1, m = 1) { keep columns(-n.. step m) | diagonals(m - 5.. step n) }
 pattern residues(n = 1) { keep columns(-n.. step 1000003) | diagonals(n - 5.. step 7) }
+pattern opposite(n = 1, m = 1, x = 0) { keep columns(..x - n) & diagonals(..x - m) | diagonals(n..) & columns(m..) }
 pattern less(n = 1, m = 1) { keep window(n, m) \ columns(n - 9..m) }
 `
 
 // limitLists are dynamic ones: their kernels walk slots without keys, and slots of ranges beside those of lists.
 const limitLists = `
-pattern columns_from(n = 1, m = 1) {
+pattern columns_from(n = 1) {
   index c = top(40, sum(softmax(q[-64:] * k), queries)) with first 4
-  keep causal & (columns(c) | columns(n..) | diagonals(m..))
+  keep causal & (columns(c) | columns(n..))
 }
-pattern columns_crossed(n = 1, m = 1) {
-  index c = top(40, sum(softmax(q[-64:] * k), queries)) with first 4
-  keep causal & columns(c) | diagonals(n..-m)
-}
-pattern runs_crossed(n = 1, m = 1) {
+pattern runs_from(n = 1) {
   index d = top(9, sum(softmax(q[-64:] * k), diagonals)) with first 4
-  keep causal & diagonals(d) | diagonals(n..-m)
+  keep causal & (diagonals(d) | columns(n..))
 }
-pattern blocks_crossed(n = 1, m = 1) {
+pattern blocks_from(n = 1) {
   index b = top(2, mean(q, 64) * mean(k, 64)) with last 1
-  keep causal & blocks(b) | diagonals(n..-m)
+  keep causal & (blocks(b) | columns(n..))
+}
+pattern columns_crossed(n = 1, m = 1, x = 0) {
+  index c = top(40, sum(softmax(q[-64:] * k), queries)) with first 4
+  keep causal & columns(c) & diagonals(m..) | columns(..x - n) & diagonals(..x - m)
+}
+pattern runs_crossed(n = 1, m = 1, x = 0) {
+  index d = top(9, sum(softmax(q[-64:] * k), diagonals)) with first 4
+  keep causal & diagonals(d) | diagonals(n..x - m) | columns(..x - n) & diagonals(..x - m)
+}
+pattern blocks_crossed(n = 1, m = 1, x = 0) {
+  index b = top(2, mean(q, 64) * mean(k, 64)) with last 1
+  keep causal & blocks(b) | diagonals(n..x - m)
 }
 pattern both_from(n = 1, m = 1) {
   index probe = softmax(q[-64:] * k)
@@ -81,10 +90,10 @@ func (c attentionCase) eachLimit(run func(c attentionCase)) {
 	values := []int64{ir.MaxParam, ir.MaxParam - 1, ir.MaxEnd, 40}
 	for _, n := range values {
 		for _, m := range values {
-			if len(c.program.Pattern.Params) == 1 && m != n || n == 40 && m == 40 {
+			if len(c.program.Pattern.Params) < 2 && m != n || n == 40 && m == 40 {
 				continue
 			}
-			c.shape = qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 1 + rng.IntN(200), SeqK: 1 + rng.IntN(200)}
+			c.shape = qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 1 + rng.IntN(200), SeqK: 1 + rng.IntN(200), QOffset: 80 * rng.IntN(3)}
 			c.params = map[string]int64{"n": n}
 			if len(c.program.Pattern.Params) > 1 {
 				c.params["m"] = m
@@ -97,7 +106,7 @@ func (c attentionCase) eachLimit(run func(c attentionCase)) {
 }
 
 func TestLimitsOfPatterns(t *testing.T) {
-	for _, name := range []string{"from", "to", "behind", "ahead", "far", "near", "crossed", "apart", "hops", "residues", "less"} {
+	for _, name := range []string{"from", "to", "behind", "ahead", "far", "near", "crossed", "apart", "hops", "residues", "opposite", "less"} {
 		for _, target := range minfc.Targets() {
 			c := attentionCase{program: limitsProgram(t, limitPatterns, name), target: target, headDim: 32, dtype: half.BF16}
 			t.Run(c.kernel(), func(t *testing.T) {
@@ -111,14 +120,14 @@ func TestLimitsOfPatterns(t *testing.T) {
 
 // Queries stay near the first positions: sums over distances have an entry for each position.
 func TestLimitsOfDynamicPatterns(t *testing.T) {
-	for _, name := range []string{"columns_from", "columns_crossed", "runs_crossed", "blocks_crossed", "both_from", "forced", "forced_blocks"} {
+	for _, name := range []string{"columns_from", "runs_from", "blocks_from", "columns_crossed", "runs_crossed", "blocks_crossed", "both_from", "forced", "forced_blocks"} {
 		for _, target := range minfc.Targets() {
 			c := attentionCase{program: limitsProgram(t, limitLists, name), target: target, headDim: 64, dtype: half.F16, random: true}
 			t.Run(c.kernel(), func(t *testing.T) {
 				t.Parallel()
 				l := c.load(t, emu.Options{})
 				c.eachLimit(func(c attentionCase) {
-					if c.shape.QOffset == 0 {
+					if c.shape.QOffset < 1000 {
 						t.Run(c.launched(), func(t *testing.T) { c.launch(t, l, c.input(t), nil).check(t) })
 					}
 				})
