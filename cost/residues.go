@@ -1,31 +1,65 @@
 package cost
 
-import "fmt"
-
 // class is the numbers x = off modulo step; a step of 0 is no number at all.
 type class struct{ off, step int }
 
 var everything = class{0, 1}
 
-// maxStep is where combined steps end: no two positions are further apart.
-const maxStep = 1 << 31
+// reach bounds positions and distances, by magnitude. Of a class with a step beyond single one member at most lies within it:
+// such a class is kept as that member modulo single, so that no step grows on and on.
+const (
+	reach  = 1 << 30
+	single = 1 << 32
+)
 
-// and is the numbers in both classes, by the Chinese remainder theorem. It passes an earlier error on.
-func (c class) and(d class, err error) (class, error) {
-	if err != nil || c.step == 0 {
-		return c, err
+// and is the numbers in both classes, as far as they lie within reach, by the Chinese remainder theorem.
+func (c class) and(d class) class {
+	switch {
+	case c.step == 0 || d.step == 0:
+		return class{}
+	case c.step == single:
+		return c.ifIn(d)
+	case d.step == single:
+		return d.ifIn(c)
 	}
 	g, inverse := bezout(c.step, d.step)
 	if (d.off-c.off)%g != 0 {
-		return class{}, nil
+		return class{}
 	}
 	step := c.step / g * d.step
-	if step > maxStep {
-		return class{}, fmt.Errorf("residue tests combine to a step of %d: kept pairs are counted up to 2^31", step)
-	}
 	n := d.step / g
 	t := mod(mod((d.off-c.off)/g, n)*mod(inverse, n), n)
-	return class{mod(c.off+c.step*t, step), step}, nil
+	return class{mod(c.off+c.step*t, step), step}.within()
+}
+
+// within is c with a step that stays below single, or its one member within reach, if there is one.
+func (c class) within() class {
+	if c.step < single {
+		return c
+	}
+	switch x := nearest(c); {
+	case x < -reach || x > reach:
+		return class{}
+	default:
+		return class{mod(x, single), single}
+	}
+}
+
+// ifIn is c, which has one member, if d has it, too.
+func (c class) ifIn(d class) class {
+	if mod(nearest(c)-d.off, d.step) != 0 {
+		return class{}
+	}
+	return c
+}
+
+// nearest is the member nearest to 0.
+func nearest(c class) int {
+	if off := mod(c.off, c.step); off <= c.step/2 {
+		return off
+	} else {
+		return off - c.step
+	}
 }
 
 // bezout returns g = gcd(a, b) and x with a*x = g modulo b.
