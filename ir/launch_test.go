@@ -58,6 +58,24 @@ func TestCheckValues(t *testing.T) {
 	require.ErrorContains(t, s.CheckValues(map[string]int64{"a": 1}), `no value for parameter "b"`)
 }
 
+// A row bound q + 1 - d stands for the distance d of the language, whose limit it may pass by one on one side.
+func TestLimitsOfRowBounds(t *testing.T) {
+	s := &ir.Schedule{Name: "x", Tile: ir.Tile{Rows: 64, Keys: 64}, Params: []ir.Param{{Name: "n"}}, Segments: []ir.Segment{
+		{Hop: -1, Lo: []ir.Bound{{Row: true, Off: ir.Int(1 - ir.MaxParam)}}, Hi: []ir.Bound{{Row: true, Off: ir.Var("n").Add(ir.Int(1))}}},
+		{Hop: -1, Lo: []ir.Bound{{Row: true, Off: ir.Var("n").Add(ir.Int(1))}}, Hi: []ir.Bound{{Row: true, Off: ir.Int(1 + ir.MaxParam)}}},
+	}}
+	require.NoError(t, s.Verify())
+	again, err := ir.ParseSchedule(s.String())
+	require.NoError(t, err)
+	require.Equal(t, s.String(), again.String())
+	require.NoError(t, s.CheckValues(map[string]int64{"n": ir.MaxParam}))
+	require.ErrorContains(t, s.CheckValues(map[string]int64{"n": ir.MaxParam + 1}), "n is 1073741825, beyond the limit of 1073741824")
+	for _, off := range []int64{-ir.MaxParam, 2 + ir.MaxParam} {
+		s.Segments[0].Lo[0].Off = ir.Int(off)
+		require.ErrorContains(t, s.Verify(), "beyond the limit of 1073741824")
+	}
+}
+
 func TestClosest(t *testing.T) {
 	known := []string{"sink", "window", "stride"}
 	require.Equal(t, "window", ir.Closest("windw", known))

@@ -24,3 +24,20 @@ func TestConstsAreBakedIn(t *testing.T) {
     columns from 0 to 16*n step 16
 `, after(t, "consts", p, Options{Consts: map[string]int64{"block": 16}}))
 }
+
+// TestConstsBeyondTheLimit: a value that takes an expression beyond the limit is a fault of its caller, said in words about it.
+func TestConstsBeyondTheLimit(t *testing.T) {
+	p := parsePattern(t, `  const n = 2 min 0
+  param m = 2 min 0
+  keep
+    union
+      columns from 0 to n*n*n*n step 1
+      columns from n*n*m step 1
+`)
+	_, err := Run(p, Options{Tile: listTile, Consts: map[string]int64{"n": 32769}})
+	require.ErrorContains(t, err, "with n = 32769, n*n*n*n is 1153062248537784321, beyond the limit of 1073741824")
+	require.ErrorContains(t, err, "with n = 32769, m*n*n has a factor beyond the limit of 1073741824")
+	require.NotContains(t, err.Error(), "internal")
+	_, err = Run(p, Options{Tile: listTile, Consts: map[string]int64{"n": 181}})
+	require.NoError(t, err, "181^4 is just below the limit")
+}
