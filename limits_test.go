@@ -154,6 +154,27 @@ pattern p(n = 1073741824, m = 1073741823) {
 	require.NoError(t, err)
 }
 
+// A number that makes no difference, here because key 0 is never below it, is held to the limit as well: the same launch is refused
+// by the kernel and by the reference.
+func TestNumbersThatMakeNoDifference(t *testing.T) {
+	for src, want := range map[string]string{
+		`pattern p(n = 1) { keep columns(-n*n..) }`:                                                 "-n*n is -1073807361, beyond the limit of 1073741824",
+		`pattern p(n = 1, const c = 2) { keep causal | causal & diagonals(-n*n..c*n*n) | sink(2) }`: "beyond the limit of 1073741824",
+	} {
+		c := attentionCase{program: limitsProgram(t, src, "p"), headDim: 32, dtype: half.BF16,
+			shape: qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 70, SeqK: 70}, params: map[string]int64{"n": 100}}
+		l := c.load(t, emu.Options{})
+		c.run(t, l)
+		c.params = map[string]int64{"n": 1<<15 + 1}
+		_, err := l.RunHost(l.dev, c.host(c.input(t)))
+		require.ErrorIs(t, err, runtime.ErrBadCall)
+		require.ErrorContains(t, err, want)
+		keep, err := c.program.Pattern.Keeps(c.params)
+		require.Error(t, err)
+		require.Nil(t, keep)
+	}
+}
+
 // As many keys as there can be: all are the same row in memory, so that what a query keeps shows in its LSE alone, as the
 // logarithm of the number of keys.
 func TestLimitsOfLengths(t *testing.T) {

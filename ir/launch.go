@@ -104,6 +104,26 @@ func unknownParam(name string, known []string) error {
 	}
 }
 
+// CheckValues says whether every number of p stays within MaxParam by magnitude. A schedule asks for no number that the passes found to
+// make no difference, but it has no meaning beyond the limit either. values are those of the launch; const parameters have their defaults.
+func (p *Pattern) CheckValues(values map[string]int64) error {
+	all := map[string]int64{}
+	for _, x := range p.Params {
+		all[x.Name] = x.Default
+	}
+	maps.Copy(all, values)
+	var errs []error
+	check := func(x Poly) Poly {
+		if _, err := x.Eval(all); err != nil {
+			errs = append(errs, err)
+		}
+		return x
+	}
+	MapPolys(p.Keep, check)
+	MapIndexPolys(p.Index, check)
+	return errors.Join(errs...)
+}
+
 // CheckValues says whether every expression of s stays within MaxParam by magnitude, and every step is at least 1, for
 // values that CheckLaunch returned. Kernels compute in 32 bits and rely on it.
 func (s *Schedule) CheckValues(values map[string]int64) error {

@@ -186,6 +186,9 @@ func (k *LoadedKernel) checkParams(given map[string]int64) (map[string]int64, er
 	if err == nil {
 		err = k.schedule.CheckValues(values)
 	}
+	if err == nil && k.pattern != nil {
+		err = k.pattern.CheckValues(values)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadCall, err)
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/minfc/minfc/ir"
 )
 
 // LoadedGroups are the kernels of a head plan, compiled for a device: what runs all heads of a layer in one launch. They are safe for
@@ -63,7 +65,8 @@ func (g *LoadedGroups) load(dev Device, a *Artifact, sel Select) error {
 	}
 	slices.SortStableFunc(g.groups, func(a, b *loadedGroup) int { return cmp.Compare(len(a.Sections), len(b.Sections)) })
 	for i := range a.Manifest.Members {
-		k, err := g.loadMember(dev, a, a.Manifest.Members[i].kernelFor(sel))
+		m := &a.Manifest.Members[i]
+		k, err := g.loadMember(dev, a, m.kernelFor(sel), m.Pattern)
 		if err != nil {
 			return err
 		}
@@ -84,9 +87,12 @@ func loadGroup(dev Device, m *Manifest, a *Artifact, group *Group) (*loadedGroup
 }
 
 // loadMember loads what comes before attention.
-func (g *LoadedGroups) loadMember(dev Device, a *Artifact, info *Kernel) (*LoadedKernel, error) {
+func (g *LoadedGroups) loadMember(dev Device, a *Artifact, info *Kernel, pattern string) (*LoadedKernel, error) {
 	k, err := read(dev, info)
 	if err != nil {
+		return nil, err
+	}
+	if k.pattern, err = ir.ParsePattern(pattern); err != nil {
 		return nil, err
 	}
 	if err := k.loadStages(g.modules); err != nil {

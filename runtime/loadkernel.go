@@ -23,6 +23,7 @@ type Select struct {
 type LoadedKernel struct {
 	dev          Device
 	info         Kernel
+	pattern      *ir.Pattern // as compiled; nil of a dense kernel beside one with lists
 	schedule     *ir.Schedule
 	params       []kernelParam
 	plan         *indexPlan
@@ -53,7 +54,10 @@ func LoadKernel(dev Device, a *Artifact, sel Select) (*LoadedKernel, error) {
 		return nil, err
 	}
 	k.modules = newStageModules(dev, a)
-	if err = k.loadStages(k.modules); err == nil {
+	if k.pattern, err = ir.ParsePattern(a.Manifest.Pattern); err == nil {
+		err = k.loadStages(k.modules)
+	}
+	if err == nil {
 		err = k.loadFallback(dev, a)
 	}
 	if err != nil {

@@ -48,13 +48,5 @@ func AtLimit(rng *rand.Rand, s ir.Shape) ir.Shape {
 
 // withinLimits says whether every number of p stays within the limits of the language for these values.
 func withinLimits(p *ir.Pattern, values map[string]int64) bool {
-	within := true
-	check := func(x ir.Poly) ir.Poly {
-		_, err := x.Eval(values)
-		within = within && err == nil
-		return x
-	}
-	ir.MapPolys(p.Keep, check)
-	ir.MapIndexPolys(p.Index, check)
-	return within
+	return p.CheckValues(values) == nil
 }
