@@ -43,6 +43,7 @@ type kernel struct {
 	half   Value // of a block of two: which it is
 	warp   Value // the warp's number in the block, known to be the same for all its lanes
 	group  Value // the consumer's number
+	round  Value // of the warp that walks: 0, then 1 for tiles that are computed again
 	kvHead Value // the kv head of the tile's q head, for the warps that load
 	qRegs  [][]Value
 }

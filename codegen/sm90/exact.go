@@ -69,22 +69,22 @@ func (k *kernel) exactStage(st *state, h header) {
 	s = k.maskAndFree(st.k.buffer, s, h)
 	v := k.placeOfV(st.k)
 	k.await(k.barrierAt(fullV, v.buffer), v.parity)
-	var p, scores, o [][]Value
-	for r := range 2 {
-		row := lower.OfRow(s, r)
+	o := make([][]Value, 2)
+	for r := range o {
 		m, alpha := k.ExactMaximum(st.m[r], k.threadMax(s, r))
 		st.m[r], st.l[r] = m, k.FMul(st.l[r], alpha)
-		scores, p, o = append(scores, row), append(p, nil), append(o, nil)
-		for _, x := range row {
-			x = k.ExactProbability(x, m)
-			p[r], st.l[r] = append(p[r], x), k.FAdd(st.l[r], x)
-		}
 		for _, x := range lower.OfRow(st.o, r) {
 			o[r] = append(o[r], k.FMul(x, alpha))
 		}
 	}
+	scores := [][]Value{lower.OfRow(s, 0), lower.OfRow(s, 1)}
 	o = k.CleanValues(k.valueTile(v.buffer, h), k.MulBy(st.w, k.SlotKeys), scores, o)
-	st.o, st.p = lower.JoinRows(o[0], o[1]), k.fragments(lower.JoinRows(p[0], p[1]))
+	p := make([]Value, len(s)) // they take the scores' registers
+	for i, x := range s {
+		p[i] = k.ExactProbability(x, st.m[i/2%2])
+		st.l[i/2%2] = k.FAdd(st.l[i/2%2], p[i])
+	}
+	st.o, st.p = lower.JoinRows(o[0], o[1]), k.fragments(p)
 	st.o = k.awaitProducts(0, k.addValues(*st, v.buffer))
 	k.release(emptyV, v.buffer)
 }

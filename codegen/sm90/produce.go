@@ -32,6 +32,7 @@ type cursor struct {
 
 // walk is the work of the warp that walks the schedule, all lanes alike except in copies and in reading lists.
 func (k *kernel) walk(round Value) {
+	k.round = round
 	p := place{lower.I32(0), lower.I32(1)}
 	if k.queued {
 		first := k.ICmp(enum.IPredEQ, round, lower.I32(0))
@@ -273,7 +274,21 @@ func (k *kernel) stageOf(c cursor, slots []slot, whole bool) cursor {
 		k.arrive(k.barrierAt(posted, c.buffer))
 		k.loadTile("k", k.layout.k, fullK, c.buffer, slots, whole)
 	})
+	k.letVoteCatchUp(c.place)
 	return cursor{k.nextPlace(k.placeOfV(c.place)), lower.I32(0)}
+}
+
+// letVoteCatchUp waits, where tiles are computed again, until the stage at p is full. In a ring the warp that votes must have seen V's
+// phase of a buffer before K is posted there again. Consumers see to that where they wait for the next K before they let go of V; with
+// care they do not.
+func (k *kernel) letVoteCatchUp(p place) {
+	if !k.ring || !k.HasColumns() {
+		return
+	}
+	k.If("again", k.ICmp(enum.IPredNE, k.round, lower.I32(0)), nil, func() []Value {
+		k.await(k.barrierAt(fullK, p.buffer), k.Xor(p.parity, lower.I32(1)))
+		return nil
+	})
 }
 
 // writeHeader writes the walk's part of a header; first are flags of its own for the first slot.
