@@ -13,6 +13,7 @@ import (
 
 	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/internal/selfcheck"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/emu"
@@ -97,7 +98,7 @@ func requireQuality(t *testing.T, c Config, row Row) {
 		}
 	}
 	require.InDelta(t, recall, *row.Recall, 1e-4)
-	require.InDelta(t, math.Sqrt(diff/norm), *row.Error, 5e-3)
+	require.InDelta(t, math.Sqrt(diff/norm), *row.Error, selfcheck.LimitsOf(c.DType).Frobenius)
 }
 
 func TestRunWithoutComparison(t *testing.T) {

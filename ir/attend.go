@@ -12,33 +12,47 @@ type Float interface{ ~float32 | ~float64 }
 
 // Attend is attention of one query row over the keys that keep accepts: q [D], k and v [n, D] flat. out [D] is the
 // softmax-weighted sum of values, lse the natural logarithm of the sum of exponentials of scale * q.k. A row without
-// keys gives zeros and -Inf.
+// keys gives zeros and -Inf. A key that keep refuses is not looked at; a kept one whose logit is -Inf has the weight 0, and one whose
+// logit is NaN or +Inf makes all of the row NaN, as keys whose logits are all -Inf do.
 func Attend[F Float](q, k, v []F, keep func(k int) bool, scale float64) (out []float64, lse float64) {
 	d := len(q)
 	out = make([]float64, d)
-	highest, sum := math.Inf(-1), 0.0
+	highest, sum, kept := math.Inf(-1), 0.0, false
 	for j := range len(k) / max(d, 1) {
 		if !keep(j) {
 			continue
 		}
+		kept = true
 		s := scale * dot(q, k[j*d:(j+1)*d])
 		if s > highest { // what is summed so far was relative to the old maximum
 			rescale(out, &sum, math.Exp(highest-s))
 			highest = s
 		}
-		p := math.Exp(s - highest)
+		p := weight(s, highest)
 		sum += p
 		for i, x := range v[j*d : (j+1)*d] {
 			out[i] += p * float64(x)
 		}
 	}
-	if sum == 0 {
+	if !kept {
 		return out, math.Inf(-1)
+	}
+	if sum == 0 { // 0 / 0
+		rescale(out, &sum, math.NaN())
+		return out, math.NaN()
 	}
 	for i := range out {
 		out[i] /= sum
 	}
 	return out, highest + math.Log(sum)
+}
+
+// weight is the exponential of a logit relative to the highest so far, which may be -Inf as well.
+func weight(logit, highest float64) float64 {
+	if math.IsInf(logit, -1) {
+		return 0
+	}
+	return math.Exp(logit - highest)
 }
 
 func rescale(out []float64, sum *float64, by float64) {

@@ -14,6 +14,7 @@ import (
 	"github.com/minfc/minfc/codegen/lower"
 	"github.com/minfc/minfc/codegen/sm80"
 	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/internal/selfcheck"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/ptxgen"
 	"github.com/minfc/minfc/runtime"
@@ -265,7 +266,7 @@ func (c listCase) decode(t *testing.T, b []byte) []float32 {
 // compare holds every row against float64 attention over the pairs that the lists mean.
 func (c listCase) compare(t *testing.T, all []lists, qb, kb, vb, ob, lseb []byte) {
 	q, k, v, o := c.decode(t, qb), c.decode(t, kb), c.decode(t, vb), c.decode(t, ob)
-	d := c.headDim
+	d, limits := c.headDim, selfcheck.LimitsOf(c.dtype)
 	for n, l := range all {
 		kv := (n/c.hq*c.hk + n%c.hq/(c.hq/c.hk)) * c.sk * d
 		for i := range c.sq {
@@ -276,12 +277,12 @@ func (c listCase) compare(t *testing.T, all []lists, qb, kb, vb, ob, lseb []byte
 				diff += math.Pow(float64(o[at+j])-want[j], 2)
 				norm += want[j] * want[j]
 			}
-			require.LessOrEqual(t, math.Sqrt(diff), 2e-2*math.Sqrt(norm), "head %d row %d", n, i)
+			require.LessOrEqual(t, math.Sqrt(diff), limits.Row*math.Sqrt(norm), "head %d row %d", n, i)
 			got := math.Float32frombits(binary.LittleEndian.Uint32(lseb[4*(n*c.sq+i):]))
 			if math.IsInf(wantLSE, -1) {
 				require.True(t, math.IsInf(float64(got), -1), "head %d row %d", n, i)
 			} else {
-				require.InDelta(t, wantLSE, got, 1e-3, "head %d row %d", n, i)
+				require.InDelta(t, wantLSE, got, limits.LSE, "head %d row %d", n, i)
 			}
 		}
 	}

@@ -11,13 +11,6 @@ import (
 	"github.com/minfc/minfc/ir"
 )
 
-// The errors a correct kernel stays within: outputs are rounded to 16 bits, P is rounded before the second product.
-const (
-	MaxFrobenius = 4e-3 // relative error of the whole output
-	MaxRow       = 2e-2 // relative error of any row
-	MaxLSE       = 1e-3 // absolute error of any log-sum-exp
-)
-
 // Case is one finished attention call.
 type Case struct {
 	In    *qkv.Input
@@ -35,13 +28,18 @@ type Report struct {
 	Rows, Of       int // query rows compared in every head, and how many there are
 	Frobenius, Row float64
 	LSE            float64
-	WorstRow       [3]int // batch, head and row of Row
+	WorstRow       [3]int // batch, head and row of the error that exceeds its limit by the largest factor, or comes closest to it
 	HasLSE         bool
+	Limits         Limits
+	Doubtful       int         // rows that exceed a limit less than float32 leaves open: their errors count from there
+	Unknown        int         // rows, of all heads, whose logits float32 cannot hold: they are not compared
+	Undefined      int         // elements of compared rows that are not compared, because the reference is not finite there
+	NonFinite      []NonFinite // in the input
 }
 
 // OK says whether all errors are within their limits.
 func (r *Report) OK() bool {
-	return r.Frobenius <= MaxFrobenius && r.Row <= MaxRow && (!r.HasLSE || r.LSE <= MaxLSE)
+	return r.Frobenius <= r.Limits.Frobenius && r.Row <= r.Limits.Row && (!r.HasLSE || r.LSE <= r.Limits.LSE)
 }
 
 // String is the report in one line.
@@ -51,11 +49,17 @@ func (r *Report) String() string {
 		rows = fmt.Sprintf("%d sampled rows of %d", r.Rows, r.Of)
 	}
 	s := fmt.Sprintf("%s of every head against float64: relative error %.2e (limit %.0e), worst row %.2e (limit %.0e)",
-		rows, r.Frobenius, MaxFrobenius, r.Row, MaxRow)
+		rows, r.Frobenius, r.Limits.Frobenius, r.Row, r.Limits.Row)
 	if r.HasLSE {
-		s += fmt.Sprintf(", lse %.2e (limit %.0e)", r.LSE, MaxLSE)
+		s += fmt.Sprintf(", lse %.2e (limit %.0e)", r.LSE, r.Limits.LSE)
 	}
-	return s
+	if r.Doubtful > 0 {
+		s += fmt.Sprintf("; %d rows have logits so large that float32 leaves more open, their errors count from there", r.Doubtful)
+	}
+	if r.Unknown > 0 {
+		s += fmt.Sprintf("; %d rows not compared: their products q.k are beyond float32", r.Unknown)
+	}
+	return s + r.nonFinite()
 }
 
 // maxWork bounds the multiplications of the reference: some seconds on two cores.
@@ -64,7 +68,11 @@ const maxWork = 8e9
 // Compare computes the reference of all rows, or of a sample where that takes too long, and the errors against it.
 func Compare(c Case) (*Report, error) {
 	rows := sample(c.In.SeqQ, float64(c.In.Batch*c.In.QHeads)*float64(c.In.SeqK)*float64(2*c.In.HeadDim))
-	t := tally{Report: Report{Rows: len(rows), Of: c.In.SeqQ, HasLSE: c.LSE != nil}}
+	t := tally{Report: Report{Rows: len(rows), Of: c.In.SeqQ, HasLSE: c.LSE != nil, Limits: LimitsOf(c.In.Format)}}
+	var err error
+	if t.NonFinite, err = findNonFinite(c.In); err != nil {
+		return nil, err
+	}
 	for head := range c.In.Batch * c.In.KVHeads {
 		if err := t.head(c, head, rows); err != nil {
 			return nil, err
@@ -99,6 +107,7 @@ func sample(n int, workPerRow float64) []int {
 type tally struct {
 	Report
 	off, size float64
+	worst     float64 // error of WorstRow, in limits
 }
 
 // head compares the query heads that share one kv head (counted over batches): so only one head's keys and values are
@@ -141,38 +150,83 @@ func (t *tally) queryHead(c Case, ref ir.Inputs[float32], h int, o []float32, ro
 	if err != nil {
 		return fmt.Errorf("internal: %w", err)
 	}
-	in := c.In
+	in, spoiled := c.In, nonFiniteValues(ref)
 	for i, row := range rows {
-		t.row(o[row*in.HeadDim:][:in.HeadDim], want[i*in.HeadDim:][:in.HeadDim], [3]int{h / in.QHeads, h % in.QHeads, row})
-		if c.LSE != nil {
-			t.lse(float64(c.LSE[h*in.SeqQ+row]), lse[i])
+		x := outcome{ref: ref, tiny: t.Limits.tiny, row: row, at: [3]int{h / in.QHeads, h % in.QHeads, row}}
+		x.got, x.want = o[row*in.HeadDim:][:in.HeadDim], want[i*in.HeadDim:][:in.HeadDim]
+		if x.lse = lse[i]; c.LSE != nil {
+			x.gotLSE = float64(c.LSE[h*in.SeqQ+row])
 		}
+		spoiled.spoil(x)
+		t.row(x)
 	}
 	return nil
 }
 
-// row adds the errors of one output row. A row that should be 0 must be exactly 0.
-func (t *tally) row(got []float32, want []float64, at [3]int) {
-	off, size := 0.0, 0.0
-	for i, w := range want {
-		d := float64(got[i]) - w
-		off, size = off+d*d, size+w*w
+// outcome is the result of one row of one head beside the reference, which is NaN in elements that are not to be compared.
+type outcome struct {
+	ref         ir.Inputs[float32] // of this head
+	tiny        float64            // of the type of the output
+	row         int
+	at          [3]int // batch, head and row
+	got         []float32
+	want        []float64
+	gotLSE, lse float64
+}
+
+// row adds the errors of one row. Where one of them is beyond its limit, it is counted from the range that float32 leaves open.
+func (t *tally) row(x outcome) {
+	off, size, undefined := distance(x.got, x.want, x.want)
+	e, lse := relative(off, size), t.lseError(x.gotLSE, x.lse, x.lse)
+	if !(e <= t.Limits.Frobenius && lse <= t.Limits.LSE) {
+		d, known := x.doubt()
+		if !known {
+			t.Unknown++
+			return
+		}
+		off, size, _ = distance(x.got, d.low, d.high)
+		less, lessLSE := relative(off, size), t.lseError(x.gotLSE, d.lowLSE, d.highLSE)
+		if less < e || lessLSE < lse {
+			t.Doubtful++
+		}
+		e, lse = less, lessLSE
 	}
+	t.Undefined += undefined
 	t.off, t.size = t.off+off, t.size+size
-	if e := relative(off, size); worse(e, t.Row) {
-		t.Row, t.WorstRow = e, at
+	if excess := max(e/t.Limits.Row, lse/t.Limits.LSE); worse(excess, t.worst) {
+		t.worst, t.WorstRow = excess, x.at
+	}
+	if worse(e, t.Row) {
+		t.Row = e
+	}
+	if worse(lse, t.LSE) {
+		t.LSE = lse
 	}
 }
 
-// lse takes the larger error; equal infinities are equal.
-func (t *tally) lse(got, want float64) {
-	if got == want {
-		return
+// distance is the squared distance of a row from a range, and the squared size of the nearest row in the range. Elements without a
+// finite range count as undefined. A row that should be 0 must be exactly 0.
+func distance(got []float32, low, high []float64) (off, size float64, undefined int) {
+	for i, x := range got {
+		if !finite(low[i]) || !finite(high[i]) {
+			undefined++
+			continue
+		}
+		near := max(low[i], min(high[i], float64(x))) // NaN stays NaN
+		off, size = off+(float64(x)-near)*(float64(x)-near), size+near*near
 	}
-	if e := math.Abs(got - want); worse(e, t.LSE) {
-		t.LSE = e
-	}
+	return off, size, undefined
 }
+
+// lseError is the distance of a log-sum-exp from its range; equal infinities are equal.
+func (t *tally) lseError(got, low, high float64) float64 {
+	if !t.HasLSE || math.IsNaN(low) || got == low || low <= got && got <= high {
+		return 0
+	}
+	return math.Abs(got - max(low, min(high, got)))
+}
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // worse says whether error e replaces old: a NaN replaces any number and stays.
 func worse(e, old float64) bool { return !math.IsNaN(old) && !(e <= old) }

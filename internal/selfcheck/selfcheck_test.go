@@ -112,7 +112,7 @@ func TestSample(t *testing.T) {
 }
 
 func TestReportSaysHowMuchWasCompared(t *testing.T) {
-	r := Report{Rows: 4, Of: 9, Frobenius: 1.5e-3, Row: 1e-2, LSE: 1e-6, HasLSE: true}
-	require.Equal(t, "4 sampled rows of 9 of every head against float64: relative error 1.50e-03 (limit 4e-03), "+
-		"worst row 1.00e-02 (limit 2e-02), lse 1.00e-06 (limit 1e-03)", r.String())
+	r := Report{Rows: 4, Of: 9, Frobenius: 1.5e-3, Row: 1e-2, LSE: 1e-6, HasLSE: true, Limits: LimitsOf(half.BF16)}
+	require.Equal(t, "4 sampled rows of 9 of every head against float64: relative error 1.50e-03 (limit 3e-03), "+
+		"worst row 1.00e-02 (limit 8e-03), lse 1.00e-06 (limit 2e-04)", r.String())
 }
