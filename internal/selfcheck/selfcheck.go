@@ -31,7 +31,7 @@ type Report struct {
 	WorstRow       [3]int // batch, head and row of the error that exceeds its limit by the largest factor, or comes closest to it
 	HasLSE         bool
 	Limits         Limits
-	Doubtful       int         // rows that exceed a limit less than float32 leaves open: their errors count from there
+	Doubtful       int         // rows that are within the limits only if errors count from the range that float32 leaves open
 	Unknown        int         // rows, of all heads, whose logits float32 cannot hold: they are not compared
 	Undefined      int         // elements of compared rows that are not compared, because the reference is not finite there
 	NonFinite      []NonFinite // in the input
@@ -54,7 +54,7 @@ func (r *Report) String() string {
 		s += fmt.Sprintf(", lse %.2e (limit %.0e)", r.LSE, r.Limits.LSE)
 	}
 	if r.Doubtful > 0 {
-		s += fmt.Sprintf("; %d rows have logits so large that float32 leaves more open, their errors count from there", r.Doubtful)
+		s += fmt.Sprintf("; errors of %d rows count from what float32 leaves open of their logits", r.Doubtful)
 	}
 	if r.Unknown > 0 {
 		s += fmt.Sprintf("; %d rows not compared: their products q.k are beyond float32", r.Unknown)
@@ -65,20 +65,33 @@ func (r *Report) String() string {
 // maxWork bounds the multiplications of the reference: some seconds on two cores.
 const maxWork = 8e9
 
-// Compare computes the reference of all rows, or of a sample where that takes too long, and the errors against it.
+// Compare computes the reference of all rows, or of a sample where that takes too long, and the errors against it. Rows beyond the
+// limit of a row are judged by what float32 leaves open of them; where only the sum of all is beyond its limit, so are all rows
+// beyond that.
 func Compare(c Case) (*Report, error) {
-	rows := sample(c.In.SeqQ, float64(c.In.Batch*c.In.QHeads)*float64(c.In.SeqK)*float64(2*c.In.HeadDim))
-	t := tally{Report: Report{Rows: len(rows), Of: c.In.SeqQ, HasLSE: c.LSE != nil, Limits: LimitsOf(c.In.Format)}}
-	var err error
-	if t.NonFinite, err = findNonFinite(c.In); err != nil {
+	l := LimitsOf(c.In.Format)
+	t, err := c.tally(l.Row)
+	if err == nil && t.Frobenius > l.Frobenius && t.Row <= l.Row {
+		t, err = c.tally(l.Frobenius)
+	}
+	if err != nil {
 		return nil, err
 	}
+	t.NonFinite, err = findNonFinite(c.In)
+	return &t.Report, err
+}
+
+// tally compares with rows judged again whose relative error is above again.
+func (c Case) tally(again float64) (*tally, error) {
+	rows := sample(c.In.SeqQ, float64(c.In.Batch*c.In.QHeads)*float64(c.In.SeqK)*float64(2*c.In.HeadDim))
+	t := &tally{Report: Report{Rows: len(rows), Of: c.In.SeqQ, HasLSE: c.LSE != nil, Limits: LimitsOf(c.In.Format)}, again: again}
 	for head := range c.In.Batch * c.In.KVHeads {
 		if err := t.head(c, head, rows); err != nil {
 			return nil, err
 		}
 	}
-	return t.finish(), nil
+	t.Frobenius = relative(t.off, t.size)
+	return t, nil
 }
 
 // sample lists the rows to compare: all, or the first, the last and random ones. It is the same for the same sizes.
@@ -106,6 +119,7 @@ func sample(n int, workPerRow float64) []int {
 // tally adds up squared errors.
 type tally struct {
 	Report
+	again     float64 // relative error of a row above which it is judged by what float32 leaves open
 	off, size float64
 	worst     float64 // error of WorstRow, in limits
 }
@@ -174,22 +188,20 @@ type outcome struct {
 	gotLSE, lse float64
 }
 
-// row adds the errors of one row. Where one of them is beyond its limit, it is counted from the range that float32 leaves open.
+// row adds the errors of one row.
 func (t *tally) row(x outcome) {
 	off, size, undefined := distance(x.got, x.want, x.want)
 	e, lse := relative(off, size), t.lseError(x.gotLSE, x.lse, x.lse)
-	if !(e <= t.Limits.Frobenius && lse <= t.Limits.LSE) {
+	if !t.settled(e, lse) {
 		d, known := x.doubt()
 		if !known {
 			t.Unknown++
 			return
 		}
 		off, size, _ = distance(x.got, d.low, d.high)
-		less, lessLSE := relative(off, size), t.lseError(x.gotLSE, d.lowLSE, d.highLSE)
-		if less < e || lessLSE < lse {
+		if e, lse = relative(off, size), t.lseError(x.gotLSE, d.lowLSE, d.highLSE); t.settled(e, lse) {
 			t.Doubtful++
 		}
-		e, lse = less, lessLSE
 	}
 	t.Undefined += undefined
 	t.off, t.size = t.off+off, t.size+size
@@ -203,6 +215,9 @@ func (t *tally) row(x outcome) {
 		t.LSE = lse
 	}
 }
+
+// settled says whether errors of a row need no second look.
+func (t *tally) settled(e, lse float64) bool { return e <= t.again && lse <= t.Limits.LSE }
 
 // distance is the squared distance of a row from a range, and the squared size of the nearest row in the range. Elements without a
 // finite range count as undefined. A row that should be 0 must be exactly 0.
@@ -230,11 +245,6 @@ func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // worse says whether error e replaces old: a NaN replaces any number and stays.
 func worse(e, old float64) bool { return !math.IsNaN(old) && !(e <= old) }
-
-func (t *tally) finish() *Report {
-	t.Frobenius = relative(t.off, t.size)
-	return &t.Report
-}
 
 // relative is the ratio of norms given their squares.
 func relative(off, size float64) float64 {
