@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/ir"
@@ -96,7 +97,10 @@ func CompareChoices(c ChoiceCase) (*ChoiceReport, error) {
 			if err != nil {
 				return nil, fmt.Errorf("internal: %w", err)
 			}
-			r.set(fmt.Sprintf("batch %d, head %d, %s", h/in.QHeads, h%in.QHeads, s.Name), rules[s.Name], s, *got, from[s.Name])
+			rule := rules[s.Name]
+			rule.ranges = func() ranges { return valueRanges(index, s.Name, values, head) }
+			rule.exact = s.Kind != ir.ChosenBlocks && uniform(head)
+			r.set(fmt.Sprintf("batch %d, head %d, %s", h/in.QHeads, h%in.QHeads, s.Name), rule, s, *got, from[s.Name])
 		}
 		if c.Progress != nil {
 			c.Progress(h+1, in.Batch*in.QHeads)
@@ -158,8 +162,19 @@ func relativeTie(part float64) func(a, b float64) bool {
 // choiceRule is how a Select decides, in numbers.
 type choiceRule struct {
 	rule   ir.Rule
-	n      float64 // its budget, in units
-	shares bool    // of shares of blocks
+	n      float64       // its budget, in units
+	shares bool          // of shares of blocks
+	exact  bool          // kernels add equal numbers up where values are equal: the smaller member wins
+	ranges func() ranges // what float32 leaves open of the values, where that is more than ties
+}
+
+// uniform says whether all logits of a row are products of the same numbers: whatever is equal in float64 then is equal in any
+// arithmetic that adds up in one order. Other values that are equal in float64 may be sums of different numbers, and their order in
+// float32 is rounding.
+func uniform(in ir.HeadInputs[float32]) bool {
+	zero := !slices.ContainsFunc(in.Q, func(x float32) bool { return x != 0 })
+	return zero && !slices.ContainsFunc(in.K, func(x float32) bool { return !finite(float64(x)) }) ||
+		len(in.K) > 0 && slices.Equal(in.K[in.D:], in.K[:len(in.K)-in.D])
 }
 
 // rulesOf reads the rule of every Select.
@@ -172,22 +187,43 @@ func rulesOf(index []ir.IndexDef, values map[string]int64) (map[string]choiceRul
 				return nil, err
 			}
 			kind, _ := ir.IndexType(index, s.Of)
-			out[d.Name] = choiceRule{s.Rule, float64(n), kind == ir.KindBlockShares}
+			out[d.Name] = choiceRule{rule: s.Rule, n: float64(n), shares: kind == ir.KindBlockShares, ranges: func() ranges { return ranges{} }}
 		}
 	}
 	return out, nil
 }
 
-// atTheEdge says whether rounding decides if members of these values belong to a set chosen from all.
-func (c choiceRule) atTheEdge(members, all []float64, tie func(a, b float64) bool) bool {
+// atTheEdge says whether rounding decides if members belong to a set chosen from all values.
+func (c choiceRule) atTheEdge(members []int, values []float64, tie func(a, b float64) bool) bool {
 	switch c.rule {
 	case ir.TopP:
-		return sum(members) <= massTie*sum(all)
+		return mass(members, values) <= massTie*sum(values)
 	case ir.Above:
-		return !slices.ContainsFunc(members, func(x float64) bool { return !tie(x, c.n/1e6) })
+		return !slices.ContainsFunc(members, func(i int) bool { return !tie(valueOf(values, i), c.n/1e6) })
 	default:
 		return false
 	}
+}
+
+// mayEnd says the same for values that are anything in their ranges.
+func (c choiceRule) mayEnd(members []int, values []float64, r ranges) bool {
+	switch {
+	case r.low == nil:
+		return false
+	case c.rule == ir.TopP: // how far the ranges move the mass of the others
+		return mass(members, values) <= massTie*sum(values)+sum(r.high)-sum(r.low)
+	case c.rule == ir.Above:
+		return !slices.ContainsFunc(members, func(i int) bool { return !(valueOf(r.low, i) <= c.n/1e6 && c.n/1e6 <= valueOf(r.high, i)) })
+	default:
+		return false
+	}
+}
+
+func mass(members []int, values []float64) (total float64) {
+	for _, i := range members {
+		total += valueOf(values, i)
+	}
+	return total
 }
 
 func sum(values []float64) (total float64) {
@@ -208,38 +244,44 @@ func (r *ChoiceReport) wrong(n int, where string) {
 // is what remains, if the rule ends there but for rounding.
 func (r *ChoiceReport) members(where string, rule choiceRule, want, got []int, values []float64, tie func(a, b float64) bool) {
 	r.Members += len(want)
-	value := func(i int) float64 {
-		if i < 0 || i >= len(values) {
-			return math.NaN() // ties with nothing
-		}
-		return values[i]
-	}
-	only := func(a, b []int) []int {
-		in := map[int]bool{}
-		for _, x := range b {
-			in[x] = true
-		}
-		out := slices.DeleteFunc(slices.Clone(a), func(x int) bool { return in[x] })
-		slices.SortStableFunc(out, func(x, y int) int { return cmp.Compare(value(y), value(x)) })
-		return out
-	}
-	missing, extra := only(want, got), only(got, want)
+	missing, extra := onlyIn(want, got, values), onlyIn(got, want, values)
 	n := min(len(missing), len(extra))
-	for i := range n {
-		a, b := value(extra[i]), value(missing[i])
-		if a == b || tie(a, b) {
+	wide := sync.OnceValue(rule.ranges)
+	for i, e := range extra[:n] {
+		m := missing[i]
+		a, b := valueOf(values, e), valueOf(values, m)
+		switch {
+		case rule.exact && a == b && e > m:
+			r.wrong(1, fmt.Sprintf("%s: %d in place of %d, which is worth the same (%g) and comes first", where, e, m, b))
+		case a == b || tie(a, b) || wide().mayExceed(e, m):
 			r.Ties++
-		} else {
-			r.wrong(1, fmt.Sprintf("%s: %d (worth %g) in place of %d (%g)", where, extra[i], a, missing[i], b))
+		default:
+			r.wrong(1, fmt.Sprintf("%s: %d (worth %g) in place of %d (%g)", where, e, a, m, b))
 		}
 	}
-	var rest []float64
-	for _, i := range append(missing[n:], extra[n:]...) {
-		rest = append(rest, value(i))
-	}
-	if len(rest) > 0 && rule.atTheEdge(rest, values, tie) {
+	rest := slices.Concat(missing[n:], extra[n:])
+	if len(rest) > 0 && (rule.atTheEdge(rest, values, tie) || rule.mayEnd(rest, values, wide())) {
 		r.Ties += len(rest)
 		return
 	}
 	r.wrong(len(rest), fmt.Sprintf("%s: %d chosen, want %d", where, len(got), len(want)))
+}
+
+// valueOf is NaN, which ties with nothing, for members that there cannot be.
+func valueOf(values []float64, i int) float64 {
+	if i < 0 || i >= len(values) {
+		return math.NaN()
+	}
+	return values[i]
+}
+
+// onlyIn are the members of a that b lacks, best first.
+func onlyIn(a, b []int, values []float64) []int {
+	in := map[int]bool{}
+	for _, x := range b {
+		in[x] = true
+	}
+	out := slices.DeleteFunc(slices.Clone(a), func(x int) bool { return in[x] })
+	slices.SortStableFunc(out, func(x, y int) int { return cmp.Compare(valueOf(values, y), valueOf(values, x)) })
+	return out
 }

@@ -1,6 +1,8 @@
 package selfcheck
 
 import (
+	"cmp"
+	"math"
 	"slices"
 	"testing"
 
@@ -35,13 +37,7 @@ func choices(t *testing.T) ChoiceCase {
 	in, err := qkv.Generate(qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 300, SeqK: 300, HeadDim: 16}, half.BF16, 5)
 	require.NoError(t, err)
 	c := ChoiceCase{In: in, Index: p.Index, Values: []map[string]int64{{}}, Scale: 0.25}
-	for h := range 8 {
-		head, err := c.inputs(h)
-		require.NoError(t, err)
-		s, err := ir.EvalIndex(p.Index, c.Values[0], head)
-		require.NoError(t, err)
-		c.Asked = append(c.Asked, s)
-	}
+	c.choose(t)
 	return c
 }
 
@@ -95,23 +91,170 @@ func other(members []int, n int) []int {
 	return out
 }
 
-// Keys that are equal are worth the same: which of them is chosen is no mistake.
-func TestTiesAreNoMistakes(t *testing.T) {
-	c := choices(t)
-	c.Index = c.Index[:10]                              // without those whose number depends on the values
-	c.In.K = slices.Repeat(c.In.K[:32], len(c.In.K)/32) // all keys equal, so that column k is worth what 300-k queries give
-	for h := range c.Asked {
+// Where every row gives all keys the same, whatever a kernel adds up is equal where the values are: the smaller member is chosen.
+func TestEqualValuesGoToTheSmaller(t *testing.T) {
+	for name, even := range map[string]func(c *ChoiceCase){
+		"equal keys": func(c *ChoiceCase) { c.In.K = slices.Repeat(c.In.K[:32], len(c.In.K)/32) },
+		"no queries": func(c *ChoiceCase) { clear(c.In.Q) },
+	} {
+		c := choices(t)
+		c.Index = c.Index[:10] // without choices whose number depends on the values
+		even(&c)
+		c.choose(t)
+		r, err := CompareChoices(c)
+		require.NoError(t, err)
+		require.True(t, r.OK(), "%s: %s", name, r)
+		require.Zero(t, r.Wrong+r.Ties)
+		for set := range 2 {
+			c.choose(t)
+			for h := range c.Asked {
+				chosen := c.Asked[h].Sets[set].Members // 0..39 of 237 equal ones
+				require.Equal(t, 39, chosen[39], name)
+				chosen[39] = 200
+			}
+			r, err := CompareChoices(c)
+			require.NoError(t, err)
+			require.False(t, r.OK(), "%s: %s", name, r)
+			require.Equal(t, 8, r.Wrong)
+			require.Contains(t, r.Worst, "200 in place of 39, which is worth the same")
+		}
+	}
+}
+
+// choose sets what the device chose to what is right.
+func (c *ChoiceCase) choose(t *testing.T) {
+	c.Asked = nil
+	for h := range c.In.Batch * c.In.QHeads {
 		head, err := c.inputs(h)
 		require.NoError(t, err)
-		c.Asked[h], err = ir.EvalIndex(c.Index, c.Values[0], head)
+		s, err := ir.EvalIndex(c.Index, c.Values[0], head)
 		require.NoError(t, err)
-		chosen := c.Asked[h].Sets[0].Members // 0..39 of 237 equal ones
-		require.Equal(t, 39, chosen[39])
-		chosen[39] = 200
+		c.Asked = append(c.Asked, s)
 	}
-	r, err := CompareChoices(c)
-	require.NoError(t, err)
-	require.True(t, r.OK(), "%s", r)
-	require.Equal(t, 8, r.Ties)
-	require.Zero(t, r.Wrong)
+}
+
+// Member 1 in place of member 0 is a tie or a mistake, by how much less it is worth. The numbers on both sides of every limit are
+// written down here: a limit that moves fails.
+func TestTiesEndWhereRoundingEnds(t *testing.T) {
+	none := func() ranges { return ranges{} }
+	for _, x := range []struct {
+		name         string
+		kind         ir.ChosenKind
+		shares       bool
+		values       [3]float64 // member 2 is chosen by both
+		tie, mistake float64    // what member 1 is worth
+	}{
+		{"columns", ir.ChosenColumns, false, [3]float64{0.5, 0, 9}, 0.49996, 0.49994},
+		{"small columns", ir.ChosenColumns, false, [3]float64{5e-9, 0, 9}, 4.9996e-9, 4.9994e-9},
+		{"distances", ir.ChosenDistances, false, [3]float64{0.5, 0, 9}, 0.49996, 0.49994},
+		{"blocks", ir.ChosenBlocks, false, [3]float64{100, 0, -1000}, 99.991, 99.989},
+		{"shares of blocks", ir.ChosenBlocks, true, [3]float64{0.1, 0, 0.3}, 0.09991, 0.09989},
+	} {
+		for wrong, value := range map[int]float64{0: x.tie, 1: x.mistake} {
+			x.values[1] = value
+			want, got := ir.Selected{Kind: x.kind, Members: []int{0, 2}}, ir.Selected{Kind: x.kind, Members: []int{1, 2}}
+			if x.kind == ir.ChosenBlocks {
+				want.Blocks, got.Blocks = [][]int{{2, 0}}, [][]int{{2, 1}}
+			}
+			var r ChoiceReport
+			r.set("here", choiceRule{shares: x.shares, ranges: none}, want, got, ir.IndexValues{x.values[:]})
+			require.Equal(t, [2]int{wrong, 1 - wrong}, [2]int{r.Wrong, r.Ties}, "%s worth %g: %s", x.name, value, r.Worst)
+		}
+	}
+}
+
+// What a rule ends at is open only as far as rounding goes.
+func TestEndsOfRules(t *testing.T) {
+	values := []float64{0.4, 0.3, 0.2, 0.0999, 0.00009, 0.00002}
+	for _, x := range []struct {
+		rule  ir.Rule
+		n     float64
+		got   []int
+		wrong int
+	}{
+		{ir.TopP, 900, []int{0, 1, 2, 4}, 0}, // 4 is 9e-5 of the mass
+		{ir.TopP, 900, []int{0, 1, 2, 4, 5}, 2},
+		{ir.TopP, 900, []int{0, 1, 2, 3}, 1},
+		{ir.Above, 99990e-0, []int{0, 1, 2, 3}, 0}, // 3 is worth 0.0999, the threshold is 0.09999 less 1e-4 of itself
+		{ir.Above, 99950, []int{0, 1, 2, 3}, 1},
+		{ir.Top, 3, []int{0, 1, 2, 3}, 1},
+	} {
+		if x.rule == ir.Above {
+			values[3] = 0.09999 * (1 - 0.9e-4)
+		}
+		var r ChoiceReport
+		r.set("here", choiceRule{rule: x.rule, n: x.n, ranges: func() ranges { return ranges{} }},
+			ir.Selected{Members: []int{0, 1, 2}}, ir.Selected{Members: x.got}, ir.IndexValues{values})
+		require.Equal(t, x.wrong, r.Wrong, "%v %g %v: %s", x.rule, x.n, x.got, r.Worst)
+	}
+}
+
+// found is what a kernel finds the best columns and distances to be, in float32: 40 of each.
+func (d device) found(t *testing.T, in ir.HeadInputs[float32], asked *ir.Selection) {
+	cols, diags := make([]float32, in.Sk), make([]float32, in.Sq)
+	for i := max(0, in.Sq-64); i < in.Sq; i++ {
+		p, highest, sum := make([]float32, i+1), float32(math.Inf(-1)), float32(0)
+		for k := range p {
+			p[k] = d.dot(in.Q[i*in.D:][:in.D], in.K[k*in.D:][:in.D])
+			highest = max(highest, p[k])
+		}
+		for k := range p {
+			p[k] = float32(math.Exp(float64((p[k] - highest) * float32(in.Scale))))
+			sum += p[k]
+		}
+		for k := range p {
+			cols[k] += p[k] / sum
+			diags[i-k] += p[k] / sum
+		}
+	}
+	for set, values := range [][]float32{cols, diags} {
+		asked.Sets[set].Members = best(values, 40)
+	}
+}
+
+// best are the n largest values but the first is chosen in any case; equal ones go to the smaller.
+func best(values []float32, n int) []int {
+	var order []int
+	for i := range values {
+		order = append(order, i)
+	}
+	slices.SortStableFunc(order[1:], func(a, b int) int { return cmp.Compare(values[b], values[a]) })
+	slices.Sort(order[:n])
+	return order[:n]
+}
+
+// Whatever the logits, choices of a kernel that computes in float32 are right, and choices that it could not make are wrong.
+func TestChoicesOfLargeLogits(t *testing.T) {
+	for format, sizes := range sizes {
+		for i, size := range sizes {
+			c := choices(t)
+			c.Index = slices.Concat(c.Index[:4], c.Index[7:9])
+			c.In = device{format: format}.solve(t, 120, 64, size, 1, 1, uint64(i)).In
+			c.choose(t)
+			head, err := c.inputs(0)
+			require.NoError(t, err)
+			device{format: format}.found(t, head, c.Asked[0])
+			r, err := CompareChoices(c)
+			require.NoError(t, err)
+			require.True(t, r.OK(), "%s %g: %s", format, size, r)
+
+			// Keys whose sign is another have no weight: column 100 is worth nothing.
+			for i := range 64 {
+				c.In.K[2*(100*64+i)+1] ^= 0x80
+			}
+			c.choose(t)
+			head, err = c.inputs(0)
+			require.NoError(t, err)
+			_, from, err := ir.EvalIndexValues(c.Index, c.Values[0], head)
+			require.NoError(t, err)
+			cols, worth := c.Asked[0].Sets[0].Members, from["cols"][0]
+			require.NotContains(t, cols, 100)
+			best := slices.IndexFunc(cols, func(k int) bool { return worth[k] == slices.Max(worth) })
+			cols[best] = 100
+			r, err = CompareChoices(c)
+			require.NoError(t, err)
+			require.False(t, r.OK(), "%s %g: %s", format, size, r)
+			require.Contains(t, r.Worst, "cols: 100 ")
+		}
+	}
 }
