@@ -18,7 +18,7 @@ type contender struct {
 
 // A kernel sums D exact products q[i] k[i] in steps of at most 16: each aligns 16 products and the sum so far to the largest of
 // them and cuts off what is below 2^-23 of it. With A, the sum of |q[i] k[i]|, none is larger than A, so that D+D/16 cuts are an
-// error of (D+D/16) 2^-23 A; a product with the scale, and a rounded scale, are 2^-23 A more.
+// error of (D+D/16) 2^-23 A. Eight more are for the rounded scale, the product with it, the way to base 2 and back, and differences.
 const (
 	cut      = 0x1p-23
 	smallest = 0x1p-126 // products below may be lost
@@ -26,7 +26,7 @@ const (
 
 // stepOf is the error of a logit in float32, given the sum of |q[i] k[i]| over d elements.
 func stepOf(d int, absolute, scale float64) float64 {
-	return math.Abs(scale) * (float64(d+d/16+2)*cut*absolute + float64(d)*smallest)
+	return math.Abs(scale) * (float64(d+d/16+8)*cut*absolute + float64(d)*smallest)
 }
 
 // contenders are the kept keys of the row that have a weight, and whether float32 can hold all products.
@@ -69,8 +69,6 @@ func (x outcome) doubt() (d doubt, known bool) {
 		return d, true
 	}
 	d.lowLSE, d.highLSE = logSum(keys, -1), logSum(keys, 1)
-	d.lowLSE -= math.Abs(d.lowLSE) * 4 * cut // a few products and sums of numbers of its size
-	d.highLSE += math.Abs(d.highLSE) * 4 * cut
 	w := weigh(keys)
 	if w.doubt <= independent {
 		d.low, d.high = w.spread(x.want)

@@ -203,6 +203,43 @@ func TestLargeLogitsThatDiffer(t *testing.T) {
 	}
 }
 
+// alike makes keys whose logits float32 cannot tell: the same numbers in another order, and one that is small and differs.
+func (c Case) alike(t *testing.T) Case {
+	n, dim := c.In.SeqK, c.In.HeadDim
+	x := make([]float32, n*dim)
+	require.NoError(t, c.In.Format.Decode(x, c.In.K))
+	rng, first := rand.New(rand.NewPCG(3, 3)), slices.Clone(x[:dim])
+	for key := range n {
+		row := x[key*dim:][:dim]
+		copy(row, first)
+		row[dim-1] = row[0] * float32(key*key%n+1) / float32(n<<19)
+		rng.Shuffle(dim, func(i, j int) { row[i], row[j] = row[j], row[i] })
+	}
+	var err error
+	c.In.K, err = c.In.Format.Encode(x)
+	require.NoError(t, err)
+	for i := 2; i < len(c.In.Q); i++ { // all queries have one number everywhere
+		c.In.Q[i] = c.In.Q[i-2]
+	}
+	return c
+}
+
+// Where float32 cannot tell which logit is larger, the mean of any of them is right, and nothing else.
+func TestLogitsThatFloat32CannotTell(t *testing.T) {
+	const n, dim = 40, 64
+	for format, sizes := range sizes {
+		for _, size := range sizes[5:] {
+			c := device{format: format}.solve(t, n, dim, size, 1, 1, 3).alike(t)
+			c = device{format: format}.again(t, c)
+			r := compare(t, c)
+			require.True(t, r.OK(), "%s %g: %s", format, size, r)
+			require.Greater(t, r.Doubtful, n/2)
+			require.False(t, compare(t, spoiled(c, func(c *Case) { change(t, c, func(o []float32) { scaleAll(o[30*dim:][:dim], 9) }) })).OK())
+			require.False(t, compare(t, spoiled(c, func(c *Case) { change(t, c, func(o []float32) { scaleAll(o[:dim], 1.03) }) })).OK())
+		}
+	}
+}
+
 // Rows whose products float32 cannot hold are not judged, and the report says so. Others are.
 func TestProductsBeyondFloat32(t *testing.T) {
 	c := device{format: half.BF16}.solve(t, 8, 16, 1e36, 1, 1, 1)
