@@ -63,6 +63,20 @@ func TestCountsByHand(t *testing.T) {
 	require.Equal(t, int64(12*256*257/2), p.KeptPairs)
 }
 
+// TestTilesOf64AreRoundedUp: a tile of 128 x 80 is two and a half.
+func TestTilesOf64AreRoundedUp(t *testing.T) {
+	m, ok := cost.MachineFor(cost.Device{Name: "NVIDIA H200"}, "sm_90a")
+	require.True(t, ok)
+	for heads, want := range map[int]int64{1: 3, 2: 5, 3: 8} {
+		w := workOf(t, "sm_90a", "dense", 256, 64, nil)
+		w.QHeads, w.KVHeads = heads, heads
+		p, err := cost.Predict(m, w)
+		require.NoError(t, err)
+		require.EqualValues(t, heads, p.FullTiles+p.EdgeTiles)
+		require.Equal(t, want, p.Tiles64, "%d tiles", heads)
+	}
+}
+
 // TestPartsAddUp: what is printed as parts is the whole, and the bound names the largest.
 func TestPartsAddUp(t *testing.T) {
 	for _, c := range []struct {

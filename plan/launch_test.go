@@ -335,3 +335,27 @@ func TestUses(t *testing.T) {
 	require.Equal(t, 1, uses[1].Copies)
 	require.Equal(t, map[string]int64{"step": 4}, uses[2].Consts)
 }
+
+// A layer whose heads have many sets of parameters gets as many as a launch has places for: eight of a static pattern, two of one that
+// the data decides. Heads of equal sets share one, and budgets make no set.
+func TestSetsOfParametersHaveALimit(t *testing.T) {
+	for _, x := range []struct {
+		pattern, param string
+		want           []int // copies for 1, 2, ... sets
+	}{
+		{"a_shape", "window", []int{1, 2, 3, 4, 5, 6, 7, 8, 8, 8}},
+		{"columns_window", "window", []int{1, 2, 2, 2}},
+		{"vertical_slash", "slash", []int{1, 1, 1}},
+	} {
+		for i, want := range x.want {
+			var heads []string
+			for n := range i + 1 {
+				heads = append(heads, entry(x.pattern, x.param, n+1), entry(x.pattern, x.param, n+1))
+			}
+			uses, err := plan.Uses(layer(t, heads...))
+			require.NoError(t, err)
+			require.Len(t, uses, 1)
+			require.Equal(t, want, uses[0].Copies, "%s: %d sets", x.pattern, i+1)
+		}
+	}
+}

@@ -87,15 +87,37 @@ func lookup(library, name string) (uintptr, error) {
 	return purego.Dlsym(handle, name)
 }
 
-// The library writes results through pointers that Go's stacks and collector must not lose: a C function called the
-// same way, with the pointer converted in the argument list.
+// The library writes results through pointers that Go's stacks and collector must not lose. Here a C function called the same way,
+// with the pointer converted in the argument list, calls back to where Go moves the stack, and then writes: qsort swaps two numbers
+// that it is told are in the wrong order.
 func TestCallKeepsPointersAlive(t *testing.T) {
 	lib := &library{}
 	var err error
-	lib.address[cuInit], err = lookup("libc.so.6", "strtoul") // (text, &end, base): its result must be 0 for success
+	lib.address[cuInit], err = lookup("libc.so.6", "qsort") // (array, n, size, compare): what it returns means nothing
 	require.NoError(t, err)
-	text := []byte("0 rest\x00")
-	var end uintptr
-	require.NoError(t, lib.call(cuInit, uintptr(unsafe.Pointer(&text[0])), uintptr(unsafe.Pointer(&end)), 10))
-	require.Equal(t, uintptr(unsafe.Pointer(&text[1])), end)
+	moved := 0
+	compare := purego.NewCallback(func(_, _ uintptr) uintptr {
+		moved += deep(1000)
+		return 1
+	})
+	swapped := make(chan bool)
+	go func() { // on a stack that is small
+		numbers := [2]int32{1, 2}
+		_ = lib.call(cuInit, uintptr(unsafe.Pointer(&numbers[0])), 2, 4, compare)
+		swapped <- numbers == [2]int32{2, 1}
+	}()
+	require.True(t, <-swapped, "qsort wrote to where the numbers had been")
+	require.NotZero(t, moved)
+}
+
+// deep needs a stack of n KiB.
+//
+//go:noinline
+func deep(n int) int {
+	var frame [1024]byte
+	frame[n%1024] = 1
+	if n > 0 {
+		return deep(n-1) + int(frame[n%1024])
+	}
+	return 1
 }

@@ -290,6 +290,39 @@ func TestAtomics(t *testing.T) {
 	require.Len(t, seen, 512, "every thread got another old value")
 }
 
+// TestSignedAtomics: -3 is less than 2 as a signed number and larger as an unsigned one, whichever of them is in memory.
+func TestSignedAtomics(t *testing.T) {
+	const minus3 = 0xfffffffd
+	for _, c := range []struct {
+		op           string
+		old, operand uint64
+		want         uint64
+	}{
+		{"min.s32", 2, minus3, minus3}, {"min.s32", minus3, 2, minus3}, {"max.s32", 2, minus3, 2}, {"max.s32", minus3, 2, 2},
+		{"min.u32", 2, minus3, 2}, {"min.u32", minus3, 2, 2}, {"max.u32", 2, minus3, minus3}, {"max.u32", minus3, 2, minus3},
+		{"min.s64", 2, 1<<64 - 3, 1<<64 - 3}, {"max.s64", 2, 1<<64 - 3, 2}, {"min.u64", 2, 1<<64 - 3, 2}, {"max.u64", 1<<64 - 3, 2, 1<<64 - 3},
+		{"min.s64", minus3, 2, 2}, {"max.s64", minus3, 2, minus3}, // a positive number of 64 bits
+	} {
+		for _, form := range []string{"red.global.", "atom.global."} {
+			r := newRig(t, Options{})
+			buf := r.upload(words(uint32(c.old), uint32(c.old>>32), uint32(c.operand), uint32(c.operand>>32)))
+			bits := c.op[len(c.op)-2:]
+			register := map[string]string{"32": "%r", "64": "%rd"}[bits]
+			result := map[string]string{"red.global.": "", "atom.global.": register + "2, "}[form]
+			require.NoError(t, r.launch(header+`.visible .entry k(.param .u64 buf)
+{
+	.reg .b32 %r<4>; .reg .b64 %rd<4>;
+	ld.param.u64 %rd1, [buf];
+	ld.global.b`+bits+" "+register+`3, [%rd1+8];
+	`+form+c.op+" "+result+"[%rd1], "+register+`3;
+	ret;
+}`, 1, 1, 0, buf))
+			got := unwords(r.download(buf, 8))
+			require.Equal(t, []uint32{uint32(c.want), uint32(c.want >> 32)}, got, "%s%s of %#x and %#x", form, c.op, c.old, c.operand)
+		}
+	}
+}
+
 // TestCopyPipeline streams chunks through two shared buffers with cp.async, one group ahead.
 func TestCopyPipeline(t *testing.T) {
 	r := newRig(t, Options{})
