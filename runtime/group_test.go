@@ -18,6 +18,7 @@ import (
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/selfcheck"
+	"github.com/minfc/minfc/patterns"
 	"github.com/minfc/minfc/plan"
 	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/emu"
@@ -64,7 +65,12 @@ func newGrouped(t *testing.T, a *runtime.Artifact, shape qkv.Shape, heads []plan
 	t.Helper()
 	const processors = 5 // so that blocks with a queue are more than a row of the grid
 	var ran []emu.Stats
-	dev, err := emu.Open(emu.Options{Multiprocessors: processors, Observe: func(s emu.Stats) { ran = append(ran, s) }})
+	var mu sync.Mutex // launches may be concurrent
+	dev, err := emu.Open(emu.Options{Multiprocessors: processors, Observe: func(s emu.Stats) {
+		mu.Lock()
+		defer mu.Unlock()
+		ran = append(ran, s)
+	}})
 	require.NoError(t, err)
 	t.Cleanup(func() { dev.Close() })
 	k, err := plan.Load(dev, a, runtime.Select{})
@@ -230,6 +236,41 @@ func TestGroupsAreConcurrent(t *testing.T) {
 		for range 2 {
 			all.Go(func() {
 				if again := own.run(t, true); !slices.Equal(first.O, again.O) {
+					t.Errorf("length %d: another result", in.SeqQ)
+				}
+			})
+		}
+	}
+	all.Wait()
+}
+
+// TestKernelsAreConcurrent: launches of one kernel, of several lengths and budgets, plan beside each other.
+func TestKernelsAreConcurrent(t *testing.T) {
+	dev, err := emu.Open(emu.Options{})
+	require.NoError(t, err)
+	defer dev.Close()
+	file, src, _ := patterns.Source("vertical_slash")
+	a, err := minfc.Compile(file, src, minfc.Options{Target: "sm_80", DType: "bf16", HeadDim: 32})
+	require.NoError(t, err)
+	k, err := runtime.LoadKernel(dev, a, runtime.Select{})
+	require.NoError(t, err)
+	defer k.Close()
+	var all sync.WaitGroup
+	for n := range 3 {
+		in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 70 + 60*n, SeqK: 70 + 60*n, HeadDim: 32}, half.BF16, 3)
+		require.NoError(t, err)
+		run := func() runtime.HostResult {
+			res, err := k.RunHost(dev, runtime.HostAttention{Q: in.Q, K: in.K, V: in.V, Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: in.SeqQ, SeqK: in.SeqK,
+				NoFallback: true, Chosen: true, HeadParams: map[string][]int64{"vertical": {5, int64(10 * n)}, "slash": {101, 110}}})
+			if err != nil {
+				t.Error(err)
+			}
+			return res
+		}
+		first := run()
+		for range 2 {
+			all.Go(func() {
+				if again := run(); !slices.Equal(first.O, again.O) {
 					t.Errorf("length %d: another result", in.SeqQ)
 				}
 			})

@@ -12,7 +12,7 @@ type Limits struct {
 }
 
 // limits follow from the types: P is rounded to the type before the second product, and outputs are rounded to it once more. A
-// rounding to bf16 errs by 2^-9 at most and 1.1e-3 on average, one to f16 by an eighth of both. Docs/measuring.md has the same table.
+// rounding to bf16 errs by 2^-9 at most and 1.1e-3 on average, one to f16 by an eighth of both. The table in docs/measuring.md is the same.
 var limits = map[half.Format]Limits{
 	half.BF16: {Frobenius: 3e-3, Row: 8e-3, LSE: 2e-4, tiny: 0x1p-126},
 	half.F16:  {Frobenius: 4e-4, Row: 1e-3, LSE: 2e-4, tiny: 0x1p-25},

@@ -2,7 +2,10 @@ package selfcheck
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -115,4 +118,16 @@ func TestReportSaysHowMuchWasCompared(t *testing.T) {
 	r := Report{Rows: 4, Of: 9, Frobenius: 1.5e-3, Row: 1e-2, LSE: 1e-6, HasLSE: true, Limits: LimitsOf(half.BF16)}
 	require.Equal(t, "4 sampled rows of 9 of every head against float64: relative error 1.50e-03 (limit 3e-03), "+
 		"worst row 1.00e-02 (limit 8e-03), lse 1.00e-06 (limit 2e-04)", r.String())
+}
+
+// The page says what the code has.
+func TestLimitsInTheDocs(t *testing.T) {
+	page, err := os.ReadFile("../../docs/measuring.md")
+	require.NoError(t, err)
+	for _, f := range []half.Format{half.BF16, half.F16} {
+		l := LimitsOf(f)
+		row := fmt.Sprintf("| %s | %.0e | %.0e | %.0e |", f, l.Frobenius, l.Row, l.LSE)
+		require.Contains(t, string(page), strings.ReplaceAll(row, "e-0", "e-"))
+	}
+	require.Zero(t, LimitsOf("f32"))
 }

@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/internal/selfcheck"
 )
 
 // report is one file of measurements, as bench/interleave.py writes it.
@@ -94,8 +97,25 @@ func readChecked(data []byte) (r report, err error) {
 		if n := strings.Count(x.Case, ":") + 1; n != 7 && n != 8 {
 			return r, fmt.Errorf("case %q has %d parts, want 7 or 8", x.Case, n)
 		}
+		if err := x.withinLimits(); err != nil {
+			return r, err
+		}
 	}
 	return r, nil
+}
+
+// withinLimits refuses errors that the self check would refuse: no page shows the speed of a kernel that is wrong.
+func (x row) withinLimits() error {
+	dtype := x.parts()[5]
+	limits := selfcheck.LimitsOf(half.Format(dtype))
+	for _, kind := range []string{"random", "structured"} {
+		c, ok := x.Checks[kind]
+		if ok && !(c.Frobenius <= limits.Frobenius && c.WorstRow <= limits.Row && c.LSE <= limits.LSE) {
+			return fmt.Errorf("case %q: errors of %s inputs are %.1e, %.1e, %.1e, beyond what %s may have: %.0e, %.0e, %.0e", x.Case, kind,
+				c.Frobenius, c.WorstRow, c.LSE, dtype, limits.Frobenius, limits.Row, limits.LSE)
+		}
+	}
+	return nil
 }
 
 // about says which case and kernel a row is; of one that failed, why.

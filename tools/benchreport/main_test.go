@@ -185,6 +185,8 @@ func TestSeries(t *testing.T) {
 
 func TestBadFiles(t *testing.T) {
 	for text, want := range map[string]string{
+		`{"rows": [{"case": "dense:64:2:1:128:f16:d.minf", "errors": {"random": {"frobenius": 5e-4, "worst_row": 6e-4, "lse": 1e-6}}}]}`: "bad.json: case \"dense:64:2:1:128:f16:d.minf\": " +
+			"errors of random inputs are 5.0e-04, 6.0e-04, 1.0e-06, beyond what f16 may have: 4e-04, 1e-03, 2e-04",
 		`{"rows": [{"case": "dense:64"}]}`: `bad.json: case "dense:64" has 2 parts, want 7 or 8`,
 		`{"rows": `:                        "bad.json: unexpected end of JSON input",
 	} {
