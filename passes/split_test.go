@@ -26,6 +26,8 @@ func TestSplit(t *testing.T) {
 		{"diagonals beyond a tile", "diagonals from 0 step 192", 0, true},
 		{"unknown step", "columns from 0 step n", 0, true},
 		{"all but columns", "minus\n      all\n      columns from 0 step n", -1, true},
+		{"the wider gap first", "intersect\n      columns from 0 step 300\n      columns from 10 step 70\n      window left n right 0", 0, true},
+		{"the wider gap, of a diagonal", "intersect\n      columns from 0 step 70\n      diagonals from 10 step 700\n      columns from 10 step 80", 1, true},
 		{"the wider gap", "intersect\n      columns from 0 step 70\n      columns from 10 step 300\n      window left n right 0", 1, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -46,6 +46,12 @@ func TestGeometryIsThatOfTheKernels(t *testing.T) {
 	}
 }
 
+// The words of route are numbers that kernels compare with and that other kernels, and the host, write: both sides have these.
+func TestWordsOfRouteAreThoseOfTheKernels(t *testing.T) {
+	require.Equal(t, [3]int{0, 1, 2}, [3]int{takeSparse, takeDense, takeNobody})
+	require.Equal(t, [3]int{0, 1, 2}, [3]int{lower.RouteSparse, lower.RouteDense, lower.RouteElsewhere})
+}
+
 // Every kind's parameters are those of its kernel.
 func TestStageParamsAreThoseOfTheKernels(t *testing.T) {
 	kernels := map[string][]lower.Param{
