@@ -35,6 +35,25 @@ func TestAttendIsStable(t *testing.T) {
 	}
 }
 
+// TestLogitsThatAreNotFinite: a logit of -Inf has no weight wherever it stands; others that are not finite, and none but -Inf, give NaN.
+// What is not kept is not looked at.
+func TestLogitsThatAreNotFinite(t *testing.T) {
+	inf, nan := math.Inf(1), math.NaN()
+	all := func(int) bool { return true }
+	for _, k := range [][]float64{{-inf, 1, 2}, {1, -inf, 2}, {1, 2, -inf}} {
+		v := []float64{3, 3, 3}
+		out, lse := ir.Attend([]float64{1}, k, v, all, 1)
+		require.InDelta(t, 3, out[0], 1e-12)
+		require.InDelta(t, math.Log(math.E+math.E*math.E), lse, 1e-12)
+	}
+	for _, k := range [][]float64{{1, inf}, {inf, 1}, {nan, 1}, {1, nan}, {-inf, -inf}} {
+		out, lse := ir.Attend([]float64{1}, k, []float64{3, 3}, all, 1)
+		require.True(t, math.IsNaN(out[0]) && math.IsNaN(lse), "%v", k)
+	}
+	out, lse := ir.Attend([]float64{1}, []float64{nan, 2}, []float64{nan, 3}, func(k int) bool { return k == 1 }, 1)
+	require.Equal(t, []float64{3, 2}, []float64{out[0], lse})
+}
+
 // TestReferenceSharesKeys: query heads read their kv head, rows sit at their position, listed rows are those of the whole.
 func TestReferenceSharesKeys(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
