@@ -21,7 +21,8 @@ func TestSharedAtomics(t *testing.T) {
 	red.relaxed.cta.shared.or.b32 [%r4+64], %r1;
 	bar.sync 0;
 	ld.shared.u32 %r6, [%r3];
-	ld.param.u64 %rd1, [out]; mad.wide.u32 %rd1, %r1, 4, %rd1; st.global.u32 [%rd1], %r6;
+	mov.u32 %r7, %ctaid.x; mad.lo.u32 %r7, %r7, 128, %r1; // each block writes results of its own
+	ld.param.u64 %rd1, [out]; mad.wide.u32 %rd1, %r7, 4, %rd1; st.global.u32 [%rd1], %r6;
 	bar.sync 0;
 	st.shared.u32 [%r3], %r0;
 	ret;
@@ -31,10 +32,11 @@ func TestSharedAtomics(t *testing.T) {
 		want[i], want[16+i] = 2*16, 0x78|uint32(i)
 	}
 	want[8] = 127
+	want = append(want, want...)
 	for seed := range uint64(20) {
 		r := newRig(t, Options{Seed: seed})
-		out := r.empty(4 * 128)
+		out := r.empty(4 * 256)
 		require.NoError(t, r.launch(ptx, 2, 128, 512, out))
-		require.Equal(t, want, unwords(r.download(out, 4*128)))
+		require.Equal(t, want, unwords(r.download(out, 4*256)))
 	}
 }
