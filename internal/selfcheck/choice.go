@@ -99,7 +99,7 @@ func CompareChoices(c ChoiceCase) (*ChoiceReport, error) {
 			}
 			rule := rules[s.Name]
 			rule.ranges = func() ranges { return valueRanges(index, s.Name, values, head) }
-			rule.exact = s.Kind != ir.ChosenBlocks && uniform(head)
+			rule.alike = alike(index, s.Name, values, head)
 			r.set(fmt.Sprintf("batch %d, head %d, %s", h/in.QHeads, h%in.QHeads, s.Name), rule, s, *got, from[s.Name])
 		}
 		if c.Progress != nil {
@@ -162,19 +162,10 @@ func relativeTie(part float64) func(a, b float64) bool {
 // choiceRule is how a Select decides, in numbers.
 type choiceRule struct {
 	rule   ir.Rule
-	n      float64       // its budget, in units
-	shares bool          // of shares of blocks
-	exact  bool          // kernels add equal numbers up where values are equal: the smaller member wins
-	ranges func() ranges // what float32 leaves open of the values, where that is more than ties
-}
-
-// uniform says whether all logits of a row are products of the same numbers: whatever is equal in float64 then is equal in any
-// arithmetic that adds up in one order. Other values that are equal in float64 may be sums of different numbers, and their order in
-// float32 is rounding.
-func uniform(in ir.HeadInputs[float32]) bool {
-	zero := !slices.ContainsFunc(in.Q, func(x float32) bool { return x != 0 })
-	return zero && !slices.ContainsFunc(in.K, func(x float32) bool { return !finite(float64(x)) }) ||
-		len(in.K) > 0 && slices.Equal(in.K[in.D:], in.K[:len(in.K)-in.D])
+	n      float64             // its budget, in units
+	shares bool                // of shares of blocks
+	alike  func(a, b int) bool // says whether kernels add up the same numbers for both members: the smaller one wins
+	ranges func() ranges       // what float32 leaves open of the values, where that is more than ties
 }
 
 // rulesOf reads the rule of every Select.
@@ -187,7 +178,7 @@ func rulesOf(index []ir.IndexDef, values map[string]int64) (map[string]choiceRul
 				return nil, err
 			}
 			kind, _ := ir.IndexType(index, s.Of)
-			out[d.Name] = choiceRule{rule: s.Rule, n: float64(n), shares: kind == ir.KindBlockShares, ranges: func() ranges { return ranges{} }}
+			out[d.Name] = choiceRule{rule: s.Rule, n: float64(n), shares: kind == ir.KindBlockShares, ranges: noRanges, alike: notAlike}
 		}
 	}
 	return out, nil
@@ -251,7 +242,7 @@ func (r *ChoiceReport) members(where string, rule choiceRule, want, got []int, v
 		m := missing[i]
 		a, b := valueOf(values, e), valueOf(values, m)
 		switch {
-		case rule.exact && a == b && e > m:
+		case a == b && e > m && rule.alike(e, m):
 			r.wrong(1, fmt.Sprintf("%s: %d in place of %d, which is worth the same (%g) and comes first", where, e, m, b))
 		case a == b || tie(a, b) || wide().mayExceed(e, m):
 			r.Ties++

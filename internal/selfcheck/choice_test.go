@@ -121,6 +121,23 @@ func TestEqualValuesGoToTheSmaller(t *testing.T) {
 	}
 }
 
+// Distances that only other rows see may be sums of other numbers: which is chosen is a tie, however uniform the rows.
+func TestEqualSumsOfOtherNumbers(t *testing.T) {
+	c := choices(t)
+	c.Index = c.Index[:10]
+	c.In.SeqK, c.In.K, c.In.V = 1, slices.Repeat(c.In.K[:32], 4), c.In.V[:4*32] // one key: every distance is worth 1, from a row of its own
+	c.choose(t)
+	for h := range c.Asked {
+		members := c.Asked[h].Sets[1].Members
+		require.Equal(t, 236+38, members[len(members)-1])
+		members[len(members)-1] = 299
+	}
+	r, err := CompareChoices(c)
+	require.NoError(t, err)
+	require.True(t, r.OK(), "%s", r)
+	require.Equal(t, 8, r.Ties)
+}
+
 // choose sets what the device chose to what is right.
 func (c *ChoiceCase) choose(t *testing.T) {
 	c.Asked = nil
@@ -136,7 +153,6 @@ func (c *ChoiceCase) choose(t *testing.T) {
 // Member 1 in place of member 0 is a tie or a mistake, by how much less it is worth. The numbers on both sides of every limit are
 // written down here: a limit that moves fails.
 func TestTiesEndWhereRoundingEnds(t *testing.T) {
-	none := func() ranges { return ranges{} }
 	for _, x := range []struct {
 		name         string
 		kind         ir.ChosenKind
@@ -157,7 +173,7 @@ func TestTiesEndWhereRoundingEnds(t *testing.T) {
 				want.Blocks, got.Blocks = [][]int{{2, 0}}, [][]int{{2, 1}}
 			}
 			var r ChoiceReport
-			r.set("here", choiceRule{shares: x.shares, ranges: none}, want, got, ir.IndexValues{x.values[:]})
+			r.set("here", choiceRule{shares: x.shares, ranges: noRanges, alike: notAlike}, want, got, ir.IndexValues{x.values[:]})
 			require.Equal(t, [2]int{wrong, 1 - wrong}, [2]int{r.Wrong, r.Ties}, "%s worth %g: %s", x.name, value, r.Worst)
 		}
 	}
@@ -183,7 +199,7 @@ func TestEndsOfRules(t *testing.T) {
 			values[3] = 0.09999 * (1 - 0.9e-4)
 		}
 		var r ChoiceReport
-		r.set("here", choiceRule{rule: x.rule, n: x.n, ranges: func() ranges { return ranges{} }},
+		r.set("here", choiceRule{rule: x.rule, n: x.n, ranges: noRanges, alike: notAlike},
 			ir.Selected{Members: []int{0, 1, 2}}, ir.Selected{Members: x.got}, ir.IndexValues{values})
 		require.Equal(t, x.wrong, r.Wrong, "%v %g %v: %s", x.rule, x.n, x.got, r.Worst)
 	}

@@ -2,6 +2,7 @@ package selfcheck
 
 import (
 	"math"
+	"slices"
 
 	"github.com/minfc/minfc/ir"
 )
@@ -12,6 +13,8 @@ type ranges struct{ low, high []float64 }
 // doubtless is the largest step of a logit up to which the tolerances of ties cover what float32 leaves open: errors of sums of
 // probabilities are far below the largest possible error of one logit.
 const doubtless = 1e-3
+
+func noRanges() ranges { return ranges{} }
 
 // mayExceed says whether float32 may find value i no smaller than value j.
 func (r ranges) mayExceed(i, j int) bool {
@@ -46,6 +49,35 @@ func valueRanges(index []ir.IndexDef, name string, values map[string]int64, in i
 		return ranges{}
 	}
 	return r
+}
+
+// alike says of two columns or distances whether the same numbers are added up for both, whatever the arithmetic: every row gives all
+// keys the same logit, because the query is 0 or all keys are equal, and the same rows of the probe see both. Other values that are equal
+// in float64 may be sums of different numbers, whose order in float32 is rounding.
+func alike(index []ir.IndexDef, name string, values map[string]int64, in ir.HeadInputs[float32]) func(a, b int) bool {
+	sum, rows, err := probed(index, name, values, in.Sq)
+	if err != nil || rows == nil || !uniform(in) {
+		return notAlike
+	}
+	sees := func(row, member int) bool {
+		key := member
+		if sum.Over == ir.OverDiagonals {
+			key = in.QOffset + row - member
+		}
+		return 0 <= key && key < min(in.Sk, in.QOffset+row+1)
+	}
+	return func(a, b int) bool {
+		return !slices.ContainsFunc(rows, func(row int) bool { return sees(row, a) != sees(row, b) })
+	}
+}
+
+func notAlike(_, _ int) bool { return false }
+
+// uniform says whether all logits of a row are products of the same numbers.
+func uniform(in ir.HeadInputs[float32]) bool {
+	zero := !slices.ContainsFunc(in.Q, func(x float32) bool { return x != 0 })
+	return zero && !slices.ContainsFunc(in.K, func(x float32) bool { return !finite(float64(x)) }) ||
+		len(in.K) > 0 && slices.Equal(in.K[in.D:], in.K[:len(in.K)-in.D])
 }
 
 // probed finds the sum that a Select chooses from and the query rows of its probe; rows is nil for choices from anything else.
