@@ -1,11 +1,11 @@
 package minfc
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/minfc/minfc/codegen"
+	"github.com/minfc/minfc/ptxgen"
 	"github.com/minfc/minfc/runtime"
 )
 
@@ -32,16 +32,24 @@ func (o Options) forTarget(target string) Options {
 	return o
 }
 
-// TargetFor is the newest target that a device of compute capability major.minor runs.
-func TargetFor(major, minor int) (string, error) { return newest(Targets(), major, minor) }
-
-func newest(targets []string, major, minor int) (string, error) {
-	for _, t := range slices.Backward(targets) {
-		if runtime.TargetRuns(t, major, minor) {
-			return t, nil
+// TargetOn is the newest target that a device runs with its driver. passed says why a newer one that its GPU is made for is not it: an old
+// driver. Both errors say what would help.
+func TargetOn(dev runtime.DeviceInfo) (target string, passed, err error) {
+	for _, t := range slices.Backward(Targets()) {
+		why := Runs(dev, t)
+		if why == nil {
+			return t, passed, nil
+		}
+		if err = why; passed == nil && runtime.TargetRuns(t, dev.Major, dev.Minor) {
+			passed = why
 		}
 	}
-	return "", fmt.Errorf("compute capability %d.%d is not supported, want that of %s or later", major, minor, targets[0])
+	return "", nil, err
+}
+
+// Runs returns nil if the device, with its driver, runs what is compiled for a target, else what would help.
+func Runs(dev runtime.DeviceInfo, target string) error {
+	return dev.CheckTarget(target, ptxgen.Version(target))
 }
 
 // gpus are the GPUs that a target is for, in words.

@@ -17,12 +17,10 @@ func Run(dev runtime.Device, c Config) (*Report, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	info, target := dev.Info(), c.Target
-	if target == "" {
-		var err error
-		if target, err = minfc.TargetFor(info.Major, info.Minor); err != nil {
-			return nil, fmt.Errorf("%s: %w", info.Name, err)
-		}
+	info := dev.Info()
+	target, err := c.targetOn(info)
+	if err != nil {
+		return nil, err
 	}
 	list, err := c.subjects(info, target)
 	if err != nil {
@@ -47,6 +45,18 @@ func Run(dev runtime.Device, c Config) (*Report, error) {
 		}
 	}
 	return r, nil
+}
+
+// targetOn is the target to measure.
+func (c Config) targetOn(info runtime.DeviceInfo) (string, error) {
+	if c.Target != "" {
+		return c.Target, minfc.Runs(info, c.Target)
+	}
+	target, passed, err := minfc.TargetOn(info)
+	if passed != nil {
+		c.say("measuring %s code: %v", target, passed)
+	}
+	return target, err
 }
 
 // bencher is one run.

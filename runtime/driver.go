@@ -19,7 +19,8 @@ type DeviceInfo struct {
 	MemoryBytes     uint64
 	MaxSharedBytes  int // opt-in limit of dynamic shared memory for one block
 	L2Bytes         int
-	DriverVersion   string
+	DriverVersion   string // newest CUDA version that the driver serves, "12.4"; "" where there is no driver to be too old
+	NoTensorMaps    bool   // the driver cannot encode them: it is older than CUDA 12.0
 }
 
 // Driver opens devices.

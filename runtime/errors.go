@@ -7,6 +7,8 @@ import "errors"
 var (
 	// ErrNoDevice: the driver library is missing, or the machine has no such device.
 	ErrNoDevice = errors.New("no device")
+	// ErrDevice: a device or its driver is there and does not work. The message says what to do.
+	ErrDevice = errors.New("the device does not work")
 	// ErrOutOfMemory: the device has not enough free memory.
 	ErrOutOfMemory = errors.New("out of device memory")
 	// ErrUnsupported: the device or driver cannot do what was asked.

@@ -32,7 +32,7 @@ type fallback struct {
 func (k *LoadedKernel) loadFallback(dev Device, a *Artifact) error {
 	info := dev.Info()
 	m, known := cost.MachineLike(cost.Device{Name: info.Name, Multiprocessors: info.Multiprocessors, L2Bytes: info.L2Bytes}, k.info.Target)
-	if k.info.Dense == nil || !known {
+	if k.info.Dense == nil || !known || k.info.Dense.runsOn(info) != nil {
 		return nil
 	}
 	prices, err := m.ListPrices(k.info.HeadDim, readsBlocks(k.schedule))

@@ -34,14 +34,7 @@ func LoadGroups(dev Device, a *Artifact, sel Select) (*LoadedGroups, error) {
 	if !a.IsPlan() {
 		return nil, fmt.Errorf("%w: it holds one pattern, not those of a head plan: load it with LoadKernel", ErrTarget)
 	}
-	var kernels []Kernel
-	for i := range a.Manifest.Groups {
-		g := &a.Manifest.Groups[i]
-		if !slices.ContainsFunc(kernels, func(k Kernel) bool { return k.matches(g.sel()) }) {
-			kernels = append(kernels, g.asKernel())
-		}
-	}
-	found, err := (&Manifest{Kernels: kernels}).Find(dev.Info(), sel)
+	found, err := a.Manifest.Find(dev.Info(), sel)
 	if err != nil {
 		return nil, err
 	}

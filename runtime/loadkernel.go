@@ -3,9 +3,7 @@ package runtime
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -172,14 +170,10 @@ func (k *LoadedKernel) Close() error {
 	return errors.Join(errs...)
 }
 
-// Find returns the kernel that sel means on a device: of those that fit, the one with the newest target.
+// Find returns the kernel that sel means on a device: of those that fit, the one with the newest target that the device runs with its
+// driver. Passed says whether a newer one was passed over.
 func (m *Manifest) Find(dev DeviceInfo, sel Select) (*Kernel, error) {
-	var fits []*Kernel
-	for i := range m.Kernels {
-		if m.Kernels[i].matches(sel) {
-			fits = append(fits, &m.Kernels[i])
-		}
-	}
+	fits := m.fitting(sel)
 	if len(fits) == 0 {
 		return nil, fmt.Errorf("%w: want %s, it has %s; compile the pattern for that", ErrTarget, sel, m.list())
 	}
@@ -187,13 +181,55 @@ func (m *Manifest) Find(dev DeviceInfo, sel Select) (*Kernel, error) {
 	if len(runs) == 0 {
 		return nil, fmt.Errorf("%w: %w", ErrTarget, fits[0].runsOn(dev))
 	}
-	best := slices.MaxFunc(runs, func(a, b *Kernel) int { return targetOf(a.Target).capability - targetOf(b.Target).capability })
+	best := newestOf(runs)
 	for _, k := range runs {
 		if k.HeadDim != best.HeadDim || k.DType != best.DType {
 			return nil, fmt.Errorf("%w: %s fits several kernels, name the head dim and data type; it has %s", ErrTarget, sel, m.list())
 		}
 	}
 	return best, nil
+}
+
+// Passed is why the device does not run the newest kernel that sel means and its GPU is made for: an old driver, most often. It is nil if
+// Find returns that kernel, or none.
+func (m *Manifest) Passed(dev DeviceInfo, sel Select) error {
+	made := slices.DeleteFunc(m.fitting(sel), func(k *Kernel) bool { return !TargetRuns(k.Target, dev.Major, dev.Minor) })
+	if len(made) == 0 {
+		return nil
+	}
+	if _, err := m.Find(dev, sel); err != nil {
+		return nil
+	}
+	return newestOf(made).runsOn(dev)
+}
+
+// fitting are the kernels that sel means on some device. The groups of a plan for one target are loaded together, so they count as one kernel
+// with the needs of all.
+func (m *Manifest) fitting(sel Select) (fits []*Kernel) {
+	for i := range m.Kernels {
+		if m.Kernels[i].matches(sel) {
+			fits = append(fits, &m.Kernels[i])
+		}
+	}
+	for i := range m.Groups {
+		k := m.Groups[i].asKernel()
+		same := slices.IndexFunc(fits, func(f *Kernel) bool { return f.matches(m.Groups[i].sel()) })
+		switch {
+		case !k.matches(sel):
+		case same < 0:
+			fits = append(fits, &k)
+		default:
+			fits[same].SharedBytes = max(fits[same].SharedBytes, k.SharedBytes)
+		}
+	}
+	return fits
+}
+
+// newestOf is the first of the kernels with the newest target.
+func newestOf(kernels []*Kernel) *Kernel {
+	return slices.MaxFunc(kernels, func(a, b *Kernel) int {
+		return targetOf(a.Target).capability - targetOf(b.Target).capability
+	})
 }
 
 func (k *Kernel) matches(s Select) bool {
@@ -217,45 +253,22 @@ func (s Select) String() string {
 	return strings.Join(parts, ", ")
 }
 
+// list names what Find chooses from.
 func (m *Manifest) list() string {
 	var kernels []string
-	for _, k := range m.Kernels {
+	for _, k := range m.fitting(Select{}) {
 		kernels = append(kernels, "("+Select{k.HeadDim, k.DType, k.Target}.String()+")")
 	}
 	return strings.Join(kernels, " ")
 }
 
-// target is a GPU generation: compute capability times ten, and whether code for it runs on that very one only ("sm_90a").
-type target struct {
-	capability int
-	exact      bool
-}
-
-var targetName = regexp.MustCompile(`^sm_([1-9][0-9]{1,2})(a?)$`)
-
-func targetOf(name string) target {
-	m := targetName.FindStringSubmatch(name)
-	if m == nil {
-		return target{}
-	}
-	n, _ := strconv.Atoi(m[1]) // at most three digits
-	return target{n, m[2] != ""}
-}
-
-// TargetRuns says whether a device of compute capability major.minor runs code for a target: its own and earlier ones, but of
-// those that end in "a" its own alone.
-func TargetRuns(target string, major, minor int) bool {
-	t, have := targetOf(target), 10*major+minor
-	return t.capability > 0 && (have == t.capability || have > t.capability && !t.exact)
-}
-
 // runsOn returns nil, or why the device cannot run k.
 func (k *Kernel) runsOn(dev DeviceInfo) error {
-	switch {
-	case !TargetRuns(k.Target, dev.Major, dev.Minor):
-		return fmt.Errorf("%w: the kernel is for %s, %s is sm_%d%d; compile the pattern for a target that it runs, or for auto", ErrUnsupported, k.Target, dev.Name, dev.Major, dev.Minor)
-	case k.SharedBytes > dev.MaxSharedBytes:
-		return fmt.Errorf("%w: the kernel needs %d bytes of shared memory a block, %s has %d", ErrUnsupported, k.SharedBytes, dev.Name, dev.MaxSharedBytes)
+	if err := dev.CheckTarget(k.Target, k.PTXVersion); err != nil {
+		return err
+	}
+	if k.SharedBytes > dev.MaxSharedBytes {
+		return unsupported("the kernel needs %d bytes of shared memory a block, %s has %d", k.SharedBytes, dev.Name, dev.MaxSharedBytes)
 	}
 	return nil
 }

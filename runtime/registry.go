@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -74,43 +75,86 @@ func listNames(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// OpenDevice opens the device a person named: "auto", or a driver with an optional ordinal ("cuda", "cuda:1", "emu").
-// Auto takes the first cuda device where there is one and the emulator elsewhere. The sentence says what was taken and why.
+// DeviceSpec is a device as a person names it: a driver, and a number or, of the emulator, a model.
+type DeviceSpec struct {
+	Driver  string
+	Ordinal int
+	Model   string // GPU that the device is to be like, "sm_89"; "" for the driver's own choice
+}
+
+// ModelDriver is a driver whose devices can be like several GPUs.
+type ModelDriver interface {
+	Driver
+	OpenModel(model string) (Device, error)
+}
+
+// OpenDevice opens the device a person named: "auto", or a driver with an optional number or model ("cuda", "cuda:1", "emu", "emu:sm_89").
+// Auto takes the first cuda device, and the emulator where there is no GPU to use: none at all, or none that code of minfc could run on.
+// A GPU that could run it but fails is an error, not a reason to take a slow emulator. The sentence says what was taken and why.
 func OpenDevice(spec string) (dev Device, sentence string, err error) {
 	if spec == "" || spec == "auto" {
 		return openAuto()
 	}
-	name, ordinal, err := ParseDeviceSpec(spec)
+	s, err := ParseDeviceSpec(spec)
 	if err != nil {
 		return nil, "", err
 	}
-	if dev, err = Open(name, ordinal); err != nil {
+	if dev, err = s.open(); err != nil {
 		return nil, "", err
 	}
 	return dev, fmt.Sprintf("using %s as asked", describe(dev.Info())), nil
 }
 
-// ParseDeviceSpec splits "cuda:1" into "cuda" and 1; the ordinal is 0 when it is not given.
-func ParseDeviceSpec(spec string) (name string, ordinal int, err error) {
-	name, number, found := strings.Cut(spec, ":")
-	if found {
-		ordinal, err = strconv.Atoi(number)
+// ParseDeviceSpec splits "cuda:1" into cuda and 1, "emu:sm_89" into emu and sm_89; the number is 0 when it is not given.
+func ParseDeviceSpec(spec string) (DeviceSpec, error) {
+	name, which, found := strings.Cut(spec, ":")
+	s := DeviceSpec{Driver: name}
+	var err error
+	switch {
+	case targetName.MatchString(which):
+		s.Model = which
+	case found:
+		s.Ordinal, err = strconv.Atoi(which)
 	}
-	if err != nil || ordinal < 0 || name == "" {
-		return "", 0, fmt.Errorf("%w: device %q is not understood, want auto, a driver (%s) or driver:number such as cuda:0",
+	if err != nil || s.Ordinal < 0 || name == "" {
+		return DeviceSpec{}, fmt.Errorf("%w: device %q is not understood, want auto, a driver (%s), driver:number such as cuda:0, or emu:model such as emu:sm_89",
 			ErrBadCall, spec, listNames(Drivers()))
 	}
-	return name, ordinal, nil
+	return s, nil
+}
+
+func (s DeviceSpec) open() (Device, error) {
+	if s.Model == "" {
+		return Open(s.Driver, s.Ordinal)
+	}
+	d, err := driver(s.Driver)
+	if err != nil {
+		return nil, err
+	}
+	if m, ok := d.(ModelDriver); ok {
+		return m.OpenModel(s.Model)
+	}
+	return nil, fmt.Errorf("%w: device %s:%s: only an emulator can be like a GPU of choice, the driver %s opens devices by number",
+		ErrBadCall, s.Driver, s.Model, s.Driver)
 }
 
 func openAuto() (Device, string, error) {
-	why := noGPU()
-	if why == nil {
-		dev, err := Open("cuda", 0)
-		if err != nil { // a GPU that is there and fails is not silently replaced by a slow emulator
-			return nil, "", err
+	gpus, why := Devices("cuda")
+	switch {
+	case why != nil && (errors.Is(why, ErrDevice) || !errors.Is(why, ErrNoDevice)):
+		return nil, "", notEmulated(why)
+	case why == nil && len(gpus) == 0:
+		why = fmt.Errorf("%w: the cuda driver lists none", ErrNoDevice)
+	case why == nil:
+		n := slices.IndexFunc(gpus, func(i DeviceInfo) bool { return !i.TooOld() })
+		if n == 0 {
+			return openFirst()
 		}
-		return dev, fmt.Sprintf("using %s", describe(dev.Info())), nil
+		if n > 0 {
+			return nil, "", fmt.Errorf("%w: %s is below compute capability 8.0, the least that kernels need, but %s is not: choose it with --device cuda:%d",
+				ErrUnsupported, describe(gpus[0]), describe(gpus[n]), n)
+		}
+		why = fmt.Errorf("%w: %s is below compute capability 8.0, the least that kernels need", ErrUnsupported, describe(gpus[0]))
 	}
 	dev, err := Open("emu", 0)
 	if err != nil {
@@ -129,13 +173,17 @@ func noGPUSentence(taken string, why error) string {
 	return fmt.Sprintf("using %s: there is no GPU to use (minfc devices says why)", taken)
 }
 
-// noGPU returns nil when the cuda driver has a device, else the reason.
-func noGPU() error {
-	list, err := Devices("cuda")
-	if err == nil && len(list) == 0 {
-		err = fmt.Errorf("%w: the cuda driver lists none", ErrNoDevice)
+func openFirst() (Device, string, error) {
+	dev, err := Open("cuda", 0)
+	if err != nil {
+		return nil, "", notEmulated(err)
 	}
-	return err
+	return dev, fmt.Sprintf("using %s", describe(dev.Info())), nil
+}
+
+// notEmulated is the error of a GPU that is there and fails.
+func notEmulated(err error) error {
+	return fmt.Errorf("%w; --device emu runs on the emulator instead", err)
 }
 
 func describe(i DeviceInfo) string {

@@ -21,7 +21,7 @@ type benchCmd struct {
 	HeadDim    int       `default:"128" placeholder:"D" help:"Head dim. Default: 128."`
 	DType      string    `name:"dtype" default:"bf16" enum:"bf16,f16" help:"Type of q, k, v and o: bf16 or f16."`
 	Target     string    `default:"auto" enum:"${targets}" help:"GPU generation to compile for or to select: one of ${targets}; auto is the best that the device runs. Default: auto."`
-	Device     string    `default:"auto" help:"auto, cuda, cuda:N or emu."`
+	Device     string    `default:"auto" help:"auto, cuda, cuda:N, emu, or emu:sm_89 for an emulated GPU of another generation."`
 	Workload   string    `default:"mixed" placeholder:"KIND" help:"Structure of the inputs; minfc gen --help lists the kinds. Default: mixed."`
 	Planted    bool      `help:"Attention alone over lists of the shapes of published figures, for patterns that the data decides: nothing is estimated."`
 	Blocks     string    `name:"planted-blocks" default:"apart" enum:"apart,half,wide" help:"What neighbouring row blocks share in planted lists of blocks: apart nothing, half of it, wide blocks of 128x128. Default: apart."`

@@ -39,7 +39,7 @@ func bug(err error) error { return failure{exitBug, err} }
 var internal = regexp.MustCompile(`(^|: )internal: `)
 
 // asked are the kinds of failure that lie in what was asked or in the machine, not in the kernel.
-var asked = []error{runtime.ErrNoDevice, runtime.ErrOutOfMemory, runtime.ErrUnsupported, runtime.ErrBadCall, runtime.ErrTarget, runtime.ErrManifest}
+var asked = []error{runtime.ErrNoDevice, runtime.ErrDevice, runtime.ErrOutOfMemory, runtime.ErrUnsupported, runtime.ErrBadCall, runtime.ErrTarget, runtime.ErrManifest}
 
 // kernelFailure marks an error of a kernel that was loaded or run, such as an access out of bounds, as ours.
 func kernelFailure(err error) error {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/dsl"
@@ -106,33 +105,6 @@ func (c *fmtCmd) Run(a *app) error {
 		}
 	}
 	return nil
-}
-
-type devicesCmd struct{}
-
-// Run lists every driver; a driver without devices says why on standard error and is no failure.
-func (c *devicesCmd) Run(a *app) error {
-	w := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
-	for _, driver := range runtime.Drivers() {
-		list, err := runtime.Devices(driver)
-		if err != nil {
-			a.note("%s: %v", driver, err)
-		}
-		for _, d := range list {
-			fmt.Fprintf(w, "%s:%d\t%s\tsm_%d%d\t%s\t%d multiprocessors\t%.1f GB\tdriver %s\n", d.Driver, d.Ordinal, d.Name,
-				d.Major, d.Minor, codeFor(d), d.Multiprocessors, float64(d.MemoryBytes)/1e9, d.DriverVersion)
-		}
-	}
-	return w.Flush()
-}
-
-// codeFor says what --target auto means on a device.
-func codeFor(d runtime.DeviceInfo) string {
-	target, err := minfc.TargetFor(d.Major, d.Minor)
-	if err != nil {
-		return "too old"
-	}
-	return "runs " + target + " code"
 }
 
 type explainCmd struct {

@@ -99,32 +99,38 @@ func (j *job) setParams(set map[string]int64) (err error) {
 }
 
 // load compiles the source for the input, if that is what was given, and loads the kernel.
-func (j *job) load(target string) (err error) {
+func (j *job) load(a *app, target string) (err error) {
 	if j.art == nil {
-		if err := j.compile(target); err != nil {
+		if err := j.compile(a, target); err != nil {
 			return err
 		}
 	}
 	sel := runtime.Select{HeadDim: j.in.HeadDim, DType: string(j.in.Format), Target: wanted(target)}
-	j.kernel, err = runtime.LoadKernel(j.dev, j.art, sel)
+	if j.kernel, err = runtime.LoadKernel(j.dev, j.art, sel); err == nil {
+		a.notePassed(j.kernel.Info().Target, j.art.Manifest.Passed(j.dev.Info(), sel))
+	}
 	return kernelFailure(err)
 }
 
 // targetFor is the target to compile for.
-func (j *job) targetFor(target string) (string, error) {
+func (j *job) targetFor(a *app, target string) (string, error) {
 	if target != minfc.TargetAuto {
-		return target, nil
+		return target, minfc.Runs(j.dev.Info(), target)
 	}
-	info := j.dev.Info()
-	best, err := minfc.TargetFor(info.Major, info.Minor)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", info.Name, err)
-	}
-	return best, nil
+	best, passed, err := minfc.TargetOn(j.dev.Info())
+	a.notePassed(best, passed)
+	return best, err
 }
 
-func (j *job) compile(target string) (err error) {
-	if target, err = j.targetFor(target); err != nil {
+// notePassed says why code for a newer target is not what runs.
+func (a *app) notePassed(target string, passed error) {
+	if passed != nil {
+		a.note("running %s code: %v", target, passed)
+	}
+}
+
+func (j *job) compile(a *app, target string) (err error) {
+	if target, err = j.targetFor(a, target); err != nil {
 		return err
 	}
 	j.art, err = j.program.Compile(minfc.Options{Target: target, DType: string(j.in.Format), HeadDim: j.in.HeadDim, Consts: j.consts})

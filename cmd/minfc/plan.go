@@ -287,6 +287,7 @@ func (p *planned) load(a *app, j *job, file *minfc.Input, target string, heads [
 		p.kernels.Close()
 		return err
 	}
+	a.notePassed(p.launcher.Kernel(0).Info().Target, art.Manifest.Passed(j.dev.Info(), sel))
 	for h, head := range heads {
 		p.heads[h] = &job{dev: j.dev, in: j.in, scale: j.scale, pattern: head.Pattern, kernel: p.launcher.Kernel(h)}
 		if err := p.heads[h].setParams(head.Params); err != nil {
@@ -301,7 +302,7 @@ func (p *planned) artifact(a *app, j *job, file *minfc.Input, target string, hea
 	if file != nil && file.Artifact != nil && file.Artifact.IsPlan() {
 		return file.Artifact, nil
 	}
-	target, err := j.targetFor(target)
+	target, err := j.targetFor(a, target)
 	if err != nil {
 		return nil, err
 	}

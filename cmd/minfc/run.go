@@ -21,7 +21,7 @@ type runCmd struct {
 	Out      string    `short:"o" placeholder:"OUT.safetensors" help:"Results: o like q, and lse F32 [B, Hq, Sq]; - is standard output."`
 	Plan     string    `placeholder:"PLAN.json" help:"Head plan, of MInference or minfc: each q head runs its own pattern."`
 	Layer    *int      `placeholder:"L" help:"Layer of the plan, from 0; not needed when it has only one."`
-	Device   string    `default:"auto" help:"auto, cuda, cuda:N or emu."`
+	Device   string    `default:"auto" help:"auto, cuda, cuda:N, emu, or emu:sm_89 for an emulated GPU of another generation."`
 	Target   string    `default:"auto" enum:"${targets}" help:"GPU generation to compile for or to select: one of ${targets}; auto is the best that the device runs. Default: auto."`
 	Set      []setting `sep:"none" placeholder:"NAME=VALUE" help:"Value of a parameter. May be repeated."`
 	QOffset  int       `placeholder:"N" help:"Position of query row 0."`
@@ -104,9 +104,9 @@ func (c *runCmd) checkUsage() error {
 		return usagef("-o and --coverage cannot both go to standard output")
 	}
 	if c.Device != "auto" {
-		name, _, err := runtime.ParseDeviceSpec(c.Device)
-		if err == nil && !slices.Contains(runtime.Drivers(), name) {
-			err = fmt.Errorf("--device: no driver %q, want auto or one of %s", name, strings.Join(runtime.Drivers(), ", "))
+		spec, err := runtime.ParseDeviceSpec(c.Device)
+		if err == nil && !slices.Contains(runtime.Drivers(), spec.Driver) {
+			err = fmt.Errorf("--device: no driver %q, want auto or one of %s", spec.Driver, strings.Join(runtime.Drivers(), ", "))
 		}
 		if err != nil {
 			return usage(err)
@@ -160,7 +160,7 @@ func (c *runCmd) fill(a *app, j *job, file *minfc.Input, set map[string]int64) (
 		return err
 	}
 	j.in.QOffset = c.QOffset
-	return j.load(c.Target)
+	return j.load(a, c.Target)
 }
 
 // input loads the tensors, or makes some for the pattern, in the type and head dim of the artifact's first kernel.

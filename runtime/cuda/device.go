@@ -83,13 +83,13 @@ func (d *device) Free(p runtime.DevicePtr) error {
 }
 
 func (d *device) CopyToDevice(dst runtime.DevicePtr, src []byte, s runtime.Stream) error {
-	if len(src) == 0 {
-		return nil
-	}
-	err := d.do(func() error {
-		err := d.lib.call(cuMemcpyHtoDAsync, uintptr(dst), uintptr(unsafe.Pointer(unsafe.SliceData(src))), uintptr(len(src)), handleOf(s))
+	err := d.on(s, func(stream uintptr) error {
+		if len(src) == 0 {
+			return nil
+		}
+		err := d.lib.call(cuMemcpyHtoDAsync, uintptr(dst), uintptr(unsafe.Pointer(unsafe.SliceData(src))), uintptr(len(src)), stream)
 		if err == nil && d.pageable { // else the driver has staged src before it returned
-			err = d.lib.call(cuStreamSynchronize, handleOf(s))
+			err = d.lib.call(cuStreamSynchronize, stream)
 		}
 		return err
 	})
@@ -98,12 +98,12 @@ func (d *device) CopyToDevice(dst runtime.DevicePtr, src []byte, s runtime.Strea
 }
 
 func (d *device) CopyToHost(dst []byte, src runtime.DevicePtr, s runtime.Stream) error {
-	if len(dst) == 0 {
-		return nil
-	}
-	err := d.do(func() error {
-		err := d.lib.call(cuMemcpyDtoHAsync, uintptr(unsafe.Pointer(unsafe.SliceData(dst))), uintptr(src), uintptr(len(dst)), handleOf(s))
-		return errors.Join(err, d.lib.call(cuStreamSynchronize, handleOf(s)))
+	err := d.on(s, func(stream uintptr) error {
+		if len(dst) == 0 {
+			return nil
+		}
+		err := d.lib.call(cuMemcpyDtoHAsync, uintptr(unsafe.Pointer(unsafe.SliceData(dst))), uintptr(src), uintptr(len(dst)), stream)
+		return errors.Join(err, d.lib.call(cuStreamSynchronize, stream))
 	})
 	goruntime.KeepAlive(dst)
 	return err
@@ -113,11 +113,11 @@ func (d *device) Fill(dst runtime.DevicePtr, value byte, bytes int64, s runtime.
 	if bytes < 0 {
 		return fmt.Errorf("%w: fill of %d bytes", runtime.ErrBadCall, bytes)
 	}
-	if bytes == 0 {
-		return nil
-	}
-	return d.do(func() error {
-		return d.lib.call(cuMemsetD8Async, uintptr(dst), uintptr(value), uintptr(bytes), handleOf(s))
+	return d.on(s, func(stream uintptr) error {
+		if bytes == 0 {
+			return nil
+		}
+		return d.lib.call(cuMemsetD8Async, uintptr(dst), uintptr(value), uintptr(bytes), stream)
 	})
 }
 

@@ -73,7 +73,7 @@ const (
 )
 
 func (l *library) info(ordinal int) (runtime.DeviceInfo, error) {
-	i := runtime.DeviceInfo{Driver: "cuda", Ordinal: ordinal}
+	i := runtime.DeviceInfo{Driver: "cuda", Ordinal: ordinal, NoTensorMaps: l.address[cuTensorMapEncodeTiled] == 0}
 	dev, err := l.handle(ordinal)
 	if err != nil {
 		return i, err

@@ -7,7 +7,6 @@ import (
 	"unsafe"
 
 	"github.com/ebitengine/purego"
-	"github.com/minfc/minfc/runtime"
 )
 
 // Error is a failed call of the driver library. errors.Is knows runtime's kinds of it.
@@ -19,29 +18,11 @@ type Error struct {
 	Log  string // what the PTX compiler said, when it was the call
 }
 
-// CUresult values with a kind of their own.
-const (
-	codeInvalidValue  = 1
-	codeOutOfMemory   = 2
-	codeDeinitialized = 4
-)
-
-var kinds = map[int]error{
-	codeInvalidValue:  runtime.ErrBadCall,
-	codeOutOfMemory:   runtime.ErrOutOfMemory,
-	codeDeinitialized: runtime.ErrClosed,
-	3:                 runtime.ErrNoDevice,    // not initialised
-	100:               runtime.ErrNoDevice,    // no CUDA-capable device
-	101:               runtime.ErrNoDevice,    // invalid device
-	209:               runtime.ErrUnsupported, // no binary for this GPU
-	221:               runtime.ErrUnsupported, // the driver has no PTX compiler
-	222:               runtime.ErrUnsupported, // PTX version newer than the driver
-	701:               runtime.ErrUnsupported, // too many resources asked for a launch
-	801:               runtime.ErrUnsupported, // not supported
-}
-
 func (e *Error) Error() string {
 	s := fmt.Sprintf("cuda: %s: %s (%s, %d)", e.Call, e.Text, e.Name, e.Code)
+	if advice := codes[e.Code].advice; advice != "" {
+		s += "; " + advice
+	}
 	if e.Log != "" {
 		s += "\n" + e.Log
 	}
@@ -49,7 +30,7 @@ func (e *Error) Error() string {
 }
 
 // Is says whether e is of one of runtime's kinds.
-func (e *Error) Is(kind error) bool { return kinds[e.Code] == kind }
+func (e *Error) Is(kind error) bool { return codes[e.Code].kind == kind }
 
 func (l *library) newError(s symbol, code int32) *Error {
 	return &Error{Call: symbolNames[s], Code: int(code), Name: l.describe(cuGetErrorName, code), Text: l.describe(cuGetErrorString, code)}

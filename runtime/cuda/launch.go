@@ -19,14 +19,14 @@ func (f *function) Launch(l runtime.Launch, args [][]byte, s runtime.Stream) err
 	for i, a := range args {
 		pointers[i] = unsafe.Pointer(unsafe.SliceData(a))
 	}
-	err := f.mod.dev.do(func() error {
+	err := f.mod.dev.on(s, func(stream uintptr) error {
 		if err := f.allowShared(l.SharedBytes); err != nil {
 			return err
 		}
 		return f.mod.dev.lib.call(cuLaunchKernel, f.handle,
 			uintptr(l.Grid[0]), uintptr(l.Grid[1]), uintptr(l.Grid[2]),
 			uintptr(l.Block[0]), uintptr(l.Block[1]), uintptr(l.Block[2]),
-			uintptr(l.SharedBytes), handleOf(s), uintptr(unsafe.Pointer(&pointers[0])), 0)
+			uintptr(l.SharedBytes), stream, uintptr(unsafe.Pointer(&pointers[0])), 0)
 	})
 	goruntime.KeepAlive(args)
 	if err != nil {
@@ -36,7 +36,7 @@ func (f *function) Launch(l runtime.Launch, args [][]byte, s runtime.Stream) err
 }
 
 func (f *function) check(l runtime.Launch, args [][]byte) error {
-	if f.mod.handle == 0 {
+	if f.mod.unloaded.Load() {
 		return fmt.Errorf("%w: its module was unloaded", runtime.ErrClosed)
 	}
 	if limit := f.mod.dev.info.MaxSharedBytes; l.SharedBytes < 0 || l.SharedBytes > limit {

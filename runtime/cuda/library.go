@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -104,20 +105,38 @@ var open = sync.OnceValues(func() (*library, error) { return openLibrary(library
 func openLibrary(name string) (*library, error) {
 	handle, err := purego.Dlopen(name, purego.RTLD_NOW|purego.RTLD_GLOBAL)
 	if err != nil {
-		return nil, fmt.Errorf("%w: the NVIDIA driver's library %s cannot be opened (%s); install the NVIDIA driver, or use the emulator",
-			runtime.ErrNoDevice, name, strings.TrimPrefix(err.Error(), name+": "))
+		return nil, openError(name, err.Error())
 	}
 	lib := &library{}
 	for s := range symbols {
 		if lib.address[s], err = purego.Dlsym(handle, symbolNames[s]); err != nil && !optional[s] {
 			return nil, fmt.Errorf("%w: %s lacks %s, so the NVIDIA driver is too old; update it, or use the emulator",
-				runtime.ErrNoDevice, name, symbolNames[s])
+				runtime.ErrDevice, name, symbolNames[s])
 		}
 	}
 	if err := lib.call(cuInit, 0); err != nil {
-		return nil, fmt.Errorf("%w: the NVIDIA driver does not start: %w; use the emulator where there is no GPU", runtime.ErrNoDevice, err)
+		return nil, initError(err)
 	}
 	return lib, nil
+}
+
+// openError tells a library that is not there, as on machines without a GPU, from one that cannot be used.
+func openError(name, text string) error {
+	text = strings.TrimPrefix(text, name+": ")
+	if strings.Contains(text, "No such file") && !strings.Contains(text, ".so") || strings.Contains(text, name+": No such file") {
+		return fmt.Errorf("%w: the NVIDIA driver's library %s cannot be opened (%s); install the NVIDIA driver, or use the emulator",
+			runtime.ErrNoDevice, name, text)
+	}
+	return fmt.Errorf("%w: the NVIDIA driver's library %s is there and cannot be opened (%s); install the driver again, or use the emulator",
+		runtime.ErrDevice, name, text)
+}
+
+// initError tells a driver that finds no GPU from one that cannot use the GPU that is there.
+func initError(err error) error {
+	if e, ok := errors.AsType[*Error](err); ok && (e.Code == codeNoDevice || e.Code == codeStub) {
+		return fmt.Errorf("%w: the NVIDIA driver finds no GPU: %w, or use the emulator", runtime.ErrNoDevice, err)
+	}
+	return fmt.Errorf("%w: the NVIDIA driver does not start: %w", runtime.ErrDevice, err)
 }
 
 // call calls a function that returns a CUresult and turns that into an error.

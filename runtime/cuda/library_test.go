@@ -58,7 +58,7 @@ func TestLaunchChecksArguments(t *testing.T) {
 	require.ErrorIs(t, f.check(runtime.Launch{SharedBytes: 101 << 10}, args), runtime.ErrUnsupported)
 	f.params = nil // not known
 	require.ErrorIs(t, f.check(runtime.Launch{}, [][]byte{{}}), runtime.ErrBadCall)
-	f.mod.handle = 0
+	f.mod.unloaded.Store(true)
 	require.ErrorIs(t, f.check(runtime.Launch{}, args), runtime.ErrClosed)
 }
 

@@ -9,6 +9,7 @@ import (
 	goruntime "runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/minfc/minfc/internal/ptxparams"
@@ -20,6 +21,8 @@ type module struct {
 	handle uintptr
 	log    string
 	params map[string][]int // bytes of each parameter, by kernel
+
+	unloaded atomic.Bool
 }
 
 // CUjit_option values.
@@ -56,7 +59,7 @@ func (d *device) LoadModule(ptx []byte) (runtime.Module, error) {
 		return nil, withLog(err, cString(errorLog))
 	}
 	log := strings.TrimSpace(cString(infoLog) + "\n" + cString(errorLog)) // the error log also holds warnings
-	return &module{d, h, log, ptxparams.Sizes(ptx)}, nil
+	return &module{dev: d, handle: h, log: log, params: ptxparams.Sizes(ptx)}, nil
 }
 
 func withLog(err error, log string) error {
@@ -69,12 +72,10 @@ func withLog(err error, log string) error {
 func (m *module) Log() string { return m.log }
 
 func (m *module) Unload() error {
-	if m.handle == 0 {
+	if m.unloaded.Swap(true) {
 		return nil
 	}
-	h := m.handle
-	m.handle = 0
-	return m.dev.do(func() error { return m.dev.lib.call(cuModuleUnload, h) })
+	return m.dev.do(func() error { return m.dev.lib.call(cuModuleUnload, m.handle) })
 }
 
 // function is a CUfunction. It is valid until its module is unloaded.
@@ -89,7 +90,7 @@ type function struct {
 }
 
 func (m *module) Function(name string) (runtime.Function, error) {
-	if m.handle == 0 {
+	if m.unloaded.Load() {
 		return nil, fmt.Errorf("%w: module of function %q", runtime.ErrClosed, name)
 	}
 	f := &function{mod: m, name: name, params: m.params[name], shared: 48 << 10}
@@ -115,7 +116,7 @@ const (
 )
 
 func (f *function) Attributes() (a runtime.FunctionAttributes, err error) {
-	if f.mod.handle == 0 {
+	if f.mod.unloaded.Load() {
 		return a, fmt.Errorf("%w: module of function %q", runtime.ErrClosed, f.name)
 	}
 	err = f.mod.dev.do(func() error {

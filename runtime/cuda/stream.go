@@ -4,6 +4,7 @@ package cuda
 
 import (
 	"fmt"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/minfc/minfc/runtime"
@@ -14,16 +15,21 @@ type stream struct {
 	dev    *device
 	handle uintptr
 	owned  bool
+	closed atomic.Bool
 }
 
 const streamNonBlocking = 1
 
-// handleOf is the CUstream of s; a nil s is the default stream, whose handle is 0.
-func handleOf(s runtime.Stream) uintptr {
-	if s == nil {
-		return 0
+// on runs f with the CUstream of s, which is 0 for a nil s, the default stream. A stream that was closed must not become the default one.
+func (d *device) on(s runtime.Stream, f func(handle uintptr) error) error {
+	if own, ok := s.(*stream); ok && own.closed.Load() {
+		return fmt.Errorf("%w: stream of cuda:%d", runtime.ErrClosed, d.info.Ordinal)
 	}
-	return s.Handle()
+	handle := uintptr(0)
+	if s != nil {
+		handle = s.Handle()
+	}
+	return d.do(func() error { return f(handle) })
 }
 
 func (d *device) NewStream() (runtime.Stream, error) {
@@ -32,30 +38,29 @@ func (d *device) NewStream() (runtime.Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &stream{d, h, true}, nil
+	return &stream{dev: d, handle: h, owned: true}, nil
 }
 
 // WrapStream takes any CUstream of the device except CU_STREAM_PER_THREAD (2): goroutines have no thread of their own.
-func (d *device) WrapStream(handle uintptr) runtime.Stream { return &stream{d, handle, false} }
+func (d *device) WrapStream(handle uintptr) runtime.Stream { return &stream{dev: d, handle: handle} }
 
 func (s *stream) Handle() uintptr { return s.handle }
 
 func (s *stream) Synchronize() error {
-	return s.dev.do(func() error { return s.dev.lib.call(cuStreamSynchronize, s.handle) })
+	return s.dev.on(s, func(handle uintptr) error { return s.dev.lib.call(cuStreamSynchronize, handle) })
 }
 
 func (s *stream) Close() error {
-	if !s.owned || s.handle == 0 {
+	if !s.owned || s.closed.Swap(true) {
 		return nil
 	}
-	h := s.handle
-	s.handle = 0
-	return s.dev.do(func() error { return s.dev.lib.call(cuStreamDestroy, h) })
+	return s.dev.do(func() error { return s.dev.lib.call(cuStreamDestroy, s.handle) })
 }
 
 type event struct {
 	dev    *device
 	handle uintptr
+	closed atomic.Bool
 }
 
 func (d *device) NewEvent() (runtime.Event, error) {
@@ -64,14 +69,27 @@ func (d *device) NewEvent() (runtime.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &event{d, h}, nil
+	return &event{dev: d, handle: h}, nil
+}
+
+func (e *event) live() error {
+	if e.closed.Load() {
+		return fmt.Errorf("%w: event of cuda:%d", runtime.ErrClosed, e.dev.info.Ordinal)
+	}
+	return nil
 }
 
 func (e *event) Record(s runtime.Stream) error {
-	return e.dev.do(func() error { return e.dev.lib.call(cuEventRecord, e.handle, handleOf(s)) })
+	if err := e.live(); err != nil {
+		return err
+	}
+	return e.dev.on(s, func(handle uintptr) error { return e.dev.lib.call(cuEventRecord, e.handle, handle) })
 }
 
 func (e *event) Synchronize() error {
+	if err := e.live(); err != nil {
+		return err
+	}
 	return e.dev.do(func() error { return e.dev.lib.call(cuEventSynchronize, e.handle) })
 }
 
@@ -94,10 +112,8 @@ func (e *event) Since(start runtime.Event) (float64, error) {
 }
 
 func (e *event) Close() error {
-	if e.handle == 0 {
+	if e.closed.Swap(true) {
 		return nil
 	}
-	h := e.handle
-	e.handle = 0
-	return e.dev.do(func() error { return e.dev.lib.call(cuEventDestroy, h) })
+	return e.dev.do(func() error { return e.dev.lib.call(cuEventDestroy, e.handle) })
 }

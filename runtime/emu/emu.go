@@ -11,20 +11,26 @@
 package emu
 
 import (
-	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/minfc/minfc/runtime"
 )
 
-// Dynamic shared memory that a block may have, in bytes.
-const (
-	sharedOf80 = 166912
-	sharedOf90 = 232448
-)
+// sharedOf is the dynamic shared memory that a block may have, in bytes, by compute capability: the GPUs that the emulator can be like.
+var sharedOf = map[int]int{80: 163 << 10, 86: 99 << 10, 87: 163 << 10, 89: 99 << 10, 90: 227 << 10, 100: 227 << 10, 103: 227 << 10, 120: 99 << 10, 121: 99 << 10}
+
+// Models lists the GPUs that the emulator can be like, "sm_80" and so on.
+func Models() (names []string) {
+	for _, c := range slices.Sorted(maps.Keys(sharedOf)) {
+		names = append(names, fmt.Sprintf("sm_%d", c))
+	}
+	return names
+}
 
 // Options configure a device. The zero value of a field means its default.
 type Options struct {
@@ -32,7 +38,7 @@ type Options struct {
 	Workers         int         // blocks that run at the same time; default GOMAXPROCS
 	Budget          int64       // warp instructions a block may execute; default 200 million
 	MemoryBytes     uint64      // global memory; default 8 GiB
-	Capability      int         // compute capability, 80 or 90; default 90, which runs both targets
+	Capability      int         // compute capability times ten, one of Models; default 90, which runs both targets
 	Multiprocessors int         // they say how many blocks of some kernels there are; default 1
 	AllowUnwritten  bool        // CopyToHost of bytes that nobody wrote gives 0xff instead of an error
 	Observe         func(Stats) // called after every launch, also a failed one
@@ -70,13 +76,22 @@ func (Driver) Open(ordinal int) (runtime.Device, error) {
 	return Open(Options{})
 }
 
-func (o *Options) info() runtime.DeviceInfo {
-	i := runtime.DeviceInfo{Driver: "emu", Name: fmt.Sprintf("emulator (sm_%d)", o.Capability), Major: o.Capability / 10,
-		Minor: o.Capability % 10, Multiprocessors: max(1, o.Multiprocessors), MemoryBytes: o.MemoryBytes, MaxSharedBytes: sharedOf90, L2Bytes: 40 << 20}
-	if o.Capability == 80 {
-		i.MaxSharedBytes = sharedOf80
+// OpenModel opens a device that is like a GPU of Models: it has its compute capability and its shared memory.
+func (Driver) OpenModel(model string) (runtime.Device, error) {
+	names := Models()
+	if !slices.Contains(names, model) {
+		return nil, fmt.Errorf("%w: the emulator cannot be like %s, want one of %s", runtime.ErrNoDevice, model, strings.Join(names, ", "))
 	}
-	return i
+	capability, err := strconv.Atoi(strings.TrimPrefix(model, "sm_"))
+	if err != nil {
+		return nil, fmt.Errorf("internal: emulator: model %s: %w", model, err)
+	}
+	return Open(Options{Capability: capability})
+}
+
+func (o *Options) info() runtime.DeviceInfo {
+	return runtime.DeviceInfo{Driver: "emu", Name: fmt.Sprintf("emulator (sm_%d)", o.Capability), Major: o.Capability / 10,
+		Minor: o.Capability % 10, Multiprocessors: max(1, o.Multiprocessors), MemoryBytes: o.MemoryBytes, MaxSharedBytes: sharedOf[o.Capability], L2Bytes: 40 << 20}
 }
 
 // Device is an emulated GPU. Work is done when the call that enqueues it returns, in the order of the calls.
@@ -94,8 +109,8 @@ var _ runtime.Device = (*Device)(nil)
 // Open makes a device.
 func Open(o Options) (*Device, error) {
 	o.defaults()
-	if o.Capability != 80 && o.Capability != 90 {
-		return nil, fmt.Errorf("emulator: found the compute capability %d, wanted 80 or 90", o.Capability)
+	if sharedOf[o.Capability] == 0 {
+		return nil, fmt.Errorf("emulator: found the compute capability %d, wanted that of one of %s", o.Capability, strings.Join(Models(), ", "))
 	}
 	return &Device{opt: o, mem: memory{limit: o.MemoryBytes}}, nil
 }
@@ -113,6 +128,14 @@ func (d *Device) locked(f func() error) error {
 	return f()
 }
 
+// enqueue runs f alone, unless the stream is closed.
+func (d *Device) enqueue(on runtime.Stream, f func() error) error {
+	if s, ok := on.(*stream); ok && s.closed.Load() {
+		return fmt.Errorf("emulator: stream: %w, make a new one", runtime.ErrClosed)
+	}
+	return d.locked(f)
+}
+
 // Info describes the device.
 func (d *Device) Info() runtime.DeviceInfo { return d.opt.info() }
 
@@ -125,11 +148,14 @@ func (d *Device) LastStats() Stats {
 
 // LoadModule parses and decodes PTX. The error has a line for every statement that the emulator cannot run.
 func (d *Device) LoadModule(ptx []byte) (runtime.Module, error) {
+	if err := d.Synchronize(); err != nil {
+		return nil, err
+	}
 	m, err := parse(strings.TrimRight(string(ptx), "\x00"))
 	if err != nil {
 		return nil, fmt.Errorf("emulator: PTX does not load\n%w", err)
 	}
-	if t := targets[m.target]; t.least == 0 || t.least > d.opt.Capability {
+	if targets[m.target].level == 0 || !runtime.TargetRuns(m.target, d.opt.Capability/10, d.opt.Capability%10) {
 		return nil, fmt.Errorf("emulator: found PTX for %s, the device is sm_%d", m.target, d.opt.Capability)
 	}
 	mod := &module{dev: d, kernels: map[string]*kernel{}}
@@ -145,24 +171,22 @@ func (d *Device) LoadModule(ptx []byte) (runtime.Module, error) {
 
 // target is what a .target directive means.
 type target struct {
-	least  int // compute capability that runs it
 	level  int // of its instructions
 	shared int // bytes of a block
 }
 
 // Levels of instructions.
 const (
-	levelSM80  = iota
+	levelSM80  = 1 + iota
 	levelSM90  // tensor copies, mbarriers that count bytes
 	levelSM90a // wgmma, setmaxnreg
 )
 
 var (
-	older   = target{80, levelSM80, sharedOf80}
-	between = target{90, levelSM80, sharedOf80}
+	older   = target{levelSM80, sharedOf[80]}
 	targets = map[string]target{"sm_50": older, "sm_52": older, "sm_53": older, "sm_60": older, "sm_61": older, "sm_62": older,
-		"sm_70": older, "sm_72": older, "sm_75": older, "sm_80": older, "sm_86": between, "sm_87": between, "sm_89": between,
-		"sm_90": {90, levelSM90, sharedOf90}, "sm_90a": {90, levelSM90a, sharedOf90}}
+		"sm_70": older, "sm_72": older, "sm_75": older, "sm_80": older, "sm_86": older, "sm_87": older, "sm_89": older,
+		"sm_90": {levelSM90, sharedOf[90]}, "sm_90a": {levelSM90a, sharedOf[90]}}
 )
 
 // Alloc returns memory whose reading is an error until it is written. A red zone lies behind it.
@@ -184,15 +208,15 @@ func (d *Device) Free(p runtime.DevicePtr) error {
 }
 
 // CopyToDevice copies at once.
-func (d *Device) CopyToDevice(dst runtime.DevicePtr, src []byte, _ runtime.Stream) error {
-	return d.locked(func() error {
+func (d *Device) CopyToDevice(dst runtime.DevicePtr, src []byte, s runtime.Stream) error {
+	return d.enqueue(s, func() error {
 		return d.writeRange(dst, len(src), func(p []byte) { copy(p, src) })
 	})
 }
 
 // Fill sets bytes at once.
-func (d *Device) Fill(dst runtime.DevicePtr, value byte, bytes int64, _ runtime.Stream) error {
-	return d.locked(func() error {
+func (d *Device) Fill(dst runtime.DevicePtr, value byte, bytes int64, s runtime.Stream) error {
+	return d.enqueue(s, func() error {
 		return d.writeRange(dst, int(bytes), func(p []byte) {
 			for i := range p {
 				p[i] = value
@@ -219,12 +243,12 @@ func (d *Device) writeRange(dst runtime.DevicePtr, n int, write func([]byte)) er
 }
 
 // CopyToHost copies at once. Bytes that nobody wrote are an error, unless Options.AllowUnwritten says otherwise.
-func (d *Device) CopyToHost(dst []byte, src runtime.DevicePtr, _ runtime.Stream) error {
-	if len(dst) == 0 {
-		return nil
-	}
-	return d.locked(func() error {
+func (d *Device) CopyToHost(dst []byte, src runtime.DevicePtr, s runtime.Stream) error {
+	return d.enqueue(s, func() error {
 		n := uint64(len(dst))
+		if n == 0 {
+			return nil
+		}
 		a, err := d.mem.find(uint64(src), n)
 		if err != nil {
 			return fmt.Errorf("emulator: read of %d bytes by the host: %w", n, err)
@@ -248,104 +272,3 @@ func (d *Device) Close() error {
 	d.closed, d.mem = true, memory{}
 	return nil
 }
-
-type module struct {
-	dev     *Device
-	kernels map[string]*kernel
-}
-
-func (m *module) Function(name string) (runtime.Function, error) {
-	k := m.kernels[name]
-	if k == nil {
-		return nil, fmt.Errorf("emulator: the module has no kernel %q", name)
-	}
-	return &function{m.dev, k}, nil
-}
-
-// Log is empty: the emulator has no compiler that could remark on anything.
-func (m *module) Log() string { return "" }
-
-func (m *module) Unload() error { return nil }
-
-type function struct {
-	dev *Device
-	k   *kernel
-}
-
-// Attributes reports virtual registers in 32-bit units: the emulator allocates none.
-func (f *function) Attributes() (runtime.FunctionAttributes, error) {
-	a := runtime.FunctionAttributes{SharedBytes: f.k.staticShared, MaxThreads: 1024, Registers: len(f.k.names)}
-	if f.k.maxThreads > 0 {
-		a.MaxThreads = f.k.maxThreads
-	}
-	return a, nil
-}
-
-// Launch runs the kernel to its end. A *Fault says what it did wrong.
-func (f *function) Launch(l runtime.Launch, args [][]byte, _ runtime.Stream) error {
-	d := f.dev
-	var stats Stats
-	ran := false
-	err := d.locked(func() error {
-		r, err := newLaunch(f.k, l, args, &d.mem, &d.opt)
-		if err != nil {
-			return fmt.Errorf("emulator: %w", err)
-		}
-		ran = true
-		r.watch = d.watch
-		stats, err = r.run()
-		d.last = stats
-		return err
-	})
-	if ran && d.opt.Observe != nil {
-		d.opt.Observe(stats)
-	}
-	return err
-}
-
-// stream has no state: work is done when it is enqueued.
-type stream struct {
-	dev    *Device
-	handle uintptr
-}
-
-// NewStream makes a stream.
-func (d *Device) NewStream() (runtime.Stream, error) {
-	return &stream{dev: d}, d.locked(func() error { return nil })
-}
-
-// WrapStream keeps a handle that means nothing to the emulator.
-func (d *Device) WrapStream(handle uintptr) runtime.Stream { return &stream{d, handle} }
-
-func (s *stream) Handle() uintptr    { return s.handle }
-func (s *stream) Synchronize() error { return s.dev.Synchronize() }
-func (s *stream) Close() error       { return nil }
-
-// event is a time on the host's clock.
-type event struct{ at time.Time }
-
-// NewEvent makes an event.
-func (d *Device) NewEvent() (runtime.Event, error) {
-	return &event{}, d.locked(func() error { return nil })
-}
-
-func (e *event) Record(runtime.Stream) error {
-	e.at = time.Now()
-	return nil
-}
-
-func (e *event) Synchronize() error { return nil }
-
-// Since gives the milliseconds of wall-clock time between two recorded events.
-func (e *event) Since(start runtime.Event) (float64, error) {
-	s, ok := start.(*event)
-	if !ok {
-		return 0, fmt.Errorf("found an event of another driver (%T), wanted one of the emulator", start)
-	}
-	if s.at.IsZero() || e.at.IsZero() {
-		return 0, errors.New("found an event that was never recorded: record both first")
-	}
-	return float64(e.at.Sub(s.at)) / float64(time.Millisecond), nil
-}
-
-func (e *event) Close() error { return nil }

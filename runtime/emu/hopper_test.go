@@ -245,11 +245,29 @@ func TestTargets(t *testing.T) {
 		err := newRig(t, Options{}).launch(strings.Replace(hopperKernel("", ""), "sm_90a", target, 1), 1, 32, 1<<18, make([]byte, 128), runtime.DevicePtr(0))
 		require.ErrorContains(t, err, want)
 	}
-	for capability, shared := range map[int]int{80: 166912, 90: 232448} {
-		i := newRig(t, Options{Capability: capability}).dev.Info()
-		require.Equal(t, capability, 10*i.Major+i.Minor)
-		require.Equal(t, shared, i.MaxSharedBytes)
+}
+
+// TestModels: an emulated GPU has the shared memory of its model, whatever the code's target would have, and takes the code that its model takes.
+func TestModels(t *testing.T) {
+	for model, shared := range map[string]int{"sm_80": 166912, "sm_86": 101376, "sm_87": 166912, "sm_89": 101376, "sm_90": 232448, "sm_100": 232448, "sm_120": 101376} {
+		d, err := Driver{}.OpenModel(model)
+		require.NoError(t, err, model)
+		i := d.Info()
+		require.Equal(t, model, fmt.Sprintf("sm_%d%d", i.Major, i.Minor))
+		require.Equal(t, shared, i.MaxSharedBytes, model)
+		r := newRig(t, Options{Capability: 10*i.Major + i.Minor})
+		err = r.launch(strings.Replace(hopperKernel("", ""), "sm_90a", "sm_80", 1), 1, 32, 1<<18, make([]byte, 128), runtime.DevicePtr(0))
+		require.ErrorContains(t, err, fmt.Sprintf("the device has %d for a block", min(shared, 166912)), model)
+		_, err = d.LoadModule([]byte(hopperKernel("", "")))
+		if model == "sm_90" {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorContains(t, err, "found PTX for sm_90a, the device is "+model)
 	}
-	_, err := Open(Options{Capability: 100})
-	require.ErrorContains(t, err, "found the compute capability 100, wanted 80 or 90")
+	_, err := Driver{}.OpenModel("sm_75")
+	require.ErrorIs(t, err, runtime.ErrNoDevice)
+	require.ErrorContains(t, err, "the emulator cannot be like sm_75, want one of sm_80, sm_86, sm_87, sm_89, sm_90")
+	_, err = Open(Options{Capability: 85})
+	require.ErrorContains(t, err, "found the compute capability 85, wanted that of one of sm_80, sm_86")
 }

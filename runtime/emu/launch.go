@@ -59,8 +59,9 @@ func (r *launchRun) checkGeometry() error {
 		}
 	}
 	r.threads = int(threads)
-	if total := r.k.staticShared + l.SharedBytes; l.SharedBytes < 0 || total > r.k.maxShared {
-		return fmt.Errorf("found %d bytes of shared memory, the device has %d for a block", total, r.k.maxShared)
+	most := min(r.k.maxShared, sharedOf[r.opt.Capability])
+	if total := r.k.staticShared + l.SharedBytes; l.SharedBytes < 0 || total > most {
+		return fmt.Errorf("found %d bytes of shared memory, the device has %d for a block", total, most)
 	}
 	return nil
 }

@@ -113,7 +113,7 @@ func FuzzLoad(f *testing.F) {
 					copy(args[i], tm)
 				}
 			}
-			err := (&function{r.dev, k}).Launch(launchOf([3]uint32{1, 1, 1}, [3]uint32{40, 1, 1}, 4096), args, nil)
+			err := (&function{&module{dev: r.dev}, k}).Launch(launchOf([3]uint32{1, 1, 1}, [3]uint32{40, 1, 1}, 4096), args, nil)
 			if err != nil {
 				require.NotContains(t, err.Error(), "internal:")
 			}

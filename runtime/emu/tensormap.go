@@ -30,7 +30,13 @@ var mapMagic = [8]byte{'e', 'm', 'u', 't', 'm', 'a', 'p', 1}
 
 // EncodeTensorMap makes the 128 bytes that a kernel parameter of this type takes, at an address that is a multiple of
 // 64. It refuses what the GPU's driver refuses.
-func (d *Device) EncodeTensorMap(m runtime.TensorMap) ([]byte, error) { return EncodeTensorMap(m) }
+func (d *Device) EncodeTensorMap(m runtime.TensorMap) (out []byte, err error) {
+	err = d.locked(func() error {
+		out, err = EncodeTensorMap(m)
+		return err
+	})
+	return out, err
+}
 
 // EncodeTensorMap is Device.EncodeTensorMap: the bytes do not depend on the device.
 func EncodeTensorMap(m runtime.TensorMap) ([]byte, error) {

@@ -44,6 +44,10 @@ func Conformance(t *testing.T, open func() runtime.Device) {
 		{"unknown function", unknownFunction},
 		{"out of memory", outOfMemory},
 		{"many goroutines", goroutines},
+		{"use after Unload", afterUnload},
+		{"use of a closed stream", afterStreamClose},
+		{"use of a closed event", afterEventClose},
+		{"use of a closed device", afterClose},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dev := open()

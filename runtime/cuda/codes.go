@@ -1,0 +1,41 @@
+//go:build linux && (amd64 || arm64)
+
+package cuda
+
+import "github.com/minfc/minfc/runtime"
+
+// CUresult values that the driver's code names.
+const (
+	codeOutOfMemory = 2
+	codeStub        = 34
+	codeNoDevice    = 100
+)
+
+// codes says of a CUresult which of runtime's kinds it is, if any, and what a person can do about it.
+var codes = map[int]struct {
+	kind   error
+	advice string
+}{
+	1:               {kind: runtime.ErrBadCall}, // invalid value
+	codeOutOfMemory: {runtime.ErrOutOfMemory, "free memory of the GPU (nvidia-smi shows who holds it), or use another GPU"},
+	3:               {kind: runtime.ErrNoDevice}, // not initialised
+	4:               {kind: runtime.ErrClosed},   // shutting down
+	codeStub:        {runtime.ErrNoDevice, "it is the toolkit's stand-in for linking: take its folder out of LD_LIBRARY_PATH, and install the NVIDIA driver"},
+	46:              {runtime.ErrDevice, "another process holds the GPU alone (nvidia-smi shows its compute mode and processes): wait for it, or use another GPU"},
+	codeNoDevice:    {runtime.ErrNoDevice, "check nvidia-smi and CUDA_VISIBLE_DEVICES"},
+	101:             {kind: runtime.ErrNoDevice}, // invalid device
+	102:             {runtime.ErrDevice, "the virtual GPU has no licence: see the service nvidia-gridd"},
+	209:             {kind: runtime.ErrUnsupported}, // no binary for this GPU
+	214:             {runtime.ErrDevice, "the GPU's memory has an error that cannot be corrected: reset the GPU (nvidia-smi --gpu-reset) or restart the machine"},
+	221:             {runtime.ErrUnsupported, "the driver's PTX compiler is missing: install libnvidia-ptxjitcompiler of the driver's version"},
+	222:             {runtime.ErrUnsupported, "the driver is too old for this version of PTX: update it"},
+	304:             {runtime.ErrDevice, "the operating system refused: check that this user may open /dev/nvidia*"},
+	701:             {kind: runtime.ErrUnsupported}, // too many resources asked for a launch
+	800:             {runtime.ErrDevice, "the GPU is not this process's to use: check its compute mode with nvidia-smi"},
+	801:             {kind: runtime.ErrUnsupported}, // not supported
+	802:             {runtime.ErrDevice, "machines with NVSwitch need the service nvidia-fabricmanager, of the driver's version: start it, and wait until nvidia-smi -q says that the fabric is ready"},
+	803:             {runtime.ErrDevice, "the driver's library and its kernel module are of different versions, as after an update: restart the machine, or load the module again"},
+	804:             {runtime.ErrDevice, "a library of CUDA's compatibility package comes before the driver's, and this GPU cannot use it: take the folder compat out of LD_LIBRARY_PATH, or update the driver"},
+	805:             {runtime.ErrDevice, "the MPS server cannot be reached: start nvidia-cuda-mps-control, or unset CUDA_MPS_PIPE_DIRECTORY"},
+	999:             {advice: "the driver gives no reason: see dmesg for NVRM and Xid, check that this user may open /dev/nvidia*, and load the module nvidia_uvm again, or restart the machine"},
+}

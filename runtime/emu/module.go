@@ -1,0 +1,174 @@
+package emu
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/minfc/minfc/runtime"
+)
+
+// Modules, streams and events of a device. They hold nothing that would have to be given back, but answer like those of a GPU after their end.
+
+type module struct {
+	dev      *Device
+	kernels  map[string]*kernel
+	unloaded atomic.Bool
+}
+
+// live runs f unless the module was unloaded or its device closed.
+func (m *module) live(f func() error) error {
+	if m.unloaded.Load() {
+		return fmt.Errorf("emulator: module: %w, load it again", runtime.ErrClosed)
+	}
+	return m.dev.locked(f)
+}
+
+func (m *module) Function(name string) (f runtime.Function, err error) {
+	err = m.live(func() error {
+		k := m.kernels[name]
+		if k == nil {
+			return fmt.Errorf("emulator: the module has no kernel %q", name)
+		}
+		f = &function{m, k}
+		return nil
+	})
+	return f, err
+}
+
+// Log is empty: the emulator has no compiler that could remark on anything.
+func (m *module) Log() string { return "" }
+
+func (m *module) Unload() error {
+	if m.unloaded.Swap(true) {
+		return nil
+	}
+	return m.dev.Synchronize()
+}
+
+type function struct {
+	mod *module
+	k   *kernel
+}
+
+// Attributes reports virtual registers in 32-bit units: the emulator allocates none.
+func (f *function) Attributes() (a runtime.FunctionAttributes, err error) {
+	err = f.mod.live(func() error {
+		a = runtime.FunctionAttributes{SharedBytes: f.k.staticShared, MaxThreads: 1024, Registers: len(f.k.names)}
+		if f.k.maxThreads > 0 {
+			a.MaxThreads = f.k.maxThreads
+		}
+		return nil
+	})
+	return a, err
+}
+
+// Launch runs the kernel to its end. A *Fault says what it did wrong.
+func (f *function) Launch(l runtime.Launch, args [][]byte, s runtime.Stream) error {
+	d := f.mod.dev
+	if err := d.enqueue(s, func() error { return nil }); err != nil {
+		return err
+	}
+	var stats Stats
+	ran := false
+	err := f.mod.live(func() error {
+		r, err := newLaunch(f.k, l, args, &d.mem, &d.opt)
+		if err != nil {
+			return fmt.Errorf("emulator: %w", err)
+		}
+		ran = true
+		r.watch = d.watch
+		stats, err = r.run()
+		d.last = stats
+		return err
+	})
+	if ran && d.opt.Observe != nil {
+		d.opt.Observe(stats)
+	}
+	return err
+}
+
+// stream has no work: what is enqueued is done at once.
+type stream struct {
+	dev    *Device
+	handle uintptr
+	owned  bool
+	closed atomic.Bool
+}
+
+// NewStream makes a stream.
+func (d *Device) NewStream() (runtime.Stream, error) {
+	if err := d.Synchronize(); err != nil {
+		return nil, err
+	}
+	return &stream{dev: d, owned: true}, nil
+}
+
+// WrapStream keeps a handle that means nothing to the emulator.
+func (d *Device) WrapStream(handle uintptr) runtime.Stream { return &stream{dev: d, handle: handle} }
+
+func (s *stream) Handle() uintptr    { return s.handle }
+func (s *stream) Synchronize() error { return s.dev.enqueue(s, func() error { return nil }) }
+
+// Close does nothing to a stream of WrapStream, which is its owner's.
+func (s *stream) Close() error {
+	if !s.owned || s.closed.Swap(true) {
+		return nil
+	}
+	return s.dev.Synchronize()
+}
+
+// event is a time on the host's clock.
+type event struct {
+	dev    *Device
+	at     time.Time
+	closed atomic.Bool
+}
+
+// NewEvent makes an event.
+func (d *Device) NewEvent() (runtime.Event, error) {
+	if err := d.Synchronize(); err != nil {
+		return nil, err
+	}
+	return &event{dev: d}, nil
+}
+
+func (e *event) Record(s runtime.Stream) error {
+	if err := e.Synchronize(); err != nil {
+		return err
+	}
+	return e.dev.enqueue(s, func() error {
+		e.at = time.Now()
+		return nil
+	})
+}
+
+func (e *event) Synchronize() error {
+	if e.closed.Load() {
+		return fmt.Errorf("emulator: event: %w, make a new one", runtime.ErrClosed)
+	}
+	return e.dev.Synchronize()
+}
+
+// Since gives the milliseconds of wall-clock time between two recorded events.
+func (e *event) Since(start runtime.Event) (float64, error) {
+	s, ok := start.(*event)
+	if !ok || s.dev != e.dev {
+		return 0, fmt.Errorf("%w: found an event of another device (%T), wanted one of this emulator", runtime.ErrBadCall, start)
+	}
+	if err := errors.Join(s.Synchronize(), e.Synchronize()); err != nil {
+		return 0, err
+	}
+	if s.at.IsZero() || e.at.IsZero() {
+		return 0, errors.New("found an event that was never recorded: record both first")
+	}
+	return float64(e.at.Sub(s.at)) / float64(time.Millisecond), nil
+}
+
+func (e *event) Close() error {
+	if e.closed.Swap(true) {
+		return nil
+	}
+	return e.dev.Synchronize()
+}
