@@ -151,10 +151,10 @@ func openAuto() (Device, string, error) {
 			return openFirst()
 		}
 		if n > 0 {
-			return nil, "", fmt.Errorf("%w: %s is below compute capability 8.0, the least that kernels need, but %s is not: choose it with --device cuda:%d",
-				ErrUnsupported, describe(gpus[0]), describe(gpus[n]), n)
+			return nil, "", unsupported("%s is below compute capability 8.0, the least that kernels need, but %s is not: choose it with --device cuda:%d",
+				describe(gpus[0]), describe(gpus[n]), n)
 		}
-		why = fmt.Errorf("%w: %s is below compute capability 8.0, the least that kernels need", ErrUnsupported, describe(gpus[0]))
+		why = unsupported("%s is below compute capability 8.0, the least that kernels need", describe(gpus[0]))
 	}
 	dev, err := Open("emu", 0)
 	if err != nil {

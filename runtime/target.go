@@ -103,7 +103,7 @@ func (i DeviceInfo) checkPTX(target, ptx string) error {
 // updateAdvice says what helps against an old driver. Kernels for sm_80 are in older PTX.
 func (i DeviceInfo) updateAdvice(t target) string {
 	if t.capability > leastCapability && i.checkPTX("sm_80", leastPTX) == nil {
-		return "update the driver, or use code for sm_80, which runs with this one"
+		return "update the driver, or keep to sm_80 code, which runs with this one"
 	}
 	return "update the driver"
 }

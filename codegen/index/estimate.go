@@ -114,7 +114,11 @@ type estimateLayout struct {
 	lastChunks  int // 16-byte chunks of the last panel that hold columns
 	k, exchange int // bytes from the start
 	stats, sums int // bytes in all, by kernel
+	planes      int // planes of the exchange of probe_sums that a warp has at a time, 4 or 2
 }
+
+// leastShared is the shared memory that a block has on every GPU: that of compute capability 8.6, 8.9 and 12.x.
+const leastShared = 99 << 10
 
 func layoutOf(c EstimateConfig) estimateLayout {
 	l := estimateLayout{panels: (c.HeadDim + panelCols - 1) / panelCols}
@@ -122,7 +126,12 @@ func layoutOf(c EstimateConfig) estimateLayout {
 	l.k = c.Heads * l.panels * panel
 	l.exchange = l.k + 2*l.panels*panel
 	l.stats = l.exchange + c.Heads*ProbeRows*statBytes
-	l.sums = l.exchange + 2*c.Heads*regionBytes
+	l.planes = allPlanes
+	l.sums = l.exchange + 2*c.Heads*l.regionBytes()
+	if c.Heads == 1 && l.sums > leastShared { // of other sizes, there is the one for one head
+		l.planes = allPlanes / 2
+		l.sums = l.exchange + 2*l.regionBytes()
+	}
 	return l
 }
 

@@ -15,13 +15,20 @@ import (
 // so it first adds those of equal i - n. The values with c = 1 then move to the lane of the next smaller row, where they meet
 // those with c = 0. What is left are 12 values a lane; each of the four quads has a plane of its own in shared memory,
 // indexed by r - j, and one thread adds the planes of a diagonal.
+//
+// Where four planes do not fit a block of every GPU, two quads write at a time, and the other two after them. Quads that share a plane must
+// write the same places of it, so that no value of one is read as the other's: those that the last quad writes.
 const (
 	diagLowest  = -halfKeys / 8           // smallest 8(i-n) after the move: one less than before
 	diagValues  = threadRows - diagLowest // -4..7
 	planeOrigin = 38                      // index of r - j = 0: the smallest is -4*8 - 2*3
 	planeFloats = 106                     // up to 63 and one more; 10 modulo 32: no bank is met twice
-	regionBytes = 4 * planeFloats * 4     // the planes of one warp
+	lastQuad    = 3
+	allPlanes   = lastQuad + 1
 )
+
+// regionBytes is the size of the planes of one warp.
+func (l estimateLayout) regionBytes() int { return l.planes * planeFloats * 4 }
 
 type diagonals struct {
 	e       *estimator
@@ -37,8 +44,9 @@ type diagonals struct {
 // newDiagonals clears the planes: where a plane has no value of its own, it stays zero.
 func (e *estimator) newDiagonals() *diagonals {
 	d := &diagonals{e: e}
-	slots := e.Add(e.shared, e.Mul(e.slot, lower.I32(2*regionBytes)))
-	d.region = e.Add(slots, e.Mul(e.half, lower.I32(regionBytes)))
+	regionBytes := e.regionBytes()
+	slots := e.Add(e.shared, e.Mul(e.slot, lower.I32(int64(2*regionBytes))))
+	d.region = e.Add(slots, e.Mul(e.half, lower.I32(int64(regionBytes))))
 	for i := 0; i < regionBytes/4; i += 32 {
 		at := e.Add(d.region, e.Shl(e.lane, 2))
 		in := e.ICmp(enum.IPredULT, e.lane, lower.I32(int64(regionBytes/4-i)))
@@ -47,8 +55,12 @@ func (e *estimator) newDiagonals() *diagonals {
 			return nil
 		})
 	}
-	from := e.Add(e.Sub(e.row, e.Shl(e.quad, 1)), lower.I32(planeOrigin+8*diagLowest))
-	d.write = e.Add(d.region, e.Add(e.Mul(e.quad, lower.I32(4*planeFloats)), e.Shl(from, 2)))
+	from, plane := e.Sub(e.row, e.Shl(e.quad, 1)), e.quad
+	if e.planes < allPlanes {
+		from, plane = e.Sub(e.row, lower.I32(2*lastQuad)), e.And(e.quad, lower.I32(int64(e.planes-1)))
+	}
+	from = e.Add(from, lower.I32(planeOrigin+8*diagLowest))
+	d.write = e.Add(d.region, e.Add(e.Mul(plane, lower.I32(4*planeFloats)), e.Shl(from, 2)))
 	d.locate(slots)
 	pad := e.Add(e.Shl(e.tilesOf(e.Add(e.Param("q_offset"), e.Param("sq"))), 6), lower.I32(128))
 	d.distPad = e.ZExt64(pad)
@@ -65,14 +77,49 @@ func (d *diagonals) locate(slots Value) {
 	choose := func(a, b int64) Value { return e.Select(second, lower.I32(b), lower.I32(a)) }
 	at := e.Add(slots, e.Shl(e.lane, 2))
 	d.indices = [2]Value{e.Add(e.lane, choose(0, 96)), e.Add(e.lane, choose(64, 32))}
-	first := func(number int64) int64 { return 4 * (number - 63 + planeOrigin) }      // in the planes of the first half
-	other := func(number int64) int64 { return regionBytes + first(number+halfKeys) } // and of the second
+	first := func(number int64) int64 { return 4 * (number - 63 + planeOrigin) }                 // in the planes of the first half
+	other := func(number int64) int64 { return int64(e.regionBytes()) + first(number+halfKeys) } // and of the second
 	d.single = e.Add(at, choose(other(0), first(96)))
 	d.double = e.Add(at, choose(first(64), first(32)))
 }
 
-// stage writes the thread's sums to its plane.
-func (d *diagonals) stage(p scores) {
+// addUp adds up the diagonals of a tile and stores them.
+func (d *diagonals) addUp(tile Value, p scores) {
+	e := d.e
+	var single, double []Value
+	if e.planes == allPlanes {
+		d.sums(p, d.put)
+		d.wait()
+		single, double = d.collect(0)
+		d.store(tile, single, double)
+		return
+	}
+	var sums []Value
+	d.sums(p, func(_ int, x Value) { sums = append(sums, x) })
+	for quad := 0; quad < allPlanes; quad += e.planes {
+		if quad > 0 {
+			d.wait() // until those before have been read
+		}
+		first, end := lower.I32(int64(quad)), lower.I32(int64(quad+e.planes))
+		mine := e.And(e.ICmp(enum.IPredUGE, e.quad, first), e.ICmp(enum.IPredULT, e.quad, end))
+		e.If("put", mine, nil, func() []Value {
+			for at, x := range sums {
+				d.put(at, x)
+			}
+			return nil
+		})
+		d.wait()
+		s, b := d.collect(quad)
+		single, double = append(single, s...), append(double, b...)
+	}
+	d.store(tile, single, double)
+}
+
+// wait is for the two warps of a head.
+func (d *diagonals) wait() { d.e.BarrierOf(d.e.Add(d.e.slot, lower.I32(1)), 64) }
+
+// sums hands out the thread's sums, from the lowest diagonal on.
+func (d *diagonals) sums(p scores, to func(at int, x Value)) {
 	e := d.e
 	var parts [2][diagValues][]Value
 	for i, row := range p {
@@ -86,8 +133,28 @@ func (d *diagonals) stage(p scores) {
 		if moved[at] != nil {
 			x = append(x, moved[at])
 		}
-		e.Store(e.sum(x), e.SharedAt(d.write, e.exchange+4*8*at), 4)
+		to(at, e.sum(x))
 	}
+}
+
+// put writes one of the thread's sums to its plane.
+func (d *diagonals) put(at int, x Value) {
+	d.e.Store(x, d.e.SharedAt(d.write, d.e.exchange+4*8*at), 4)
+}
+
+// collect reads what the planes, which are those of the quads from quad on, have of the thread's two diagonals.
+func (d *diagonals) collect(quad int) (single, double []Value) {
+	e := d.e
+	for plane := range e.planes {
+		at := e.exchange + 4*planeFloats*plane
+		if e.planes < allPlanes {
+			at += 4 * 2 * (quad + plane - lastQuad)
+		}
+		single = append(single, e.Load(types.Float, e.SharedAt(d.single, at), 4))
+		double = append(double, e.Load(types.Float, e.SharedAt(d.double, at), 4),
+			e.Load(types.Float, e.SharedAt(d.double, at+e.regionBytes()+4*halfKeys), 4))
+	}
+	return single, double
 }
 
 // move sums the values with c = 1 and passes them on: row g's to row g-1, where they are on the same diagonal; row 0's to
@@ -109,17 +176,10 @@ func (d *diagonals) move(parts [diagValues][]Value) (out [diagValues]Value) {
 	return out
 }
 
-// store adds the planes of the thread's two diagonals and stores them. Tiles of the same parity follow one another by
+// store adds what was collected of the thread's two diagonals and stores the sums. Tiles of the same parity follow one another by
 // 128 distances: two slots hold them without a gap.
-func (d *diagonals) store(tile Value) {
+func (d *diagonals) store(tile Value, single, double []Value) {
 	e := d.e
-	var single, double []Value
-	for plane := range 4 {
-		at := e.exchange + 4*planeFloats*plane
-		single = append(single, e.Load(types.Float, e.SharedAt(d.single, at), 4))
-		double = append(double, e.Load(types.Float, e.SharedAt(d.double, at), 4),
-			e.Load(types.Float, e.SharedAt(d.double, at+regionBytes+4*halfKeys), 4))
-	}
 	base := d.base(tile)
 	slot := d.slot(tile)
 	if e.Spread {

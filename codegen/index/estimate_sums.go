@@ -38,9 +38,7 @@ func ProbeSums(c EstimateConfig) (*lower.Kernel, error) {
 	e.tileLoop(nil, func(tile Value, s scores, _ []Value) []Value {
 		p, cols := e.probabilities(s, lse)
 		e.storeColumns(columns, tile, cols)
-		d.stage(p)
-		e.BarrierOf(e.Add(e.slot, lower.I32(1)), 64)
-		d.store(tile)
+		d.addUp(tile, p)
 		return nil
 	})
 	if !e.Spread {

@@ -509,7 +509,7 @@ func TestEstimateRanksLikeFloat64(t *testing.T) {
 func TestEstimateHeads(t *testing.T) {
 	for _, c := range []struct{ headDim, group, shared, want int }{
 		{128, 4, 232448, 4}, {128, 8, 232448, 4}, {128, 3, 232448, 4}, {128, 2, 232448, 2}, {128, 1, 232448, 1},
-		{128, 4, 101376, 2}, {256, 4, 166912, 2}, {256, 4, 232448, 4}, {256, 4, 101376, 0}, {256, 1, 166912, 1},
+		{128, 4, 101376, 2}, {256, 4, 166912, 2}, {256, 4, 232448, 4}, {256, 4, 101376, 1}, {208, 1, 101376, 1}, {256, 4, 101375, 1}, {256, 1, 99999, 0}, {256, 1, 166912, 1},
 	} {
 		require.Equal(t, c.want, EstimateHeads(c.headDim, c.group, c.shared), "%+v", c)
 	}
