@@ -6,17 +6,51 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/ptxgen"
 	"github.com/minfc/minfc/runtime"
 )
 
-func TestTargetOfADevice(t *testing.T) {
-	for device, want := range map[[2]int]string{{8, 0}: "sm_80", {8, 9}: "sm_80", {9, 0}: "sm_90a", {10, 0}: "sm_80", {12, 0}: "sm_80"} {
-		got, err := newest([]string{"sm_80", "sm_90a"}, device[0], device[1])
+func TestTargetOn(t *testing.T) {
+	for _, c := range []struct {
+		major, minor int
+		driver       string
+		want, passed string
+	}{
+		{8, 0, "13.0", "sm_80", ""}, {8, 9, "13.0", "sm_80", ""}, {9, 0, "13.0", "sm_90a", ""}, {10, 0, "13.0", "sm_80", ""}, {12, 0, "13.0", "sm_80", ""},
+		{9, 0, "12.0", "sm_90a", ""}, {9, 0, "11.8", "sm_80", "CUDA 12.0"}, {8, 0, "11.4", "sm_80", ""}, {9, 0, "", "sm_90a", ""},
+	} {
+		dev := runtime.DeviceInfo{Name: "a GPU", Major: c.major, Minor: c.minor, DriverVersion: c.driver}
+		got, passed, err := TargetOn(dev)
 		require.NoError(t, err)
-		require.Equal(t, want, got, device)
+		require.Equal(t, c.want, got, "%+v", c)
+		require.NoError(t, Runs(dev, got))
+		if c.passed == "" {
+			require.NoError(t, passed)
+			continue
+		}
+		require.ErrorContains(t, passed, c.passed)
 	}
-	_, err := TargetFor(7, 5)
-	require.EqualError(t, err, "compute capability 7.5 is not supported, want that of sm_80 or later")
+	_, _, err := TargetOn(runtime.DeviceInfo{Name: "T4", Major: 7, Minor: 5})
+	require.ErrorContains(t, err, "T4 is sm_75, and no kernel of minfc runs below compute capability 8.0")
+	_, passed, err := TargetOn(runtime.DeviceInfo{Name: "A100", Major: 8, DriverVersion: "11.2"})
+	require.ErrorContains(t, err, "sm_80 code (PTX 7.4) needs one for CUDA 11.4 or later")
+	require.NoError(t, passed)
+}
+
+// What package runtime says of drivers is of the PTX that is made, stages included.
+func TestPTXVersionsOfAnArtifact(t *testing.T) {
+	file, src := library(t, "vertical_slash")
+	a, err := Compile(file, src, Options{Target: TargetAuto, DType: "bf16", HeadDim: 64})
+	require.NoError(t, err)
+	require.Equal(t, "7.4", ptxgen.Version("sm_80"), "the README and runtime.leastPTX say so")
+	require.Equal(t, "8.0", ptxgen.Version("sm_90a"), "the README says so")
+	for _, k := range a.Manifest.Kernels {
+		require.Equal(t, ptxgen.Version(k.Target), k.PTXVersion)
+		require.Equal(t, k.PTXVersion, ptxVersion(a.Modules[k.Module]))
+		for _, s := range k.Stages {
+			require.Equal(t, ptxgen.Version("sm_80"), ptxVersion(a.Modules[s.Module]), s.Kind)
+		}
+	}
 }
 
 // auto compiles for every target, into one artifact that a device of each can load from.

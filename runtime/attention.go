@@ -19,6 +19,9 @@ type Tensor struct {
 //
 // Query row i sits at position QOffset + i, keys at 0..SeqK-1. QHeads is a multiple of KVHeads (grouped-query attention).
 // A row that keeps nothing, as every row does when SeqK is 0, gets output 0 and LSE -inf. SeqQ 0 launches nothing.
+//
+// Q, K and V may share memory with one another. O, LSE and the workspace may not share a byte with them, nor with each other (so O cannot be Q);
+// interleaved in one buffer they may be.
 type Attention struct {
 	Q, O Tensor // [Batch, QHeads, SeqQ, head dim]
 	K, V Tensor // [Batch, KVHeads, SeqK, head dim]
@@ -126,7 +129,7 @@ func (k *LoadedKernel) needsWorkspace(c *call) bool { return len(k.plan.choices)
 func (k *LoadedKernel) prepare(c *call) (*indexCall, verdict, error) {
 	x, v, err := k.planned(c)
 	if err == nil {
-		err = checkWorkspace(x.Attention, x.bytes)
+		err = x.checkWorkspace(x.bytes)
 	}
 	if err != nil {
 		return nil, verdict{}, err

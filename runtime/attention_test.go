@@ -19,7 +19,7 @@ func loaded(t *testing.T) (*fakeDevice, *LoadedKernel) {
 // contiguous is a good call: batch 2, 6 query heads on 2 kv heads, 300 queries after 100 cached keys.
 func contiguous() Attention {
 	return Attention{
-		Q: Tensor{Ptr: 0x1000}, K: Tensor{Ptr: 0x2000}, V: Tensor{Ptr: 0x3000}, O: Tensor{Ptr: 0x4000}, LSE: 0x5004,
+		Q: Tensor{Ptr: 0x10_0000_0000}, K: Tensor{Ptr: 0x20_0000_0000}, V: Tensor{Ptr: 0x30_0000_0000}, O: Tensor{Ptr: 0x40_0000_0000}, LSE: 0x50_0000_0004,
 		Batch: 2, QHeads: 6, KVHeads: 2, SeqQ: 300, SeqK: 400, QOffset: 100,
 	}
 }
@@ -35,7 +35,7 @@ func TestLaunchPassesWhatTheKernelNeeds(t *testing.T) {
 	require.Equal(t, Launch{Grid: [3]uint32{3, 6, 2}, Block: [3]uint32{128, 1, 1}, SharedBytes: 48 << 10}, l.Launch)
 	require.Equal(t, stream, l.stream)
 	for name, want := range map[string]float64{
-		"q": 0x1000, "k": 0x2000, "v": 0x3000, "o": 0x4000, "lse": 0x5004,
+		"q": 0x10_0000_0000, "k": 0x20_0000_0000, "v": 0x30_0000_0000, "o": 0x40_0000_0000, "lse": 0x50_0000_0004,
 		"q_batch": 6 * 300 * 64 * 2, "q_head": 300 * 64 * 2, "q_row": 128,
 		"k_batch": 2 * 400 * 64 * 2, "k_head": 400 * 64 * 2, "k_row": 128,
 		"v_batch": 2 * 400 * 64 * 2, "v_head": 400 * 64 * 2, "v_row": 128,
@@ -81,9 +81,9 @@ func TestLaunchOfSomeHeads(t *testing.T) {
 func TestLaunchKeepsTheCallersStridesAndScale(t *testing.T) {
 	dev, k := loaded(t)
 	a := contiguous()
-	a.Q = Tensor{0x1000, 300 * 18 * 64, 64, 18 * 64} // [B, S, H, D] inside one packed qkv tensor
-	a.K = Tensor{0x2000, 0, 64, 2 * 64}              // one batch of keys for all
-	a.O = Tensor{0x4000, 300 * 6 * 64, 64, 6 * 64}
+	a.Q = Tensor{0x10_0000_0000, 300 * 18 * 64, 64, 18 * 64} // [B, S, H, D] inside one packed qkv tensor
+	a.K = Tensor{0x20_0000_0000, 0, 64, 2 * 64}              // one batch of keys for all
+	a.O = Tensor{0x40_0000_0000, 300 * 6 * 64, 64, 6 * 64}
 	a.LSEBatchStride, a.LSEHeadStride, a.Scale = 6*512, 512, 2
 	require.NoError(t, k.Launch(nil, a))
 	l := dev.launches[0]
@@ -107,7 +107,7 @@ func TestArgumentsFollowTheManifest(t *testing.T) {
 	require.NoError(t, k.Launch(nil, contiguous()))
 	require.Len(t, dev.launches[0].args[0], 4)
 	require.Equal(t, 1024.0, dev.launches[0].arg(t, k.Info(), "p_window"))
-	require.Equal(t, float64(0x1000), dev.launches[0].arg(t, k.Info(), "q"))
+	require.Equal(t, float64(0x10_0000_0000), dev.launches[0].arg(t, k.Info(), "q"))
 }
 
 func TestEmptySequences(t *testing.T) {
@@ -144,15 +144,15 @@ func TestBadCallsAreRefusedInWords(t *testing.T) {
 		{"Scale is 1e-300", func(a *Attention) { a.Scale = 1e-300 }},
 		{"Q is a null pointer", func(a *Attention) { a.Q.Ptr = 0 }},
 		{"V is a null pointer", func(a *Attention) { a.V.Ptr = 0 }},
-		{"K starts at 0x2008, want an address that is a multiple of 16 bytes", func(a *Attention) { a.K.Ptr += 8 }},
+		{"K starts at 0x200000008, want an address that is a multiple of 16 bytes", func(a *Attention) { a.K.Ptr += 8 }},
 		{"V has a row stride of 100 elements, want a multiple of 8 (16 bytes)", func(a *Attention) { a.V.RowStride = 100 }},
 		{"K has a head stride of -64 elements", func(a *Attention) { a.K.HeadStride = -64 }},
 		{"Q has a row stride of 1073741824 elements, want 0 to 1073741816", func(a *Attention) { a.Q.RowStride = 1 << 30 }},
 		{"Q has a batch stride of 1125899906842624", func(a *Attention) { a.Q.BatchStride = 1 << 50 }},
-		{"O overlaps itself: its row stride is 32 elements, want at least 64", func(a *Attention) { a.O = Tensor{0x4000, 1 << 20, 1 << 16, 32} }},
-		{"O overlaps itself: its batch stride is 0", func(a *Attention) { a.O = Tensor{0x4000, 0, 1 << 16, 64} }},
-		{"O overlaps itself: its head stride is 12800 elements, want at least 19200", func(a *Attention) { a.O = Tensor{0x4000, 1 << 20, 200 * 64, 64} }},
-		{"LSE starts at 0x5002, want an address that is a multiple of 4 bytes", func(a *Attention) { a.LSE -= 2 }},
+		{"O overlaps itself: its row stride is 32 elements, want at least 64", func(a *Attention) { a.O = Tensor{0x40_0000_0000, 1 << 20, 1 << 16, 32} }},
+		{"O overlaps itself: its batch stride is 0", func(a *Attention) { a.O = Tensor{0x40_0000_0000, 0, 1 << 16, 64} }},
+		{"O overlaps itself: its head stride is 12800 elements, want at least 19200", func(a *Attention) { a.O = Tensor{0x40_0000_0000, 1 << 20, 200 * 64, 64} }},
+		{"LSE starts at 0x500000002, want an address that is a multiple of 4 bytes", func(a *Attention) { a.LSE -= 2 }},
 		{"LSE overlaps itself: its head stride is 299 elements, want at least 300", func(a *Attention) { a.LSEBatchStride, a.LSEHeadStride = 6000, 299 }},
 		{"LSE has a head stride of -300", func(a *Attention) { a.LSEHeadStride = -300 }},
 		{"window must be at least 1, got 0", func(a *Attention) { a.Params = map[string]int64{"window": 0} }},
@@ -174,8 +174,8 @@ func TestStridesOfSingleDimensionsDoNotMatter(t *testing.T) {
 	_, k := loaded(t)
 	a := contiguous()
 	a.Batch = 1
-	a.Q = Tensor{0x1000, -7, 300 * 64, 64}
-	a.O = Tensor{0x4000, 1, 300 * 64, 64}
+	a.Q = Tensor{0x10_0000_0000, -7, 300 * 64, 64}
+	a.O = Tensor{0x40_0000_0000, 1, 300 * 64, 64}
 	require.NoError(t, k.Launch(nil, a))
 }
 

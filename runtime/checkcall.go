@@ -25,6 +25,15 @@ func badCall(format string, args ...any) error {
 
 // check returns a with its defaults filled in, or says what is wrong and what would be right.
 func (k *LoadedKernel) check(a Attention) (*call, error) {
+	c, err := k.checkPart(a)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.checkOverlap()
+}
+
+// checkPart is check for a part of a call whose tensors were found not to overlap.
+func (k *LoadedKernel) checkPart(a Attention) (*call, error) {
 	c, err := k.checkShape(a)
 	if err != nil {
 		return nil, err

@@ -116,7 +116,7 @@ func (g *LoadedGroups) prepare(a Attention, parts []Part) (*groupCall, error) {
 		return nil, err
 	}
 	c := &groupCall{LoadedGroups: g, layer: layer}
-	if err := c.plan(parts, (*LoadedKernel).check); err != nil {
+	if err := c.plan(parts, (*LoadedKernel).checkPart); err != nil {
 		return nil, err
 	}
 	if err := c.place(); err != nil {
@@ -142,7 +142,10 @@ func (k *LoadedKernel) checkLayer(a Attention) (*call, error) {
 		return nil, badCall("Params, HeadParams or Heads are set, but each part has its own")
 	}
 	c := &call{Attention: a, headDim: k.info.HeadDim}
-	return c, c.fillData()
+	if err := c.fillData(); err != nil {
+		return nil, err
+	}
+	return c, c.checkOverlap()
 }
 
 // plan checks and plans the parts.
@@ -180,7 +183,7 @@ func (p *partCall) planFor(k *LoadedKernel) (err error) {
 func (c *groupCall) place() error {
 	a := c.layer.Attention
 	kept, passing := c.workspace(func(p *partCall) bool { return p.stores })
-	if err := checkWorkspace(a, kept+passing); err != nil {
+	if err := c.layer.checkWorkspace(kept + passing); err != nil {
 		return err
 	}
 	at := a.Workspace

@@ -93,8 +93,8 @@ func (h HostAttention) attention() Attention {
 // checkHost checks everything that Launch would, before anything large is copied.
 func checkHost(k Launcher, h HostAttention) (err error) {
 	a := h.attention()
-	for _, p := range []*DevicePtr{&a.Q.Ptr, &a.K.Ptr, &a.V.Ptr, &a.O.Ptr, &a.Workspace} {
-		*p = workspaceAlign // stands for memory to come
+	for i, p := range []*DevicePtr{&a.Q.Ptr, &a.K.Ptr, &a.V.Ptr, &a.O.Ptr, &a.Workspace} {
+		*p = DevicePtr(i+1) << 58 // stands for memory to come, far from the others'
 	}
 	if a.WorkspaceBytes, err = k.Workspace(a); err != nil {
 		return err

@@ -29,7 +29,7 @@ func TestFind(t *testing.T) {
 		{hopper, Select{HeadDim: 64, Target: "sm_80"}, "sm_80", ""},
 		{hopper, Select{HeadDim: 128}, "sm_80", ""},
 		{ampere, Select{Target: "sm_90a"}, "", "the kernel is for sm_90a, A100 is sm_80"},
-		{turing, Select{HeadDim: 64}, "", "the kernel is for sm_80, T4 is sm_75"},
+		{turing, Select{HeadDim: 64}, "", "T4 is sm_75, and no kernel of minfc runs below compute capability 8.0; use a newer GPU, or the emulator"},
 		{ada, Select{HeadDim: 128}, "", "needs 131072 bytes of shared memory a block, L4 has 101376"},
 		{ampere, Select{HeadDim: 96}, "", "want head dim 96, it has (head dim 64, bf16, sm_80) (head dim 64, bf16, sm_90a) (head dim 128, bf16, sm_80)"},
 		{ampere, Select{HeadDim: 64, DType: "f16"}, "", "want head dim 64, f16, it has"},

@@ -43,6 +43,13 @@ var (
 	oneEmu  = fakeDriver{devices: []DeviceInfo{{Driver: "emu", Name: "emulator (sm_80)", Major: 8}}}
 	twoGPUs = fakeDriver{devices: []DeviceInfo{{Driver: "cuda", Name: "H200", Major: 9}, {Driver: "cuda", Ordinal: 1, Name: "A100", Major: 8}}}
 	noGPUs  = fakeDriver{err: fmt.Errorf("%w: no libcuda.so.1", ErrNoDevice)}
+	broken  = fakeDriver{err: fmt.Errorf("%w: the fabric is not ready", ErrDevice)}
+	// what a driver says that fails for a reason which counts as no device in other calls
+	invalid = fakeDriver{err: fmt.Errorf("%w: the driver does not start: %w", ErrDevice, ErrNoDevice)}
+	old     = DeviceInfo{Driver: "cuda", Name: "T4", Major: 7, Minor: 5}
+	oneOld  = fakeDriver{devices: []DeviceInfo{old}}
+	mixed   = fakeDriver{devices: []DeviceInfo{old, {Driver: "cuda", Ordinal: 1, Name: "A100", Major: 8}}}
+	models  = modelDriver{oneEmu}
 )
 
 func TestRegister(t *testing.T) {
@@ -76,9 +83,19 @@ func TestOpenDevice(t *testing.T) {
 		{"by name", map[string]Driver{"cuda": twoGPUs}, "cuda", "H200", "as asked"},
 		{"asked for and missing", map[string]Driver{"cuda": noGPUs, "emu": oneEmu}, "cuda", "", "no libcuda.so.1"},
 		{"number too large", map[string]Driver{"cuda": twoGPUs}, "cuda:2", "", "no device 2"},
-		{"bad number", map[string]Driver{"cuda": twoGPUs}, "cuda:x", "", `device "cuda:x" is not understood, want auto, a driver (cuda) or driver:number`},
+		{"bad number", map[string]Driver{"cuda": twoGPUs}, "cuda:x", "", `device "cuda:x" is not understood, want auto, a driver (cuda), driver:number such as cuda:0, or emu:model such as emu:sm_89`},
 		{"negative number", map[string]Driver{"cuda": twoGPUs}, "cuda:-1", "", "is not understood"},
 		{"no name", map[string]Driver{"cuda": twoGPUs}, ":1", "", "is not understood"},
+		{"a GPU that is there and fails", map[string]Driver{"cuda": broken, "emu": oneEmu}, "auto", "", "the fabric is not ready; --device emu runs on the emulator instead"},
+		{"a driver that does not start", map[string]Driver{"cuda": invalid, "emu": oneEmu}, "auto", "", "the driver does not start"},
+		{"an old GPU alone", map[string]Driver{"cuda": oneOld, "emu": oneEmu}, "auto", "emulator (sm_80)",
+			"because there is no GPU to use (cuda:0, T4 (sm_75) is below compute capability 8.0, the least that kernels need)"},
+		{"an old GPU before a newer one", map[string]Driver{"cuda": mixed, "emu": oneEmu}, "auto", "",
+			"cuda:0, T4 (sm_75) is below compute capability 8.0, the least that kernels need, but cuda:1, A100 (sm_80) is not: choose it with --device cuda:1"},
+		{"an old GPU asked for", map[string]Driver{"cuda": oneOld, "emu": oneEmu}, "cuda", "T4", "as asked"},
+		{"a model", map[string]Driver{"emu": models}, "emu:sm_89", "emulator (sm_89)", "using emu:0, emulator (sm_89) as asked"},
+		{"a model of a GPU", map[string]Driver{"cuda": twoGPUs}, "cuda:sm_90", "", "only an emulator can be like a GPU of choice, the driver cuda opens devices by number"},
+		{"a model of no driver", map[string]Driver{"cuda": twoGPUs}, "emo:sm_90", "", `no driver "emo"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			withDrivers(t, c.drivers)
@@ -99,6 +116,15 @@ func TestAutoDoesNotHideABrokenGPU(t *testing.T) {
 	withDrivers(t, map[string]Driver{"cuda": brokenGPU{twoGPUs}, "emu": oneEmu})
 	_, _, err := OpenDevice("auto")
 	require.ErrorIs(t, err, errInjected)
+}
+
+// modelDriver has devices of every model.
+type modelDriver struct{ fakeDriver }
+
+func (d modelDriver) OpenModel(model string) (Device, error) {
+	dev := newFakeDevice()
+	dev.info = DeviceInfo{Driver: "emu", Name: "emulator (" + model + ")", Major: 8, Minor: 9}
+	return dev, nil
 }
 
 type brokenGPU struct{ fakeDriver }

@@ -48,26 +48,26 @@ func TestMapsShowTheTensorsOfTheCall(t *testing.T) {
 		want   [4]TensorMap // of q, k, v, o
 	}{
 		"grouped heads": {func(*Attention) {}, [4]TensorMap{
-			{Base: 0x1000, Dims: []uint64{64, 300, 6, 2}, Strides: []uint64{128, 128 * 300, 128 * 300 * 6}},
-			{Base: 0x2000, Dims: []uint64{64, 400, 2, 2}, Strides: []uint64{128, 128 * 400, 128 * 400 * 2}},
-			{Base: 0x3000, Dims: []uint64{64, 400, 2, 2}, Strides: []uint64{128, 128 * 400, 128 * 400 * 2}},
-			{Base: 0x4000, Dims: []uint64{64, 300, 6, 2}, Strides: []uint64{128, 128 * 300, 128 * 300 * 6}},
+			{Base: 0x10_0000_0000, Dims: []uint64{64, 300, 6, 2}, Strides: []uint64{128, 128 * 300, 128 * 300 * 6}},
+			{Base: 0x20_0000_0000, Dims: []uint64{64, 400, 2, 2}, Strides: []uint64{128, 128 * 400, 128 * 400 * 2}},
+			{Base: 0x30_0000_0000, Dims: []uint64{64, 400, 2, 2}, Strides: []uint64{128, 128 * 400, 128 * 400 * 2}},
+			{Base: 0x40_0000_0000, Dims: []uint64{64, 300, 6, 2}, Strides: []uint64{128, 128 * 300, 128 * 300 * 6}},
 		}},
 		"packed queries, one batch of keys for all, one row, any stride of what is one": {func(a *Attention) {
 			a.SeqQ, a.KVHeads = 1, 1
-			a.Q, a.O = Tensor{0x1000, 18 * 64, 64, -3}, Tensor{0x4000, 6 * 64, 64, 1}
-			a.K, a.V = Tensor{0x2000, 0, 7, 640}, Tensor{0x3000, 1 << 30, 0, 64}
+			a.Q, a.O = Tensor{0x10_0000_0000, 18 * 64, 64, -3}, Tensor{0x40_0000_0000, 6 * 64, 64, 1}
+			a.K, a.V = Tensor{0x20_0000_0000, 0, 7, 640}, Tensor{0x30_0000_0000, 1 << 30, 0, 64}
 		}, [4]TensorMap{
-			{Base: 0x1000, Dims: []uint64{64, 1, 6, 2}, Strides: []uint64{128, 128, 18 * 128}},
-			{Base: 0x2000, Dims: []uint64{64, 400, 1, 2}, Strides: []uint64{1280, 128, 0}},
-			{Base: 0x3000, Dims: []uint64{64, 400, 1, 2}, Strides: []uint64{128, 128, 1 << 31}},
-			{Base: 0x4000, Dims: []uint64{64, 1, 6, 2}, Strides: []uint64{128, 128, 6 * 128}},
+			{Base: 0x10_0000_0000, Dims: []uint64{64, 1, 6, 2}, Strides: []uint64{128, 128, 18 * 128}},
+			{Base: 0x20_0000_0000, Dims: []uint64{64, 400, 1, 2}, Strides: []uint64{1280, 128, 0}},
+			{Base: 0x30_0000_0000, Dims: []uint64{64, 400, 1, 2}, Strides: []uint64{128, 128, 1 << 31}},
+			{Base: 0x40_0000_0000, Dims: []uint64{64, 1, 6, 2}, Strides: []uint64{128, 128, 6 * 128}},
 		}},
 		"no keys": {func(a *Attention) { a.SeqK, a.K, a.V = 0, Tensor{}, Tensor{} }, [4]TensorMap{
-			{Base: 0x1000, Dims: []uint64{64, 300, 6, 2}, Strides: []uint64{128, 128 * 300, 128 * 300 * 6}},
-			{Base: 0x1000, Dims: []uint64{64, 1, 2, 2}, Strides: []uint64{128, 128 * 300, 128 * 300 * 6}},
-			{Base: 0x1000, Dims: []uint64{64, 1, 2, 2}, Strides: []uint64{128, 128 * 300, 128 * 300 * 6}},
-			{Base: 0x4000, Dims: []uint64{64, 300, 6, 2}, Strides: []uint64{128, 128 * 300, 128 * 300 * 6}},
+			{Base: 0x10_0000_0000, Dims: []uint64{64, 300, 6, 2}, Strides: []uint64{128, 128 * 300, 128 * 300 * 6}},
+			{Base: 0x10_0000_0000, Dims: []uint64{64, 1, 2, 2}, Strides: []uint64{128, 128 * 300, 128 * 300 * 6}},
+			{Base: 0x10_0000_0000, Dims: []uint64{64, 1, 2, 2}, Strides: []uint64{128, 128 * 300, 128 * 300 * 6}},
+			{Base: 0x40_0000_0000, Dims: []uint64{64, 300, 6, 2}, Strides: []uint64{128, 128 * 300, 128 * 300 * 6}},
 		}},
 	} {
 		dev, k := loadedWithMaps(t)

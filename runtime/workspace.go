@@ -395,8 +395,8 @@ func (k *LoadedKernel) ListBytes(a Attention) (int64, error) {
 }
 
 // checkWorkspace says whether a call brings the memory that it needs.
-func checkWorkspace(a Attention, bytes int64) error {
-	switch {
+func (c *call) checkWorkspace(bytes int64) error {
+	switch a := c.Attention; {
 	case bytes == 0:
 		return nil
 	case a.Workspace == 0:
@@ -406,5 +406,5 @@ func checkWorkspace(a Attention, bytes int64) error {
 	case a.WorkspaceBytes < bytes:
 		return badCall("Workspace has %d bytes, want %d, see the method Workspace", a.WorkspaceBytes, bytes)
 	}
-	return nil
+	return c.checkWorkspaceApart(c.Workspace, bytes)
 }

@@ -1,0 +1,156 @@
+package runtime
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// bytes lists every byte of a region.
+func (r region) bytes() map[uint64]bool {
+	out := map[uint64]bool{}
+	for i := range r.dims[0].most + 1 {
+		for j := range r.dims[1].most + 1 {
+			for k := range r.dims[2].most + 1 {
+				at := r.start + uint64(i*r.dims[0].stride+j*r.dims[1].stride+k*r.dims[2].stride)
+				for b := range uint64(r.inner) {
+					out[at+b] = true
+				}
+			}
+		}
+	}
+	return out
+}
+
+func randomRegion(rng *rand.Rand, unit int64) region {
+	dims := []step{}
+	for range 3 {
+		dims = append(dims, step{unit * int64(rng.IntN(12)), int64(rng.IntN(4))})
+	}
+	return newRegion("x", DevicePtr(1000+unit*int64(rng.IntN(60))), unit*int64(1+rng.IntN(3)), dims...)
+}
+
+// The search agrees with all bytes of both, whatever the strides.
+func TestOverlapIsThatOfTheBytes(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	apart, within := 0, 0 // cases whose ranges meet and bytes do not; and do
+	for range 20000 {
+		a, b := randomRegion(rng, 4), randomRegion(rng, 4)
+		want, all := false, a.bytes()
+		for x := range b.bytes() {
+			want = want || all[x]
+		}
+		require.Equal(t, want, a.overlaps(&b), "%+v %+v", a, b)
+		require.Equal(t, want, b.overlaps(&a), "%+v %+v", a, b)
+		if a.end > b.start && b.end > a.start {
+			apart, within = apart+count(!want), within+count(want)
+		}
+	}
+	require.Greater(t, apart, 500)
+	require.Greater(t, within, 500)
+}
+
+func count(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// packed is a call whose tensors lie in one buffer [B, S, heads, D]: Q, then K, V and O.
+func packed(batch, s, hq, hk int) Attention {
+	const d, at = 64, DevicePtr(1 << 20)
+	row := int64(2*hq+2*hk) * d
+	tensor := func(head int) Tensor {
+		return Tensor{Ptr: at + DevicePtr(elementBytes*head*d), BatchStride: row * int64(s), HeadStride: d, RowStride: row}
+	}
+	return Attention{Q: tensor(0), K: tensor(hq), V: tensor(hq + hk), O: tensor(hq + 2*hk), LSE: 1 << 40, Batch: batch, QHeads: hq, KVHeads: hk, SeqQ: s, SeqK: s}
+}
+
+func TestOverlappingTensors(t *testing.T) {
+	_, k := loaded(t)
+	apart := func() Attention {
+		a := contiguous()
+		a.Q.Ptr, a.K.Ptr, a.V.Ptr, a.O.Ptr, a.LSE = 1<<20, 2<<20, 3<<20, 4<<20, 5<<20
+		return a
+	}
+	end := func(a Attention, heads, rows int) DevicePtr {
+		return DevicePtr(a.Batch * heads * rows * 64 * elementBytes)
+	}
+	for name, c := range map[string]struct {
+		change func(a *Attention)
+		says   string // "" if the call is good
+	}{
+		"apart":                {func(a *Attention) {}, ""},
+		"K is V":               {func(a *Attention) { a.V = a.K }, ""},
+		"Q is K":               {func(a *Attention) { a.K = a.Q }, ""},
+		"O is Q":               {func(a *Attention) { a.O = a.Q }, "O overlaps Q"},
+		"O is K":               {func(a *Attention) { a.O = a.K }, "O overlaps K"},
+		"O is V":               {func(a *Attention) { a.O = a.V }, "O overlaps V"},
+		"O behind Q":           {func(a *Attention) { a.O.Ptr = a.Q.Ptr + end(*a, a.QHeads, a.SeqQ) }, ""},
+		"O behind Q, too soon": {func(a *Attention) { a.O.Ptr = a.Q.Ptr + end(*a, a.QHeads, a.SeqQ) - 16 }, "O overlaps Q"},
+		"O before V":           {func(a *Attention) { a.O.Ptr = a.V.Ptr - end(*a, a.QHeads, a.SeqQ) }, ""},
+		"O before V, too late": {func(a *Attention) { a.O.Ptr = a.V.Ptr - end(*a, a.QHeads, a.SeqQ) + 16 }, "O overlaps V"},
+		"LSE in Q":             {func(a *Attention) { a.LSE = a.Q.Ptr + 4 }, "LSE overlaps Q"},
+		"LSE at the end of K":  {func(a *Attention) { a.LSE = a.K.Ptr + end(*a, a.KVHeads, a.SeqK) - 4 }, "LSE overlaps K"},
+		"LSE behind K":         {func(a *Attention) { a.LSE = a.K.Ptr + end(*a, a.KVHeads, a.SeqK) }, ""},
+		"LSE in O":             {func(a *Attention) { a.LSE = a.O.Ptr }, "LSE overlaps O"},
+		"no keys, O where K is named": {func(a *Attention) {
+			a.SeqK = 0
+			a.O.Ptr = a.K.Ptr
+		}, ""},
+		"broadcast O": {func(a *Attention) {
+			a.QHeads, a.KVHeads = 2, 1
+			a.O = Tensor{Ptr: a.O.Ptr, RowStride: 64}
+		}, "O overlaps itself: its batch stride is 0"},
+		"packed":                  {func(a *Attention) { *a = packed(2, 37, 8, 2) }, ""},
+		"packed, one batch":       {func(a *Attention) { *a = packed(1, 200, 4, 4) }, ""},
+		"packed, O a head early":  {func(a *Attention) { *a = packed(2, 37, 8, 2); a.O.Ptr -= 128 }, "O overlaps V"},
+		"packed, O into the next": {func(a *Attention) { *a = packed(2, 37, 8, 2); a.O.Ptr += 16 }, "O overlaps Q"},
+		"packed, LSE into a gap":  {func(a *Attention) { *a = packed(2, 37, 8, 2); a.LSE = a.Q.Ptr + 4096 }, "LSE overlaps Q"},
+		"packed, every other row": {func(a *Attention) { *a = packed(1, 64, 2, 2); a.O.RowStride *= 2 }, ""},
+		"packed, every half row":  {func(a *Attention) { *a = packed(1, 64, 2, 2); a.O.RowStride /= 2 }, "O overlaps K"},
+	} {
+		a := apart()
+		c.change(&a)
+		err := k.Check(a)
+		if c.says == "" {
+			require.NoError(t, err, name)
+			continue
+		}
+		require.ErrorIs(t, err, ErrBadCall, name)
+		require.ErrorContains(t, err, c.says, name)
+	}
+}
+
+// Nothing is enqueued, nothing allocated, and little time spent.
+func TestOverlapCostsLittle(t *testing.T) {
+	dev, k := loaded(t)
+	a := packed(2, 4096, 32, 8)
+	launches := len(dev.launches)
+	bad := a
+	bad.O = a.Q
+	require.ErrorIs(t, k.Launch(nil, bad), ErrBadCall)
+	require.Len(t, dev.launches, launches)
+	c, err := k.checkPart(a)
+	require.NoError(t, err)
+	require.Zero(t, testing.AllocsPerRun(100, func() { err = c.checkOverlap() }))
+	require.NoError(t, err)
+}
+
+func BenchmarkOverlap(b *testing.B) {
+	for _, s := range []int{1, 4096, 131072} {
+		a := packed(2, s, 32, 8)
+		c := &call{Attention: a, headDim: 64}
+		require.NoError(b, c.fillData())
+		b.Run(fmt.Sprintf("packed %d", s), func(b *testing.B) {
+			for b.Loop() {
+				if err := c.checkOverlap(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
