@@ -52,10 +52,7 @@ func (c Config) targetOn(info runtime.DeviceInfo) (string, error) {
 	if c.Target != "" {
 		return c.Target, minfc.Runs(info, c.Target)
 	}
-	target, passed, err := minfc.TargetOn(info)
-	if passed != nil {
-		c.say("measuring %s code: %v", target, passed)
-	}
+	target, _, err := minfc.TargetOn(info)
 	return target, err
 }
 

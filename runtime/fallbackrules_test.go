@@ -237,7 +237,7 @@ func randomMembers(rng *rand.Rand, n choiceCall, candidates int) []int {
 // read back, so that a graph may capture it.
 func TestOrderOfLaunches(t *testing.T) {
 	memory := func(a Attention) Attention {
-		a.Q.Ptr, a.K.Ptr, a.V.Ptr, a.O.Ptr, a.Workspace, a.WorkspaceBytes = 256, 256, 256, 256, 256, 1<<40
+		a.Q.Ptr, a.K.Ptr, a.V.Ptr, a.O.Ptr, a.Workspace, a.WorkspaceBytes = 1<<42, 2<<42, 3<<42, 4<<42, 5<<42, 1<<40
 		return a
 	}
 	for _, c := range []struct {

@@ -125,6 +125,38 @@ func TestOverlappingTensors(t *testing.T) {
 	}
 }
 
+// Of a workspace, only the bytes that the call needs count: it may be the start of all free memory.
+func TestOverlappingWorkspace(t *testing.T) {
+	var log []string
+	k := weighedKernel(t, verticalSlash, &log)
+	a := bigCall(1 << 17)
+	a.WorkspaceBytes = 1 << 50
+	a.LSE = 6 << 42
+	need, err := k.Workspace(a)
+	require.NoError(t, err)
+	for name, c := range map[string]struct {
+		at   DevicePtr
+		says string
+	}{
+		"apart":          {7 << 42, ""},
+		"right before Q": {a.Q.Ptr - DevicePtr(need), ""},
+		"into Q":         {a.Q.Ptr - DevicePtr(need) + 256, "Workspace overlaps Q"},
+		"in K":           {a.K.Ptr + 256, "Workspace overlaps K"},
+		"in V":           {a.V.Ptr, "Workspace overlaps V"},
+		"in O":           {a.O.Ptr, "Workspace overlaps O"},
+		"in LSE":         {a.LSE, "Workspace overlaps LSE"},
+	} {
+		a.Workspace = c.at
+		err := k.Launch(nil, a)
+		if c.says == "" {
+			require.NoError(t, err, name)
+			continue
+		}
+		require.ErrorIs(t, err, ErrBadCall, name)
+		require.ErrorContains(t, err, c.says, name)
+	}
+}
+
 // Nothing is enqueued, nothing allocated, and little time spent.
 func TestOverlapCostsLittle(t *testing.T) {
 	dev, k := loaded(t)

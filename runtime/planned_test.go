@@ -9,7 +9,7 @@ import (
 // bigCall is a call with memory that nobody looks at.
 func bigCall(length int) Attention {
 	return Attention{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: length, SeqK: length, NoFallback: true, Workspace: 0x100000, WorkspaceBytes: 1 << 40,
-		Q: Tensor{Ptr: 256}, K: Tensor{Ptr: 256}, V: Tensor{Ptr: 256}, O: Tensor{Ptr: 256}}
+		Q: Tensor{Ptr: 1 << 42}, K: Tensor{Ptr: 2 << 42}, V: Tensor{Ptr: 3 << 42}, O: Tensor{Ptr: 4 << 42}}
 }
 
 // A plan that is remembered is the one that would be made: after any other call, after budgets that the caller changed in

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/bench"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/runtime"
@@ -135,6 +136,9 @@ func (c *benchCmd) measure(a *app, cfg bench.Config) (*bench.Report, error) {
 	}
 	defer dev.Close()
 	a.note("%s", sentence)
+	if target, passed, err := minfc.TargetOn(dev.Info()); err == nil && cfg.Target == "" {
+		a.notePassed(target, passed)
+	}
 	a.watch(dev, 0)
 	return bench.Run(dev, cfg)
 }

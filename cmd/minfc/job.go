@@ -31,6 +31,7 @@ type job struct {
 	demo       bool // no tensors were given: the input is generated, and the summary has a picture
 	noGPU      bool // auto took the emulator
 	sum        *summary.Run
+	passed     error    // why code for a newer target, that the GPU is made for, is not what runs
 	plan       *planned // set where every head runs its own pattern, instead of kernel, pattern and parameters
 }
 
@@ -99,26 +100,26 @@ func (j *job) setParams(set map[string]int64) (err error) {
 }
 
 // load compiles the source for the input, if that is what was given, and loads the kernel.
-func (j *job) load(a *app, target string) (err error) {
+func (j *job) load(target string) (err error) {
 	if j.art == nil {
-		if err := j.compile(a, target); err != nil {
+		if err := j.compile(target); err != nil {
 			return err
 		}
 	}
 	sel := runtime.Select{HeadDim: j.in.HeadDim, DType: string(j.in.Format), Target: wanted(target)}
-	if j.kernel, err = runtime.LoadKernel(j.dev, j.art, sel); err == nil {
-		a.notePassed(j.kernel.Info().Target, j.art.Manifest.Passed(j.dev.Info(), sel))
+	if j.passed == nil {
+		j.passed = j.art.Manifest.Passed(j.dev.Info(), sel)
 	}
+	j.kernel, err = runtime.LoadKernel(j.dev, j.art, sel)
 	return kernelFailure(err)
 }
 
 // targetFor is the target to compile for.
-func (j *job) targetFor(a *app, target string) (string, error) {
+func (j *job) targetFor(target string) (best string, err error) {
 	if target != minfc.TargetAuto {
 		return target, minfc.Runs(j.dev.Info(), target)
 	}
-	best, passed, err := minfc.TargetOn(j.dev.Info())
-	a.notePassed(best, passed)
+	best, j.passed, err = minfc.TargetOn(j.dev.Info())
 	return best, err
 }
 
@@ -129,8 +130,8 @@ func (a *app) notePassed(target string, passed error) {
 	}
 }
 
-func (j *job) compile(a *app, target string) (err error) {
-	if target, err = j.targetFor(a, target); err != nil {
+func (j *job) compile(target string) (err error) {
+	if target, err = j.targetFor(target); err != nil {
 		return err
 	}
 	j.art, err = j.program.Compile(minfc.Options{Target: target, DType: string(j.in.Format), HeadDim: j.in.HeadDim, Consts: j.consts})

@@ -287,7 +287,10 @@ func (p *planned) load(a *app, j *job, file *minfc.Input, target string, heads [
 		p.kernels.Close()
 		return err
 	}
-	a.notePassed(p.launcher.Kernel(0).Info().Target, art.Manifest.Passed(j.dev.Info(), sel))
+	if j.passed == nil {
+		j.passed = art.Manifest.Passed(j.dev.Info(), sel)
+	}
+	a.notePassed(p.launcher.Kernel(0).Info().Target, j.passed)
 	for h, head := range heads {
 		p.heads[h] = &job{dev: j.dev, in: j.in, scale: j.scale, pattern: head.Pattern, kernel: p.launcher.Kernel(h)}
 		if err := p.heads[h].setParams(head.Params); err != nil {
@@ -302,7 +305,7 @@ func (p *planned) artifact(a *app, j *job, file *minfc.Input, target string, hea
 	if file != nil && file.Artifact != nil && file.Artifact.IsPlan() {
 		return file.Artifact, nil
 	}
-	target, err := j.targetFor(a, target)
+	target, err := j.targetFor(target)
 	if err != nil {
 		return nil, err
 	}
