@@ -21,7 +21,7 @@ func TestMissingLibraryIsNoDevice(t *testing.T) {
 
 func TestLibraryWithoutSymbolsIsTooOld(t *testing.T) {
 	_, err := openLibrary("libc.so.6") // any library that is not the driver's
-	require.ErrorIs(t, err, runtime.ErrNoDevice)
+	require.ErrorIs(t, err, runtime.ErrDevice)
 	require.ErrorContains(t, err, "lacks cuInit, so the NVIDIA driver is too old")
 }
 
@@ -38,7 +38,7 @@ func TestErrorKinds(t *testing.T) {
 	err := fmt.Errorf("alloc: %w", &Error{Call: "cuMemAlloc", Code: codeOutOfMemory, Name: "CUDA_ERROR_OUT_OF_MEMORY", Text: "out of memory"})
 	require.ErrorIs(t, err, runtime.ErrOutOfMemory)
 	require.NotErrorIs(t, err, runtime.ErrNoDevice)
-	require.EqualError(t, err, "alloc: cuda: cuMemAlloc: out of memory (CUDA_ERROR_OUT_OF_MEMORY, 2)")
+	require.EqualError(t, err, "alloc: cuda: cuMemAlloc: out of memory (CUDA_ERROR_OUT_OF_MEMORY, 2); free memory of the GPU (nvidia-smi shows who holds it), or use another GPU")
 }
 
 func TestLoadErrorShowsTheLog(t *testing.T) {

@@ -20,10 +20,8 @@ var PTX []byte
 
 // Conformance runs the suite. open returns a device, new or shared; the suite closes it.
 func Conformance(t *testing.T, open func() runtime.Device) {
-	for _, c := range []struct {
-		name string
-		run  func(*testing.T, bench)
-	}{
+	runCases(t, open, closedCases)
+	runCases(t, open, []testCase{
 		{"info", info},
 		{"copies", copies},
 		{"fill", fill},
@@ -44,11 +42,16 @@ func Conformance(t *testing.T, open func() runtime.Device) {
 		{"unknown function", unknownFunction},
 		{"out of memory", outOfMemory},
 		{"many goroutines", goroutines},
-		{"use after Unload", afterUnload},
-		{"use of a closed stream", afterStreamClose},
-		{"use of a closed event", afterEventClose},
-		{"use of a closed device", afterClose},
-	} {
+	})
+}
+
+type testCase struct {
+	name string
+	run  func(*testing.T, bench)
+}
+
+func runCases(t *testing.T, open func() runtime.Device, cases []testCase) {
+	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			dev := open()
 			defer func() { require.NoError(t, dev.Close()) }()

@@ -1,0 +1,130 @@
+// A stand-in for the NVIDIA driver's library: tests of which device and which kernel are chosen, and of what is said when something fails, run
+// without a GPU. It computes nothing. What it stands for is chosen when it is compiled:
+//
+//   -DGPUS=75,90         compute capabilities, times ten, of the GPUs that there are
+//   -DCUDA=11080         newest CUDA version of the driver: 1000*major + 10*minor
+//   -DINIT=802           what cuInit answers, and so for RETAIN (opening a GPU), ALLOC and LAUNCH
+//   -DNO_TENSOR_MAPS     a driver from before CUDA 12.0, which lacks cuTensorMapEncodeTiled
+//   -DNO_INIT            no driver's library at all: it lacks cuInit
+#include <stdint.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+
+#ifndef GPUS
+#define GPUS 80
+#endif
+#ifndef CUDA
+#define CUDA 12040
+#endif
+#ifndef INIT
+#define INIT 0
+#endif
+#ifndef RETAIN
+#define RETAIN 0
+#endif
+#ifndef ALLOC
+#define ALLOC 0
+#endif
+#ifndef LAUNCH
+#define LAUNCH 0
+#endif
+
+static const int gpus[] = {GPUS};
+static const int count = sizeof gpus / sizeof *gpus;
+static int current; // GPU of the last context
+
+int cuGetErrorName(int code, const char **s) {
+  static char text[32];
+  snprintf(text, sizeof text, "CUDA_ERROR_%d", code);
+  *s = text;
+  return 0;
+}
+int cuGetErrorString(int code, const char **s) { *s = "as the test wants it"; return 0; }
+
+#ifndef NO_INIT
+int cuInit(unsigned flags) { return INIT; }
+#endif
+int cuDriverGetVersion(int *v) { *v = CUDA; return 0; }
+int cuDeviceGetCount(int *n) { *n = count; return 0; }
+int cuDeviceGet(int *dev, int ordinal) { *dev = ordinal; return ordinal < count ? 0 : 101; }
+int cuDeviceGetName(char *name, int room, int dev) { snprintf(name, room, "Stand-in %d", dev); return 0; }
+int cuDeviceTotalMem_v2(size_t *bytes, int dev) { *bytes = (size_t)16 << 30; return 0; }
+
+static int shared(int capability) {
+  switch (capability) {
+  case 75: return 64 << 10;
+  case 86: case 89: case 120: return 99 << 10;
+  case 90: case 100: return 227 << 10;
+  default: return 163 << 10;
+  }
+}
+
+int cuDeviceGetAttribute(int *v, int attribute, int dev) {
+  switch (attribute) {
+  case 16: *v = 60; break;        // multiprocessors
+  case 38: *v = 32 << 20; break;  // L2
+  case 75: *v = gpus[dev] / 10; break;
+  case 76: *v = gpus[dev] % 10; break;
+  case 97: *v = shared(gpus[dev]); break;
+  default: *v = 0;
+  }
+  return 0;
+}
+
+int cuDevicePrimaryCtxRetain(void **context, int dev) { current = dev; *context = (void *)(uintptr_t)(dev + 1); return RETAIN; }
+int cuDevicePrimaryCtxRelease_v2(int dev) { return 0; }
+int cuCtxPushCurrent_v2(void *context) { return 0; }
+int cuCtxPopCurrent_v2(void **context) { *context = 0; return 0; }
+int cuCtxSynchronize(void) { return 0; }
+
+// reads is the newest PTX version that the driver reads, times ten.
+static int reads(void) {
+  int minor = CUDA % 1000 / 10;
+  switch (CUDA / 1000) {
+  case 11: return 70 + minor;
+  case 12: return 80 + minor - (minor > 5); // 12.5 and 12.6 read the same
+  default: return 10 * (CUDA / 1000 - 4) + minor;
+  }
+}
+
+int cuModuleLoadDataEx(void **module, const void *image, unsigned n, int *options, void **values) {
+  int major = 0, minor = 0, capability = 0;
+  char suffix = 0, *log = NULL;
+  const char *version = strstr(image, ".version"), *target = strstr(image, ".target");
+  if (!version || !target) return 218;
+  sscanf(version, ".version %d.%d", &major, &minor);
+  sscanf(target, ".target sm_%d%c", &capability, &suffix);
+  for (unsigned i = 0; i < n; i++)
+    if (options[i] == 5) log = values[i];
+  if (10 * major + minor > reads()) {
+    if (log) sprintf(log, "ptxas fatal : Unsupported .version %d.%d", major, minor);
+    return 222;
+  }
+  if (capability > gpus[current] || (suffix == 'a' && capability != gpus[current])) return 209;
+  *module = (void *)1;
+  return 0;
+}
+int cuModuleUnload(void *module) { return 0; }
+int cuModuleGetFunction(void **function, void *module, const char *name) { *function = (void *)1; return 0; }
+int cuFuncGetAttribute(int *v, int attribute, void *function) { *v = attribute == 0 ? 1024 : 0; return 0; }
+int cuFuncSetAttribute(void *function, int attribute, int v) { return 0; }
+int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned bytes, void *stream,
+                   void **arguments, void **extra) { return LAUNCH; }
+#ifndef NO_TENSOR_MAPS
+int cuTensorMapEncodeTiled(void *map) { return 0; }
+#endif
+
+int cuMemAlloc_v2(void **p, size_t bytes) { *p = aligned_alloc(256, (bytes + 255) / 256 * 256); return *p ? ALLOC : 2; }
+int cuMemFree_v2(void *p) { free(p); return 0; }
+int cuMemcpyHtoDAsync_v2(void *to, const void *from, size_t bytes, void *stream) { memcpy(to, from, bytes); return 0; }
+int cuMemcpyDtoHAsync_v2(void *to, const void *from, size_t bytes, void *stream) { memcpy(to, from, bytes); return 0; }
+int cuMemsetD8Async(void *to, unsigned char value, size_t bytes, void *stream) { memset(to, value, bytes); return 0; }
+int cuStreamCreate(void **stream, unsigned flags) { *stream = (void *)7; return 0; }
+int cuStreamDestroy_v2(void *stream) { return 0; }
+int cuStreamSynchronize(void *stream) { return 0; }
+int cuEventCreate(void **event, unsigned flags) { *event = (void *)7; return 0; }
+int cuEventDestroy_v2(void *event) { return 0; }
+int cuEventRecord(void *event, void *stream) { return 0; }
+int cuEventSynchronize(void *event) { return 0; }
+int cuEventElapsedTime(float *ms, void *start, void *stop) { *ms = 1; return 0; }
