@@ -38,7 +38,7 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "short": short, "drawing": drawing, "readme": readme},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "short": short, "drawing": drawing, "readme": readme, "standin": standin},
 		Setup: func(e *testscript.Env) error {
 			root, err := filepath.Abs("../..")
 			e.Setenv("ROOT", root)
