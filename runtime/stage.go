@@ -236,11 +236,22 @@ func (m *stageModules) unload() error {
 	return errors.Join(errs...)
 }
 
-// load loads a stage; it is nil if a block of it does not fit the device.
+// besides are the kinds that work on one cut of the heads: of several sizes, both must be the same.
+var besides = map[string]string{
+	StageProbeStats: StageProbeSums, StageProbeSums: StageProbeStats,
+	StageProbeStatsSpread: StageProbeSumsSpread, StageProbeSumsSpread: StageProbeStatsSpread,
+}
+
+// fits says whether a block of s, and of what works beside it, has room on the device.
+func (k *Kernel) fits(s Stage, dev DeviceInfo) bool {
+	other, paired := besides[s.Kind]
+	return s.SharedBytes <= dev.MaxSharedBytes && (!paired || slices.ContainsFunc(k.Stages, func(o Stage) bool {
+		return o.Kind == other && o.Heads == s.Heads && o.SharedBytes <= dev.MaxSharedBytes
+	}))
+}
+
+// load loads a stage.
 func (m *stageModules) load(s Stage) (*loadedStage, error) {
-	if s.SharedBytes > m.dev.Info().MaxSharedBytes {
-		return nil, nil
-	}
 	kind, err := kindOf(s.Kind)
 	if err != nil {
 		return nil, err
@@ -260,13 +271,14 @@ func (m *stageModules) load(s Stage) (*loadedStage, error) {
 // loadStages loads what the index stage of the kernel needs.
 func (k *LoadedKernel) loadStages(modules *stageModules) error {
 	for _, s := range k.info.Stages {
+		if !k.info.fits(s, modules.dev.Info()) {
+			continue
+		}
 		l, err := modules.load(s)
 		if err != nil {
 			return fmt.Errorf("load kernel %s: %w", s.Entry, err)
 		}
-		if l != nil {
-			k.stages = append(k.stages, l)
-		}
+		k.stages = append(k.stages, l)
 	}
 	for _, kind := range k.plan.kinds() {
 		if k.stage(kind, 1) == nil {

@@ -179,6 +179,25 @@ func TestLargeCallsAreRefused(t *testing.T) {
 	}
 }
 
+// Both kernels of a probe cut the heads alike, so a size counts only where the device has room for both.
+func TestSizesOfAProbeGoTogether(t *testing.T) {
+	size := func(kind string, heads, bytes int) Stage { return Stage{Kind: kind, Heads: heads, SharedBytes: bytes} }
+	k := &Kernel{Stages: []Stage{
+		size(StageProbeStats, 1, 40), size(StageProbeStats, 2, 60), size(StageProbeStats, 4, 100),
+		size(StageProbeSums, 1, 50), size(StageProbeSums, 2, 70), size(StageProbeSums, 4, 120),
+		size(StageProbeSumsSpread, 4, 20), {Kind: StageRuns, SharedBytes: 110},
+	}}
+	for room, want := range map[int][]int{120: {0, 1, 2, 3, 4, 5, 7}, 110: {0, 1, 3, 4, 7}, 100: {0, 1, 3, 4}, 65: {0, 3}, 45: nil} {
+		var fit []int
+		for i, s := range k.Stages {
+			if k.fits(s, DeviceInfo{MaxSharedBytes: room}) {
+				fit = append(fit, i)
+			}
+		}
+		require.Equal(t, want, fit, room)
+	}
+}
+
 // The estimator's blocks take the heads that share keys, as far as the device has room for.
 func TestStageOfAGroup(t *testing.T) {
 	k := &LoadedKernel{}
