@@ -71,11 +71,6 @@ func packed(batch, s, hq, hk int) Attention {
 
 func TestOverlappingTensors(t *testing.T) {
 	_, k := loaded(t)
-	apart := func() Attention {
-		a := contiguous()
-		a.Q.Ptr, a.K.Ptr, a.V.Ptr, a.O.Ptr, a.LSE = 1<<20, 2<<20, 3<<20, 4<<20, 5<<20
-		return a
-	}
 	end := func(a Attention, heads, rows int) DevicePtr {
 		return DevicePtr(a.Batch * heads * rows * 64 * elementBytes)
 	}
@@ -113,7 +108,7 @@ func TestOverlappingTensors(t *testing.T) {
 		"packed, every other row": {func(a *Attention) { *a = packed(1, 64, 2, 2); a.O.RowStride *= 2 }, ""},
 		"packed, every half row":  {func(a *Attention) { *a = packed(1, 64, 2, 2); a.O.RowStride /= 2 }, "O overlaps K"},
 	} {
-		a := apart()
+		a := contiguous()
 		c.change(&a)
 		err := k.Check(a)
 		if c.says == "" {
