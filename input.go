@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/minfc/minfc/internal/filekind"
 	"github.com/minfc/minfc/internal/suggest"
 	"github.com/minfc/minfc/patterns"
 	"github.com/minfc/minfc/runtime"
@@ -29,6 +30,9 @@ func ReadInput(name string) (*Input, error) {
 		if file, src, ok := patterns.Source(name); ok {
 			return &Input{Name: file, Source: src}, nil
 		}
+		if name == "-" {
+			return nil, fmt.Errorf("- is no pattern: to read one from standard input, name /dev/stdin")
+		}
 		if _, err := os.Stat(name); err != nil {
 			return nil, fmt.Errorf("no file and no library pattern %q, the library has %s%s",
 				name, strings.Join(patterns.Names(), ", "), suggest.Hint(name, patterns.Names()))
@@ -37,6 +41,9 @@ func ReadInput(name string) (*Input, error) {
 	data, err := readFile(name)
 	if err != nil {
 		return nil, err
+	}
+	if err := filekind.Refuse(data, "a pattern file or an artifact", filekind.Pattern, filekind.Artifact, filekind.Empty); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	in := &Input{Name: name, Path: name, Source: data}
 	if runtime.IsArtifact(data) {
@@ -54,6 +61,9 @@ func readFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
+	if st, err := f.Stat(); err == nil && st.IsDir() {
+		return nil, fmt.Errorf("%s: is a directory, wanted a pattern file or an artifact", path)
+	}
 	data, err := io.ReadAll(io.LimitReader(f, maxInput+1))
 	if err != nil {
 		return nil, err

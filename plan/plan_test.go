@@ -105,6 +105,14 @@ func TestReadRefuses(t *testing.T) {
 		{"[{}]\n]", "p.json:2:1: malformed JSON: invalid character ']' after top-level value"},
 		{"[{}", "p.json:1:4: malformed JSON: unexpected end"},
 		{"3", "p.json:1:1: found 3, want a plan"},
+		{"[{\n\"0\": [\"stream_\xe9lm\", 1, 8, 1]}]", "p.json:2:15: found the byte 0xe9, wanted UTF-8 text: save the file as UTF-8"},
+		{"\ufeff[{}", "p.json:1:4: malformed JSON: unexpected end"},
+		{"\ufeff", "p.json:1:1: malformed JSON: unexpected end"},
+		{" \n", "p.json:2:1: malformed JSON: unexpected end"},
+		{"\xff\xfe[\x00", "p.json: found UTF-16 text, wanted a head plan: save it as UTF-8"},
+		{"MINFC\n", "p.json: found a compiled artifact, wanted a head plan"},
+		{"pattern p { keep all }", "p.json: found the text of a pattern, wanted a head plan"},
+		{"\x1f\x8b\x08", "p.json: found a gzip archive, wanted a head plan: unpack it first, with gunzip"},
 		{"[]", "p.json:1:1: a plan of no layers"},
 		{"{}", `a plan without its schema, want "schema": 1`},
 		{"{}", "a plan without layers"},
@@ -141,6 +149,11 @@ func TestReadRefuses(t *testing.T) {
 		_, err := plan.Read("p.json", []byte(c.text), nil)
 		require.ErrorContains(t, err, c.want, "%s", c.text)
 	}
+}
+
+func TestByteOrderMarkMeansNothing(t *testing.T) {
+	require.Equal(t, read(t, minferenceFile), read(t, "\ufeff"+minferenceFile))
+	require.Equal(t, read(t, mixed), read(t, "\ufeff"+strings.ReplaceAll(mixed, "\n", "\r\n")))
 }
 
 func TestAssign(t *testing.T) {

@@ -1,11 +1,13 @@
 package plan
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
 
+	"github.com/minfc/minfc/internal/filekind"
 	"github.com/minfc/minfc/internal/suggest"
 	"github.com/minfc/minfc/ir"
 )
@@ -18,6 +20,10 @@ func Read(file string, data []byte, known Known) (*Plan, error) {
 		if known, err = Library(); err != nil {
 			return nil, err
 		}
+	}
+	data = bytes.TrimPrefix(data, []byte("\ufeff")) // editors on other systems write a byte order mark, which means nothing
+	if err := filekind.Refuse(data, "a head plan", filekind.Plan, filekind.Empty); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	r := &reader{file: file, data: data, known: known}
 	p := &Plan{Default: known.defaultHead()}

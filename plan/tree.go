@@ -59,6 +59,10 @@ func position(data []byte, at int) (line, column int) {
 
 // parse reads the whole file, or notes the first place that is not JSON.
 func (r *reader) parse() *node {
+	if at := notUTF8(r.data); at >= 0 {
+		r.fault(at, "found the byte 0x%02x, wanted UTF-8 text: save the file as UTF-8", r.data[at])
+		return nil
+	}
 	var any json.RawMessage
 	var syntax *json.SyntaxError
 	switch err := json.Unmarshal(r.data, &any); {
@@ -81,6 +85,18 @@ func (r *reader) parse() *node {
 		return nil
 	}
 	return n
+}
+
+// notUTF8 is where the first byte stands that is not UTF-8, -1 for nowhere. encoding/json would silently replace it.
+func notUTF8(data []byte) int {
+	for i := 0; i < len(data); {
+		r, n := utf8.DecodeRune(data[i:])
+		if r == utf8.RuneError && n == 1 {
+			return i
+		}
+		i += n
+	}
+	return -1
 }
 
 // node reads the next value.

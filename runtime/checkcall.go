@@ -110,11 +110,20 @@ func scaleLog2(scale float64, headDim int) (float32, error) {
 	if scale == 0 {
 		scale = 1 / math.Sqrt(float64(headDim))
 	}
+	return float32(scale * math.Log2E), CheckScale(scale)
+}
+
+// CheckScale says whether kernels can take a softmax scale: they multiply by scale*log2(e) in float32, as a normal number. The error
+// is an ErrBadCall.
+func CheckScale(scale float64) error {
 	s := float32(scale * math.Log2E)
-	if !(scale > 0) || math.IsInf(float64(s), 0) || s < math.SmallestNonzeroFloat32*(1<<23) { // normal numbers only
-		return 0, badCall("Scale is %v, want a finite number above 0 (or 0 for 1/sqrt of the head dim)", scale)
+	switch {
+	case !(scale > 0) || math.IsInf(scale, 0):
+		return badCall("Scale is %v, want a number above 0 (or 0 for 1/sqrt of the head dim)", scale)
+	case math.IsInf(float64(s), 0) || s < math.SmallestNonzeroFloat32*(1<<23): // normal numbers only
+		return badCall("Scale is %v, want 8.15e-39 to 2.35e+38: kernels multiply by Scale*log2(e) in float32, whose normal numbers are 1.18e-38 to 3.40e+38; scale q or k themselves instead", scale)
 	}
-	return s, nil
+	return nil
 }
 
 // dim is one dimension of a tensor, with its stride in elements.

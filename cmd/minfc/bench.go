@@ -15,28 +15,28 @@ import (
 )
 
 type benchCmd struct {
-	Patterns   []string  `arg:"" optional:"" name:"pattern" help:"Pattern files, artifacts or names of library patterns. Default: a_shape."`
-	SeqLen     []count   `name:"seqlen" default:"32k" placeholder:"32k,128k,1m" help:"Lengths, in tokens; k is 1024 and m 1048576. Default: 32k."`
-	Heads      int       `default:"8" placeholder:"H" help:"Query heads. Default: 8."`
-	KVHeads    int       `name:"kv-heads" placeholder:"K" help:"Heads of k and v. Default: as many as query heads."`
-	HeadDim    int       `default:"128" placeholder:"D" help:"Head dim. Default: 128."`
-	DType      string    `name:"dtype" default:"bf16" enum:"bf16,f16" help:"Type of q, k, v and o: bf16 or f16."`
-	Target     string    `default:"auto" enum:"${targets}" help:"GPU generation to compile for or to select: one of ${targets}; auto is the best that the device runs. Default: auto."`
-	Device     string    `default:"auto" help:"auto, cuda, cuda:N, emu, or emu:sm_89 for an emulated GPU of another generation."`
-	Workload   string    `default:"mixed" placeholder:"KIND" help:"Structure of the inputs; minfc gen --help lists the kinds. Default: mixed."`
-	Planted    bool      `help:"Attention alone over lists of the shapes of published figures, for patterns that the data decides: nothing is estimated."`
-	Blocks     string    `name:"planted-blocks" default:"apart" enum:"apart,half,wide" help:"What neighbouring row blocks share in planted lists of blocks: apart nothing, half of it, wide blocks of 128x128. Default: apart."`
-	Seed       uint64    `default:"1" placeholder:"N" help:"Seed of the inputs and of the order of the kernels. Default: 1."`
-	Set        []setting `sep:"none" placeholder:"NAME=VALUE" help:"Value of a parameter, for the patterns that have it. May be repeated."`
-	NoFallback bool      `help:"Keep every head sparse, also where dense attention is predicted to be faster."`
-	VsDense    bool      `name:"vs-dense" default:"true" negatable:"" help:"Compare with our own kernel without sparsity: speed-up, recall, error. Default: yes."`
-	Rounds     int       `placeholder:"N" help:"Rounds of each length. Default: what --seconds allow, 3 to 25."`
-	Seconds    float64   `default:"15" placeholder:"S" help:"Device time of the rounds of each length. Default: 15."`
-	Predict    bool      `help:"Print what the cost model expects and run nothing."`
-	Machine    string    `placeholder:"NAME" help:"Machine of --predict: H200 or A100. Default: the first that the target has, with its best target."`
-	Compare    string    `placeholder:"PEERS.json" help:"What bench/peers.py measured: print how many times faster minfc is."`
-	JSON       string    `name:"json" placeholder:"F" help:"Write the figures as JSON; - is standard output, and the table then goes to standard error."`
-	Plot       string    `placeholder:"F.svg" help:"Draw time, speed-up and recall as SVG."`
+	Patterns   []string   `arg:"" optional:"" name:"pattern" help:"Pattern files, artifacts or names of library patterns. Default: a_shape."`
+	SeqLen     []count    `name:"seqlen" default:"32k" placeholder:"32k,128k,1m" help:"Lengths, in tokens; k is 1024 and m 1048576. Default: 32k."`
+	Heads      int        `default:"8" placeholder:"H" help:"Query heads. Default: 8."`
+	KVHeads    int        `name:"kv-heads" placeholder:"K" help:"Heads of k and v. Default: as many as query heads."`
+	HeadDim    int        `default:"128" placeholder:"D" help:"Head dim. Default: 128."`
+	DType      dtypeName  `name:"dtype" default:"bf16" placeholder:"bf16|f16" help:"Type of q, k, v and o: bf16 or f16."`
+	Target     targetName `default:"auto" help:"GPU generation to compile for or to select: one of ${targets}; auto is the best that the device runs. Default: auto."`
+	Device     string     `default:"auto" help:"auto, cuda, cuda:N, emu, or emu:sm_89 for an emulated GPU of another generation."`
+	Workload   string     `default:"mixed" placeholder:"KIND" help:"Structure of the inputs; minfc gen --help lists the kinds. Default: mixed."`
+	Planted    bool       `help:"Attention alone over lists of the shapes of published figures, for patterns that the data decides: nothing is estimated."`
+	Blocks     string     `name:"planted-blocks" default:"apart" enum:"apart,half,wide" help:"What neighbouring row blocks share in planted lists of blocks: apart nothing, half of it, wide blocks of 128x128. Default: apart."`
+	Seed       uint64     `default:"1" placeholder:"N" help:"Seed of the inputs and of the order of the kernels. Default: 1."`
+	Set        []setting  `sep:"none" placeholder:"NAME=VALUE" help:"Value of a parameter, for the patterns that have it. May be repeated."`
+	NoFallback bool       `help:"Keep every head sparse, also where dense attention is predicted to be faster."`
+	VsDense    bool       `name:"vs-dense" default:"true" negatable:"" help:"Compare with our own kernel without sparsity: speed-up, recall, error. Default: yes."`
+	Rounds     int        `placeholder:"N" help:"Rounds of each length. Default: what --seconds allow, 3 to 25."`
+	Seconds    float64    `default:"15" placeholder:"S" help:"Device time of the rounds of each length. Default: 15."`
+	Predict    bool       `help:"Print what the cost model expects and run nothing."`
+	Machine    string     `placeholder:"NAME" help:"Machine of --predict: H200 or A100. Default: the first that the target has, with its best target."`
+	Compare    string     `placeholder:"PEERS.json" help:"What bench/peers.py measured: print how many times faster minfc is."`
+	JSON       string     `name:"json" placeholder:"F" help:"Write the figures as JSON; - is standard output, and the table then goes to standard error."`
+	Plot       string     `placeholder:"F.svg" help:"Draw time, speed-up and recall as SVG."`
 }
 
 func (c *benchCmd) Run(a *app) error {

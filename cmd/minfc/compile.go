@@ -16,9 +16,9 @@ import (
 type compileCmd struct {
 	File       string     `arg:"" help:"Pattern file, or the name of a library pattern."`
 	Pattern    string     `short:"p" help:"Pattern of the file; not needed when it has only one."`
-	Target     string     `default:"auto" enum:"${targets}" help:"GPU generation to compile for: one of ${targets}; auto puts the kernels of all into the artifact, and loading it picks the best that the device runs. Default: auto."`
+	Target     targetName `default:"auto" help:"GPU generation to compile for: one of ${targets}; auto puts the kernels of all into the artifact, and loading it picks the best that the device runs. Default: auto."`
 	HeadDim    int        `required:"" placeholder:"D" help:"Head dim: a multiple of 16 from 16 to 256."`
-	DType      string     `name:"dtype" required:"" enum:"bf16,f16" help:"Type of q, k, v and o: bf16 or f16."`
+	DType      dtypeName  `name:"dtype" required:"" placeholder:"bf16|f16" help:"Type of q, k, v and o: bf16 or f16."`
 	Out        string     `short:"o" placeholder:"OUT.minf" help:"Artifact to write; - is standard output. Default without --emit: PATTERN.minf."`
 	Emit       []emission `sep:"none" placeholder:"KIND[=PATH]" help:"Print a form of the pattern: ast, ir, schedule, llvm, ptx or manifest. May be repeated; without a path, or with -, to standard output."`
 	Set        []setting  `sep:"none" placeholder:"NAME=VALUE" help:"Value of a const parameter. May be repeated."`
@@ -68,7 +68,7 @@ func (c *compileCmd) options(a *app) (minfc.Options, error) {
 	if err != nil {
 		return minfc.Options{}, err
 	}
-	opts := minfc.Options{Pattern: c.Pattern, Target: c.Target, DType: c.DType, HeadDim: c.HeadDim, Consts: consts}
+	opts := minfc.Options{Pattern: c.Pattern, Target: string(c.Target), DType: string(c.DType), HeadDim: c.HeadDim, Consts: consts}
 	opts.Warn = func(text string) { a.note("%s", strings.TrimRight(text, "\n")) }
 	if c.TimePasses {
 		opts.Timing = func(step string, d time.Duration) { a.note("%9.3f ms  %s", d.Seconds()*1e3, step) }

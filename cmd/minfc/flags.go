@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -41,9 +40,9 @@ func (s *setting) UnmarshalText(text []byte) error {
 	if !found || name == "" {
 		return fmt.Errorf("%q is not name=value", text)
 	}
-	n, err := strconv.ParseInt(value, 10, 64)
+	n, err := parseCount(value)
 	if err != nil {
-		return fmt.Errorf("the value of %s is %q, want an integer", name, value)
+		return fmt.Errorf("the value of %s is %q, want an integer such as 4096, 4k (4096) or 1m (1048576)", name, value)
 	}
 	*s = setting{name, n}
 	return nil
@@ -65,9 +64,9 @@ func values(settings []setting) (map[string]int64, error) {
 var targetNames = kong.Vars{"targets": strings.Join(append([]string{minfc.TargetAuto}, minfc.Targets()...), ",")}
 
 // wanted is a --target as packages runtime and bench take it, where none stands for the best.
-func wanted(target string) string {
+func wanted(target targetName) string {
 	if target == minfc.TargetAuto {
 		return ""
 	}
-	return target
+	return string(target)
 }

@@ -10,16 +10,16 @@ import (
 )
 
 type genCmd struct {
-	Kind      string  `default:"mixed" help:"Structure of the heads: random, a_shape, slash, columns, blocks, diffuse, or mixed, all but random over the kv heads. Default: mixed."`
-	SeqLen    count   `name:"seqlen" default:"32k" placeholder:"N" help:"Tokens; k is 1024 and m 1048576. Default: 32k."`
-	Batch     int     `default:"1" placeholder:"B" help:"Batches. Default: 1."`
-	Heads     int     `default:"8" placeholder:"H" help:"Query heads. Default: 8."`
-	KVHeads   int     `name:"kv-heads" placeholder:"K" help:"Heads of k and v. Default: as many as query heads."`
-	HeadDim   int     `default:"128" placeholder:"D" help:"Head dim. Default: 128."`
-	DType     string  `name:"dtype" default:"bf16" enum:"bf16,f16" help:"Type of q, k and v: bf16 or f16."`
-	Sharpness float64 `default:"1" placeholder:"X" help:"Factor of the planted logits, up to 4: above 1 attention keeps closer to what was planted. Default: 1."`
-	Seed      uint64  `default:"1" placeholder:"N" help:"The same seed gives the same bytes everywhere. Default: 1."`
-	Out       string  `short:"o" required:"" placeholder:"OUT.safetensors" help:"Tensors q [B, H, N, D], k and v [B, K, N, D]; - is standard output, and the table then goes to standard error."`
+	Kind      string    `default:"mixed" help:"Structure of the heads: random, a_shape, slash, columns, blocks, diffuse, or mixed, all but random over the kv heads. Default: mixed."`
+	SeqLen    count     `name:"seqlen" default:"32k" placeholder:"N" help:"Tokens; k is 1024 and m 1048576. Default: 32k."`
+	Batch     int       `default:"1" placeholder:"B" help:"Batches. Default: 1."`
+	Heads     int       `default:"8" placeholder:"H" help:"Query heads. Default: 8."`
+	KVHeads   int       `name:"kv-heads" placeholder:"K" help:"Heads of k and v. Default: as many as query heads."`
+	HeadDim   int       `default:"128" placeholder:"D" help:"Head dim. Default: 128."`
+	DType     dtypeName `name:"dtype" default:"bf16" placeholder:"bf16|f16" help:"Type of q, k and v: bf16 or f16."`
+	Sharpness float64   `default:"1" placeholder:"X" help:"Factor of the planted logits, up to 4: above 1 attention keeps closer to what was planted. Default: 1."`
+	Seed      uint64    `default:"1" placeholder:"N" help:"The same seed gives the same bytes everywhere. Default: 1."`
+	Out       string    `short:"o" required:"" placeholder:"OUT.safetensors" help:"Tensors q [B, H, N, D], k and v [B, K, N, D]; - is standard output, and the table then goes to standard error."`
 }
 
 // Run writes the tensors and prints what each head holds.

@@ -100,7 +100,7 @@ func (j *job) setParams(set map[string]int64) (err error) {
 }
 
 // load compiles the source for the input, if that is what was given, and loads the kernel.
-func (j *job) load(target string) (err error) {
+func (j *job) load(target targetName) (err error) {
 	if j.art == nil {
 		if err := j.compile(target); err != nil {
 			return err
@@ -115,9 +115,9 @@ func (j *job) load(target string) (err error) {
 }
 
 // targetFor is the target to compile for.
-func (j *job) targetFor(target string) (best string, err error) {
+func (j *job) targetFor(target targetName) (best string, err error) {
 	if target != minfc.TargetAuto {
-		return target, minfc.Runs(j.dev.Info(), target)
+		return string(target), minfc.Runs(j.dev.Info(), string(target))
 	}
 	best, j.passed, err = minfc.TargetOn(j.dev.Info())
 	return best, err
@@ -130,11 +130,12 @@ func (a *app) notePassed(target string, passed error) {
 	}
 }
 
-func (j *job) compile(target string) (err error) {
-	if target, err = j.targetFor(target); err != nil {
+func (j *job) compile(target targetName) error {
+	name, err := j.targetFor(target)
+	if err != nil {
 		return err
 	}
-	j.art, err = j.program.Compile(minfc.Options{Target: target, DType: string(j.in.Format), HeadDim: j.in.HeadDim, Consts: j.consts})
+	j.art, err = j.program.Compile(minfc.Options{Target: name, DType: string(j.in.Format), HeadDim: j.in.HeadDim, Consts: j.consts})
 	return err
 }
 

@@ -83,13 +83,13 @@ func (c *planConvertCmd) Run(a *app) error {
 }
 
 type planCompileCmd struct {
-	File     string `arg:"" help:"Head plan, of MInference or minfc."`
-	Out      string `short:"o" required:"" placeholder:"OUT.minf" help:"Artifact to write; - is standard output."`
-	Target   string `default:"auto" enum:"${targets}" help:"GPU generation to compile for: one of ${targets}; auto puts the kernels of all into the artifact. Default: auto."`
-	HeadDim  int    `required:"" placeholder:"D" help:"Head dim: a multiple of 16 from 16 to 256."`
-	DType    string `name:"dtype" required:"" enum:"bf16,f16" help:"Type of q, k, v and o: bf16 or f16."`
-	Heads    int    `placeholder:"N" help:"Query heads of the model. Default: up to the last one that the plan names."`
-	Patterns string `placeholder:"FILE" help:"Patterns beyond the library's that the plan names: pattern file or artifact."`
+	File     string     `arg:"" help:"Head plan, of MInference or minfc."`
+	Out      string     `short:"o" required:"" placeholder:"OUT.minf" help:"Artifact to write; - is standard output."`
+	Target   targetName `default:"auto" help:"GPU generation to compile for: one of ${targets}; auto puts the kernels of all into the artifact. Default: auto."`
+	HeadDim  int        `required:"" placeholder:"D" help:"Head dim: a multiple of 16 from 16 to 256."`
+	DType    dtypeName  `name:"dtype" required:"" placeholder:"bf16|f16" help:"Type of q, k, v and o: bf16 or f16."`
+	Heads    int        `placeholder:"N" help:"Query heads of the model. Default: up to the last one that the plan names."`
+	Patterns string     `placeholder:"FILE" help:"Patterns beyond the library's that the plan names: pattern file or artifact."`
 }
 
 func (c *planCompileCmd) Run(a *app) error {
@@ -104,7 +104,7 @@ func (c *planCompileCmd) Run(a *app) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.File, err)
 	}
-	art, err := compilePlan(a, file, minfc.Options{Target: c.Target, DType: c.DType, HeadDim: c.HeadDim}, layers...)
+	art, err := compilePlan(a, file, minfc.Options{Target: string(c.Target), DType: string(c.DType), HeadDim: c.HeadDim}, layers...)
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,10 @@ func planOf(path string, file *minfc.Input) (*plan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if st, err := os.Stat(path); err == nil && st.Size() > maxPlan {
+	switch st, err := os.Stat(path); {
+	case err == nil && st.IsDir():
+		return nil, fmt.Errorf("%s: is a directory, wanted a head plan", path)
+	case err == nil && st.Size() > maxPlan:
 		return nil, fmt.Errorf("%s: larger than %d MB, wanted a head plan", path, maxPlan>>20)
 	}
 	data, err := os.ReadFile(path)
@@ -274,7 +277,7 @@ func (c *runCmd) layerOf(p *plan.Plan) (int, error) {
 }
 
 // load compiles what the heads need, unless the file is that, loads it and makes the jobs of the heads.
-func (p *planned) load(a *app, j *job, file *minfc.Input, target string, heads []plan.Head) error {
+func (p *planned) load(a *app, j *job, file *minfc.Input, target targetName, heads []plan.Head) error {
 	art, err := p.artifact(a, j, file, target, heads)
 	if err != nil {
 		return err
@@ -301,15 +304,15 @@ func (p *planned) load(a *app, j *job, file *minfc.Input, target string, heads [
 	return nil
 }
 
-func (p *planned) artifact(a *app, j *job, file *minfc.Input, target string, heads []plan.Head) (*runtime.Artifact, error) {
+func (p *planned) artifact(a *app, j *job, file *minfc.Input, target targetName, heads []plan.Head) (*runtime.Artifact, error) {
 	if file != nil && file.Artifact != nil && file.Artifact.IsPlan() {
 		return file.Artifact, nil
 	}
-	target, err := j.targetFor(target)
+	name, err := j.targetFor(target)
 	if err != nil {
 		return nil, err
 	}
-	return compilePlan(a, file, minfc.Options{Target: target, DType: string(j.in.Format), HeadDim: j.in.HeadDim}, heads)
+	return compilePlan(a, file, minfc.Options{Target: name, DType: string(j.in.Format), HeadDim: j.in.HeadDim}, heads)
 }
 
 // compilePlan compiles the patterns that the heads of some layers need: those of the file come before those of the library.

@@ -15,23 +15,23 @@ import (
 )
 
 type runCmd struct {
-	File     string    `arg:"" optional:"" help:"Pattern file, artifact, or the name of a library pattern. With --plan: patterns beyond the library's that the plan names."`
-	Pattern  string    `short:"p" help:"Pattern of the file; not needed when it has only one."`
-	QKV      string    `name:"qkv" placeholder:"IN.safetensors" help:"Tensors q [B, Hq, Sq, D], k and v [B, Hk, Sk, D], BF16 or F16. Default: a small generated input, which is checked."`
-	Out      string    `short:"o" placeholder:"OUT.safetensors" help:"Results: o like q, and lse F32 [B, Hq, Sq]; - is standard output."`
-	Plan     string    `placeholder:"PLAN.json" help:"Head plan, of MInference or minfc: each q head runs its own pattern."`
-	Layer    *int      `placeholder:"L" help:"Layer of the plan, from 0; not needed when it has only one."`
-	Device   string    `default:"auto" help:"auto, cuda, cuda:N, emu, or emu:sm_89 for an emulated GPU of another generation."`
-	Target   string    `default:"auto" enum:"${targets}" help:"GPU generation to compile for or to select: one of ${targets}; auto is the best that the device runs. Default: auto."`
-	Set      []setting `sep:"none" placeholder:"NAME=VALUE" help:"Value of a parameter. May be repeated."`
-	QOffset  int       `placeholder:"N" help:"Position of query row 0."`
-	Scale    *float64  `placeholder:"X" help:"Softmax scale. Default: 1/sqrt(D)."`
-	Fallback *bool     `negatable:"" help:"Run dense attention for heads of a pattern that the data decides where that is predicted to be faster. Default: yes with --qkv; without it heads stay sparse."`
-	NoLse    bool      `help:"Do not compute the log-sum-exp."`
-	Coverage string    `placeholder:"COV.safetensors" help:"Write the pairs that the launch keeps, as its own schedule and lists say: cover U8 [B, Hq, rows, Sk]."`
-	Rows     []int     `placeholder:"0,5,17" help:"Query rows of --coverage. Default: all."`
-	JSON     bool      `name:"json" help:"Print the report as JSON."`
-	Check    bool      `help:"Compare with the float64 reference of the pattern, and what the data chose with the reference's choice."`
+	File     string     `arg:"" optional:"" help:"Pattern file, artifact, or the name of a library pattern. With --plan: patterns beyond the library's that the plan names."`
+	Pattern  string     `short:"p" help:"Pattern of the file; not needed when it has only one."`
+	QKV      string     `name:"qkv" placeholder:"IN.safetensors" help:"Tensors q [B, Hq, Sq, D], k and v [B, Hk, Sk, D], BF16 or F16. Default: a small generated input, which is checked."`
+	Out      string     `short:"o" placeholder:"OUT.safetensors" help:"Results: o like q, and lse F32 [B, Hq, Sq]; - is standard output."`
+	Plan     string     `placeholder:"PLAN.json" help:"Head plan, of MInference or minfc: each q head runs its own pattern."`
+	Layer    *int       `placeholder:"L" help:"Layer of the plan, from 0; not needed when it has only one."`
+	Device   string     `default:"auto" help:"auto, cuda, cuda:N, emu, or emu:sm_89 for an emulated GPU of another generation."`
+	Target   targetName `default:"auto" help:"GPU generation to compile for or to select: one of ${targets}; auto is the best that the device runs. Default: auto."`
+	Set      []setting  `sep:"none" placeholder:"NAME=VALUE" help:"Value of a parameter. May be repeated."`
+	QOffset  int        `placeholder:"N" help:"Position of query row 0."`
+	Scale    *float64   `placeholder:"X" help:"Softmax scale. Default: 1/sqrt(D)."`
+	Fallback *bool      `negatable:"" help:"Run dense attention for heads of a pattern that the data decides where that is predicted to be faster. Default: yes with --qkv; without it heads stay sparse."`
+	NoLse    bool       `help:"Do not compute the log-sum-exp."`
+	Coverage string     `placeholder:"COV.safetensors" help:"Write the pairs that the launch keeps, as its own schedule and lists say: cover U8 [B, Hq, rows, Sk]."`
+	Rows     []int      `placeholder:"0,5,17" help:"Query rows of --coverage. Default: all."`
+	JSON     bool       `name:"json" help:"Print the report as JSON."`
+	Check    bool       `help:"Compare with the float64 reference of the pattern, and what the data chose with the reference's choice."`
 }
 
 func (c *runCmd) Run(a *app) error {

@@ -44,6 +44,11 @@ func (p *headerParser) object(member func(key string) error) error {
 	if err := p.delim('{'); err != nil {
 		return err
 	}
+	return p.members(member)
+}
+
+// members reads what follows the opening brace of an object.
+func (p *headerParser) members(member func(key string) error) error {
 	seen := map[string]bool{}
 	for p.dec.More() {
 		key, err := p.string()
@@ -61,9 +66,23 @@ func (p *headerParser) object(member func(key string) error) error {
 	return p.delim('}')
 }
 
-// metadata skips the free-form map of strings.
+// metadata skips the free-form map of strings, or the null that some writers put where there is none.
 func (p *headerParser) metadata() error {
-	return p.object(func(string) error { _, err := p.string(); return err })
+	tok, err := p.dec.Token()
+	switch {
+	case err != nil:
+		return err
+	case tok == nil:
+		return nil
+	case tok != json.Delim('{'):
+		return fmt.Errorf("__metadata__: found %s, wanted an object of strings or null", word(tok))
+	}
+	return p.members(func(key string) error {
+		if _, err := p.string(); err != nil {
+			return fmt.Errorf("__metadata__, %q: %w", key, err)
+		}
+		return nil
+	})
 }
 
 func (p *headerParser) tensor(name string) (Info, error) {
@@ -92,8 +111,8 @@ func (p *headerParser) tensor(name string) (Info, error) {
 	switch {
 	case len(fields) != 3:
 		return t, fmt.Errorf("tensor %q: wanted dtype, shape and data_offsets, one is missing", name)
-	case bitsOf[t.DType] == 0:
-		return t, fmt.Errorf("tensor %q: unknown type %q", name, t.DType)
+	case t.DType == "":
+		return t, fmt.Errorf("tensor %q: the type is empty", name)
 	case len(offsets) != 2:
 		return t, fmt.Errorf("tensor %q: %d data_offsets, wanted 2", name, len(offsets))
 	}
@@ -114,7 +133,7 @@ func (p *headerParser) naturals() ([]int, error) {
 		}
 		num, ok := tok.(json.Number)
 		if !ok {
-			return nil, fmt.Errorf("found %v, wanted a number", tok)
+			return nil, fmt.Errorf("found %s, wanted a number", word(tok))
 		}
 		n, err := strconv.ParseUint(num.String(), 10, 63)
 		if err != nil || n > math.MaxInt {
@@ -132,7 +151,7 @@ func (p *headerParser) string() (string, error) {
 	}
 	s, ok := tok.(string)
 	if !ok {
-		return "", fmt.Errorf("found %v, wanted a string", tok)
+		return "", fmt.Errorf("found %s, wanted a string", word(tok))
 	}
 	return s, nil
 }
@@ -143,7 +162,15 @@ func (p *headerParser) delim(want json.Delim) error {
 		return err
 	}
 	if tok != want {
-		return fmt.Errorf("found %v, wanted %v", tok, want)
+		return fmt.Errorf("found %s, wanted %v", word(tok), want)
 	}
 	return nil
+}
+
+// word is a token as JSON writes it.
+func word(tok json.Token) string {
+	if tok == nil {
+		return "null"
+	}
+	return fmt.Sprint(tok)
 }

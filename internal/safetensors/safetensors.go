@@ -7,12 +7,15 @@
 package safetensors
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"math/bits"
 	"os"
 	"sort"
+
+	"github.com/minfc/minfc/internal/filekind"
 )
 
 // DType names an element type as the header spells it.
@@ -26,9 +29,10 @@ const (
 	U8   DType = "U8"
 )
 
-// bitsOf holds every type a file may mention: other tensors may lie beside ours.
+// bitsOf holds the types of the format, whose sizes are known. Files may mention later types as well: other tensors may lie
+// beside ours, and nobody reads them.
 var bitsOf = map[DType]uint64{
-	"BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8,
+	"BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
 	"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
 	"I16": 16, "U16": 16, "F16": 16, "BF16": 16,
 	"I32": 32, "U32": 32, "F32": 32,
@@ -59,13 +63,20 @@ type File struct {
 	close   func() error
 }
 
-// Open opens and checks the file at path. Close it after use. Errors begin with the path.
+// Open opens and checks the file at path; "-" is standard input. Close it after use. Errors begin with the path.
 func Open(path string) (*File, error) {
+	if path == "-" {
+		return openStream("standard input", os.Stdin)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	st, err := f.Stat()
+	if err == nil && !st.IsDir() && !st.Mode().IsRegular() {
+		defer f.Close()
+		return openStream(path, f)
+	}
 	if err == nil && st.IsDir() {
 		err = fmt.Errorf("a folder, wanted a safetensors file")
 	}
@@ -79,6 +90,19 @@ func Open(path string) (*File, error) {
 	}
 	out.close = f.Close
 	return out, nil
+}
+
+// openStream reads all of a pipe: a file that cannot be read at an offset is held in memory.
+func openStream(name string, r io.Reader) (*File, error) {
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	f, err := New(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return f, nil
 }
 
 // New checks the file of the given size in r.
@@ -143,17 +167,17 @@ func (f *File) Read(name string) ([]byte, error) {
 
 // readHeader returns the header's bytes; the size bounds what it allocates.
 func readHeader(r io.ReaderAt, size int64) ([]byte, error) {
-	var head [8]byte
-	if size < int64(len(head))+2 {
-		return nil, fmt.Errorf("not a safetensors file: %d bytes cannot hold a header", size)
-	}
-	if _, err := r.ReadAt(head[:], 0); err != nil {
+	head := make([]byte, min(size, filekind.HeadBytes))
+	if _, err := r.ReadAt(head, 0); err != nil && !(err == io.EOF && size == int64(len(head))) {
 		return nil, fmt.Errorf("cannot read the header: %w", err)
 	}
-	if kind := foreign(head[:]); kind != "" {
-		return nil, fmt.Errorf("not a safetensors file: it looks like %s", kind)
+	if err := filekind.Refuse(head, "a safetensors file", filekind.Tensors); err != nil {
+		return nil, fmt.Errorf("not a safetensors file: %w", err)
 	}
-	n := binary.LittleEndian.Uint64(head[:])
+	if size < 8+2 {
+		return nil, fmt.Errorf("not a safetensors file: %d bytes cannot hold a header", size)
+	}
+	n := binary.LittleEndian.Uint64(head)
 	switch {
 	case n > maxHeader:
 		return nil, fmt.Errorf("not a safetensors file: its first bytes announce a header of %d bytes, the limit is %d", n, maxHeader)
@@ -167,24 +191,6 @@ func readHeader(r io.ReaderAt, size int64) ([]byte, error) {
 	return header, nil
 }
 
-// foreign names the kind of file that begins with head, "" if unknown.
-func foreign(head []byte) string {
-	for _, m := range []struct{ magic, kind string }{
-		{"PK\x03\x04", "a zip archive (a PyTorch checkpoint?)"},
-		{"\x80\x02", "a Python pickle"},
-		{"\x80\x04", "a Python pickle"},
-		{"\x93NUMPY", "a NumPy array"},
-		{"GGUF", "a GGUF model"},
-		{"MINFC\n", "a compiled minfc artifact"},
-		{"\x89HDF", "an HDF5 file"},
-	} {
-		if len(head) >= len(m.magic) && string(head[:len(m.magic)]) == m.magic {
-			return m.kind
-		}
-	}
-	return ""
-}
-
 // checkLayout sorts the tensors by place and proves that they fill the data exactly: no gap, no overlap, no tail.
 func checkLayout(tensors []Info, data uint64) error {
 	sort.SliceStable(tensors, func(i, j int) bool {
@@ -193,9 +199,8 @@ func checkLayout(tensors []Info, data uint64) error {
 	})
 	at := uint64(0)
 	for _, t := range tensors {
-		want, ok := sizeOf(t)
 		switch {
-		case t.end < t.begin || !ok || t.end-t.begin != want:
+		case !t.fits():
 			return fmt.Errorf("bad safetensors header: tensor %q of type %s and shape %v cannot lie at bytes %d to %d", t.Name, t.DType, t.Shape, t.begin, t.end)
 		case t.begin != at:
 			return fmt.Errorf("bad safetensors header: tensor %q begins at byte %d, wanted %d: gaps and overlaps are not allowed", t.Name, t.begin, at)
@@ -211,7 +216,22 @@ func checkLayout(tensors []Info, data uint64) error {
 	return nil
 }
 
-// sizeOf returns the bytes of a tensor; false when they overflow or are no whole number.
+// fits says whether the bytes of t are as many as its type and shape need. Of a type that is not known only this much is certain:
+// no elements have no bytes, and elements have some.
+func (t Info) fits() bool {
+	if t.end < t.begin {
+		return false
+	}
+	if bitsOf[t.DType] == 0 {
+		t.DType = "U8"
+		n, ok := sizeOf(t)
+		return ok && (n == 0) == (t.begin == t.end)
+	}
+	n, ok := sizeOf(t)
+	return ok && t.end-t.begin == n
+}
+
+// sizeOf returns the bytes of a tensor of a known type; false when they overflow or are no whole number.
 func sizeOf(t Info) (uint64, bool) {
 	n, over := bitsOf[t.DType], uint64(0)
 	for _, d := range t.Shape {
