@@ -283,7 +283,7 @@ func TestChoicesIgnoreNaN(t *testing.T) {
 // What devices cannot compute is refused by name when compiling.
 func TestIndexStagesThatDevicesCannotCompute(t *testing.T) {
 	for rest, want := range map[string]string{
-		"index c = top(n, sum(softmax(q[-64:] * k), queries)) keep columns(c) | window(9, 9)": "chosen columns (here c) that other parts of the pattern cut into several bands",
+		"index c = top(n, sum(softmax(q[-64:] * k), queries)) keep columns(c) | window(9, 9)": "other parts of the pattern cut columns(c) into several bands",
 	} {
 		_, err := minfc.Compile("p.minf", []byte("pattern p(n = 9) { "+rest+" }"), minfc.Options{Target: "sm_80", DType: "bf16", HeadDim: 64})
 		require.ErrorContains(t, err, want)

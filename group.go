@@ -40,6 +40,11 @@ func CompileGroup(members []Member, opts Options) (*runtime.Artifact, error) {
 		c.consts = append(c.consts, consts)
 		m.Members = append(m.Members, runtime.Member{Pattern: x.baked(consts).String(), Source: x.Source})
 	}
+	for i, x := range members { // one by one, for the places of what no kernel has
+		if u := x.supports(x.Pattern.Keep, c.consts[i]); u != nil {
+			return nil, x.place(u, c.consts[i])
+		}
+	}
 	for _, target := range opts.targets() {
 		if err := c.compileFor(opts.forTarget(target)); err != nil {
 			return nil, err

@@ -51,6 +51,8 @@ func Compile(file string, src []byte, opts Options) (*runtime.Artifact, error) {
 type Program struct {
 	Pattern *ir.Pattern
 	Source  string // the pattern in the language
+
+	file *dsl.File // for places in errors; nil where only the pattern is known
 }
 
 // Load reads the source and selects the pattern; of opts it uses Pattern, Emit, Timing and Warn.
@@ -70,7 +72,7 @@ func Load(file string, src []byte, opts Options) (*Program, error) {
 	}
 	opts.emit("ast", func() string { return dsl.PrintAST(f) })
 	opts.emit("ir", p.String)
-	return &Program{p, sourceOf(f, p.Name)}, nil
+	return &Program{p, sourceOf(f, p.Name), f}, nil
 }
 
 func selectPattern(file string, patterns []*ir.Pattern, name string) (*ir.Pattern, error) {
@@ -100,12 +102,18 @@ func sourceOf(f *dsl.File, name string) string {
 	return ""
 }
 
-// Compile takes the program down the rest of the road; of opts it uses everything but Pattern and Warn.
+// Compile takes the program down the rest of the road; of opts it uses everything but Pattern and Warn. What no kernel has is refused
+// with a *dsl.Error that names the place.
 func (p *Program) Compile(opts Options) (*runtime.Artifact, error) {
 	consts, err := p.bake(opts.Consts)
 	if err != nil {
 		return nil, err
 	}
+	art, err := p.compile(opts, consts)
+	return art, p.place(err, consts)
+}
+
+func (p *Program) compile(opts Options, consts map[string]int64) (*runtime.Artifact, error) {
 	var units []unit
 	for _, target := range opts.targets() {
 		u, err := p.compileFor(opts.forTarget(target), consts)

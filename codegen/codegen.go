@@ -121,6 +121,9 @@ func Group(schedules []*ir.Schedule, cfg Config) (*Kernel, error) {
 	return b.group(schedules, cfg)
 }
 
+// CheckLists refuses, with an *ir.Unsupported, a schedule with lists that no target has kernels for.
+func CheckLists(s *ir.Schedule) error { return lower.CheckLists(s) }
+
 // checkTile says whether a schedule is cut to a tile, and whether its data type is known.
 func checkTile(s *ir.Schedule, tile ir.Tile, cfg Config) error {
 	if cfg.DType != BF16 && cfg.DType != F16 {

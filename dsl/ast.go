@@ -2,6 +2,8 @@
 // values, and lowers every pattern to ir.Pattern. It knows neither tiles nor devices.
 package dsl
 
+import "github.com/minfc/minfc/ir"
+
 // File is one source file.
 type File struct {
 	Name     string
@@ -9,8 +11,19 @@ type File struct {
 	Patterns []*Pattern
 	Warnings Diagnostics // filled in by Load
 
-	tokens []token // everything but white space, for Format
+	tokens []token         // everything but white space, for Format
+	keeps  map[string]*Set // what each pattern keeps, by its name; filled in by Check
 }
+
+// Set is a set of a checked pattern where it is written. The parts are the sets that an operator joins, or what a named set stands for.
+type Set struct {
+	Span  Span
+	Means ir.Set
+	Parts []*Set
+}
+
+// KeptBy is the set that a pattern of the file keeps; nil of a pattern with errors.
+func (f *File) KeptBy(pattern string) *Set { return f.keeps[pattern] }
 
 // Span is a half-open range of byte offsets in File.Src.
 type Span struct{ Start, End int }

@@ -13,7 +13,7 @@ func Load(file string, src []byte) (*File, []*ir.Pattern, error) {
 	f, ds := parse(file, src)
 	patterns, more := Check(f)
 	ds = append(ds, more...)
-	ds.sort()
+	ds.Sort()
 	if ds.HasErrors() {
 		return f, nil, &Error{file, f.Src, ds}
 	}
@@ -26,6 +26,7 @@ func Check(f *File) ([]*ir.Pattern, Diagnostics) {
 	var out []*ir.Pattern
 	var ds Diagnostics
 	first := map[string]Span{}
+	f.keeps = map[string]*Set{}
 	for _, p := range f.Patterns {
 		c := &checker{pattern: p}
 		if before, ok := first[p.Name.Name]; ok {
@@ -36,11 +37,11 @@ func Check(f *File) ([]*ir.Pattern, Diagnostics) {
 		}
 		lowered := c.run()
 		if !c.ds.HasErrors() {
-			out = append(out, lowered)
+			out, f.keeps[p.Name.Name] = append(out, lowered), c.kept
 		}
 		ds = append(ds, c.ds...)
 	}
-	ds.sort()
+	ds.Sort()
 	return out, ds
 }
 
@@ -54,6 +55,8 @@ type checker struct {
 	requires []ir.Require
 	clause   string // the name of the index clause being lowered
 	nodes    int    // of the set being lowered, with named sets written out
+	parts    []*Set // of the set being lowered, those that no operator has joined yet
+	kept     *Set   // what the last keep clause keeps
 	ds       Diagnostics
 }
 
@@ -67,6 +70,7 @@ type paramUse struct {
 type letUse struct {
 	decl  *Let
 	set   ir.Set // nil where the set has errors
+	means *Set
 	nodes int
 	used  bool
 }
@@ -74,7 +78,11 @@ type letUse struct {
 func (c *checker) report(d Diagnostic) { c.ds = append(c.ds, d) }
 
 func (c *checker) run() *ir.Pattern {
-	for _, p := range c.pattern.Params {
+	for i, p := range c.pattern.Params {
+		if i == ir.MaxParams {
+			c.report(Diagnostic{Code: codeTooDeep, Message: fmt.Sprintf("the pattern has %d parameters, wanted at most %d", len(c.pattern.Params), ir.MaxParams),
+				Primary: Label{p.Span, "one too many"}, Help: "split the pattern up, or write numbers in place of parameters"})
+		}
 		c.declare(p)
 	}
 	var keep *Keep
@@ -91,6 +99,7 @@ func (c *checker) run() *ir.Pattern {
 					Primary: Label{x.Span, "second"}, Others: []Label{{keep.Span, "first"}}, Help: "join the two sets with `|` or `&`"})
 			}
 			keep, set = x, c.clauseSet(x.Set)
+			c.kept = c.parts[0]
 		default:
 			c.internal(clause.Pos(), clause)
 		}
@@ -138,7 +147,7 @@ func (c *checker) loweredParams() []ir.Param {
 func (c *checker) let(x *Let) {
 	c.freshName(x.Name, "the set")
 	set := c.clauseSet(x.Set)
-	c.lets = append(c.lets, &letUse{decl: x, set: set, nodes: c.nodes})
+	c.lets = append(c.lets, &letUse{decl: x, set: set, means: c.parts[0], nodes: c.nodes})
 }
 
 // freshName reports a name of a clause that already means something in the pattern. Sets and index values share their names.
@@ -171,7 +180,7 @@ const maxNodes = 4096
 
 // clauseSet lowers the set of one clause.
 func (c *checker) clauseSet(e Expr) ir.Set {
-	c.nodes = 0
+	c.nodes, c.parts = 0, nil
 	set, ok := c.set(e)
 	if c.nodes > maxNodes {
 		c.report(Diagnostic{Code: codeTooDeep, Message: fmt.Sprintf("the set has more than %d parts when its named sets are written out", maxNodes),

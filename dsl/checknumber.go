@@ -214,6 +214,13 @@ func (c *checker) require(s Span, p ir.Poly, least int64, what string) bool {
 			return true
 		}
 	}
+	if len(c.requires) == ir.MaxParams {
+		c.report(Diagnostic{Code: codeTooDeep, Message: fmt.Sprintf("the sets of the pattern need more than %d conditions on parameters", ir.MaxParams),
+			Primary: Label{s, "one too many"}, Help: "split the pattern up, or write numbers in place of expressions with parameters"})
+	}
+	if len(c.requires) >= ir.MaxParams {
+		return false
+	}
 	c.requires = append(c.requires, ir.Require{Value: p, Min: least, What: what})
 	return true
 }

@@ -8,8 +8,15 @@ import (
 	"github.com/minfc/minfc/ir"
 )
 
-// set lowers an expression in a place where a set is wanted; false means that an error was reported.
+// set lowers an expression in a place where a set is wanted, and notes its place; false means that an error was reported.
 func (c *checker) set(e Expr) (ir.Set, bool) {
+	first := len(c.parts)
+	set, ok := c.setOf(e)
+	c.parts = append(c.parts[:first], &Set{e.Pos(), set, slices.Clone(c.parts[first:])})
+	return set, ok
+}
+
+func (c *checker) setOf(e Expr) (ir.Set, bool) {
 	c.nodes++
 	switch x := e.(type) {
 	case *Paren:
@@ -79,6 +86,7 @@ func (c *checker) setName(at Span, name string, call *Call, called bool) (ir.Set
 	if l := c.named(name); l != nil && !called {
 		l.used = true
 		c.nodes += l.nodes
+		c.parts = append(c.parts, l.means)
 		return l.set, l.set != nil
 	}
 	if v := c.indexNamed(name); v != nil || isIndexWord(name) && called {

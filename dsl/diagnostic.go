@@ -32,7 +32,8 @@ func (ds Diagnostics) HasErrors() bool {
 	return slices.ContainsFunc(ds, func(d Diagnostic) bool { return !d.IsWarning() })
 }
 
-func (ds Diagnostics) sort() {
+// Sort puts them in the order of their places.
+func (ds Diagnostics) Sort() {
 	slices.SortStableFunc(ds, func(a, b Diagnostic) int { return a.Primary.Span.Start - b.Primary.Span.Start })
 }
 

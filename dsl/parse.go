@@ -41,7 +41,7 @@ func parse(file string, src []byte) (*File, Diagnostics) {
 		}
 	}
 	p.run(significant(tokens))
-	p.ds.sort()
+	p.ds.Sort()
 	return f, p.ds
 }
 

@@ -32,10 +32,13 @@ import (
 // Limits of a schedule and a pattern.
 const (
 	MaxSegments = 64
-	maxLiterals = 16 // bounds on one side, or tests, of one segment
+	MaxLiterals = 16 // bounds on one side, tests, or chosen sets left out, of one segment
+	MaxParams   = 64 // and conditions
 	maxSets     = 4096
-	maxParams   = 64
 )
+
+// ErrTooInvolved is among the errors of Verify where what a schedule claims may hold, but would take too long to prove.
+var ErrTooInvolved = errors.New("the segments are too involved to verify; use fewer, with fewer bounds and conditions")
 
 // checker collects every fault, each with what it is about.
 type checker struct {
@@ -85,8 +88,8 @@ func (c *checker) params(name string, params []Param, requires []Require) {
 	if !isName(name) {
 		c.fail("%q cannot be a name; use letters, digits and _", name)
 	}
-	if len(params) > maxParams || len(requires) > maxParams {
-		c.fail("%d parameters and %d conditions, want at most %d of each", len(params), len(requires), maxParams)
+	if len(params) > MaxParams || len(requires) > MaxParams {
+		c.fail("%d parameters and %d conditions, want at most %d of each", len(params), len(requires), MaxParams)
 		params, requires = nil, nil
 	}
 	for _, p := range params {
@@ -204,8 +207,8 @@ const maxTile = 1024
 func goodTile(n int) bool { return n > 0 && n%16 == 0 && n <= maxTile }
 
 func (c *checker) segment(g Segment, tile Tile, where string) {
-	if max(len(g.Lo), len(g.Hi), len(g.Tests)) > maxLiterals {
-		c.fail("%s: %d lower bounds, %d upper bounds and %d tests, want at most %d of each", where, len(g.Lo), len(g.Hi), len(g.Tests), maxLiterals)
+	if max(len(g.Lo), len(g.Hi), len(g.Tests)) > MaxLiterals {
+		c.fail("%s: %d lower bounds, %d upper bounds and %d tests, want at most %d of each", where, len(g.Lo), len(g.Hi), len(g.Tests), MaxLiterals)
 		return
 	}
 	for _, b := range append(g.Lo[:len(g.Lo):len(g.Lo)], g.Hi...) {
@@ -226,8 +229,8 @@ func (c *checker) segment(g Segment, tile Tile, where string) {
 
 // sources checks what a segment reads and leaves out.
 func (c *checker) sources(g Segment, where string) {
-	if len(g.Except) > maxLiterals {
-		c.fail("%s: it leaves out %d chosen sets, want at most %d", where, len(g.Except), maxLiterals)
+	if len(g.Except) > MaxLiterals {
+		c.fail("%s: it leaves out %d chosen sets, want at most %d", where, len(g.Except), MaxLiterals)
 		return
 	}
 	listed := g.From != Source{}
@@ -256,7 +259,7 @@ func (c *checker) disjoint(segments []Segment) {
 			_, overlap := c.facts.Intersect(a, b)
 			switch {
 			case c.facts.exhausted():
-				c.fail("the segments are too involved to verify; use fewer, with fewer bounds and conditions")
+				c.fail("%w", ErrTooInvolved)
 				return
 			case overlap:
 				c.fail("segments %d and %d may keep the same pair", j, i)

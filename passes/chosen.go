@@ -12,12 +12,24 @@ import (
 func isListed(g ir.Segment) bool { return g.From.Kind != ir.SourceRange }
 
 func clash(a, b ir.Source) error {
-	return fmt.Errorf("%s meets %s, and a kernel reads one list of chosen keys at a time; unite chosen sets with |, or intersect each with sets of known bounds alone",
-		sourceText(a), sourceText(b))
+	return &ir.Unsupported{Reason: ir.ChosenSets, Chosen: chosenSets(a, b),
+		Found: fmt.Sprintf("%s meets %s, and a kernel reads one list of chosen keys at a time", sourceText(a), sourceText(b)),
+		Help:  "unite chosen sets with |, or intersect each with sets of known bounds alone"}
 }
 
 func takenAway(s ir.Source) error {
-	return fmt.Errorf("%s is taken away from another set, but what the data chose can only be added or cut; write what to keep as a union instead", sourceText(s))
+	return &ir.Unsupported{Reason: ir.ChosenSets, Chosen: chosenSets(s),
+		Found: sourceText(s) + " is taken away from another set, but what the data chose can only be added or cut",
+		Help:  "write what to keep as a union instead"}
+}
+
+func chosenSets(sources ...ir.Source) (out []ir.Chosen) {
+	for _, s := range sources {
+		if c, ok := s.Chosen(); ok {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 // sourceText is the source as a pattern writes it: "columns(cols)".

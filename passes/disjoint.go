@@ -25,13 +25,22 @@ func disjoint(u *Unit) error {
 	if len(bands) > ir.MaxSegments {
 		return tooMany(len(bands))
 	}
+	for _, b := range bands {
+		if n := max(len(b.Lo), len(b.Hi), len(b.Tests), len(b.Except)); n > ir.MaxLiterals {
+			return tooLarge(fmt.Sprintf("a band of the set has %d conditions of one kind, and %d are the limit", n, ir.MaxLiterals))
+		}
+	}
 	p := u.Pattern
 	u.Schedule = &ir.Schedule{Name: p.Name, Params: p.Params, Requires: p.Requires, Index: usedIndex(p.Index, bands), Segments: bands}
 	return nil
 }
 
 func tooMany(n int) error {
-	return fmt.Errorf("the set falls into %d or more disjoint bands, and %d are the limit; combine fewer parts that overlap, or give parameters minima that order them", n, ir.MaxSegments)
+	return tooLarge(fmt.Sprintf("the set falls into %d or more disjoint bands, and %d are the limit", n, ir.MaxSegments))
+}
+
+func tooLarge(found string) error {
+	return &ir.Unsupported{Reason: ir.TooLarge, Found: found, Help: "combine fewer parts that overlap, or give parameters minima that order them"}
 }
 
 type lowering struct{ facts ir.Facts }

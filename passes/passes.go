@@ -2,6 +2,7 @@
 package passes
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -126,7 +127,10 @@ func Run(p *ir.Pattern, opts Options) (*ir.Schedule, error) {
 			return nil, err
 		}
 	}
-	if err := u.verify(); err != nil {
+	switch err := u.verify(); {
+	case errors.Is(err, ir.ErrTooInvolved):
+		return nil, fmt.Errorf("pattern %q: %w", u.Pattern.Name, tooLarge("the bands of the set are too involved to prove that they do not overlap"))
+	case err != nil:
 		return nil, fmt.Errorf("internal: after all passes: %w", err)
 	}
 	return u.Schedule, nil

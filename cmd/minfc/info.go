@@ -13,16 +13,21 @@ import (
 )
 
 type checkCmd struct {
-	Files []string `arg:"" name:"file" help:"Pattern files, or names of library patterns."`
-	JSON  bool     `name:"json" help:"Print what was found as JSON."`
+	Set   []setting `sep:"none" placeholder:"NAME=VALUE" help:"Value of a const parameter, for the patterns that have it. May be repeated."`
+	Files []string  `arg:"" name:"file" help:"Pattern files, or names of library patterns."`
+	JSON  bool      `name:"json" help:"Print what was found as JSON."`
 }
 
 // Run reports on all files before it fails.
 func (c *checkCmd) Run(a *app) error {
+	consts, err := values(c.Set)
+	if err != nil {
+		return err
+	}
 	bad := 0
 	var found []findings.File
 	for _, name := range c.Files {
-		f, err := a.check(name, c.JSON)
+		f, err := a.check(name, consts, c.JSON)
 		if err != nil && !c.JSON {
 			report(a.err, err)
 		}
@@ -47,12 +52,12 @@ func (c *checkCmd) Run(a *app) error {
 }
 
 // check checks one file, and prints what it found unless it is quiet.
-func (a *app) check(name string, quiet bool) (findings.File, error) {
+func (a *app) check(name string, consts map[string]int64, quiet bool) (findings.File, error) {
 	in, err := source(name)
 	if err != nil {
 		return findings.Of(name, nil, nil, nil, err), err
 	}
-	f, patterns, err := dsl.Load(in.Name, in.Source)
+	f, patterns, err := minfc.Check(in.Name, in.Source, consts)
 	if err != nil {
 		return findings.Of(in.Name, in.Source, nil, nil, err), err
 	}

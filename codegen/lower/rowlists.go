@@ -2,6 +2,7 @@ package lower
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
@@ -12,28 +13,55 @@ import (
 // Lists: segments whose keys the data chose. Their buffers are Lists'; one list a head for runs and columns, one a row block
 // for blocks.
 
-// CheckLists refuses what lists cannot do on devices.
+// CheckLists refuses, with an *ir.Unsupported, what lists cannot do on devices.
 func CheckLists(s *ir.Schedule) error {
-	columns := 0
+	var columns []ir.Source
 	for _, g := range s.Segments {
 		if g.From.Kind == ir.SourceColumns {
-			columns++
+			columns = append(columns, g.From)
 		}
-		if columns > 1 {
-			return fmt.Errorf("schedule %s: chosen columns (here %s) that other parts of the pattern cut into several bands are not supported on devices; unite them with one set that ends where they begin",
-				s.Name, g.From.Name)
+		if len(columns) > 1 {
+			return refuseColumns(columns[0], columns[1])
 		}
 		for _, x := range g.Except {
 			if g.From.Kind != ir.SourceColumns || x.Kind != ir.SourceRuns {
-				return fmt.Errorf("schedule %s: chosen columns can leave out what chosen diagonals keep, other overlaps of chosen sets are not supported on devices; keep only one of %s and %s",
-					s.Name, g.From.Name, x.Name)
+				return refuseLists(fmt.Sprintf("%s and %s may keep the same pair, and of chosen sets kernels unite columns with diagonals alone", written(g.From), written(x)),
+					"keep one of the two, or cut both with sets of the language so that they lie apart", g.From, x)
 			}
 		}
 		if g.From.Kind != ir.SourceRange && len(g.Tests) > 0 {
-			return fmt.Errorf("schedule %s: a chosen set cut by a step is not supported on devices; leave the step out beside %s", s.Name, g.From.Name)
+			return refuseLists(written(g.From)+" is cut by a set with a step, which kernels do not do",
+				"leave the step out, or unite the two with |", g.From)
 		}
 	}
 	return nil
+}
+
+func refuseColumns(a, b ir.Source) error {
+	if a.Name != b.Name {
+		return refuseLists(fmt.Sprintf("%s and %s are two choices of columns, and a kernel reads one", written(a), written(b)),
+			"choose once, with a larger budget", a, b)
+	}
+	return refuseLists(fmt.Sprintf("other parts of the pattern cut %s into several bands, and a kernel reads chosen columns in one", written(a)),
+		"unite them with one set that ends where they begin, as in columns(c) | window(n)", a)
+}
+
+func refuseLists(found, help string, sources ...ir.Source) error {
+	e := &ir.Unsupported{Reason: ir.ChosenSets, Found: found, Help: help}
+	for _, s := range sources {
+		if c, ok := s.Chosen(); ok && !slices.Contains(e.Chosen, c) {
+			e.Chosen = append(e.Chosen, c)
+		}
+	}
+	return e
+}
+
+// written is a source as a pattern writes it: "columns(cols)".
+func written(s ir.Source) string {
+	if c, ok := s.Chosen(); ok {
+		return ir.FormatSet(c)
+	}
+	return s.String()
 }
 
 // NoColumn pads the lists of columns.
