@@ -34,6 +34,8 @@ type Pattern struct {
 	Name    Ident
 	Params  []*Param
 	Clauses []Clause
+
+	header int // the offset where the name and its parameters end
 }
 
 // Ident is a name where it is written.

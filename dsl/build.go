@@ -16,7 +16,10 @@ const (
 type builder struct{ tooDeep []Span }
 
 func (b *builder) pattern(g *gPattern) *Pattern {
-	p := &Pattern{Span: join(spanOf(g.Key), spanOf(g.Close)), Name: ident(g.Name)}
+	p := &Pattern{Span: join(spanOf(g.Key), spanOf(g.Close)), Name: ident(g.Name), header: spanOf(g.Name).End}
+	if g.CloseParams.Value != "" {
+		p.header = spanOf(g.CloseParams).End
+	}
 	for _, x := range g.Params {
 		p.Params = append(p.Params, b.param(x))
 	}

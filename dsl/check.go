@@ -28,7 +28,7 @@ func Check(f *File) ([]*ir.Pattern, Diagnostics) {
 	first := map[string]Span{}
 	f.keeps = map[string]*Set{}
 	for _, p := range f.Patterns {
-		c := &checker{pattern: p}
+		c := &checker{pattern: p, src: f.Src}
 		if before, ok := first[p.Name.Name]; ok {
 			c.report(Diagnostic{Code: codeSamePattern, Message: fmt.Sprintf("the name `%s` is used for two patterns", p.Name.Name),
 				Primary: Label{p.Name.Span, "second pattern of this name"}, Others: []Label{{before, "first"}}, Help: "rename one of them"})
@@ -48,6 +48,7 @@ func Check(f *File) ([]*ir.Pattern, Diagnostics) {
 // checker checks and lowers one pattern.
 type checker struct {
 	pattern  *Pattern
+	src      []byte
 	params   []*paramUse // in the order of the source
 	lets     []*letUse
 	indexes  []*indexUse
@@ -74,6 +75,9 @@ type letUse struct {
 	nodes int
 	used  bool
 }
+
+// text is what the source says at an expression.
+func (c *checker) text(e Expr) string { return string(c.src[e.Pos().Start:e.Pos().End]) }
 
 func (c *checker) report(d Diagnostic) { c.ds = append(c.ds, d) }
 
@@ -118,9 +122,9 @@ func (c *checker) declare(p *Param) {
 			Primary: Label{p.Name.Span, "declared again"}, Others: []Label{{first.decl.Name.Span, "first"}}, Help: "remove or rename one of them"})
 		return
 	}
-	if name := p.Name.Name; name == "q" || name == "k" {
+	if name := p.Name.Name; isPosition(name) {
 		c.report(Diagnostic{Code: codePositionName, Message: fmt.Sprintf("`%s` cannot be the name of a parameter", name),
-			Primary: Label{p.Name.Span, "stands for a position"}, Help: "choose another name, such as `n`"})
+			Primary: Label{p.Name.Span, "stands for a position"}, Help: fmt.Sprintf("choose another name, such as `%s`", c.freeParam())})
 	}
 	if isDecimal(p.Default.Text) {
 		c.report(badNumber(p.Default.Span, p.Default.Text, "a parameter is a whole number; write a share as a literal, such as `top_p(0.95, x)`"))
@@ -129,6 +133,15 @@ func (c *checker) declare(p *Param) {
 		c.aboveLimit(p.Default.Span, p.Default.Text)
 	}
 	c.params = append(c.params, &paramUse{decl: p, bad: p.Default.Value < 0 || p.Default.Value > ir.MaxParam})
+}
+
+// freeParam is a name that no parameter of the pattern has.
+func (c *checker) freeParam() string {
+	name := "n"
+	for i := 2; slices.ContainsFunc(c.pattern.Params, func(p *Param) bool { return p.Name.Name == name }); i++ {
+		name = fmt.Sprintf("n%d", i)
+	}
+	return name
 }
 
 func (c *checker) loweredParams() []ir.Param {

@@ -70,15 +70,17 @@ func (c *checker) looksChosen(e Expr) bool {
 // indexAsSet reports a value of the index stage where a set is wanted; v is nil for one without a name.
 func (c *checker) indexAsSet(at Span, name string, v *indexUse) (ir.Set, bool) {
 	help := "choose first, for example `index name = top(n, ...)`, then keep `columns(name)`, `diagonals(name)` or `blocks(name)`"
+	var edits []Edit
 	if v != nil {
 		v.used = true
 		kind, _ := ir.IndexType(c.defs, v.name)
 		if chosen, ok := kind.Chosen(); ok {
 			help = fmt.Sprintf("write `%s(%s)`", chosen, name)
+			edits = []Edit{{at, fmt.Sprintf("%s(%s)", chosen, name)}}
 		}
 	}
 	c.report(Diagnostic{Code: codeWantedSet, Message: fmt.Sprintf("found `%s` of the index stage, wanted a set", name),
-		Primary: Label{at, "not a set"}, Help: help})
+		Primary: Label{at, "not a set"}, Help: help, Edits: edits})
 	return nil, false
 }
 

@@ -2,6 +2,7 @@ package dsl
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -135,6 +136,21 @@ func (c *checker) wrongKind(s Span, kind ir.IndexKind, wants ...ir.IndexKind) {
 	}
 	c.report(Diagnostic{Code: codeWrongKind, Message: fmt.Sprintf("found %s, wanted %s", kind, wanted),
 		Primary: Label{s, kind.String()}, Help: toGet[[2]ir.IndexKind{kind, wants[0]}]})
+	c.convert(&c.ds[len(c.ds)-1])
+}
+
+// conversion finds, in a help of toGet, what to write in place of a value that is called x there.
+var conversion = regexp.MustCompile("^(.*first: )`([^`=]*\\bx\\b[^`]*)`$")
+
+// convert writes the value itself in place of x, where the help is a replacement and the value is short.
+func (c *checker) convert(d *Diagnostic) {
+	m := conversion.FindStringSubmatch(d.Help)
+	value := string(c.src[d.Primary.Span.Start:d.Primary.Span.End])
+	if m == nil || len(value) > 40 || strings.ContainsAny(value, "\n/") {
+		return
+	}
+	text := regexp.MustCompile(`\bx\b`).ReplaceAllLiteralString(m[2], value)
+	d.offer(d.Primary.Span, text, strings.ReplaceAll(m[1], "%", "%%")+"`%s`")
 }
 
 func unparen(e Expr) Expr {
@@ -200,12 +216,16 @@ func (c *checker) valueName(x *Name) (ir.Index, bool) {
 
 // unknownIndex reports a name that is not known in the index stage.
 func (c *checker) unknownIndex(s Span, what, name string, known []string) bool {
-	help := didYouMean(name, known, "values are written "+quoted(indexUsages()))
-	if c.definedLater(name) {
-		help = "a name is known in the clauses after its own: move the clause of `" + name + "` up"
+	d := Diagnostic{Code: codeUnknownIndex, Message: fmt.Sprintf("unknown %s `%s` of the index stage", what, name), Primary: Label{s, "not known"}}
+	c.suggest(&d, name, known, "values are written "+quoted(indexUsages()))
+	lack, way, lacking := lacks(name)
+	switch {
+	case c.definedLater(name):
+		d.Help, d.Edits = "a name is known in the clauses after its own: move the clause of `"+name+"` up", nil
+	case lacking && closest(name, c.indexNames()) == "":
+		d.Message, d.Help, d.Edits = lackingMessage(lack, name), way, nil
 	}
-	c.report(Diagnostic{Code: codeUnknownIndex, Message: fmt.Sprintf("unknown %s `%s` of the index stage", what, name),
-		Primary: Label{s, "not known"}, Help: help})
+	c.report(d)
 	return false
 }
 

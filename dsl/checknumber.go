@@ -30,6 +30,10 @@ func (c *checker) number(e Expr) (ir.Poly, bool) {
 	case *Binary:
 		return c.numberOperator(x)
 	case *Call:
+		if what, way, known := lacks(x.Func.Name); known && c.named(x.Func.Name) == nil {
+			c.report(Diagnostic{Code: codeWantedNumber, Message: lackingMessage(what, x.Func.Name), Primary: Label{x.Span, "not a number"}, Help: way})
+			return ir.Poly{}, false
+		}
 		return c.wantedNumber(x.Span, "this is a set", isIndexWord(x.Func.Name))
 	case *Slice:
 		return c.wantedNumber(x.Span, "these are queries", true)
@@ -62,17 +66,50 @@ func (c *checker) numberName(x *Name) (ir.Poly, bool) {
 	if index := c.indexNamed(x.Name) != nil; index || findSet(x.Name) != nil || c.named(x.Name) != nil {
 		return c.wantedNumber(x.Span, "this is a set", index)
 	}
+	c.unknownParam(x)
+	return ir.Poly{}, false
+}
+
+func (c *checker) unknownParam(x *Name) {
+	d := Diagnostic{Code: codeUnknownParam, Message: fmt.Sprintf("unknown parameter `%s`", x.Name), Primary: Label{x.Span, "not a parameter"}}
 	var names []string
 	for _, p := range c.params {
 		names = append(names, p.decl.Name.Name)
 	}
-	help := didYouMean(x.Name, names, fmt.Sprintf("declare it: `pattern %s(%s = 1024)`", c.pattern.Name.Name, x.Name))
-	if x.Name == "step" {
-		help = "to give a range a step, write a number after the word, for example `step 2`"
+	what, way, known := lacks(x.Name)
+	switch {
+	case x.Name == "step":
+		d.Help = "to give a range a step, write a number after the word, for example `step 2`"
+	case isPosition(x.Name): // cannot be declared, either
+		d.Help = "positions are not numbers of the language: pairs are picked by the distance q - k with `window` and `diagonals`, by the key with `sink` and `columns`"
+	case closest(x.Name, names) == "" && known:
+		d.Notes = []string{lackingMessage(what, x.Name) + ": " + way}
+		fallthrough
+	default:
+		c.suggest(&d, x.Name, names, "")
+		if d.Help == "" {
+			c.declareHelp(&d, x.Name)
+		}
 	}
-	c.report(Diagnostic{Code: codeUnknownParam, Message: fmt.Sprintf("unknown parameter `%s`", x.Name), Primary: Label{x.Span, "not a parameter"}, Help: help})
-	return ir.Poly{}, false
+	c.report(d)
 }
+
+// declareHelp shows how to declare a parameter, beside those that the pattern has.
+func (c *checker) declareHelp(d *Diagnostic, name string) {
+	header := c.pattern.Name.Name + "("
+	for _, p := range c.pattern.Params {
+		if p.Const {
+			header += "const "
+		}
+		header += p.Name.Name + " = " + p.Default.Text + ", "
+	}
+	header += name + " = 1024)"
+	d.Help = fmt.Sprintf("declare it: `pattern %s`", header)
+	d.Edits = []Edit{{Span{c.pattern.Name.Span.Start, c.pattern.header}, header}}
+}
+
+// isPosition says whether a name stands for the position of the query or the key.
+func isPosition(name string) bool { return name == "q" || name == "k" }
 
 func (c *checker) numberOperator(x *Binary) (ir.Poly, bool) {
 	if isSetOperator(x.Op.Name) {
@@ -130,10 +167,7 @@ func (c *checker) numberArgument(e Expr, rule argRule) (ir.Poly, bool) {
 func (c *checker) rangeArgument(e Expr, rule argRule) (argValue, bool) {
 	r, isRange := e.(*Range)
 	if !isRange {
-		if _, ok := c.number(e); ok {
-			c.report(Diagnostic{Code: codeWantedRange, Message: fmt.Sprintf("found a number, wanted a range for `%s`", rule.what),
-				Primary: Label{e.Pos(), "this is a number"}, Help: "ranges are written `from..to`, `from..` or `..to`; the end is not included"})
-		}
+		c.wantedRange(e, rule)
 		return argValue{}, false
 	}
 	v, ok := argValue{step: ir.Int(1)}, true
@@ -151,6 +185,35 @@ func (c *checker) rangeArgument(e Expr, rule argRule) (argValue, bool) {
 	return v, ok
 }
 
+// wantedRange reports what stands in the place of a range.
+func (c *checker) wantedRange(e Expr, rule argRule) {
+	if x, isName := unparen(e).(*Name); isName && c.isUnknown(x.Name) && !isPosition(x.Name) {
+		d := Diagnostic{Code: codeUnknownIndex, Message: fmt.Sprintf("unknown value `%s` of the index stage", x.Name), Primary: Label{x.Span, "not known"},
+			Help: fmt.Sprintf("write a range, `%s(from..to)`, or choose first: `index %s = top(n, ...)`", rule.what, x.Name)}
+		c.report(d)
+		return
+	}
+	if _, ok := c.number(e); !ok {
+		return
+	}
+	d := Diagnostic{Code: codeWantedRange, Message: fmt.Sprintf("found a number, wanted a range for `%s`", rule.what),
+		Primary: Label{e.Pos(), "this is a number"}, Help: "ranges are written `from..to`, `from..` or `..to`; the end is not included"}
+	switch x := unparen(e).(type) {
+	case *Name:
+		d.offer(e.Pos(), x.Name+".."+x.Name+" + 1", "the one of number `"+x.Name+"` is `%s`; ranges are written `from..to`, `from..` or `..to`, their end is not included")
+	case *Number:
+		if x.Value < ir.MaxParam {
+			d.offer(e.Pos(), fmt.Sprintf("%s..%d", x.Text, x.Value+1), "the one of number "+x.Text+" is `%s`; ranges are written `from..to`, `from..` or `..to`, their end is not included")
+		}
+	}
+	c.report(d)
+}
+
+// isUnknown says whether a name means nothing in the pattern.
+func (c *checker) isUnknown(name string) bool {
+	return c.param(name) == nil && c.named(name) == nil && c.indexNamed(name) == nil && findSet(name) == nil && !isIndexWord(name)
+}
+
 // rising refuses a range that ends before it begins whatever the parameters are. Such a range is always a slip, such as
 // swapped ends; one that is empty for some values only is not.
 func (c *checker) rising(r *Range, from, to ir.Poly) bool {
@@ -159,7 +222,7 @@ func (c *checker) rising(r *Range, from, to ir.Poly) bool {
 		return true
 	}
 	c.report(Diagnostic{Code: codeEmptyRange, Message: fmt.Sprintf("the range begins at %s and ends before it, at %s", from, to),
-		Primary: Label{r.Span, "always empty"}, Help: "swap the two ends"})
+		Primary: Label{r.Span, "always empty"}, Help: "swap the two ends", Edits: []Edit{{r.From.Pos(), c.text(r.To)}, {r.To.Pos(), c.text(r.From)}}})
 	return false
 }
 
@@ -229,6 +292,9 @@ func (c *checker) belowMinimum(s Span, p ir.Poly, v, least int64, what string) {
 	d := Diagnostic{Code: codeBelowMinimum, Message: fmt.Sprintf("%s is %d, wanted at least %d", what, v, least),
 		Primary: Label{s, fmt.Sprintf("below %d", least)}, Help: fmt.Sprintf("write a number from %d up", least)}
 	var defaults []string
+	if _, isConst := p.Const(); isConst {
+		d.Edits = []Edit{{s, fmt.Sprint(least)}}
+	}
 	for _, name := range p.Vars() {
 		x := c.param(name)
 		defaults = append(defaults, name+" = "+x.decl.Default.Text)

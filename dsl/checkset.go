@@ -92,24 +92,41 @@ func (c *checker) setName(at Span, name string, call *Call, called bool) (ir.Set
 	if v := c.indexNamed(name); v != nil || isIndexWord(name) && called {
 		return c.indexAsSet(at, name, v)
 	}
-	if c.param(name) != nil && !called {
-		c.param(name).used = true
-		c.report(Diagnostic{Code: codeWantedSet, Message: fmt.Sprintf("found the parameter `%s`, wanted a set", name),
-			Primary: Label{at, "this is a number"}, Others: []Label{{c.param(name).decl.Name.Span, "declared as a parameter"}},
-			Help: fmt.Sprintf("give it to a set, for example `window(%s)`", name)})
+	if p := c.param(name); p != nil && !called {
+		p.used = true
+		d := Diagnostic{Code: codeWantedSet, Message: fmt.Sprintf("found the parameter `%s`, wanted a set", name),
+			Primary: Label{at, "this is a number"}, Others: []Label{{p.decl.Name.Span, "declared as a parameter"}}}
+		set := "window"
+		if p.decl.Default.Value < 1 { // a window has a key
+			set = "sink"
+		}
+		d.offer(at, set+"("+name+")", "give it to a set, for example `%s`")
+		c.report(d)
 		return nil, false
 	}
 	if c.named(name) != nil {
-		c.report(Diagnostic{Code: codeArgumentCount, Message: fmt.Sprintf("the named set `%s` takes no arguments", name),
-			Primary: Label{call.Span, "arguments not wanted"}, Help: fmt.Sprintf("write `%s`", name)})
+		d := Diagnostic{Code: codeArgumentCount, Message: fmt.Sprintf("the named set `%s` takes no arguments", name), Primary: Label{call.Span, "arguments not wanted"}}
+		d.offer(call.Span, name, "write `%s`")
+		c.report(d)
 		return nil, false
 	}
-	help := didYouMean(name, slices.Concat(setNames(), c.letNames(), c.indexNames()), "sets are written "+usages(setForms))
-	if c.definedLater(name) {
-		help = "a name is known in the clauses after its own: move the clause of `" + name + "` up"
-	}
-	c.report(Diagnostic{Code: codeUnknownSet, Message: fmt.Sprintf("unknown set `%s`", name), Primary: Label{at, "not a set"}, Help: help})
+	c.unknownSet(at, name)
 	return nil, false
+}
+
+func (c *checker) unknownSet(at Span, name string) {
+	d := Diagnostic{Code: codeUnknownSet, Message: fmt.Sprintf("unknown set `%s`", name), Primary: Label{at, "not a set"}}
+	what, way, known := lacks(name)
+	own := closest(name, slices.Concat(c.letNames(), c.indexNames()))
+	switch {
+	case c.definedLater(name):
+		d.Help = "a name is known in the clauses after its own: move the clause of `" + name + "` up"
+	case known && own == "":
+		d.Message, d.Help = lackingMessage(what, name), way
+	default:
+		c.suggest(&d, name, slices.Concat(setNames(), c.letNames(), c.indexNames()), "sets are written "+usages(setForms))
+	}
+	c.report(d)
 }
 
 func (c *checker) definedLater(name string) bool {
@@ -181,6 +198,7 @@ func (c *checker) argumentCount(at Span, name string, forms []setForm, call *Cal
 	}
 	if call != nil && len(call.Args) == 0 && counts[0] == "0" {
 		d.Message, d.Primary.Text = fmt.Sprintf("set `%s` with empty parentheses", name), "no parentheses wanted"
+		d.Edits = []Edit{{call.Span, name}}
 	}
 	c.report(d)
 }

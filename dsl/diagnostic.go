@@ -1,6 +1,7 @@
 package dsl
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -13,6 +14,29 @@ type Diagnostic struct {
 	Others  []Label // further places that explain it
 	Notes   []string
 	Help    string // what to do; empty when the message says it
+	Edits   []Edit // what Help says, where it is a change of the text
+}
+
+// Edit puts a text in the place of what stands at a span.
+type Edit struct {
+	Span Span
+	Text string
+}
+
+// offer makes the help a replacement; format has one %s for it.
+func (d *Diagnostic) offer(s Span, text, format string) {
+	d.Help, d.Edits = fmt.Sprintf(format, text), []Edit{{s, text}}
+}
+
+// Apply makes edits that do not overlap.
+func Apply(src []byte, edits []Edit) []byte {
+	edits = slices.Clone(edits)
+	slices.SortFunc(edits, func(a, b Edit) int { return b.Span.Start - a.Span.Start })
+	out := string(src)
+	for _, e := range edits { // from the end, so that the places before keep
+		out = out[:e.Span.Start] + e.Text + out[e.Span.End:]
+	}
+	return []byte(out)
 }
 
 // Label is a text beside a place in the source.

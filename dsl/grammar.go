@@ -11,11 +11,12 @@ import (
 // commit at once and report the first token that fits nowhere.
 type (
 	gPattern struct {
-		Key     token      `parser:"@'pattern'"`
-		Name    token      `parser:"@Ident"`
-		Params  []*gParam  `parser:"( '(' ( @@ ( ',' @@ )* )? ')' )?"`
-		Clauses []*gClause `parser:"'{' @@*"`
-		Close   token      `parser:"@'}'"`
+		Key         token      `parser:"@'pattern'"`
+		Name        token      `parser:"@Ident"`
+		Params      []*gParam  `parser:"( '(' ( @@ ( ',' @@ )* )?"`
+		CloseParams token      `parser:"@')' )?"`
+		Clauses     []*gClause `parser:"'{' @@*"`
+		Close       token      `parser:"@'}'"`
 	}
 	gParam struct {
 		Const   token `parser:"@'const'?"`

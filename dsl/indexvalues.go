@@ -2,6 +2,7 @@ package dsl
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/minfc/minfc/ir"
 )
@@ -27,11 +28,11 @@ func (c *checker) probe(s *Slice, k Expr) (ir.Index, bool) {
 }
 
 func (c *checker) badSlice(s *Slice) (ir.Index, bool) {
-	return nil, c.notSupported(s.Span, "these queries cannot be picked out", "write `q[-64:]` for the last 64 queries, `q[::64]` for every 64th")
+	return nil, c.notSupported(s.Span, "these queries cannot be picked out", "write `q[-64:]` for the last 64 queries, `q[::64]` for every 64th", Edit{s.Span, "q[-64:]"})
 }
 
-func (c *checker) notSupported(s Span, message, help string) bool {
-	c.report(Diagnostic{Code: codeNotSupported, Message: message, Primary: Label{s, "not supported"}, Help: help})
+func (c *checker) notSupported(s Span, message, help string, edits ...Edit) bool {
+	c.report(Diagnostic{Code: codeNotSupported, Message: message, Primary: Label{s, "not supported"}, Help: help, Edits: edits})
 	return false
 }
 
@@ -78,7 +79,8 @@ func (c *checker) antidiagonals(x *Call, size *Call) (ir.Index, bool) {
 			return ir.Antidiagonals{Step: int(n.Value)}, true
 		}
 	}
-	return nil, c.notSupported(size.Span, "squares of this size are not supported", fmt.Sprintf("write a power of 2 from 2 to %d: `antidiagonals(8)`", ir.BlockSize))
+	return nil, c.notSupported(size.Span, "squares of this size are not supported", fmt.Sprintf("write a power of 2 from 2 to %d: `antidiagonals(8)`", ir.BlockSize),
+		Edit{size.Span, "antidiagonals(8)"})
 }
 
 // isTensor says whether an expression is the tensor of that name.
@@ -100,7 +102,7 @@ func pool(with ir.Reduction) func(c *checker, x *Call) (ir.Index, bool) {
 			return c.notAValue(x.Args[0].Pos(), "something else than `q` or `k`", fmt.Sprintf("write `%s(q, 64)` or `%s(k, 64)`", x.Func.Name, x.Func.Name))
 		case !isNumber || size.Value != ir.BlockSize:
 			return nil, c.notSupported(x.Args[1].Pos(), fmt.Sprintf("blocks of other sizes than %d are not supported", ir.BlockSize),
-				fmt.Sprintf("write %d: kernels work on blocks of 64 queries by 64 keys", ir.BlockSize))
+				fmt.Sprintf("write %d: kernels work on blocks of 64 queries by 64 keys", ir.BlockSize), Edit{x.Args[1].Pos(), fmt.Sprint(ir.BlockSize)})
 		case of.Name == "q":
 			return ir.Pool{Of: ir.TensorQ, With: with}, true
 		}
@@ -112,12 +114,24 @@ func pool(with ir.Reduction) func(c *checker, x *Call) (ir.Index, bool) {
 func choose(rule ir.Rule) func(c *checker, x *Call) (ir.Index, bool) {
 	return func(c *checker, x *Call) (ir.Index, bool) {
 		n, okn := c.budget(x.Args[0], rule)
+		before := len(c.ds)
 		of, ok := c.operand(x.Args[1], ir.KindColumnValues, ir.KindDistanceValues, ir.KindBlockValues, ir.KindBlockShares)
+		if rule != ir.Top && len(c.ds) == before+1 {
+			c.sharesOfBlocks(&c.ds[before])
+		}
 		if kind, _ := ir.IndexType(c.defs, of); ok && rule != ir.Top && kind == ir.KindBlockValues {
 			return nil, c.notSupported(x.Span, fmt.Sprintf("`%s` of block scores is not supported", x.Func.Name),
 				fmt.Sprintf("make them shares of a whole first, `%s(..., softmax(x))`, or choose a number of them, `top(n, x)`", x.Func.Name))
 		}
 		return ir.Select{Of: of, Rule: rule, N: n}, ok && okn
+	}
+}
+
+// sharesOfBlocks takes the softmax of scores of blocks that a help speaks of: other rules than top want shares.
+func (c *checker) sharesOfBlocks(d *Diagnostic) {
+	if len(d.Edits) == 1 && strings.Contains(d.Edits[0].Text, " * ") && strings.Contains(d.Help, "multiply") {
+		text := "softmax(" + d.Edits[0].Text + ")"
+		d.Help, d.Edits[0].Text = strings.Replace(d.Help, d.Edits[0].Text, text, 1), text
 	}
 }
 
@@ -145,7 +159,7 @@ func (c *checker) budget(e Expr, rule ir.Rule) (ir.Poly, bool) {
 			Primary: Label{number.Span, "too many decimals"}, Help: "round it"})
 	case rule == ir.TopP && (v < 1 || v > 1000):
 		c.report(Diagnostic{Code: codeNotAShare, Message: fmt.Sprintf("the share is %s, wanted more than 0 and at most 1", number.Text),
-			Primary: Label{number.Span, "not a share"}, Help: "write for example `top_p(0.95, x)`"})
+			Primary: Label{number.Span, "not a share"}, Help: "write for example `top_p(0.95, x)`", Edits: []Edit{{number.Span, "0.95"}}})
 	case v > ir.MaxParam:
 		c.report(Diagnostic{Code: codeAboveLimit, Message: fmt.Sprintf("%s is beyond the limit of 1073 for a threshold", number.Text),
 			Primary: Label{number.Span, "too large"}, Help: "a sum of probabilities is at most the number of queries"})

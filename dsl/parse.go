@@ -62,14 +62,10 @@ func notUTF8(src []byte) (Diagnostic, bool) {
 	return Diagnostic{}, false
 }
 
-// badCharacters says what to write instead of characters that other languages use.
+// badCharacters says what to write instead of characters that other languages use; see lackingCharacters, too.
 var badCharacters = map[string]string{
 	"#": "comments begin with `//`",
-	"/": "comments begin with `//`; there is no division",
 	";": "remove it: a clause ends where the next begins",
-	"!": "the complement of a set is written `all \\ set`",
-	"~": "the complement of a set is written `all \\ set`",
-	"^": "write `(a | b) \\ (a & b)` for what is in one of two sets",
 	".": "ranges are written with two dots, `from..to`",
 }
 
@@ -79,9 +75,7 @@ func badTokens(tokens []token) Diagnostics {
 	for _, t := range tokens {
 		switch t.Type {
 		case kUnknown:
-			ds = append(ds, Diagnostic{Code: codeBadCharacter,
-				Message: fmt.Sprintf("found the character %q, which the language does not use", t.Value),
-				Primary: Label{spanOf(t), "not expected"}, Help: badCharacters[t.Value]})
+			ds = append(ds, badCharacter(t))
 		case kNumber:
 			if _, ok := literal(t.Value); !ok && !isDecimal(t.Value) {
 				ds = append(ds, badNumber(spanOf(t), t.Value, "write decimal digits; the suffix k multiplies by 1024 and m by 1048576"))
@@ -89,6 +83,18 @@ func badTokens(tokens []token) Diagnostics {
 		}
 	}
 	return ds
+}
+
+func badCharacter(t token) Diagnostic {
+	d := Diagnostic{Code: codeBadCharacter, Message: fmt.Sprintf("found the character %q, which the language does not use", t.Value),
+		Primary: Label{spanOf(t), "not expected"}, Help: badCharacters[t.Value]}
+	if l, ok := lackingCharacters[t.Value]; ok {
+		d.Message, d.Help = lackingMessage(l.what, t.Value), l.way
+	}
+	if replaced := map[string]string{"#": "//", ";": " "}[t.Value]; replaced != "" {
+		d.Edits = []Edit{{d.Primary.Span, replaced}}
+	}
+	return d
 }
 
 func badNumber(s Span, text, help string) Diagnostic {
@@ -200,7 +206,7 @@ func (p *fileParser) stray(t token) {
 
 func unknownWord(t token, words []string) Diagnostic {
 	return Diagnostic{Code: codeUnknownWord, Message: fmt.Sprintf("unknown keyword `%s`", t.Value),
-		Primary: Label{spanOf(t), "not a keyword"}, Help: didYouMean(t.Value, words, "")}
+		Primary: Label{spanOf(t), "not a keyword"}, Help: didYouMean(t.Value, words, ""), Edits: []Edit{{spanOf(t), closest(t.Value, words)}}}
 }
 
 // describe names a token as messages do.

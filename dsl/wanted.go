@@ -76,12 +76,18 @@ func (p *fileParser) syntaxError(ts, rest []token, n int) Diagnostic {
 	if open, ok := unclosed(ts[:n]); ok && (found.Type == lexer.EOF || found.Value == "pattern" || found.Value == "}") {
 		d.Others = append(d.Others, Label{spanOf(open), "not closed"})
 	}
+	wantsName := slices.Equal(fits, []string{"a name"})
+	what, way, known := lacks(found.Value)
 	switch {
+	case known && !wantsName && (found.Type == kIdent || found.Type == kKeyword):
+		d.Message, d.Help = lackingMessage(what, found.Value), way
 	case found.Type == kKeyword && isReserved(found.Value):
 		d.Help = "choose another name: this word is kept for later versions of the language"
+	case found.Value == "=" && ts[n-1].Value == "=":
+		d.Message, d.Help = lackingMessage("comparisons", "=="), comparisons
 	case found.Value == ":":
 		d.Help = "ranges are written `from..to`; colons stand in brackets only, as in `q[-64:]`"
-	case found.Type == kKeyword && slices.Equal(fits, []string{"a name"}):
+	case found.Type == kKeyword && wantsName:
 		d.Help = "choose another name: this is a word of the language"
 	}
 	return d
