@@ -52,6 +52,24 @@ func constsOf(p *ir.Pattern, consts map[string]int64) map[string]int64 {
 	return out
 }
 
+// Check says whether any kernel has the pattern with these values of its const parameters, without compiling it.
+func (p *Program) Check(consts map[string]int64) error {
+	consts, err := p.bake(consts)
+	if err != nil {
+		return err
+	}
+	if u := p.supports(p.Pattern.Keep, consts); u != nil {
+		return p.place(u, consts)
+	}
+	return nil
+}
+
+// CheckHeadDim says whether there are kernels for a head dim.
+func CheckHeadDim(d int) error {
+	_, err := codegen.TileFor(Targets()[0], d, false)
+	return err
+}
+
 // place gives an error about what kernels do not have its place in the source, as a *dsl.Error.
 func (p *Program) place(err error, consts map[string]int64) error {
 	var u *ir.Unsupported

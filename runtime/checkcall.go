@@ -57,7 +57,7 @@ func (c *call) fillData() (err error) {
 
 // checkShape checks all but the tensors.
 func (k *LoadedKernel) checkShape(a Attention) (*call, error) {
-	if err := checkSizes(a); err != nil {
+	if err := CheckSizes(a); err != nil {
 		return nil, err
 	}
 	values, err := k.checkParams(a.Params)
@@ -68,8 +68,9 @@ func (k *LoadedKernel) checkShape(a Attention) (*call, error) {
 	return c, c.fillHeads()
 }
 
-// checkSizes checks lengths and heads.
-func checkSizes(a Attention) error {
+// CheckSizes says whether any device takes the lengths, the offset and the heads of a call; its tensors are not looked at. The error is
+// an ErrBadCall.
+func CheckSizes(a Attention) error {
 	if err := checkLengths(a); err != nil {
 		return err
 	}

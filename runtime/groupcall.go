@@ -102,7 +102,7 @@ func (g *LoadedGroups) ReadChosen(dev Device, s Stream, a Attention, parts []Par
 
 // planShape checks and plans a call of which only the shape counts.
 func (g *LoadedGroups) planShape(a Attention, parts []Part) (*groupCall, error) {
-	if err := checkSizes(a); err != nil {
+	if err := CheckSizes(a); err != nil {
 		return nil, err
 	}
 	c := &groupCall{LoadedGroups: g, layer: &call{Attention: a}}
@@ -135,7 +135,7 @@ func (g *LoadedGroups) prepare(a Attention, parts []Part) (*groupCall, error) {
 
 // checkLayer checks the call of a layer by itself.
 func (k *LoadedKernel) checkLayer(a Attention) (*call, error) {
-	if err := checkSizes(a); err != nil {
+	if err := CheckSizes(a); err != nil {
 		return nil, err
 	}
 	if len(a.Params) > 0 || len(a.HeadParams) > 0 || len(a.Heads) > 0 {

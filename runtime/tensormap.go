@@ -42,10 +42,10 @@ func (m TensorMap) Check() error {
 			return badCall("tensor map: its %w", err)
 		}
 	}
-	return m.checkSizes()
+	return m.CheckSizes()
 }
 
-func (m TensorMap) checkSizes() error {
+func (m TensorMap) CheckSizes() error {
 	for i, size := range m.Dims {
 		if size < 1 || size > mapMaxSize {
 			return badCall("tensor map: dimension %d has %d elements, want 1 to %d", i, size, uint64(mapMaxSize))

@@ -84,7 +84,7 @@ func (k *LoadedKernel) planCall(c *call) (*indexCall, error) {
 		x.choices = append(x.choices, n)
 	}
 	x.layOut()
-	return x, x.checkSizes()
+	return x, x.CheckSizes()
 }
 
 // headValues are the values of all parameters for each head; one for all if no head has its own.
@@ -320,8 +320,8 @@ func (x *indexCall) layOutNumbers() {
 	x.bytes = aligned(all)
 }
 
-// checkSizes refuses what would overflow the numbers of a kernel.
-func (x *indexCall) checkSizes() error {
+// CheckSizes refuses what would overflow the numbers of a kernel.
+func (x *indexCall) CheckSizes() error {
 	if x.items() > math.MaxInt32 {
 		return badCall("the call has %d row tiles in all heads, want at most %d; split larger calls", x.items(), math.MaxInt32)
 	}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 )
 
@@ -29,15 +30,85 @@ func WriteFileAtomic(path string, data []byte) error {
 	return plainWriteError(path, writeAside(path, data, perm, old))
 }
 
-func writeAside(path string, data []byte, perm os.FileMode, old bool) (err error) {
+// CheckWritable says whether WriteFileAtomic can make a new file at path. It leaves nothing there, not even for a moment.
+func CheckWritable(path string) error {
+	f, err := unfinished.create(path, 0o666)
+	if err != nil {
+		return plainWriteError(path, err)
+	}
+	f.Close()
+	unfinished.remove(f.Name())
+	return nil
+}
+
+// AbortWrites removes the files that WriteFileAtomic has begun, and keeps it from beginning or ending others: programs call it before
+// they end early.
+func AbortWrites() {
+	unfinished.Lock()
+	defer unfinished.Unlock()
+	unfinished.aborted = true
+	for name := range unfinished.names {
+		os.Remove(name)
+	}
+}
+
+// unfinished are the files that are being written.
+var unfinished temporaries
+
+type temporaries struct {
+	sync.Mutex
+	names   map[string]bool
+	aborted bool
+}
+
+var errAborted = errors.New("the program is ending")
+
+func (t *temporaries) create(path string, perm os.FileMode) (*os.File, error) {
+	t.Lock()
+	defer t.Unlock()
+	if t.aborted {
+		return nil, errAborted
+	}
 	f, err := createBeside(path, perm)
+	if err == nil {
+		if t.names == nil {
+			t.names = map[string]bool{}
+		}
+		t.names[f.Name()] = true
+	}
+	return f, err
+}
+
+// finish gives a file its name.
+func (t *temporaries) finish(name, path string) error {
+	t.Lock()
+	defer t.Unlock()
+	if t.aborted {
+		return errAborted
+	}
+	err := os.Rename(name, path)
+	if err == nil {
+		delete(t.names, name)
+	}
+	return err
+}
+
+func (t *temporaries) remove(name string) {
+	t.Lock()
+	defer t.Unlock()
+	os.Remove(name)
+	delete(t.names, name)
+}
+
+func writeAside(path string, data []byte, perm os.FileMode, old bool) (err error) {
+	f, err := unfinished.create(path, perm)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
 			f.Close()
-			os.Remove(f.Name())
+			unfinished.remove(f.Name())
 		}
 	}()
 	if _, err = f.Write(data); err != nil {
@@ -54,7 +125,7 @@ func writeAside(path string, data []byte, perm os.FileMode, old bool) (err error
 	if err = f.Close(); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	return unfinished.finish(f.Name(), path)
 }
 
 // createBeside makes a new file in path's directory, so that the rename stays inside one file system. Unlike

@@ -99,3 +99,35 @@ func TestPlainWriteErrors(t *testing.T) {
 		require.ErrorIs(t, err, code)
 	}
 }
+
+// A program that ends early leaves neither a temporary file nor a part of a result, and nothing is begun after that.
+func TestAbortWrites(t *testing.T) {
+	defer func() { unfinished.names, unfinished.aborted = nil, false }()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "out")
+	require.NoError(t, WriteFileAtomic(path, []byte("old")))
+	f, err := unfinished.create(path, 0o666)
+	require.NoError(t, err)
+	defer f.Close()
+	_, err = f.WriteString("half")
+	require.NoError(t, err)
+	require.Len(t, names(t, dir), 2)
+
+	AbortWrites()
+	require.Equal(t, []string{"out"}, names(t, dir))
+	require.ErrorIs(t, unfinished.finish(f.Name(), path), errAborted)
+	require.ErrorIs(t, WriteFileAtomic(path, []byte("new")), errAborted)
+	require.ErrorIs(t, CheckWritable(filepath.Join(dir, "other")), errAborted)
+	got, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "old", string(got))
+	require.Equal(t, []string{"out"}, names(t, dir))
+}
+
+func TestCheckWritableLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, CheckWritable(filepath.Join(dir, "out")))
+	require.Empty(t, names(t, dir))
+	require.Empty(t, unfinished.names)
+	require.ErrorContains(t, CheckWritable(filepath.Join(dir, "no", "out")), "its directory does not exist")
+}

@@ -130,6 +130,9 @@ func (c *benchCmd) measure(a *app, cfg bench.Config) (*bench.Report, error) {
 	if c.Predict {
 		return bench.Predict(cfg, c.Machine)
 	}
+	if err := cfg.Judge(); err != nil { // before a device is opened
+		return nil, err
+	}
 	dev, sentence, err := runtime.OpenDevice(c.Device)
 	if err != nil {
 		return nil, err

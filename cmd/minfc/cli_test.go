@@ -29,6 +29,8 @@ func TestMain(m *testing.M) {
 		"tensors": helper(tensors),
 		"show":    helper(show),
 		"damage":  helper(damage),
+
+		"swapheads": helper(swapHeads),
 	})
 }
 
@@ -206,6 +208,35 @@ func damage(args []string) error {
 		data[(n+len(data))%len(data)] ^= 0xff
 	}
 	return os.WriteFile(args[0], data, 0o600)
+}
+
+// swapHeads IN OUT exchanges the second and third dimension of all tensors that have four.
+func swapHeads(args []string) error {
+	f, err := safetensors.Open(args[0])
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var out []safetensors.Tensor
+	for _, name := range f.Names() {
+		t, _ := f.Lookup(name)
+		data, err := f.Read(name)
+		if err != nil {
+			return err
+		}
+		x := safetensors.Tensor{Name: name, DType: t.DType, Shape: t.Shape, Data: data}
+		if s := t.Shape; len(s) == 4 {
+			x.Shape, x.Data = []int{s[0], s[2], s[1], s[3]}, nil
+			row := len(data) / (s[0] * s[1] * s[2])
+			for i := range s[0] * s[2] * s[1] {
+				b, r, h := i/(s[1]*s[2]), i/s[1]%s[2], i%s[1]
+				from := ((b*s[1]+h)*s[2] + r) * row
+				x.Data = append(x.Data, data[from:from+row]...)
+			}
+		}
+		out = append(out, x)
+	}
+	return save(args[1], out)
 }
 
 func save(path string, ts []safetensors.Tensor) error {

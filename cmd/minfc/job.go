@@ -99,6 +99,20 @@ func (j *job) setParams(set map[string]int64) (err error) {
 	return nil
 }
 
+// judge finds what no device could run, before one is opened.
+func (j *job) judge() error {
+	if err := minfc.CheckHeadDim(j.in.HeadDim); err != nil {
+		return err
+	}
+	if j.program != nil {
+		if err := j.program.Check(j.consts); err != nil {
+			return err
+		}
+	}
+	return runtime.CheckSizes(runtime.Attention{Batch: j.in.Batch, QHeads: j.in.QHeads, KVHeads: j.in.KVHeads,
+		SeqQ: j.in.SeqQ, SeqK: j.in.SeqK, QOffset: j.in.QOffset})
+}
+
 // load compiles the source for the input, if that is what was given, and loads the kernel.
 func (j *job) load(target targetName) (err error) {
 	if j.art == nil {

@@ -45,7 +45,10 @@ func (a *app) note(format string, args ...any) {
 	fmt.Fprintf(a.err, format+"\n", args...)
 }
 
-func main() { os.Exit(run(&commands{}, os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	endOnSignals(os.Stderr)
+	os.Exit(run(&commands{}, os.Args[1:], os.Stdout, os.Stderr))
+}
 
 // run executes one command line of the grammar and returns the exit code.
 func run(grammar any, args []string, stdout, stderr io.Writer) (code int) {
@@ -57,7 +60,7 @@ func run(grammar any, args []string, stdout, stderr io.Writer) (code int) {
 	a := &app{out: &results{w: stdout}, err: stderr, progress: progress.New(stderr)}
 	defer a.progress.Clear()
 	parser, err := kong.New(grammar, kong.Name("minfc"), kong.Writers(stdout, stderr), kong.Bind(a), targetNames, kong.Vars{"version": version.Text()},
-		kong.Description("A compiler for sparse attention. Exit codes: 0 done, 1 bad input, 2 bad usage, 3 a fault of minfc."))
+		kong.Description("A compiler for sparse attention. Exit codes: 0 done, 1 bad input, 2 bad usage, 3 a fault of minfc, 130 ended by Ctrl-C."))
 	if err != nil {
 		return report(stderr, bug(err))
 	}

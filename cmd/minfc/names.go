@@ -18,7 +18,7 @@ type targetName string
 func (t *targetName) UnmarshalText(text []byte) error {
 	all := append([]string{minfc.TargetAuto}, minfc.Targets()...)
 	if !slices.Contains(all, string(text)) {
-		return fmt.Errorf(`target must be one of "%s" but got %q%s`, strings.Join(all, `", "`), text, targetAdvice(string(text), all))
+		return fmt.Errorf(`target must be one of "%s" but got %q%s`, strings.Join(all, `","`), text, targetAdvice(string(text), all))
 	}
 	*t = targetName(text)
 	return nil
@@ -57,7 +57,7 @@ var dtypeNames = []string{"bf16", "f16"}
 
 func (d *dtypeName) UnmarshalText(text []byte) error {
 	if !slices.Contains(dtypeNames, string(text)) {
-		return fmt.Errorf(`dtype must be one of "%s" but got %q%s`, strings.Join(dtypeNames, `", "`), text, dtypeAdvice(strings.ToLower(string(text))))
+		return fmt.Errorf(`dtype must be one of "%s" but got %q%s`, strings.Join(dtypeNames, `","`), text, dtypeAdvice(strings.ToLower(string(text))))
 	}
 	*d = dtypeName(text)
 	return nil

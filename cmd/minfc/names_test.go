@@ -22,7 +22,7 @@ func TestTargetsOfOtherPrograms(t *testing.T) {
 		"sm_75":      "no target runs on GPUs of compute capability 7.5, sm_80 code runs on 8.0 and every later one",
 		"sm_70":      "no target runs on GPUs of compute capability 7.0",
 		"autto":      "did you mean auto?",
-		"h100":       `target must be one of "auto", "sm_80", "sm_90a" but got "h100"`,
+		"h100":       `target must be one of "auto","sm_80","sm_90a" but got "h100"`,
 	} {
 		var got targetName
 		require.ErrorContains(t, got.UnmarshalText([]byte(name)), want, name)
@@ -45,10 +45,10 @@ func TestTypesOfOtherPrograms(t *testing.T) {
 		var got dtypeName
 		err := got.UnmarshalText([]byte(name))
 		require.ErrorContains(t, err, want, name)
-		require.ErrorContains(t, err, `dtype must be one of "bf16", "f16" but got`)
+		require.ErrorContains(t, err, `dtype must be one of "bf16","f16" but got`)
 	}
 	var got dtypeName
-	require.EqualError(t, got.UnmarshalText([]byte("x")), `dtype must be one of "bf16", "f16" but got "x"`)
+	require.EqualError(t, got.UnmarshalText([]byte("x")), `dtype must be one of "bf16","f16" but got "x"`)
 	require.NoError(t, got.UnmarshalText([]byte("f16")))
 }
 

@@ -36,13 +36,13 @@ func writable(path string) error {
 	if path == "" || path == "-" {
 		return nil
 	}
-	if st, err := os.Stat(path); err == nil && !st.IsDir() {
+	switch st, err := os.Stat(path); {
+	case err == nil && st.IsDir():
+		return runtime.WriteFileAtomic(path, nil) // says so
+	case err == nil:
 		return nil
 	}
-	if err := runtime.WriteFileAtomic(path, nil); err != nil {
-		return err
-	}
-	return os.Remove(path)
+	return runtime.CheckWritable(path)
 }
 
 // realPath follows links, also of the folder of a file that is not there yet.

@@ -234,23 +234,25 @@ func (c *runCmd) checkPlanUsage() error {
 	return nil
 }
 
-// fillPlan reads the plan and compiles what the heads of the layer need.
-func (c *runCmd) fillPlan(a *app, j *job, file *minfc.Input) error {
+// fillPlan reads the plan; load compiles what the heads of the layer need.
+func (c *runCmd) fillPlan(a *app, j *job, file *minfc.Input) (load func() error, err error) {
 	p, err := planOf(c.Plan, file)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if j.in, err = c.input(j); err != nil {
-		return err
+	if j.in, err = c.input(a, j); err != nil {
+		return nil, err
 	}
-	j.in.QOffset = c.QOffset
+	if err := c.QOffset.place(a, j.in); err != nil {
+		return nil, err
+	}
 	layer, err := c.layerOf(p)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	heads, missing, err := p.Assign(layer, j.in.QHeads)
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.Plan, err)
+		return nil, fmt.Errorf("%s: %w", c.Plan, err)
 	}
 	if len(missing) > 0 {
 		a.note("%s: layer %d has no entry for %s: %s as MInference takes it", c.Plan, layer, runtime.ListHeads(missing), p.Default)
@@ -259,11 +261,13 @@ func (c *runCmd) fillPlan(a *app, j *job, file *minfc.Input) error {
 	for _, h := range heads {
 		planned.text = append(planned.text, h.String())
 	}
-	if err := planned.load(a, j, file, c.Target, heads); err != nil {
-		return err
-	}
-	j.plan = planned
-	return nil
+	return func() error {
+		if err := planned.load(a, j, file, c.Target, heads); err != nil {
+			return err
+		}
+		j.plan = planned
+		return nil
+	}, nil
 }
 
 func (c *runCmd) layerOf(p *plan.Plan) (int, error) {

@@ -17,14 +17,15 @@ import (
 type runCmd struct {
 	File     string     `arg:"" optional:"" help:"Pattern file, artifact, or the name of a library pattern. With --plan: patterns beyond the library's that the plan names."`
 	Pattern  string     `short:"p" help:"Pattern of the file; not needed when it has only one."`
-	QKV      string     `name:"qkv" placeholder:"IN.safetensors" help:"Tensors q [B, Hq, Sq, D], k and v [B, Hk, Sk, D], BF16 or F16. Default: a small generated input, which is checked."`
+	QKV      string     `name:"qkv" placeholder:"IN.safetensors" help:"Tensors q [B, Hq, Sq, D], k and v [B, Hk, Sk, D], BF16 or F16; - is standard input. Default: a small generated input, which is checked."`
 	Out      string     `short:"o" placeholder:"OUT.safetensors" help:"Results: o like q, and lse F32 [B, Hq, Sq]; - is standard output."`
 	Plan     string     `placeholder:"PLAN.json" help:"Head plan, of MInference or minfc: each q head runs its own pattern."`
 	Layer    *int       `placeholder:"L" help:"Layer of the plan, from 0; not needed when it has only one."`
 	Device   string     `default:"auto" help:"auto, cuda, cuda:N, emu, or emu:sm_89 for an emulated GPU of another generation."`
 	Target   targetName `default:"auto" help:"GPU generation to compile for or to select: one of ${targets}; auto is the best that the device runs. Default: auto."`
 	Set      []setting  `sep:"none" placeholder:"NAME=VALUE" help:"Value of a parameter. May be repeated."`
-	QOffset  int        `placeholder:"N" help:"Position of query row 0."`
+	QOffset  offset     `placeholder:"N|end" help:"Position of query row 0; end is Sk - Sq, where the queries are the last of the keys' sequence, as FlashAttention takes them. Default: 0."`
+	Layout   string     `default:"bhsd" enum:"bhsd,bshd" placeholder:"bhsd|bshd" help:"Dimensions of q, k, v and o in files: bhsd [B, H, S, D] or bshd [B, S, H, D]. Default: bhsd."`
 	Scale    *float64   `placeholder:"X" help:"Softmax scale. Default: 1/sqrt(D)."`
 	Fallback *bool      `negatable:"" help:"Run dense attention for heads of a pattern that the data decides where that is predicted to be faster. Default: yes with --qkv; without it heads stay sparse."`
 	NoLse    bool       `help:"Do not compute the log-sum-exp."`
@@ -43,9 +44,6 @@ func (c *runCmd) Run(a *app) error {
 		return err
 	}
 	defer j.close()
-	if err := c.checkCoverage(j); err != nil { // before the launch, so that a row that does not exist costs nothing
-		return err
-	}
 	a.watch(j.dev, int64(len(j.in.Q)))
 	a.warnOfLongRun(j)
 	res, err := j.run(!c.NoLse)
@@ -96,12 +94,17 @@ func (c *runCmd) checkUsage() error {
 		return usagef("--rows lists the rows of --coverage, which is not given")
 	case c.QKV != "" && c.Out == "" && c.Coverage == "" && !c.Check:
 		return usagef("nothing would come out: give -o, --coverage or --check")
-	case c.QOffset < 0:
-		return usagef("--q-offset is %d, want at least 0", c.QOffset)
+	case c.QKV == "-" && c.File == "/dev/stdin":
+		return usagef("--qkv and the pattern cannot both come from standard input")
 	case c.Scale != nil && !(*c.Scale > 0):
 		return usagef("--scale is %v, want a number above 0", *c.Scale)
+	case c.Scale != nil && runtime.CheckScale(*c.Scale) != nil:
+		return fmt.Errorf("--scale: %w", runtime.CheckScale(*c.Scale))
 	case c.Out == "-" && c.Coverage == "-":
 		return usagef("-o and --coverage cannot both go to standard output")
+	}
+	if err := c.QOffset.check(); err != nil {
+		return err
 	}
 	if c.Device != "auto" {
 		spec, err := runtime.ParseDeviceSpec(c.Device)
@@ -115,7 +118,7 @@ func (c *runCmd) checkUsage() error {
 	return distinct([]string{c.QKV, c.File, c.Plan}, []string{c.Out, c.Coverage})
 }
 
-// prepare reads the inputs, opens the device and compiles.
+// prepare reads and judges the inputs, then opens the device and compiles.
 func (c *runCmd) prepare(a *app) (*job, error) {
 	set, err := values(c.Set)
 	if err != nil {
@@ -135,45 +138,57 @@ func (c *runCmd) prepare(a *app) (*job, error) {
 	if c.Fallback != nil {
 		j.noFallback = !*c.Fallback
 	}
+	load, err := c.fill(a, j, file, set)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.checkCoverage(j); err != nil { // before the launch, so that a row that does not exist costs nothing
+		return nil, err
+	}
+	if err := j.judge(); err != nil {
+		return nil, err
+	}
 	if err := j.open(a, c.Device); err != nil {
 		return nil, err
 	}
-	if err := c.fill(a, j, file, set); err != nil {
+	if err := load(); err != nil {
 		j.close()
 		return nil, err
 	}
 	return j, nil
 }
 
-func (c *runCmd) fill(a *app, j *job, file *minfc.Input, set map[string]int64) (err error) {
+// fill reads what the command line names; load does what needs a device.
+func (c *runCmd) fill(a *app, j *job, file *minfc.Input, set map[string]int64) (load func() error, err error) {
 	if c.Plan != "" {
 		return c.fillPlan(a, j, file)
 	}
 	if file.Artifact != nil {
 		if err := j.fromArtifact(file, c.Pattern, set); err != nil {
-			return err
+			return nil, err
 		}
 	} else if err := j.fromSource(a, file, c.Pattern, set); err != nil {
-		return err
+		return nil, err
 	}
-	if j.in, err = c.input(j); err != nil {
-		return err
+	if j.in, err = c.input(a, j); err != nil {
+		return nil, err
 	}
-	j.in.QOffset = c.QOffset
-	if err := j.load(c.Target); err != nil {
-		return err
-	}
-	a.notePassed(j.kernel.Info().Target, j.passed)
-	return nil
+	return func() error {
+		if err := j.load(c.Target); err != nil {
+			return err
+		}
+		a.notePassed(j.kernel.Info().Target, j.passed)
+		return nil
+	}, c.QOffset.place(a, j.in)
 }
 
 // input loads the tensors, or makes some for the pattern, in the type and head dim of the artifact's first kernel.
-func (c *runCmd) input(j *job) (*qkv.Input, error) {
+func (c *runCmd) input(a *app, j *job) (*qkv.Input, error) {
 	if c.QKV != "" {
-		return qkv.Load(c.QKV)
+		return c.load(a)
 	}
 	shape, format := demo.Shape, half.BF16
-	shape.QOffset = c.QOffset
+	shape.QOffset = c.QOffset.n
 	if j.art != nil {
 		shape.HeadDim, format = j.art.Manifest.Kernels[0].HeadDim, half.Format(j.art.Manifest.Kernels[0].DType)
 	}

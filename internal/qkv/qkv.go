@@ -20,34 +20,24 @@ type Input struct {
 	Shape
 	Format  half.Format
 	Q, K, V []byte
+	Layout  Layout // of the file that it came from and of the results that are written; not of Q, K and V
 }
 
 const wanted = "wanted q [B, Hq, Sq, D] and k, v [B, Hk, Sk, D], all BF16 or all F16"
 
 // Load reads q, k and v from a safetensors file; other tensors in it are ignored. Errors begin with the path.
-func Load(path string) (*Input, error) {
-	f, err := safetensors.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	in, err := load(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return in, nil
-}
+func Load(path string) (*Input, error) { return LoadAs(path, BHSD) }
 
-func load(f *safetensors.File) (*Input, error) {
+func load(f *safetensors.File, l Layout) (*Input, error) {
 	var infos [3]safetensors.Info
 	for i, name := range []string{"q", "k", "v"} {
 		info, ok := f.Lookup(name)
 		if !ok {
 			return nil, fmt.Errorf("no tensor %q, found %q: %s", name, f.Names(), wanted)
 		}
-		infos[i] = info
+		infos[i] = l.headsFirst(info)
 	}
-	in := &Input{}
+	in := &Input{Layout: l}
 	if err := in.check(infos[0], infos[1], infos[2]); err != nil {
 		return nil, err
 	}
@@ -55,6 +45,9 @@ func load(f *safetensors.File) (*Input, error) {
 		var err error
 		if *to, err = f.Read(infos[i].Name); err != nil {
 			return nil, err
+		}
+		if s := infos[i].Shape; l == BSHD {
+			*to = swap(*to, s[0], s[2], s[1], 2*s[3])
 		}
 	}
 	return in, nil
@@ -94,7 +87,7 @@ func checkShapes(q, k, v []int) error {
 	case q[0] < 1 || q[1] < 1 || k[1] < 1:
 		return fmt.Errorf("q has shape %v and k has %v, wanted at least one batch and one head", q, k)
 	case q[1]%k[1] != 0:
-		return fmt.Errorf("q has %d heads and k has %d, wanted a multiple of the kv heads", q[1], k[1])
+		return fmt.Errorf("q has %d heads and k has %d, wanted a multiple of the kv heads (files of [B, S, H, D] are read with --layout bshd)", q[1], k[1])
 	}
 	return nil
 }
@@ -103,25 +96,29 @@ var dtypes = map[half.Format]safetensors.DType{half.BF16: safetensors.BF16, half
 
 // Tensors returns q, k and v as Load reads them.
 func (in *Input) Tensors() []safetensors.Tensor {
-	keys := []int{in.Batch, in.KVHeads, in.SeqK, in.HeadDim}
 	return []safetensors.Tensor{
-		{Name: "q", DType: dtypes[in.Format], Shape: []int{in.Batch, in.QHeads, in.SeqQ, in.HeadDim}, Data: in.Q},
-		{Name: "k", DType: dtypes[in.Format], Shape: keys, Data: in.K},
-		{Name: "v", DType: dtypes[in.Format], Shape: keys, Data: in.V},
+		in.tensor("q", in.QHeads, in.SeqQ, in.Q), in.tensor("k", in.KVHeads, in.SeqK, in.K), in.tensor("v", in.KVHeads, in.SeqK, in.V),
 	}
 }
 
-// Output returns the tensors of OUT: o like q, and lse F32 [B, Hq, Sq] unless it is nil.
+// tensor is [Batch, heads, rows, HeadDim] in the layout of the input.
+func (in *Input) tensor(name string, heads, rows int, data []byte) safetensors.Tensor {
+	shape := []int{in.Batch, heads, rows, in.HeadDim}
+	if in.Layout == BSHD {
+		shape, data = []int{in.Batch, rows, heads, in.HeadDim}, swap(data, in.Batch, heads, rows, 2*in.HeadDim)
+	}
+	return safetensors.Tensor{Name: name, DType: dtypes[in.Format], Shape: shape, Data: data}
+}
+
+// Output returns the tensors of OUT: o like q, in the layout of the input, and lse F32 [B, Hq, Sq] unless it is nil.
 func (in *Input) Output(o []byte, lse []float32) []safetensors.Tensor {
-	shape := []int{in.Batch, in.QHeads, in.SeqQ, in.HeadDim}
-	dtype := dtypes[in.Format]
-	out := []safetensors.Tensor{{Name: "o", DType: dtype, Shape: shape, Data: o}}
+	out := []safetensors.Tensor{in.tensor("o", in.QHeads, in.SeqQ, o)}
 	if lse != nil {
 		data := make([]byte, 0, 4*len(lse))
 		for _, x := range lse {
 			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(x))
 		}
-		out = append(out, safetensors.Tensor{Name: "lse", DType: safetensors.F32, Shape: shape[:3], Data: data})
+		out = append(out, safetensors.Tensor{Name: "lse", DType: safetensors.F32, Shape: []int{in.Batch, in.QHeads, in.SeqQ}, Data: data})
 	}
 	return out
 }
