@@ -78,6 +78,7 @@ func TestBadFiles(t *testing.T) {
 		{"backwards", "cannot lie at bytes 2 to 0", file(entry(`{"dtype":"U8","shape":[2],"data_offsets":[2,0]}`), 2)},
 		{"overflow", "cannot lie", file(entry(`{"dtype":"F64","shape":[4294967296,4294967296],"data_offsets":[0,0]}`), 0)},
 		{"half byte", "cannot lie", file(entry(`{"dtype":"F4","shape":[3],"data_offsets":[0,1]}`), 1)},
+		{"size of fnuz", "cannot lie", file(entry(`{"dtype":"F8_E4M3FNUZ","shape":[3],"data_offsets":[0,2]}`), 2)},
 		{"gap", "begins at byte 1, wanted 0", file(entry(`{"dtype":"U8","shape":[1],"data_offsets":[1,2]}`), 2)},
 		{"overlap", "gaps and overlaps are not allowed", file(`{"q":`+good+`,"k":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}`, 3)},
 		{"metadata", `__metadata__, "a": found 1, wanted a string`, file(`{"__metadata__":{"a":1}}`, 0)},
