@@ -20,6 +20,7 @@ type block struct {
 	run    *launchRun
 	index  [3]uint32
 	warps  []*warp
+	crew   []*warp // those and what launches of larger blocks left
 	shared sharedMemory
 	bars   [16]namedBarrier
 	mbars  map[int]*mbarrier // by offset in shared memory
@@ -45,18 +46,6 @@ type block struct {
 	barriers      int64
 	pendingAtExit int64
 	unsaid        int // bytes written that the watcher has not heard of
-}
-
-func newBlock(r *launchRun) *block {
-	b := &block{run: r, last: &allocation{}, counts: make([]int64, len(r.k.code)), conflicts: make([]int64, len(r.k.code))}
-	b.rng = rand.New(&b.source)
-	b.mbars = map[int]*mbarrier{}
-	for i := 0; i < (r.threads+31)/32; i++ {
-		b.warps = append(b.warps, newWarp(b, r.k, i))
-	}
-	b.groups = make([]group, len(b.warps)/groupWarps)
-	b.shared.grow(r.k.staticShared+r.launch.SharedBytes, len(b.warps))
-	return b
 }
 
 // runBlock runs the block with a linear index to its end. Warps take turns in a seeded random order with bursts of

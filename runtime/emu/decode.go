@@ -39,6 +39,7 @@ func decodeEntry(m *ptxModule, e *entry) (*kernel, error) {
 	d.layoutShared(m, e)
 	d.layoutParams(e)
 	var errs []error
+	d.k.code = make([]inst, 0, len(e.body)+1)
 	for i := range e.body {
 		in, err := d.statement(&e.body[i])
 		if err != nil {

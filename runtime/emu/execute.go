@@ -84,11 +84,12 @@ func execFlush32(w *warp, in *inst, m uint32) error {
 	if err := w.ready3(in, m); err != nil {
 		return err
 	}
-	a, b, c := w.r32[in.a], w.r32[in.b], w.r32[in.c]
-	flushAll(&a)
-	flushAll(&b)
-	flushAll(&c)
-	in.f32(&w.tmp, &a, &b, &c)
+	a, b, c := &w.flushed[0], &w.flushed[1], &w.flushed[2] // a local would go to the heap
+	*a, *b, *c = w.r32[in.a], w.r32[in.b], w.r32[in.c]
+	flushAll(a)
+	flushAll(b)
+	flushAll(c)
+	in.f32(&w.tmp, a, b, c)
 	flushAll(&w.tmp)
 	w.store32(in.d, &w.tmp, m)
 	w.init32[in.d] |= m

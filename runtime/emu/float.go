@@ -208,4 +208,12 @@ func fromF16(h uint32) float32 {
 	return x
 }
 
+// numbersF16 is fromF16 of every value, for products: a look-up takes half the time and has no branch on the sign.
+var numbersF16 = func() (all [1 << 16]float32) {
+	for h := range all {
+		all[h] = fromF16(uint32(h))
+	}
+	return all
+}()
+
 func fromBF16(h uint32) float32 { return f32(h << 16) }

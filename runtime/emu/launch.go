@@ -82,12 +82,18 @@ func (r *launchRun) run() (Stats, error) {
 	var wg sync.WaitGroup
 	for i := range blocks {
 		wg.Go(func() {
-			blocks[i] = newBlock(r)
+			blocks[i] = takeBlock(r)
 			c.work(blocks[i])
 		})
 	}
 	wg.Wait()
-	return newStats(r, total, blocks), c.err
+	stats := newStats(r, total, blocks)
+	if c.err == nil {
+		for _, b := range blocks {
+			b.giveBack()
+		}
+	}
+	return stats, c.err
 }
 
 // collector hands out blocks and keeps the first failure.

@@ -24,7 +24,7 @@ type token struct {
 
 // lex splits PTX text into tokens, without comments.
 func lex(src string) ([]token, error) {
-	var out []token
+	out := make([]token, 0, len(src)/4) // of what the compiler emits, fewer characters make a token only in long lists
 	line := 1
 	for i := 0; i < len(src); {
 		c := src[i]

@@ -228,14 +228,14 @@ func execMMA16(w *warp, in *inst, m uint32) error {
 		for l, x := range &w.r32[slot] {
 			row := &t.a[l>>2+8*(j&1)]
 			k := (l&3*2 + 8*(j>>1)) & 15
-			row[k], row[(k+1)&15] = float64(fromF16(x&0xffff)), float64(fromF16(x>>16))
+			row[k], row[(k+1)&15] = float64(numbersF16[x&0xffff]), float64(numbersF16[x>>16])
 		}
 	}
 	for j, slot := range in.bv[:2] {
 		for l, x := range &w.r32[slot] {
 			col := &t.b[l>>2]
 			k := (l&3*2 + 8*j) & 15
-			col[k], col[(k+1)&15] = float64(fromF16(x&0xffff)), float64(fromF16(x>>16))
+			col[k], col[(k+1)&15] = float64(numbersF16[x&0xffff]), float64(numbersF16[x>>16])
 		}
 	}
 	w.multiplyMMA(in, t)

@@ -10,15 +10,18 @@ import (
 // per 4-byte word: an access is ordered after another when the same warp made both, or when a barrier that both
 // warps took part in lies between. The order is a vector clock for each warp that counts barrier arrivals.
 type sharedMemory struct {
-	data    []byte
-	words   []wordState
-	readAt  [][]uint32 // by warp, by word: the clock of the warp's last read
-	atomAt  [][]uint32 // the same for atomics; nil until the block's first one
-	stamp   []uint32   // store instruction that last wrote the word, to find lanes that collide
-	bytes   []uint8    // bytes of the word written by it
-	changes uint64     // claims of writes so far
-	changed []uint64   // by page: the last claim in it
-	store   uint32     // serial number of the current store instruction
+	data   []byte
+	words  []wordState
+	readAt [][]uint32 // by warp, by word: the clock of the warp's last read
+	atomAt [][]uint32 // the same for atomics; nil until the block's first one
+	clocks [][]uint32 // what readAt and spareAtoms are parts of
+
+	spareAtoms [][]uint32 // atomAt of a block that has atomics
+	stamp      []uint32   // store instruction that last wrote the word, to find lanes that collide
+	bytes      []uint8    // bytes of the word written by it
+	changes    uint64     // claims of writes so far
+	changed    []uint64   // by page: the last claim in it
+	store      uint32     // serial number of the current store instruction
 }
 
 // wordState is the shadow of one word.
@@ -43,27 +46,6 @@ const (
 	beingRead    = 1 << 4 // a tensor store reads the word at a time of its own
 	holdsBarrier = 1 << 5
 )
-
-func (s *sharedMemory) grow(size, warps int) {
-	words := (size + 3) / 4
-	s.data = make([]byte, words*4)[:size]
-	s.words = make([]wordState, words)
-	s.stamp = make([]uint32, words)
-	s.bytes = make([]uint8, words)
-	s.changed = make([]uint64, size>>pageShift+1)
-	for i := 0; i < warps; i++ {
-		s.readAt = append(s.readAt, make([]uint32, words))
-	}
-}
-
-func (s *sharedMemory) reset() {
-	clear(s.words)
-	clear(s.stamp)
-	for _, r := range s.readAt {
-		clear(r)
-	}
-	s.store, s.atomAt = 0, nil
-}
 
 // offset checks bounds and alignment of an access of n bytes, a power of two.
 func (s *sharedMemory) offset(addr uint64, n int, lane int, what string) (int, error) {
@@ -259,9 +241,7 @@ func (s *sharedMemory) atomicUnseen(id int, seen *vclock, word int) int {
 // and writes. The word's state goes on describing its last plain write.
 func (s *sharedMemory) update(w *warp, lane, off, n int) error {
 	if s.atomAt == nil {
-		for range s.readAt {
-			s.atomAt = append(s.atomAt, make([]uint32, len(s.words)))
-		}
+		s.atomAt = s.spareAtoms
 	}
 	s.touch(off, n)
 	for i := off >> 2; i <= (off+n-1)>>2; i++ {

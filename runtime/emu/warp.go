@@ -55,24 +55,7 @@ type warp struct {
 	tmp      lanes
 	tmp64    lanes64
 	addr     lanes64
-}
-
-func newWarp(b *block, k *kernel, id int) *warp {
-	w := &warp{block: b, id: id,
-		r32: make([]lanes, k.n32), r64: make([]lanes64, k.n64), pred: make([]uint32, k.nP),
-		init32: make([]uint32, k.n32), init64: make([]uint32, k.n64), initP: make([]uint32, k.nP)}
-	if k.tensor {
-		w.tensor.slots = make([]tensorSlot, k.n32)
-	}
-	for _, c := range k.const32 {
-		w.r32[c.slot] = splat(uint32(c.value))
-	}
-	for _, c := range k.const64 {
-		for i := range w.r64[c.slot] {
-			w.r64[c.slot][i] = c.value
-		}
-	}
-	return w
+	flushed  [3]lanes // scratch of execFlush32
 }
 
 func splat(v uint32) (l lanes) {
@@ -98,7 +81,7 @@ func (w *warp) reset() {
 	for _, s := range k.special32 {
 		specials[s.name](w, &w.r32[s.slot])
 	}
-	w.clock, w.fences = vclock{}, w.fences[:0]
+	w.clock, w.fences, w.alone = vclock{}, w.fences[:0], aloneLanes{}
 	w.clock[w.id] = 1
 	w.async.reset()
 	w.stores = storeQueue{queue: w.stores.queue[:0]}

@@ -305,7 +305,7 @@ func (w *warp) unpackRegisters(a *matrix16, g *wgmma) {
 
 func number16(x uint16, half bool) float64 {
 	if half {
-		return float64(fromF16(uint32(x)))
+		return float64(numbersF16[x])
 	}
 	return float64(f32(uint32(x) << 16))
 }
