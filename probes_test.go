@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/half"
 )
 
@@ -38,7 +39,7 @@ var probeSettings = map[string][]map[string]int64{
 }
 
 func TestProbesAgreeWithFloat64(t *testing.T) {
-	const shapes = 8
+	shapes := campaign.Cases(1, 4, 8)
 	for _, name := range []string{"strided", "last", "two"} {
 		program, err := minfc.Load("probes.minf", []byte(probes), minfc.Options{Pattern: name})
 		require.NoError(t, err)

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/runtime/emu"
@@ -56,7 +57,7 @@ var ruleSettings = map[string][]map[string]int64{
 
 // TestRulesAgreeWithFloat64: random inputs, which are nearly flat, and structured ones.
 func TestRulesAgreeWithFloat64(t *testing.T) {
-	const shapes = 10
+	shapes := campaign.Cases(1, 4, 10)
 	for _, name := range []string{"mass", "threshold", "flex", "squares", "mixed"} {
 		program, err := minfc.Load("rules.minf", []byte(rules), minfc.Options{Pattern: name})
 		require.NoError(t, err)

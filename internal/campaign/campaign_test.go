@@ -1,0 +1,18 @@
+package campaign
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestCases(t *testing.T) {
+	t.Setenv(Variable, "")
+	plain := 2
+	if testing.Short() {
+		plain = 1
+	}
+	require.Equal(t, plain, Cases(1, 2, 3))
+	t.Setenv(Variable, "1")
+	require.Equal(t, 3, Cases(1, 2, 3))
+}
