@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/ir"
 )
 
@@ -61,7 +62,7 @@ func randomWork(rng *rand.Rand, segments int) Work {
 // TestTilesAgreeWithWalk compares the tiles of every row tile, full and edge, with those that ir walks one by one.
 func TestTilesAgreeWithWalk(t *testing.T) {
 	full, edge := int64(0), int64(0)
-	for seed := range uint64(6000) {
+	for seed := range uint64(campaign.Cases(1000, 6000, 6000)) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		w := randomWork(rng, 1+rng.IntN(3))
 		c, err := Count(w)

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/selfcheck"
@@ -129,12 +130,11 @@ func compare(t *testing.T, in *qkv.Input, heads []plan.Head, res runtime.HostRes
 	require.True(t, report.OK(), "%s", report)
 }
 
-// mixedPlans is how many random layers TestMixedPlansAgreeWithFloat64 runs; MINFC_MIXED_PLANS asks for others.
-const mixedPlans = 16
+// TestMixedPlansAgreeWithFloat64 runs random layers; MINFC_MIXED_PLANS asks for another number of them.
 
 // Random layers of random shapes, for all targets, in random orders of the warps: every head against float64 attention.
 func TestMixedPlansAgreeWithFloat64(t *testing.T) {
-	count := mixedPlans
+	count := campaign.Cases(3, 10, 16)
 	if text := os.Getenv("MINFC_MIXED_PLANS"); text != "" {
 		var err error
 		count, err = strconv.Atoi(text)

@@ -11,6 +11,8 @@ import (
 	"github.com/llir/llvm/ir"
 	"github.com/rogpeppe/go-internal/txtar"
 	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc/internal/campaign"
 )
 
 // FuzzCompile: whatever the parser makes of mutated text, Compile refuses it or makes PTX, and what Verify accepts
@@ -32,10 +34,7 @@ func FuzzCompile(f *testing.F) {
 
 // TestMutants runs the fuzz body on a fixed set, and checks that enough mutants parse and that both answers occur.
 func TestMutants(t *testing.T) {
-	each := int64(60)
-	if testing.Short() {
-		each = 10
-	}
+	each := int64(campaign.Cases(10, 30, 60))
 	accepted, refused := 0, 0
 	for _, text := range seedTexts(t) {
 		for seed := range each {

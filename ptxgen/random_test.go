@@ -13,6 +13,8 @@ import (
 	"github.com/llir/llvm/ir/types"
 	"github.com/llir/llvm/ir/value"
 	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc/internal/campaign"
 )
 
 // The test of phis, copies and joined registers: random control flow with many phis and tied asm runs in an interpreter
@@ -22,10 +24,7 @@ import (
 const maxStores = 200
 
 func TestRandomPrograms(t *testing.T) {
-	programs := 1500
-	if testing.Short() {
-		programs = 200
-	}
+	programs := campaign.Cases(200, 800, 1500)
 	copies, splits := 0, 0
 	for seed := range programs {
 		m := randomModule(rand.New(rand.NewSource(int64(seed))))

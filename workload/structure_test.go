@@ -223,6 +223,9 @@ func TestBlocks(t *testing.T) {
 
 // No small pattern keeps what a head without structure looks at.
 func TestNothingFitsDiffuse(t *testing.T) {
+	if testing.Short() {
+		t.Skip("two seconds of attention in float64")
+	}
 	for _, kind := range []Kind{Diffuse, Random} {
 		eachSmall(t, kind, func(t *testing.T, h Head, a attention) {
 			require.Equal(t, "dense", h.Fit.Pattern)
@@ -237,6 +240,9 @@ func TestNothingFitsDiffuse(t *testing.T) {
 
 // The structure holds where there is no room for float64 attention of every row: the last rows of long inputs.
 func TestLongInputs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes inputs of 65,536 tokens")
+	}
 	for _, kind := range []Kind{AShape, Slash, Columns, Blocks} {
 		t.Run(string(kind), func(t *testing.T) {
 			s := Spec{Kind: kind, Batch: 1, QHeads: 1, KVHeads: 1, SeqLen: 1 << 16, HeadDim: 128, Seed: 3, DType: half.BF16}

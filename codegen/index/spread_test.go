@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc/codegen/lower"
+	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/runtime/emu"
 )
 
@@ -96,7 +97,7 @@ func TestSpreadProbes(t *testing.T) {
 	for i, cfg := range []EstimateConfig{
 		{HeadDim: 64, DType: lower.BF16, Heads: 1}, {HeadDim: 128, DType: lower.F16, Heads: 2},
 		{HeadDim: 80, DType: lower.BF16, Heads: 4}, {HeadDim: 16, DType: lower.F16, Heads: 2},
-	} {
+	}[:campaign.Cases(1, 4, 4)] {
 		cfg.Spread = true
 		k := newEstimateKernels(t, cfg)
 		for _, step := range []int{1, 2, 3, 7, 16, 64, 65, 100, 400} {

@@ -23,6 +23,9 @@ var committedFits = sync.OnceValues(func() ([]fitting, error) { return loadAll(r
 // measured are the fits to the committed measurements, by target.
 func measured(t *testing.T) []fitting {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("fitting all rates takes ten seconds")
+	}
 	all, err := committedFits()
 	require.NoError(t, err)
 	require.Greater(t, len(all[0].rows), 10)
