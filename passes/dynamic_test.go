@@ -42,12 +42,12 @@ func TestRandomDynamicPatterns(t *testing.T) {
 	t.Logf("%+v", seen)
 	require.Less(t, seen.refused, patterns/5)
 	for source, n := range seen.slots {
-		require.Greater(t, n, 2000*patterns/1000, "slots of %s", ir.SourceKind(source))
-		require.Greater(t, seen.full[source], 50*patterns/1000, "full slots of %s", ir.SourceKind(source))
+		require.Greater(t, n, 2*patterns, "slots of %s", ir.SourceKind(source))
+		require.Greater(t, seen.full[source], patterns/20, "full slots of %s", ir.SourceKind(source))
 	}
-	require.Greater(t, seen.excepts, 1000*patterns/1000)
-	require.Greater(t, seen.extra, 10000*patterns/1000)
-	require.Greater(t, seen.keeping, 200*patterns/1000)
+	require.Greater(t, seen.excepts, patterns)
+	require.Greater(t, seen.extra, 10*patterns)
+	require.Greater(t, seen.keeping, patterns/5)
 }
 
 // dynamicCounts says what the random launches met: slots and full ones by source, sets left out, pairs that are computed
