@@ -174,6 +174,15 @@ func randomShape(rng *rand.Rand) qkv.Shape {
 	return s
 }
 
+// formats are both, or with -short one by turns.
+func formats(i int) []half.Format {
+	both := []half.Format{half.BF16, half.F16}
+	if testing.Short() {
+		return both[i%2:][:1]
+	}
+	return both
+}
+
 func TestLibraryPatternsAgreeWithFloat64(t *testing.T) {
 	const shapes = 2
 	for _, name := range patterns.Names() {
@@ -187,7 +196,7 @@ func TestLibraryPatternsAgreeWithFloat64(t *testing.T) {
 				continue
 			}
 			for _, target := range minfc.Targets() {
-				for _, f := range []half.Format{half.BF16, half.F16} {
+				for _, f := range formats(n) {
 					c := attentionCase{program: program, target: target, headDim: d, dtype: f}
 					t.Run(c.kernel(), func(t *testing.T) {
 						t.Parallel()

@@ -116,8 +116,8 @@ func TestDynamicPatternsAgreeWithFloat64(t *testing.T) {
 		}
 		settings := dynamicSettings[name]
 		require.NotEmpty(t, settings, "%s: a new library pattern needs settings here", name)
-		for _, k := range dynamicKernels {
-			for _, f := range []half.Format{half.BF16, half.F16} {
+		for i, k := range dynamicKernels {
+			for _, f := range formats(i) {
 				c := attentionCase{program: program, target: k.target, headDim: k.headDim, dtype: f}
 				rng := rand.New(rand.NewPCG(uint64(k.headDim), uint64(len(f)+len(name)+len(k.target))))
 				c.runMany(t, campaign.Cases(1, (k.shapes+2)/3, k.shapes), func(c *attentionCase, i int) {
