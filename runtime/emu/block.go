@@ -119,7 +119,7 @@ func (b *block) pick() (*warp, error) {
 func (b *block) finished() error {
 	for _, d := range b.pending {
 		in := &b.run.k.code[d.pc]
-		return &Fault{Kernel: b.run.k.name, Block: b.index, Warp: -1, Line: in.line, Text: in.text,
+		return &Fault{Kernel: b.run.k.name, Block: b.index, Warp: -1, Line: in.line, Text: folded(in.text),
 			Reason: "the block ends while this is in flight: wait for its mbarrier first"}
 	}
 	return b.checkRegs()
@@ -151,16 +151,16 @@ func (b *block) positions() string {
 		case warpWaits:
 			in := &b.run.k.code[w.frags[0].pc-1]
 			bar := &b.bars[w.bar]
-			s = append(s, fmt.Sprintf("\twarp %d: waits at barrier %d, where %d of %d threads have arrived, PTX line %d: %s", w.id, w.bar, bar.arrived, bar.want, in.line, in.text))
+			s = append(s, fmt.Sprintf("\twarp %d: waits at barrier %d, where %d of %d threads have arrived, PTX line %d: %s", w.id, w.bar, bar.arrived, bar.want, in.line, folded(in.text)))
 			continue
 		case warpParked:
 			in := &b.run.k.code[w.frags[0].pc]
-			s = append(s, fmt.Sprintf("\twarp %d: waits for %s, PTX line %d: %s", w.id, w.on.describe(), in.line, in.text))
+			s = append(s, fmt.Sprintf("\twarp %d: waits for %s, PTX line %d: %s", w.id, w.on.describe(), in.line, folded(in.text)))
 			continue
 		}
 		for _, f := range w.frags {
 			in := &b.run.k.code[f.pc]
-			s = append(s, fmt.Sprintf("\twarp %d: %s at PTX line %d: %s", w.id, laneList(f.mask), in.line, in.text))
+			s = append(s, fmt.Sprintf("\twarp %d: %s at PTX line %d: %s", w.id, laneList(f.mask), in.line, folded(in.text)))
 		}
 	}
 	return strings.Join(s, "\n")

@@ -43,7 +43,7 @@ func decodeEntry(m *ptxModule, e *entry) (*kernel, error) {
 	for i := range e.body {
 		in, err := d.statement(&e.body[i])
 		if err != nil {
-			errs = append(errs, fmt.Errorf("line %d: %w\n\t%s", e.body[i].line, err, e.body[i].text))
+			errs = append(errs, fmt.Errorf("line %d: %w\n\t%s", e.body[i].line, err, folded(e.body[i].text)))
 			if len(errs) == maxErrors {
 				break
 			}

@@ -79,3 +79,6 @@ func laneList(m uint32) string {
 	}
 	return "lanes " + strings.Join(parts, ",")
 }
+
+// folded is the text of an instruction on one line.
+func folded(text string) string { return strings.Join(strings.Fields(text), " ") }

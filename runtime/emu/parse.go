@@ -64,7 +64,7 @@ type register struct {
 // stmt is one instruction.
 type stmt struct {
 	line     int
-	text     string // source, white space folded
+	text     string // source
 	guard    *register
 	guardNot bool
 	op       string
@@ -516,7 +516,7 @@ func (f regFamily) has(name string) bool {
 
 func (p *parser) instruction() error {
 	first := p.peek()
-	st := stmt{line: first.line, scope: p.sc}
+	st := stmt{line: first.line, scope: p.sc, args: make([]operand, 0, 4)}
 	if p.accept("@") {
 		st.guardNot = p.accept("!")
 		t := p.next()
@@ -542,7 +542,7 @@ func (p *parser) instruction() error {
 		}
 		st.args = append(st.args, a)
 	}
-	st.text = strings.Join(strings.Fields(p.src[first.start:p.toks[p.pos-1].end]), " ")
+	st.text = p.src[first.start:p.toks[p.pos-1].end]
 	p.ent.body = append(p.ent.body, st)
 	return nil
 }

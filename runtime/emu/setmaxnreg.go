@@ -126,7 +126,7 @@ func (b *block) checkRegs() error {
 		for _, other := range w.group() {
 			if n < len(other.regs.change) {
 				in := &b.run.k.code[other.regs.change[n]]
-				return &Fault{Kernel: b.run.k.name, Block: b.index, Warp: w.id, Line: in.line, Text: in.text,
+				return &Fault{Kernel: b.run.k.name, Block: b.index, Warp: w.id, Line: in.line, Text: folded(in.text),
 					Reason: fmt.Sprintf("exits without the setmaxnreg that warp %d of the same warpgroup executed: all four warps must execute it", other.id)}
 			}
 		}

@@ -225,6 +225,9 @@ func (s *sharedMemory) unread(lane, word, reader int) error {
 
 // otherAtomic is a warp whose atomic on the word is not ordered before what w does now, or -1.
 func (s *sharedMemory) otherAtomic(w *warp, word int) int {
+	if s.atomAt == nil { // most blocks have none
+		return -1
+	}
 	return s.atomicUnseen(w.id, &w.clock, word)
 }
 

@@ -256,7 +256,7 @@ func (w *warp) fault(in *inst, err error) error {
 	if errors.As(err, &placed) {
 		return placed
 	}
-	f := &Fault{Kernel: w.block.run.k.name, Block: w.block.index, Warp: w.id, Line: in.line, Text: in.text, Reason: err.Error()}
+	f := &Fault{Kernel: w.block.run.k.name, Block: w.block.index, Warp: w.id, Line: in.line, Text: folded(in.text), Reason: err.Error()}
 	var lf *laneFault
 	if errors.As(err, &lf) {
 		f.Lanes = lf.lanes
