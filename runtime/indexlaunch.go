@@ -110,7 +110,7 @@ func (l *indexLauncher) chooseSums() {
 func (l *indexLauncher) probeStages(p *probeCall, s probeSlice) {
 	if p.spread() {
 		l.clear(l.at("col_sum"), product(s.heads, l.keysPad(), 4))
-		l.clear(l.at("diag_sum"), product(2, s.heads, l.distPad(), 4))
+		l.clear(l.at("diag_sum"), product(s.heads, l.distPad(), 4))
 	}
 	for _, part := range p.parts(s.call) {
 		g := l.geometry(p, s, part.tiles)
@@ -166,10 +166,9 @@ func (l *indexLauncher) selectJob(n choiceCall, s probeSlice) stageValues {
 		"budget": l.budgetAt(n.row) + head, "most": l.budgetAt(n.row+1) + head, "unit": uint64(l.probes[n.probe].massUnit()),
 		"first": uint64(n.first), "last": uint64(n.last)}
 	if columns {
-		v["values"], v["values2"], v["n"] = l.at("col_sum"), 0, uint64(l.columns)
+		v["values"], v["n"] = l.at("col_sum"), uint64(l.columns)
 	} else {
 		v["values"], v["n"] = l.at("diag_sum"), uint64(l.reach)
-		v["values2"] = l.at("diag_sum") + uint64(product(s.heads, stride, 4))
 	}
 	return v
 }
@@ -266,18 +265,20 @@ func (l *indexLauncher) scorePooled(n choiceCall, rows int, v stageValues) {
 		l.launch(StageBlockScores, grid, 0, v)
 	}
 	if n.shares {
+		v["sums"] = 0
 		l.share(rows, ir.BlockSize, l.scaleLog2, v["scores"], v)
 	}
 }
 
 // scoreSquares computes the shares of blocks from the antidiagonals of their squares.
 func (l *indexLauncher) scoreSquares(n choiceCall, rows int, v stageValues) {
-	v["fold"], v["scale"] = uint64(n.fold), uint64(math.Float32bits(l.scaleLog2/float32(n.fold)))
+	scale := l.scaleLog2 / float32(n.fold)
+	v["sums"], v["fold"], v["scale"] = l.at("score_sums"), uint64(n.fold), uint64(math.Float32bits(scale))
 	grid := [3]int{ceilDiv(ceilDiv(l.SeqK, n.fold), squareTile), ceilDiv(rows*ir.BlockSize/n.fold, squareTile), l.heads}
 	if l.SeqK > 0 {
 		l.launch(StageSquareScores, grid, 0, v)
 	}
-	l.share(rows, n.fold, 1, l.at("shares"), v)
+	l.share(rows, n.fold, scale, l.at("shares"), v)
 	v["scores"] = v["shares"]
 }
 

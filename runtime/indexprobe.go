@@ -130,15 +130,19 @@ func (p *probeCall) parts(c *call) []probePart {
 	for from := 0; from < p.rows; from += probeRows {
 		part := probePart{row0: p.row0 + from*p.step, rows: min(probeRows, p.rows-from)}
 		visible := min(c.SeqK, c.QOffset+part.row0+(part.rows-1)*p.step+1)
-		part.classTiles, part.tiles = p.tilesOf(visible)
+		part.classTiles, part.tiles = p.tilesOf(visible, c.QOffset+part.row0)
 		out = append(out, part)
 	}
 	return out
 }
 
-// tilesOf counts the tiles of keys that lie a step apart.
-func (p *probeCall) tilesOf(keys int) (class, all int) {
+// tilesOf counts the tiles of keys that lie a step apart, for queries from position q0 on. A class gets one more where its
+// distances reach beyond its keys.
+func (p *probeCall) tilesOf(keys, q0 int) (class, all int) {
 	class = max(1, blocksOf(ceilDiv(keys, p.step)))
+	if q0-probeRows*p.step*(class-1) >= p.step {
+		class++
+	}
 	return class, class * min(p.step, keys)
 }
 

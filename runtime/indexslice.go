@@ -1,6 +1,8 @@
 package runtime
 
-// The sums of probes are 12 bytes a key and head, and done with when their choices are made. So the heads are cut into slices
+import "math"
+
+// The sums of probes are 8 bytes a key and head, and done with when their choices are made. So the heads are cut into slices
 // whose sums fit a scratch memory, and the slices follow one another.
 
 // probeSlice is a part of the heads: all of the call, or some kv heads of one batch entry.
@@ -61,15 +63,15 @@ func (x *indexCall) sumBuffers(c *call) []sumBuffer {
 	for _, p := range x.probes {
 		tiles := blocksOf(c.SeqK)
 		if p.spread() {
-			_, tiles = p.tilesOf(c.SeqK)
+			_, tiles = p.tilesOf(c.SeqK, math.MaxInt)
 		}
 		room = max(room, probeGeometryOf(p.heads, c, tiles).room)
 	}
 	return []sumBuffer{
 		{"probe_stats", product(heads, room, probeRows, 2, 4)},
-		{"probe_lse", product(heads, probeRows, 4)},
+		{"probe_lse", product(heads, probeRows, 2, 4)},
 		{"col_sum", product(heads, x.keysPad(), 4)},
-		{"diag_sum", product(2, heads, x.distPad(), 4)},
+		{"diag_sum", product(heads, x.distPad(), 4)},
 	}
 }
 

@@ -67,7 +67,7 @@ const storeWordsCount = 64
 var stageKinds = []stageKind{
 	{StageStoreWords, storeWordsParams(), nil, false},
 	{StageProbeStats, typed("ptr probe_stats heads i32 chunk_tiles"), probeCommon, true},
-	{StageProbeCombine, typed("ptr probe_stats probe_lse heads i32 chunks"), []string{"hq"}, false},
+	{StageProbeCombine, typed("ptr probe_stats probe_lse heads i32 chunks"), []string{"hq", "scale_log2"}, false},
 	{StageProbeSums, typed("ptr probe_lse col_sum diag_sum heads i32 chunk_tiles"), probeCommon, true},
 	{StageProbeStatsSpread, typed("ptr probe_stats heads i32 chunk_tiles" + spreadParams), probeCommon, true},
 	{StageProbeSumsSpread, typed("ptr probe_lse col_sum diag_sum heads i32 chunk_tiles" + spreadParams), probeCommon, true},
@@ -82,9 +82,9 @@ var stageKinds = []stageKind{
 	{StagePoolMean, poolParams, nil, false},
 	{StagePoolMax, poolParams, nil, false},
 	{StageBlockScores, typed("ptr pooled_q pooled_k scores heads i32 slab_start slab"), []string{"sq", "sk", "q_offset", "group"}, false},
-	{StageSquareScores, typed("ptr scores heads i32 slab_start slab fold f32 scale"),
+	{StageSquareScores, typed("ptr scores sums heads i32 slab_start slab fold f32 scale"),
 		[]string{"q", "k", "q_batch", "q_head", "q_row", "k_batch", "k_head", "k_row", "sq", "sk", "q_offset", "group", "hq"}, false},
-	{StageBlockShares, typed("ptr scores shares heads i32 slab_start slab fold f32 scale"), []string{"sq", "sk", "q_offset"}, false},
+	{StageBlockShares, typed("ptr scores sums shares heads i32 slab_start slab fold f32 scale"), []string{"sq", "sk", "q_offset"}, false},
 	{StageBlockSelect, typed("ptr scores" + blockSelectParams), []string{"hq", "sq", "sk", "q_offset"}, false},
 	{StageBlockSelectMass, typed("ptr block_most scores" + blockSelectParams), []string{"hq", "sq", "sk", "q_offset"}, false},
 	{StageBlockSelectAbove, typed("ptr block_most scores" + blockSelectParams), []string{"hq", "sq", "sk", "q_offset"}, false},
@@ -100,7 +100,7 @@ const blockSelectParams = " block_n blocks block_count heads i32 slab_start slab
 func selectParams(pointers, numbers string) []KernelParam {
 	out := typed("ptr heads")
 	for _, job := range []string{"a_", "b_"} {
-		for _, p := range typed("ptr values values2 bits budget" + pointers + " i32 first last n stride" + numbers) {
+		for _, p := range typed("ptr values bits budget" + pointers + " i32 first last n stride" + numbers) {
 			p.Name = job + p.Name
 			out = append(out, p)
 		}

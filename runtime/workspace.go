@@ -62,8 +62,9 @@ type buffer struct{ offset, bytes int64 }
 func (k *LoadedKernel) planCall(c *call) (*indexCall, error) {
 	x := &indexCall{call: c, scratch: k.scratchBytes, heads: c.Batch * c.QHeads, reach: c.QOffset + c.SeqQ, buffers: map[string]buffer{}}
 	x.columns = min(c.SeqK, x.reach)
-	x.scoreRows = k.plan.scoreRows()
-	x.slab = slabRows(k.scratchBytes, x.heads*x.scoreRows, x.keyBlocks(), x.rowBlocks())
+	var each int
+	x.scoreRows, each = k.plan.scoreRows()
+	x.slab = slabRows(k.scratchBytes, x.heads*x.scoreRows*each, x.keyBlocks(), x.rowBlocks())
 	if x.heads > maxGridYZ && len(k.plan.choices) > 0 {
 		return nil, badCall("Batch times QHeads is %d, want at most %d for a pattern that data decides; split larger calls", x.heads, maxGridYZ)
 	}
@@ -230,15 +231,15 @@ func (x *indexCall) at(name string) uint64 {
 }
 func (x *indexCall) size(name string) int64 { return x.buffers[name].bytes }
 
-// scoreRows is how many rows of scores a row block has, at most.
-func (p *indexPlan) scoreRows() int {
-	rows := 1
+// scoreRows is how many rows of scores a row block has, at most, and how many values each of them.
+func (p *indexPlan) scoreRows() (rows, values int) {
+	rows, values = 1, 1
 	for _, c := range p.choices {
 		if c.fold > 0 {
-			rows = max(rows, ir.BlockSize/c.fold)
+			rows, values = max(rows, ir.BlockSize/c.fold), 2
 		}
 	}
-	return rows
+	return rows, values
 }
 
 // slabRows is how many row blocks are scored at a time.
@@ -306,6 +307,7 @@ func (x *indexCall) layOutScores() {
 			x.add(pooledName(n.q), h, x.rowBlocks(), x.headDim, 4)
 			x.add(pooledName(n.k), x.Batch*x.KVHeads, x.keyBlocks(), x.headDim, 4)
 		} else {
+			x.add("score_sums", h, x.slab, x.scoreRows, roundUp(x.keyBlocks(), ir.BlockSize), 4)
 			x.add("shares", h, x.slab, roundUp(x.keyBlocks(), ir.BlockSize), 4)
 		}
 		x.add("scores", h, x.slab, x.scoreRows, roundUp(x.keyBlocks(), ir.BlockSize), 4) // of one part after the other

@@ -157,7 +157,7 @@ func TestBuffersDoNotOverlap(t *testing.T) {
 	}
 	h := int64(12)
 	require.Equal(t, h*448*4, x.size("col_sum"))
-	require.Equal(t, 2*h*(448+128)*4, x.size("diag_sum"))
+	require.Equal(t, h*(448+128)*4, x.size("diag_sum"))
 	require.Equal(t, h*(448+64)*4, x.size("i_cols_cols"), "the budget is beyond the 400 keys")
 	require.Equal(t, h*(448+64)*128*2, x.size("i_cols_kc"))
 	require.Equal(t, h*(400/64+2)*4, x.size("i_diags_runs"))

@@ -38,17 +38,25 @@ func (b *blockRules) share(t *testing.T, rng *rand.Rand, value func(*rand.Rand) 
 	for i := range scores {
 		scores[i] = value(rng)
 	}
-	from := b.upload(littleEndian(scores))
+	from, sums := b.upload(littleEndian(scores)), runtime.DevicePtr(0)
+	more := make([]float32, len(scores))
+	if rng.IntN(2) == 0 { // as square_scores leaves them
+		for i := range more {
+			more[i] = 5 * rng.Float32()
+		}
+		sums = b.upload(littleEndian(more))
+	}
 	n := b.heads() * b.rowBlocks() * b.pad()
 	if b.at = from; rows > 1 {
 		b.at = b.upload(make([]byte, 4*n))
 	}
 	k := b.function(BlockShares())
-	k.launch([3]uint32{uint32(b.rowBlocks()), uint32(b.heads()), 1}, k.Threads, args{"scores": from, "shares": b.at, "sq": b.sq, "sk": b.sk,
+	k.launch([3]uint32{uint32(b.rowBlocks()), uint32(b.heads()), 1}, k.Threads, args{"scores": from, "sums": sums, "shares": b.at, "sq": b.sq, "sk": b.sk,
 		"q_offset": b.qOffset, "slab_start": 0, "slab": b.rowBlocks(), "fold": b.fold, "scale": b.scale})
 	b.shares = b.floats(b.at, n)
 	for i := range b.heads() * b.rowBlocks() {
-		b.checkShares(t, scores[i*rows*b.pad():][:rows*b.pad()], b.line(i), i%b.rowBlocks())
+		at := i * rows * b.pad()
+		b.checkShares(t, scores[at:][:rows*b.pad()], more[at:][:rows*b.pad()], b.line(i), i%b.rowBlocks())
 	}
 }
 
@@ -58,14 +66,14 @@ func (b *blockRules) line(i int) []float32 {
 }
 
 // checkShares compares with softmaxes in float64.
-func (b *blockRules) checkShares(t *testing.T, scores, got []float32, block int) {
+func (b *blockRules) checkShares(t *testing.T, scores, sums, got []float32, block int) {
 	rows := (min(ir.BlockSize, b.sq-ir.BlockSize*block) + b.fold - 1) / b.fold
 	want := make([]float64, len(got))
 	for r := range rows {
 		p, sum := make([]float64, len(got)), 0.0
 		top := math.Inf(-1)
 		for i := range p {
-			if p[i] = float64(scores[r*b.pad()+i]) * float64(b.scale); math.IsNaN(p[i]) || math.IsInf(p[i], 1) {
+			if p[i] = float64(scores[r*b.pad()+i])*float64(b.scale) + float64(sums[r*b.pad()+i]); math.IsNaN(p[i]) || math.IsInf(p[i], 1) {
 				p[i] = math.Inf(-1)
 			}
 			top = max(top, p[i])

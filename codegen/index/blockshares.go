@@ -1,8 +1,6 @@
 package index
 
 import (
-	"math"
-
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 
@@ -15,6 +13,7 @@ const BlockSharesEntry = "block_shares"
 // BlockSharesParams are the parameters of block_shares.
 //
 //	scores      float32 [H, slab*64/fold, kb_pad]: of every fold-th query row, 64 for one row a row block
+//	sums        null, or what is added to each score when it is scaled; the same shape
 //	shares      float32 [H, slab, kb_pad]; scores itself where a row block has one row
 //	slab_start  first row block of the slab
 //	slab        row blocks of the slab
@@ -23,7 +22,7 @@ const BlockSharesEntry = "block_shares"
 //
 // Launch: grid (row blocks of the slab, H).
 var BlockSharesParams = []lower.Param{
-	{Name: "scores", Type: "ptr"}, {Name: "shares", Type: "ptr"},
+	{Name: "scores", Type: "ptr"}, {Name: "sums", Type: "ptr"}, {Name: "shares", Type: "ptr"},
 	{Name: "sq", Type: "i32"}, {Name: "sk", Type: "i32"}, {Name: "q_offset", Type: "i32"},
 	{Name: "slab_start", Type: "i32"}, {Name: "slab", Type: "i32"}, {Name: "fold", Type: "i32"}, {Name: "scale", Type: "f32"},
 	lower.HeadsParam,
@@ -32,7 +31,7 @@ var BlockSharesParams = []lower.Param{
 const (
 	sharesThreads = 256
 	sharesStats   = 8 * sharesThreads / 32    // bytes of the warps' maxima and sums
-	sharesShared  = sharesStats + 4*blockSize // and the log2-sum-exp of every row
+	sharesShared  = sharesStats + 8*blockSize // and every row's maximum and log2 of its sum
 )
 
 // sharesKernel is the state of one lowering.
@@ -40,7 +39,9 @@ type sharesKernel struct {
 	*blockKernel
 	candidates, pad Value
 	rows            Value // score rows of the row block
-	scores, shares  Value // of the row block
+	scores, sums    Value // of the row block
+	summed          Value // i1: sums are there
+	shares          Value // of the row block
 	rowBytes        Value // i64, of a row of scores
 }
 
@@ -74,27 +75,36 @@ func (s *sharesKernel) locate() {
 	s.rowBytes = s.Shl(s.ZExt64(s.pad), 2)
 	s.shares = s.Offset(s.Param("shares"), s.Mul(block, s.rowBytes))
 	first := s.Mul(block, s.ZExt64(s.UDiv(lower.I32(blockSize), fold)))
-	s.scores = s.Offset(s.Param("scores"), s.Mul(first, s.rowBytes))
+	s.scores, s.sums = s.Offset(s.Param("scores"), s.Mul(first, s.rowBytes)), s.Offset(s.Param("sums"), s.Mul(first, s.rowBytes))
+	s.summed = s.ICmp(enum.IPredNE, s.Address(s.Param("sums")), lower.I64(0))
 }
 
-// score is a row's score of key block b, of base 2; -inf where it says nothing.
-func (s *sharesKernel) score(row, b Value) Value {
-	x := s.Load(types.Float, s.at(s.Offset(s.scores, s.Mul(s.ZExt64(row), s.rowBytes)), b), 4)
-	x = s.FMul(x, s.Param("scale"))
-	return s.Select(s.FCmp(enum.FPredOLT, x, lower.F32(math.Inf(1))), x, lower.NegInf())
+// score is a row's score of key block b, -inf where it says nothing, and what is added to it when it is scaled.
+func (s *sharesKernel) score(row, b Value) (x, sum Value) {
+	line := s.Mul(s.ZExt64(row), s.rowBytes)
+	x = s.Load(types.Float, s.at(s.Offset(s.scores, line), b), 4)
+	sum = s.If("summed", s.summed, []Value{lower.F32(0)}, func() []Value {
+		return []Value{s.Load(types.Float, s.at(s.Offset(s.sums, line), b), 4)}
+	})[0]
+	return s.Select(s.FCmp(enum.FPredOLT, x, infinity), x, lower.NegInf()), sum
 }
 
-// normalise leaves the log2-sum-exp of a row in shared memory, +inf for one that sees nothing.
+func (s *sharesKernel) join(m, l, m2, l2 Value) (Value, Value) {
+	return joinStats(s.Builder, s.Param("scale"), m, l, m2, l2)
+}
+
+// normalise leaves a row's maximum and log2 of its sum in shared memory, 0 and +inf for one that sees nothing.
 func (s *sharesKernel) normalise(row Value) {
 	v := s.While("score", []Value{s.tid, lower.F32(lowest), lower.F32(0)}, func(v []Value) Value {
 		return s.ICmp(enum.IPredSLT, v[0], s.candidates)
 	}, func(v []Value) []Value {
-		m, l := joinStats(s.Builder, v[1], v[2], s.score(row, v[0]), lower.F32(1))
+		x, sum := s.score(row, v[0])
+		m, l := s.join(v[1], v[2], x, s.Exp2(sum))
 		return []Value{s.Add(v[0], lower.I32(sharesThreads)), m, l}
 	})
 	m, l := v[1], v[2]
 	for lanes := int64(1); lanes < 32; lanes *= 2 {
-		m, l = joinStats(s.Builder, m, l, s.ShuffleXor(m, lanes), s.ShuffleXor(l, lanes))
+		m, l = s.join(m, l, s.ShuffleXor(m, lanes), s.ShuffleXor(l, lanes))
 	}
 	mine := s.Add(s.shared, s.Shl(s.warp, 3))
 	s.Barrier() // the warps' numbers of the row before are read
@@ -107,11 +117,12 @@ func (s *sharesKernel) normalise(row Value) {
 	s.If("join", s.ICmp(enum.IPredEQ, s.tid, lower.I32(0)), nil, func() []Value {
 		for w := 1; w < sharesThreads/32; w++ {
 			m2 := s.Load(types.Float, s.SharedAt(s.shared, 8*w), 4)
-			m, l = joinStats(s.Builder, m, l, m2, s.Load(types.Float, s.SharedAt(s.shared, 8*w+4), 4))
+			m, l = s.join(m, l, m2, s.Load(types.Float, s.SharedAt(s.shared, 8*w+4), 4))
 		}
 		some := s.FCmp(enum.FPredOGT, l, lower.F32(0))
-		lse := s.Select(some, s.FAdd(m, s.Log2(l)), lower.F32(math.Inf(1)))
-		s.Store(lse, s.SharedAt(s.word(row), sharesStats), 4)
+		at := s.Add(s.shared, s.Shl(row, 3))
+		s.Store(s.Select(some, m, lower.F32(0)), s.SharedAt(at, sharesStats), 4)
+		s.Store(s.Select(some, s.Log2(l), infinity), s.SharedAt(at, sharesStats+4), 4)
 		return nil
 	})
 }
@@ -125,8 +136,12 @@ func (s *sharesKernel) write() {
 		sum := s.While("of_row", []Value{lower.I32(0), lower.F32(0)}, func(v []Value) Value {
 			return s.ICmp(enum.IPredSLT, v[0], s.rows)
 		}, func(v []Value) []Value {
-			lse := s.Load(types.Float, s.SharedAt(s.word(v[0]), sharesStats), 4)
-			return []Value{s.Add(v[0], lower.I32(1)), s.FAdd(v[1], s.Exp2(s.FSub(s.score(v[0], b[0]), lse)))}
+			at := s.Add(s.shared, s.Shl(v[0], 3))
+			top := s.Load(types.Float, s.SharedAt(at, sharesStats), 4)
+			log := s.Load(types.Float, s.SharedAt(at, sharesStats+4), 4)
+			x, sum := s.score(v[0], b[0])
+			share := s.Exp2(s.FMA(s.FSub(x, top), s.Param("scale"), s.FSub(sum, log)))
+			return []Value{s.Add(v[0], lower.I32(1)), s.FAdd(v[1], share)}
 		})[1]
 		s.Store(s.FMul(sum, part), s.at(s.shares, b[0]), 4)
 		return []Value{s.Add(b[0], lower.I32(sharesThreads))}

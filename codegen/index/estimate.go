@@ -14,11 +14,13 @@ import (
 // no scores are stored:
 //
 //	probe_stats     per chunk of keys: maximum and sum of each probe row's softmax
-//	probe_combine   the chunks of a row become its log2-sum-exp
-//	probe_sums      P = 2^(scores - lse) again; its sums over the rows (columns) and along diagonals (distances)
+//	probe_combine   the chunks of a row become its maximum and the log2 of its sum
+//	probe_sums      P = 2^((scores - maximum) * scale) / sum again; its sums over the rows (columns) and along diagonals (distances)
 //
 // A logit that is NaN or +inf counts as masked: it adds nothing to any sum, and its row is normalised without it.
-// Every sum has a fixed order, so equal inputs give equal bits.
+// Every sum has a fixed order, the same for all columns and for all distances: terms that are equal row by row give equal
+// sums, and equal inputs equal bits. Maxima are products as they come out of q and k, without the scale: a product scaled and rounded
+// would be off by more than 1 where it is beyond 2^24.
 
 // ProbeRows is the number of rows of the probe.
 const ProbeRows = 64
@@ -113,30 +115,26 @@ type estimateLayout struct {
 	panels      int
 	lastChunks  int // 16-byte chunks of the last panel that hold columns
 	k, exchange int // bytes from the start
+	flags, kept int // of probe_stats: a word a warp, and another one
+	minus       int // of probe_sums: a number for each row, by warp
 	stats, sums int // bytes in all, by kernel
-	planes      int // planes of the exchange of probe_sums that a warp has at a time, 4 or 2
 }
-
-// leastShared is the shared memory that a block has on every GPU: that of compute capability 8.6, 8.9 and 12.x.
-const leastShared = 99 << 10
 
 func layoutOf(c EstimateConfig) estimateLayout {
 	l := estimateLayout{panels: (c.HeadDim + panelCols - 1) / panelCols}
 	l.lastChunks = (c.HeadDim - (l.panels-1)*panelCols) * 2 / chunkBytes
 	l.k = c.Heads * l.panels * panel
 	l.exchange = l.k + 2*l.panels*panel
-	l.stats = l.exchange + c.Heads*ProbeRows*statBytes
-	l.planes = allPlanes
-	l.sums = l.exchange + 2*c.Heads*l.regionBytes()
-	if c.Heads == 1 && l.sums > leastShared { // of other sizes, there is the one for one head
-		l.planes = allPlanes / 2
-		l.sums = l.exchange + 2*l.regionBytes()
-	}
+	l.flags = l.exchange + c.Heads*ProbeRows*statBytes
+	l.kept = l.flags + 2*c.Heads*flagBytes
+	l.stats = l.kept + 2*c.Heads*flagBytes
+	l.minus = l.exchange + 2*c.Heads*regionBytes
+	l.sums = l.minus + 2*c.Heads*minusBytes
 	return l
 }
 
 // estimator is the state of one lowering of probe_stats or probe_sums. A block has two warps a head ("slot"): each takes
-// all 64 rows and one half of a tile's keys, so that a column's sum stays in one warp.
+// all 64 rows and 32 of the 64 keys that are in shared memory, so that a column's sum stays in one warp.
 type estimator struct {
 	*lower.Builder
 	EstimateConfig
@@ -151,6 +149,7 @@ type estimator struct {
 	step                    Value // from row to row and from key to key of a tile; nil for 1
 	tiles                   Value // tiles with keys that some row sees
 	first, end              Value // tiles of this chunk
+	pieces, flush           Value // of probe_sums: pieces of all tiles, and how many more diagonals need
 	place                   probePlace
 	qLanes, kLanes          []Value
 }
@@ -215,6 +214,12 @@ func (e *estimator) headOf(slot Value) Value {
 	return e.Add(e.Mul(e.kvHead, e.Param("group")), in)
 }
 
+// warpWord is the address of the warp's word of those at an offset of shared memory.
+func (e *estimator) warpWord(at int) Value {
+	warp := e.Add(e.Shl(e.slot, 1), e.half)
+	return e.SharedAt(e.Add(e.shared, e.Shl(warp, 2)), at)
+}
+
 func (e *estimator) tilesOf(keys Value) Value {
 	return e.LShr(e.Add(keys, lower.I32(tileKeys-1)), 6)
 }
@@ -235,26 +240,37 @@ func (e *estimator) kernel(entry string, params []lower.Param, shared int) *lowe
 
 // tileLoop runs body for every tile of the chunk that some row sees, with the scores of the warp's half. K of the next tile
 // arrives while one is computed. The values carried begin at start.
-func (e *estimator) tileLoop(start []Value, body func(tile Value, s scores, carried []Value) []Value) []Value {
+func (e *estimator) tileLoop(start []Value, body func(s scores, carried []Value) []Value) []Value {
+	halves := func(tile Value) func(half int) Value {
+		return func(half int) Value { return e.halfKey(tile, lower.I32(int64(half))) }
+	}
 	e.If("load_first", e.ICmp(enum.IPredSLT, e.first, e.end), nil, func() []Value {
 		e.loadQ()
-		e.loadK(e.first, lower.I32(0))
+		e.loadK(halves(e.first), e.bufferOf(e.first))
 		return nil
 	})
 	e.CopyCommit()
-	out := e.While("tile", append([]Value{e.first, lower.I32(0)}, start...),
+	out := e.While("tile", append([]Value{e.first}, start...),
 		func(v []Value) Value { return e.ICmp(enum.IPredSLT, v[0], e.end) },
 		func(v []Value) []Value {
 			e.CopyWaitAll()
 			e.Barrier()
-			next, other := e.Add(v[0], lower.I32(1)), e.Xor(v[1], lower.I32(1))
+			next := e.Add(v[0], lower.I32(1))
 			e.If("load_next", e.ICmp(enum.IPredSLT, next, e.end), nil, func() []Value {
-				e.loadK(next, other)
+				e.loadK(halves(next), e.bufferOf(next))
 				return nil
 			})
 			e.CopyCommit()
-			s := e.maskEdge(e.scores(v[1]), v[0])
-			return append([]Value{next, other}, body(v[0], s, v[2:])...)
+			s := e.maskEdge(e.scores(e.bufferOf(v[0]), nil), e.halfKey(v[0], e.half))
+			return append([]Value{next}, body(s, v[1:])...)
 		})
-	return out[2:]
+	return out[1:]
+}
+
+// bufferOf is which of the two buffers of K the tile or step with a number uses.
+func (e *estimator) bufferOf(n Value) Value { return e.And(n, lower.I32(1)) }
+
+// halfKey is the first key of a half of a tile.
+func (e *estimator) halfKey(tile, half Value) Value {
+	return e.Add(e.firstKey(tile), e.apart(e.Shl(half, 5)))
 }

@@ -12,9 +12,10 @@ import (
 
 // ProbeSumsParams are the parameters of probe_sums; the shared ones are those of probe_stats.
 //
-//	probe_lse  of probe_combine
-//	col_sum    float32 [batch*hq, round_up(sk, 64)]: sum over the probe rows, per key
-//	diag_sum   float32 [2, batch*hq, DistPad]: sum over the probe rows, per distance; the reader adds the two slots
+//	probe_lse    of probe_combine
+//	col_sum      float32 [batch*hq, round_up(sk, 64)]: sum over the probe rows, per key
+//	diag_sum     float32 [batch*hq, DistPad]: sum over the probe rows, per distance
+//	chunk_tiles  even
 //
 // Every entry of both is written.
 var ProbeSumsParams = append([]lower.Param{
@@ -22,7 +23,7 @@ var ProbeSumsParams = append([]lower.Param{
 	{Name: "col_sum", Type: "ptr"}, {Name: "diag_sum", Type: "ptr"},
 }, ProbeStatsParams[3:]...)
 
-// DistPad is the number of distances of a slot of diag_sum.
+// DistPad is the number of distances of a head in diag_sum.
 func DistPad(qOffset, sq int) int { return (qOffset+sq+63)/64*64 + 128 }
 
 // ProbeSums is the second pass over K. Grid: EstimateLaunch.
@@ -32,15 +33,8 @@ func ProbeSums(c EstimateConfig) (*lower.Kernel, error) {
 	}
 	entry, params := c.variant("probe_sums", ProbeSumsParams)
 	e := c.newEstimator(entry, params)
-	d := e.newDiagonals()
-	lse := e.loadLSE()
-	columns := e.columns()
-	e.tileLoop(nil, func(tile Value, s scores, _ []Value) []Value {
-		p, cols := e.probabilities(s, lse)
-		e.storeColumns(columns, tile, cols)
-		d.addUp(tile, p)
-		return nil
-	})
+	e.locatePieces()
+	d, p, r := e.newDiagonals(), e.newProbe(), e.newRange()
 	if !e.Spread {
 		e.If("clear", e.valid, nil, func() []Value {
 			e.clearColumns()
@@ -48,41 +42,129 @@ func ProbeSums(c EstimateConfig) (*lower.Kernel, error) {
 			return nil
 		})
 	}
+	end := e.Select(e.valid, e.Add(e.mine(r.start), e.mine(r.count)), lower.I32(0))
+	column := e.columnOfPiece()
+	e.pieceLoop(r, p, func(piece, first Value, s scores, c chains) chains {
+		there := e.ICmp(enum.IPredSLT, piece, end)
+		x := p.of(s)
+		cols := e.columnSums(x)
+		bad := e.FCmp(enum.FPredUGE, e.sum(cols), infinity)
+		x, cols = e.skip(x, cols, bad)
+		e.storeColumn(e.Add(first, e.apart(column)), e.And(there, e.seenPiece(first)), cols)
+		next, ended := e.advance(c, x)
+		d.store(first, there, d.window(c.late, ended))
+		return next
+	})
 	return e.kernel(entry, params, e.sums), nil
 }
 
-// loadLSE reads the log-sum-exp of the thread's rows; that of a head that stores nothing may not have been written.
-func (e *estimator) loadLSE() []Value {
-	none := slices.Repeat([]Value{lower.F32(math.Inf(1))}, threadRows)
-	return e.If("lse", e.valid, none, func() (out []Value) {
-		at := e.element("probe_lse", e.Add(e.Shl(e.ZExt64(e.hb), 6), e.ZExt64(e.row)))
-		for i := range threadRows {
-			out = append(out, e.Load(types.Float, e.Offset(at, lower.I64(int64(4*8*i))), 4))
+var infinity = lower.F32(math.Inf(1))
+
+// seenPiece says whether a piece has columns: those added for diagonals that end late may lie behind all keys.
+func (e *estimator) seenPiece(first Value) Value {
+	if e.Spread {
+		return lower.Bool(true) // addColumn looks at each key
+	}
+	return e.ICmp(enum.IPredSLT, first, e.Shl(e.tiles, 6))
+}
+
+// probe is what probabilities are made of: 2^(x*scale - minus), where x is a score or, for a head with huge ones, what it is above
+// its row's maximum. A scale times a maximum beyond hugeExponent would leave out too many bits of the sum's log2.
+type probe struct {
+	e    *estimator
+	huge Value // i1, the same in all warps of a head
+	at   Value // shared address of minus of the thread's first row; the others follow
+}
+
+const (
+	hugeExponent = 512
+	minusBytes   = 4 * ProbeRows
+)
+
+// newProbe reads the numbers of the thread's rows; those of a head that stores nothing may not have been written. What is subtracted
+// from exponents goes to shared memory: the loop is short of registers.
+func (e *estimator) newProbe() probe {
+	warp := e.Add(e.Shl(e.slot, 1), e.half)
+	p := probe{e: e, at: e.Add(e.shared, e.Add(e.Mul(warp, lower.I32(minusBytes)), e.Shl(e.row, 5)))}
+	none := append(slices.Repeat([]Value{infinity}, threadRows), lower.Bool(false))
+	out := e.If("lse", e.valid, none, p.numbers)
+	p.huge = out[threadRows]
+	e.If("minus", e.ICmp(enum.IPredEQ, e.quad, lower.I32(0)), nil, func() []Value {
+		for i, x := range out[:threadRows] {
+			e.Store(x, e.SharedAt(p.at, e.minus+4*i), 4)
 		}
-		return out
+		return nil
+	})
+	e.WarpSync()
+	return p
+}
+
+// numbers are minus of the thread's rows, and huge.
+func (p probe) numbers() []Value {
+	e, scale := p.e, p.e.Param("scale_log2")
+	var tops, logs, minus [threadRows]Value
+	var huge Value = lower.Bool(false)
+	for i := range threadRows {
+		tops[i], logs[i] = p.number(i, 0), p.number(i, 1)
+		scaled := e.FMul(tops[i], scale)
+		apart := e.FMax(scaled, e.FNeg(scaled))
+		huge = e.Or(huge, e.Not(e.FCmp(enum.FPredOLE, apart, lower.F32(hugeExponent))))
+	}
+	huge = e.AnyLane(huge)
+	for i := range minus {
+		minus[i] = e.Select(huge, logs[i], e.FMA(tops[i], scale, logs[i]))
+	}
+	return append(minus[:], huge)
+}
+
+// loadMinus reads what is subtracted from exponents.
+func (p probe) loadMinus() (out []Value) {
+	e := p.e
+	for i := range threadRows / 4 {
+		v := e.Load(lower.Vec4, e.SharedAt(p.at, e.minus+16*i), 16)
+		for j := range 4 {
+			out = append(out, e.FNeg(e.AsFloat(e.Lane4(v, j))))
+		}
+	}
+	return out
+}
+
+// number reads the maximum of the thread's row i, or as number 1 the log2 of its sum.
+func (p probe) number(i, which int) Value {
+	e := p.e
+	rows := e.element("probe_lse", e.Shl(e.Add(e.Shl(e.ZExt64(e.hb), 6), e.ZExt64(e.row)), 1))
+	return e.Load(types.Float, e.Offset(rows, lower.I64(int64(8*8*i+4*which))), 4)
+}
+
+// of turns scores into probabilities.
+func (p probe) of(s scores) scores {
+	e := p.e
+	s = s.like(e.If("huge", p.huge, s.flat(), func() []Value {
+		var tops [threadRows]Value
+		for i := range tops {
+			tops[i] = p.number(i, 0)
+		}
+		return s.each(func(i, _ int, x Value) Value { return e.FSub(x, tops[i]) }).flat()
+	}))
+	minus := p.loadMinus()
+	return s.each(func(i, _ int, x Value) Value {
+		return e.Exp2(e.FMA(x, e.Param("scale_log2"), minus[i]))
 	})
 }
 
-// probabilities are P and its sums over the thread's rows, per column.
-func (e *estimator) probabilities(s scores, lse []Value) (scores, []Value) {
-	var p scores
-	for i, row := range s {
-		neg := e.FNeg(lse[i])
-		for _, x := range row {
-			p[i] = append(p[i], e.Exp2(e.FMA(x, e.Param("scale_log2"), neg)))
-		}
-	}
-	cols := e.columnSums(p)
-	inf := lower.F32(math.Inf(1))
-	bad := e.AnyLane(e.FCmp(enum.FPredUGE, e.sum(cols), inf))
-	both := e.If("nonfinite", bad, append(p.flat(), cols...), func() []Value {
-		clean := p.flat()
-		for i, x := range clean {
-			clean[i] = e.Select(e.FCmp(enum.FPredOLT, x, inf), x, lower.F32(0))
-		}
-		return append(clean, e.columnSums(unflat(clean))...)
+// skip leaves out the logits that are NaN or +inf, if bad holds in some lane: there are some.
+func (e *estimator) skip(p scores, cols []Value, bad Value) (scores, []Value) {
+	out := e.If("nonfinite", e.AnyLane(bad), append(p.flat(), cols...), func() []Value {
+		clean := e.clean(p)
+		return append(clean.flat(), e.columnSums(clean)...)
 	})
-	return unflat(both), both[threadRows*threadCols:]
+	return p.like(out), out[threadRows*threadCols:]
+}
+
+func (e *estimator) clean(p scores) scores {
+	return p.each(func(_, _ int, x Value) Value {
+		return e.Select(e.FCmp(enum.FPredOLT, x, infinity), x, lower.F32(0))
+	})
 }
 
 func (e *estimator) columnSums(p scores) []Value {
@@ -101,24 +183,16 @@ func (e *estimator) columnSums(p scores) []Value {
 // columns and three exchanges leave it one. Lane bits 4, 3, 2 choose bits 2, 1, 0 of the thread's column.
 var columnLanes = []int64{16, 8, 4}
 
-// columns is the address of the column that this lane ends up with, in tile 0; of spread keys it is its number in the tile.
-func (e *estimator) columns() Value {
-	key := e.columnOfTile()
-	if e.Spread {
-		return key
-	}
-	return e.element("col_sum", e.Add(e.Mul(e.ZExt64(e.hb), e.keysPad()), e.ZExt64(key)))
-}
-
-// columnOfTile is the column of a tile that this lane ends up with.
-func (e *estimator) columnOfTile() Value {
+// columnOfPiece is the column of a piece that this lane ends up with.
+func (e *estimator) columnOfPiece() Value {
 	n, c := e.LShr(e.lane, 3), e.And(e.LShr(e.lane, 2), lower.I32(1))
-	return e.Add(e.Add(e.Shl(n, 3), e.Shl(e.quad, 1)), e.Add(c, e.Mul(e.half, lower.I32(halfKeys))))
+	return e.Add(e.Add(e.Shl(n, 3), e.Shl(e.quad, 1)), c)
 }
 
 func (e *estimator) keysPad() Value { return e.Shl(e.ZExt64(e.tilesOf(e.Param("sk"))), 6) }
 
-func (e *estimator) storeColumns(at, tile Value, cols []Value) {
+// storeColumn adds up the columns over the lanes and stores the one that is the lane's.
+func (e *estimator) storeColumn(key, there Value, cols []Value) {
 	for _, lanes := range columnLanes {
 		upper := e.ICmp(enum.IPredNE, e.And(e.lane, lower.I32(lanes)), lower.I32(0))
 		half := len(cols) / 2
@@ -130,11 +204,11 @@ func (e *estimator) storeColumns(at, tile Value, cols []Value) {
 		cols = kept
 	}
 	if e.Spread {
-		e.addColumn(at, tile, cols[0])
+		e.addColumn(key, there, cols[0])
 		return
 	}
-	e.If("store_column", e.valid, nil, func() []Value {
-		e.Store(cols[0], e.Offset(at, e.Shl(e.ZExt64(tile), 8)), 4)
+	e.If("store_column", there, nil, func() []Value {
+		e.Store(cols[0], e.element("col_sum", e.Add(e.Mul(e.ZExt64(e.hb), e.keysPad()), e.ZExt64(key))), 4)
 		return nil
 	})
 }

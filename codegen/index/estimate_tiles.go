@@ -1,6 +1,8 @@
 package index
 
 import (
+	"slices"
+
 	"github.com/llir/llvm/ir/enum"
 
 	"github.com/minfc/minfc/codegen/lower"
@@ -30,7 +32,7 @@ func (e *estimator) swizzled(row, chunk Value) Value {
 	return e.Add(e.Xor(lin, e.And(e.LShr(lin, 3), lower.I32(0x70))), e.shared)
 }
 
-// rowsPerPass is how many rows all threads copy at a time; it divides 64.
+// rowsPerPass is how many rows all threads copy at a time; it divides 32.
 func (e *estimator) rowsPerPass() int { return 64 * e.Heads / 8 }
 
 // loadQ starts the copy of the probe rows of all heads; rows past the last become zeros.
@@ -49,15 +51,18 @@ func (e *estimator) loadQ() {
 	}
 }
 
-// loadK starts the copy of a tile of keys into one of the two buffers; keys past sk become zeros.
-func (e *estimator) loadK(tile, buffer Value) {
+// loadK starts the copy of two times 32 keys into one of the two buffers: those from first(0) on and those from first(1) on.
+// Keys past sk, and before key 0, become zeros.
+func (e *estimator) loadK(first func(half int) Value, buffer Value) {
 	base, p := e.tensor("k", e.kvHead), e.place
-	first := e.Add(e.firstKey(tile), e.apart(p.row))
 	to := e.Add(p.shared, e.Mul(buffer, lower.I32(int64(e.panels*panel))))
-	for i := range tileKeys / e.rowsPerPass() {
-		key := e.Add(first, e.apart(lower.I32(int64(i*e.rowsPerPass()))))
-		in := e.ICmp(enum.IPredULT, key, e.Param("sk"))
-		e.copyRow("k", base, key, in, e.Add(to, lower.I32(int64(e.k+i*e.rowsPerPass()*panelBytes))))
+	for half := range 2 {
+		from := e.Add(first(half), e.apart(p.row))
+		for i := 0; i < halfKeys; i += e.rowsPerPass() {
+			key := e.Add(from, e.apart(lower.I32(int64(i))))
+			in := e.ICmp(enum.IPredULT, key, e.Param("sk"))
+			e.copyRow("k", base, key, in, e.Add(to, lower.I32(int64(e.k+(half*halfKeys+i)*panelBytes))))
+		}
 	}
 }
 
@@ -94,79 +99,136 @@ func (e *estimator) newLanes() {
 	}
 }
 
-// scores are a thread's products of q and k for one half tile: by row of its eight, then by column of its eight. Column
-// 2n+c is key 8n + 2*quad + c of the half.
+// scores are a thread's products of q and k for 32 keys: by row of its eight, then by column of its eight. Column 2n+c is key
+// 8n + 2*quad + c of the 32. What nobody wants is nil.
 type scores [threadRows][]Value
 
-const threadCols = halfKeys / 4
+const (
+	threadCols   = halfKeys / 4
+	columnGroups = halfKeys / 8
+)
 
-// flat lists them row by row, and back.
+// wanted says which groups of scores are wanted: those of the thread's row i and its columns 2n and 2n+1. A nil one wants all.
+type wanted func(i, n int) bool
+
+func (w wanted) all(i, n int) bool { return w == nil || w(i, n) }
+
+// flat lists the scores that are there row by row, and like puts such a list in their places.
 func (s scores) flat() []Value {
 	var out []Value
 	for _, row := range s {
-		out = append(out, row...)
+		for _, x := range row {
+			if x != nil {
+				out = append(out, x)
+			}
+		}
 	}
 	return out
 }
 
-func unflat(v []Value) (s scores) {
-	for i := range s {
-		s[i] = v[i*threadCols : (i+1)*threadCols]
+func (s scores) like(v []Value) (out scores) {
+	for i, row := range s {
+		for _, x := range row {
+			if x == nil {
+				out[i] = append(out[i], nil)
+				continue
+			}
+			out[i], v = append(out[i], v[0]), v[1:]
+		}
 	}
-	return s
+	return out
+}
+
+// each computes f of every score that is there.
+func (s scores) each(f func(i, j int, x Value) Value) (out scores) {
+	for i, row := range s {
+		out[i] = slices.Clone(row)
+		for j, x := range row {
+			if x != nil {
+				out[i][j] = f(i, j, x)
+			}
+		}
+	}
+	return out
+}
+
+// products accumulates the wanted products of all rows with 32 keys; nil are those of strips with none.
+type products [strips][columnGroups][]Value
+
+func newProducts(want wanted) (acc products) {
+	for m := range acc {
+		for n := range acc[m] {
+			if want.all(2*m, n) || want.all(2*m+1, n) {
+				acc[m][n] = []Value{lower.F32(0), lower.F32(0), lower.F32(0), lower.F32(0)}
+			}
+		}
+	}
+	return acc
+}
+
+// some says whether a strip has wanted products.
+func (acc products) some(m int) bool {
+	return slices.ContainsFunc(acc[m][:], func(x []Value) bool { return x != nil })
 }
 
 // scores computes S = Q K^T of the warp.
-func (e *estimator) scores(buffer Value) scores {
-	var acc [strips][halfKeys / 8][]Value
-	for m := range acc {
-		for n := range acc[m] {
-			acc[m][n] = []Value{lower.F32(0), lower.F32(0), lower.F32(0), lower.F32(0)}
-		}
-	}
+func (e *estimator) scores(buffer Value, want wanted) scores {
+	acc := newProducts(want)
 	offset := e.Mul(buffer, lower.I32(int64(e.panels*panel)))
 	for step := range e.HeadDim / 16 {
 		at := step / 4 * panel
 		var b [][]Value
-		for n := range halfKeys / 16 {
+		for n := range columnGroups / 2 {
 			b = append(b, e.LdMatrix4(e.SharedAt(e.Add(e.kLanes[step%4], offset), e.k+at+n*16*panelBytes), false))
 		}
 		for m := range strips {
+			if !acc.some(m) {
+				continue
+			}
 			a := e.LdMatrix4(e.SharedAt(e.qLanes[step%4], at+m*16*panelBytes), false)
 			for n := range acc[m] {
-				acc[m][n] = e.MMA(e.DType, a, b[n/2][2*(n%2):2*(n%2)+2], acc[m][n])
+				if acc[m][n] != nil {
+					acc[m][n] = e.MMA(e.DType, a, b[n/2][2*(n%2):2*(n%2)+2], acc[m][n])
+				}
 			}
 		}
 	}
-	var s scores
-	for m := range acc {
-		for _, x := range acc[m] {
-			s[2*m], s[2*m+1] = append(s[2*m], x[:2]...), append(s[2*m+1], x[2:]...)
+	return acc.scores(want)
+}
+
+// scores orders the products by rows and columns.
+func (acc products) scores(want wanted) (s scores) {
+	for i := range s {
+		for n := range columnGroups {
+			x := []Value{nil, nil}
+			if want.all(i, n) {
+				x = acc[i/2][n][2*(i%2) : 2*(i%2)+2]
+			}
+			s[i] = append(s[i], x...)
 		}
 	}
 	return s
 }
 
-// maskEdge sets the scores of keys after the query, at or after sk, and of missing rows to -inf. Few tiles have any.
-func (e *estimator) maskEdge(s scores, tile Value) scores {
+// maskEdge sets the scores of keys after the query, at or after sk, and of missing rows to -inf. Few tiles have any. The 32
+// keys begin at the first one.
+func (e *estimator) maskEdge(s scores, first Value) scores {
 	if e.Spread {
-		return e.maskSpread(s, tile)
+		return e.maskSpread(s, first)
 	}
-	k0 := e.Shl(tile, 6)
-	after := e.ICmp(enum.IPredSGT, e.Add(k0, lower.I32(tileKeys-1)), e.q0)
-	over := e.ICmp(enum.IPredSGT, e.Add(k0, lower.I32(tileKeys)), e.Param("sk"))
+	after := e.ICmp(enum.IPredSGT, e.Add(first, lower.I32(halfKeys-1)), e.q0)
+	over := e.ICmp(enum.IPredSGT, e.Add(first, lower.I32(halfKeys)), e.Param("sk"))
 	short := e.ICmp(enum.IPredSLT, e.rows, lower.I32(ProbeRows))
-	key := e.Add(k0, e.Add(e.Mul(e.half, lower.I32(halfKeys)), e.Shl(e.quad, 1)))
-	return unflat(e.If("edge", e.Or(e.Or(after, over), short), s.flat(), func() []Value {
-		var out []Value
-		for i, row := range s {
-			room := e.Sub(e.rowEnd(i), key)
-			for j, x := range row {
-				keep := e.ICmp(enum.IPredSGT, room, lower.I32(int64(8*(j/2)+j%2)))
-				out = append(out, e.Select(keep, x, lower.NegInf()))
-			}
+	key := e.Add(first, e.Shl(e.quad, 1))
+	return s.like(e.If("edge", e.Or(e.Or(after, over), short), s.flat(), func() []Value {
+		var room [threadRows]Value
+		for i := range room {
+			room[i] = e.Sub(e.rowEnd(i), key)
 		}
-		return out
+		return s.each(func(i, j int, x Value) Value {
+			keep := e.ICmp(enum.IPredSGT, room[i], lower.I32(int64(8*(j/2)+j%2)))
+			return e.Select(keep, x, lower.NegInf())
+		}).flat()
 	}))
 }
 

@@ -51,8 +51,9 @@ type poolKernel struct {
 	rows   lower.Value // of the block: blockSize, fewer in the last one
 }
 
-// Pool reduces each block of 64 rows to one: its mean, or its maximum without NaNs. Sums run in float32, rows t, t+8, ...
-// first, then the eight partial sums in order; a NaN makes its mean a NaN.
+// Pool reduces each block of 64 rows to one: its mean, or its maximum without NaNs. Sums run in float32 over 1/64 of each row, which
+// no finite rows make infinite, rows t, t+8, ... first, then the eight partial sums in order; a NaN makes its mean a NaN.
+// Blocks of equal rows have equal means, the last one, which may be shorter, too.
 func Pool(cfg PoolConfig) (*lower.Kernel, error) {
 	if err := lower.CheckHeadDim(cfg.HeadDim); err != nil {
 		return nil, err
@@ -119,6 +120,10 @@ func (k *poolKernel) accumulate(acc *lower.Value, x, valid lower.Value) {
 	if *acc == nil {
 		*acc = k.identity()
 	}
+	if k.cfg.With == ir.ReduceMean {
+		*acc = k.FMA(x, lower.F32(1./blockSize), *acc)
+		return
+	}
 	*acc = k.reduce(*acc, x)
 }
 
@@ -166,11 +171,13 @@ func (k *poolKernel) finish(tid lower.Value) {
 	k.Store(sum, k.Offset(out, k.ZExt64(k.Shl(tid, 2))), 4)
 }
 
-// mean divides by the number of rows: exactly for a whole block.
+// mean is the mean of a block whose sum is 1/64 of its rows'. The division is rounded once: n equal rows have themselves as mean.
 func (k *poolKernel) mean(sum lower.Value) lower.Value {
-	whole := k.ICmp(enum.IPredEQ, k.rows, lower.I32(blockSize))
-	inv := k.Rcp(k.Block.NewSIToFP(k.rows, types.Float))
-	return k.FMul(sum, k.Select(whole, lower.F32(1./blockSize), inv))
+	short := k.ICmp(enum.IPredSLT, k.rows, lower.I32(blockSize))
+	return k.If("short", short, []lower.Value{sum}, func() []lower.Value {
+		rows := k.Block.NewSIToFP(k.rows, types.Float)
+		return []lower.Value{k.FMul(k.FDiv(sum, rows), lower.F32(blockSize))}
+	})[0]
 }
 
 // blocksOf is the number of blocks of n rows.

@@ -19,7 +19,6 @@ const (
 // selections, run at the same time. Launch: grid (H, 1 or 2), H = batch times q heads; the second row of blocks does job b.
 //
 //	values   f32 [H, stride]: candidates 0..n-1 of each head, and values that may be anything but unwritten up to a multiple of 4
-//	values2  null, or what is added to values
 //	bits     u32 [H, stride/32]: bit i of a head is set if i was chosen; every word of a head that takes part is written
 //	budget   i32 [hq]: how many of each q head (select_top), which share of the sum of all values in thousandths, at most
 //	         1000 (select_mass), or the bits of the smallest float that is chosen, at least 1 (select_above)
@@ -35,7 +34,7 @@ func SelectParams(rule ir.Rule) []lower.Param {
 }
 
 func selectJob(job string, rule ir.Rule) []lower.Param {
-	pointers, numbers := []string{"values", "values2", "bits", "budget"}, []string{"first", "last", "n", "stride"}
+	pointers, numbers := []string{"values", "bits", "budget"}, []string{"first", "last", "n", "stride"}
 	if rule != ir.Top {
 		pointers = append(pointers, "most")
 	}
@@ -79,14 +78,13 @@ const forcedKey = 0x7fffffff
 // selector is the state of one lowering.
 type selector struct {
 	*blockKernel
-	rule          ir.Rule
-	job           Value // i1: the second job
-	values, extra Value
-	two           Value // i1: extra is there
-	n             Value // candidates that are looked at: 0 when none is wanted
-	first, free   Value // candidates first..first+free-1 are not forced
-	all, forced   Value // candidates, and how many of them are forced
-	dropped       Value // see dropBits
+	rule        ir.Rule
+	job         Value // i1: the second job
+	values      Value
+	n           Value // candidates that are looked at: 0 when none is wanted
+	first, free Value // candidates first..first+free-1 are not forced
+	all, forced Value // candidates, and how many of them are forced
+	dropped     Value // see dropBits
 }
 
 // found says which candidates are chosen: those with keys above top, and the first want of the held ones whose key is top.
@@ -121,9 +119,7 @@ func (s *selector) emit(search func() found) {
 	s.job = s.ICmp(enum.IPredEQ, s.BlockY(), lower.I32(1))
 	stride := s.param("stride")
 	start := s.Shl(s.Mul(s.ZExt64(s.BlockX()), s.ZExt64(stride)), 2)
-	s.values, s.extra = s.Offset(s.param("values"), start), s.param("values2")
-	s.two = s.ICmp(enum.IPredNE, s.Address(s.extra), lower.I64(0))
-	s.extra = s.Offset(s.extra, start)
+	s.values = s.Offset(s.param("values"), start)
 	f := search()
 	words := s.LShr(stride, 5)
 	bits := s.Offset(s.param("bits"), s.LShr(start, 5))
@@ -310,32 +306,18 @@ func (s *selector) hit(p radixPass, key, c Value) {
 
 // vectors loads four values at each offset from byte start on.
 func (s *selector) vectors(start Value, offset []Value) []Value {
-	return s.sum(func(base Value) []Value {
-		base = s.Offset(base, start)
-		loaded := make([]Value, len(offset))
-		for u, o := range offset {
-			loaded[u] = s.Load(lower.Vec4, s.Offset(base, o), 16)
+	base := s.Offset(s.values, start)
+	loaded := make([]Value, len(offset))
+	for u, o := range offset {
+		loaded[u] = s.Load(lower.Vec4, s.Offset(base, o), 16)
+	}
+	var out []Value
+	for _, v := range loaded {
+		for e := range 4 {
+			out = append(out, s.AsFloat(s.Lane4(v, e)))
 		}
-		var out []Value
-		for _, v := range loaded {
-			for e := range 4 {
-				out = append(out, s.AsFloat(s.Lane4(v, e)))
-			}
-		}
-		return out
-	})
-}
-
-// sum is what load loads from values, plus, where it is there, what it loads from values2.
-func (s *selector) sum(load func(base Value) []Value) []Value {
-	one := load(s.values)
-	return s.If("extra", s.two, one, func() []Value {
-		sum := load(s.extra)
-		for i, x := range one {
-			sum[i] = s.FAdd(x, sum[i])
-		}
-		return sum
-	})
+	}
+	return out
 }
 
 // highBin is the first of the two bins that each thread looks at, in falling order.
@@ -416,14 +398,10 @@ func (s *selector) choose(bits, words, top, seen Value) {
 // choosePlain makes words of candidates that all exist and are not forced, all ties among them chosen.
 func (s *selector) choosePlain(bits, word, end, top Value) {
 	start := s.Shl(s.ZExt64(s.Add(s.Shl(word, 5), s.lane)), 2)
-	vals := s.sum(func(base Value) []Value {
-		base = s.Offset(base, start)
-		out := make([]Value, plainWords)
-		for u := range out {
-			out[u] = s.Load(types.Float, s.Offset(base, lower.I64(int64(128*u))), 4)
-		}
-		return out
-	})
+	base, vals := s.Offset(s.values, start), make([]Value, plainWords)
+	for u := range vals {
+		vals[u] = s.Load(types.Float, s.Offset(base, lower.I64(int64(128*u))), 4)
+	}
 	var made []Value
 	for _, v := range vals {
 		made = append(made, s.Ballot(s.ICmp(enum.IPredSGE, s.order(v), top)))
@@ -473,13 +451,10 @@ func (s *selector) eachWords(name string, from, end, start Value, body func(carr
 		for u := range index {
 			index[u] = s.Add(s.Shl(s.Add(v[0], lower.I32(int64(u))), 5), s.lane)
 		}
-		vals := s.sum(func(base Value) []Value {
-			out := make([]Value, wordsAtOnce)
-			for u, i := range index {
-				out[u] = s.Load(types.Float, s.at(base, s.Min(i, last)), 4)
-			}
-			return out
-		})
+		vals := make([]Value, wordsAtOnce)
+		for u, i := range index {
+			vals[u] = s.Load(types.Float, s.at(s.values, s.Min(i, last)), 4)
+		}
 		keys, in := make([]Value, wordsAtOnce), make([]Value, wordsAtOnce)
 		for u := range keys {
 			keys[u], in[u] = s.key(vals[u], index[u])

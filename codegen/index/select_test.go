@@ -12,7 +12,7 @@ import (
 
 // selection is one job of select_top, with what each head wants.
 type selection struct {
-	values, extra  [][]float32 // by head; extra may be nil
+	values         [][]float32 // by head
 	budget         []int32     // by q head
 	first, last, n int
 	stride         int
@@ -24,9 +24,6 @@ func (s selection) chosen(head int) []uint32 {
 	forced := 0
 	for i := range key {
 		v := s.values[head][i]
-		if s.extra != nil {
-			v += s.extra[head][i]
-		}
 		if v > 0 {
 			key[i] = float64(v)
 		}
@@ -61,9 +58,6 @@ func (s selection) args(b listBench, job string) (listArgs, func() []uint32) {
 	bits := b.empty(heads * s.stride / 32)
 	a := listArgs{job + "_values": words(b, flat(s.values)), job + "_bits": bits, job + "_budget": words(b, s.budget),
 		job + "_first": s.first, job + "_last": s.last, job + "_n": s.n, job + "_stride": s.stride, "hq": len(s.budget)}
-	if s.extra != nil {
-		a[job+"_values2"] = words(b, flat(s.extra))
-	}
 	return a, func() []uint32 { return b.read(bits, heads*s.stride/32) }
 }
 
@@ -94,9 +88,6 @@ func randomSelection(rng *rand.Rand, value func(*rand.Rand) float32, batch, hq, 
 	}
 	s.stride = max(s.stride, 64)
 	s.first, s.last = rng.IntN(40), rng.IntN(2)*rng.IntN(100)
-	if rng.IntN(2) == 0 {
-		s.extra = [][]float32{}
-	}
 	for range hq {
 		s.budget = append(s.budget, int32([]int{0, -3, n, n + 5, rng.IntN(n + 1), rng.IntN(n + 1), rng.IntN(n/10 + 1)}[rng.IntN(7)]))
 	}
@@ -109,9 +100,6 @@ func randomSelection(rng *rand.Rand, value func(*rand.Rand) float32, batch, hq, 
 	}
 	for range batch * hq {
 		s.values = append(s.values, row())
-		if s.extra != nil {
-			s.extra = append(s.extra, row())
-		}
 	}
 	return s
 }

@@ -121,8 +121,7 @@ func (s *selector) forcedMass() Value {
 	}, func(v []Value) []Value {
 		behind := s.Add(s.Sub(s.all, s.forced), v[0])
 		i := s.Select(s.ICmp(enum.IPredSLT, v[0], s.first), v[0], behind)
-		x := s.sum(func(base Value) []Value { return []Value{s.Load(types.Float, s.at(base, i), 4)} })
-		key := s.order(x[0])
+		key := s.order(s.Load(types.Float, s.at(s.values, i), 4))
 		one := s.Select(s.ICmp(enum.IPredEQ, key, lower.I32(0)), lower.I32(0), lower.I32(1))
 		return []Value{s.Add(v[0], lower.I32(selectThreads)), s.Add(v[1], s.massOf(last, key, one, nil))}
 	})[1]

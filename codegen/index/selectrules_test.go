@@ -31,11 +31,7 @@ func (s ruled) args(b listBench, job string) (listArgs, func() []uint32) {
 
 // value is what candidate i of a head is worth.
 func (s ruled) value(head, i int) float64 {
-	v := s.values[head][i]
-	if s.extra != nil {
-		v += s.extra[head][i]
-	}
-	return float64(max(v, 0))
+	return float64(max(s.values[head][i], 0))
 }
 
 // order lists the candidates as they are chosen: forced ones, then the others by falling value.

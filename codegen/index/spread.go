@@ -13,14 +13,15 @@ import (
 //	q0 - (first key of the tile) + step*(r - j)
 //
 // so that diagonals of the tile are distances again, and the same sums serve. A probe of more rows is made of parts, one
-// launch after the other, which add to what is there.
+// launch after the other, which add to what is there, in the same order for all.
 
 // spreadParams are the parameters that spread kernels have besides those of the others.
 //
 //	row0         the first probe row of the part
 //	probe_rows   how many there are, at most 64
 //	step         from row to row
-//	class_tiles  tiles of a class
+//	class_tiles  tiles of a class, one more than it has where the distances of the last one reach beyond it: where
+//	             q0 - 64*step*(tiles - 1) is step or more, q0 the position of the first row
 //	tiles        of all classes that some row sees
 var spreadParams = []lower.Param{
 	{Name: "row0", Type: "i32"}, {Name: "probe_rows", Type: "i32"}, {Name: "step", Type: "i32"},
@@ -55,42 +56,33 @@ func (e *estimator) apart(n Value) Value {
 	return e.Mul(n, e.step)
 }
 
-// inClass is the number of a tile within its class.
-func (e *estimator) inClass(tile Value) Value {
-	if !e.Spread {
-		return tile
-	}
-	return e.Block.NewURem(tile, e.Param("class_tiles"))
-}
-
 // firstKey is the first key of a tile.
 func (e *estimator) firstKey(tile Value) Value {
 	if !e.Spread {
 		return e.Shl(tile, 6)
 	}
 	class := e.UDiv(tile, e.Param("class_tiles"))
-	return e.Add(class, e.Mul(e.Shl(e.inClass(tile), 6), e.step))
+	in := e.Sub(tile, e.Mul(class, e.Param("class_tiles")))
+	return e.Add(class, e.Mul(e.Shl(in, 6), e.step))
 }
 
-// maskSpread sets the scores of keys after the query, at or after sk, and of missing rows to -inf.
-func (e *estimator) maskSpread(s scores, tile Value) scores {
-	first := e.firstKey(tile)
-	var out []Value
-	for i, row := range s {
-		end := e.rowEnd(i)
-		for j, x := range row {
-			in := e.Add(e.Add(e.Mul(e.half, lower.I32(halfKeys)), e.Shl(e.quad, 1)), lower.I32(int64(8*(j/2)+j%2)))
-			keep := e.ICmp(enum.IPredSLT, e.Add(first, e.apart(in)), end)
-			out = append(out, e.Select(keep, x, lower.NegInf()))
-		}
+// maskSpread sets the scores of keys after the query, at or after sk, and of missing rows to -inf. Keys of a tile beyond the
+// last one reach 2^31 and more.
+func (e *estimator) maskSpread(s scores, first Value) scores {
+	var end [threadRows]Value
+	for i := range end {
+		end[i] = e.rowEnd(i)
 	}
-	return unflat(out)
+	return s.each(func(i, j int, x Value) Value {
+		in := e.Add(e.Shl(e.quad, 1), lower.I32(int64(8*(j/2)+j%2)))
+		keep := e.ICmp(enum.IPredULT, e.Add(first, e.apart(in)), end[i])
+		return e.Select(keep, x, lower.NegInf())
+	})
 }
 
-// addColumn adds to the sum of a column, given by its number in the tile. No other thread of a launch has it.
-func (e *estimator) addColumn(number, tile, sum Value) {
-	key := e.Add(e.firstKey(tile), e.apart(number))
-	there := e.And(e.valid, e.ICmp(enum.IPredSLT, key, e.Param("sk")))
+// addColumn adds to the sum of a column. No other thread of a launch has it.
+func (e *estimator) addColumn(key, there, sum Value) {
+	there = e.And(there, e.ICmp(enum.IPredULT, key, e.Param("sk")))
 	e.If("add_column", there, nil, func() []Value {
 		at := e.element("col_sum", e.Add(e.Mul(e.ZExt64(e.hb), e.keysPad()), e.ZExt64(key)))
 		e.Store(e.FAdd(e.Load(types.Float, at, 4), sum), at, 4)
@@ -98,20 +90,16 @@ func (e *estimator) addColumn(number, tile, sum Value) {
 	})
 }
 
-// add adds the sums of the thread's two diagonals. No other thread of a launch has them: tiles of one class and parity
-// follow one another by 128 steps.
-func (d *diagonals) add(base, slot Value, sums []Value) {
+// add adds to the sum of a distance. No other thread of a launch has it.
+func (d *diagonals) add(distance, there, sum Value) {
 	e := d.e
 	reach := e.Add(e.Param("q_offset"), e.Param("sq"))
-	for i, sum := range sums {
-		distance := e.Add(base, e.apart(d.indices[i]))
-		there := e.And(e.valid, e.ICmp(enum.IPredULT, distance, reach))
-		e.If("add_diagonal", there, nil, func() []Value {
-			at := e.element("diag_sum", e.Add(slot, e.ZExt64(distance)))
-			e.Store(e.FAdd(e.Load(types.Float, at, 4), sum), at, 4)
-			return nil
-		})
-	}
+	there = e.And(there, e.ICmp(enum.IPredULT, distance, reach))
+	e.If("add_diagonal", there, nil, func() []Value {
+		at := e.element("diag_sum", e.Add(d.out, e.ZExt64(distance)))
+		e.Store(e.FAdd(e.Load(types.Float, at, 4), sum), at, 4)
+		return nil
+	})
 }
 
 // ClearEntry is the name of the clear kernel.

@@ -2,9 +2,10 @@ package index
 
 import (
 	"fmt"
-	"math"
+	"slices"
 
 	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
 
 	"github.com/minfc/minfc/codegen/lower"
 )
@@ -16,8 +17,10 @@ const SquareScoresEntry = "square_scores"
 // a square is the mean of the logits on its antidiagonal (XAttention, arXiv 2503.16428), rows and keys past the end count
 // as 0. A square counts if it begins no later than its last query. Strides are in bytes.
 //
-//	scores      float32 [H, slab*64/fold, kb_pad]: for a row of squares and a block of 64 keys log2 of the sum of 2^score over
-//	            the squares of the block; written where the row's block of 64 queries sees the key block
+//	scores      float32 [H, slab*64/fold, kb_pad]: for a row of squares and a block of 64 keys the largest sum of products along an
+//	            antidiagonal of the block's squares, -inf if none counts; written where the row's block of 64 queries sees the
+//	            key block
+//	sums        float32, the same shape: log2 of the sum of 2^((sum of products - largest one)*scale) over the squares of the block
 //	slab_start  first row block of the slab
 //	slab        row blocks of the slab
 //	fold        a power of 2 from 2 to 64
@@ -25,7 +28,7 @@ const SquareScoresEntry = "square_scores"
 //
 // Launch: SquareScoresGrid.
 var SquareScoresParams = []lower.Param{
-	{Name: "q", Type: "ptr"}, {Name: "k", Type: "ptr"}, {Name: "scores", Type: "ptr"},
+	{Name: "q", Type: "ptr"}, {Name: "k", Type: "ptr"}, {Name: "scores", Type: "ptr"}, {Name: "sums", Type: "ptr"},
 	{Name: "q_batch", Type: "i64"}, {Name: "q_head", Type: "i64"}, {Name: "q_row", Type: "i64"},
 	{Name: "k_batch", Type: "i64"}, {Name: "k_head", Type: "i64"}, {Name: "k_row", Type: "i64"},
 	{Name: "sq", Type: "i32"}, {Name: "sk", Type: "i32"}, {Name: "q_offset", Type: "i32"},
@@ -41,6 +44,8 @@ const (
 	squareThreads = 256
 	squareStage   = 2 * squareTile * panelBytes
 	squareRows    = squareThreads / 8 // rows that all threads copy at a time
+	squarePitch   = squareTile + 1    // floats of a row of the products: threads that look at a row each meet no bank twice
+	squareShared  = max(2*squareStage, 4*squareTile*squarePitch)
 )
 
 // SquareScoresGrid is the launch grid for slab row blocks against sk keys of h heads.
@@ -77,7 +82,7 @@ func SquareScores(headDim int, dtype lower.DType) (*lower.Kernel, error) {
 	s.panels = (headDim + panelCols - 1) / panelCols
 	s.lastChunks = (headDim - (s.panels-1)*panelCols) * 2 / chunkBytes
 	s.emit()
-	return &lower.Kernel{Module: s.Module, Entry: SquareScoresEntry, Threads: squareThreads, SharedBytes: 2 * squareStage,
+	return &lower.Kernel{Module: s.Module, Entry: SquareScoresEntry, Threads: squareThreads, SharedBytes: squareShared,
 		Params: SquareScoresParams}, nil
 }
 
@@ -88,7 +93,8 @@ func (s *squaresKernel) emit() {
 	some := s.ICmp(enum.IPredSLT, s.Mul(s.column0, s.fold), s.seen(s.Sub(lastRow, lower.I32(1))))
 	s.If("tile", s.And(some, s.ICmp(enum.IPredSLT, s.row0, s.rows)), nil, func() []Value {
 		s.prepare()
-		s.store(s.blocks(s.products()))
+		s.putProducts(s.products())
+		s.blocks()
 		return nil
 	})
 	s.Block.NewRet(nil)
@@ -170,23 +176,24 @@ func (s *squaresKernel) copyRows(name, length string, base, square0, element, co
 func (s *squaresKernel) products() scores {
 	steps := s.Mul(s.fold, lower.I32(int64(s.panels)))
 	s.load(lower.I32(0), lower.I32(0))
-	init := []Value{lower.I32(0), lower.I32(0)}
-	for range threadRows * threadCols {
-		init = append(init, lower.F32(0))
+	var whole scores
+	for i := range whole {
+		whole[i] = slices.Repeat([]Value{lower.F32(0)}, threadCols)
 	}
-	out := s.Repeat("steps", init, func(v []Value) ([]Value, Value) {
+	stage := func(n Value) Value { return s.Mul(s.And(n, lower.I32(1)), lower.I32(squareStage)) }
+	out := s.Repeat("steps", append([]Value{lower.I32(0)}, whole.flat()...), func(v []Value) ([]Value, Value) {
 		s.CopyWaitAll()
 		s.Barrier()
-		next, other := s.Add(v[0], lower.I32(1)), s.Xor(v[1], lower.I32(squareStage))
+		next := s.Add(v[0], lower.I32(1))
 		more := s.ICmp(enum.IPredSLT, next, steps)
 		s.If("ahead", more, nil, func() []Value {
-			s.load(next, other)
+			s.load(next, stage(next))
 			return nil
 		})
-		sum := s.multiply(unflat(v[2:]), v[1])
-		return append([]Value{next, other}, sum.flat()...), more
+		sum := s.multiply(whole.like(v[1:]), stage(v[0]))
+		return append([]Value{next}, sum.flat()...), more
 	})
-	return unflat(out[2:])
+	return whole.like(out[1:])
 }
 
 // multiply adds the products of one stage.
@@ -209,89 +216,78 @@ func (s *squaresKernel) multiply(acc scores, stage Value) (sum scores) {
 	return acc
 }
 
-// row is the row of squares of the thread's row i.
-func (s *squaresKernel) row(i int) Value {
-	return s.Add(s.Add(s.Add(s.row0, s.rowHalf), s.LShr(s.lane, 2)), lower.I32(int64(8*i)))
+// putProducts leaves the tile in shared memory, where the stages were.
+func (s *squaresKernel) putProducts(x scores) {
+	s.Barrier()
+	row := s.Add(s.rowHalf, s.LShr(s.lane, 2))
+	at := s.Add(s.shared, s.Shl(s.Add(s.Mul(row, lower.I32(squarePitch)), s.Add(s.keyOf, s.Shl(s.quad, 1))), 2))
+	x.each(func(i, j int, y Value) Value {
+		s.Store(y, s.SharedAt(at, 4*(8*i*squarePitch+8*(j/2)+j%2)), 4)
+		return nil
+	})
+	s.Barrier()
 }
 
-// column is the thread's column j of squares, within the warp's.
-func (s *squaresKernel) column(j int) Value {
-	return s.Add(s.Shl(s.quad, 1), lower.I32(int64(8*(j/2)+j%2)))
+// squareLine is what a thread looks at: one row of squares of the tile, and every second one of its blocks.
+type squareLine struct {
+	at    Value // shared address of the row
+	limit Value // columns of the tile from here on do not count
+	to    Value // i64, byte of the row's first block in scores and sums
+	last  Value // the number of the last block that is there, relative to the tile's first one
 }
 
-// blocks turns the sums of products into log2-sum-exps over the squares of each key block. Every thread has the value of the
-// block that its column lies in.
-func (s *squaresKernel) blocks(x scores) scores {
-	var tops []Value
-	for i, row := range x {
-		end := s.Sub(s.seen(s.row(i)), s.Mul(s.Add(s.column0, s.keyOf), s.fold))
-		var top Value = lower.F32(lowest)
-		for j := range row {
-			score := s.FMul(row[j], s.Param("scale"))
-			in := s.And(s.ICmp(enum.IPredSLT, s.Mul(s.column(j), s.fold), end), s.FCmp(enum.FPredOLT, score, lower.F32(math.Inf(1))))
-			row[j] = s.Select(in, score, lower.NegInf())
-			top = s.FMax(top, row[j])
-		}
-		for _, lanes := range []int64{1, 2} {
-			top = s.FMax(top, s.ShuffleXor(top, lanes))
-		}
-		for j := range row {
-			row[j] = s.Exp2(s.FSub(row[j], top))
-		}
-		tops = append(tops, top)
-	}
-	x = unflat(s.addSquares(x.flat()))
-	for i, row := range x {
-		for j := range row {
-			row[j] = s.FAdd(tops[i], s.Log2(row[j]))
-		}
-	}
-	return x
-}
-
-// addSquares adds up the columns of each block: neighbours in the thread, in the lanes beside it, and eight columns further.
-func (s *squaresKernel) addSquares(x []Value) []Value {
-	partner := []func(j int) Value{
-		func(j int) Value { return x[j^1] },
-		func(j int) Value { return s.ShuffleXor(x[j], 1) },
-		func(j int) Value { return s.ShuffleXor(x[j], 2) },
-		func(j int) Value { return x[j^2] },
-		func(j int) Value { return x[j^4] },
-	}
-	for level, other := range partner {
-		together := s.ICmp(enum.IPredSGE, s.perBlock, lower.I32(2<<level))
-		x = s.If("together", together, x, func() []Value {
-			out := make([]Value, len(x))
-			for j := range x {
-				out[j] = s.FAdd(x[j], other(j))
-			}
-			return out
-		})
-	}
-	return x
-}
-
-// store writes one value a key block.
-func (s *squaresKernel) store(x scores) {
+func (s *squaresKernel) line(row Value) squareLine {
 	keyBlocks := blocksOf(s.Builder, s.Param("sk"))
-	pad := padTo64(s.Builder, keyBlocks)
+	first := s.UDiv(s.column0, s.perBlock)
+	seen := s.UDiv(s.Add(s.seen(s.Add(s.row0, row)), s.Sub(s.fold, lower.I32(1))), s.fold)
 	head := s.Mul(s.ZExt64(s.BlockZ()), s.ZExt64(s.Mul(s.Param("slab"), s.perBlock)))
-	var blocks, wanted [threadCols]Value
-	for j := range blocks {
-		column := s.Add(s.Add(s.column0, s.keyOf), s.column(j))
-		blocks[j] = s.UDiv(column, s.perBlock)
-		leads := s.ICmp(enum.IPredEQ, s.Mul(blocks[j], s.perBlock), column)
-		wanted[j] = s.And(leads, s.ICmp(enum.IPredSLT, blocks[j], keyBlocks))
+	at := s.Add(head, s.ZExt64(s.Sub(s.Add(s.row0, row), s.first)))
+	return squareLine{
+		at:    s.Add(s.shared, s.Mul(row, lower.I32(4*squarePitch))),
+		limit: s.Sub(seen, s.column0),
+		to:    s.Shl(s.Add(s.Mul(at, s.ZExt64(padTo64(s.Builder, keyBlocks))), s.ZExt64(first)), 2),
+		last:  s.Sub(s.Sub(keyBlocks, lower.I32(1)), first),
 	}
-	for i, row := range x {
-		at := s.Add(head, s.ZExt64(s.Sub(s.row(i), s.first)))
-		line := s.Offset(s.Param("scores"), s.Shl(s.Mul(at, s.ZExt64(pad)), 2))
-		there := s.ICmp(enum.IPredSLT, s.row(i), s.rows)
-		for j, y := range row {
-			s.If("block", s.And(there, wanted[j]), nil, func() []Value {
-				s.Store(y, s.Offset(line, s.Shl(s.ZExt64(blocks[j]), 2)), 4)
-				return nil
-			})
+}
+
+// blocks turns the sums of products into the maxima of key blocks and the log2 of their sums. They depend on nothing outside of the
+// block and are taken in order of the columns, so that equal blocks have equal ones.
+func (s *squaresKernel) blocks() {
+	row := s.And(s.tid, lower.I32(squareTile-1))
+	l := s.line(row)
+	number := s.UDiv(lower.I32(squareTile), s.perBlock)
+	there := s.ICmp(enum.IPredSLT, s.Add(s.row0, row), s.rows)
+	end := s.Select(there, s.Min(number, s.Add(l.last, lower.I32(1))), lower.I32(0))
+	s.While("block", []Value{s.LShr(s.tid, 7)}, func(v []Value) Value {
+		return s.ICmp(enum.IPredSLT, v[0], end)
+	}, func(v []Value) []Value {
+		column := s.Mul(v[0], s.perBlock)
+		top := s.foldSquares(l, column, lower.NegInf(), s.FMax)
+		finite := s.FMax(top, lower.F32(lowest))
+		sum := s.foldSquares(l, column, lower.F32(0), func(sum, x Value) Value {
+			return s.FAdd(sum, powerOf(s.Builder, x, finite, s.Param("scale")))
+		})
+		log := s.Select(s.FCmp(enum.FPredOGT, sum, lower.F32(0)), s.Log2(sum), lower.F32(0))
+		to := s.Add(l.to, s.Shl(s.ZExt64(v[0]), 2))
+		s.Store(top, s.Offset(s.Param("scores"), to), 4)
+		s.Store(log, s.Offset(s.Param("sums"), to), 4)
+		return []Value{s.Add(v[0], lower.I32(squareThreads/squareTile))}
+	})
+}
+
+// foldSquares folds the squares of a block, a few at a time; those that do not count are -inf.
+func (s *squaresKernel) foldSquares(l squareLine, column, start Value, fold func(x, y Value) Value) Value {
+	const atOnce = 4
+	return s.While("square", []Value{lower.I32(0), start}, func(v []Value) Value {
+		return s.ICmp(enum.IPredSLT, v[0], s.perBlock)
+	}, func(v []Value) []Value {
+		out, room := v[1], s.Min(l.limit, s.Add(column, s.perBlock))
+		for i := range atOnce {
+			at := s.Add(s.Add(column, v[0]), lower.I32(int64(i)))
+			x := s.Load(types.Float, s.SharedAt(s.Add(l.at, s.Shl(s.Min(at, lower.I32(squareTile-1)), 2)), 0), 4)
+			in := s.And(s.ICmp(enum.IPredSLT, at, room), s.FCmp(enum.FPredOLT, x, infinity))
+			out = fold(out, s.Select(in, x, lower.NegInf()))
 		}
-	}
+		return []Value{s.Add(v[0], lower.I32(atOnce)), out}
+	})[1]
 }

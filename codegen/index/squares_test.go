@@ -48,13 +48,13 @@ func (s blockShape) checkSquares(t *testing.T, fold int, f half.Format) {
 	scale := float32(math.Log2E / math.Sqrt(float64(s.dim)) / float64(fold))
 	for start := 0; start < s.rowBlocks(); start += slab {
 		size := s.heads() * slab * per * s.pad()
-		scores := r.upload(make([]byte, 4*size))
-		kernel.launch(SquareScoresGrid(s.sk, slab, fold, s.heads()), kernel.Threads, args{"q": q.ptr, "k": k.ptr, "scores": scores,
+		scores, sums := r.upload(make([]byte, 4*size)), r.upload(make([]byte, 4*size))
+		kernel.launch(SquareScoresGrid(s.sk, slab, fold, s.heads()), kernel.Threads, args{"q": q.ptr, "k": k.ptr, "scores": scores, "sums": sums,
 			"q_batch": 2 * s.hq * s.sq * q.rowElems, "q_head": 2 * s.sq * q.rowElems, "q_row": 2 * q.rowElems,
 			"k_batch": 2 * s.hkv * s.sk * k.rowElems, "k_head": 2 * s.sk * k.rowElems, "k_row": 2 * k.rowElems,
 			"sq": s.sq, "sk": s.sk, "q_offset": s.qOffset, "group": s.hq / s.hkv, "hq": s.hq,
 			"slab_start": start, "slab": slab, "fold": fold, "scale": scale})
-		got := r.floats(scores, size)
+		got, logs := r.floats(scores, size), r.floats(sums, size)
 		for h := range s.heads() {
 			for row := range min(slab*per, (s.sq+fold-1)/fold-start*per) {
 				m := start*per + row
@@ -63,7 +63,8 @@ func (s blockShape) checkSquares(t *testing.T, fold int, f half.Format) {
 					for n := b * per; n < (b+1)*per; n++ {
 						sum += math.Exp(s.squareScore(q.head(h), k.head(h/(s.hq/s.hkv)), fold, m, n))
 					}
-					have := float64(got[(h*slab*per+row)*s.pad()+b])
+					at := (h*slab*per+row)*s.pad() + b
+					have := float64(got[at])*float64(scale) + float64(logs[at])
 					if want := math.Log2(sum); have != want {
 						require.InDelta(t, want, have, 1e-4, "head %d, row of squares %d, key block %d", h, m, b)
 					}

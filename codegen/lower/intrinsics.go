@@ -33,6 +33,11 @@ func (b *Builder) Rcp(x Value) Value {
 	return b.Asm(types.Float, "rcp.approx.ftz.f32 $0, $1;", "=f,f", x) // LLVM 14 has no intrinsic for it
 }
 
+// FDiv is x/y rounded once.
+func (b *Builder) FDiv(x, y Value) Value {
+	return b.Asm(types.Float, "div.rn.f32 $0, $1, $2;", "=f,f,f", x, y)
+}
+
 // ShuffleXor exchanges x with the lane whose number differs by mask.
 func (b *Builder) ShuffleXor(x Value, mask int64) Value {
 	return b.Call("llvm.nvvm.shfl.sync.bfly.f32", types.Float, I32(-1), x, I32(mask), I32(31))

@@ -51,3 +51,6 @@ func (b *Builder) SharedInc(addr Value) { b.AsmEffect("red.shared.add.u32 [$0], 
 
 // GlobalOr sets bits of the i32 at p.
 func (b *Builder) GlobalOr(p, bits Value) { b.AsmEffect("red.global.or.b32 [$0], $1;", "l,r", p, bits) }
+
+// WarpSync orders what the lanes of a warp did to shared memory before it and do after it.
+func (b *Builder) WarpSync() { b.AsmEffect("bar.warp.sync 0xffffffff;", "") }
