@@ -49,7 +49,7 @@ type (
 	// counts if it begins no later than the query block ends. Type: values over blocks, per query block.
 	BlockScores struct{ Q, K string }
 	// Select chooses from values: over columns, over distances, or over key blocks per query block. Ties go to the smaller
-	// column, distance or block. First and Last force that many members at either end (columns: the first keys; distances:
+	// column, distance or block; sums whose terms are equal row by row tie. First and Last force that many members at either end (columns: the first keys; distances:
 	// the nearest; blocks: Last is the diagonal block and those before it); forced ones count within the budget. Where the
 	// rule would choose more than Most, the Most largest stay, forced ones before all.
 	// Type: chosen columns, distances or blocks.
