@@ -1,0 +1,403 @@
+package minfc_test
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/internal/qkv"
+	"github.com/minfc/minfc/internal/selfcheck"
+	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/ir/irtest"
+	"github.com/minfc/minfc/runtime"
+	_ "github.com/minfc/minfc/runtime/cuda"
+	"github.com/minfc/minfc/runtime/emu"
+	"github.com/minfc/minfc/workload"
+)
+
+// Random dynamic patterns, from the pattern to the output of its kernels, against float64. The environment asks for more:
+//
+//	MINFC_RANDOM_DYNAMIC=10000         that many launches
+//	MINFC_RANDOM_DYNAMIC_SEED=17       the patterns from one seed alone, which is how a failure is repeated
+//	MINFC_RANDOM_DYNAMIC_DEVICE=cuda   on a GPU in place of the emulator
+const (
+	randomDynamic  = 1000
+	randomLaunches = 3 // of a pattern
+)
+
+// refusals are what the compiler may say of a random pattern; everything else is a fault.
+var refusals = regexp.MustCompile("disjoint bands|meets|is taken away|not supported on devices")
+
+// maxRefusals is how many patterns may be refused for each that is taken.
+const maxRefusals = 1.5
+
+func TestRandomDynamicPatternsAgreeWithFloat64(t *testing.T) {
+	r := &randomRun{devices: emulators}
+	if spec := os.Getenv("MINFC_RANDOM_DYNAMIC_DEVICE"); spec != "" {
+		r.on(t, spec)
+	}
+	if seed, asked := numberOf(t, "MINFC_RANDOM_DYNAMIC_SEED"); asked {
+		r.seed(t, uint64(seed))
+		return
+	}
+	launches, asked := numberOf(t, "MINFC_RANDOM_DYNAMIC")
+	if !asked {
+		launches = randomDynamic
+		if testing.Short() {
+			launches = randomDynamic / 20
+		}
+	}
+	seeds := (launches + randomLaunches - 1) / randomLaunches
+	t.Run("seeds", func(t *testing.T) {
+		for seed := range seeds {
+			t.Run(strconv.Itoa(seed), func(t *testing.T) {
+				if !r.oneByOne {
+					t.Parallel()
+				}
+				r.seed(t, uint64(seed))
+			})
+		}
+	})
+	if !t.Failed() {
+		r.requireVariety(t, seeds)
+	}
+}
+
+func numberOf(t *testing.T, variable string) (n int, asked bool) {
+	text := os.Getenv(variable)
+	if text == "" {
+		return 0, false
+	}
+	n, err := strconv.Atoi(text)
+	require.NoError(t, err, variable)
+	return n, true
+}
+
+// randomRun is what the seeds of a test have in common.
+type randomRun struct {
+	devices  func(t *testing.T, rng *rand.Rand) runtime.Device
+	targets  []string // nil for all
+	oneByOne bool
+	counts
+}
+
+// counts says how often launches met what they should meet.
+type counts struct {
+	sync.Mutex
+	refused int
+	seen    map[string]int
+}
+
+func (c *counts) met(what ...string) {
+	c.Lock()
+	defer c.Unlock()
+	if c.seen == nil {
+		c.seen = map[string]int{}
+	}
+	for _, w := range what {
+		c.seen[w]++
+	}
+}
+
+func (c *counts) refuse(why string) {
+	c.met(why)
+	c.Lock()
+	defer c.Unlock()
+	c.refused++
+}
+
+// emulators gives every pattern one of its own, with another order of warps.
+func emulators(t *testing.T, rng *rand.Rand) runtime.Device {
+	return device(t, emu.Options{Seed: rng.Uint64(), Multiprocessors: 1 + rng.IntN(4)})
+}
+
+// on runs all seeds on one device, with what targets it runs.
+func (r *randomRun) on(t *testing.T, spec string) {
+	dev, _, err := runtime.OpenDevice(spec)
+	if errors.Is(err, runtime.ErrNoDevice) {
+		t.Skip("no such device here: docs/measuring.md says how to run this on a GPU")
+	}
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, dev.Close()) })
+	r.devices = func(*testing.T, *rand.Rand) runtime.Device { return dev }
+	r.oneByOne = true
+	info := dev.Info()
+	r.targets = slices.DeleteFunc(minfc.Targets(), func(target string) bool { return !runtime.TargetRuns(target, info.Major, info.Minor) })
+}
+
+// seed runs a pattern that kernels can compute.
+func (r *randomRun) seed(t *testing.T, seed uint64) {
+	rng := rand.New(rand.NewPCG(seed, 13))
+	targets := r.targets
+	if targets == nil {
+		targets = minfc.Targets()
+	}
+	c := attentionCase{target: targets[int(seed)%len(targets)], dtype: pick(rng, []half.Format{half.BF16, half.F16}),
+		headDim: pick(rng, []int{16, 16, 32, 32, 48, 64, 64, 80, 96, 128, 128, 192, 256})}
+	a := r.compile(t, rng, &c)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("again: MINFC_RANDOM_DYNAMIC_SEED=%d go test -run TestRandomDynamicPatternsAgreeWithFloat64 .\n%s, of the pattern\n%s", seed, c.kernel(), c.program.Pattern)
+		}
+	})
+	dev := r.devices(t, rng)
+	k, err := runtime.LoadKernel(dev, a, runtime.Select{})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, k.Close()) }()
+	for range randomLaunches {
+		r.launch(t, rng, c, loaded{k, dev})
+	}
+}
+
+// compile draws patterns until one compiles whose choices matter.
+func (r *randomRun) compile(t *testing.T, rng *rand.Rand, c *attentionCase) *runtime.Artifact {
+	for range 60 {
+		c.program = &minfc.Program{Pattern: irtest.RandomChoosing(rng)}
+		require.NoError(t, c.program.Pattern.Verify(), "%s", c.program.Pattern)
+		a, err := c.program.Compile(c.options())
+		switch {
+		case err != nil:
+			why := refusals.FindString(err.Error())
+			require.NotEmpty(t, why, "%v\n%s", err, c.program.Pattern)
+			r.refuse(why)
+		case len(a.Manifest.Kernels[0].Stages) == 1:
+			r.refuse("no choice matters")
+		default:
+			return a
+		}
+	}
+	t.Fatal("no pattern of 60 compiles")
+	return nil
+}
+
+// launch runs the kernel on one random call and checks it.
+func (r *randomRun) launch(t *testing.T, rng *rand.Rand, c attentionCase, l loaded) {
+	c.shape = randomDynamicShape(rng)
+	var byHead map[string][]int64
+	c.params, byHead = irtest.RandomBudgets(rng, c.program.Pattern, c.shape.QHeads)
+	maps.DeleteFunc(byHead, func(name string, _ []int64) bool { return !slices.Contains(l.Schedule().Budgets(), name) })
+	in, kind := c.randomInput(t, rng)
+	h := c.host(in)
+	h.Chosen, h.HeadParams, h.NoFallback = true, byHead, rng.IntN(5) > 0
+	where := fmt.Sprintf("%s, %s, by head %v, fallback: %v, %s inputs", c.kernel(), c.launched(), byHead, !h.NoFallback, kind)
+	res, err := l.RunHost(l.dev, h)
+	require.NoError(t, err, where)
+	e := ended{attentionCase: c, in: in, kernel: l, res: res}
+	for head := range in.QHeads {
+		given := c.bound(ir.BindLaunch)
+		for name, budgets := range byHead {
+			given[name] = budgets[head]
+		}
+		values, err := ir.CheckLaunch(c.program.Pattern.Params, c.program.Pattern.Requires, given)
+		require.NoError(t, err, where)
+		e.values = append(e.values, values)
+	}
+	require.NoError(t, r.check(rng, e), where)
+	r.met("launches", c.target, string(kind))
+}
+
+// randomDynamicShape is short, seldom longer than four row blocks, and of any proportions.
+func randomDynamicShape(rng *rand.Rand) qkv.Shape {
+	length := func() int {
+		switch rng.IntN(12) {
+		case 0:
+			return 256 + rng.IntN(120)
+		case 1, 2, 3:
+			return pick(rng, []int{1, 63, 64, 65, 127, 128, 129, 192})
+		default:
+			return 1 + rng.IntN(200)
+		}
+	}
+	s := qkv.Shape{Batch: 1, KVHeads: 1 + rng.IntN(2), SeqQ: length(), SeqK: length()}
+	s.QHeads = s.KVHeads * pick(rng, []int{1, 1, 2, 3})
+	if rng.IntN(6) == 0 && s.QHeads < 4 {
+		s.Batch = 2
+	}
+	switch rng.IntN(5) {
+	case 0, 1:
+		s.SeqK = s.SeqQ
+	case 2, 3:
+		s.QOffset = max(0, s.SeqK-s.SeqQ)
+	default:
+		s.QOffset = rng.IntN(250)
+	}
+	return s
+}
+
+// randomInput has the structure of one kind of heads, sharp or not.
+func (c attentionCase) randomInput(t *testing.T, rng *rand.Rand) (*qkv.Input, workload.Kind) {
+	s := c.shape
+	spec := workload.Spec{Kind: pick(rng, workload.Kinds()), Batch: s.Batch, QHeads: s.QHeads, KVHeads: s.KVHeads, SeqLen: max(s.SeqQ, s.SeqK),
+		HeadDim: c.headDim, Sharpness: pick(rng, []float64{0.5, 1, 1, 2}), Seed: rng.Uint64(), DType: c.dtype}
+	s.HeadDim = c.headDim
+	in := &qkv.Input{Shape: s, Format: c.dtype}
+	for _, x := range []struct {
+		to       *[]byte
+		tensor   workload.Tensor
+		first, n int
+	}{{&in.Q, workload.Q, s.QOffset, s.SeqQ}, {&in.K, workload.K, 0, s.SeqK}, {&in.V, workload.V, 0, s.SeqK}} {
+		var err error
+		*x.to, err = spec.Rows(x.tensor, x.first, x.n)
+		require.NoError(t, err)
+	}
+	return in, spec.Kind
+}
+
+// check holds a finished launch against float64: the choices, what they make kernels keep, and the output under that.
+func (r *randomRun) check(rng *rand.Rand, e ended) error {
+	scale := 1 / math.Sqrt(float64(e.headDim))
+	choices := selfcheck.ChoiceCase{In: e.in, Index: e.kernel.Schedule().Index, Values: e.values, Scale: scale}
+	output := selfcheck.Case{In: e.in, Scale: scale, O: e.res.O, LSE: e.res.LSE}
+	if len(e.res.Chosen) != e.in.Batch*e.in.QHeads {
+		return fmt.Errorf("%d heads chose, want %d", len(e.res.Chosen), e.in.Batch*e.in.QHeads)
+	}
+	for h, chosen := range e.res.Chosen {
+		keep, err := r.cover(rng, e, h)
+		if err != nil {
+			return fmt.Errorf("head %d: %w", h, err)
+		}
+		output.Keeps = append(output.Keeps, keep)
+		if chosen.Dense && len(chosen.Asked.Sets) == 0 {
+			chosen.Asked = nil // nothing was computed
+		}
+		choices.Asked = append(choices.Asked, chosen.Asked)
+	}
+	chose, err := selfcheck.CompareChoices(choices)
+	if err == nil && !chose.OK() {
+		err = errors.New(chose.String())
+	}
+	if err != nil {
+		return err
+	}
+	report, err := selfcheck.Compare(output)
+	if err == nil && !report.OK() {
+		err = fmt.Errorf("%s at batch, head, row %v", report, report.WorstRow)
+	}
+	return err
+}
+
+// cover is what head h kept, as the pattern means it, after a comparison with what the schedule makes of the device's lists.
+func (r *randomRun) cover(rng *rand.Rand, e ended, h int) (func(q, k int) bool, error) {
+	chosen, values, p := e.res.Chosen[h], e.values[h%e.in.QHeads], e.program.Pattern
+	sel := r.whole(rng, e, chosen.Asked)
+	means, err := p.CoverWith(values, sel)
+	if err != nil {
+		return nil, err
+	}
+	asked, err := p.KeepsWith(values, sel)
+	if err != nil {
+		return nil, err
+	}
+	if chosen.Dense {
+		if means, err = p.Widest().Keeps(values); err != nil {
+			return nil, err
+		}
+		asked = means
+	}
+	call := runtime.Attention{SeqQ: e.in.SeqQ, SeqK: e.in.SeqK, QOffset: e.in.QOffset, Params: e.bound(ir.BindLaunch)}
+	cover, err := e.kernel.CoverChosen(call, []runtime.Chosen{chosen}, nil)
+	if err != nil {
+		return nil, err
+	}
+	late := false
+	for i := range e.in.SeqQ {
+		for k, q := 0, e.in.QOffset+i; k < e.in.SeqK; k++ {
+			kept := cover[i*e.in.SeqK+k] == 1
+			if kept != means(q, k) || asked(q, k) && !kept {
+				return nil, fmt.Errorf("query at %d, key %d: kept %v, the pattern means %v, asked for %v", q, k, kept, means(q, k), asked(q, k))
+			}
+			late = late || kept && k > q
+		}
+	}
+	r.count(e, chosen, late)
+	return means, nil
+}
+
+// whole adds sets to a selection for what the schedule did not need: whatever they are, the pattern must mean the same.
+func (r *randomRun) whole(rng *rand.Rand, e ended, asked *ir.Selection) *ir.Selection {
+	shape := ir.Shape{Sq: e.in.SeqQ, Sk: e.in.SeqK, QOffset: e.in.QOffset}
+	out := &ir.Selection{QOffset: asked.QOffset, Sets: slices.Clone(asked.Sets)}
+	for _, s := range irtest.RandomSelection(rng, e.program.Pattern.Index, shape).Sets {
+		if _, err := out.Find(s.Name); err != nil {
+			out.Sets = append(out.Sets, s)
+		}
+	}
+	return out
+}
+
+// count notes what a head met.
+func (r *randomRun) count(e ended, chosen runtime.Chosen, late bool) {
+	if late {
+		r.met("keys after the query")
+	}
+	if chosen.Dense {
+		r.met("dense heads")
+		return
+	}
+	if len(chosen.Asked.Sets) > 1 {
+		r.met("several chosen sets")
+	}
+	for _, g := range e.kernel.Schedule().Segments {
+		if len(g.Except) > 0 && late {
+			r.met("columns without tiles of distances, not causal")
+		}
+	}
+	for _, d := range e.kernel.Schedule().Index {
+		r.met(formOf(d.Value))
+	}
+}
+
+// formOf names the form of a value of the index stage.
+func formOf(x ir.Index) string {
+	switch x := x.(type) {
+	case ir.Select:
+		return fmt.Sprintf("rule %d", x.Rule)
+	case ir.Probe:
+		return fmt.Sprintf("probe with a stride: %v", x.Stride != nil)
+	case ir.Sum:
+		return fmt.Sprintf("sum over axis %d", x.Over)
+	case ir.Pool:
+		return fmt.Sprintf("pool %d", x.With)
+	default:
+		return fmt.Sprintf("%T", x)
+	}
+}
+
+// variety is how often 1000 launches must meet something at least. The numbers are about half of what they meet.
+var variety = map[string]int{
+	"sm_80": 400, "sm_90a": 400,
+	"keys after the query": 400, "several chosen sets": 500, "dense heads": 200, "columns without tiles of distances, not causal": 40,
+	"rule 0": 500, "rule 1": 400, "rule 2": 400, "probe with a stride: true": 200, "probe with a stride: false": 600,
+	"sum over axis 0": 400, "sum over axis 1": 600, "sum over axis 2": 200, "pool 0": 150, "pool 1": 150, "ir.Antidiagonals": 200, "ir.BlockScores": 200,
+}
+
+// requireVariety holds the generator to what it is for.
+func (r *randomRun) requireVariety(t *testing.T, seeds int) {
+	t.Logf("met %v", r.seen)
+	require.Equal(t, seeds*randomLaunches, r.seen["launches"])
+	if seeds < 100 { // too few to count
+		return
+	}
+	require.Less(t, float64(r.refused), maxRefusals*float64(seeds), "refused patterns")
+	for what, least := range variety {
+		if len(r.targets) == 1 && slices.Contains(minfc.Targets(), what) {
+			continue // the device runs no other
+		}
+		require.Greater(t, r.seen[what]*1000, least*seeds*randomLaunches, what)
+	}
+	for _, kind := range workload.Kinds() {
+		require.Greater(t, r.seen[string(kind)]*1000, 70*seeds*randomLaunches, kind)
+	}
+}
