@@ -72,7 +72,7 @@ func nothingChosen(heads, qOffset int) []Chosen {
 func (r *chosenReader) allDense(v verdict, multiprocessors int) {
 	least := v.low*millis(multiprocessors) + v.index
 	for _, h := range r.those() {
-		r.out[h].Dense, r.out[h].SparseMS, r.out[h].DenseMS = true, least/float64(r.present), v.dense*millis(multiprocessors)
+		r.out[h].Dense, r.out[h].SparseMS, r.out[h].DenseMS = true, least/float64(r.inEntry()), v.dense*millis(multiprocessors)
 	}
 }
 

@@ -9,7 +9,8 @@ import (
 
 // Dense runs where it wins. What a pattern that the data decides costs depends on how its lists came out, so the choice is
 // made for each head on the device, from the lists, between index stage and attention. Where the lists cannot change the
-// outcome, it is made here, before anything is launched. docs/fallback.md has the rules and their reasons.
+// outcome, it is made here, before anything is launched. A batch entry is weighed as if it were the whole call, so that what a
+// sequence computes does not depend on who shares its launch. docs/fallback.md has the rules and their reasons.
 
 // What is asked of a prediction before it is followed.
 const (
@@ -76,13 +77,13 @@ const (
 	byHead // both, and decide
 )
 
-// verdict is the outcome of weighing a call.
+// verdict is the outcome of weighing one batch entry; it holds for all of them.
 type verdict struct {
 	routing
 	dense float64 // nanoseconds of a multiprocessor for one head without sparsity
 	fixed float64 // and for what is in no list of a sparse one
-	index float64 // milliseconds of the index stage
-	low   float64 // nanoseconds of all heads, each by its faster kernel, if the lists are as cheap as they can be
+	index float64 // milliseconds of the index stage of one batch entry
+	low   float64 // nanoseconds of its heads, each by its faster kernel, if the lists are as cheap as they can be
 }
 
 // NeedsIndex says whether a launch of a computes lists: not for patterns that do not depend on data, and not where dense
@@ -133,12 +134,12 @@ func (f *fallback) weigh(k *LoadedKernel, x *indexCall) (verdict, error) {
 			cheap, dear = f.bounds(x, shapes, h)
 		}
 		before = h
-		v.low += float64(x.Batch) * min(v.fixed+cheap, v.dense)
-		high += float64(x.Batch) * min(v.fixed+dear, v.dense)
+		v.low += min(v.fixed+cheap, v.dense)
+		high += min(v.fixed+dear, v.dense)
 		sure = sure && v.fixed+dear < v.limit()
 	}
 	index := v.index * 1e6 * float64(f.machine.Multiprocessors)
-	all := v.dense * float64(x.present)
+	all := v.dense * float64(x.inEntry())
 	regret := longRegret
 	if max(x.SeqK, x.reach) <= shortLength {
 		regret = shortRegret
@@ -178,19 +179,19 @@ func (f *fallback) price(k *LoadedKernel, x *indexCall) (v verdict, err error) {
 	return v, err
 }
 
-// indexWork is what the index stage of the call does, decide and the second attention kernel included.
+// indexWork is what the index stage of one batch entry does by itself, decide and the second attention kernel included.
 func (x *indexCall) indexWork(k *LoadedKernel) cost.IndexWork {
 	w := cost.IndexWork{Launches: len(k.plan.kinds()) + 1, Scores: x.squareWork()}
 	tiles := ceilDiv(x.SeqQ, k.info.Rows()) + ceilDiv(x.SeqQ, k.fallback.dense.info.Rows())
-	w.IdleBlocks = float64(x.heads) * float64(tiles) // of heads that take no part, too
+	w.IdleBlocks = float64(x.QHeads) * float64(tiles) // of heads that take no part, too
 	for i := range x.probes {
 		p := &x.probes[i]
 		parts := ceilDiv(p.rows, probeRows)
-		w.Launches += 3 * (parts*len(x.slices) - 1)
-		w.ProbedKeys += float64(x.present) * float64(x.SeqK) * float64(parts)
+		w.Launches += 3 * (parts*x.slicesOfEntry() - 1)
+		w.ProbedKeys += float64(x.inEntry()) * float64(x.SeqK) * float64(parts)
 	}
 	if k.plan.pooled() {
-		rows := float64(x.present)*float64(x.SeqQ) + float64(x.Batch)*float64(x.KVHeads)*float64(x.SeqK)
+		rows := float64(x.inEntry())*float64(x.SeqQ) + float64(x.KVHeads)*float64(x.SeqK)
 		w.PooledBytes = rows * float64(x.headDim) * elementBytes
 		w.Scores += x.blockPairs()
 	}
@@ -198,7 +199,7 @@ func (x *indexCall) indexWork(k *LoadedKernel) cost.IndexWork {
 }
 
 func (x *indexCall) blockPairs() float64 {
-	return float64(x.present) * float64(x.rowBlocks()) * float64(blocksOf(x.columns)) / 2
+	return float64(x.inEntry()) * float64(x.rowBlocks()) * float64(blocksOf(x.columns)) / 2
 }
 
 // squareWork is the work of square_scores in pairs of pooled blocks. Squares of fold by fold take 64*64/fold products a pair

@@ -102,7 +102,7 @@ func TestShortCallsRiskLittle(t *testing.T) {
 		if text == verticalSlash {
 			params = map[string]int64{"vertical": int64(rng.IntN(2000)), "slash": int64(rng.IntN(3000))}
 		}
-		a := Attention{Batch: 1 + rng.IntN(8), QHeads: 32, KVHeads: 8, SeqQ: n, SeqK: n, Params: params}
+		a := Attention{Batch: 1 + rng.IntN(3), QHeads: 32 * (1 + rng.IntN(8)), KVHeads: 8, SeqQ: n, SeqK: n, Params: params}
 		got, v := routingOf(t, k, a)
 		routings[got]++
 		if got == allDense {
@@ -123,11 +123,57 @@ func TestShortCallsRiskLittle(t *testing.T) {
 		if got == byHead {
 			sparse = min(sparse, v.dense)
 		}
-		heads := float64(x.heads) * millis(k.fallback.machine.Multiprocessors)
-		require.LessOrEqual(t, v.index+heads*sparse, 1.02*heads*v.dense, "%s, %d tokens, batch %d, %v", k.schedule.Name, n, a.Batch, params)
+		heads := float64(a.QHeads) * millis(k.fallback.machine.Multiprocessors)
+		require.LessOrEqual(t, v.index+heads*sparse, 1.02*heads*v.dense, "%s, %d tokens, %d heads, %v", k.schedule.Name, n, a.QHeads, params)
 	}
 	require.Len(t, routings, 3, "every outcome was looked at: %v", routings)
 }
+
+// TestBatchDoesNotDecide: a sequence is weighed as if it were alone, with its heads and budgets, whatever else is in the call.
+func TestBatchDoesNotDecide(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	routings := map[routing]int{}
+	for range 200 {
+		k := weighedKernel(t, []string{verticalSlash, blockSparse, blockShares}[rng.IntN(3)], new([]string))
+		n := 1<<10<<rng.IntN(8) + rng.IntN(500)
+		a := Attention{Batch: 1, QHeads: 4 << rng.IntN(5), KVHeads: 4, SeqQ: n, SeqK: n, HeadParams: map[string][]int64{}}
+		for _, name := range k.plan.headParams {
+			most := map[string]int{"vertical": 4000, "slash": 8000, "topk": 300}[name]
+			for range a.QHeads {
+				a.HeadParams[name] = append(a.HeadParams[name], int64(rng.IntN(most)))
+			}
+		}
+		if rng.IntN(3) == 0 { // heads of other patterns lie between
+			for range a.QHeads {
+				a.Heads = append(a.Heads, rng.IntN(2) == 0)
+			}
+			a.Heads[0] = true
+		}
+		k.scratchBytes = int64(1) << (20 + rng.IntN(10))
+		want, alone := routingOf(t, k, a)
+		routings[want]++
+		for _, batch := range []int{2, 7, 64} {
+			a.Batch = batch
+			got, v := routingOf(t, k, a)
+			require.Equal(t, want, got)
+			require.Equal(t, alone, v, "%s, %d tokens, batch %d", k.schedule.Name, n, batch)
+		}
+	}
+	require.Len(t, routings, 3, "every outcome was looked at: %v", routings)
+}
+
+// blockShares scores blocks by their antidiagonals.
+const blockShares = `schedule block_shares
+  param topk = 100 min 0
+  index scores = antidiagonals 8
+  index probs = softmax scores
+  index shares = sum probs over blocks
+  index best = top topk from shares last 1
+  tile 64x64 longest-first
+  segment 0
+    from blocks best
+    hi   q + 1
+`
 
 // worstSlots walks every row block over the dearest lists: distances apart, next to the diagonal, and the first columns.
 func worstSlots(x *indexCall, s listShape, params map[string]int64) (slots int) {

@@ -46,6 +46,9 @@ func (c *call) someTakePart(first, n int) bool {
 	return false
 }
 
+// inEntry is how many heads of one batch entry take part.
+func (c *call) inEntry() int { return c.present / c.Batch }
+
 // shared says that some heads take no part.
 func (c *call) shared() bool { return len(c.Heads) > 0 }
 

@@ -149,23 +149,23 @@ func (p *probeCall) tilesOf(keys, q0 int) (class, all int) {
 // massUnit is the parameter unit of select_mass: the sums of a probe hold at most 1 for each of its rows, and some rounding.
 func (p *probeCall) massUnit() int { return 52 - 1 - bits.Len(uint(max(p.rows, 1))) }
 
-// probeGeometry is how a launch of the probe is cut into blocks. It depends on the shapes alone, so that every GPU adds in
-// one order.
+// probeGeometry is how a launch of the probe is cut into blocks.
 type probeGeometry struct {
 	grid       [3]int
 	chunkTiles int // tiles of 64 keys of a block
 	room       int // for as many chunks as this and all shorter inputs have
 }
 
-func probeGeometryOf(heads int, c *call, tiles int) probeGeometry {
-	group := c.QHeads / c.KVHeads
-	rows := c.KVHeads * ceilDiv(group, heads)
+// chunks cuts the tiles of a probe. It looks at the shape of one batch entry, whatever is launched at a time, so that every GPU
+// and every batch adds in one order.
+func (x *indexCall) chunks(p *probeCall, tiles int) probeGeometry {
+	rows := x.KVHeads * ceilDiv(x.QHeads/x.KVHeads, p.heads)
 	tiles = max(1, tiles)
 	n := longestChunk
-	for n > shortestChunk && ceilDiv(tiles, n)*rows*c.Batch < fullGrid {
+	for n > shortestChunk && ceilDiv(tiles, n)*rows < fullGrid {
 		n /= 2
 	}
 	// A shorter chunk is taken where twice its length makes less than a full grid, so there are fewer than two full grids.
-	few := min(ceilDiv(tiles, shortestChunk), ceilDiv(2*fullGrid, rows*c.Batch))
-	return probeGeometry{[3]int{ceilDiv(tiles, n), rows, c.Batch}, n, max(ceilDiv(tiles, longestChunk), few)}
+	few := min(ceilDiv(tiles, shortestChunk), ceilDiv(2*fullGrid, rows))
+	return probeGeometry{[3]int{ceilDiv(tiles, n), rows, 1}, n, max(ceilDiv(tiles, longestChunk), few)}
 }

@@ -20,11 +20,7 @@ func (x *indexCall) slice() {
 		x.slices = []probeSlice{{x.call, x.heads}}
 		return
 	}
-	most := x.KVHeads
-	for most > 1 && x.sumBytes(x.part(0, 0, most)) > x.scratch {
-		most--
-	}
-	each := ceilDiv(x.KVHeads, ceilDiv(x.KVHeads, most)) // slices of about equal size
+	each := ceilDiv(x.KVHeads, x.slicesOfEntry()) // slices of about equal size
 	group := x.QHeads / x.KVHeads
 	for b := range x.Batch {
 		for kv := 0; kv < x.KVHeads; kv += each {
@@ -32,6 +28,15 @@ func (x *indexCall) slice() {
 			x.slices = append(x.slices, probeSlice{x.part(b, kv, n), n * group})
 		}
 	}
+}
+
+// slicesOfEntry is how many slices one batch entry has by itself.
+func (x *indexCall) slicesOfEntry() int {
+	most := x.KVHeads
+	for most > 1 && x.sumBytes(x.part(0, 0, most)) > x.scratch {
+		most--
+	}
+	return ceilDiv(x.KVHeads, most)
 }
 
 // part is the call for n kv heads of one batch entry, as far as a probe is concerned.
@@ -44,10 +49,10 @@ func (x *indexCall) part(batch, kv, n int) *call {
 	return &c
 }
 
-// geometry is the launch of a probe for a slice: in chunks as for the first one, for which there is room.
+// geometry is the launch of a probe for a slice.
 func (x *indexCall) geometry(p *probeCall, s probeSlice, tiles int) probeGeometry {
-	g := probeGeometryOf(p.heads, x.slices[0].call, tiles)
-	g.grid[1] = probeGeometryOf(p.heads, s.call, tiles).grid[1]
+	g := x.chunks(p, tiles)
+	g.grid[1], g.grid[2] = s.call.KVHeads*ceilDiv(s.call.QHeads/s.call.KVHeads, p.heads), s.call.Batch
 	return g
 }
 
@@ -65,7 +70,7 @@ func (x *indexCall) sumBuffers(c *call) []sumBuffer {
 		if p.spread() {
 			_, tiles = p.tilesOf(c.SeqK, math.MaxInt)
 		}
-		room = max(room, probeGeometryOf(p.heads, c, tiles).room)
+		room = max(room, x.chunks(&p, tiles).room)
 	}
 	return []sumBuffer{
 		{"probe_stats", product(heads, room, probeRows, 2, 4)},

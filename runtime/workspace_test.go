@@ -16,7 +16,8 @@ func TestGeometryIsThatOfTheKernels(t *testing.T) {
 		for _, sizes := range [][3]int{{1, 1, 1}, {1, 8, 8}, {2, 8, 2}, {1, 32, 8}, {3, 5, 1}, {1, 1, 1}} {
 			for _, sk := range []int{0, 1, 64, 65, 1000, 5000, 70000, 1 << 20} {
 				c := &call{Attention: Attention{Batch: sizes[0], QHeads: sizes[1], KVHeads: sizes[2], SeqK: sk}}
-				got, want := probeGeometryOf(heads, c, blocksOf(sk)), index.EstimateLaunchFor(heads, sizes[0], sizes[2], sizes[1]/sizes[2], sk)
+				x, want := &indexCall{call: c}, index.EstimateLaunchFor(heads, sizes[0], sizes[2], sizes[1]/sizes[2], sk)
+				got := x.geometry(&probeCall{heads: heads}, probeSlice{call: c}, blocksOf(sk))
 				for i, n := range got.grid {
 					require.EqualValues(t, want.Grid[i], n)
 				}

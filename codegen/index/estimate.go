@@ -82,12 +82,12 @@ const (
 	fullGrid     = 256 // blocks that keep any GPU busy; shorter chunks make as many of short inputs
 )
 
-// EstimateLaunchFor depends on the shapes alone, so that every GPU adds in the same order.
+// EstimateLaunchFor cuts keys by the shape of one batch entry alone, so that every GPU and every batch adds in the same order.
 func EstimateLaunchFor(heads, batch, kvHeads, group, sk int) EstimateLaunch {
 	rows := kvHeads * ((group + heads - 1) / heads)
 	tiles := max(1, (sk+tileKeys-1)/tileKeys)
 	n := longestChunk
-	for n > 2 && (tiles+n-1)/n*rows*batch < fullGrid {
+	for n > 2 && (tiles+n-1)/n*rows < fullGrid {
 		n /= 2
 	}
 	chunks := (tiles + n - 1) / n
