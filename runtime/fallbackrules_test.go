@@ -310,3 +310,31 @@ func TestOrderOfLaunches(t *testing.T) {
 		require.Equal(t, whole, log, "the halves of a launch are the launch")
 	}
 }
+
+// TestProbesAreCutByTheSequence: in which order a probe adds up depends neither on the batch nor on how many heads are probed at a
+// time. Short chunks make a full grid of short inputs: of a sequence's own.
+func TestProbesAreCutByTheSequence(t *testing.T) {
+	lengths := map[int]bool{}
+	for _, n := range []int{100, 3000, 10_000, 50_000} {
+		for _, heads := range []int{1, 2, 4} {
+			p := &probeCall{heads: heads}
+			of := func(batch int) *indexCall {
+				return &indexCall{call: &call{Attention: Attention{Batch: batch, QHeads: 16, KVHeads: 4, SeqQ: n, SeqK: n}}}
+			}
+			alone := of(1)
+			want := alone.geometry(p, probeSlice{call: alone.call}, blocksOf(n))
+			lengths[want.chunkTiles] = true
+			for _, batch := range []int{2, 9, 200} {
+				x := of(batch)
+				for _, s := range []probeSlice{{call: x.call}, {call: x.part(batch-1, 2, 1)}, {call: x.part(0, 0, 3)}} {
+					got := x.geometry(p, s, blocksOf(n))
+					require.Equal(t, want.chunkTiles, got.chunkTiles, "%d keys, batch %d", n, batch)
+					require.Equal(t, want.grid[0], got.grid[0])
+					require.Equal(t, [2]int{s.call.KVHeads * 4 / heads, s.call.Batch}, [2]int(got.grid[1:]))
+					require.LessOrEqual(t, got.grid[0], got.room)
+				}
+			}
+		}
+	}
+	require.Greater(t, len(lengths), 2, "chunks of several lengths: %v", lengths)
+}
