@@ -145,7 +145,7 @@ func (r *randomRun) seed(t *testing.T, seed uint64) {
 		targets = minfc.Targets()
 	}
 	c := attentionCase{target: targets[int(seed)%len(targets)], dtype: pick(rng, []half.Format{half.BF16, half.F16}),
-		headDim: pick(rng, []int{16, 16, 32, 32, 48, 64, 64, 80, 96, 128, 128, 192, 256})}
+		headDim: pick(rng, []int{16, 16, 16, 32, 32, 32, 48, 64, 64, 64, 80, 96, 128, 128, 160, 192, 208, 256})}
 	a := r.compile(t, rng, &c)
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -211,18 +211,18 @@ func (r *randomRun) launch(t *testing.T, rng *rand.Rand, c attentionCase, l load
 // randomDynamicShape is short, seldom longer than four row blocks, and of any proportions.
 func randomDynamicShape(rng *rand.Rand) qkv.Shape {
 	length := func() int {
-		switch rng.IntN(12) {
+		switch rng.IntN(20) {
 		case 0:
 			return 256 + rng.IntN(120)
-		case 1, 2, 3:
+		case 1, 2, 3, 4, 5:
 			return pick(rng, []int{1, 63, 64, 65, 127, 128, 129, 192})
 		default:
 			return 1 + rng.IntN(200)
 		}
 	}
-	s := qkv.Shape{Batch: 1, KVHeads: 1 + rng.IntN(2), SeqQ: length(), SeqK: length()}
-	s.QHeads = s.KVHeads * pick(rng, []int{1, 1, 2, 3})
-	if rng.IntN(6) == 0 && s.QHeads < 4 {
+	s := qkv.Shape{Batch: 1, KVHeads: pick(rng, []int{1, 1, 2}), SeqQ: length(), SeqK: length()}
+	s.QHeads = s.KVHeads * pick(rng, []int{1, 1, 1, 2, 3})
+	if rng.IntN(8) == 0 && s.QHeads < 4 {
 		s.Batch = 2
 	}
 	switch rng.IntN(5) {

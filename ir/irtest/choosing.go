@@ -2,6 +2,7 @@ package irtest
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 
@@ -11,6 +12,22 @@ import (
 // RandomChoosing returns a pattern that passes Verify, whose index stage has values and rules of every form, and which keeps
 // one to three chosen sets beside others, causal or not. Some patterns combine them in a way that kernels cannot.
 func RandomChoosing(rng *rand.Rand) *ir.Pattern {
+	for {
+		if p := randomChoosing(rng); withinLimits(p, defaults(p)) {
+			return p
+		}
+	}
+}
+
+func defaults(p *ir.Pattern) map[string]int64 {
+	out := map[string]int64{}
+	for _, x := range p.Params {
+		out[x.Name] = x.Default
+	}
+	return out
+}
+
+func randomChoosing(rng *rand.Rand) *ir.Pattern {
 	p := RandomPattern(rng)
 	x := &choosing{generator: &generator{rng: rng, params: p.Params}}
 	for _, kind := range x.kinds() {
@@ -228,20 +245,39 @@ func (x *choosing) bounded(s ir.Set) ir.Set {
 // RandomBudgets returns RandomValues with budgets from nothing to all there is, and with probability 1/2 other budgets for
 // each of the heads of a launch: [parameter][heads].
 func RandomBudgets(rng *rand.Rand, p *ir.Pattern, heads int) (map[string]int64, map[string][]int64) {
-	values, byHead := RandomValues(rng, p), map[string][]int64{}
-	own := rng.IntN(2) == 0
-	for _, name := range p.Budgets() {
-		param := p.Params[slices.IndexFunc(p.Params, func(q ir.Param) bool { return q.Name == name })]
-		draw := func() int64 { return randomBudget(rng, param) }
-		values[name] = draw()
-		for range heads {
-			byHead[name] = append(byHead[name], draw())
+	for range 20 {
+		values, byHead := RandomValues(rng, p), map[string][]int64{}
+		own := rng.IntN(2) == 0
+		for _, x := range p.Params {
+			if !slices.Contains(p.Budgets(), x.Name) {
+				continue
+			}
+			values[x.Name] = randomBudget(rng, x)
+			for range heads {
+				byHead[x.Name] = append(byHead[x.Name], randomBudget(rng, x))
+			}
+		}
+		if !own {
+			byHead = nil
+		}
+		if everyHeadWithinLimits(p, values, byHead, heads) {
+			return values, byHead
 		}
 	}
-	if !own {
-		byHead = nil
+	return defaults(p), nil
+}
+
+func everyHeadWithinLimits(p *ir.Pattern, values map[string]int64, byHead map[string][]int64, heads int) bool {
+	own := maps.Clone(values)
+	for h := range heads {
+		for name, v := range byHead {
+			own[name] = v[h]
+		}
+		if !withinLimits(p, own) {
+			return false
+		}
 	}
-	return values, byHead
+	return withinLimits(p, values)
 }
 
 // randomBudget is often the default, which suits the rule.
