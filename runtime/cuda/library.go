@@ -5,6 +5,7 @@ package cuda
 import (
 	"errors"
 	"fmt"
+	goruntime "runtime"
 	"strings"
 	"sync"
 
@@ -102,8 +103,15 @@ const libraryName = "libcuda.so.1"
 // open loads the library and initialises it, once for the process.
 var open = sync.OnceValues(func() (*library, error) { return openLibrary(libraryName) })
 
+// loadLibrary stays on one thread, because what the loader says of a failure is that thread's.
+func loadLibrary(name string) (uintptr, error) {
+	goruntime.LockOSThread()
+	defer goruntime.UnlockOSThread()
+	return purego.Dlopen(name, purego.RTLD_NOW|purego.RTLD_GLOBAL)
+}
+
 func openLibrary(name string) (*library, error) {
-	handle, err := purego.Dlopen(name, purego.RTLD_NOW|purego.RTLD_GLOBAL)
+	handle, err := loadLibrary(name)
 	if err != nil {
 		return nil, openError(name, err.Error())
 	}
