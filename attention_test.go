@@ -137,7 +137,7 @@ func library(t *testing.T, name string) *minfc.Program {
 // Every head dim and type, every library pattern, lengths on both sides of tile edges, Sq != Sk, GQA.
 var (
 	headDims  = []int{16, 32, 64, 80, 96, 128, 144, 192, 208, 256}
-	shortDims = []int{16, 64, 128, 256} // with -short: one head dim a tile shape and the smallest
+	shortDims = []int{64, 128, 256} // with -short
 	lengths   = []int{1, 63, 64, 65, 127, 200, 513}
 	groups    = [][2]int{{2, 2}, {4, 1}, {8, 1}, {1, 1}}
 	settings  = map[string][]map[string]int64{
@@ -235,7 +235,7 @@ func TestEveryLength(t *testing.T) {
 
 // Random set expressions: whatever the language can say, the kernel computes.
 func TestRandomPatternsAgreeWithFloat64(t *testing.T) {
-	refused, cases := 0, campaign.Cases(60, 250, 1000)
+	refused, cases := 0, campaign.Cases(40, 250, 1000)
 	for seed := range uint64(cases) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		p := irtest.RandomPattern(rng)

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/ir"
@@ -107,7 +108,7 @@ func (c attentionCase) eachLimit(run func(c attentionCase)) {
 }
 
 func TestLimitsOfPatterns(t *testing.T) {
-	for _, name := range []string{"from", "to", "behind", "ahead", "far", "near", "crossed", "apart", "hops", "residues", "opposite", "less"} {
+	for _, name := range []string{"from", "to", "behind", "ahead", "far", "near", "crossed", "apart", "hops", "residues", "opposite", "less"}[campaign.Cases(9, 0, 0):] {
 		for _, target := range minfc.Targets() {
 			c := attentionCase{program: limitsProgram(t, limitPatterns, name), target: target, headDim: 32, dtype: half.BF16}
 			t.Run(c.kernel(), func(t *testing.T) {
@@ -121,7 +122,7 @@ func TestLimitsOfPatterns(t *testing.T) {
 
 // Queries stay near the first positions where there are sums over distances: they have an entry for each position.
 func TestLimitsOfDynamicPatterns(t *testing.T) {
-	for _, name := range []string{"columns_from", "runs_from", "blocks_from", "columns_crossed", "runs_crossed", "blocks_crossed", "both_from", "forced", "forced_blocks"} {
+	for _, name := range []string{"columns_from", "runs_from", "blocks_from", "columns_crossed", "runs_crossed", "blocks_crossed", "both_from", "forced", "forced_blocks"}[campaign.Cases(7, 0, 0):] {
 		for _, target := range minfc.Targets() {
 			c := attentionCase{program: limitsProgram(t, limitLists, name), target: target, headDim: 64, dtype: half.F16, random: true}
 			t.Run(c.kernel(), func(t *testing.T) {

@@ -43,7 +43,7 @@ func TestProbesAgreeWithFloat64(t *testing.T) {
 	for _, name := range []string{"strided", "last", "two"} {
 		program, err := minfc.Load("probes.minf", []byte(probes), minfc.Options{Pattern: name})
 		require.NoError(t, err)
-		for i, d := range []int{64, 80} {
+		for i, d := range []int{64, 80}[:campaign.Cases(1, 2, 2)] {
 			c := attentionCase{program: program, headDim: d, dtype: []half.Format{half.BF16, half.F16}[i]}
 			rng := rand.New(rand.NewPCG(uint64(d), uint64(len(name))))
 			c.runMany(t, shapes, func(c *attentionCase, i int) {

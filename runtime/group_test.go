@@ -365,7 +365,7 @@ func TestGroupsWithTooFewSections(t *testing.T) {
 // TestGroupsOfEveryHeadDim: all shapes of blocks, alone and beside others, with two batch entries and lengths that no tile divides.
 func TestGroupsOfEveryHeadDim(t *testing.T) {
 	for _, target := range minfc.Targets() {
-		for _, d := range []int{64, 192, 16, 80, 112, 128, 256}[:campaign.Cases(2, 7, 7)] {
+		for _, d := range []int{64, 192, 16, 80, 112, 128, 256}[:campaign.Cases(1, 7, 7)] {
 			t.Run(fmt.Sprint(target, d), func(t *testing.T) {
 				heads := sharedPatterns([]plan.Head{
 					head(t, "a_shape", "sink", 3, "window", 30), head(t, "block_sparse", "topk", 2), head(t, "dense"),
