@@ -7,7 +7,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
-	"regexp"
 	"slices"
 	"strconv"
 	"sync"
@@ -16,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/selfcheck"
@@ -32,13 +32,7 @@ import (
 //	MINFC_RANDOM_DYNAMIC=10000         that many launches
 //	MINFC_RANDOM_DYNAMIC_SEED=17       the patterns from one seed alone, which is how a failure is repeated
 //	MINFC_RANDOM_DYNAMIC_DEVICE=cuda   on a GPU in place of the emulator
-const (
-	randomDynamic  = 1000
-	randomLaunches = 3 // of a pattern
-)
-
-// refusals are what the compiler may say of a random pattern; everything else is a fault.
-var refusals = regexp.MustCompile("disjoint bands|meets|is taken away|not supported on devices")
+const randomLaunches = 3 // of a pattern
 
 // maxRefusals is how many patterns may be refused for each that is taken.
 const maxRefusals = 1.5
@@ -54,10 +48,7 @@ func TestRandomDynamicPatternsAgreeWithFloat64(t *testing.T) {
 	}
 	launches, asked := numberOf(t, "MINFC_RANDOM_DYNAMIC")
 	if !asked {
-		launches = randomDynamic
-		if testing.Short() {
-			launches = randomDynamic / 20
-		}
+		launches = campaign.Cases(45, 360, 1002)
 	}
 	seeds := (launches + randomLaunches - 1) / randomLaunches
 	t.Run("seeds", func(t *testing.T) {
@@ -169,9 +160,9 @@ func (r *randomRun) compile(t *testing.T, rng *rand.Rand, c *attentionCase) *run
 		a, err := c.program.Compile(c.options())
 		switch {
 		case err != nil:
-			why := refusals.FindString(err.Error())
-			require.NotEmpty(t, why, "%v\n%s", err, c.program.Pattern)
-			r.refuse(why)
+			var why *ir.Unsupported
+			require.ErrorAs(t, err, &why, "everything else is a fault\n%s", c.program.Pattern)
+			r.refuse(fmt.Sprintf("refused for reason %d", why.Reason))
 		case len(a.Manifest.Kernels[0].Stages) == 1:
 			r.refuse("no choice matters")
 		default:
@@ -399,5 +390,30 @@ func (r *randomRun) requireVariety(t *testing.T, seeds int) {
 	}
 	for _, kind := range workload.Kinds() {
 		require.Greater(t, r.seen[string(kind)]*1000, 70*seeds*randomLaunches, kind)
+	}
+}
+
+// Patterns that random ones found wrong once.
+func TestFoundPatternsAgreeWithFloat64(t *testing.T) {
+	for what, c := range map[string]struct {
+		source  string
+		headDim int
+		shape   qkv.Shape
+	}{
+		"rows without a key are computed again, over a list of no tiles and a ring of columns": {`pattern found {
+			index probe = softmax(q[-64:] * k)
+			index none = top(0, sum(probe, diagonals))
+			index cols = top(64, sum(probe, queries))
+			keep causal & (diagonals(none) | columns(cols) & window(38))
+		}`, 192, qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 192, SeqK: 128}},
+	} {
+		for _, target := range minfc.Targets() {
+			t.Run(what+"/"+target, func(t *testing.T) {
+				p, err := minfc.Load("found.minf", []byte(c.source), minfc.Options{})
+				require.NoError(t, err)
+				a := attentionCase{program: p, target: target, headDim: c.headDim, dtype: half.BF16, shape: c.shape}
+				a.launch(t, a.load(t, emu.Options{Seed: 3}), a.input(t), nil).check(t)
+			})
+		}
 	}
 }
