@@ -116,7 +116,7 @@ func TestDynamicPatternsAgreeWithFloat64(t *testing.T) {
 		}
 		settings := dynamicSettings[name]
 		require.NotEmpty(t, settings, "%s: a new library pattern needs settings here", name)
-		for i, k := range dynamicKernels {
+		for i, k := range dynamicKernels[:campaign.Cases(4, 7, 7)] {
 			for _, f := range formats(i) {
 				c := attentionCase{program: program, target: k.target, headDim: k.headDim, dtype: f}
 				rng := rand.New(rand.NewPCG(uint64(k.headDim), uint64(len(f)+len(name)+len(k.target))))
