@@ -66,6 +66,9 @@ func askedBy(t *testing.T, dev runtime.Device, c Config, s *subject, n int) (out
 }
 
 func TestRunOfPatternsThatDataDecides(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a second and a half on the emulator")
+	}
 	c, dev := smallDynamic(), emulator(t, emu.Options{})
 	r, err := Run(dev, c)
 	require.NoError(t, err)

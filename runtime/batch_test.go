@@ -71,6 +71,9 @@ func compareBatches(t *testing.T, shape qkv.Shape, run func(in *qkv.Input) runti
 func TestSequencesDoNotDependOnTheirBatch(t *testing.T) {
 	shape := qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 140, SeqK: 800, QOffset: 660, HeadDim: 32}
 	for name, routed := range map[string]bool{"vertical_slash": true, "block_sparse": true, "spread": false, "shares": false} {
+		if testing.Short() && name != "vertical_slash" {
+			continue
+		}
 		for _, target := range minfc.Targets() {
 			t.Run(name+"/"+target, func(t *testing.T) {
 				t.Parallel()
@@ -100,6 +103,9 @@ func TestSequencesDoNotDependOnTheirBatch(t *testing.T) {
 
 // The same of a layer of several patterns, whose heads are one launch.
 func TestSequencesOfLayersDoNotDependOnTheirBatch(t *testing.T) {
+	if testing.Short() {
+		t.Skip("five seconds of layers on the emulator")
+	}
 	shape := qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 4, SeqQ: 140, SeqK: 800, QOffset: 660, HeadDim: 32}
 	for _, target := range minfc.Targets() {
 		t.Run(target, func(t *testing.T) {

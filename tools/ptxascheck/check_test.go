@@ -76,6 +76,9 @@ func TestKernelsThatDifferInUnreadParametersAreCheckedOnce(t *testing.T) {
 
 // Every pattern is compiled for every target, at the widest head dim of each shape, in both types.
 func TestEveryPatternIsCheckedForEveryTarget(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles the library for every target")
+	}
 	seen := map[string]bool{}
 	for _, pattern := range append(patterns.Names(), ruleNames...) {
 		for _, dtype := range dtypes {
