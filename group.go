@@ -50,7 +50,7 @@ func CompileGroup(members []Member, opts Options) (*runtime.Artifact, error) {
 			return nil, err
 		}
 	}
-	if err := c.addStages(opts); err != nil {
+	if err := c.addPrograms(opts); err != nil {
 		return nil, err
 	}
 	if err := c.artifact.Verify(); err != nil {
@@ -92,7 +92,7 @@ type groupCompiler struct {
 	members  []Member
 	consts   []map[string]int64 // of each member
 	artifact *runtime.Artifact
-	first    []*ir.Schedule // of each member, for the first target: its stages are alike for all
+	first    []*ir.Schedule // of each member, for the first target: its program is alike for all
 }
 
 // compileFor compiles the groups of a target: one with all sections and, where blocks of ranges are others beside lists than by
@@ -214,7 +214,7 @@ func (c *groupCompiler) addGroup(o Options, sections []groupSection, beside bool
 		return err
 	}
 	group := runtime.Group{Entry: k.Entry, Target: o.Target, DType: o.DType, HeadDim: o.HeadDim, Threads: k.Threads, SharedBytes: k.SharedBytes,
-		Module: len(c.artifact.Modules), PTXVersion: ptxVersion(k.ptx), Params: manifestParams(k.Params)}
+		Module: len(c.artifact.Modules), PTXVersion: ptxVersion(k.ptx), Params: k.Params}
 	for i, s := range sections {
 		x := k.Sections[i]
 		group.Sections = append(group.Sections,
@@ -261,35 +261,33 @@ func (s groupSection) kernelIn(groups []runtime.Group) (k runtime.Kernel) {
 	return k
 }
 
-// addStages compiles the stages of all members, each kind once, and gives every member those that it needs.
-func (c *groupCompiler) addStages(o Options) error {
-	needs := make([][]string, len(c.members))
-	var all []string
+// addPrograms makes the programs of all members, compiles their kernels, each once, and gives every member those that it needs.
+func (c *groupCompiler) addPrograms(o Options) error {
+	programs := make([]*ir.Program, len(c.members))
 	for i, s := range c.first {
-		kinds, err := runtime.StageKinds(s)
-		if err != nil {
+		var err error
+		if programs[i], err = passes.Program(s); err != nil {
 			return err
 		}
-		needs[i] = kinds
-		for _, kind := range kinds {
-			if !slices.Contains(all, kind) {
-				all = append(all, kind)
-			}
-		}
 	}
-	stages, err := o.generateStages(all)
+	kernels, err := o.generateIndex(programs...)
 	if err != nil {
 		return err
 	}
-	for _, x := range stages {
+	for i, p := range programs {
+		for n := range c.artifact.Manifest.Members[i].Kernels {
+			c.artifact.Manifest.Members[i].Kernels[n].Program = p.String()
+		}
+	}
+	for _, x := range kernels {
 		entry := x.entry(len(c.artifact.Modules))
-		for i, kinds := range needs {
-			if !slices.Contains(kinds, x.kind) {
+		for i, p := range programs {
+			if !slices.Contains(p.KernelNames(), x.name) {
 				continue
 			}
 			for n := range c.artifact.Manifest.Members[i].Kernels {
 				k := &c.artifact.Manifest.Members[i].Kernels[n]
-				k.Stages = append(k.Stages, entry)
+				k.Index = append(k.Index, entry)
 			}
 		}
 		c.artifact.Modules = append(c.artifact.Modules, x.ptx)

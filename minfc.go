@@ -19,7 +19,7 @@ import (
 const Version = "0.1.0"
 
 // Stages are the forms a pattern takes on its way, in order, as Options.Emit names them.
-var Stages = []string{"ast", "ir", "schedule", "llvm", "ptx", "manifest"}
+var Stages = []string{"ast", "ir", "schedule", "program", "llvm", "ptx", "manifest"}
 
 // Options select what is compiled and who watches. The hooks may be nil.
 type Options struct {
@@ -122,16 +122,19 @@ func (p *Program) compile(opts Options, consts map[string]int64) (*runtime.Artif
 		}
 		units = append(units, u)
 	}
-	stages, err := opts.generateIndex(units[0].schedule) // what the data chooses is listed alike for all targets
-	if err != nil {
-		return nil, err
-	}
 	dense, err := p.compileDense(opts, units, consts)
 	if err != nil {
 		return nil, err
 	}
-	opts.emitUnits(units, stages, dense)
-	return opts.pack(p.baked(consts), p.Source, units, stages, dense)
+	if err := addPrograms(units, dense); err != nil {
+		return nil, err
+	}
+	kernels, err := opts.generateIndex(units[0].program) // what the data chooses is listed alike for all targets
+	if err != nil {
+		return nil, err
+	}
+	opts.emitUnits(units, kernels, dense)
+	return opts.pack(p.baked(consts), p.Source, units, kernels, dense)
 }
 
 // tile is what the schedule is cut to. It depends on whether the schedule reads lists of what data chose, which not every

@@ -2,98 +2,83 @@ package minfc
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen"
 	"github.com/minfc/minfc/codegen/index"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
 )
 
-// stage is a compiled kernel of the index stage.
-type stage struct {
+// indexKernel is a compiled kernel of the index stage, by the name that programs have for it.
+type indexKernel struct {
 	compiled
-	kind  string
-	heads int // see runtime.Stage
+	name string
 }
 
-// name says which stage it is, to a reader.
-func (s stage) name() string {
-	if s.heads == 0 {
-		return s.kind
-	}
-	return fmt.Sprintf("%s for %d of the q heads that share a kv head", s.kind, s.heads)
-}
+// indexKernels lowers the kernels that programs run beside attention. Those that come in sizes are told theirs.
+var indexKernels = map[string]func(o Options, heads int) (*codegen.Kernel, error){
+	abi.StoreWords:   func(Options, int) (*codegen.Kernel, error) { return index.StoreWords() },
+	abi.Clear:        func(Options, int) (*codegen.Kernel, error) { return index.Clear() },
+	abi.ProbeCombine: func(Options, int) (*codegen.Kernel, error) { return index.ProbeCombine() },
+	abi.SelectTop:    func(Options, int) (*codegen.Kernel, error) { return index.SelectTop() },
+	abi.SelectMass:   func(Options, int) (*codegen.Kernel, error) { return index.SelectMass() },
+	abi.SelectAbove:  func(Options, int) (*codegen.Kernel, error) { return index.SelectAbove() },
+	abi.Runs:         func(Options, int) (*codegen.Kernel, error) { return index.Runs() },
+	abi.Columns:      func(Options, int) (*codegen.Kernel, error) { return index.Columns() },
+	abi.Compact:      func(o Options, _ int) (*codegen.Kernel, error) { return index.Compact(o.HeadDim) },
+	abi.PoolMean:     func(o Options, _ int) (*codegen.Kernel, error) { return o.pool(ir.ReduceMean) },
+	abi.PoolMax:      func(o Options, _ int) (*codegen.Kernel, error) { return o.pool(ir.ReduceMax) },
+	abi.BlockScores:  func(o Options, _ int) (*codegen.Kernel, error) { return index.BlockScores(o.HeadDim) },
+	abi.SquareScores: func(o Options, _ int) (*codegen.Kernel, error) {
+		return index.SquareScores(o.HeadDim, codegen.DType(o.DType))
+	},
+	abi.BlockShares: func(Options, int) (*codegen.Kernel, error) { return index.BlockShares() },
+	abi.Decide:      func(Options, int) (*codegen.Kernel, error) { return index.Decide() },
 
-// stageKernels lowers the kinds of stages. Those of the probe come in several sizes, which probeKernels lowers.
-var stageKernels = map[string]func(o Options) (*codegen.Kernel, error){
-	runtime.StageStoreWords:   func(Options) (*codegen.Kernel, error) { return index.StoreWords() },
-	runtime.StageProbeCombine: func(Options) (*codegen.Kernel, error) { return index.ProbeCombine() },
-	runtime.StageSelectTop:    func(Options) (*codegen.Kernel, error) { return index.SelectTop() },
-	runtime.StageRuns:         func(Options) (*codegen.Kernel, error) { return index.Runs() },
-	runtime.StageColumns:      func(Options) (*codegen.Kernel, error) { return index.Columns() },
-	runtime.StageCompact:      func(o Options) (*codegen.Kernel, error) { return index.Compact(o.HeadDim) },
-	runtime.StagePoolMean:     func(o Options) (*codegen.Kernel, error) { return o.pool(ir.ReduceMean) },
-	runtime.StagePoolMax:      func(o Options) (*codegen.Kernel, error) { return o.pool(ir.ReduceMax) },
-	runtime.StageBlockScores:  func(o Options) (*codegen.Kernel, error) { return index.BlockScores(o.HeadDim) },
-	runtime.StageSquareScores: func(o Options) (*codegen.Kernel, error) { return index.SquareScores(o.HeadDim, codegen.DType(o.DType)) },
-	runtime.StageBlockShares:  func(Options) (*codegen.Kernel, error) { return index.BlockShares() },
+	abi.BlockSelect:      func(Options, int) (*codegen.Kernel, error) { return index.BlockSelect(ir.Top) },
+	abi.BlockSelectMass:  func(Options, int) (*codegen.Kernel, error) { return index.BlockSelect(ir.TopP) },
+	abi.BlockSelectAbove: func(Options, int) (*codegen.Kernel, error) { return index.BlockSelect(ir.Above) },
 
-	runtime.StageClear: func(Options) (*codegen.Kernel, error) { return index.Clear() },
-
-	runtime.StageSelectMass:       func(Options) (*codegen.Kernel, error) { return index.SelectMass() },
-	runtime.StageSelectAbove:      func(Options) (*codegen.Kernel, error) { return index.SelectAbove() },
-	runtime.StageBlockSelect:      func(Options) (*codegen.Kernel, error) { return index.BlockSelect(ir.Top) },
-	runtime.StageBlockSelectMass:  func(Options) (*codegen.Kernel, error) { return index.BlockSelect(ir.TopP) },
-	runtime.StageBlockSelectAbove: func(Options) (*codegen.Kernel, error) { return index.BlockSelect(ir.Above) },
-	runtime.StageDecide:           func(Options) (*codegen.Kernel, error) { return index.Decide() },
-}
-
-var probeKernels = map[string]func(index.EstimateConfig) (*codegen.Kernel, error){
-	runtime.StageProbeStats: index.ProbeStats,
-	runtime.StageProbeSums:  index.ProbeSums,
-
-	runtime.StageProbeStatsSpread: spread(index.ProbeStats),
-	runtime.StageProbeSumsSpread:  spread(index.ProbeSums),
-}
-
-func spread(lower func(index.EstimateConfig) (*codegen.Kernel, error)) func(index.EstimateConfig) (*codegen.Kernel, error) {
-	return func(c index.EstimateConfig) (*codegen.Kernel, error) {
-		c.Spread = true
-		return lower(c)
-	}
+	abi.ProbeStats:             func(o Options, heads int) (*codegen.Kernel, error) { return index.ProbeStats(o.probe(heads, false)) },
+	abi.ProbeSums:              func(o Options, heads int) (*codegen.Kernel, error) { return index.ProbeSums(o.probe(heads, false)) },
+	abi.Spread(abi.ProbeStats): func(o Options, heads int) (*codegen.Kernel, error) { return index.ProbeStats(o.probe(heads, true)) },
+	abi.Spread(abi.ProbeSums):  func(o Options, heads int) (*codegen.Kernel, error) { return index.ProbeSums(o.probe(heads, true)) },
 }
 
 func (o Options) pool(with ir.Reduction) (*codegen.Kernel, error) {
 	return index.Pool(index.PoolConfig{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), With: with})
 }
 
-// stageTarget is what stages are compiled for, whatever the attention kernels are: code that every device runs.
-const stageTarget = "sm_80"
-
-// generateIndex compiles the kernels that run before attention: they compute what the data chooses. Every pattern has the one
-// that stores numbers by head.
-func (o Options) generateIndex(s *ir.Schedule) ([]stage, error) {
-	kinds, err := runtime.StageKinds(s)
-	if err != nil {
-		return nil, err
-	}
-	return o.generateStages(kinds)
+func (o Options) probe(heads int, spread bool) index.EstimateConfig {
+	return index.EstimateConfig{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), Heads: heads, Spread: spread}
 }
 
-// generateStages compiles kinds of stages. They do not depend on each other and are more work than attention, so all cores take part.
-func (o Options) generateStages(kinds []string) ([]stage, error) {
+// indexTarget is what index kernels are compiled for, whatever the attention kernels are: code that every device runs.
+const indexTarget = "sm_80"
+
+// maxShared is the shared memory of a block, in bytes, that A100 has. A size of a kernel that does not fit it is left out; what does not
+// fit another device is not loaded there.
+const maxShared = 163 << 10
+
+// generateIndex compiles the kernels of programs, each once. They do not depend on each other and are more work than attention, so all cores
+// take part.
+func (o Options) generateIndex(programs ...*ir.Program) ([]indexKernel, error) {
 	defer o.clock("index kernels")()
-	var jobs []stageJob
-	for _, kind := range kinds {
-		more, err := o.stageJobs(kind)
-		if err != nil {
-			return nil, err
+	var names []string
+	for _, p := range programs {
+		for _, name := range p.KernelNames() {
+			if name != abi.Attend && name != abi.Dense && !slices.Contains(names, name) && o.fits(name) {
+				names = append(names, name)
+			}
 		}
-		jobs = append(jobs, more...)
 	}
-	out, errs := make([]stage, len(jobs)), make([]error, len(jobs))
-	eachAtOnce(len(jobs), func(i int) { out[i], errs[i] = o.generateStage(jobs[i]) })
+	out, errs := make([]indexKernel, len(names)), make([]error, len(names))
+	eachAtOnce(len(names), func(i int) { out[i], errs[i] = o.generateKernel(names[i]) })
 	for i := range out {
 		if errs[i] != nil {
 			return nil, errs[i]
@@ -103,49 +88,37 @@ func (o Options) generateStages(kinds []string) ([]stage, error) {
 	return out, nil
 }
 
-// stageJob is a stage to be compiled.
-type stageJob struct {
-	kind  string
-	heads int
-	lower func() (*codegen.Kernel, error)
+// sized splits the name of a kernel that comes in sizes; 0 is of one that does not.
+func sized(name string) (kernel string, size int) {
+	kernel, text, _ := strings.Cut(name, ".")
+	size, _ = strconv.Atoi(text)
+	return kernel, size
 }
 
-func (o Options) generateStage(j stageJob) (stage, error) {
-	kernel, err := j.lower()
-	if err != nil {
-		return stage{}, err
-	}
-	k, err := o.ptx(kernel, stageTarget)
-	return stage{k, j.kind, j.heads}, err
+// fits says whether a size of a kernel has room on some device: a block should take the q heads that share a kv head, whose number is known
+// at launch.
+func (o Options) fits(name string) bool {
+	_, heads := sized(name)
+	return heads <= 1 || index.EstimateHeads(o.HeadDim, heads, maxShared) >= heads
 }
 
-func (o Options) stageJobs(kind string) ([]stageJob, error) {
-	if probe := probeKernels[kind]; probe != nil {
-		return o.probeJobs(kind, probe), nil
-	}
-	lower := stageKernels[kind]
+func (o Options) generateKernel(name string) (indexKernel, error) {
+	kernel, size := sized(name)
+	lower := indexKernels[kernel]
 	if lower == nil {
-		return nil, fmt.Errorf("internal: no kernel for the stage %s", kind)
+		return indexKernel{}, fmt.Errorf("internal: no kernel is called %s", kernel)
 	}
-	return []stageJob{{kind: kind, lower: func() (*codegen.Kernel, error) { return lower(o) }}}, nil
+	lowered, err := lower(o, size)
+	if err != nil {
+		return indexKernel{}, err
+	}
+	k, err := o.ptx(lowered, indexTarget)
+	return indexKernel{k, name}, err
 }
 
-// maxShared is the shared memory of a block, in bytes, that the devices of the targets have at most; what does not fit one
-// of them is not loaded there.
-const maxShared = 163 << 10
-
-// probeJobs are those of a kernel of the probe for blocks of 1, 2 and 4 heads: a block should take the q heads that share a kv
-// head, whose number is known at launch. Sizes that no device has room for are left out.
-func (o Options) probeJobs(kind string, lower func(index.EstimateConfig) (*codegen.Kernel, error)) (out []stageJob) {
-	for _, heads := range []int{1, 2, 4} {
-		if heads > 1 && index.EstimateHeads(o.HeadDim, heads, maxShared) < heads {
-			continue
-		}
-		out = append(out, stageJob{kind, heads, func() (*codegen.Kernel, error) {
-			return lower(index.EstimateConfig{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), Heads: heads})
-		}})
-	}
-	return out
+// entry is the manifest's entry of an index kernel.
+func (k indexKernel) entry(module int) runtime.IndexKernel {
+	return runtime.IndexKernel{Name: k.name, Entry: k.Entry, Threads: k.Threads, SharedBytes: k.SharedBytes, Module: module, Params: k.Params}
 }
 
 // eachAtOnce calls f for 0 to n-1 from goroutines of their own and waits for all. A panic comes out where it was called.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/passes"
@@ -16,6 +17,7 @@ type unit struct {
 	target   string
 	schedule *ir.Schedule
 	kernel   compiled
+	program  *ir.Program // nil of a dense kernel beside one with lists
 }
 
 // compiled is a kernel and its PTX.
@@ -39,7 +41,7 @@ func (p *Program) compileFor(opts Options, consts map[string]int64) (unit, error
 		return unit{}, err
 	}
 	kernel, err := opts.generate("", s)
-	return unit{opts.Target, s, kernel}, err
+	return unit{target: opts.Target, schedule: s, kernel: kernel}, err
 }
 
 // compileDense compiles what heads of each unit fall back to where lists would not be faster: the pattern as if the data had
@@ -64,9 +66,33 @@ func (p *Program) compileDense(opts Options, units []unit, consts map[string]int
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, unit{u.target, s, kernel})
+		out = append(out, unit{target: u.target, schedule: s, kernel: kernel})
 	}
 	return out, nil
+}
+
+// addPrograms makes the launch program of each unit; dense are the kernels beside them, if there are any.
+func addPrograms(units, dense []unit) (err error) {
+	for i := range units {
+		u := &units[i]
+		if u.program, err = passes.Program(u.schedule); err != nil {
+			return err
+		}
+		passes.Attend(u.program, ir.PartAttend, u.attend(abi.Attend))
+		if len(dense) > 0 {
+			passes.Attend(u.program, ir.PartDense, dense[i].attend(abi.Dense))
+		}
+	}
+	return nil
+}
+
+// attend is what a program must know of the unit's kernel.
+func (u unit) attend(name string) passes.Kernel {
+	rows := u.kernel.BlockRows
+	if rows == 0 {
+		rows = u.schedule.Tile.Rows
+	}
+	return passes.Kernel{Name: name, Rows: rows, BlocksPerSM: u.kernel.BlocksPerSM}
 }
 
 // generate lowers the schedule to LLVM IR and that to PTX; kind is what the steps are called.
@@ -97,30 +123,32 @@ func (o Options) show(kernel *codegen.Kernel) {
 	}
 }
 
-// emitUnits shows the schedule of every target, and the code of every module in the artifact's order. The one stage that
-// static patterns have, which stores numbers, is the same for all of them and not shown.
-func (o Options) emitUnits(units []unit, stages []stage, dense []unit) {
+// emitUnits shows the schedule of every target, and the code of every module in the artifact's order. The one kernel that
+// static patterns have beside it, which stores numbers, is the same for all of them and not shown.
+func (o Options) emitUnits(units []unit, kernels []indexKernel, dense []unit) {
 	if len(units[0].schedule.Index) == 0 {
-		stages = nil
+		kernels = nil
 	}
-	var targets, schedules, modules []string
+	var targets, schedules, programs, modules []string
 	var code []compiled
 	for i, u := range units {
 		targets, schedules = append(targets, "for "+u.target), append(schedules, u.schedule.String())
+		programs = append(programs, u.program.String())
 		name := fmt.Sprintf("module %d: %s", i, u.kernel.Entry)
 		if len(units) > 1 {
 			name += " for " + u.target
 		}
 		modules, code = append(modules, name), append(code, u.kernel)
 	}
-	for _, s := range stages {
-		modules, code = append(modules, fmt.Sprintf("module %d: %s", len(modules), s.name())), append(code, s.compiled)
+	for _, k := range kernels {
+		modules, code = append(modules, fmt.Sprintf("module %d: %s", len(modules), k.name)), append(code, k.compiled)
 	}
 	for _, u := range dense {
 		name := fmt.Sprintf("module %d: dense %s for %s", len(modules), u.kernel.Entry, u.target)
 		modules, code = append(modules, name), append(code, u.kernel)
 	}
 	o.emit("schedule", func() string { return joined("//", targets, schedules) })
+	o.emit("program", func() string { return joined("//", targets, programs) })
 	o.emit("llvm", func() string {
 		return joined(";", modules, textsOf(code, func(k compiled) string { return k.Module.String() }))
 	})
@@ -148,9 +176,9 @@ func joined(comment string, names, texts []string) string {
 	return strings.Join(parts, "\n")
 }
 
-// pack makes the artifact of an attention kernel for each target, the stages that all of them share and the dense kernel
+// pack makes the artifact of an attention kernel for each target, the index kernels that all of them share and the dense kernel
 // beside each, if there is one, and proves that it can be read back.
-func (o Options) pack(p *ir.Pattern, source string, units []unit, stages []stage, dense []unit) (*runtime.Artifact, error) {
+func (o Options) pack(p *ir.Pattern, source string, units []unit, kernels []indexKernel, dense []unit) (*runtime.Artifact, error) {
 	a := &runtime.Artifact{Manifest: runtime.Manifest{
 		Schema: runtime.SchemaVersion, Compiler: "minfc " + Version, Pattern: p.String(), Source: source,
 	}}
@@ -158,10 +186,10 @@ func (o Options) pack(p *ir.Pattern, source string, units []unit, stages []stage
 		a.Manifest.Kernels = append(a.Manifest.Kernels, o.entry(u, len(a.Modules)))
 		a.Modules = append(a.Modules, u.kernel.ptx)
 	}
-	for _, x := range stages {
+	for _, x := range kernels {
 		for i := range a.Manifest.Kernels {
 			k := &a.Manifest.Kernels[i]
-			k.Stages = append(k.Stages, x.entry(len(a.Modules)))
+			k.Index = append(k.Index, x.entry(len(a.Modules)))
 		}
 		a.Modules = append(a.Modules, x.ptx)
 	}
@@ -185,21 +213,15 @@ func (o Options) entry(u unit, module int) runtime.Kernel {
 	return runtime.Kernel{
 		Entry: u.kernel.Entry, Target: u.target, DType: o.DType, HeadDim: o.HeadDim, Schedule: u.schedule.String(),
 		RowTile: u.schedule.Tile.Rows, KeyTile: u.schedule.Tile.Keys, Threads: u.kernel.Threads, SharedBytes: u.kernel.SharedBytes, BlockRows: u.kernel.BlockRows, BlocksPerSM: u.kernel.BlocksPerSM,
-		Module: module, PTXVersion: ptxVersion(u.kernel.ptx), Params: manifestParams(u.kernel.Params),
+		Module: module, PTXVersion: ptxVersion(u.kernel.ptx), Params: u.kernel.Params, Program: u.programText(),
 	}
 }
 
-func (s stage) entry(module int) runtime.Stage {
-	return runtime.Stage{Kind: s.kind, Heads: s.heads, Entry: s.Entry, Threads: s.Threads, SharedBytes: s.SharedBytes,
-		Module: module, Params: manifestParams(s.Params)}
-}
-
-func manifestParams(params []codegen.Param) []runtime.KernelParam {
-	var out []runtime.KernelParam
-	for _, p := range params {
-		out = append(out, runtime.KernelParam(p))
+func (u unit) programText() string {
+	if u.program == nil {
+		return ""
 	}
-	return out
+	return u.program.String()
 }
 
 // ptxVersion is the operand of the module's .version line.

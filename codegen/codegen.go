@@ -99,7 +99,7 @@ func BesideLists(target string, headDim int) (tile ir.Tile, same bool, err error
 // the others have those of BesideLists.
 func Group(schedules []*ir.Schedule, cfg Config) (*Kernel, error) {
 	for _, s := range schedules {
-		lists := len(lower.Lists(s)) > 0
+		lists := len(s.Lists()) > 0
 		tile, err := TileFor(cfg.Target, cfg.HeadDim, lists)
 		if err == nil && cfg.BesideLists && !lists {
 			tile, _, err = BesideLists(cfg.Target, cfg.HeadDim)
@@ -138,7 +138,7 @@ func checkTile(s *ir.Schedule, tile ir.Tile, cfg Config) error {
 
 // Attention lowers a verified schedule to the flash-attention forward kernel of cfg.Target.
 func Attention(s *ir.Schedule, cfg Config) (*Kernel, error) {
-	tile, err := TileFor(cfg.Target, cfg.HeadDim, len(lower.Lists(s)) > 0)
+	tile, err := TileFor(cfg.Target, cfg.HeadDim, len(s.Lists()) > 0)
 	if err != nil {
 		return nil, err
 	}

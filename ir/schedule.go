@@ -141,3 +141,16 @@ func (g Segment) Vars() []string {
 	}
 	return out
 }
+
+// Lists are the chosen sets that segments read or leave out, in the order of their first use.
+func (s *Schedule) Lists() []Source {
+	var out []Source
+	for _, g := range s.Segments {
+		for _, l := range append([]Source{g.From}, g.Except...) {
+			if l.Kind != SourceRange && !slices.Contains(out, l) {
+				out = append(out, l)
+			}
+		}
+	}
+	return out
+}

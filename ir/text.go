@@ -93,7 +93,7 @@ func wordLen(s string) int {
 		return spanLen(s, func(c byte) bool { return isLetter(c) || isDigit(c) })
 	case strings.HasPrefix(s, "!=") || strings.HasPrefix(s, ">="):
 		return 2
-	case strings.IndexByte("+-*=", s[0]) >= 0:
+	case strings.IndexByte("+-*=(),./", s[0]) >= 0:
 		return 1
 	}
 	return 0
@@ -119,6 +119,7 @@ type cursor struct {
 	number int
 	words  []string
 	err    error
+	depth  int // of the expression that is being read
 }
 
 func (n *node) cursor() *cursor { return &cursor{number: n.number, words: n.words} }

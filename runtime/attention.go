@@ -56,125 +56,115 @@ type Attention struct {
 type call struct {
 	Attention
 	headDim   int
+	dtype     string
 	scaleLog2 float32
-	values    map[string]int64  // of all parameters of the schedule
-	lists     map[string]uint64 // values of the kernel parameters for what the data chose
-	rowTiles  int               // of a head, in the kernel that is launched
-	queue     uint64            // address of a u32 for kernels that count row tiles
-	route     uint64            // address of the heads' words, 0 if the kernel computes all heads
-	taken     uint64            // the word of those that the kernel computes
-	present   int               // heads of all batch entries that take part
-	sharers   int               // the most of them that share a kv head
-	first     int               // number of its first head, of a call that is a part of another
-	section   sectionPlace      // of a group's launch
-	rowHeads  []byte            // of a group's launch, the whole layer's: which heads rows of the grid are
-	passing   DevicePtr         // where what the index stage alone uses is; 0: behind the rest in the workspace
+	values    map[string]int64 // of all parameters of the schedule
+	rowTiles  int              // of a head, in the kernel that is launched
+	present   int              // heads of all batch entries that take part
+	sharers   int              // the most of them that share a kv head
+	section   sectionPlace     // of a group's launch
 }
 
 // items is the number of row tiles of the launch.
 func (c *call) items() int { return c.rowTiles * c.QHeads * c.Batch }
 
-const queueBytes = 4
+// Prepare checks a call and computes all that does not depend on its pointers, which it does not look at. Calls of one shape and the
+// same parameters are prepared once and then remembered. Errors wrap ErrBadCall when the call is at fault.
+func (k *LoadedKernel) Prepare(a Attention) (*Prepared, error) {
+	if k.function == nil {
+		return nil, badCall("%s is a pattern of a head plan, whose heads are launched together: use LoadedGroups.Prepare", k.schedule.Name)
+	}
+	return k.prepare(a)
+}
+
+// prepare is Prepare for all that does not launch attention.
+func (k *LoadedKernel) prepare(a Attention) (*Prepared, error) {
+	return k.prepared.find(&a, nil, func() (*Prepared, error) {
+		c, err := k.check(shapeOf(a))
+		if err != nil {
+			return nil, err
+		}
+		p := &Prepared{call: c, dev: k.dev, parts: []*preparedPart{{kernel: k}}, launches: 1}
+		if c.idle() {
+			return p, nil
+		}
+		return p, p.prepareOne(k)
+	})
+}
+
+// prepareOne is for a call of one pattern, whose workspace is its own.
+func (p *Prepared) prepareOne(k *LoadedKernel) error {
+	x, err := k.bind(p.call)
+	if err != nil {
+		return err
+	}
+	part := p.parts[0]
+	part.bound, part.stores = x, k.needsWorkspace(p.call)
+	if part.stores {
+		p.workspace = x.workspaceBytes()
+		p.most = p.workspace
+	}
+	var index, attention []ir.Action
+	if part.stores {
+		if index, err = x.indexActions(); err != nil {
+			return wrapInternal(err)
+		}
+	}
+	if k.function != nil {
+		if attention, err = x.attentionActions(); err != nil {
+			return wrapInternal(err)
+		}
+	}
+	p.launches = 1
+	if x.routing == byHead {
+		p.launches = 2
+	}
+	if p.index, err = k.record(x, index); err == nil {
+		p.attention, err = k.record(x, attention)
+	}
+	return err
+}
+
+func (k *LoadedKernel) record(x *boundCall, actions []ir.Action) (*recording, error) {
+	r := &recorder{dev: k.dev}
+	err := r.add(k, x, actions)
+	return r.finish(), err
+}
 
 // Launch enqueues the attention on a stream (nil: the default stream) and returns; for patterns that the data decides, the
-// kernels that compute its lists come before it. It does not synchronise, allocates no device memory, copies nothing and
+// kernels that compute its lists come before it. It is Prepare and Run. It does not synchronise, allocates no device memory, copies nothing and
 // keeps no reference to a, so that a CUDA graph may capture it. Errors wrap ErrBadCall when the call is at fault; then nothing was enqueued.
 // It is safe for concurrent use.
-func (k *LoadedKernel) Launch(s Stream, a Attention) error { return k.launch(s, a, true, true) }
+func (k *LoadedKernel) Launch(s Stream, a Attention) error {
+	p, err := k.Prepare(a)
+	if err != nil {
+		return err
+	}
+	return p.Run(s, pointersOf(a))
+}
 
 // LaunchIndex is the first half of Launch: it enqueues the kernels that choose what to keep, and leaves their lists in the
 // workspace. For patterns that do not depend on data it enqueues nothing, unless heads take no part.
-func (k *LoadedKernel) LaunchIndex(s Stream, a Attention) error { return k.launch(s, a, true, false) }
+func (k *LoadedKernel) LaunchIndex(s Stream, a Attention) error {
+	p, err := k.Prepare(a)
+	if err != nil {
+		return err
+	}
+	return p.RunIndex(s, pointersOf(a))
+}
 
 // LaunchAttention is the second half of Launch: attention over the lists that LaunchIndex or WriteChosen left in the
 // workspace, in a call of the same shape and parameters.
 func (k *LoadedKernel) LaunchAttention(s Stream, a Attention) error {
-	return k.launch(s, a, false, true)
-}
-
-// launch checks the call and enqueues one or both halves of it.
-func (k *LoadedKernel) launch(s Stream, a Attention, index, attention bool) error {
-	if k.function == nil && (index || attention) {
-		return badCall("%s is a pattern of a head plan, whose heads are launched together: use LoadedGroups.Launch", k.schedule.Name)
-	}
-	c, err := k.check(a)
-	if err != nil || c.idle() {
-		return err
-	}
-	if !k.needsWorkspace(c) {
-		if !attention {
-			return nil
-		}
-		return k.launchAttention(s, c)
-	}
-	x, v, err := k.prepare(c)
+	p, err := k.Prepare(a)
 	if err != nil {
 		return err
 	}
-	if index {
-		if err := k.launchIndex(s, x, v); err != nil {
-			return err
-		}
-	}
-	if !attention {
-		return nil
-	}
-	return k.launchRouted(s, x, v)
+	return p.RunAttention(s, pointersOf(a))
 }
 
 // needsWorkspace says whether a call has something to keep in device memory.
-func (k *LoadedKernel) needsWorkspace(c *call) bool { return len(k.plan.choices) > 0 || c.shared() }
-
-// prepare plans what comes before attention, and weighs it.
-func (k *LoadedKernel) prepare(c *call) (*indexCall, verdict, error) {
-	x, v, err := k.planned(c)
-	if err == nil {
-		err = x.checkWorkspace(x.bytes)
-	}
-	if err != nil {
-		return nil, verdict{}, err
-	}
-	x.fillLists()
-	return x, v, nil
-}
-
-// launchRouted enqueues the kernels that compute the heads; with both of them, each leaves the other's heads out.
-func (k *LoadedKernel) launchRouted(s Stream, x *indexCall, v verdict) error {
-	if x.taken = takeSparse; x.shared() || v.routing == byHead {
-		x.route = x.at("route")
-	}
-	if v.routing == allDense {
-		return k.fallback.dense.launchAttention(s, x.call)
-	}
-	if err := k.launchAttention(s, x.call); err != nil || v.routing == allSparse {
-		return err
-	}
-	x.taken = takeDense
-	return k.fallback.dense.launchAttention(s, x.call)
-}
-
-// launchAttention enqueues the kernel alone.
-func (k *LoadedKernel) launchAttention(s Stream, c *call) error {
-	c.rowTiles = ceilDiv(c.SeqQ, k.info.Rows()) // a dense kernel has other ones than the one that the call was checked for
-	args, err := k.arguments(c)
-	if err != nil {
-		return err
-	}
-	if k.info.BlocksPerSM > 0 {
-		if err := k.dev.Fill(DevicePtr(c.queue), 0, queueBytes, s); err != nil {
-			return err
-		}
-	}
-	return k.function.Launch(Launch{Grid: k.grid(c), Block: [3]uint32{uint32(k.info.Threads), 1, 1}, SharedBytes: k.info.SharedBytes}, args, s)
-}
-
-// grid is a block for every row tile, head and batch entry; of a kernel with a queue, as many as the device runs at once.
-func (k *LoadedKernel) grid(c *call) [3]uint32 {
-	if k.info.BlocksPerSM > 0 {
-		return [3]uint32{uint32(min(c.items(), k.info.BlocksPerSM*k.dev.Info().Multiprocessors)), 1, 1}
-	}
-	return [3]uint32{uint32(c.rowTiles), uint32(c.QHeads), uint32(c.Batch)}
-}
+func (k *LoadedKernel) needsWorkspace(c *call) bool { return len(k.choices) > 0 || c.shared() }
 
 // paramSet is a set of launch parameters that was found good.
 type paramSet struct{ given, values map[string]int64 }
@@ -203,7 +193,7 @@ func (k *LoadedKernel) checkParams(given map[string]int64) (map[string]int64, er
 // key, [len(rows), SeqK], 1 where the pair is kept. It is computed from the schedule that the kernel was compiled from,
 // and is the same for every batch and head. Of a it uses SeqQ, SeqK, QOffset and Params.
 func (k *LoadedKernel) Cover(a Attention, rows []int) ([]byte, error) {
-	if len(k.plan.choices) > 0 {
+	if len(k.choices) > 0 {
 		return nil, fmt.Errorf("%w: pattern %s: %w", ErrBadCall, k.schedule.Name, errNotChosen)
 	}
 	launched, rows, err := k.bindCover(a, rows)

@@ -23,28 +23,19 @@ func badCall(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrBadCall, fmt.Errorf(format, args...))
 }
 
-// check returns a with its defaults filled in, or says what is wrong and what would be right.
+// check returns a with its defaults filled in, or says what is wrong and what would be right. Pointers are not looked at.
 func (k *LoadedKernel) check(a Attention) (*call, error) {
-	c, err := k.checkPart(a)
-	if err != nil {
-		return nil, err
-	}
-	return c, c.checkOverlap()
-}
-
-// checkPart is check for a part of a call whose tensors were found not to overlap.
-func (k *LoadedKernel) checkPart(a Attention) (*call, error) {
 	c, err := k.checkShape(a)
 	if err != nil {
 		return nil, err
 	}
-	if len(a.HeadParams) > 0 && len(k.plan.choices) == 0 {
+	if len(a.HeadParams) > 0 && len(k.choices) == 0 {
 		return nil, badCall("HeadParams is set, but no data decides what %s keeps: all heads keep the same", k.schedule.Name)
 	}
 	return c, c.fillData()
 }
 
-// fillData checks the scale and the tensors.
+// fillData checks the scale and the strides.
 func (c *call) fillData() (err error) {
 	if c.scaleLog2, err = scaleLog2(c.Scale, c.headDim); err != nil {
 		return err
@@ -64,7 +55,7 @@ func (k *LoadedKernel) checkShape(a Attention) (*call, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &call{Attention: a, headDim: k.info.HeadDim, values: values, rowTiles: ceilDiv(a.SeqQ, k.info.Rows())}
+	c := &call{Attention: a, headDim: k.info.HeadDim, dtype: k.info.DType, values: values, rowTiles: ceilDiv(a.SeqQ, k.info.Rows())}
 	return c, c.fillHeads()
 }
 
@@ -174,12 +165,6 @@ func (t *Tensor) fill(heads, rows, headDim int) {
 }
 
 func (t *Tensor) check(name string, dims []dim) error {
-	if t.Ptr == 0 {
-		return badCall("%s is a null pointer, want device memory", name)
-	}
-	if t.Ptr%copyBytes != 0 {
-		return badCall("%s starts at %#x, want an address that is a multiple of %d bytes", name, uint64(t.Ptr), copyBytes)
-	}
 	for _, d := range dims {
 		limit := int64(maxStride)
 		if d.name == "row" {
@@ -213,11 +198,8 @@ func checkDisjoint(name string, dims []dim, inner int64) error {
 }
 
 func (c *call) fillLSE() error {
-	if c.LSE == 0 || c.SeqQ == 0 {
+	if c.SeqQ == 0 {
 		return nil
-	}
-	if c.LSE%lseBytes != 0 {
-		return badCall("LSE starts at %#x, want an address that is a multiple of %d bytes", uint64(c.LSE), lseBytes)
 	}
 	if c.LSEBatchStride == 0 && c.LSEHeadStride == 0 {
 		c.LSEHeadStride = int64(c.SeqQ)
@@ -230,4 +212,31 @@ func (c *call) fillLSE() error {
 		}
 	}
 	return checkDisjoint("LSE", dims, int64(c.SeqQ))
+}
+
+// checkPointers checks what a run brings: workspace is how many bytes of one it needs.
+func (c *call) checkPointers(at Pointers, workspace int64) error {
+	own := *c
+	own.Q.Ptr, own.K.Ptr, own.V.Ptr, own.O.Ptr, own.LSE = at.Q, at.K, at.V, at.O, at.LSE
+	own.Workspace, own.WorkspaceBytes = at.Workspace, at.WorkspaceBytes
+	for _, t := range [...]struct {
+		name string
+		at   DevicePtr
+		rows int
+	}{{"Q", at.Q, c.SeqQ}, {"K", at.K, c.SeqK}, {"V", at.V, c.SeqK}, {"O", at.O, c.SeqQ}} {
+		switch {
+		case t.rows == 0: // never looked at, so anything will do
+		case t.at == 0:
+			return badCall("%s is a null pointer, want device memory", t.name)
+		case t.at%copyBytes != 0:
+			return badCall("%s starts at %#x, want an address that is a multiple of %d bytes", t.name, uint64(t.at), copyBytes)
+		}
+	}
+	if at.LSE%lseBytes != 0 {
+		return badCall("LSE starts at %#x, want an address that is a multiple of %d bytes", uint64(at.LSE), lseBytes)
+	}
+	if err := own.checkOverlap(); err != nil {
+		return err
+	}
+	return own.checkWorkspace(workspace)
 }

@@ -31,21 +31,58 @@ var errNotChosen = errors.New("what it keeps depends on data and differs by head
 // ReadChosen waits for the stream and reads what the last launch of a chose, [Batch * QHeads]; nil if no data decides. The
 // workspace must not have served another launch since. Selections of heads that take no part have no sets.
 func (k *LoadedKernel) ReadChosen(dev Device, s Stream, a Attention) ([]Chosen, error) {
-	c, err := k.check(a)
-	if err != nil || len(k.plan.choices) == 0 || c.idle() {
-		return nil, err
-	}
-	x, v, err := k.prepare(c)
+	p, err := k.prepare(a)
 	if err != nil {
 		return nil, err
 	}
-	return k.readChosen(dev, s, x, v)
+	return p.ReadChosen(s, pointersOf(a))
 }
 
-func (k *LoadedKernel) readChosen(dev Device, s Stream, x *indexCall, v verdict) (_ []Chosen, err error) {
-	r := &chosenReader{indexCall: x, dev: dev, stream: s, out: nothingChosen(x.heads, x.QOffset)}
-	if v.routing == allDense {
-		r.allDense(v, k.fallback.machine.Multiprocessors)
+// ReadChosen waits for the stream and reads what the last run with these pointers chose, [Batch * QHeads]; nil if no data decides. The
+// workspace must not have served another run since. Choices of heads that take no part, or whose pattern does not depend on data, have no sets.
+func (p *Prepared) ReadChosen(s Stream, at Pointers) (out []Chosen, err error) {
+	if p.call.idle() {
+		return nil, nil
+	}
+	if err := p.call.checkPointers(at, p.workspace); err != nil {
+		return nil, err
+	}
+	for _, part := range p.parts {
+		if len(part.kernel.choices) == 0 {
+			continue
+		}
+		chosen, err := part.readChosen(p.dev, s, at.Workspace)
+		if err != nil {
+			return nil, part.wrap(err)
+		}
+		if out == nil {
+			out = nothingChosen(p.call.Batch*p.call.QHeads, p.call.QOffset)
+		}
+		part.spread(chosen, out)
+	}
+	return out, nil
+}
+
+// spread puts what the heads of a part chose among what all heads of the layer did.
+func (p *preparedPart) spread(chosen, out []Chosen) {
+	x := p.bound
+	if p.heads == nil {
+		copy(out, chosen)
+		return
+	}
+	layer := len(out) / x.Batch
+	for batch := range x.Batch {
+		for _, h := range p.heads {
+			out[batch*layer+h] = chosen[batch*x.QHeads+h-x.section.head0]
+		}
+	}
+}
+
+func (p *preparedPart) readChosen(dev Device, s Stream, workspace DevicePtr) (_ []Chosen, err error) {
+	x, multiprocessors := p.bound, p.kernel.multiprocessors()
+	r := &chosenReader{boundCall: x, workspace: workspace, dev: dev, stream: s, out: nothingChosen(x.heads(), x.QOffset)}
+	if x.routing == allDense {
+		r.allDense(multiprocessors)
 		return r.out, nil
 	}
 	for _, n := range x.choices {
@@ -53,10 +90,18 @@ func (k *LoadedKernel) readChosen(dev Device, s Stream, x *indexCall, v verdict)
 			return nil, fmt.Errorf("index %q: %w", n.source.Name, err)
 		}
 	}
-	if v.routing == byHead {
-		err = r.readRoutes(v, k.fallback.machine.Multiprocessors)
+	if x.routing == byHead {
+		err = r.readRoutes(multiprocessors)
 	}
 	return r.out, err
+}
+
+// multiprocessors is how many the times that decide are divided by.
+func (k *LoadedKernel) multiprocessors() int {
+	if k.fallback == nil {
+		return 1
+	}
+	return k.fallback.machine.Multiprocessors
 }
 
 // nothingChosen are choices without sets.
@@ -69,7 +114,8 @@ func nothingChosen(heads, qOffset int) []Chosen {
 }
 
 // allDense is the outcome where nothing was chosen.
-func (r *chosenReader) allDense(v verdict, multiprocessors int) {
+func (r *chosenReader) allDense(multiprocessors int) {
+	v := r.verdict
 	least := v.low*millis(multiprocessors) + v.index
 	for _, h := range r.those() {
 		r.out[h].Dense, r.out[h].SparseMS, r.out[h].DenseMS = true, least/float64(r.inEntry()), v.dense*millis(multiprocessors)
@@ -77,19 +123,23 @@ func (r *chosenReader) allDense(v verdict, multiprocessors int) {
 }
 
 // readRoutes reads what decide wrote.
-func (r *chosenReader) readRoutes(v verdict, multiprocessors int) error {
-	routes, err := r.perHead("route", 1)
+func (r *chosenReader) readRoutes(multiprocessors int) error {
+	at, err := r.wordsAt()
 	if err != nil {
 		return err
 	}
-	nanos, err := r.perHead("nanos", 1)
+	routes, err := r.perHead(at, 1)
+	if err != nil {
+		return err
+	}
+	nanos, err := r.perHead(r.at("nanos"), 1)
 	if err != nil {
 		return err
 	}
 	for i, h := range r.those() {
-		r.out[h].Dense = routes[i] == takeDense
+		r.out[h].Dense = routes[i] == ir.RouteDense
 		r.out[h].SparseMS = float64(math.Float32frombits(uint32(nanos[i]))) * millis(multiprocessors)
-		r.out[h].DenseMS = v.dense * millis(multiprocessors)
+		r.out[h].DenseMS = r.dense * millis(multiprocessors)
 	}
 	return nil
 }
@@ -99,10 +149,11 @@ func millis(multiprocessors int) float64 { return 1e-6 / float64(multiprocessors
 
 // chosenReader copies lists back.
 type chosenReader struct {
-	*indexCall
-	dev    Device
-	stream Stream
-	out    []Chosen
+	*boundCall
+	workspace DevicePtr
+	dev       Device
+	stream    Stream
+	out       []Chosen
 }
 
 func (r *chosenReader) read(n choiceCall) error {
@@ -116,11 +167,11 @@ func (r *chosenReader) read(n choiceCall) error {
 	}
 }
 
-// words reads n 32-bit numbers of a buffer, from number first on.
-func (r *chosenReader) words(name string, first, n int) ([]int32, error) {
+// words reads n 32-bit numbers from a place of the workspace on.
+func (r *chosenReader) words(at int64, n int) ([]int32, error) {
 	data := make([]byte, 4*n)
 	if n > 0 {
-		if err := r.dev.CopyToHost(data, DevicePtr(r.at(name)+4*uint64(first)), r.stream); err != nil {
+		if err := r.dev.CopyToHost(data, r.workspace+DevicePtr(at), r.stream); err != nil {
 			return nil, err
 		}
 	}
@@ -133,7 +184,7 @@ func (r *chosenReader) words(name string, first, n int) ([]int32, error) {
 
 // those are the heads that take part. Nothing was written for the others, and nothing is read.
 func (r *chosenReader) those() (heads []int) {
-	for h := range r.heads {
+	for h := range r.heads() {
 		if r.takesPart(h) {
 			heads = append(heads, h)
 		}
@@ -141,16 +192,16 @@ func (r *chosenReader) those() (heads []int) {
 	return heads
 }
 
-// perHead reads the n numbers of a buffer that each head has, of those that take part, in as few copies as there are runs of
+// perHead reads the n numbers that each head has from a place on, of those that take part, in as few copies as there are runs of
 // neighbours among them.
-func (r *chosenReader) perHead(name string, n int) (out []int32, err error) {
+func (r *chosenReader) perHead(at int64, n int) (out []int32, err error) {
 	heads := r.those()
 	for i := 0; i < len(heads); {
 		end := i + 1
 		for end < len(heads) && heads[end] == heads[end-1]+1 {
 			end++
 		}
-		words, err := r.words(name, heads[i]*n, (end-i)*n)
+		words, err := r.words(at+4*int64(heads[i]*n), (end-i)*n)
 		if err != nil {
 			return nil, err
 		}
@@ -163,14 +214,14 @@ func (r *chosenReader) perHead(name string, n int) (out []int32, err error) {
 // lengths. The device writes nothing behind the end of some lists; padded ones are read together, because there may be
 // very many.
 func (r *chosenReader) lists(list, count string, limit int, padded bool) ([][]int32, error) {
-	each := int(r.size(count)/4) / r.heads
-	counts, err := r.perHead(count, each)
+	each := int(r.Place(count).Bytes/4) / r.heads()
+	counts, err := r.perHead(r.at(count), each)
 	if err != nil {
 		return nil, err
 	}
 	var all []int32
 	if padded {
-		if all, err = r.perHead(list, limit*each); err != nil {
+		if all, err = r.perHead(r.at(list), limit*each); err != nil {
 			return nil, err
 		}
 	}
@@ -183,13 +234,16 @@ func (r *chosenReader) lists(list, count string, limit int, padded bool) ([][]in
 		case padded:
 			out[i] = all[i*limit:][:n]
 		default:
-			if out[i], err = r.words(list, (heads[i/each]*each+i%each)*limit, int(n)); err != nil {
+			if out[i], err = r.words(r.at(list)+4*int64((heads[i/each]*each+i%each)*limit), int(n)); err != nil {
 				return nil, err
 			}
 		}
 	}
 	return out, nil
 }
+
+// capacity is how many entries a list of the choice has room for.
+func (x *boundCall) capacity(n choiceCall, field string) int { return int(x.Number(n.list(field))) }
 
 func (r *chosenReader) add(head int, n choiceCall, asked, kept ir.Selected) {
 	set, _ := n.source.Chosen()
@@ -199,7 +253,7 @@ func (r *chosenReader) add(head int, n choiceCall, asked, kept ir.Selected) {
 }
 
 func (r *chosenReader) readColumns(n choiceCall) error {
-	lists, err := r.lists(n.list("cols"), n.list("col_count"), n.colCap(), true)
+	lists, err := r.lists(n.list("cols"), n.list("col_count"), r.capacity(n, "col_cap"), true)
 	if err != nil {
 		return err
 	}
@@ -211,12 +265,12 @@ func (r *chosenReader) readColumns(n choiceCall) error {
 }
 
 func (r *chosenReader) readRuns(n choiceCall) error {
-	lists, err := r.lists(n.list("runs"), n.list("run_count"), n.runCap(r.reach), false)
+	lists, err := r.lists(n.list("runs"), n.list("run_count"), r.capacity(n, "run_cap"), false)
 	if err != nil {
 		return err
 	}
-	words := r.distPad() / 32
-	bits, err := r.perHead(bitsName(n), words)
+	words := r.wordsOf(n, "bits")
+	bits, err := r.perHead(r.at(n.list("bits")), words)
 	if err != nil {
 		return err
 	}
@@ -231,7 +285,7 @@ func (r *chosenReader) readRuns(n choiceCall) error {
 }
 
 func (r *chosenReader) readBlocks(n choiceCall) error {
-	lists, err := r.lists(n.list("blocks"), n.list("block_count"), n.blockCap(), true)
+	lists, err := r.lists(n.list("blocks"), n.list("block_count"), r.capacity(n, "block_cap"), true)
 	if err != nil {
 		return err
 	}

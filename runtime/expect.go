@@ -23,10 +23,11 @@ func (k *LoadedKernel) Expect(m cost.Machine, a Attention) (Expected, error) {
 	if k.fallback == nil {
 		return Expected{}, fmt.Errorf("%w: %s has no dense kernel beside it, or no prices for %s: compile it again", ErrUnsupported, k.schedule.Name, k.info.Target)
 	}
-	x, err := k.planShape(a)
-	if err != nil || x == nil {
+	p, err := k.prepareShape(a)
+	if err != nil || p.parts[0].bound == nil {
 		return Expected{}, err
 	}
+	x := p.parts[0].bound
 	f, err := k.fallback.on(m, k)
 	if err != nil {
 		return Expected{}, err
@@ -45,7 +46,7 @@ func (f *fallback) on(m cost.Machine, k *LoadedKernel) (*fallback, error) {
 }
 
 // expect adds up the heads of a call.
-func (f *fallback) expect(k *LoadedKernel, x *indexCall, v verdict) (Expected, error) {
+func (f *fallback) expect(k *LoadedKernel, x *boundCall, v verdict) (Expected, error) {
 	shapes, err := k.listShapes(x)
 	if err != nil {
 		return Expected{}, err

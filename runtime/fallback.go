@@ -89,12 +89,14 @@ type verdict struct {
 // NeedsIndex says whether a launch of a computes lists: not for patterns that do not depend on data, and not where dense
 // attention is known to be faster whatever the data would choose.
 func (k *LoadedKernel) NeedsIndex(a Attention) (bool, error) {
-	c, err := k.checkShape(a)
-	if err != nil || c.idle() || len(k.plan.choices) == 0 {
+	if len(k.choices) == 0 {
+		return false, nil
+	}
+	p, err := k.prepareShape(a)
+	if err != nil || p.call.idle() {
 		return false, err
 	}
-	_, v, err := k.planned(c)
-	return err == nil && v.routing != allDense, err
+	return p.parts[0].bound.routing != allDense, nil
 }
 
 // DenseSchedule is what heads run that fall back to dense attention; nil if none can.
@@ -106,7 +108,7 @@ func (k *LoadedKernel) DenseSchedule() *ir.Schedule {
 }
 
 // weigh decides what can be decided without the data.
-func (k *LoadedKernel) weigh(x *indexCall) (verdict, error) {
+func (k *LoadedKernel) weigh(x *boundCall) (verdict, error) {
 	if k.fallback == nil || x.NoFallback || x.SeqK == 0 {
 		return verdict{}, nil
 	}
@@ -114,7 +116,7 @@ func (k *LoadedKernel) weigh(x *indexCall) (verdict, error) {
 }
 
 // weigh is the rule of LoadedKernel.weigh with the prices of f.
-func (f *fallback) weigh(k *LoadedKernel, x *indexCall) (verdict, error) {
+func (f *fallback) weigh(k *LoadedKernel, x *boundCall) (verdict, error) {
 	v, err := f.price(k, x)
 	if err != nil {
 		return v, err
@@ -141,7 +143,7 @@ func (f *fallback) weigh(k *LoadedKernel, x *indexCall) (verdict, error) {
 	index := v.index * 1e6 * float64(f.machine.Multiprocessors)
 	all := v.dense * float64(x.inEntry())
 	regret := longRegret
-	if max(x.SeqK, x.reach) <= shortLength {
+	if max(x.SeqK, x.reach()) <= shortLength {
 		regret = shortRegret
 	}
 	switch {
@@ -157,7 +159,7 @@ func (f *fallback) weigh(k *LoadedKernel, x *indexCall) (verdict, error) {
 func (v verdict) limit() float64 { return v.dense * (1 - fallbackMargin) }
 
 // price fills in what does not depend on the lists.
-func (f *fallback) price(k *LoadedKernel, x *indexCall) (v verdict, err error) {
+func (f *fallback) price(k *LoadedKernel, x *boundCall) (v verdict, err error) {
 	work := cost.Work{HeadDim: x.headDim, DType: k.info.DType, Batch: 1, QHeads: 1, KVHeads: 1,
 		SeqQ: x.SeqQ, SeqK: x.SeqK, QOffset: x.QOffset, Params: x.Params}
 	count := func(s *ir.Schedule) (*cost.Counts, error) {
@@ -174,44 +176,33 @@ func (f *fallback) price(k *LoadedKernel, x *indexCall) (v verdict, err error) {
 		return v, err
 	}
 	v.fixed = f.lists.RangeNanos(ranges)
-	v.dense, err = f.machine.HeadNanos(dense)
-	v.index = f.machine.IndexMillis(x.indexWork(k), x.headDim)
+	if v.dense, err = f.machine.HeadNanos(dense); err != nil {
+		return v, err
+	}
+	w, err := k.indexWork(x)
+	v.index = f.machine.IndexMillis(w, x.headDim)
 	return v, err
 }
 
 // indexWork is what the index stage of one batch entry does by itself, decide and the second attention kernel included.
-func (x *indexCall) indexWork(k *LoadedKernel) cost.IndexWork {
-	w := cost.IndexWork{Launches: len(k.plan.kinds()) + 1, Scores: x.squareWork()}
+func (k *LoadedKernel) indexWork(x *boundCall) (cost.IndexWork, error) {
+	one := *x.call
+	one.Batch, one.present = 1, x.inEntry()
+	entry, err := k.program.Bind(k.programLaunch(&one, []map[string]int64{x.values}))
+	if err != nil {
+		return cost.IndexWork{}, badCall("%w", err)
+	}
+	work, err := entry.Work()
+	if err != nil {
+		return cost.IndexWork{}, badCall("%w", err)
+	}
+	// Of causal pairs there are half as many. Products of squares run on tensor cores, which are taken to be tensorGain times as fast.
+	const tensorGain = 16
+	w := cost.IndexWork{Launches: int(work[ir.WorkLaunches]), ProbedKeys: work[ir.WorkProbed], PooledBytes: work[ir.WorkPooled],
+		Scores: work[ir.WorkScores]/2 + work[ir.WorkSquares]/2/tensorGain}
 	tiles := ceilDiv(x.SeqQ, k.info.Rows()) + ceilDiv(x.SeqQ, k.fallback.dense.info.Rows())
 	w.IdleBlocks = float64(x.QHeads) * float64(tiles) // of heads that take no part, too
-	for i := range x.probes {
-		p := &x.probes[i]
-		parts := ceilDiv(p.rows, probeRows)
-		w.Launches += 3 * (parts*x.slicesOfEntry() - 1)
-		w.ProbedKeys += float64(x.inEntry()) * float64(x.SeqK) * float64(parts)
-	}
-	if k.plan.pooled() {
-		rows := float64(x.inEntry())*float64(x.SeqQ) + float64(x.KVHeads)*float64(x.SeqK)
-		w.PooledBytes = rows * float64(x.headDim) * elementBytes
-		w.Scores += x.blockPairs()
-	}
-	return w
-}
-
-func (x *indexCall) blockPairs() float64 {
-	return float64(x.inEntry()) * float64(x.rowBlocks()) * float64(blocksOf(x.columns)) / 2
-}
-
-// squareWork is the work of square_scores in pairs of pooled blocks. Squares of fold by fold take 64*64/fold products a pair
-// of blocks in place of one, on tensor cores, which are taken to be tensorGain times as fast.
-func (x *indexCall) squareWork() (pairs float64) {
-	const tensorGain = 16
-	for _, n := range x.choices {
-		if n.fold > 0 {
-			pairs += x.blockPairs() * ir.BlockSize * ir.BlockSize / float64(n.fold) / tensorGain
-		}
-	}
-	return pairs
+	return w, nil
 }
 
 // listShape is a segment that reads a list, with the bounds that cut the list for a row block; see index.DecideParams.
@@ -223,7 +214,7 @@ type listShape struct {
 }
 
 // listShapes are the segments that read lists, in the order of the schedule.
-func (k *LoadedKernel) listShapes(x *indexCall) ([]listShape, error) {
+func (k *LoadedKernel) listShapes(x *boundCall) ([]listShape, error) {
 	var out []listShape
 	for _, g := range k.schedule.Segments {
 		if g.From.Kind == ir.SourceRange {
@@ -259,7 +250,7 @@ func (k *LoadedKernel) listShapes(x *indexCall) ([]listShape, error) {
 }
 
 // rowsOfRun is how many row blocks walk the tile at l.
-func (x *indexCall) rowsOfRun(s listShape, l int) int {
+func (x *boundCall) rowsOfRun(s listShape, l int) int {
 	if l >= s.reach {
 		return 0
 	}
@@ -268,7 +259,7 @@ func (x *indexCall) rowsOfRun(s listShape, l int) int {
 }
 
 // rowsOfSlot is how many row blocks walk a slot of columns whose first one is id.
-func (x *indexCall) rowsOfSlot(s listShape, id int) int {
+func (x *boundCall) rowsOfSlot(s listShape, id int) int {
 	row := id + 1 - x.QOffset - s.near
 	if id >= s.high || row >= x.SeqQ {
 		return 0

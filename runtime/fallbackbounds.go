@@ -10,7 +10,7 @@ import (
 // where few row blocks reach them; dear ones are scattered and near.
 
 // bounds are nanoseconds of a multiprocessor for the lists of a query head.
-func (f *fallback) bounds(x *indexCall, shapes []listShape, head int) (cheap, dear float64) {
+func (f *fallback) bounds(x *boundCall, shapes []listShape, head int) (cheap, dear float64) {
 	for _, s := range shapes {
 		n, price := x.choices[s.choice], f.lists.Slot
 		var low, high int
@@ -29,9 +29,9 @@ func (f *fallback) bounds(x *indexCall, shapes []listShape, head int) (cheap, de
 }
 
 // sameBudgets says whether two query heads get the same numbers of members.
-func (x *indexCall) sameBudgets(a, b int) bool {
+func (x *boundCall) sameBudgets(a, b int) bool {
 	return !slices.ContainsFunc(x.choices, func(n choiceCall) bool {
-		return n.budgets[a] != n.budgets[b] || n.limits != nil && n.limits[a] != n.limits[b]
+		return n.numbers[a] != n.numbers[b] || n.limits[a] != n.limits[b]
 	})
 }
 
@@ -40,11 +40,11 @@ func (x *indexCall) sameBudgets(a, b int) bool {
 func (n choiceCall) members(head, candidates int) (least, most, first int) {
 	forced := min(n.first+n.last, candidates)
 	first = min(n.first, candidates)
-	if n.rule == ir.Top {
-		all := min(max(int(n.budgets[head]), forced), candidates)
+	if n.Rule == ir.Top {
+		all := min(max(n.numbers[head], forced), candidates)
 		return all, all, first
 	}
-	return forced, min(max(int(n.limits[head]), forced), candidates), first
+	return forced, min(max(n.limits[head], forced), candidates), first
 }
 
 // clustered is how many tiles cover n neighbouring distances (ir.CoverTiles).
@@ -55,28 +55,28 @@ func clustered(n int) int {
 	return 1 + ceilDiv(n-1, ir.BlockSize)
 }
 
-func (x *indexCall) runBounds(s listShape, n choiceCall, head int) (low, high int) {
-	least, most, first := n.members(head, x.reach)
+func (x *boundCall) runBounds(s listShape, n choiceCall, head int) (low, high int) {
+	least, most, first := n.members(head, x.reach())
 	near := clustered(first)
 	for i := range near {
 		low += x.rowsOfRun(s, i*ir.BlockSize)
 	}
 	for i := range clustered(least) - near {
-		low += x.rowsOfRun(s, x.reach+ir.BlockSize-1-i*ir.BlockSize)
+		low += x.rowsOfRun(s, x.reach()+ir.BlockSize-1-i*ir.BlockSize)
 	}
-	for i := range min(most, n.runCap(x.reach)) {
+	for i := range min(most, int(x.Number(n.list("run_cap")))) {
 		high += x.rowsOfRun(s, i*ir.BlockSize)
 	}
 	return min(low, high), high
 }
 
-func (x *indexCall) columnBounds(s listShape, n choiceCall, head int) (low, high int) {
-	least, most, first := n.members(head, x.columns)
+func (x *boundCall) columnBounds(s listShape, n choiceCall, head int) (low, high int) {
+	least, most, first := n.members(head, x.columns())
 	for i := 0; i < least; i += ir.BlockSize {
 		if i < first {
 			low += x.rowsOfSlot(s, i)
 		} else {
-			low += x.rowsOfSlot(s, x.columns-least+i)
+			low += x.rowsOfSlot(s, x.columns()-least+i)
 		}
 	}
 	for i := 0; i < most; i += ir.BlockSize {
@@ -86,7 +86,7 @@ func (x *indexCall) columnBounds(s listShape, n choiceCall, head int) (low, high
 }
 
 // blockBounds are those of blocks, whose candidates grow with the row block. Where the budget is a number both are equal.
-func (x *indexCall) blockBounds(n choiceCall, head int) (low, high int) {
+func (x *boundCall) blockBounds(n choiceCall, head int) (low, high int) {
 	for t := range x.rowBlocks() {
 		last := x.QOffset + min((t+1)*ir.BlockSize, x.SeqQ) - 1
 		least, most, _ := n.members(head, min(x.keyBlocks(), last/ir.BlockSize+1))

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/ir"
 )
 
@@ -86,7 +87,7 @@ func (a *Artifact) verifyPlan() error {
 		if err := g.verify(len(a.Modules)); err != nil {
 			return fmt.Errorf("%w: group %d: %w", ErrManifest, i, err)
 		}
-		if _, _, err := m.bindGroup(g); err != nil {
+		if err := m.verifySections(g); err != nil {
 			return fmt.Errorf("%w: group %d: %w", ErrManifest, i, err)
 		}
 		if err := m.verifyServed(g); err != nil {
@@ -126,12 +127,8 @@ func (m *Member) verify(modules int) error {
 		if err != nil {
 			return fmt.Errorf("kernel %d: %w", i, err)
 		}
-		plan, err := planIndex(s)
-		if err == nil {
-			err = k.verifyStages(modules, plan)
-		}
-		if err == nil {
-			_, err = k.verifyDense(modules, plan)
+		if _, err = k.verifyDense(s); err == nil {
+			_, err = k.parseProgram(s, modules)
 		}
 		if err != nil {
 			return fmt.Errorf("kernel %d: %w", i, err)
@@ -177,36 +174,10 @@ func (m *Member) kernelFor(sel Select) *Kernel {
 	return &m.Kernels[i]
 }
 
-// sectionParams are those of every section, beside the ones of its kernel; the launch has their values in call.section.
-var sectionParams = []kernelParam{
-	scalar("row0", "i32", func(c *call) uint64 { return uint64(c.section.row0) }),
-	scalar("rows", "i32", func(c *call) uint64 { return uint64(c.section.rows) }),
-	qHeadsParam,
-}
-
-// sectionListParams are those of sections with lists.
-var sectionListParams = []kernelParam{scalar("head0", "i32", func(c *call) uint64 { return uint64(c.section.head0) }), rowTilesParam}
-
-// headsAt is that of sections without lists: where their heads are in rowHeads.
-var headsAt = scalar("heads_at", "i32", func(c *call) uint64 { return uint64(c.section.headsAt) })
-
-// rowHeads names the heads of the rows of sections without lists. It is there if a group has such sections.
-var rowHeads = kernelParam{KernelParam: KernelParam{Name: "row_heads", Type: headsType}, array: func(c *call) []byte { return c.rowHeads }}
-
-// rowHeadsMost is how many places rowHeads has, a u16 each: as a launch has at most 65535 heads, all numbers fit.
-const (
-	rowHeadsMost = 128
-	rowHeadBytes = 2
-)
-
-// sectionQueueParams are those of sections with a queue.
-var sectionQueueParams = append(slices.Clone(counterParams),
-	scalar("blocks", "i32", func(c *call) uint64 { return uint64(c.section.blocks) }))
-
 var ofSection = regexp.MustCompile(`^s([0-9]{1,3})_(.*)$`)
 
 // split tells which section a parameter is of, -1 for all, and its name there.
-func (p KernelParam) split() (int, KernelParam) {
+func split(p KernelParam) (int, KernelParam) {
 	m := ofSection.FindStringSubmatch(p.Name)
 	if m == nil {
 		return -1, p
@@ -219,35 +190,45 @@ func (p KernelParam) split() (int, KernelParam) {
 	return n, p
 }
 
-// bindGroup finds the meaning of a group's parameters, in their order, and which section each is of, -1 for all of them.
-func (m *Manifest) bindGroup(g *Group) (params []kernelParam, sections []int, err error) {
-	listed, common := make([][]KernelParam, len(g.Sections)+1), attentionParams // of all, then of each section
+// split lists the parameters by their names in their sections, and which section each is of, -1 for all of them.
+func (g *Group) split() (params []KernelParam, sections []int) {
 	for _, p := range g.Params {
-		n, own := p.split()
-		if n >= len(g.Sections) {
-			return nil, nil, fmt.Errorf("kernel parameter %q is of a section that is not there", p.Name)
-		}
-		listed[n+1], sections = append(listed[n+1], own), append(sections, n)
-		if own == headsAt.KernelParam {
-			common = append(slices.Clone(attentionParams), rowHeads)
-		}
+		n, own := split(p)
+		params, sections = append(params, own), append(sections, n)
 	}
-	bound := make([][]kernelParam, len(listed))
-	if bound[0], err = matchParams(listed[0], common, attentionMaps...); err != nil {
-		return nil, nil, err
-	}
-	for i, s := range g.Sections {
-		if bound[i+1], err = m.bindSection(g, s, listed[i+1]); err != nil {
-			return nil, nil, fmt.Errorf("section %d: %w", i, err)
-		}
-	}
-	for _, n := range sections {
-		params, bound[n+1] = append(params, bound[n+1][0]), bound[n+1][1:]
-	}
-	return params, sections, nil
+	return params, sections
 }
 
-func (m *Manifest) bindSection(g *Group, s Section, listed []KernelParam) ([]kernelParam, error) {
+// verifySections checks that every section takes what its schedule and the call ask of it.
+func (m *Manifest) verifySections(g *Group) error {
+	params, sections := g.split()
+	own := make([][]KernelParam, len(g.Sections))
+	for i, p := range params {
+		switch n := sections[i]; {
+		case n >= len(own):
+			return fmt.Errorf("kernel parameter %q is of a section that is not there", g.Params[i].Name)
+		case n >= 0:
+			own[n] = append(own[n], p)
+		default:
+			for j := range own {
+				own[j] = append(own[j], p)
+			}
+		}
+	}
+	for i, s := range g.Sections {
+		asked, err := m.askedOf(g, s)
+		if err == nil {
+			err = verifyAsked(own[i], asked)
+		}
+		if err != nil {
+			return fmt.Errorf("section %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// askedOf are the parameters that a section must have.
+func (m *Manifest) askedOf(g *Group, s Section) ([]KernelParam, error) {
 	if s.Member < 0 || s.Member >= len(m.Members) {
 		return nil, fmt.Errorf("member is %d, want one of %d", s.Member, len(m.Members))
 	}
@@ -262,31 +243,12 @@ func (m *Manifest) bindSection(g *Group, s Section, listed []KernelParam) ([]ker
 	if err != nil {
 		return nil, err
 	}
-	known := slices.Concat(routeParams, usedParams(schedule), listParams(schedule), sectionParams)
-	if len(schedule.Index) == 0 {
-		known = append(known, headsAt)
-	} else {
-		known = append(known, sectionListParams...)
-	}
+	asked := abi.SectionAsked(schedule)
 	if s.BlocksPerSM > 0 {
 		if len(schedule.Index) == 0 {
 			return nil, fmt.Errorf("blocks_per_sm is %d, want 0 where no data decides", s.BlocksPerSM)
 		}
-		known = append(known, sectionQueueParams...)
+		asked = append(asked, abi.SectionQueueParams...)
 	}
-	return matchParams(listed, known, mapsOf(schedule)[len(attentionMaps):]...)
-}
-
-// usedParams are the launch parameters of the pattern that segments depend on.
-func usedParams(s *ir.Schedule) (out []kernelParam) {
-	var used []string
-	for _, g := range s.Segments {
-		used = append(used, g.Vars()...)
-	}
-	for _, p := range patternParams(s) {
-		if slices.Contains(used, p.Name[len(patternPrefix):]) {
-			out = append(out, p)
-		}
-	}
-	return out
+	return asked, nil
 }

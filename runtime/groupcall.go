@@ -1,136 +1,89 @@
 package runtime
 
-// groupCall is a call on all heads of a layer that was checked and planned.
+import (
+	"github.com/minfc/minfc/ir"
+)
+
+// Prepare checks a call on all heads of a layer and computes all that does not depend on its pointers, which it does not look at: the index
+// stage of each part, then all parts in one launch. a is the call of the whole layer; parameters and heads are those of the parts, and heads
+// that no part has are not touched. Calls of one shape and the same parts are prepared once and then remembered. Errors wrap ErrBadCall when the
+// call is at fault. Attention takes more launches where parts of one member are more than its sections in the artifact, where the artifact has
+// several groups because they had no room in one, and beyond 128 heads without lists or 65535 rows of the grid.
+func (g *LoadedGroups) Prepare(a Attention, parts []Part) (*Prepared, error) {
+	return g.prepared.find(&a, parts, func() (*Prepared, error) {
+		layer, err := g.members[0].checkLayer(shapeOf(a))
+		if err != nil {
+			return nil, err
+		}
+		c := &groupCall{LoadedGroups: g, Prepared: &Prepared{call: layer, dev: g.dev}}
+		if err := c.bind(parts); err != nil {
+			return nil, err
+		}
+		if layer.SeqQ == 0 {
+			return c.Prepared, nil
+		}
+		return c.Prepared, c.prepare()
+	})
+}
+
+// groupCall is a call on all heads of a layer while it is prepared.
 type groupCall struct {
 	*LoadedGroups
-	layer  *call
-	parts  []*partCall // that have something to compute
-	rounds []round     // launches of attention
+	*Prepared
 }
 
-// partCall is a part that was checked and planned.
-type partCall struct {
-	Part
-	*call
-	x       *indexCall // nil where no data decides
-	stores  bool       // something comes before attention, and has memory in the workspace
-	verdict verdict
-}
-
-// Launch enqueues the attention of all heads of a layer: the index stage of each part, then all parts in one launch. a is the call of the
-// whole layer; parameters and heads are those of the parts, and heads that no part has are not touched. The conditions are those of
-// LoadedKernel.Launch; when the call is at fault nothing was enqueued. It takes more launches where parts of one member are more than its
-// sections in the artifact, where the artifact has several groups because they had no room in one, and beyond 128 heads without lists
-// or 65535 rows of the grid.
+// Launch enqueues the attention of all heads of a layer: it is Prepare and Run. The conditions are those of LoadedKernel.Launch; when the
+// call is at fault nothing was enqueued.
 func (g *LoadedGroups) Launch(s Stream, a Attention, parts []Part) error {
-	c, err := g.prepare(a, parts)
+	p, err := g.Prepare(a, parts)
 	if err != nil {
 		return err
 	}
-	for _, p := range c.parts {
-		if !p.stores {
-			continue
-		}
-		if err := g.members[p.Member].launchIndex(s, p.x, p.verdict); err != nil {
-			return p.wrap(err)
-		}
-	}
-	for _, r := range c.rounds {
-		if err := r.launch(s); err != nil {
-			return err
-		}
-	}
-	return nil
+	return p.Run(s, pointersOf(a))
 }
 
 // Check says what Launch would say of the call, and enqueues nothing.
 func (g *LoadedGroups) Check(a Attention, parts []Part) error {
-	_, err := g.prepare(a, parts)
-	return err
+	p, err := g.Prepare(a, parts)
+	if err != nil || p.call.idle() {
+		return err
+	}
+	return p.call.checkPointers(pointersOf(a), p.workspace)
+}
+
+// prepareShape prepares a call of contiguous tensors that is like a.
+func (g *LoadedGroups) prepareShape(a Attention, parts []Part) (*Prepared, error) {
+	a.Q, a.K, a.V, a.O, a.LSEBatchStride, a.LSEHeadStride, a.Scale = Tensor{}, Tensor{}, Tensor{}, Tensor{}, 0, 0, 0
+	return g.Prepare(a, parts)
 }
 
 // Launches says how many launches the attention of all parts takes, index stages aside. Of the call only its shape and NoFallback count.
 func (g *LoadedGroups) Launches(a Attention, parts []Part) (int, error) {
-	c, err := g.planShape(a, parts)
+	p, err := g.prepareShape(a, parts)
 	if err != nil {
 		return 0, err
 	}
-	err = c.share()
-	return len(c.rounds), err
+	return p.launches, nil
 }
 
 // Workspace returns how many bytes of device memory a launch needs beside its tensors; of the call only its shape counts. Parts have
 // memory of their own for what attention reads; what their index stages compute on the way there they use in turn. The workspace of the
 // largest call serves all smaller ones, so parts count as well that would run dense.
 func (g *LoadedGroups) Workspace(a Attention, parts []Part) (int64, error) {
-	c, err := g.planShape(a, parts)
+	p, err := g.prepareShape(a, parts)
 	if err != nil {
 		return 0, err
 	}
-	kept, passing := c.workspace(func(p *partCall) bool { return p.x != nil })
-	return kept + passing, nil
+	return p.Workspace(), nil
 }
 
-// ReadChosen waits for the stream and reads what the last launch of the call chose, [Batch * QHeads]; nil if no head depends on data. The
-// workspace must not have served another launch since. The choices of heads that do not depend on data have no sets.
+// ReadChosen waits for the stream and reads what the last launch of the call chose; see Prepared.ReadChosen.
 func (g *LoadedGroups) ReadChosen(dev Device, s Stream, a Attention, parts []Part) ([]Chosen, error) {
-	c, err := g.prepare(a, parts)
+	p, err := g.Prepare(a, parts)
 	if err != nil {
 		return nil, err
 	}
-	var out []Chosen
-	for _, p := range c.parts {
-		k := g.members[p.Member]
-		if len(k.plan.choices) == 0 {
-			continue
-		}
-		chosen, err := k.readChosen(dev, s, p.x, p.verdict)
-		if err != nil {
-			return nil, p.wrap(err)
-		}
-		if out == nil {
-			out = nothingChosen(a.Batch*a.QHeads, a.QOffset)
-		}
-		for batch := range a.Batch {
-			for _, h := range p.Heads {
-				out[batch*a.QHeads+h] = chosen[batch*p.QHeads+h-p.section.head0]
-			}
-		}
-	}
-	return out, nil
-}
-
-// planShape checks and plans a call of which only the shape counts.
-func (g *LoadedGroups) planShape(a Attention, parts []Part) (*groupCall, error) {
-	if err := CheckSizes(a); err != nil {
-		return nil, err
-	}
-	c := &groupCall{LoadedGroups: g, layer: &call{Attention: a}}
-	return c, c.plan(parts, (*LoadedKernel).checkShape)
-}
-
-// prepare checks a whole call and does all for it that comes before the first launch.
-func (g *LoadedGroups) prepare(a Attention, parts []Part) (*groupCall, error) {
-	layer, err := g.members[0].checkLayer(a)
-	if err != nil {
-		return nil, err
-	}
-	c := &groupCall{LoadedGroups: g, layer: layer}
-	if err := c.plan(parts, (*LoadedKernel).checkPart); err != nil {
-		return nil, err
-	}
-	if err := c.place(); err != nil {
-		return nil, err
-	}
-	if err := c.share(); err != nil {
-		return nil, err
-	}
-	for i := range c.rounds {
-		if err := c.rounds[i].prepare(layer); err != nil {
-			return nil, err
-		}
-	}
-	return c, nil
+	return p.ReadChosen(s, pointersOf(a))
 }
 
 // checkLayer checks the call of a layer by itself.
@@ -139,28 +92,27 @@ func (k *LoadedKernel) checkLayer(a Attention) (*call, error) {
 		return nil, err
 	}
 	if len(a.Params) > 0 || len(a.HeadParams) > 0 || len(a.Heads) > 0 {
-		return nil, badCall("Params, HeadParams or Heads are set, but each part has its own")
+		return nil, badCall("Params, HeadParams and Heads of a layer's call are set, want them in its parts: each has its own")
 	}
-	c := &call{Attention: a, headDim: k.info.HeadDim}
-	if err := c.fillData(); err != nil {
+	c := &call{Attention: a, headDim: k.info.HeadDim, dtype: k.info.DType}
+	if err := c.fillHeads(); err != nil {
 		return nil, err
 	}
-	return c, c.checkOverlap()
+	return c, c.fillData()
 }
 
-// plan checks and plans the parts.
-func (c *groupCall) plan(parts []Part, check func(*LoadedKernel, Attention) (*call, error)) error {
-	if err := c.checkParts(c.layer.Attention, parts); err != nil {
+// bind checks the parts and puts numbers to their programs.
+func (c *groupCall) bind(parts []Part) error {
+	if err := c.checkParts(c.call.Attention, parts); err != nil {
 		return err
 	}
-	for _, p := range parts {
-		k, own := c.members[p.Member], &partCall{Part: p}
-		a, first := p.Call(c.layer.Attention)
-		var err error
-		if own.call, err = check(k, a); err == nil && !own.idle() {
+	for _, p := range cloneParts(parts) {
+		k := c.members[p.Member]
+		a, first := p.Call(c.call.Attention)
+		own, err := k.check(a)
+		if err == nil && !own.idle() {
 			own.section.head0 = first
-			err = own.planFor(k)
-			c.parts = append(c.parts, own)
+			err = c.add(k, p, own)
 		}
 		if err != nil {
 			return p.wrap(err)
@@ -169,40 +121,78 @@ func (c *groupCall) plan(parts []Part, check func(*LoadedKernel, Attention) (*ca
 	return nil
 }
 
-// planFor plans what comes before attention, if anything does: not where no data decides, or dense attention is known to be faster.
-func (p *partCall) planFor(k *LoadedKernel) (err error) {
-	if len(k.plan.choices) == 0 {
-		return nil
-	}
-	p.x, p.verdict, err = k.planned(p.call)
-	p.stores = p.verdict.routing != allDense
-	return err
-}
-
-// place gives each part its place in the workspace.
-func (c *groupCall) place() error {
-	a := c.layer.Attention
-	kept, passing := c.workspace(func(p *partCall) bool { return p.stores })
-	if err := c.layer.checkWorkspace(kept + passing); err != nil {
+// add binds a part that has something to compute. Nothing comes before attention where no data decides, or where dense attention is known
+// to be faster.
+func (c *groupCall) add(k *LoadedKernel, p Part, own *call) error {
+	x, err := k.bind(own)
+	if err != nil {
 		return err
 	}
-	at := a.Workspace
-	for _, p := range c.parts {
-		if p.stores {
-			p.Workspace, p.passing = at, a.Workspace+DevicePtr(kept)
-			p.x.fillLists()
-			at += DevicePtr(aligned(p.x.kept))
-		}
-	}
+	x.bases = bases{q: int64(own.Q.Ptr), k: int64(own.K.Ptr), v: int64(own.V.Ptr), o: int64(own.O.Ptr),
+		lse: lseBytes * own.LSEHeadStride * int64(own.section.head0)}
+	c.parts = append(c.parts, &preparedPart{kernel: k, member: p.Member, bound: x, heads: p.Heads,
+		stores: len(k.choices) > 0 && x.routing != allDense})
 	return nil
 }
 
-// workspace adds up what some parts keep, and takes the most that one of them needs besides.
-func (c *groupCall) workspace(counts func(*partCall) bool) (kept, passing int64) {
+// prepare lays the workspace out and records the launches.
+func (c *groupCall) prepare() error {
+	c.place()
+	r := &recorder{dev: c.dev()}
+	for _, p := range c.parts {
+		if !p.stores {
+			continue
+		}
+		actions, err := p.bound.indexActions()
+		if err != nil {
+			return p.wrap(wrapInternal(err))
+		}
+		if err := r.add(p.kernel, p.bound, actions); err != nil {
+			return p.wrap(err)
+		}
+	}
+	c.index = r.finish()
+	rounds, err := c.share()
+	if err != nil {
+		return err
+	}
+	c.launches = len(rounds)
+	r = &recorder{dev: c.dev()}
+	for i := range rounds {
+		if err := rounds[i].record(r, c.call); err != nil {
+			return err
+		}
+	}
+	c.attention = r.finish()
+	return nil
+}
+
+func (c *groupCall) dev() Device { return c.LoadedGroups.dev }
+
+// place gives each part its place in the workspace: memory of its own for what attention reads, and memory that all use in turn behind that.
+func (c *groupCall) place() {
+	kept, passing := c.memory(func(p *preparedPart) bool { return p.stores })
+	c.workspace = kept + passing
+	at := int64(0)
+	for _, p := range c.parts {
+		if p.stores {
+			p.bound.bases.kept, p.bound.bases.passing = at, kept
+			at += p.bound.Kept
+		}
+	}
+	all, most := c.memory(func(p *preparedPart) bool { return len(p.kernel.choices) > 0 })
+	c.most = all + most
+}
+
+// memory adds up what some parts keep, and takes the most that one of them needs besides.
+func (c *groupCall) memory(counts func(*preparedPart) bool) (kept, passing int64) {
 	for _, p := range c.parts {
 		if counts(p) {
-			kept, passing = kept+aligned(p.x.kept), max(passing, p.x.bytes-p.x.kept)
+			kept, passing = kept+p.bound.Kept, max(passing, p.bound.Passing)
 		}
 	}
 	return kept, passing
 }
+
+// routed says how kernels share the heads of a part, for its sparse or its dense section.
+func (p *preparedPart) routed(dense bool) ir.Routed { return p.bound.routed(dense) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/ir"
 )
 
@@ -17,43 +18,40 @@ type sectionPlace struct {
 	headsAt                   int // what to add to a row to get its place in rowHeads
 }
 
-// sectionCall is the call of one section of a launch.
+// sectionCall is what one section of a launch computes.
 type sectionCall struct {
-	*call
+	*boundCall
+	place    sectionPlace
+	rowTiles int
 	member   int
 	dense    bool
+	routed   ir.Routed
+	words    bool // the words of heads say which of them the section has
 	schedule *ir.Schedule
 	heads    []int // of the layer that it computes; nil with lists, where words on the device say that
 }
 
+// items is the number of row tiles of the section's heads.
+func (s *sectionCall) items() int { return s.rowTiles * s.QHeads * s.Batch }
+
 // sections are those that a part needs: its member's, sparse and dense, each for the heads that it takes.
-func (p *partCall) sections(k *LoadedKernel) (out []sectionCall) {
-	add := func(dense bool, taken uint64) {
-		own, schedule := *p.call, k.schedule
-		own.taken = taken
-		if p.stores && (p.shared() || p.verdict.routing == byHead) {
-			own.route = p.x.at("route")
-		}
+func (p *preparedPart) sections() (out []sectionCall) {
+	add := func(dense bool) {
+		s := sectionCall{boundCall: p.bound, member: p.member, dense: dense, routed: p.bound.routed(dense), schedule: p.kernel.schedule,
+			words: p.stores && (p.bound.shared() || p.bound.routing == byHead)}
 		if dense {
-			schedule = k.fallback.dense.schedule
+			s.schedule = p.kernel.fallback.dense.schedule
 		}
-		s := sectionCall{call: &own, member: p.Member, dense: dense, schedule: schedule}
-		if len(schedule.Index) == 0 {
-			s.heads = p.Part.Heads
-			if own.route != 0 {
-				own.route -= uint64(wordBytes * p.section.head0) // heads are counted as the layer does
-			}
+		if len(s.schedule.Index) == 0 {
+			s.heads = p.heads
 		}
 		out = append(out, s)
 	}
-	switch p.verdict.routing {
-	case allDense:
-		add(true, takeSparse)
-	case byHead:
-		add(false, takeSparse)
-		add(true, takeDense)
-	default:
-		add(false, takeSparse)
+	if p.bound.routing != allDense {
+		add(false)
+	}
+	if p.bound.routing != allSparse {
+		add(true)
 	}
 	return out
 }
@@ -66,15 +64,14 @@ type round struct {
 	rows     int // of the grid, at most
 	heads    int // that have a place in rowHeads
 	rowHeads []byte
-	grid     [3]uint32
-	args     [][]byte
+	grid     [3]int64
 }
 
 // share shares the sections of all parts out among rounds: one, unless a group has no room for all of them.
-func (c *groupCall) share() error {
+func (c *groupCall) share() (rounds []round, err error) {
 	var wanted []sectionCall
 	for _, p := range c.parts {
-		wanted = append(wanted, p.sections(c.members[p.Member])...)
+		wanted = append(wanted, p.sections()...)
 	}
 	for len(wanted) > 0 {
 		best, left := round{}, wanted
@@ -84,18 +81,18 @@ func (c *groupCall) share() error {
 			}
 		}
 		if best.taken == 0 {
-			return fmt.Errorf("internal: no group has a section for member %d", wanted[0].member)
+			return nil, fmt.Errorf("internal: no group has a section for member %d", wanted[0].member)
 		}
-		c.rounds, wanted = append(c.rounds, best), left
+		rounds, wanted = append(rounds, best), left
 	}
-	return nil
+	return rounds, nil
 }
 
 // take gives the group's sections the calls that they are for, as many as there is room for, or some heads of one.
 func (g *loadedGroup) take(wanted []sectionCall) (r round, left []sectionCall) {
 	r = round{loadedGroup: g, calls: make([]*sectionCall, len(g.Sections))}
 	for _, w := range wanted {
-		i, room := r.sectionFor(w), rowHeadsMost-r.heads
+		i, room := r.sectionFor(w), abi.RowHeadsMost-r.heads
 		if i < 0 || r.rows+g.mostRows(i, w) > maxGridYZ || len(w.heads) > 0 && room == 0 {
 			left = append(left, w)
 			continue
@@ -105,9 +102,7 @@ func (g *loadedGroup) take(wanted []sectionCall) (r round, left []sectionCall) {
 			w.heads, rest.heads = w.heads[:room], w.heads[room:]
 			left = append(left, rest)
 		}
-		own := *w.call // another group may cut it to other tiles
-		own.rowTiles = ceilDiv(own.SeqQ, g.Sections[i].TileRows)
-		w.call = &own
+		w.rowTiles = ceilDiv(w.SeqQ, g.Sections[i].TileRows) // another group may cut it to other tiles
 		r.calls[i], r.taken, r.rows, r.heads = &w, r.taken+1, r.rows+g.mostRows(i, w), r.heads+len(w.heads)
 	}
 	return r, left
@@ -129,29 +124,67 @@ func (g *loadedGroup) mostRows(section int, w sectionCall) int {
 		return s.BlocksPerSM * g.dev.Info().Multiprocessors
 	}
 	if w.heads != nil {
-		return min(len(w.heads), rowHeadsMost)
+		return min(len(w.heads), abi.RowHeadsMost)
 	}
 	return w.QHeads
 }
 
-// prepare does what can fail of a launch, so that nothing is enqueued if it does.
-func (r *round) prepare(layer *call) (err error) {
+// record notes the launch of the group's kernel on all heads of the layer.
+func (r *round) record(to *recorder, layer *call) error {
 	r.layOut(layer)
-	r.args, err = r.arguments(layer)
-	return err
-}
-
-// launch enqueues the group's kernel on all heads of the layer.
-func (r *round) launch(s Stream) error {
 	for i, c := range r.calls {
 		if c != nil && r.Sections[i].BlocksPerSM > 0 {
-			if err := r.dev.Fill(DevicePtr(c.queue), 0, queueBytes, s); err != nil {
-				return err
-			}
+			to.records = append(to.records, record{name: "clear", clears: patch{base: baseWorkspace, bytes: c.at("queue")}, bytes: abi.QueueBytes})
 		}
 	}
-	return r.function.Launch(Launch{Grid: r.grid, Block: [3]uint32{uint32(r.Threads), 1, 1}, SharedBytes: r.SharedBytes}, r.args, s)
+	whole := &boundCall{call: layer, floats: map[string]float32{"scale_log2": layer.scaleLog2}}
+	var err error
+	if whole.BoundProgram, err = new(ir.Program).Bind(ir.ProgramLaunch{Numbers: layer.numbers(), Heads: []ir.Env{{}}}); err != nil {
+		return wrapInternal(err)
+	}
+	a := ir.Action{Kernel: r.Entry, Grid: r.grid}
+	calls := make([]*boundCall, len(r.params))
+	for i, p := range r.params {
+		arg, of, err := r.argument(r.sections[i], p, whole)
+		if err != nil {
+			return fmt.Errorf("launch %s: parameter %s: %w", r.Entry, p.Name, err)
+		}
+		a.Args, calls[i] = append(a.Args, arg), of
+	}
+	return to.launch(launchable{r.function, r.params, r.Threads, r.SharedBytes}, func(i int) *boundCall { return calls[i] }, a, r.rowHeads)
 }
+
+// argument is the value of a parameter of all sections (-1) or of one, and whose call it is. Sections without a part in the launch have no
+// rows, nor do they read what else they get.
+func (r *round) argument(section int, p KernelParam, layer *boundCall) (ir.ActionArg, *boundCall, error) {
+	if section < 0 {
+		a, err := layer.Argument(p, nil, ir.Routed{})
+		return a, layer, err
+	}
+	s := r.calls[section]
+	switch {
+	case s == nil:
+		return ir.ActionArg{}, nil, nil
+	case p.Type == abi.MapType:
+		return ir.ActionArg{}, s.boundCall, nil
+	case p.Name == "route" && !s.words:
+		return ir.ActionArg{Kind: ir.ArgNull}, s.boundCall, nil
+	}
+	a, err := s.Argument(p, s.numbers(), s.routed)
+	if p.Name == "route" && len(s.schedule.Index) == 0 && a.Address.Base != "" {
+		a.Address.Bytes -= wordBytes * int64(s.section.head0) // heads are counted as the layer does
+	}
+	return a, s.boundCall, err
+}
+
+// numbers are what a section has beside the call.
+func (s *sectionCall) numbers() ir.Env {
+	return ir.Env{"row0": int64(s.place.row0), "rows": int64(s.place.rows), "head0": int64(s.section.head0), "heads_at": int64(s.place.headsAt),
+		"blocks": int64(s.place.blocks), "row_tiles": int64(s.rowTiles), "items": int64(s.items())}
+}
+
+// wordBytes is the size of a head's word.
+const wordBytes = 4
 
 // layOut gives every section its rows of the grid.
 func (r *round) layOut(layer *call) {
@@ -164,21 +197,21 @@ func (r *round) layOut(layer *call) {
 	rows := 0
 	for _, i := range order {
 		s, c := r.Sections[i], r.calls[i]
-		c.section.row0, c.section.rows = rows, c.QHeads
+		c.place.row0, c.place.rows = rows, c.QHeads
 		switch {
 		case c.heads != nil:
-			c.section.rows, c.section.headsAt = len(c.heads), len(r.rowHeads)/rowHeadBytes-rows
+			c.place.rows, c.place.headsAt = len(c.heads), len(r.rowHeads)/abi.RowHeadBytes-rows
 			for _, h := range c.heads {
 				r.rowHeads = binary.LittleEndian.AppendUint16(r.rowHeads, uint16(h))
 			}
 		case s.BlocksPerSM > 0:
-			c.section.blocks = min(c.items(), s.BlocksPerSM*r.dev.Info().Multiprocessors*s.Tiles)
-			c.section.rows = ceilDiv(ceilDiv(c.section.blocks, s.Tiles), width)
+			c.place.blocks = min(c.items(), s.BlocksPerSM*r.dev.Info().Multiprocessors*s.Tiles)
+			c.place.rows = ceilDiv(ceilDiv(c.place.blocks, s.Tiles), width)
 		}
-		rows += c.section.rows
+		rows += c.place.rows
 	}
-	r.rowHeads = append(r.rowHeads, make([]byte, rowHeadBytes*rowHeadsMost-len(r.rowHeads))...)
-	r.grid = [3]uint32{uint32(width), uint32(rows), uint32(layer.Batch)}
+	r.rowHeads = append(r.rowHeads, make([]byte, abi.RowHeadBytes*abi.RowHeadsMost-len(r.rowHeads))...)
+	r.grid = [3]int64{int64(width), int64(rows), int64(layer.Batch)}
 }
 
 // The turns in which sections begin. Long tiles come early, because what begins late ends late. Blocks that take one tile after another
@@ -239,22 +272,4 @@ func (c *sectionCall) lastRow() (sum int64) {
 		sum += max(0, high-low)
 	}
 	return sum
-}
-
-// arguments packs the values of the layer's call and those of the sections. Sections without a part in the launch have no rows, nor do they
-// read what else they get.
-func (r *round) arguments(layer *call) ([][]byte, error) {
-	own := *layer
-	own.rowHeads, layer = r.rowHeads, &own
-	none := &call{Attention: layer.Attention, headDim: layer.headDim}
-	return packCall(r.params, r.mapper, r.DType, func(i int) *call {
-		switch n := r.sections[i]; {
-		case n < 0:
-			return layer
-		case r.calls[n] == nil:
-			return none
-		default:
-			return r.calls[n].call
-		}
-	})
 }

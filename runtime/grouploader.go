@@ -12,17 +12,19 @@ import (
 // LoadedGroups are the kernels of a head plan, compiled for a device: what runs all heads of a layer in one launch. They are safe for
 // concurrent use until Close.
 type LoadedGroups struct {
-	members []*LoadedKernel // without code of their own
-	groups  []*loadedGroup  // those with fewer sections first
-	modules *stageModules   // of the members' stages
+	members  []*LoadedKernel // without code of their own
+	groups   []*loadedGroup  // those with fewer sections first
+	modules  *indexModules   // of the members' index kernels
+	dev      Device
+	prepared preparedCache
 }
 
 type loadedGroup struct {
 	Group
 	code
 	dev      Device
-	params   []kernelParam
-	sections []int // that the params are of, -1 for all
+	params   []KernelParam // by the names that they have in their section
+	sections []int         // that the params are of, -1 for all
 }
 
 // LoadGroups selects the groups of a head plan's artifact and lets the device's compiler translate their PTX. Errors are those of
@@ -38,7 +40,7 @@ func LoadGroups(dev Device, a *Artifact, sel Select) (*LoadedGroups, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &LoadedGroups{modules: newStageModules(dev, a)}
+	g := &LoadedGroups{dev: dev, modules: newIndexModules(dev, a)}
 	if err := g.load(dev, a, Select{found.HeadDim, found.DType, found.Target}); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
@@ -49,7 +51,7 @@ func (g *LoadedGroups) load(dev Device, a *Artifact, sel Select) error {
 	for i := range a.Manifest.Groups {
 		group := &a.Manifest.Groups[i]
 		if group.sel() == sel {
-			l, err := loadGroup(dev, &a.Manifest, a, group)
+			l, err := loadGroup(dev, a, group)
 			if err != nil {
 				return fmt.Errorf("load kernel %s: %w", group.Entry, err)
 			}
@@ -68,14 +70,13 @@ func (g *LoadedGroups) load(dev Device, a *Artifact, sel Select) error {
 	return nil
 }
 
-func loadGroup(dev Device, m *Manifest, a *Artifact, group *Group) (*loadedGroup, error) {
+func loadGroup(dev Device, a *Artifact, group *Group) (*loadedGroup, error) {
 	l := &loadedGroup{Group: *group, dev: dev}
+	l.params, l.sections = group.split()
 	var err error
-	if l.params, l.sections, err = m.bindGroup(group); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
-	}
 	info := group.asKernel()
-	l.code, err = loadCode(dev, a, &info, l.params)
+	info.Params = group.Params
+	l.code, err = loadCode(dev, a, &info)
 	return l, err
 }
 
@@ -88,7 +89,10 @@ func (g *LoadedGroups) loadMember(dev Device, a *Artifact, info *Kernel, pattern
 	if k.pattern, err = ir.ParsePattern(pattern); err != nil {
 		return nil, err
 	}
-	if err := k.loadStages(g.modules); err != nil {
+	if err := k.readProgram(len(a.Modules)); err != nil {
+		return nil, err
+	}
+	if err := k.loadIndex(g.modules); err != nil {
 		return nil, err
 	}
 	return k, k.loadFallback(dev, a)

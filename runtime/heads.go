@@ -3,15 +3,6 @@ package runtime
 // Calls in which some heads take no part: several kernels share the tensors of a layer, and each computes the heads that are
 // its own. A word a head in the workspace tells the kernels on the device. docs/design-plans.md has the reasons.
 
-// The words of heads, which say who computes them; the numbers are those of package lower.
-const (
-	takeSparse = 0
-	takeDense  = 1
-	takeNobody = 2 // of this call
-)
-
-const wordBytes = 4
-
 // fillHeads checks Heads and writes down what follows from it. No heads at all is the same as all of them.
 func (c *call) fillHeads() error {
 	if got := len(c.Heads); got > 0 && got != c.QHeads {
@@ -36,16 +27,6 @@ func (c *call) fillHeads() error {
 // takesPart says whether a head of some batch entry takes part.
 func (c *call) takesPart(head int) bool { return len(c.Heads) == 0 || c.Heads[head%c.QHeads] }
 
-// someTakePart says whether one of n heads from first on takes part.
-func (c *call) someTakePart(first, n int) bool {
-	for h := first; h < first+n; h++ {
-		if c.takesPart(h) {
-			return true
-		}
-	}
-	return false
-}
-
 // inEntry is how many heads of one batch entry take part.
 func (c *call) inEntry() int { return c.present / c.Batch }
 
@@ -54,14 +35,3 @@ func (c *call) shared() bool { return len(c.Heads) > 0 }
 
 // idle says that there is nothing to compute.
 func (c *call) idle() bool { return c.SeqQ == 0 || c.present == 0 }
-
-// routes are the words of the heads.
-func (c *call) routes() []int32 {
-	out := make([]int32, c.Batch*c.QHeads)
-	for h := range out {
-		if !c.takesPart(h) {
-			out[h] = takeNobody
-		}
-	}
-	return out
-}

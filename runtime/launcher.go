@@ -12,7 +12,13 @@ type Launcher interface {
 }
 
 // Check says what Launch would say of the call, and enqueues nothing.
-func (k *LoadedKernel) Check(a Attention) error { return k.launch(nil, a, false, false) }
+func (k *LoadedKernel) Check(a Attention) error {
+	p, err := k.prepare(a)
+	if err != nil || p.call.idle() {
+		return err
+	}
+	return p.call.checkPointers(pointersOf(a), p.workspace)
+}
 
 // HeadParams lists the parameters that Attention.HeadParams may set: budgets of the index stage and nothing else.
-func (k *LoadedKernel) HeadParams() []string { return slices.Clone(k.plan.headParams) }
+func (k *LoadedKernel) HeadParams() []string { return slices.Clone(k.headParams) }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/ir"
 )
 
@@ -23,15 +24,16 @@ type LoadedKernel struct {
 	info         Kernel
 	pattern      *ir.Pattern // as compiled; nil of a dense kernel beside one with lists
 	schedule     *ir.Schedule
-	params       []kernelParam
-	plan         *indexPlan
-	stages       []*loadedStage
-	modules      *stageModules // of the stages; nil of members of groups, whose groups have them
-	scratchBytes int64         // maxScratchBytes, other numbers in tests
-	code                       // none of members of groups
+	program      *ir.Program // nil of a dense kernel
+	choices      []choice
+	headParams   []string                // launch parameters that may differ by head: budgets and nothing else
+	index        map[string]*loadedIndex // the program's kernels beside attention
+	modules      *indexModules           // of these; nil of members of groups, whose groups have them
+	scratchBytes int64                   // maxScratchBytes, other numbers in tests
+	code                                 // none of members of groups
 	lastParams   atomic.Pointer[paramSet]
-	lastPlans    atomic.Pointer[[]*plannedCall] // newest first
-	fallback     *fallback                      // nil if there is no dense kernel, or nothing to weigh it with
+	prepared     preparedCache
+	fallback     *fallback // nil if there is no dense kernel, or nothing to weigh it with
 }
 
 // LoadKernel selects a kernel and lets the device's compiler translate its PTX, once, which takes a fraction of a second.
@@ -51,9 +53,12 @@ func LoadKernel(dev Device, a *Artifact, sel Select) (*LoadedKernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k.modules = newStageModules(dev, a)
+	k.modules = newIndexModules(dev, a)
 	if k.pattern, err = ir.ParsePattern(a.Manifest.Pattern); err == nil {
-		err = k.loadStages(k.modules)
+		err = k.readProgram(len(a.Modules))
+	}
+	if err == nil {
+		err = k.loadIndex(k.modules)
 	}
 	if err == nil {
 		err = k.loadFallback(dev, a)
@@ -68,13 +73,19 @@ func LoadKernel(dev Device, a *Artifact, sel Select) (*LoadedKernel, error) {
 // read reads what an entry of the manifest says of a kernel.
 func read(dev Device, info *Kernel) (k *LoadedKernel, err error) {
 	k = &LoadedKernel{dev: dev, info: *info, scratchBytes: maxScratchBytes}
-	if k.schedule, err = info.parseSchedule(); err == nil {
-		k.plan, err = planIndex(k.schedule)
-	}
-	if err != nil {
+	if k.schedule, err = info.parseSchedule(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
 	}
 	return k, nil
+}
+
+// readProgram reads what comes before attention.
+func (k *LoadedKernel) readProgram(modules int) (err error) {
+	if k.program, err = k.info.parseProgram(k.schedule, modules); err != nil {
+		return fmt.Errorf("%w: %w", ErrManifest, err)
+	}
+	k.choices, k.headParams = choicesOf(k.schedule), k.schedule.Budgets()
+	return nil
 }
 
 // load loads one attention kernel.
@@ -83,10 +94,7 @@ func load(dev Device, a *Artifact, info *Kernel) (*LoadedKernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	if k.params, err = bindParams(info.Params, k.schedule); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
-	}
-	if k.code, err = loadCode(dev, a, info, k.params); err != nil {
+	if k.code, err = loadCode(dev, a, info); err != nil {
 		return nil, fmt.Errorf("load kernel %s: %w", info.Entry, err)
 	}
 	return k, nil
@@ -94,14 +102,13 @@ func load(dev Device, a *Artifact, info *Kernel) (*LoadedKernel, error) {
 
 // code is a kernel on a device.
 type code struct {
-	mapper     TensorMapper // of kernels with parameters of type map
 	module     Module
 	function   Function
 	attributes FunctionAttributes
 }
 
-func loadCode(dev Device, a *Artifact, info *Kernel, params []kernelParam) (c code, err error) {
-	if c.mapper, err = findMapper(dev, params); err != nil {
+func loadCode(dev Device, a *Artifact, info *Kernel) (c code, err error) {
+	if err := checkMapper(dev, info.Params); err != nil {
 		return c, err
 	}
 	if c.module, err = dev.LoadModule(a.Modules[info.Module]); err != nil {
@@ -114,15 +121,38 @@ func loadCode(dev Device, a *Artifact, info *Kernel, params []kernelParam) (c co
 	return c, nil
 }
 
-// findMapper returns what encodes the maps among a kernel's parameters; nil if there are none.
-func findMapper(dev Device, params []kernelParam) (TensorMapper, error) {
-	if !slices.ContainsFunc(params, func(p kernelParam) bool { return p.Type == mapType }) {
-		return nil, nil
+// checkMapper says whether the device can make the maps among a kernel's parameters.
+func checkMapper(dev Device, params []KernelParam) error {
+	_, ok := dev.(TensorMapper)
+	if ok || !slices.ContainsFunc(params, func(p KernelParam) bool { return p.Type == abi.MapType }) {
+		return nil
 	}
-	if m, ok := dev.(TensorMapper); ok {
-		return m, nil
+	return fmt.Errorf("%w: %w: it takes tensor maps, which the driver %s cannot make; use a kernel for sm_80", ErrTarget, ErrUnsupported, dev.Info().Driver)
+}
+
+// launchable is what a launch must know of a kernel.
+type launchable struct {
+	function             Function
+	params               []KernelParam
+	threads, sharedBytes int
+}
+
+// codeOf is a kernel by the name that the program has for it.
+func (k *LoadedKernel) codeOf(name string) (launchable, error) {
+	of := func(x *LoadedKernel) launchable {
+		return launchable{x.function, x.info.Params, x.info.Threads, x.info.SharedBytes}
 	}
-	return nil, fmt.Errorf("%w: %w: it takes tensor maps, which the driver %s cannot make; use a kernel for sm_80", ErrTarget, ErrUnsupported, dev.Info().Driver)
+	switch {
+	case name == abi.Attend:
+		return of(k), nil
+	case name == abi.Dense && k.fallback != nil:
+		return of(k.fallback.dense), nil
+	}
+	x := k.index[name]
+	if x == nil {
+		return launchable{}, fmt.Errorf("internal: no kernel %s is loaded", name)
+	}
+	return launchable{x.function, x.Params, x.Threads, x.SharedBytes}, nil
 }
 
 func (c *code) resolve(dev DeviceInfo, info *Kernel) (err error) {

@@ -40,8 +40,9 @@ type Kernel struct {
 	PTXVersion  string        `json:"ptx_version"`
 	Params      []KernelParam `json:"params,omitempty"` // in the order of the PTX entry
 
-	Stages []Stage `json:"stages,omitempty"` // what runs before it
-	Dense  *Kernel `json:"dense,omitempty"`  // what computes heads instead for which it is faster: the pattern if all were chosen
+	Program string        `json:"program,omitempty"` // text form of ir.Program: how the kernels below and these run
+	Index   []IndexKernel `json:"index,omitempty"`   // kernels of the program beside attention
+	Dense   *Kernel       `json:"dense,omitempty"`   // what computes heads instead for which it is faster: the pattern if all were chosen
 }
 
 // Rows is the number of query rows that a block takes at a time.
@@ -50,23 +51,6 @@ func (k *Kernel) Rows() int {
 		return k.BlockRows
 	}
 	return k.RowTile
-}
-
-// KernelParam is one parameter of a PTX entry. Type is ptr, i32, i64, f32; map, which is a tensor map: TensorMapBytes by
-// value, see TensorMap; or heads: an array of 128 u16 by value.
-type KernelParam struct {
-	Name   string `json:"name"`
-	Type   string `json:"type"`
-	Tensor string `json:"tensor,omitempty"` // of a map: q, k, v, o, or the parameter of a compacted copy (i_..._kc, i_..._vc)
-	Box    [2]int `json:"box,omitzero"`     // of a map: columns and rows of what one copy takes
-}
-
-// String says what the parameter is: "i32", or "map q 64x128".
-func (p KernelParam) String() string {
-	if p.Type != mapType && p.Tensor == "" && p.Box == [2]int{} {
-		return p.Type
-	}
-	return fmt.Sprintf("%s %s %dx%d", p.Type, p.Tensor, p.Box[0], p.Box[1])
 }
 
 // JSON returns the manifest as it stands in the artifact: indented, the same bytes for the same manifest.

@@ -3,6 +3,9 @@ package runtime
 import (
 	"fmt"
 	"slices"
+
+	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/ir"
 )
 
 // TensorMap describes a tensor in global memory to the hardware that copies boxes of it to and from shared memory (TMA).
@@ -17,7 +20,7 @@ type TensorMap struct {
 }
 
 // TensorMapBytes is the size of an encoded tensor map.
-const TensorMapBytes = 128
+const TensorMapBytes = abi.TensorMapBytes
 
 // What TMA takes of a map.
 const (
@@ -77,66 +80,52 @@ type TensorMapper interface {
 // mapSwizzle is the Swizzle of every map of a kernel's parameters, so a box has at most that many bytes in a row.
 const mapSwizzle = 128
 
-// mapView is what a map shows of a call: a tensor [batch, heads, rows, head dim].
+// mapView is what a map shows: a tensor [batch, heads, rows, head dim].
 type mapView struct {
-	Tensor
-	rows, heads, batch int
+	from                               ir.Address
+	BatchStride, HeadStride, RowStride int64 // elements
+	rows, heads, batch                 int
 }
 
-// mapSource is a tensor that kernel parameters of type map may show.
-type mapSource struct {
-	tensor   string
-	view     func(c *call) mapView
-	replaces []string // the parameters that a kernel with such a map need not have
-}
-
-// attentionMaps are the sources of maps of every attention kernel.
-var attentionMaps = []mapSource{
-	tensorSource("q", func(c *call) mapView { return mapView{c.Q, c.SeqQ, c.QHeads, c.Batch} }),
-	tensorSource("k", func(c *call) mapView { return mapView{c.K, c.SeqK, c.KVHeads, c.Batch} }),
-	tensorSource("v", func(c *call) mapView { return mapView{c.V, c.SeqK, c.KVHeads, c.Batch} }),
-	tensorSource("o", func(c *call) mapView { return mapView{c.O, c.SeqQ, c.QHeads, c.Batch} }),
-}
-
-func tensorSource(name string, view func(c *call) mapView) mapSource {
-	return mapSource{name, view, []string{name, name + "_batch", name + "_head", name + "_row"}}
-}
-
-// copySource is the compacted copy of K or V at chosen columns: contiguous [batch * q heads, col_cap, head dim].
-func copySource(set, field string) mapSource {
-	name, capacity := listName(set, field), listName(set, "col_cap")
-	view := func(c *call) mapView {
-		v := mapView{Tensor: Tensor{Ptr: DevicePtr(c.lists[name])}, rows: int(c.lists[capacity]), heads: c.Batch * c.QHeads, batch: 1}
-		v.fill(v.heads, v.rows, c.headDim)
-		return v
+// view is what a map of a tensor shows, or of a compacted copy of K or V at chosen columns: contiguous [batch * q heads, col_cap, head dim].
+func (x *boundCall) view(tensor string) (mapView, error) {
+	at := func(t Tensor, rows, heads int) (mapView, error) {
+		if rows == 0 { // no memory of its own: something that is there, though nothing reads it
+			t = x.Q
+		}
+		return mapView{ir.Address{Base: tensor}, t.BatchStride, t.HeadStride, t.RowStride, rows, heads, x.Batch}, nil
 	}
-	return mapSource{name, view, []string{name}}
+	switch tensor {
+	case "q":
+		return at(x.Q, x.SeqQ, x.QHeads)
+	case "k":
+		return at(x.K, x.SeqK, x.KVHeads)
+	case "v":
+		return at(x.V, x.SeqK, x.KVHeads)
+	case "o":
+		return at(x.O, x.SeqQ, x.QHeads)
+	}
+	for _, n := range x.choices {
+		if tensor != n.list("kc") && tensor != n.list("vc") {
+			continue
+		}
+		rows, row := x.Number(n.list("col_cap")), int64(x.headDim)
+		return mapView{x.At(tensor), rows * row * int64(x.heads()), rows * row, row, int(rows), x.heads(), 1}, nil
+	}
+	return mapView{}, fmt.Errorf("internal: a map of %q, which is no tensor of the call", tensor)
 }
 
-// mapArena is the memory of one TensorMap.
-type mapArena struct {
-	dims    [4]uint64
-	strides [3]uint64
-	box     [4]uint32
-}
-
-// tensorMap describes what v shows. Dimensions without elements become one, of memory that is there though nothing reads it;
-// those of one element, whose strides mean nothing, get a stride that the hardware takes.
-func (c *call) tensorMap(v mapView, box [2]int, dtype string) TensorMap {
-	if v.Ptr == 0 {
-		v.Tensor = c.Q
-	}
-	m := &mapArena{
-		dims:    [4]uint64{uint64(c.headDim), uint64(max(v.rows, 1)), uint64(max(v.heads, 1)), uint64(max(v.batch, 1))},
-		strides: [3]uint64{elements(v.RowStride), elements(v.HeadStride), elements(v.BatchStride)},
-		box:     [4]uint32{uint32(box[0]), uint32(box[1]), 1, 1},
-	}
-	for i := range m.strides {
-		if m.dims[i+1] == 1 {
-			m.strides[i] = elements(int64(c.headDim))
+// tensorMap describes what v shows, but for its address. Dimensions without elements become one; of dimensions with one element, whose strides
+// mean nothing, the stride becomes one that the hardware takes.
+func (c *call) tensorMap(v mapView, box [2]int) TensorMap {
+	dims := []uint64{uint64(c.headDim), uint64(max(v.rows, 1)), uint64(max(v.heads, 1)), uint64(max(v.batch, 1))}
+	strides := []uint64{uint64(bytesOf(v.RowStride)), uint64(bytesOf(v.HeadStride)), uint64(bytesOf(v.BatchStride))}
+	for i := range strides {
+		if dims[i+1] == 1 {
+			strides[i] = uint64(bytesOf(int64(c.headDim)))
 		}
 	}
-	return TensorMap{DType: dtype, Base: v.Ptr, Dims: m.dims[:], Strides: m.strides[:], Box: m.box[:], Swizzle: mapSwizzle}
+	return TensorMap{DType: c.dtype, Dims: dims, Strides: strides, Box: []uint32{uint32(box[0]), uint32(box[1]), 1, 1}, Swizzle: mapSwizzle}
 }
 
 // encodeMap returns the argument of a parameter that is a map of a tensor.
@@ -152,7 +141,7 @@ func encodeMap(mapper TensorMapper, tensor string, m TensorMap) ([]byte, error) 
 }
 
 // verifyBox says whether one copy can take the box.
-func (p KernelParam) verifyBox() error {
+func verifyBox(p KernelParam) error {
 	for _, c := range []check{
 		{multiple(p.Box[0], 8, 8, mapSwizzle/elementBytes), "columns of its box", fmt.Sprint(p.Box[0]), "a multiple of 8 from 8 to 64"},
 		{multiple(p.Box[1], 1, 1, mapMaxBox), "rows of its box", fmt.Sprint(p.Box[1]), "1 to 256"},

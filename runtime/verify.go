@@ -3,8 +3,8 @@ package runtime
 import (
 	"fmt"
 	"regexp"
-	"slices"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/ir"
 )
 
@@ -12,8 +12,7 @@ import (
 //   - it has kernels, and each one's module exists
 //   - entries are PTX names; targets, data types, head dims and launch sizes are in range
 //   - the pattern and the schedules parse and verify, and the schedules are cut to the kernels' tiles
-//   - every kernel parameter is known by name and type, and none is missing or doubled
-//   - what the data chooses can be computed on devices, and the stages that do so are there
+//   - the program parses and verifies against the kernels, and attention takes all that its schedule asks of it
 //   - a dense kernel beside one with lists is for the same calls and reads no lists
 //   - of a head plan, the same holds for each member, and every section of a group is one of a member
 //
@@ -50,31 +49,28 @@ func (k *Kernel) verify(modules int) error {
 	if err != nil {
 		return err
 	}
-	if _, err = bindParams(k.Params, s); err != nil {
+	if err := verifyAsked(k.Params, abi.Params(s)); err != nil {
 		return err
 	}
-	plan, err := planIndex(s)
-	if err != nil {
-		return err
-	}
-	if err := k.verifyQueue(plan); err != nil {
-		return err
-	}
-	if err := k.verifyStages(modules, plan); err != nil {
-		return err
-	}
-	dense, err := k.verifyDense(modules, plan)
+	dense, err := k.verifyDense(s)
 	if err == nil && dense != nil {
-		if _, err = bindParams(k.Dense.Params, dense); err != nil {
+		if err = verifyAsked(k.Dense.Params, abi.Params(dense)); err != nil {
 			err = fmt.Errorf("dense kernel: %w", err)
 		}
 	}
+	if err != nil {
+		return err
+	}
+	_, err = k.parseProgram(s, modules)
 	return err
 }
 
 // verifyBody checks the kernel by itself, and returns its schedule.
 func (k *Kernel) verifyBody(modules int) (*ir.Schedule, error) {
 	if err := k.verifyNumbers(modules); err != nil {
+		return nil, err
+	}
+	if err := verifyParams(k.Params); err != nil {
 		return nil, err
 	}
 	return k.parseSchedule()
@@ -103,43 +99,30 @@ func (k *Kernel) verifyNumbers(modules int) error {
 }
 
 // verifyDense checks the kernel that computes heads instead of k, and returns its schedule; nil if there is none.
-func (k *Kernel) verifyDense(modules int, plan *indexPlan) (*ir.Schedule, error) {
+func (k *Kernel) verifyDense(s *ir.Schedule) (*ir.Schedule, error) {
 	d := k.Dense
 	if d == nil {
 		return nil, nil
 	}
-	alone := len(d.Stages) == 0 && d.Dense == nil && d.BlocksPerSM == 0
+	alone := len(d.Index) == 0 && d.Program == "" && d.Dense == nil && d.BlocksPerSM == 0
 	same := d.Target == k.Target && d.DType == k.DType && d.HeadDim == k.HeadDim
 	for _, c := range []check{
-		{len(plan.choices) > 0, "dense", "there", "none beside a kernel without lists"},
+		{len(s.Index) > 0, "dense", "there", "none beside a kernel without lists"},
 		{same, "dense", "for another target, data type or head dim", "those of its kernel"},
-		{alone, "dense", "a kernel with stages, a queue or a dense kernel of its own", "one kernel alone"},
+		{alone, "dense", "a kernel with a program, a queue or a dense kernel of its own", "one kernel alone"},
 	} {
 		if err := c.err(); err != nil {
 			return nil, err
 		}
 	}
-	s, err := d.verifyBody(modules)
-	if err == nil && len(s.Index) > 0 {
+	dense, err := d.verifyBody(d.Module + 1)
+	if err == nil && len(dense.Index) > 0 {
 		err = fmt.Errorf("its schedule reads lists")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("dense kernel: %w", err)
 	}
-	return s, nil
-}
-
-// verifyQueue checks that a kernel whose blocks share a queue says so twice, in its launch and its parameters, and that its calls
-// have a workspace, where the queue is.
-func (k *Kernel) verifyQueue(plan *indexPlan) error {
-	takes := slices.ContainsFunc(k.Params, func(p KernelParam) bool { return p.Name == queueParams[0].Name })
-	switch queued := k.BlocksPerSM > 0; {
-	case takes != queued:
-		return fmt.Errorf("blocks_per_sm is %d, want it above 0 for kernels with the parameter %s and 0 for others", k.BlocksPerSM, queueParams[0].Name)
-	case queued && len(plan.choices) == 0:
-		return fmt.Errorf("blocks_per_sm is %d, want 0 where no data decides: such calls have no workspace for a queue", k.BlocksPerSM)
-	}
-	return nil
+	return dense, nil
 }
 
 // check is one fact about an entry of the manifest.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen/index"
 	"github.com/minfc/minfc/codegen/lower"
 	"github.com/minfc/minfc/ir"
@@ -50,21 +51,21 @@ func TestGeometryIsThatOfTheKernels(t *testing.T) {
 // The words of route are numbers that kernels compare with and that other kernels, and the host, write: both sides have these.
 func TestWordsOfRouteAreThoseOfTheKernels(t *testing.T) {
 	require.Equal(t, [3]int{0, 1, 2}, [3]int{takeSparse, takeDense, takeNobody})
-	require.Equal(t, [3]int{0, 1, 2}, [3]int{lower.RouteSparse, lower.RouteDense, lower.RouteElsewhere})
+	require.Equal(t, [3]int{0, 1, 2}, [3]int{ir.RouteSparse, ir.RouteDense, ir.RouteElsewhere})
 }
 
 // Every kind's parameters are those of its kernel.
 func TestStageParamsAreThoseOfTheKernels(t *testing.T) {
 	kernels := map[string][]lower.Param{
-		StageStoreWords: index.StoreWordsParams, StageProbeStats: index.ProbeStatsParams, StageProbeCombine: index.ProbeCombineParams,
-		StageProbeSums: index.ProbeSumsParams, StageSelectTop: index.SelectParams(ir.Top),
-		StageSelectMass: index.SelectParams(ir.TopP), StageSelectAbove: index.SelectParams(ir.Above), StageRuns: index.RunsParams,
-		StageColumns: index.ColumnsParams, StageCompact: index.CompactParams, StagePoolMean: index.PoolParams,
-		StagePoolMax: index.PoolParams, StageBlockScores: index.BlockScoresParams, StageBlockSelect: index.BlockSelectParams(ir.Top),
+		StageStoreWords: abi.IndexParams[abi.StoreWords], StageProbeStats: abi.IndexParams[abi.ProbeStats], StageProbeCombine: abi.IndexParams[abi.ProbeCombine],
+		StageProbeSums: abi.IndexParams[abi.ProbeSums], StageSelectTop: index.SelectParams(ir.Top),
+		StageSelectMass: index.SelectParams(ir.TopP), StageSelectAbove: index.SelectParams(ir.Above), StageRuns: abi.IndexParams[abi.Runs],
+		StageColumns: abi.IndexParams[abi.Columns], StageCompact: abi.IndexParams[abi.Compact], StagePoolMean: index.PoolParams,
+		StagePoolMax: index.PoolParams, StageBlockScores: abi.IndexParams[abi.BlockScores], StageBlockSelect: index.BlockSelectParams(ir.Top),
 		StageBlockSelectMass: index.BlockSelectParams(ir.TopP), StageBlockSelectAbove: index.BlockSelectParams(ir.Above),
-		StageBlockShares: index.BlockSharesParams, StageClear: index.ClearParams, StageSquareScores: index.SquareScoresParams,
-		StageProbeStatsSpread: index.SpreadParams(index.ProbeStatsParams), StageProbeSumsSpread: index.SpreadParams(index.ProbeSumsParams),
-		StageDecide: index.DecideParams,
+		StageBlockShares: abi.IndexParams[abi.BlockShares], StageClear: abi.IndexParams[abi.Clear], StageSquareScores: abi.IndexParams[abi.SquareScores],
+		StageProbeStatsSpread: index.SpreadParams(abi.IndexParams[abi.ProbeStats]), StageProbeSumsSpread: index.SpreadParams(abi.IndexParams[abi.ProbeSums]),
+		StageDecide: abi.IndexParams[abi.Decide],
 	}
 	for kind, params := range kernels {
 		k, err := kindOf(kind)

@@ -14,37 +14,54 @@ import (
 // there. Selections of heads that take no part are not looked at. LaunchAttention on the same stream then computes attention over these
 // lists, which is how to measure, or to reuse, a choice without the index stage. No head may choose more than its budget.
 func (k *LoadedKernel) WriteChosen(dev Device, s Stream, a Attention, chosen []*ir.Selection) error {
-	c, err := k.check(a)
-	if err != nil || c.idle() || !k.needsWorkspace(c) {
+	p, err := k.prepare(a)
+	if err != nil || p.call.idle() || !p.parts[0].stores {
 		return err
 	}
-	x, v, err := k.prepare(c)
-	if err != nil {
+	at, x := pointersOf(a), p.parts[0].bound
+	if err := p.call.checkPointers(at, p.workspace); err != nil {
 		return err
 	}
-	if len(chosen) != x.heads && len(x.choices) > 0 {
-		return badCall("there are %d selections, want one for each of %d heads", len(chosen), x.heads)
+	if len(chosen) != x.heads() && len(x.choices) > 0 {
+		return badCall("there are %d selections, want one for each of %d heads", len(chosen), x.heads())
 	}
-	w := &chosenWriter{indexLauncher: indexLauncher{indexCall: x, kernel: k, stream: s}, dev: dev, chosen: chosen}
-	if x.shared() {
-		w.storeNumbers(v)
-	}
+	w := &chosenWriter{boundCall: x, dev: dev, stream: s, workspace: at.Workspace, chosen: chosen}
 	for _, n := range x.choices {
 		if err := w.write(n); err != nil {
 			return fmt.Errorf("index %q: %w", n.source.Name, err)
 		}
 	}
-	if v.routing == byHead {
-		w.decide(v)
+	return w.launchRest(k, p, at)
+}
+
+// launchRest runs what does not depend on how a choice was made.
+func (w *chosenWriter) launchRest(k *LoadedKernel, p *Prepared, at Pointers) error {
+	var parts []string
+	if w.shared() {
+		parts = append(parts, ir.PartNumbers)
 	}
-	return w.err
+	parts = append(parts, ir.PartGather)
+	if w.routing == byHead {
+		parts = append(parts, ir.PartDecide)
+	}
+	actions, err := w.actions(parts...)
+	if err != nil {
+		return wrapInternal(err)
+	}
+	r, err := k.record(w.boundCall, actions)
+	if err != nil {
+		return err
+	}
+	return r.run(w.stream, at.bases())
 }
 
 // chosenWriter copies lists to the device.
 type chosenWriter struct {
-	indexLauncher
-	dev    Device
-	chosen []*ir.Selection
+	*boundCall
+	dev       Device
+	stream    Stream
+	workspace DevicePtr
+	chosen    []*ir.Selection
 }
 
 func (w *chosenWriter) write(n choiceCall) error {
@@ -96,7 +113,7 @@ func (w *chosenWriter) checkSet(n choiceCall, set *ir.Selected) error {
 	for t, blocks := range set.Blocks {
 		up := slices.Clone(blocks)
 		slices.Reverse(up)
-		if err := checkMembers(up, n.blockCap(), blocksOf(w.columns)); err != nil {
+		if err := checkMembers(up, w.capacity(n, "block_cap"), blocksOf(w.columns())); err != nil {
 			return fmt.Errorf("row block %d, read from the end: %w", t, err)
 		}
 	}
@@ -122,10 +139,10 @@ func (w *chosenWriter) words(name string, words []uint32) error {
 	if err != nil || len(data) == 0 {
 		return err
 	}
-	if int64(len(data)) > w.size(name) {
-		return fmt.Errorf("internal: %d bytes for the %d of %s", len(data), w.size(name), name)
+	if int64(len(data)) > w.Place(name).Bytes {
+		return fmt.Errorf("internal: %d bytes for the %d of %s", len(data), w.Place(name).Bytes, name)
 	}
-	return w.dev.CopyToDevice(DevicePtr(w.at(name)), data, w.stream)
+	return w.dev.CopyToDevice(w.workspace+DevicePtr(w.at(name)), data, w.stream)
 }
 
 // rows writes a buffer of lists of limit entries each, filled up with pad, and the one of their lengths.
@@ -148,8 +165,8 @@ func (w *chosenWriter) rows(list, count string, limit int, pad uint32, rows [][]
 }
 
 func (w *chosenWriter) writeRuns(n choiceCall, sets []*ir.Selected) error {
-	bits, covered := newBitmaps(w.heads, w.distPad()/32), newBitmaps(w.heads, w.coverWords())
-	runs := make([][]int, w.heads)
+	bits, covered := newBitmaps(w.heads(), w.wordsOf(n, "bits")), newBitmaps(w.heads(), w.wordsOf(n, "covered"))
+	runs := make([][]int, w.heads())
 	for h, set := range sets {
 		for _, d := range set.Members {
 			bits.set(h, d)
@@ -161,13 +178,13 @@ func (w *chosenWriter) writeRuns(n choiceCall, sets []*ir.Selected) error {
 			}
 		}
 	}
-	if err := w.words(bitsName(n), bits.words); err != nil {
+	if err := w.words(n.list("bits"), bits.words); err != nil {
 		return err
 	}
 	if err := w.words(n.list("covered"), covered.words); err != nil {
 		return err
 	}
-	return w.rows(n.list("runs"), n.list("run_count"), n.runCap(w.reach), 0, runs)
+	return w.rows(n.list("runs"), n.list("run_count"), w.capacity(n, "run_cap"), 0, runs)
 }
 
 func (w *chosenWriter) writeBlocks(n choiceCall, sets []*ir.Selected) error {
@@ -175,25 +192,26 @@ func (w *chosenWriter) writeBlocks(n choiceCall, sets []*ir.Selected) error {
 	for _, set := range sets {
 		rows = append(rows, set.Blocks...)
 	}
-	return w.rows(n.list("blocks"), n.list("block_count"), n.blockCap(), 1<<32-1, rows)
+	return w.rows(n.list("blocks"), n.list("block_count"), w.capacity(n, "block_cap"), 1<<32-1, rows)
 }
 
 func (w *chosenWriter) writeColumns(n choiceCall, sets []*ir.Selected) error {
-	bits, rows := newBitmaps(w.heads, w.keysPad()/32), make([][]int, w.heads)
+	bits, rows := newBitmaps(w.heads(), w.wordsOf(n, "bits")), make([][]int, w.heads())
 	for h, set := range sets {
 		rows[h] = set.Members
 		for _, k := range set.Members {
 			bits.set(h, k)
 		}
 	}
-	if err := w.words(bitsName(n), bits.words); err != nil {
+	if err := w.words(n.list("bits"), bits.words); err != nil {
 		return err
 	}
-	if err := w.rows(n.list("cols"), n.list("col_count"), n.colCap(), 1<<31-1, rows); err != nil {
-		return err
-	}
-	w.compact(n)
-	return w.err
+	return w.rows(n.list("cols"), n.list("col_count"), w.capacity(n, "col_cap"), 1<<31-1, rows)
+}
+
+// wordsOf is how many words of a bitmap a head has.
+func (x *boundCall) wordsOf(n choiceCall, field string) int {
+	return int(x.Place(n.list(field)).Bytes/4) / x.heads()
 }
 
 // bitmaps are those of all heads, one after the other.

@@ -5,13 +5,11 @@ import (
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen/lower"
 )
 
-// BlockScoresEntry is the name of the block_scores kernel.
-const BlockScoresEntry = "block_scores"
-
-// BlockScoresParams are the parameters of block_scores. H is batch times q heads; a slab is a range of row blocks, so that
+// The parameters of block_scores. H is batch times q heads; a slab is a range of row blocks, so that
 // the workspace stays bounded.
 //
 //	pooled_q    float32 [H, row blocks, head dim]          pooled_k    float32 [H/group, key blocks, head dim]
@@ -19,11 +17,6 @@ const BlockScoresEntry = "block_scores"
 //	slab_start  first row block of the slab                slab        row blocks of the slab
 //
 // Launch: BlockScoresGrid.
-var BlockScoresParams = []lower.Param{
-	{Name: "pooled_q", Type: "ptr"}, {Name: "pooled_k", Type: "ptr"}, {Name: "scores", Type: "ptr"},
-	{Name: "sq", Type: "i32"}, {Name: "sk", Type: "i32"}, {Name: "q_offset", Type: "i32"}, {Name: "group", Type: "i32"},
-	{Name: "slab_start", Type: "i32"}, {Name: "slab", Type: "i32"}, lower.HeadsParam,
-}
 
 // A block of four warps computes 64 rows by 128 keys, each warp 32 by 64, each thread 8 by 8. Thread (ty, tx) of a warp has
 // the rows ty+4i and the keys tx+8j: a warp's 16-byte reads then meet eight different bank groups, since the rows of a
@@ -81,10 +74,10 @@ func BlockScores(headDim int) (*lower.Kernel, error) {
 	if err := lower.CheckHeadDim(headDim); err != nil {
 		return nil, err
 	}
-	k := &scoresKernel{Builder: lower.NewKernel(BlockScoresEntry, BlockScoresParams, scoreThreads, 3), headDim: headDim}
+	k := &scoresKernel{Builder: lower.NewKernel(abi.BlockScores, abi.IndexParams[abi.BlockScores], scoreThreads, 3), headDim: headDim}
 	k.emit()
-	return &lower.Kernel{Module: k.Module, Entry: BlockScoresEntry, Threads: scoreThreads,
-		SharedBytes: 2 * scoreStage, Params: BlockScoresParams}, nil
+	return &lower.Kernel{Module: k.Module, Entry: abi.BlockScores, Threads: scoreThreads,
+		SharedBytes: 2 * scoreStage, Params: abi.IndexParams[abi.BlockScores]}, nil
 }
 
 func (k *scoresKernel) emit() {

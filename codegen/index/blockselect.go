@@ -7,14 +7,12 @@ import (
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen/lower"
 	"github.com/minfc/minfc/ir"
 )
 
-// The names of the kernels that choose blocks, by rule.
-var blockSelectEntries = []string{ir.Top: "block_select", ir.TopP: "block_select_mass", ir.Above: "block_select_above"}
-
-// BlockSelectParams are the parameters of the kernel of each rule; scores, slab_start and slab are those of block_scores.
+// The parameters of the kernel of each rule; scores, slab_start and slab are those of block_scores.
 //
 //	block_n      i32 [q heads]: how many blocks a row block gets; or which share of the sum of its values in thousandths, at
 //	             most 1000; or the bits of the smallest float that is chosen, at least 1
@@ -28,19 +26,6 @@ var blockSelectEntries = []string{ir.Top: "block_select", ir.TopP: "block_select
 // values that are not negative, for a share such as sum to 1 at most: of block_shares.
 //
 // Launch: grid (row blocks of the slab, H), BlockSelectThreads threads.
-func BlockSelectParams(rule ir.Rule) []lower.Param {
-	out := []lower.Param{
-		{Name: "scores", Type: "ptr"}, {Name: "block_n", Type: "ptr"}, {Name: "blocks", Type: "ptr"}, {Name: "block_count", Type: "ptr"},
-		{Name: "hq", Type: "i32"}, {Name: "sq", Type: "i32"}, {Name: "sk", Type: "i32"}, {Name: "q_offset", Type: "i32"},
-		{Name: "slab_start", Type: "i32"}, {Name: "slab", Type: "i32"}, {Name: "block_cap", Type: "i32"},
-		{Name: "first", Type: "i32"}, {Name: "last", Type: "i32"}, lower.HeadsParam,
-	}
-	if rule != ir.Top {
-		out = append(out, lower.Param{Name: "block_most", Type: "ptr"})
-	}
-	return out
-}
-
 // A row's scores stay in registers, selectKeys a thread, so that the passes of the search cost two instructions a score.
 // Score i of thread t is block i*threads+t: loads are coalesced, and a warp's vote on its scores number i is one word of
 // the row's bitmap. There are as many words as threads.
@@ -83,10 +68,11 @@ type selectKernel struct {
 // The search is for the last score that is chosen, bit by bit from the top, and ends when a threshold splits the
 // scores as wanted.
 func BlockSelect(rule ir.Rule) (*lower.Kernel, error) {
-	if int(rule) >= len(blockSelectEntries) {
+	if int(rule) >= len(abi.BlockSelectKernels) {
 		return nil, fmt.Errorf("internal: unknown rule %d", rule)
 	}
-	entry, params, shared := blockSelectEntries[rule], BlockSelectParams(rule), blockMassSums
+	entry, shared := abi.BlockSelectKernels[rule], blockMassSums
+	params := abi.IndexParams[entry]
 	if rule == ir.TopP {
 		shared += 2 * sumsBytes
 	}

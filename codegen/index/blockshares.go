@@ -4,13 +4,11 @@ import (
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen/lower"
 )
 
-// BlockSharesEntry is the name of the block_shares kernel.
-const BlockSharesEntry = "block_shares"
-
-// BlockSharesParams are the parameters of block_shares.
+// The parameters of block_shares.
 //
 //	scores      float32 [H, slab*64/fold, kb_pad]: of every fold-th query row, 64 for one row a row block
 //	sums        null, or what is added to each score when it is scaled; the same shape
@@ -21,12 +19,6 @@ const BlockSharesEntry = "block_shares"
 //	scale       of the scores, to those of base 2
 //
 // Launch: grid (row blocks of the slab, H).
-var BlockSharesParams = []lower.Param{
-	{Name: "scores", Type: "ptr"}, {Name: "sums", Type: "ptr"}, {Name: "shares", Type: "ptr"},
-	{Name: "sq", Type: "i32"}, {Name: "sk", Type: "i32"}, {Name: "q_offset", Type: "i32"},
-	{Name: "slab_start", Type: "i32"}, {Name: "slab", Type: "i32"}, {Name: "fold", Type: "i32"}, {Name: "scale", Type: "f32"},
-	lower.HeadsParam,
-}
 
 const (
 	sharesThreads = 256
@@ -49,7 +41,7 @@ type sharesKernel struct {
 // these the mean over the rows. A score that is NaN or +inf counts as masked; a row with no other score has no shares.
 // Every sum has a fixed order.
 func BlockShares() (*lower.Kernel, error) {
-	s := &sharesKernel{blockKernel: newBlockKernel(BlockSharesEntry, BlockSharesParams, sharesThreads)}
+	s := &sharesKernel{blockKernel: newBlockKernel(abi.BlockShares, abi.IndexParams[abi.BlockShares], sharesThreads)}
 	s.LeaveUnless(s.TakesPart(s.BlockY()), nil)
 	s.locate()
 	s.While("row", []Value{lower.I32(0)}, func(v []Value) Value {

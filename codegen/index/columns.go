@@ -4,21 +4,15 @@ import (
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen/lower"
 )
 
-// ColumnsEntry is the name of the kernel that lists chosen columns.
-const ColumnsEntry = "columns"
-
-// ColumnsParams are the parameters of columns. Launch: grid (H). A head with more columns than col_cap loses the last.
+// The parameters of columns. Launch: grid (H). A head with more columns than col_cap loses the last.
 //
 //	col_bits   u32 [H, words]: the chosen columns
 //	cols       i32 [H, col_cap]: the columns, ascending, then NoColumn
 //	col_count  i32 [H], 0 for heads that take no part
-var ColumnsParams = []lower.Param{
-	{Name: "col_bits", Type: "ptr"}, {Name: "cols", Type: "ptr"}, {Name: "col_count", Type: "ptr"},
-	{Name: "words", Type: "i32"}, {Name: "col_cap", Type: "i32"}, lower.HeadsParam,
-}
 
 // NoColumn fills the list behind the last column: it comes after every query.
 const NoColumn = 0x7fffffff
@@ -35,7 +29,7 @@ type columnsKernel struct {
 // Columns turns the bitmap of each head into a sorted list. Every warp counts its part of the bitmap, then writes it from
 // the sum of those before on.
 func Columns() (*lower.Kernel, error) {
-	c := &columnsKernel{blockKernel: newBlockKernel(ColumnsEntry, ColumnsParams, columnsThreads)}
+	c := &columnsKernel{blockKernel: newBlockKernel(abi.Columns, abi.IndexParams[abi.Columns], columnsThreads)}
 	c.leaveEmpty("col_count")
 	words := c.Param("words")
 	c.bits, c.cols = c.row("col_bits", words), c.row("cols", c.Param("col_cap"))

@@ -4,13 +4,11 @@ import (
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen/lower"
 )
 
-// CompactEntry is the name of the kernel that gathers the K and V rows of chosen columns.
-const CompactEntry = "compact"
-
-// CompactParams are the parameters of compact. Strides are in bytes; rows lie on 16 bytes. Launch: grid
+// The parameters of compact. Strides are in bytes; rows lie on 16 bytes. Launch: grid
 // (col_cap/CompactRows rounded up, H).
 //
 //	k v        [batch, kv heads, sk, head dim] of a 16-bit type
@@ -18,13 +16,6 @@ const CompactEntry = "compact"
 //	kc vc      [H, col_cap, head dim]: their rows; those from col_count up to the next multiple of 64 become zeros, as far
 //	           as col_cap reaches, and the rest stays as it is
 //	group      q heads of one kv head; hq q heads of one batch
-var CompactParams = []lower.Param{
-	{Name: "k", Type: "ptr"}, {Name: "v", Type: "ptr"},
-	{Name: "k_batch", Type: "i64"}, {Name: "k_head", Type: "i64"}, {Name: "k_row", Type: "i64"},
-	{Name: "v_batch", Type: "i64"}, {Name: "v_head", Type: "i64"}, {Name: "v_row", Type: "i64"},
-	{Name: "cols", Type: "ptr"}, {Name: "col_count", Type: "ptr"}, {Name: "kc", Type: "ptr"}, {Name: "vc", Type: "ptr"},
-	{Name: "col_cap", Type: "i32"}, {Name: "group", Type: "i32"}, {Name: "hq", Type: "i32"},
-}
 
 // CompactRows is the number of columns that one block gathers: a slot of the attention kernel.
 const CompactRows = 64
@@ -48,7 +39,7 @@ func Compact(headDim int) (*lower.Kernel, error) {
 	if err := lower.CheckHeadDim(headDim); err != nil {
 		return nil, err
 	}
-	c := &compactKernel{blockKernel: newBlockKernel(CompactEntry, CompactParams, compactThreads), chunks: headDim / 8}
+	c := &compactKernel{blockKernel: newBlockKernel(abi.Compact, abi.IndexParams[abi.Compact], compactThreads), chunks: headDim / 8}
 	head := c.BlockY()
 	c.first = c.Mul(c.BlockX(), lower.I32(CompactRows))
 	c.count = c.Load(types.I32, c.at(c.Param("col_count"), head), 4)

@@ -4,17 +4,15 @@ import (
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen/lower"
 	"github.com/minfc/minfc/ir"
 )
 
-// DecideEntry is the name of the kernel that routes each head to the kernel that is faster for it.
-const DecideEntry = "decide"
-
-// DecideParams are the parameters of decide. Launch: grid (H). A launch looks at one list of each kind, those whose length
+// The parameters of decide. Launch: grid (H). A launch looks at one list of each kind, those whose length
 // is not null; a pattern with several takes several launches, of which all but the first carry on. Positions are absolute.
 //
-//	route        i32 [H]: lower.RouteDense where the head's nanoseconds are not below dense, else lower.RouteSparse
+//	route        i32 [H]: ir.RouteDense where the head's nanoseconds are not below dense, else ir.RouteSparse
 //	nanos        f32 [H]: the predicted nanoseconds of a multiprocessor; read by launches that carry on
 //	runs ...     as the kernel runs wrote them. A tile at L is walked by a row block whose first query is s if
 //	             s > L + run_low - 64, as long as L < run_reach
@@ -24,16 +22,6 @@ const DecideEntry = "decide"
 //	carry        0: start counts, the work that the lists have no part in; else what nanos holds
 //	heads        may be route: no entry of heads that take no part is written
 //	slot         nanoseconds of 64 keys of runs or blocks; column: of 64 columns, begun ones too
-var DecideParams = []lower.Param{
-	{Name: "route", Type: "ptr"}, {Name: "nanos", Type: "ptr"},
-	{Name: "runs", Type: "ptr"}, {Name: "run_count", Type: "ptr"}, {Name: "cols", Type: "ptr"}, {Name: "col_count", Type: "ptr"},
-	{Name: "block_count", Type: "ptr"},
-	{Name: "run_cap", Type: "i32"}, {Name: "run_low", Type: "i32"}, {Name: "run_reach", Type: "i32"},
-	{Name: "col_cap", Type: "i32"}, {Name: "col_high", Type: "i32"}, {Name: "col_near", Type: "i32"},
-	{Name: "row_blocks", Type: "i32"}, {Name: "sq", Type: "i32"}, {Name: "q_offset", Type: "i32"}, {Name: "carry", Type: "i32"},
-	{Name: "start", Type: "f32"}, {Name: "slot", Type: "f32"}, {Name: "column", Type: "f32"}, {Name: "dense", Type: "f32"},
-	lower.HeadsParam,
-}
 
 const decideThreads = 1024
 
@@ -46,7 +34,7 @@ type decideKernel struct {
 // Decide adds up what the lists of each head cost. All row blocks walk one list of tiles, and which of them reach a tile
 // follows from its place: so the sum over row blocks is a sum over the list. Slots are summed as float32, exactly up to 2^24.
 func Decide() (*lower.Kernel, error) {
-	d := &decideKernel{blockKernel: newBlockKernel(DecideEntry, DecideParams, decideThreads)}
+	d := &decideKernel{blockKernel: newBlockKernel(abi.Decide, abi.IndexParams[abi.Decide], decideThreads)}
 	d.LeaveUnless(d.TakesPart(d.BlockX()), nil)
 	d.rowBlocks, d.offset = d.Param("row_blocks"), d.Param("q_offset")
 	mine := d.FAdd(d.scaled("slot", d.FAdd(d.runs(), d.blocks())), d.scaled("column", d.columns()))
@@ -140,7 +128,7 @@ func (d *decideKernel) write(lists Value) {
 		nanos := d.FAdd(before, lists)
 		d.Store(nanos, at, 4)
 		sparse := d.FCmp(enum.FPredOLT, nanos, d.Param("dense"))
-		route := d.Select(sparse, lower.I32(lower.RouteSparse), lower.I32(lower.RouteDense))
+		route := d.Select(sparse, lower.I32(ir.RouteSparse), lower.I32(ir.RouteDense))
 		d.Store(route, d.at(d.Param("route"), d.BlockX()), 4)
 		return nil
 	})

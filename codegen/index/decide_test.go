@@ -6,9 +6,8 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/minfc/minfc/ir"
 	"github.com/stretchr/testify/require"
-
-	"github.com/minfc/minfc/codegen/lower"
 )
 
 // decideCase is one head's lists and bounds, with what decide makes of them counted row block by row block.
@@ -106,9 +105,9 @@ func testDecide(t *testing.T, b listBench, rng *rand.Rand, sq, offset int, bound
 		got, routes := b.read(nanos, heads), b.read(route, heads)
 		for h := range cases {
 			require.InEpsilon(t, want[h], math.Float32frombits(got[h]), 1e-6, "head %d", h)
-			wantRoute := lower.RouteSparse
+			wantRoute := ir.RouteSparse
 			if want[h] > want[1] {
-				wantRoute = lower.RouteDense
+				wantRoute = ir.RouteDense
 			}
 			require.EqualValues(t, wantRoute, routes[h], "head %d", h)
 		}
@@ -131,7 +130,7 @@ func testDecide(t *testing.T, b listBench, rng *rand.Rand, sq, offset int, bound
 func TestDecideNothing(t *testing.T) {
 	k, err := Decide()
 	b := newListBench(t, k, err)
-	for dense, want := range map[float32]uint32{10: lower.RouteDense, 10.5: lower.RouteSparse} {
+	for dense, want := range map[float32]uint32{10: ir.RouteDense, 10.5: ir.RouteSparse} {
 		route, nanos := b.empty(1), b.empty(1)
 		b.launch(1, 1, listArgs{"route": route, "nanos": nanos, "row_blocks": 4, "sq": 256, "start": float32(10), "dense": dense})
 		require.Equal(t, want, b.read(route, 1)[0])

@@ -6,6 +6,7 @@ import (
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen/lower"
 )
 
@@ -19,20 +20,12 @@ const (
 // (-inf)-(-inf).
 const lowest = -3.4e38
 
-// ProbeStatsParams are the parameters of probe_stats. Strides are in bytes; hq is the number of q heads,
+// The parameters of probe_stats. Strides are in bytes; hq is the number of q heads,
 // chunk_tiles EstimateLaunch's.
 //
 //	probe_stats  float32 [batch*hq, chunks, 64, 2]: maximum of q*k and sum of 2^((q*k - maximum)*scale_log2)
 //
 // A row that sees no key of a chunk has the sum 0.
-var ProbeStatsParams = []lower.Param{
-	{Name: "q", Type: "ptr"}, {Name: "k", Type: "ptr"}, {Name: "probe_stats", Type: "ptr"},
-	{Name: "q_batch", Type: "i64"}, {Name: "q_head", Type: "i64"}, {Name: "q_row", Type: "i64"},
-	{Name: "k_batch", Type: "i64"}, {Name: "k_head", Type: "i64"}, {Name: "k_row", Type: "i64"},
-	{Name: "sq", Type: "i32"}, {Name: "sk", Type: "i32"}, {Name: "q_offset", Type: "i32"},
-	{Name: "group", Type: "i32"}, {Name: "hq", Type: "i32"}, {Name: "chunk_tiles", Type: "i32"},
-	{Name: "scale_log2", Type: "f32"}, lower.HeadsParam,
-}
 
 // ProbeStats is the first pass over K. Grid: EstimateLaunch.
 //
@@ -44,7 +37,7 @@ func ProbeStats(c EstimateConfig) (*lower.Kernel, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	entry, params := c.variant("probe_stats", ProbeStatsParams)
+	entry, params := c.variant(abi.ProbeStats)
 	e := c.newEstimator(entry, params)
 	e.keepHead()
 	stats, bad := e.endFast(e.tileLoop(e.fastStart(), e.foldFast))
@@ -230,15 +223,11 @@ func (e *estimator) storeStats(v []Value) {
 	})
 }
 
-// ProbeCombineParams are the parameters of probe_combine.
+// The parameters of probe_combine.
 //
 //	probe_lse  float32 [batch*hq, 64, 2]: maximum of q*k a row, and log2 of the sum of 2^((q*k - maximum)*scale_log2); 0 and +inf
 //	           for a row that sees nothing
 //	chunks     EstimateLaunch.Chunks
-var ProbeCombineParams = []lower.Param{
-	{Name: "probe_stats", Type: "ptr"}, {Name: "probe_lse", Type: "ptr"}, {Name: "chunks", Type: "i32"}, {Name: "hq", Type: "i32"},
-	{Name: "scale_log2", Type: "f32"}, lower.HeadsParam,
-}
 
 const (
 	combineParts  = 16 // threads that share a row
@@ -248,7 +237,7 @@ const (
 // ProbeCombine joins the chunks of every probe row. Grid: (1, q heads, batch).
 func ProbeCombine() (*lower.Kernel, error) {
 	const entry, threads = "probe_combine", combineParts * ProbeRows
-	b := lower.NewKernel(entry, ProbeCombineParams, threads, 1)
+	b := lower.NewKernel(entry, abi.IndexParams[abi.ProbeCombine], threads, 1)
 	shared, tid := b.SharedBase(), b.ThreadX()
 	row, part := b.And(tid, lower.I32(ProbeRows-1)), b.LShr(tid, 6)
 	hb := b.Add(b.Mul(b.BlockZ(), b.Param("hq")), b.BlockY())
@@ -271,7 +260,7 @@ func ProbeCombine() (*lower.Kernel, error) {
 		return nil
 	})
 	b.Block.NewRet(nil)
-	return &lower.Kernel{Module: b.Module, Entry: entry, Threads: threads, SharedBytes: threads * statBytes, Params: ProbeCombineParams}, nil
+	return &lower.Kernel{Module: b.Module, Entry: entry, Threads: threads, SharedBytes: threads * statBytes, Params: abi.IndexParams[abi.ProbeCombine]}, nil
 }
 
 // combineChunks joins the chunks part, part+16, ... of a row, several loads at a time.

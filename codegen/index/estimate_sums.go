@@ -7,10 +7,11 @@ import (
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen/lower"
 )
 
-// ProbeSumsParams are the parameters of probe_sums; the shared ones are those of probe_stats.
+// The parameters of probe_sums; the shared ones are those of probe_stats.
 //
 //	probe_lse    of probe_combine
 //	col_sum      float32 [batch*hq, round_up(sk, 64)]: sum over the probe rows, per key
@@ -18,10 +19,6 @@ import (
 //	chunk_tiles  even
 //
 // Every entry of both is written.
-var ProbeSumsParams = append([]lower.Param{
-	{Name: "q", Type: "ptr"}, {Name: "k", Type: "ptr"}, {Name: "probe_lse", Type: "ptr"},
-	{Name: "col_sum", Type: "ptr"}, {Name: "diag_sum", Type: "ptr"},
-}, ProbeStatsParams[3:]...)
 
 // DistPad is the number of distances of a head in diag_sum.
 func DistPad(qOffset, sq int) int { return (qOffset+sq+63)/64*64 + 128 }
@@ -31,7 +28,7 @@ func ProbeSums(c EstimateConfig) (*lower.Kernel, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	entry, params := c.variant("probe_sums", ProbeSumsParams)
+	entry, params := c.variant(abi.ProbeSums)
 	e := c.newEstimator(entry, params)
 	e.locatePieces()
 	d, p, r := e.newDiagonals(), e.newProbe(), e.newRange()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen/lower"
 	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/half"
@@ -192,7 +193,7 @@ func (r *estimateRig) args(k *lower.Kernel, scalars map[string]uint64) (args [][
 	for _, p := range k.Params {
 		v, ok := scalars[p.Name]
 		if p.Type == "ptr" {
-			v, ok = uint64(r.ptr[p.Name]), r.ptr[p.Name] != 0 || p == lower.HeadsParam
+			v, ok = uint64(r.ptr[p.Name]), r.ptr[p.Name] != 0 || p == abi.HeadsParam
 		}
 		require.True(r.t, ok, "no value for %s", p.Name)
 		b := binary.LittleEndian.AppendUint64(nil, v)

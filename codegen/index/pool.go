@@ -6,12 +6,13 @@ import (
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen/lower"
 	"github.com/minfc/minfc/ir"
 )
 
-// PoolEntry is the name of the pool kernel.
-const PoolEntry = "pool"
+// poolEntry is the PTX name of the kernel, whatever it reduces with.
+const poolEntry = "pool"
 
 // PoolConfig selects a pool kernel.
 type PoolConfig struct {
@@ -20,18 +21,13 @@ type PoolConfig struct {
 	With    ir.Reduction
 }
 
-// PoolParams are the parameters of pool. Strides are in bytes; rows lie on 16 bytes.
+// The parameters of pool. Strides are in bytes; rows lie on 16 bytes.
 //
 //	x    [batch, heads, n, head dim] of the 16-bit type: q or k
 //	out  float32 [batch, heads, blocks of n, head dim]
 //	q_heads  of each head of x: a head of k is pooled if one of the q heads that share it takes part
 //
 // Launch: grid (blocks, heads, batch). A part of the rows is pooled by moving x to its first block and n to its length.
-var PoolParams = []lower.Param{
-	{Name: "x", Type: "ptr"}, {Name: "out", Type: "ptr"},
-	{Name: "x_batch", Type: "i64"}, {Name: "x_head", Type: "i64"}, {Name: "x_row", Type: "i64"},
-	{Name: "n", Type: "i32"}, {Name: "q_heads", Type: "i32"}, lower.HeadsParam,
-}
 
 const (
 	blockSize = ir.BlockSize
@@ -65,10 +61,10 @@ func Pool(cfg PoolConfig) (*lower.Kernel, error) {
 		return nil, fmt.Errorf("internal: unknown reduction %d", cfg.With)
 	}
 	threads := cfg.HeadDim / chunkElems * poolGroups
-	k := &poolKernel{Builder: lower.NewKernel(PoolEntry, PoolParams, threads, 1), cfg: cfg}
+	k := &poolKernel{Builder: lower.NewKernel(poolEntry, abi.IndexParams[abi.PoolMean], threads, 1), cfg: cfg}
 	k.emit()
-	return &lower.Kernel{Module: k.Module, Entry: PoolEntry, Threads: threads,
-		SharedBytes: 4 * cfg.HeadDim * poolGroups, Params: PoolParams}, nil
+	return &lower.Kernel{Module: k.Module, Entry: poolEntry, Threads: threads,
+		SharedBytes: 4 * cfg.HeadDim * poolGroups, Params: abi.IndexParams[abi.PoolMean]}, nil
 }
 
 func (k *poolKernel) emit() {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen/lower"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/ir"
@@ -97,7 +98,7 @@ func (l loaded) launch(grid [3]uint32, threads int, a args) {
 	given := len(a)
 	for _, p := range l.Params {
 		v, ok := a[p.Name]
-		if p == lower.HeadsParam && !ok { // all take part
+		if p == abi.HeadsParam && !ok { // all take part
 			v, ok, given = runtime.DevicePtr(0), true, given+1
 		}
 		require.True(l.t, ok, "no argument %s", p.Name)

@@ -4,23 +4,16 @@ import (
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen/lower"
 )
 
-// RunsEntry is the name of the kernel that covers chosen distances with tiles.
-const RunsEntry = "runs"
-
-// RunsParams are the parameters of runs. Launch: grid (H). A head with more tiles than run_cap loses the farthest.
+// The parameters of runs. Launch: grid (H). A head with more tiles than run_cap loses the farthest.
 //
 //	dist_bits  u32 [H, words]: the chosen distances
 //	runs       i32 [H, run_cap]: the tiles, nearest first, as minus the L of ir/index.go
 //	run_count  i32 [H], 0 for heads that take no part
 //	covered    u32 [H, cover_words]: bit L..L+63 of every tile; every word is written
-var RunsParams = []lower.Param{
-	{Name: "dist_bits", Type: "ptr"}, {Name: "runs", Type: "ptr"}, {Name: "run_count", Type: "ptr"}, {Name: "covered", Type: "ptr"},
-	{Name: "words", Type: "i32"}, {Name: "run_cap", Type: "i32"}, {Name: "cover_words", Type: "i32"},
-	lower.HeadsParam,
-}
 
 // The tiles of a head are a chain: each follows from the one before. A state is the distance E = L+1 behind the last tile.
 // Every warp walks its own part of the distances from a guess of the state in which the chain enters it, which is at first
@@ -47,7 +40,7 @@ type runsKernel struct {
 
 // Runs covers the chosen distances of each head by the rule in ir/index.go.
 func Runs() (*lower.Kernel, error) {
-	r := &runsKernel{blockKernel: newBlockKernel(RunsEntry, RunsParams, runsThreads)}
+	r := &runsKernel{blockKernel: newBlockKernel(abi.Runs, abi.IndexParams[abi.Runs], runsThreads)}
 	r.emit()
 	return r.finish(runsShared), nil
 }

@@ -4,18 +4,12 @@ import (
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen/lower"
 	"github.com/minfc/minfc/ir"
 )
 
-// The names of the kernels that choose columns and distances.
-const (
-	SelectTopEntry   = "select_top"
-	SelectMassEntry  = "select_mass"
-	SelectAboveEntry = "select_above"
-)
-
-// SelectParams are the parameters of the kernel of each rule: two jobs of the same form, so that columns and distances, or any two
+// The parameters of the kernel of each rule are two jobs of the same form, so that columns and distances, or any two
 // selections, run at the same time. Launch: grid (H, 1 or 2), H = batch times q heads; the second row of blocks does job b.
 //
 //	values   f32 [H, stride]: candidates 0..n-1 of each head, and values that may be anything but unwritten up to a multiple of 4
@@ -29,28 +23,6 @@ const (
 //	unit     of select_mass: the values of a head sum to less than 2^(52-unit); up to 50
 //
 // The number of a head is clamped to [what is forced, n].
-func SelectParams(rule ir.Rule) []lower.Param {
-	return append(append(selectJob("a", rule), selectJob("b", rule)...), lower.Param{Name: "hq", Type: "i32"}, lower.HeadsParam)
-}
-
-func selectJob(job string, rule ir.Rule) []lower.Param {
-	pointers, numbers := []string{"values", "bits", "budget"}, []string{"first", "last", "n", "stride"}
-	if rule != ir.Top {
-		pointers = append(pointers, "most")
-	}
-	if rule == ir.TopP {
-		numbers = append(numbers, "unit")
-	}
-	var out []lower.Param
-	for _, name := range pointers {
-		out = append(out, lower.Param{Name: job + "_" + name, Type: "ptr"})
-	}
-	for _, name := range numbers {
-		out = append(out, lower.Param{Name: job + "_" + name, Type: "i32"})
-	}
-	return out
-}
-
 // Shared memory of a block: the histogram, then the words through which its warps agree.
 const (
 	selectThreads = 1024
@@ -94,20 +66,20 @@ type found struct{ top, want, held Value }
 // which order like integers when none is negative. Negative values and NaN count as 0. Three passes find the key of the
 // last one wanted, a digit each, and a fourth writes the bitmap.
 func SelectTop() (*lower.Kernel, error) {
-	s := newSelector(SelectTopEntry, ir.Top)
+	s := newSelector(ir.Top)
 	s.emit(func() found { return s.search(s.wanted("budget")) })
 	return s.finish(selectShared), nil
 }
 
 // SelectAbove chooses the values from a smallest one on, and if these are too many the largest of them.
 func SelectAbove() (*lower.Kernel, error) {
-	s := newSelector(SelectAboveEntry, ir.Above)
+	s := newSelector(ir.Above)
 	s.emit(s.searchAbove)
 	return s.finish(selectShared), nil
 }
 
-func newSelector(entry string, rule ir.Rule) *selector {
-	return &selector{blockKernel: newBlockKernel(entry, SelectParams(rule), selectThreads), rule: rule}
+func newSelector(rule ir.Rule) *selector {
+	return &selector{blockKernel: newBlockKernel(abi.SelectKernels[rule], abi.IndexParams[abi.SelectKernels[rule]], selectThreads), rule: rule}
 }
 
 func (s *selector) param(name string) Value {

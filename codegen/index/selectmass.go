@@ -37,7 +37,7 @@ type massGoals struct {
 // sum of all, and not more than a number; ties by the smaller index. Negative values and NaN count as 0, and what is 0 is
 // chosen only by force.
 func SelectMass() (*lower.Kernel, error) {
-	s := newSelector(SelectMassEntry, ir.TopP)
+	s := newSelector(ir.TopP)
 	s.emit(s.searchMass)
 	return s.finish(massShared), nil
 }

@@ -4,6 +4,7 @@ import (
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen/lower"
 )
 
@@ -15,7 +16,7 @@ import (
 // so that diagonals of the tile are distances again, and the same sums serve. A probe of more rows is made of parts, one
 // launch after the other, which add to what is there, in the same order for all.
 
-// spreadParams are the parameters that spread kernels have besides those of the others.
+// Spread kernels have some parameters more than the others, and add their sums to what is in col_sum and diag_sum.
 //
 //	row0         the first probe row of the part
 //	probe_rows   how many there are, at most 64
@@ -23,23 +24,13 @@ import (
 //	class_tiles  tiles of a class, one more than it has where the distances of the last one reach beyond it: where
 //	             q0 - 64*step*(tiles - 1) is step or more, q0 the position of the first row
 //	tiles        of all classes that some row sees
-var spreadParams = []lower.Param{
-	{Name: "row0", Type: "i32"}, {Name: "probe_rows", Type: "i32"}, {Name: "step", Type: "i32"},
-	{Name: "class_tiles", Type: "i32"}, {Name: "tiles", Type: "i32"},
-}
 
 // variant is the name and the parameters of a kernel of this configuration.
-func (c EstimateConfig) variant(entry string, params []lower.Param) (string, []lower.Param) {
-	if !c.Spread {
-		return entry, params
+func (c EstimateConfig) variant(kernel string) (string, []lower.Param) {
+	if c.Spread {
+		kernel = abi.Spread(kernel)
 	}
-	return entry + "_spread", SpreadParams(params)
-}
-
-// SpreadParams are the parameters of the spread variant of a kernel with these. Its sums are added to what is in col_sum
-// and diag_sum.
-func SpreadParams(params []lower.Param) []lower.Param {
-	return append(append([]lower.Param(nil), params...), spreadParams...)
+	return kernel, abi.IndexParams[kernel]
 }
 
 func (e *estimator) locateSpread() {
@@ -102,20 +93,16 @@ func (d *diagonals) add(distance, there, sum Value) {
 	})
 }
 
-// ClearEntry is the name of the clear kernel.
-const ClearEntry = "clear"
-
-// ClearParams are the parameters of clear. Launch: any grid along x.
+// The parameters of clear. Launch: any grid along x.
 //
 //	to  float32 [4*n], on 16 bytes
-var ClearParams = []lower.Param{{Name: "to", Type: "ptr"}, {Name: "n", Type: "i64"}}
 
 // ClearThreads is the block size of clear; each thread clears every ClearThreads*grid-th 16 bytes.
 const ClearThreads = 256
 
 // Clear sets sums to 0.
 func Clear() (*lower.Kernel, error) {
-	b := lower.NewKernel(ClearEntry, ClearParams, ClearThreads, 1)
+	b := lower.NewKernel(abi.Clear, abi.IndexParams[abi.Clear], ClearThreads, 1)
 	start := b.Add(b.Mul(b.ZExt64(b.BlockX()), lower.I64(ClearThreads)), b.ZExt64(b.ThreadX()))
 	step := b.Mul(b.ZExt64(b.GridX()), lower.I64(ClearThreads))
 	zero := lower.I32(0)
@@ -126,5 +113,5 @@ func Clear() (*lower.Kernel, error) {
 		return []Value{b.Add(v[0], step)}
 	})
 	b.Block.NewRet(nil)
-	return &lower.Kernel{Module: b.Module, Entry: ClearEntry, Threads: ClearThreads, Params: ClearParams}, nil
+	return &lower.Kernel{Module: b.Module, Entry: abi.Clear, Threads: ClearThreads, Params: abi.IndexParams[abi.Clear]}, nil
 }

@@ -7,13 +7,11 @@ import (
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen/lower"
 )
 
-// SquareScoresEntry is the name of the square_scores kernel.
-const SquareScoresEntry = "square_scores"
-
-// SquareScoresParams are the parameters of square_scores. Queries and keys are cut into squares of fold by fold; the score of
+// The parameters of square_scores. Queries and keys are cut into squares of fold by fold; the score of
 // a square is the mean of the logits on its antidiagonal (XAttention, arXiv 2503.16428), rows and keys past the end count
 // as 0. A square counts if it begins no later than its last query. Strides are in bytes.
 //
@@ -27,15 +25,6 @@ const SquareScoresEntry = "square_scores"
 //	scale       of the sum of products along an antidiagonal: log2(e) * softmax scale / fold
 //
 // Launch: SquareScoresGrid.
-var SquareScoresParams = []lower.Param{
-	{Name: "q", Type: "ptr"}, {Name: "k", Type: "ptr"}, {Name: "scores", Type: "ptr"}, {Name: "sums", Type: "ptr"},
-	{Name: "q_batch", Type: "i64"}, {Name: "q_head", Type: "i64"}, {Name: "q_row", Type: "i64"},
-	{Name: "k_batch", Type: "i64"}, {Name: "k_head", Type: "i64"}, {Name: "k_row", Type: "i64"},
-	{Name: "sq", Type: "i32"}, {Name: "sk", Type: "i32"}, {Name: "q_offset", Type: "i32"},
-	{Name: "group", Type: "i32"}, {Name: "hq", Type: "i32"},
-	{Name: "slab_start", Type: "i32"}, {Name: "slab", Type: "i32"}, {Name: "fold", Type: "i32"}, {Name: "scale", Type: "f32"},
-	lower.HeadsParam,
-}
 
 // A block of eight warps multiplies 128 rows of squares by 128 columns, each warp 64 by 32. A stage holds 64 elements of the
 // head dim of one query and one key of every square.
@@ -78,12 +67,12 @@ func SquareScores(headDim int, dtype lower.DType) (*lower.Kernel, error) {
 	if dtype != lower.BF16 && dtype != lower.F16 {
 		return nil, fmt.Errorf("data type %q is not supported: want bf16 or f16", dtype)
 	}
-	s := &squaresKernel{Builder: lower.NewKernel(SquareScoresEntry, SquareScoresParams, squareThreads, 2), dtype: dtype}
+	s := &squaresKernel{Builder: lower.NewKernel(abi.SquareScores, abi.IndexParams[abi.SquareScores], squareThreads, 2), dtype: dtype}
 	s.panels = (headDim + panelCols - 1) / panelCols
 	s.lastChunks = (headDim - (s.panels-1)*panelCols) * 2 / chunkBytes
 	s.emit()
-	return &lower.Kernel{Module: s.Module, Entry: SquareScoresEntry, Threads: squareThreads, SharedBytes: squareShared,
-		Params: SquareScoresParams}, nil
+	return &lower.Kernel{Module: s.Module, Entry: abi.SquareScores, Threads: squareThreads, SharedBytes: squareShared,
+		Params: abi.IndexParams[abi.SquareScores]}, nil
 }
 
 func (s *squaresKernel) emit() {

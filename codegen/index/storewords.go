@@ -5,32 +5,21 @@ import (
 
 	"github.com/llir/llvm/ir/enum"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen/lower"
 )
-
-// StoreWordsEntry is the name of the store_words kernel.
-const StoreWordsEntry = "store_words"
 
 // StoreWordsCount is how many 32-bit words one launch of store_words writes.
 const StoreWordsCount = 64
 
-// StoreWordsParams are the parameters of store_words: to, on 8 bytes, and the words, two in each i64, the first one low.
+// The parameters of store_words: to, on 8 bytes, and the words, two in each i64, the first one low.
 // Launch: one block.
-var StoreWordsParams = storeWordsParams()
-
-func storeWordsParams() []lower.Param {
-	out := []lower.Param{{Name: "to", Type: "ptr"}}
-	for i := range StoreWordsCount / 2 {
-		out = append(out, lower.Param{Name: fmt.Sprintf("w%d", i), Type: "i64"})
-	}
-	return out
-}
 
 // StoreWords writes numbers that the host knows to device memory. Unlike a copy it holds them in the launch itself, so that
 // a CUDA graph replays them and no host memory has to stay.
 func StoreWords() (*lower.Kernel, error) {
 	const threads = StoreWordsCount / 2
-	b := lower.NewKernel(StoreWordsEntry, StoreWordsParams, threads, 1)
+	b := lower.NewKernel(abi.StoreWords, abi.IndexParams[abi.StoreWords], threads, 1)
 	tid := b.ThreadX()
 	word := b.Param("w0")
 	for i := 1; i < threads; i++ {
@@ -38,5 +27,5 @@ func StoreWords() (*lower.Kernel, error) {
 	}
 	b.Store(word, b.Offset(b.Param("to"), b.Shl(b.ZExt64(tid), 3)), 8)
 	b.Block.NewRet(nil)
-	return &lower.Kernel{Module: b.Module, Entry: StoreWordsEntry, Threads: threads, Params: StoreWordsParams}, nil
+	return &lower.Kernel{Module: b.Module, Entry: abi.StoreWords, Threads: threads, Params: abi.IndexParams[abi.StoreWords]}, nil
 }

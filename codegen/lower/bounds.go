@@ -29,9 +29,9 @@ func (b *Builder) term(coef int64, vars []string) Value {
 	if len(vars) == 0 {
 		return I32(coef)
 	}
-	v := b.Param(PatternParam(vars[0]))
+	v := b.Param(ir.ParamName(vars[0]))
 	for _, name := range vars[1:] {
-		v = b.Mul(v, b.Param(PatternParam(name)))
+		v = b.Mul(v, b.Param(ir.ParamName(name)))
 	}
 	switch coef {
 	case 1:

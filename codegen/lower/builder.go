@@ -11,6 +11,7 @@ import (
 	"github.com/llir/llvm/ir/metadata"
 	"github.com/llir/llvm/ir/types"
 	"github.com/llir/llvm/ir/value"
+	"github.com/minfc/minfc/abi"
 )
 
 // Value is an LLVM value.
@@ -68,19 +69,18 @@ func NewKernel(name string, params []Param, threads, minBlocks int) *Builder {
 	return b
 }
 
-// paramTypes says of each type of parameter what it is in LLVM IR and how many bytes it takes. Arrays are passed by value, at a multiple of
-// align; the hardware reads tensor maps in place and wants them at one of 64.
+// paramTypes says of each type of parameter what it is in LLVM IR. Arrays are passed by value, at a multiple of align; the hardware reads
+// tensor maps in place and wants them at one of 64.
 var paramTypes = map[string]struct {
 	is    types.Type
-	bytes int
 	align llir.Align
 }{
-	"ptr":   {is: GlobalPtr, bytes: 8},
-	"i64":   {is: types.I64, bytes: 8},
-	"i32":   {is: types.I32, bytes: 4},
-	"f32":   {is: types.Float, bytes: 4},
-	"map":   {types.NewArray(128, types.I8), 128, 64},
-	"heads": {types.NewArray(RowHeadsMost, types.I16), 2 * RowHeadsMost, 2},
+	"ptr":         {is: GlobalPtr},
+	"i64":         {is: types.I64},
+	"i32":         {is: types.I32},
+	"f32":         {is: types.Float},
+	abi.MapType:   {types.NewArray(abi.TensorMapBytes, types.I8), 64},
+	abi.HeadsType: {types.NewArray(abi.RowHeadsMost, types.I16), 2},
 }
 
 func newParam(p Param) *llir.Param {

@@ -9,6 +9,7 @@ import (
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/ir"
 )
 
@@ -20,66 +21,12 @@ import (
 // groupEntry is the name of a group's kernel.
 const groupEntry = "attention_group"
 
-// SectionParams are those of every section, beside the ones that its kernel has alone:
-//
-//	row0, rows   of the grid: one for each head, or as many as the blocks of a kernel with a queue need; 0 rows: not in this launch
-//	q_heads      that lists and routes have of a batch entry
-var SectionParams = typedParams("i32 row0 rows q_heads")
-
-// SectionListParams are those of a section with lists:
-//
-//	head0        of the tensors, which is head 0 of the lists
-//	row_tiles    of a head
-var SectionListParams = typedParams("i32 head0 row_tiles")
-
-// SectionHeadsParams are those of a section without lists, whose rows are heads of its own alone. The host knows them, so that no kernel
-// has to store them and no block is there in vain:
-//
-//	heads_at     what to add to the number of one of the section's rows to get its place in row_heads
-//
-// Its route, if it has one, is that of the tensors' head 0, which may not be there.
-var SectionHeadsParams = typedParams("i32 heads_at")
-
-// RowHeads says of RowHeadsMost rows of the grid, those of sections without lists, which head of the tensors each is.
-var RowHeads = Param{Name: "row_heads", Type: "heads"}
-
-// RowHeadsMost is how many places row_heads has.
-const RowHeadsMost = 128
-
-// SectionQueueParams are those of a section whose blocks take one row tile after another: queue and items of QueueParams, and
-//
-//	blocks       that take tiles; of blocks that take several at a time, each of these counts
-var SectionQueueParams = typedParams("ptr queue i32 items blocks")
-
-// SectionParam is the parameter of a group for parameter name of section n.
-func SectionParam(n int, name string) string { return fmt.Sprintf("s%d_%s", n, name) }
-
-// ParamLimit is how many bytes of parameters a kernel can have (CUDA programming guide, "function parameters").
-const ParamLimit = 4096
-
 // ErrParams says that a group has more.
 var ErrParams = errors.New("too many kernel parameters for one launch")
 
-// BodyParams are those of a body: Params without the pattern's parameters that no segment depends on, and those of its sections.
-func BodyParams(s *ir.Schedule) []Param {
-	used := map[string]bool{}
-	for _, g := range s.Segments {
-		for _, v := range g.Vars() {
-			used[v] = true
-		}
-	}
-	own := *s
-	own.Params = slices.DeleteFunc(slices.Clone(s.Params), func(p ir.Param) bool { return !used[p.Name] })
-	out := slices.Concat(Params(&own), SectionParams)
-	if len(Lists(s)) > 0 {
-		return append(out, SectionListParams...)
-	}
-	return append(append(out, SectionHeadsParams...), RowHeads)
-}
-
 // Body is the code of one schedule in a group.
 type Body struct {
-	Params []Param // BodyParams, and what else it takes
+	Params []Param // abi.SectionAsked, and what else it takes
 	Emit   func(b *Builder)
 
 	sections []int // that it computes
@@ -100,44 +47,42 @@ func NewGroup(schedules []*ir.Schedule, threads, minBlocks int, body func(n int)
 		bodies = append(bodies, own)
 		for _, s := range sections {
 			for _, p := range own.Params {
-				if p = p.of(s); !slices.Contains(params, p) {
+				if p = paramOf(p, s); !slices.Contains(params, p) {
 					params = append(params, p)
 				}
 			}
 		}
 	}
 	// Maps are aligned: together they leave no gaps.
-	slices.SortStableFunc(params, func(a, b Param) int { return b.bytes() - a.bytes() })
-	if n := bytesOf(params); n > ParamLimit {
-		return nil, fmt.Errorf("%w: %d bytes, want at most %d", ErrParams, n, ParamLimit)
+	slices.SortStableFunc(params, func(a, b Param) int { return abi.ParamBytes[b.Type] - abi.ParamBytes[a.Type] })
+	if n := bytesOf(params); n > abi.ParamLimit {
+		return nil, fmt.Errorf("%w: %d bytes, want at most %d", ErrParams, n, abi.ParamLimit)
 	}
 	b := NewKernel(groupEntry, params, threads, minBlocks)
 	b.dispatch(bodies)
 	return &Kernel{Module: b.Module, Entry: groupEntry, Threads: threads, Params: params}, nil
 }
 
-// of is the parameter of a group that a body's parameter is for section n.
-func (p Param) of(n int) Param {
-	common := p == RowHeads || slices.Contains(AttentionParams, p)
+// paramOf is the parameter of a group that a body's parameter is for section n.
+func paramOf(p Param, n int) Param {
+	common := p == abi.RowHeads || slices.Contains(abi.AttentionParams, p)
 	if p.Type == "map" {
 		common = slices.Contains([]string{"q", "k", "v", "o"}, p.Tensor)
 		if common { // bodies copy by boxes of their own
 			p.Name = fmt.Sprintf("map_%s_%dx%d", p.Tensor, p.Box[0], p.Box[1])
 		} else {
-			p.Tensor = SectionParam(n, p.Tensor)
+			p.Tensor = abi.SectionParam(n, p.Tensor)
 		}
 	}
 	if !common {
-		p.Name = SectionParam(n, p.Name)
+		p.Name = abi.SectionParam(n, p.Name)
 	}
 	return p
 }
 
-func (p Param) bytes() int { return paramTypes[p.Type].bytes }
-
 func bytesOf(params []Param) (n int) {
 	for _, p := range params {
-		n += p.bytes()
+		n += abi.ParamBytes[p.Type]
 	}
 	return n
 }
@@ -186,7 +131,7 @@ func (b *Builder) bodyBuilder(body Body) *Builder {
 			if own.sections[i] == nil {
 				own.sections[i] = sectionValues{}
 			}
-			own.sections[i][p.Name] = b.params[p.of(s).Name]
+			own.sections[i][p.Name] = b.params[paramOf(p, s).Name]
 		}
 		if value := own.sections[0][p.Name]; len(body.sections) == 1 || value == own.sections[1][p.Name] {
 			own.params[p.Name] = value
@@ -220,7 +165,7 @@ func (b *Builder) paramOfSection(name string) Value {
 func alike(schedules []*ir.Schedule) (bodies [][]int) {
 	texts := map[string]int{}
 	for i, s := range schedules {
-		if len(Lists(s)) > 0 {
+		if len(s.Lists()) > 0 {
 			bodies = append(bodies, []int{i})
 			continue
 		}
@@ -260,6 +205,6 @@ func (k *RowTile) SectionPlace() Place {
 
 // rowHead is entry i of row_heads.
 func (b *Builder) rowHead(i Value) Value {
-	entries := b.Block.NewBitCast(b.Param(RowHeads.Name), types.I16Ptr)
+	entries := b.Block.NewBitCast(b.Param(abi.RowHeads.Name), types.I16Ptr)
 	return b.Block.NewZExt(b.Load(types.I16, b.Block.NewGetElementPtr(types.I16, entries, i), 2), types.I32)
 }

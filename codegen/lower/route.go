@@ -3,24 +3,8 @@ package lower
 import (
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
-)
-
-// RouteParams let kernels share the heads of a call: each computes the heads that were routed to it and leaves the others
-// to other kernels. H is batch times q heads.
-//
-//	route   i32 [H]: which kernel a head is for; null: this one computes all
-//	taken   the value in route of the heads that this kernel computes
-var RouteParams = []Param{{Name: "route", Type: "ptr"}, {Name: "taken", Type: "i32"}}
-
-// HeadsParam lets heads take no part in a stage of the index: it is route, RouteElsewhere for these heads; null: all take
-// part.
-var HeadsParam = Param{Name: "heads", Type: "ptr"}
-
-// The values in route.
-const (
-	RouteSparse    = 0 // the kernel of the pattern
-	RouteDense     = 1 // the kernel of the pattern without sparsity
-	RouteElsewhere = 2 // a kernel of another launch
+	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/ir"
 )
 
 // Computes says whether this kernel computes a head (batch*q heads + q head). The warp must be converged, and ask for one
@@ -31,7 +15,7 @@ func (b *Builder) Computes(head Value) Value {
 
 // TakesPart says whether a head takes part in a stage, under the conditions of Computes.
 func (b *Builder) TakesPart(head Value) Value {
-	return b.ICmp(enum.IPredNE, b.routeOf(HeadsParam.Name, head, I32(RouteSparse)), I32(RouteElsewhere))
+	return b.ICmp(enum.IPredNE, b.routeOf(abi.HeadsParam.Name, head, I32(ir.RouteSparse)), I32(ir.RouteElsewhere))
 }
 
 // SomeTakePart says whether one of n heads takes part, under the conditions of Computes.

@@ -142,7 +142,9 @@ func (k *RowTile) HasLists() bool {
 func (k *RowTile) HeadIndex() Value { return k.Add(k.Mul(k.At.Batch(), k.At.Heads()), k.At.Head()) }
 
 // ListField is the kernel parameter for one buffer of a chosen set.
-func (k *RowTile) ListField(l ir.Source, name string) Value { return k.Param(ListParam(l.Name, name)) }
+func (k *RowTile) ListField(l ir.Source, name string) Value {
+	return k.Param(ir.ListName(l.Name, name))
+}
 
 // lists names, of a kind of list, the parameters that the start of a tile's entries follows from: the buffer and the room of
 // one list in it.
@@ -170,7 +172,7 @@ func (k *RowTile) Hold(starts []Value) {
 	k.held = map[string]Value{}
 	for i, l := range k.columnLists() {
 		if starts != nil {
-			k.held[ListParam(l.Name, l.buffer)] = starts[i]
+			k.held[ir.ListName(l.Name, l.buffer)] = starts[i]
 		}
 	}
 }
@@ -192,7 +194,7 @@ func (k *RowTile) columnLists() []sourceBuffer {
 
 // listStart is the address of the first entry that belongs to the tile's head, or to its row block for lists of blocks.
 func (k *RowTile) listStart(l ir.Source, b listBuffer) Value {
-	if v := k.held[ListParam(l.Name, b.buffer)]; v != nil {
+	if v := k.held[ir.ListName(l.Name, b.buffer)]; v != nil {
 		return v
 	}
 	n := k.HeadIndex()

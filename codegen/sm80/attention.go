@@ -15,6 +15,7 @@ import (
 
 	"github.com/llir/llvm/ir/enum"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen/lower"
 	"github.com/minfc/minfc/ir"
 )
@@ -49,8 +50,8 @@ func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 	if err := lower.CheckLists(s); err != nil {
 		return nil, err
 	}
-	sh := shapeFor(cfg.HeadDim, len(lower.Lists(s)) > 0)
-	params := lower.Params(s)
+	sh := shapeFor(cfg.HeadDim, len(s.Lists()) > 0)
+	params := abi.Params(s)
 	k := newKernel(lower.NewKernel(Entry, params, sh.threads(), sh.minBlocks), s, cfg, sh)
 	k.At = k.BlockPlace()
 	k.LeaveOthers(k.HeadIndex())
@@ -60,7 +61,7 @@ func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 
 // newKernel is a kernel that is to be emitted with b, in blocks of shape sh.
 func newKernel(b *lower.Builder, s *ir.Schedule, cfg lower.Config, sh shape) *kernel {
-	lists, slotKeys := len(lower.Lists(s)) > 0, sh.keys
+	lists, slotKeys := len(s.Lists()) > 0, sh.keys
 	if lists {
 		slotKeys = ir.BlockSize
 	}

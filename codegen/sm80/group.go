@@ -1,6 +1,7 @@
 package sm80
 
 import (
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen/lower"
 	"github.com/minfc/minfc/ir"
 )
@@ -12,7 +13,7 @@ func Group(schedules []*ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 	sh, shared := shapeFor(cfg.HeadDim, cfg.BesideLists), 0
 	out, err := lower.NewGroup(schedules, sh.threads(), sh.minBlocks, func(n int) lower.Body {
 		s := schedules[n]
-		return lower.Body{Params: lower.BodyParams(s), Emit: func(b *lower.Builder) {
+		return lower.Body{Params: abi.SectionAsked(s), Emit: func(b *lower.Builder) {
 			k := newKernel(b, s, cfg, sh)
 			k.At = k.SectionPlace()
 			k.LeaveSection(1)

@@ -10,8 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen"
-	"github.com/minfc/minfc/codegen/lower"
 	"github.com/minfc/minfc/codegen/sm80"
 	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/half"
@@ -210,7 +210,7 @@ func (c listCase) run(t *testing.T, dev runtime.Device, fn runtime.Function, ker
 		var b []byte
 		switch p.Type {
 		case "ptr":
-			if p == lower.RouteParams[0] { // all heads are the kernel's own
+			if p == abi.RouteParams[0] { // all heads are the kernel's own
 				b = make([]byte, 8)
 				break
 			}
@@ -240,7 +240,7 @@ func (c listCase) run(t *testing.T, dev runtime.Device, fn runtime.Function, ker
 			if !ok {
 				x, ok = numbers[p.Name]
 			}
-			require.True(t, ok || p == lower.RouteParams[1], p.Name)
+			require.True(t, ok || p == abi.RouteParams[1], p.Name)
 			b = binary.LittleEndian.AppendUint32(nil, uint32(x))
 		default:
 			b = binary.LittleEndian.AppendUint32(nil, math.Float32bits(float32(math.Log2E/math.Sqrt(float64(c.headDim)))))

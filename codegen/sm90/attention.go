@@ -19,6 +19,7 @@ import (
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen/lower"
 	"github.com/minfc/minfc/ir"
 )
@@ -54,12 +55,12 @@ func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 		return nil, err
 	}
 	sh, slotKeys := shapeFor(s, cfg.HeadDim)
-	params, blocksPerSM, blockRows := lower.Params(s), 0, 0
-	if len(lower.Lists(s)) > 0 {
+	params, blocksPerSM, blockRows := abi.Params(s), 0, 0
+	if len(s.Lists()) > 0 {
 		blockRows = sh.rows()
 	}
 	if queued(s, sh) {
-		params, blocksPerSM = append(params, lower.QueueParams...), sh.minBlocks
+		params, blocksPerSM = append(params, abi.QueueParams...), sh.minBlocks
 	}
 	params = withMaps(params, maps(s, sh, slotKeys))
 	b := lower.NewKernel(Entry, params, sh.threads(), sh.minBlocks)
@@ -75,7 +76,7 @@ func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 
 // queued says whether blocks take tiles from a queue: where tiles are short and lists are to be read, unless Q stays in shared
 // memory, whose buffer is not free before the next tile has begun.
-func queued(s *ir.Schedule, sh shape) bool { return len(lower.Lists(s)) > 0 && sh.qInRegs }
+func queued(s *ir.Schedule, sh shape) bool { return len(s.Lists()) > 0 && sh.qInRegs }
 
 // newKernel is a kernel that is to be emitted with b.
 func newKernel(b *lower.Builder, s *ir.Schedule, cfg lower.Config, c cut) *kernel {
@@ -101,10 +102,10 @@ func maps(s *ir.Schedule, sh shape, slotKeys int) []lower.Param {
 		tensor("k", slots, slotKeys)
 		tensor("v", slots, slotKeys)
 	}
-	for _, l := range lower.Lists(s) {
+	for _, l := range s.Lists() {
 		if l.Kind == ir.SourceColumns {
-			tensor(lower.ListParam(l.Name, "kc"), 1, slotKeys)
-			tensor(lower.ListParam(l.Name, "vc"), 1, slotKeys)
+			tensor(ir.ListName(l.Name, "kc"), 1, slotKeys)
+			tensor(ir.ListName(l.Name, "vc"), 1, slotKeys)
 		}
 	}
 	return out

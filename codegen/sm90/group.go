@@ -3,6 +3,7 @@ package sm90
 import (
 	"github.com/llir/llvm/ir/enum"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen/lower"
 	"github.com/minfc/minfc/ir"
 )
@@ -84,9 +85,9 @@ func Group(schedules []*ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 }
 
 func bodyParams(s *ir.Schedule, c cut) []lower.Param {
-	params := lower.BodyParams(s)
+	params := abi.SectionAsked(s)
 	if queued(s, c.shape) {
-		params = append(params, lower.SectionQueueParams...)
+		params = append(params, abi.SectionQueueParams...)
 	}
 	return withMaps(params, maps(s, c.shape, c.slotKeys))
 }

@@ -328,7 +328,7 @@ func (k *kernel) loadTile(tensor string, offset int, full barrier, buffer Value,
 // loadSlot starts the copies of one slot.
 func (k *kernel) loadSlot(to copyOf, tensor string, s slot) {
 	fromCopies := func() {
-		k.loadAt(to, lower.ListParam(k.ColumnSegment().From.Name, tensor+"c"), s.start, k.HeadIndex(), lower.I32(0))
+		k.loadAt(to, ir.ListName(k.ColumnSegment().From.Name, tensor+"c"), s.start, k.HeadIndex(), lower.I32(0))
 	}
 	switch {
 	case s.from == keys || !k.HasColumns():

@@ -3,7 +3,6 @@ package sm90
 import (
 	"slices"
 
-	"github.com/minfc/minfc/codegen/lower"
 	"github.com/minfc/minfc/ir"
 )
 
@@ -46,7 +45,7 @@ var staggerShapes = []shape{
 
 // shapeFor is the shape for a schedule, and the keys of one slot of its stages.
 func shapeFor(s *ir.Schedule, headDim int) (sh shape, slotKeys int) {
-	lists := lower.Lists(s)
+	lists := s.Lists()
 	if len(lists) == 0 {
 		return choose(shapes, headDim), TileFor(headDim).Keys
 	}

@@ -207,16 +207,12 @@ func compile(pattern, dtype string, dim int) ([]kernel, error) {
 			add(pattern+"/dense", d.Target, d.Entry, d.Threads, d.SharedBytes, d.Module)
 		}
 	}
-	stages := art.Manifest.Kernels[0].Stages // all kernels share them
+	index := art.Manifest.Kernels[0].Index // all kernels share them
 	if art.Manifest.Kernels[0].Dense == nil {
-		stages = nil // that of a static pattern stores numbers, as that of any other does
+		index = nil // the one of a static pattern stores numbers, as that of any other does
 	}
-	for _, x := range stages {
-		name := pattern + "/" + x.Kind
-		if x.Heads > 0 {
-			name = fmt.Sprintf("%s.%d", name, x.Heads)
-		}
-		add(name, common, x.Entry, x.Threads, x.SharedBytes, x.Module)
+	for _, x := range index {
+		add(pattern+"/"+x.Name, common, x.Entry, x.Threads, x.SharedBytes, x.Module)
 	}
 	return kernels, nil
 }

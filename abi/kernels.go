@@ -1,0 +1,149 @@
+package abi
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/minfc/minfc/ir"
+)
+
+// The kernels of the index stage: their names and parameters. What the numbers mean stands beside the code of each, in package
+// codegen/index. Sizes are in bytes; H is batch times q heads, the number of blocks along x, y or z.
+
+// Names of kernels. The kernels of a probe come in sizes, named ".1", ".2" and ".4".
+const (
+	StoreWords   = "store_words"
+	Clear        = "clear"
+	ProbeStats   = "probe_stats"
+	ProbeCombine = "probe_combine"
+	ProbeSums    = "probe_sums"
+	SelectTop    = "select_top"
+	SelectMass   = "select_mass"
+	SelectAbove  = "select_above"
+	Runs         = "runs"
+	Columns      = "columns"
+	Compact      = "compact"
+	PoolMean     = "pool_mean"
+	PoolMax      = "pool_max"
+	BlockScores  = "block_scores"
+	SquareScores = "square_scores"
+	BlockShares  = "block_shares"
+	Decide       = "decide"
+
+	BlockSelect      = "block_select"
+	BlockSelectMass  = "block_select_mass"
+	BlockSelectAbove = "block_select_above"
+)
+
+// Spread names the kernel of a probe for rows that lie a step apart.
+func Spread(kernel string) string { return kernel + "_spread" }
+
+// SelectKernels and BlockSelectKernels are the kernels that choose, by rule.
+var (
+	SelectKernels      = []string{ir.Top: SelectTop, ir.TopP: SelectMass, ir.Above: SelectAbove}
+	BlockSelectKernels = []string{ir.Top: BlockSelect, ir.TopP: BlockSelectMass, ir.Above: BlockSelectAbove}
+)
+
+// Attend is the attention kernel of a pattern, Dense the kernel of the heads that run without sparsity.
+const (
+	Attend = "attend"
+	Dense  = "dense"
+)
+
+// Sizes that programs and kernels share.
+const (
+	StoreWordsCount = 64 // words that one launch of store_words writes
+	ProbeRows       = 64 // query rows that one launch of a probe looks at
+	ClearThreads    = 256
+	CompactRows     = 64 // columns that one block of compact gathers
+	ScoreRows       = 64 // row blocks and key blocks of one block of block_scores
+	ScoreKeys       = 128
+	SquareTile      = 128 // rows and columns of squares of one block of square_scores
+	SelectKeys      = 32  // scores that a thread of block_select holds
+	MaxKeyBlocks    = 1 << 15
+)
+
+// ProbeHeads are the sizes in which the kernels of a probe come: q heads of one kv head that a block takes.
+var ProbeHeads = []int64{1, 2, 4}
+
+const (
+	probeTensors = "q_batch q_head q_row k_batch k_head k_row i32 sq sk q_offset group hq chunk_tiles f32 scale_log2 ptr heads"
+	spreadParams = " i32 row0 probe_rows step class_tiles tiles"
+	scoresPad    = "4*64*ceildiv(ceildiv(sk, 64), 64)" // bytes of a row of scores
+	colSumBytes  = "4*64*ceildiv(sk, 64)*hq*grid_z"
+	diagSumBytes = "4*(64*ceildiv(q_offset + sq, 64) + 128)*hq*grid_z"
+	probeStats   = "ptr q k probe_stats[writes 512*grid_x*hq*grid_z] i64 " + probeTensors
+)
+
+func probeSums(also string) string {
+	return fmt.Sprintf("ptr q k probe_lse[reads 512*hq*grid_z] col_sum[%[1]swrites %[2]s] diag_sum[%[3]swrites %[4]s] i64 %[5]s",
+		strings.ReplaceAll(also, "BYTES", colSumBytes), colSumBytes, strings.ReplaceAll(also, "BYTES", diagSumBytes), diagSumBytes, probeTensors)
+}
+
+// IndexParams are the parameters of each kernel of the index stage, in the order of its PTX entry.
+var IndexParams = map[string][]Param{
+	StoreWords: storeWords(),
+	Clear:      Typed("ptr to[writes 16*n] i64 n"),
+	ProbeStats: Typed(probeStats),
+	ProbeCombine: Typed("ptr probe_stats[reads 512*chunks*hq*grid_z] probe_lse[writes 512*hq*grid_z] " +
+		"i32 chunks hq f32 scale_log2 ptr heads"),
+	ProbeSums:          Typed(probeSums("")),
+	Spread(ProbeStats): Typed(probeStats + spreadParams),
+	Spread(ProbeSums):  Typed(probeSums("reads BYTES ") + spreadParams),
+
+	SelectTop:   selectJobs("", ""),
+	SelectMass:  selectJobs(" most[reads 4*hq]", " unit"),
+	SelectAbove: selectJobs(" most[reads 4*hq]", ""),
+
+	Runs: Typed("ptr dist_bits[reads 4*words*grid_x] runs[writes 4*run_cap*grid_x] run_count[writes 4*grid_x] " +
+		"covered[writes 4*cover_words*grid_x] i32 words run_cap cover_words ptr heads"),
+	Columns: Typed("ptr col_bits[reads 4*words*grid_x] cols[writes 4*col_cap*grid_x] col_count[writes 4*grid_x] i32 words col_cap ptr heads"),
+	Compact: Typed("ptr k v i64 k_batch k_head k_row v_batch v_head v_row ptr cols[reads 4*col_cap*grid_y] col_count[reads 4*grid_y] " +
+		"kc[writes 2*head_dim*col_cap*grid_y] vc[writes 2*head_dim*col_cap*grid_y] i32 col_cap group hq"),
+
+	PoolMean: pool,
+	PoolMax:  pool,
+	BlockScores: Typed("ptr pooled_q[reads 4*head_dim*ceildiv(sq, 64)*grid_z] pooled_k[reads 4*head_dim*ceildiv(sk, 64)*ceildiv(grid_z, group)] " +
+		"scores[writes " + scoresPad + "*slab*grid_z] i32 sq sk q_offset group slab_start slab ptr heads"),
+	SquareScores: Typed("ptr q k scores[writes " + scoresPad + "*floordiv(64*slab, fold)*grid_z] sums[writes " + scoresPad + "*floordiv(64*slab, fold)*grid_z] " +
+		"i64 q_batch q_head q_row k_batch k_head k_row i32 sq sk q_offset group hq slab_start slab fold f32 scale ptr heads"),
+	BlockShares: Typed("ptr scores[reads " + scoresPad + "*floordiv(64*slab, fold)*grid_y] sums[reads " + scoresPad + "*floordiv(64*slab, fold)*grid_y] " +
+		"shares[writes " + scoresPad + "*slab*grid_y] i32 sq sk q_offset slab_start slab fold f32 scale ptr heads"),
+
+	BlockSelect:      blockSelect(""),
+	BlockSelectMass:  blockSelect(" ptr block_most[reads 4*hq]"),
+	BlockSelectAbove: blockSelect(" ptr block_most[reads 4*hq]"),
+
+	Decide: Typed("ptr route[writes 4*grid_x] nanos[writes 4*grid_x] runs[reads 4*run_cap*grid_x] run_count[reads 4*grid_x] " +
+		"cols[reads 4*col_cap*grid_x] col_count[reads 4*grid_x] block_count[reads 4*row_blocks*grid_x] " +
+		"i32 run_cap run_low run_reach col_cap col_high col_near row_blocks sq q_offset carry f32 start slot column dense ptr heads"),
+}
+
+var pool = Typed("ptr x out[writes 4*head_dim*grid_x*grid_y*grid_z] i64 x_batch x_head x_row i32 n q_heads ptr heads")
+
+func storeWords() []Param {
+	out := Typed("ptr to[writes 256]")
+	for i := range StoreWordsCount / 2 {
+		out = append(out, Param{Name: fmt.Sprintf("w%d", i), Type: "i64"})
+	}
+	return out
+}
+
+// selectJobs are the parameters of a kernel that chooses columns or distances: two jobs of one form.
+func selectJobs(pointers, numbers string) []Param {
+	var out []Param
+	for _, job := range []string{"a_", "b_"} {
+		list := "ptr values[reads 4*STRIDE*grid_x] bits[writes floordiv(STRIDE, 8)*grid_x] budget[reads 4*hq]" + pointers +
+			" i32 first last n stride" + numbers
+		for _, p := range Typed(strings.ReplaceAll(list, "STRIDE", job+"stride")) {
+			p.Name = job + p.Name
+			out = append(out, p)
+		}
+	}
+	return append(out, Typed("i32 hq ptr heads")...)
+}
+
+func blockSelect(more string) []Param {
+	return Typed("ptr scores[reads " + scoresPad + "*slab*grid_y] block_n[reads 4*hq] blocks[writes 4*block_cap*ceildiv(sq, 64)*grid_y] " +
+		"block_count[writes 4*ceildiv(sq, 64)*grid_y] i32 hq sq sk q_offset slab_start slab block_cap first last ptr heads" + more)
+}

@@ -1,0 +1,280 @@
+package passes
+
+import (
+	"fmt"
+
+	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/ir"
+)
+
+// Program makes the launch program of a schedule's index stage: which kernels compute the lists that the schedule reads, and in which
+// memory. Attend adds the kernels of attention. A composition of primitives that no kernels compute is an error.
+//
+// One file has the choices that start from probes, one the choices of blocks, one what is decided from the lists.
+func Program(s *ir.Schedule) (*ir.Program, error) {
+	b := &programBuilder{Program: &ir.Program{Name: s.Name}, schedule: s, defs: map[string]ir.Index{}, shaped: map[string]bool{}}
+	for _, d := range s.Index {
+		b.defs[d.Name] = d.Value
+	}
+	b.lengths()
+	for _, d := range s.Index {
+		if of, ok := d.Value.(ir.Select); ok {
+			if err := b.choice(d.Name, of); err != nil {
+				return nil, fmt.Errorf("index %q of %s: %w", d.Name, s.Name, err)
+			}
+		}
+	}
+	b.build()
+	return b.Program, nil
+}
+
+// programBuilder collects a program.
+type programBuilder struct {
+	*ir.Program
+	schedule *ir.Schedule
+	defs     map[string]ir.Index
+	probes   []probe
+	choices  []choice
+	rows     []ir.Row
+	shaped   map[string]bool // pools that are there
+	kernels  map[string]bool // that run, for the price of their launches
+}
+
+// choice is a chosen set: where its numbers and lists are.
+type choice struct {
+	ir.Select
+	source ir.Source
+	row    int // of its numbers, in the rows that are stored; its limits are in the next one
+	probe  int // number of the probe behind it, of columns and distances
+	blocks     // of blocks: what is scored
+}
+
+func (c choice) name(field string) string   { return ir.ListName(c.source.Name, field) }
+func (c choice) value(field string) ir.Expr { return ir.Name(c.name(field)) }
+
+// Names of the launch, as expressions.
+var (
+	batch, qHeads, kvHeads, group = ir.Name("batch"), ir.Name("q_heads"), ir.Name("kv_heads"), ir.Name("group")
+	sq, sk, qOffset, headDim      = ir.Name("sq"), ir.Name("sk"), ir.Name("q_offset"), ir.Name("head_dim")
+	allHeads                      = batch.Times(qHeads)
+	rowBlocks, keyBlocks          = ir.Name("row_blocks"), ir.Name("key_blocks")
+	reach, columns                = ir.Name("reach"), ir.Name("columns")
+	keysPad, distPad              = ir.Name("keys_pad"), ir.Name("dist_pad")
+	scratch                       = ir.Name("scratch_bytes")
+)
+
+func padded(e ir.Expr) ir.Expr { return ir.N(ir.BlockSize).Times(e.Over(ir.BlockSize)) }
+
+// clipped is a polynomial as a number of things.
+func clipped(p ir.Poly) ir.Expr { return ir.Call(ir.OpCount, ir.PolyExpr(p)) }
+
+func (b *programBuilder) define(name string, e ir.Expr) ir.Expr {
+	b.Values = append(b.Values, ir.Value{Name: name, Expr: e})
+	return ir.Name(name)
+}
+
+func (b *programBuilder) most(name string, e ir.Expr) ir.Expr {
+	b.Values = append(b.Values, ir.Value{Name: name, Most: true, Expr: e})
+	return ir.Name(name)
+}
+
+func (b *programBuilder) buffer(name, kind string, passing bool, shape ...ir.Expr) {
+	if !b.shaped[name] {
+		b.shaped[name] = true
+		b.Buffers = append(b.Buffers, ir.Buffer{Name: name, Type: kind, Shape: shape, Passing: passing})
+	}
+}
+
+// lengths defines what follows from the lengths: positions 0..reach-1 are those of queries and of what they may see; columns are the keys
+// that some query may see.
+func (b *programBuilder) lengths() {
+	if len(b.schedule.Index) == 0 {
+		return
+	}
+	b.define("reach", qOffset.Plus(sq))
+	b.define("columns", ir.Call(ir.OpMin, sk, reach))
+	b.define("row_blocks", sq.Over(ir.BlockSize))
+	b.define("key_blocks", sk.Over(ir.BlockSize))
+	b.define("keys_pad", padded(sk))
+	b.define("dist_pad", padded(reach).Plus(ir.N(2*ir.BlockSize)))
+	b.Limits = append(b.Limits, ir.Limit{Value: allHeads, Most: 1<<16 - 1,
+		What: "Batch times QHeads of a pattern that data decides; split larger calls"})
+}
+
+// choice follows a Select to the q and k that it starts from.
+func (b *programBuilder) choice(name string, s ir.Select) error {
+	kind, _ := ir.IndexType(b.schedule.Index, name)
+	chosen, _ := kind.Chosen()
+	c := choice{Select: s, source: ir.Chosen{Name: name, Kind: chosen}.Source(), row: len(b.rows)}
+	var err error
+	if c.source.Kind == ir.SourceBlocks {
+		c.blocks, err = b.blocksOf(s)
+	} else {
+		c.probe, err = b.probeOf(s)
+	}
+	if err != nil {
+		return err
+	}
+	b.numbers(&c)
+	b.choices = append(b.choices, c)
+	return nil
+}
+
+// numbers says what is stored of a choice for every head, and how many members the head with most of them has.
+func (b *programBuilder) numbers(c *choice) {
+	n, limit := clipped(c.N), ir.N(ir.MaxParam)
+	if c.Most != nil {
+		limit = clipped(*c.Most)
+	}
+	switch c.Rule {
+	case ir.Top:
+		if c.Most != nil {
+			n = ir.Call(ir.OpMin, n, limit)
+		}
+		b.rows, limit = append(b.rows, ir.Row{As: ir.AsCount, Expr: n}), n
+	case ir.TopP:
+		b.rows = append(b.rows, ir.Row{As: ir.AsShare, Expr: n}, ir.Row{As: ir.AsCount, Expr: limit})
+	default:
+		b.rows = append(b.rows, ir.Row{As: ir.AsThreshold, Expr: n}, ir.Row{As: ir.AsCount, Expr: limit})
+	}
+	candidates := columns
+	switch c.source.Kind {
+	case ir.SourceRuns:
+		candidates = reach
+	case ir.SourceBlocks:
+		candidates = columns.Over(ir.BlockSize)
+	}
+	forced := b.define(c.name("forced"), clipped(c.First).Plus(clipped(c.Last)))
+	limit = b.most(c.name("limit"), limit)
+	b.define(c.name("most"), ir.Call(ir.OpMin, ir.Call(ir.OpMax, forced, limit), candidates))
+}
+
+// build puts the parts together.
+func (b *programBuilder) build() {
+	b.store()
+	b.buffer("queue", "u32", false, ir.N(1))
+	for _, c := range b.choices {
+		b.listBuffers(c)
+	}
+	if len(b.choices) > 0 {
+		b.buffer("nanos", "f32", false, allHeads)
+	}
+	choose := append(b.chooseSums(), b.listSteps()...)
+	choose = append(choose, b.chooseBlocks()...)
+	b.part(ir.PartChoose, choose)
+	b.part(ir.PartGather, b.gather())
+	b.part(ir.PartDecide, b.decide())
+	if len(b.choices) > 0 {
+		launches := ir.N(b.countKernels() + 1) // and the second kernel of attention
+		b.Work = append([]ir.Work{{Unit: ir.WorkLaunches, Amount: launches}}, b.Work...)
+	}
+}
+
+// countKernels is how many different kernels run.
+func (b *programBuilder) countKernels() int64 {
+	seen := map[string]bool{}
+	var walk func(steps []ir.Step)
+	walk = func(steps []ir.Step) {
+		for _, s := range steps {
+			switch s := s.(type) {
+			case ir.Run:
+				seen[s.Kernel] = true
+			case ir.Store:
+				seen[s.Kernel] = true
+			case ir.For:
+				walk(s.Steps)
+			}
+		}
+	}
+	for _, p := range b.Parts {
+		walk(p.Steps)
+	}
+	return int64(len(seen))
+}
+
+func (b *programBuilder) part(name string, steps []ir.Step) {
+	if len(steps) > 0 {
+		b.Parts = append(b.Parts, ir.Part{Name: name, Steps: steps})
+	}
+}
+
+// store has the numbers by head, and the words of heads behind them.
+func (b *programBuilder) store() {
+	words := ir.N(int64(len(b.rows))).Times(qHeads).Plus(allHeads)
+	const each = abi.StoreWordsCount // a launch writes that many, whatever is needed
+	b.buffer("numbers", "i32", false, ir.N(each).Times(words.Over(each)))
+	b.part(ir.PartNumbers, []ir.Step{ir.Store{Buffer: "numbers", Kernel: abi.StoreWords, Rows: b.rows}})
+}
+
+// listBuffers are the lists that attention reads of a choice, and the bitmap that they are made from.
+func (b *programBuilder) listBuffers(c choice) {
+	list := func(field, kind string, shape ...ir.Expr) {
+		b.buffer(c.name(field), kind, false, append([]ir.Expr{allHeads}, shape...)...)
+	}
+	one := ir.N(1)
+	switch c.source.Kind {
+	case ir.SourceBlocks:
+		b.define(c.name("block_cap"), ir.Call(ir.OpMax, one, c.value("most")))
+		list("blocks", "i32", rowBlocks, c.value("block_cap"))
+		list("block_count", "i32", rowBlocks)
+	case ir.SourceRuns:
+		tiles := ir.Call(ir.OpFloorDiv, reach, ir.N(ir.BlockSize)).Plus(ir.N(2))
+		b.define(c.name("run_cap"), ir.Call(ir.OpMax, one, ir.Call(ir.OpMin, c.value("most"), tiles)))
+		b.define(c.name("cover_words"), distPad.Plus(ir.N(ir.BlockSize)).Over(32))
+		list("bits", "u32", distPad.Over(32))
+		list("runs", "i32", c.value("run_cap"))
+		list("run_count", "i32")
+		list("covered", "u32", c.value("cover_words"))
+	default:
+		b.define(c.name("col_cap"), padded(c.value("most")).Plus(ir.N(ir.BlockSize))) // one slot more than there are
+		b.Limits = append(b.Limits, ir.Limit{Value: allHeads.Times(c.value("col_cap")), Most: 1<<31 - 1,
+			What: "the number of chosen columns in all heads; split the batch or lower the budget"})
+		list("bits", "u32", keysPad.Over(32))
+		list("cols", "i32", c.value("col_cap"))
+		list("col_count", "i32")
+		list("kc", "elem", c.value("col_cap"), headDim)
+		list("vc", "elem", c.value("col_cap"), headDim)
+	}
+}
+
+// same lists arguments that point to the start of buffers.
+func (c choice) same(fields ...string) (out []ir.Arg) {
+	for _, f := range fields {
+		out = append(out, ir.AddressArg(f, c.name(f), ir.N(0)))
+	}
+	return out
+}
+
+// listSteps turn bitmaps into lists.
+func (b *programBuilder) listSteps() (out []ir.Step) {
+	for _, kind := range []ir.SourceKind{ir.SourceRuns, ir.SourceColumns} {
+		for _, c := range b.choices {
+			if c.source.Kind == kind {
+				out = append(out, c.list())
+			}
+		}
+	}
+	return out
+}
+
+func (c choice) list() ir.Run {
+	grid := [3]ir.Expr{allHeads, ir.N(1), ir.N(1)}
+	if c.source.Kind == ir.SourceRuns {
+		return ir.Run{Kernel: abi.Runs, Grid: grid, Args: append(c.same("runs", "run_count", "covered"),
+			ir.AddressArg("dist_bits", c.name("bits"), ir.N(0)), ir.NumberArg("words", distPad.Over(32)),
+			ir.NumberArg("run_cap", c.value("run_cap")), ir.NumberArg("cover_words", c.value("cover_words")))}
+	}
+	return ir.Run{Kernel: abi.Columns, Grid: grid, Args: append(c.same("cols", "col_count"),
+		ir.AddressArg("col_bits", c.name("bits"), ir.N(0)), ir.NumberArg("words", keysPad.Over(32)), ir.NumberArg("col_cap", c.value("col_cap")))}
+}
+
+// gather copies K and V of listed columns.
+func (b *programBuilder) gather() (out []ir.Step) {
+	for _, c := range b.choices {
+		if c.source.Kind == ir.SourceColumns {
+			out = append(out, ir.Run{Kernel: abi.Compact, Grid: [3]ir.Expr{c.value("col_cap").Over(abi.CompactRows), allHeads, ir.N(1)},
+				Args: append(c.same("cols", "col_count", "kc", "vc"), ir.NumberArg("col_cap", c.value("col_cap")), ir.NumberArg("hq", qHeads))})
+		}
+	}
+	return out
+}

@@ -1,0 +1,127 @@
+package runtime
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/minfc/minfc/ir"
+)
+
+// choice is a chosen set of a pattern.
+type choice struct {
+	ir.Select
+	source ir.Source
+}
+
+// choicesOf lists the chosen sets of a schedule, in the order of their definitions.
+func choicesOf(s *ir.Schedule) (out []choice) {
+	for _, d := range s.Index {
+		if of, ok := d.Value.(ir.Select); ok {
+			kind, _ := ir.IndexType(s.Index, d.Name)
+			set, _ := kind.Chosen()
+			out = append(out, choice{of, ir.Chosen{Name: d.Name, Kind: set}.Source()})
+		}
+	}
+	return out
+}
+
+// choiceCall is a chosen set in the numbers of a call.
+type choiceCall struct {
+	choice
+	numbers     []int // [QHeads]: how many, which share or which threshold
+	limits      []int // [QHeads]: how many at most; of a number, the number itself
+	most        int   // members that the head with the largest number gets, at most
+	first, last int   // forced, at either end
+}
+
+// list names one field of the lists of the choice.
+func (n choiceCall) list(field string) string { return ir.ListName(n.source.Name, field) }
+
+// headValues are the values of all parameters for each head; one for all if no head has its own.
+func (k *LoadedKernel) headValues(c *call) ([]map[string]int64, error) {
+	for _, name := range slices.Sorted(maps.Keys(c.HeadParams)) {
+		switch got := len(c.HeadParams[name]); {
+		case !slices.Contains(k.headParams, name):
+			return nil, badCall("HeadParams has %q, want parameters that are budgets of the index stage and nothing else: %q", name, k.headParams)
+		case got != c.QHeads:
+			return nil, badCall("HeadParams has %d values of %s, want one for each of %d query heads", got, name, c.QHeads)
+		}
+	}
+	if len(c.HeadParams) == 0 {
+		return []map[string]int64{c.values}, nil
+	}
+	out := make([]map[string]int64, c.QHeads)
+	for h := range out {
+		if !c.takesPart(h) {
+			continue
+		}
+		given := maps.Clone(c.Params)
+		if given == nil {
+			given = map[string]int64{}
+		}
+		for name, values := range c.HeadParams {
+			given[name] = values[h]
+		}
+		var err error
+		if out[h], err = ir.CheckLaunch(k.schedule.Params, k.schedule.Requires, given); err != nil {
+			return nil, badCall("head %d: %w", c.section.head0+h, err)
+		}
+	}
+	return out, nil
+}
+
+// clipped is a polynomial as a number of things; one that is too large for any is larger than any length.
+func clipped(p ir.Poly, values map[string]int64) int {
+	v, err := p.Eval(values)
+	if err != nil {
+		return ir.MaxParam
+	}
+	return int(min(max(v, 0), ir.MaxParam))
+}
+
+// number evaluates the polynomials of a choice.
+func (x *boundCall) number(of choice, values []map[string]int64) choiceCall {
+	n := choiceCall{choice: of, first: clipped(of.First, x.values), last: clipped(of.Last, x.values)}
+	most := n.first + n.last
+	for h := range x.QHeads {
+		if !x.takesPart(h) {
+			n.numbers, n.limits = append(n.numbers, 0), append(n.limits, 0)
+			continue
+		}
+		own := values[h%len(values)]
+		number, limit := clipped(of.N, own), ir.MaxParam
+		if of.Most != nil {
+			limit = clipped(*of.Most, own)
+		}
+		if of.Rule == ir.Top {
+			limit = min(number, limit)
+			number = limit
+		}
+		n.numbers, n.limits = append(n.numbers, number), append(n.limits, limit)
+		most = max(most, limit)
+	}
+	n.most = min(most, x.candidates(of.source.Kind))
+	return n
+}
+
+// candidates is how many members a set of a kind can have.
+func (x *boundCall) candidates(kind ir.SourceKind) int {
+	switch kind {
+	case ir.SourceRuns:
+		return x.reach()
+	case ir.SourceBlocks:
+		return blocksOf(x.columns())
+	default:
+		return x.columns()
+	}
+}
+
+// reach is how many positions are those of queries and of what they may see, columns how many keys some query may see.
+func (x *boundCall) reach() int     { return x.QOffset + x.SeqQ }
+func (x *boundCall) columns() int   { return min(x.SeqK, x.reach()) }
+func (x *boundCall) rowBlocks() int { return blocksOf(x.SeqQ) }
+func (x *boundCall) keyBlocks() int { return blocksOf(x.SeqK) }
+
+func blocksOf(n int) int { return ceilDiv(n, ir.BlockSize) }
+
+func ceilDiv(n, by int) int { return (n + by - 1) / by }

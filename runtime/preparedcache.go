@@ -1,0 +1,68 @@
+package runtime
+
+import (
+	"maps"
+	"slices"
+	"sync/atomic"
+)
+
+// preparedCache remembers prepared calls, the last one first. It is safe for concurrent use.
+type preparedCache struct {
+	list atomic.Pointer[[]*keptCall]
+}
+
+// keptCall is a prepared call and what it was prepared from.
+type keptCall struct {
+	given Attention
+	parts []Part
+	*Prepared
+}
+
+// find returns the prepared call of a shape and parts, which prepare makes if it is not remembered.
+func (c *preparedCache) find(a *Attention, parts []Part, prepare func() (*Prepared, error)) (*Prepared, error) {
+	kept := c.list.Load()
+	if kept != nil {
+		for _, p := range *kept {
+			if sameCall(&p.given, a) && sameParts(p.parts, parts) {
+				return p.Prepared, nil
+			}
+		}
+	}
+	p, err := prepare()
+	if err != nil {
+		return nil, err
+	}
+	list := []*keptCall{{shapeOf(*a), cloneParts(parts), p}}
+	if kept != nil {
+		list = append(list, (*kept)[:min(len(*kept), preparedKept-1)]...)
+	}
+	c.list.Store(&list)
+	return p, nil
+}
+
+// forget drops all.
+func (c *preparedCache) forget() { c.list.Store(nil) }
+
+func sameParts(a, b []Part) bool {
+	return slices.EqualFunc(a, b, func(x, y Part) bool {
+		return x.Member == y.Member && slices.Equal(x.Heads, y.Heads) && maps.Equal(x.Params, y.Params) &&
+			maps.EqualFunc(x.HeadParams, y.HeadParams, slices.Equal[[]int64])
+	})
+}
+
+// cloneParts copies parts, which their caller may change.
+func cloneParts(parts []Part) (out []Part) {
+	for _, p := range parts {
+		p.Heads, p.Params, p.HeadParams = slices.Clone(p.Heads), maps.Clone(p.Params), cloneValues(p.HeadParams)
+		out = append(out, p)
+	}
+	return out
+}
+
+func cloneValues(byHead map[string][]int64) map[string][]int64 {
+	out := map[string][]int64{}
+	for name, values := range byHead {
+		out[name] = slices.Clone(values)
+	}
+	return out
+}
