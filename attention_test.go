@@ -19,6 +19,8 @@ import (
 	"github.com/minfc/minfc/ir/irtest"
 	"github.com/minfc/minfc/patterns"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/emu"
 )
 
@@ -80,7 +82,7 @@ func (c attentionCase) bound(b ir.Binding) map[string]int64 {
 	return out
 }
 
-func device(t *testing.T, opts emu.Options) runtime.Device {
+func openEmulator(t *testing.T, opts emu.Options) device.Device {
 	dev, err := emu.Open(opts)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, dev.Close()) })
@@ -91,7 +93,7 @@ func (c attentionCase) options() minfc.Options {
 	return minfc.Options{Target: cmp.Or(c.target, "sm_80"), DType: string(c.dtype), HeadDim: c.headDim, Consts: c.bound(ir.BindConst), Verify: true}
 }
 
-func (c attentionCase) compile(t *testing.T) *runtime.Artifact {
+func (c attentionCase) compile(t *testing.T) *artifact.Artifact {
 	a, err := c.program.Compile(c.options())
 	require.NoError(t, err)
 	return a
@@ -100,12 +102,12 @@ func (c attentionCase) compile(t *testing.T) *runtime.Artifact {
 // loaded is a case's kernel on a device of its own: tests run beside each other, and many cases share one kernel.
 type loaded struct {
 	*runtime.LoadedKernel
-	dev runtime.Device
+	dev device.Device
 }
 
 func (c attentionCase) load(t *testing.T, opts emu.Options) loaded {
-	dev := device(t, opts)
-	k, err := runtime.LoadKernel(dev, c.compile(t), runtime.Select{})
+	dev := openEmulator(t, opts)
+	k, err := runtime.LoadKernel(dev, c.compile(t), artifact.Select{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, k.Close()) })
 	return loaded{k, dev}

@@ -10,11 +10,13 @@ import (
 	"github.com/minfc/minfc/internal/selfcheck"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/emu"
 )
 
 // workspaceFor gives a call memory that holds nothing of use.
-func workspaceFor(t *testing.T, dev runtime.Device, k *runtime.LoadedKernel, a *runtime.Attention) {
+func workspaceFor(t *testing.T, dev device.Device, k *runtime.LoadedKernel, a *runtime.Attention) {
 	var err error
 	a.WorkspaceBytes, err = k.Workspace(*a)
 	require.NoError(t, err)
@@ -23,7 +25,7 @@ func workspaceFor(t *testing.T, dev runtime.Device, k *runtime.LoadedKernel, a *
 	require.NoError(t, dev.Fill(a.Workspace, 0x6b, a.WorkspaceBytes, nil))
 }
 
-func readBack(t *testing.T, dev runtime.Device, p runtime.DevicePtr, n int) []byte {
+func readBack(t *testing.T, dev device.Device, p device.Ptr, n int) []byte {
 	out := make([]byte, n)
 	require.NoError(t, dev.CopyToHost(out, p, nil))
 	return out
@@ -38,11 +40,11 @@ func askedOf(chosen []runtime.Chosen) (out []*ir.Selection) {
 
 // The halves of a launch are the launch, and lists that the host wrote are as good as the device's.
 func TestHalvesOfALaunchAndWrittenLists(t *testing.T) {
-	dev := device(t, emu.Options{})
+	dev := openEmulator(t, emu.Options{})
 	for name, settings := range dynamicSettings {
 		c := attentionCase{program: library(t, name), headDim: 64, dtype: half.BF16, params: settings[1],
 			shape: qkv.Shape{Batch: 2, QHeads: 2, KVHeads: 1, SeqQ: 200, SeqK: 333, QOffset: 133}}
-		k, err := runtime.LoadKernel(dev, c.compile(t), runtime.Select{})
+		k, err := runtime.LoadKernel(dev, c.compile(t), artifact.Select{})
 		require.NoError(t, err)
 		in := c.input(t)
 		a := deviceCall(t, dev, c, in)
@@ -76,10 +78,10 @@ func TestHalvesOfALaunchAndWrittenLists(t *testing.T) {
 
 // Kernels trust the lists, so what they cannot read is refused.
 func TestWriteChosenRefuses(t *testing.T) {
-	dev := device(t, emu.Options{})
+	dev := openEmulator(t, emu.Options{})
 	c := attentionCase{program: library(t, "vertical_slash"), headDim: 64, dtype: half.BF16, params: map[string]int64{"vertical": 31, "slash": 104},
 		shape: qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 300, SeqK: 300}}
-	k, err := runtime.LoadKernel(dev, c.compile(t), runtime.Select{})
+	k, err := runtime.LoadKernel(dev, c.compile(t), artifact.Select{})
 	require.NoError(t, err)
 	defer k.Close()
 	a := deviceCall(t, dev, c, c.input(t))
@@ -101,7 +103,7 @@ func TestWriteChosenRefuses(t *testing.T) {
 		`index "diags": bad call: head 0: member 0 is -1, want ascending ones from 0 to 299`: {selection(nil, []int{-1})},
 	} {
 		err := k.WriteChosen(dev, nil, a, bad)
-		require.ErrorIs(t, err, runtime.ErrBadCall)
+		require.ErrorIs(t, err, device.ErrBadCall)
 		require.ErrorContains(t, err, says)
 	}
 }
@@ -116,11 +118,11 @@ func upToMember(n int) []int {
 
 // Lists that no index stage would choose are followed as well: here every head gets those of another.
 func TestAttentionFollowsWrittenLists(t *testing.T) {
-	dev := device(t, emu.Options{})
+	dev := openEmulator(t, emu.Options{})
 	for name, settings := range dynamicSettings {
 		c := attentionCase{program: library(t, name), headDim: 64, dtype: half.BF16, params: settings[2], random: true,
 			shape: qkv.Shape{Batch: 1, QHeads: 3, KVHeads: 1, SeqQ: 300, SeqK: 300}}
-		k, err := runtime.LoadKernel(dev, c.compile(t), runtime.Select{})
+		k, err := runtime.LoadKernel(dev, c.compile(t), artifact.Select{})
 		require.NoError(t, err)
 		in := c.input(t)
 		a := deviceCall(t, dev, c, in)
@@ -153,9 +155,9 @@ func TestAttentionFollowsWrittenLists(t *testing.T) {
 
 // Without an index stage the first half is nothing, and the second all.
 func TestHalvesOfAStaticLaunch(t *testing.T) {
-	dev := device(t, emu.Options{})
+	dev := openEmulator(t, emu.Options{})
 	c := attentionCase{program: library(t, "a_shape"), headDim: 64, dtype: half.BF16, shape: qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 100, SeqK: 100}}
-	k, err := runtime.LoadKernel(dev, c.compile(t), runtime.Select{})
+	k, err := runtime.LoadKernel(dev, c.compile(t), artifact.Select{})
 	require.NoError(t, err)
 	defer k.Close()
 	in := c.input(t)

@@ -17,6 +17,8 @@ import (
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/patterns"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/emu"
 )
 
@@ -180,7 +182,7 @@ pattern absorbed(a = 4) {
 `
 
 func TestOtherChoices(t *testing.T) {
-	dev := device(t, emu.Options{})
+	dev := openEmulator(t, emu.Options{})
 	for _, name := range []string{"ends", "cut", "pools", "absorbed"} {
 		p, err := minfc.Load("odd.minf", []byte(odd), minfc.Options{Pattern: name})
 		require.NoError(t, err)
@@ -198,12 +200,12 @@ func TestOtherChoices(t *testing.T) {
 }
 
 // runAbsorbed runs a pattern whose choice cannot matter: no kernel computes it.
-func (c attentionCase) runAbsorbed(t *testing.T, dev runtime.Device) {
+func (c attentionCase) runAbsorbed(t *testing.T, dev device.Device) {
 	a, in := c.compile(t), c.input(t)
 	for _, s := range a.Manifest.Kernels[0].Stages {
 		require.Equal(t, runtime.StageStoreWords, s.Kind, "which writes down what heads there are")
 	}
-	res, err := runtime.RunHost(dev, a, runtime.Select{}, c.host(in))
+	res, err := runtime.RunHost(dev, a, artifact.Select{}, c.host(in))
 	require.NoError(t, err)
 	causal := func(q, k int) bool { return k <= q }
 	r, err := selfcheck.Compare(selfcheck.Case{In: in, Keep: causal, Scale: 1 / math.Sqrt(float64(c.headDim)), O: res.O, LSE: res.LSE})
@@ -292,7 +294,7 @@ func TestIndexStagesThatDevicesCannotCompute(t *testing.T) {
 }
 
 // deviceCall is a launch with memory of its own.
-func deviceCall(t *testing.T, dev runtime.Device, c attentionCase, in *qkv.Input) runtime.Attention {
+func deviceCall(t *testing.T, dev device.Device, c attentionCase, in *qkv.Input) runtime.Attention {
 	h := c.host(in)
 	a := runtime.Attention{Batch: h.Batch, QHeads: h.QHeads, KVHeads: h.KVHeads, SeqQ: h.SeqQ, SeqK: h.SeqK, QOffset: h.QOffset, Params: h.Params, NoFallback: h.NoFallback}
 	for _, x := range []struct {
@@ -310,11 +312,11 @@ func deviceCall(t *testing.T, dev runtime.Device, c attentionCase, in *qkv.Input
 // TestWorkspace: the size that is asked for suffices, for smaller calls too, one byte less is refused, and nothing is
 // written behind it.
 func TestWorkspace(t *testing.T) {
-	dev := device(t, emu.Options{})
+	dev := openEmulator(t, emu.Options{})
 	for name, params := range map[string]map[string]int64{"vertical_slash": {"vertical": 50, "slash": 120}, "block_sparse": {"topk": 2}} {
 		c := attentionCase{program: library(t, name), headDim: 64, dtype: half.BF16, params: params,
 			shape: qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 300, SeqK: 300}}
-		k, err := runtime.LoadKernel(dev, c.compile(t), runtime.Select{})
+		k, err := runtime.LoadKernel(dev, c.compile(t), artifact.Select{})
 		require.NoError(t, err)
 		in := c.input(t)
 		a := deviceCall(t, dev, c, in)
@@ -327,7 +329,7 @@ func TestWorkspace(t *testing.T) {
 		require.NoError(t, err)
 		a.WorkspaceBytes = need - 1
 		err = k.Launch(nil, a)
-		require.ErrorIs(t, err, runtime.ErrBadCall)
+		require.ErrorIs(t, err, device.ErrBadCall)
 		require.ErrorContains(t, err, "see the method Workspace")
 		a.WorkspaceBytes = need
 		require.NoError(t, k.Launch(nil, a))
@@ -349,12 +351,12 @@ func TestWorkspace(t *testing.T) {
 }
 
 func TestBadHeadParams(t *testing.T) {
-	dev := device(t, emu.Options{})
+	dev := openEmulator(t, emu.Options{})
 	run := func(name string, params map[string]int64, heads map[string][]int64) error {
 		c := attentionCase{program: library(t, name), headDim: 64, dtype: half.BF16, params: params, shape: qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 65, SeqK: 65}}
 		h := c.host(c.input(t))
 		h.HeadParams = heads
-		_, err := runtime.RunHost(dev, c.compile(t), runtime.Select{}, h)
+		_, err := runtime.RunHost(dev, c.compile(t), artifact.Select{}, h)
 		return err
 	}
 	for _, c := range []struct {
@@ -369,7 +371,7 @@ func TestBadHeadParams(t *testing.T) {
 		{"a_shape", "no data decides what a_shape keeps", map[string][]int64{"window": {1, 2}}},
 	} {
 		err := run(c.name, nil, c.heads)
-		require.ErrorIs(t, err, runtime.ErrBadCall)
+		require.ErrorIs(t, err, device.ErrBadCall)
 		require.ErrorContains(t, err, c.want)
 	}
 	require.ErrorContains(t, run("vertical_slash", map[string]int64{"vertical": -1}, nil), "vertical must be at least 0, got -1")
@@ -380,25 +382,25 @@ func TestArtifactsWithBadStages(t *testing.T) {
 	c := attentionCase{program: library(t, "vertical_slash"), headDim: 64, dtype: half.BF16}
 	data, err := c.compile(t).Encode()
 	require.NoError(t, err)
-	for want, damage := range map[string]func(k *runtime.Kernel){
-		"a stage is missing: decide":                 func(k *runtime.Kernel) { k.Stages = k.Stages[:len(k.Stages)-1] },
-		`stage 0 (magic): kind "magic" is unknown`:   func(k *runtime.Kernel) { k.Stages[0].Kind = "magic" },
-		`kernel parameter "w7" is listed twice`:      func(k *runtime.Kernel) { k.Stages[0].Params[9].Name = "w7" },
-		"kernel parameters are missing: w31":         func(k *runtime.Kernel) { k.Stages[0].Params = k.Stages[0].Params[:32] },
-		"threads is 2048, want 1 to 1024":            func(k *runtime.Kernel) { k.Stages[0].Threads = 2048 },
-		"heads is 3, want 1, 2 or 4":                 func(k *runtime.Kernel) { k.Stages[1].Heads = 3 },
-		"module is 99, want one of the file's":       func(k *runtime.Kernel) { k.Stages[2].Module = 99 },
-		`entry is "a b", want a PTX name`:            func(k *runtime.Kernel) { k.Stages[2].Entry = "a b" },
-		"shared_bytes is 2097152, want at most 1 MB": func(k *runtime.Kernel) { k.Stages[2].SharedBytes = 2 << 20 },
-		`kernel parameters are missing: i_diags_cover_words`: func(k *runtime.Kernel) {
-			k.Params = slices.DeleteFunc(k.Params, func(p runtime.KernelParam) bool { return p.Name == "i_diags_cover_words" })
+	for want, damage := range map[string]func(k *artifact.Kernel){
+		"a stage is missing: decide":                 func(k *artifact.Kernel) { k.Stages = k.Stages[:len(k.Stages)-1] },
+		`stage 0 (magic): kind "magic" is unknown`:   func(k *artifact.Kernel) { k.Stages[0].Kind = "magic" },
+		`kernel parameter "w7" is listed twice`:      func(k *artifact.Kernel) { k.Stages[0].Params[9].Name = "w7" },
+		"kernel parameters are missing: w31":         func(k *artifact.Kernel) { k.Stages[0].Params = k.Stages[0].Params[:32] },
+		"threads is 2048, want 1 to 1024":            func(k *artifact.Kernel) { k.Stages[0].Threads = 2048 },
+		"heads is 3, want 1, 2 or 4":                 func(k *artifact.Kernel) { k.Stages[1].Heads = 3 },
+		"module is 99, want one of the file's":       func(k *artifact.Kernel) { k.Stages[2].Module = 99 },
+		`entry is "a b", want a PTX name`:            func(k *artifact.Kernel) { k.Stages[2].Entry = "a b" },
+		"shared_bytes is 2097152, want at most 1 MB": func(k *artifact.Kernel) { k.Stages[2].SharedBytes = 2 << 20 },
+		`kernel parameters are missing: i_diags_cover_words`: func(k *artifact.Kernel) {
+			k.Params = slices.DeleteFunc(k.Params, func(p artifact.Param) bool { return p.Name == "i_diags_cover_words" })
 		},
 	} {
-		a, err := runtime.ReadArtifact(data)
+		a, err := artifact.Read(data)
 		require.NoError(t, err)
 		damage(&a.Manifest.Kernels[0])
 		err = a.Verify()
-		require.ErrorIs(t, err, runtime.ErrManifest, want)
+		require.ErrorIs(t, err, artifact.ErrManifest, want)
 		require.ErrorContains(t, err, want)
 	}
 }

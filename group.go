@@ -11,7 +11,7 @@ import (
 	"github.com/minfc/minfc/passes"
 	"github.com/minfc/minfc/patterns"
 	"github.com/minfc/minfc/plan"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
 )
 
 // Member is a pattern among those that share the heads of a layer.
@@ -25,20 +25,20 @@ type Member struct {
 
 // CompileGroup compiles patterns into one artifact that runs them together, each on heads of its own: all heads of a layer in one
 // launch. Of opts it uses Target, DType, HeadDim, Verify, Module and Timing. The same input gives the same artifact.
-func CompileGroup(members []Member, opts Options) (*runtime.Artifact, error) {
+func CompileGroup(members []Member, opts Options) (*artifact.Artifact, error) {
 	if len(members) == 0 {
 		return nil, fmt.Errorf("there are no patterns to compile")
 	}
-	c := &groupCompiler{members: members, artifact: &runtime.Artifact{}}
+	c := &groupCompiler{members: members, artifact: &artifact.Artifact{}}
 	m := &c.artifact.Manifest
-	m.Schema, m.Compiler = runtime.SchemaVersion, "minfc "+Version
+	m.Schema, m.Compiler = artifact.SchemaVersion, "minfc "+Version
 	for _, x := range members {
 		consts, err := x.bake(x.Consts)
 		if err != nil {
 			return nil, err
 		}
 		c.consts = append(c.consts, consts)
-		m.Members = append(m.Members, runtime.Member{Pattern: x.baked(consts).String(), Source: x.Source})
+		m.Members = append(m.Members, artifact.Member{Pattern: x.baked(consts).String(), Source: x.Source})
 	}
 	for i, x := range members { // one by one, for the places of what no kernel has
 		if u := x.supports(x.Pattern.Keep, c.consts[i]); u != nil {
@@ -60,7 +60,7 @@ func CompileGroup(members []Member, opts Options) (*runtime.Artifact, error) {
 }
 
 // CompilePlan is CompileGroup of what the heads of some layers need. program finds patterns by name; nil takes those of the library.
-func CompilePlan(opts Options, program func(name string) (*Program, error), layers ...[]plan.Head) (*runtime.Artifact, error) {
+func CompilePlan(opts Options, program func(name string) (*Program, error), layers ...[]plan.Head) (*artifact.Artifact, error) {
 	uses, err := plan.Uses(layers...)
 	if err != nil {
 		return nil, err
@@ -91,7 +91,7 @@ func LoadLibrary(name string) (*Program, error) {
 type groupCompiler struct {
 	members  []Member
 	consts   []map[string]int64 // of each member
-	artifact *runtime.Artifact
+	artifact *artifact.Artifact
 	first    []*ir.Schedule // of each member, for the first target: its program is alike for all
 }
 
@@ -213,12 +213,12 @@ func (c *groupCompiler) addGroup(o Options, sections []groupSection, beside bool
 	if err != nil {
 		return err
 	}
-	group := runtime.Group{Entry: k.Entry, Target: o.Target, DType: o.DType, HeadDim: o.HeadDim, Threads: k.Threads, SharedBytes: k.SharedBytes,
+	group := artifact.Group{Entry: k.Entry, Target: o.Target, DType: o.DType, HeadDim: o.HeadDim, Threads: k.Threads, SharedBytes: k.SharedBytes,
 		Module: len(c.artifact.Modules), PTXVersion: ptxVersion(k.ptx), Params: k.Params}
 	for i, s := range sections {
 		x := k.Sections[i]
 		group.Sections = append(group.Sections,
-			runtime.Section{Member: s.member, Dense: s.dense, TileRows: x.TileRows, Tiles: x.Tiles, BlocksPerSM: x.BlocksPerSM})
+			artifact.Section{Member: s.member, Dense: s.dense, TileRows: x.TileRows, Tiles: x.Tiles, BlocksPerSM: x.BlocksPerSM})
 	}
 	c.artifact.Modules = append(c.artifact.Modules, k.ptx)
 	c.artifact.Manifest.Groups = append(c.artifact.Manifest.Groups, group)
@@ -227,7 +227,7 @@ func (c *groupCompiler) addGroup(o Options, sections []groupSection, beside bool
 
 // describe adds what the members' kernels are on a target: sections of a group. Ranges are described by the tiles that they have by
 // themselves, which are those that the cost model knows.
-func (c *groupCompiler) describe(groups []runtime.Group, sections []groupSection) {
+func (c *groupCompiler) describe(groups []artifact.Group, sections []groupSection) {
 	for _, s := range sections {
 		if s.member == len(c.first) {
 			c.first = append(c.first, s.schedule)
@@ -244,13 +244,13 @@ func (c *groupCompiler) describe(groups []runtime.Group, sections []groupSection
 }
 
 // kernelIn is what the manifest says of the section as a kernel.
-func (s groupSection) kernelIn(groups []runtime.Group) (k runtime.Kernel) {
+func (s groupSection) kernelIn(groups []artifact.Group) (k artifact.Kernel) {
 	for _, g := range groups {
-		n := slices.IndexFunc(g.Sections, func(x runtime.Section) bool { return x.Member == s.member && x.Dense == s.dense })
+		n := slices.IndexFunc(g.Sections, func(x artifact.Section) bool { return x.Member == s.member && x.Dense == s.dense })
 		if n < 0 {
 			continue
 		}
-		k = runtime.Kernel{Entry: g.Entry, Target: g.Target, DType: g.DType, HeadDim: g.HeadDim, Schedule: s.schedule.String(),
+		k = artifact.Kernel{Entry: g.Entry, Target: g.Target, DType: g.DType, HeadDim: g.HeadDim, Schedule: s.schedule.String(),
 			RowTile: s.schedule.Tile.Rows, KeyTile: s.schedule.Tile.Keys, Threads: g.Threads, SharedBytes: g.SharedBytes,
 			Module: g.Module, PTXVersion: g.PTXVersion}
 		if rows := g.Sections[n].TileRows; rows != k.RowTile {

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
 )
 
 func member(t *testing.T, src string, copies int) minfc.Member {
@@ -36,10 +36,10 @@ func TestCompileGroup(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, a.Manifest.Members, c.members)
 		require.Equal(t, c.groups, len(a.Manifest.Groups), "%+v", c)
-		sections := map[runtime.Section]int{}
+		sections := map[artifact.Section]int{}
 		for _, g := range a.Manifest.Groups {
 			for _, s := range g.Sections {
-				sections[runtime.Section{Member: s.Member, Dense: s.Dense}]++
+				sections[artifact.Section{Member: s.Member, Dense: s.Dense}]++
 			}
 		}
 		require.Len(t, sections, 2*c.members)

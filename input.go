@@ -9,15 +9,15 @@ import (
 	"github.com/minfc/minfc/internal/filekind"
 	"github.com/minfc/minfc/internal/suggest"
 	"github.com/minfc/minfc/patterns"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
 )
 
 // Input is what a FILE argument names: the source of patterns, or a compiled artifact.
 type Input struct {
-	Name     string            // for messages
-	Path     string            // "" for the library
-	Source   []byte            // nil for an artifact
-	Artifact *runtime.Artifact // nil for a source
+	Name     string             // for messages
+	Path     string             // "" for the library
+	Source   []byte             // nil for an artifact
+	Artifact *artifact.Artifact // nil for a source
 }
 
 // maxInput bounds what is read from a file, in bytes; sources and artifacts are far smaller.
@@ -46,9 +46,9 @@ func ReadInput(name string) (*Input, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	in := &Input{Name: name, Path: name, Source: data}
-	if runtime.IsArtifact(data) {
+	if artifact.Is(data) {
 		in.Source = nil
-		if in.Artifact, err = runtime.ReadArtifact(data); err != nil {
+		if in.Artifact, err = artifact.Read(data); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/emu"
 )
 
@@ -168,7 +169,7 @@ func TestNumbersThatMakeNoDifference(t *testing.T) {
 		c.run(t, l)
 		c.params = map[string]int64{"n": 1<<15 + 1}
 		_, err := l.RunHost(l.dev, c.host(c.input(t)))
-		require.ErrorIs(t, err, runtime.ErrBadCall)
+		require.ErrorIs(t, err, device.ErrBadCall)
 		require.ErrorContains(t, err, want)
 		keep, err := c.program.Pattern.Keeps(c.params)
 		require.Error(t, err)
@@ -207,7 +208,7 @@ func TestLimitsOfLengths(t *testing.T) {
 // lseOfOneKey launches a case with zeros for queries and ir.MaxParam keys that are one row.
 func lseOfOneKey(t *testing.T, l loaded, c attentionCase) []float32 {
 	rows := c.shape.SeqQ * c.headDim * 2
-	mem := func(n int) runtime.DevicePtr {
+	mem := func(n int) device.Ptr {
 		p, err := l.dev.Alloc(int64(n))
 		require.NoError(t, err)
 		require.NoError(t, l.dev.Fill(p, 0, int64(n), nil))

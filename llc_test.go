@@ -12,12 +12,13 @@ import (
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
 	"github.com/minfc/minfc/runtime/emu"
 )
 
 // throughLLC is the artifact with its PTX replaced by what LLVM makes of the same LLVM IR. Contraction of products and sums
 // is switched off: then both follow the IR operation by operation, and the results must be the same bits.
-func (c attentionCase) throughLLC(t *testing.T, llc string) *runtime.Artifact {
+func (c attentionCase) throughLLC(t *testing.T, llc string) *artifact.Artifact {
 	var text string
 	opts := c.options()
 	opts.Emit = func(stage, s string) {
@@ -47,16 +48,16 @@ func TestLLVMMakesTheSameOfTheIR(t *testing.T) {
 		}
 		llc = found
 	}
-	dev := device(t, emu.Options{})
+	dev := openEmulator(t, emu.Options{})
 	for i, name := range []string{"dense", "a_shape", "strided", "dilated"}[campaign.Cases(3, 0, 0):] {
 		for _, dim := range []int{64, 80, 128, 256} {
 			c := attentionCase{program: library(t, name), headDim: dim, dtype: []half.Format{half.BF16, half.F16}[i%2], seed: uint64(dim),
 				shape: qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 150, SeqK: 201, QOffset: 51}, params: settings[name][0]}
 			t.Run(c.kernel(), func(t *testing.T) {
 				in := c.input(t)
-				ours, err := runtime.RunHost(dev, c.compile(t), runtime.Select{}, c.host(in))
+				ours, err := runtime.RunHost(dev, c.compile(t), artifact.Select{}, c.host(in))
 				require.NoError(t, err)
-				theirs, err := runtime.RunHost(dev, c.throughLLC(t, llc), runtime.Select{}, c.host(in))
+				theirs, err := runtime.RunHost(dev, c.throughLLC(t, llc), artifact.Select{}, c.host(in))
 				require.NoError(t, err)
 				require.Equal(t, theirs.O, ours.O)
 				require.Equal(t, theirs.LSE, ours.LSE)

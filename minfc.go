@@ -12,7 +12,7 @@ import (
 	"github.com/minfc/minfc/internal/suggest"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/passes"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
 )
 
 // Version is the version of the compiler, written into artifacts.
@@ -39,7 +39,7 @@ type Options struct {
 
 // Compile compiles one pattern of the source for one data type and head dim, and for one target or all. The file's name is used in
 // messages only. Errors of the source are a *dsl.Error; the same input gives the same artifact.
-func Compile(file string, src []byte, opts Options) (*runtime.Artifact, error) {
+func Compile(file string, src []byte, opts Options) (*artifact.Artifact, error) {
 	p, err := Load(file, src, opts)
 	if err != nil {
 		return nil, err
@@ -104,7 +104,7 @@ func sourceOf(f *dsl.File, name string) string {
 
 // Compile takes the program down the rest of the road; of opts it uses everything but Pattern and Warn. What no kernel has is refused
 // with a *dsl.Error that names the place.
-func (p *Program) Compile(opts Options) (*runtime.Artifact, error) {
+func (p *Program) Compile(opts Options) (*artifact.Artifact, error) {
 	consts, err := p.bake(opts.Consts)
 	if err != nil {
 		return nil, err
@@ -113,7 +113,7 @@ func (p *Program) Compile(opts Options) (*runtime.Artifact, error) {
 	return art, p.place(err, consts)
 }
 
-func (p *Program) compile(opts Options, consts map[string]int64) (*runtime.Artifact, error) {
+func (p *Program) compile(opts Options, consts map[string]int64) (*artifact.Artifact, error) {
 	var units []unit
 	for _, target := range opts.targets() {
 		u, err := p.compileFor(opts.forTarget(target), consts)

@@ -12,7 +12,7 @@ import (
 	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/patterns"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
 )
 
 func library(t testing.TB, name string) (string, []byte) {
@@ -37,7 +37,7 @@ func TestLibraryCompiles(t *testing.T) {
 			o.Timing = func(string, time.Duration) {}
 			require.Equal(t, quiet, encode(t, file, src, o), "%s: watching must not change the artifact", name)
 
-			a, err := runtime.ReadArtifact(quiet)
+			a, err := artifact.Read(quiet)
 			require.NoError(t, err)
 			require.Len(t, a.Manifest.Kernels, len(Targets()))
 			require.Contains(t, a.Manifest.Source, "pattern "+name)
@@ -104,7 +104,7 @@ pattern far(window = 64) { keep causal \ window(window) }
 `
 
 func TestConstsAreBakedIn(t *testing.T) {
-	compile := func(step int64) *runtime.Artifact {
+	compile := func(step int64) *artifact.Artifact {
 		a, err := Compile("p.minf", []byte(source), Options{Pattern: "near", Target: "sm_80", DType: "bf16", HeadDim: 64, Consts: map[string]int64{"step": step}})
 		require.NoError(t, err)
 		return a
@@ -183,7 +183,7 @@ func TestReadInput(t *testing.T) {
 	require.Equal(t, 32, in.Artifact.Manifest.Kernels[0].HeadDim)
 	require.NoError(t, os.WriteFile("dense.minf", data[:len(data)-1], 0o600))
 	_, err = ReadInput("dense.minf")
-	require.ErrorIs(t, err, runtime.ErrTruncated)
+	require.ErrorIs(t, err, artifact.ErrTruncated)
 
 	large := filepath.Join(t.TempDir(), "large.minf")
 	require.NoError(t, os.WriteFile(large, nil, 0o600))

@@ -22,7 +22,9 @@ import (
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/ir/irtest"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
 	_ "github.com/minfc/minfc/runtime/cuda"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/emu"
 	"github.com/minfc/minfc/workload"
 )
@@ -78,7 +80,7 @@ func numberOf(t *testing.T, variable string) (n int, asked bool) {
 
 // randomRun is what the seeds of a test have in common.
 type randomRun struct {
-	devices  func(t *testing.T, rng *rand.Rand) runtime.Device
+	devices  func(t *testing.T, rng *rand.Rand) device.Device
 	targets  []string // nil for all
 	oneByOne bool
 	counts
@@ -110,22 +112,22 @@ func (c *counts) refuse(why string) {
 }
 
 // emulators gives every pattern one of its own, with another order of warps.
-func emulators(t *testing.T, rng *rand.Rand) runtime.Device {
-	return device(t, emu.Options{Seed: rng.Uint64(), Multiprocessors: 1 + rng.IntN(4)})
+func emulators(t *testing.T, rng *rand.Rand) device.Device {
+	return openEmulator(t, emu.Options{Seed: rng.Uint64(), Multiprocessors: 1 + rng.IntN(4)})
 }
 
 // on runs all seeds on one device, with what targets it runs.
 func (r *randomRun) on(t *testing.T, spec string) {
-	dev, _, err := runtime.OpenDevice(spec)
-	if errors.Is(err, runtime.ErrNoDevice) {
+	dev, _, err := device.OpenSpec(spec)
+	if errors.Is(err, device.ErrNoDevice) {
 		t.Skip("no such device here: docs/measuring.md says how to run this on a GPU")
 	}
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, dev.Close()) })
-	r.devices = func(*testing.T, *rand.Rand) runtime.Device { return dev }
+	r.devices = func(*testing.T, *rand.Rand) device.Device { return dev }
 	r.oneByOne = true
 	info := dev.Info()
-	r.targets = slices.DeleteFunc(minfc.Targets(), func(target string) bool { return !runtime.TargetRuns(target, info.Major, info.Minor) })
+	r.targets = slices.DeleteFunc(minfc.Targets(), func(target string) bool { return !device.TargetRuns(target, info.Major, info.Minor) })
 }
 
 // seed runs a pattern that kernels can compute.
@@ -144,7 +146,7 @@ func (r *randomRun) seed(t *testing.T, seed uint64) {
 		}
 	})
 	dev := r.devices(t, rng)
-	k, err := runtime.LoadKernel(dev, a, runtime.Select{})
+	k, err := runtime.LoadKernel(dev, a, artifact.Select{})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, k.Close()) }()
 	for range randomLaunches {
@@ -153,7 +155,7 @@ func (r *randomRun) seed(t *testing.T, seed uint64) {
 }
 
 // compile draws patterns until one compiles whose choices matter.
-func (r *randomRun) compile(t *testing.T, rng *rand.Rand, c *attentionCase) *runtime.Artifact {
+func (r *randomRun) compile(t *testing.T, rng *rand.Rand, c *attentionCase) *artifact.Artifact {
 	for range 60 {
 		c.program = &minfc.Program{Pattern: irtest.RandomChoosing(rng)}
 		require.NoError(t, c.program.Pattern.Verify(), "%s", c.program.Pattern)

@@ -15,6 +15,7 @@ import (
 	"github.com/minfc/minfc/patterns"
 	"github.com/minfc/minfc/plan"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
 	"github.com/minfc/minfc/runtime/emu"
 )
 
@@ -84,10 +85,10 @@ func TestPlanWithLittleSharedMemory(t *testing.T) {
 		layer, keeps = append(layer, plan.Head{Pattern: p}), append(keeps, keep)
 	}
 	for _, d := range []int{256, 192, 128, 64}[:campaign.Cases(1, 4, 4)] {
-		dev := device(t, littleShared)
+		dev := openEmulator(t, littleShared)
 		a, err := minfc.CompilePlan(minfc.Options{Target: "sm_80", DType: "bf16", HeadDim: d}, nil, layer)
 		require.NoError(t, err)
-		k, err := plan.Load(dev, a, runtime.Select{})
+		k, err := plan.Load(dev, a, artifact.Select{})
 		require.NoError(t, err)
 		l, err := k.Bind(layer)
 		require.NoError(t, err)

@@ -11,7 +11,7 @@ import (
 	"github.com/minfc/minfc/codegen"
 	"github.com/minfc/minfc/codegen/index"
 	"github.com/minfc/minfc/ir"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
 )
 
 // indexKernel is a compiled kernel of the index stage, by the name that programs have for it.
@@ -117,8 +117,8 @@ func (o Options) generateKernel(name string) (indexKernel, error) {
 }
 
 // entry is the manifest's entry of an index kernel.
-func (k indexKernel) entry(module int) runtime.IndexKernel {
-	return runtime.IndexKernel{Name: k.name, Entry: k.Entry, Threads: k.Threads, SharedBytes: k.SharedBytes, Module: module, Params: k.Params}
+func (k indexKernel) entry(module int) artifact.IndexKernel {
+	return artifact.IndexKernel{Name: k.name, Entry: k.Entry, Threads: k.Threads, SharedBytes: k.SharedBytes, Module: module, Params: k.Params}
 }
 
 // eachAtOnce calls f for 0 to n-1 from goroutines of their own and waits for all. A panic comes out where it was called.

@@ -6,7 +6,7 @@ import (
 
 	"github.com/minfc/minfc/codegen"
 	"github.com/minfc/minfc/ptxgen"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // TargetAuto stands for the targets that suit: all when compiling for devices that are not known, the best one for a device.
@@ -34,13 +34,13 @@ func (o Options) forTarget(target string) Options {
 
 // TargetOn is the newest target that a device runs with its driver. passed says why a newer one that its GPU is made for is not it: an old
 // driver. Both errors say what would help.
-func TargetOn(dev runtime.DeviceInfo) (target string, passed, err error) {
+func TargetOn(dev device.Info) (target string, passed, err error) {
 	for _, t := range slices.Backward(Targets()) {
 		why := Runs(dev, t)
 		if why == nil {
 			return t, passed, nil
 		}
-		if err = why; passed == nil && runtime.TargetRuns(t, dev.Major, dev.Minor) {
+		if err = why; passed == nil && device.TargetRuns(t, dev.Major, dev.Minor) {
 			passed = why
 		}
 	}
@@ -48,7 +48,7 @@ func TargetOn(dev runtime.DeviceInfo) (target string, passed, err error) {
 }
 
 // Runs returns nil if the device, with its driver, runs what is compiled for a target, else what would help.
-func Runs(dev runtime.DeviceInfo, target string) error {
+func Runs(dev device.Info, target string) error {
 	return dev.CheckTarget(target, ptxgen.Version(target))
 }
 

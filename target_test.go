@@ -7,7 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc/ptxgen"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 func TestTargetOn(t *testing.T) {
@@ -19,7 +20,7 @@ func TestTargetOn(t *testing.T) {
 		{8, 0, "13.0", "sm_80", ""}, {8, 9, "13.0", "sm_80", ""}, {9, 0, "13.0", "sm_90a", ""}, {10, 0, "13.0", "sm_80", ""}, {12, 0, "13.0", "sm_80", ""},
 		{9, 0, "12.0", "sm_90a", ""}, {9, 0, "11.8", "sm_80", "CUDA 12.0"}, {8, 0, "11.4", "sm_80", ""}, {9, 0, "", "sm_90a", ""},
 	} {
-		dev := runtime.DeviceInfo{Name: "a GPU", Major: c.major, Minor: c.minor, DriverVersion: c.driver}
+		dev := device.Info{Name: "a GPU", Major: c.major, Minor: c.minor, DriverVersion: c.driver}
 		got, passed, err := TargetOn(dev)
 		require.NoError(t, err)
 		require.Equal(t, c.want, got, "%+v", c)
@@ -30,9 +31,9 @@ func TestTargetOn(t *testing.T) {
 		}
 		require.ErrorContains(t, passed, c.passed)
 	}
-	_, _, err := TargetOn(runtime.DeviceInfo{Name: "T4", Major: 7, Minor: 5})
+	_, _, err := TargetOn(device.Info{Name: "T4", Major: 7, Minor: 5})
 	require.ErrorContains(t, err, "T4 is sm_75, and no kernel of minfc runs below compute capability 8.0")
-	_, passed, err := TargetOn(runtime.DeviceInfo{Name: "A100", Major: 8, DriverVersion: "11.2"})
+	_, passed, err := TargetOn(device.Info{Name: "A100", Major: 8, DriverVersion: "11.2"})
 	require.ErrorContains(t, err, "sm_80 code (PTX 7.4) needs one for CUDA 11.4 or later")
 	require.NoError(t, passed)
 }
@@ -108,7 +109,7 @@ func TestArtifactOfTwoTargets(t *testing.T) {
 	require.NoError(t, err)
 	data, err := packed.Encode()
 	require.NoError(t, err)
-	a, err := runtime.ReadArtifact(data)
+	a, err := artifact.Read(data)
 	require.NoError(t, err)
 	require.Len(t, a.Modules, 4+len(stages))
 	for i, k := range a.Manifest.Kernels {
@@ -122,20 +123,20 @@ func TestArtifactOfTwoTargets(t *testing.T) {
 		require.Contains(t, string(a.Modules[s.Module]), ".target sm_80\n")
 	}
 	for name, want := range map[string]struct {
-		dev    runtime.DeviceInfo
-		sel    runtime.Select
+		dev    device.Info
+		sel    artifact.Select
 		target string
 	}{
-		"Ampere":             {runtime.DeviceInfo{Major: 8}, runtime.Select{}, "sm_80"},
-		"Hopper":             {runtime.DeviceInfo{Major: 9}, runtime.Select{}, "sm_90a"},
-		"Hopper, asked":      {runtime.DeviceInfo{Major: 9}, runtime.Select{Target: "sm_80"}, "sm_80"},
-		"Blackwell":          {runtime.DeviceInfo{Major: 10}, runtime.Select{}, "sm_80"},
-		"Ampere, not for it": {runtime.DeviceInfo{Major: 8, Name: "A100"}, runtime.Select{Target: "sm_90a"}, ""},
+		"Ampere":             {device.Info{Major: 8}, artifact.Select{}, "sm_80"},
+		"Hopper":             {device.Info{Major: 9}, artifact.Select{}, "sm_90a"},
+		"Hopper, asked":      {device.Info{Major: 9}, artifact.Select{Target: "sm_80"}, "sm_80"},
+		"Blackwell":          {device.Info{Major: 10}, artifact.Select{}, "sm_80"},
+		"Ampere, not for it": {device.Info{Major: 8, Name: "A100"}, artifact.Select{Target: "sm_90a"}, ""},
 	} {
 		want.dev.MaxSharedBytes = 227 << 10
 		k, err := a.Manifest.Find(want.dev, want.sel)
 		if want.target == "" {
-			require.ErrorIs(t, err, runtime.ErrTarget, name)
+			require.ErrorIs(t, err, artifact.ErrTarget, name)
 			require.ErrorContains(t, err, "the kernel is for sm_90a, A100 is sm_80; compile the pattern for a target that it runs, or for auto")
 			continue
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/passes"
 	"github.com/minfc/minfc/ptxgen"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
 )
 
 // unit is the pattern for one target.
@@ -178,9 +178,9 @@ func joined(comment string, names, texts []string) string {
 
 // pack makes the artifact of an attention kernel for each target, the index kernels that all of them share and the dense kernel
 // beside each, if there is one, and proves that it can be read back.
-func (o Options) pack(p *ir.Pattern, source string, units []unit, kernels []indexKernel, dense []unit) (*runtime.Artifact, error) {
-	a := &runtime.Artifact{Manifest: runtime.Manifest{
-		Schema: runtime.SchemaVersion, Compiler: "minfc " + Version, Pattern: p.String(), Source: source,
+func (o Options) pack(p *ir.Pattern, source string, units []unit, kernels []indexKernel, dense []unit) (*artifact.Artifact, error) {
+	a := &artifact.Artifact{Manifest: artifact.Manifest{
+		Schema: artifact.SchemaVersion, Compiler: "minfc " + Version, Pattern: p.String(), Source: source,
 	}}
 	for _, u := range units {
 		a.Manifest.Kernels = append(a.Manifest.Kernels, o.entry(u, len(a.Modules)))
@@ -209,8 +209,8 @@ func (o Options) pack(p *ir.Pattern, source string, units []unit, kernels []inde
 }
 
 // entry is the manifest's entry of an attention kernel.
-func (o Options) entry(u unit, module int) runtime.Kernel {
-	return runtime.Kernel{
+func (o Options) entry(u unit, module int) artifact.Kernel {
+	return artifact.Kernel{
 		Entry: u.kernel.Entry, Target: u.target, DType: o.DType, HeadDim: o.HeadDim, Schedule: u.schedule.String(),
 		RowTile: u.schedule.Tile.Rows, KeyTile: u.schedule.Tile.Keys, Threads: u.kernel.Threads, SharedBytes: u.kernel.SharedBytes, BlockRows: u.kernel.BlockRows, BlocksPerSM: u.kernel.BlocksPerSM,
 		Module: module, PTXVersion: ptxVersion(u.kernel.ptx), Params: u.kernel.Params, Program: u.programText(),

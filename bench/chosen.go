@@ -6,6 +6,7 @@ import (
 
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/workload"
 )
 
@@ -185,5 +186,5 @@ func countLists(l *ir.Launched, chosen []runtime.Chosen, shape ir.Shape, rows, m
 // inputs are tensors, and for each subject that has lists a workspace with those of these tensors.
 type inputs struct {
 	*workload.Tensors
-	spaces map[*subject]runtime.DevicePtr
+	spaces map[*subject]device.Ptr
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/emu"
 	"github.com/minfc/minfc/workload"
 )
@@ -25,7 +26,7 @@ func smallDynamic() Config {
 }
 
 // compiled are the subjects of c with kernels on dev.
-func compiled(t *testing.T, dev runtime.Device, c Config) []*subject {
+func compiled(t *testing.T, dev device.Device, c Config) []*subject {
 	list, err := c.subjects(dev.Info(), "sm_80")
 	require.NoError(t, err)
 	for _, s := range list {
@@ -53,7 +54,7 @@ func coverPairs(t *testing.T, s *subject, n int, chosen []*ir.Selection) int64 {
 }
 
 // askedBy runs a subject on the inputs of c, apart from the benchmark, and returns what the device chose.
-func askedBy(t *testing.T, dev runtime.Device, c Config, s *subject, n int) (out []*ir.Selection) {
+func askedBy(t *testing.T, dev device.Device, c Config, s *subject, n int) (out []*ir.Selection) {
 	q, k, v, err := workload.Generate(c.spec(n))
 	require.NoError(t, err)
 	res, err := s.kernel.RunHost(dev, runtime.HostAttention{Q: q, K: k, V: v, Batch: 1, QHeads: c.QHeads, KVHeads: c.KVHeads, SeqQ: n, SeqK: n,

@@ -9,6 +9,7 @@ import (
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/suggest"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/workload"
 )
 
@@ -84,7 +85,7 @@ func (c Config) report(tool string, m Machine) *Report {
 }
 
 // subjects reads and compiles the patterns of c. Where a comparison is wanted, the baselines that were not named are added.
-func (c Config) subjects(dev runtime.DeviceInfo, target string) ([]*subject, error) {
+func (c Config) subjects(dev device.Info, target string) ([]*subject, error) {
 	left := maps.Clone(c.Set)
 	var list []*subject
 	for _, file := range c.Patterns {
@@ -107,7 +108,7 @@ func (c Config) subjects(dev runtime.DeviceInfo, target string) ([]*subject, err
 }
 
 // withBaselines gives every subject its baseline.
-func (c Config) withBaselines(list []*subject, dev runtime.DeviceInfo, target string) ([]*subject, error) {
+func (c Config) withBaselines(list []*subject, dev device.Info, target string) ([]*subject, error) {
 	for _, s := range slices.Clone(list) {
 		name := s.baselineName()
 		i := slices.IndexFunc(list, func(o *subject) bool { return o.file == name })

@@ -6,6 +6,7 @@ import (
 
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // LongEmulation is how many seconds a launch on the emulator may take before a person should be told.
@@ -51,7 +52,7 @@ func EmulatedSeconds(k *runtime.LoadedKernel, a runtime.Attention) float64 {
 const emulatedPairs = 1 << 28
 
 // checkEmulation refuses what would keep the emulator busy for hours.
-func (c Config) checkEmulation(info runtime.DeviceInfo, list []*subject) error {
+func (c Config) checkEmulation(info device.Info, list []*subject) error {
 	if info.Driver != "emu" {
 		return nil
 	}

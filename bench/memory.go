@@ -4,12 +4,13 @@ import (
 	"errors"
 
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/workload"
 )
 
 // memory is the device memory of one length: several sets of inputs, and two sets of outputs.
 type memory struct {
-	dev     runtime.Device
+	dev     device.Device
 	sets    []inputs
 	outputs [2]output
 	spaces  map[*subject]int64 // bytes of workspace
@@ -17,13 +18,13 @@ type memory struct {
 }
 
 // output is O in the type of q, and LSE in float32.
-type output struct{ o, lse runtime.DevicePtr }
+type output struct{ o, lse device.Ptr }
 
 // maxSets bounds the sets of inputs. So many rotate that a kernel finds nothing of its inputs in the L2 cache, as in a
 // model, where other layers ran in between.
 const maxSets = 8
 
-func setCount(i runtime.DeviceInfo, setBytes, outputBytes int64) int {
+func setCount(i device.Info, setBytes, outputBytes int64) int {
 	if i.Driver == "emu" {
 		return 1 // it has no cache
 	}
@@ -33,7 +34,7 @@ func setCount(i runtime.DeviceInfo, setBytes, outputBytes int64) int {
 }
 
 // newMemory takes memory for calls of n rows; spaces are the bytes of the subjects' workspaces.
-func (c Config) newMemory(dev runtime.Device, n int, spaces map[*subject]int64) (*memory, error) {
+func (c Config) newMemory(dev device.Device, n int, spaces map[*subject]int64) (*memory, error) {
 	m := &memory{dev: dev, spaces: spaces}
 	if err := m.make(c, n); err != nil {
 		return nil, errors.Join(err, m.close())
@@ -71,7 +72,7 @@ func (m *memory) addSet(spec workload.Spec) error {
 	if err != nil {
 		return err
 	}
-	in := inputs{set, map[*subject]runtime.DevicePtr{}}
+	in := inputs{set, map[*subject]device.Ptr{}}
 	m.sets = append(m.sets, in)
 	for s, bytes := range m.spaces {
 		if in.spaces[s], err = m.dev.Alloc(bytes); err != nil {
@@ -106,7 +107,7 @@ func (m *memory) close() error {
 		}
 	}
 	for _, o := range m.outputs {
-		for _, p := range []runtime.DevicePtr{o.o, o.lse} {
+		for _, p := range []device.Ptr{o.o, o.lse} {
 			if p != 0 {
 				errs = append(errs, m.dev.Free(p))
 			}

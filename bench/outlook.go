@@ -8,6 +8,8 @@ import (
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/patterns"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // Outlook is what the cost model expects of one call, in milliseconds.
@@ -21,7 +23,7 @@ type Outlook struct {
 
 // Expect prices a call of a loaded kernel on the machine of dev, or on one that runs the kernel's target if dev is not known. The
 // tensors of a are not looked at, and its budgets are the same for all heads.
-func Expect(dev runtime.DeviceInfo, k *runtime.LoadedKernel, a runtime.Attention) (Outlook, error) {
+func Expect(dev device.Info, k *runtime.LoadedKernel, a runtime.Attention) (Outlook, error) {
 	m, err := machineLike(dev, k.Info().Target)
 	if err != nil {
 		return Outlook{}, err
@@ -39,7 +41,7 @@ func Expect(dev runtime.DeviceInfo, k *runtime.LoadedKernel, a runtime.Attention
 }
 
 // machineLike is the machine of a device; of the emulator and of unknown devices the first that runs the target.
-func machineLike(dev runtime.DeviceInfo, target string) (cost.Machine, error) {
+func machineLike(dev device.Info, target string) (cost.Machine, error) {
 	if m, known := cost.MachineFor(priced(dev), target); known {
 		return m, nil
 	}
@@ -69,7 +71,7 @@ func (o *Outlook) dynamic(k *runtime.LoadedKernel, a runtime.Attention) error {
 }
 
 // priceStatic is the time of a schedule that does not depend on data.
-func priceStatic(m cost.Machine, k runtime.Kernel, s *ir.Schedule, a runtime.Attention) (float64, error) {
+func priceStatic(m cost.Machine, k artifact.Kernel, s *ir.Schedule, a runtime.Attention) (float64, error) {
 	p, err := cost.Predict(m, cost.Work{HeadDim: k.HeadDim, DType: k.DType, RowTile: s.Tile.Rows, KeyTile: s.Tile.Keys, Batch: a.Batch,
 		QHeads: a.QHeads, KVHeads: a.KVHeads, SeqQ: a.SeqQ, SeqK: a.SeqK, QOffset: a.QOffset, Schedule: s, Params: a.Params})
 	return p.Milliseconds, err

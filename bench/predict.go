@@ -9,6 +9,7 @@ import (
 	"github.com/minfc/minfc/cost"
 	"github.com/minfc/minfc/internal/suggest"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/emu"
 	"github.com/minfc/minfc/workload"
 )
@@ -186,11 +187,11 @@ func findMachine(target, name string) (cost.Machine, error) {
 }
 
 // deviceOf describes the machine as its driver would, as far as choosing a kernel needs it.
-func deviceOf(m cost.Machine) (runtime.DeviceInfo, error) {
+func deviceOf(m cost.Machine) (device.Info, error) {
 	var capability int
 	if _, err := fmt.Sscanf(m.Target, "sm_%d", &capability); err != nil {
-		return runtime.DeviceInfo{}, fmt.Errorf("internal: machine %s has the target %q", m.Name, m.Target)
+		return device.Info{}, fmt.Errorf("internal: machine %s has the target %q", m.Name, m.Target)
 	}
-	return runtime.DeviceInfo{Name: m.Name, Major: capability / 10, Minor: capability % 10, Multiprocessors: m.Multiprocessors, L2Bytes: m.L2Bytes,
+	return device.Info{Name: m.Name, Major: capability / 10, Minor: capability % 10, Multiprocessors: m.Multiprocessors, L2Bytes: m.L2Bytes,
 		MaxSharedBytes: 1 << 20}, nil // what the target has, the compiler has kept to
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/minfc/minfc/codegen/lower"
 	"github.com/minfc/minfc/ptxgen"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // The probe keeps every tensor core busy from registers alone: 8 warps a block, two blocks a multiprocessor, and in each
@@ -69,7 +69,7 @@ func probeOperand(b *lower.Builder, tid lower.Value, i int64) lower.Value {
 }
 
 // probeRate measures the rate of 16-bit matrix products in TFLOP/s.
-func probeRate(dev runtime.Device, t lower.DType, target string) (rate Rate, err error) {
+func probeRate(dev device.Device, t lower.DType, target string) (rate Rate, err error) {
 	ptx, err := ptxgen.Compile(probeKernel(t).Module, ptxgen.Options{Target: target})
 	if err != nil {
 		return Rate{}, fmt.Errorf("internal: matrix probe: %w", err)
@@ -96,7 +96,7 @@ func probeRate(dev runtime.Device, t lower.DType, target string) (rate Rate, err
 	defer func() { err = errors.Join(err, w.close()) }()
 	loops := probeLoops(dev.Info())
 	launch := func() error {
-		return f.Launch(runtime.Launch{Grid: [3]uint32{uint32(blocks), 1, 1}, Block: [3]uint32{probeThreads, 1, 1}},
+		return f.Launch(device.Launch{Grid: [3]uint32{uint32(blocks), 1, 1}, Block: [3]uint32{probeThreads, 1, 1}},
 			[][]byte{binary.LittleEndian.AppendUint64(nil, uint64(out)), binary.LittleEndian.AppendUint32(nil, uint32(loops))}, nil)
 	}
 	timing, err := interleave(w, []contender{{launch: launch, estimate: sampleMS}}, plan{rounds: 9})
@@ -108,12 +108,12 @@ func probeRate(dev runtime.Device, t lower.DType, target string) (rate Rate, err
 }
 
 // probeProducts is the number of products in one launch.
-func probeProducts(i runtime.DeviceInfo) int64 {
+func probeProducts(i device.Info) int64 {
 	return int64(probeChains) * int64(probeLoops(i)) * int64(probeBlocks*i.Multiprocessors*probeThreads/32)
 }
 
 // probeLoops gives the probe some milliseconds on a GPU, and nearly nothing on the emulator.
-func probeLoops(i runtime.DeviceInfo) int {
+func probeLoops(i device.Info) int {
 	if i.Driver == "emu" {
 		return 2
 	}

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // quality is what a pattern does to the result, on one set of inputs.
@@ -18,7 +18,7 @@ type quality struct {
 const sampledRows = 64
 
 // compareOutputs reads back both results of a call of n rows.
-func (c Config) compareOutputs(dev runtime.Device, n int, mine, dense output) (q quality, err error) {
+func (c Config) compareOutputs(dev device.Device, n int, mine, dense output) (q quality, err error) {
 	if q.recall, err = c.recall(dev, n, mine.lse, dense.lse); err != nil {
 		return q, err
 	}
@@ -56,20 +56,20 @@ func spread(n, count int) []int {
 	return rows
 }
 
-func (c Config) readRow(dev runtime.Device, to []float32, from runtime.DevicePtr, at int64) error {
+func (c Config) readRow(dev device.Device, to []float32, from device.Ptr, at int64) error {
 	raw := make([]byte, 2*len(to))
-	if err := dev.CopyToHost(raw, from+runtime.DevicePtr(at), nil); err != nil {
+	if err := dev.CopyToHost(raw, from+device.Ptr(at), nil); err != nil {
 		return err
 	}
 	return c.DType.Decode(to, raw)
 }
 
 // recall is the mean share of the dense softmax's mass that the pattern's rows hold.
-func (c Config) recall(dev runtime.Device, n int, mine, dense runtime.DevicePtr) (float64, error) {
+func (c Config) recall(dev device.Device, n int, mine, dense device.Ptr) (float64, error) {
 	sum := 0.0
 	a, b := make([]byte, 4*n), make([]byte, 4*n)
 	for head := range c.QHeads {
-		at := runtime.DevicePtr(4 * int64(n) * int64(head))
+		at := device.Ptr(4 * int64(n) * int64(head))
 		if err := dev.CopyToHost(a, mine+at, nil); err != nil {
 			return 0, err
 		}

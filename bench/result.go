@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // Schema is the version of the JSON form of Report. A field may be added without a new version; one that changes its
@@ -181,7 +181,7 @@ func ParseReport(data []byte) (*Report, error) {
 	return r, nil
 }
 
-func machineOf(i runtime.DeviceInfo) Machine {
+func machineOf(i device.Info) Machine {
 	return Machine{Name: i.Name, Driver: i.Driver, DriverVersion: i.DriverVersion, Capability: fmt.Sprintf("%d.%d", i.Major, i.Minor),
 		Multiprocessors: i.Multiprocessors, Emulated: i.Driver == "emu"}
 }

@@ -8,12 +8,12 @@ import (
 	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/codegen/lower"
 	"github.com/minfc/minfc/cost"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // Run measures on a device. What fails at one length, for want of memory say, becomes the failure of its rows; the other
 // lengths are measured all the same.
-func Run(dev runtime.Device, c Config) (*Report, error) {
+func Run(dev device.Device, c Config) (*Report, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
@@ -48,7 +48,7 @@ func Run(dev runtime.Device, c Config) (*Report, error) {
 }
 
 // targetOn is the target to measure.
-func (c Config) targetOn(info runtime.DeviceInfo) (string, error) {
+func (c Config) targetOn(info device.Info) (string, error) {
 	if c.Target != "" {
 		return c.Target, minfc.Runs(info, c.Target)
 	}
@@ -59,7 +59,7 @@ func (c Config) targetOn(info runtime.DeviceInfo) (string, error) {
 // bencher is one run.
 type bencher struct {
 	Config
-	dev      runtime.Device
+	dev      device.Device
 	list     []*subject
 	report   *Report
 	watch    *deviceWatch
@@ -262,7 +262,7 @@ func (b *bencher) fill(rows []Row, of map[*subject]timings, n int) {
 }
 
 // priced is a device as the cost model knows it.
-func priced(d runtime.DeviceInfo) cost.Device {
+func priced(d device.Info) cost.Device {
 	return cost.Device{Name: d.Name, Multiprocessors: d.Multiprocessors, L2Bytes: d.L2Bytes}
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/selfcheck"
 	"github.com/minfc/minfc/ir"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/emu"
 	"github.com/minfc/minfc/workload"
 )
@@ -27,7 +27,7 @@ func small() Config {
 	}
 }
 
-func emulator(t *testing.T, o emu.Options) runtime.Device {
+func emulator(t *testing.T, o emu.Options) device.Device {
 	dev, err := emu.Open(o)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, dev.Close()) })
@@ -187,19 +187,19 @@ func TestPredict(t *testing.T) {
 
 // Inputs rotate past the cache as far as memory allows.
 func TestSetCount(t *testing.T) {
-	gpu := runtime.DeviceInfo{Driver: "cuda", L2Bytes: 50 << 20, MemoryBytes: 140 << 30}
+	gpu := device.Info{Driver: "cuda", L2Bytes: 50 << 20, MemoryBytes: 140 << 30}
 	require.Equal(t, maxSets, setCount(gpu, 1<<20, 1<<20))
 	require.Equal(t, 2, setCount(gpu, 100<<20, 1<<20))
 	require.Equal(t, 1, setCount(gpu, 200<<20, 1<<20))
 	gpu.MemoryBytes = 100 << 20
 	require.Equal(t, 2, setCount(gpu, 30<<20, 8<<20))
-	require.Equal(t, 1, setCount(runtime.DeviceInfo{Driver: "emu", L2Bytes: 1 << 30, MemoryBytes: 1 << 40}, 1, 1))
+	require.Equal(t, 1, setCount(device.Info{Driver: "emu", L2Bytes: 1 << 30, MemoryBytes: 1 << 40}, 1, 1))
 }
 
 // cached is an emulator that says it has a cache.
-type cached struct{ runtime.Device }
+type cached struct{ device.Device }
 
-func (d cached) Info() runtime.DeviceInfo {
+func (d cached) Info() device.Info {
 	i := d.Device.Info()
 	i.Driver, i.L2Bytes = "cuda", 100<<10
 	return i

@@ -8,14 +8,16 @@ import (
 	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // subject is one compiled pattern with the values of its parameters.
 type subject struct {
 	file     string // as named
 	pattern  *ir.Pattern
-	art      *runtime.Artifact
-	info     *runtime.Kernel // the kernel of art that fits
+	art      *artifact.Artifact
+	info     *artifact.Kernel // the kernel of art that fits
 	schedule *ir.Schedule
 	values   map[string]int64 // of all parameters
 	launch   map[string]int64 // given values of launch parameters
@@ -27,7 +29,7 @@ type subject struct {
 }
 
 // newSubject compiles a source for target, or takes an artifact, and selects the kernel that dev runs.
-func newSubject(file string, c Config, dev runtime.DeviceInfo, target string) (*subject, error) {
+func newSubject(file string, c Config, dev device.Info, target string) (*subject, error) {
 	in, err := minfc.ReadInput(file)
 	if err != nil {
 		return nil, err
@@ -41,12 +43,12 @@ func newSubject(file string, c Config, dev runtime.DeviceInfo, target string) (*
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", in.Name, err)
 	}
-	sel := runtime.Select{HeadDim: c.HeadDim, DType: string(c.DType), Target: c.Target}
+	sel := artifact.Select{HeadDim: c.HeadDim, DType: string(c.DType), Target: c.Target}
 	if s.info, err = s.art.Manifest.Find(dev, sel); err != nil {
 		return nil, fmt.Errorf("%s: %w", in.Name, err)
 	}
 	if s.schedule, err = ir.ParseSchedule(s.info.Schedule); err != nil {
-		return nil, fmt.Errorf("%s: %w: schedule: %w", in.Name, runtime.ErrManifest, err)
+		return nil, fmt.Errorf("%s: %w: schedule: %w", in.Name, artifact.ErrManifest, err)
 	}
 	s.digest = fmt.Sprintf("%x", sha256.Sum256(s.art.Modules[s.info.Module]))[:12]
 	return s, nil
@@ -65,13 +67,13 @@ func (s *subject) fromSource(in *minfc.Input, c Config, target string) error {
 	return err
 }
 
-func (s *subject) fromArtifact(a *runtime.Artifact, c Config) (err error) {
+func (s *subject) fromArtifact(a *artifact.Artifact, c Config) (err error) {
 	s.art = a
 	if a.IsPlan() {
 		return errors.New("it holds the patterns of a head plan, which run together: minfc run --plan runs them")
 	}
 	if s.pattern, err = ir.ParsePattern(a.Manifest.Pattern); err != nil {
-		return fmt.Errorf("%w: pattern: %w", runtime.ErrManifest, err)
+		return fmt.Errorf("%w: pattern: %w", artifact.ErrManifest, err)
 	}
 	if err := s.setParams(c.Set); err != nil {
 		return err
@@ -138,8 +140,8 @@ func (s *subject) setWork(r *Row, pairs, area int64) {
 }
 
 // load compiles the PTX for the device.
-func (s *subject) load(dev runtime.Device, c Config) (err error) {
-	s.kernel, err = runtime.LoadKernel(dev, s.art, runtime.Select{HeadDim: c.HeadDim, DType: string(c.DType), Target: s.info.Target})
+func (s *subject) load(dev device.Device, c Config) (err error) {
+	s.kernel, err = runtime.LoadKernel(dev, s.art, artifact.Select{HeadDim: c.HeadDim, DType: string(c.DType), Target: s.info.Target})
 	return err
 }
 

@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // contender is one kernel of a comparison.
@@ -122,11 +122,11 @@ func quantile(sorted []float64, part float64) float64 {
 
 // deviceWatch times with events of the stream.
 type deviceWatch struct {
-	stream      runtime.Stream
-	start, stop runtime.Event
+	stream      device.Stream
+	start, stop device.Event
 }
 
-func newWatch(dev runtime.Device, s runtime.Stream) (*deviceWatch, error) {
+func newWatch(dev device.Device, s device.Stream) (*deviceWatch, error) {
 	start, err := dev.NewEvent()
 	if err != nil {
 		return nil, err

@@ -13,13 +13,15 @@ import (
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/plan"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
 	_ "github.com/minfc/minfc/runtime/cuda"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/workload"
 )
 
 // apart runs a layer in two ways over the same tensors: all heads in one launch, and a launch for each part by a kernel of its own.
 type apart struct {
-	dev      runtime.Device
+	dev      device.Device
 	launcher *plan.Launcher
 	kernels  []*runtime.LoadedKernel // of each part
 	one      runtime.Attention
@@ -27,7 +29,7 @@ type apart struct {
 	pieces   []runtime.Attention // of several, a part each
 }
 
-func newApart(t testing.TB, dev runtime.Device, target string, s workload.Spec, entries []string) *apart {
+func newApart(t testing.TB, dev device.Device, target string, s workload.Spec, entries []string) *apart {
 	heads := layer(t, entries...)
 	opts := minfc.Options{Target: target, DType: string(s.DType), HeadDim: s.HeadDim}
 	alone := map[string]*runtime.LoadedKernel{}
@@ -39,14 +41,14 @@ func newApart(t testing.TB, dev runtime.Device, target string, s workload.Spec, 
 		require.NoError(t, err)
 		a, err := p.Compile(opts)
 		require.NoError(t, err)
-		k, err := runtime.LoadKernel(dev, a, runtime.Select{})
+		k, err := runtime.LoadKernel(dev, a, artifact.Select{})
 		require.NoError(t, err)
 		t.Cleanup(func() { k.Close() })
 		alone[h.Pattern.Name] = k
 	}
 	a, err := minfc.CompilePlan(opts, nil, heads)
 	require.NoError(t, err)
-	kernels, err := plan.Load(dev, a, runtime.Select{})
+	kernels, err := plan.Load(dev, a, artifact.Select{})
 	require.NoError(t, err)
 	t.Cleanup(func() { kernels.Close() })
 	out := &apart{dev: dev}
@@ -61,7 +63,7 @@ func (x *apart) place(t testing.TB, s workload.Spec, alone map[string]*runtime.L
 	in, err := workload.OnDevice(x.dev, s, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { in.Close() })
-	alloc := func(bytes int64) runtime.DevicePtr {
+	alloc := func(bytes int64) device.Ptr {
 		p, err := x.dev.Alloc(max(bytes, 256))
 		require.NoError(t, err)
 		t.Cleanup(func() { x.dev.Free(p) })
@@ -111,9 +113,9 @@ func (x *apart) differing(t testing.TB, s workload.Spec) float64 {
 	differ, all := 0, outputBytes(s)
 	for at := int64(0); at < all; at += most {
 		var parts [2][]byte
-		for i, p := range []runtime.DevicePtr{x.one.O.Ptr, x.several.O.Ptr} {
+		for i, p := range []device.Ptr{x.one.O.Ptr, x.several.O.Ptr} {
 			parts[i] = make([]byte, min(most, all-at))
-			require.NoError(t, x.dev.CopyToHost(parts[i], p+runtime.DevicePtr(at), nil))
+			require.NoError(t, x.dev.CopyToHost(parts[i], p+device.Ptr(at), nil))
 		}
 		for i := 0; i < len(parts[0]); i += 2 {
 			if parts[0][i] != parts[1][i] || parts[0][i+1] != parts[1][i+1] {
@@ -126,7 +128,7 @@ func (x *apart) differing(t testing.TB, s workload.Spec) float64 {
 
 // poison fills the outputs, each with another value: what neither way writes differs.
 func (x *apart) poison(t testing.TB, s workload.Spec) {
-	for i, p := range []runtime.DevicePtr{x.one.O.Ptr, x.several.O.Ptr} {
+	for i, p := range []device.Ptr{x.one.O.Ptr, x.several.O.Ptr} {
 		require.NoError(t, x.dev.Fill(p, 0xfe+byte(i), outputBytes(s), nil))
 	}
 }
@@ -165,9 +167,9 @@ func TestOneLaunchComputesWhatSeveralDo(t *testing.T) {
 	}
 }
 
-func gpu(t testing.TB) runtime.Device {
-	dev, err := runtime.Open("cuda", 0)
-	if errors.Is(err, runtime.ErrNoDevice) {
+func gpu(t testing.TB) device.Device {
+	dev, err := device.Open("cuda", 0)
+	if errors.Is(err, device.ErrNoDevice) {
 		t.Skip("no GPU here: CI has none, docs/measuring.md says how to run this on one")
 	}
 	require.NoError(t, err)
@@ -179,7 +181,7 @@ func gpu(t testing.TB) runtime.Device {
 func TestLayerOfAMillionTokens(t *testing.T) {
 	dev := gpu(t)
 	const target = "sm_90a"
-	if info := dev.Info(); !runtime.TargetRuns(target, info.Major, info.Minor) {
+	if info := dev.Info(); !device.TargetRuns(target, info.Major, info.Minor) {
 		t.Skipf("%s does not run %s code, the one whose outputs are the same both ways", info.Name, target)
 	}
 	s := workload.Spec{Kind: workload.Mixed, Batch: 1, QHeads: 32, KVHeads: 8, SeqLen: 1 << 20, HeadDim: 128, Seed: 3, DType: half.BF16}
@@ -207,7 +209,7 @@ func BenchmarkLayer(b *testing.B) {
 	}
 }
 
-func benchLayer(b *testing.B, dev runtime.Device, target string, s workload.Spec) {
+func benchLayer(b *testing.B, dev device.Device, target string, s workload.Spec) {
 	x := newApart(b, dev, target, s, realHeads())
 	dense := x.dense(b, target, s)
 	ways := []struct {
@@ -250,7 +252,7 @@ func (x *apart) dense(t testing.TB, target string, s workload.Spec) func() error
 	require.NoError(t, err)
 	art, err := p.Compile(minfc.Options{Target: target, DType: string(s.DType), HeadDim: s.HeadDim})
 	require.NoError(t, err)
-	k, err := runtime.LoadKernel(x.dev, art, runtime.Select{})
+	k, err := runtime.LoadKernel(x.dev, art, artifact.Select{})
 	require.NoError(t, err)
 	t.Cleanup(func() { k.Close() })
 	return func() error { return k.Launch(nil, x.several) }
@@ -264,7 +266,7 @@ func (x *apart) setFallback(on bool) {
 }
 
 // timed is the time of a call, in milliseconds, from several in a row.
-func timed(b testing.TB, dev runtime.Device, launch func() error, calls int) float64 {
+func timed(b testing.TB, dev device.Device, launch func() error, calls int) float64 {
 	start, err := dev.NewEvent()
 	require.NoError(b, err)
 	end, err := dev.NewEvent()

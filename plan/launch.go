@@ -7,6 +7,8 @@ import (
 
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // Use is a pattern that heads of a model need, compiled with values of its const parameters.
@@ -86,7 +88,7 @@ type Kernels struct {
 }
 
 // Load loads the patterns of a head plan, compiled by minfc.CompilePlan. Errors are those of runtime.LoadGroups.
-func Load(dev runtime.Device, a *runtime.Artifact, sel runtime.Select) (*Kernels, error) {
+func Load(dev device.Device, a *artifact.Artifact, sel artifact.Select) (*Kernels, error) {
 	groups, err := runtime.LoadGroups(dev, a, sel)
 	if err != nil {
 		return nil, err
@@ -167,7 +169,7 @@ func (l *Launcher) add(member int, params map[string]int64) {
 func (l *Launcher) Kernel(h int) *runtime.LoadedKernel { return l.heads[h] }
 
 // Info is the entry of the first head's kernel; head dim and data type are those of all.
-func (l *Launcher) Info() runtime.Kernel { return l.heads[0].Info() }
+func (l *Launcher) Info() artifact.Kernel { return l.heads[0].Info() }
 
 // Parts are the heads that run one pattern with the same parameters, budgets aside. They must not be changed.
 func (l *Launcher) Parts() []runtime.Part { return l.parts }
@@ -175,7 +177,7 @@ func (l *Launcher) Parts() []runtime.Part { return l.parts }
 // check checks what the plan was made for; the runtime checks the rest.
 func (l *Launcher) check(a runtime.Attention) error {
 	if a.QHeads != len(l.heads) {
-		return fmt.Errorf("%w: QHeads is %d, the plan was made for %d", runtime.ErrBadCall, a.QHeads, len(l.heads))
+		return fmt.Errorf("%w: QHeads is %d, the plan was made for %d", device.ErrBadCall, a.QHeads, len(l.heads))
 	}
 	return nil
 }
@@ -208,7 +210,7 @@ func (l *Launcher) Launches(a runtime.Attention) (int, error) {
 // Launch enqueues the index stages of all parts and then the attention of all heads, in one launch if their kernels were compiled for
 // that, on a stream (nil: the default stream) and returns, under the conditions of runtime.LoadedKernel.Launch. When the call is at
 // fault nothing was enqueued.
-func (l *Launcher) Launch(s runtime.Stream, a runtime.Attention) error {
+func (l *Launcher) Launch(s device.Stream, a runtime.Attention) error {
 	if err := l.check(a); err != nil {
 		return err
 	}
@@ -216,7 +218,7 @@ func (l *Launcher) Launch(s runtime.Stream, a runtime.Attention) error {
 }
 
 // ReadChosen waits for the stream and reads what the last launch of a chose; see runtime.LoadedGroups.ReadChosen.
-func (l *Launcher) ReadChosen(dev runtime.Device, s runtime.Stream, a runtime.Attention) ([]runtime.Chosen, error) {
+func (l *Launcher) ReadChosen(dev device.Device, s device.Stream, a runtime.Attention) ([]runtime.Chosen, error) {
 	if err := l.check(a); err != nil {
 		return nil, err
 	}

@@ -20,12 +20,14 @@ import (
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/plan"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/emu"
 )
 
 const headDim = 32
 
-func emulator(t *testing.T) runtime.Device {
+func emulator(t *testing.T) device.Device {
 	dev, err := emu.Open(emu.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { dev.Close() })
@@ -34,17 +36,17 @@ func emulator(t *testing.T) runtime.Device {
 
 // compiler loads head plans of patterns of the library, compiling what they need once a test run.
 type compiler struct {
-	dev     runtime.Device
-	built   map[string]*runtime.Artifact
+	dev     device.Device
+	built   map[string]*artifact.Artifact
 	target  string // "" for sm_80
 	headDim int    // 0 for headDim
 }
 
-func newCompiler(dev runtime.Device) *compiler {
-	return &compiler{dev: dev, built: map[string]*runtime.Artifact{}}
+func newCompiler(dev device.Device) *compiler {
+	return &compiler{dev: dev, built: map[string]*artifact.Artifact{}}
 }
 
-func (c *compiler) compile(t *testing.T, layers ...[]plan.Head) *runtime.Artifact {
+func (c *compiler) compile(t *testing.T, layers ...[]plan.Head) *artifact.Artifact {
 	t.Helper()
 	uses, err := plan.Uses(layers...)
 	require.NoError(t, err)
@@ -78,7 +80,7 @@ func layer(t testing.TB, heads ...string) []plan.Head {
 func bind(t *testing.T, c *compiler, heads ...string) ([]plan.Head, *plan.Launcher) {
 	t.Helper()
 	assigned := layer(t, heads...)
-	k, err := plan.Load(c.dev, c.compile(t, assigned), runtime.Select{})
+	k, err := plan.Load(c.dev, c.compile(t, assigned), artifact.Select{})
 	require.NoError(t, err)
 	t.Cleanup(func() { k.Close() })
 	l, err := k.Bind(assigned)
@@ -240,7 +242,7 @@ func TestStridesOfTheCaller(t *testing.T) {
 	require.NoError(t, err)
 
 	a := runtime.Attention{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 90, SeqK: 130, QOffset: 40, NoFallback: true}
-	alloc := func(bytes int64) runtime.DevicePtr {
+	alloc := func(bytes int64) device.Ptr {
 		p, err := c.dev.Alloc(bytes)
 		require.NoError(t, err)
 		return p
@@ -251,14 +253,14 @@ func TestStridesOfTheCaller(t *testing.T) {
 		x.Ptr = alloc(2 * 2 * x.BatchStride)
 		return x
 	}
-	move := func(x runtime.Tensor, data []byte, heads, rows int, copy func(p runtime.DevicePtr, row []byte) error) {
+	move := func(x runtime.Tensor, data []byte, heads, rows int, copy func(p device.Ptr, row []byte) error) {
 		for i := range 2 * heads * rows {
 			b, h, r := int64(i/(heads*rows)), int64(i/rows%heads), int64(i%rows)
-			at := x.Ptr + runtime.DevicePtr(2*(b*x.BatchStride+h*x.HeadStride+r*x.RowStride))
+			at := x.Ptr + device.Ptr(2*(b*x.BatchStride+h*x.HeadStride+r*x.RowStride))
 			require.NoError(t, copy(at, data[2*headDim*i:][:2*headDim]))
 		}
 	}
-	up := func(p runtime.DevicePtr, row []byte) error { return c.dev.CopyToDevice(p, row, nil) }
+	up := func(p device.Ptr, row []byte) error { return c.dev.CopyToDevice(p, row, nil) }
 	a.Q, a.O, a.K, a.V = tensor(4, 90), tensor(4, 90), tensor(2, 130), tensor(2, 130)
 	move(a.Q, in.Q, 4, 90, up)
 	move(a.K, in.K, 2, 130, up)
@@ -268,7 +270,7 @@ func TestStridesOfTheCaller(t *testing.T) {
 	a.Workspace = alloc(a.WorkspaceBytes)
 	require.NoError(t, l.Launch(nil, a))
 	got := make([]byte, len(want.O))
-	move(a.O, got, 4, 90, func(p runtime.DevicePtr, row []byte) error { return c.dev.CopyToHost(row, p, nil) })
+	move(a.O, got, 4, 90, func(p device.Ptr, row []byte) error { return c.dev.CopyToHost(row, p, nil) })
 	require.Equal(t, want.O, got)
 }
 
@@ -279,7 +281,7 @@ func TestLaunchRefusesBeforeAnythingRuns(t *testing.T) {
 	var err error
 	good.WorkspaceBytes, err = l.Workspace(good)
 	require.NoError(t, err)
-	for _, p := range []*runtime.DevicePtr{&good.Q.Ptr, &good.K.Ptr, &good.V.Ptr, &good.O.Ptr} {
+	for _, p := range []*device.Ptr{&good.Q.Ptr, &good.K.Ptr, &good.V.Ptr, &good.O.Ptr} {
 		*p, err = c.dev.Alloc(2 * 64 * headDim * 2)
 		require.NoError(t, err)
 	}
@@ -302,7 +304,7 @@ func TestLaunchRefusesBeforeAnythingRuns(t *testing.T) {
 		a := good
 		spoil(&a)
 		err := l.Launch(nil, a)
-		require.ErrorIs(t, err, runtime.ErrBadCall)
+		require.ErrorIs(t, err, device.ErrBadCall)
 		require.ErrorContains(t, err, want)
 	}
 	got := make([]byte, len(marked))
@@ -312,7 +314,7 @@ func TestLaunchRefusesBeforeAnythingRuns(t *testing.T) {
 
 func TestBindRefusesNoHeads(t *testing.T) {
 	c := newCompiler(emulator(t))
-	k, err := plan.Load(c.dev, c.compile(t, layer(t, entry("dense"))), runtime.Select{})
+	k, err := plan.Load(c.dev, c.compile(t, layer(t, entry("dense"))), artifact.Select{})
 	require.NoError(t, err)
 	defer k.Close()
 	_, err = k.Bind(nil)

@@ -12,6 +12,7 @@ import (
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/emu"
 )
 
@@ -24,7 +25,7 @@ var interleaved = []string{
 }
 
 // counting opens an emulator that counts the launches of attention kernels.
-func counting(t *testing.T) (runtime.Device, *int) {
+func counting(t *testing.T) (device.Device, *int) {
 	n := new(int)
 	dev, err := emu.Open(emu.Options{Observe: func(s emu.Stats) {
 		if strings.HasPrefix(s.Kernel, "attention") {

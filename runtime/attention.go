@@ -5,13 +5,14 @@ import (
 	"maps"
 
 	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // Tensor is device memory owned by the caller: [batch, heads, rows, head dim] with strides in elements and the last
 // dimension contiguous. All strides zero means contiguous. Address and strides are multiples of 16 bytes (8 elements),
 // because kernels copy 16 bytes at a time.
 type Tensor struct {
-	Ptr                                DevicePtr
+	Ptr                                device.Ptr
 	BatchStride, HeadStride, RowStride int64
 }
 
@@ -28,7 +29,7 @@ type Attention struct {
 
 	// LSE is float32 [Batch, QHeads, SeqQ], the natural logarithm of the softmax's denominator; 0 when it is not wanted.
 	// The strides are in elements, both zero for contiguous; rows are contiguous.
-	LSE                           DevicePtr
+	LSE                           device.Ptr
 	LSEBatchStride, LSEHeadStride int64
 
 	Batch, QHeads, KVHeads int
@@ -48,7 +49,7 @@ type Attention struct {
 	// Workspace is device memory for what the index stage computes, WorkspaceBytes of it, aligned to 256 bytes;
 	// LoadedKernel.Workspace says how much a call needs. It is the call's own until the launch has ended, then free for the
 	// next one.
-	Workspace      DevicePtr
+	Workspace      device.Ptr
 	WorkspaceBytes int64
 }
 
@@ -72,7 +73,7 @@ func (c *call) items() int { return c.rowTiles * c.QHeads * c.Batch }
 // same parameters are prepared once and then remembered. Errors wrap ErrBadCall when the call is at fault.
 func (k *LoadedKernel) Prepare(a Attention) (*Prepared, error) {
 	if k.function == nil {
-		return nil, badCall("%s is a pattern of a head plan, whose heads are launched together: use LoadedGroups.Prepare", k.schedule.Name)
+		return nil, device.BadCall("%s is a pattern of a head plan, whose heads are launched together: use LoadedGroups.Prepare", k.schedule.Name)
 	}
 	return k.prepare(a)
 }
@@ -135,7 +136,7 @@ func (k *LoadedKernel) record(x *boundCall, actions []ir.Action) (*recording, er
 // kernels that compute its lists come before it. It is Prepare and Run. It does not synchronise, allocates no device memory, copies nothing and
 // keeps no reference to a, so that a CUDA graph may capture it. Errors wrap ErrBadCall when the call is at fault; then nothing was enqueued.
 // It is safe for concurrent use.
-func (k *LoadedKernel) Launch(s Stream, a Attention) error {
+func (k *LoadedKernel) Launch(s device.Stream, a Attention) error {
 	p, err := k.Prepare(a)
 	if err != nil {
 		return err
@@ -145,7 +146,7 @@ func (k *LoadedKernel) Launch(s Stream, a Attention) error {
 
 // LaunchIndex is the first half of Launch: it enqueues the kernels that choose what to keep, and leaves their lists in the
 // workspace. For patterns that do not depend on data it enqueues nothing, unless heads take no part.
-func (k *LoadedKernel) LaunchIndex(s Stream, a Attention) error {
+func (k *LoadedKernel) LaunchIndex(s device.Stream, a Attention) error {
 	p, err := k.Prepare(a)
 	if err != nil {
 		return err
@@ -155,7 +156,7 @@ func (k *LoadedKernel) LaunchIndex(s Stream, a Attention) error {
 
 // LaunchAttention is the second half of Launch: attention over the lists that LaunchIndex or WriteChosen left in the
 // workspace, in a call of the same shape and parameters.
-func (k *LoadedKernel) LaunchAttention(s Stream, a Attention) error {
+func (k *LoadedKernel) LaunchAttention(s device.Stream, a Attention) error {
 	p, err := k.Prepare(a)
 	if err != nil {
 		return err
@@ -183,7 +184,7 @@ func (k *LoadedKernel) checkParams(given map[string]int64) (map[string]int64, er
 		err = k.pattern.CheckValues(values)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrBadCall, err)
+		return nil, fmt.Errorf("%w: %w", device.ErrBadCall, err)
 	}
 	k.lastParams.Store(&paramSet{maps.Clone(given), values})
 	return values, nil
@@ -194,7 +195,7 @@ func (k *LoadedKernel) checkParams(given map[string]int64) (map[string]int64, er
 // and is the same for every batch and head. Of a it uses SeqQ, SeqK, QOffset and Params.
 func (k *LoadedKernel) Cover(a Attention, rows []int) ([]byte, error) {
 	if len(k.choices) > 0 {
-		return nil, fmt.Errorf("%w: pattern %s: %w", ErrBadCall, k.schedule.Name, errNotChosen)
+		return nil, fmt.Errorf("%w: pattern %s: %w", device.ErrBadCall, k.schedule.Name, errNotChosen)
 	}
 	launched, rows, err := k.bindCover(a, rows)
 	if err != nil {

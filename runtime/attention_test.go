@@ -6,12 +6,14 @@ import (
 	"math"
 	"testing"
 
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/stretchr/testify/require"
 )
 
 func loaded(t *testing.T) (*fakeDevice, *LoadedKernel) {
 	dev := newFakeDevice()
-	k, err := LoadKernel(dev, testArtifact(), Select{HeadDim: 64, DType: "bf16"})
+	k, err := LoadKernel(dev, testArtifact(), artifact.Select{HeadDim: 64, DType: "bf16"})
 	require.NoError(t, err)
 	return dev, k
 }
@@ -32,7 +34,7 @@ func TestLaunchPassesWhatTheKernelNeeds(t *testing.T) {
 	require.NoError(t, k.Launch(stream, a))
 	require.Len(t, dev.launches, 1)
 	l := dev.launches[0]
-	require.Equal(t, Launch{Grid: [3]uint32{3, 6, 2}, Block: [3]uint32{128, 1, 1}, SharedBytes: 48 << 10}, l.Launch)
+	require.Equal(t, device.Launch{Grid: [3]uint32{3, 6, 2}, Block: [3]uint32{128, 1, 1}, SharedBytes: 48 << 10}, l.Launch)
 	require.Equal(t, stream, l.stream)
 	for name, want := range map[string]float64{
 		"q": 0x10_0000_0000, "k": 0x20_0000_0000, "v": 0x30_0000_0000, "o": 0x40_0000_0000, "lse": 0x50_0000_0004,
@@ -102,7 +104,7 @@ func TestArgumentsFollowTheManifest(t *testing.T) {
 	dev, art := newFakeDevice(), testArtifact()
 	p := art.Manifest.Kernels[0].Params
 	p[0], p[len(p)-1] = p[len(p)-1], p[0]
-	k, err := LoadKernel(dev, art, Select{DType: "bf16"})
+	k, err := LoadKernel(dev, art, artifact.Select{DType: "bf16"})
 	require.NoError(t, err)
 	require.NoError(t, k.Launch(nil, contiguous()))
 	require.Len(t, dev.launches[0].args[0], 4)
@@ -163,7 +165,7 @@ func TestBadCallsAreRefusedInWords(t *testing.T) {
 		a := contiguous()
 		c.damage(&a)
 		err := k.Launch(nil, a)
-		require.ErrorIs(t, err, ErrBadCall, c.says)
+		require.ErrorIs(t, err, device.ErrBadCall, c.says)
 		require.ErrorContains(t, err, c.says)
 		require.Empty(t, dev.launches, c.says)
 	}
@@ -188,7 +190,7 @@ func TestParametersAreCheckedForEveryLaunch(t *testing.T) {
 	a.Params["window"] = 20
 	require.NoError(t, k.Launch(nil, a))
 	a.Params["window"] = 0
-	require.ErrorIs(t, k.Launch(nil, a), ErrBadCall)
+	require.ErrorIs(t, k.Launch(nil, a), device.ErrBadCall)
 	a.Params = nil
 	require.NoError(t, k.Launch(nil, a))
 	for i, want := range []float64{10, 20, 1024} {
@@ -239,10 +241,10 @@ func TestCover(t *testing.T) {
 	require.Len(t, all, 200*210)
 	require.Equal(t, cover[210:420], all[150*210:151*210])
 	_, err = k.Cover(a, []int{200})
-	require.ErrorIs(t, err, ErrBadCall)
+	require.ErrorIs(t, err, device.ErrBadCall)
 	require.ErrorContains(t, err, "row 200 of the coverage does not exist, want 0 to 199")
 	a.Params = maps.Clone(a.Params)
 	a.Params["window"] = 0
 	_, err = k.Cover(a, rows)
-	require.ErrorIs(t, err, ErrBadCall)
+	require.ErrorIs(t, err, device.ErrBadCall)
 }

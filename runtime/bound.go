@@ -6,6 +6,7 @@ import (
 	"maps"
 
 	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // maxScratchBytes is what an index stage may hold of sums, or of block scores, at a time.
@@ -32,7 +33,7 @@ func (k *LoadedKernel) bind(c *call) (*boundCall, error) {
 	}
 	x := &boundCall{call: c}
 	if x.BoundProgram, err = k.program.Bind(k.programLaunch(c, values)); err != nil {
-		return nil, badCall("%w", err)
+		return nil, device.BadCall("%w", err)
 	}
 	for _, of := range k.choices {
 		x.choices = append(x.choices, x.number(of, values))

@@ -2,11 +2,11 @@ package runtime
 
 import (
 	"cmp"
-	"fmt"
 	"math"
 	"slices"
 
 	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // Limits of one launch. Positions and lengths are 32-bit numbers in the kernel, with room to add.
@@ -18,11 +18,6 @@ const (
 	strideMultiple = copyBytes / elementBytes
 )
 
-// badCall is an error of kind ErrBadCall.
-func badCall(format string, args ...any) error {
-	return fmt.Errorf("%w: %w", ErrBadCall, fmt.Errorf(format, args...))
-}
-
 // check returns a with its defaults filled in, or says what is wrong and what would be right. Pointers are not looked at.
 func (k *LoadedKernel) check(a Attention) (*call, error) {
 	c, err := k.checkShape(a)
@@ -30,7 +25,7 @@ func (k *LoadedKernel) check(a Attention) (*call, error) {
 		return nil, err
 	}
 	if len(a.HeadParams) > 0 && len(k.choices) == 0 {
-		return nil, badCall("HeadParams is set, but no data decides what %s keeps: all heads keep the same", k.schedule.Name)
+		return nil, device.BadCall("HeadParams is set, but no data decides what %s keeps: all heads keep the same", k.schedule.Name)
 	}
 	return c, c.fillData()
 }
@@ -74,11 +69,11 @@ func checkLengths(a Attention) error {
 		got  int
 	}{{"SeqQ", a.SeqQ}, {"SeqK", a.SeqK}, {"QOffset", a.QOffset}} {
 		if n.got < 0 || n.got > ir.MaxParam {
-			return badCall("%s is %d, want 0 to %d", n.name, n.got, ir.MaxParam)
+			return device.BadCall("%s is %d, want 0 to %d", n.name, n.got, ir.MaxParam)
 		}
 	}
 	if end := a.QOffset + a.SeqQ; end > ir.MaxEnd {
-		return badCall("the last query's position is %d (QOffset + SeqQ - 1), want less than %d", end-1, ir.MaxEnd)
+		return device.BadCall("the last query's position is %d (QOffset + SeqQ - 1), want less than %d", end-1, ir.MaxEnd)
 	}
 	return nil
 }
@@ -89,11 +84,11 @@ func checkHeads(a Attention) error {
 		got  int
 	}{{"Batch", a.Batch}, {"QHeads", a.QHeads}, {"KVHeads", a.KVHeads}} {
 		if n.got < 1 || n.got > maxGridYZ {
-			return badCall("%s is %d, want 1 to %d; split larger calls", n.name, n.got, maxGridYZ)
+			return device.BadCall("%s is %d, want 1 to %d; split larger calls", n.name, n.got, maxGridYZ)
 		}
 	}
 	if a.QHeads%a.KVHeads != 0 {
-		return badCall("QHeads is %d and KVHeads %d, want QHeads to be a multiple of KVHeads", a.QHeads, a.KVHeads)
+		return device.BadCall("QHeads is %d and KVHeads %d, want QHeads to be a multiple of KVHeads", a.QHeads, a.KVHeads)
 	}
 	return nil
 }
@@ -111,9 +106,9 @@ func CheckScale(scale float64) error {
 	s := float32(scale * math.Log2E)
 	switch {
 	case !(scale > 0) || math.IsInf(scale, 0):
-		return badCall("Scale is %v, want a number above 0 (or 0 for 1/sqrt of the head dim)", scale)
+		return device.BadCall("Scale is %v, want a number above 0 (or 0 for 1/sqrt of the head dim)", scale)
 	case math.IsInf(float64(s), 0) || s < math.SmallestNonzeroFloat32*(1<<23): // normal numbers only
-		return badCall("Scale is %v, want 8.15e-39 to 2.35e+38: kernels multiply by Scale*log2(e) in float32, whose normal numbers are 1.18e-38 to 3.40e+38; scale q or k themselves instead", scale)
+		return device.BadCall("Scale is %v, want 8.15e-39 to 2.35e+38: kernels multiply by Scale*log2(e) in float32, whose normal numbers are 1.18e-38 to 3.40e+38; scale q or k themselves instead", scale)
 	}
 	return nil
 }
@@ -173,9 +168,9 @@ func (t *Tensor) check(name string, dims []dim) error {
 		switch {
 		case d.size == 1: // never stepped over
 		case d.stride < 0 || d.stride > limit:
-			return badCall("%s has a %s stride of %d elements, want 0 to %d", name, d.name, d.stride, limit)
+			return device.BadCall("%s has a %s stride of %d elements, want 0 to %d", name, d.name, d.stride, limit)
 		case d.stride%strideMultiple != 0:
-			return badCall("%s has a %s stride of %d elements, want a multiple of %d (%d bytes)", name, d.name, d.stride, strideMultiple, copyBytes)
+			return device.BadCall("%s has a %s stride of %d elements, want a multiple of %d (%d bytes)", name, d.name, d.stride, strideMultiple, copyBytes)
 		}
 	}
 	return nil
@@ -190,7 +185,7 @@ func checkDisjoint(name string, dims []dim, inner int64) error {
 			continue
 		}
 		if d.stride < inner {
-			return badCall("%s overlaps itself: its %s stride is %d elements, want at least %d", name, d.name, d.stride, inner)
+			return device.BadCall("%s overlaps itself: its %s stride is %d elements, want at least %d", name, d.name, d.stride, inner)
 		}
 		inner = d.stride*int64(d.size-1) + inner
 	}
@@ -208,7 +203,7 @@ func (c *call) fillLSE() error {
 	dims := []dim{{"batch", c.Batch, c.LSEBatchStride}, {"head", c.QHeads, c.LSEHeadStride}}
 	for _, d := range dims {
 		if d.size > 1 && (d.stride < 0 || d.stride > maxStride) {
-			return badCall("LSE has a %s stride of %d elements, want 0 to %d", d.name, d.stride, int64(maxStride))
+			return device.BadCall("LSE has a %s stride of %d elements, want 0 to %d", d.name, d.stride, int64(maxStride))
 		}
 	}
 	return checkDisjoint("LSE", dims, int64(c.SeqQ))
@@ -221,19 +216,19 @@ func (c *call) checkPointers(at Pointers, workspace int64) error {
 	own.Workspace, own.WorkspaceBytes = at.Workspace, at.WorkspaceBytes
 	for _, t := range [...]struct {
 		name string
-		at   DevicePtr
+		at   device.Ptr
 		rows int
 	}{{"Q", at.Q, c.SeqQ}, {"K", at.K, c.SeqK}, {"V", at.V, c.SeqK}, {"O", at.O, c.SeqQ}} {
 		switch {
 		case t.rows == 0: // never looked at, so anything will do
 		case t.at == 0:
-			return badCall("%s is a null pointer, want device memory", t.name)
+			return device.BadCall("%s is a null pointer, want device memory", t.name)
 		case t.at%copyBytes != 0:
-			return badCall("%s starts at %#x, want an address that is a multiple of %d bytes", t.name, uint64(t.at), copyBytes)
+			return device.BadCall("%s starts at %#x, want an address that is a multiple of %d bytes", t.name, uint64(t.at), copyBytes)
 		}
 	}
 	if at.LSE%lseBytes != 0 {
-		return badCall("LSE starts at %#x, want an address that is a multiple of %d bytes", uint64(at.LSE), lseBytes)
+		return device.BadCall("LSE starts at %#x, want an address that is a multiple of %d bytes", uint64(at.LSE), lseBytes)
 	}
 	if err := own.checkOverlap(); err != nil {
 		return err

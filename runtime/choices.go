@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // choice is a chosen set of a pattern.
@@ -42,9 +43,9 @@ func (k *LoadedKernel) headValues(c *call) ([]map[string]int64, error) {
 	for _, name := range slices.Sorted(maps.Keys(c.HeadParams)) {
 		switch got := len(c.HeadParams[name]); {
 		case !slices.Contains(k.headParams, name):
-			return nil, badCall("HeadParams has %q, want parameters that are budgets of the index stage and nothing else: %q", name, k.headParams)
+			return nil, device.BadCall("HeadParams has %q, want parameters that are budgets of the index stage and nothing else: %q", name, k.headParams)
 		case got != c.QHeads:
-			return nil, badCall("HeadParams has %d values of %s, want one for each of %d query heads", got, name, c.QHeads)
+			return nil, device.BadCall("HeadParams has %d values of %s, want one for each of %d query heads", got, name, c.QHeads)
 		}
 	}
 	if len(c.HeadParams) == 0 {
@@ -64,7 +65,7 @@ func (k *LoadedKernel) headValues(c *call) ([]map[string]int64, error) {
 		}
 		var err error
 		if out[h], err = ir.CheckLaunch(k.schedule.Params, k.schedule.Requires, given); err != nil {
-			return nil, badCall("head %d: %w", c.section.head0+h, err)
+			return nil, device.BadCall("head %d: %w", c.section.head0+h, err)
 		}
 	}
 	return out, nil

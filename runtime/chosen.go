@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // Chosen is what the index stage of a launch chose for one head, as it stands in the device's own lists.
@@ -30,7 +31,7 @@ var errNotChosen = errors.New("what it keeps depends on data and differs by head
 
 // ReadChosen waits for the stream and reads what the last launch of a chose, [Batch * QHeads]; nil if no data decides. The
 // workspace must not have served another launch since. Selections of heads that take no part have no sets.
-func (k *LoadedKernel) ReadChosen(dev Device, s Stream, a Attention) ([]Chosen, error) {
+func (k *LoadedKernel) ReadChosen(dev device.Device, s device.Stream, a Attention) ([]Chosen, error) {
 	p, err := k.prepare(a)
 	if err != nil {
 		return nil, err
@@ -40,7 +41,7 @@ func (k *LoadedKernel) ReadChosen(dev Device, s Stream, a Attention) ([]Chosen, 
 
 // ReadChosen waits for the stream and reads what the last run with these pointers chose, [Batch * QHeads]; nil if no data decides. The
 // workspace must not have served another run since. Choices of heads that take no part, or whose pattern does not depend on data, have no sets.
-func (p *Prepared) ReadChosen(s Stream, at Pointers) (out []Chosen, err error) {
+func (p *Prepared) ReadChosen(s device.Stream, at Pointers) (out []Chosen, err error) {
 	if p.call.idle() {
 		return nil, nil
 	}
@@ -78,7 +79,7 @@ func (p *preparedPart) spread(chosen, out []Chosen) {
 	}
 }
 
-func (p *preparedPart) readChosen(dev Device, s Stream, workspace DevicePtr) (_ []Chosen, err error) {
+func (p *preparedPart) readChosen(dev device.Device, s device.Stream, workspace device.Ptr) (_ []Chosen, err error) {
 	x, multiprocessors := p.bound, p.kernel.multiprocessors()
 	r := &chosenReader{boundCall: x, workspace: workspace, dev: dev, stream: s, out: nothingChosen(x.heads(), x.QOffset)}
 	if x.routing == allDense {
@@ -150,9 +151,9 @@ func millis(multiprocessors int) float64 { return 1e-6 / float64(multiprocessors
 // chosenReader copies lists back.
 type chosenReader struct {
 	*boundCall
-	workspace DevicePtr
-	dev       Device
-	stream    Stream
+	workspace device.Ptr
+	dev       device.Device
+	stream    device.Stream
 	out       []Chosen
 }
 
@@ -171,7 +172,7 @@ func (r *chosenReader) read(n choiceCall) error {
 func (r *chosenReader) words(at int64, n int) ([]int32, error) {
 	data := make([]byte, 4*n)
 	if n > 0 {
-		if err := r.dev.CopyToHost(data, r.workspace+DevicePtr(at), r.stream); err != nil {
+		if err := r.dev.CopyToHost(data, r.workspace+device.Ptr(at), r.stream); err != nil {
 			return nil, err
 		}
 	}
@@ -369,7 +370,7 @@ func (k *LoadedKernel) bindCover(a Attention, rows []int) (*ir.Launched, []int, 
 		rows = allRows(a.SeqQ)
 	}
 	if i := slices.IndexFunc(rows, func(i int) bool { return i < 0 || i >= a.SeqQ }); i >= 0 {
-		return nil, nil, badCall("row %d of the coverage does not exist, want 0 to %d", rows[i], a.SeqQ-1)
+		return nil, nil, device.BadCall("row %d of the coverage does not exist, want 0 to %d", rows[i], a.SeqQ-1)
 	}
 	return launched, rows, nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/minfc/minfc/cost"
 	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // Expected is what the cost model says of a call of a pattern that the data decides, before there are lists. Times are
@@ -21,7 +22,7 @@ type Expected struct {
 // launched, or that k has no prices.
 func (k *LoadedKernel) Expect(m cost.Machine, a Attention) (Expected, error) {
 	if k.fallback == nil {
-		return Expected{}, fmt.Errorf("%w: %s has no dense kernel beside it, or no prices for %s: compile it again", ErrUnsupported, k.schedule.Name, k.info.Target)
+		return Expected{}, fmt.Errorf("%w: %s has no dense kernel beside it, or no prices for %s: compile it again", device.ErrUnsupported, k.schedule.Name, k.info.Target)
 	}
 	p, err := k.prepareShape(a)
 	if err != nil || p.parts[0].bound == nil {

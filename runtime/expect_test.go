@@ -8,6 +8,7 @@ import (
 	"github.com/minfc/minfc/cost"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // TestExpectationHoldsWhatRuns: what the lists of a launch cost lies within what was expected before there were lists, and is just that
@@ -64,5 +65,5 @@ func TestExpectationSaysWhatALaunchDecides(t *testing.T) {
 	require.True(t, e.RunsDense)
 	a.QHeads = 3
 	_, err = w.kernel.Expect(m, a)
-	require.ErrorIs(t, err, runtime.ErrBadCall)
+	require.ErrorIs(t, err, device.ErrBadCall)
 }

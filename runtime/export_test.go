@@ -1,6 +1,9 @@
 package runtime
 
-import "github.com/minfc/minfc/cost"
+import (
+	"github.com/minfc/minfc/cost"
+	"github.com/minfc/minfc/runtime/device"
+)
 
 // HoldScratch sets how many bytes of sums or of block scores k may hold at a time.
 func (k *LoadedKernel) HoldScratch(bytes int64) {
@@ -27,4 +30,4 @@ func (k *LoadedKernel) PriceLists(slot, column, row float64) {
 }
 
 // NewFakeDevice is a device that only notes what it is asked for.
-func NewFakeDevice() Device { return newFakeDevice() }
+func NewFakeDevice() device.Device { return newFakeDevice() }

@@ -5,6 +5,8 @@ import (
 
 	"github.com/minfc/minfc/cost"
 	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // Dense runs where it wins. What a pattern that the data decides costs depends on how its lists came out, so the choice is
@@ -30,10 +32,10 @@ type fallback struct {
 }
 
 // loadFallback loads the dense kernel, if there is one and the cost model knows the target.
-func (k *LoadedKernel) loadFallback(dev Device, a *Artifact) error {
+func (k *LoadedKernel) loadFallback(dev device.Device, a *artifact.Artifact) error {
 	info := dev.Info()
 	m, known := cost.MachineLike(cost.Device{Name: info.Name, Multiprocessors: info.Multiprocessors, L2Bytes: info.L2Bytes}, k.info.Target)
-	if k.info.Dense == nil || !known || k.info.Dense.runsOn(info) != nil {
+	if k.info.Dense == nil || !known || k.info.Dense.RunsOn(info) != nil {
 		return nil
 	}
 	prices, err := m.ListPrices(k.info.HeadDim, readsBlocks(k.schedule))
@@ -49,7 +51,7 @@ func (k *LoadedKernel) loadFallback(dev Device, a *Artifact) error {
 }
 
 // loadDense loads the dense kernel. That of a pattern in a head plan is its group's.
-func (k *LoadedKernel) loadDense(dev Device, a *Artifact) (*LoadedKernel, error) {
+func (k *LoadedKernel) loadDense(dev device.Device, a *artifact.Artifact) (*LoadedKernel, error) {
 	if k.function == nil {
 		return read(dev, k.info.Dense)
 	}
@@ -190,11 +192,11 @@ func (k *LoadedKernel) indexWork(x *boundCall) (cost.IndexWork, error) {
 	one.Batch, one.present = 1, x.inEntry()
 	entry, err := k.program.Bind(k.programLaunch(&one, []map[string]int64{x.values}))
 	if err != nil {
-		return cost.IndexWork{}, badCall("%w", err)
+		return cost.IndexWork{}, device.BadCall("%w", err)
 	}
 	work, err := entry.Work()
 	if err != nil {
-		return cost.IndexWork{}, badCall("%w", err)
+		return cost.IndexWork{}, device.BadCall("%w", err)
 	}
 	// Of causal pairs there are half as many. Products of squares run on tensor cores, which are taken to be tensorGain times as fast.
 	const tensorGain = 16
@@ -225,7 +227,7 @@ func (k *LoadedKernel) listShapes(x *boundCall) ([]listShape, error) {
 		for _, b := range g.Lo {
 			off, err := b.Eval(x.values)
 			if err != nil {
-				return nil, badCall("%w", err)
+				return nil, device.BadCall("%w", err)
 			}
 			if b.Row {
 				s.reach = min(s.reach, ir.BlockSize-int(off))
@@ -236,7 +238,7 @@ func (k *LoadedKernel) listShapes(x *boundCall) ([]listShape, error) {
 		for _, b := range g.Hi {
 			off, err := b.Eval(x.values)
 			if err != nil {
-				return nil, badCall("%w", err)
+				return nil, device.BadCall("%w", err)
 			}
 			if b.Row {
 				s.near = min(s.near, int(off))

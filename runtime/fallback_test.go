@@ -16,6 +16,8 @@ import (
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/patterns"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/emu"
 )
 
@@ -23,7 +25,7 @@ import (
 type weighed struct {
 	program *minfc.Program
 	kernel  *runtime.LoadedKernel
-	dev     runtime.Device
+	dev     device.Device
 	in      *qkv.Input
 	budgets map[string][]int64
 
@@ -88,7 +90,7 @@ func newWeighed(t *testing.T, name, target string, shape qkv.Shape) *weighed {
 	require.NoError(t, err)
 	a, err := w.program.Compile(minfc.Options{Target: target, DType: "bf16", HeadDim: shape.HeadDim, Verify: true})
 	require.NoError(t, err)
-	w.kernel, err = runtime.LoadKernel(dev, a, runtime.Select{})
+	w.kernel, err = runtime.LoadKernel(dev, a, artifact.Select{})
 	require.NoError(t, err)
 	t.Cleanup(func() { w.kernel.Close() })
 	w.in, err = qkv.Generate(shape, half.BF16, 5)
@@ -272,7 +274,7 @@ func TestShortInputsAreDense(t *testing.T) {
 	a, err := minfc.Compile(file, src, minfc.Options{Target: "sm_80", DType: "bf16", HeadDim: 64})
 	require.NoError(t, err)
 	in := w.in
-	want, err := runtime.RunHost(w.dev, a, runtime.Select{}, runtime.HostAttention{Q: in.Q, K: in.K, V: in.V, Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 300, SeqK: 300})
+	want, err := runtime.RunHost(w.dev, a, artifact.Select{}, runtime.HostAttention{Q: in.Q, K: in.K, V: in.V, Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 300, SeqK: 300})
 	require.NoError(t, err)
 	require.Equal(t, want.O, res.O)
 	require.Equal(t, want.LSE, res.LSE)

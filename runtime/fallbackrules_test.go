@@ -10,6 +10,8 @@ import (
 
 	"github.com/minfc/minfc/cost"
 	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 const causalDense = `schedule dense
@@ -34,7 +36,7 @@ func weighedKernel(t *testing.T, text string, log *[]string) *LoadedKernel {
 	require.True(t, ok)
 	prices, err := machine.ListPrices(128, false)
 	require.NoError(t, err)
-	dense := &LoadedKernel{info: Kernel{HeadDim: 128, RowTile: 128, KeyTile: 64, Threads: 128}, schedule: schedule, plan: &indexPlan{},
+	dense := &LoadedKernel{info: artifact.Kernel{HeadDim: 128, RowTile: 128, KeyTile: 64, Threads: 128}, schedule: schedule, plan: &indexPlan{},
 		code: code{function: namedFunction{"dense", log}}}
 	k.fallback = &fallback{dense, machine, prices, rangesOf(k.schedule)}
 	return k
@@ -45,8 +47,10 @@ type namedFunction struct {
 	log  *[]string
 }
 
-func (f namedFunction) Attributes() (FunctionAttributes, error) { return FunctionAttributes{}, nil }
-func (f namedFunction) Launch(Launch, [][]byte, Stream) error {
+func (f namedFunction) Attributes() (device.FunctionAttributes, error) {
+	return device.FunctionAttributes{}, nil
+}
+func (f namedFunction) Launch(device.Launch, [][]byte, device.Stream) error {
 	*f.log = append(*f.log, f.name)
 	return nil
 }

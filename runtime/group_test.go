@@ -22,11 +22,13 @@ import (
 	"github.com/minfc/minfc/patterns"
 	"github.com/minfc/minfc/plan"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/emu"
 )
 
 // group compiles the patterns that layers need.
-func group(t *testing.T, target string, headDim int, layers ...[]plan.Head) *runtime.Artifact {
+func group(t *testing.T, target string, headDim int, layers ...[]plan.Head) *artifact.Artifact {
 	t.Helper()
 	a, err := minfc.CompilePlan(minfc.Options{Target: target, DType: "bf16", HeadDim: headDim, Verify: true}, nil, layers...)
 	require.NoError(t, err)
@@ -55,14 +57,14 @@ func sharedPatterns(heads []plan.Head) []plan.Head {
 
 // grouped is a layer of several patterns on the emulator.
 type grouped struct {
-	dev      runtime.Device
+	dev      device.Device
 	heads    []plan.Head
 	launcher *plan.Launcher
 	in       *qkv.Input
 	ran      *[]emu.Stats // kernels, in the order of their launches
 }
 
-func newGrouped(t *testing.T, a *runtime.Artifact, shape qkv.Shape, heads []plan.Head) *grouped {
+func newGrouped(t *testing.T, a *artifact.Artifact, shape qkv.Shape, heads []plan.Head) *grouped {
 	t.Helper()
 	const processors = 5 // so that blocks with a queue are more than a row of the grid
 	var ran []emu.Stats
@@ -74,7 +76,7 @@ func newGrouped(t *testing.T, a *runtime.Artifact, shape qkv.Shape, heads []plan
 	}})
 	require.NoError(t, err)
 	t.Cleanup(func() { dev.Close() })
-	k, err := plan.Load(dev, a, runtime.Select{})
+	k, err := plan.Load(dev, a, artifact.Select{})
 	require.NoError(t, err)
 	t.Cleanup(func() { k.Close() })
 	g := &grouped{dev: dev, heads: heads, ran: &ran}
@@ -95,7 +97,7 @@ func (g *grouped) run(t *testing.T, noFallback bool) runtime.HostResult {
 }
 
 // attentions are the launches of attention kernels.
-func (g *grouped) attentions() (out []runtime.Launch) {
+func (g *grouped) attentions() (out []device.Launch) {
 	for _, s := range *g.ran {
 		if strings.HasPrefix(s.Kernel, "attention") {
 			out = append(out, s.Launch)
@@ -256,7 +258,7 @@ func TestKernelsAreConcurrent(t *testing.T) {
 	file, src, _ := patterns.Source("vertical_slash")
 	a, err := minfc.Compile(file, src, minfc.Options{Target: "sm_80", DType: "bf16", HeadDim: 32})
 	require.NoError(t, err)
-	k, err := runtime.LoadKernel(dev, a, runtime.Select{})
+	k, err := runtime.LoadKernel(dev, a, artifact.Select{})
 	require.NoError(t, err)
 	defer k.Close()
 	var all sync.WaitGroup
@@ -290,11 +292,11 @@ func TestBadParts(t *testing.T) {
 	require.NoError(t, err)
 	defer dev.Close()
 	heads := sharedPatterns([]plan.Head{head(t, "a_shape", "window", 9), head(t, "vertical_slash"), head(t, "a_shape", "window", 8)})
-	g, err := runtime.LoadGroups(dev, group(t, "sm_80", 32, heads), runtime.Select{})
+	g, err := runtime.LoadGroups(dev, group(t, "sm_80", 32, heads), artifact.Select{})
 	require.NoError(t, err)
 	defer g.Close()
 	good := runtime.Attention{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 64, SeqK: 64, NoFallback: true}
-	for _, p := range []*runtime.DevicePtr{&good.Q.Ptr, &good.K.Ptr, &good.V.Ptr, &good.O.Ptr, &good.Workspace} {
+	for _, p := range []*device.Ptr{&good.Q.Ptr, &good.K.Ptr, &good.V.Ptr, &good.O.Ptr, &good.Workspace} {
 		*p, err = dev.Alloc(1 << 20)
 		require.NoError(t, err)
 	}
@@ -324,7 +326,7 @@ func TestBadParts(t *testing.T) {
 		a, bad := good, slices.Clone(parts)
 		spoil(&a, &bad[1])
 		err := g.Launch(nil, a, bad)
-		require.ErrorIs(t, err, runtime.ErrBadCall)
+		require.ErrorIs(t, err, device.ErrBadCall)
 		require.ErrorContains(t, err, want)
 		require.Equal(t, err.Error(), g.Check(a, bad).Error())
 	}
@@ -336,7 +338,7 @@ func TestMoreHeadsThanOneGridHas(t *testing.T) {
 	const n = 40000
 	heads := sharedPatterns([]plan.Head{head(t, "columns_window", "window", 9), head(t, "columns_window", "window", 8)})
 	dev := runtime.NewFakeDevice()
-	g, err := runtime.LoadGroups(dev, group(t, "sm_80", 32, heads), runtime.Select{})
+	g, err := runtime.LoadGroups(dev, group(t, "sm_80", 32, heads), artifact.Select{})
 	require.NoError(t, err)
 	parts := []runtime.Part{{Params: map[string]int64{"window": 9}}, {Params: map[string]int64{"window": 8}}}
 	for h := range n {
@@ -392,52 +394,52 @@ func TestBadGroups(t *testing.T) {
 	heads := sharedPatterns([]plan.Head{head(t, "a_shape"), head(t, "vertical_slash")})
 	good := group(t, "sm_90a", 64, heads)
 	require.NoError(t, good.Verify())
-	named := func(g *runtime.Group, name string) *runtime.KernelParam {
-		i := slices.IndexFunc(g.Params, func(p runtime.KernelParam) bool { return p.Name == name })
+	named := func(g *artifact.Group, name string) *artifact.Param {
+		i := slices.IndexFunc(g.Params, func(p artifact.Param) bool { return p.Name == name })
 		require.GreaterOrEqual(t, i, 0, name)
 		return &g.Params[i]
 	}
-	for want, spoil := range map[string]func(m *runtime.Manifest, g *runtime.Group){
-		"want both of them":                       func(m *runtime.Manifest, g *runtime.Group) { m.Members = nil },
-		"no pattern and kernels beside":           func(m *runtime.Manifest, g *runtime.Group) { m.Pattern = m.Members[0].Pattern },
-		"member is 7, want one of 2":              func(m *runtime.Manifest, g *runtime.Group) { g.Sections[0].Member = 7 },
-		`"s9_p_breadth" is of a section`:          func(m *runtime.Manifest, g *runtime.Group) { named(g, "s0_p_window").Name = "s9_p_breadth" },
-		`kernel parameter "p_breadth" is unknown`: func(m *runtime.Manifest, g *runtime.Group) { named(g, "s0_p_window").Name = "s0_p_breadth" },
-		`kernel parameter "rows" has type "ptr"`:  func(m *runtime.Manifest, g *runtime.Group) { named(g, "s1_rows").Type = "ptr" },
-		`kernel parameter "head0" is listed twice`: func(m *runtime.Manifest, g *runtime.Group) {
+	for want, spoil := range map[string]func(m *artifact.Manifest, g *artifact.Group){
+		"want both of them":                       func(m *artifact.Manifest, g *artifact.Group) { m.Members = nil },
+		"no pattern and kernels beside":           func(m *artifact.Manifest, g *artifact.Group) { m.Pattern = m.Members[0].Pattern },
+		"member is 7, want one of 2":              func(m *artifact.Manifest, g *artifact.Group) { g.Sections[0].Member = 7 },
+		`"s9_p_breadth" is of a section`:          func(m *artifact.Manifest, g *artifact.Group) { named(g, "s0_p_window").Name = "s9_p_breadth" },
+		`kernel parameter "p_breadth" is unknown`: func(m *artifact.Manifest, g *artifact.Group) { named(g, "s0_p_window").Name = "s0_p_breadth" },
+		`kernel parameter "rows" has type "ptr"`:  func(m *artifact.Manifest, g *artifact.Group) { named(g, "s1_rows").Type = "ptr" },
+		`kernel parameter "head0" is listed twice`: func(m *artifact.Manifest, g *artifact.Group) {
 			named(g, "s1_rows").Name = "s1_head0"
 		},
-		"kernel parameters are missing: lse_head": func(m *runtime.Manifest, g *runtime.Group) {
-			g.Params = slices.DeleteFunc(g.Params, func(p runtime.KernelParam) bool { return p.Name == "lse_head" })
+		"kernel parameters are missing: lse_head": func(m *artifact.Manifest, g *artifact.Group) {
+			g.Params = slices.DeleteFunc(g.Params, func(p artifact.Param) bool { return p.Name == "lse_head" })
 		},
-		"is a map of": func(m *runtime.Manifest, g *runtime.Group) {
+		"is a map of": func(m *artifact.Manifest, g *artifact.Group) {
 			for i := range g.Params {
 				if strings.HasSuffix(g.Params[i].Tensor, "_kc") {
 					g.Params[i].Tensor = strings.Replace(g.Params[i].Tensor, "s1_", "s0_", 1)
 				}
 			}
 		},
-		"blocks_per_sm is 1, want 0 where no data decides": func(m *runtime.Manifest, g *runtime.Group) { g.Sections[0].BlocksPerSM = 1 },
-		"tiles is 0":     func(m *runtime.Manifest, g *runtime.Group) { g.Sections[1].Tiles = 0 },
-		"tile_rows is 7": func(m *runtime.Manifest, g *runtime.Group) { g.Sections[1].TileRows = 7 },
-		"module is 99":   func(m *runtime.Manifest, g *runtime.Group) { g.Module = 99 },
-		"member 1 (dense: true) has no section": func(m *runtime.Manifest, g *runtime.Group) {
+		"blocks_per_sm is 1, want 0 where no data decides": func(m *artifact.Manifest, g *artifact.Group) { g.Sections[0].BlocksPerSM = 1 },
+		"tiles is 0":     func(m *artifact.Manifest, g *artifact.Group) { g.Sections[1].Tiles = 0 },
+		"tile_rows is 7": func(m *artifact.Manifest, g *artifact.Group) { g.Sections[1].TileRows = 7 },
+		"module is 99":   func(m *artifact.Manifest, g *artifact.Group) { g.Module = 99 },
+		"member 1 (dense: true) has no section": func(m *artifact.Manifest, g *artifact.Group) {
 			g.Sections = g.Sections[:2]
-			g.Params = slices.DeleteFunc(g.Params, func(p runtime.KernelParam) bool { return strings.HasPrefix(p.Name, "s2_") })
+			g.Params = slices.DeleteFunc(g.Params, func(p artifact.Param) bool { return strings.HasPrefix(p.Name, "s2_") })
 		},
-		"member 0 has no kernel":      func(m *runtime.Manifest, g *runtime.Group) { m.Members[0].Kernels = nil },
-		"a stage is missing: runs":    func(m *runtime.Manifest, g *runtime.Group) { dropStage(m, "runs") },
-		"member 1: pattern: ":         func(m *runtime.Manifest, g *runtime.Group) { m.Members[1].Pattern = "x" },
-		"dense is for another target": func(m *runtime.Manifest, g *runtime.Group) { m.Members[1].Kernels[0].Dense.HeadDim = 32 },
-		"member 0: kernel 0: target":  func(m *runtime.Manifest, g *runtime.Group) { m.Members[0].Kernels[0].Target = "gfx90" },
+		"member 0 has no kernel":      func(m *artifact.Manifest, g *artifact.Group) { m.Members[0].Kernels = nil },
+		"a stage is missing: runs":    func(m *artifact.Manifest, g *artifact.Group) { dropStage(m, "runs") },
+		"member 1: pattern: ":         func(m *artifact.Manifest, g *artifact.Group) { m.Members[1].Pattern = "x" },
+		"dense is for another target": func(m *artifact.Manifest, g *artifact.Group) { m.Members[1].Kernels[0].Dense.HeadDim = 32 },
+		"member 0: kernel 0: target":  func(m *artifact.Manifest, g *artifact.Group) { m.Members[0].Kernels[0].Target = "gfx90" },
 	} {
 		data, err := good.Encode()
 		require.NoError(t, err)
-		bad, err := runtime.ReadArtifact(data)
+		bad, err := artifact.Read(data)
 		require.NoError(t, err)
 		spoil(&bad.Manifest, &bad.Manifest.Groups[0])
 		err = bad.Verify()
-		require.ErrorIs(t, err, runtime.ErrManifest)
+		require.ErrorIs(t, err, artifact.ErrManifest)
 		require.ErrorContains(t, err, want)
 	}
 }
@@ -458,7 +460,7 @@ func TestMutatedGroups(t *testing.T) {
 		}
 		changed, err := json.Marshal(tree)
 		require.NoError(t, err)
-		bad := &runtime.Artifact{Modules: good.Modules}
+		bad := &artifact.Artifact{Modules: good.Modules}
 		if json.Unmarshal(changed, &bad.Manifest) != nil || bad.Verify() != nil {
 			continue
 		}
@@ -515,8 +517,8 @@ func deep(x any) bool {
 }
 
 // launchAnyhow loads and launches what was accepted; errors are welcome, panics are not.
-func launchAnyhow(a *runtime.Artifact, heads []plan.Head) error {
-	k, err := plan.Load(runtime.NewFakeDevice(), a, runtime.Select{})
+func launchAnyhow(a *artifact.Artifact, heads []plan.Head) error {
+	k, err := plan.Load(runtime.NewFakeDevice(), a, artifact.Select{})
 	if err != nil {
 		return err
 	}
@@ -535,7 +537,7 @@ func launchAnyhow(a *runtime.Artifact, heads []plan.Head) error {
 	return err
 }
 
-func dropStage(m *runtime.Manifest, kind string) {
+func dropStage(m *artifact.Manifest, kind string) {
 	for i := range m.Members[1].Kernels {
 		k := &m.Members[1].Kernels[i]
 		k.Stages = slices.DeleteFunc(k.Stages, func(s runtime.Stage) bool { return s.Kind == kind })
@@ -548,26 +550,26 @@ func TestPlansAndPatternsAreLoadedApart(t *testing.T) {
 	require.NoError(t, err)
 	defer dev.Close()
 	a := group(t, minfc.TargetAuto, 32, []plan.Head{head(t, "a_shape"), head(t, "vertical_slash")})
-	_, err = runtime.LoadKernel(dev, a, runtime.Select{})
-	require.ErrorIs(t, err, runtime.ErrTarget)
+	_, err = runtime.LoadKernel(dev, a, artifact.Select{})
+	require.ErrorIs(t, err, artifact.ErrTarget)
 	require.ErrorContains(t, err, "load it with LoadGroups")
-	_, err = runtime.LoadGroups(dev, a, runtime.Select{HeadDim: 64})
-	require.ErrorIs(t, err, runtime.ErrTarget)
+	_, err = runtime.LoadGroups(dev, a, artifact.Select{HeadDim: 64})
+	require.ErrorIs(t, err, artifact.ErrTarget)
 	require.ErrorContains(t, err, "want head dim 64, it has (head dim 32, bf16, sm_80) (head dim 32, bf16, sm_90a)")
-	g, err := runtime.LoadGroups(dev, a, runtime.Select{Target: "sm_80"})
+	g, err := runtime.LoadGroups(dev, a, artifact.Select{Target: "sm_80"})
 	require.NoError(t, err)
 	member := g.Members()[0]
 	require.Equal(t, "sm_80", member.Info().Target)
 	require.Empty(t, member.Log())
 	call := runtime.Attention{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 64, SeqK: 64}
-	for _, p := range []*runtime.DevicePtr{&call.Q.Ptr, &call.K.Ptr, &call.V.Ptr, &call.O.Ptr} {
+	for _, p := range []*device.Ptr{&call.Q.Ptr, &call.K.Ptr, &call.V.Ptr, &call.O.Ptr} {
 		*p, err = dev.Alloc(64 * 32 * 2)
 		require.NoError(t, err)
 	}
 	require.NoError(t, member.Check(call))
 	for _, member := range g.Members() {
 		err = member.Launch(nil, call)
-		require.ErrorIs(t, err, runtime.ErrBadCall)
+		require.ErrorIs(t, err, device.ErrBadCall)
 		require.ErrorContains(t, err, member.Schedule().Name+" is a pattern of a head plan")
 		require.ErrorContains(t, member.LaunchIndex(nil, call), "is a pattern of a head plan")
 	}
@@ -577,7 +579,7 @@ func TestPlansAndPatternsAreLoadedApart(t *testing.T) {
 	require.NoError(t, err)
 	a, err = minfc.Compile(in.Name, in.Source, minfc.Options{Target: "sm_80", DType: "f16", HeadDim: 16})
 	require.NoError(t, err)
-	_, err = runtime.LoadGroups(dev, a, runtime.Select{})
+	_, err = runtime.LoadGroups(dev, a, artifact.Select{})
 	require.ErrorContains(t, err, "load it with LoadKernel")
 }
 
@@ -589,7 +591,7 @@ func TestGroupsAreReproducible(t *testing.T) {
 	again, err := group(t, minfc.TargetAuto, 64, heads).Encode()
 	require.NoError(t, err)
 	require.Equal(t, first, again)
-	a, err := runtime.ReadArtifact(first)
+	a, err := artifact.Read(first)
 	require.NoError(t, err)
 	sections := map[string]int{}
 	for _, g := range a.Manifest.Groups {
@@ -602,7 +604,7 @@ func TestGroupsAreReproducible(t *testing.T) {
 func BenchmarkGroupLaunch(b *testing.B) {
 	t := &testing.T{}
 	heads := mixed(t)
-	k, err := plan.Load(runtime.NewFakeDevice(), group(t, "sm_80", 128, heads), runtime.Select{})
+	k, err := plan.Load(runtime.NewFakeDevice(), group(t, "sm_80", 128, heads), artifact.Select{})
 	require.NoError(b, err)
 	var layers []*plan.Launcher
 	for n := range 32 {

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // Prepare checks a call on all heads of a layer and computes all that does not depend on its pointers, which it does not look at: the index
@@ -34,7 +35,7 @@ type groupCall struct {
 
 // Launch enqueues the attention of all heads of a layer: it is Prepare and Run. The conditions are those of LoadedKernel.Launch; when the
 // call is at fault nothing was enqueued.
-func (g *LoadedGroups) Launch(s Stream, a Attention, parts []Part) error {
+func (g *LoadedGroups) Launch(s device.Stream, a Attention, parts []Part) error {
 	p, err := g.Prepare(a, parts)
 	if err != nil {
 		return err
@@ -78,7 +79,7 @@ func (g *LoadedGroups) Workspace(a Attention, parts []Part) (int64, error) {
 }
 
 // ReadChosen waits for the stream and reads what the last launch of the call chose; see Prepared.ReadChosen.
-func (g *LoadedGroups) ReadChosen(dev Device, s Stream, a Attention, parts []Part) ([]Chosen, error) {
+func (g *LoadedGroups) ReadChosen(dev device.Device, s device.Stream, a Attention, parts []Part) ([]Chosen, error) {
 	p, err := g.Prepare(a, parts)
 	if err != nil {
 		return nil, err
@@ -92,7 +93,7 @@ func (k *LoadedKernel) checkLayer(a Attention) (*call, error) {
 		return nil, err
 	}
 	if len(a.Params) > 0 || len(a.HeadParams) > 0 || len(a.Heads) > 0 {
-		return nil, badCall("Params, HeadParams and Heads of a layer's call are set, want them in its parts: each has its own")
+		return nil, device.BadCall("Params, HeadParams and Heads of a layer's call are set, want them in its parts: each has its own")
 	}
 	c := &call{Attention: a, headDim: k.info.HeadDim, dtype: k.info.DType}
 	if err := c.fillHeads(); err != nil {
@@ -167,7 +168,7 @@ func (c *groupCall) prepare() error {
 	return nil
 }
 
-func (c *groupCall) dev() Device { return c.LoadedGroups.dev }
+func (c *groupCall) dev() device.Device { return c.LoadedGroups.dev }
 
 // place gives each part its place in the workspace: memory of its own for what attention reads, and memory that all use in turn behind that.
 func (c *groupCall) place() {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/runtime/artifact"
 )
 
 // The launches of a group's kernel: which sections take part, where in the grid, with which arguments.
@@ -156,7 +157,7 @@ func (r *round) record(to *recorder, layer *call) error {
 
 // argument is the value of a parameter of all sections (-1) or of one, and whose call it is. Sections without a part in the launch have no
 // rows, nor do they read what else they get.
-func (r *round) argument(section int, p KernelParam, layer *boundCall) (ir.ActionArg, *boundCall, error) {
+func (r *round) argument(section int, p artifact.Param, layer *boundCall) (ir.ActionArg, *boundCall, error) {
 	if section < 0 {
 		a, err := layer.Argument(p, nil, ir.Routed{})
 		return a, layer, err

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // LoadedGroups are the kernels of a head plan, compiled for a device: what runs all heads of a layer in one launch. They are safe for
@@ -15,42 +17,42 @@ type LoadedGroups struct {
 	members  []*LoadedKernel // without code of their own
 	groups   []*loadedGroup  // those with fewer sections first
 	modules  *indexModules   // of the members' index kernels
-	dev      Device
+	dev      device.Device
 	prepared preparedCache
 }
 
 type loadedGroup struct {
-	Group
+	artifact.Group
 	code
-	dev      Device
-	params   []KernelParam // by the names that they have in their section
-	sections []int         // that the params are of, -1 for all
+	dev      device.Device
+	params   []artifact.Param // by the names that they have in their section
+	sections []int            // that the params are of, -1 for all
 }
 
 // LoadGroups selects the groups of a head plan's artifact and lets the device's compiler translate their PTX. Errors are those of
 // LoadKernel.
-func LoadGroups(dev Device, a *Artifact, sel Select) (*LoadedGroups, error) {
+func LoadGroups(dev device.Device, a *artifact.Artifact, sel artifact.Select) (*LoadedGroups, error) {
 	if err := a.Verify(); err != nil {
 		return nil, err
 	}
 	if !a.IsPlan() {
-		return nil, fmt.Errorf("%w: it holds one pattern, not those of a head plan: load it with LoadKernel", ErrTarget)
+		return nil, fmt.Errorf("%w: it holds one pattern, not those of a head plan: load it with LoadKernel", artifact.ErrTarget)
 	}
 	found, err := a.Manifest.Find(dev.Info(), sel)
 	if err != nil {
 		return nil, err
 	}
 	g := &LoadedGroups{dev: dev, modules: newIndexModules(dev, a)}
-	if err := g.load(dev, a, Select{found.HeadDim, found.DType, found.Target}); err != nil {
+	if err := g.load(dev, a, artifact.Select{found.HeadDim, found.DType, found.Target}); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
 	return g, nil
 }
 
-func (g *LoadedGroups) load(dev Device, a *Artifact, sel Select) error {
+func (g *LoadedGroups) load(dev device.Device, a *artifact.Artifact, sel artifact.Select) error {
 	for i := range a.Manifest.Groups {
 		group := &a.Manifest.Groups[i]
-		if group.sel() == sel {
+		if group.Select() == sel {
 			l, err := loadGroup(dev, a, group)
 			if err != nil {
 				return fmt.Errorf("load kernel %s: %w", group.Entry, err)
@@ -61,7 +63,7 @@ func (g *LoadedGroups) load(dev Device, a *Artifact, sel Select) error {
 	slices.SortStableFunc(g.groups, func(a, b *loadedGroup) int { return cmp.Compare(len(a.Sections), len(b.Sections)) })
 	for i := range a.Manifest.Members {
 		m := &a.Manifest.Members[i]
-		k, err := g.loadMember(dev, a, m.kernelFor(sel), m.Pattern)
+		k, err := g.loadMember(dev, a, m.KernelFor(sel), m.Pattern)
 		if err != nil {
 			return err
 		}
@@ -70,18 +72,18 @@ func (g *LoadedGroups) load(dev Device, a *Artifact, sel Select) error {
 	return nil
 }
 
-func loadGroup(dev Device, a *Artifact, group *Group) (*loadedGroup, error) {
+func loadGroup(dev device.Device, a *artifact.Artifact, group *artifact.Group) (*loadedGroup, error) {
 	l := &loadedGroup{Group: *group, dev: dev}
-	l.params, l.sections = group.split()
+	l.params, l.sections = group.Split()
 	var err error
-	info := group.asKernel()
+	info := group.AsKernel()
 	info.Params = group.Params
 	l.code, err = loadCode(dev, a, &info)
 	return l, err
 }
 
 // loadMember loads what comes before attention.
-func (g *LoadedGroups) loadMember(dev Device, a *Artifact, info *Kernel, pattern string) (*LoadedKernel, error) {
+func (g *LoadedGroups) loadMember(dev device.Device, a *artifact.Artifact, info *artifact.Kernel, pattern string) (*LoadedKernel, error) {
 	k, err := read(dev, info)
 	if err != nil {
 		return nil, err

@@ -1,12 +1,14 @@
 package runtime
 
+import "github.com/minfc/minfc/runtime/device"
+
 // Calls in which some heads take no part: several kernels share the tensors of a layer, and each computes the heads that are
 // its own. A word a head in the workspace tells the kernels on the device. docs/design-plans.md has the reasons.
 
 // fillHeads checks Heads and writes down what follows from it. No heads at all is the same as all of them.
 func (c *call) fillHeads() error {
 	if got := len(c.Heads); got > 0 && got != c.QHeads {
-		return badCall("Heads has %d entries, want one for each of %d query heads", got, c.QHeads)
+		return device.BadCall("Heads has %d entries, want one for each of %d query heads", got, c.QHeads)
 	}
 	group := c.QHeads / c.KVHeads
 	perKV := make([]int, c.KVHeads)

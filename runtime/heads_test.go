@@ -13,6 +13,7 @@ import (
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // onDevice is a call whose tensors stay on the device, so that several launches share them.
@@ -35,7 +36,7 @@ func (w *weighed) onDevice(t *testing.T) *onDevice {
 	return d
 }
 
-func (d *onDevice) upload(data []byte) runtime.DevicePtr {
+func (d *onDevice) upload(data []byte) device.Ptr {
 	p, err := d.dev.Alloc(int64(len(data)))
 	require.NoError(d.t, err)
 	require.NoError(d.t, d.dev.CopyToDevice(p, data, nil))
@@ -184,7 +185,7 @@ func TestBadHeads(t *testing.T) {
 	a := d.call
 	a.Heads = make([]bool, 3)
 	err := w.kernel.Check(a)
-	require.ErrorIs(t, err, runtime.ErrBadCall)
+	require.ErrorIs(t, err, device.ErrBadCall)
 	require.ErrorContains(t, err, "Heads has 3 entries, want one for each of 4 query heads")
 
 	d.clear()

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // HostAttention is a call whose tensors are contiguous in the host's memory, as little-endian 16-bit elements.
@@ -31,7 +34,7 @@ type HostResult struct {
 }
 
 // RunHost loads a kernel, runs one call and closes the kernel; see LoadedKernel.RunHost.
-func RunHost(dev Device, a *Artifact, sel Select, h HostAttention) (res HostResult, err error) {
+func RunHost(dev device.Device, a *artifact.Artifact, sel artifact.Select, h HostAttention) (res HostResult, err error) {
 	k, err := LoadKernel(dev, a, sel)
 	if err != nil {
 		return HostResult{}, err
@@ -41,13 +44,13 @@ func RunHost(dev Device, a *Artifact, sel Select, h HostAttention) (res HostResu
 }
 
 // RunHost runs one call; see RunHostWith.
-func (k *LoadedKernel) RunHost(dev Device, h HostAttention) (HostResult, error) {
+func (k *LoadedKernel) RunHost(dev device.Device, h HostAttention) (HostResult, error) {
 	return RunHostWith(dev, k, h)
 }
 
 // RunHostWith copies the tensors to the device that k was loaded for, launches, waits and copies the results back. Whatever
 // happens, the device memory it took is free again when it returns.
-func RunHostWith(dev Device, k Launcher, h HostAttention) (res HostResult, err error) {
+func RunHostWith(dev device.Device, k Launcher, h HostAttention) (res HostResult, err error) {
 	if err := checkHost(k, h); err != nil {
 		return HostResult{}, err
 	}
@@ -93,8 +96,8 @@ func (h HostAttention) attention() Attention {
 // checkHost checks everything that Launch would, before anything large is copied.
 func checkHost(k Launcher, h HostAttention) (err error) {
 	a := h.attention()
-	for i, p := range []*DevicePtr{&a.Q.Ptr, &a.K.Ptr, &a.V.Ptr, &a.O.Ptr, &a.Workspace} {
-		*p = DevicePtr(i+1) << 58 // stands for memory to come, far from the others'
+	for i, p := range []*device.Ptr{&a.Q.Ptr, &a.K.Ptr, &a.V.Ptr, &a.O.Ptr, &a.Workspace} {
+		*p = device.Ptr(i+1) << 58 // stands for memory to come, far from the others'
 	}
 	if a.WorkspaceBytes, err = k.Workspace(a); err != nil {
 		return err
@@ -110,7 +113,7 @@ func checkHost(k Launcher, h HostAttention) (err error) {
 	}{{"Q", h.Q, h.QHeads, h.SeqQ}, {"K", h.K, h.KVHeads, h.SeqK}, {"V", h.V, h.KVHeads, h.SeqK}} {
 		want := product(h.Batch, t.heads, t.rows, info.HeadDim, elementBytes)
 		if int64(len(t.got)) != want {
-			return badCall("%s has %d bytes, want %d for [%d, %d, %d, %d] of %s", t.name, len(t.got), want,
+			return device.BadCall("%s has %d bytes, want %d for [%d, %d, %d, %d] of %s", t.name, len(t.got), want,
 				h.Batch, t.heads, t.rows, info.HeadDim, info.DType)
 		}
 	}
@@ -132,14 +135,14 @@ func product(sizes ...int) int64 {
 
 // hostWork collects device memory and the first error, so that steps can follow one another without checks.
 type hostWork struct {
-	dev    Device
-	memory []DevicePtr
-	events []Event
+	dev    device.Device
+	memory []device.Ptr
+	events []device.Event
 	err    error
 }
 
 // alloc returns 0 for no bytes.
-func (w *hostWork) alloc(bytes int64) (p DevicePtr) {
+func (w *hostWork) alloc(bytes int64) (p device.Ptr) {
 	if bytes == 0 {
 		return 0
 	}
@@ -152,13 +155,13 @@ func (w *hostWork) alloc(bytes int64) (p DevicePtr) {
 	return p
 }
 
-func (w *hostWork) upload(data []byte) DevicePtr {
+func (w *hostWork) upload(data []byte) device.Ptr {
 	p := w.alloc(int64(len(data)))
 	w.do(func() error { return w.dev.CopyToDevice(p, data, nil) })
 	return p
 }
 
-func (w *hostWork) download(to []byte, from DevicePtr) {
+func (w *hostWork) download(to []byte, from device.Ptr) {
 	w.do(func() error { return w.dev.CopyToHost(to, from, nil) })
 }
 
@@ -175,7 +178,7 @@ func (w *hostWork) timed(f func() error) (ms float64) {
 	return ms
 }
 
-func (w *hostWork) event() (e Event) {
+func (w *hostWork) event() (e device.Event) {
 	w.do(func() (err error) {
 		if e, err = w.dev.NewEvent(); err == nil {
 			w.events = append(w.events, e)

@@ -5,6 +5,8 @@ import (
 	"math"
 	"testing"
 
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/stretchr/testify/require"
 )
 
@@ -22,7 +24,7 @@ func hostCall() HostAttention {
 func echo(t *testing.T, dev *fakeDevice) func(fakeLaunch) {
 	k := testArtifact().Manifest.Kernels[0]
 	return func(l fakeLaunch) {
-		q, o, lse := DevicePtr(l.arg(t, k, "q")), DevicePtr(l.arg(t, k, "o")), DevicePtr(l.arg(t, k, "lse"))
+		q, o, lse := device.Ptr(l.arg(t, k, "q")), device.Ptr(l.arg(t, k, "o")), device.Ptr(l.arg(t, k, "lse"))
 		copy(dev.memory[o], dev.memory[q])
 		for i := range len(dev.memory[lse]) / 4 {
 			binary.LittleEndian.PutUint32(dev.memory[lse][4*i:], math.Float32bits(float32(i)))
@@ -33,7 +35,7 @@ func echo(t *testing.T, dev *fakeDevice) func(fakeLaunch) {
 func TestRunHost(t *testing.T) {
 	dev := newFakeDevice()
 	dev.onLaunch = echo(t, dev)
-	res, err := RunHost(dev, testArtifact(), Select{DType: "bf16"}, hostCall())
+	res, err := RunHost(dev, testArtifact(), artifact.Select{DType: "bf16"}, hostCall())
 	require.NoError(t, err)
 	require.Equal(t, hostCall().Q, res.O)
 	require.Equal(t, []float32{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, res.LSE)
@@ -43,7 +45,7 @@ func TestRunHost(t *testing.T) {
 
 	h := hostCall()
 	h.NoLSE = true
-	res, err = RunHost(dev, testArtifact(), Select{DType: "bf16"}, h)
+	res, err = RunHost(dev, testArtifact(), artifact.Select{DType: "bf16"}, h)
 	require.NoError(t, err)
 	require.Nil(t, res.LSE)
 	require.Zero(t, dev.launches[1].arg(t, testArtifact().Manifest.Kernels[0], "lse"))
@@ -54,7 +56,7 @@ func TestRunHostGivesEverythingBack(t *testing.T) {
 	for failAt := 1; ; failAt++ {
 		dev := newFakeDevice()
 		dev.failAt = failAt
-		res, err := RunHost(dev, testArtifact(), Select{DType: "bf16"}, hostCall())
+		res, err := RunHost(dev, testArtifact(), artifact.Select{DType: "bf16"}, hostCall())
 		require.Empty(t, dev.memory, "call %d", failAt)
 		require.Zero(t, dev.live, "call %d", failAt)
 		if err == nil {
@@ -78,7 +80,7 @@ func TestRunHostChecksBeforeItCopies(t *testing.T) {
 		damage(&h)
 		before := dev.calls
 		_, err := k.RunHost(dev, h)
-		require.ErrorIs(t, err, ErrBadCall, says)
+		require.ErrorIs(t, err, device.ErrBadCall, says)
 		require.ErrorContains(t, err, says)
 		require.Equal(t, before, dev.calls, says)
 	}

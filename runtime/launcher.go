@@ -1,14 +1,19 @@
 package runtime
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/device"
+)
 
 // Launcher is what runs calls of one head dim and data type: a kernel, or several that share the heads of a call.
 type Launcher interface {
-	Info() Kernel // of all kernels, as far as head dim and data type go
+	Info() artifact.Kernel // of all kernels, as far as head dim and data type go
 	Check(a Attention) error
 	Workspace(a Attention) (int64, error)
-	Launch(s Stream, a Attention) error
-	ReadChosen(dev Device, s Stream, a Attention) ([]Chosen, error)
+	Launch(s device.Stream, a Attention) error
+	ReadChosen(dev device.Device, s device.Stream, a Attention) ([]Chosen, error)
 }
 
 // Check says what Launch would say of the call, and enqueues nothing.

@@ -1,6 +1,10 @@
 package runtime
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/minfc/minfc/runtime/device"
+)
 
 // What a launch writes (O, LSE, the workspace) must not lie in what it reads, nor in anything else that it writes: blocks run in any order,
 // and the index stage and the dense kernel read Q, K and V again. Inputs may share memory, and tensors may be interleaved in one buffer, as
@@ -18,7 +22,7 @@ type region struct {
 // step is a dimension of a region: it has a run at every multiple of stride, 0 to most times.
 type step struct{ stride, most int64 }
 
-func newRegion(name string, start DevicePtr, inner int64, dims ...step) region {
+func newRegion(name string, start device.Ptr, inner int64, dims ...step) region {
 	r := region{name: name, start: uint64(start), inner: inner}
 	r.end = r.start + uint64(inner)
 	for i, d := range dims {
@@ -66,7 +70,7 @@ func (c *call) checkOverlap() error {
 }
 
 // checkWorkspaceApart refuses a workspace in memory that the call reads or writes otherwise. Only the bytes that the call needs count.
-func (c *call) checkWorkspaceApart(at DevicePtr, bytes int64) error {
+func (c *call) checkWorkspaceApart(at device.Ptr, bytes int64) error {
 	if bytes == 0 {
 		return nil
 	}
@@ -80,7 +84,7 @@ func (r *region) apart(others ...[]region) error {
 	for _, list := range others {
 		for i := range list {
 			if o := &list[i]; r.overlaps(o) {
-				return badCall("%s overlaps %s: its bytes %#x to %#x meet those from %#x to %#x; what a launch writes needs memory of its own",
+				return device.BadCall("%s overlaps %s: its bytes %#x to %#x meet those from %#x to %#x; what a launch writes needs memory of its own",
 					r.name, o.name, r.start, r.end-1, o.start, o.end-1)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/stretchr/testify/require"
 )
 
@@ -29,7 +30,7 @@ func randomRegion(rng *rand.Rand, unit int64) region {
 	for range 3 {
 		dims = append(dims, step{unit * int64(rng.IntN(12)), int64(rng.IntN(4))})
 	}
-	return newRegion("x", DevicePtr(1000+unit*int64(rng.IntN(60))), unit*int64(1+rng.IntN(3)), dims...)
+	return newRegion("x", device.Ptr(1000+unit*int64(rng.IntN(60))), unit*int64(1+rng.IntN(3)), dims...)
 }
 
 // The search agrees with all bytes of both, whatever the strides.
@@ -61,18 +62,18 @@ func count(b bool) int {
 
 // packed is a call whose tensors lie in one buffer [B, S, heads, D]: Q, then K, V and O.
 func packed(batch, s, hq, hk int) Attention {
-	const d, at = 64, DevicePtr(1 << 20)
+	const d, at = 64, device.Ptr(1 << 20)
 	row := int64(2*hq+2*hk) * d
 	tensor := func(head int) Tensor {
-		return Tensor{Ptr: at + DevicePtr(elementBytes*head*d), BatchStride: row * int64(s), HeadStride: d, RowStride: row}
+		return Tensor{Ptr: at + device.Ptr(elementBytes*head*d), BatchStride: row * int64(s), HeadStride: d, RowStride: row}
 	}
 	return Attention{Q: tensor(0), K: tensor(hq), V: tensor(hq + hk), O: tensor(hq + 2*hk), LSE: 1 << 40, Batch: batch, QHeads: hq, KVHeads: hk, SeqQ: s, SeqK: s}
 }
 
 func TestOverlappingTensors(t *testing.T) {
 	_, k := loaded(t)
-	end := func(a Attention, heads, rows int) DevicePtr {
-		return DevicePtr(a.Batch * heads * rows * 64 * elementBytes)
+	end := func(a Attention, heads, rows int) device.Ptr {
+		return device.Ptr(a.Batch * heads * rows * 64 * elementBytes)
 	}
 	for name, c := range map[string]struct {
 		change func(a *Attention)
@@ -115,7 +116,7 @@ func TestOverlappingTensors(t *testing.T) {
 			require.NoError(t, err, name)
 			continue
 		}
-		require.ErrorIs(t, err, ErrBadCall, name)
+		require.ErrorIs(t, err, device.ErrBadCall, name)
 		require.ErrorContains(t, err, c.says, name)
 	}
 }
@@ -130,12 +131,12 @@ func TestOverlappingWorkspace(t *testing.T) {
 	need, err := k.Workspace(a)
 	require.NoError(t, err)
 	for name, c := range map[string]struct {
-		at   DevicePtr
+		at   device.Ptr
 		says string
 	}{
 		"apart":          {7 << 42, ""},
-		"right before Q": {a.Q.Ptr - DevicePtr(need), ""},
-		"into Q":         {a.Q.Ptr - DevicePtr(need) + 256, "Workspace overlaps Q"},
+		"right before Q": {a.Q.Ptr - device.Ptr(need), ""},
+		"into Q":         {a.Q.Ptr - device.Ptr(need) + 256, "Workspace overlaps Q"},
 		"in K":           {a.K.Ptr + 256, "Workspace overlaps K"},
 		"in V":           {a.V.Ptr, "Workspace overlaps V"},
 		"in O":           {a.O.Ptr, "Workspace overlaps O"},
@@ -147,7 +148,7 @@ func TestOverlappingWorkspace(t *testing.T) {
 			require.NoError(t, err, name)
 			continue
 		}
-		require.ErrorIs(t, err, ErrBadCall, name)
+		require.ErrorIs(t, err, device.ErrBadCall, name)
 		require.ErrorContains(t, err, c.says, name)
 	}
 }
@@ -159,7 +160,7 @@ func TestOverlapCostsLittle(t *testing.T) {
 	launches := len(dev.launches)
 	bad := a
 	bad.O = a.Q
-	require.ErrorIs(t, k.Launch(nil, bad), ErrBadCall)
+	require.ErrorIs(t, k.Launch(nil, bad), device.ErrBadCall)
 	require.Len(t, dev.launches, launches)
 	c, err := k.checkPart(a)
 	require.NoError(t, err)

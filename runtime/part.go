@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // Part is what one member computes of a call on all heads of a layer.
@@ -47,13 +49,13 @@ func (p Part) Call(a Attention) (call Attention, first int) {
 
 // span is the part of a for n heads from first on, without workspace.
 func (a Attention) span(first, n, group int) Attention {
-	head := func(t *Tensor, h int) { t.Ptr += DevicePtr(elementBytes * t.HeadStride * int64(h)) }
+	head := func(t *Tensor, h int) { t.Ptr += device.Ptr(elementBytes * t.HeadStride * int64(h)) }
 	head(&a.Q, first)
 	head(&a.O, first)
 	head(&a.K, first/group)
 	head(&a.V, first/group)
 	if a.LSE != 0 {
-		a.LSE += DevicePtr(lseBytes * a.LSEHeadStride * int64(first))
+		a.LSE += device.Ptr(lseBytes * a.LSEHeadStride * int64(first))
 	}
 	a.QHeads, a.KVHeads = n, max(1, n/group)
 	a.Workspace, a.WorkspaceBytes = 0, 0
@@ -66,23 +68,23 @@ func (g *LoadedGroups) checkParts(a Attention, parts []Part) error {
 	for i, p := range parts {
 		switch {
 		case p.Member < 0 || p.Member >= len(g.members):
-			return badCall("part %d: Member is %d, want one of %d", i, p.Member, len(g.members))
+			return device.BadCall("part %d: Member is %d, want one of %d", i, p.Member, len(g.members))
 		case len(p.Heads) == 0:
-			return badCall("part %d has no heads", i)
+			return device.BadCall("part %d has no heads", i)
 		}
 		before := -1
 		for _, h := range p.Heads {
 			switch {
 			case h <= before || h >= a.QHeads:
-				return badCall("part %d has the heads %v, want ascending ones from 0 to %d", i, p.Heads, a.QHeads-1)
+				return device.BadCall("part %d has the heads %v, want ascending ones from 0 to %d", i, p.Heads, a.QHeads-1)
 			case taken[h]:
-				return badCall("two parts have head %d", h)
+				return device.BadCall("two parts have head %d", h)
 			}
 			before, taken[h] = h, true
 		}
 		for _, name := range slices.Sorted(maps.Keys(p.HeadParams)) {
 			if n := len(p.HeadParams[name]); n != len(p.Heads) {
-				return p.wrap(badCall("HeadParams has %d values of %s, want one for each of %d heads", n, name, len(p.Heads)))
+				return p.wrap(device.BadCall("HeadParams has %d values of %s, want one for each of %d heads", n, name, len(p.Heads)))
 			}
 		}
 	}

@@ -4,13 +4,15 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // Pointers are where the tensors of a call and its workspace lie, in device memory.
 type Pointers struct {
-	Q, K, V, O     DevicePtr
-	LSE            DevicePtr // 0 when it is not wanted
-	Workspace      DevicePtr // aligned to 256 bytes; 0 if the call needs none
+	Q, K, V, O     device.Ptr
+	LSE            device.Ptr // 0 when it is not wanted
+	Workspace      device.Ptr // aligned to 256 bytes; 0 if the call needs none
 	WorkspaceBytes int64
 }
 
@@ -18,7 +20,7 @@ type Pointers struct {
 // and Cover say of it. It is immutable and safe for concurrent use until its kernels are closed.
 type Prepared struct {
 	call      *call // of the whole layer, without pointers
-	dev       Device
+	dev       device.Device
 	parts     []*preparedPart
 	workspace int64 // bytes that a run needs
 	most      int64 // the same if nothing ran dense: so that the workspace of a longer call serves this one
@@ -54,15 +56,15 @@ func (p *Prepared) Launches() int { return p.launches }
 // Run enqueues the call on a stream (nil: the default stream) and returns. It does not synchronise, allocates no device memory, copies
 // nothing and keeps no reference, so that a CUDA graph may capture it. Errors wrap ErrBadCall when a pointer is at fault; then nothing was
 // enqueued.
-func (p *Prepared) Run(s Stream, at Pointers) error { return p.run(s, at, true, true) }
+func (p *Prepared) Run(s device.Stream, at Pointers) error { return p.run(s, at, true, true) }
 
 // RunIndex is the first half of Run: it enqueues the kernels that choose what to keep, and leaves their lists in the workspace.
-func (p *Prepared) RunIndex(s Stream, at Pointers) error { return p.run(s, at, true, false) }
+func (p *Prepared) RunIndex(s device.Stream, at Pointers) error { return p.run(s, at, true, false) }
 
 // RunAttention is the second half of Run, over the lists that RunIndex or WriteChosen left in the workspace.
-func (p *Prepared) RunAttention(s Stream, at Pointers) error { return p.run(s, at, false, true) }
+func (p *Prepared) RunAttention(s device.Stream, at Pointers) error { return p.run(s, at, false, true) }
 
-func (p *Prepared) run(s Stream, at Pointers, index, attention bool) error {
+func (p *Prepared) run(s device.Stream, at Pointers, index, attention bool) error {
 	if p.call.idle() {
 		return nil
 	}

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/stretchr/testify/require"
 )
 
@@ -34,32 +36,32 @@ func TestLaunchWithAQueue(t *testing.T) {
 		require.NoError(t, k.LaunchAttention(stream, a))
 		require.Len(t, dev.launches, 1)
 		l := dev.launches[0]
-		require.Equal(t, Launch{Grid: [3]uint32{uint32(c.blocks), 1, 1}, Block: [3]uint32{160, 1, 1}}, l.Launch)
+		require.Equal(t, device.Launch{Grid: [3]uint32{uint32(c.blocks), 1, 1}, Block: [3]uint32{160, 1, 1}}, l.Launch)
 		tiles := (c.seq + 63) / 64
 		for name, want := range map[string]int{"row_tiles": tiles, "q_heads": 6, "items": 12 * tiles} {
 			require.EqualValues(t, want, l.arg(t, k.info, name), name)
 		}
-		queue := DevicePtr(l.arg(t, k.info, "queue"))
+		queue := device.Ptr(l.arg(t, k.info, "queue"))
 		require.Equal(t, []fakeFill{{queue, 0, 4, 0, stream}}, dev.fills)
 		require.GreaterOrEqual(t, queue, a.Workspace)
-		require.LessOrEqual(t, queue+queueBytes, a.Workspace+DevicePtr(a.WorkspaceBytes))
+		require.LessOrEqual(t, queue+queueBytes, a.Workspace+device.Ptr(a.WorkspaceBytes))
 	}
 }
 
 func TestTooManyRowTiles(t *testing.T) {
 	_, k := queued(t)
 	_, err := k.Workspace(Attention{Batch: 1, QHeads: 60000, KVHeads: 60000, SeqQ: 1 << 22, SeqK: 1, Params: map[string]int64{"vertical": 1}})
-	require.ErrorIs(t, err, ErrBadCall)
+	require.ErrorIs(t, err, device.ErrBadCall)
 	require.ErrorContains(t, err, "the call has 3932160000 row tiles in all heads, want at most 2147483647")
 }
 
 // A kernel with a queue says so in its launch and in its parameters, and belongs to a pattern with a workspace.
 func TestQueuesAreVerified(t *testing.T) {
 	plan := &indexPlan{choices: make([]indexChoice, 1)}
-	queue := []KernelParam{queueParams[0].KernelParam}
-	require.NoError(t, (&Kernel{BlocksPerSM: 2, Params: queue}).verifyQueue(plan))
-	require.NoError(t, (&Kernel{}).verifyQueue(&indexPlan{}))
-	require.ErrorContains(t, (&Kernel{BlocksPerSM: 2}).verifyQueue(plan), "blocks_per_sm is 2, want it above 0 for kernels with the parameter queue and 0 for others")
-	require.ErrorContains(t, (&Kernel{Params: queue}).verifyQueue(plan), "blocks_per_sm is 0, want it above 0")
-	require.ErrorContains(t, (&Kernel{BlocksPerSM: 1, Params: queue}).verifyQueue(&indexPlan{}), "no workspace for a queue")
+	queue := []artifact.Param{queueParams[0].KernelParam}
+	require.NoError(t, (&artifact.Kernel{BlocksPerSM: 2, Params: queue}).verifyQueue(plan))
+	require.NoError(t, (&artifact.Kernel{}).verifyQueue(&indexPlan{}))
+	require.ErrorContains(t, (&artifact.Kernel{BlocksPerSM: 2}).verifyQueue(plan), "blocks_per_sm is 2, want it above 0 for kernels with the parameter queue and 0 for others")
+	require.ErrorContains(t, (&artifact.Kernel{Params: queue}).verifyQueue(plan), "blocks_per_sm is 0, want it above 0")
+	require.ErrorContains(t, (&artifact.Kernel{BlocksPerSM: 1, Params: queue}).verifyQueue(&indexPlan{}), "no workspace for a queue")
 }

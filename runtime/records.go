@@ -8,6 +8,8 @@ import (
 
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // What is enqueued, as far as it is known before a call has its pointers: the arguments of every launch in one template, with a list of the
@@ -27,8 +29,8 @@ const (
 // record is one launch, or with no function the clearing of memory.
 type record struct {
 	name     string
-	function Function
-	launch   Launch
+	function device.Function
+	launch   device.Launch
 	spans    []span // of its arguments in the template
 	patches  []patch
 	maps     []mapPatch
@@ -49,13 +51,13 @@ type patch struct {
 // mapPatch is a tensor map, whose address is a patch. What lies there is no map but a copy of it.
 type mapPatch struct {
 	patch
-	tensor TensorMap // without its address
+	tensor device.TensorMap // without its address
 	name   string
 }
 
 // recorder collects records.
 type recorder struct {
-	dev      Device
+	dev      device.Device
 	template []byte
 	records  []record
 }
@@ -83,10 +85,10 @@ func (r *recorder) launch(code launchable, callOf func(i int) *boundCall, a ir.A
 	if a.Threads == 0 {
 		a.Threads = int64(code.threads)
 	}
-	rec := record{name: a.Kernel, function: code.function, launch: Launch{Block: [3]uint32{uint32(a.Threads), 1, 1}, SharedBytes: code.sharedBytes}}
+	rec := record{name: a.Kernel, function: code.function, launch: device.Launch{Block: [3]uint32{uint32(a.Threads), 1, 1}, SharedBytes: code.sharedBytes}}
 	for i, n := range a.Grid {
 		if n > math.MaxInt32 || i > 0 && n > maxGridYZ {
-			return badCall("the call needs a grid of %d by %d by %d blocks; split larger calls", a.Grid[0], a.Grid[1], a.Grid[2])
+			return device.BadCall("the call needs a grid of %d by %d by %d blocks; split larger calls", a.Grid[0], a.Grid[1], a.Grid[2])
 		}
 		rec.launch.Grid[i] = uint32(n)
 	}
@@ -104,7 +106,7 @@ func (r *recorder) launch(code launchable, callOf func(i int) *boundCall, a ir.A
 }
 
 // argument puts the value of a parameter into the template.
-func (r *recorder) argument(rec *record, x *boundCall, p KernelParam, a ir.ActionArg) error {
+func (r *recorder) argument(rec *record, x *boundCall, p artifact.Param, a ir.ActionArg) error {
 	if p.Type == abi.MapType && x != nil {
 		return r.tensorMap(rec, x, p)
 	}
@@ -124,7 +126,7 @@ func (r *recorder) argument(rec *record, x *boundCall, p KernelParam, a ir.Actio
 }
 
 // reserve is the place of a parameter's bytes in the template.
-func (r *recorder) reserve(rec *record, p KernelParam) (at int) {
+func (r *recorder) reserve(rec *record, p artifact.Param) (at int) {
 	at = len(r.template)
 	bytes := abi.ParamBytes[p.Type]
 	rec.spans = append(rec.spans, span{at, bytes})
@@ -132,7 +134,7 @@ func (r *recorder) reserve(rec *record, p KernelParam) (at int) {
 	return at
 }
 
-func (r *recorder) number(at int, p KernelParam, n int64) {
+func (r *recorder) number(at int, p artifact.Param, n int64) {
 	if abi.ParamBytes[p.Type] == 4 {
 		binary.LittleEndian.PutUint32(r.template[at:], uint32(n))
 	} else {
@@ -159,9 +161,9 @@ func (x *boundCall) patchOf(a ir.Address) (base int, bytes int64) {
 }
 
 // tensorMap notes a map of a tensor, or of a copy in the workspace.
-func (r *recorder) tensorMap(rec *record, x *boundCall, p KernelParam) error {
-	if _, ok := r.dev.(TensorMapper); !ok {
-		return fmt.Errorf("%w: it takes tensor maps, which the driver %s cannot make", ErrUnsupported, r.dev.Info().Driver)
+func (r *recorder) tensorMap(rec *record, x *boundCall, p artifact.Param) error {
+	if _, ok := r.dev.(device.TensorMapper); !ok {
+		return fmt.Errorf("%w: it takes tensor maps, which the driver %s cannot make", device.ErrUnsupported, r.dev.Info().Driver)
 	}
 	view, err := x.view(p.Tensor)
 	if err != nil {
@@ -181,7 +183,7 @@ type scratch struct {
 
 // recording is a list of records, immutable and safe for concurrent use.
 type recording struct {
-	dev      Device
+	dev      device.Device
 	template []byte
 	records  []record
 	pool     sync.Pool // of *scratch
@@ -206,17 +208,17 @@ func (r *recording) newScratch() *scratch {
 }
 
 // pointers are the addresses of a run by base.
-type pointers [bases_]DevicePtr
+type pointers [bases_]device.Ptr
 
-func (p *pointers) at(x patch) DevicePtr {
+func (p *pointers) at(x patch) device.Ptr {
 	if p[x.base] == 0 {
 		return 0
 	}
-	return p[x.base] + DevicePtr(x.bytes)
+	return p[x.base] + device.Ptr(x.bytes)
 }
 
 // run enqueues the records. It is safe for concurrent use, and allocates nothing once it has run as often at a time.
-func (r *recording) run(s Stream, p pointers) error {
+func (r *recording) run(s device.Stream, p pointers) error {
 	own := r.pool.Get().(*scratch)
 	defer r.pool.Put(own)
 	for i := range r.records { // all that can fail before the first launch
@@ -249,7 +251,7 @@ func (r *recording) patch(own *scratch, x *record, p *pointers) error {
 		if base == 0 { // a tensor without elements, which nothing reads
 			base = p[baseQ]
 		}
-		encoded, err := r.maps.encode(r.dev.(TensorMapper), m, base)
+		encoded, err := r.maps.encode(r.dev.(device.TensorMapper), m, base)
 		if err != nil {
 			return fmt.Errorf("launch %s: %w", x.name, err)
 		}
@@ -266,13 +268,13 @@ type mapCache struct {
 
 type mapKey struct {
 	at   int
-	base DevicePtr
+	base device.Ptr
 }
 
 // mapsKept is how many maps are remembered: a server's tensors come back to the same places.
 const mapsKept = 1024
 
-func (c *mapCache) encode(dev TensorMapper, m *mapPatch, base DevicePtr) ([]byte, error) {
+func (c *mapCache) encode(dev device.TensorMapper, m *mapPatch, base device.Ptr) ([]byte, error) {
 	key := mapKey{m.at, base}
 	c.RLock()
 	encoded := c.encoded[key]

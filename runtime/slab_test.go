@@ -10,6 +10,7 @@ import (
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/patterns"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
 	"github.com/minfc/minfc/runtime/emu"
 )
 
@@ -21,7 +22,7 @@ func TestBlockScoresInParts(t *testing.T) {
 	file, src, _ := patterns.Source("block_sparse")
 	a, err := minfc.Compile(file, src, minfc.Options{Target: "sm_80", DType: "bf16", HeadDim: 64})
 	require.NoError(t, err)
-	k, err := runtime.LoadKernel(dev, a, runtime.Select{})
+	k, err := runtime.LoadKernel(dev, a, artifact.Select{})
 	require.NoError(t, err)
 	defer k.Close()
 	in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 700, SeqK: 700, HeadDim: 64}, half.BF16, 3)

@@ -10,6 +10,7 @@ import (
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
 	"github.com/minfc/minfc/runtime/emu"
 )
 
@@ -33,7 +34,7 @@ func TestSumsOfHeadsInParts(t *testing.T) {
 		{Batch: 2, QHeads: 6, KVHeads: 3, SeqQ: 300, SeqK: 300, HeadDim: 32},
 		{Batch: 1, QHeads: 5, KVHeads: 5, SeqQ: 130, SeqK: 333, QOffset: 203, HeadDim: 32},
 	}[campaign.Cases(1, 0, 0):] {
-		k, err := runtime.LoadKernel(dev, a, runtime.Select{})
+		k, err := runtime.LoadKernel(dev, a, artifact.Select{})
 		require.NoError(t, err)
 		in, err := qkv.Generate(s, half.BF16, 3)
 		require.NoError(t, err)

@@ -5,27 +5,29 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/stretchr/testify/require"
 )
 
 // mapDevice is a fake device with TMA; it remembers what it encoded, and an encoded map begins with its number.
 type mapDevice struct {
 	*fakeDevice
-	maps []TensorMap
+	maps []device.TensorMap
 }
 
-func (d *mapDevice) EncodeTensorMap(m TensorMap) ([]byte, error) {
+func (d *mapDevice) EncodeTensorMap(m device.TensorMap) ([]byte, error) {
 	d.maps = append(d.maps, m)
-	return append([]byte{byte(len(d.maps))}, make([]byte, TensorMapBytes-1)...), d.step()
+	return append([]byte{byte(len(d.maps))}, make([]byte, device.TensorMapBytes-1)...), d.step()
 }
 
 // withMaps replaces numbers by a map of each tensor, as kernels for sm_90a have them.
-func withMaps(params []KernelParam, tensors ...string) []KernelParam {
-	var out []KernelParam
+func withMaps(params []artifact.Param, tensors ...string) []artifact.Param {
+	var out []artifact.Param
 	for _, t := range tensors {
-		out = append(out, KernelParam{Name: t + "_map", Type: "map", Tensor: t, Box: [2]int{64, 128}})
+		out = append(out, artifact.Param{Name: t + "_map", Type: "map", Tensor: t, Box: [2]int{64, 128}})
 	}
-	return append(out, slices.DeleteFunc(slices.Clone(params), func(p KernelParam) bool {
+	return append(out, slices.DeleteFunc(slices.Clone(params), func(p artifact.Param) bool {
 		t, what, _ := strings.Cut(p.Name, "_")
 		return slices.Contains(tensors, t) && what != "offset"
 	})...)
@@ -36,7 +38,7 @@ func loadedWithMaps(t *testing.T) (*mapDevice, *LoadedKernel) {
 	art.Manifest.Kernels = art.Manifest.Kernels[:1]
 	info := &art.Manifest.Kernels[0]
 	info.Params = withMaps(info.Params, "q", "k", "v", "o")
-	k, err := LoadKernel(dev, art, Select{})
+	k, err := LoadKernel(dev, art, artifact.Select{})
 	require.NoError(t, err)
 	return dev, k
 }
@@ -45,9 +47,9 @@ func TestMapsShowTheTensorsOfTheCall(t *testing.T) {
 	box := []uint32{64, 128, 1, 1}
 	for name, c := range map[string]struct {
 		change func(a *Attention)
-		want   [4]TensorMap // of q, k, v, o
+		want   [4]device.TensorMap // of q, k, v, o
 	}{
-		"grouped heads": {func(*Attention) {}, [4]TensorMap{
+		"grouped heads": {func(*Attention) {}, [4]device.TensorMap{
 			{Base: 0x10_0000_0000, Dims: []uint64{64, 300, 6, 2}, Strides: []uint64{128, 128 * 300, 128 * 300 * 6}},
 			{Base: 0x20_0000_0000, Dims: []uint64{64, 400, 2, 2}, Strides: []uint64{128, 128 * 400, 128 * 400 * 2}},
 			{Base: 0x30_0000_0000, Dims: []uint64{64, 400, 2, 2}, Strides: []uint64{128, 128 * 400, 128 * 400 * 2}},
@@ -57,13 +59,13 @@ func TestMapsShowTheTensorsOfTheCall(t *testing.T) {
 			a.SeqQ, a.KVHeads = 1, 1
 			a.Q, a.O = Tensor{0x10_0000_0000, 18 * 64, 64, -3}, Tensor{0x40_0000_0000, 6 * 64, 64, 1}
 			a.K, a.V = Tensor{0x20_0000_0000, 0, 7, 640}, Tensor{0x30_0000_0000, 1 << 30, 0, 64}
-		}, [4]TensorMap{
+		}, [4]device.TensorMap{
 			{Base: 0x10_0000_0000, Dims: []uint64{64, 1, 6, 2}, Strides: []uint64{128, 128, 18 * 128}},
 			{Base: 0x20_0000_0000, Dims: []uint64{64, 400, 1, 2}, Strides: []uint64{1280, 128, 0}},
 			{Base: 0x30_0000_0000, Dims: []uint64{64, 400, 1, 2}, Strides: []uint64{128, 128, 1 << 31}},
 			{Base: 0x40_0000_0000, Dims: []uint64{64, 1, 6, 2}, Strides: []uint64{128, 128, 6 * 128}},
 		}},
-		"no keys": {func(a *Attention) { a.SeqK, a.K, a.V = 0, Tensor{}, Tensor{} }, [4]TensorMap{
+		"no keys": {func(a *Attention) { a.SeqK, a.K, a.V = 0, Tensor{}, Tensor{} }, [4]device.TensorMap{
 			{Base: 0x10_0000_0000, Dims: []uint64{64, 300, 6, 2}, Strides: []uint64{128, 128 * 300, 128 * 300 * 6}},
 			{Base: 0x10_0000_0000, Dims: []uint64{64, 1, 2, 2}, Strides: []uint64{128, 128 * 300, 128 * 300 * 6}},
 			{Base: 0x10_0000_0000, Dims: []uint64{64, 1, 2, 2}, Strides: []uint64{128, 128 * 300, 128 * 300 * 6}},
@@ -78,7 +80,7 @@ func TestMapsShowTheTensorsOfTheCall(t *testing.T) {
 		for i, want := range c.want {
 			want.DType, want.Box, want.Swizzle = "bf16", box, 128
 			require.Equal(t, want, dev.maps[i], "%s: %s", name, k.params[i].Tensor)
-			require.Len(t, dev.launches[0].args[i], TensorMapBytes)
+			require.Len(t, dev.launches[0].args[i], device.TensorMapBytes)
 			require.EqualValues(t, i+1, dev.launches[0].args[i][0], "the argument is what the device encoded")
 		}
 		require.EqualValues(t, a.SeqQ, dev.launches[0].arg(t, k.Info(), "sq"), "numbers keep their places")
@@ -89,7 +91,7 @@ func TestMapsShowTheTensorsOfTheCall(t *testing.T) {
 func TestMapsOfCompactedCopies(t *testing.T) {
 	k := dynamicKernel(t, verticalSlash)
 	all := append(paramsOf(k.schedule), listParams(k.schedule)...)
-	listed := []KernelParam{
+	listed := []artifact.Param{
 		{Name: "kc_map", Type: "map", Tensor: "i_cols_kc", Box: [2]int{64, 64}}, {Name: "vc_map", Type: "map", Tensor: "i_cols_vc", Box: [2]int{64, 64}},
 	}
 	for _, p := range all {
@@ -114,7 +116,7 @@ func TestMapsOfCompactedCopies(t *testing.T) {
 	require.NoError(t, err)
 	for i, name := range []string{"i_cols_kc", "i_cols_vc"} {
 		rows := uint64(512)
-		require.Equal(t, TensorMap{DType: "bf16", Base: DevicePtr(x.at(name)), Dims: []uint64{128, rows, 12, 1},
+		require.Equal(t, device.TensorMap{DType: "bf16", Base: device.Ptr(x.at(name)), Dims: []uint64{128, rows, 12, 1},
 			Strides: []uint64{256, 256 * rows, 256}, Box: []uint32{64, 64, 1, 1}, Swizzle: 128}, dev.maps[i])
 		require.EqualValues(t, x.size(name), rows*12*256)
 	}
@@ -125,15 +127,15 @@ func TestBadMapsAreRefused(t *testing.T) {
 	good := withMaps(testArtifact().Manifest.Kernels[0].Params, "q", "k", "v", "o")
 	_, err := bindParams(good, schedule)
 	require.NoError(t, err)
-	for says, damage := range map[string]func(p []KernelParam){
-		`"q_map" is a map of "x", want one of ["q" "k" "v" "o"]`:              func(p []KernelParam) { p[0].Tensor = "x" },
-		`"q_map" is a map of "i_cols_kc"`:                                     func(p []KernelParam) { p[0].Tensor = "i_cols_kc" },
-		`"v_map" columns of its box is 72, want a multiple of 8 from 8 to 64`: func(p []KernelParam) { p[2].Box[0] = 72 },
-		`"v_map" rows of its box is 257, want 1 to 256`:                       func(p []KernelParam) { p[2].Box[1] = 257 },
-		`"k_map" is listed twice`:                                             func(p []KernelParam) { p[0].Name = "k_map" },
-		`parameters are missing: k, k_batch, k_head, k_row`:                   func(p []KernelParam) { p[1].Tensor = "q" },
-		`"lse" has type "ptr q 0x0", want ptr`:                                func(p []KernelParam) { p[4].Tensor = "q" },
-		`"lse" is a map of "", want one of`:                                   func(p []KernelParam) { p[4].Type = "map" },
+	for says, damage := range map[string]func(p []artifact.Param){
+		`"q_map" is a map of "x", want one of ["q" "k" "v" "o"]`:              func(p []artifact.Param) { p[0].Tensor = "x" },
+		`"q_map" is a map of "i_cols_kc"`:                                     func(p []artifact.Param) { p[0].Tensor = "i_cols_kc" },
+		`"v_map" columns of its box is 72, want a multiple of 8 from 8 to 64`: func(p []artifact.Param) { p[2].Box[0] = 72 },
+		`"v_map" rows of its box is 257, want 1 to 256`:                       func(p []artifact.Param) { p[2].Box[1] = 257 },
+		`"k_map" is listed twice`:                                             func(p []artifact.Param) { p[0].Name = "k_map" },
+		`parameters are missing: k, k_batch, k_head, k_row`:                   func(p []artifact.Param) { p[1].Tensor = "q" },
+		`"lse" has type "ptr q 0x0", want ptr`:                                func(p []artifact.Param) { p[4].Tensor = "q" },
+		`"lse" is a map of "", want one of`:                                   func(p []artifact.Param) { p[4].Type = "map" },
 	} {
 		p := slices.Clone(good)
 		damage(p)
@@ -147,7 +149,7 @@ func TestMapsMayBeManyAndPointersStay(t *testing.T) {
 	_, schedule := aShape()
 	params := testArtifact().Manifest.Kernels[0].Params
 	for _, rows := range []int{64, 256} {
-		params = append(params, KernelParam{Name: "k_map" + strings.Repeat("x", rows/64), Type: "map", Tensor: "k", Box: [2]int{16, rows}})
+		params = append(params, artifact.Param{Name: "k_map" + strings.Repeat("x", rows/64), Type: "map", Tensor: "k", Box: [2]int{16, rows}})
 	}
 	_, err := bindParams(params, schedule)
 	require.NoError(t, err)
@@ -156,9 +158,9 @@ func TestMapsMayBeManyAndPointersStay(t *testing.T) {
 func TestMapsNeedADeviceThatMakesThem(t *testing.T) {
 	art := testArtifact()
 	art.Manifest.Kernels[0].Params = withMaps(art.Manifest.Kernels[0].Params, "k")
-	_, err := LoadKernel(newFakeDevice(), art, Select{DType: "bf16"})
-	require.ErrorIs(t, err, ErrTarget)
-	require.ErrorIs(t, err, ErrUnsupported)
+	_, err := LoadKernel(newFakeDevice(), art, artifact.Select{DType: "bf16"})
+	require.ErrorIs(t, err, artifact.ErrTarget)
+	require.ErrorIs(t, err, device.ErrUnsupported)
 	require.ErrorContains(t, err, "tensor maps, which the driver fake cannot make")
 }
 
@@ -172,30 +174,30 @@ func TestMapErrorsStopTheLaunch(t *testing.T) {
 }
 
 func TestMapsThatNoHardwareTakes(t *testing.T) {
-	good := func() TensorMap {
-		return TensorMap{DType: "f16", Base: 0x100, Dims: []uint64{96, 1 << 32, 3}, Strides: []uint64{192, 1<<40 - 16}, Box: []uint32{64, 256, 1}, Swizzle: 128}
+	good := func() device.TensorMap {
+		return device.TensorMap{DType: "f16", Base: 0x100, Dims: []uint64{96, 1 << 32, 3}, Strides: []uint64{192, 1<<40 - 16}, Box: []uint32{64, 256, 1}, Swizzle: 128}
 	}
 	require.NoError(t, good().Check())
-	for says, damage := range map[string]func(m *TensorMap){
-		"its dtype is \"f8\", want bf16 or f16":                                   func(m *TensorMap) { m.DType = "f8" },
-		"its number of dimensions is 0, want 1 to 5":                              func(m *TensorMap) { m.Dims = nil },
-		"its number of strides is 1, want one less":                               func(m *TensorMap) { m.Strides = m.Strides[:1] },
-		"its number of the box's sizes is 2":                                      func(m *TensorMap) { m.Box = m.Box[:2] },
-		"its address is 0x108, want a multiple of 16 above 0":                     func(m *TensorMap) { m.Base += 8 },
-		"its address is 0x0":                                                      func(m *TensorMap) { m.Base = 0 },
-		"its swizzle is 96, want 0, 32, 64 or 128":                                func(m *TensorMap) { m.Swizzle = 96 },
-		"dimension 2 has 0 elements, want 1 to 4294967296":                        func(m *TensorMap) { m.Dims[2] = 0 },
-		"dimension 1 has 4294967297 elements":                                     func(m *TensorMap) { m.Dims[1]++ },
-		"the box has 257 elements in dimension 1, want 1 to 256":                  func(m *TensorMap) { m.Box[1]++ },
-		"dimension 1 has a stride of 200 bytes, want a multiple of 16 below 2^40": func(m *TensorMap) { m.Strides[0] += 8 },
-		"dimension 2 has a stride of 1099511627776 bytes":                         func(m *TensorMap) { m.Strides[1] += 16 },
-		"a row of the box has 144 bytes, want at most the swizzle's 128":          func(m *TensorMap) { m.Box[0] = 72 },
-		"a row of the box has 120 bytes, want a multiple of 16":                   func(m *TensorMap) { m.Box[0] = 60 },
+	for says, damage := range map[string]func(m *device.TensorMap){
+		"its dtype is \"f8\", want bf16 or f16":                                   func(m *device.TensorMap) { m.DType = "f8" },
+		"its number of dimensions is 0, want 1 to 5":                              func(m *device.TensorMap) { m.Dims = nil },
+		"its number of strides is 1, want one less":                               func(m *device.TensorMap) { m.Strides = m.Strides[:1] },
+		"its number of the box's sizes is 2":                                      func(m *device.TensorMap) { m.Box = m.Box[:2] },
+		"its address is 0x108, want a multiple of 16 above 0":                     func(m *device.TensorMap) { m.Base += 8 },
+		"its address is 0x0":                                                      func(m *device.TensorMap) { m.Base = 0 },
+		"its swizzle is 96, want 0, 32, 64 or 128":                                func(m *device.TensorMap) { m.Swizzle = 96 },
+		"dimension 2 has 0 elements, want 1 to 4294967296":                        func(m *device.TensorMap) { m.Dims[2] = 0 },
+		"dimension 1 has 4294967297 elements":                                     func(m *device.TensorMap) { m.Dims[1]++ },
+		"the box has 257 elements in dimension 1, want 1 to 256":                  func(m *device.TensorMap) { m.Box[1]++ },
+		"dimension 1 has a stride of 200 bytes, want a multiple of 16 below 2^40": func(m *device.TensorMap) { m.Strides[0] += 8 },
+		"dimension 2 has a stride of 1099511627776 bytes":                         func(m *device.TensorMap) { m.Strides[1] += 16 },
+		"a row of the box has 144 bytes, want at most the swizzle's 128":          func(m *device.TensorMap) { m.Box[0] = 72 },
+		"a row of the box has 120 bytes, want a multiple of 16":                   func(m *device.TensorMap) { m.Box[0] = 60 },
 	} {
 		m := good()
 		damage(&m)
 		err := m.Check()
-		require.ErrorIs(t, err, ErrBadCall, says)
+		require.ErrorIs(t, err, device.ErrBadCall, says)
 		require.ErrorContains(t, err, says)
 	}
 }
@@ -204,7 +206,7 @@ func TestMapsThatNoHardwareTakes(t *testing.T) {
 func BenchmarkMaps(b *testing.B) {
 	b.ReportAllocs()
 	_, schedule := aShape()
-	k := &LoadedKernel{info: Kernel{HeadDim: 64, DType: "bf16", RowTile: 128}, schedule: schedule, plan: &indexPlan{}, code: code{mapper: constantMapper{}}}
+	k := &LoadedKernel{info: artifact.Kernel{HeadDim: 64, DType: "bf16", RowTile: 128}, schedule: schedule, plan: &indexPlan{}, code: code{mapper: constantMapper{}}}
 	var err error
 	k.params, err = bindParams(withMaps(testArtifact().Manifest.Kernels[0].Params, "q", "k", "v", "o"), schedule)
 	require.NoError(b, err)
@@ -219,6 +221,6 @@ func BenchmarkMaps(b *testing.B) {
 
 type constantMapper struct{}
 
-var constantMap = make([]byte, TensorMapBytes)
+var constantMap = make([]byte, device.TensorMapBytes)
 
-func (constantMapper) EncodeTensorMap(TensorMap) ([]byte, error) { return constantMap, nil }
+func (constantMapper) EncodeTensorMap(device.TensorMap) ([]byte, error) { return constantMap, nil }

@@ -3,6 +3,7 @@ package runtime
 import (
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // Workspace returns how many bytes of device memory a launch of a needs beside its tensors: 0 for patterns that do not
@@ -46,11 +47,11 @@ func (c *call) checkWorkspace(bytes int64) error {
 	case bytes == 0:
 		return nil
 	case a.Workspace == 0:
-		return badCall("Workspace is a null pointer, want %d bytes of device memory, see the method Workspace", bytes)
+		return device.BadCall("Workspace is a null pointer, want %d bytes of device memory, see the method Workspace", bytes)
 	case a.Workspace%ir.PlaceAlign != 0:
-		return badCall("Workspace starts at %#x, want an address that is a multiple of %d bytes", uint64(a.Workspace), ir.PlaceAlign)
+		return device.BadCall("Workspace starts at %#x, want an address that is a multiple of %d bytes", uint64(a.Workspace), ir.PlaceAlign)
 	case a.WorkspaceBytes < bytes:
-		return badCall("Workspace has %d bytes, want %d, see the method Workspace", a.WorkspaceBytes, bytes)
+		return device.BadCall("Workspace has %d bytes, want %d, see the method Workspace", a.WorkspaceBytes, bytes)
 	}
 	return c.checkWorkspaceApart(c.Workspace, bytes)
 }

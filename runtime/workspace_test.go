@@ -9,6 +9,8 @@ import (
 	"github.com/minfc/minfc/codegen/index"
 	"github.com/minfc/minfc/codegen/lower"
 	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // The geometry of launches is the kernels' own: the runtime knows it without importing what compiles.
@@ -70,9 +72,9 @@ func TestStageParamsAreThoseOfTheKernels(t *testing.T) {
 	for kind, params := range kernels {
 		k, err := kindOf(kind)
 		require.NoError(t, err)
-		var listed []KernelParam
+		var listed []artifact.Param
 		for _, p := range params {
-			listed = append(listed, KernelParam(p))
+			listed = append(listed, artifact.Param(p))
 		}
 		_, err = matchParams(listed, k.params())
 		require.NoError(t, err, kind)
@@ -87,7 +89,7 @@ func dynamicKernel(t *testing.T, text string) *LoadedKernel {
 	require.NoError(t, s.Verify())
 	plan, err := planIndex(s)
 	require.NoError(t, err)
-	k := &LoadedKernel{info: Kernel{HeadDim: 128, DType: "bf16", RowTile: 64, KeyTile: 64}, schedule: s, plan: plan, scratchBytes: maxScratchBytes}
+	k := &LoadedKernel{info: artifact.Kernel{HeadDim: 128, DType: "bf16", RowTile: 64, KeyTile: 64}, schedule: s, plan: plan, scratchBytes: maxScratchBytes}
 	for _, kind := range plan.kinds() {
 		for _, heads := range probeHeads {
 			k.stages = append(k.stages, &loadedStage{Stage: Stage{Kind: kind, Heads: heads}})
@@ -176,7 +178,7 @@ func TestLargeCallsAreRefused(t *testing.T) {
 			Params: map[string]int64{"vertical": 1e6}}},
 	} {
 		_, err := dynamicKernel(t, c.text).Workspace(c.a)
-		require.ErrorIs(t, err, ErrBadCall)
+		require.ErrorIs(t, err, device.ErrBadCall)
 		require.ErrorContains(t, err, want)
 	}
 }
@@ -184,7 +186,7 @@ func TestLargeCallsAreRefused(t *testing.T) {
 // Both kernels of a probe cut the heads alike, so a size counts only where the device has room for both.
 func TestSizesOfAProbeGoTogether(t *testing.T) {
 	size := func(kind string, heads, bytes int) Stage { return Stage{Kind: kind, Heads: heads, SharedBytes: bytes} }
-	k := &Kernel{Stages: []Stage{
+	k := &artifact.Kernel{Stages: []Stage{
 		size(StageProbeStats, 1, 40), size(StageProbeStats, 2, 60), size(StageProbeStats, 4, 100),
 		size(StageProbeSums, 1, 50), size(StageProbeSums, 2, 70), size(StageProbeSums, 4, 120),
 		size(StageProbeSumsSpread, 4, 20), {Kind: StageRuns, SharedBytes: 110},
@@ -192,7 +194,7 @@ func TestSizesOfAProbeGoTogether(t *testing.T) {
 	for room, want := range map[int][]int{120: {0, 1, 2, 3, 4, 5, 7}, 110: {0, 1, 3, 4, 7}, 100: {0, 1, 3, 4}, 65: {0, 3}, 45: nil} {
 		var fit []int
 		for i, s := range k.Stages {
-			if k.fits(s, DeviceInfo{MaxSharedBytes: room}) {
+			if k.fits(s, device.Info{MaxSharedBytes: room}) {
 				fit = append(fit, i)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // WriteChosen is the other way round of ReadChosen: it fills the workspace of a with the lists of what chosen says, [Batch *
@@ -13,7 +14,7 @@ import (
 // are copied by the kernel that LaunchIndex uses, and heads for which dense attention is faster become dense as they do
 // there. Selections of heads that take no part are not looked at. LaunchAttention on the same stream then computes attention over these
 // lists, which is how to measure, or to reuse, a choice without the index stage. No head may choose more than its budget.
-func (k *LoadedKernel) WriteChosen(dev Device, s Stream, a Attention, chosen []*ir.Selection) error {
+func (k *LoadedKernel) WriteChosen(dev device.Device, s device.Stream, a Attention, chosen []*ir.Selection) error {
 	p, err := k.prepare(a)
 	if err != nil || p.call.idle() || !p.parts[0].stores {
 		return err
@@ -23,7 +24,7 @@ func (k *LoadedKernel) WriteChosen(dev Device, s Stream, a Attention, chosen []*
 		return err
 	}
 	if len(chosen) != x.heads() && len(x.choices) > 0 {
-		return badCall("there are %d selections, want one for each of %d heads", len(chosen), x.heads())
+		return device.BadCall("there are %d selections, want one for each of %d heads", len(chosen), x.heads())
 	}
 	w := &chosenWriter{boundCall: x, dev: dev, stream: s, workspace: at.Workspace, chosen: chosen}
 	for _, n := range x.choices {
@@ -58,9 +59,9 @@ func (w *chosenWriter) launchRest(k *LoadedKernel, p *Prepared, at Pointers) err
 // chosenWriter copies lists to the device.
 type chosenWriter struct {
 	*boundCall
-	dev       Device
-	stream    Stream
-	workspace DevicePtr
+	dev       device.Device
+	stream    device.Stream
+	workspace device.Ptr
 	chosen    []*ir.Selection
 }
 
@@ -91,12 +92,12 @@ func (w *chosenWriter) sets(n choiceCall) ([]*ir.Selected, error) {
 		set, err := sel.Find(n.source.Name)
 		switch {
 		case err != nil:
-			return nil, badCall("head %d: %w", h, err)
+			return nil, device.BadCall("head %d: %w", h, err)
 		case set.Kind != want.Kind:
-			return nil, badCall("head %d has %s, want %s", h, set.Kind, want.Kind)
+			return nil, device.BadCall("head %d has %s, want %s", h, set.Kind, want.Kind)
 		}
 		if err := w.checkSet(n, set); err != nil {
-			return nil, badCall("head %d: %w", h, err)
+			return nil, device.BadCall("head %d: %w", h, err)
 		}
 		out[h] = set
 	}
@@ -142,7 +143,7 @@ func (w *chosenWriter) words(name string, words []uint32) error {
 	if int64(len(data)) > w.Place(name).Bytes {
 		return fmt.Errorf("internal: %d bytes for the %d of %s", len(data), w.Place(name).Bytes, name)
 	}
-	return w.dev.CopyToDevice(w.workspace+DevicePtr(w.at(name)), data, w.stream)
+	return w.dev.CopyToDevice(w.workspace+device.Ptr(w.at(name)), data, w.stream)
 }
 
 // rows writes a buffer of lists of limit entries each, filled up with pad, and the one of their lengths.

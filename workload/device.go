@@ -6,24 +6,24 @@ import (
 	"fmt"
 
 	"github.com/minfc/minfc/ptxgen"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // Tensors are q [Batch, QHeads, SeqLen, HeadDim] and k, v [Batch, KVHeads, SeqLen, HeadDim] on a device, contiguous.
 type Tensors struct {
-	Q, K, V runtime.DevicePtr
+	Q, K, V device.Ptr
 
-	dev    runtime.Device
-	module runtime.Module
-	owned  []runtime.DevicePtr
+	dev    device.Device
+	module device.Module
+	owned  []device.Ptr
 }
 
 // target runs on every GPU the project knows.
 const target = "sm_80"
 
 // OnDevice makes the bytes of Generate on a device, without an upload. It enqueues one launch a tensor on the stream (nil:
-// the default stream) and does not wait. Out of memory wraps runtime.ErrOutOfMemory.
-func OnDevice(dev runtime.Device, s Spec, stream runtime.Stream) (*Tensors, error) {
+// the default stream) and does not wait. Out of memory wraps device.ErrOutOfMemory.
+func OnDevice(dev device.Device, s Spec, stream device.Stream) (*Tensors, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func (t *Tensors) Close() error {
 	return err
 }
 
-func (t *Tensors) make(s Spec, stream runtime.Stream) error {
+func (t *Tensors) make(s Spec, stream device.Stream) error {
 	gen, err := t.load(s)
 	if err != nil {
 		return err
@@ -59,7 +59,7 @@ func (t *Tensors) make(s Spec, stream runtime.Stream) error {
 	if err != nil {
 		return err
 	}
-	for i, to := range []*runtime.DevicePtr{&t.Q, &t.K, &t.V} {
+	for i, to := range []*device.Ptr{&t.Q, &t.K, &t.V} {
 		heads := s.Batch * s.heads(Tensor(i))
 		plans, err := t.upload(s.plans(Tensor(i)), stream)
 		if err != nil {
@@ -89,7 +89,7 @@ func (s Spec) plans(t Tensor) []plan {
 
 // generator is the loaded kernel and its launch geometry.
 type generator struct {
-	function           runtime.Function
+	function           device.Function
 	threads, blockRows int
 	blocks             int // that fill the device
 }
@@ -113,12 +113,12 @@ func (t *Tensors) load(s Spec) (*generator, error) {
 }
 
 // grid covers the rows of all heads with about as many blocks as fill the device; each walks over several rows.
-func (g *generator) grid(rows, heads int) runtime.Launch {
+func (g *generator) grid(rows, heads int) device.Launch {
 	x := min((rows+g.blockRows-1)/g.blockRows, max(1, g.blocks/heads))
-	return runtime.Launch{Grid: [3]uint32{uint32(x), uint32(heads), 1}, Block: [3]uint32{uint32(g.threads), 1, 1}}
+	return device.Launch{Grid: [3]uint32{uint32(x), uint32(heads), 1}, Block: [3]uint32{uint32(g.threads), 1, 1}}
 }
 
-func (t *Tensors) alloc(bytes int64) (runtime.DevicePtr, error) {
+func (t *Tensors) alloc(bytes int64) (device.Ptr, error) {
 	p, err := t.dev.Alloc(bytes)
 	if err == nil {
 		t.owned = append(t.owned, p)
@@ -127,7 +127,7 @@ func (t *Tensors) alloc(bytes int64) (runtime.DevicePtr, error) {
 }
 
 // upload copies values of fixed size to new device memory.
-func (t *Tensors) upload(values any, stream runtime.Stream) (runtime.DevicePtr, error) {
+func (t *Tensors) upload(values any, stream device.Stream) (device.Ptr, error) {
 	data, err := binary.Append(nil, binary.LittleEndian, values)
 	if err != nil {
 		return 0, fmt.Errorf("internal: %w", err)
@@ -139,4 +139,4 @@ func (t *Tensors) upload(values any, stream runtime.Stream) (runtime.DevicePtr, 
 	return p, t.dev.CopyToDevice(p, data, stream)
 }
 
-func pointer(p runtime.DevicePtr) []byte { return binary.LittleEndian.AppendUint64(nil, uint64(p)) }
+func pointer(p device.Ptr) []byte { return binary.LittleEndian.AppendUint64(nil, uint64(p)) }

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc/internal/half"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/emu"
 )
 
@@ -20,7 +20,7 @@ func TestDeviceMakesTheSameBytes(t *testing.T) {
 			require.NoError(t, err)
 			on, err := OnDevice(dev, s, nil)
 			require.NoError(t, err)
-			ptrs := []runtime.DevicePtr{on.Q, on.K, on.V}
+			ptrs := []device.Ptr{on.Q, on.K, on.V}
 			for i, want := range [][]byte{q, k, v} {
 				got := make([]byte, len(want))
 				require.NoError(t, dev.CopyToHost(got, ptrs[i], nil))

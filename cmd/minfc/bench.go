@@ -10,7 +10,7 @@ import (
 	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/bench"
 	"github.com/minfc/minfc/internal/half"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/workload"
 )
 
@@ -133,7 +133,7 @@ func (c *benchCmd) measure(a *app, cfg bench.Config) (*bench.Report, error) {
 	if err := cfg.Judge(); err != nil { // before a device is opened
 		return nil, err
 	}
-	dev, sentence, err := runtime.OpenDevice(c.Device)
+	dev, sentence, err := device.OpenSpec(c.Device)
 	if err != nil {
 		return nil, err
 	}

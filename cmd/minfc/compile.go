@@ -8,9 +8,10 @@ import (
 	"time"
 
 	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/internal/files"
 	"github.com/minfc/minfc/internal/suggest"
 	"github.com/minfc/minfc/passes"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
 )
 
 type compileCmd struct {
@@ -102,7 +103,7 @@ func (c *compileCmd) output(in *minfc.Input, pattern string) (string, error) {
 	out := c.Out
 	if out == "" && len(c.Emit) == 0 {
 		out = pattern + ".minf"
-		if old, err := os.ReadFile(out); err == nil && !runtime.IsArtifact(old) {
+		if old, err := os.ReadFile(out); err == nil && !artifact.Is(old) {
 			return "", fmt.Errorf("%s is there and is not an artifact, name the output with -o", out)
 		}
 	}
@@ -116,7 +117,7 @@ func (c *compileCmd) output(in *minfc.Input, pattern string) (string, error) {
 	return out, distinct([]string{in.Path}, append(slices.DeleteFunc(outs, func(p string) bool { return p == "-" }), out))
 }
 
-func (c *compileCmd) writeArtifact(a *app, path string, art *runtime.Artifact, pattern string) error {
+func (c *compileCmd) writeArtifact(a *app, path string, art *artifact.Artifact, pattern string) error {
 	bytes, err := encode(a, path, art)
 	if err != nil {
 		return err
@@ -130,7 +131,7 @@ func (c *compileCmd) writeArtifact(a *app, path string, art *runtime.Artifact, p
 }
 
 // encode writes an artifact and returns its size.
-func encode(a *app, path string, art *runtime.Artifact) (bytes int, err error) {
+func encode(a *app, path string, art *artifact.Artifact) (bytes int, err error) {
 	data, err := art.Encode()
 	if err != nil {
 		return 0, bug(err)
@@ -144,5 +145,5 @@ func write(a *app, path string, data []byte) error {
 		_, err := a.out.Write(data)
 		return err
 	}
-	return runtime.WriteFileAtomic(path, data)
+	return files.Write(path, data)
 }

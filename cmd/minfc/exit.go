@@ -8,7 +8,8 @@ import (
 	"slices"
 
 	"github.com/minfc/minfc/dsl"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // The exit codes of the command.
@@ -39,7 +40,7 @@ func bug(err error) error { return failure{exitBug, err} }
 var internal = regexp.MustCompile(`(^|: )internal: `)
 
 // asked are the kinds of failure that lie in what was asked or in the machine, not in the kernel.
-var asked = []error{runtime.ErrNoDevice, runtime.ErrDevice, runtime.ErrOutOfMemory, runtime.ErrUnsupported, runtime.ErrBadCall, runtime.ErrTarget, runtime.ErrManifest}
+var asked = []error{device.ErrNoDevice, device.ErrDevice, device.ErrOutOfMemory, device.ErrUnsupported, device.ErrBadCall, artifact.ErrTarget, artifact.ErrManifest}
 
 // kernelFailure marks an error of a kernel that was loaded or run, such as an access out of bounds, as ours.
 func kernelFailure(err error) error {

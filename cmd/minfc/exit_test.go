@@ -14,6 +14,7 @@ import (
 	"github.com/minfc/minfc/internal/summary"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // faulty is a command line whose commands fail in the ways that a script cannot provoke.
@@ -50,7 +51,7 @@ func TestExitCodes(t *testing.T) {
 		{errors.New("no such file"), exitInput},
 		{fmt.Errorf("wrapped: %w", usagef("bad flag")), exitUsage},
 		{broken, exitInput},
-		{kernelFailure(fmt.Errorf("alloc: %w", runtime.ErrOutOfMemory)), exitInput},
+		{kernelFailure(fmt.Errorf("alloc: %w", device.ErrOutOfMemory)), exitInput},
 		{kernelFailure(errors.New("illegal address")), exitBug},
 		{kernelFailure(nil), exitDone},
 	} {

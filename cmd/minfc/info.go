@@ -7,9 +7,9 @@ import (
 
 	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/dsl"
+	"github.com/minfc/minfc/internal/files"
 	"github.com/minfc/minfc/internal/findings"
 	"github.com/minfc/minfc/internal/suggest"
-	"github.com/minfc/minfc/runtime"
 )
 
 type checkCmd struct {
@@ -104,7 +104,7 @@ func (c *fmtCmd) Run(a *app) error {
 		case in.Path == "":
 			return usagef("-w cannot rewrite the library pattern %s", name)
 		case !slices.Equal(text, in.Source):
-			if err := runtime.WriteFileAtomic(in.Path, text); err != nil {
+			if err := files.Write(in.Path, text); err != nil {
 				return err
 			}
 		}

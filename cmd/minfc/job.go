@@ -12,13 +12,15 @@ import (
 	"github.com/minfc/minfc/internal/summary"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // job is one run: what was compiled, for what input, on what device.
 type job struct {
-	dev        runtime.Device
-	program    *minfc.Program    // nil when an artifact was given
-	art        *runtime.Artifact // nil until load when a source was given
+	dev        device.Device
+	program    *minfc.Program     // nil when an artifact was given
+	art        *artifact.Artifact // nil until load when a source was given
 	kernel     *runtime.LoadedKernel
 	pattern    *ir.Pattern      // as compiled: the meaning that --check tests
 	given      map[string]int64 // parameters as the command line gives them
@@ -37,7 +39,7 @@ type job struct {
 
 func (j *job) open(a *app, spec string) (err error) {
 	var sentence string
-	if j.dev, sentence, err = runtime.OpenDevice(spec); err != nil {
+	if j.dev, sentence, err = device.OpenSpec(spec); err != nil {
 		return err
 	}
 	if j.noGPU = spec == "auto" && j.dev.Info().Driver == "emu"; !j.demo { // the summary of a demo says it
@@ -120,7 +122,7 @@ func (j *job) load(target targetName) (err error) {
 			return err
 		}
 	}
-	sel := runtime.Select{HeadDim: j.in.HeadDim, DType: string(j.in.Format), Target: wanted(target)}
+	sel := artifact.Select{HeadDim: j.in.HeadDim, DType: string(j.in.Format), Target: wanted(target)}
 	if j.passed == nil {
 		j.passed = j.art.Manifest.Passed(j.dev.Info(), sel)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/summary"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/emu"
 )
 
@@ -34,7 +35,7 @@ func onEmulator(t *testing.T, n int, opts emu.Options, pattern string) *job {
 
 func TestOutOfDeviceMemoryIsNotOurFault(t *testing.T) {
 	_, err := onEmulator(t, 4096, emu.Options{MemoryBytes: 1 << 18}, "dense").run(true)
-	require.ErrorIs(t, err, runtime.ErrOutOfMemory)
+	require.ErrorIs(t, err, device.ErrOutOfMemory)
 	require.Equal(t, exitInput, exitCode(err))
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/minfc/minfc/internal/version"
 	"github.com/minfc/minfc/passes"
 	"github.com/minfc/minfc/patterns"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/workload"
 )
 
@@ -43,7 +43,7 @@ type completionCmd struct {
 // names are what the grammar of the command line does not list.
 func names() completion.Names {
 	values := map[string][]string{
-		"target": append([]string{minfc.TargetAuto}, minfc.Targets()...), "dtype": {"bf16", "f16"}, "device": append([]string{"auto"}, runtime.Drivers()...),
+		"target": append([]string{minfc.TargetAuto}, minfc.Targets()...), "dtype": {"bf16", "f16"}, "device": append([]string{"auto"}, device.Drivers()...),
 		"emit": minfc.Stages, "machine": nil, "print-after": {"all"},
 	}
 	for _, k := range workload.Kinds() {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/internal/suggest"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // targetName is the value of --target: a target of the compiler, or auto.
@@ -37,7 +37,7 @@ func targetAdvice(name string, all []string) string {
 	minor, _ := strconv.Atoi(m[2])
 	best, oldest := "", minfc.Targets()[0]
 	for _, t := range minfc.Targets() {
-		if runtime.TargetRuns(t, major, minor) {
+		if device.TargetRuns(t, major, minor) {
 			best = t
 		}
 	}

@@ -4,7 +4,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/internal/files"
 )
 
 // distinct proves that no output is one of the inputs or another output. Empty paths and "-" do not count.
@@ -38,11 +38,11 @@ func writable(path string) error {
 	}
 	switch st, err := os.Stat(path); {
 	case err == nil && st.IsDir():
-		return runtime.WriteFileAtomic(path, nil) // says so
+		return files.Write(path, nil) // says so
 	case err == nil:
 		return nil
 	}
-	return runtime.CheckWritable(path)
+	return files.CheckWritable(path)
 }
 
 // realPath follows links, also of the folder of a file that is not there yet.

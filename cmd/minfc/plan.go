@@ -14,6 +14,7 @@ import (
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/plan"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
 )
 
 type planCmd struct {
@@ -198,7 +199,7 @@ func patternsOf(file *minfc.Input) ([]*ir.Pattern, error) {
 			err = p.Verify()
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w: pattern: %w", file.Name, runtime.ErrManifest, err)
+			return nil, fmt.Errorf("%s: %w: pattern: %w", file.Name, artifact.ErrManifest, err)
 		}
 		out = append(out, p)
 	}
@@ -286,7 +287,7 @@ func (p *planned) load(a *app, j *job, file *minfc.Input, target targetName, hea
 	if err != nil {
 		return err
 	}
-	sel := runtime.Select{HeadDim: j.in.HeadDim, DType: string(j.in.Format), Target: wanted(target)}
+	sel := artifact.Select{HeadDim: j.in.HeadDim, DType: string(j.in.Format), Target: wanted(target)}
 	if p.kernels, err = plan.Load(j.dev, art, sel); err != nil {
 		return kernelFailure(err)
 	}
@@ -308,7 +309,7 @@ func (p *planned) load(a *app, j *job, file *minfc.Input, target targetName, hea
 	return nil
 }
 
-func (p *planned) artifact(a *app, j *job, file *minfc.Input, target targetName, heads []plan.Head) (*runtime.Artifact, error) {
+func (p *planned) artifact(a *app, j *job, file *minfc.Input, target targetName, heads []plan.Head) (*artifact.Artifact, error) {
 	if file != nil && file.Artifact != nil && file.Artifact.IsPlan() {
 		return file.Artifact, nil
 	}
@@ -320,7 +321,7 @@ func (p *planned) artifact(a *app, j *job, file *minfc.Input, target targetName,
 }
 
 // compilePlan compiles the patterns that the heads of some layers need: those of the file come before those of the library.
-func compilePlan(a *app, file *minfc.Input, opts minfc.Options, layers ...[]plan.Head) (*runtime.Artifact, error) {
+func compilePlan(a *app, file *minfc.Input, opts minfc.Options, layers ...[]plan.Head) (*artifact.Artifact, error) {
 	return minfc.CompilePlan(opts, func(name string) (*minfc.Program, error) { return programOf(a, file, name) }, layers...)
 }
 

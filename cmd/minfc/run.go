@@ -12,6 +12,7 @@ import (
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/safetensors"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 type runCmd struct {
@@ -107,9 +108,9 @@ func (c *runCmd) checkUsage() error {
 		return err
 	}
 	if c.Device != "auto" {
-		spec, err := runtime.ParseDeviceSpec(c.Device)
-		if err == nil && !slices.Contains(runtime.Drivers(), spec.Driver) {
-			err = fmt.Errorf("--device: no driver %q, want auto or one of %s", spec.Driver, strings.Join(runtime.Drivers(), ", "))
+		spec, err := device.ParseSpec(c.Device)
+		if err == nil && !slices.Contains(device.Drivers(), spec.Driver) {
+			err = fmt.Errorf("--device: no driver %q, want auto or one of %s", spec.Driver, strings.Join(device.Drivers(), ", "))
 		}
 		if err != nil {
 			return usage(err)

@@ -7,7 +7,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/internal/files"
 )
 
 // exitInterrupted is the exit code after Ctrl-C, as shells count it, and after a request to end.
@@ -19,7 +19,7 @@ func endOnSignals(stderr io.Writer) {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		s := <-signals
-		runtime.AbortWrites()
+		files.AbortWrites()
 		fmt.Fprintf(stderr, "minfc: ended by the signal %q; unfinished files are removed\n", s)
 		os.Exit(exitInterrupted)
 	}()

@@ -2,7 +2,7 @@ package main
 
 import (
 	"github.com/minfc/minfc/bench"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/emu"
 )
 
@@ -11,7 +11,7 @@ const fewBlocks = 16
 
 // watch shows the progress of a device that tells of it, which the emulator does. Outputs are the bytes that attention kernels write, 0 if
 // that is not known.
-func (a *app) watch(dev runtime.Device, outputs int64) {
+func (a *app) watch(dev device.Device, outputs int64) {
 	d, ok := dev.(*emu.Device)
 	if !ok || a.progress == nil {
 		return

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc/ir"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // scoreKinds are scores of rows: like those of data, all equal, of one block alone, and with numbers that say nothing.
@@ -29,7 +29,7 @@ type blockRules struct {
 	fold   int
 	scale  float32
 	shares []float32 // [heads, row blocks, pad], as the device computed them
-	at     runtime.DevicePtr
+	at     device.Ptr
 }
 
 func (b *blockRules) share(t *testing.T, rng *rand.Rand, value func(*rand.Rand) float32) {
@@ -38,7 +38,7 @@ func (b *blockRules) share(t *testing.T, rng *rand.Rand, value func(*rand.Rand) 
 	for i := range scores {
 		scores[i] = value(rng)
 	}
-	from, sums := b.upload(littleEndian(scores)), runtime.DevicePtr(0)
+	from, sums := b.upload(littleEndian(scores)), device.Ptr(0)
 	more := make([]float32, len(scores))
 	if rng.IntN(2) == 0 { // as square_scores leaves them
 		for i := range more {

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc/ir"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // blockShape is a call of the block kernels.
@@ -26,7 +26,7 @@ func (s blockShape) seen(t int) int {
 }
 
 // scores runs block_scores for a slab into a workspace.
-func (s blockShape) scores(k loaded, q, kk, workspace runtime.DevicePtr, start, slab int) {
+func (s blockShape) scores(k loaded, q, kk, workspace device.Ptr, start, slab int) {
 	k.launch(BlockScoresGrid(s.keyBlocks(), slab, s.heads()), k.Threads, args{"pooled_q": q, "pooled_k": kk, "scores": workspace,
 		"sq": s.sq, "sk": s.sk, "q_offset": s.qOffset, "group": s.hq / s.hkv, "slab_start": start, "slab": slab})
 }

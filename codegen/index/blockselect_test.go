@@ -12,7 +12,7 @@ import (
 	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/ir"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // blockChoice is what block_select is asked for besides scores.
@@ -23,14 +23,14 @@ type blockChoice struct {
 }
 
 // blockLists are the outputs of block_select.
-type blockLists struct{ blocks, count runtime.DevicePtr }
+type blockLists struct{ blocks, count device.Ptr }
 
 func (r blockRig) lists(s blockShape, c blockChoice) blockLists {
 	rows := s.heads() * s.rowBlocks()
 	return blockLists{r.empty(4 * rows * c.cap), r.empty(4 * rows)}
 }
 
-func (s blockShape) choose(k loaded, workspace, budgets runtime.DevicePtr, c blockChoice, l blockLists, start, slab int) {
+func (s blockShape) choose(k loaded, workspace, budgets device.Ptr, c blockChoice, l blockLists, start, slab int) {
 	grid := [3]uint32{uint32(min(slab, s.rowBlocks()-start)), uint32(s.heads()), 1}
 	k.launch(grid, BlockSelectThreads(s.keyBlocks()), args{"scores": workspace, "block_n": budgets,
 		"blocks": l.blocks, "block_count": l.count, "hq": s.hq, "sq": s.sq, "sk": s.sk, "q_offset": s.qOffset,

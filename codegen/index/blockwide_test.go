@@ -13,16 +13,16 @@ import (
 
 	"github.com/minfc/minfc/codegen/lower"
 	"github.com/minfc/minfc/ptxgen"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/emu"
 )
 
 // listBench runs one kernel on the emulator.
 type listBench struct {
 	t      testing.TB
-	dev    runtime.Device
+	dev    device.Device
 	kernel *lower.Kernel
-	fn     runtime.Function
+	fn     device.Function
 }
 
 func newListBench(t testing.TB, k *lower.Kernel, err error) listBench {
@@ -34,7 +34,7 @@ func newListBench(t testing.TB, k *lower.Kernel, err error) listBench {
 	return listBench{t, dev, k, loadFunction(t, dev, ptx, k.Entry)}
 }
 
-func loadFunction(t testing.TB, dev runtime.Device, ptx []byte, entry string) runtime.Function {
+func loadFunction(t testing.TB, dev device.Device, ptx []byte, entry string) device.Function {
 	m, err := dev.LoadModule(ptx)
 	require.NoError(t, err)
 	f, err := m.Function(entry)
@@ -43,7 +43,7 @@ func loadFunction(t testing.TB, dev runtime.Device, ptx []byte, entry string) ru
 }
 
 // words are 32-bit words in device memory.
-func words[T uint32 | int32 | float32](b listBench, v []T) runtime.DevicePtr {
+func words[T uint32 | int32 | float32](b listBench, v []T) device.Ptr {
 	buf := make([]byte, 0, 4*len(v))
 	for _, x := range v {
 		switch x := any(x).(type) {
@@ -60,14 +60,14 @@ func words[T uint32 | int32 | float32](b listBench, v []T) runtime.DevicePtr {
 	return p
 }
 
-func (b listBench) empty(words int) runtime.DevicePtr {
+func (b listBench) empty(words int) device.Ptr {
 	p, err := b.dev.Alloc(int64(4 * max(words, 1)))
 	require.NoError(b.t, err)
 	return p
 }
 
 // read copies n words back; all must have been written.
-func (b listBench) read(p runtime.DevicePtr, n int) []uint32 {
+func (b listBench) read(p device.Ptr, n int) []uint32 {
 	buf := make([]byte, 4*n)
 	require.NoError(b.t, b.dev.CopyToHost(buf, p, nil))
 	out := make([]uint32, n)
@@ -86,7 +86,7 @@ func (b listBench) encode(a listArgs) [][]byte {
 		case nil: // a null pointer or 0
 			n := map[string]int{"ptr": 8, "i64": 8, "i32": 4, "f32": 4}[p.Type]
 			out = append(out, make([]byte, n))
-		case runtime.DevicePtr:
+		case device.Ptr:
 			out = append(out, binary.LittleEndian.AppendUint64(nil, uint64(v)))
 		case int64:
 			out = append(out, binary.LittleEndian.AppendUint64(nil, uint64(v)))
@@ -100,7 +100,7 @@ func (b listBench) encode(a listArgs) [][]byte {
 }
 
 func (b listBench) launch(x, y int, a listArgs) {
-	l := runtime.Launch{Grid: [3]uint32{uint32(x), uint32(y), 1}, Block: [3]uint32{uint32(b.kernel.Threads), 1, 1}, SharedBytes: b.kernel.SharedBytes}
+	l := device.Launch{Grid: [3]uint32{uint32(x), uint32(y), 1}, Block: [3]uint32{uint32(b.kernel.Threads), 1, 1}, SharedBytes: b.kernel.SharedBytes}
 	require.NoError(b.t, b.fn.Launch(l, b.encode(a), nil))
 }
 
@@ -149,7 +149,7 @@ func listKernels(t *testing.T) map[string]*lower.Kernel {
 const marker = uint32(0xa5a5a5a5)
 
 // marked is memory that has been written.
-func (b listBench) marked(n int) runtime.DevicePtr {
+func (b listBench) marked(n int) device.Ptr {
 	p := b.empty(n)
 	require.NoError(b.t, b.dev.Fill(p, byte(marker&255), int64(4*n), nil))
 	return p

@@ -6,9 +6,8 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/stretchr/testify/require"
-
-	"github.com/minfc/minfc/runtime"
 )
 
 // TestColumns lists bitmaps of every density and length.
@@ -117,7 +116,7 @@ func testCompact(t *testing.T, b listBench, rng *rand.Rand, dim, gap int) {
 	b.launch(colCap/CompactRows, len(counts), a)
 	for _, c := range []struct {
 		from strided
-		to   runtime.DevicePtr
+		to   device.Ptr
 	}{{keys, kc}, {values, vc}} {
 		got := b.read(c.to, size)
 		for h, count := range counts {

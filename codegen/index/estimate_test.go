@@ -20,7 +20,7 @@ import (
 	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/ptxgen"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/emu"
 )
 
@@ -139,15 +139,15 @@ func (c estimateCase) reference(q, k []float32) estimate {
 // rig runs kernels of this package on a device.
 type estimateRig struct {
 	t   testing.TB
-	dev runtime.Device
-	ptr map[string]runtime.DevicePtr
+	dev device.Device
+	ptr map[string]device.Ptr
 }
 
 func newEstimateRig(t testing.TB, o emu.Options) *estimateRig {
 	dev, err := emu.Open(o)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, dev.Close()) })
-	return &estimateRig{t: t, dev: dev, ptr: map[string]runtime.DevicePtr{}}
+	return &estimateRig{t: t, dev: dev, ptr: map[string]device.Ptr{}}
 }
 
 func (r *estimateRig) alloc(name string, bytes int) {
@@ -184,7 +184,7 @@ func (r *estimateRig) launch(k *lower.Kernel, ptx []byte, grid [3]uint32, scalar
 	require.NoError(r.t, err)
 	f, err := m.Function(k.Entry)
 	require.NoError(r.t, err)
-	l := runtime.Launch{Grid: grid, Block: [3]uint32{uint32(k.Threads), 1, 1}, SharedBytes: k.SharedBytes}
+	l := device.Launch{Grid: grid, Block: [3]uint32{uint32(k.Threads), 1, 1}, SharedBytes: k.SharedBytes}
 	require.NoError(r.t, f.Launch(l, r.args(k, scalars), nil))
 	require.NoError(r.t, r.dev.Synchronize())
 }

@@ -14,14 +14,14 @@ import (
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/ptxgen"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/emu"
 )
 
 // blockRig is a device with helpers that end the test on failure.
 type blockRig struct {
 	t   testing.TB
-	dev runtime.Device
+	dev device.Device
 }
 
 func newBlockRig(t testing.TB) blockRig {
@@ -31,19 +31,19 @@ func newBlockRig(t testing.TB) blockRig {
 	return blockRig{t, dev}
 }
 
-func (r blockRig) empty(bytes int) runtime.DevicePtr {
+func (r blockRig) empty(bytes int) device.Ptr {
 	p, err := r.dev.Alloc(int64(max(bytes, 1)))
 	require.NoError(r.t, err)
 	return p
 }
 
-func (r blockRig) upload(data []byte) runtime.DevicePtr {
+func (r blockRig) upload(data []byte) device.Ptr {
 	p := r.empty(len(data))
 	require.NoError(r.t, r.dev.CopyToDevice(p, data, nil))
 	return p
 }
 
-func (r blockRig) uploadWords(v []int32) runtime.DevicePtr { return r.upload(littleEndian(v)) }
+func (r blockRig) uploadWords(v []int32) device.Ptr { return r.upload(littleEndian(v)) }
 
 func littleEndian(v any) []byte {
 	b, err := binary.Append(nil, binary.LittleEndian, v)
@@ -53,19 +53,19 @@ func littleEndian(v any) []byte {
 	return b
 }
 
-func (r blockRig) floats(p runtime.DevicePtr, n int) []float32 {
+func (r blockRig) floats(p device.Ptr, n int) []float32 {
 	out := make([]float32, n)
 	r.download(p, out)
 	return out
 }
 
-func (r blockRig) ints(p runtime.DevicePtr, n int) []int32 {
+func (r blockRig) ints(p device.Ptr, n int) []int32 {
 	out := make([]int32, n)
 	r.download(p, out)
 	return out
 }
 
-func (r blockRig) download(p runtime.DevicePtr, out any) {
+func (r blockRig) download(p device.Ptr, out any) {
 	raw := make([]byte, binary.Size(out))
 	require.NoError(r.t, r.dev.CopyToHost(raw, p, nil))
 	_, err := binary.Decode(raw, binary.LittleEndian, out)
@@ -87,7 +87,7 @@ func (r blockRig) function(k *lower.Kernel, err error) loaded {
 type loaded struct {
 	t testing.TB
 	*lower.Kernel
-	f runtime.Function
+	f device.Function
 }
 
 type args map[string]any
@@ -99,7 +99,7 @@ func (l loaded) launch(grid [3]uint32, threads int, a args) {
 	for _, p := range l.Params {
 		v, ok := a[p.Name]
 		if p == abi.HeadsParam && !ok { // all take part
-			v, ok, given = runtime.DevicePtr(0), true, given+1
+			v, ok, given = device.Ptr(0), true, given+1
 		}
 		require.True(l.t, ok, "no argument %s", p.Name)
 		switch p.Type {
@@ -111,7 +111,7 @@ func (l loaded) launch(grid [3]uint32, threads int, a args) {
 		raw = append(raw, littleEndian(v))
 	}
 	require.Equal(l.t, given, len(l.Params))
-	launch := runtime.Launch{Grid: grid, Block: [3]uint32{uint32(threads), 1, 1}, SharedBytes: l.SharedBytes}
+	launch := device.Launch{Grid: grid, Block: [3]uint32{uint32(threads), 1, 1}, SharedBytes: l.SharedBytes}
 	require.NoError(l.t, l.f.Launch(launch, raw, nil))
 }
 
@@ -119,7 +119,7 @@ func (l loaded) launch(grid [3]uint32, threads int, a args) {
 type tensor struct {
 	batch, heads, n, dim, rowElems int
 	values                         []float32
-	ptr                            runtime.DevicePtr
+	ptr                            device.Ptr
 }
 
 func (r blockRig) tensor(batch, heads, n, dim int, f half.Format, value func() float32) tensor {
@@ -141,7 +141,7 @@ func (r blockRig) tensor(batch, heads, n, dim int, f half.Format, value func() f
 func (x tensor) head(h int) []float32 { return x.values[h*x.n*x.dim:][:x.n*x.dim] }
 
 // pool runs the kernel on a tensor and returns its output on the device, and its number of blocks.
-func (r blockRig) pool(x tensor, f half.Format, with ir.Reduction) (runtime.DevicePtr, int) {
+func (r blockRig) pool(x tensor, f half.Format, with ir.Reduction) (device.Ptr, int) {
 	k := r.function(Pool(PoolConfig{HeadDim: x.dim, DType: lower.DType(f), With: with}))
 	blocks := (x.n + ir.BlockSize - 1) / ir.BlockSize
 	out := r.empty(4 * x.batch * x.heads * blocks * x.dim)

@@ -18,7 +18,7 @@ import (
 	"github.com/minfc/minfc/internal/selfcheck"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/ptxgen"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/emu"
 )
 
@@ -188,7 +188,7 @@ func (c listCase) tensor(t *testing.T, rng *rand.Rand, n int) []byte {
 	return b
 }
 
-func (c listCase) run(t *testing.T, dev runtime.Device, fn runtime.Function, kernel *codegen.Kernel, seed uint64) {
+func (c listCase) run(t *testing.T, dev device.Device, fn device.Function, kernel *codegen.Kernel, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 5))
 	heads := c.batch * c.hq
 	q, k, v := c.tensor(t, rng, heads*c.sq), c.tensor(t, rng, c.batch*c.hk*c.sk), c.tensor(t, rng, c.batch*c.hk*c.sk)
@@ -205,7 +205,7 @@ func (c listCase) run(t *testing.T, dev runtime.Device, fn runtime.Function, ker
 		return 0, int64(rows) * row, row
 	}
 	var args [][]byte
-	ptrs := map[string]runtime.DevicePtr{}
+	ptrs := map[string]device.Ptr{}
 	for _, p := range kernel.Params {
 		var b []byte
 		switch p.Type {
@@ -248,7 +248,7 @@ func (c listCase) run(t *testing.T, dev runtime.Device, fn runtime.Function, ker
 		args = append(args, b)
 	}
 	grid := [3]uint32{uint32((c.sq + 63) / 64), uint32(c.hq), uint32(c.batch)}
-	require.NoError(t, fn.Launch(runtime.Launch{Grid: grid, Block: [3]uint32{uint32(kernel.Threads), 1, 1}, SharedBytes: kernel.SharedBytes}, args, nil))
+	require.NoError(t, fn.Launch(device.Launch{Grid: grid, Block: [3]uint32{uint32(kernel.Threads), 1, 1}, SharedBytes: kernel.SharedBytes}, args, nil))
 	o, lse := make([]byte, len(q)), make([]byte, 4*heads*c.sq)
 	require.NoError(t, dev.CopyToHost(o, ptrs["o"], nil))
 	require.NoError(t, dev.CopyToHost(lse, ptrs["lse"], nil))
@@ -325,7 +325,7 @@ func (c listCase) runMany(t *testing.T) {
 }
 
 // load loads the kernel of the case on an emulator.
-func (c listCase) load(t *testing.T, observe func(emu.Stats)) (runtime.Device, runtime.Function, *codegen.Kernel) {
+func (c listCase) load(t *testing.T, observe func(emu.Stats)) (device.Device, device.Function, *codegen.Kernel) {
 	dev, err := emu.Open(emu.Options{Observe: observe})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, dev.Close()) })

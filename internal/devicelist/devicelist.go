@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/minfc/minfc"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // Device is a device and what it runs with its driver.
@@ -35,7 +35,7 @@ type Target struct {
 }
 
 // Of describes a device.
-func Of(i runtime.DeviceInfo) Device {
+func Of(i device.Info) Device {
 	d := Device{
 		Device: fmt.Sprintf("%s:%d", i.Driver, i.Ordinal), Name: i.Name, ComputeCapability: fmt.Sprintf("%d.%d", i.Major, i.Minor),
 		DriverVersion: i.DriverVersion, MemoryBytes: i.MemoryBytes, SharedBytes: i.MaxSharedBytes, Multiprocessors: i.Multiprocessors, L2Bytes: i.L2Bytes,
@@ -65,8 +65,8 @@ func Of(i runtime.DeviceInfo) Device {
 // List describes the devices of all drivers. report is told why a driver has none.
 func List(report func(driver string, err error)) []Device {
 	out := []Device{} // not nil, which JSON would call null
-	for _, driver := range runtime.Drivers() {
-		infos, err := runtime.Devices(driver)
+	for _, driver := range device.Drivers() {
+		infos, err := device.Devices(driver)
 		if err != nil {
 			report(driver, err)
 		}

@@ -9,12 +9,12 @@ import (
 	"sync"
 	"unsafe"
 
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
-type device struct {
+type gpu struct {
 	lib     *library
-	info    runtime.DeviceInfo
+	info    device.Info
 	number  int32   // CUdevice
 	context uintptr // CUcontext
 	// The GPU may read pageable host memory itself (HMM, ATS), perhaps after an asynchronous copy has returned.
@@ -24,8 +24,8 @@ type device struct {
 	closed bool
 }
 
-func openDevice(lib *library, ordinal int) (*device, error) {
-	d := &device{lib: lib}
+func openDevice(lib *library, ordinal int) (*gpu, error) {
+	d := &gpu{lib: lib}
 	var err error
 	if d.info, err = lib.info(ordinal); err != nil {
 		return nil, err
@@ -46,11 +46,11 @@ func openDevice(lib *library, ordinal int) (*device, error) {
 
 // do runs f with the device's context current. Goroutines move between OS threads and a context is current for one
 // thread, so f runs locked to its thread; the thread's own context, which may be another library's, comes back after.
-func (d *device) do(f func() error) (err error) {
+func (d *gpu) do(f func() error) (err error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	if d.closed {
-		return fmt.Errorf("%w: cuda:%d", runtime.ErrClosed, d.info.Ordinal)
+		return fmt.Errorf("%w: cuda:%d", device.ErrClosed, d.info.Ordinal)
 	}
 	goruntime.LockOSThread()
 	defer goruntime.UnlockOSThread()
@@ -64,25 +64,25 @@ func (d *device) do(f func() error) (err error) {
 	return f()
 }
 
-func (d *device) Info() runtime.DeviceInfo { return d.info }
+func (d *gpu) Info() device.Info { return d.info }
 
-func (d *device) Alloc(bytes int64) (runtime.DevicePtr, error) {
+func (d *gpu) Alloc(bytes int64) (device.Ptr, error) {
 	if bytes <= 0 {
-		return 0, fmt.Errorf("%w: allocation of %d bytes, want at least 1", runtime.ErrBadCall, bytes)
+		return 0, fmt.Errorf("%w: allocation of %d bytes, want at least 1", device.ErrBadCall, bytes)
 	}
 	var p uint64
 	err := d.do(func() error { return d.lib.call(cuMemAlloc, uintptr(unsafe.Pointer(&p)), uintptr(bytes)) })
-	if errors.Is(err, runtime.ErrOutOfMemory) {
+	if errors.Is(err, device.ErrOutOfMemory) {
 		err = fmt.Errorf("%d bytes on %s: %w", bytes, d.info.Name, err)
 	}
-	return runtime.DevicePtr(p), err
+	return device.Ptr(p), err
 }
 
-func (d *device) Free(p runtime.DevicePtr) error {
+func (d *gpu) Free(p device.Ptr) error {
 	return d.do(func() error { return d.lib.call(cuMemFree, uintptr(p)) })
 }
 
-func (d *device) CopyToDevice(dst runtime.DevicePtr, src []byte, s runtime.Stream) error {
+func (d *gpu) CopyToDevice(dst device.Ptr, src []byte, s device.Stream) error {
 	err := d.on(s, func(stream uintptr) error {
 		if len(src) == 0 {
 			return nil
@@ -97,7 +97,7 @@ func (d *device) CopyToDevice(dst runtime.DevicePtr, src []byte, s runtime.Strea
 	return err
 }
 
-func (d *device) CopyToHost(dst []byte, src runtime.DevicePtr, s runtime.Stream) error {
+func (d *gpu) CopyToHost(dst []byte, src device.Ptr, s device.Stream) error {
 	err := d.on(s, func(stream uintptr) error {
 		if len(dst) == 0 {
 			return nil
@@ -109,9 +109,9 @@ func (d *device) CopyToHost(dst []byte, src runtime.DevicePtr, s runtime.Stream)
 	return err
 }
 
-func (d *device) Fill(dst runtime.DevicePtr, value byte, bytes int64, s runtime.Stream) error {
+func (d *gpu) Fill(dst device.Ptr, value byte, bytes int64, s device.Stream) error {
 	if bytes < 0 {
-		return fmt.Errorf("%w: fill of %d bytes", runtime.ErrBadCall, bytes)
+		return fmt.Errorf("%w: fill of %d bytes", device.ErrBadCall, bytes)
 	}
 	return d.on(s, func(stream uintptr) error {
 		if bytes == 0 {
@@ -121,12 +121,12 @@ func (d *device) Fill(dst runtime.DevicePtr, value byte, bytes int64, s runtime.
 	})
 }
 
-func (d *device) Synchronize() error {
+func (d *gpu) Synchronize() error {
 	return d.do(func() error { return d.lib.call(cuCtxSynchronize) })
 }
 
 // Close waits for calls in progress and releases the primary context; others in the process may still hold it.
-func (d *device) Close() error {
+func (d *gpu) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {

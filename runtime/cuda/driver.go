@@ -7,15 +7,15 @@ import (
 	"fmt"
 	"unsafe"
 
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
-func init() { runtime.Register("cuda", driver{}) }
+func init() { device.Register("cuda", driver{}) }
 
 type driver struct{}
 
 // Devices lists the GPUs that the process may see (CUDA_VISIBLE_DEVICES applies).
-func (driver) Devices() ([]runtime.DeviceInfo, error) {
+func (driver) Devices() ([]device.Info, error) {
 	lib, err := open()
 	if err != nil {
 		return nil, err
@@ -24,7 +24,7 @@ func (driver) Devices() ([]runtime.DeviceInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := make([]runtime.DeviceInfo, count)
+	list := make([]device.Info, count)
 	for i := range list {
 		if list[i], err = lib.info(i); err != nil {
 			return nil, err
@@ -34,7 +34,7 @@ func (driver) Devices() ([]runtime.DeviceInfo, error) {
 }
 
 // Open retains the device's primary context.
-func (driver) Open(ordinal int) (runtime.Device, error) {
+func (driver) Open(ordinal int) (device.Device, error) {
 	lib, err := open()
 	if err != nil {
 		return nil, err
@@ -45,7 +45,7 @@ func (driver) Open(ordinal int) (runtime.Device, error) {
 	}
 	if ordinal < 0 || ordinal >= count {
 		return nil, fmt.Errorf("%w: there is no cuda:%d, this process sees %d (numbered from 0; CUDA_VISIBLE_DEVICES applies)",
-			runtime.ErrNoDevice, ordinal, count)
+			device.ErrNoDevice, ordinal, count)
 	}
 	return openDevice(lib, ordinal)
 }
@@ -57,7 +57,7 @@ func (l *library) count() (int, error) {
 		return 0, err
 	}
 	if n == 0 {
-		return 0, fmt.Errorf("%w: the NVIDIA driver works but shows no GPU; check nvidia-smi and CUDA_VISIBLE_DEVICES", runtime.ErrNoDevice)
+		return 0, fmt.Errorf("%w: the NVIDIA driver works but shows no GPU; check nvidia-smi and CUDA_VISIBLE_DEVICES", device.ErrNoDevice)
 	}
 	return int(n), nil
 }
@@ -72,8 +72,8 @@ const (
 	attrMaxSharedOptin  = 97
 )
 
-func (l *library) info(ordinal int) (runtime.DeviceInfo, error) {
-	i := runtime.DeviceInfo{Driver: "cuda", Ordinal: ordinal, NoTensorMaps: l.address[cuTensorMapEncodeTiled] == 0}
+func (l *library) info(ordinal int) (device.Info, error) {
+	i := device.Info{Driver: "cuda", Ordinal: ordinal, NoTensorMaps: l.address[cuTensorMapEncodeTiled] == 0}
 	dev, err := l.handle(ordinal)
 	if err != nil {
 		return i, err

@@ -17,12 +17,13 @@ import (
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/plan"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // graphs are the driver's functions that capture streams; the package itself has no use for them.
 type graphs struct {
 	t   *testing.T
-	dev *device
+	dev *gpu
 	lib uintptr
 }
 
@@ -38,7 +39,7 @@ func (g graphs) call(name string, args ...uintptr) {
 }
 
 // captured is the executable graph of what f puts on the stream.
-func (g graphs) captured(s runtime.Stream, f func()) (exec uintptr) {
+func (g graphs) captured(s device.Stream, f func()) (exec uintptr) {
 	const relaxed = 2 // begin and end need not be on one thread
 	var graph uintptr
 	g.call("cuStreamBeginCapture_v2", s.Handle(), relaxed)
@@ -51,19 +52,19 @@ func (g graphs) captured(s runtime.Stream, f func()) (exec uintptr) {
 // TestLaunchesCanBeCaptured: index stage, fallback's decision and attention in a CUDA graph, which then serves other data: nothing
 // in a launch waits for the device or copies from the host.
 func TestLaunchesCanBeCaptured(t *testing.T) {
-	opened, err := runtime.Open("cuda", 0)
-	if errors.Is(err, runtime.ErrNoDevice) {
+	opened, err := device.Open("cuda", 0)
+	if errors.Is(err, device.ErrNoDevice) {
 		t.Skip("no GPU here: CI has none, docs/measuring.md says how to run this on one")
 	}
 	require.NoError(t, err)
 	lib, err := purego.Dlopen(libraryName, purego.RTLD_NOW|purego.RTLD_GLOBAL)
 	require.NoError(t, err)
-	dev := opened.(*device)
+	dev := opened.(*gpu)
 	for _, target := range []string{"sm_80", "sm_90a"} {
-		if !runtime.TargetRuns(target, dev.info.Major, dev.info.Minor) {
+		if !device.TargetRuns(target, dev.info.Major, dev.info.Minor) {
 			continue
 		}
-		for name, load := range map[string]func(*testing.T, runtime.Device, string) runtime.Launcher{
+		for name, load := range map[string]func(*testing.T, device.Device, string) runtime.Launcher{
 			"vertical_slash": loadPattern("vertical_slash"), "block_sparse": loadPattern("block_sparse"), "plan": loadPlan,
 		} {
 			for _, sparse := range []bool{true, false} {
@@ -78,13 +79,13 @@ func TestLaunchesCanBeCaptured(t *testing.T) {
 
 const capturedDim = 64
 
-func loadPattern(name string) func(*testing.T, runtime.Device, string) runtime.Launcher {
-	return func(t *testing.T, dev runtime.Device, target string) runtime.Launcher {
+func loadPattern(name string) func(*testing.T, device.Device, string) runtime.Launcher {
+	return func(t *testing.T, dev device.Device, target string) runtime.Launcher {
 		program, err := minfc.LoadLibrary(name)
 		require.NoError(t, err)
 		artifact, err := program.Compile(minfc.Options{Target: target, DType: "bf16", HeadDim: capturedDim})
 		require.NoError(t, err)
-		k, err := runtime.LoadKernel(dev, artifact, runtime.Select{Target: target})
+		k, err := runtime.LoadKernel(dev, artifact, artifact.Select{Target: target})
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, k.Close()) })
 		return k
@@ -92,7 +93,7 @@ func loadPattern(name string) func(*testing.T, runtime.Device, string) runtime.L
 }
 
 // loadPlan gives each head a pattern of its own.
-func loadPlan(t *testing.T, dev runtime.Device, target string) runtime.Launcher {
+func loadPlan(t *testing.T, dev device.Device, target string) runtime.Launcher {
 	p, err := plan.Read("plan.json", []byte(`{"schema": 1, "layers": [{"0": {"pattern": "a_shape", "params": {"window": 200}},
 		"1": {"pattern": "block_sparse", "params": {"topk": 3}}, "2": {"pattern": "vertical_slash", "params": {"vertical": 30, "slash": 90}}, "3": {"pattern": "dense"}}]}`), nil)
 	require.NoError(t, err)
@@ -100,7 +101,7 @@ func loadPlan(t *testing.T, dev runtime.Device, target string) runtime.Launcher 
 	require.NoError(t, err)
 	artifact, err := minfc.CompilePlan(minfc.Options{Target: target, DType: "bf16", HeadDim: capturedDim}, nil, heads)
 	require.NoError(t, err)
-	k, err := plan.Load(dev, artifact, runtime.Select{Target: target})
+	k, err := plan.Load(dev, artifact, artifact.Select{Target: target})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, k.Close()) })
 	l, err := k.Bind(heads)
@@ -112,7 +113,7 @@ func captureAndReplay(t *testing.T, g graphs, k runtime.Launcher, sparse bool) {
 	const d, n, heads, kv = capturedDim, 1500, 4, 2
 	s, err := g.dev.NewStream()
 	require.NoError(t, err)
-	alloc := func(bytes int64) runtime.DevicePtr {
+	alloc := func(bytes int64) device.Ptr {
 		p, err := g.dev.Alloc(bytes)
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = g.dev.Free(p) })
@@ -129,7 +130,7 @@ func captureAndReplay(t *testing.T, g graphs, k runtime.Launcher, sparse bool) {
 	require.NoError(t, err)
 	fill := func(seed uint64) {
 		rng := rand.New(rand.NewPCG(seed, 1))
-		for i, p := range []runtime.DevicePtr{a.Q.Ptr, a.K.Ptr, a.V.Ptr} {
+		for i, p := range []device.Ptr{a.Q.Ptr, a.K.Ptr, a.V.Ptr} {
 			values := make([]float32, []int{heads, kv, kv}[i]*n*d)
 			for i := range values {
 				values[i] = float32(rng.NormFloat64())

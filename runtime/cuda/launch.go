@@ -7,11 +7,11 @@ import (
 	goruntime "runtime"
 	"unsafe"
 
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // Launch checks what the driver would not: it reads as many bytes as the kernel has parameters, whatever it was given.
-func (f *function) Launch(l runtime.Launch, args [][]byte, s runtime.Stream) error {
+func (f *function) Launch(l device.Launch, args [][]byte, s device.Stream) error {
 	if err := f.check(l, args); err != nil {
 		return fmt.Errorf("launch of %q: %w", f.name, err)
 	}
@@ -35,20 +35,20 @@ func (f *function) Launch(l runtime.Launch, args [][]byte, s runtime.Stream) err
 	return nil
 }
 
-func (f *function) check(l runtime.Launch, args [][]byte) error {
+func (f *function) check(l device.Launch, args [][]byte) error {
 	if f.mod.unloaded.Load() {
-		return fmt.Errorf("%w: its module was unloaded", runtime.ErrClosed)
+		return fmt.Errorf("%w: its module was unloaded", device.ErrClosed)
 	}
 	if limit := f.mod.dev.info.MaxSharedBytes; l.SharedBytes < 0 || l.SharedBytes > limit {
 		return fmt.Errorf("%w: it asks for %d bytes of shared memory a block, %s has %d",
-			runtime.ErrUnsupported, l.SharedBytes, f.mod.dev.info.Name, limit)
+			device.ErrUnsupported, l.SharedBytes, f.mod.dev.info.Name, limit)
 	}
 	if f.params != nil && len(args) != len(f.params) {
-		return fmt.Errorf("%w: %d arguments for %d parameters", runtime.ErrBadCall, len(args), len(f.params))
+		return fmt.Errorf("%w: %d arguments for %d parameters", device.ErrBadCall, len(args), len(f.params))
 	}
 	for i, a := range args {
 		if len(a) == 0 || f.params != nil && len(a) != f.params[i] {
-			return fmt.Errorf("%w: argument %d has %d bytes, not the size of its parameter", runtime.ErrBadCall, i, len(a))
+			return fmt.Errorf("%w: argument %d has %d bytes, not the size of its parameter", device.ErrBadCall, i, len(a))
 		}
 	}
 	return nil

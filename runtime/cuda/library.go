@@ -10,7 +10,7 @@ import (
 	"sync"
 
 	"github.com/ebitengine/purego"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // symbol is a function of the driver library. All take integers and pointers only, as purego.SyscallN needs.
@@ -119,7 +119,7 @@ func openLibrary(name string) (*library, error) {
 	for s := range symbols {
 		if lib.address[s], err = purego.Dlsym(handle, symbolNames[s]); err != nil && !optional[s] {
 			return nil, fmt.Errorf("%w: %s lacks %s, so the NVIDIA driver is too old; update it, or use the emulator",
-				runtime.ErrDevice, name, symbolNames[s])
+				device.ErrDevice, name, symbolNames[s])
 		}
 	}
 	if err := lib.call(cuInit, 0); err != nil {
@@ -133,18 +133,18 @@ func openError(name, text string) error {
 	text = strings.TrimPrefix(text, name+": ")
 	if strings.Contains(text, "No such file") && !strings.Contains(text, ".so") || strings.Contains(text, name+": No such file") {
 		return fmt.Errorf("%w: the NVIDIA driver's library %s cannot be opened (%s); install the NVIDIA driver, or use the emulator",
-			runtime.ErrNoDevice, name, text)
+			device.ErrNoDevice, name, text)
 	}
 	return fmt.Errorf("%w: the NVIDIA driver's library %s is there and cannot be opened (%s); install the driver again, or use the emulator",
-		runtime.ErrDevice, name, text)
+		device.ErrDevice, name, text)
 }
 
 // initError tells a driver that finds no GPU from one that cannot use the GPU that is there.
 func initError(err error) error {
 	if e, ok := errors.AsType[*Error](err); ok && (e.Code == codeNoDevice || e.Code == codeStub) {
-		return fmt.Errorf("%w: the NVIDIA driver finds no GPU: %w, or use the emulator", runtime.ErrNoDevice, err)
+		return fmt.Errorf("%w: the NVIDIA driver finds no GPU: %w, or use the emulator", device.ErrNoDevice, err)
 	}
-	return fmt.Errorf("%w: the NVIDIA driver does not start: %w", runtime.ErrDevice, err)
+	return fmt.Errorf("%w: the NVIDIA driver does not start: %w", device.ErrDevice, err)
 }
 
 // call calls a function that returns a CUresult and turns that into an error.

@@ -8,20 +8,20 @@ import (
 	"unsafe"
 
 	"github.com/ebitengine/purego"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/stretchr/testify/require"
 )
 
 func TestMissingLibraryIsNoDevice(t *testing.T) {
 	_, err := openLibrary("libcuda-that-is-not-there.so.1")
-	require.ErrorIs(t, err, runtime.ErrNoDevice)
+	require.ErrorIs(t, err, device.ErrNoDevice)
 	require.ErrorContains(t, err, "libcuda-that-is-not-there.so.1 cannot be opened")
 	require.ErrorContains(t, err, "install the NVIDIA driver, or use the emulator")
 }
 
 func TestLibraryWithoutSymbolsIsTooOld(t *testing.T) {
 	_, err := openLibrary("libc.so.6") // any library that is not the driver's
-	require.ErrorIs(t, err, runtime.ErrDevice)
+	require.ErrorIs(t, err, device.ErrDevice)
 	require.ErrorContains(t, err, "lacks cuInit, so the NVIDIA driver is too old")
 }
 
@@ -36,8 +36,8 @@ func TestEverySymbolHasAName(t *testing.T) {
 
 func TestErrorKinds(t *testing.T) {
 	err := fmt.Errorf("alloc: %w", &Error{Call: "cuMemAlloc", Code: codeOutOfMemory, Name: "CUDA_ERROR_OUT_OF_MEMORY", Text: "out of memory"})
-	require.ErrorIs(t, err, runtime.ErrOutOfMemory)
-	require.NotErrorIs(t, err, runtime.ErrNoDevice)
+	require.ErrorIs(t, err, device.ErrOutOfMemory)
+	require.NotErrorIs(t, err, device.ErrNoDevice)
 	require.EqualError(t, err, "alloc: cuda: cuMemAlloc: out of memory (CUDA_ERROR_OUT_OF_MEMORY, 2); free memory of the GPU (nvidia-smi shows who holds it), or use another GPU")
 }
 
@@ -49,29 +49,29 @@ func TestLoadErrorShowsTheLog(t *testing.T) {
 }
 
 func TestLaunchChecksArguments(t *testing.T) {
-	dev := &device{info: runtime.DeviceInfo{Name: "a GPU", MaxSharedBytes: 100 << 10}}
+	dev := &gpu{info: device.Info{Name: "a GPU", MaxSharedBytes: 100 << 10}}
 	f := &function{mod: &module{dev: dev, handle: 1}, name: "kernel", params: []int{8, 4}}
 	args := [][]byte{make([]byte, 8), make([]byte, 4)}
-	require.NoError(t, f.check(runtime.Launch{SharedBytes: 100 << 10}, args))
-	require.ErrorIs(t, f.check(runtime.Launch{}, args[:1]), runtime.ErrBadCall)
-	require.ErrorIs(t, f.check(runtime.Launch{}, [][]byte{args[1], args[0]}), runtime.ErrBadCall)
-	require.ErrorIs(t, f.check(runtime.Launch{SharedBytes: 101 << 10}, args), runtime.ErrUnsupported)
+	require.NoError(t, f.check(device.Launch{SharedBytes: 100 << 10}, args))
+	require.ErrorIs(t, f.check(device.Launch{}, args[:1]), device.ErrBadCall)
+	require.ErrorIs(t, f.check(device.Launch{}, [][]byte{args[1], args[0]}), device.ErrBadCall)
+	require.ErrorIs(t, f.check(device.Launch{SharedBytes: 101 << 10}, args), device.ErrUnsupported)
 	f.params = nil // not known
-	require.ErrorIs(t, f.check(runtime.Launch{}, [][]byte{{}}), runtime.ErrBadCall)
+	require.ErrorIs(t, f.check(device.Launch{}, [][]byte{{}}), device.ErrBadCall)
 	f.mod.unloaded.Store(true)
-	require.ErrorIs(t, f.check(runtime.Launch{}, args), runtime.ErrClosed)
+	require.ErrorIs(t, f.check(device.Launch{}, args), device.ErrClosed)
 }
 
 // Drivers without tensor maps serve the other kernels; what lacks is said before anything is launched.
 func TestOldDriversHaveNoTensorMaps(t *testing.T) {
-	dev := &device{lib: &library{}, info: runtime.DeviceInfo{Name: "a GPU", DriverVersion: "11.8"}}
-	m := runtime.TensorMap{DType: "bf16", Base: 0x1000, Dims: []uint64{64, 10}, Strides: []uint64{128}, Box: []uint32{64, 8}, Swizzle: 128}
+	dev := &gpu{lib: &library{}, info: device.Info{Name: "a GPU", DriverVersion: "11.8"}}
+	m := device.TensorMap{DType: "bf16", Base: 0x1000, Dims: []uint64{64, 10}, Strides: []uint64{128}, Box: []uint32{64, 8}, Swizzle: 128}
 	_, err := dev.EncodeTensorMap(m)
-	require.ErrorIs(t, err, runtime.ErrUnsupported)
+	require.ErrorIs(t, err, device.ErrUnsupported)
 	require.ErrorContains(t, err, "the NVIDIA driver (CUDA 11.8) cannot make tensor maps, which came with CUDA 12.0; update it, or use a kernel for sm_80")
 	m.Box[1] = 0
 	_, err = dev.EncodeTensorMap(m)
-	require.ErrorIs(t, err, runtime.ErrBadCall)
+	require.ErrorIs(t, err, device.ErrBadCall)
 }
 
 func TestCString(t *testing.T) {

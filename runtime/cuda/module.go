@@ -13,11 +13,11 @@ import (
 	"unsafe"
 
 	"github.com/minfc/minfc/internal/ptxparams"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 type module struct {
-	dev    *device
+	dev    *gpu
 	handle uintptr
 	log    string
 	params map[string][]int // bytes of each parameter, by kernel
@@ -38,9 +38,9 @@ const jitLogBytes = 64 << 10
 
 // LoadModule compiles PTX with the driver's compiler. The log of a verbose compilation names registers and spills; it is
 // empty when the driver has the result in its cache on disk.
-func (d *device) LoadModule(ptx []byte) (runtime.Module, error) {
+func (d *gpu) LoadModule(ptx []byte) (device.Module, error) {
 	if len(bytes.TrimSpace(ptx)) == 0 {
-		return nil, fmt.Errorf("%w: the PTX text is empty", runtime.ErrBadCall)
+		return nil, fmt.Errorf("%w: the PTX text is empty", device.ErrBadCall)
 	}
 	image := append(bytes.Clone(ptx), 0) // the driver reads up to a NUL
 	infoLog, errorLog := make([]byte, jitLogBytes), make([]byte, jitLogBytes)
@@ -89,9 +89,9 @@ type function struct {
 	shared int // dynamic shared memory allowed so far
 }
 
-func (m *module) Function(name string) (runtime.Function, error) {
+func (m *module) Function(name string) (device.Function, error) {
 	if m.unloaded.Load() {
-		return nil, fmt.Errorf("%w: module of function %q", runtime.ErrClosed, name)
+		return nil, fmt.Errorf("%w: module of function %q", device.ErrClosed, name)
 	}
 	f := &function{mod: m, name: name, params: m.params[name], shared: 48 << 10}
 	symbol := append([]byte(name), 0)
@@ -115,9 +115,9 @@ const (
 	funcDynamicShared = 8
 )
 
-func (f *function) Attributes() (a runtime.FunctionAttributes, err error) {
+func (f *function) Attributes() (a device.FunctionAttributes, err error) {
 	if f.mod.unloaded.Load() {
-		return a, fmt.Errorf("%w: module of function %q", runtime.ErrClosed, f.name)
+		return a, fmt.Errorf("%w: module of function %q", device.ErrClosed, f.name)
 	}
 	err = f.mod.dev.do(func() error {
 		for _, q := range []struct {

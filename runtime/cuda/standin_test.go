@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/runtimetest"
 	"github.com/stretchr/testify/require"
 )
@@ -33,43 +33,43 @@ func TestDriverThatDoesNotStart(t *testing.T) {
 		kind   error
 		advice string
 	}{
-		"-DINIT=100":   {runtime.ErrNoDevice, "check nvidia-smi and CUDA_VISIBLE_DEVICES, or use the emulator"},
-		"-DINIT=34":    {runtime.ErrNoDevice, "take its folder out of LD_LIBRARY_PATH"},
-		"-DINIT=2":     {runtime.ErrDevice, "free memory of the GPU"},
-		"-DINIT=46":    {runtime.ErrDevice, "another process holds the GPU alone"},
-		"-DINIT=101":   {runtime.ErrDevice, "does not start"},
-		"-DINIT=802":   {runtime.ErrDevice, "nvidia-fabricmanager"},
-		"-DINIT=803":   {runtime.ErrDevice, "restart the machine, or load the module again"},
-		"-DINIT=804":   {runtime.ErrDevice, "take the folder compat out of LD_LIBRARY_PATH"},
-		"-DINIT=999":   {runtime.ErrDevice, "see dmesg"},
-		"-DINIT=12345": {runtime.ErrDevice, "12345"},
-		"-DNO_INIT":    {runtime.ErrDevice, "lacks cuInit, so the NVIDIA driver is too old; update it"},
+		"-DINIT=100":   {device.ErrNoDevice, "check nvidia-smi and CUDA_VISIBLE_DEVICES, or use the emulator"},
+		"-DINIT=34":    {device.ErrNoDevice, "take its folder out of LD_LIBRARY_PATH"},
+		"-DINIT=2":     {device.ErrDevice, "free memory of the GPU"},
+		"-DINIT=46":    {device.ErrDevice, "another process holds the GPU alone"},
+		"-DINIT=101":   {device.ErrDevice, "does not start"},
+		"-DINIT=802":   {device.ErrDevice, "nvidia-fabricmanager"},
+		"-DINIT=803":   {device.ErrDevice, "restart the machine, or load the module again"},
+		"-DINIT=804":   {device.ErrDevice, "take the folder compat out of LD_LIBRARY_PATH"},
+		"-DINIT=999":   {device.ErrDevice, "see dmesg"},
+		"-DINIT=12345": {device.ErrDevice, "12345"},
+		"-DNO_INIT":    {device.ErrDevice, "lacks cuInit, so the NVIDIA driver is too old; update it"},
 	} {
 		_, err := openLibrary(standin(t, option))
 		require.ErrorIs(t, err, c.kind, option)
-		require.Equal(t, c.kind == runtime.ErrDevice, isDevice(err), option)
+		require.Equal(t, c.kind == device.ErrDevice, isDevice(err), option)
 		require.ErrorContains(t, err, c.advice, option)
 		require.NotContains(t, err.Error(), "\n", "one sentence")
 	}
 }
 
-func isDevice(err error) bool { return strings.HasPrefix(err.Error(), runtime.ErrDevice.Error()) }
+func isDevice(err error) bool { return strings.HasPrefix(err.Error(), device.ErrDevice.Error()) }
 
 func TestLibraryThatIsThereAndCannotBeOpened(t *testing.T) {
 	const missing = "libcuda.so.1: cannot open shared object file: No such file or directory"
-	require.ErrorIs(t, openError("libcuda.so.1", missing), runtime.ErrNoDevice)
-	require.ErrorIs(t, openError("libcuda.so.1", "Error loading shared library libcuda.so.1: No such file or directory"), runtime.ErrNoDevice)
+	require.ErrorIs(t, openError("libcuda.so.1", missing), device.ErrNoDevice)
+	require.ErrorIs(t, openError("libcuda.so.1", "Error loading shared library libcuda.so.1: No such file or directory"), device.ErrNoDevice)
 	for _, text := range []string{"libcuda.so.1: file too short", "/usr/lib/libcuda.so.1: wrong ELF class: ELFCLASS32",
 		"libnvidia-part.so.1: cannot open shared object file: No such file or directory"} {
 		err := openError("libcuda.so.1", text)
-		require.ErrorIs(t, err, runtime.ErrDevice, text)
-		require.NotErrorIs(t, err, runtime.ErrNoDevice, text)
+		require.ErrorIs(t, err, device.ErrDevice, text)
+		require.NotErrorIs(t, err, device.ErrNoDevice, text)
 		require.ErrorContains(t, err, "install the driver again")
 	}
 }
 
 // standinDevice opens the first GPU of a stand-in.
-func standinDevice(t *testing.T, options ...string) (*device, error) {
+func standinDevice(t *testing.T, options ...string) (*gpu, error) {
 	lib, err := openLibrary(standin(t, options...))
 	require.NoError(t, err)
 	return openDevice(lib, 0)
@@ -79,7 +79,7 @@ func TestInfoSaysWhatTheDriverCanDo(t *testing.T) {
 	d, err := standinDevice(t, "-DGPUS=89", "-DCUDA=12060")
 	require.NoError(t, err)
 	i := d.Info()
-	require.Equal(t, runtime.DeviceInfo{Driver: "cuda", Name: "Stand-in 0", Major: 8, Minor: 9, Multiprocessors: 60, MemoryBytes: 16 << 30,
+	require.Equal(t, device.Info{Driver: "cuda", Name: "Stand-in 0", Major: 8, Minor: 9, Multiprocessors: 60, MemoryBytes: 16 << 30,
 		MaxSharedBytes: 99 << 10, L2Bytes: 32 << 20, DriverVersion: "12.6"}, i)
 	d, err = standinDevice(t, "-DGPUS=90", "-DCUDA=11080", "-DNO_TENSOR_MAPS")
 	require.NoError(t, err)
@@ -89,8 +89,8 @@ func TestInfoSaysWhatTheDriverCanDo(t *testing.T) {
 
 func TestGPUWithoutMemoryIsAnError(t *testing.T) {
 	_, err := standinDevice(t, "-DRETAIN=2")
-	require.ErrorIs(t, err, runtime.ErrOutOfMemory)
-	require.NotErrorIs(t, err, runtime.ErrNoDevice)
+	require.ErrorIs(t, err, device.ErrOutOfMemory)
+	require.NotErrorIs(t, err, device.ErrNoDevice)
 	require.ErrorContains(t, err, "free memory of the GPU (nvidia-smi shows who holds it), or use another GPU")
 }
 
@@ -104,7 +104,7 @@ func TestDriversReadWhatCheckTargetSays(t *testing.T) {
 			said := d.Info().CheckTarget("sm_80", ptx)
 			require.Equal(t, err == nil, said == nil, "CUDA %s, PTX %s: %v, %v", d.Info().DriverVersion, ptx, err, said)
 			if err != nil {
-				require.ErrorIs(t, err, runtime.ErrUnsupported)
+				require.ErrorIs(t, err, device.ErrUnsupported)
 				require.ErrorContains(t, err, "the driver is too old for this version of PTX: update it\nptxas fatal : Unsupported .version "+ptx)
 			}
 		}
@@ -113,7 +113,7 @@ func TestDriversReadWhatCheckTargetSays(t *testing.T) {
 
 // What was closed answers so, with the driver as with the emulator; a GPU runs the whole suite.
 func TestUseAfterClose(t *testing.T) {
-	runtimetest.Closed(t, func() runtime.Device {
+	runtimetest.Closed(t, func() device.Device {
 		d, err := standinDevice(t)
 		require.NoError(t, err)
 		return d

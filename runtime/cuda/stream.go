@@ -7,12 +7,12 @@ import (
 	"sync/atomic"
 	"unsafe"
 
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // stream is a CUstream. Those of NewStream do not wait for the default stream, nor it for them.
 type stream struct {
-	dev    *device
+	dev    *gpu
 	handle uintptr
 	owned  bool
 	closed atomic.Bool
@@ -21,9 +21,9 @@ type stream struct {
 const streamNonBlocking = 1
 
 // on runs f with the CUstream of s, which is 0 for a nil s, the default stream. A stream that was closed must not become the default one.
-func (d *device) on(s runtime.Stream, f func(handle uintptr) error) error {
+func (d *gpu) on(s device.Stream, f func(handle uintptr) error) error {
 	if own, ok := s.(*stream); ok && own.closed.Load() {
-		return fmt.Errorf("%w: stream of cuda:%d", runtime.ErrClosed, d.info.Ordinal)
+		return fmt.Errorf("%w: stream of cuda:%d", device.ErrClosed, d.info.Ordinal)
 	}
 	handle := uintptr(0)
 	if s != nil {
@@ -32,7 +32,7 @@ func (d *device) on(s runtime.Stream, f func(handle uintptr) error) error {
 	return d.do(func() error { return f(handle) })
 }
 
-func (d *device) NewStream() (runtime.Stream, error) {
+func (d *gpu) NewStream() (device.Stream, error) {
 	var h uintptr
 	err := d.do(func() error { return d.lib.call(cuStreamCreate, uintptr(unsafe.Pointer(&h)), streamNonBlocking) })
 	if err != nil {
@@ -42,7 +42,7 @@ func (d *device) NewStream() (runtime.Stream, error) {
 }
 
 // WrapStream takes any CUstream of the device except CU_STREAM_PER_THREAD (2): goroutines have no thread of their own.
-func (d *device) WrapStream(handle uintptr) runtime.Stream { return &stream{dev: d, handle: handle} }
+func (d *gpu) WrapStream(handle uintptr) device.Stream { return &stream{dev: d, handle: handle} }
 
 func (s *stream) Handle() uintptr { return s.handle }
 
@@ -58,12 +58,12 @@ func (s *stream) Close() error {
 }
 
 type event struct {
-	dev    *device
+	dev    *gpu
 	handle uintptr
 	closed atomic.Bool
 }
 
-func (d *device) NewEvent() (runtime.Event, error) {
+func (d *gpu) NewEvent() (device.Event, error) {
 	var h uintptr
 	err := d.do(func() error { return d.lib.call(cuEventCreate, uintptr(unsafe.Pointer(&h)), 0) })
 	if err != nil {
@@ -74,12 +74,12 @@ func (d *device) NewEvent() (runtime.Event, error) {
 
 func (e *event) live() error {
 	if e.closed.Load() {
-		return fmt.Errorf("%w: event of cuda:%d", runtime.ErrClosed, e.dev.info.Ordinal)
+		return fmt.Errorf("%w: event of cuda:%d", device.ErrClosed, e.dev.info.Ordinal)
 	}
 	return nil
 }
 
-func (e *event) Record(s runtime.Stream) error {
+func (e *event) Record(s device.Stream) error {
 	if err := e.live(); err != nil {
 		return err
 	}
@@ -93,10 +93,10 @@ func (e *event) Synchronize() error {
 	return e.dev.do(func() error { return e.dev.lib.call(cuEventSynchronize, e.handle) })
 }
 
-func (e *event) Since(start runtime.Event) (float64, error) {
+func (e *event) Since(start device.Event) (float64, error) {
 	from, ok := start.(*event)
 	if !ok || from.dev != e.dev {
-		return 0, fmt.Errorf("%w: the start event is of another device", runtime.ErrBadCall)
+		return 0, fmt.Errorf("%w: the start event is of another device", device.ErrBadCall)
 	}
 	if err := from.Synchronize(); err != nil {
 		return 0, err

@@ -7,7 +7,7 @@ import (
 	goruntime "runtime"
 	"unsafe"
 
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // Values of the enumerations that cuTensorMapEncodeTiled takes.
@@ -26,16 +26,16 @@ const (
 var elementStrides = [5]uint32{1, 1, 1, 1, 1}
 
 // EncodeTensorMap has the driver encode the map: the format is its own.
-func (d *device) EncodeTensorMap(m runtime.TensorMap) ([]byte, error) {
+func (d *gpu) EncodeTensorMap(m device.TensorMap) ([]byte, error) {
 	if err := m.Check(); err != nil {
 		return nil, err
 	}
 	if d.lib.address[cuTensorMapEncodeTiled] == 0 {
 		return nil, fmt.Errorf("%w: the NVIDIA driver (CUDA %s) cannot make tensor maps, which came with CUDA 12.0; update it, or use a kernel for sm_80",
-			runtime.ErrUnsupported, d.info.DriverVersion)
+			device.ErrUnsupported, d.info.DriverVersion)
 	}
-	room := make([]byte, runtime.TensorMapBytes+mapAlign)
-	out := room[-uintptr(unsafe.Pointer(&room[0]))%mapAlign:][:runtime.TensorMapBytes]
+	room := make([]byte, device.TensorMapBytes+mapAlign)
+	out := room[-uintptr(unsafe.Pointer(&room[0]))%mapAlign:][:device.TensorMapBytes]
 	err := d.do(func() error {
 		return d.lib.call(cuTensorMapEncodeTiled, uintptr(unsafe.Pointer(&out[0])), mapDTypes[m.DType], uintptr(len(m.Dims)), uintptr(m.Base),
 			uintptr(unsafe.Pointer(&m.Dims[0])), uintptr(unsafe.Pointer(unsafe.SliceData(m.Strides))), uintptr(unsafe.Pointer(&m.Box[0])),

@@ -6,15 +6,15 @@ import (
 	"fmt"
 	goruntime "runtime"
 
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 type driver struct{}
 
-func init() { runtime.Register("cuda", driver{}) }
+func init() { device.Register("cuda", driver{}) }
 
 var errPlatform = fmt.Errorf("%w: the cuda driver works on linux (amd64, arm64), this is %s (%s); use the emulator",
-	runtime.ErrNoDevice, goruntime.GOOS, goruntime.GOARCH)
+	device.ErrNoDevice, goruntime.GOOS, goruntime.GOARCH)
 
-func (driver) Devices() ([]runtime.DeviceInfo, error)   { return nil, errPlatform }
-func (driver) Open(ordinal int) (runtime.Device, error) { return nil, errPlatform }
+func (driver) Devices() ([]device.Info, error)         { return nil, errPlatform }
+func (driver) Open(ordinal int) (device.Device, error) { return nil, errPlatform }

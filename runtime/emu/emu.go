@@ -18,7 +18,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // sharedOf is the dynamic shared memory that a block may have, in bytes, by compute capability: the GPUs that the emulator can be like.
@@ -56,31 +56,31 @@ func (o *Options) defaults() {
 	}
 }
 
-func init() { runtime.Register("emu", Driver{}) }
+func init() { device.Register("emu", Driver{}) }
 
 // Driver is what the package registers under the name "emu". It has one device with default options.
 type Driver struct{}
 
 // Devices lists the one emulated device.
-func (Driver) Devices() ([]runtime.DeviceInfo, error) {
+func (Driver) Devices() ([]device.Info, error) {
 	var o Options
 	o.defaults()
-	return []runtime.DeviceInfo{o.info()}, nil
+	return []device.Info{o.info()}, nil
 }
 
 // Open opens device 0. Each call gives a device with memory of its own.
-func (Driver) Open(ordinal int) (runtime.Device, error) {
+func (Driver) Open(ordinal int) (device.Device, error) {
 	if ordinal != 0 {
-		return nil, fmt.Errorf("%w: found device number %d, the emulator has only number 0", runtime.ErrNoDevice, ordinal)
+		return nil, fmt.Errorf("%w: found device number %d, the emulator has only number 0", device.ErrNoDevice, ordinal)
 	}
 	return Open(Options{})
 }
 
 // OpenModel opens a device that is like a GPU of Models: it has its compute capability and its shared memory.
-func (Driver) OpenModel(model string) (runtime.Device, error) {
+func (Driver) OpenModel(model string) (device.Device, error) {
 	names := Models()
 	if !slices.Contains(names, model) {
-		return nil, fmt.Errorf("%w: the emulator cannot be like %s, want one of %s", runtime.ErrNoDevice, model, strings.Join(names, ", "))
+		return nil, fmt.Errorf("%w: the emulator cannot be like %s, want one of %s", device.ErrNoDevice, model, strings.Join(names, ", "))
 	}
 	capability, err := strconv.Atoi(strings.TrimPrefix(model, "sm_"))
 	if err != nil {
@@ -89,8 +89,8 @@ func (Driver) OpenModel(model string) (runtime.Device, error) {
 	return Open(Options{Capability: capability})
 }
 
-func (o *Options) info() runtime.DeviceInfo {
-	return runtime.DeviceInfo{Driver: "emu", Name: fmt.Sprintf("emulator (sm_%d)", o.Capability), Major: o.Capability / 10,
+func (o *Options) info() device.Info {
+	return device.Info{Driver: "emu", Name: fmt.Sprintf("emulator (sm_%d)", o.Capability), Major: o.Capability / 10,
 		Minor: o.Capability % 10, Multiprocessors: max(1, o.Multiprocessors), MemoryBytes: o.MemoryBytes, MaxSharedBytes: sharedOf[o.Capability], L2Bytes: 40 << 20}
 }
 
@@ -104,7 +104,7 @@ type Device struct {
 	watch  func(Progress)
 }
 
-var _ runtime.Device = (*Device)(nil)
+var _ device.Device = (*Device)(nil)
 
 // Open makes a device.
 func Open(o Options) (*Device, error) {
@@ -116,7 +116,7 @@ func Open(o Options) (*Device, error) {
 }
 
 // errClosed is what every call on a closed device returns.
-var errClosed = fmt.Errorf("emulator: %w, open a new device", runtime.ErrClosed)
+var errClosed = fmt.Errorf("emulator: %w, open a new device", device.ErrClosed)
 
 // locked runs f alone.
 func (d *Device) locked(f func() error) error {
@@ -129,15 +129,15 @@ func (d *Device) locked(f func() error) error {
 }
 
 // enqueue runs f alone, unless the stream is closed.
-func (d *Device) enqueue(on runtime.Stream, f func() error) error {
+func (d *Device) enqueue(on device.Stream, f func() error) error {
 	if s, ok := on.(*stream); ok && s.closed.Load() {
-		return fmt.Errorf("emulator: stream: %w, make a new one", runtime.ErrClosed)
+		return fmt.Errorf("emulator: stream: %w, make a new one", device.ErrClosed)
 	}
 	return d.locked(f)
 }
 
 // Info describes the device.
-func (d *Device) Info() runtime.DeviceInfo { return d.opt.info() }
+func (d *Device) Info() device.Info { return d.opt.info() }
 
 // LastStats returns the counters of the last launch.
 func (d *Device) LastStats() Stats {
@@ -147,7 +147,7 @@ func (d *Device) LastStats() Stats {
 }
 
 // LoadModule parses and decodes PTX. The error has a line for every statement that the emulator cannot run.
-func (d *Device) LoadModule(ptx []byte) (runtime.Module, error) {
+func (d *Device) LoadModule(ptx []byte) (device.Module, error) {
 	if err := d.Synchronize(); err != nil {
 		return nil, err
 	}
@@ -155,7 +155,7 @@ func (d *Device) LoadModule(ptx []byte) (runtime.Module, error) {
 	if err != nil {
 		return nil, fmt.Errorf("emulator: PTX does not load\n%w", err)
 	}
-	if targets[m.target].level == 0 || !runtime.TargetRuns(m.target, d.opt.Capability/10, d.opt.Capability%10) {
+	if targets[m.target].level == 0 || !device.TargetRuns(m.target, d.opt.Capability/10, d.opt.Capability%10) {
 		return nil, fmt.Errorf("emulator: found PTX for %s, the device is sm_%d", m.target, d.opt.Capability)
 	}
 	mod := &module{dev: d, kernels: map[string]*kernel{}}
@@ -190,17 +190,17 @@ var (
 )
 
 // Alloc returns memory whose reading is an error until it is written. A red zone lies behind it.
-func (d *Device) Alloc(bytes int64) (ptr runtime.DevicePtr, err error) {
+func (d *Device) Alloc(bytes int64) (ptr device.Ptr, err error) {
 	err = d.locked(func() error {
 		a, err := d.mem.alloc(bytes)
-		ptr = runtime.DevicePtr(a)
+		ptr = device.Ptr(a)
 		return err
 	})
 	return ptr, err
 }
 
 // Free ends an allocation; its address is never used again. Freeing 0 does nothing.
-func (d *Device) Free(p runtime.DevicePtr) error {
+func (d *Device) Free(p device.Ptr) error {
 	if p == 0 {
 		return nil
 	}
@@ -208,14 +208,14 @@ func (d *Device) Free(p runtime.DevicePtr) error {
 }
 
 // CopyToDevice copies at once.
-func (d *Device) CopyToDevice(dst runtime.DevicePtr, src []byte, s runtime.Stream) error {
+func (d *Device) CopyToDevice(dst device.Ptr, src []byte, s device.Stream) error {
 	return d.enqueue(s, func() error {
 		return d.writeRange(dst, len(src), func(p []byte) { copy(p, src) })
 	})
 }
 
 // Fill sets bytes at once.
-func (d *Device) Fill(dst runtime.DevicePtr, value byte, bytes int64, s runtime.Stream) error {
+func (d *Device) Fill(dst device.Ptr, value byte, bytes int64, s device.Stream) error {
 	return d.enqueue(s, func() error {
 		return d.writeRange(dst, int(bytes), func(p []byte) {
 			for i := range p {
@@ -225,7 +225,7 @@ func (d *Device) Fill(dst runtime.DevicePtr, value byte, bytes int64, s runtime.
 	})
 }
 
-func (d *Device) writeRange(dst runtime.DevicePtr, n int, write func([]byte)) error {
+func (d *Device) writeRange(dst device.Ptr, n int, write func([]byte)) error {
 	if n == 0 {
 		return nil
 	}
@@ -243,7 +243,7 @@ func (d *Device) writeRange(dst runtime.DevicePtr, n int, write func([]byte)) er
 }
 
 // CopyToHost copies at once. Bytes that nobody wrote are an error, unless Options.AllowUnwritten says otherwise.
-func (d *Device) CopyToHost(dst []byte, src runtime.DevicePtr, s runtime.Stream) error {
+func (d *Device) CopyToHost(dst []byte, src device.Ptr, s device.Stream) error {
 	return d.enqueue(s, func() error {
 		n := uint64(len(dst))
 		if n == 0 {

@@ -5,9 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/stretchr/testify/require"
-
-	"github.com/minfc/minfc/runtime"
 )
 
 // hopperKernel stores %r0 of every thread; the body starts with %r1 = tid, %r2 = smem, %r3 = smem+4*tid, %r4 = lane,
@@ -40,7 +39,7 @@ func runHopper(t *testing.T, o Options, ptx string, block int) (out []uint32, te
 	}
 	f, err := m.Function("k")
 	require.NoError(t, err)
-	tm := r.tensorMap(runtime.TensorMap{Base: in, Dims: []uint64{64, 8}, Strides: []uint64{128}, Box: []uint32{64, 8}, Swizzle: 0})
+	tm := r.tensorMap(device.TensorMap{Base: in, Dims: []uint64{64, 8}, Strides: []uint64{128}, Box: []uint32{64, 8}, Swizzle: 0})
 	err = f.Launch(launchOf([3]uint32{1, 1, 1}, [3]uint32{uint32(block), 1, 1}, 4096), encodeArgs([]any{tm, dst}), nil)
 	return unwords(r.download(dst, 4*block)), unwords(r.download(in, 1024)), err
 }
@@ -242,7 +241,7 @@ func TestTargets(t *testing.T) {
 		require.ErrorContains(t, err, "needs .target sm_90a, found sm_80", text)
 	}
 	for target, want := range map[string]string{"sm_80": "the device has 166912 for a block", "sm_90a": "the device has 232448 for a block"} {
-		err := newRig(t, Options{}).launch(strings.Replace(hopperKernel("", ""), "sm_90a", target, 1), 1, 32, 1<<18, make([]byte, 128), runtime.DevicePtr(0))
+		err := newRig(t, Options{}).launch(strings.Replace(hopperKernel("", ""), "sm_90a", target, 1), 1, 32, 1<<18, make([]byte, 128), device.Ptr(0))
 		require.ErrorContains(t, err, want)
 	}
 }
@@ -256,7 +255,7 @@ func TestModels(t *testing.T) {
 		require.Equal(t, model, fmt.Sprintf("sm_%d%d", i.Major, i.Minor))
 		require.Equal(t, shared, i.MaxSharedBytes, model)
 		r := newRig(t, Options{Capability: 10*i.Major + i.Minor})
-		err = r.launch(strings.Replace(hopperKernel("", ""), "sm_90a", "sm_80", 1), 1, 32, 1<<18, make([]byte, 128), runtime.DevicePtr(0))
+		err = r.launch(strings.Replace(hopperKernel("", ""), "sm_90a", "sm_80", 1), 1, 32, 1<<18, make([]byte, 128), device.Ptr(0))
 		require.ErrorContains(t, err, fmt.Sprintf("the device has %d for a block", min(shared, 166912)), model)
 		_, err = d.LoadModule([]byte(hopperKernel("", "")))
 		if model == "sm_90" {
@@ -266,7 +265,7 @@ func TestModels(t *testing.T) {
 		require.ErrorContains(t, err, "found PTX for sm_90a, the device is "+model)
 	}
 	_, err := Driver{}.OpenModel("sm_75")
-	require.ErrorIs(t, err, runtime.ErrNoDevice)
+	require.ErrorIs(t, err, device.ErrNoDevice)
 	require.ErrorContains(t, err, "the emulator cannot be like sm_75, want one of sm_80, sm_86, sm_87, sm_89, sm_90")
 	_, err = Open(Options{Capability: 85})
 	require.ErrorContains(t, err, "found the compute capability 85, wanted that of one of sm_80, sm_86")

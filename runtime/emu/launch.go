@@ -7,13 +7,13 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // launchRun is one launch: what all its blocks share.
 type launchRun struct {
 	k       *kernel
-	launch  runtime.Launch
+	launch  device.Launch
 	params  []byte
 	threads int // a block
 	mem     *memory
@@ -24,7 +24,7 @@ type launchRun struct {
 	written atomic.Int64  // bytes of global memory, while somebody watches
 }
 
-func newLaunch(k *kernel, l runtime.Launch, args [][]byte, mem *memory, opt *Options) (*launchRun, error) {
+func newLaunch(k *kernel, l device.Launch, args [][]byte, mem *memory, opt *Options) (*launchRun, error) {
 	r := &launchRun{k: k, launch: l, mem: mem, opt: opt, params: make([]byte, k.paramBytes)}
 	if err := r.checkGeometry(); err != nil {
 		return nil, fmt.Errorf("launch of %s: %w", k.name, err)

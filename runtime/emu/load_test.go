@@ -7,9 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/stretchr/testify/require"
-
-	"github.com/minfc/minfc/runtime"
 )
 
 // TestLoadErrors: what the emulator cannot run is refused by name when the module loads, with its line.
@@ -96,7 +95,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add(hopperKernel("", "mbarrier.init.shared.b64 [%r3], 1; cp.async.mbarrier.arrive.shared.b64 [%r3]; mbarrier.inval.shared.b64 [%r3]; mbarrier.test_wait.shared.b64 %p1, [%r3], %rd2; fence.proxy.async; prefetch.tensormap [%rd1+64];"))
 	r := newRig(f, Options{Budget: 2000, Workers: 1, Seed: 1})
 	buf := r.upload(make([]byte, 4096))
-	tm := r.tensorMap(runtime.TensorMap{Base: buf, Dims: []uint64{64, 32}, Strides: []uint64{128}, Box: []uint32{64, 8}})
+	tm := r.tensorMap(device.TensorMap{Base: buf, Dims: []uint64{64, 32}, Strides: []uint64{128}, Box: []uint32{64, 8}})
 	f.Fuzz(func(t *testing.T, src string) {
 		m, err := r.dev.LoadModule([]byte(src))
 		if err != nil {
@@ -109,7 +108,7 @@ func FuzzLoad(f *testing.F) {
 				switch p.size {
 				case 8:
 					binary.LittleEndian.PutUint64(args[i], uint64(buf))
-				case runtime.TensorMapBytes:
+				case device.TensorMapBytes:
 					copy(args[i], tm)
 				}
 			}
@@ -124,11 +123,11 @@ func FuzzLoad(f *testing.F) {
 func TestMemory(t *testing.T) {
 	r := newRig(t, Options{MemoryBytes: 1 << 20})
 	_, err := r.dev.Alloc(1<<20 + 1)
-	require.ErrorIs(t, err, runtime.ErrOutOfMemory)
+	require.ErrorIs(t, err, device.ErrOutOfMemory)
 	p := r.empty(1 << 20)
 	require.Zero(t, p%256)
 	_, err = r.dev.Alloc(1)
-	require.ErrorIs(t, err, runtime.ErrOutOfMemory)
+	require.ErrorIs(t, err, device.ErrOutOfMemory)
 	require.NoError(t, r.dev.Free(p))
 	require.ErrorContains(t, r.dev.Free(p), "is already freed")
 	q := r.empty(64)
@@ -144,5 +143,5 @@ func TestMemory(t *testing.T) {
 
 	require.NoError(t, r.dev.Close())
 	_, err = r.dev.Alloc(1)
-	require.ErrorIs(t, err, runtime.ErrClosed)
+	require.ErrorIs(t, err, device.ErrClosed)
 }

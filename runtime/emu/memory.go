@@ -6,7 +6,7 @@ import (
 	"sort"
 	"sync"
 
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // allocation is a range of global memory. It stays on the list when freed, so that a late access can be named.
@@ -43,7 +43,7 @@ func (m *memory) alloc(bytes int64) (uint64, error) {
 	}
 	n := uint64(bytes)
 	if n > m.limit-m.used {
-		return 0, fmt.Errorf("%w: %d bytes asked for, %d of %d in use on the emulator", runtime.ErrOutOfMemory, bytes, m.used, m.limit)
+		return 0, fmt.Errorf("%w: %d bytes asked for, %d of %d in use on the emulator", device.ErrOutOfMemory, bytes, m.used, m.limit)
 	}
 	a := &allocation{base: globalBase + m.next, size: n, data: make([]byte, n), written: make([]uint8, n)}
 	for i := range a.data {
@@ -51,7 +51,7 @@ func (m *memory) alloc(bytes int64) (uint64, error) {
 	}
 	m.next += (n+alignment-1)&^(alignment-1) + redZone
 	if globalBase+m.next > genericShared {
-		return 0, fmt.Errorf("%w: the emulator never uses an address twice, and all are used", runtime.ErrOutOfMemory)
+		return 0, fmt.Errorf("%w: the emulator never uses an address twice, and all are used", device.ErrOutOfMemory)
 	}
 	m.allocs = append(m.allocs, a)
 	m.used += n

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // Modules, streams and events of a device. They hold nothing that would have to be given back, but answer like those of a GPU after their end.
@@ -20,12 +20,12 @@ type module struct {
 // live runs f unless the module was unloaded or its device closed.
 func (m *module) live(f func() error) error {
 	if m.unloaded.Load() {
-		return fmt.Errorf("emulator: module: %w, load it again", runtime.ErrClosed)
+		return fmt.Errorf("emulator: module: %w, load it again", device.ErrClosed)
 	}
 	return m.dev.locked(f)
 }
 
-func (m *module) Function(name string) (f runtime.Function, err error) {
+func (m *module) Function(name string) (f device.Function, err error) {
 	err = m.live(func() error {
 		k := m.kernels[name]
 		if k == nil {
@@ -53,9 +53,9 @@ type function struct {
 }
 
 // Attributes reports virtual registers in 32-bit units: the emulator allocates none.
-func (f *function) Attributes() (a runtime.FunctionAttributes, err error) {
+func (f *function) Attributes() (a device.FunctionAttributes, err error) {
 	err = f.mod.live(func() error {
-		a = runtime.FunctionAttributes{SharedBytes: f.k.staticShared, MaxThreads: 1024, Registers: len(f.k.names)}
+		a = device.FunctionAttributes{SharedBytes: f.k.staticShared, MaxThreads: 1024, Registers: len(f.k.names)}
 		if f.k.maxThreads > 0 {
 			a.MaxThreads = f.k.maxThreads
 		}
@@ -65,7 +65,7 @@ func (f *function) Attributes() (a runtime.FunctionAttributes, err error) {
 }
 
 // Launch runs the kernel to its end. A *Fault says what it did wrong.
-func (f *function) Launch(l runtime.Launch, args [][]byte, s runtime.Stream) error {
+func (f *function) Launch(l device.Launch, args [][]byte, s device.Stream) error {
 	d := f.mod.dev
 	if err := d.enqueue(s, func() error { return nil }); err != nil {
 		return err
@@ -98,7 +98,7 @@ type stream struct {
 }
 
 // NewStream makes a stream.
-func (d *Device) NewStream() (runtime.Stream, error) {
+func (d *Device) NewStream() (device.Stream, error) {
 	if err := d.Synchronize(); err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ func (d *Device) NewStream() (runtime.Stream, error) {
 }
 
 // WrapStream keeps a handle that means nothing to the emulator.
-func (d *Device) WrapStream(handle uintptr) runtime.Stream { return &stream{dev: d, handle: handle} }
+func (d *Device) WrapStream(handle uintptr) device.Stream { return &stream{dev: d, handle: handle} }
 
 func (s *stream) Handle() uintptr    { return s.handle }
 func (s *stream) Synchronize() error { return s.dev.enqueue(s, func() error { return nil }) }
@@ -127,14 +127,14 @@ type event struct {
 }
 
 // NewEvent makes an event.
-func (d *Device) NewEvent() (runtime.Event, error) {
+func (d *Device) NewEvent() (device.Event, error) {
 	if err := d.Synchronize(); err != nil {
 		return nil, err
 	}
 	return &event{dev: d}, nil
 }
 
-func (e *event) Record(s runtime.Stream) error {
+func (e *event) Record(s device.Stream) error {
 	if err := e.Synchronize(); err != nil {
 		return err
 	}
@@ -146,16 +146,16 @@ func (e *event) Record(s runtime.Stream) error {
 
 func (e *event) Synchronize() error {
 	if e.closed.Load() {
-		return fmt.Errorf("emulator: event: %w, make a new one", runtime.ErrClosed)
+		return fmt.Errorf("emulator: event: %w, make a new one", device.ErrClosed)
 	}
 	return e.dev.Synchronize()
 }
 
 // Since gives the milliseconds of wall-clock time between two recorded events.
-func (e *event) Since(start runtime.Event) (float64, error) {
+func (e *event) Since(start device.Event) (float64, error) {
 	s, ok := start.(*event)
 	if !ok || s.dev != e.dev {
-		return 0, fmt.Errorf("%w: found an event of another device (%T), wanted one of this emulator", runtime.ErrBadCall, start)
+		return 0, fmt.Errorf("%w: found an event of another device (%T), wanted one of this emulator", device.ErrBadCall, start)
 	}
 	if err := errors.Join(s.Synchronize(), e.Synchronize()); err != nil {
 		return 0, err

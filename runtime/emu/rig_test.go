@@ -6,9 +6,8 @@ import (
 	"math"
 	"testing"
 
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/stretchr/testify/require"
-
-	"github.com/minfc/minfc/runtime"
 )
 
 // rig is a device with helpers that end the test on failure.
@@ -23,25 +22,25 @@ func newRig(t testing.TB, o Options) rig {
 	return rig{t, d}
 }
 
-func (r rig) upload(data []byte) runtime.DevicePtr {
+func (r rig) upload(data []byte) device.Ptr {
 	p := r.empty(len(data))
 	require.NoError(r.t, r.dev.CopyToDevice(p, data, nil))
 	return p
 }
 
-func (r rig) empty(n int) runtime.DevicePtr {
+func (r rig) empty(n int) device.Ptr {
 	p, err := r.dev.Alloc(int64(n))
 	require.NoError(r.t, err)
 	return p
 }
 
-func (r rig) download(p runtime.DevicePtr, n int) []byte {
+func (r rig) download(p device.Ptr, n int) []byte {
 	out := make([]byte, n)
 	require.NoError(r.t, r.dev.CopyToHost(out, p, nil))
 	return out
 }
 
-func (r rig) function(ptx string) runtime.Function {
+func (r rig) function(ptx string) device.Function {
 	m, err := r.dev.LoadModule([]byte(ptx))
 	require.NoError(r.t, err)
 	f, err := m.Function("k")
@@ -51,7 +50,7 @@ func (r rig) function(ptx string) runtime.Function {
 
 // launch runs kernel k of the text with blocks in x.
 func (r rig) launch(ptx string, grid, block, shared int, args ...any) error {
-	l := runtime.Launch{Grid: [3]uint32{uint32(grid), 1, 1}, Block: [3]uint32{uint32(block), 1, 1}, SharedBytes: shared}
+	l := device.Launch{Grid: [3]uint32{uint32(grid), 1, 1}, Block: [3]uint32{uint32(block), 1, 1}, SharedBytes: shared}
 	return r.function(ptx).Launch(l, encodeArgs(args), nil)
 }
 
@@ -59,7 +58,7 @@ func encodeArgs(args []any) [][]byte {
 	var out [][]byte
 	for _, a := range args {
 		switch v := a.(type) {
-		case runtime.DevicePtr:
+		case device.Ptr:
 			out = append(out, binary.LittleEndian.AppendUint64(nil, uint64(v)))
 		case int64:
 			out = append(out, binary.LittleEndian.AppendUint64(nil, uint64(v)))
@@ -94,6 +93,6 @@ func unwords(b []byte) []uint32 {
 	return v
 }
 
-func launchOf(grid, block [3]uint32, shared int) runtime.Launch {
-	return runtime.Launch{Grid: grid, Block: block, SharedBytes: shared}
+func launchOf(grid, block [3]uint32, shared int) device.Launch {
+	return device.Launch{Grid: grid, Block: block, SharedBytes: shared}
 }

@@ -1,11 +1,11 @@
 package emu
 
-import "github.com/minfc/minfc/runtime"
+import "github.com/minfc/minfc/runtime/device"
 
 // Stats counts what a launch executed. An instruction counts once a warp, also when no lane of it is active.
 type Stats struct {
 	Kernel        string
-	Launch        runtime.Launch
+	Launch        device.Launch
 	Blocks        uint64
 	Warps         int // a block
 	Instructions  int64

@@ -8,9 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/stretchr/testify/require"
-
-	"github.com/minfc/minfc/runtime"
 )
 
 // ringKernel: warp 0 loads tiles of 8 rows of 128 bytes into a ring of three stages, warps 1 and 2 add them up, tile j with
@@ -77,16 +76,16 @@ func runRing(t *testing.T, ptx string, o Options) (out []uint32, in []byte, err 
 	r := newRig(t, o)
 	in = randomBytes(1024 * ringTiles)
 	dst := r.upload(make([]byte, 1024))
-	tm := r.tensorMap(runtime.TensorMap{Base: r.upload(in), Dims: []uint64{64, 8 * ringTiles}, Strides: []uint64{128}, Box: []uint32{64, 8}, Swizzle: 128})
+	tm := r.tensorMap(device.TensorMap{Base: r.upload(in), Dims: []uint64{64, 8 * ringTiles}, Strides: []uint64{128}, Box: []uint32{64, 8}, Swizzle: 128})
 	err = r.launch(ptx, 1, 96, 4096, tm, dst, ringTiles)
 	return unwords(r.download(dst, 1024)), in, err
 }
 
-func (r rig) tensorMap(m runtime.TensorMap) []byte {
+func (r rig) tensorMap(m device.TensorMap) []byte {
 	m.DType = "bf16"
 	b, err := r.dev.EncodeTensorMap(m)
 	require.NoError(r.t, err)
-	require.Len(r.t, b, runtime.TensorMapBytes)
+	require.Len(r.t, b, device.TensorMapBytes)
 	return b
 }
 
@@ -211,7 +210,7 @@ func TestTensorBoxes(t *testing.T) {
 }
 
 func testTensorBox(t *testing.T, rng *rand.Rand, rank, swizzle int) {
-	m := runtime.TensorMap{Swizzle: swizzle, Dims: make([]uint64, rank), Box: make([]uint32, rank), Strides: make([]uint64, rank-1)}
+	m := device.TensorMap{Swizzle: swizzle, Dims: make([]uint64, rank), Box: make([]uint32, rank), Strides: make([]uint64, rank-1)}
 	at, width := make([]int, rank), swizzle/2
 	if swizzle == 0 {
 		width = 8 * (1 + rng.IntN(8))
@@ -255,7 +254,7 @@ func testTensorBox(t *testing.T, rng *rand.Rand, rank, swizzle int) {
 }
 
 // boxByHand gives the box as it lies in shared memory at a multiple of 1024, and a tensor of zeros with the box in it.
-func boxByHand(m runtime.TensorMap, at []int, in []byte, width, rows int) (raw, back []byte) {
+func boxByHand(m device.TensorMap, at []int, in []byte, width, rows int) (raw, back []byte) {
 	raw, back = make([]byte, 2*width*rows), make([]byte, len(in))
 	mask := map[int]int{0: 0, 32: 1, 64: 3, 128: 7}[m.Swizzle]
 	for e := range width * rows {
@@ -328,7 +327,7 @@ $end:
 func TestNarrowRows(t *testing.T) {
 	r := newRig(t, Options{})
 	in := r.upload(make([]byte, 4096))
-	m := r.tensorMap(runtime.TensorMap{Base: in, Dims: []uint64{64, 8}, Strides: []uint64{128}, Box: []uint32{32, 8}, Swizzle: 128})
+	m := r.tensorMap(device.TensorMap{Base: in, Dims: []uint64{64, 8}, Strides: []uint64{128}, Box: []uint32{32, 8}, Swizzle: 128})
 	err := r.launch(ringKernel, 1, 96, 4096, m, in, ringTiles)
 	require.ErrorContains(t, err, "copies rows of 64 bytes with a swizzle of 128: the emulator knows only rows as wide as the swizzle")
 	require.Equal(t, "emutmap\x01", string(m[:8]))

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // tensorMap is the emulator's own form of a tensor map: its 128 bytes are this struct in little endian.
@@ -30,7 +30,7 @@ var mapMagic = [8]byte{'e', 'm', 'u', 't', 'm', 'a', 'p', 1}
 
 // EncodeTensorMap makes the 128 bytes that a kernel parameter of this type takes, at an address that is a multiple of
 // 64. It refuses what the GPU's driver refuses.
-func (d *Device) EncodeTensorMap(m runtime.TensorMap) (out []byte, err error) {
+func (d *Device) EncodeTensorMap(m device.TensorMap) (out []byte, err error) {
 	err = d.locked(func() error {
 		out, err = EncodeTensorMap(m)
 		return err
@@ -39,7 +39,7 @@ func (d *Device) EncodeTensorMap(m runtime.TensorMap) (out []byte, err error) {
 }
 
 // EncodeTensorMap is Device.EncodeTensorMap: the bytes do not depend on the device.
-func EncodeTensorMap(m runtime.TensorMap) ([]byte, error) {
+func EncodeTensorMap(m device.TensorMap) ([]byte, error) {
 	if err := m.Check(); err != nil {
 		return nil, err
 	}

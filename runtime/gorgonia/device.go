@@ -8,14 +8,14 @@ import (
 	"sync"
 	"unsafe"
 
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"gorgonia.org/cu"
 )
 
 // device is a context and what is known of its GPU.
-type device struct {
+type gpu struct {
 	ctx     cu.CUContext
-	info    runtime.DeviceInfo
+	info    device.Info
 	release func() error // gives the primary context back; nil when the context is the program's
 	owner   cu.Context   // only held: see Wrap
 
@@ -28,11 +28,11 @@ type device struct {
 
 // do runs fn with the device's context current, and leaves the thread's own context as it was: a program that has locked
 // a goroutine to another context does not notice.
-func (d *device) do(call string, fn func() error) error {
+func (d *gpu) do(call string, fn func() error) error {
 	d.calls.RLock()
 	defer d.calls.RUnlock()
 	if d.closed {
-		return fmt.Errorf("device %s:%d: %w", Name, d.info.Ordinal, runtime.ErrClosed)
+		return fmt.Errorf("device %s:%d: %w", Name, d.info.Ordinal, device.ErrClosed)
 	}
 	goruntime.LockOSThread()
 	defer goruntime.UnlockOSThread()
@@ -47,25 +47,25 @@ func (d *device) do(call string, fn func() error) error {
 	return err
 }
 
-func (d *device) Info() runtime.DeviceInfo { return d.info }
+func (d *gpu) Info() device.Info { return d.info }
 
-func (d *device) Alloc(bytes int64) (runtime.DevicePtr, error) {
+func (d *gpu) Alloc(bytes int64) (device.Ptr, error) {
 	if bytes <= 0 {
-		return 0, fmt.Errorf("%w: allocation of %d bytes, want at least 1", runtime.ErrBadCall, bytes)
+		return 0, fmt.Errorf("%w: allocation of %d bytes, want at least 1", device.ErrBadCall, bytes)
 	}
 	var p cu.DevicePtr
 	err := d.do("cuMemAlloc", func() (err error) { p, err = cu.MemAlloc(bytes); return err })
 	if err != nil {
 		return 0, fmt.Errorf("allocating %d bytes of device memory: %w", bytes, err)
 	}
-	return runtime.DevicePtr(p), nil
+	return device.Ptr(p), nil
 }
 
-func (d *device) Free(p runtime.DevicePtr) error {
+func (d *gpu) Free(p device.Ptr) error {
 	return d.do("cuMemFree", func() error { return cu.MemFree(cu.DevicePtr(p)) })
 }
 
-func (d *device) CopyToDevice(dst runtime.DevicePtr, src []byte, s runtime.Stream) error {
+func (d *gpu) CopyToDevice(dst device.Ptr, src []byte, s device.Stream) error {
 	stream, err := d.stream(s)
 	if err != nil || len(src) == 0 {
 		return err
@@ -80,7 +80,7 @@ func (d *device) CopyToDevice(dst runtime.DevicePtr, src []byte, s runtime.Strea
 	return err
 }
 
-func (d *device) CopyToHost(dst []byte, src runtime.DevicePtr, s runtime.Stream) error {
+func (d *gpu) CopyToHost(dst []byte, src device.Ptr, s device.Stream) error {
 	stream, err := d.stream(s)
 	if err != nil {
 		return err
@@ -98,21 +98,21 @@ func (d *device) CopyToHost(dst []byte, src runtime.DevicePtr, s runtime.Stream)
 	return err
 }
 
-func (d *device) Fill(dst runtime.DevicePtr, value byte, bytes int64, s runtime.Stream) error {
+func (d *gpu) Fill(dst device.Ptr, value byte, bytes int64, s device.Stream) error {
 	stream, err := d.stream(s)
 	if err != nil || bytes == 0 {
 		return err
 	}
 	if bytes < 0 {
-		return fmt.Errorf("%w: fill of %d bytes", runtime.ErrBadCall, bytes)
+		return fmt.Errorf("%w: fill of %d bytes", device.ErrBadCall, bytes)
 	}
 	return d.do("cuMemsetD8Async", func() error { return cu.MemsetD8Async(cu.DevicePtr(dst), value, bytes, stream) })
 }
 
-func (d *device) Synchronize() error { return d.do("cuCtxSynchronize", cu.Synchronize) }
+func (d *gpu) Synchronize() error { return d.do("cuCtxSynchronize", cu.Synchronize) }
 
 // Close waits for calls in progress and gives the primary context back. A wrapped context is left alone.
-func (d *device) Close() error {
+func (d *gpu) Close() error {
 	d.calls.Lock()
 	defer d.calls.Unlock()
 	first := !d.closed

@@ -1,5 +1,5 @@
 // Package gorgonia is the runtime driver "gorgonia": it reaches the GPU through gorgonia.org/cu, for programs that
-// already hold cu contexts, streams and device pointers. Wrap makes a runtime.Device of a context the program owns.
+// already hold cu contexts, streams and device pointers. Wrap makes a device.Device of a context the program owns.
 //
 // The package is empty unless the program is built with the tag gorgonia:
 //

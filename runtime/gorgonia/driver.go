@@ -5,27 +5,27 @@ package gorgonia
 import (
 	"fmt"
 
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"gorgonia.org/cu"
 )
 
 // Name is the name this driver registers under.
 const Name = "gorgonia"
 
-func init() { runtime.Register(Name, driver{}) }
+func init() { device.Register(Name, driver{}) }
 
 type driver struct{}
 
 // Devices lists the GPUs. cu has initialised the CUDA driver by now: without one the process has already ended.
-func (driver) Devices() ([]runtime.DeviceInfo, error) {
+func (driver) Devices() ([]device.Info, error) {
 	n, err := cu.NumDevices()
 	if err != nil {
 		return nil, failure("cuDeviceGetCount", err)
 	}
 	if n == 0 {
-		return nil, fmt.Errorf("%w: the CUDA driver lists no GPU; check nvidia-smi and CUDA_VISIBLE_DEVICES", runtime.ErrNoDevice)
+		return nil, fmt.Errorf("%w: the CUDA driver lists no GPU; check nvidia-smi and CUDA_VISIBLE_DEVICES", device.ErrNoDevice)
 	}
-	infos := make([]runtime.DeviceInfo, n)
+	infos := make([]device.Info, n)
 	for i := range infos {
 		dev, err := cu.GetDevice(i)
 		if err != nil {
@@ -39,14 +39,14 @@ func (driver) Devices() ([]runtime.DeviceInfo, error) {
 }
 
 // Open opens a GPU with its primary context, the one the CUDA runtime (and so PyTorch) uses.
-func (d driver) Open(ordinal int) (runtime.Device, error) {
+func (d driver) Open(ordinal int) (device.Device, error) {
 	infos, err := d.Devices()
 	if err != nil {
 		return nil, err
 	}
 	if ordinal < 0 || ordinal >= len(infos) {
 		return nil, fmt.Errorf("%w: device %s:%d asked for, there are %d, counted from 0",
-			runtime.ErrNoDevice, Name, ordinal, len(infos))
+			device.ErrNoDevice, Name, ordinal, len(infos))
 	}
 	dev, err := cu.GetDevice(ordinal)
 	if err != nil {
@@ -60,7 +60,7 @@ func (d driver) Open(ordinal int) (runtime.Device, error) {
 	if err != nil {
 		return nil, failure("cuDevicePrimaryCtxRetain", err)
 	}
-	return &device{ctx: ctx, info: infos[ordinal], pageable: pageable, release: dev.ReleasePrimaryCtx}, nil
+	return &gpu{ctx: ctx, info: infos[ordinal], pageable: pageable, release: dev.ReleasePrimaryCtx}, nil
 }
 
 // readsPageable says whether the GPU reads the host's pageable memory itself.
@@ -72,8 +72,8 @@ func readsPageable(dev cu.Device) (bool, error) {
 // sharedOptin is the attribute for the largest dynamic shared memory of a block; cu has no name for it.
 const sharedOptin cu.DeviceAttribute = 97
 
-func infoOf(dev cu.Device, ordinal int) (runtime.DeviceInfo, error) {
-	info := runtime.DeviceInfo{Driver: Name, Ordinal: ordinal, DriverVersion: driverVersion()}
+func infoOf(dev cu.Device, ordinal int) (device.Info, error) {
+	info := device.Info{Driver: Name, Ordinal: ordinal, DriverVersion: driverVersion()}
 	var err error
 	if info.Name, err = dev.Name(); err != nil {
 		return info, failure("cuDeviceGetName", err)

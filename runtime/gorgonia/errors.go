@@ -7,17 +7,17 @@ import (
 	"fmt"
 	"reflect"
 
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // kinds maps result codes of the CUDA driver to the runtime's kinds of failure.
 var kinds = map[int]error{
-	2:   runtime.ErrOutOfMemory, // CUDA_ERROR_OUT_OF_MEMORY
-	100: runtime.ErrNoDevice,    // CUDA_ERROR_NO_DEVICE
-	101: runtime.ErrNoDevice,    // CUDA_ERROR_INVALID_DEVICE
-	209: runtime.ErrUnsupported, // CUDA_ERROR_NO_BINARY_FOR_GPU
-	222: runtime.ErrUnsupported, // CUDA_ERROR_UNSUPPORTED_PTX_VERSION
-	801: runtime.ErrUnsupported, // CUDA_ERROR_NOT_SUPPORTED
+	2:   device.ErrOutOfMemory, // CUDA_ERROR_OUT_OF_MEMORY
+	100: device.ErrNoDevice,    // CUDA_ERROR_NO_DEVICE
+	101: device.ErrNoDevice,    // CUDA_ERROR_INVALID_DEVICE
+	209: device.ErrUnsupported, // CUDA_ERROR_NO_BINARY_FOR_GPU
+	222: device.ErrUnsupported, // CUDA_ERROR_UNSUPPORTED_PTX_VERSION
+	801: device.ErrUnsupported, // CUDA_ERROR_NOT_SUPPORTED
 }
 
 // callError is a failed call of the CUDA driver, with the kind it belongs to.

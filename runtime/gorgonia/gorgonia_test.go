@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/gorgonia"
 	"github.com/minfc/minfc/runtime/runtimetest"
 	"github.com/stretchr/testify/require"
@@ -17,8 +17,8 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	runtimetest.Conformance(t, func() runtime.Device {
-		dev, err := runtime.Open(gorgonia.Name, 0)
+	runtimetest.Conformance(t, func() device.Device {
+		dev, err := device.Open(gorgonia.Name, 0)
 		require.NoError(t, err)
 		return dev
 	})
@@ -43,7 +43,7 @@ func destroy(t *testing.T, ctx cu.CUContext) { require.NoError(t, ctx.Destroy())
 func TestConformanceOfAWrappedContext(t *testing.T) {
 	ctx, gpu := ownContext(t)
 	defer destroy(t, ctx)
-	runtimetest.Conformance(t, func() runtime.Device {
+	runtimetest.Conformance(t, func() device.Device {
 		dev, err := gorgonia.WrapCUContext(ctx, gpu)
 		require.NoError(t, err)
 		return dev
@@ -68,7 +68,7 @@ func TestMemoryAndStreamOfTheProgram(t *testing.T) {
 	stream, err := cu.MakeStream(cu.NonBlocking)
 	require.NoError(t, err)
 	require.NoError(t, cu.MemsetD32Async(data, 5, words, stream))
-	launch := runtime.Launch{Grid: [3]uint32{4, 1, 1}, Block: [3]uint32{128, 1, 1}}
+	launch := device.Launch{Grid: [3]uint32{4, 1, 1}, Block: [3]uint32{128, 1, 1}}
 	args := [][]byte{
 		binary.LittleEndian.AppendUint64(nil, uint64(data)),
 		binary.LittleEndian.AppendUint32(nil, 3),
@@ -80,7 +80,7 @@ func TestMemoryAndStreamOfTheProgram(t *testing.T) {
 	require.Equal(t, ctx, now, "the thread's context is as it was")
 
 	got := make([]byte, 4*words)
-	require.NoError(t, dev.CopyToHost(got, runtime.DevicePtr(data), dev.WrapStream(gorgonia.StreamHandle(stream))))
+	require.NoError(t, dev.CopyToHost(got, device.Ptr(data), dev.WrapStream(gorgonia.StreamHandle(stream))))
 	for i := range words {
 		require.Equal(t, uint32(3*5+4), binary.LittleEndian.Uint32(got[4*i:]), "word %d", i)
 	}
@@ -93,26 +93,26 @@ func TestMemoryAndStreamOfTheProgram(t *testing.T) {
 }
 
 func TestLaunchRefusesArgumentsOfTheWrongSize(t *testing.T) {
-	dev, err := runtime.Open(gorgonia.Name, 0)
+	dev, err := device.Open(gorgonia.Name, 0)
 	require.NoError(t, err)
 	defer dev.Close()
 	m, err := dev.LoadModule(runtimetest.PTX)
 	require.NoError(t, err)
 	f, err := m.Function("copy")
 	require.NoError(t, err)
-	one := runtime.Launch{Grid: [3]uint32{1, 1, 1}, Block: [3]uint32{1, 1, 1}}
+	one := device.Launch{Grid: [3]uint32{1, 1, 1}, Block: [3]uint32{1, 1, 1}}
 	pointer, word := make([]byte, 8), make([]byte, 4)
-	require.ErrorIs(t, f.Launch(one, [][]byte{pointer, pointer}, nil), runtime.ErrBadCall)
-	require.ErrorIs(t, f.Launch(one, [][]byte{pointer, pointer, pointer}, nil), runtime.ErrBadCall)
+	require.ErrorIs(t, f.Launch(one, [][]byte{pointer, pointer}, nil), device.ErrBadCall)
+	require.ErrorIs(t, f.Launch(one, [][]byte{pointer, pointer, pointer}, nil), device.ErrBadCall)
 	require.NoError(t, f.Launch(one, [][]byte{pointer, pointer, word}, nil), "no words to copy")
 	require.NoError(t, dev.Synchronize())
 }
 
 func TestWrapRefusesWhatIsNoContext(t *testing.T) {
 	_, err := gorgonia.Wrap(nil, 0)
-	require.ErrorIs(t, err, runtime.ErrBadCall)
+	require.ErrorIs(t, err, device.ErrBadCall)
 	_, err = gorgonia.WrapCUContext(cu.CUContext{}, 0)
-	require.ErrorIs(t, err, runtime.ErrBadCall)
+	require.ErrorIs(t, err, device.ErrBadCall)
 }
 
 // A *cu.Ctx that the program forgot would be destroyed by its finalizer; the device keeps it.
@@ -128,7 +128,7 @@ func TestDeviceKeepsItsContextAlive(t *testing.T) {
 	require.NoError(t, dev.Close())
 }
 
-func wrapForgotten(t *testing.T) runtime.Device {
+func wrapForgotten(t *testing.T) device.Device {
 	ctx, gpu := ownContext(t) // destroyed by that finalizer, once the device is gone
 	dev, err := gorgonia.Wrap(cu.CtxFromCUContext(gpu, ctx, cu.SchedAuto), gpu)
 	require.NoError(t, err)
@@ -136,7 +136,7 @@ func wrapForgotten(t *testing.T) runtime.Device {
 }
 
 func TestUseAfterCloseIsRefused(t *testing.T) {
-	dev, err := runtime.Open(gorgonia.Name, 0)
+	dev, err := device.Open(gorgonia.Name, 0)
 	require.NoError(t, err)
 	m, err := dev.LoadModule(runtimetest.PTX)
 	require.NoError(t, err)
@@ -145,16 +145,16 @@ func TestUseAfterCloseIsRefused(t *testing.T) {
 	s, err := dev.NewStream()
 	require.NoError(t, err)
 	require.NoError(t, s.Close())
-	require.ErrorIs(t, s.Synchronize(), runtime.ErrClosed)
+	require.ErrorIs(t, s.Synchronize(), device.ErrClosed)
 	require.NoError(t, m.Unload())
-	require.ErrorIs(t, f.Launch(runtime.Launch{}, nil, nil), runtime.ErrClosed)
+	require.ErrorIs(t, f.Launch(device.Launch{}, nil, nil), device.ErrClosed)
 	require.NoError(t, dev.Close())
-	require.ErrorIs(t, dev.Synchronize(), runtime.ErrClosed)
+	require.ErrorIs(t, dev.Synchronize(), device.ErrClosed)
 	require.NoError(t, dev.Close(), "a second Close does nothing")
 }
 
 func TestOpenNamesTheDevicesThereAre(t *testing.T) {
-	_, err := runtime.Open(gorgonia.Name, 99)
-	require.ErrorIs(t, err, runtime.ErrNoDevice)
+	_, err := device.Open(gorgonia.Name, 99)
+	require.ErrorIs(t, err, device.ErrNoDevice)
 	require.ErrorContains(t, err, "gorgonia:99")
 }

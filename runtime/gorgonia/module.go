@@ -9,22 +9,22 @@ import (
 	"sync/atomic"
 
 	"github.com/minfc/minfc/internal/ptxparams"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"gorgonia.org/cu"
 )
 
 type module struct {
-	dev      *device
+	dev      *gpu
 	mod      cu.Module
 	log      string
 	params   map[string][]int // bytes of each parameter, by kernel
 	unloaded atomic.Bool
 }
 
-func (d *device) LoadModule(ptx []byte) (runtime.Module, error) {
+func (d *gpu) LoadModule(ptx []byte) (device.Module, error) {
 	ptx = bytes.TrimRight(ptx, "\x00")
 	if len(ptx) == 0 {
-		return nil, fmt.Errorf("%w: no PTX to load", runtime.ErrBadCall)
+		return nil, fmt.Errorf("%w: no PTX to load", device.ErrBadCall)
 	}
 	info, errors := newJITLog(), newJITLog()
 	defer info.free()
@@ -53,12 +53,12 @@ func (m *module) Log() string { return m.log }
 
 func (m *module) do(call string, fn func() error) error {
 	if m.unloaded.Load() {
-		return fmt.Errorf("module: %w", runtime.ErrClosed)
+		return fmt.Errorf("module: %w", device.ErrClosed)
 	}
 	return m.dev.do(call, fn)
 }
 
-func (m *module) Function(name string) (runtime.Function, error) {
+func (m *module) Function(name string) (device.Function, error) {
 	f := &function{mod: m, name: name, params: m.params[name]}
 	err := m.do("cuModuleGetFunction", func() (err error) {
 		f.fn, err = m.mod.Function(name)
@@ -87,8 +87,8 @@ type function struct {
 	allowed int // bytes of dynamic shared memory that were asked for so far
 }
 
-func (f *function) Attributes() (runtime.FunctionAttributes, error) {
-	var a runtime.FunctionAttributes
+func (f *function) Attributes() (device.FunctionAttributes, error) {
+	var a device.FunctionAttributes
 	err := f.mod.do("cuFuncGetAttribute", func() (err error) {
 		for _, want := range []struct {
 			attribute cu.FunctionAttribute
@@ -108,14 +108,14 @@ func (f *function) Attributes() (runtime.FunctionAttributes, error) {
 	return a, err
 }
 
-func (f *function) Launch(l runtime.Launch, args [][]byte, s runtime.Stream) error {
+func (f *function) Launch(l device.Launch, args [][]byte, s device.Stream) error {
 	if err := f.launch(l, args, s); err != nil {
 		return fmt.Errorf("launch of %q: %w", f.name, err)
 	}
 	return nil
 }
 
-func (f *function) launch(l runtime.Launch, args [][]byte, s runtime.Stream) error {
+func (f *function) launch(l device.Launch, args [][]byte, s device.Stream) error {
 	if err := f.check(l, args); err != nil {
 		return err
 	}
@@ -136,23 +136,23 @@ func (f *function) launch(l runtime.Launch, args [][]byte, s runtime.Stream) err
 }
 
 // check refuses what CUDA would not notice: it reads as many bytes as the kernel has parameters, whatever it was given.
-func (f *function) check(l runtime.Launch, args [][]byte) error {
+func (f *function) check(l device.Launch, args [][]byte) error {
 	if f.mod.unloaded.Load() {
-		return fmt.Errorf("%w: its module was unloaded", runtime.ErrClosed)
+		return fmt.Errorf("%w: its module was unloaded", device.ErrClosed)
 	}
 	if limit := f.mod.dev.info.MaxSharedBytes; l.SharedBytes < 0 || l.SharedBytes > limit {
 		return fmt.Errorf("%w: it asks for %d bytes of shared memory a block, %s has %d",
-			runtime.ErrUnsupported, l.SharedBytes, f.mod.dev.info.Name, limit)
+			device.ErrUnsupported, l.SharedBytes, f.mod.dev.info.Name, limit)
 	}
 	if f.params == nil {
 		return nil
 	}
 	if len(args) != len(f.params) {
-		return fmt.Errorf("%w: %d arguments for %d parameters", runtime.ErrBadCall, len(args), len(f.params))
+		return fmt.Errorf("%w: %d arguments for %d parameters", device.ErrBadCall, len(args), len(f.params))
 	}
 	for i, a := range args {
 		if len(a) != f.params[i] {
-			return fmt.Errorf("%w: argument %d has %d bytes, its parameter has %d", runtime.ErrBadCall, i, len(a), f.params[i])
+			return fmt.Errorf("%w: argument %d has %d bytes, its parameter has %d", device.ErrBadCall, i, len(a), f.params[i])
 		}
 	}
 	return nil

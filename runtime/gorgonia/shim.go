@@ -56,7 +56,7 @@ import (
 	"strings"
 	"unsafe"
 
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"gorgonia.org/cu"
 )
 
@@ -71,13 +71,13 @@ type arguments struct {
 
 func packArguments(args [][]byte) (arguments, error) {
 	if len(args) > C.MINFC_MAX_ARGS {
-		return arguments{}, fmt.Errorf("%w: %d arguments, this driver passes at most %d", runtime.ErrBadCall, len(args), C.MINFC_MAX_ARGS)
+		return arguments{}, fmt.Errorf("%w: %d arguments, this driver passes at most %d", device.ErrBadCall, len(args), C.MINFC_MAX_ARGS)
 	}
 	p := arguments{data: make([]byte, 0, 16*len(args)+16), offset: make([]uint32, 0, len(args)+1)}
 	total := 0
 	for i, a := range args {
 		if len(a) == 0 {
-			return arguments{}, fmt.Errorf("%w: argument %d is empty", runtime.ErrBadCall, i)
+			return arguments{}, fmt.Errorf("%w: argument %d is empty", device.ErrBadCall, i)
 		}
 		total += len(a)
 		p.offset = append(p.offset, uint32(len(p.data)))
@@ -85,12 +85,12 @@ func packArguments(args [][]byte) (arguments, error) {
 		p.data = append(p.data, make([]byte, -len(a)&15)...)
 	}
 	if total > maxArgumentBytes {
-		return arguments{}, fmt.Errorf("%w: %d bytes of arguments, CUDA passes at most %d", runtime.ErrBadCall, total, maxArgumentBytes)
+		return arguments{}, fmt.Errorf("%w: %d bytes of arguments, CUDA passes at most %d", device.ErrBadCall, total, maxArgumentBytes)
 	}
 	return p, nil
 }
 
-func launch(fn cu.Function, l runtime.Launch, a arguments, stream uintptr) error {
+func launch(fn cu.Function, l device.Launch, a arguments, stream uintptr) error {
 	dim := [6]C.uint32_t{
 		C.uint32_t(l.Grid[0]), C.uint32_t(l.Grid[1]), C.uint32_t(l.Grid[2]),
 		C.uint32_t(l.Block[0]), C.uint32_t(l.Block[1]), C.uint32_t(l.Block[2]),
@@ -112,7 +112,7 @@ var (
 )
 
 // encodeTensorMap fills out, which lies at a multiple of 64.
-func encodeTensorMap(out []byte, m runtime.TensorMap) error {
+func encodeTensorMap(out []byte, m device.TensorMap) error {
 	return result(C.minfc_tensor_map(unsafe.Pointer(&out[0]), mapDTypes[m.DType], C.int(len(m.Dims)), C.uint64_t(m.Base),
 		(*C.uint64_t)(unsafe.Pointer(&m.Dims[0])), (*C.uint64_t)(unsafe.Pointer(unsafe.SliceData(m.Strides))),
 		(*C.uint32_t)(unsafe.Pointer(&m.Box[0])), mapSwizzles[m.Swizzle]))

@@ -6,18 +6,18 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"gorgonia.org/cu"
 )
 
 type stream struct {
-	dev    *device
+	dev    *gpu
 	handle uintptr
 	owned  bool
 	closed atomic.Bool
 }
 
-func (d *device) NewStream() (runtime.Stream, error) {
+func (d *gpu) NewStream() (device.Stream, error) {
 	var s cu.Stream
 	err := d.do("cuStreamCreate", func() (err error) { s, err = cu.MakeStream(cu.NonBlocking); return err })
 	if err != nil {
@@ -26,15 +26,15 @@ func (d *device) NewStream() (runtime.Stream, error) {
 	return &stream{dev: d, handle: StreamHandle(s), owned: true}, nil
 }
 
-func (d *device) WrapStream(handle uintptr) runtime.Stream { return &stream{dev: d, handle: handle} }
+func (d *gpu) WrapStream(handle uintptr) device.Stream { return &stream{dev: d, handle: handle} }
 
 // stream returns the cu.Stream behind s: the default stream for nil.
-func (d *device) stream(s runtime.Stream) (cu.Stream, error) {
+func (d *gpu) stream(s device.Stream) (cu.Stream, error) {
 	if s == nil {
 		return cu.NoStream, nil
 	}
 	if own, ok := s.(*stream); ok && own.closed.Load() {
-		return cu.NoStream, fmt.Errorf("stream: %w", runtime.ErrClosed)
+		return cu.NoStream, fmt.Errorf("stream: %w", device.ErrClosed)
 	}
 	return cuStream(s.Handle()), nil
 }
@@ -59,24 +59,24 @@ func (s *stream) Close() error {
 }
 
 type event struct {
-	dev    *device
+	dev    *gpu
 	ev     cu.Event
 	closed atomic.Bool
 }
 
-func (d *device) NewEvent() (runtime.Event, error) {
+func (d *gpu) NewEvent() (device.Event, error) {
 	e := &event{dev: d}
 	return e, d.do("cuEventCreate", func() (err error) { e.ev, err = cu.MakeEvent(cu.DefaultEvent); return err })
 }
 
 func (e *event) do(call string, fn func() error) error {
 	if e.closed.Load() {
-		return fmt.Errorf("event: %w", runtime.ErrClosed)
+		return fmt.Errorf("event: %w", device.ErrClosed)
 	}
 	return e.dev.do(call, fn)
 }
 
-func (e *event) Record(s runtime.Stream) error {
+func (e *event) Record(s device.Stream) error {
 	c, err := e.dev.stream(s)
 	if err != nil {
 		return err
@@ -86,10 +86,10 @@ func (e *event) Record(s runtime.Stream) error {
 
 func (e *event) Synchronize() error { return e.do("cuEventSynchronize", e.ev.Synchronize) }
 
-func (e *event) Since(start runtime.Event) (float64, error) {
+func (e *event) Since(start device.Event) (float64, error) {
 	from, ok := start.(*event)
 	if !ok {
-		return 0, fmt.Errorf("%w: the start event is a %T, not one of this driver", runtime.ErrBadCall, start)
+		return 0, fmt.Errorf("%w: the start event is a %T, not one of this driver", device.ErrBadCall, start)
 	}
 	if err := from.Synchronize(); err != nil {
 		return 0, err

@@ -3,13 +3,13 @@ package runtimetest
 import (
 	"testing"
 
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/stretchr/testify/require"
 )
 
 // Closed runs the part of the suite about what was closed: it answers with ErrClosed, and closing it twice is no error. Nothing need be computed for
 // that, so a driver without a GPU can run this part.
-func Closed(t *testing.T, open func() runtime.Device) { runCases(t, open, closedCases) }
+func Closed(t *testing.T, open func() device.Device) { runCases(t, open, closedCases) }
 
 var closedCases = []testCase{
 	{"use after Unload", afterUnload},
@@ -25,12 +25,12 @@ type use struct {
 
 func requireClosed(t *testing.T, uses []use) {
 	for _, u := range uses {
-		require.ErrorIs(t, u.do(), runtime.ErrClosed, u.name)
+		require.ErrorIs(t, u.do(), device.ErrClosed, u.name)
 	}
 }
 
 // usesOfModule are those of a module and of its kernel "copy", on memory of 8 words.
-func usesOfModule(m runtime.Module, f runtime.Function, p runtime.DevicePtr) []use {
+func usesOfModule(m device.Module, f device.Function, p device.Ptr) []use {
 	return []use{
 		{"Function", func() error { _, err := m.Function("copy"); return err }},
 		{"Attributes", func() error { _, err := f.Attributes(); return err }},
@@ -39,7 +39,7 @@ func usesOfModule(m runtime.Module, f runtime.Function, p runtime.DevicePtr) []u
 }
 
 // usesOfStream are those of a stream, and of it by the device, a kernel and an event.
-func usesOfStream(dev runtime.Device, f runtime.Function, e runtime.Event, s runtime.Stream, p runtime.DevicePtr) []use {
+func usesOfStream(dev device.Device, f device.Function, e device.Event, s device.Stream, p device.Ptr) []use {
 	return []use{
 		{"Synchronize", s.Synchronize},
 		{"CopyToDevice", func() error { return dev.CopyToDevice(p, make([]byte, 4), s) }},
@@ -50,7 +50,7 @@ func usesOfStream(dev runtime.Device, f runtime.Function, e runtime.Event, s run
 	}
 }
 
-func usesOfEvent(e, other runtime.Event) []use {
+func usesOfEvent(e, other device.Event) []use {
 	return []use{
 		{"Record", func() error { return e.Record(nil) }},
 		{"event Synchronize", e.Synchronize},
@@ -59,7 +59,7 @@ func usesOfEvent(e, other runtime.Event) []use {
 	}
 }
 
-func usesOfDevice(dev runtime.Device, p runtime.DevicePtr) []use {
+func usesOfDevice(dev device.Device, p device.Ptr) []use {
 	return []use{
 		{"LoadModule", func() error { _, err := dev.LoadModule(PTX); return err }},
 		{"Alloc", func() error { _, err := dev.Alloc(4); return err }},
@@ -73,7 +73,7 @@ func usesOfDevice(dev runtime.Device, p runtime.DevicePtr) []use {
 	}
 }
 
-func (b bench) event() runtime.Event {
+func (b bench) event() device.Event {
 	e, err := b.dev.NewEvent()
 	require.NoError(b.t, err)
 	return e
@@ -118,9 +118,9 @@ func afterClose(t *testing.T, b bench) {
 	requireClosed(t, usesOfStream(b.dev, f, e, s, p))
 	requireClosed(t, usesOfEvent(e, other))
 	requireClosed(t, []use{{"Unload", m.Unload}, {"stream Close", s.Close}, {"event Close", e.Close}})
-	if d, ok := b.dev.(runtime.TensorMapper); ok {
+	if d, ok := b.dev.(device.TensorMapper); ok {
 		requireClosed(t, []use{{"EncodeTensorMap", func() error {
-			_, err := d.EncodeTensorMap(runtime.TensorMap{DType: "bf16", Base: p, Dims: []uint64{64, 8}, Strides: []uint64{128}, Box: []uint32{64, 8}})
+			_, err := d.EncodeTensorMap(device.TensorMap{DType: "bf16", Base: p, Dims: []uint64{64, 8}, Strides: []uint64{128}, Box: []uint32{64, 8}})
 			return err
 		}}})
 	}

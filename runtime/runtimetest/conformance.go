@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/stretchr/testify/require"
 )
 
@@ -19,7 +19,7 @@ import (
 var PTX []byte
 
 // Conformance runs the suite. open returns a device, new or shared; the suite closes it.
-func Conformance(t *testing.T, open func() runtime.Device) {
+func Conformance(t *testing.T, open func() device.Device) {
 	runCases(t, open, closedCases)
 	runCases(t, open, []testCase{
 		{"info", info},
@@ -50,7 +50,7 @@ type testCase struct {
 	run  func(*testing.T, bench)
 }
 
-func runCases(t *testing.T, open func() runtime.Device, cases []testCase) {
+func runCases(t *testing.T, open func() device.Device, cases []testCase) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			dev := open()
@@ -63,58 +63,58 @@ func runCases(t *testing.T, open func() runtime.Device, cases []testCase) {
 // bench is a device whose failures end the test.
 type bench struct {
 	t   *testing.T
-	dev runtime.Device
+	dev device.Device
 }
 
-func (b bench) alloc(n int) runtime.DevicePtr {
+func (b bench) alloc(n int) device.Ptr {
 	p, err := b.dev.Alloc(int64(n))
 	require.NoError(b.t, err)
 	return p
 }
 
-func (b bench) free(ps ...runtime.DevicePtr) {
+func (b bench) free(ps ...device.Ptr) {
 	for _, p := range ps {
 		require.NoError(b.t, b.dev.Free(p))
 	}
 }
 
-func (b bench) upload(words []uint32) runtime.DevicePtr {
+func (b bench) upload(words []uint32) device.Ptr {
 	p := b.alloc(4 * len(words))
 	require.NoError(b.t, b.dev.CopyToDevice(p, encode(words), nil))
 	return p
 }
 
-func (b bench) download(p runtime.DevicePtr, n int, s runtime.Stream) []uint32 {
+func (b bench) download(p device.Ptr, n int, s device.Stream) []uint32 {
 	out := make([]byte, 4*n)
 	require.NoError(b.t, b.dev.CopyToHost(out, p, s))
 	return decode(out)
 }
 
-func (b bench) module() runtime.Module {
+func (b bench) module() device.Module {
 	m, err := b.dev.LoadModule(PTX)
 	require.NoError(b.t, err)
 	return m
 }
 
-func (b bench) function(m runtime.Module, name string) runtime.Function {
+func (b bench) function(m device.Module, name string) device.Function {
 	f, err := m.Function(name)
 	require.NoError(b.t, err)
 	return f
 }
 
-func (b bench) stream() runtime.Stream {
+func (b bench) stream() device.Stream {
 	s, err := b.dev.NewStream()
 	require.NoError(b.t, err)
 	return s
 }
 
-func grid(blocks, threads uint32) runtime.Launch {
-	return runtime.Launch{Grid: [3]uint32{blocks, 1, 1}, Block: [3]uint32{threads, 1, 1}}
+func grid(blocks, threads uint32) device.Launch {
+	return device.Launch{Grid: [3]uint32{blocks, 1, 1}, Block: [3]uint32{threads, 1, 1}}
 }
 
-func u32(x uint32) []byte            { return binary.LittleEndian.AppendUint32(nil, x) }
-func u64(x uint64) []byte            { return binary.LittleEndian.AppendUint64(nil, x) }
-func ptr(p runtime.DevicePtr) []byte { return u64(uint64(p)) }
+func u32(x uint32) []byte     { return binary.LittleEndian.AppendUint32(nil, x) }
+func u64(x uint64) []byte     { return binary.LittleEndian.AppendUint64(nil, x) }
+func ptr(p device.Ptr) []byte { return u64(uint64(p)) }
 
 func encode(words []uint32) []byte {
 	var b []byte
@@ -142,13 +142,13 @@ func random(n int) []uint32 {
 
 func info(t *testing.T, b bench) {
 	i := b.dev.Info()
-	require.Contains(t, runtime.Drivers(), i.Driver, "the driver's name is the one it registered")
+	require.Contains(t, device.Drivers(), i.Driver, "the driver's name is the one it registered")
 	require.NotEmpty(t, i.Name)
 	require.GreaterOrEqual(t, i.Major, 8)
 	require.Positive(t, i.Multiprocessors)
 	require.Positive(t, i.MemoryBytes)
 	require.Greater(t, i.MaxSharedBytes, 48<<10)
-	list, err := runtime.Devices(i.Driver)
+	list, err := device.Devices(i.Driver)
 	require.NoError(t, err)
 	listed := list[i.Ordinal]
 	require.Equal(t, []any{i.Driver, i.Ordinal, i.Name}, []any{listed.Driver, listed.Ordinal, listed.Name}, "Devices and Info agree")
@@ -182,7 +182,7 @@ func fill(t *testing.T, b bench) {
 }
 
 func alignment(t *testing.T, b bench) {
-	var all []runtime.DevicePtr
+	var all []device.Ptr
 	for _, n := range []int{1, 3, 255, 257, 4096} {
 		p := b.alloc(n)
 		require.NotZero(t, p)
@@ -258,7 +258,7 @@ func emptyGrid(t *testing.T, b bench) {
 }
 
 // steps launches x -> 3x + i for i = 1..n and returns what 1 becomes; any other order gives another value.
-func (b bench) steps(f runtime.Function, data runtime.DevicePtr, n int, s runtime.Stream) uint32 {
+func (b bench) steps(f device.Function, data device.Ptr, n int, s device.Stream) uint32 {
 	x := uint32(1)
 	for i := range uint32(n) {
 		require.NoError(b.t, f.Launch(grid(4, 128), [][]byte{ptr(data), u32(3), u32(i + 1)}, s))
@@ -267,7 +267,7 @@ func (b bench) steps(f runtime.Function, data runtime.DevicePtr, n int, s runtim
 	return x
 }
 
-func (b bench) ones() runtime.DevicePtr {
+func (b bench) ones() device.Ptr {
 	p := b.alloc(4 * 512)
 	one := make([]uint32, 512)
 	for i := range one {
@@ -391,7 +391,7 @@ func unknownFunction(t *testing.T, b bench) {
 func outOfMemory(t *testing.T, b bench) {
 	size := int64(b.dev.Info().MemoryBytes) * 2
 	_, err := b.dev.Alloc(size)
-	require.ErrorIs(t, err, runtime.ErrOutOfMemory)
+	require.ErrorIs(t, err, device.ErrOutOfMemory)
 	p := b.upload([]uint32{1, 2}) // the device still works
 	require.Equal(t, []uint32{1, 2}, b.download(p, 2, nil))
 	b.free(p)

@@ -11,6 +11,7 @@ import (
 	"github.com/minfc/minfc/patterns"
 	"github.com/minfc/minfc/runtime"
 	_ "github.com/minfc/minfc/runtime/cuda"
+	"github.com/minfc/minfc/runtime/device"
 	_ "github.com/minfc/minfc/runtime/emu"
 )
 
@@ -20,13 +21,13 @@ type attentionLayer struct {
 	heads, kvHeads int
 }
 
-func newLayer(dev runtime.Device, artifact []byte, headDim, heads, kvHeads int) (*attentionLayer, error) {
-	art, err := runtime.ReadArtifact(artifact)
+func newLayer(dev device.Device, artifact []byte, headDim, heads, kvHeads int) (*attentionLayer, error) {
+	art, err := artifact.Read(artifact)
 	if err != nil {
 		return nil, err
 	}
-	k, err := runtime.LoadKernel(dev, art, runtime.Select{HeadDim: headDim, DType: "bf16"})
-	if errors.Is(err, runtime.ErrTarget) {
+	k, err := runtime.LoadKernel(dev, art, artifact.Select{HeadDim: headDim, DType: "bf16"})
+	if errors.Is(err, artifact.ErrTarget) {
 		return nil, fmt.Errorf("recompile the pattern for this GPU: %w", err)
 	}
 	if err != nil {
@@ -39,12 +40,12 @@ func newLayer(dev runtime.Device, artifact []byte, headDim, heads, kvHeads int) 
 // stream a CUstream of whoever owns the memory: nothing is copied, allocated or waited for.
 //
 // qkv is [n, heads, d]; the cache [2, kv heads, capacity, d]; out [n, heads, d].
-func (l *attentionLayer) prefill(stream runtime.Stream, qkv, cache, out, lse runtime.DevicePtr, n, past, capacity int) error {
+func (l *attentionLayer) prefill(stream device.Stream, qkv, cache, out, lse device.Ptr, n, past, capacity int) error {
 	d := int64(l.kernel.Info().HeadDim)
 	tokens := runtime.Tensor{Ptr: qkv, HeadStride: d, RowStride: d * int64(l.heads)}
 	keys := runtime.Tensor{Ptr: cache, HeadStride: d * int64(capacity), RowStride: d}
 	values, result := keys, tokens
-	values.Ptr += runtime.DevicePtr(2 * d * int64(l.kvHeads) * int64(capacity)) // 2 bytes an element
+	values.Ptr += device.Ptr(2 * d * int64(l.kvHeads) * int64(capacity)) // 2 bytes an element
 	result.Ptr = out
 	return l.kernel.Launch(stream, runtime.Attention{
 		Q: tokens, K: keys, V: values, O: result, LSE: lse,
@@ -58,7 +59,7 @@ func (l *attentionLayer) prefill(stream runtime.Stream, qkv, cache, out, lse run
 // weigh the same, so the output is their mean and the LSE the logarithm of their number.
 func Example_embedding() {
 	const n, past, capacity, d, heads, kvHeads = 100, 50, 256, 64, 4, 2
-	dev, _, err := runtime.OpenDevice("emu") // "auto" takes a GPU where there is one
+	dev, _, err := device.OpenSpec("emu") // "auto" takes a GPU where there is one
 	check(err)
 	defer dev.Close()
 	layer, err := newLayer(dev, compileAShape(d), d, heads, kvHeads)
@@ -95,7 +96,7 @@ func compileAShape(headDim int) []byte {
 }
 
 // filled is device memory of n bf16 numbers.
-func filled(dev runtime.Device, n int, value float32, s runtime.Stream) runtime.DevicePtr {
+func filled(dev device.Device, n int, value float32, s device.Stream) device.Ptr {
 	host := make([]byte, 2*n)
 	for i := range n {
 		binary.LittleEndian.PutUint16(host[2*i:], uint16(math.Float32bits(value)>>16))

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // roundTrips copies n words through the device on a stream of its own, several times.
-func roundTrips(dev runtime.Device, m runtime.Module, n int) (err error) {
+func roundTrips(dev device.Device, m device.Module, n int) (err error) {
 	s, err := dev.NewStream()
 	if err != nil {
 		return err
@@ -27,8 +27,8 @@ func roundTrips(dev runtime.Device, m runtime.Module, n int) (err error) {
 	return nil
 }
 
-func roundTrip(dev runtime.Device, f runtime.Function, n int, s runtime.Stream) (err error) {
-	var p [2]runtime.DevicePtr
+func roundTrip(dev device.Device, f device.Function, n int, s device.Stream) (err error) {
+	var p [2]device.Ptr
 	for i := range p {
 		if p[i], err = dev.Alloc(int64(4 * n)); err != nil {
 			return err

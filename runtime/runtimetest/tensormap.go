@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"testing"
 
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/stretchr/testify/require"
 )
 
@@ -22,8 +22,8 @@ const (
 	boxColumns, boxRows                     = 64, 8
 )
 
-func boxMap(base runtime.DevicePtr) runtime.TensorMap {
-	return runtime.TensorMap{
+func boxMap(base device.Ptr) device.TensorMap {
+	return device.TensorMap{
 		DType: "bf16", Base: base, Dims: []uint64{mapColumns, mapRows, mapHeads, mapBatch},
 		Strides: []uint64{2 * rowElements, 2 * mapColumns, 2 * batchElements}, Box: []uint32{boxColumns, boxRows, 1, 1}, Swizzle: 128,
 	}
@@ -40,7 +40,7 @@ func tensorMaps(t *testing.T, b bench) {
 	f := b.function(m, "box")
 	words := random(mapBatch * batchElements / 2)
 	in, raw := b.upload(words), b.alloc(2*boxColumns*boxRows)
-	launch := func(in, out runtime.TensorMap, at [4]int) []uint32 {
+	launch := func(in, out device.TensorMap, at [4]int) []uint32 {
 		args := [][]byte{b.encode(in), b.encode(out), ptr(raw)}
 		for _, x := range at {
 			args = append(args, u32(uint32(x)))
@@ -65,12 +65,12 @@ func tensorMaps(t *testing.T, b bench) {
 	require.NoError(t, m.Unload())
 }
 
-func (b bench) encode(m runtime.TensorMap) []byte {
-	mapper, ok := b.dev.(runtime.TensorMapper)
+func (b bench) encode(m device.TensorMap) []byte {
+	mapper, ok := b.dev.(device.TensorMapper)
 	require.True(b.t, ok, "a device with TMA makes tensor maps")
 	out, err := mapper.EncodeTensorMap(m)
 	require.NoError(b.t, err)
-	require.Len(b.t, out, runtime.TensorMapBytes)
+	require.Len(b.t, out, device.TensorMapBytes)
 	return out
 }
 
@@ -113,13 +113,13 @@ func boxAlone(words []uint32, at [4]int) []uint32 {
 
 // A map that no hardware takes is refused in the runtime's words, wherever it is encoded.
 func badMap(t *testing.T, b bench) {
-	mapper, ok := b.dev.(runtime.TensorMapper)
+	mapper, ok := b.dev.(device.TensorMapper)
 	if !ok {
 		t.Skip("no tensor maps here")
 	}
 	m := boxMap(0x10000)
 	m.Strides[0] = 24
 	_, err := mapper.EncodeTensorMap(m)
-	require.ErrorIs(t, err, runtime.ErrBadCall)
+	require.ErrorIs(t, err, device.ErrBadCall)
 	require.Equal(t, m.Check(), err)
 }

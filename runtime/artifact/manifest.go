@@ -1,4 +1,4 @@
-package runtime
+package artifact
 
 import (
 	"bytes"
@@ -25,20 +25,20 @@ type Manifest struct {
 
 // Kernel is one compiled kernel: the pattern for one target, data type and head dim.
 type Kernel struct {
-	Entry       string        `json:"entry"`    // name of the PTX entry
-	Target      string        `json:"target"`   // "sm_80"
-	DType       string        `json:"dtype"`    // "bf16" or "f16"
-	HeadDim     int           `json:"head_dim"` // elements
-	Schedule    string        `json:"schedule"` // text form of ir.Schedule
-	RowTile     int           `json:"row_tile"` // query rows of a tile of the schedule; of one thread block, too, unless block_rows says otherwise
-	KeyTile     int           `json:"key_tile"` // keys of one step of its loop
-	Threads     int           `json:"threads"`  // threads of one block
-	SharedBytes int           `json:"shared_bytes"`
-	BlockRows   int           `json:"block_rows,omitempty"`    // query rows that a block takes at a time, if not row_tile
-	BlocksPerSM int           `json:"blocks_per_sm,omitempty"` // of kernels that are launched with as many blocks as run at once
-	Module      int           `json:"module"`                  // index in Artifact.Modules
-	PTXVersion  string        `json:"ptx_version"`
-	Params      []KernelParam `json:"params,omitempty"` // in the order of the PTX entry
+	Entry       string  `json:"entry"`    // name of the PTX entry
+	Target      string  `json:"target"`   // "sm_80"
+	DType       string  `json:"dtype"`    // "bf16" or "f16"
+	HeadDim     int     `json:"head_dim"` // elements
+	Schedule    string  `json:"schedule"` // text form of ir.Schedule
+	RowTile     int     `json:"row_tile"` // query rows of a tile of the schedule; of one thread block, too, unless block_rows says otherwise
+	KeyTile     int     `json:"key_tile"` // keys of one step of its loop
+	Threads     int     `json:"threads"`  // threads of one block
+	SharedBytes int     `json:"shared_bytes"`
+	BlockRows   int     `json:"block_rows,omitempty"`    // query rows that a block takes at a time, if not row_tile
+	BlocksPerSM int     `json:"blocks_per_sm,omitempty"` // of kernels that are launched with as many blocks as run at once
+	Module      int     `json:"module"`                  // index in Artifact.Modules
+	PTXVersion  string  `json:"ptx_version"`
+	Params      []Param `json:"params,omitempty"` // in the order of the PTX entry
 
 	Program string        `json:"program,omitempty"` // text form of ir.Program: how the kernels below and these run
 	Index   []IndexKernel `json:"index,omitempty"`   // kernels of the program beside attention

@@ -1,4 +1,4 @@
-package runtime
+package device
 
 import (
 	"errors"
@@ -11,11 +11,11 @@ import (
 
 // fakeDriver has the listed devices.
 type fakeDriver struct {
-	devices []DeviceInfo
+	devices []Info
 	err     error
 }
 
-func (d fakeDriver) Devices() ([]DeviceInfo, error) { return d.devices, d.err }
+func (d fakeDriver) Devices() ([]Info, error) { return d.devices, d.err }
 
 func (d fakeDriver) Open(ordinal int) (Device, error) {
 	if d.err != nil {
@@ -40,15 +40,15 @@ func withDrivers(t *testing.T, drivers map[string]Driver) {
 }
 
 var (
-	oneEmu  = fakeDriver{devices: []DeviceInfo{{Driver: "emu", Name: "emulator (sm_80)", Major: 8}}}
-	twoGPUs = fakeDriver{devices: []DeviceInfo{{Driver: "cuda", Name: "H200", Major: 9}, {Driver: "cuda", Ordinal: 1, Name: "A100", Major: 8}}}
+	oneEmu  = fakeDriver{devices: []Info{{Driver: "emu", Name: "emulator (sm_80)", Major: 8}}}
+	twoGPUs = fakeDriver{devices: []Info{{Driver: "cuda", Name: "H200", Major: 9}, {Driver: "cuda", Ordinal: 1, Name: "A100", Major: 8}}}
 	noGPUs  = fakeDriver{err: fmt.Errorf("%w: no libcuda.so.1", ErrNoDevice)}
 	broken  = fakeDriver{err: fmt.Errorf("%w: the fabric is not ready", ErrDevice)}
 	// what a driver says that fails for a reason which counts as no device in other calls
 	invalid = fakeDriver{err: fmt.Errorf("%w: the driver does not start: %w", ErrDevice, ErrNoDevice)}
-	old     = DeviceInfo{Driver: "cuda", Name: "T4", Major: 7, Minor: 5}
-	oneOld  = fakeDriver{devices: []DeviceInfo{old}}
-	mixed   = fakeDriver{devices: []DeviceInfo{old, {Driver: "cuda", Ordinal: 1, Name: "A100", Major: 8}}}
+	old     = Info{Driver: "cuda", Name: "T4", Major: 7, Minor: 5}
+	oneOld  = fakeDriver{devices: []Info{old}}
+	mixed   = fakeDriver{devices: []Info{old, {Driver: "cuda", Ordinal: 1, Name: "A100", Major: 8}}}
 	models  = modelDriver{oneEmu}
 )
 
@@ -99,7 +99,7 @@ func TestOpenDevice(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			withDrivers(t, c.drivers)
-			dev, sentence, err := OpenDevice(c.spec)
+			dev, sentence, err := OpenSpec(c.spec)
 			if c.want == "" {
 				require.ErrorContains(t, err, c.says)
 				return
@@ -114,7 +114,7 @@ func TestOpenDevice(t *testing.T) {
 // A GPU that is there but fails must not turn into the slow emulator without a word.
 func TestAutoDoesNotHideABrokenGPU(t *testing.T) {
 	withDrivers(t, map[string]Driver{"cuda": brokenGPU{twoGPUs}, "emu": oneEmu})
-	_, _, err := OpenDevice("auto")
+	_, _, err := OpenSpec("auto")
 	require.ErrorIs(t, err, errInjected)
 }
 
@@ -123,7 +123,7 @@ type modelDriver struct{ fakeDriver }
 
 func (d modelDriver) OpenModel(model string) (Device, error) {
 	dev := newFakeDevice()
-	dev.info = DeviceInfo{Driver: "emu", Name: "emulator (" + model + ")", Major: 8, Minor: 9}
+	dev.info = Info{Driver: "emu", Name: "emulator (" + model + ")", Major: 8, Minor: 9}
 	return dev, nil
 }
 

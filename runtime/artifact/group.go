@@ -1,4 +1,4 @@
-package runtime
+package artifact
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/internal/want"
 	"github.com/minfc/minfc/ir"
 )
 
@@ -23,16 +24,16 @@ type Member struct {
 // Group is a kernel that runs several members in one launch, each on heads of its own. Parameters that every section has for itself
 // begin with the section's number: "s0_row0", "s2_p_window".
 type Group struct {
-	Entry       string        `json:"entry"`
-	Target      string        `json:"target"`
-	DType       string        `json:"dtype"`
-	HeadDim     int           `json:"head_dim"`
-	Threads     int           `json:"threads"`
-	SharedBytes int           `json:"shared_bytes"`
-	Module      int           `json:"module"`
-	PTXVersion  string        `json:"ptx_version"`
-	Params      []KernelParam `json:"params"`
-	Sections    []Section     `json:"sections"`
+	Entry       string    `json:"entry"`
+	Target      string    `json:"target"`
+	DType       string    `json:"dtype"`
+	HeadDim     int       `json:"head_dim"`
+	Threads     int       `json:"threads"`
+	SharedBytes int       `json:"shared_bytes"`
+	Module      int       `json:"module"`
+	PTXVersion  string    `json:"ptx_version"`
+	Params      []Param   `json:"params"`
+	Sections    []Section `json:"sections"`
 }
 
 // Section is a part of a group's grid: rows of it, that is a number of blocks along y, are blocks of one member, sparse or dense. A
@@ -99,15 +100,15 @@ func (a *Artifact) verifyPlan() error {
 
 // verifyServed checks that the groups for what g is for have a section for every member, and for its dense kernel if it has one.
 func (m *Manifest) verifyServed(g *Group) error {
-	sel := g.sel()
+	sel := g.Select()
 	for i := range m.Members {
-		k := m.Members[i].kernelFor(sel)
+		k := m.Members[i].KernelFor(sel)
 		if k == nil {
 			return fmt.Errorf("member %d has no kernel for %s", i, sel)
 		}
 		for _, dense := range []bool{false, true} {
 			served := slices.ContainsFunc(m.Groups, func(o Group) bool {
-				return o.sel() == sel && slices.ContainsFunc(o.Sections, func(s Section) bool { return s.Member == i && s.Dense == dense })
+				return o.Select() == sel && slices.ContainsFunc(o.Sections, func(s Section) bool { return s.Member == i && s.Dense == dense })
 			})
 			if !served && (!dense || k.Dense != nil) {
 				return fmt.Errorf("member %d (dense: %v) has no section in a group for %s", i, dense, sel)
@@ -128,7 +129,7 @@ func (m *Member) verify(modules int) error {
 			return fmt.Errorf("kernel %d: %w", i, err)
 		}
 		if _, err = k.verifyDense(s); err == nil {
-			_, err = k.parseProgram(s, modules)
+			_, err = k.ReadProgram(s, modules)
 		}
 		if err != nil {
 			return fmt.Errorf("kernel %d: %w", i, err)
@@ -137,24 +138,24 @@ func (m *Member) verify(modules int) error {
 	return nil
 }
 
-// asKernel is the group as far as it is a kernel like others.
-func (g *Group) asKernel() Kernel {
+// AsKernel is the group as far as it is a kernel like others.
+func (g *Group) AsKernel() Kernel {
 	return Kernel{Entry: g.Entry, Target: g.Target, DType: g.DType, HeadDim: g.HeadDim, Threads: g.Threads, SharedBytes: g.SharedBytes,
 		Module: g.Module, PTXVersion: g.PTXVersion, RowTile: ir.BlockSize, KeyTile: ir.BlockSize}
 }
 
 func (g *Group) verify(modules int) error {
-	k := g.asKernel()
+	k := g.AsKernel()
 	if err := k.verifyNumbers(modules); err != nil {
 		return err
 	}
 	for i, s := range g.Sections {
-		for _, c := range []check{
-			{multiple(s.TileRows, 16, 16, 1024), "tile_rows", fmt.Sprint(s.TileRows), "a multiple of 16 from 16 to 1024"},
-			{multiple(s.Tiles, 1, 1, 8), "tiles", fmt.Sprint(s.Tiles), "1 to 8"},
-			{multiple(s.BlocksPerSM, 1, 0, 32), "blocks_per_sm", fmt.Sprint(s.BlocksPerSM), "at most 32"},
+		for _, c := range []want.Check{
+			{want.Multiple(s.TileRows, 16, 16, 1024), "tile_rows", fmt.Sprint(s.TileRows), "a multiple of 16 from 16 to 1024"},
+			{want.Multiple(s.Tiles, 1, 1, 8), "tiles", fmt.Sprint(s.Tiles), "1 to 8"},
+			{want.Multiple(s.BlocksPerSM, 1, 0, 32), "blocks_per_sm", fmt.Sprint(s.BlocksPerSM), "at most 32"},
 		} {
-			if err := c.err(); err != nil {
+			if err := c.Err(); err != nil {
 				return fmt.Errorf("section %d: %w", i, err)
 			}
 		}
@@ -162,11 +163,11 @@ func (g *Group) verify(modules int) error {
 	return nil
 }
 
-// sel is what the group is for.
-func (g *Group) sel() Select { return Select{g.HeadDim, g.DType, g.Target} }
+// Select is what the group is for.
+func (g *Group) Select() Select { return Select{g.HeadDim, g.DType, g.Target} }
 
-// kernelFor is the member's kernel for what a group is for.
-func (m *Member) kernelFor(sel Select) *Kernel {
+// KernelFor is the member's kernel for what a group is for.
+func (m *Member) KernelFor(sel Select) *Kernel {
 	i := slices.IndexFunc(m.Kernels, func(k Kernel) bool { return k.matches(sel) })
 	if i < 0 {
 		return nil
@@ -177,7 +178,7 @@ func (m *Member) kernelFor(sel Select) *Kernel {
 var ofSection = regexp.MustCompile(`^s([0-9]{1,3})_(.*)$`)
 
 // split tells which section a parameter is of, -1 for all, and its name there.
-func split(p KernelParam) (int, KernelParam) {
+func split(p Param) (int, Param) {
 	m := ofSection.FindStringSubmatch(p.Name)
 	if m == nil {
 		return -1, p
@@ -190,8 +191,8 @@ func split(p KernelParam) (int, KernelParam) {
 	return n, p
 }
 
-// split lists the parameters by their names in their sections, and which section each is of, -1 for all of them.
-func (g *Group) split() (params []KernelParam, sections []int) {
+// Split lists the parameters by their names in their sections, and which section each is of, -1 for all of them.
+func (g *Group) Split() (params []Param, sections []int) {
 	for _, p := range g.Params {
 		n, own := split(p)
 		params, sections = append(params, own), append(sections, n)
@@ -201,8 +202,8 @@ func (g *Group) split() (params []KernelParam, sections []int) {
 
 // verifySections checks that every section takes what its schedule and the call ask of it.
 func (m *Manifest) verifySections(g *Group) error {
-	params, sections := g.split()
-	own := make([][]KernelParam, len(g.Sections))
+	params, sections := g.Split()
+	own := make([][]Param, len(g.Sections))
 	for i, p := range params {
 		switch n := sections[i]; {
 		case n >= len(own):
@@ -228,18 +229,18 @@ func (m *Manifest) verifySections(g *Group) error {
 }
 
 // askedOf are the parameters that a section must have.
-func (m *Manifest) askedOf(g *Group, s Section) ([]KernelParam, error) {
+func (m *Manifest) askedOf(g *Group, s Section) ([]Param, error) {
 	if s.Member < 0 || s.Member >= len(m.Members) {
 		return nil, fmt.Errorf("member is %d, want one of %d", s.Member, len(m.Members))
 	}
-	k := m.Members[s.Member].kernelFor(g.sel())
+	k := m.Members[s.Member].KernelFor(g.Select())
 	if k != nil && s.Dense {
 		k = k.Dense
 	}
 	if k == nil {
 		return nil, fmt.Errorf("member %d has no kernel for it", s.Member)
 	}
-	schedule, err := k.parseSchedule()
+	schedule, err := k.ReadSchedule()
 	if err != nil {
 		return nil, err
 	}

@@ -1,11 +1,13 @@
-package runtime
+package artifact
 
 import (
 	"fmt"
 	"regexp"
 
 	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/internal/want"
 	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // Verify checks that the artifact can be loaded and launched as far as that can be known without a device:
@@ -61,7 +63,7 @@ func (k *Kernel) verify(modules int) error {
 	if err != nil {
 		return err
 	}
-	_, err = k.parseProgram(s, modules)
+	_, err = k.ReadProgram(s, modules)
 	return err
 }
 
@@ -73,25 +75,25 @@ func (k *Kernel) verifyBody(modules int) (*ir.Schedule, error) {
 	if err := verifyParams(k.Params); err != nil {
 		return nil, err
 	}
-	return k.parseSchedule()
+	return k.ReadSchedule()
 }
 
 func (k *Kernel) verifyNumbers(modules int) error {
-	for _, c := range []check{
+	for _, c := range []want.Check{
 		{entryName.MatchString(k.Entry), "entry", fmt.Sprintf("%q", k.Entry), "a PTX name"},
-		{targetName.MatchString(k.Target), "target", fmt.Sprintf("%q", k.Target), "a GPU generation such as sm_80"},
+		{device.IsTarget(k.Target), "target", fmt.Sprintf("%q", k.Target), "a GPU generation such as sm_80"},
 		{k.DType == "bf16" || k.DType == "f16", "dtype", fmt.Sprintf("%q", k.DType), "bf16 or f16"},
 		{ptxVersion.MatchString(k.PTXVersion), "ptx_version", fmt.Sprintf("%q", k.PTXVersion), "a number such as 7.4"},
-		{multiple(k.HeadDim, 16, 16, 256), "head_dim", fmt.Sprint(k.HeadDim), "a multiple of 16 from 16 to 256"},
-		{multiple(k.RowTile, 16, 16, 1024), "row_tile", fmt.Sprint(k.RowTile), "a multiple of 16 from 16 to 1024"},
-		{multiple(k.KeyTile, 16, 16, 1024), "key_tile", fmt.Sprint(k.KeyTile), "a multiple of 16 from 16 to 1024"},
-		{multiple(k.Threads, 32, 32, 1024), "threads", fmt.Sprint(k.Threads), "a multiple of 32 from 32 to 1024"},
-		{multiple(k.SharedBytes, 1, 0, 1<<20), "shared_bytes", fmt.Sprint(k.SharedBytes), "at most 1 MB"},
-		{multiple(k.BlockRows, 16, 0, 1024), "block_rows", fmt.Sprint(k.BlockRows), "a multiple of 16 up to 1024"},
-		{multiple(k.BlocksPerSM, 1, 0, 32), "blocks_per_sm", fmt.Sprint(k.BlocksPerSM), "at most 32"},
+		{want.Multiple(k.HeadDim, 16, 16, 256), "head_dim", fmt.Sprint(k.HeadDim), "a multiple of 16 from 16 to 256"},
+		{want.Multiple(k.RowTile, 16, 16, 1024), "row_tile", fmt.Sprint(k.RowTile), "a multiple of 16 from 16 to 1024"},
+		{want.Multiple(k.KeyTile, 16, 16, 1024), "key_tile", fmt.Sprint(k.KeyTile), "a multiple of 16 from 16 to 1024"},
+		{want.Multiple(k.Threads, 32, 32, 1024), "threads", fmt.Sprint(k.Threads), "a multiple of 32 from 32 to 1024"},
+		{want.Multiple(k.SharedBytes, 1, 0, 1<<20), "shared_bytes", fmt.Sprint(k.SharedBytes), "at most 1 MB"},
+		{want.Multiple(k.BlockRows, 16, 0, 1024), "block_rows", fmt.Sprint(k.BlockRows), "a multiple of 16 up to 1024"},
+		{want.Multiple(k.BlocksPerSM, 1, 0, 32), "blocks_per_sm", fmt.Sprint(k.BlocksPerSM), "at most 32"},
 		{k.Module >= 0 && k.Module < modules, "module", fmt.Sprint(k.Module), fmt.Sprintf("one of the file's %d", modules)},
 	} {
-		if err := c.err(); err != nil {
+		if err := c.Err(); err != nil {
 			return err
 		}
 	}
@@ -106,12 +108,12 @@ func (k *Kernel) verifyDense(s *ir.Schedule) (*ir.Schedule, error) {
 	}
 	alone := len(d.Index) == 0 && d.Program == "" && d.Dense == nil && d.BlocksPerSM == 0
 	same := d.Target == k.Target && d.DType == k.DType && d.HeadDim == k.HeadDim
-	for _, c := range []check{
+	for _, c := range []want.Check{
 		{len(s.Index) > 0, "dense", "there", "none beside a kernel without lists"},
 		{same, "dense", "for another target, data type or head dim", "those of its kernel"},
 		{alone, "dense", "a kernel with a program, a queue or a dense kernel of its own", "one kernel alone"},
 	} {
-		if err := c.err(); err != nil {
+		if err := c.Err(); err != nil {
 			return nil, err
 		}
 	}
@@ -125,19 +127,6 @@ func (k *Kernel) verifyDense(s *ir.Schedule) (*ir.Schedule, error) {
 	return dense, nil
 }
 
-// check is one fact about an entry of the manifest.
-type check struct {
-	ok              bool
-	name, got, want string
-}
-
-func (c check) err() error {
-	if c.ok {
-		return nil
-	}
-	return fmt.Errorf("%s is %s, want %s", c.name, c.got, c.want)
-}
-
 func verifyPattern(text string) error {
 	p, err := ir.ParsePattern(text)
 	if err != nil {
@@ -146,7 +135,8 @@ func verifyPattern(text string) error {
 	return p.Verify()
 }
 
-func (k *Kernel) parseSchedule() (*ir.Schedule, error) {
+// ReadSchedule parses and verifies the kernel's schedule.
+func (k *Kernel) ReadSchedule() (*ir.Schedule, error) {
 	s, err := ir.ParseSchedule(k.Schedule)
 	if err != nil {
 		return nil, fmt.Errorf("schedule: %w", err)
@@ -159,5 +149,3 @@ func (k *Kernel) parseSchedule() (*ir.Schedule, error) {
 	}
 	return s, nil
 }
-
-func multiple(x, of, low, high int) bool { return x >= low && x <= high && x%of == 0 }

@@ -4,13 +4,13 @@
 //
 //	import _ "github.com/minfc/minfc/runtime/cuda"
 //	dev, err := runtime.Open("cuda", 0)
-package runtime
+package device
 
 // DevicePtr is an address in a device's global memory.
-type DevicePtr uint64
+type Ptr uint64
 
 // DeviceInfo describes one device.
-type DeviceInfo struct {
+type Info struct {
 	Driver          string // name the driver registered under
 	Ordinal         int
 	Name            string
@@ -26,7 +26,7 @@ type DeviceInfo struct {
 // Driver opens devices.
 type Driver interface {
 	// Devices lists what can be opened. The error says why there is none (no library, no GPU), in words a user can act on.
-	Devices() ([]DeviceInfo, error)
+	Devices() ([]Info, error)
 	// Open opens a device of Devices.
 	Open(ordinal int) (Device, error)
 }
@@ -34,18 +34,18 @@ type Driver interface {
 // Device is one GPU, or the emulator. Methods may be called from several goroutines.
 // A nil Stream means the device's default stream. Nothing synchronises unless it says so.
 type Device interface {
-	Info() DeviceInfo
+	Info() Info
 	// LoadModule compiles PTX for the device. The error carries the compiler's log.
 	LoadModule(ptx []byte) (Module, error)
 	// Alloc returns uninitialised global memory, aligned to 256 bytes. Out of memory wraps ErrOutOfMemory.
-	Alloc(bytes int64) (DevicePtr, error)
-	Free(DevicePtr) error
+	Alloc(bytes int64) (Ptr, error)
+	Free(Ptr) error
 	// CopyToDevice enqueues a copy; src may be reused when it returns.
-	CopyToDevice(dst DevicePtr, src []byte, s Stream) error
+	CopyToDevice(dst Ptr, src []byte, s Stream) error
 	// CopyToHost waits for the stream, then for the copy.
-	CopyToHost(dst []byte, src DevicePtr, s Stream) error
+	CopyToHost(dst []byte, src Ptr, s Stream) error
 	// Fill enqueues setting bytes to value.
-	Fill(dst DevicePtr, value byte, bytes int64, s Stream) error
+	Fill(dst Ptr, value byte, bytes int64, s Stream) error
 	NewStream() (Stream, error)
 	// WrapStream makes a Stream of a handle the caller owns (a CUstream); its Close does nothing.
 	WrapStream(handle uintptr) Stream

@@ -1,4 +1,4 @@
-package runtime
+package files
 
 import (
 	"errors"
@@ -13,7 +13,7 @@ import (
 // WriteFileAtomic writes a file so that a reader sees the old content or the new one, never a part: it writes beside
 // the file, syncs, and renames. When it fails, nothing new is left behind and the error says why in plain words.
 // A path that is a device or pipe (/dev/stdout) is written directly. Links are followed.
-func WriteFileAtomic(path string, data []byte) error {
+func Write(path string, data []byte) error {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}

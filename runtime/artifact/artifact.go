@@ -1,4 +1,4 @@
-package runtime
+package artifact
 
 import (
 	"bytes"
@@ -68,7 +68,7 @@ func (a *Artifact) Encode() ([]byte, error) {
 }
 
 // ReadArtifact decodes and verifies an artifact's file. The artifact does not share memory with data.
-func ReadArtifact(data []byte) (*Artifact, error) {
+func Read(data []byte) (*Artifact, error) {
 	lengths, err := readHeader(data)
 	if err != nil {
 		return nil, err
@@ -135,12 +135,12 @@ func truncated(got, want int) error {
 }
 
 // ReadArtifactFile reads an artifact from a file. Errors name the file.
-func ReadArtifactFile(path string) (*Artifact, error) {
+func ReadFile(path string) (*Artifact, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	a, err := ReadArtifact(data)
+	a, err := Read(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -148,4 +148,4 @@ func ReadArtifactFile(path string) (*Artifact, error) {
 }
 
 // IsArtifact says whether data begins like an artifact, so that a caller can tell one from a pattern's source.
-func IsArtifact(data []byte) bool { return bytes.HasPrefix(data, []byte(artifactMagic)) }
+func Is(data []byte) bool { return bytes.HasPrefix(data, []byte(artifactMagic)) }

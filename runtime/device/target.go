@@ -1,4 +1,4 @@
-package runtime
+package device
 
 import (
 	"fmt"
@@ -24,6 +24,12 @@ func targetOf(name string) target {
 	return target{n, m[2] != ""}
 }
 
+// IsTarget says whether a name is that of a GPU generation: "sm_80", "sm_90a".
+func IsTarget(name string) bool { return targetName.MatchString(name) }
+
+// Capability is the compute capability, times ten, that a target is for; 0 for no target.
+func Capability(target string) int { return targetOf(target).capability }
+
 // TargetRuns says whether a device of compute capability major.minor runs code for a target: its own and earlier ones, but of
 // those that end in "a" its own alone. What the driver must bring besides is CheckTarget's matter.
 func TargetRuns(target string, major, minor int) bool {
@@ -39,7 +45,7 @@ const leastCapability = 80
 const leastPTX = "7.4"
 
 // TooOld says whether no code of minfc can run on the device, whatever its driver.
-func (i DeviceInfo) TooOld() bool { return 10*i.Major+i.Minor < leastCapability }
+func (i Info) TooOld() bool { return 10*i.Major+i.Minor < leastCapability }
 
 // ptxRelease says which drivers read a version of PTX: those for this CUDA version and later ones.
 type ptxRelease struct {
@@ -57,21 +63,21 @@ var ptxReleases = []ptxRelease{
 
 // CheckTarget returns nil if the device, with its driver, runs code for a target that is written in a version of PTX ("sm_90a", "8.0"). Else
 // the error wraps ErrUnsupported and says what would help.
-func (i DeviceInfo) CheckTarget(target, ptx string) error {
+func (i Info) CheckTarget(target, ptx string) error {
 	t := targetOf(target)
 	switch {
 	case i.TooOld():
-		return unsupported("%s is sm_%d%d, and no kernel of minfc runs below compute capability 8.0; use a newer GPU, or the emulator",
+		return Unsupported("%s is sm_%d%d, and no kernel of minfc runs below compute capability 8.0; use a newer GPU, or the emulator",
 			i.Name, i.Major, i.Minor)
 	case !TargetRuns(target, i.Major, i.Minor):
-		return unsupported("the kernel is for %s, %s is sm_%d%d; compile the pattern for a target that it runs, or for auto",
+		return Unsupported("the kernel is for %s, %s is sm_%d%d; compile the pattern for a target that it runs, or for auto",
 			target, i.Name, i.Major, i.Minor)
 	}
 	if err := i.checkPTX(target, ptx); err != nil {
 		return err
 	}
 	if i.NoTensorMaps && t.exact { // kernels for Hopper copy with tensor maps
-		return unsupported("the NVIDIA driver (CUDA %s) cannot make the tensor maps of %s code, which came with CUDA 12.0 (driver 525); %s",
+		return Unsupported("the NVIDIA driver (CUDA %s) cannot make the tensor maps of %s code, which came with CUDA 12.0 (driver 525); %s",
 			i.DriverVersion, target, i.updateAdvice(t))
 	}
 	return nil
@@ -85,23 +91,24 @@ type reason struct {
 
 func (r reason) Unwrap() []error { return []error{r.error, r.kind} }
 
-func unsupported(format string, args ...any) error {
+// Unsupported is an error of kind ErrUnsupported, whose text does not begin with that.
+func Unsupported(format string, args ...any) error {
 	return reason{fmt.Errorf(format, args...), ErrUnsupported}
 }
 
 // checkPTX compares the driver with what a version of PTX needs. It says nothing of devices without a driver, and of versions that are newer than
 // the table.
-func (i DeviceInfo) checkPTX(target, ptx string) error {
+func (i Info) checkPTX(target, ptx string) error {
 	n := slices.IndexFunc(ptxReleases, func(r ptxRelease) bool { return r.ptx == ptx })
 	if n < 0 || !olderThan(i.DriverVersion, ptxReleases[n].cuda) {
 		return nil
 	}
-	return unsupported("the NVIDIA driver of %s serves CUDA %s, and %s code (PTX %s) needs one for CUDA %s or later (driver %d); %s",
+	return Unsupported("the NVIDIA driver of %s serves CUDA %s, and %s code (PTX %s) needs one for CUDA %s or later (driver %d); %s",
 		i.Name, i.DriverVersion, target, ptx, ptxReleases[n].cuda, ptxReleases[n].branch, i.updateAdvice(targetOf(target)))
 }
 
 // updateAdvice says what helps against an old driver. Kernels for sm_80 are in older PTX.
-func (i DeviceInfo) updateAdvice(t target) string {
+func (i Info) updateAdvice(t target) string {
 	if t.capability > leastCapability && i.checkPTX("sm_80", leastPTX) == nil {
 		return "update the driver, or keep to sm_80 code, which runs with this one"
 	}

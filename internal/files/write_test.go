@@ -1,4 +1,4 @@
-package runtime
+package files
 
 import (
 	"os"
@@ -21,9 +21,9 @@ func names(t *testing.T, dir string) (list []string) {
 func TestWriteFileAtomicReplaces(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "out")
-	require.NoError(t, WriteFileAtomic(path, []byte("old")))
+	require.NoError(t, Write(path, []byte("old")))
 	require.NoError(t, os.Chmod(path, 0o666))
-	require.NoError(t, WriteFileAtomic(path, []byte("new")))
+	require.NoError(t, Write(path, []byte("new")))
 	got, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, "new", string(got))
@@ -38,7 +38,7 @@ func TestWriteFileAtomicFollowsLinks(t *testing.T) {
 	target, link := filepath.Join(dir, "target"), filepath.Join(dir, "link")
 	require.NoError(t, os.WriteFile(target, nil, 0o644))
 	require.NoError(t, os.Symlink(target, link))
-	require.NoError(t, WriteFileAtomic(link, []byte("x")))
+	require.NoError(t, Write(link, []byte("x")))
 	info, err := os.Lstat(link)
 	require.NoError(t, err)
 	require.NotZero(t, info.Mode()&os.ModeSymlink)
@@ -53,10 +53,10 @@ func TestWriteFileAtomicFailureLeavesNothing(t *testing.T) {
 	require.NoError(t, os.MkdirAll(filepath.Join(taken, "inside"), 0o755))
 	require.Error(t, writeAside(taken, []byte("x"), 0o644, false), "the rename fails")
 	require.Equal(t, []string{"taken"}, names(t, dir))
-	require.ErrorContains(t, WriteFileAtomic(taken, nil), "it is a directory, name a file")
-	err := WriteFileAtomic(filepath.Join(dir, "no", "out"), nil)
+	require.ErrorContains(t, Write(taken, nil), "it is a directory, name a file")
+	err := Write(filepath.Join(dir, "no", "out"), nil)
 	require.ErrorContains(t, err, "its directory does not exist")
-	err = WriteFileAtomic(filepath.Join(dir, "taken", "..", "taken", "x", "y"), nil)
+	err = Write(filepath.Join(dir, "taken", "..", "taken", "x", "y"), nil)
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
@@ -75,7 +75,7 @@ func TestWriteFileAtomicWritesPipesDirectly(t *testing.T) {
 	pipe, err := os.OpenFile(path, os.O_RDWR, 0) // a reader, so that writing does not wait for one
 	require.NoError(t, err)
 	defer pipe.Close()
-	require.NoError(t, WriteFileAtomic(path, []byte("x")))
+	require.NoError(t, Write(path, []byte("x")))
 	info, err := os.Stat(path)
 	require.NoError(t, err)
 	require.NotZero(t, info.Mode()&os.ModeNamedPipe, "it is not replaced")
@@ -105,7 +105,7 @@ func TestAbortWrites(t *testing.T) {
 	defer func() { unfinished.names, unfinished.aborted = nil, false }()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "out")
-	require.NoError(t, WriteFileAtomic(path, []byte("old")))
+	require.NoError(t, Write(path, []byte("old")))
 	f, err := unfinished.create(path, 0o666)
 	require.NoError(t, err)
 	defer f.Close()
@@ -116,7 +116,7 @@ func TestAbortWrites(t *testing.T) {
 	AbortWrites()
 	require.Equal(t, []string{"out"}, names(t, dir))
 	require.ErrorIs(t, unfinished.finish(f.Name(), path), errAborted)
-	require.ErrorIs(t, WriteFileAtomic(path, []byte("new")), errAborted)
+	require.ErrorIs(t, Write(path, []byte("new")), errAborted)
 	require.ErrorIs(t, CheckWritable(filepath.Join(dir, "other")), errAborted)
 	got, err := os.ReadFile(path)
 	require.NoError(t, err)

@@ -1,23 +1,24 @@
-package runtime
+package artifact
 
 import (
 	"fmt"
 	"slices"
 
 	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/internal/want"
 	"github.com/minfc/minfc/ir"
 )
 
-// KernelParam is one parameter of a PTX entry.
-type KernelParam = ir.KernelParam
+// Param is one parameter of a PTX entry.
+type Param = ir.KernelParam
 
 // verifyParams checks the list of a kernel's parameters by itself.
-func verifyParams(params []KernelParam) error {
+func verifyParams(params []Param) error {
 	for i, p := range params {
 		if abi.ParamBytes[p.Type] == 0 {
 			return fmt.Errorf("kernel parameter %q has type %q, want ptr, i64, i32, f32, map or heads", p.Name, p.Type)
 		}
-		if slices.ContainsFunc(params[:i], func(q KernelParam) bool { return q.Name == p.Name }) {
+		if slices.ContainsFunc(params[:i], func(q Param) bool { return q.Name == p.Name }) {
 			return fmt.Errorf("kernel parameter %q is listed twice", p.Name)
 		}
 		if p.Type != abi.MapType {
@@ -31,12 +32,12 @@ func verifyParams(params []KernelParam) error {
 }
 
 // said are the parameters that a map says, so that a kernel with it need not have them.
-func said(p KernelParam) []string {
+func said(p Param) []string {
 	return []string{p.Tensor, p.Tensor + "_batch", p.Tensor + "_head", p.Tensor + "_row"}
 }
 
 // verifyAsked checks that a kernel takes all that its schedule and the call ask of it: one that did not would ignore what its caller says.
-func verifyAsked(params, asked []KernelParam) error {
+func verifyAsked(params, asked []Param) error {
 	var there []string
 	for _, p := range params {
 		there = append(there, p.Name)
@@ -47,6 +48,25 @@ func verifyAsked(params, asked []KernelParam) error {
 	for _, p := range asked {
 		if !slices.Contains(there, p.Name) {
 			return fmt.Errorf("kernel parameter %s is missing", p.Name)
+		}
+	}
+	return nil
+}
+
+// What one copy takes of a tensor at most: a row of a box fits the 128-byte swizzle, and TMA takes 256 of them.
+const (
+	mapColumns = 64
+	mapRows    = 256
+)
+
+// verifyBox says whether one copy can take the box.
+func verifyBox(p Param) error {
+	for _, c := range []want.Check{
+		{want.Multiple(p.Box[0], 8, 8, mapColumns), "columns of its box", fmt.Sprint(p.Box[0]), "a multiple of 8 from 8 to 64"},
+		{want.Multiple(p.Box[1], 1, 1, mapRows), "rows of its box", fmt.Sprint(p.Box[1]), "1 to 256"},
+	} {
+		if err := c.Err(); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -1,4 +1,4 @@
-package runtime
+package artifact
 
 import (
 	"bytes"
@@ -22,14 +22,14 @@ func encoded(t testing.TB) []byte {
 
 func TestArtifactRoundTrip(t *testing.T) {
 	data := encoded(t)
-	got, err := ReadArtifact(data)
+	got, err := Read(data)
 	require.NoError(t, err)
 	require.Equal(t, testArtifact(), got)
 	again, err := got.Encode()
 	require.NoError(t, err)
 	require.Equal(t, data, again, "the same artifact gives the same bytes")
-	require.True(t, IsArtifact(data))
-	require.False(t, IsArtifact([]byte("pattern a {}")))
+	require.True(t, Is(data))
+	require.False(t, Is([]byte("pattern a {}")))
 }
 
 // The file of a fixed artifact: a change here is a change of the format, which needs a new version.
@@ -45,7 +45,7 @@ func TestArtifactFormat(t *testing.T) {
 
 func TestArtifactDoesNotShareItsFile(t *testing.T) {
 	data := encoded(t)
-	a, err := ReadArtifact(data)
+	a, err := Read(data)
 	require.NoError(t, err)
 	clear(data)
 	require.Equal(t, testArtifact(), a)
@@ -54,7 +54,7 @@ func TestArtifactDoesNotShareItsFile(t *testing.T) {
 func TestEveryTruncationIsTold(t *testing.T) {
 	data := encoded(t)
 	for n := range len(data) {
-		_, err := ReadArtifact(data[:n])
+		_, err := Read(data[:n])
 		require.Error(t, err, "%d bytes", n)
 		if n > 0 {
 			require.ErrorIs(t, err, ErrTruncated, "%d bytes", n)
@@ -67,7 +67,7 @@ func TestEveryFlippedBitIsTold(t *testing.T) {
 	for i := range data {
 		bad := bytes.Clone(data)
 		bad[i] ^= 1 << (i % 8)
-		_, err := ReadArtifact(bad)
+		_, err := Read(bad)
 		require.Error(t, err, "byte %d", i)
 	}
 }
@@ -100,7 +100,7 @@ func TestForeignFiles(t *testing.T) {
 		{"unknown field", reseal(bytes.Replace(data, []byte(`"threads"`), []byte(`"threats"`), 1)), ErrManifest, "threats"},
 		{"no JSON", reseal(bytes.Replace(data, []byte(`"compiler":`), []byte(`"compiler"!`), 1)), ErrManifest, "invalid character"},
 	} {
-		_, err := ReadArtifact(c.data)
+		_, err := Read(c.data)
 		require.ErrorIs(t, err, c.kind, c.name)
 		require.ErrorContains(t, err, c.says, c.name)
 	}
@@ -148,14 +148,14 @@ func TestBadManifests(t *testing.T) {
 func TestReadArtifactFileNamesTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.minf")
 	require.NoError(t, WriteFileAtomic(path, encoded(t)))
-	a, err := ReadArtifactFile(path)
+	a, err := ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, testArtifact(), a)
 	require.NoError(t, WriteFileAtomic(path, []byte("nonsense")))
-	_, err = ReadArtifactFile(path)
+	_, err = ReadFile(path)
 	require.ErrorIs(t, err, ErrNotArtifact)
 	require.ErrorContains(t, err, path)
-	_, err = ReadArtifactFile(path + ".missing")
+	_, err = ReadFile(path + ".missing")
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
@@ -179,13 +179,13 @@ func FuzzReadArtifact(f *testing.F) {
 
 // tryArtifact reads data: what is accepted must survive a round trip and load on a device.
 func tryArtifact(t *testing.T, data []byte) {
-	a, err := ReadArtifact(data)
+	a, err := Read(data)
 	if err != nil {
 		return
 	}
 	again, err := a.Encode()
 	require.NoError(t, err)
-	b, err := ReadArtifact(again)
+	b, err := Read(again)
 	require.NoError(t, err)
 	require.Equal(t, a, b)
 	if a.IsPlan() {

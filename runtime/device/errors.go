@@ -1,6 +1,9 @@
-package runtime
+package device
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // The kinds of failure a caller may want to tell apart with errors.Is. Every error of this package and of the drivers
 // that belongs to a kind wraps it.
@@ -18,3 +21,8 @@ var (
 	// ErrClosed: a device, stream, event, module or kernel was used after its Close.
 	ErrClosed = errors.New("already closed")
 )
+
+// BadCall is an error of kind ErrBadCall.
+func BadCall(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrBadCall, fmt.Errorf(format, args...))
+}

@@ -1,4 +1,4 @@
-package runtime
+package device
 
 import (
 	"errors"
@@ -40,7 +40,7 @@ func Drivers() []string {
 }
 
 // Devices lists the devices of the named driver; see Driver.Devices.
-func Devices(name string) ([]DeviceInfo, error) {
+func Devices(name string) ([]Info, error) {
 	d, err := driver(name)
 	if err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func listNames(names []string) string {
 }
 
 // DeviceSpec is a device as a person names it: a driver, and a number or, of the emulator, a model.
-type DeviceSpec struct {
+type Spec struct {
 	Driver  string
 	Ordinal int
 	Model   string // GPU that the device is to be like, "sm_89"; "" for the driver's own choice
@@ -91,11 +91,11 @@ type ModelDriver interface {
 // OpenDevice opens the device a person named: "auto", or a driver with an optional number or model ("cuda", "cuda:1", "emu", "emu:sm_89").
 // Auto takes the first cuda device, and the emulator where there is no GPU to use: none at all, or none that code of minfc could run on.
 // A GPU that could run it but fails is an error, not a reason to take a slow emulator. The sentence says what was taken and why.
-func OpenDevice(spec string) (dev Device, sentence string, err error) {
+func OpenSpec(spec string) (dev Device, sentence string, err error) {
 	if spec == "" || spec == "auto" {
 		return openAuto()
 	}
-	s, err := ParseDeviceSpec(spec)
+	s, err := ParseSpec(spec)
 	if err != nil {
 		return nil, "", err
 	}
@@ -106,9 +106,9 @@ func OpenDevice(spec string) (dev Device, sentence string, err error) {
 }
 
 // ParseDeviceSpec splits "cuda:1" into cuda and 1, "emu:sm_89" into emu and sm_89; the number is 0 when it is not given.
-func ParseDeviceSpec(spec string) (DeviceSpec, error) {
+func ParseSpec(spec string) (Spec, error) {
 	name, which, found := strings.Cut(spec, ":")
-	s := DeviceSpec{Driver: name}
+	s := Spec{Driver: name}
 	var err error
 	switch {
 	case targetName.MatchString(which):
@@ -117,13 +117,13 @@ func ParseDeviceSpec(spec string) (DeviceSpec, error) {
 		s.Ordinal, err = strconv.Atoi(which)
 	}
 	if err != nil || s.Ordinal < 0 || name == "" {
-		return DeviceSpec{}, fmt.Errorf("%w: device %q is not understood, want auto, a driver (%s), driver:number such as cuda:0, or emu:model such as emu:sm_89",
+		return Spec{}, fmt.Errorf("%w: device %q is not understood, want auto, a driver (%s), driver:number such as cuda:0, or emu:model such as emu:sm_89",
 			ErrBadCall, spec, listNames(Drivers()))
 	}
 	return s, nil
 }
 
-func (s DeviceSpec) open() (Device, error) {
+func (s Spec) open() (Device, error) {
 	if s.Model == "" {
 		return Open(s.Driver, s.Ordinal)
 	}
@@ -146,15 +146,15 @@ func openAuto() (Device, string, error) {
 	case why == nil && len(gpus) == 0:
 		why = fmt.Errorf("%w: the cuda driver lists none", ErrNoDevice)
 	case why == nil:
-		n := slices.IndexFunc(gpus, func(i DeviceInfo) bool { return !i.TooOld() })
+		n := slices.IndexFunc(gpus, func(i Info) bool { return !i.TooOld() })
 		if n == 0 {
 			return openFirst()
 		}
 		if n > 0 {
-			return nil, "", unsupported("%s is below compute capability 8.0, the least that kernels need, but %s is not: choose it with --device cuda:%d",
+			return nil, "", Unsupported("%s is below compute capability 8.0, the least that kernels need, but %s is not: choose it with --device cuda:%d",
 				describe(gpus[0]), describe(gpus[n]), n)
 		}
-		why = unsupported("%s is below compute capability 8.0, the least that kernels need", describe(gpus[0]))
+		why = Unsupported("%s is below compute capability 8.0, the least that kernels need", describe(gpus[0]))
 	}
 	dev, err := Open("emu", 0)
 	if err != nil {
@@ -186,7 +186,7 @@ func notEmulated(err error) error {
 	return fmt.Errorf("%w; --device emu runs on the emulator instead", err)
 }
 
-func describe(i DeviceInfo) string {
+func describe(i Info) string {
 	target := fmt.Sprintf("(sm_%d%d)", i.Major, i.Minor)
 	if strings.HasSuffix(i.Name, target) { // the emulator is named after what it emulates
 		target = ""
