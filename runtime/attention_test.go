@@ -7,13 +7,15 @@ import (
 	"testing"
 
 	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/artifact/artifacttest"
 	"github.com/minfc/minfc/runtime/device"
+	"github.com/minfc/minfc/runtime/device/devicetest"
 	"github.com/stretchr/testify/require"
 )
 
-func loaded(t *testing.T) (*fakeDevice, *LoadedKernel) {
-	dev := newFakeDevice()
-	k, err := LoadKernel(dev, testArtifact(), artifact.Select{HeadDim: 64, DType: "bf16"})
+func loaded(t *testing.T) (*devicetest.Fake, *LoadedKernel) {
+	dev := devicetest.New()
+	k, err := LoadKernel(dev, artifacttest.New(), artifact.Select{HeadDim: 64, DType: "bf16"})
 	require.NoError(t, err)
 	return dev, k
 }
@@ -28,12 +30,12 @@ func contiguous() Attention {
 
 func TestLaunchPassesWhatTheKernelNeeds(t *testing.T) {
 	dev, k := loaded(t)
-	stream := fakeStream(0x77)
+	stream := devicetest.Stream(0x77)
 	a := contiguous()
 	a.Params = map[string]int64{"window": 256}
 	require.NoError(t, k.Launch(stream, a))
-	require.Len(t, dev.launches, 1)
-	l := dev.launches[0]
+	require.Len(t, dev.Launches, 1)
+	l := dev.Launches[0]
 	require.Equal(t, device.Launch{Grid: [3]uint32{3, 6, 2}, Block: [3]uint32{128, 1, 1}, SharedBytes: 48 << 10}, l.Launch)
 	require.Equal(t, stream, l.stream)
 	for name, want := range map[string]float64{
@@ -45,9 +47,9 @@ func TestLaunchPassesWhatTheKernelNeeds(t *testing.T) {
 		"lse_batch": 6 * 300 * 4, "lse_head": 300 * 4,
 		"sq": 300, "sk": 400, "q_offset": 100, "group": 3, "p_sink": 128, "p_window": 256, "route": 0, "taken": 0,
 	} {
-		require.Equal(t, want, l.arg(t, k.Info(), name), name)
+		require.Equal(t, want, l.Arg(t, k.Info().Params, name), name)
 	}
-	require.InDelta(t, math.Log2E/8, l.arg(t, k.Info(), "scale_log2"), 1e-7)
+	require.InDelta(t, math.Log2E/8, l.Arg(t, k.Info().Params, "scale_log2"), 1e-7)
 }
 
 // A static kernel that some heads leave out takes one launch more, which says which: no fill, no copy, no wait.
@@ -59,10 +61,10 @@ func TestLaunchOfSomeHeads(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorContains(t, k.Launch(nil, a), "Workspace is a null pointer")
 	a.Workspace, a.WorkspaceBytes = 0x10000, bytes
-	calls := dev.calls
+	calls := dev.Calls
 	require.NoError(t, k.Launch(nil, a))
-	require.Equal(t, calls+2, dev.calls, "two launches and nothing else")
-	store, attention := dev.launches[0], dev.launches[1]
+	require.Equal(t, calls+2, dev.Calls, "two launches and nothing else")
+	store, attention := dev.Launches[0], dev.Launches[1]
 	require.Equal(t, [3]uint32{1, 1, 1}, store.Grid)
 	words := make([]uint32, 2*6)
 	for i := range words {
@@ -71,13 +73,13 @@ func TestLaunchOfSomeHeads(t *testing.T) {
 	require.Equal(t, []uint32{0, 0, 2, 0, 2, 0, 0, 0, 2, 0, 2, 0}, words)
 	require.Equal(t, uint64(0x10000), binary.LittleEndian.Uint64(store.args[0]))
 	require.Equal(t, [3]uint32{3, 6, 2}, attention.Grid)
-	require.Equal(t, float64(0x10000), attention.arg(t, k.Info(), "route"))
-	require.Zero(t, attention.arg(t, k.Info(), "taken"))
+	require.Equal(t, float64(0x10000), attention.Arg(t, k.Info().Params, "route"))
+	require.Zero(t, attention.Arg(t, k.Info().Params, "taken"))
 
 	a.Heads = []bool{true, true, true, true, true, true}
 	require.NoError(t, k.Launch(nil, a))
-	require.Len(t, dev.launches, 3, "all heads are none left out")
-	require.Zero(t, dev.launches[2].arg(t, k.Info(), "route"))
+	require.Len(t, dev.Launches, 3, "all heads are none left out")
+	require.Zero(t, dev.Launches[2].Arg(t, k.Info().Params, "route"))
 }
 
 func TestLaunchKeepsTheCallersStridesAndScale(t *testing.T) {
@@ -88,28 +90,28 @@ func TestLaunchKeepsTheCallersStridesAndScale(t *testing.T) {
 	a.O = Tensor{0x40_0000_0000, 300 * 6 * 64, 64, 6 * 64}
 	a.LSEBatchStride, a.LSEHeadStride, a.Scale = 6*512, 512, 2
 	require.NoError(t, k.Launch(nil, a))
-	l := dev.launches[0]
+	l := dev.Launches[0]
 	require.Nil(t, l.stream)
 	for name, want := range map[string]float64{
 		"q_batch": 300 * 18 * 128, "q_head": 128, "q_row": 18 * 128, "k_batch": 0, "k_head": 128, "k_row": 256,
 		"o_row": 6 * 128, "lse_batch": 6 * 512 * 4, "lse_head": 2048,
 	} {
-		require.Equal(t, want, l.arg(t, k.Info(), name), name)
+		require.Equal(t, want, l.Arg(t, k.Info().Params, name), name)
 	}
-	require.InDelta(t, 2*math.Log2E, l.arg(t, k.Info(), "scale_log2"), 1e-6)
+	require.InDelta(t, 2*math.Log2E, l.Arg(t, k.Info().Params, "scale_log2"), 1e-6)
 }
 
 // The order of a kernel's parameters is the manifest's.
 func TestArgumentsFollowTheManifest(t *testing.T) {
-	dev, art := newFakeDevice(), testArtifact()
+	dev, art := devicetest.New(), artifacttest.New()
 	p := art.Manifest.Kernels[0].Params
 	p[0], p[len(p)-1] = p[len(p)-1], p[0]
 	k, err := LoadKernel(dev, art, artifact.Select{DType: "bf16"})
 	require.NoError(t, err)
 	require.NoError(t, k.Launch(nil, contiguous()))
-	require.Len(t, dev.launches[0].args[0], 4)
-	require.Equal(t, 1024.0, dev.launches[0].arg(t, k.Info(), "p_window"))
-	require.Equal(t, float64(0x10_0000_0000), dev.launches[0].arg(t, k.Info(), "q"))
+	require.Len(t, dev.Launches[0].Args[0], 4)
+	require.Equal(t, 1024.0, dev.Launches[0].Arg(t, k.Info().Params, "p_window"))
+	require.Equal(t, float64(0x10_0000_0000), dev.Launches[0].Arg(t, k.Info().Params, "q"))
 }
 
 func TestEmptySequences(t *testing.T) {
@@ -117,12 +119,12 @@ func TestEmptySequences(t *testing.T) {
 	a := contiguous()
 	a.SeqQ, a.Q.Ptr, a.O.Ptr = 0, 0, 0
 	require.NoError(t, k.Launch(nil, a))
-	require.Empty(t, dev.launches, "no queries: nothing to run")
+	require.Empty(t, dev.Launches, "no queries: nothing to run")
 	a = contiguous()
 	a.SeqK, a.K.Ptr, a.V.Ptr = 0, 0, 0
 	require.NoError(t, k.Launch(nil, a))
-	require.Len(t, dev.launches, 1, "no keys: the kernel still writes zeros and -inf")
-	require.Zero(t, dev.launches[0].arg(t, k.Info(), "sk"))
+	require.Len(t, dev.Launches, 1, "no keys: the kernel still writes zeros and -inf")
+	require.Zero(t, dev.Launches[0].Arg(t, k.Info().Params, "sk"))
 }
 
 func TestBadCallsAreRefusedInWords(t *testing.T) {
@@ -167,7 +169,7 @@ func TestBadCallsAreRefusedInWords(t *testing.T) {
 		err := k.Launch(nil, a)
 		require.ErrorIs(t, err, device.ErrBadCall, c.says)
 		require.ErrorContains(t, err, c.says)
-		require.Empty(t, dev.launches, c.says)
+		require.Empty(t, dev.Launches, c.says)
 	}
 }
 
@@ -194,7 +196,7 @@ func TestParametersAreCheckedForEveryLaunch(t *testing.T) {
 	a.Params = nil
 	require.NoError(t, k.Launch(nil, a))
 	for i, want := range []float64{10, 20, 1024} {
-		require.Equal(t, want, dev.launches[i].arg(t, k.Info(), "p_window"))
+		require.Equal(t, want, dev.Launches[i].Arg(t, k.Info().Params, "p_window"))
 	}
 }
 
@@ -204,10 +206,10 @@ func TestLaunchIsLean(t *testing.T) {
 	a := contiguous()
 	a.Params = map[string]int64{"window": 64}
 	require.NoError(t, k.Launch(nil, a))
-	before := dev.calls
+	before := dev.Calls
 	require.NoError(t, k.Launch(nil, a))
-	require.Equal(t, 1, dev.calls-before, "one call of the device a launch")
-	require.Empty(t, dev.memory)
+	require.Equal(t, 1, dev.Calls-before, "one call of the device a launch")
+	require.Empty(t, dev.Memory)
 	c, err := k.check(a)
 	require.NoError(t, err)
 	allocations := testing.AllocsPerRun(100, func() {
@@ -228,7 +230,7 @@ func TestCover(t *testing.T) {
 	cover, err := k.Cover(a, rows)
 	require.NoError(t, err)
 	require.Len(t, cover, 3*210)
-	pattern, _ := aShape()
+	pattern, _ := artifacttest.AShape()
 	keeps, err := pattern.Keeps(a.Params)
 	require.NoError(t, err)
 	for n, i := range rows {

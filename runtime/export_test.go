@@ -3,6 +3,7 @@ package runtime
 import (
 	"github.com/minfc/minfc/cost"
 	"github.com/minfc/minfc/runtime/device"
+	"github.com/minfc/minfc/runtime/device/devicetest"
 )
 
 // HoldScratch sets how many bytes of sums or of block scores k may hold at a time.
@@ -30,4 +31,4 @@ func (k *LoadedKernel) PriceLists(slot, column, row float64) {
 }
 
 // NewFakeDevice is a device that only notes what it is asked for.
-func NewFakeDevice() device.Device { return newFakeDevice() }
+func NewFakeDevice() device.Device { return devicetest.New() }

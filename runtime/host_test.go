@@ -6,7 +6,9 @@ import (
 	"testing"
 
 	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/artifact/artifacttest"
 	"github.com/minfc/minfc/runtime/device"
+	"github.com/minfc/minfc/runtime/device/devicetest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -21,49 +23,49 @@ func hostCall() HostAttention {
 }
 
 // echo is a kernel that writes Q to O and 0, 1, 2... to LSE.
-func echo(t *testing.T, dev *fakeDevice) func(fakeLaunch) {
-	k := testArtifact().Manifest.Kernels[0]
-	return func(l fakeLaunch) {
+func echo(t *testing.T, dev *devicetest.Fake) func(devicetest.Launched) {
+	k := artifacttest.New().Manifest.Kernels[0]
+	return func(l devicetest.Launched) {
 		q, o, lse := device.Ptr(l.arg(t, k, "q")), device.Ptr(l.arg(t, k, "o")), device.Ptr(l.arg(t, k, "lse"))
-		copy(dev.memory[o], dev.memory[q])
-		for i := range len(dev.memory[lse]) / 4 {
-			binary.LittleEndian.PutUint32(dev.memory[lse][4*i:], math.Float32bits(float32(i)))
+		copy(dev.Memory[o], dev.Memory[q])
+		for i := range len(dev.Memory[lse]) / 4 {
+			binary.LittleEndian.PutUint32(dev.Memory[lse][4*i:], math.Float32bits(float32(i)))
 		}
 	}
 }
 
 func TestRunHost(t *testing.T) {
-	dev := newFakeDevice()
-	dev.onLaunch = echo(t, dev)
-	res, err := RunHost(dev, testArtifact(), artifact.Select{DType: "bf16"}, hostCall())
+	dev := devicetest.New()
+	dev.OnLaunch = echo(t, dev)
+	res, err := RunHost(dev, artifacttest.New(), artifact.Select{DType: "bf16"}, hostCall())
 	require.NoError(t, err)
 	require.Equal(t, hostCall().Q, res.O)
 	require.Equal(t, []float32{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, res.LSE)
 	require.Equal(t, 1.5, res.Milliseconds)
-	require.Empty(t, dev.memory)
-	require.Zero(t, dev.live)
+	require.Empty(t, dev.Memory)
+	require.Zero(t, dev.Live)
 
 	h := hostCall()
 	h.NoLSE = true
-	res, err = RunHost(dev, testArtifact(), artifact.Select{DType: "bf16"}, h)
+	res, err = RunHost(dev, artifacttest.New(), artifact.Select{DType: "bf16"}, h)
 	require.NoError(t, err)
 	require.Nil(t, res.LSE)
-	require.Zero(t, dev.launches[1].arg(t, testArtifact().Manifest.Kernels[0], "lse"))
+	require.Zero(t, dev.Launches[1].arg(t, artifacttest.New().Manifest.Kernels[0], "lse"))
 }
 
 // Whichever call of the device fails, the error comes out and everything is given back.
 func TestRunHostGivesEverythingBack(t *testing.T) {
 	for failAt := 1; ; failAt++ {
-		dev := newFakeDevice()
-		dev.failAt = failAt
-		res, err := RunHost(dev, testArtifact(), artifact.Select{DType: "bf16"}, hostCall())
-		require.Empty(t, dev.memory, "call %d", failAt)
-		require.Zero(t, dev.live, "call %d", failAt)
+		dev := devicetest.New()
+		dev.FailAt = failAt
+		res, err := RunHost(dev, artifacttest.New(), artifact.Select{DType: "bf16"}, hostCall())
+		require.Empty(t, dev.Memory, "call %d", failAt)
+		require.Zero(t, dev.Live, "call %d", failAt)
 		if err == nil {
 			require.Greater(t, failAt, 15, "every call was made to fail once")
 			return
 		}
-		require.ErrorIs(t, err, errInjected)
+		require.ErrorIs(t, err, devicetest.ErrInjected)
 		require.Nil(t, res.O)
 	}
 }
@@ -78,11 +80,11 @@ func TestRunHostChecksBeforeItCopies(t *testing.T) {
 		dev, k := loaded(t)
 		h := hostCall()
 		damage(&h)
-		before := dev.calls
+		before := dev.Calls
 		_, err := k.RunHost(dev, h)
 		require.ErrorIs(t, err, device.ErrBadCall, says)
 		require.ErrorContains(t, err, says)
-		require.Equal(t, before, dev.calls, says)
+		require.Equal(t, before, dev.Calls, says)
 	}
 }
 
@@ -101,10 +103,10 @@ func TestRunHostWithoutRows(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, res.O)
 	require.Empty(t, res.LSE)
-	require.Empty(t, dev.launches)
+	require.Empty(t, dev.Launches)
 	h = hostCall()
 	h.SeqK, h.K, h.V = 0, nil, nil
 	_, err = k.RunHost(dev, h)
 	require.NoError(t, err)
-	require.Len(t, dev.launches, 1)
+	require.Len(t, dev.Launches, 1)
 }

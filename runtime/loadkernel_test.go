@@ -4,7 +4,9 @@ import (
 	"testing"
 
 	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/artifact/artifacttest"
 	"github.com/minfc/minfc/runtime/device"
+	"github.com/minfc/minfc/runtime/device/devicetest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -53,23 +55,23 @@ func TestLoadKernel(t *testing.T) {
 	require.Equal(t, "used 255 registers", k.Log())
 	require.Equal(t, 255, k.Attributes().Registers)
 	require.Equal(t, "a_shape", k.Schedule().Name)
-	require.Equal(t, 2, dev.live, "the kernel's module and that of its stage")
+	require.Equal(t, 2, dev.Live, "the kernel's module and that of its stage")
 	require.NoError(t, k.Close())
-	require.Zero(t, dev.live)
+	require.Zero(t, dev.Live)
 }
 
 func TestLoadKernelLeavesNothingOnFailure(t *testing.T) {
 	for failAt := 1; failAt <= 5; failAt++ { // load, function, attributes; load and function of a stage
-		dev := newFakeDevice()
-		dev.failAt = failAt
-		_, err := LoadKernel(dev, testArtifact(), artifact.Select{DType: "f16"})
-		require.ErrorIs(t, err, errInjected)
-		require.Zero(t, dev.live, "call %d", failAt)
+		dev := devicetest.New()
+		dev.FailAt = failAt
+		_, err := LoadKernel(dev, artifacttest.New(), artifact.Select{DType: "f16"})
+		require.ErrorIs(t, err, devicetest.ErrInjected)
+		require.Zero(t, dev.Live, "call %d", failAt)
 	}
-	dev := newFakeDevice()
-	dev.entry.MaxThreads = 64
-	_, err := LoadKernel(dev, testArtifact(), artifact.Select{DType: "f16"})
+	dev := devicetest.New()
+	dev.Entry.MaxThreads = 64
+	_, err := LoadKernel(dev, artifacttest.New(), artifact.Select{DType: "f16"})
 	require.ErrorIs(t, err, artifact.ErrTarget)
 	require.ErrorContains(t, err, "needs 128 threads a block")
-	require.Zero(t, dev.live)
+	require.Zero(t, dev.Live)
 }

@@ -157,11 +157,11 @@ func TestOverlappingWorkspace(t *testing.T) {
 func TestOverlapCostsLittle(t *testing.T) {
 	dev, k := loaded(t)
 	a := packed(2, 4096, 32, 8)
-	launches := len(dev.launches)
+	launches := len(dev.Launches)
 	bad := a
 	bad.O = a.Q
 	require.ErrorIs(t, k.Launch(nil, bad), device.ErrBadCall)
-	require.Len(t, dev.launches, launches)
+	require.Len(t, dev.Launches, launches)
 	c, err := k.checkPart(a)
 	require.NoError(t, err)
 	require.Zero(t, testing.AllocsPerRun(100, func() { err = c.checkOverlap() }))

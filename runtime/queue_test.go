@@ -6,13 +6,14 @@ import (
 
 	"github.com/minfc/minfc/runtime/artifact"
 	"github.com/minfc/minfc/runtime/device"
+	"github.com/minfc/minfc/runtime/device/devicetest"
 	"github.com/stretchr/testify/require"
 )
 
 // queued is a kernel of vertical_slash whose blocks share a queue, on a device of 10 multiprocessors.
-func queued(t *testing.T) (*fakeDevice, *LoadedKernel) {
-	k, dev := dynamicKernel(t, verticalSlash), newFakeDevice()
-	dev.info.Multiprocessors = 10
+func queued(t *testing.T) (*devicetest.Fake, *LoadedKernel) {
+	k, dev := dynamicKernel(t, verticalSlash), devicetest.New()
+	dev.Is.Multiprocessors = 10
 	for _, p := range slices.Concat(paramsOf(k.schedule), listParams(k.schedule), queueParams) {
 		k.info.Params = append(k.info.Params, p.KernelParam)
 	}
@@ -32,17 +33,17 @@ func TestLaunchWithAQueue(t *testing.T) {
 		var err error
 		a.WorkspaceBytes, err = k.Workspace(a)
 		require.NoError(t, err)
-		stream := fakeStream(7)
+		stream := devicetest.Stream(7)
 		require.NoError(t, k.LaunchAttention(stream, a))
-		require.Len(t, dev.launches, 1)
-		l := dev.launches[0]
+		require.Len(t, dev.Launches, 1)
+		l := dev.Launches[0]
 		require.Equal(t, device.Launch{Grid: [3]uint32{uint32(c.blocks), 1, 1}, Block: [3]uint32{160, 1, 1}}, l.Launch)
 		tiles := (c.seq + 63) / 64
 		for name, want := range map[string]int{"row_tiles": tiles, "q_heads": 6, "items": 12 * tiles} {
 			require.EqualValues(t, want, l.arg(t, k.info, name), name)
 		}
 		queue := device.Ptr(l.arg(t, k.info, "queue"))
-		require.Equal(t, []fakeFill{{queue, 0, 4, 0, stream}}, dev.fills)
+		require.Equal(t, []devicetest.Filled{{queue, 0, 4, 0, stream}}, dev.Fills)
 		require.GreaterOrEqual(t, queue, a.Workspace)
 		require.LessOrEqual(t, queue+queueBytes, a.Workspace+device.Ptr(a.WorkspaceBytes))
 	}

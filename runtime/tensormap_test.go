@@ -6,13 +6,15 @@ import (
 	"testing"
 
 	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/artifact/artifacttest"
 	"github.com/minfc/minfc/runtime/device"
+	"github.com/minfc/minfc/runtime/device/devicetest"
 	"github.com/stretchr/testify/require"
 )
 
 // mapDevice is a fake device with TMA; it remembers what it encoded, and an encoded map begins with its number.
 type mapDevice struct {
-	*fakeDevice
+	*devicetest.Fake
 	maps []device.TensorMap
 }
 
@@ -34,7 +36,7 @@ func withMaps(params []artifact.Param, tensors ...string) []artifact.Param {
 }
 
 func loadedWithMaps(t *testing.T) (*mapDevice, *LoadedKernel) {
-	art, dev := testArtifact(), &mapDevice{fakeDevice: newFakeDevice()}
+	art, dev := artifacttest.New(), &mapDevice{devicetest.Fake: devicetest.New()}
 	art.Manifest.Kernels = art.Manifest.Kernels[:1]
 	info := &art.Manifest.Kernels[0]
 	info.Params = withMaps(info.Params, "q", "k", "v", "o")
@@ -80,10 +82,10 @@ func TestMapsShowTheTensorsOfTheCall(t *testing.T) {
 		for i, want := range c.want {
 			want.DType, want.Box, want.Swizzle = "bf16", box, 128
 			require.Equal(t, want, dev.maps[i], "%s: %s", name, k.params[i].Tensor)
-			require.Len(t, dev.launches[0].args[i], device.TensorMapBytes)
-			require.EqualValues(t, i+1, dev.launches[0].args[i][0], "the argument is what the device encoded")
+			require.Len(t, dev.Launches[0].Args[i], device.TensorMapBytes)
+			require.EqualValues(t, i+1, dev.Launches[0].Args[i][0], "the argument is what the device encoded")
 		}
-		require.EqualValues(t, a.SeqQ, dev.launches[0].arg(t, k.Info(), "sq"), "numbers keep their places")
+		require.EqualValues(t, a.SeqQ, dev.Launches[0].Arg(t, k.Info().Params, "sq"), "numbers keep their places")
 	}
 }
 
@@ -102,7 +104,7 @@ func TestMapsOfCompactedCopies(t *testing.T) {
 	var err error
 	k.params, err = bindParams(listed, k.schedule)
 	require.NoError(t, err)
-	dev := &mapDevice{fakeDevice: newFakeDevice()}
+	dev := &mapDevice{devicetest.Fake: devicetest.New()}
 	k.mapper, k.function = dev, &fakeFunction{dev.fakeDevice}
 	a := contiguous() // of 400 keys, fewer than the budget: room for 7 blocks of columns and one more
 	a.Workspace = 0x100000
@@ -123,8 +125,8 @@ func TestMapsOfCompactedCopies(t *testing.T) {
 }
 
 func TestBadMapsAreRefused(t *testing.T) {
-	_, schedule := aShape()
-	good := withMaps(testArtifact().Manifest.Kernels[0].Params, "q", "k", "v", "o")
+	_, schedule := artifacttest.AShape()
+	good := withMaps(artifacttest.New().Manifest.Kernels[0].Params, "q", "k", "v", "o")
 	_, err := bindParams(good, schedule)
 	require.NoError(t, err)
 	for says, damage := range map[string]func(p []artifact.Param){
@@ -146,8 +148,8 @@ func TestBadMapsAreRefused(t *testing.T) {
 
 // Several maps of one tensor, and its address beside them, are a kernel's own choice.
 func TestMapsMayBeManyAndPointersStay(t *testing.T) {
-	_, schedule := aShape()
-	params := testArtifact().Manifest.Kernels[0].Params
+	_, schedule := artifacttest.AShape()
+	params := artifacttest.New().Manifest.Kernels[0].Params
 	for _, rows := range []int{64, 256} {
 		params = append(params, artifact.Param{Name: "k_map" + strings.Repeat("x", rows/64), Type: "map", Tensor: "k", Box: [2]int{16, rows}})
 	}
@@ -156,9 +158,9 @@ func TestMapsMayBeManyAndPointersStay(t *testing.T) {
 }
 
 func TestMapsNeedADeviceThatMakesThem(t *testing.T) {
-	art := testArtifact()
+	art := artifacttest.New()
 	art.Manifest.Kernels[0].Params = withMaps(art.Manifest.Kernels[0].Params, "k")
-	_, err := LoadKernel(newFakeDevice(), art, artifact.Select{DType: "bf16"})
+	_, err := LoadKernel(devicetest.New(), art, artifact.Select{DType: "bf16"})
 	require.ErrorIs(t, err, artifact.ErrTarget)
 	require.ErrorIs(t, err, device.ErrUnsupported)
 	require.ErrorContains(t, err, "tensor maps, which the driver fake cannot make")
@@ -166,11 +168,11 @@ func TestMapsNeedADeviceThatMakesThem(t *testing.T) {
 
 func TestMapErrorsStopTheLaunch(t *testing.T) {
 	dev, k := loadedWithMaps(t)
-	dev.failAt = dev.calls + 2
+	dev.FailAt = dev.Calls + 2
 	err := k.Launch(nil, contiguous())
-	require.ErrorIs(t, err, errInjected)
+	require.ErrorIs(t, err, devicetest.ErrInjected)
 	require.ErrorContains(t, err, "tensor map of k")
-	require.Empty(t, dev.launches)
+	require.Empty(t, dev.Launches)
 }
 
 func TestMapsThatNoHardwareTakes(t *testing.T) {
@@ -205,10 +207,10 @@ func TestMapsThatNoHardwareTakes(t *testing.T) {
 // Encoding is on the way of every launch: two allocations a map beside the device's own.
 func BenchmarkMaps(b *testing.B) {
 	b.ReportAllocs()
-	_, schedule := aShape()
+	_, schedule := artifacttest.AShape()
 	k := &LoadedKernel{info: artifact.Kernel{HeadDim: 64, DType: "bf16", RowTile: 128}, schedule: schedule, plan: &indexPlan{}, code: code{mapper: constantMapper{}}}
 	var err error
-	k.params, err = bindParams(withMaps(testArtifact().Manifest.Kernels[0].Params, "q", "k", "v", "o"), schedule)
+	k.params, err = bindParams(withMaps(artifacttest.New().Manifest.Kernels[0].Params, "q", "k", "v", "o"), schedule)
 	require.NoError(b, err)
 	c, err := k.check(contiguous())
 	require.NoError(b, err)

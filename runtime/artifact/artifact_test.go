@@ -1,4 +1,4 @@
-package artifact
+package artifact_test
 
 import (
 	"bytes"
@@ -9,27 +9,31 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/minfc/minfc/internal/files"
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/artifact/artifacttest"
+	"github.com/minfc/minfc/runtime/device/devicetest"
 	"github.com/stretchr/testify/require"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
 
 func encoded(t testing.TB) []byte {
-	data, err := testArtifact().Encode()
+	data, err := artifacttest.New().Encode()
 	require.NoError(t, err)
 	return data
 }
 
 func TestArtifactRoundTrip(t *testing.T) {
 	data := encoded(t)
-	got, err := Read(data)
+	got, err := artifact.Read(data)
 	require.NoError(t, err)
-	require.Equal(t, testArtifact(), got)
+	require.Equal(t, artifacttest.New(), got)
 	again, err := got.Encode()
 	require.NoError(t, err)
 	require.Equal(t, data, again, "the same artifact gives the same bytes")
-	require.True(t, Is(data))
-	require.False(t, Is([]byte("pattern a {}")))
+	require.True(t, artifact.Is(data))
+	require.False(t, artifact.Is([]byte("pattern a {}")))
 }
 
 // The file of a fixed artifact: a change here is a change of the format, which needs a new version.
@@ -45,19 +49,19 @@ func TestArtifactFormat(t *testing.T) {
 
 func TestArtifactDoesNotShareItsFile(t *testing.T) {
 	data := encoded(t)
-	a, err := Read(data)
+	a, err := artifact.Read(data)
 	require.NoError(t, err)
 	clear(data)
-	require.Equal(t, testArtifact(), a)
+	require.Equal(t, artifacttest.New(), a)
 }
 
 func TestEveryTruncationIsTold(t *testing.T) {
 	data := encoded(t)
 	for n := range len(data) {
-		_, err := Read(data[:n])
+		_, err := artifact.Read(data[:n])
 		require.Error(t, err, "%d bytes", n)
 		if n > 0 {
-			require.ErrorIs(t, err, ErrTruncated, "%d bytes", n)
+			require.ErrorIs(t, err, artifact.ErrTruncated, "%d bytes", n)
 		}
 	}
 }
@@ -67,7 +71,7 @@ func TestEveryFlippedBitIsTold(t *testing.T) {
 	for i := range data {
 		bad := bytes.Clone(data)
 		bad[i] ^= 1 << (i % 8)
-		_, err := Read(bad)
+		_, err := artifact.Read(bad)
 		require.Error(t, err, "byte %d", i)
 	}
 }
@@ -89,18 +93,18 @@ func TestForeignFiles(t *testing.T) {
 		kind error
 		says string
 	}{
-		{"empty", nil, ErrNotArtifact, "does not begin with"},
-		{"a pattern", []byte("pattern a_shape() {}\n"), ErrNotArtifact, "does not begin with"},
-		{"newer format", reseal(newer), ErrVersion, "format 7, this program reads format 1; it was written by a newer compiler"},
-		{"damaged text", bytes.Replace(data, []byte("PTX of bf16"), []byte("PTX of bf61"), 1), ErrDamaged, "checksum"},
-		{"longer", append(bytes.Clone(data), "more"...), ErrDamaged, "4 bytes follow its end"},
-		{"huge counts", append([]byte("MINFC\n\x01\x00\xff\xff\xff\xff\xff\xff\xff\xff"), make([]byte, 99)...), ErrDamaged, "asks for"},
-		{"newer schema", reseal(bytes.Replace(data, []byte(`"schema": 2`), []byte(`"schema": 3`), 1)), ErrVersion, "schema 3"},
-		{"older schema", reseal(bytes.Replace(data, []byte(`"schema": 2`), []byte(`"schema": 1`), 1)), ErrVersion, "compile the pattern again"},
-		{"unknown field", reseal(bytes.Replace(data, []byte(`"threads"`), []byte(`"threats"`), 1)), ErrManifest, "threats"},
-		{"no JSON", reseal(bytes.Replace(data, []byte(`"compiler":`), []byte(`"compiler"!`), 1)), ErrManifest, "invalid character"},
+		{"empty", nil, artifact.ErrNotArtifact, "does not begin with"},
+		{"a pattern", []byte("pattern a_shape() {}\n"), artifact.ErrNotArtifact, "does not begin with"},
+		{"newer format", reseal(newer), artifact.ErrVersion, "format 7, this program reads format 1; it was written by a newer compiler"},
+		{"damaged text", bytes.Replace(data, []byte("PTX of bf16"), []byte("PTX of bf61"), 1), artifact.ErrDamaged, "checksum"},
+		{"longer", append(bytes.Clone(data), "more"...), artifact.ErrDamaged, "4 bytes follow its end"},
+		{"huge counts", append([]byte("MINFC\n\x01\x00\xff\xff\xff\xff\xff\xff\xff\xff"), make([]byte, 99)...), artifact.ErrDamaged, "asks for"},
+		{"newer schema", reseal(bytes.Replace(data, []byte(`"schema": 2`), []byte(`"schema": 3`), 1)), artifact.ErrVersion, "schema 3"},
+		{"older schema", reseal(bytes.Replace(data, []byte(`"schema": 2`), []byte(`"schema": 1`), 1)), artifact.ErrVersion, "compile the pattern again"},
+		{"unknown field", reseal(bytes.Replace(data, []byte(`"threads"`), []byte(`"threats"`), 1)), artifact.ErrManifest, "threats"},
+		{"no JSON", reseal(bytes.Replace(data, []byte(`"compiler":`), []byte(`"compiler"!`), 1)), artifact.ErrManifest, "invalid character"},
 	} {
-		_, err := Read(c.data)
+		_, err := artifact.Read(c.data)
 		require.ErrorIs(t, err, c.kind, c.name)
 		require.ErrorContains(t, err, c.says, c.name)
 	}
@@ -109,53 +113,53 @@ func TestForeignFiles(t *testing.T) {
 func TestBadManifests(t *testing.T) {
 	for _, c := range []struct {
 		says   string
-		damage func(m *Manifest, k *Kernel)
+		damage func(m *artifact.Manifest, k *artifact.Kernel)
 	}{
-		{"lists no kernels", func(m *Manifest, k *Kernel) { m.Kernels = nil }},
-		{"pattern: ", func(m *Manifest, k *Kernel) { m.Pattern = "nonsense" }},
-		{"schedule: ", func(m *Manifest, k *Kernel) { k.Schedule = "nonsense" }},
-		{"segments 0 and 1 may keep the same pair", func(m *Manifest, k *Kernel) {
-			_, s := aShape()
+		{"lists no kernels", func(m *artifact.Manifest, k *artifact.Kernel) { m.Kernels = nil }},
+		{"pattern: ", func(m *artifact.Manifest, k *artifact.Kernel) { m.Pattern = "nonsense" }},
+		{"schedule: ", func(m *artifact.Manifest, k *artifact.Kernel) { k.Schedule = "nonsense" }},
+		{"segments 0 and 1 may keep the same pair", func(m *artifact.Manifest, k *artifact.Kernel) {
+			_, s := artifacttest.AShape()
 			s.Segments[1].Hi = s.Segments[1].Hi[:1]
 			k.Schedule = s.String()
 		}},
-		{"tiles of 128x64, the kernel to 64x64", func(m *Manifest, k *Kernel) { k.RowTile = 64 }},
-		{`entry is "two words"`, func(m *Manifest, k *Kernel) { k.Entry = "two words" }},
-		{`target is "sm80"`, func(m *Manifest, k *Kernel) { k.Target = "sm80" }},
-		{`dtype is "fp8", want bf16 or f16`, func(m *Manifest, k *Kernel) { k.DType = "fp8" }},
-		{"head_dim is 72, want a multiple of 16", func(m *Manifest, k *Kernel) { k.HeadDim = 72 }},
-		{"head_dim is 272", func(m *Manifest, k *Kernel) { k.HeadDim = 272 }},
-		{"row_tile is 0", func(m *Manifest, k *Kernel) { k.RowTile = 0 }},
-		{"key_tile is 8", func(m *Manifest, k *Kernel) { k.KeyTile = 8 }},
-		{"threads is 1056", func(m *Manifest, k *Kernel) { k.Threads = 1056 }},
-		{"shared_bytes is -1", func(m *Manifest, k *Kernel) { k.SharedBytes = -1 }},
-		{"module is 3, want one of the file's 3", func(m *Manifest, k *Kernel) { k.Module = 3 }},
-		{`ptx_version is ""`, func(m *Manifest, k *Kernel) { k.PTXVersion = "" }},
-		{`parameter "q_bach" is unknown`, func(m *Manifest, k *Kernel) { k.Params[5].Name = "q_bach" }},
-		{`parameter "q" has type "i64", want ptr`, func(m *Manifest, k *Kernel) { k.Params[0].Type = "i64" }},
-		{`parameter "k" is listed twice`, func(m *Manifest, k *Kernel) { k.Params[2].Name = "k" }},
-		{"missing: p_sink, p_window", func(m *Manifest, k *Kernel) { k.Params = k.Params[:len(k.Params)-2] }},
-		{`parameter "p_sinc" is unknown`, func(m *Manifest, k *Kernel) { k.Params[len(k.Params)-2].Name = "p_sinc" }},
+		{"tiles of 128x64, the kernel to 64x64", func(m *artifact.Manifest, k *artifact.Kernel) { k.RowTile = 64 }},
+		{`entry is "two words"`, func(m *artifact.Manifest, k *artifact.Kernel) { k.Entry = "two words" }},
+		{`target is "sm80"`, func(m *artifact.Manifest, k *artifact.Kernel) { k.Target = "sm80" }},
+		{`dtype is "fp8", want bf16 or f16`, func(m *artifact.Manifest, k *artifact.Kernel) { k.DType = "fp8" }},
+		{"head_dim is 72, want a multiple of 16", func(m *artifact.Manifest, k *artifact.Kernel) { k.HeadDim = 72 }},
+		{"head_dim is 272", func(m *artifact.Manifest, k *artifact.Kernel) { k.HeadDim = 272 }},
+		{"row_tile is 0", func(m *artifact.Manifest, k *artifact.Kernel) { k.RowTile = 0 }},
+		{"key_tile is 8", func(m *artifact.Manifest, k *artifact.Kernel) { k.KeyTile = 8 }},
+		{"threads is 1056", func(m *artifact.Manifest, k *artifact.Kernel) { k.Threads = 1056 }},
+		{"shared_bytes is -1", func(m *artifact.Manifest, k *artifact.Kernel) { k.SharedBytes = -1 }},
+		{"module is 3, want one of the file's 3", func(m *artifact.Manifest, k *artifact.Kernel) { k.Module = 3 }},
+		{`ptx_version is ""`, func(m *artifact.Manifest, k *artifact.Kernel) { k.PTXVersion = "" }},
+		{`parameter "q_bach" is unknown`, func(m *artifact.Manifest, k *artifact.Kernel) { k.Params[5].Name = "q_bach" }},
+		{`parameter "q" has type "i64", want ptr`, func(m *artifact.Manifest, k *artifact.Kernel) { k.Params[0].Type = "i64" }},
+		{`parameter "k" is listed twice`, func(m *artifact.Manifest, k *artifact.Kernel) { k.Params[2].Name = "k" }},
+		{"missing: p_sink, p_window", func(m *artifact.Manifest, k *artifact.Kernel) { k.Params = k.Params[:len(k.Params)-2] }},
+		{`parameter "p_sinc" is unknown`, func(m *artifact.Manifest, k *artifact.Kernel) { k.Params[len(k.Params)-2].Name = "p_sinc" }},
 	} {
-		a := testArtifact()
+		a := artifacttest.New()
 		c.damage(&a.Manifest, &a.Manifest.Kernels[0])
 		_, err := a.Encode()
-		require.ErrorIs(t, err, ErrManifest, c.says)
+		require.ErrorIs(t, err, artifact.ErrManifest, c.says)
 		require.ErrorContains(t, err, c.says)
 	}
 }
 
 func TestReadArtifactFileNamesTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.minf")
-	require.NoError(t, WriteFileAtomic(path, encoded(t)))
-	a, err := ReadFile(path)
+	require.NoError(t, files.Write(path, encoded(t)))
+	a, err := artifact.ReadFile(path)
 	require.NoError(t, err)
-	require.Equal(t, testArtifact(), a)
-	require.NoError(t, WriteFileAtomic(path, []byte("nonsense")))
-	_, err = ReadFile(path)
-	require.ErrorIs(t, err, ErrNotArtifact)
+	require.Equal(t, artifacttest.New(), a)
+	require.NoError(t, files.Write(path, []byte("nonsense")))
+	_, err = artifact.ReadFile(path)
+	require.ErrorIs(t, err, artifact.ErrNotArtifact)
 	require.ErrorContains(t, err, path)
-	_, err = ReadFile(path + ".missing")
+	_, err = artifact.ReadFile(path + ".missing")
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
@@ -163,7 +167,7 @@ func FuzzReadArtifact(f *testing.F) {
 	data := encoded(f)
 	f.Add(data)
 	f.Add(data[:len(data)/2])
-	withTensorMaps := testArtifact()
+	withTensorMaps := artifacttest.New()
 	withTensorMaps.Manifest.Kernels[0].Params = withMaps(withTensorMaps.Manifest.Kernels[0].Params, "q", "k")
 	mapped, err := withTensorMaps.Encode()
 	require.NoError(f, err)
@@ -179,24 +183,24 @@ func FuzzReadArtifact(f *testing.F) {
 
 // tryArtifact reads data: what is accepted must survive a round trip and load on a device.
 func tryArtifact(t *testing.T, data []byte) {
-	a, err := Read(data)
+	a, err := artifact.Read(data)
 	if err != nil {
 		return
 	}
 	again, err := a.Encode()
 	require.NoError(t, err)
-	b, err := Read(again)
+	b, err := artifact.Read(again)
 	require.NoError(t, err)
 	require.Equal(t, a, b)
 	if a.IsPlan() {
 		g := a.Manifest.Groups[0]
-		if loaded, err := LoadGroups(newFakeDevice(), a, Select{g.HeadDim, g.DType, g.Target}); err == nil {
+		if loaded, err := LoadGroups(devicetest.New(), a, artifact.Select{g.HeadDim, g.DType, g.Target}); err == nil {
 			require.NoError(t, loaded.Close())
 		}
 		return
 	}
 	k := a.Manifest.Kernels[0]
-	if loaded, err := LoadKernel(newFakeDevice(), a, Select{k.HeadDim, k.DType, k.Target}); err == nil {
+	if loaded, err := LoadKernel(devicetest.New(), a, artifact.Select{k.HeadDim, k.DType, k.Target}); err == nil {
 		require.NoError(t, loaded.Close())
 	}
 }

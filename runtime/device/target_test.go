@@ -1,15 +1,16 @@
-package device
+package device_test
 
 import (
 	"testing"
 
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/stretchr/testify/require"
 )
 
 func TestCheckTarget(t *testing.T) {
-	hopper := func(cuda string) Info { return Info{Name: "H100", Major: 9, DriverVersion: cuda} }
+	hopper := func(cuda string) device.Info { return device.Info{Name: "H100", Major: 9, DriverVersion: cuda} }
 	for _, c := range []struct {
-		dev         Info
+		dev         device.Info
 		target, ptx string
 		says        string // "" if it runs
 	}{
@@ -29,18 +30,18 @@ func TestCheckTarget(t *testing.T) {
 		{hopper("9.9"), "sm_80", "7.4", "needs one for CUDA 11.4"}, // numbers, not text
 		{hopper("12.10"), "sm_90a", "8.8", ""},                     // numbers, not text
 		{hopper("12.9"), "sm_90a", "9.9", ""},                      // not in the table: the driver will say
-		{Info{Name: "A100", Major: 8, DriverVersion: "13.0"}, "sm_90a", "8.0", "the kernel is for sm_90a, A100 is sm_80; compile the pattern for a target that it runs, or for auto"},
-		{Info{Name: "T4", Major: 7, Minor: 5, DriverVersion: "13.0"}, "sm_80", "7.4", "T4 is sm_75, and no kernel of minfc runs below compute capability 8.0"},
-		{Info{Name: "H100", Major: 9, DriverVersion: "12.4", NoTensorMaps: true}, "sm_90a", "8.0",
+		{device.Info{Name: "A100", Major: 8, DriverVersion: "13.0"}, "sm_90a", "8.0", "the kernel is for sm_90a, A100 is sm_80; compile the pattern for a target that it runs, or for auto"},
+		{device.Info{Name: "T4", Major: 7, Minor: 5, DriverVersion: "13.0"}, "sm_80", "7.4", "T4 is sm_75, and no kernel of minfc runs below compute capability 8.0"},
+		{device.Info{Name: "H100", Major: 9, DriverVersion: "12.4", NoTensorMaps: true}, "sm_90a", "8.0",
 			"the NVIDIA driver (CUDA 12.4) cannot make the tensor maps of sm_90a code, which came with CUDA 12.0 (driver 525); update the driver, or keep to sm_80 code"},
-		{Info{Name: "H100", Major: 9, DriverVersion: "12.4", NoTensorMaps: true}, "sm_80", "7.4", ""},
+		{device.Info{Name: "H100", Major: 9, DriverVersion: "12.4", NoTensorMaps: true}, "sm_80", "7.4", ""},
 	} {
 		err := c.dev.CheckTarget(c.target, c.ptx)
 		if c.says == "" {
 			require.NoError(t, err, "%+v", c)
 			continue
 		}
-		require.ErrorIs(t, err, ErrUnsupported)
+		require.ErrorIs(t, err, device.ErrUnsupported)
 		require.ErrorContains(t, err, c.says)
 	}
 }
@@ -62,14 +63,14 @@ func TestFindAsksTheDriver(t *testing.T) {
 		{Target: "sm_80", PTXVersion: "7.4", DType: "bf16", HeadDim: 64, SharedBytes: 64 << 10},
 		{Target: "sm_90a", PTXVersion: "8.0", DType: "bf16", HeadDim: 64, SharedBytes: 200 << 10},
 	}}
-	hopper := Info{Name: "H100", Major: 9, DriverVersion: "12.4", MaxSharedBytes: 227 << 10}
+	hopper := device.Info{Name: "H100", Major: 9, DriverVersion: "12.4", MaxSharedBytes: 227 << 10}
 	plan := &Manifest{}
 	for _, k := range both.Kernels {
 		g := Group{Target: k.Target, PTXVersion: k.PTXVersion, DType: k.DType, HeadDim: k.HeadDim, SharedBytes: k.SharedBytes}
 		plan.Groups = append(plan.Groups, g, g)
 	}
 	for name, m := range map[string]*Manifest{"kernels": both, "groups": plan} {
-		found := func(dev Info, sel Select, target, passed string) {
+		found := func(dev device.Info, sel Select, target, passed string) {
 			k, err := m.Find(dev, sel)
 			require.NoError(t, err, name)
 			require.Equal(t, target, k.Target, name)
@@ -80,15 +81,15 @@ func TestFindAsksTheDriver(t *testing.T) {
 			}
 			require.ErrorContains(t, why, passed, name)
 		}
-		refused := func(dev Info, sel Select, says string) {
+		refused := func(dev device.Info, sel Select, says string) {
 			_, err := m.Find(dev, sel)
 			require.ErrorIs(t, err, ErrTarget, name)
-			require.ErrorIs(t, err, ErrUnsupported, name)
+			require.ErrorIs(t, err, device.ErrUnsupported, name)
 			require.ErrorContains(t, err, says, name)
 			require.NoError(t, m.Passed(dev, sel), "nothing was found, so nothing was passed over")
 		}
 		found(hopper, Select{}, "sm_90a", "")
-		found(Info{Name: "A100", Major: 8, MaxSharedBytes: 163 << 10}, Select{}, "sm_80", "")
+		found(device.Info{Name: "A100", Major: 8, MaxSharedBytes: 163 << 10}, Select{}, "sm_80", "")
 		hopper.DriverVersion = "11.8"
 		found(hopper, Select{}, "sm_80", "needs one for CUDA 12.0 or later")
 		found(hopper, Select{Target: "sm_80"}, "sm_80", "")
@@ -107,8 +108,8 @@ func TestFindCountsAllGroups(t *testing.T) {
 		{Target: "sm_80", PTXVersion: "7.4", DType: "bf16", HeadDim: 64, SharedBytes: 64 << 10},
 		{Target: "sm_80", PTXVersion: "7.4", DType: "bf16", HeadDim: 64, SharedBytes: 128 << 10},
 	}}
-	_, err := m.Find(Info{Name: "L4", Major: 8, Minor: 9, MaxSharedBytes: 99 << 10}, Select{})
+	_, err := m.Find(device.Info{Name: "L4", Major: 8, Minor: 9, MaxSharedBytes: 99 << 10}, Select{})
 	require.ErrorContains(t, err, "needs 131072 bytes of shared memory a block, L4 has 101376")
-	_, err = m.Find(Info{Name: "A100", Major: 8, MaxSharedBytes: 163 << 10}, Select{})
+	_, err = m.Find(device.Info{Name: "A100", Major: 8, MaxSharedBytes: 163 << 10}, Select{})
 	require.NoError(t, err)
 }
