@@ -409,9 +409,10 @@ func TestArtifactsWithBadPrograms(t *testing.T) {
 		},
 		"runs has no parameter run_cup":                                             program("run_cap = i_diags", "run_cup = i_diags"),
 		"parameter words of runs has no argument, and nothing else is called words": program("      words = ceildiv(dist_pad, 32)\n", ""),
-		"part choose: buffer diag_sum is read before it is written":                 program("b_bits = at i_diags_bits", "b_bits = at diag_sum\n          b_values = at diag_sum"),
-		"program: line 2":           program("variant probe_heads of", "variant probe_heads"),
-		"slice_kv is defined twice": program("let slice_q = slice_kv*group", "let slice_kv = 1"),
+		"part choose: buffer i_diags_bits is read before it is written":             program("b_bits = at i_diags_bits", "b_bits = at diag_sum"),
+		"select_top is given two arguments b_n":                                     program("b_n = reach", "b_n = reach\n          b_n = sk"),
+		"program: line 2":                                                           program("variant probe_heads of", "variant probe_heads"),
+		"slice_kv is defined twice":                                                 program("let slice_q = slice_kv*group", "let slice_kv = 1"),
 	} {
 		a, err := artifact.Read(data)
 		require.NoError(t, err)

@@ -95,7 +95,7 @@ type Kernel struct {
 	Name        string // abi.Attend or abi.Dense
 	Schedule    *ir.Schedule
 	Rows        int // query rows that a block takes at a time
-	BlocksPerSM int    // of kernels with a queue, which are launched with as many blocks as run at once; else 0
+	BlocksPerSM int // of kernels with a queue, which are launched with as many blocks as run at once; else 0
 }
 
 // Attend adds an attention kernel to a program, in a part of its own.
