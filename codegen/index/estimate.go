@@ -151,7 +151,8 @@ type estimator struct {
 	first, end              Value // tiles of this chunk
 	pieces, flush           Value // of probe_sums: pieces of all tiles, and how many more diagonals need
 	place                   probePlace
-	qLanes, kLanes          []Value
+	qLanes                  []Value
+	kLane                   Value
 }
 
 // Value is an LLVM value.

@@ -86,16 +86,16 @@ func (e *estimator) copyRow(name string, base, row, in, to Value) {
 }
 
 // newLanes are the addresses at which ldmatrix reads: Q as A operand (16 rows, two chunks of 8 columns), K as B operand
-// (16 keys, two chunks). Within a panel the four k-steps of 16 columns differ by an XOR.
+// (16 keys, two chunks). Within a panel the four k-steps of 16 columns differ by an XOR, which for K is done after the buffer is added:
+// one address lives through the loop then, not four.
 func (e *estimator) newLanes() {
 	low4, high := e.And(e.lane, lower.I32(15)), e.LShr(e.lane, 4)
 	q := e.Add(e.swizzled(low4, high), e.Mul(e.slot, lower.I32(int64(e.panels*panel))))
 	key := e.Add(e.And(e.lane, lower.I32(7)), e.Shl(high, 3))
 	k := e.swizzled(key, e.And(e.LShr(e.lane, 3), lower.I32(1)))
-	k = e.Add(k, e.Mul(e.half, lower.I32(halfKeys*panelBytes)))
+	e.kLane = e.Add(k, e.Mul(e.half, lower.I32(halfKeys*panelBytes)))
 	for i := range 4 {
 		e.qLanes = append(e.qLanes, e.Xor(q, lower.I32(int64(32*i))))
-		e.kLanes = append(e.kLanes, e.Xor(k, lower.I32(int64(32*i))))
 	}
 }
 
@@ -174,12 +174,12 @@ func (acc products) some(m int) bool {
 // scores computes S = Q K^T of the warp.
 func (e *estimator) scores(buffer Value, want wanted) scores {
 	acc := newProducts(want)
-	offset := e.Mul(buffer, lower.I32(int64(e.panels*panel)))
+	k := e.Add(e.kLane, e.Mul(buffer, lower.I32(int64(e.panels*panel))))
 	for step := range e.HeadDim / 16 {
-		at := step / 4 * panel
+		at, from := step/4*panel, e.Xor(k, lower.I32(int64(step%4*32)))
 		var b [][]Value
 		for n := range columnGroups / 2 {
-			b = append(b, e.LdMatrix4(e.SharedAt(e.Add(e.kLanes[step%4], offset), e.k+at+n*16*panelBytes), false))
+			b = append(b, e.LdMatrix4(e.SharedAt(from, e.k+at+n*16*panelBytes), false))
 		}
 		for m := range strips {
 			if !acc.some(m) {
