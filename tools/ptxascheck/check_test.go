@@ -39,14 +39,25 @@ func sampleRow(dim, stack int) row {
 	return row{k, "sm_80", resources{registers: 168, stack: stack}}
 }
 
-func TestLocalMemoryIsLimitedUpToHeadDim128OnSM80(t *testing.T) {
-	require.NoError(t, complaints([]row{sampleRow(128, 0), sampleRow(128, keptBytes), sampleRow(256, 64)}))
+func TestLocalMemoryIsAllowedOnlyAboveHeadDim128OnSM80(t *testing.T) {
+	require.NoError(t, complaints([]row{sampleRow(128, 0), sampleRow(256, 64)}))
 	hopper := sampleRow(256, 64)
 	hopper.target, hopper.arch = "sm_90a", "sm_90a"
 	require.ErrorContains(t, complaints([]row{hopper}), "dense bf16 d256 sm_90a: 0 bytes of spill stores, 0 of spill loads, 64 of stack")
-	err := complaints([]row{sampleRow(64, keptBytes+8), sampleRow(128, 64)})
+	err := complaints([]row{sampleRow(64, 8), sampleRow(128, 16)})
 	require.ErrorContains(t, err, "dense bf16 d64 sm_80")
 	require.ErrorContains(t, err, "dense bf16 d128 sm_80")
+}
+
+func TestNamedKernelsMayUseTheirLocalMemoryAndNoMore(t *testing.T) {
+	r := sampleRow(64, 8)
+	kept[r.key()] = 8
+	defer delete(kept, r.key())
+	require.NoError(t, complaints([]row{r}))
+	require.EqualError(t, complaints([]row{sampleRow(64, 16)}), "dense bf16 d64 sm_80: 0 bytes of spill stores, 0 of spill loads, 16 of stack; "+
+		"kernels for sm_80 up to head dim 128 use no local memory, but for 8 bytes of this one")
+	require.ErrorContains(t, complaints([]row{sampleRow(64, 0)}), "still an exception")
+	require.ErrorContains(t, complaints([]row{sampleRow(128, 8)}), "dense bf16 d128 sm_80", "it is that kernel's alone")
 }
 
 // What ptxas gives up is an information to it, and its exit code is 0.
