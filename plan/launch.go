@@ -182,6 +182,14 @@ func (l *Launcher) check(a runtime.Attention) error {
 	return nil
 }
 
+// Prepare checks a call and computes all that does not depend on its pointers; see runtime.LoadedGroups.Prepare.
+func (l *Launcher) Prepare(a runtime.Attention) (*runtime.Prepared, error) {
+	if err := l.check(a); err != nil {
+		return nil, err
+	}
+	return l.kernels.groups.Prepare(a, l.parts)
+}
+
 // Workspace returns how many bytes of device memory a launch needs beside its tensors; see runtime.LoadedGroups.Workspace.
 func (l *Launcher) Workspace(a runtime.Attention) (int64, error) {
 	if err := l.check(a); err != nil {

@@ -93,7 +93,7 @@ func (k *LoadedKernel) checkLayer(a Attention) (*call, error) {
 		return nil, err
 	}
 	if len(a.Params) > 0 || len(a.HeadParams) > 0 || len(a.Heads) > 0 {
-		return nil, device.BadCall("Params, HeadParams and Heads of a layer's call are set, want them in its parts: each has its own")
+		return nil, device.BadCall("Params, HeadParams or Heads are set, but each part has its own")
 	}
 	c := &call{Attention: a, headDim: k.info.HeadDim, dtype: k.info.DType}
 	if err := c.fillHeads(); err != nil {

@@ -118,3 +118,11 @@ func shapeOf(a Attention) Attention {
 func pointersOf(a Attention) Pointers {
 	return Pointers{a.Q.Ptr, a.K.Ptr, a.V.Ptr, a.O.Ptr, a.LSE, a.Workspace, a.WorkspaceBytes}
 }
+
+// Commands is how many commands a run enqueues: launches, and clearings of memory.
+func (p *Prepared) Commands() int {
+	if p.records == nil {
+		return 0
+	}
+	return len(p.records.records)
+}

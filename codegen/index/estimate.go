@@ -151,7 +151,7 @@ type estimator struct {
 	first, end              Value // tiles of this chunk
 	pieces, flush           Value // of probe_sums: pieces of all tiles, and how many more diagonals need
 	place                   probePlace
-	qLanes, kLanes          []Value
+	qLane, kLane            Value // where the lane reads Q and K
 }
 
 // Value is an LLVM value.

@@ -86,17 +86,14 @@ func (e *estimator) copyRow(name string, base, row, in, to Value) {
 }
 
 // newLanes are the addresses at which ldmatrix reads: Q as A operand (16 rows, two chunks of 8 columns), K as B operand
-// (16 keys, two chunks). Within a panel the four k-steps of 16 columns differ by an XOR.
+// (16 keys, two chunks). Within a panel the four k-steps of 16 columns differ by an XOR, which is done where they are read:
+// one address of each operand lives through the loop, not four.
 func (e *estimator) newLanes() {
 	low4, high := e.And(e.lane, lower.I32(15)), e.LShr(e.lane, 4)
-	q := e.Add(e.swizzled(low4, high), e.Mul(e.slot, lower.I32(int64(e.panels*panel))))
+	e.qLane = e.Add(e.swizzled(low4, high), e.Mul(e.slot, lower.I32(int64(e.panels*panel))))
 	key := e.Add(e.And(e.lane, lower.I32(7)), e.Shl(high, 3))
 	k := e.swizzled(key, e.And(e.LShr(e.lane, 3), lower.I32(1)))
-	k = e.Add(k, e.Mul(e.half, lower.I32(halfKeys*panelBytes)))
-	for i := range 4 {
-		e.qLanes = append(e.qLanes, e.Xor(q, lower.I32(int64(32*i))))
-		e.kLanes = append(e.kLanes, e.Xor(k, lower.I32(int64(32*i))))
-	}
+	e.kLane = e.Add(k, e.Mul(e.half, lower.I32(halfKeys*panelBytes)))
 }
 
 // scores are a thread's products of q and k for 32 keys: by row of its eight, then by column of its eight. Column 2n+c is key
@@ -174,18 +171,19 @@ func (acc products) some(m int) bool {
 // scores computes S = Q K^T of the warp.
 func (e *estimator) scores(buffer Value, want wanted) scores {
 	acc := newProducts(want)
-	offset := e.Mul(buffer, lower.I32(int64(e.panels*panel)))
+	k := e.Add(e.kLane, e.Mul(buffer, lower.I32(int64(e.panels*panel))))
 	for step := range e.HeadDim / 16 {
-		at := step / 4 * panel
+		at, turn := step/4*panel, lower.I32(int64(step%4*32))
+		qStep, kStep := e.Xor(e.qLane, turn), e.Xor(k, turn)
 		var b [][]Value
 		for n := range columnGroups / 2 {
-			b = append(b, e.LdMatrix4(e.SharedAt(e.Add(e.kLanes[step%4], offset), e.k+at+n*16*panelBytes), false))
+			b = append(b, e.LdMatrix4(e.SharedAt(kStep, e.k+at+n*16*panelBytes), false))
 		}
 		for m := range strips {
 			if !acc.some(m) {
 				continue
 			}
-			a := e.LdMatrix4(e.SharedAt(e.qLanes[step%4], at+m*16*panelBytes), false)
+			a := e.LdMatrix4(e.SharedAt(qStep, at+m*16*panelBytes), false)
 			for n := range acc[m] {
 				if acc[m][n] != nil {
 					acc[m][n] = e.MMA(e.DType, a, b[n/2][2*(n%2):2*(n%2)+2], acc[m][n])

@@ -48,13 +48,12 @@ type squaresKernel struct {
 	*lower.Builder
 	dtype                    lower.DType
 	panels, lastChunks       int
-	shared, tid, lane        Value
+	shared, tid              Value
 	fold, perBlock           Value // rows of a square, and squares of a block's side
 	row0, rows, column0      Value // first row of squares of the tile, and those of the slab; first column
 	first                    Value // row of squares of the slab's first
-	quad, rowHalf, keyOf     Value // of the warp's part: lane within four, 64 rows, 32 columns
 	q, k                     Value // of the head
-	qLanes, kLanes           []Value
+	qLane, kLane             Value
 	copyRow, copyChunk, copy Value
 }
 
@@ -91,7 +90,6 @@ func (s *squaresKernel) emit() {
 
 func (s *squaresKernel) locate() {
 	s.shared, s.tid = s.SharedBase(), s.ThreadX()
-	s.lane = s.And(s.tid, lower.I32(31))
 	s.fold = s.Param("fold")
 	s.perBlock = s.UDiv(lower.I32(blockSize), s.fold)
 	s.first = s.Mul(s.Param("slab_start"), s.perBlock)
@@ -109,9 +107,6 @@ func (s *squaresKernel) seen(row Value) Value {
 
 // prepare finds the thread's copies and the addresses that ldmatrix reads.
 func (s *squaresKernel) prepare() {
-	warp := s.LShr(s.tid, 5)
-	s.quad = s.And(s.lane, lower.I32(3))
-	s.rowHalf, s.keyOf = s.Shl(s.And(warp, lower.I32(1)), 6), s.Shl(s.LShr(warp, 1), 5)
 	head := s.Block.NewURem(s.BlockZ(), s.Param("hq"))
 	batch := s.ZExt64(s.UDiv(s.BlockZ(), s.Param("hq")))
 	tensor := func(name string, head Value) Value {
@@ -121,13 +116,19 @@ func (s *squaresKernel) prepare() {
 	s.q, s.k = tensor("q", head), tensor("k", s.UDiv(head, s.Param("group")))
 	s.copyRow, s.copyChunk = s.LShr(s.tid, 3), s.And(s.tid, lower.I32(7))
 	s.copy = s.swizzled(s.copyRow, s.copyChunk)
-	low4, high := s.And(s.lane, lower.I32(15)), s.LShr(s.lane, 4)
-	q := s.Add(s.swizzled(low4, high), s.Shl(s.rowHalf, 7))
-	key := s.Add(s.And(s.lane, lower.I32(7)), s.Shl(high, 3))
-	k := s.Add(s.swizzled(key, s.And(s.LShr(s.lane, 3), lower.I32(1))), s.Add(s.Shl(s.keyOf, 7), lower.I32(squareTile*panelBytes)))
-	for i := range 4 {
-		s.qLanes, s.kLanes = append(s.qLanes, s.Xor(q, lower.I32(int64(32*i)))), append(s.kLanes, s.Xor(k, lower.I32(int64(32*i))))
-	}
+	lane, rowHalf, keyOf := s.part()
+	low4, high := s.And(lane, lower.I32(15)), s.LShr(lane, 4)
+	s.qLane = s.Add(s.swizzled(low4, high), s.Shl(rowHalf, 7))
+	key := s.Add(s.And(lane, lower.I32(7)), s.Shl(high, 3))
+	s.kLane = s.Add(s.swizzled(key, s.And(s.LShr(lane, 3), lower.I32(1))), s.Add(s.Shl(keyOf, 7), lower.I32(squareTile*panelBytes)))
+}
+
+// part is the thread's number in its warp and the warp's part of the tile: where its 64 rows and its 32 columns begin. They are computed
+// again where they are needed, so that they do not live through the loop.
+func (s *squaresKernel) part() (lane, rowHalf, keyOf Value) {
+	tid := s.ThreadX()
+	warp := s.LShr(tid, 5)
+	return s.And(tid, lower.I32(31)), s.Shl(s.And(warp, lower.I32(1)), 6), s.Shl(s.LShr(warp, 1), 5)
 }
 
 // swizzled is the shared address of a 16-byte chunk of a row, as in the estimator's panels.
@@ -138,8 +139,8 @@ func (s *squaresKernel) swizzled(row, chunk Value) Value {
 
 // load starts the copies of step n into a stage: element n/panels of the antidiagonals, panel n%panels of the head dim.
 func (s *squaresKernel) load(n, stage Value) {
-	element := s.UDiv(n, lower.I32(int64(s.panels)))
-	panel := s.Sub(n, s.Mul(element, lower.I32(int64(s.panels))))
+	element := s.UDivBy(n, s.panels)
+	panel := s.Sub(n, s.MulBy(element, s.panels))
 	last := s.ICmp(enum.IPredEQ, panel, lower.I32(int64(s.panels-1)))
 	inPanel := s.Or(s.Not(last), s.ICmp(enum.IPredULT, s.copyChunk, lower.I32(int64(s.lastChunks))))
 	column := s.ZExt64(s.Add(s.Shl(panel, 7), s.Shl(s.copyChunk, 4)))
@@ -185,15 +186,18 @@ func (s *squaresKernel) products() scores {
 	return whole.like(out[1:])
 }
 
-// multiply adds the products of one stage.
+// multiply adds the products of one stage. The k-steps of 16 columns differ by an XOR, which is as good after the stage is added as before:
+// one address of each operand lives through the loop, not four.
 func (s *squaresKernel) multiply(acc scores, stage Value) (sum scores) {
+	qStage, kStage := s.Add(s.qLane, stage), s.Add(s.kLane, stage)
 	for step := range panelCols / 16 {
+		q, k := s.Xor(qStage, lower.I32(int64(32*step))), s.Xor(kStage, lower.I32(int64(32*step)))
 		var b [][]Value
 		for n := range halfKeys / 16 {
-			b = append(b, s.LdMatrix4(s.SharedAt(s.Add(s.kLanes[step], stage), n*16*panelBytes), false))
+			b = append(b, s.LdMatrix4(s.SharedAt(k, n*16*panelBytes), false))
 		}
 		for m := range strips {
-			a := s.LdMatrix4(s.SharedAt(s.Add(s.qLanes[step], stage), m*16*panelBytes), false)
+			a := s.LdMatrix4(s.SharedAt(q, m*16*panelBytes), false)
 			for n := range halfKeys / 8 {
 				c := append(append([]Value(nil), acc[2*m][2*n:2*n+2]...), acc[2*m+1][2*n:2*n+2]...)
 				d := s.MMA(s.dtype, a, b[n/2][2*(n%2):2*(n%2)+2], c)
@@ -208,8 +212,9 @@ func (s *squaresKernel) multiply(acc scores, stage Value) (sum scores) {
 // putProducts leaves the tile in shared memory, where the stages were.
 func (s *squaresKernel) putProducts(x scores) {
 	s.Barrier()
-	row := s.Add(s.rowHalf, s.LShr(s.lane, 2))
-	at := s.Add(s.shared, s.Shl(s.Add(s.Mul(row, lower.I32(squarePitch)), s.Add(s.keyOf, s.Shl(s.quad, 1))), 2))
+	lane, rowHalf, keyOf := s.part()
+	row, quad := s.Add(rowHalf, s.LShr(lane, 2)), s.And(lane, lower.I32(3))
+	at := s.Add(s.shared, s.Shl(s.Add(s.Mul(row, lower.I32(squarePitch)), s.Add(keyOf, s.Shl(quad, 1))), 2))
 	x.each(func(i, j int, y Value) Value {
 		s.Store(y, s.SharedAt(at, 4*(8*i*squarePitch+8*(j/2)+j%2)), 4)
 		return nil

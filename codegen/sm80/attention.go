@@ -34,7 +34,8 @@ type kernel struct {
 	layout
 	headDim int
 
-	strips int // 16-row strips of a warp
+	strips int   // 16-row strips of a warp that are computed at a time
+	before Value // rows of the tile before theirs, nil for none
 
 	shared Value // start of shared memory
 	warp   Value // the warp's number in the block
@@ -85,9 +86,7 @@ func (k *kernel) emit() {
 	k.noDoubt()
 	k.epilogue(k.tile())
 	k.If("again", k.doubtful(), nil, func() []Value {
-		k.exact = true
-		k.Barrier() // the outputs have left Q's place
-		k.epilogue(k.tile())
+		k.again()
 		return nil
 	})
 	k.Block.NewRet(nil)
@@ -229,14 +228,6 @@ func (k *kernel) iteration(st *loopState) state {
 
 // addStep takes the scores of a step into the state, and finds the words of the next step's columns meanwhile.
 func (k *kernel) addStep(st state, s [][]Value, next position) state {
-	if k.exact { // no registers are left for that
-		out := k.exactMaxima(st, s)
-		k.accumulate(&out, s, func() {})
-		look, vote := k.columnWordsOf(next)
-		look()
-		vote()
-		return out
-	}
 	look, vote := k.columnWordsOf(next)
 	out := k.raise(st, s)
 	k.accumulate(&out, s, look)
@@ -297,5 +288,16 @@ func (k *kernel) mmaPair(acc, a, b []Value) {
 // rowOf is the row within the tile of the thread's row r (0 or 1) of a strip.
 func (k *kernel) rowOf(strip, r int) Value {
 	base := k.Add(k.Shl(k.warp, 4), k.LShr(k.Lane, 2))
-	return k.Add(base, lower.I32(int64(strip*16*k.warps+8*r)))
+	return k.after(k.before, k.Add(base, lower.I32(int64(strip*k.stripRows()+8*r))))
+}
+
+// stripRows is how many rows one strip of all warps has. Strip after strip they make the tile.
+func (k *kernel) stripRows() int { return 16 * k.warps }
+
+// after is the number of a row that so many others stand before, nil for none.
+func (k *kernel) after(before, row Value) Value {
+	if before == nil {
+		return row
+	}
+	return k.Add(before, row)
 }

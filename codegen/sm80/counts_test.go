@@ -50,7 +50,7 @@ func TestOperationsOfATile(t *testing.T) {
 			require.NoError(t, err)
 			strips := tile.Rows / (16 * s.warps)
 			c, again := calls(k)
-			require.Equal(t, c["llvm.nvvm.mma.m16n8k16.row.col.bf16"], again["llvm.nvvm.mma.m16n8k16.row.col.bf16"])
+			require.Equal(t, c["llvm.nvvm.mma.m16n8k16.row.col.bf16"], strips*again["llvm.nvvm.mma.m16n8k16.row.col.bf16"], "the same, a strip at a time")
 			require.Equal(t, 2*strips*(tile.Keys/8)*(d/16), c["llvm.nvvm.mma.m16n8k16.row.col.bf16"], "S and O, 16x8x16 each")
 			require.Equal(t, strips*(d/16)+(tile.Keys/16)*(d/16), c["llvm.nvvm.ldmatrix.sync.aligned.m8n8.x4.b16.p3i8"], "Q once a strip, K once")
 			require.Equal(t, (tile.Keys/16)*(d/16), c["llvm.nvvm.ldmatrix.sync.aligned.m8n8.x4.trans.b16.p3i8"], "V")
@@ -73,5 +73,5 @@ func TestFullTilesHaveNoMask(t *testing.T) {
 			}
 		}
 	}
-	require.Equal(t, 2*128*64/128, masked, "the scores of a thread, the first time and with care")
+	require.Equal(t, (128+64)*64/128, masked, "the scores of a thread, the first time and, for one strip, with care")
 }

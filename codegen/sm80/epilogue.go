@@ -18,7 +18,7 @@ func (k *kernel) epilogue(st state) {
 		return k.LSE(st.m[i], st.l[i])
 	})
 	k.Barrier()
-	k.storeOutput(k.newPlace())
+	k.storeOutput(k.newPlace(k.before))
 }
 
 // stageOutput writes O / l in the input type to shared memory, and notes doubts.
@@ -35,7 +35,7 @@ func (k *kernel) stageOutput(st state) {
 		pairs, doubts := k.outputs(st, i)
 		doubt = k.Or(doubt, doubts)
 		for j, pair := range pairs {
-			offset := k.layout.q + j/chunks*k.qPanel + (strip*16*k.warps+8*r)*panelBytes
+			offset := k.layout.q + j/chunks*k.qPanel + (strip*k.stripRows()+8*r)*panelBytes
 			k.Store(pair, k.SharedAt(columns[j%chunks], offset), 4)
 		}
 	}
@@ -58,7 +58,7 @@ func (k *kernel) outputs(st state, i int) (pairs []Value, doubtful Value) {
 func (k *kernel) storeOutput(p place) {
 	row := k.Add(k.Row0(), p.row)
 	base := k.Offset(k.Base("o", k.TensorHead()), k.chunkOffset(p))
-	for i := range k.shape.rows / k.rowsPerPass() {
+	for i := range k.strips * k.stripRows() / k.rowsPerPass() {
 		at := k.Add(row, lower.I32(int64(i*k.rowsPerPass())))
 		k.If("store_row", k.ICmp(enum.IPredSLT, at, k.Param("sq")), nil, func() []Value {
 			k.storeRow(p, k.rowAddress(base, "o", at), k.layout.q+i*k.rowsPerPass()*panelBytes)

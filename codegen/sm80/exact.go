@@ -34,6 +34,27 @@ func (k *kernel) doubtful() Value {
 	return k.ICmp(enum.IPredNE, k.Load(types.I32, k.doubtAt(), 4), lower.I32(0))
 }
 
+// again computes the tile with care: one strip of each warp after the other, where the fast way computes all at once and has no register
+// left for more.
+func (k *kernel) again() {
+	strips := k.strips
+	k.exact, k.strips = true, 1
+	compute := func() {
+		k.Barrier() // the outputs have left Q's place
+		k.epilogue(k.tile())
+	}
+	if strips == 1 {
+		compute()
+		return
+	}
+	k.Repeat("strip", []Value{lower.I32(0)}, func(v []Value) ([]Value, Value) {
+		k.before = k.MulBy(v[0], k.stripRows())
+		compute()
+		next := k.Add(v[0], lower.I32(1))
+		return []Value{next}, k.ICmp(enum.IPredULT, next, lower.I32(int64(strips)))
+	})
+}
+
 // exactMaxima takes the scores of a step into the maxima, brings sums and outputs to them, and cleans the step's V.
 func (k *kernel) exactMaxima(st state, s [][]Value) state {
 	out := st.clone()

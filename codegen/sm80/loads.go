@@ -15,10 +15,11 @@ type place struct {
 	tail   Value // bytes to copy of the last panel's chunk: 16, or 0 beyond the head dim; nil if the panel is whole
 }
 
-// newPlace computes the thread's place from scratch: cheaper, at the end of the kernel, than keeping it in registers.
-func (k *kernel) newPlace() place {
+// newPlace computes the thread's place from scratch: cheaper, at the end of the kernel, than keeping it in registers. before are the rows
+// of the tile that are not copied, nil for none.
+func (k *kernel) newPlace(before Value) place {
 	tid := k.ThreadX()
-	p := place{row: k.LShr(tid, 3), chunk: k.And(tid, lower.I32(chunks-1))}
+	p := place{row: k.after(before, k.LShr(tid, 3)), chunk: k.And(tid, lower.I32(chunks-1))}
 	p.shared = k.swizzled(p.row, p.chunk)
 	if k.lastPanelChunks < chunks {
 		in := k.ICmp(enum.IPredULT, p.chunk, lower.I32(int64(k.lastPanelChunks)))
@@ -47,7 +48,7 @@ type source struct {
 func (k *kernel) rowsPerPass() int { return 32 * k.warps / chunks }
 
 func (k *kernel) newLoader() loader {
-	l := loader{kn: k, place: k.newPlace()}
+	l := loader{kn: k, place: k.newPlace(nil)}
 	kvHead := k.KVHead(k.At.Head())
 	l.k = l.source("k", kvHead, k.layout.k)
 	l.v = l.source("v", kvHead, k.layout.v)
@@ -164,7 +165,7 @@ func (k *kernel) newLaneAddresses() laneAddresses {
 	half := k.LShr(k.Lane, 4)
 	// A operand (Q): 16 rows, two chunks. B operand (K): rows 0-7 and 8-15 of the keys by lane bit 4, chunk by bit 3.
 	// V is read transposed and needs the same pattern as Q.
-	qRow := k.Add(k.Shl(k.warp, 4), low4)
+	qRow := k.after(k.before, k.Add(k.Shl(k.warp, 4), low4))
 	kRow := k.Add(k.And(k.Lane, lower.I32(7)), k.Shl(half, 3))
 	kChunk := k.And(k.LShr(k.Lane, 3), lower.I32(1))
 	return laneAddresses{
@@ -194,7 +195,7 @@ func (k *kernel) stepAddress(a Value, i int) Value {
 // qAt is the Q fragment of k-step step, strip m.
 func (a laneAddresses) qAt(k *kernel, step, m int) Value {
 	p := step / stepsPerPanel
-	return k.SharedAt(a.q[step%stepsPerPanel], k.layout.q+p*k.qPanel+m*16*k.warps*panelBytes)
+	return k.SharedAt(a.q[step%stepsPerPanel], k.layout.q+p*k.qPanel+m*k.stripRows()*panelBytes)
 }
 
 // kAt is the K fragment of k-step step, keys 16n..16n+15.

@@ -4,6 +4,9 @@ import "slices"
 
 // raise brings maxima, sums and output to new maxima where the old ones do not do any more for the scores of a step.
 func (k *kernel) raise(st state, s [][]Value) state {
+	if k.exact {
+		return k.exactMaxima(st, s)
+	}
 	x := make([]Value, len(st.m))
 	for i := range x {
 		x[i] = k.FMul(k.threadMax(s[i/2], i%2), k.Param("scale_log2"))

@@ -20,17 +20,13 @@ func (r row) key() string { return fmt.Sprintf("%s %s d%d %s", r.pattern, r.dtyp
 // ptxas gives up running wgmma side by side before it spills.
 var spillFreeUpTo = map[string]int{"sm_80": 128, "sm_90a": 256}
 
-// keptBytes is what a kernel may keep in local memory all the same. Attention kernels compute a tile a second time where it is doubtful
-// (codegen/lower/outputs.go); registers are shortest there, and ptxas leaves a few words in memory. Measured on an H200, the loops of the
-// first time are as fast as without them. Nothing below may grow: the table has every kernel's bytes.
-const keptBytes = 32
-
 // complaint says what no kernel of this head dim may do, or "".
 func (r row) complaint() string {
 	var all []string
-	if most := spillFreeUpTo[r.target]; r.headDim <= most && max(r.stack, r.spillStores, r.spillLoads) > keptBytes {
-		all = append(all, fmt.Sprintf("%s: %d bytes of spill stores, %d of spill loads, %d of stack; kernels for %s up to head dim %d keep at most %d bytes in local memory",
-			r.key(), r.spillStores, r.spillLoads, r.stack, r.target, most, keptBytes))
+	local, most := max(r.stack, r.spillStores, r.spillLoads), spillFreeUpTo[r.target]
+	if r.headDim <= most && local > 0 {
+		all = append(all, fmt.Sprintf("%s: %d bytes of spill stores, %d of spill loads, %d of stack; kernels for %s up to head dim %d use no local memory",
+			r.key(), r.spillStores, r.spillLoads, r.stack, r.target, most))
 	}
 	for _, l := range r.losses {
 		all = append(all, fmt.Sprintf("%s: %s", r.key(), l))

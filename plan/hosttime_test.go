@@ -1,0 +1,100 @@
+package plan_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/device"
+	"github.com/minfc/minfc/workload"
+)
+
+// BenchmarkHostTime says what calls cost the host on a GPU: the median and the 99th percentile of Run, what Prepare takes for a shape that
+// is new, and the load of an artifact that the driver has not in its cache (CUDA_CACHE_DISABLE=1).
+// go test ./plan -run '^$' -bench HostTime -benchtime 2000x
+func BenchmarkHostTime(b *testing.B) {
+	dev := gpu(b)
+	target, _, err := minfc.TargetOn(dev.Info())
+	require.NoError(b, err)
+	for _, name := range []string{"dense", "a_shape", "vertical_slash", "block_sparse"} {
+		b.Run(name, func(b *testing.B) {
+			p, err := minfc.LoadLibrary(name)
+			require.NoError(b, err)
+			a, err := p.Compile(minfc.Options{Target: target, DType: "bf16", HeadDim: 128})
+			require.NoError(b, err)
+			start := time.Now()
+			k, err := runtime.LoadKernel(dev, a, artifact.Select{})
+			require.NoError(b, err)
+			b.ReportMetric(milliseconds(time.Since(start)), "load-ms")
+			defer k.Close()
+			s := workload.Spec{Kind: workload.Mixed, Batch: 1, QHeads: 32, KVHeads: 8, SeqLen: 256, HeadDim: 128, Seed: 3, DType: half.BF16}
+			benchRun(b, dev, s, k.Prepare)
+		})
+	}
+	for _, length := range []int{8 << 10, 32 << 10, 1 << 20} {
+		b.Run(fmt.Sprintf("layer/%dk", length>>10), func(b *testing.B) {
+			s := workload.Spec{Kind: workload.Mixed, Batch: 1, QHeads: 32, KVHeads: 8, SeqLen: length, HeadDim: 128, Seed: 3, DType: half.BF16}
+			start := time.Now()
+			x := newApart(b, dev, target, s, realHeads())
+			b.ReportMetric(milliseconds(time.Since(start)), "all-loads-ms")
+			benchRun(b, dev, s, x.launcher.Prepare)
+		})
+	}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e6 }
+func microseconds(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
+
+// benchRun times Run, some calls between waits for the device, so that its queue is never full.
+func benchRun(b *testing.B, dev device.Device, s workload.Spec, prepare func(runtime.Attention) (*runtime.Prepared, error)) {
+	in, err := workload.OnDevice(dev, s, nil)
+	require.NoError(b, err)
+	defer in.Close()
+	a := runtime.Attention{Batch: 1, QHeads: s.QHeads, KVHeads: s.KVHeads, SeqQ: s.SeqLen, SeqK: s.SeqLen, NoFallback: true}
+	start := time.Now()
+	p, err := prepare(a)
+	require.NoError(b, err)
+	b.ReportMetric(microseconds(time.Since(start)), "prepare-us")
+	out, err := dev.Alloc(outputBytes(s))
+	require.NoError(b, err)
+	defer dev.Free(out)
+	at := runtime.Pointers{Q: in.Q, K: in.K, V: in.V, O: out, WorkspaceBytes: p.Workspace()}
+	if at.WorkspaceBytes > 0 {
+		at.Workspace, err = dev.Alloc(at.WorkspaceBytes)
+		require.NoError(b, err)
+		defer dev.Free(at.Workspace)
+	}
+	const between = 8
+	var took []time.Duration
+	rounds := min(b.N, 2000)
+	if s.SeqLen > 100_000 {
+		rounds = min(rounds, 8)
+	}
+	for n := range rounds {
+		start := time.Now()
+		err := p.Run(nil, at)
+		took = append(took, time.Since(start))
+		require.NoError(b, err)
+		if n%between == between-1 {
+			require.NoError(b, dev.Synchronize())
+		}
+	}
+	allocs := testing.AllocsPerRun(20, func() {
+		if err := p.Run(nil, at); err != nil {
+			b.Error(err)
+		}
+	})
+	require.NoError(b, dev.Synchronize())
+	slices.Sort(took)
+	b.ReportMetric(microseconds(took[len(took)/2]), "median-us")
+	b.ReportMetric(microseconds(took[len(took)*99/100]), "p99-us")
+	b.ReportMetric(allocs, "allocs/run")
+	b.ReportMetric(float64(p.Commands()), "commands")
+}
