@@ -44,38 +44,36 @@ func openDevice(lib *library, ordinal int) (*gpu, error) {
 	return d, err
 }
 
-// do runs f with the device's context current.
+// do runs f with the device's context current; the thread's own context, which may be another library's, comes back after.
 func (d *gpu) do(f func() error) (err error) {
-	if err := d.enter(); err != nil {
+	if err := d.begin(); err != nil {
 		return err
 	}
-	var popped uintptr
-	defer func() { err = errors.Join(err, d.leave(&popped)) }()
+	defer d.end()
+	if err := d.lib.call(cuCtxPushCurrent, d.context); err != nil {
+		return err
+	}
+	defer func() {
+		var popped uintptr
+		err = errors.Join(err, d.lib.call(cuCtxPopCurrent, uintptr(unsafe.Pointer(&popped))))
+	}()
 	return f()
 }
 
-// enter makes the device's context current. Goroutines move between OS threads and a context is current for one thread, so the goroutine stays on
-// its thread until leave; the thread's own context, which may be another library's, comes back then.
-func (d *gpu) enter() error {
+// begin keeps the device open and the goroutine on its thread until end: goroutines move between threads, and a context is current for one.
+func (d *gpu) begin() error {
 	d.mu.RLock()
 	if d.closed {
 		d.mu.RUnlock()
 		return fmt.Errorf("%w: cuda:%d", device.ErrClosed, d.info.Ordinal)
 	}
 	goruntime.LockOSThread()
-	if err := d.lib.call(cuCtxPushCurrent, d.context); err != nil {
-		goruntime.UnlockOSThread()
-		d.mu.RUnlock()
-		return err
-	}
 	return nil
 }
 
-// leave is the end of what enter began; popped is where the driver writes the context.
-func (d *gpu) leave(popped *uintptr) error {
-	defer d.mu.RUnlock()
-	defer goruntime.UnlockOSThread()
-	return d.lib.call(cuCtxPopCurrent, uintptr(unsafe.Pointer(popped)))
+func (d *gpu) end() {
+	goruntime.UnlockOSThread()
+	d.mu.RUnlock()
 }
 
 func (d *gpu) Info() device.Info { return d.info }

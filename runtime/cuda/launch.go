@@ -17,14 +17,20 @@ func (f *function) Launch(l device.Launch, args [][]byte, s device.Stream) error
 	return err
 }
 
-// launching is the memory that calls of the driver point to while commands are enqueued.
+// launching is the memory of calls of the driver while commands are enqueued: their arguments, and what these point to.
 type launching struct {
-	pointers []unsafe.Pointer // of arguments
+	args     [11]uintptr      // of a call of the driver
+	pointers []unsafe.Pointer // of a kernel's arguments
 	popped   uintptr
 }
 
 // launchings are kept, so that an enqueued launch allocates nothing.
 var launchings = sync.Pool{New: func() any { return &launching{pointers: make([]unsafe.Pointer, 256)} }}
+
+// call calls a function of the driver with some of the kept arguments.
+func (l *launching) call(lib *library, s symbol, args ...uintptr) error {
+	return lib.callKept(s, l.args[:copy(l.args[:], args)])
+}
 
 // Enqueue makes the context current once for all commands.
 func (d *gpu) Enqueue(commands []device.Command, s device.Stream) (n int, err error) {
@@ -39,7 +45,11 @@ func (d *gpu) Enqueue(commands []device.Command, s device.Stream) (n int, err er
 	}
 	own := launchings.Get().(*launching)
 	defer launchings.Put(own)
-	if err := d.enter(); err != nil {
+	if err := d.begin(); err != nil {
+		return 0, err
+	}
+	defer d.end()
+	if err := own.call(d.lib, cuCtxPushCurrent, d.context); err != nil {
 		return 0, err
 	}
 	for n < len(commands) && err == nil {
@@ -48,7 +58,7 @@ func (d *gpu) Enqueue(commands []device.Command, s device.Stream) (n int, err er
 		}
 	}
 	clear(own.pointers)
-	if left := d.leave(&own.popped); err == nil {
+	if left := own.call(d.lib, cuCtxPopCurrent, uintptr(unsafe.Pointer(&own.popped))); err == nil {
 		err = left
 	}
 	return n, err
@@ -74,7 +84,7 @@ func (d *gpu) enqueue(own *launching, c *device.Command, stream uintptr) error {
 		if c.Bytes == 0 {
 			return nil
 		}
-		return d.lib.call(cuMemsetD8Async, uintptr(c.Clear), 0, uintptr(c.Bytes), stream)
+		return own.call(d.lib, cuMemsetD8Async, uintptr(c.Clear), 0, uintptr(c.Bytes), stream)
 	}
 	f, l := c.Function.(*function), &c.Launch
 	if len(own.pointers) < len(c.Args)+1 { // one more, so that there is a first one
@@ -85,7 +95,7 @@ func (d *gpu) enqueue(own *launching, c *device.Command, stream uintptr) error {
 	}
 	err := f.allowShared(l.SharedBytes)
 	if err == nil {
-		err = d.lib.call(cuLaunchKernel, f.handle,
+		err = own.call(d.lib, cuLaunchKernel, f.handle,
 			uintptr(l.Grid[0]), uintptr(l.Grid[1]), uintptr(l.Grid[2]),
 			uintptr(l.Block[0]), uintptr(l.Block[1]), uintptr(l.Block[2]),
 			uintptr(l.SharedBytes), stream, uintptr(unsafe.Pointer(&own.pointers[0])), 0)

@@ -31,6 +31,11 @@ const (
 	cuCtxPushCurrent
 	cuCtxPopCurrent
 	cuCtxSynchronize
+	cuLinkCreate
+	cuLinkAddData
+	cuLinkComplete
+	cuLinkDestroy
+	cuModuleLoadData
 	cuModuleLoadDataEx
 	cuModuleUnload
 	cuModuleGetFunction
@@ -70,6 +75,11 @@ var symbolNames = [symbols]string{
 	cuCtxPushCurrent:          "cuCtxPushCurrent_v2",
 	cuCtxPopCurrent:           "cuCtxPopCurrent_v2",
 	cuCtxSynchronize:          "cuCtxSynchronize",
+	cuLinkCreate:              "cuLinkCreate_v2",
+	cuLinkAddData:             "cuLinkAddData_v2",
+	cuLinkComplete:            "cuLinkComplete",
+	cuLinkDestroy:             "cuLinkDestroy",
+	cuModuleLoadData:          "cuModuleLoadData",
 	cuModuleLoadDataEx:        "cuModuleLoadDataEx",
 	cuModuleUnload:            "cuModuleUnload",
 	cuModuleGetFunction:       "cuModuleGetFunction",
@@ -92,8 +102,9 @@ var symbolNames = [symbols]string{
 	cuEventElapsedTime:        "cuEventElapsedTime",
 }
 
-// optional symbols may be missing in older drivers: tensor maps came with CUDA 12.0.
-var optional = map[symbol]bool{cuTensorMapEncodeTiled: true}
+// optional symbols may be missing: tensor maps came with CUDA 12.0, and what stands in for a driver need not link.
+var optional = map[symbol]bool{cuTensorMapEncodeTiled: true, cuLinkCreate: true, cuLinkAddData: true, cuLinkComplete: true, cuLinkDestroy: true,
+	cuModuleLoadData: true}
 
 // library is the opened driver library.
 type library struct{ address [symbols]uintptr }
@@ -154,6 +165,16 @@ func initError(err error) error {
 //
 //go:uintptrescapes
 func (l *library) call(s symbol, args ...uintptr) error {
+	r, _, _ := purego.SyscallN(l.address[s], args...)
+	if code := int32(r); code != 0 {
+		return l.newError(s, code)
+	}
+	return nil
+}
+
+// callKept is call for arguments in memory that is kept, so that nothing is allocated: what they point to must be on the heap and held by the
+// caller until it returns.
+func (l *library) callKept(s symbol, args []uintptr) error {
 	r, _, _ := purego.SyscallN(l.address[s], args...)
 	if code := int32(r); code != 0 {
 		return l.newError(s, code)
