@@ -1,8 +1,7 @@
 package cost
 
 import (
-	"fmt"
-
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/ir"
 )
 
@@ -57,11 +56,12 @@ type ListPrices struct {
 // ListPrices are those of the target's kernel for a head dim, whose schedule reads lists of blocks or, if not, of runs and columns
 // alone.
 func (m Machine) ListPrices(headDim int, blocks bool) (ListPrices, error) {
-	b, err := listBody(m.Target, headDim, blocks)
+	of, err := abi.ListBody(m.Target, headDim, blocks)
 	if err != nil {
 		return ListPrices{}, err
 	}
-	u, factor := m.unit(b, headDim, b.blocks), m.Lists.RunFactor
+	b := body{of}
+	u, factor := m.unit(b, headDim, b.BlocksPerSM), m.Lists.RunFactor
 	if blocks {
 		factor = m.Lists.BlockFactor
 	}
@@ -81,7 +81,7 @@ func (m Machine) HeadNanos(c *Counts) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	u := m.unit(b, c.work.HeadDim, b.blocks)
+	u := m.unit(b, c.work.HeadDim, b.BlocksPerSM)
 	return float64(c.total.full+c.total.edge)*u.tile() + float64(c.total.edge)*u.mask + float64(len(c.rows))*m.Rates.RowNanos, nil
 }
 
@@ -100,48 +100,4 @@ func (m Machine) IndexMillis(w IndexWork, headDim int) float64 {
 	probe := w.ProbedKeys * m.Index.ProbeNanos * (dim + 64) / (128 + 64) // its softmax and sums do not depend on the head dim
 	busy := probe + w.Scores*m.Index.ScoreNanos*dim/128 + w.IdleBlocks*m.Index.IdleNanos
 	return float64(w.Launches)*m.Index.KernelMicros/1e3 + busy/float64(m.Multiprocessors)/1e6 + w.PooledBytes/m.MemoryGBs/1e6
-}
-
-// ListGeometry is the block of that kernel: keys of a step, threads, and how many blocks an SM holds.
-func ListGeometry(target string, headDim int, blocks bool) (keys, threads, blocksPerSM int, err error) {
-	b, err := listBody(target, headDim, blocks)
-	return b.keys, 32 * b.warps, b.blocks, err
-}
-
-func listBody(target string, headDim int, blocks bool) (body, error) {
-	if !blocks {
-		if b, err := bodyOf(runBodies, target, headDim); err == nil {
-			return b, nil
-		}
-	}
-	return bodyOf(listBodies, target, headDim)
-}
-
-// runBodies are the kernels with runs and columns alone, where they are not those of listBodies.
-var runBodies = []body{
-	{"sm_90a", 64, 128, 128, 12, 1},
-	{"sm_90a", 128, 128, 128, 12, 1},
-}
-
-// listBodies are the kernels with lists of each backend.
-var listBodies = []body{
-	{"sm_80", 64, 64, 128, 2, 4},
-	{"sm_80", 96, 64, 64, 2, 4},
-	{"sm_80", 112, 64, 64, 4, 2},
-	{"sm_80", 128, 64, 64, 2, 4},
-	{"sm_80", 256, 64, 64, 4, 2},
-	{"sm_90a", 64, 64, 128, 8, 2},
-	{"sm_90a", 128, 64, 128, 8, 2},
-	{"sm_90a", 192, 64, 64, 8, 2},
-	{"sm_90a", 256, 64, 64, 8, 1},
-}
-
-// bodyOf is the first body of a table that serves a head dim.
-func bodyOf(table []body, target string, headDim int) (body, error) {
-	for _, b := range table {
-		if b.target == target && headDim <= b.maxHeadDim {
-			return b, nil
-		}
-	}
-	return body{}, fmt.Errorf("no kernel for target %s and head dim %d is priced", target, headDim)
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen"
 	"github.com/minfc/minfc/cost"
 	"github.com/minfc/minfc/ir"
@@ -22,10 +23,10 @@ func TestListGeometry(t *testing.T) {
 		for dim := 16; dim <= 256; dim += 16 {
 			k, err := codegen.Attention(s, codegen.Config{HeadDim: dim, DType: codegen.BF16, Target: target})
 			require.NoError(t, err)
-			_, threads, blocks, err := cost.ListGeometry(target, dim, true)
+			b, err := abi.ListBody(target, dim, true)
 			require.NoError(t, err)
-			require.Equal(t, k.Threads, threads, "%s, head dim %d", target, dim)
-			require.Contains(t, strings.Join(strings.Fields(k.Module.String()), " "), minBlocks(blocks), "%s, head dim %d", target, dim)
+			require.Equal(t, k.Threads, 32*b.Warps, "%s, head dim %d", target, dim)
+			require.Contains(t, strings.Join(strings.Fields(k.Module.String()), " "), minBlocks(b.BlocksPerSM), "%s, head dim %d", target, dim)
 			for _, blocks := range []bool{true, false} {
 				p, err := m.ListPrices(dim, blocks)
 				require.NoError(t, err)
@@ -35,7 +36,7 @@ func TestListGeometry(t *testing.T) {
 		}
 	}
 	_, err = named(t, "H200").ListPrices(300, true)
-	require.ErrorContains(t, err, "no kernel for target sm_80 and head dim 300 is priced")
+	require.ErrorContains(t, err, "there is no kernel for target sm_80 and head dim 300")
 }
 
 // TestMachineLike: an unknown device is priced like a known one, with its own number of multiprocessors.

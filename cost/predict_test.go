@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen"
 	"github.com/minfc/minfc/cost"
 	"github.com/minfc/minfc/ir"
@@ -165,10 +166,10 @@ func TestEveryHeadDimHasAPrice(t *testing.T) {
 			w := heads(workOf(t, target, "dense", dim, 1<<14, nil), 16)
 			k, err := codegen.Attention(w.Schedule, codegen.Config{HeadDim: dim, DType: codegen.BF16, Target: target})
 			require.NoError(t, err)
-			threads, blocks, err := cost.Geometry(target, w)
+			b, err := abi.RangeBody(target, dim)
 			require.NoError(t, err)
-			require.Equal(t, k.Threads, threads, "%s, head dim %d", target, dim)
-			require.Contains(t, strings.Join(strings.Fields(k.Module.String()), " "), minBlocks(blocks), "%s, head dim %d", target, dim)
+			require.Equal(t, k.Threads, 32*b.Warps, "%s, head dim %d", target, dim)
+			require.Contains(t, strings.Join(strings.Fields(k.Module.String()), " "), minBlocks(b.BlocksPerSM), "%s, head dim %d", target, dim)
 			p, err := cost.Predict(m, w)
 			require.NoError(t, err)
 			require.Greater(t, p.Milliseconds, 0.85*before, "%s, head dim %d", target, dim)

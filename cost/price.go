@@ -17,7 +17,7 @@ func (m Machine) Price(c *Counts) (Prediction, error) {
 	}
 	heads := int64(w.Batch) * int64(w.QHeads)
 	p := Prediction{FullTiles: heads * c.total.full, EdgeTiles: heads * c.total.edge, KeptPairs: heads * c.pairs}
-	p.Tiles64 = ((p.FullTiles+p.EdgeTiles)*int64(b.rows*b.keys) + 4095) / 4096
+	p.Tiles64 = ((p.FullTiles+p.EdgeTiles)*int64(b.Rows*b.Keys) + 4095) / 4096
 	p.Parts = m.parts(c, b)
 	p.Bound, p.Milliseconds = p.Parts.bound(), p.Parts.sum()
 	return p, nil
@@ -25,7 +25,7 @@ func (m Machine) Price(c *Counts) (Prediction, error) {
 
 // parts splits the time of the launch.
 func (m Machine) parts(c *Counts, b body) Parts {
-	u := m.unit(b, c.work.HeadDim, b.blocks)
+	u := m.unit(b, c.work.HeadDim, b.BlocksPerSM)
 	scale := c.copies() * 1e-6 / float64(m.Multiprocessors) // from nanoseconds of one head and one multiprocessor to milliseconds
 	edge, all := scale*float64(c.total.edge), scale*float64(c.total.full+c.total.edge)
 	p := Parts{
@@ -59,7 +59,7 @@ func (m Machine) unit(b body, headDim, blocks int) unit {
 		fixed:  r.TileNanos,
 	}
 	products, softmax, overlap := u.tensor+u.loads, b.area()*r.SoftmaxPicos/1e3, r.Overlap
-	if b.warps*blocks <= schedulers {
+	if b.Warps*blocks <= schedulers {
 		overlap = 1
 	}
 	u.softmax = math.Pow(math.Pow(products, overlap)+math.Pow(softmax, overlap), 1/overlap) - products
@@ -68,9 +68,9 @@ func (m Machine) unit(b body, headDim, blocks int) unit {
 
 // crew is the multiprocessors of m. Blocks that share one have equal parts of it; fewer of them use it less well.
 func (m Machine) crew(b body, headDim int) crew {
-	full := m.unit(b, headDim, b.blocks).tile()
+	full := m.unit(b, headDim, b.BlocksPerSM).tile()
 	c := crew{size: m.Multiprocessors}
-	for n := 1; n <= b.blocks; n++ {
+	for n := 1; n <= b.BlocksPerSM; n++ {
 		c.speeds = append(c.speeds, full/m.unit(b, headDim, n).tile()/float64(n))
 	}
 	return c

@@ -1,8 +1,10 @@
 package cost
 
 import (
+	"slices"
 	"testing"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/stretchr/testify/require"
 )
 
@@ -10,15 +12,16 @@ import (
 // than both; one of eight warps fills it.
 func TestLoneBlocks(t *testing.T) {
 	m := machines[0]
-	for _, b := range bodies {
-		c := m.crew(b, b.maxHeadDim)
-		require.Len(t, c.speeds, b.blocks)
-		require.InDelta(t, 1, c.speeds[b.blocks-1]*float64(b.blocks), 1e-9)
-		if b.blocks == 1 {
+	for _, of := range slices.Concat(abi.AttentionBodies["sm_80"].Ranges, abi.AttentionBodies["sm_90a"].Ranges) {
+		b := body{of}
+		c := m.crew(b, b.MaxHeadDim)
+		require.Len(t, c.speeds, b.BlocksPerSM)
+		require.InDelta(t, 1, c.speeds[b.BlocksPerSM-1]*float64(b.BlocksPerSM), 1e-9)
+		if b.BlocksPerSM == 1 {
 			require.Equal(t, []float64{1}, c.speeds)
 			continue
 		}
-		require.Greater(t, c.speeds[0], 0.5, "head dim %d", b.maxHeadDim)
-		require.Less(t, c.speeds[0], 0.95, "head dim %d", b.maxHeadDim)
+		require.Greater(t, c.speeds[0], 0.5, "head dim %d", b.MaxHeadDim)
+		require.Less(t, c.speeds[0], 0.95, "head dim %d", b.MaxHeadDim)
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/minfc/minfc/codegen/lower"
 	"github.com/minfc/minfc/ptxgen"
-	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/emu"
 )
 
@@ -56,7 +56,7 @@ func launch(t *testing.T, threads int, in []byte, body func(b *lower.Builder, x 
 	require.NoError(t, err)
 	require.NoError(t, dev.CopyToDevice(p, in, nil))
 	args := [][]byte{binary.LittleEndian.AppendUint64(nil, uint64(p))}
-	require.NoError(t, f.Launch(runtime.Launch{Grid: [3]uint32{1, 1, 1}, Block: [3]uint32{uint32(threads), 1, 1}}, args, nil))
+	require.NoError(t, f.Launch(device.Launch{Grid: [3]uint32{1, 1, 1}, Block: [3]uint32{uint32(threads), 1, 1}}, args, nil))
 	out := make([]byte, len(in))
 	require.NoError(t, dev.CopyToHost(out, p, nil))
 	return out

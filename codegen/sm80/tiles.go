@@ -1,6 +1,9 @@
 package sm80
 
-import "github.com/minfc/minfc/ir"
+import (
+	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/ir"
+)
 
 // shape is how one head dim is cut up. Two 16-row strips a warp (rows = 32*warps) let every K and V fragment feed two
 // mma; 255 registers is the limit for two blocks of 128 threads an SM, and what the O and S accumulators leave decides
@@ -12,24 +15,19 @@ type shape struct {
 	minBlocks  int // blocks an SM
 }
 
-var shapes = []shape{
-	{64, 128, 128, 4, 2},
-	{96, 128, 64, 4, 2},
-	{112, 64, 64, 4, 3}, // its half-used panel costs the registers that 128 rows need
-	{128, 128, 64, 4, 2},
-	{192, 128, 64, 8, 1},
-	{256, 64, 64, 4, 2},
-}
+// Head dims above 96 up to 112 have 64 rows: their half-used panel costs the registers that 128 rows need.
+var shapes = shapesOf(abi.AttentionBodies["sm_80"].Ranges)
 
 // listShapes serve schedules that walk lists. Lists belong to 64 rows, and their entries are slots of 64 keys anywhere. Two
 // warps of two strips read shared memory as seldom as a 128-row tile does, which is worth more than wider steps
 // (docs/vertical-slash.md).
-var listShapes = []shape{
-	{64, 64, 128, 2, 4},
-	{96, 64, 64, 2, 4},
-	{112, 64, 64, 4, 2}, // as above: too few registers for two strips
-	{128, 64, 64, 2, 4},
-	{256, 64, 64, 4, 2},
+var listShapes = shapesOf(abi.AttentionBodies["sm_80"].Lists)
+
+func shapesOf(bodies []abi.Body) (out []shape) {
+	for _, b := range bodies {
+		out = append(out, shape{b.MaxHeadDim, b.Rows, b.Keys, b.Warps, b.BlocksPerSM})
+	}
+	return out
 }
 
 func choose(from []shape, headDim int) shape {

@@ -152,7 +152,7 @@ func (k lowered) queued() bool { return k.BlocksPerSM > 0 }
 
 // hasColumns says whether there is a warp that votes.
 func (k lowered) hasColumns() bool {
-	return slices.ContainsFunc(k.Params, func(p lower.Param) bool { return p.Tensor == lower.ListParam("cols", "kc") })
+	return slices.ContainsFunc(k.Params, func(p lower.Param) bool { return p.Tensor == ir.ListName("cols", "kc") })
 }
 
 // events names what a stage does in turn; repetitions count once, so that softmax is one event.

@@ -3,6 +3,7 @@ package sm90
 import (
 	"slices"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/ir"
 )
 
@@ -20,27 +21,39 @@ type shape struct {
 }
 
 // shapes serve schedules of ranges alone: wide tiles and one block an SM, because K and V feed all its warpgroups.
-var shapes = []shape{
-	{maxHeadDim: 64, groups: 3, keys: 128, buffers: 3, minBlocks: 1, overlap: true},
-	{maxHeadDim: 128, groups: 2, keys: 128, buffers: 3, minBlocks: 1, overlap: true, qInRegs: true},
-	{maxHeadDim: 192, groups: 2, keys: 96, buffers: 2, minBlocks: 1, overlap: true},
-	{maxHeadDim: 256, groups: 2, keys: 80, buffers: 2, minBlocks: 1, overlap: true},
-}
+var shapes = shapesOf(abi.AttentionBodies["sm_90a"].Ranges, []shape{
+	{buffers: 3, overlap: true},
+	{buffers: 3, overlap: true, qInRegs: true},
+	{buffers: 2, overlap: true},
+	{buffers: 2, overlap: true},
+})
 
 // listShapes serve schedules that walk lists, which belong to 64 rows; their entries are slots of 64 keys anywhere. Two blocks
 // an SM keep the matrix units busy in turn, so nothing is overlapped within one.
-var listShapes = []shape{
-	{maxHeadDim: 64, groups: 1, keys: 128, buffers: 6, ring: true, minBlocks: 2, qInRegs: true},
-	{maxHeadDim: 128, groups: 1, keys: 128, buffers: 3, ring: true, minBlocks: 2, qInRegs: true},
-	{maxHeadDim: 192, groups: 1, keys: 64, buffers: 3, ring: true, minBlocks: 2},
-	{maxHeadDim: 256, groups: 1, keys: 64, buffers: 3, minBlocks: 1, overlap: true}, // its accumulators leave no room for two
-}
+var listShapes = shapesOf(abi.AttentionBodies["sm_90a"].Lists, []shape{
+	{buffers: 6, ring: true, qInRegs: true},
+	{buffers: 3, ring: true, qInRegs: true},
+	{buffers: 3, ring: true},
+	{buffers: 3, overlap: true}, // its accumulators leave no room for two
+})
 
 // staggerShapes serve schedules with runs or columns and no lists of blocks. A run moves by 64 keys from one row block to the
 // next, so that two row blocks share half of what they read; 64-row tiles are limited by what the L2 delivers.
-var staggerShapes = []shape{
-	{maxHeadDim: 64, groups: 2, keys: 128, stagger: true, buffers: 4, minBlocks: 1, qInRegs: true},
-	{maxHeadDim: 128, groups: 2, keys: 128, stagger: true, buffers: 2, minBlocks: 1, qInRegs: true},
+var staggerShapes = shapesOf(abi.AttentionBodies["sm_90a"].Runs, []shape{
+	{stagger: true, buffers: 4, qInRegs: true},
+	{stagger: true, buffers: 2, qInRegs: true},
+})
+
+// shapesOf adds to each body how its kernel works inside.
+func shapesOf(bodies []abi.Body, own []shape) []shape {
+	for i, b := range bodies {
+		s := &own[i]
+		s.maxHeadDim, s.groups, s.keys, s.minBlocks = b.MaxHeadDim, b.Rows/64, b.Keys, b.BlocksPerSM
+		if s.threads() != 32*b.Warps {
+			panic("internal: a body has other warps than a producer warpgroup and consumers")
+		}
+	}
+	return own
 }
 
 // shapeFor is the shape for a schedule, and the keys of one slot of its stages.
