@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/minfc/minfc/internal/files"
+	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/artifact"
 	"github.com/minfc/minfc/runtime/artifact/artifacttest"
 	"github.com/minfc/minfc/runtime/device/devicetest"
@@ -168,14 +169,14 @@ func FuzzReadArtifact(f *testing.F) {
 	f.Add(data)
 	f.Add(data[:len(data)/2])
 	withTensorMaps := artifacttest.New()
-	withTensorMaps.Manifest.Kernels[0].Params = withMaps(withTensorMaps.Manifest.Kernels[0].Params, "q", "k")
+	withTensorMaps.Manifest.Kernels[0].Params = artifacttest.WithMaps(withTensorMaps.Manifest.Kernels[0].Params, "q", "k")
 	mapped, err := withTensorMaps.Encode()
 	require.NoError(f, err)
 	f.Add(mapped)
 	f.Add([]byte("MINFC\n\x01\x00\x02\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00{}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		tryArtifact(t, data)
-		if len(data) > headerBytes+sha256.Size { // past the checksum, which no mutation hits by itself
+		if len(data) > artifact.HeaderBytes+sha256.Size { // past the checksum, which no mutation hits by itself
 			tryArtifact(t, reseal(data))
 		}
 	})
@@ -194,13 +195,13 @@ func tryArtifact(t *testing.T, data []byte) {
 	require.Equal(t, a, b)
 	if a.IsPlan() {
 		g := a.Manifest.Groups[0]
-		if loaded, err := LoadGroups(devicetest.New(), a, artifact.Select{g.HeadDim, g.DType, g.Target}); err == nil {
+		if loaded, err := runtime.LoadGroups(devicetest.New(), a, artifact.Select{HeadDim: g.HeadDim, DType: g.DType, Target: g.Target}); err == nil {
 			require.NoError(t, loaded.Close())
 		}
 		return
 	}
 	k := a.Manifest.Kernels[0]
-	if loaded, err := LoadKernel(devicetest.New(), a, artifact.Select{k.HeadDim, k.DType, k.Target}); err == nil {
+	if loaded, err := runtime.LoadKernel(devicetest.New(), a, artifact.Select{HeadDim: k.HeadDim, DType: k.DType, Target: k.Target}); err == nil {
 		require.NoError(t, loaded.Close())
 	}
 }

@@ -2,6 +2,9 @@
 package artifacttest
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/passes"
@@ -46,4 +49,15 @@ func New() *artifact.Artifact {
 		Manifest: artifact.Manifest{Schema: artifact.SchemaVersion, Compiler: "minfc test", Pattern: pattern.String(),
 			Source: "pattern a_shape(sink = 128, window = 1024) { keep causal & (sink(sink) | window(window)) }", Kernels: []artifact.Kernel{kernel, half}},
 	}
+}
+
+// WithMaps replaces the numbers of tensors by a map of each, as kernels for sm_90a have them.
+func WithMaps(params []artifact.Param, tensors ...string) (out []artifact.Param) {
+	for _, t := range tensors {
+		out = append(out, abi.MapParam(t+"_map", t, 64, 128))
+	}
+	return append(out, slices.DeleteFunc(slices.Clone(params), func(p artifact.Param) bool {
+		t, what, _ := strings.Cut(p.Name, "_")
+		return slices.Contains(tensors, t) && what != "offset"
+	})...)
 }
