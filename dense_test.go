@@ -17,7 +17,7 @@ func TestArtifactsWithBadDenseKernels(t *testing.T) {
 	require.NoError(t, err)
 	for want, damage := range map[string]func(k *artifact.Kernel){
 		"dense is for another target, data type or head dim": func(k *artifact.Kernel) { k.Dense.HeadDim = 128 },
-		"dense is a kernel with stages":                      func(k *artifact.Kernel) { k.Dense.Stages = k.Stages[:1] },
+		"dense is a kernel with a program":                   func(k *artifact.Kernel) { k.Dense.Program = k.Program },
 		"dense kernel: module is 99":                         func(k *artifact.Kernel) { k.Dense.Module = 99 },
 		"dense kernel: kernel parameters are missing: taken": func(k *artifact.Kernel) {
 			k.Dense.Params = slices.DeleteFunc(k.Dense.Params, func(p artifact.Param) bool { return p.Name == "taken" })
@@ -28,10 +28,10 @@ func TestArtifactsWithBadDenseKernels(t *testing.T) {
 		"kernel parameters are missing: route, taken": func(k *artifact.Kernel) {
 			k.Params = slices.DeleteFunc(k.Params, func(p artifact.Param) bool { return p.Name == "route" || p.Name == "taken" })
 		},
-		"a stage is missing: store_words": func(k *artifact.Kernel) { k.Stages = k.Stages[1:] },
+		"there is no kernel store_words": func(k *artifact.Kernel) { k.Index = k.Index[1:] },
 		"dense is there, want none beside a kernel without lists": func(k *artifact.Kernel) {
 			d := *k.Dense
-			k.Schedule, k.RowTile, k.KeyTile, k.Params, k.Stages, k.BlocksPerSM, k.BlockRows = d.Schedule, d.RowTile, d.KeyTile, d.Params, k.Stages[:1], 0, 0
+			k.Schedule, k.RowTile, k.KeyTile, k.Params, k.Index, k.BlocksPerSM, k.BlockRows = d.Schedule, d.RowTile, d.KeyTile, d.Params, k.Index[:1], 0, 0
 		},
 	} {
 		a, err := artifact.Read(data)

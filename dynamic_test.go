@@ -5,11 +5,13 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
@@ -202,8 +204,8 @@ func TestOtherChoices(t *testing.T) {
 // runAbsorbed runs a pattern whose choice cannot matter: no kernel computes it.
 func (c attentionCase) runAbsorbed(t *testing.T, dev device.Device) {
 	a, in := c.compile(t), c.input(t)
-	for _, s := range a.Manifest.Kernels[0].Stages {
-		require.Equal(t, runtime.StageStoreWords, s.Kind, "which writes down what heads there are")
+	for _, s := range a.Manifest.Kernels[0].Index {
+		require.Equal(t, abi.StoreWords, s.Name, "which writes down what heads there are")
 	}
 	res, err := runtime.RunHost(dev, a, artifact.Select{}, c.host(in))
 	require.NoError(t, err)
@@ -377,24 +379,40 @@ func TestBadHeadParams(t *testing.T) {
 	require.ErrorContains(t, run("vertical_slash", map[string]int64{"vertical": -1}, nil), "vertical must be at least 0, got -1")
 }
 
-// An artifact that lacks a stage, or has one that this runtime does not know, is refused before anything is loaded.
-func TestArtifactsWithBadStages(t *testing.T) {
+// An artifact whose program does not fit its kernels is refused before anything is loaded.
+func TestArtifactsWithBadPrograms(t *testing.T) {
 	c := attentionCase{program: library(t, "vertical_slash"), headDim: 64, dtype: half.BF16}
 	data, err := c.compile(t).Encode()
 	require.NoError(t, err)
+	program := func(old, new string) func(k *artifact.Kernel) {
+		return func(k *artifact.Kernel) {
+			require.Contains(t, k.Program, old)
+			k.Program = strings.Replace(k.Program, old, new, 1)
+		}
+	}
+	without := func(prefix string) func(k *artifact.Kernel) {
+		return func(k *artifact.Kernel) {
+			k.Index = slices.DeleteFunc(k.Index, func(x artifact.IndexKernel) bool { return strings.HasPrefix(x.Name, prefix) })
+		}
+	}
 	for want, damage := range map[string]func(k *artifact.Kernel){
-		"a stage is missing: decide":                 func(k *artifact.Kernel) { k.Stages = k.Stages[:len(k.Stages)-1] },
-		`stage 0 (magic): kind "magic" is unknown`:   func(k *artifact.Kernel) { k.Stages[0].Kind = "magic" },
-		`kernel parameter "w7" is listed twice`:      func(k *artifact.Kernel) { k.Stages[0].Params[9].Name = "w7" },
-		"kernel parameters are missing: w31":         func(k *artifact.Kernel) { k.Stages[0].Params = k.Stages[0].Params[:32] },
-		"threads is 2048, want 1 to 1024":            func(k *artifact.Kernel) { k.Stages[0].Threads = 2048 },
-		"heads is 3, want 1, 2 or 4":                 func(k *artifact.Kernel) { k.Stages[1].Heads = 3 },
-		"module is 99, want one of the file's":       func(k *artifact.Kernel) { k.Stages[2].Module = 99 },
-		`entry is "a b", want a PTX name`:            func(k *artifact.Kernel) { k.Stages[2].Entry = "a b" },
-		"shared_bytes is 2097152, want at most 1 MB": func(k *artifact.Kernel) { k.Stages[2].SharedBytes = 2 << 20 },
+		"part decide: there is no kernel decide":           without("decide"),
+		"part numbers: there is no kernel store_words":     without("store_words"),
+		"part choose: there is no kernel probe_stats.1 or": without("probe_stats."),
+		`kernel parameter "w7" is listed twice`:            func(k *artifact.Kernel) { k.Index[0].Params[9].Name = "w7" },
+		"threads is 2048, want 1 to 1024":                  func(k *artifact.Kernel) { k.Index[0].Threads = 2048 },
+		"module is 99, want one of the file's":             func(k *artifact.Kernel) { k.Index[2].Module = 99 },
+		`entry is "a b", want a PTX name`:                  func(k *artifact.Kernel) { k.Index[2].Entry = "a b" },
+		"shared_bytes is 2097152, want at most 1 MB":       func(k *artifact.Kernel) { k.Index[2].SharedBytes = 2 << 20 },
 		`kernel parameters are missing: i_diags_cover_words`: func(k *artifact.Kernel) {
 			k.Params = slices.DeleteFunc(k.Params, func(p artifact.Param) bool { return p.Name == "i_diags_cover_words" })
 		},
+		"runs has no parameter run_cup":                                             program("run_cap = i_diags", "run_cup = i_diags"),
+		"parameter words of runs has no argument, and nothing else is called words": program("      words = ceildiv(dist_pad, 32)\n", ""),
+		"part choose: buffer i_diags_bits is read before it is written":             program("b_bits = at i_diags_bits", "b_bits = at diag_sum"),
+		"select_top is given two arguments b_n":                                     program("b_n = reach", "b_n = reach\n          b_n = sk"),
+		"program: line 2":                                                           program("variant probe_heads of", "variant probe_heads"),
+		"slice_kv is defined twice":                                                 program("let slice_q = slice_kv*group", "let slice_kv = 1"),
 	} {
 		a, err := artifact.Read(data)
 		require.NoError(t, err)

@@ -165,7 +165,7 @@ func (r *randomRun) compile(t *testing.T, rng *rand.Rand, c *attentionCase) *art
 			var why *ir.Unsupported
 			require.ErrorAs(t, err, &why, "everything else is a fault\n%s", c.program.Pattern)
 			r.refuse(fmt.Sprintf("refused for reason %d", why.Reason))
-		case len(a.Manifest.Kernels[0].Stages) == 1:
+		case len(a.Manifest.Kernels[0].Index) == 1:
 			r.refuse("no choice matters")
 		default:
 			return a

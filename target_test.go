@@ -48,8 +48,8 @@ func TestPTXVersionsOfAnArtifact(t *testing.T) {
 	for _, k := range a.Manifest.Kernels {
 		require.Equal(t, ptxgen.Version(k.Target), k.PTXVersion)
 		require.Equal(t, k.PTXVersion, ptxVersion(a.Modules[k.Module]))
-		for _, s := range k.Stages {
-			require.Equal(t, ptxgen.Version("sm_80"), ptxVersion(a.Modules[s.Module]), s.Kind)
+		for _, s := range k.Index {
+			require.Equal(t, ptxgen.Version("sm_80"), ptxVersion(a.Modules[s.Module]), s.Name)
 		}
 	}
 }
@@ -90,34 +90,35 @@ func TestArtifactOfTwoTargets(t *testing.T) {
 	renamed := unit{target: "sm_90a", schedule: old.schedule}
 	renamed.kernel, err = o.ptx(old.kernel.Kernel, "sm_90a")
 	require.NoError(t, err)
-	stages, err := o.generateIndex(old.schedule)
-	require.NoError(t, err)
-
 	units := []unit{old, renamed}
 	dense, err := p.compileDense(o, []unit{old}, nil)
 	require.NoError(t, err)
 	dense = append(dense, dense[0])
 	dense[1].target = "sm_90a"
-	o.emitUnits(units, stages, dense)
+	require.NoError(t, addPrograms(units, dense))
+	kernels, err := o.generateIndex(units[0].program)
+	require.NoError(t, err)
+	o.emitUnits(units, kernels, dense)
 	require.Contains(t, emitted["schedule"], "// for sm_80\n\nschedule vertical_slash")
 	require.Contains(t, emitted["schedule"], "// for sm_90a\n\nschedule vertical_slash")
+	require.Contains(t, emitted["program"], "// for sm_90a\n\nprogram vertical_slash")
 	require.Contains(t, emitted["ptx"], "// module 1: attention for sm_90a\n\n")
-	require.Contains(t, emitted["ptx"], fmt.Sprintf("// module %d: decide\n\n", 1+len(stages)))
-	require.Contains(t, emitted["ptx"], fmt.Sprintf("// module %d: dense attention for sm_90a\n\n", 3+len(stages)))
+	require.Contains(t, emitted["ptx"], fmt.Sprintf("// module %d: decide\n\n", 1+len(kernels)))
+	require.Contains(t, emitted["ptx"], fmt.Sprintf("// module %d: dense attention for sm_90a\n\n", 3+len(kernels)))
 
-	packed, err := o.pack(p.Pattern, p.Source, units, stages, dense)
+	packed, err := o.pack(p.Pattern, p.Source, units, kernels, dense)
 	require.NoError(t, err)
 	data, err := packed.Encode()
 	require.NoError(t, err)
 	a, err := artifact.Read(data)
 	require.NoError(t, err)
-	require.Len(t, a.Modules, 4+len(stages))
+	require.Len(t, a.Modules, 4+len(kernels))
 	for i, k := range a.Manifest.Kernels {
-		require.Equal(t, 2+len(stages)+i, k.Dense.Module)
+		require.Equal(t, 2+len(kernels)+i, k.Dense.Module)
 		require.Equal(t, k.Target, k.Dense.Target)
 	}
-	require.Equal(t, a.Manifest.Kernels[0].Stages, a.Manifest.Kernels[1].Stages)
-	for i, s := range a.Manifest.Kernels[1].Stages {
+	require.Equal(t, a.Manifest.Kernels[0].Index, a.Manifest.Kernels[1].Index)
+	for i, s := range a.Manifest.Kernels[1].Index {
 		require.Equal(t, 2+i, s.Module)
 		require.Contains(t, string(a.Modules[s.Module]), ".entry "+s.Entry)
 		require.Contains(t, string(a.Modules[s.Module]), ".target sm_80\n")

@@ -92,7 +92,7 @@ func (u unit) attend(name string) passes.Kernel {
 	if rows == 0 {
 		rows = u.schedule.Tile.Rows
 	}
-	return passes.Kernel{Name: name, Rows: rows, BlocksPerSM: u.kernel.BlocksPerSM}
+	return passes.Kernel{Name: name, Schedule: u.schedule, Rows: rows, BlocksPerSM: u.kernel.BlocksPerSM}
 }
 
 // generate lowers the schedule to LLVM IR and that to PTX; kind is what the steps are called.

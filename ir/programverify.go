@@ -214,7 +214,10 @@ func (v *programVerifier) run(s Run, known map[string]bool) {
 
 // arguments checks the arguments of a kernel: what it reads first, then what it writes.
 func (v *programVerifier) arguments(kernel string, s Run, params []KernelParam, known map[string]bool) {
-	for _, a := range s.Args {
+	for i, a := range s.Args {
+		if slices.ContainsFunc(s.Args[:i], func(b Arg) bool { return b.Param == a.Param }) {
+			v.fail("%s is given two arguments %s", kernel, a.Param)
+		}
 		if !slices.ContainsFunc(params, func(p KernelParam) bool { return p.Name == a.Param }) {
 			v.fail("%s has no parameter %s", kernel, a.Param)
 		}

@@ -93,8 +93,9 @@ func (b *programBuilder) decideOn(g ir.Segment) []ir.Arg {
 // Kernel is what a program must know of an attention kernel.
 type Kernel struct {
 	Name        string // abi.Attend or abi.Dense
-	Rows        int    // query rows that a block takes at a time
-	BlocksPerSM int    // of kernels with a queue, which are launched with as many blocks as run at once; else 0
+	Schedule    *ir.Schedule
+	Rows        int // query rows that a block takes at a time
+	BlocksPerSM int // of kernels with a queue, which are launched with as many blocks as run at once; else 0
 }
 
 // Attend adds an attention kernel to a program, in a part of its own.
@@ -109,5 +110,13 @@ func Attend(p *ir.Program, part string, k Kernel) {
 		most := ir.N(int64(k.BlocksPerSM)).Times(ir.Name("multiprocessors"))
 		grid = [3]ir.Expr{ir.Call(ir.OpMin, ir.Name("items"), most), ir.N(1), ir.N(1)}
 	}
-	p.Parts = append(p.Parts, ir.Part{Name: part, Steps: append(steps, ir.Run{Kernel: k.Name, Grid: grid})})
+	p.Parts = append(p.Parts, ir.Part{Name: part, Steps: append(steps, ir.Run{Kernel: k.Name, Grid: grid, Args: k.params()})})
+}
+
+// params are the arguments that the pattern's parameters are.
+func (k Kernel) params() (out []ir.Arg) {
+	for _, p := range abi.PatternParams(k.Schedule) {
+		out = append(out, ir.NumberArg(p.Name, ir.Name(p.Name)))
+	}
+	return out
 }

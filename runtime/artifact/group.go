@@ -128,7 +128,7 @@ func (m *Member) verify(modules int) error {
 		if err != nil {
 			return fmt.Errorf("kernel %d: %w", i, err)
 		}
-		if _, err = k.verifyDense(s); err == nil {
+		if _, err = k.verifyDense(s, modules); err == nil {
 			_, err = k.ReadProgram(s, modules)
 		}
 		if err != nil {

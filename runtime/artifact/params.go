@@ -3,6 +3,7 @@ package artifact
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/want"
@@ -38,7 +39,7 @@ func said(p Param) []string {
 
 // verifyAsked checks that a kernel takes all that its schedule and the call ask of it: one that did not would ignore what its caller says.
 func verifyAsked(params, asked []Param) error {
-	var there []string
+	var there, missing []string
 	for _, p := range params {
 		there = append(there, p.Name)
 		if p.Type == abi.MapType {
@@ -47,8 +48,11 @@ func verifyAsked(params, asked []Param) error {
 	}
 	for _, p := range asked {
 		if !slices.Contains(there, p.Name) {
-			return fmt.Errorf("kernel parameter %s is missing", p.Name)
+			missing = append(missing, p.Name)
 		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("kernel parameters are missing: %s", strings.Join(missing, ", "))
 	}
 	return nil
 }

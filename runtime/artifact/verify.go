@@ -54,7 +54,7 @@ func (k *Kernel) verify(modules int) error {
 	if err := verifyAsked(k.Params, abi.Params(s)); err != nil {
 		return err
 	}
-	dense, err := k.verifyDense(s)
+	dense, err := k.verifyDense(s, modules)
 	if err == nil && dense != nil {
 		if err = verifyAsked(k.Dense.Params, abi.Params(dense)); err != nil {
 			err = fmt.Errorf("dense kernel: %w", err)
@@ -101,7 +101,7 @@ func (k *Kernel) verifyNumbers(modules int) error {
 }
 
 // verifyDense checks the kernel that computes heads instead of k, and returns its schedule; nil if there is none.
-func (k *Kernel) verifyDense(s *ir.Schedule) (*ir.Schedule, error) {
+func (k *Kernel) verifyDense(s *ir.Schedule, modules int) (*ir.Schedule, error) {
 	d := k.Dense
 	if d == nil {
 		return nil, nil
@@ -117,7 +117,7 @@ func (k *Kernel) verifyDense(s *ir.Schedule) (*ir.Schedule, error) {
 			return nil, err
 		}
 	}
-	dense, err := d.verifyBody(d.Module + 1)
+	dense, err := d.verifyBody(modules)
 	if err == nil && len(dense.Index) > 0 {
 		err = fmt.Errorf("its schedule reads lists")
 	}

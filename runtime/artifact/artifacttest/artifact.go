@@ -39,7 +39,7 @@ func New() *artifact.Artifact {
 	if err != nil {
 		panic(err) // a fault of the passes, which have tests of their own
 	}
-	passes.Attend(program, ir.PartAttend, passes.Kernel{Name: abi.Attend, Rows: 128})
+	passes.Attend(program, ir.PartAttend, passes.Kernel{Name: abi.Attend, Schedule: schedule, Rows: 128})
 	kernel.Program = program.String()
 	kernel.Index = []artifact.IndexKernel{{Name: abi.StoreWords, Entry: "store_words", Threads: abi.StoreWordsCount / 2, Module: 2, Params: abi.IndexParams[abi.StoreWords]}}
 	half := kernel
