@@ -3,6 +3,7 @@ package artifact
 import (
 	"fmt"
 	"regexp"
+	"slices"
 
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/want"
@@ -51,7 +52,10 @@ func (k *Kernel) verify(modules int) error {
 	if err != nil {
 		return err
 	}
-	if err := verifyAsked(k.Params, abi.Params(s)); err != nil {
+	if err := k.verifyQueue(s); err != nil {
+		return err
+	}
+	if err := verifyAsked(k.Params, k.asked(s)); err != nil {
 		return err
 	}
 	dense, err := k.verifyDense(s, modules)
@@ -63,8 +67,52 @@ func (k *Kernel) verify(modules int) error {
 	if err != nil {
 		return err
 	}
-	_, err = k.ReadProgram(s, modules)
-	return err
+	p, err := k.ReadProgram(s, modules)
+	if err != nil {
+		return err
+	}
+	return k.verifyRuns(p)
+}
+
+// asked are the parameters that the kernel must have.
+func (k *Kernel) asked(s *ir.Schedule) []Param {
+	if k.BlocksPerSM > 0 {
+		return append(abi.Params(s), abi.QueueParams...)
+	}
+	return abi.Params(s)
+}
+
+// verifyQueue checks that a kernel whose blocks share a queue says so twice, in its launch and its parameters, and that its calls have a
+// workspace, where the queue is.
+func (k *Kernel) verifyQueue(s *ir.Schedule) error {
+	queue := abi.QueueParams[0].Name
+	takes := slices.ContainsFunc(k.Params, func(p Param) bool { return p.Name == queue })
+	switch queued := k.BlocksPerSM > 0; {
+	case takes != queued:
+		return fmt.Errorf("blocks_per_sm is %d, want it above 0 for kernels with the parameter %s and 0 for others", k.BlocksPerSM, queue)
+	case queued && len(s.Index) == 0:
+		return fmt.Errorf("blocks_per_sm is %d, want 0 where no data decides: such calls have no workspace for a queue", k.BlocksPerSM)
+	}
+	return nil
+}
+
+// verifyRuns checks that the program has the parts that a call asks it for: without one, a launch would succeed and compute nothing.
+func (k *Kernel) verifyRuns(p *ir.Program) error {
+	asked, runs := []string{ir.PartAttend}, []string{abi.Attend}
+	if k.Dense != nil {
+		asked, runs = append(asked, ir.PartDecide, ir.PartDense), append(runs, abi.Dense)
+	}
+	for _, part := range asked {
+		if p.Part(part) == nil {
+			return fmt.Errorf("program %s has no part %s", p.Name, part)
+		}
+	}
+	for _, kernel := range runs {
+		if !slices.Contains(p.KernelNames(), kernel) {
+			return fmt.Errorf("program %s does not run the kernel %s", p.Name, kernel)
+		}
+	}
+	return nil
 }
 
 // verifyBody checks the kernel by itself, and returns its schedule.
@@ -120,6 +168,9 @@ func (k *Kernel) verifyDense(s *ir.Schedule, modules int) (*ir.Schedule, error) 
 	dense, err := d.verifyBody(modules)
 	if err == nil && len(dense.Index) > 0 {
 		err = fmt.Errorf("its schedule reads lists")
+	}
+	if err == nil {
+		err = d.verifyQueue(dense)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("dense kernel: %w", err)
