@@ -200,10 +200,13 @@ func (g *Group) Split() (params []Param, sections []int) {
 	return params, sections
 }
 
-// verifySections checks that every section takes what its schedule and the call ask of it.
+// verifySections checks that every section takes what its schedule and the call ask of it, and nothing else.
 func (m *Manifest) verifySections(g *Group) error {
+	if err := verifyParams(g.Params); err != nil {
+		return err
+	}
 	params, sections := g.Split()
-	own := make([][]Param, len(g.Sections))
+	own := make([][]Param, len(g.Sections)) // with those of all sections
 	for i, p := range params {
 		switch n := sections[i]; {
 		case n >= len(own):
@@ -216,6 +219,7 @@ func (m *Manifest) verifySections(g *Group) error {
 			}
 		}
 	}
+	all := make([][]Param, len(g.Sections))
 	for i, s := range g.Sections {
 		asked, err := m.askedOf(g, s)
 		if err == nil {
@@ -223,6 +227,24 @@ func (m *Manifest) verifySections(g *Group) error {
 		}
 		if err != nil {
 			return fmt.Errorf("section %d: %w", i, err)
+		}
+		all[i] = asked
+	}
+	return verifyKnown(params, sections, all)
+}
+
+// verifyKnown checks that every parameter of a group is asked for by its section, or by some section.
+func verifyKnown(params []Param, sections []int, asked [][]Param) error {
+	for i, p := range params {
+		name, in, where := p.Name, asked, ""
+		if p.Type == abi.MapType {
+			name = p.Tensor
+		}
+		if n := sections[i]; n >= 0 {
+			in, where = asked[n:n+1], fmt.Sprintf("section %d: ", n)
+		}
+		if !slices.ContainsFunc(slices.Concat(in...), func(a Param) bool { return a.Name == name }) {
+			return fmt.Errorf("%skernel parameter %q is unknown", where, p.Name)
 		}
 	}
 	return nil
