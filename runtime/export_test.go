@@ -9,7 +9,7 @@ import (
 // HoldScratch sets how many bytes of sums or of block scores k may hold at a time.
 func (k *LoadedKernel) HoldScratch(bytes int64) {
 	k.scratchBytes = bytes
-	k.lastPlans.Store(nil)
+	k.prepared.forget()
 }
 
 // denseRates are of the size of what is fitted.
@@ -27,7 +27,7 @@ func (k *LoadedKernel) PriceLists(slot, column, row float64) {
 	k.fallback.machine.Rates = denseRates[k.fallback.machine.Target]
 	k.fallback.machine.MemoryGBs = 1e9
 	k.fallback.machine.Multiprocessors = 1
-	k.lastPlans.Store(nil)
+	k.prepared.forget()
 }
 
 // NewFakeDevice is a device that only notes what it is asked for.

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen"
 	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/half"
@@ -316,7 +317,7 @@ func TestBadParts(t *testing.T) {
 		"head 1: bad call: HeadParams has 2 values of slash,":     func(a *runtime.Attention, p *runtime.Part) { p.Heads = []int{1} },
 		"heads 1-2: bad call: head 1: slash must":                 func(a *runtime.Attention, p *runtime.Part) { p.HeadParams = map[string][]int64{"slash": {-1, 0}} },
 		`heads 1-2: bad call: unknown parameter "breadth"`:        func(a *runtime.Attention, p *runtime.Part) { p.Params = map[string]int64{"breadth": 1} },
-		"each part has its own":                                   func(a *runtime.Attention, p *runtime.Part) { a.Heads = make([]bool, 4) },
+		"each has its own":                                        func(a *runtime.Attention, p *runtime.Part) { a.Heads = make([]bool, 4) },
 		"O overlaps Q":                                            func(a *runtime.Attention, p *runtime.Part) { a.O = a.Q },
 		"Workspace overlaps V":                                    func(a *runtime.Attention, p *runtime.Part) { a.Workspace = a.V.Ptr },
 		"O is a null pointer":                                     func(a *runtime.Attention, p *runtime.Part) { a.O.Ptr = 0 },
@@ -404,17 +405,30 @@ func TestBadGroups(t *testing.T) {
 		"no pattern and kernels beside":           func(m *artifact.Manifest, g *artifact.Group) { m.Pattern = m.Members[0].Pattern },
 		"member is 7, want one of 2":              func(m *artifact.Manifest, g *artifact.Group) { g.Sections[0].Member = 7 },
 		`"s9_p_breadth" is of a section`:          func(m *artifact.Manifest, g *artifact.Group) { named(g, "s0_p_window").Name = "s9_p_breadth" },
-		`kernel parameter "p_breadth" is unknown`: func(m *artifact.Manifest, g *artifact.Group) { named(g, "s0_p_window").Name = "s0_p_breadth" },
-		`kernel parameter "rows" has type "ptr"`:  func(m *artifact.Manifest, g *artifact.Group) { named(g, "s1_rows").Type = "ptr" },
-		`kernel parameter "head0" is listed twice`: func(m *artifact.Manifest, g *artifact.Group) {
+		"kernel parameters are missing: p_window": func(m *artifact.Manifest, g *artifact.Group) { named(g, "s0_p_window").Name = "s0_p_breadth" },
+		`section 0: kernel parameter "p_breadth" is unknown`: func(m *artifact.Manifest, g *artifact.Group) {
+			g.Params = append(g.Params, artifact.Param{Name: "s0_p_breadth", Type: "i32"})
+		},
+		`section 0: kernel parameter "queue" is unknown`: func(m *artifact.Manifest, g *artifact.Group) {
+			g.Params = append(g.Params, artifact.Param{Name: "s0_queue", Type: "ptr"})
+		},
+		`section 1: kernel parameter "k_map" is unknown`: func(m *artifact.Manifest, g *artifact.Group) {
+			g.Params = append(g.Params, abi.MapParam("s1_k_map", "s0_i_cols_kc", 64, 64))
+		},
+		`kernel parameter "breadth" is unknown`: func(m *artifact.Manifest, g *artifact.Group) {
+			g.Params = append(g.Params, artifact.Param{Name: "breadth", Type: "i32"})
+		},
+		`kernel parameter "rows" has type "ptr"`: func(m *artifact.Manifest, g *artifact.Group) { named(g, "s1_rows").Type = "ptr" },
+		`kernel parameter "s1_rows" has type ""`: func(m *artifact.Manifest, g *artifact.Group) { named(g, "s1_rows").Type = "" },
+		`kernel parameter "s1_head0" is listed twice`: func(m *artifact.Manifest, g *artifact.Group) {
 			named(g, "s1_rows").Name = "s1_head0"
 		},
 		"kernel parameters are missing: lse_head": func(m *artifact.Manifest, g *artifact.Group) {
 			g.Params = slices.DeleteFunc(g.Params, func(p artifact.Param) bool { return p.Name == "lse_head" })
 		},
-		"is a map of": func(m *artifact.Manifest, g *artifact.Group) {
+		"section 1: kernel parameters are missing: i_cols_kc, i_cols_vc": func(m *artifact.Manifest, g *artifact.Group) {
 			for i := range g.Params {
-				if strings.HasSuffix(g.Params[i].Tensor, "_kc") {
+				if strings.HasSuffix(g.Params[i].Tensor, "_kc") || strings.HasSuffix(g.Params[i].Tensor, "_vc") {
 					g.Params[i].Tensor = strings.Replace(g.Params[i].Tensor, "s1_", "s0_", 1)
 				}
 			}
@@ -428,7 +442,7 @@ func TestBadGroups(t *testing.T) {
 			g.Params = slices.DeleteFunc(g.Params, func(p artifact.Param) bool { return strings.HasPrefix(p.Name, "s2_") })
 		},
 		"member 0 has no kernel":      func(m *artifact.Manifest, g *artifact.Group) { m.Members[0].Kernels = nil },
-		"a stage is missing: runs":    func(m *artifact.Manifest, g *artifact.Group) { dropStage(m, "runs") },
+		"there is no kernel runs":     func(m *artifact.Manifest, g *artifact.Group) { dropKernel(m, "runs") },
 		"member 1: pattern: ":         func(m *artifact.Manifest, g *artifact.Group) { m.Members[1].Pattern = "x" },
 		"dense is for another target": func(m *artifact.Manifest, g *artifact.Group) { m.Members[1].Kernels[0].Dense.HeadDim = 32 },
 		"member 0: kernel 0: target":  func(m *artifact.Manifest, g *artifact.Group) { m.Members[0].Kernels[0].Target = "gfx90" },
@@ -537,10 +551,10 @@ func launchAnyhow(a *artifact.Artifact, heads []plan.Head) error {
 	return err
 }
 
-func dropStage(m *artifact.Manifest, kind string) {
+func dropKernel(m *artifact.Manifest, name string) {
 	for i := range m.Members[1].Kernels {
 		k := &m.Members[1].Kernels[i]
-		k.Stages = slices.DeleteFunc(k.Stages, func(s runtime.Stage) bool { return s.Kind == kind })
+		k.Index = slices.DeleteFunc(k.Index, func(x artifact.IndexKernel) bool { return x.Name == name })
 	}
 }
 
