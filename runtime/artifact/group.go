@@ -150,14 +150,12 @@ func (g *Group) verify(modules int) error {
 		return err
 	}
 	for i, s := range g.Sections {
-		for _, c := range []want.Check{
-			{want.Multiple(s.TileRows, 16, 16, 1024), "tile_rows", fmt.Sprint(s.TileRows), "a multiple of 16 from 16 to 1024"},
-			{want.Multiple(s.Tiles, 1, 1, 8), "tiles", fmt.Sprint(s.Tiles), "1 to 8"},
-			{want.Multiple(s.BlocksPerSM, 1, 0, 32), "blocks_per_sm", fmt.Sprint(s.BlocksPerSM), "at most 32"},
-		} {
-			if err := c.Err(); err != nil {
-				return fmt.Errorf("section %d: %w", i, err)
-			}
+		if err := want.All(
+			want.That(want.Multiple(s.TileRows, 16, 16, 1024), "tile_rows", fmt.Sprint(s.TileRows), "a multiple of 16 from 16 to 1024"),
+			want.That(want.Multiple(s.Tiles, 1, 1, 8), "tiles", fmt.Sprint(s.Tiles), "1 to 8"),
+			want.That(want.Multiple(s.BlocksPerSM, 1, 0, 32), "blocks_per_sm", fmt.Sprint(s.BlocksPerSM), "at most 32"),
+		); err != nil {
+			return fmt.Errorf("section %d: %w", i, err)
 		}
 	}
 	return nil

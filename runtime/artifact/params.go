@@ -72,13 +72,8 @@ const (
 
 // verifyBox says whether one copy can take the box.
 func verifyBox(p Param) error {
-	for _, c := range []want.Check{
-		{want.Multiple(p.Box[0], 8, 8, mapColumns), "columns of its box", fmt.Sprint(p.Box[0]), "a multiple of 8 from 8 to 64"},
-		{want.Multiple(p.Box[1], 1, 1, mapRows), "rows of its box", fmt.Sprint(p.Box[1]), "1 to 256"},
-	} {
-		if err := c.Err(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return want.All(
+		want.That(want.Multiple(p.Box[0], 8, 8, mapColumns), "columns of its box", fmt.Sprint(p.Box[0]), "a multiple of 8 from 8 to 64"),
+		want.That(want.Multiple(p.Box[1], 1, 1, mapRows), "rows of its box", fmt.Sprint(p.Box[1]), "1 to 256"),
+	)
 }
