@@ -120,14 +120,22 @@ func TestWorkspaceOfTheLargestCallServesAll(t *testing.T) {
 			large := small
 			large.Params = map[string]int64{}
 			for _, name := range k.headParams {
-				small.Params[name] = int64(rng.IntN(budget[name]))
-				large.Params[name] = small.Params[name] + int64(rng.IntN(budget[name]))
+				small.Params[name] = int64(rng.IntN(budget[name]) * rng.IntN(2))
+				large.Params[name] = small.Params[name]
 			}
-			large.Batch += rng.IntN(2)
-			large.KVHeads += rng.IntN(3)
-			large.QHeads = large.KVHeads * group
-			large.SeqQ, large.SeqK, large.QOffset = small.SeqQ+rng.IntN(2000), small.SeqK+rng.IntN(2000), small.QOffset+rng.IntN(100)
-			k.scratchBytes = 1 << (20 + rng.IntN(8))
+			switch name := k.headParams[rng.IntN(len(k.headParams))]; rng.IntN(5) {
+			case 0:
+				large.Batch++
+			case 1:
+				large.KVHeads, large.QHeads = large.KVHeads+1, large.QHeads+group
+			case 2:
+				large.SeqQ += rng.IntN(200)
+			case 3:
+				large.SeqK += rng.IntN(200)
+			default:
+				large.Params[name] += int64(rng.IntN(budget[name]))
+			}
+			k.scratchBytes = 1 << (17 + rng.IntN(10))
 			k.prepared.forget()
 			less, err := k.Workspace(small)
 			require.NoError(t, err)
