@@ -106,31 +106,32 @@ func (p *Prepared) prepareOne(k *LoadedKernel) error {
 		p.workspace = x.workspaceBytes()
 		p.most = p.workspace
 	}
-	var index, attention []ir.Action
-	if part.stores {
-		if index, err = x.indexActions(); err != nil {
-			return wrapInternal(err)
-		}
-	}
-	if k.function != nil {
-		if attention, err = x.attentionActions(); err != nil {
-			return wrapInternal(err)
-		}
-	}
 	p.launches = 1
 	if x.routing == byHead {
 		p.launches = 2
 	}
-	if p.index, err = k.record(x, index); err == nil {
-		p.attention, err = k.record(x, attention)
-	}
-	return err
-}
-
-func (k *LoadedKernel) record(x *boundCall, actions []ir.Action) (*recording, error) {
 	r := &recorder{dev: k.dev}
-	err := r.add(k, x, actions)
-	return r.finish(), err
+	if part.stores {
+		index, err := x.indexActions()
+		if err != nil {
+			return wrapInternal(err)
+		}
+		if err := r.add(k, x, index); err != nil {
+			return err
+		}
+	}
+	p.index = len(r.records)
+	if k.function != nil {
+		attention, err := x.attentionActions()
+		if err != nil {
+			return wrapInternal(err)
+		}
+		if err := r.add(k, x, attention); err != nil {
+			return err
+		}
+	}
+	p.records = r.finish()
+	return nil
 }
 
 // Launch enqueues the attention on a stream (nil: the default stream) and returns; for patterns that the data decides, the

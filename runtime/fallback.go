@@ -5,7 +5,6 @@ import (
 
 	"github.com/minfc/minfc/cost"
 	"github.com/minfc/minfc/ir"
-	"github.com/minfc/minfc/runtime/artifact"
 	"github.com/minfc/minfc/runtime/device"
 )
 
@@ -31,9 +30,10 @@ type fallback struct {
 	ranges  *ir.Schedule // the part of the schedule that reads no lists
 }
 
-// loadFallback loads the dense kernel, if there is one and the cost model knows the target.
-func (k *LoadedKernel) loadFallback(dev device.Device, a *artifact.Artifact) error {
-	info := dev.Info()
+// readFallback reads the dense kernel, if there is one and the cost model knows the target. The code of a dense kernel in a head plan is its
+// group's.
+func (k *LoadedKernel) readFallback() error {
+	info := k.dev.Info()
 	m, known := cost.MachineLike(cost.Device{Name: info.Name, Multiprocessors: info.Multiprocessors, L2Bytes: info.L2Bytes}, k.info.Target)
 	if k.info.Dense == nil || !known || k.info.Dense.RunsOn(info) != nil {
 		return nil
@@ -42,20 +42,12 @@ func (k *LoadedKernel) loadFallback(dev device.Device, a *artifact.Artifact) err
 	if err != nil {
 		return err
 	}
-	dense, err := k.loadDense(dev, a)
+	dense, err := read(k.dev, k.info.Dense)
 	if err != nil {
 		return err
 	}
 	k.fallback = &fallback{dense, m, prices, rangesOf(k.schedule)}
 	return nil
-}
-
-// loadDense loads the dense kernel. That of a pattern in a head plan is its group's.
-func (k *LoadedKernel) loadDense(dev device.Device, a *artifact.Artifact) (*LoadedKernel, error) {
-	if k.function == nil {
-		return read(dev, k.info.Dense)
-	}
-	return load(dev, a, k.info.Dense)
 }
 
 // rangesOf is the part of a schedule that reads no lists.

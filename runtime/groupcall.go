@@ -151,19 +151,18 @@ func (c *groupCall) prepare() error {
 			return p.wrap(err)
 		}
 	}
-	c.index = r.finish()
+	c.index = len(r.records)
 	rounds, err := c.share()
 	if err != nil {
 		return err
 	}
 	c.launches = len(rounds)
-	r = &recorder{dev: c.dev()}
 	for i := range rounds {
 		if err := rounds[i].record(r, c.call); err != nil {
 			return err
 		}
 	}
-	c.attention = r.finish()
+	c.records = r.finish()
 	return nil
 }
 

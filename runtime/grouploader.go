@@ -16,7 +16,7 @@ import (
 type LoadedGroups struct {
 	members  []*LoadedKernel // without code of their own
 	groups   []*loadedGroup  // those with fewer sections first
-	modules  *indexModules   // of the members' index kernels
+	modules  *modules
 	dev      device.Device
 	prepared preparedCache
 }
@@ -42,7 +42,7 @@ func LoadGroups(dev device.Device, a *artifact.Artifact, sel artifact.Select) (*
 	if err != nil {
 		return nil, err
 	}
-	g := &LoadedGroups{dev: dev, modules: newIndexModules(dev, a)}
+	g := &LoadedGroups{dev: dev, modules: newModules(dev, a)}
 	if err := g.load(dev, a, artifact.Select{HeadDim: found.HeadDim, DType: found.DType, Target: found.Target}); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
@@ -50,40 +50,52 @@ func LoadGroups(dev device.Device, a *artifact.Artifact, sel artifact.Select) (*
 }
 
 func (g *LoadedGroups) load(dev device.Device, a *artifact.Artifact, sel artifact.Select) error {
+	var numbers []int
 	for i := range a.Manifest.Groups {
 		group := &a.Manifest.Groups[i]
-		if group.Select() == sel {
-			l, err := loadGroup(dev, a, group)
-			if err != nil {
-				return fmt.Errorf("load kernel %s: %w", group.Entry, err)
-			}
-			g.groups = append(g.groups, l)
+		if group.Select() != sel {
+			continue
 		}
+		if err := checkMapper(dev, group.Params); err != nil {
+			return fmt.Errorf("load kernel %s: %w", group.Entry, err)
+		}
+		l := &loadedGroup{Group: *group, dev: dev}
+		l.params, l.sections = group.Split()
+		g.groups, numbers = append(g.groups, l), append(numbers, group.Module)
 	}
 	slices.SortStableFunc(g.groups, func(a, b *loadedGroup) int { return cmp.Compare(len(a.Sections), len(b.Sections)) })
 	for i := range a.Manifest.Members {
 		m := &a.Manifest.Members[i]
-		k, err := g.loadMember(dev, a, m.KernelFor(sel), m.Pattern)
+		k, err := readMember(dev, a, m.KernelFor(sel), m.Pattern)
 		if err != nil {
 			return err
 		}
-		g.members = append(g.members, k)
+		g.members, numbers = append(g.members, k), append(numbers, k.moduleNumbers(false)...)
+	}
+	if err := g.modules.load(numbers...); err != nil {
+		return err
+	}
+	return g.resolve()
+}
+
+// resolve finds all kernels in their loaded modules.
+func (g *LoadedGroups) resolve() error {
+	for _, l := range g.groups {
+		info := l.AsKernel()
+		if err := l.code.resolve(g.modules, &info); err != nil {
+			return err
+		}
+	}
+	for _, k := range g.members {
+		if err := k.resolveIndex(g.modules); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func loadGroup(dev device.Device, a *artifact.Artifact, group *artifact.Group) (*loadedGroup, error) {
-	l := &loadedGroup{Group: *group, dev: dev}
-	l.params, l.sections = group.Split()
-	var err error
-	info := group.AsKernel()
-	info.Params = group.Params
-	l.code, err = loadCode(dev, a, &info)
-	return l, err
-}
-
-// loadMember loads what comes before attention.
-func (g *LoadedGroups) loadMember(dev device.Device, a *artifact.Artifact, info *artifact.Kernel, pattern string) (*LoadedKernel, error) {
+// readMember reads what comes before attention.
+func readMember(dev device.Device, a *artifact.Artifact, info *artifact.Kernel, pattern string) (*LoadedKernel, error) {
 	k, err := read(dev, info)
 	if err != nil {
 		return nil, err
@@ -94,21 +106,11 @@ func (g *LoadedGroups) loadMember(dev device.Device, a *artifact.Artifact, info 
 	if err := k.readProgram(len(a.Modules)); err != nil {
 		return nil, err
 	}
-	if err := k.loadIndex(g.modules); err != nil {
-		return nil, err
-	}
-	return k, k.loadFallback(dev, a)
+	return k, k.readFallback()
 }
 
-// Close unloads the kernels. Launches of them must have ended.
-func (g *LoadedGroups) Close() error {
-	var errs []error
-	for _, l := range g.groups {
-		errs = append(errs, l.module.Unload())
-	}
-	errs = append(errs, g.modules.unload())
-	return errors.Join(errs...)
-}
+// Close gives the modules back. Launches of them must have ended.
+func (g *LoadedGroups) Close() error { return g.modules.release() }
 
 // Members are the patterns, in the order of the manifest. Each answers for calls of its own (HeadParams, Check, Cover, CoverChosen and the
 // like), but to launch it takes the group.

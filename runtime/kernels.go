@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/minfc/minfc/abi"
@@ -15,59 +14,27 @@ type loadedIndex struct {
 	function device.Function
 }
 
-// indexModules are the modules of index kernels on a device, each loaded once for all patterns that share it.
-type indexModules struct {
-	dev    device.Device
-	art    *artifact.Artifact
-	loaded map[int]device.Module
-}
-
-func newIndexModules(dev device.Device, a *artifact.Artifact) *indexModules {
-	return &indexModules{dev, a, map[int]device.Module{}}
-}
-
-func (m *indexModules) module(n int) (device.Module, error) {
-	if m.loaded[n] == nil {
-		module, err := m.dev.LoadModule(m.art.Modules[n])
-		if err != nil {
-			return nil, err
+// fitting are the index kernels of an entry that have room on a device.
+func fitting(info *artifact.Kernel, dev device.Info) (out []*artifact.IndexKernel) {
+	for i := range info.Index {
+		if info.Index[i].SharedBytes <= dev.MaxSharedBytes {
+			out = append(out, &info.Index[i])
 		}
-		m.loaded[n] = module
 	}
-	return m.loaded[n], nil
+	return out
 }
 
-func (m *indexModules) unload() error {
-	var errs []error
-	for _, module := range m.loaded {
-		errs = append(errs, module.Unload())
-	}
-	return errors.Join(errs...)
-}
-
-func (m *indexModules) load(k *artifact.IndexKernel) (*loadedIndex, error) {
-	module, err := m.module(k.Module)
-	if err != nil {
-		return nil, err
-	}
-	f, err := module.Function(k.Entry)
-	return &loadedIndex{k, f}, err
-}
-
-// loadIndex loads the kernels of the program that have room on the device. Of those that come in several sizes one must have.
-func (k *LoadedKernel) loadIndex(modules *indexModules) error {
-	info := modules.dev.Info()
+// resolveIndex finds the kernels of the program that have room on the device in their loaded modules. Of those that come in several sizes one
+// must have room.
+func (k *LoadedKernel) resolveIndex(m *modules) error {
+	info := k.dev.Info()
 	k.index = map[string]*loadedIndex{}
-	for i := range k.info.Index {
-		x := &k.info.Index[i]
-		if x.SharedBytes > info.MaxSharedBytes {
-			continue
-		}
-		l, err := modules.load(x)
+	for _, x := range fitting(&k.info, info) {
+		f, err := m.function(x.Module, x.Entry)
 		if err != nil {
 			return fmt.Errorf("load kernel %s: %w", x.Entry, err)
 		}
-		k.index[x.Name] = l
+		k.index[x.Name] = &loadedIndex{x, f}
 	}
 	if missing := k.program.Missing(k.parameters); missing != "" {
 		return fmt.Errorf("%w: %w: the kernel %s needs more shared memory a block than the %d bytes of %s",

@@ -22,7 +22,7 @@ type LoadedKernel struct {
 	choices      []choice
 	headParams   []string                // launch parameters that may differ by head: budgets and nothing else
 	index        map[string]*loadedIndex // the program's kernels beside attention
-	modules      *indexModules           // of these; nil of members of groups, whose groups have them
+	modules      *modules                // nil of members of groups, whose groups have them
 	scratchBytes int64                   // maxScratchBytes, other numbers in tests
 	code                                 // none of members of groups
 	lastParams   atomic.Pointer[paramSet]
@@ -43,25 +43,57 @@ func LoadKernel(dev device.Device, a *artifact.Artifact, sel artifact.Select) (*
 	if err != nil {
 		return nil, err
 	}
-	k, err := load(dev, a, info)
+	k, err := read(dev, info)
 	if err != nil {
 		return nil, err
 	}
-	k.modules = newIndexModules(dev, a)
-	if k.pattern, err = ir.ParsePattern(a.Manifest.Pattern); err == nil {
-		err = k.readProgram(len(a.Modules))
-	}
-	if err == nil {
-		err = k.loadIndex(k.modules)
-	}
-	if err == nil {
-		err = k.loadFallback(dev, a)
-	}
-	if err != nil {
-		k.Close()
-		return nil, err
+	k.modules = newModules(dev, a)
+	if err := k.load(a); err != nil {
+		return nil, errors.Join(err, k.Close())
 	}
 	return k, nil
+}
+
+// load loads all modules of a pattern and finds its kernels in them.
+func (k *LoadedKernel) load(a *artifact.Artifact) (err error) {
+	if k.pattern, err = ir.ParsePattern(a.Manifest.Pattern); err != nil {
+		return err
+	}
+	if err := k.readProgram(len(a.Modules)); err != nil {
+		return err
+	}
+	if err := k.readFallback(); err != nil {
+		return err
+	}
+	if err := checkMapper(k.dev, k.info.Params); err != nil {
+		return fmt.Errorf("load kernel %s: %w", k.info.Entry, err)
+	}
+	if err := k.modules.load(k.moduleNumbers(true)...); err != nil {
+		return err
+	}
+	if err := k.resolve(k.modules); err != nil {
+		return err
+	}
+	if k.fallback != nil {
+		if err := k.fallback.dense.resolve(k.modules); err != nil {
+			return err
+		}
+	}
+	return k.resolveIndex(k.modules)
+}
+
+// moduleNumbers are the modules that the pattern needs: of its index kernels, and with attention of that and of the dense kernel.
+func (k *LoadedKernel) moduleNumbers(attention bool) (out []int) {
+	if attention {
+		out = append(out, k.info.Module)
+	}
+	if attention && k.fallback != nil {
+		out = append(out, k.fallback.dense.info.Module)
+	}
+	for _, x := range fitting(&k.info, k.dev.Info()) {
+		out = append(out, x.Module)
+	}
+	return out
 }
 
 // read reads what an entry of the manifest says of a kernel.
@@ -82,37 +114,11 @@ func (k *LoadedKernel) readProgram(modules int) (err error) {
 	return nil
 }
 
-// load loads one attention kernel.
-func load(dev device.Device, a *artifact.Artifact, info *artifact.Kernel) (*LoadedKernel, error) {
-	k, err := read(dev, info)
-	if err != nil {
-		return nil, err
-	}
-	if k.code, err = loadCode(dev, a, info); err != nil {
-		return nil, fmt.Errorf("load kernel %s: %w", info.Entry, err)
-	}
-	return k, nil
-}
-
 // code is a kernel on a device.
 type code struct {
-	module     device.Module
 	function   device.Function
 	attributes device.FunctionAttributes
-}
-
-func loadCode(dev device.Device, a *artifact.Artifact, info *artifact.Kernel) (c code, err error) {
-	if err := checkMapper(dev, info.Params); err != nil {
-		return c, err
-	}
-	if c.module, err = dev.LoadModule(a.Modules[info.Module]); err != nil {
-		return c, err
-	}
-	if err := c.resolve(dev.Info(), info); err != nil {
-		c.module.Unload()
-		return c, err
-	}
-	return c, nil
+	log        string
 }
 
 // checkMapper says whether the device can make the maps among a kernel's parameters.
@@ -149,18 +155,24 @@ func (k *LoadedKernel) codeOf(name string) (launchable, error) {
 	return launchable{x.function, x.Params, x.Threads, x.SharedBytes}, nil
 }
 
-func (c *code) resolve(dev device.Info, info *artifact.Kernel) (err error) {
-	if c.function, err = c.module.Function(info.Entry); err != nil {
-		return err
+// resolve finds an attention kernel in its loaded module.
+func (c *code) resolve(m *modules, info *artifact.Kernel) (err error) {
+	if c.function, err = m.function(info.Module, info.Entry); err != nil {
+		return fmt.Errorf("load kernel %s: %w", info.Entry, err)
 	}
 	if c.attributes, err = c.function.Attributes(); err != nil {
-		return err
+		return fmt.Errorf("load kernel %s: %w", info.Entry, err)
 	}
+	c.log = m.log(info.Module)
 	if c.attributes.MaxThreads < info.Threads {
-		return fmt.Errorf("%w: it needs %d threads a block, %s can run %d of this kernel", artifact.ErrTarget, info.Threads, dev.Name, c.attributes.MaxThreads)
+		return fmt.Errorf("load kernel %s: %w: it needs %d threads a block, %s can run %d of this kernel",
+			info.Entry, artifact.ErrTarget, info.Threads, m.dev.Info().Name, c.attributes.MaxThreads)
 	}
 	return nil
 }
+
+// resolve finds the attention kernel in its loaded module.
+func (k *LoadedKernel) resolve(m *modules) error { return k.code.resolve(m, &k.info) }
 
 // Info is the kernel's entry in the manifest.
 func (k *LoadedKernel) Info() artifact.Kernel { return k.info }
@@ -172,24 +184,12 @@ func (k *LoadedKernel) Schedule() *ir.Schedule { return k.schedule }
 func (k *LoadedKernel) Attributes() device.FunctionAttributes { return k.attributes }
 
 // Log is what the device's compiler said; it may be empty.
-func (k *LoadedKernel) Log() string {
-	if k.module == nil {
-		return ""
-	}
-	return k.module.Log()
-}
+func (k *LoadedKernel) Log() string { return k.log }
 
-// Close unloads the kernel. Launches of it must have ended.
+// Close gives the kernel's modules back. Launches of it must have ended.
 func (k *LoadedKernel) Close() error {
-	var errs []error
-	if k.module != nil {
-		errs = append(errs, k.module.Unload())
+	if k.modules == nil {
+		return nil
 	}
-	if k.modules != nil {
-		errs = append(errs, k.modules.unload())
-	}
-	if k.fallback != nil {
-		errs = append(errs, k.fallback.dense.Close())
-	}
-	return errors.Join(errs...)
+	return k.modules.release()
 }

@@ -24,8 +24,8 @@ type Prepared struct {
 	parts     []*preparedPart
 	workspace int64 // bytes that a run needs
 	most      int64 // the same if nothing ran dense: so that the workspace of a longer call serves this one
-	index     *recording
-	attention *recording
+	records   *recording
+	index     int // records that come before attention
 	launches  int // of attention
 }
 
@@ -75,15 +75,14 @@ func (p *Prepared) run(s device.Stream, at Pointers, index, attention bool) erro
 	if p.call.SeqK == 0 { // never looked at
 		bases[baseK], bases[baseV] = 0, 0
 	}
-	if index {
-		if err := p.index.run(s, bases); err != nil {
-			return err
-		}
+	first, end := 0, len(p.records.records)
+	if !index {
+		first = p.index
 	}
 	if !attention {
-		return nil
+		end = p.index
 	}
-	return p.attention.run(s, bases)
+	return p.records.run(s, bases, first, end)
 }
 
 // bases are the pointers that addresses start from.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 
 	"github.com/minfc/minfc/abi"
@@ -183,10 +184,11 @@ func (r *recorder) tensorMap(rec *record, x *boundCall, p artifact.Param) error 
 	return nil
 }
 
-// scratch is the memory of one run: the template with addresses, and the arguments that point into it.
+// scratch is the memory of one run: the template with addresses, and the commands whose arguments point into it.
 type scratch struct {
-	bytes []byte
-	args  [][][]byte // of every record
+	bytes    []byte
+	commands []device.Command // of every record
+	bases    pointers
 }
 
 // recording is a list of records, immutable and safe for concurrent use.
@@ -205,11 +207,12 @@ func (r *recorder) finish() *recording {
 }
 
 func (r *recording) newScratch() *scratch {
-	s := &scratch{bytes: make([]byte, len(r.template)), args: make([][][]byte, len(r.records))}
-	copy(s.bytes, r.template)
+	s := &scratch{bytes: slices.Clone(r.template), commands: make([]device.Command, len(r.records))}
 	for i := range r.records {
-		for _, at := range r.records[i].spans {
-			s.args[i] = append(s.args[i], s.bytes[at.at:at.at+at.bytes])
+		x, c := &r.records[i], &s.commands[i]
+		c.Function, c.Launch, c.Bytes = x.function, x.launch, x.bytes
+		for _, at := range x.spans {
+			c.Args = append(c.Args, s.bytes[at.at:at.at+at.bytes])
 		}
 	}
 	return s
@@ -225,31 +228,28 @@ func (p *pointers) at(x patch) device.Ptr {
 	return p[x.base] + device.Ptr(x.bytes)
 }
 
-// run enqueues the records. It is safe for concurrent use, and allocates nothing once it has run as often at a time.
-func (r *recording) run(s device.Stream, p pointers) error {
+// run enqueues the records from number first up to end. It is safe for concurrent use, and allocates nothing once it has run as often at a
+// time.
+func (r *recording) run(s device.Stream, p pointers, first, end int) error {
 	own := r.pool.Get().(*scratch)
 	defer r.pool.Put(own)
-	for i := range r.records { // all that can fail before the first launch
-		if err := r.patch(own, &r.records[i], &p); err != nil {
+	own.bases = p
+	for i := first; i < end; i++ { // all that can fail before the first launch
+		if err := r.patch(own, i); err != nil {
 			return err
 		}
 	}
-	for i := range r.records {
-		x := &r.records[i]
-		var err error
-		if x.function == nil {
-			err = r.dev.Fill(p.at(x.clears), 0, x.bytes, s)
-		} else {
-			err = x.function.Launch(x.launch, own.args[i], s)
-		}
-		if err != nil {
-			return fmt.Errorf("launch %s: %w", x.name, err)
-		}
+	if n, err := device.Enqueue(r.dev, own.commands[first:end], s); err != nil {
+		return fmt.Errorf("launch %s: %w", r.records[min(first+n, end-1)].name, err)
 	}
 	return nil
 }
 
-func (r *recording) patch(own *scratch, x *record, p *pointers) error {
+func (r *recording) patch(own *scratch, n int) error {
+	x, p := &r.records[n], &own.bases
+	if x.function == nil {
+		own.commands[n].Clear = p.at(x.clears)
+	}
 	for _, at := range x.patches {
 		binary.LittleEndian.PutUint64(own.bytes[at.at:], uint64(p.at(at)))
 	}

@@ -49,11 +49,11 @@ func (w *chosenWriter) launchRest(k *LoadedKernel, p *Prepared, at Pointers) err
 	if err != nil {
 		return wrapInternal(err)
 	}
-	r, err := k.record(w.boundCall, actions)
-	if err != nil {
+	r := &recorder{dev: k.dev}
+	if err := r.add(k, w.boundCall, actions); err != nil {
 		return err
 	}
-	return r.run(w.stream, at.bases())
+	return r.finish().run(w.stream, at.bases(), 0, len(r.records))
 }
 
 // chosenWriter copies lists to the device.

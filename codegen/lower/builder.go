@@ -191,10 +191,20 @@ func (b *Builder) MulBy(x Value, n int) Value {
 }
 
 func (b *Builder) UDivBy(x Value, n int) Value {
-	if bits.OnesCount(uint(n)) == 1 {
-		return b.LShr(x, int64(bits.TrailingZeros(uint(n))))
+	zeros := bits.TrailingZeros(uint(n))
+	odd := n >> zeros
+	switch {
+	case odd == 1:
+		return b.LShr(x, int64(zeros))
+	case zeros == 0:
+		return b.UDiv(x, I32(int64(n)))
 	}
-	return b.UDiv(x, I32(int64(n)))
+	// ptxas divides by a constant as by any number, with a reciprocal. x>>zeros has 31 bits at most, for which a product with 1/odd is exact
+	// (Granlund and Montgomery, "Division by Invariant Integers using Multiplication", 1994, theorem 4.2).
+	high := bits.Len(uint(odd-1)) - 1
+	inverse := int64(1)<<(32+high)/int64(odd) + 1
+	product := b.Block.NewMul(b.ZExt64(b.LShr(x, int64(zeros))), I64(inverse))
+	return b.Block.NewTrunc(b.Block.NewLShr(product, I64(int64(32+high))), types.I32)
 }
 
 // Comparisons and choice.

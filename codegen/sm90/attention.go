@@ -127,6 +127,7 @@ func mapOf(tensor string, slots int) string { return fmt.Sprintf("map%d_%s", slo
 func (k *kernel) emit() {
 	k.locate()
 	k.If("init", k.ICmp(enum.IPredEQ, k.thread(), lower.I32(0)), nil, func() []Value {
+		k.initBarrier(k.meeting(), warpLanes*len(k.roles())+128*k.groups)
 		k.initBarriers()
 		k.noneDoubtful()
 		return nil

@@ -55,15 +55,17 @@ func (k *kernel) emptyQ() Value {
 	return k.Add(k.shared, lower.I32(int64(k.layout.barriers+barrierBytes)))
 }
 
-// initBarriers is for one thread.
+// initBarriers is for one thread, and for the barriers of the pipeline.
 func (k *kernel) initBarriers() {
-	k.eachBarrier(func(at Value, count int) {
-		k.AsmEffect(fmt.Sprintf("mbarrier.init.shared::cta.b64 [$0], %d;", count), "r", at)
-	})
+	k.eachBarrier(k.initBarrier)
 	k.AsmEffect("fence.mbarrier_init.release.cluster;", "~{memory}")
 }
 
-// eachBarrier calls one for every barrier, with the arrivals of its phases.
+func (k *kernel) initBarrier(at Value, arrivals int) {
+	k.AsmEffect(fmt.Sprintf("mbarrier.init.shared::cta.b64 [$0], %d;", arrivals), "r", at)
+}
+
+// eachBarrier calls one for every barrier of the pipeline, with the arrivals of its phases.
 func (k *kernel) eachBarrier(one func(at Value, arrivals int)) {
 	one(k.fullQ(), 1)
 	one(k.emptyQ(), 4*k.groups*warpLanes)

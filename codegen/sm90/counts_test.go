@@ -150,6 +150,11 @@ func TestProductsOfAStage(t *testing.T) {
 // queued says whether blocks take row tiles from a queue.
 func (k lowered) queued() bool { return k.BlocksPerSM > 0 }
 
+// hasColumns says whether there is a warp that votes.
+func (k lowered) hasColumns() bool {
+	return slices.ContainsFunc(k.Params, func(p lower.Param) bool { return p.Tensor == lower.ListParam("cols", "kc") })
+}
+
 // events names what a stage does in turn; repetitions count once, so that softmax is one event.
 func events(t *testing.T, calls []call) []string {
 	var out []string
@@ -266,14 +271,14 @@ func TestBarriersAreInitialisedOnceARound(t *testing.T) {
 		for i := range count {
 			want = append(want, int64(k.barriers+8*i))
 		}
-		require.Equal(t, want, at)
 		require.Equal(t, want, givenUp)
 		require.Equal(t, want, again)
+		require.Equal(t, append(want, int64(k.meeting)), at, "warps wait where they meet while the others are made new")
 	})
 }
 
 // Arrivals speak for threads: a phase of K's or V's buffer ends when all threads that may have read it, or its header, have been spoken
-// for.
+// for; and where all meet, when all have come.
 func TestArrivalsOfBuffers(t *testing.T) {
 	eachKernel(t, func(t *testing.T, k lowered) {
 		counts := map[int64]string{}
@@ -283,6 +288,11 @@ func TestArrivalsOfBuffers(t *testing.T) {
 			}
 		}
 		require.Equal(t, fmt.Sprintf("%d;", 128*k.groups), counts[8], "Q")
+		loading := 2
+		if k.hasColumns() {
+			loading = 3
+		}
+		require.Equal(t, fmt.Sprintf("%d;", 128*k.groups+32*loading), counts[int64(k.meeting-k.barriers)], "all that work on the tile")
 		for i := range k.buffers {
 			readers := fmt.Sprintf("%d;", 128*k.groups+32)
 			require.Equal(t, readers, counts[int64(8*(2+int(emptyK)*k.buffers+i))], "K")
@@ -387,7 +397,7 @@ func TestLayoutIsAligned(t *testing.T) {
 		if k.ring {
 			ends = ends[:3]
 		}
-		ends = append(ends, l.v+k.buffers*l.stageBytes, l.headers, l.headers+k.buffers*h.bytes, l.barriers, k.SharedBytes)
+		ends = append(ends, l.v+k.buffers*l.stageBytes, l.headers, l.headers+k.buffers*h.bytes, l.barriers, l.meeting, l.meeting+8, l.doubts, k.SharedBytes)
 		require.IsNonDecreasing(t, ends)
 		require.IsNonDecreasing(t, []int{8 * slots, h.item, h.item + 16, h.found, h.found + 4*slots, h.words, h.words + slots*k.blocks()*16, h.bytes})
 		require.Equal(t, k.SharedBytes, l.total)

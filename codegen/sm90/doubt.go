@@ -91,7 +91,7 @@ func (k *kernel) twice(role func(round Value), walks bool) {
 
 // verdict waits until all warps of the tile are done and says whether there are notes.
 func (k *kernel) verdict() Value {
-	k.meet()
+	k.meet(0)
 	some := Value(lower.I32(0))
 	for g := range k.groups {
 		some = k.Or(some, k.chain(lower.I32(int64(g))))
@@ -106,20 +106,18 @@ func (k *kernel) chain(group Value) Value {
 	return head
 }
 
-// meet waits for all warps that work on the block's tile, at a barrier of its own where a block has two.
-func (k *kernel) meet() {
-	k.BarrierOf(k.namedBarrier(1), warpLanes*len(k.roles())+128*k.groups)
+// meet waits for all warps that work on the block's tile: the first time (0) for the verdict, the second (1) for the new barriers. What
+// any lane wrote before, to shared or global memory, all see after it. Each role comes from code of its own, which a named barrier
+// (bar.sync) allows, but compute-sanitizer's synccheck does not.
+func (k *kernel) meet(time int64) {
+	k.arrive(k.meeting())
+	k.await(k.meeting(), lower.I32(time))
 }
 
-// namedBarrier is number n (1 or 2) of those of the block's tile.
-func (k *kernel) namedBarrier(n int64) Value {
-	if k.tiles == 1 {
-		return lower.I32(n)
-	}
-	return k.Add(k.Shl(k.half, 1), lower.I32(n))
-}
+// meeting is the shared address of the barrier where they meet. It is none of eachBarrier's: they wait at it while those are made new.
+func (k *kernel) meeting() Value { return k.Add(k.shared, lower.I32(int64(k.layout.meeting))) }
 
-// restart makes all barriers new; one of the warps does it, the others wait.
+// restart makes the barriers of the pipeline new; one of the warps does it, the others wait.
 func (k *kernel) restart(mine bool) {
 	if mine {
 		k.elected(func() {
@@ -129,7 +127,7 @@ func (k *kernel) restart(mine bool) {
 			k.initBarriers()
 		})
 	}
-	k.meet()
+	k.meet(1)
 }
 
 // produceChains produces the noted tiles of one warpgroup after the other.

@@ -134,6 +134,7 @@ type layout struct {
 	kvPanel    int
 	stageBytes int // of one K or V tile
 	barriers   int
+	meeting    int // the barrier of all warps
 	doubts     int // what is to be computed again: see doubt.go
 	headers    int
 	header     headerLayout
@@ -168,7 +169,8 @@ func layoutFor(s shape, headDim, slotKeys int) layout {
 	l.header.bytes = l.header.words + slots*s.blocks()*wordsBytes
 	l.headers = end
 	l.barriers = l.headers + s.buffers*l.header.bytes
-	l.doubts = l.barriers + s.barrierCount()*barrierBytes
+	l.meeting = l.barriers + s.barrierCount()*barrierBytes
+	l.doubts = l.meeting + barrierBytes
 	l.total = l.doubts + doubtBytes*s.groups
 	return l
 }

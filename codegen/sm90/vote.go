@@ -33,7 +33,7 @@ func (k *kernel) vote(Value) {
 			return append([]Value{next.buffer, next.parity}, held...)
 		})
 	k.elected(func() { // consumers read flags before they see that it is the end
-		k.storeFound(k.headerAt(end[0]), nil, nil)
+		k.storeFound(k.headerAt(end[0]), nil)
 	})
 	k.letGo(fullK, end[0])
 }
@@ -57,35 +57,38 @@ func (k *kernel) holdItem(buffer Value, was []Value) []Value {
 // findWords writes what is found of a stage and tells the consumers.
 func (k *kernel) findWords(buffer Value) {
 	slots, header := k.postedSlots(buffer), k.headerAt(buffer)
-	words := k.words(slots, k.cover(k.look(slots)))
-	k.elected(func() {
-		k.storeFound(header, slots, words)
-		for i, s := range slots {
-			k.If("store", k.has(s.flags, lower.FlagColumns), nil, func() []Value {
-				for b := range k.blocks() {
-					k.Store(k.Pack4(words[i][4*b:4*b+4]...), k.SharedAt(header, k.wordsAt(i)+b*wordsBytes), 16)
-				}
-				return nil
-			})
-		}
-	})
+	c := k.cover(k.look(slots))
+	var flags []Value
+	for i, s := range slots {
+		flags = append(flags, k.If("vote", k.has(s.flags, lower.FlagColumns), []Value{s.flags}, func() []Value {
+			words := k.slotWords(c, i)
+			k.elected(func() { k.storeWords(header, i, words) }) // at once: those of all slots are too many for this warp's registers
+			return []Value{k.dropFull(s.flags, words)}
+		})...)
+	}
+	k.elected(func() { k.storeFound(header, flags) })
 	k.letGo(fullK, buffer)
 }
 
-// storeFound stores the flags of a stage's slots as they matter to masks.
-func (k *kernel) storeFound(header Value, slots []slot, words [][]Value) {
-	flags := []Value{lower.I32(0), lower.I32(0), lower.I32(0), lower.I32(0)}
-	for i, s := range slots {
-		flags[i] = k.dropFull(s.flags, words[i])
+// storeWords stores the words of a slot's columns.
+func (k *kernel) storeWords(header Value, slot int, words []Value) {
+	for b := range k.blocks() {
+		k.Store(k.Pack4(words[4*b:4*b+4]...), k.SharedAt(header, k.wordsAt(slot)+b*wordsBytes), 16)
 	}
-	k.Store(k.Pack4(flags...), k.SharedAt(header, k.layout.header.found), 16)
+}
+
+// storeFound stores the flags of a stage's slots as they matter to masks.
+func (k *kernel) storeFound(header Value, flags []Value) {
+	all := []Value{lower.I32(0), lower.I32(0), lower.I32(0), lower.I32(0)}
+	copy(all, flags)
+	k.Store(k.Pack4(all...), k.SharedAt(header, k.layout.header.found), 16)
 }
 
 // wordsAt is where the words of a slot lie in a header.
 func (k *kernel) wordsAt(slot int) int { return k.layout.header.words + slot*k.blocks()*wordsBytes }
 
 // columns are those of a stage's slots, as the lanes see them while it is found out which count: first their ids are read (look),
-// then whether runs cover them (cover), then the lanes vote (words).
+// then whether runs cover them (cover), then the lanes vote (slotWords).
 type columns struct {
 	ids     []Value   // of each half slot, this lane's
 	covered [][]Value // of each half slot and row block, its lower.CoverWords
@@ -125,20 +128,7 @@ func (k *kernel) cover(c columns) columns {
 	return c
 }
 
-// words are those of each slot's columns, for each row block two that count and two that are open (lower.KeptColumns and
-// OpenColumns); zeros for other slots.
-func (k *kernel) words(slots []slot, c columns) [][]Value {
-	var out [][]Value
-	for i, s := range slots {
-		none := make([]Value, 4*k.blocks())
-		for n := range none {
-			none[n] = lower.I32(0)
-		}
-		out = append(out, k.If("vote", k.has(s.flags, lower.FlagColumns), none, func() []Value { return k.slotWords(c, i) }))
-	}
-	return out
-}
-
+// slotWords are those of a slot's columns, for each row block two that count and two that are open (lower.KeptColumns and OpenColumns).
 func (k *kernel) slotWords(c columns, slot int) []Value {
 	var open, out []Value
 	for half := range 2 {

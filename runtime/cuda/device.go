@@ -44,24 +44,38 @@ func openDevice(lib *library, ordinal int) (*gpu, error) {
 	return d, err
 }
 
-// do runs f with the device's context current. Goroutines move between OS threads and a context is current for one
-// thread, so f runs locked to its thread; the thread's own context, which may be another library's, comes back after.
+// do runs f with the device's context current.
 func (d *gpu) do(f func() error) (err error) {
+	if err := d.enter(); err != nil {
+		return err
+	}
+	var popped uintptr
+	defer func() { err = errors.Join(err, d.leave(&popped)) }()
+	return f()
+}
+
+// enter makes the device's context current. Goroutines move between OS threads and a context is current for one thread, so the goroutine stays on
+// its thread until leave; the thread's own context, which may be another library's, comes back then.
+func (d *gpu) enter() error {
 	d.mu.RLock()
-	defer d.mu.RUnlock()
 	if d.closed {
+		d.mu.RUnlock()
 		return fmt.Errorf("%w: cuda:%d", device.ErrClosed, d.info.Ordinal)
 	}
 	goruntime.LockOSThread()
-	defer goruntime.UnlockOSThread()
 	if err := d.lib.call(cuCtxPushCurrent, d.context); err != nil {
+		goruntime.UnlockOSThread()
+		d.mu.RUnlock()
 		return err
 	}
-	defer func() {
-		var popped uintptr
-		err = errors.Join(err, d.lib.call(cuCtxPopCurrent, uintptr(unsafe.Pointer(&popped))))
-	}()
-	return f()
+	return nil
+}
+
+// leave is the end of what enter began; popped is where the driver writes the context.
+func (d *gpu) leave(popped *uintptr) error {
+	defer d.mu.RUnlock()
+	defer goruntime.UnlockOSThread()
+	return d.lib.call(cuCtxPopCurrent, uintptr(unsafe.Pointer(popped)))
 }
 
 func (d *gpu) Info() device.Info { return d.info }
@@ -109,9 +123,16 @@ func (d *gpu) CopyToHost(dst []byte, src device.Ptr, s device.Stream) error {
 	return err
 }
 
-func (d *gpu) Fill(dst device.Ptr, value byte, bytes int64, s device.Stream) error {
+func checkFill(bytes int64) error {
 	if bytes < 0 {
 		return fmt.Errorf("%w: fill of %d bytes", device.ErrBadCall, bytes)
+	}
+	return nil
+}
+
+func (d *gpu) Fill(dst device.Ptr, value byte, bytes int64, s device.Stream) error {
+	if err := checkFill(bytes); err != nil {
+		return err
 	}
 	return d.on(s, func(stream uintptr) error {
 		if bytes == 0 {

@@ -5,30 +5,92 @@ package cuda
 import (
 	"fmt"
 	goruntime "runtime"
+	"sync"
 	"unsafe"
 
 	"github.com/minfc/minfc/runtime/device"
 )
 
-// Launch checks what the driver would not: it reads as many bytes as the kernel has parameters, whatever it was given.
+// Launch enqueues one kernel.
 func (f *function) Launch(l device.Launch, args [][]byte, s device.Stream) error {
-	if err := f.check(l, args); err != nil {
+	_, err := f.mod.dev.Enqueue([]device.Command{{Function: f, Launch: l, Args: args}}, s)
+	return err
+}
+
+// launching is the memory that calls of the driver point to while commands are enqueued.
+type launching struct {
+	pointers []unsafe.Pointer // of arguments
+	popped   uintptr
+}
+
+// launchings are kept, so that an enqueued launch allocates nothing.
+var launchings = sync.Pool{New: func() any { return &launching{pointers: make([]unsafe.Pointer, 256)} }}
+
+// Enqueue makes the context current once for all commands.
+func (d *gpu) Enqueue(commands []device.Command, s device.Stream) (n int, err error) {
+	for i := range commands {
+		if err := d.checkCommand(&commands[i]); err != nil {
+			return i, err
+		}
+	}
+	stream, err := d.handleOf(s)
+	if err != nil {
+		return 0, err
+	}
+	own := launchings.Get().(*launching)
+	defer launchings.Put(own)
+	if err := d.enter(); err != nil {
+		return 0, err
+	}
+	for n < len(commands) && err == nil {
+		if err = d.enqueue(own, &commands[n], stream); err == nil {
+			n++
+		}
+	}
+	clear(own.pointers)
+	if left := d.leave(&own.popped); err == nil {
+		err = left
+	}
+	return n, err
+}
+
+// checkCommand checks what the driver would not: it reads as many bytes as the kernel has parameters, whatever it was given.
+func (d *gpu) checkCommand(c *device.Command) error {
+	if c.Function == nil {
+		return checkFill(c.Bytes)
+	}
+	f, ok := c.Function.(*function)
+	if !ok || f.mod.dev != d {
+		return fmt.Errorf("%w: the function is of another device", device.ErrBadCall)
+	}
+	if err := f.check(c.Launch, c.Args); err != nil {
 		return fmt.Errorf("launch of %q: %w", f.name, err)
 	}
-	pointers := make([]unsafe.Pointer, len(args)+1) // one more, so that there is a first one
-	for i, a := range args {
-		pointers[i] = unsafe.Pointer(unsafe.SliceData(a))
-	}
-	err := f.mod.dev.on(s, func(stream uintptr) error {
-		if err := f.allowShared(l.SharedBytes); err != nil {
-			return err
+	return nil
+}
+
+func (d *gpu) enqueue(own *launching, c *device.Command, stream uintptr) error {
+	if c.Function == nil {
+		if c.Bytes == 0 {
+			return nil
 		}
-		return f.mod.dev.lib.call(cuLaunchKernel, f.handle,
+		return d.lib.call(cuMemsetD8Async, uintptr(c.Clear), 0, uintptr(c.Bytes), stream)
+	}
+	f, l := c.Function.(*function), &c.Launch
+	if len(own.pointers) < len(c.Args)+1 { // one more, so that there is a first one
+		own.pointers = make([]unsafe.Pointer, 2*len(c.Args)+1)
+	}
+	for i, a := range c.Args {
+		own.pointers[i] = unsafe.Pointer(unsafe.SliceData(a))
+	}
+	err := f.allowShared(l.SharedBytes)
+	if err == nil {
+		err = d.lib.call(cuLaunchKernel, f.handle,
 			uintptr(l.Grid[0]), uintptr(l.Grid[1]), uintptr(l.Grid[2]),
 			uintptr(l.Block[0]), uintptr(l.Block[1]), uintptr(l.Block[2]),
-			uintptr(l.SharedBytes), stream, uintptr(unsafe.Pointer(&pointers[0])), 0)
-	})
-	goruntime.KeepAlive(args)
+			uintptr(l.SharedBytes), stream, uintptr(unsafe.Pointer(&own.pointers[0])), 0)
+	}
+	goruntime.KeepAlive(c.Args)
 	if err != nil {
 		return fmt.Errorf("launch of %q: %w", f.name, err)
 	}

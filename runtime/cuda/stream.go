@@ -20,14 +20,22 @@ type stream struct {
 
 const streamNonBlocking = 1
 
-// on runs f with the CUstream of s, which is 0 for a nil s, the default stream. A stream that was closed must not become the default one.
-func (d *gpu) on(s device.Stream, f func(handle uintptr) error) error {
+// handleOf is the CUstream of s, 0 for a nil s, the default stream. A stream that was closed must not become the default one.
+func (d *gpu) handleOf(s device.Stream) (uintptr, error) {
 	if own, ok := s.(*stream); ok && own.closed.Load() {
-		return fmt.Errorf("%w: stream of cuda:%d", device.ErrClosed, d.info.Ordinal)
+		return 0, fmt.Errorf("%w: stream of cuda:%d", device.ErrClosed, d.info.Ordinal)
 	}
-	handle := uintptr(0)
-	if s != nil {
-		handle = s.Handle()
+	if s == nil {
+		return 0, nil
+	}
+	return s.Handle(), nil
+}
+
+// on runs f with the CUstream of s and the device's context current.
+func (d *gpu) on(s device.Stream, f func(handle uintptr) error) error {
+	handle, err := d.handleOf(s)
+	if err != nil {
+		return err
 	}
 	return d.do(func() error { return f(handle) })
 }

@@ -100,3 +100,37 @@ type Function interface {
 	// it may be reused when Launch returns.
 	Launch(l Launch, args [][]byte, s Stream) error
 }
+
+// Command is a launch, or with no Function the clearing of Bytes at Clear.
+type Command struct {
+	Function Function
+	Launch   Launch
+	Args     [][]byte
+	Clear    Ptr
+	Bytes    int64
+}
+
+// Enqueuer is implemented by devices that take several commands at a time for less than one by one. Nothing of the commands is kept. The
+// number is that of commands that were enqueued: all of them without an error.
+type Enqueuer interface {
+	Enqueue(commands []Command, s Stream) (int, error)
+}
+
+// Enqueue enqueues commands in order, together where the device can. The number is that of commands that were enqueued.
+func Enqueue(d Device, commands []Command, s Stream) (int, error) {
+	if q, ok := d.(Enqueuer); ok {
+		return q.Enqueue(commands, s)
+	}
+	for i := range commands {
+		var err error
+		if c := &commands[i]; c.Function == nil {
+			err = d.Fill(c.Clear, 0, c.Bytes, s)
+		} else {
+			err = c.Function.Launch(c.Launch, c.Args, s)
+		}
+		if err != nil {
+			return i, err
+		}
+	}
+	return len(commands), nil
+}

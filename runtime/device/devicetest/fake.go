@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,6 +20,7 @@ import (
 // Fake records launches and keeps memory in maps. Its FailAt-th call fails; what is not given back shows in Live.
 type Fake struct {
 	Is       device.Info
+	mu       sync.Mutex // of the numbers: modules are loaded side by side
 	Calls    int
 	FailAt   int
 	next     device.Ptr
@@ -63,10 +65,18 @@ func New() *Fake {
 
 // Step counts a call, and is its error.
 func (d *Fake) Step() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.Calls++; d.Calls == d.FailAt {
 		return ErrInjected
 	}
 	return nil
+}
+
+func (d *Fake) live(more int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.Live += more
 }
 
 func (d *Fake) Info() device.Info { return d.Is }
@@ -75,7 +85,7 @@ func (d *Fake) LoadModule(ptx []byte) (device.Module, error) {
 	if err := d.Step(); err != nil {
 		return nil, err
 	}
-	d.Live++
+	d.live(1)
 	return &module{d}, nil
 }
 
@@ -124,7 +134,7 @@ func (d *Fake) NewEvent() (device.Event, error) {
 	if err := d.Step(); err != nil {
 		return nil, err
 	}
-	d.Live++
+	d.live(1)
 	return event{d}, nil
 }
 
@@ -140,7 +150,7 @@ type event struct{ d *Fake }
 func (e event) Record(device.Stream) error          { return e.d.Step() }
 func (e event) Synchronize() error                  { return nil }
 func (e event) Since(device.Event) (float64, error) { return 1.5, e.d.Step() }
-func (e event) Close() error                        { e.d.Live--; return nil }
+func (e event) Close() error                        { e.d.live(-1); return nil }
 
 type module struct{ d *Fake }
 
@@ -148,7 +158,7 @@ func (m *module) Function(name string) (device.Function, error) {
 	return &function{m.d, name}, m.d.Step()
 }
 func (m *module) Log() string   { return "used 255 registers" }
-func (m *module) Unload() error { m.d.Live--; return nil }
+func (m *module) Unload() error { m.d.live(-1); return nil }
 
 type function struct {
 	d     *Fake
