@@ -447,6 +447,7 @@ func TestGroupsAreReproducible(t *testing.T) {
 func BenchmarkGroupLaunch(b *testing.B) {
 	t := &testing.T{}
 	heads := mixed(t)
+	b.ReportAllocs()
 	k, err := plan.Load(runtime.NewFakeDevice(), group(t, "sm_80", 128, heads), artifact.Select{})
 	require.NoError(b, err)
 	var layers []*plan.Launcher
@@ -465,7 +466,7 @@ func BenchmarkGroupLaunch(b *testing.B) {
 		layers = append(layers, l)
 	}
 	call := runtime.Attention{Batch: 1, QHeads: 32, KVHeads: 8, SeqQ: 1 << 17, SeqK: 1 << 17, Workspace: 1 << 20, WorkspaceBytes: 1 << 40}
-	call.Q.Ptr, call.K.Ptr, call.V.Ptr, call.O.Ptr = 1<<12, 1<<14, 1<<16, 1<<18
+	call.Q.Ptr, call.K.Ptr, call.V.Ptr, call.O.Ptr = 1<<42, 2<<42, 3<<42, 4<<42
 	for n := 0; b.Loop(); n++ {
 		require.NoError(b, layers[n%len(layers)].Launch(nil, call))
 	}
