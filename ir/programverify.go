@@ -150,15 +150,34 @@ func (v *programVerifier) steps(steps []Step, known map[string]bool) {
 			for _, r := range s.Rows {
 				v.defined(r.Expr, inner)
 			}
-			if _, there := v.kernels(s.Kernel); !there {
-				v.fail("there is no kernel %s", s.Kernel)
-			}
+			v.stores(s.Kernel)
 			v.writes(s.Buffer)
 		case Run:
 			v.run(s, inner)
 		default:
 			v.fail("unknown step %T", s)
 		}
+	}
+}
+
+// stores checks a kernel that takes an address and two words in every other parameter.
+func (v *programVerifier) stores(kernel string) {
+	params, there := v.kernels(kernel)
+	if !there {
+		v.fail("there is no kernel %s", kernel)
+		return
+	}
+	for i, p := range params {
+		want := "i64"
+		if i == 0 {
+			want = "ptr"
+		}
+		if p.Type != want {
+			v.fail("parameter %s of %s is of type %s, want %s: it stores words", p.Name, kernel, p.Type, want)
+		}
+	}
+	if len(params) < 2 {
+		v.fail("%s takes no words to store", kernel)
 	}
 }
 
@@ -243,6 +262,7 @@ func (v *programVerifier) argument(kernel string, a Arg, p KernelParam, known ma
 		}
 		return
 	case !isNumber:
+		v.fail("parameter %s of %s is of type %s, which programs have no values of", p.Name, kernel, p.Type)
 		return
 	case a.Kind != kind && !(a.Kind == ArgNull && kind == ArgAddress):
 		v.fail("parameter %s of %s is of type %s, the argument is not: %s", p.Name, kernel, p.Type, a)

@@ -37,7 +37,6 @@ type programBuilder struct {
 	choices  []choice
 	rows     []ir.Row
 	shaped   map[string]bool // pools that are there
-	kernels  map[string]bool // that run, for the price of their launches
 }
 
 // choice is a chosen set: where its numbers and lists are.

@@ -64,7 +64,7 @@ func (b *programBuilder) chooseBlocks() (out []ir.Step) {
 	if len(chosen) == 0 {
 		return nil
 	}
-	b.slab(chosen)
+	spare := b.slab(chosen)
 	for _, c := range chosen {
 		b.Limits = append(b.Limits, ir.Limit{Value: sk, Most: abi.MaxKeyBlocks * ir.BlockSize, What: "SeqK of chosen blocks; use fewer keys"})
 		if c.fold == 0 {
@@ -76,15 +76,17 @@ func (b *programBuilder) chooseBlocks() (out []ir.Step) {
 			ir.Let{Name: "rows", Expr: ir.Call(ir.OpMin, slabRows, rowBlocks.Minus(ir.Name("slab_start")))},
 		}, c.chooseSlab()...)})
 	}
+	b.buffer("spare_scores", "f32", true, ir.Call(ir.OpFloorDiv, spare, ir.N(4)))
 	return out
 }
 
-// slab defines how many row blocks are scored at a time.
-func (b *programBuilder) slab(chosen []choice) {
-	rows, values := 1, 1 // rows of scores that a row block has at most, and values of each
+// slab defines how many row blocks are scored at a time. Where there are several slabs, they have all of the scratch, so that no shorter
+// call needs more: what they leave of it is returned, in bytes.
+func (b *programBuilder) slab(chosen []choice) (spare ir.Expr) {
+	rows, values, shares := 1, 1, 0 // rows of scores that a row block has at most, values of each, and of the row block's shares
 	for _, c := range chosen {
 		if c.fold > 0 {
-			rows, values = max(rows, ir.BlockSize/c.fold), 2
+			rows, values, shares = max(rows, ir.BlockSize/c.fold), 2, 1
 		}
 	}
 	b.define("score_rows", ir.N(int64(rows)))
@@ -93,7 +95,11 @@ func (b *programBuilder) slab(chosen []choice) {
 	fit := b.define("slab_fit", ir.Call(ir.OpMax, ir.N(1), ir.Call(ir.OpFloorDiv, scratch, ir.Call(ir.OpMax, ir.N(1), row))))
 	whole := ir.Call(ir.OpPick, ir.Call(ir.OpAtLeast, fit, ir.N(abi.ScoreRows)), // whole tiles of block_scores
 		ir.N(abi.ScoreRows).Times(ir.Call(ir.OpFloorDiv, fit, ir.N(abi.ScoreRows))), fit)
-	b.define("slab", ir.Call(ir.OpMin, whole, ir.Call(ir.OpMax, ir.N(1), rowBlocks)))
+	slab := b.define("slab", ir.Call(ir.OpMin, whole, ir.Call(ir.OpMax, ir.N(1), rowBlocks)))
+	each := int64(rows * values) // the scratch is for so many values of a row block, which may have shares besides
+	room := ir.Call(ir.OpFloorDiv, scratch, ir.N(each)).Times(ir.N(each + int64(shares)))
+	used := ir.N(4 * (each + int64(shares))).Times(allHeads).Times(ir.Name("scores_pad")).Times(slab)
+	return ir.Call(ir.OpPick, ir.Call(ir.OpAtLeast, slab, rowBlocks), ir.N(0), ir.Call(ir.OpMax, ir.N(0), room.Minus(used)))
 }
 
 func pooledName(p ir.Pool) string {

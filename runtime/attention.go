@@ -1,3 +1,8 @@
+// Package runtime loads compiled artifacts, prepares calls and launches them on a device. It never compiles patterns.
+//
+//	dev, err := device.Open("cuda", 0)
+//	k, err := runtime.LoadKernel(dev, file, artifact.Select{})
+//	err = k.Launch(stream, runtime.Attention{Q: q, K: k, V: v, O: o, ...})
 package runtime
 
 import (
@@ -60,14 +65,10 @@ type call struct {
 	dtype     string
 	scaleLog2 float32
 	values    map[string]int64 // of all parameters of the schedule
-	rowTiles  int              // of a head, in the kernel that is launched
 	present   int              // heads of all batch entries that take part
 	sharers   int              // the most of them that share a kv head
 	section   sectionPlace     // of a group's launch
 }
-
-// items is the number of row tiles of the launch.
-func (c *call) items() int { return c.rowTiles * c.QHeads * c.Batch }
 
 // Prepare checks a call and computes all that does not depend on its pointers, which it does not look at. Calls of one shape and the
 // same parameters are prepared once and then remembered. Errors wrap ErrBadCall when the call is at fault.

@@ -37,7 +37,7 @@ func TestLaunchPassesWhatTheKernelNeeds(t *testing.T) {
 	require.Len(t, dev.Launches, 1)
 	l := dev.Launches[0]
 	require.Equal(t, device.Launch{Grid: [3]uint32{3, 6, 2}, Block: [3]uint32{128, 1, 1}, SharedBytes: 48 << 10}, l.Launch)
-	require.Equal(t, stream, l.stream)
+	require.Equal(t, stream, l.Stream)
 	for name, want := range map[string]float64{
 		"q": 0x10_0000_0000, "k": 0x20_0000_0000, "v": 0x30_0000_0000, "o": 0x40_0000_0000, "lse": 0x50_0000_0004,
 		"q_batch": 6 * 300 * 64 * 2, "q_head": 300 * 64 * 2, "q_row": 128,
@@ -68,10 +68,10 @@ func TestLaunchOfSomeHeads(t *testing.T) {
 	require.Equal(t, [3]uint32{1, 1, 1}, store.Grid)
 	words := make([]uint32, 2*6)
 	for i := range words {
-		words[i] = binary.LittleEndian.Uint32(store.args[1+i/2][4*(i%2):])
+		words[i] = binary.LittleEndian.Uint32(store.Args[1+i/2][4*(i%2):])
 	}
 	require.Equal(t, []uint32{0, 0, 2, 0, 2, 0, 0, 0, 2, 0, 2, 0}, words)
-	require.Equal(t, uint64(0x10000), binary.LittleEndian.Uint64(store.args[0]))
+	require.Equal(t, uint64(0x10000), binary.LittleEndian.Uint64(store.Args[0]))
 	require.Equal(t, [3]uint32{3, 6, 2}, attention.Grid)
 	require.Equal(t, float64(0x10000), attention.Arg(t, k.Info().Params, "route"))
 	require.Zero(t, attention.Arg(t, k.Info().Params, "taken"))
@@ -91,7 +91,7 @@ func TestLaunchKeepsTheCallersStridesAndScale(t *testing.T) {
 	a.LSEBatchStride, a.LSEHeadStride, a.Scale = 6*512, 512, 2
 	require.NoError(t, k.Launch(nil, a))
 	l := dev.Launches[0]
-	require.Nil(t, l.stream)
+	require.Nil(t, l.Stream)
 	for name, want := range map[string]float64{
 		"q_batch": 300 * 18 * 128, "q_head": 128, "q_row": 18 * 128, "k_batch": 0, "k_head": 128, "k_row": 256,
 		"o_row": 6 * 128, "lse_batch": 6 * 512 * 4, "lse_head": 2048,
@@ -200,27 +200,42 @@ func TestParametersAreCheckedForEveryLaunch(t *testing.T) {
 	}
 }
 
-// A server launches thousands of times a second: no hidden calls of the device, few small allocations.
+// A server launches thousands of times a second: no hidden calls of the device, and no work for the garbage collector.
 func TestLaunchIsLean(t *testing.T) {
-	dev, k := loaded(t)
-	a := contiguous()
-	a.Params = map[string]int64{"window": 64}
-	require.NoError(t, k.Launch(nil, a))
-	before := dev.Calls
-	require.NoError(t, k.Launch(nil, a))
-	require.Equal(t, 1, dev.Calls-before, "one call of the device a launch")
-	require.Empty(t, dev.Memory)
-	c, err := k.check(a)
-	require.NoError(t, err)
-	allocations := testing.AllocsPerRun(100, func() {
-		if _, err := k.check(a); err != nil {
-			t.Error(err)
-		}
-		if _, err := k.arguments(c); err != nil {
-			t.Error(err)
-		}
-	})
-	require.LessOrEqual(t, allocations, 12.0)
+	for name, c := range map[string]struct {
+		load  func(t *testing.T) (*devicetest.Fake, *LoadedKernel)
+		calls int // of the device
+	}{
+		"a_shape":        {loaded, 1},
+		"with maps":      {func(t *testing.T) (*devicetest.Fake, *LoadedKernel) { dev, k := loadedWithMaps(t); return dev.Fake, k }, 1},
+		"vertical_slash": {func(t *testing.T) (*devicetest.Fake, *LoadedKernel) { return dynamicKernel(t, verticalSlash) }, 9},
+		"with a queue":   {queued, 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dev, k := c.load(t)
+			dev.Blind = true
+			a := contiguous()
+			a.Workspace, a.WorkspaceBytes = 0x100000, 1<<30
+			require.NoError(t, k.Launch(nil, a))
+			before := dev.Calls
+			require.NoError(t, k.Launch(nil, a))
+			require.Equal(t, c.calls, dev.Calls-before, "calls of the device")
+			require.Empty(t, dev.Memory)
+			p, err := k.Prepare(a)
+			require.NoError(t, err)
+			at := pointersOf(a)
+			require.Zero(t, testing.AllocsPerRun(100, func() {
+				if err := p.Run(nil, at); err != nil {
+					t.Error(err)
+				}
+			}), "allocations of a prepared launch")
+			require.Zero(t, testing.AllocsPerRun(100, func() {
+				if err := k.Launch(nil, a); err != nil {
+					t.Error(err)
+				}
+			}), "allocations of a launch that was prepared before")
+		})
+	}
 }
 
 func TestCover(t *testing.T) {

@@ -50,7 +50,7 @@ func (k *LoadedKernel) checkShape(a Attention) (*call, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &call{Attention: a, headDim: k.info.HeadDim, dtype: k.info.DType, values: values, rowTiles: ceilDiv(a.SeqQ, k.info.Rows())}
+	c := &call{Attention: a, headDim: k.info.HeadDim, dtype: k.info.DType, values: values}
 	return c, c.fillHeads()
 }
 

@@ -4,62 +4,35 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc/cost"
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime/artifact"
-	"github.com/minfc/minfc/runtime/device"
+	"github.com/minfc/minfc/runtime/device/devicetest"
 )
 
 const causalDense = `schedule dense
-  param vertical = 1000 min 0
-  param slash = 6096 min 0
-  param topk = 100 min 0
   tile 128x64 longest-first
   segment 0
     hi   q + 1
 `
 
-// weighedKernel is a kernel with a dense one beside it, on an H200 that only records the names of launches.
-func weighedKernel(t *testing.T, text string, log *[]string) *LoadedKernel {
-	k := dynamicKernel(t, text)
-	k.info.DType, k.info.Threads, k.function = "bf16", 64, namedFunction{"attention", log}
-	for _, s := range k.stages {
-		s.function = namedFunction{s.Kind, log}
-	}
-	schedule, err := ir.ParseSchedule(causalDense)
+// weighedKernel is a kernel with a dense one beside it, on an H200 that only records launches.
+func weighedKernel(t *testing.T, text string) (*devicetest.Fake, *LoadedKernel) {
+	dev := devicetest.New()
+	dev.Is.Name, dev.Is.Multiprocessors = "NVIDIA H200", 132
+	k, err := LoadKernel(dev, artifactOf(t, text, causalDense, 0), artifact.Select{})
 	require.NoError(t, err)
-	machine, ok := cost.MachineFor(cost.Device{Name: "NVIDIA H200"}, "sm_80")
-	require.True(t, ok)
-	prices, err := machine.ListPrices(128, false)
-	require.NoError(t, err)
-	dense := &LoadedKernel{info: artifact.Kernel{HeadDim: 128, RowTile: 128, KeyTile: 64, Threads: 128}, schedule: schedule, plan: &indexPlan{},
-		code: code{function: namedFunction{"dense", log}}}
-	k.fallback = &fallback{dense, machine, prices, rangesOf(k.schedule)}
-	return k
-}
-
-type namedFunction struct {
-	name string
-	log  *[]string
-}
-
-func (f namedFunction) Attributes() (device.FunctionAttributes, error) {
-	return device.FunctionAttributes{}, nil
-}
-func (f namedFunction) Launch(device.Launch, [][]byte, device.Stream) error {
-	*f.log = append(*f.log, f.name)
-	return nil
+	require.NotNil(t, k.fallback)
+	return dev, k
 }
 
 func routingOf(t *testing.T, k *LoadedKernel, a Attention) (routing, verdict) {
-	x, err := k.planShape(a)
-	require.NoError(t, err)
-	v, err := k.weigh(x)
-	require.NoError(t, err)
+	v := boundOf(t, k, a).verdict
 	return v.routing, v
 }
 
@@ -87,7 +60,7 @@ func TestHostRules(t *testing.T) {
 		{"blocks", blockSparse, 8, 1 << 17, nil, allSparse},
 		{"every block", blockSparse, 8, 1 << 17, map[string]int64{"topk": 3000}, allDense},
 	} {
-		k := weighedKernel(t, c.text, new([]string))
+		_, k := weighedKernel(t, c.text)
 		got, v := routingOf(t, k, Attention{Batch: 1, QHeads: c.heads, KVHeads: c.heads, SeqQ: c.length, SeqK: c.length, Params: c.params})
 		require.Equal(t, c.want, got, "%s, %d tokens: %+v", c.what, c.length, v)
 	}
@@ -100,7 +73,7 @@ func TestShortCallsRiskLittle(t *testing.T) {
 	routings := map[routing]int{}
 	for range 300 {
 		text := []string{verticalSlash, blockSparse}[rng.IntN(2)]
-		k := weighedKernel(t, text, new([]string))
+		_, k := weighedKernel(t, text)
 		n := 64 << rng.IntN(9)
 		params := map[string]int64{"topk": int64(rng.IntN(300))}
 		if text == verticalSlash {
@@ -112,8 +85,7 @@ func TestShortCallsRiskLittle(t *testing.T) {
 		if got == allDense {
 			continue
 		}
-		x, err := k.planShape(a)
-		require.NoError(t, err)
+		x := boundOf(t, k, a)
 		shapes, err := k.listShapes(x)
 		require.NoError(t, err)
 		sparse := v.fixed
@@ -138,10 +110,10 @@ func TestBatchDoesNotDecide(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	routings := map[routing]int{}
 	for range 200 {
-		k := weighedKernel(t, []string{verticalSlash, blockSparse, blockShares}[rng.IntN(3)], new([]string))
+		_, k := weighedKernel(t, []string{verticalSlash, blockSparse, blockShares}[rng.IntN(3)])
 		n := 1<<10<<rng.IntN(8) + rng.IntN(500)
 		a := Attention{Batch: 1, QHeads: 4 << rng.IntN(5), KVHeads: 4, SeqQ: n, SeqK: n, HeadParams: map[string][]int64{}}
-		for _, name := range k.plan.headParams {
+		for _, name := range k.headParams {
 			most := map[string]int{"vertical": 4000, "slash": 8000, "topk": 300}[name]
 			for range a.QHeads {
 				a.HeadParams[name] = append(a.HeadParams[name], int64(rng.IntN(most)))
@@ -180,7 +152,7 @@ const blockShares = `schedule block_shares
 `
 
 // worstSlots walks every row block over the dearest lists: distances apart, next to the diagonal, and the first columns.
-func worstSlots(x *indexCall, s listShape, params map[string]int64) (slots int) {
+func worstSlots(x *boundCall, s listShape, params map[string]int64) (slots int) {
 	for t := range x.rowBlocks() {
 		switch s.source.Kind {
 		case ir.SourceRuns:
@@ -197,17 +169,16 @@ func worstSlots(x *indexCall, s listShape, params map[string]int64) (slots int) 
 // TestBoundsHold: what random lists cost lies between the bounds that budgets give.
 func TestBoundsHold(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	k := weighedKernel(t, verticalSlash, new([]string))
+	_, k := weighedKernel(t, verticalSlash)
 	for range 200 {
 		sq, offset := 1+rng.IntN(3000), rng.IntN(2)*rng.IntN(2000)
 		budgets := map[string]int64{"vertical": int64(rng.IntN(sq + offset)), "slash": int64(rng.IntN(sq + offset))}
-		x, err := k.planShape(Attention{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: sq, SeqK: sq + offset, QOffset: offset, Params: budgets})
-		require.NoError(t, err)
+		x := boundOf(t, k, Attention{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: sq, SeqK: sq + offset, QOffset: offset, Params: budgets})
 		shapes, err := k.listShapes(x)
 		require.NoError(t, err)
 		for _, s := range shapes {
 			n := x.choices[s.choice]
-			members := randomMembers(rng, n, x.reach)
+			members := randomMembers(rng, n, x.reach())
 			low, high, slots := 0, 0, 0
 			if s.source.Kind == ir.SourceRuns {
 				low, high = x.runBounds(s, n, 0)
@@ -245,7 +216,7 @@ func walkColumns(columns []int, sq, offset int) (slots int) {
 
 // TestRaggedBudgets: each head is weighed by its own budgets, wherever it stands.
 func TestRaggedBudgets(t *testing.T) {
-	k := weighedKernel(t, verticalSlash, new([]string))
+	_, k := weighedKernel(t, verticalSlash)
 	a := Attention{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 1 << 17, SeqK: 1 << 17}
 	slashes, sum := []int64{100, 9000, 9000, 100, 2000}, 0.0
 	for _, n := range slashes {
@@ -301,41 +272,79 @@ func TestOrderOfLaunches(t *testing.T) {
 		{1 << 12, false, 0, []string{"dense"}},
 		{1 << 12, true, 8, []string{"attention"}},
 	} {
-		var log []string
-		k := weighedKernel(t, verticalSlash, &log)
+		dev, k := weighedKernel(t, verticalSlash)
 		a := memory(Attention{Batch: 1, QHeads: 8, KVHeads: 8, SeqQ: c.length, SeqK: c.length, NoFallback: c.noFallback})
 		require.NoError(t, k.Launch(nil, a))
-		require.Len(t, log, c.index+len(c.want), "%v", log)
-		require.Equal(t, c.want, log[c.index:])
-		whole := slices.Clone(log)
-		log = nil
+		var names []string
+		for _, l := range dev.Launches {
+			names = append(names, l.Entry)
+		}
+		require.Len(t, names, c.index+len(c.want), "%v", names)
+		require.Equal(t, c.want, names[c.index:])
+		whole := dev.Launches
+		dev.Launches = nil
 		require.NoError(t, k.LaunchIndex(nil, a))
+		require.Len(t, dev.Launches, len(names)-len(c.want)+strings.Count(strings.Join(c.want, " "), "decide"))
 		require.NoError(t, k.LaunchAttention(nil, a))
-		require.Equal(t, whole, log, "the halves of a launch are the launch")
+		require.Equal(t, whole, dev.Launches, "the halves of a launch are the launch")
 	}
+}
+
+// The two kernels take the heads that decide gave them: words in one place, another word for each.
+func TestBothKernelsObeyDecide(t *testing.T) {
+	dev, k := weighedKernel(t, verticalSlash)
+	a := bigCall(1 << 17)
+	a.QHeads, a.KVHeads, a.NoFallback = 8, 8, false
+	require.NoError(t, k.Launch(nil, a))
+	decide, attention, dense := find(t, dev, "decide"), find(t, dev, "attention"), find(t, dev, "dense")
+	route := decide.Arg(t, abi.IndexParams[abi.Decide], "route")
+	require.NotZero(t, route)
+	require.Equal(t, route, attention.Arg(t, k.info.Params, "route"))
+	require.Equal(t, route, dense.Arg(t, k.info.Dense.Params, "route"))
+	require.EqualValues(t, ir.RouteSparse, attention.Arg(t, k.info.Params, "taken"))
+	require.EqualValues(t, ir.RouteDense, dense.Arg(t, k.info.Dense.Params, "taken"))
+	require.Equal(t, [3]uint32{1 << 11, 8, 1}, attention.Grid, "row tiles of 64")
+	require.Equal(t, [3]uint32{1 << 10, 8, 1}, dense.Grid, "row tiles of 128")
+	v := boundOf(t, k, a).verdict
+	require.InEpsilon(t, v.fixed, decide.Arg(t, abi.IndexParams[abi.Decide], "start"), 1e-6)
+	require.InEpsilon(t, v.limit(), decide.Arg(t, abi.IndexParams[abi.Decide], "dense"), 1e-6)
+	require.InEpsilon(t, k.fallback.lists.Slot, decide.Arg(t, abi.IndexParams[abi.Decide], "slot"), 1e-6)
+	require.InEpsilon(t, k.fallback.lists.Column, decide.Arg(t, abi.IndexParams[abi.Decide], "column"), 1e-6)
 }
 
 // TestProbesAreCutByTheSequence: in which order a probe adds up depends neither on the batch nor on how many heads are probed at a
 // time. Short chunks make a full grid of short inputs: of a sequence's own.
 func TestProbesAreCutByTheSequence(t *testing.T) {
-	lengths := map[int]bool{}
+	lengths := map[float64]bool{}
 	for _, n := range []int{100, 3000, 10_000, 50_000} {
-		for _, heads := range []int{1, 2, 4} {
-			p := &probeCall{heads: heads}
-			of := func(batch int) *indexCall {
-				return &indexCall{call: &call{Attention: Attention{Batch: batch, QHeads: 16, KVHeads: 4, SeqQ: n, SeqK: n}}}
+		for _, group := range []int{1, 2, 4} {
+			kernel := fmt.Sprint("probe_stats_", group)
+			probes := func(batch int, scratch int64) (chunks []float64, out []devicetest.Launched) {
+				dev, k := dynamicKernel(t, verticalSlash)
+				k.scratchBytes = scratch
+				a := bigCall(n)
+				a.Batch, a.QHeads, a.KVHeads = batch, 16, 16/group
+				require.NoError(t, k.LaunchIndex(nil, a))
+				for _, l := range dev.Launches {
+					if l.Entry == kernel {
+						out = append(out, l)
+						chunks = append(chunks, l.Arg(t, abi.IndexParams[abi.ProbeStats], "chunk_tiles"))
+					}
+				}
+				return chunks, out
 			}
-			alone := of(1)
-			want := alone.geometry(p, probeSlice{call: alone.call}, blocksOf(n))
-			lengths[want.chunkTiles] = true
-			for _, batch := range []int{2, 9, 200} {
-				x := of(batch)
-				for _, s := range []probeSlice{{call: x.call}, {call: x.part(batch-1, 2, 1)}, {call: x.part(0, 0, 3)}} {
-					got := x.geometry(p, s, blocksOf(n))
-					require.Equal(t, want.chunkTiles, got.chunkTiles, "%d keys, batch %d", n, batch)
-					require.Equal(t, want.grid[0], got.grid[0])
-					require.Equal(t, [2]int{s.call.KVHeads * 4 / heads, s.call.Batch}, [2]int(got.grid[1:]))
-					require.LessOrEqual(t, got.grid[0], got.room)
+			chunks, alone := probes(1, 1<<40)
+			require.Len(t, alone, 1)
+			require.Equal(t, [2]uint32{16 / uint32(group), 1}, [2]uint32(alone[0].Grid[1:]), "a block takes the heads of a kv head")
+			lengths[chunks[0]] = true
+			for _, batch := range []int{1, 2, 9} {
+				for scratch, launches := range map[int64]int{1: 16 / group * batch, 1 << 40: 1} {
+					got, all := probes(batch, scratch)
+					require.Len(t, all, launches)
+					for i, l := range all {
+						require.Equal(t, chunks[0], got[i], "%d keys, batch %d", n, batch)
+						require.Equal(t, alone[0].Grid[0], l.Grid[0])
+					}
 				}
 			}
 		}

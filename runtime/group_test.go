@@ -1,11 +1,9 @@
 package runtime_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -316,7 +314,7 @@ func TestBadParts(t *testing.T) {
 		"head 1: bad call: HeadParams has 2 values of slash,":     func(a *runtime.Attention, p *runtime.Part) { p.Heads = []int{1} },
 		"heads 1-2: bad call: head 1: slash must":                 func(a *runtime.Attention, p *runtime.Part) { p.HeadParams = map[string][]int64{"slash": {-1, 0}} },
 		`heads 1-2: bad call: unknown parameter "breadth"`:        func(a *runtime.Attention, p *runtime.Part) { p.Params = map[string]int64{"breadth": 1} },
-		"each part has its own":                                   func(a *runtime.Attention, p *runtime.Part) { a.Heads = make([]bool, 4) },
+		"each has its own":                                        func(a *runtime.Attention, p *runtime.Part) { a.Heads = make([]bool, 4) },
 		"O overlaps Q":                                            func(a *runtime.Attention, p *runtime.Part) { a.O = a.Q },
 		"Workspace overlaps V":                                    func(a *runtime.Attention, p *runtime.Part) { a.Workspace = a.V.Ptr },
 		"O is a null pointer":                                     func(a *runtime.Attention, p *runtime.Part) { a.O.Ptr = 0 },
@@ -389,161 +387,6 @@ func TestGroupsOfEveryHeadDim(t *testing.T) {
 	}
 }
 
-// TestBadGroups: an artifact whose groups do not fit its members is refused before anything is loaded.
-func TestBadGroups(t *testing.T) {
-	heads := sharedPatterns([]plan.Head{head(t, "a_shape"), head(t, "vertical_slash")})
-	good := group(t, "sm_90a", 64, heads)
-	require.NoError(t, good.Verify())
-	named := func(g *artifact.Group, name string) *artifact.Param {
-		i := slices.IndexFunc(g.Params, func(p artifact.Param) bool { return p.Name == name })
-		require.GreaterOrEqual(t, i, 0, name)
-		return &g.Params[i]
-	}
-	for want, spoil := range map[string]func(m *artifact.Manifest, g *artifact.Group){
-		"want both of them":                       func(m *artifact.Manifest, g *artifact.Group) { m.Members = nil },
-		"no pattern and kernels beside":           func(m *artifact.Manifest, g *artifact.Group) { m.Pattern = m.Members[0].Pattern },
-		"member is 7, want one of 2":              func(m *artifact.Manifest, g *artifact.Group) { g.Sections[0].Member = 7 },
-		`"s9_p_breadth" is of a section`:          func(m *artifact.Manifest, g *artifact.Group) { named(g, "s0_p_window").Name = "s9_p_breadth" },
-		`kernel parameter "p_breadth" is unknown`: func(m *artifact.Manifest, g *artifact.Group) { named(g, "s0_p_window").Name = "s0_p_breadth" },
-		`kernel parameter "rows" has type "ptr"`:  func(m *artifact.Manifest, g *artifact.Group) { named(g, "s1_rows").Type = "ptr" },
-		`kernel parameter "head0" is listed twice`: func(m *artifact.Manifest, g *artifact.Group) {
-			named(g, "s1_rows").Name = "s1_head0"
-		},
-		"kernel parameters are missing: lse_head": func(m *artifact.Manifest, g *artifact.Group) {
-			g.Params = slices.DeleteFunc(g.Params, func(p artifact.Param) bool { return p.Name == "lse_head" })
-		},
-		"is a map of": func(m *artifact.Manifest, g *artifact.Group) {
-			for i := range g.Params {
-				if strings.HasSuffix(g.Params[i].Tensor, "_kc") {
-					g.Params[i].Tensor = strings.Replace(g.Params[i].Tensor, "s1_", "s0_", 1)
-				}
-			}
-		},
-		"blocks_per_sm is 1, want 0 where no data decides": func(m *artifact.Manifest, g *artifact.Group) { g.Sections[0].BlocksPerSM = 1 },
-		"tiles is 0":     func(m *artifact.Manifest, g *artifact.Group) { g.Sections[1].Tiles = 0 },
-		"tile_rows is 7": func(m *artifact.Manifest, g *artifact.Group) { g.Sections[1].TileRows = 7 },
-		"module is 99":   func(m *artifact.Manifest, g *artifact.Group) { g.Module = 99 },
-		"member 1 (dense: true) has no section": func(m *artifact.Manifest, g *artifact.Group) {
-			g.Sections = g.Sections[:2]
-			g.Params = slices.DeleteFunc(g.Params, func(p artifact.Param) bool { return strings.HasPrefix(p.Name, "s2_") })
-		},
-		"member 0 has no kernel":      func(m *artifact.Manifest, g *artifact.Group) { m.Members[0].Kernels = nil },
-		"a stage is missing: runs":    func(m *artifact.Manifest, g *artifact.Group) { dropStage(m, "runs") },
-		"member 1: pattern: ":         func(m *artifact.Manifest, g *artifact.Group) { m.Members[1].Pattern = "x" },
-		"dense is for another target": func(m *artifact.Manifest, g *artifact.Group) { m.Members[1].Kernels[0].Dense.HeadDim = 32 },
-		"member 0: kernel 0: target":  func(m *artifact.Manifest, g *artifact.Group) { m.Members[0].Kernels[0].Target = "gfx90" },
-	} {
-		data, err := good.Encode()
-		require.NoError(t, err)
-		bad, err := artifact.Read(data)
-		require.NoError(t, err)
-		spoil(&bad.Manifest, &bad.Manifest.Groups[0])
-		err = bad.Verify()
-		require.ErrorIs(t, err, artifact.ErrManifest)
-		require.ErrorContains(t, err, want)
-	}
-}
-
-// TestMutatedGroups: whatever is changed in a manifest, what is still accepted can be loaded and launched, or says why not.
-func TestMutatedGroups(t *testing.T) {
-	heads := sharedPatterns([]plan.Head{head(t, "a_shape", "window", 9), head(t, "vertical_slash"), head(t, "block_sparse"), head(t, "a_shape", "window", 8)})
-	good := group(t, "sm_80", 16, heads)
-	text, err := good.Manifest.JSON()
-	require.NoError(t, err)
-	rng, accepted := rand.New(rand.NewPCG(3, 4)), 0
-	cases := campaign.Cases(300, 1000, 3000)
-	for range cases {
-		var tree any
-		require.NoError(t, json.Unmarshal(text, &tree))
-		for range 1 + rng.IntN(2) {
-			mutate(rng, tree)
-		}
-		changed, err := json.Marshal(tree)
-		require.NoError(t, err)
-		bad := &artifact.Artifact{Modules: good.Modules}
-		if json.Unmarshal(changed, &bad.Manifest) != nil || bad.Verify() != nil {
-			continue
-		}
-		if launchAnyhow(bad, heads) == nil {
-			accepted++
-		}
-	}
-	require.Greater(t, accepted, cases/30)
-}
-
-// mutate changes a random place of a JSON tree.
-func mutate(rng *rand.Rand, at any) {
-	values := []any{nil, 0.0, 1.0, -1.0, 63.0, 64.0, 1e9, "", "s0_rows", "q", "sm_80", true, []any{}, map[string]any{}}
-	for {
-		switch x := at.(type) {
-		case map[string]any:
-			if len(x) == 0 {
-				return
-			}
-			keys := slices.Sorted(maps.Keys(x))
-			key := keys[rng.IntN(len(keys))]
-			if at = x[key]; rng.IntN(6) > 0 && deep(at) {
-				continue
-			}
-			if x[key] = values[rng.IntN(len(values))]; rng.IntN(4) == 0 {
-				delete(x, key)
-			}
-			return
-		case []any:
-			if len(x) == 0 {
-				return
-			}
-			i := rng.IntN(len(x))
-			if at = x[i]; rng.IntN(6) > 0 && deep(at) {
-				continue
-			}
-			if x[i] = values[rng.IntN(len(values))]; rng.IntN(2) == 0 {
-				x[i] = x[rng.IntN(len(x))]
-			}
-			return
-		default:
-			return
-		}
-	}
-}
-
-// deep says whether there is something below.
-func deep(x any) bool {
-	switch x.(type) {
-	case map[string]any, []any:
-		return true
-	}
-	return false
-}
-
-// launchAnyhow loads and launches what was accepted; errors are welcome, panics are not.
-func launchAnyhow(a *artifact.Artifact, heads []plan.Head) error {
-	k, err := plan.Load(runtime.NewFakeDevice(), a, artifact.Select{})
-	if err != nil {
-		return err
-	}
-	defer k.Close()
-	l, err := k.Bind(heads)
-	if err != nil {
-		return err
-	}
-	for _, noFallback := range []bool{true, false} {
-		call := runtime.Attention{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 100, SeqK: 200, QOffset: 100, NoFallback: noFallback, Workspace: 1 << 20}
-		call.Q.Ptr, call.K.Ptr, call.V.Ptr, call.O.Ptr = 1<<12, 1<<14, 1<<16, 1<<18
-		if call.WorkspaceBytes, err = l.Workspace(call); err == nil {
-			err = l.Launch(nil, call)
-		}
-	}
-	return err
-}
-
-func dropStage(m *artifact.Manifest, kind string) {
-	for i := range m.Members[1].Kernels {
-		k := &m.Members[1].Kernels[i]
-		k.Stages = slices.DeleteFunc(k.Stages, func(s runtime.Stage) bool { return s.Kind == kind })
-	}
-}
-
 // TestPlansAndPatternsAreLoadedApart: what is in an artifact says how to load it, and loading it the other way says so.
 func TestPlansAndPatternsAreLoadedApart(t *testing.T) {
 	dev, err := emu.Open(emu.Options{})
@@ -604,6 +447,7 @@ func TestGroupsAreReproducible(t *testing.T) {
 func BenchmarkGroupLaunch(b *testing.B) {
 	t := &testing.T{}
 	heads := mixed(t)
+	b.ReportAllocs()
 	k, err := plan.Load(runtime.NewFakeDevice(), group(t, "sm_80", 128, heads), artifact.Select{})
 	require.NoError(b, err)
 	var layers []*plan.Launcher
@@ -622,7 +466,7 @@ func BenchmarkGroupLaunch(b *testing.B) {
 		layers = append(layers, l)
 	}
 	call := runtime.Attention{Batch: 1, QHeads: 32, KVHeads: 8, SeqQ: 1 << 17, SeqK: 1 << 17, Workspace: 1 << 20, WorkspaceBytes: 1 << 40}
-	call.Q.Ptr, call.K.Ptr, call.V.Ptr, call.O.Ptr = 1<<12, 1<<14, 1<<16, 1<<18
+	call.Q.Ptr, call.K.Ptr, call.V.Ptr, call.O.Ptr = 1<<42, 2<<42, 3<<42, 4<<42
 	for n := 0; b.Loop(); n++ {
 		require.NoError(b, layers[n%len(layers)].Launch(nil, call))
 	}

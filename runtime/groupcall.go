@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime/device"
 )
 
@@ -193,6 +192,3 @@ func (c *groupCall) memory(counts func(*preparedPart) bool) (kept, passing int64
 	}
 	return kept, passing
 }
-
-// routed says how kernels share the heads of a part, for its sparse or its dense section.
-func (p *preparedPart) routed(dense bool) ir.Routed { return p.bound.routed(dense) }

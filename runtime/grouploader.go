@@ -43,7 +43,7 @@ func LoadGroups(dev device.Device, a *artifact.Artifact, sel artifact.Select) (*
 		return nil, err
 	}
 	g := &LoadedGroups{dev: dev, modules: newModules(dev, a)}
-	if err := g.load(dev, a, artifact.Select{found.HeadDim, found.DType, found.Target}); err != nil {
+	if err := g.load(dev, a, artifact.Select{HeadDim: found.HeadDim, DType: found.DType, Target: found.Target}); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
 	return g, nil

@@ -24,9 +24,9 @@ func hostCall() HostAttention {
 
 // echo is a kernel that writes Q to O and 0, 1, 2... to LSE.
 func echo(t *testing.T, dev *devicetest.Fake) func(devicetest.Launched) {
-	k := artifacttest.New().Manifest.Kernels[0]
+	params := artifacttest.New().Manifest.Kernels[0].Params
 	return func(l devicetest.Launched) {
-		q, o, lse := device.Ptr(l.arg(t, k, "q")), device.Ptr(l.arg(t, k, "o")), device.Ptr(l.arg(t, k, "lse"))
+		q, o, lse := device.Ptr(l.Arg(t, params, "q")), device.Ptr(l.Arg(t, params, "o")), device.Ptr(l.Arg(t, params, "lse"))
 		copy(dev.Memory[o], dev.Memory[q])
 		for i := range len(dev.Memory[lse]) / 4 {
 			binary.LittleEndian.PutUint32(dev.Memory[lse][4*i:], math.Float32bits(float32(i)))
@@ -50,7 +50,7 @@ func TestRunHost(t *testing.T) {
 	res, err = RunHost(dev, artifacttest.New(), artifact.Select{DType: "bf16"}, h)
 	require.NoError(t, err)
 	require.Nil(t, res.LSE)
-	require.Zero(t, dev.Launches[1].arg(t, artifacttest.New().Manifest.Kernels[0], "lse"))
+	require.Zero(t, dev.Launches[1].Arg(t, artifacttest.New().Manifest.Kernels[0].Params, "lse"))
 }
 
 // Whichever call of the device fails, the error comes out and everything is given back.

@@ -123,8 +123,7 @@ func TestOverlappingTensors(t *testing.T) {
 
 // Of a workspace, only the bytes that the call needs count: it may be the start of all free memory.
 func TestOverlappingWorkspace(t *testing.T) {
-	var log []string
-	k := weighedKernel(t, verticalSlash, &log)
+	_, k := weighedKernel(t, verticalSlash)
 	a := bigCall(1 << 17)
 	a.WorkspaceBytes = 1 << 50
 	a.LSE = 6 << 42
@@ -162,7 +161,7 @@ func TestOverlapCostsLittle(t *testing.T) {
 	bad.O = a.Q
 	require.ErrorIs(t, k.Launch(nil, bad), device.ErrBadCall)
 	require.Len(t, dev.Launches, launches)
-	c, err := k.checkPart(a)
+	c, err := k.check(a)
 	require.NoError(t, err)
 	require.Zero(t, testing.AllocsPerRun(100, func() { err = c.checkOverlap() }))
 	require.NoError(t, err)

@@ -1,26 +1,22 @@
 package runtime
 
 import (
-	"slices"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/runtime/artifact"
 	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/device/devicetest"
-	"github.com/stretchr/testify/require"
 )
 
 // queued is a kernel of vertical_slash whose blocks share a queue, on a device of 10 multiprocessors.
 func queued(t *testing.T) (*devicetest.Fake, *LoadedKernel) {
-	k, dev := dynamicKernel(t, verticalSlash), devicetest.New()
+	dev := devicetest.New()
 	dev.Is.Multiprocessors = 10
-	for _, p := range slices.Concat(paramsOf(k.schedule), listParams(k.schedule), queueParams) {
-		k.info.Params = append(k.info.Params, p.KernelParam)
-	}
-	var err error
-	k.params, err = bindParams(k.info.Params, k.schedule)
+	k, err := LoadKernel(dev, artifactOf(t, verticalSlash, "", 2), artifact.Select{})
 	require.NoError(t, err)
-	k.dev, k.function, k.info.BlocksPerSM, k.info.Threads = dev, &fakeFunction{dev}, 2, 160
 	return dev, k
 }
 
@@ -34,18 +30,21 @@ func TestLaunchWithAQueue(t *testing.T) {
 		a.WorkspaceBytes, err = k.Workspace(a)
 		require.NoError(t, err)
 		stream := devicetest.Stream(7)
-		require.NoError(t, k.LaunchAttention(stream, a))
-		require.Len(t, dev.Launches, 1)
-		l := dev.Launches[0]
-		require.Equal(t, device.Launch{Grid: [3]uint32{uint32(c.blocks), 1, 1}, Block: [3]uint32{160, 1, 1}}, l.Launch)
-		tiles := (c.seq + 63) / 64
-		for name, want := range map[string]int{"row_tiles": tiles, "q_heads": 6, "items": 12 * tiles} {
-			require.EqualValues(t, want, l.arg(t, k.info, name), name)
+		for n := range 2 {
+			require.NoError(t, k.LaunchAttention(stream, a))
+			require.Len(t, dev.Launches, n+1)
+			l := dev.Launches[n]
+			require.Equal(t, device.Launch{Grid: [3]uint32{uint32(c.blocks), 1, 1}, Block: [3]uint32{128, 1, 1}, SharedBytes: 48 << 10}, l.Launch)
+			tiles := (c.seq + 63) / 64
+			for name, want := range map[string]int{"row_tiles": tiles, "q_heads": 6, "items": 12 * tiles} {
+				require.EqualValues(t, want, l.Arg(t, k.info.Params, name), name)
+			}
+			queue := device.Ptr(l.Arg(t, k.info.Params, "queue"))
+			require.Len(t, dev.Fills, n+1)
+			require.Equal(t, devicetest.Filled{Dst: queue, Bytes: abi.QueueBytes, Before: n, Stream: stream}, dev.Fills[n])
+			require.GreaterOrEqual(t, queue, a.Workspace)
+			require.LessOrEqual(t, queue+abi.QueueBytes, a.Workspace+device.Ptr(a.WorkspaceBytes))
 		}
-		queue := device.Ptr(l.arg(t, k.info, "queue"))
-		require.Equal(t, []devicetest.Filled{{queue, 0, 4, 0, stream}}, dev.Fills)
-		require.GreaterOrEqual(t, queue, a.Workspace)
-		require.LessOrEqual(t, queue+queueBytes, a.Workspace+device.Ptr(a.WorkspaceBytes))
 	}
 }
 
@@ -54,15 +53,4 @@ func TestTooManyRowTiles(t *testing.T) {
 	_, err := k.Workspace(Attention{Batch: 1, QHeads: 60000, KVHeads: 60000, SeqQ: 1 << 22, SeqK: 1, Params: map[string]int64{"vertical": 1}})
 	require.ErrorIs(t, err, device.ErrBadCall)
 	require.ErrorContains(t, err, "the call has 3932160000 row tiles in all heads, want at most 2147483647")
-}
-
-// A kernel with a queue says so in its launch and in its parameters, and belongs to a pattern with a workspace.
-func TestQueuesAreVerified(t *testing.T) {
-	plan := &indexPlan{choices: make([]indexChoice, 1)}
-	queue := []artifact.Param{queueParams[0].KernelParam}
-	require.NoError(t, (&artifact.Kernel{BlocksPerSM: 2, Params: queue}).verifyQueue(plan))
-	require.NoError(t, (&artifact.Kernel{}).verifyQueue(&indexPlan{}))
-	require.ErrorContains(t, (&artifact.Kernel{BlocksPerSM: 2}).verifyQueue(plan), "blocks_per_sm is 2, want it above 0 for kernels with the parameter queue and 0 for others")
-	require.ErrorContains(t, (&artifact.Kernel{Params: queue}).verifyQueue(plan), "blocks_per_sm is 0, want it above 0")
-	require.ErrorContains(t, (&artifact.Kernel{BlocksPerSM: 1, Params: queue}).verifyQueue(&indexPlan{}), "no workspace for a queue")
 }

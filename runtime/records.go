@@ -121,7 +121,7 @@ func (r *recorder) argument(rec *record, x *boundCall, p artifact.Param, a ir.Ac
 	case ir.ArgFloat:
 		binary.LittleEndian.PutUint32(r.template[at:], math.Float32bits(x.floats[a.Float]/float32(a.By)))
 	default:
-		r.number(at, p, a.Number)
+		return r.number(at, p, a.Number)
 	}
 	return nil
 }
@@ -135,12 +135,20 @@ func (r *recorder) reserve(rec *record, p artifact.Param) (at int) {
 	return at
 }
 
-func (r *recorder) number(at int, p artifact.Param, n int64) {
-	if abi.ParamBytes[p.Type] == 4 {
-		binary.LittleEndian.PutUint32(r.template[at:], uint32(n))
-	} else {
+func (r *recorder) number(at int, p artifact.Param, n int64) error {
+	if abi.ParamBytes[p.Type] == 8 {
 		binary.LittleEndian.PutUint64(r.template[at:], uint64(n))
+		return nil
 	}
+	if n < math.MinInt32 || n > math.MaxInt32 {
+		what := p.Name
+		if what == "items" {
+			what = "row tiles in all heads"
+		}
+		return device.BadCall("the call has %d %s, want at most %d; split larger calls", n, what, math.MaxInt32)
+	}
+	binary.LittleEndian.PutUint32(r.template[at:], uint32(n))
+	return nil
 }
 
 // patchOf is the pointer that an address starts from, and the bytes from there on.

@@ -1,10 +1,11 @@
 package runtime
 
 import (
+	"fmt"
 	"slices"
-	"strings"
 	"testing"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/runtime/artifact"
 	"github.com/minfc/minfc/runtime/artifact/artifacttest"
 	"github.com/minfc/minfc/runtime/device"
@@ -20,26 +21,14 @@ type mapDevice struct {
 
 func (d *mapDevice) EncodeTensorMap(m device.TensorMap) ([]byte, error) {
 	d.maps = append(d.maps, m)
-	return append([]byte{byte(len(d.maps))}, make([]byte, device.TensorMapBytes-1)...), d.step()
-}
-
-// withMaps replaces numbers by a map of each tensor, as kernels for sm_90a have them.
-func withMaps(params []artifact.Param, tensors ...string) []artifact.Param {
-	var out []artifact.Param
-	for _, t := range tensors {
-		out = append(out, artifact.Param{Name: t + "_map", Type: "map", Tensor: t, Box: [2]int{64, 128}})
-	}
-	return append(out, slices.DeleteFunc(slices.Clone(params), func(p artifact.Param) bool {
-		t, what, _ := strings.Cut(p.Name, "_")
-		return slices.Contains(tensors, t) && what != "offset"
-	})...)
+	return append([]byte{byte(len(d.maps))}, make([]byte, device.TensorMapBytes-1)...), d.Step()
 }
 
 func loadedWithMaps(t *testing.T) (*mapDevice, *LoadedKernel) {
-	art, dev := artifacttest.New(), &mapDevice{devicetest.Fake: devicetest.New()}
+	art, dev := artifacttest.New(), &mapDevice{Fake: devicetest.New()}
 	art.Manifest.Kernels = art.Manifest.Kernels[:1]
 	info := &art.Manifest.Kernels[0]
-	info.Params = withMaps(info.Params, "q", "k", "v", "o")
+	info.Params = artifacttest.WithMaps(info.Params, "q", "k", "v", "o")
 	k, err := LoadKernel(dev, art, artifact.Select{})
 	require.NoError(t, err)
 	return dev, k
@@ -81,7 +70,7 @@ func TestMapsShowTheTensorsOfTheCall(t *testing.T) {
 		require.Len(t, dev.maps, 4)
 		for i, want := range c.want {
 			want.DType, want.Box, want.Swizzle = "bf16", box, 128
-			require.Equal(t, want, dev.maps[i], "%s: %s", name, k.params[i].Tensor)
+			require.Equal(t, want, dev.maps[i], "%s: %s", name, k.info.Params[i].Tensor)
 			require.Len(t, dev.Launches[0].Args[i], device.TensorMapBytes)
 			require.EqualValues(t, i+1, dev.Launches[0].Args[i][0], "the argument is what the device encoded")
 		}
@@ -89,77 +78,86 @@ func TestMapsShowTheTensorsOfTheCall(t *testing.T) {
 	}
 }
 
-// Maps of the copies of K and V at chosen columns show the workspace.
+// Maps of the copies of K and V at chosen columns show the workspace, where the copies are written.
 func TestMapsOfCompactedCopies(t *testing.T) {
-	k := dynamicKernel(t, verticalSlash)
-	all := append(paramsOf(k.schedule), listParams(k.schedule)...)
-	listed := []artifact.Param{
-		{Name: "kc_map", Type: "map", Tensor: "i_cols_kc", Box: [2]int{64, 64}}, {Name: "vc_map", Type: "map", Tensor: "i_cols_vc", Box: [2]int{64, 64}},
-	}
-	for _, p := range all {
-		if p.Name != "i_cols_kc" && p.Name != "i_cols_vc" {
-			listed = append(listed, p.KernelParam)
-		}
-	}
-	var err error
-	k.params, err = bindParams(listed, k.schedule)
+	art, dev := artifactOf(t, verticalSlash, "", 0), &mapDevice{Fake: devicetest.New()}
+	info := &art.Manifest.Kernels[0]
+	info.Params = append(slices.DeleteFunc(info.Params, func(p artifact.Param) bool { return p.Name == "i_cols_kc" || p.Name == "i_cols_vc" }),
+		abi.MapParam("kc_map", "i_cols_kc", 64, 64), abi.MapParam("vc_map", "i_cols_vc", 64, 64))
+	k, err := LoadKernel(dev, art, artifact.Select{})
 	require.NoError(t, err)
-	dev := &mapDevice{devicetest.Fake: devicetest.New()}
-	k.mapper, k.function = dev, &fakeFunction{dev.fakeDevice}
 	a := contiguous() // of 400 keys, fewer than the budget: room for 7 blocks of columns and one more
 	a.Workspace = 0x100000
 	a.WorkspaceBytes, err = k.Workspace(a)
 	require.NoError(t, err)
-	require.NoError(t, k.LaunchAttention(nil, a))
+	require.NoError(t, k.Launch(nil, a))
 	require.Len(t, dev.maps, 2)
-	c, err := k.checkShape(a)
-	require.NoError(t, err)
-	x, err := k.planCall(c)
-	require.NoError(t, err)
-	for i, name := range []string{"i_cols_kc", "i_cols_vc"} {
-		rows := uint64(512)
-		require.Equal(t, device.TensorMap{DType: "bf16", Base: device.Ptr(x.at(name)), Dims: []uint64{128, rows, 12, 1},
+	written := find(t, dev.Fake, "compact")
+	for i, name := range []string{"kc", "vc"} {
+		const rows = 512
+		at := device.Ptr(written.Arg(t, abi.IndexParams[abi.Compact], name))
+		require.Equal(t, device.TensorMap{DType: "bf16", Base: at, Dims: []uint64{128, rows, 12, 1},
 			Strides: []uint64{256, 256 * rows, 256}, Box: []uint32{64, 64, 1, 1}, Swizzle: 128}, dev.maps[i])
-		require.EqualValues(t, x.size(name), rows*12*256)
+		require.GreaterOrEqual(t, at, a.Workspace)
+		require.LessOrEqual(t, at+rows*12*256, a.Workspace+device.Ptr(a.WorkspaceBytes))
+	}
+}
+
+// Maps are encoded once for a place that a tensor lies in, and again when it lies elsewhere.
+func TestMapsFollowTheirTensors(t *testing.T) {
+	dev, k := loadedWithMaps(t)
+	a := contiguous()
+	shown := func(n int) device.TensorMap { return dev.maps[dev.Launches[n].Args[1][0]-1] } // of k
+	require.NoError(t, k.Launch(nil, a))
+	a.K.Ptr += 0x1000
+	require.NoError(t, k.Launch(nil, a))
+	a.K.Ptr -= 0x1000
+	require.NoError(t, k.Launch(nil, a))
+	require.Len(t, dev.maps, 5)
+	for n, want := range []device.Ptr{0x20_0000_0000, 0x20_0000_1000, 0x20_0000_0000} {
+		require.Equal(t, want, shown(n).Base, "launch %d", n)
 	}
 }
 
 func TestBadMapsAreRefused(t *testing.T) {
-	_, schedule := artifacttest.AShape()
-	good := withMaps(artifacttest.New().Manifest.Kernels[0].Params, "q", "k", "v", "o")
-	_, err := bindParams(good, schedule)
-	require.NoError(t, err)
-	for says, damage := range map[string]func(p []artifact.Param){
-		`"q_map" is a map of "x", want one of ["q" "k" "v" "o"]`:              func(p []artifact.Param) { p[0].Tensor = "x" },
-		`"q_map" is a map of "i_cols_kc"`:                                     func(p []artifact.Param) { p[0].Tensor = "i_cols_kc" },
-		`"v_map" columns of its box is 72, want a multiple of 8 from 8 to 64`: func(p []artifact.Param) { p[2].Box[0] = 72 },
-		`"v_map" rows of its box is 257, want 1 to 256`:                       func(p []artifact.Param) { p[2].Box[1] = 257 },
-		`"k_map" is listed twice`:                                             func(p []artifact.Param) { p[0].Name = "k_map" },
-		`parameters are missing: k, k_batch, k_head, k_row`:                   func(p []artifact.Param) { p[1].Tensor = "q" },
-		`"lse" has type "ptr q 0x0", want ptr`:                                func(p []artifact.Param) { p[4].Tensor = "q" },
-		`"lse" is a map of "", want one of`:                                   func(p []artifact.Param) { p[4].Type = "map" },
-	} {
-		p := slices.Clone(good)
+	with := func(damage func(p []artifact.Param)) error {
+		a := artifacttest.New()
+		p := artifacttest.WithMaps(a.Manifest.Kernels[0].Params, "q", "k", "v", "o")
+		p = append(p, abi.MapParam("q_too", "q", 64, 64))
 		damage(p)
-		_, err := bindParams(p, schedule)
+		a.Manifest.Kernels[0].Params = p
+		return a.Verify()
+	}
+	require.NoError(t, with(func([]artifact.Param) {}))
+	for says, damage := range map[string]func(p []artifact.Param){
+		"attend maps x, which is neither a tensor nor a buffer":                func(p []artifact.Param) { p[0].Tensor = "x" },
+		`attend maps i_cols_kc, which is neither a tensor nor a buffer`:        func(p []artifact.Param) { p[len(p)-1].Tensor = "i_cols_kc" },
+		`"v_map": columns of its box is 72, want a multiple of 8 from 8 to 64`: func(p []artifact.Param) { p[2].Box[0] = 72 },
+		`"v_map": rows of its box is 257, want 1 to 256`:                       func(p []artifact.Param) { p[2].Box[1] = 257 },
+		`"k_map" is listed twice`:                                              func(p []artifact.Param) { p[0].Name = "k_map" },
+		`parameters are missing: k, k_batch, k_head, k_row`:                    func(p []artifact.Param) { p[1].Tensor = "q" },
+		`"lse": columns of its box is 0`:                                       func(p []artifact.Param) { p[4].Type = "map" },
+		`"lse" has type "map", want ptr`:                                       func(p []artifact.Param) { p[4] = abi.MapParam("lse", "q", 64, 64) },
+	} {
+		err := with(damage)
+		require.ErrorIs(t, err, artifact.ErrManifest)
 		require.ErrorContains(t, err, says)
 	}
 }
 
 // Several maps of one tensor, and its address beside them, are a kernel's own choice.
 func TestMapsMayBeManyAndPointersStay(t *testing.T) {
-	_, schedule := artifacttest.AShape()
-	params := artifacttest.New().Manifest.Kernels[0].Params
-	for _, rows := range []int{64, 256} {
-		params = append(params, artifact.Param{Name: "k_map" + strings.Repeat("x", rows/64), Type: "map", Tensor: "k", Box: [2]int{16, rows}})
+	a := artifacttest.New()
+	k := &a.Manifest.Kernels[0]
+	for i, rows := range []int{64, 256} {
+		k.Params = append(k.Params, abi.MapParam(fmt.Sprint("k_map", i), "k", 16, rows))
 	}
-	_, err := bindParams(params, schedule)
-	require.NoError(t, err)
+	require.NoError(t, a.Verify())
 }
 
 func TestMapsNeedADeviceThatMakesThem(t *testing.T) {
 	art := artifacttest.New()
-	art.Manifest.Kernels[0].Params = withMaps(art.Manifest.Kernels[0].Params, "k")
+	art.Manifest.Kernels[0].Params = artifacttest.WithMaps(art.Manifest.Kernels[0].Params, "k")
 	_, err := LoadKernel(devicetest.New(), art, artifact.Select{DType: "bf16"})
 	require.ErrorIs(t, err, artifact.ErrTarget)
 	require.ErrorIs(t, err, device.ErrUnsupported)
@@ -174,55 +172,3 @@ func TestMapErrorsStopTheLaunch(t *testing.T) {
 	require.ErrorContains(t, err, "tensor map of k")
 	require.Empty(t, dev.Launches)
 }
-
-func TestMapsThatNoHardwareTakes(t *testing.T) {
-	good := func() device.TensorMap {
-		return device.TensorMap{DType: "f16", Base: 0x100, Dims: []uint64{96, 1 << 32, 3}, Strides: []uint64{192, 1<<40 - 16}, Box: []uint32{64, 256, 1}, Swizzle: 128}
-	}
-	require.NoError(t, good().Check())
-	for says, damage := range map[string]func(m *device.TensorMap){
-		"its dtype is \"f8\", want bf16 or f16":                                   func(m *device.TensorMap) { m.DType = "f8" },
-		"its number of dimensions is 0, want 1 to 5":                              func(m *device.TensorMap) { m.Dims = nil },
-		"its number of strides is 1, want one less":                               func(m *device.TensorMap) { m.Strides = m.Strides[:1] },
-		"its number of the box's sizes is 2":                                      func(m *device.TensorMap) { m.Box = m.Box[:2] },
-		"its address is 0x108, want a multiple of 16 above 0":                     func(m *device.TensorMap) { m.Base += 8 },
-		"its address is 0x0":                                                      func(m *device.TensorMap) { m.Base = 0 },
-		"its swizzle is 96, want 0, 32, 64 or 128":                                func(m *device.TensorMap) { m.Swizzle = 96 },
-		"dimension 2 has 0 elements, want 1 to 4294967296":                        func(m *device.TensorMap) { m.Dims[2] = 0 },
-		"dimension 1 has 4294967297 elements":                                     func(m *device.TensorMap) { m.Dims[1]++ },
-		"the box has 257 elements in dimension 1, want 1 to 256":                  func(m *device.TensorMap) { m.Box[1]++ },
-		"dimension 1 has a stride of 200 bytes, want a multiple of 16 below 2^40": func(m *device.TensorMap) { m.Strides[0] += 8 },
-		"dimension 2 has a stride of 1099511627776 bytes":                         func(m *device.TensorMap) { m.Strides[1] += 16 },
-		"a row of the box has 144 bytes, want at most the swizzle's 128":          func(m *device.TensorMap) { m.Box[0] = 72 },
-		"a row of the box has 120 bytes, want a multiple of 16":                   func(m *device.TensorMap) { m.Box[0] = 60 },
-	} {
-		m := good()
-		damage(&m)
-		err := m.Check()
-		require.ErrorIs(t, err, device.ErrBadCall, says)
-		require.ErrorContains(t, err, says)
-	}
-}
-
-// Encoding is on the way of every launch: two allocations a map beside the device's own.
-func BenchmarkMaps(b *testing.B) {
-	b.ReportAllocs()
-	_, schedule := artifacttest.AShape()
-	k := &LoadedKernel{info: artifact.Kernel{HeadDim: 64, DType: "bf16", RowTile: 128}, schedule: schedule, plan: &indexPlan{}, code: code{mapper: constantMapper{}}}
-	var err error
-	k.params, err = bindParams(withMaps(artifacttest.New().Manifest.Kernels[0].Params, "q", "k", "v", "o"), schedule)
-	require.NoError(b, err)
-	c, err := k.check(contiguous())
-	require.NoError(b, err)
-	for b.Loop() {
-		if _, err := k.arguments(c); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-type constantMapper struct{}
-
-var constantMap = make([]byte, device.TensorMapBytes)
-
-func (constantMapper) EncodeTensorMap(device.TensorMap) ([]byte, error) { return constantMap, nil }

@@ -1,101 +1,67 @@
 package runtime
 
 import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc/abi"
-	"github.com/minfc/minfc/codegen/index"
-	"github.com/minfc/minfc/codegen/lower"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/artifact/artifacttest"
 	"github.com/minfc/minfc/runtime/device"
+	"github.com/minfc/minfc/runtime/device/devicetest"
 )
 
-// The geometry of launches is the kernels' own: the runtime knows it without importing what compiles.
-func TestGeometryIsThatOfTheKernels(t *testing.T) {
-	for _, heads := range probeHeads {
-		for _, sizes := range [][3]int{{1, 1, 1}, {1, 8, 8}, {2, 8, 2}, {1, 32, 8}, {3, 5, 1}, {1, 1, 1}} {
-			for _, sk := range []int{0, 1, 64, 65, 1000, 5000, 70000, 1 << 20} {
-				c := &call{Attention: Attention{Batch: sizes[0], QHeads: sizes[1], KVHeads: sizes[2], SeqK: sk}}
-				x, want := &indexCall{call: c}, index.EstimateLaunchFor(heads, sizes[0], sizes[2], sizes[1]/sizes[2], sk)
-				got := x.geometry(&probeCall{heads: heads}, probeSlice{call: c}, blocksOf(sk))
-				for i, n := range got.grid {
-					require.EqualValues(t, want.Grid[i], n)
-				}
-				require.Equal(t, want.ChunkTiles, got.chunkTiles)
-				require.LessOrEqual(t, want.Chunks, got.room)
-			}
-		}
-	}
-	for _, n := range []int{0, 1, 64, 1000, 1024, 1025, 5000, index.MaxKeyBlocks} {
-		require.Equal(t, index.BlockSelectThreads(n), blockSelectThreads(n))
-		for _, rows := range []int{1, 64, 65, 1000} {
-			want := index.BlockScoresGrid(n, rows, 7)
-			require.Equal(t, [2]int{int(want[0]), int(want[1])}, [2]int{ceilDiv(n, scoreKeys), ceilDiv(rows, scoreRows)})
-		}
-	}
-	for _, n := range []int{1, 127, 128, 129, 5000} {
-		require.Equal(t, index.SquareScoresGrid(n, 3, 8, 1)[0], uint32(ceilDiv(ceilDiv(n, 8), squareTile)))
-	}
-	require.Equal(t, index.MaxKeyBlocks, maxKeyBlocks)
-	require.Equal(t, index.CompactRows, ir.BlockSize)
-	require.Equal(t, index.ProbeRows, probeRows)
-	require.Equal(t, index.ClearThreads, clearThreads)
-	require.Equal(t, index.StoreWordsCount, storeWordsCount)
-	for _, at := range [][2]int{{0, 0}, {0, 1}, {100, 29}, {64, 64}} {
-		x := indexCall{call: &call{Attention: Attention{QOffset: at[0], SeqQ: at[1]}}, reach: at[0] + at[1]}
-		require.Equal(t, index.DistPad(at[0], at[1]), x.distPad())
-	}
-}
-
-// The words of route are numbers that kernels compare with and that other kernels, and the host, write: both sides have these.
-func TestWordsOfRouteAreThoseOfTheKernels(t *testing.T) {
-	require.Equal(t, [3]int{0, 1, 2}, [3]int{takeSparse, takeDense, takeNobody})
-	require.Equal(t, [3]int{0, 1, 2}, [3]int{ir.RouteSparse, ir.RouteDense, ir.RouteElsewhere})
-}
-
-// Every kind's parameters are those of its kernel.
-func TestStageParamsAreThoseOfTheKernels(t *testing.T) {
-	kernels := map[string][]lower.Param{
-		StageStoreWords: abi.IndexParams[abi.StoreWords], StageProbeStats: abi.IndexParams[abi.ProbeStats], StageProbeCombine: abi.IndexParams[abi.ProbeCombine],
-		StageProbeSums: abi.IndexParams[abi.ProbeSums], StageSelectTop: index.SelectParams(ir.Top),
-		StageSelectMass: index.SelectParams(ir.TopP), StageSelectAbove: index.SelectParams(ir.Above), StageRuns: abi.IndexParams[abi.Runs],
-		StageColumns: abi.IndexParams[abi.Columns], StageCompact: abi.IndexParams[abi.Compact], StagePoolMean: index.PoolParams,
-		StagePoolMax: index.PoolParams, StageBlockScores: abi.IndexParams[abi.BlockScores], StageBlockSelect: index.BlockSelectParams(ir.Top),
-		StageBlockSelectMass: index.BlockSelectParams(ir.TopP), StageBlockSelectAbove: index.BlockSelectParams(ir.Above),
-		StageBlockShares: abi.IndexParams[abi.BlockShares], StageClear: abi.IndexParams[abi.Clear], StageSquareScores: abi.IndexParams[abi.SquareScores],
-		StageProbeStatsSpread: index.SpreadParams(abi.IndexParams[abi.ProbeStats]), StageProbeSumsSpread: index.SpreadParams(abi.IndexParams[abi.ProbeSums]),
-		StageDecide: abi.IndexParams[abi.Decide],
-	}
-	for kind, params := range kernels {
-		k, err := kindOf(kind)
+// artifactOf is an artifact of a schedule, with a dense kernel beside it unless the text for that is empty, for head dim 128.
+func artifactOf(t *testing.T, text, dense string, blocksPerSM int) *artifact.Artifact {
+	parse := func(text string) *ir.Schedule {
+		s, err := ir.ParseSchedule(text)
 		require.NoError(t, err)
-		var listed []artifact.Param
-		for _, p := range params {
-			listed = append(listed, artifact.Param(p))
-		}
-		_, err = matchParams(listed, k.params())
-		require.NoError(t, err, kind)
+		return s
 	}
-	require.Len(t, kernels, len(stageKinds), "a new kind needs a row above")
+	s, beside := parse(text), (*ir.Schedule)(nil)
+	if dense != "" {
+		beside = parse(dense)
+		beside.Params = s.Params
+	}
+	a := artifacttest.Of(s, beside, blocksPerSM)
+	k := &a.Manifest.Kernels[0]
+	k.HeadDim = 128
+	if k.Dense != nil {
+		k.Dense.HeadDim = 128
+	}
+	return a
 }
 
 // dynamicKernel is a kernel of a pattern that the data decides, on a device that only records launches.
-func dynamicKernel(t *testing.T, text string) *LoadedKernel {
-	s, err := ir.ParseSchedule(text)
+func dynamicKernel(t *testing.T, text string) (*devicetest.Fake, *LoadedKernel) {
+	dev := devicetest.New()
+	dev.Is.Multiprocessors = 108
+	k, err := LoadKernel(dev, artifactOf(t, text, "", 0), artifact.Select{})
 	require.NoError(t, err)
-	require.NoError(t, s.Verify())
-	plan, err := planIndex(s)
-	require.NoError(t, err)
-	k := &LoadedKernel{info: artifact.Kernel{HeadDim: 128, DType: "bf16", RowTile: 64, KeyTile: 64}, schedule: s, plan: plan, scratchBytes: maxScratchBytes}
-	for _, kind := range plan.kinds() {
-		for _, heads := range probeHeads {
-			k.stages = append(k.stages, &loadedStage{Stage: Stage{Kind: kind, Heads: heads}})
+	return dev, k
+}
+
+// find is the only launch of a kernel.
+func find(t *testing.T, dev *devicetest.Fake, entry string) devicetest.Launched {
+	var all []devicetest.Launched
+	for _, l := range dev.Launches {
+		if l.Entry == entry {
+			all = append(all, l)
 		}
 	}
-	return k
+	require.Len(t, all, 1, entry)
+	return all[0]
+}
+
+// boundOf is a call of contiguous tensors in the numbers of the program.
+func boundOf(t *testing.T, k *LoadedKernel, a Attention) *boundCall {
+	p, err := k.prepareShape(a)
+	require.NoError(t, err)
+	return p.parts[0].bound
 }
 
 const verticalSlash = `schedule vertical_slash
@@ -133,7 +99,8 @@ const blockSparse = `schedule block_sparse
 func TestWorkspaceStaysSmall(t *testing.T) {
 	a := Attention{Batch: 1, QHeads: 32, KVHeads: 8, SeqQ: 1 << 20, SeqK: 1 << 20}
 	for name, text := range map[string]string{"vertical_slash": verticalSlash, "block_sparse": blockSparse} {
-		bytes, err := dynamicKernel(t, text).Workspace(a)
+		_, k := dynamicKernel(t, text)
+		bytes, err := k.Workspace(a)
 		require.NoError(t, err)
 		t.Logf("%s: %.0f MB", name, float64(bytes)/1e6)
 		require.Less(t, bytes, int64(1e9), name)
@@ -141,30 +108,73 @@ func TestWorkspaceStaysSmall(t *testing.T) {
 	}
 }
 
-// Buffers lie one behind the other, aligned, and hold what their kernels write.
-func TestBuffersDoNotOverlap(t *testing.T) {
-	k := dynamicKernel(t, verticalSlash)
-	c, err := k.checkShape(Attention{Batch: 2, QHeads: 6, KVHeads: 2, SeqQ: 300, SeqK: 400, QOffset: 100})
-	require.NoError(t, err)
-	x, err := k.planCall(c)
-	require.NoError(t, err)
-	end := map[int64]bool{}
-	for _, b := range x.buffers {
-		if b != x.buffers["route"] {
-			require.Zero(t, b.offset%workspaceAlign)
-		}
-		require.False(t, end[b.offset], "two buffers begin at %d", b.offset)
-		end[b.offset] = true
-		for _, other := range x.buffers {
-			require.True(t, other.offset >= b.offset+b.bytes || other.offset+other.bytes <= b.offset || other == b)
+// The workspace of a call serves every smaller one: shorter, of fewer heads or with lower budgets.
+func TestWorkspaceOfTheLargestCallServesAll(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	for _, text := range []string{verticalSlash, blockSparse, blockShares} {
+		_, k := weighedKernel(t, text)
+		for range 300 {
+			group, budget := 1<<rng.IntN(3), map[string]int{"vertical": 4000, "slash": 8000, "topk": 300}
+			small := Attention{Batch: 1 + rng.IntN(3), KVHeads: 1 + rng.IntN(8), SeqQ: rng.IntN(3000 << rng.IntN(5)), SeqK: rng.IntN(3000 << rng.IntN(5)), Params: map[string]int64{}}
+			small.QHeads, small.QOffset, small.NoFallback = small.KVHeads*group, rng.IntN(100), rng.IntN(2) == 0
+			large := small
+			large.Params = map[string]int64{}
+			for _, name := range k.headParams {
+				small.Params[name] = int64(rng.IntN(budget[name]) * rng.IntN(2))
+				large.Params[name] = small.Params[name]
+			}
+			switch name := k.headParams[rng.IntN(len(k.headParams))]; rng.IntN(5) {
+			case 0:
+				large.Batch++
+			case 1:
+				large.KVHeads, large.QHeads = large.KVHeads+1, large.QHeads+group
+			case 2:
+				large.SeqQ += rng.IntN(200)
+			case 3:
+				large.SeqK += rng.IntN(200)
+			default:
+				large.Params[name] += int64(rng.IntN(budget[name]))
+			}
+			k.scratchBytes = 1 << (17 + rng.IntN(10))
+			k.prepared.forget()
+			less, err := k.Workspace(small)
+			require.NoError(t, err)
+			more, err := k.Workspace(large)
+			require.NoError(t, err)
+			require.LessOrEqual(t, less, more, "%s: %+v, then %+v, %d bytes of scratch", k.schedule.Name, small, large, k.scratchBytes)
 		}
 	}
+}
+
+// Buffers lie one behind the other, aligned, and hold what their kernels write.
+func TestBuffersDoNotOverlap(t *testing.T) {
+	_, k := dynamicKernel(t, verticalSlash)
+	a := Attention{Batch: 2, QHeads: 6, KVHeads: 2, SeqQ: 300, SeqK: 400, QOffset: 100}
+	x := boundOf(t, k, a)
+	bytes, err := k.Workspace(a)
+	require.NoError(t, err)
+	type place struct {
+		name       string
+		start, end int64
+	}
+	var places []place
+	for _, b := range k.program.Buffers {
+		p := place{b.Name, x.at(b.Name), x.at(b.Name) + x.Place(b.Name).Bytes}
+		require.Zero(t, p.start%ir.PlaceAlign, b.Name)
+		require.LessOrEqual(t, p.end, bytes, b.Name)
+		require.Empty(t, b.Over, "nothing of this pattern lies over something else")
+		for _, other := range places {
+			require.True(t, other.start >= p.end || p.start >= other.end, "%s and %s", other, p)
+		}
+		places = append(places, p)
+	}
+	size := func(name string) int64 { return x.Place(name).Bytes }
 	h := int64(12)
-	require.Equal(t, h*448*4, x.size("col_sum"))
-	require.Equal(t, h*(448+128)*4, x.size("diag_sum"))
-	require.Equal(t, h*(448+64)*4, x.size("i_cols_cols"), "the budget is beyond the 400 keys")
-	require.Equal(t, h*(448+64)*128*2, x.size("i_cols_kc"))
-	require.Equal(t, h*(400/64+2)*4, x.size("i_diags_runs"))
+	require.Equal(t, h*448*4, size("col_sum"))
+	require.Equal(t, h*(448+128)*4, size("diag_sum"))
+	require.Equal(t, h*(448+64)*4, size("i_cols_cols"), "the budget is beyond the 400 keys")
+	require.Equal(t, h*(448+64)*128*2, size("i_cols_kc"))
+	require.Equal(t, h*(400/64+2)*4, size("i_diags_runs"))
 }
 
 func TestLargeCallsAreRefused(t *testing.T) {
@@ -172,46 +182,59 @@ func TestLargeCallsAreRefused(t *testing.T) {
 		text string
 		a    Attention
 	}{
-		"Batch times QHeads is 65536, want at most 65535": {verticalSlash, Attention{Batch: 64, QHeads: 1024, KVHeads: 1024, SeqQ: 1, SeqK: 1}},
-		"SeqK is 2097153, want at most 2097152":           {blockSparse, Attention{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 1, SeqK: 1<<21 + 1}},
-		"heads of 1000000 chosen columns are too many": {verticalSlash, Attention{Batch: 64, QHeads: 64, KVHeads: 1, SeqQ: 1 << 20, SeqK: 1 << 20,
+		"Batch times QHeads of a pattern that data decides is 65536, want at most 65535": {verticalSlash, Attention{Batch: 64, QHeads: 1024, KVHeads: 1024, SeqQ: 1, SeqK: 1}},
+		"SeqK of chosen blocks is 2097153, want at most 2097152":                         {blockSparse, Attention{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 1, SeqK: 1<<21 + 1}},
+		"the number of chosen columns in all heads is": {verticalSlash, Attention{Batch: 64, QHeads: 64, KVHeads: 1, SeqQ: 1 << 20, SeqK: 1 << 20,
 			Params: map[string]int64{"vertical": 1e6}}},
 	} {
-		_, err := dynamicKernel(t, c.text).Workspace(c.a)
+		_, k := dynamicKernel(t, c.text)
+		_, err := k.Workspace(c.a)
 		require.ErrorIs(t, err, device.ErrBadCall)
 		require.ErrorContains(t, err, want)
 	}
 }
 
-// Both kernels of a probe cut the heads alike, so a size counts only where the device has room for both.
-func TestSizesOfAProbeGoTogether(t *testing.T) {
-	size := func(kind string, heads, bytes int) Stage { return Stage{Kind: kind, Heads: heads, SharedBytes: bytes} }
-	k := &artifact.Kernel{Stages: []Stage{
-		size(StageProbeStats, 1, 40), size(StageProbeStats, 2, 60), size(StageProbeStats, 4, 100),
-		size(StageProbeSums, 1, 50), size(StageProbeSums, 2, 70), size(StageProbeSums, 4, 120),
-		size(StageProbeSumsSpread, 4, 20), {Kind: StageRuns, SharedBytes: 110},
-	}}
-	for room, want := range map[int][]int{120: {0, 1, 2, 3, 4, 5, 7}, 110: {0, 1, 3, 4, 7}, 100: {0, 1, 3, 4}, 65: {0, 3}, 45: nil} {
-		var fit []int
-		for i, s := range k.Stages {
-			if k.fits(s, device.Info{MaxSharedBytes: room}) {
-				fit = append(fit, i)
-			}
-		}
-		require.Equal(t, want, fit, room)
+// sharing are the shared bytes of the kernels of a probe, by size.
+var sharing = map[string]int{"probe_stats.1": 40, "probe_stats.2": 60, "probe_stats.4": 100, "probe_sums.1": 50, "probe_sums.2": 70, "probe_sums.4": 120}
+
+// loadWithRoom loads vertical_slash on a device with so much shared memory.
+func loadWithRoom(t *testing.T, room int) (*devicetest.Fake, *LoadedKernel, error) {
+	a, dev := artifactOf(t, verticalSlash, "", 0), devicetest.New()
+	info := &a.Manifest.Kernels[0]
+	info.SharedBytes = 0
+	for i := range info.Index {
+		info.Index[i].SharedBytes = sharing[info.Index[i].Name]
 	}
+	dev.Is.MaxSharedBytes, dev.Is.Multiprocessors = room, 108
+	k, err := LoadKernel(dev, a, artifact.Select{})
+	return dev, k, err
 }
 
-// The estimator's blocks take the heads that share keys, as far as the device has room for.
-func TestStageOfAGroup(t *testing.T) {
-	k := &LoadedKernel{}
-	for _, heads := range []int{1, 2, 4} {
-		k.stages = append(k.stages, &loadedStage{Stage: Stage{Kind: StageProbeStats, Heads: heads}})
+// Both kernels of a probe cut the heads alike, so a size counts only where the device has room for both; and their blocks take the heads
+// that share keys, as far as there is room.
+func TestSizesOfAProbe(t *testing.T) {
+	for room, most := range map[int]int{1000: 4, 120: 4, 110: 2, 100: 2, 70: 2, 65: 1, 50: 1} {
+		for group, want := range map[int]int{1: 1, 2: 2, 3: 4, 4: 4, 8: 4} {
+			dev, k, err := loadWithRoom(t, room)
+			require.NoError(t, err)
+			a := bigCall(1000)
+			a.QHeads, a.KVHeads = 2*group, 2
+			require.NoError(t, k.LaunchIndex(nil, a))
+			want := min(want, most)
+			var probes []string
+			for _, l := range dev.Launches {
+				if strings.HasPrefix(l.Entry, "probe_s") {
+					probes = append(probes, l.Entry)
+					require.EqualValues(t, 2*ceilDiv(group, want), l.Grid[1])
+				}
+			}
+			require.Equal(t, []string{fmt.Sprint("probe_stats_", want), fmt.Sprint("probe_sums_", want)}, probes, "%d bytes, %d heads", room, group)
+		}
 	}
-	for group, want := range map[int]int{1: 1, 2: 2, 3: 4, 4: 4, 8: 4} {
-		require.Equal(t, want, k.stage(StageProbeStats, group).Heads, group)
+	for room, kernel := range map[int]string{39: "probe_stats", 49: "probe_sums"} {
+		dev, _, err := loadWithRoom(t, room)
+		require.ErrorIs(t, err, artifact.ErrTarget)
+		require.ErrorContains(t, err, fmt.Sprintf("the kernel %s needs more shared memory a block than the %d bytes of a fake A100", kernel, room))
+		require.Zero(t, dev.Live)
 	}
-	k.stages = k.stages[:2]
-	require.Equal(t, 2, k.stage(StageProbeStats, 8).Heads)
-	require.Nil(t, k.stage(StageRuns, 1))
 }

@@ -1,3 +1,4 @@
+// Package files writes files so that nobody sees a part of one.
 package files
 
 import (
@@ -10,7 +11,7 @@ import (
 	"syscall"
 )
 
-// WriteFileAtomic writes a file so that a reader sees the old content or the new one, never a part: it writes beside
+// Write writes a file so that a reader sees the old content or the new one, never a part: it writes beside
 // the file, syncs, and renames. When it fails, nothing new is left behind and the error says why in plain words.
 // A path that is a device or pipe (/dev/stdout) is written directly. Links are followed.
 func Write(path string, data []byte) error {
@@ -30,7 +31,7 @@ func Write(path string, data []byte) error {
 	return plainWriteError(path, writeAside(path, data, perm, old))
 }
 
-// CheckWritable says whether WriteFileAtomic can make a new file at path. It leaves nothing there, not even for a moment.
+// CheckWritable says whether Write can make a new file at path. It leaves nothing there, not even for a moment.
 func CheckWritable(path string) error {
 	f, err := unfinished.create(path, 0o666)
 	if err != nil {
@@ -41,7 +42,7 @@ func CheckWritable(path string) error {
 	return nil
 }
 
-// AbortWrites removes the files that WriteFileAtomic has begun, and keeps it from beginning or ending others: programs call it before
+// AbortWrites removes the files that Write has begun, and keeps it from beginning or ending others: programs call it before
 // they end early.
 func AbortWrites() {
 	unfinished.Lock()

@@ -18,7 +18,7 @@ func names(t *testing.T, dir string) (list []string) {
 	return list
 }
 
-func TestWriteFileAtomicReplaces(t *testing.T) {
+func TestWriteReplaces(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "out")
 	require.NoError(t, Write(path, []byte("old")))
@@ -33,7 +33,7 @@ func TestWriteFileAtomicReplaces(t *testing.T) {
 	require.Equal(t, []string{"out"}, names(t, dir), "nothing else stays behind")
 }
 
-func TestWriteFileAtomicFollowsLinks(t *testing.T) {
+func TestWriteFollowsLinks(t *testing.T) {
 	dir := t.TempDir()
 	target, link := filepath.Join(dir, "target"), filepath.Join(dir, "link")
 	require.NoError(t, os.WriteFile(target, nil, 0o644))
@@ -47,7 +47,7 @@ func TestWriteFileAtomicFollowsLinks(t *testing.T) {
 	require.Equal(t, "x", string(got))
 }
 
-func TestWriteFileAtomicFailureLeavesNothing(t *testing.T) {
+func TestWriteFailureLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	taken := filepath.Join(dir, "taken")
 	require.NoError(t, os.MkdirAll(filepath.Join(taken, "inside"), 0o755))
@@ -60,7 +60,7 @@ func TestWriteFileAtomicFailureLeavesNothing(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
-// The paths of real devices stay out of WriteFileAtomic here: were it wrong, a test run by root would replace them.
+// The paths of real devices stay out of Write here: were it wrong, a test run by root would replace them.
 func TestWriteToAFullDevice(t *testing.T) {
 	if _, err := os.Stat("/dev/full"); err != nil {
 		t.Skip("this system has no /dev/full, a device that is always full")
@@ -69,7 +69,7 @@ func TestWriteToAFullDevice(t *testing.T) {
 	require.ErrorContains(t, err, "cannot write /dev/full: the disk is full")
 }
 
-func TestWriteFileAtomicWritesPipesDirectly(t *testing.T) {
+func TestWriteWritesPipesDirectly(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pipe")
 	require.NoError(t, syscall.Mkfifo(path, 0o600))
 	pipe, err := os.OpenFile(path, os.O_RDWR, 0) // a reader, so that writing does not wait for one

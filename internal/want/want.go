@@ -9,6 +9,9 @@ type Check struct {
 	Name, Got, Want string
 }
 
+// That is a fact about the value of a name: what it is, and what is wanted if the fact does not hold.
+func That(ok bool, name, got, want string) Check { return Check{ok, name, got, want} }
+
 // Err is nil for a fact that holds: "threads is 7, want a multiple of 32".
 func (c Check) Err() error {
 	if c.OK {

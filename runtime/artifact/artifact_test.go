@@ -7,9 +7,13 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/files"
+	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/artifact"
 	"github.com/minfc/minfc/runtime/artifact/artifacttest"
 	"github.com/minfc/minfc/runtime/device/devicetest"
@@ -110,6 +114,11 @@ func TestForeignFiles(t *testing.T) {
 	}
 }
 
+// takes gives a kernel one parameter more.
+func takes(k *artifact.Kernel, name, kind string) {
+	k.Params = append(slices.Clone(k.Params), artifact.Param{Name: name, Type: kind})
+}
+
 func TestBadManifests(t *testing.T) {
 	for _, c := range []struct {
 		says   string
@@ -135,11 +144,32 @@ func TestBadManifests(t *testing.T) {
 		{"shared_bytes is -1", func(m *artifact.Manifest, k *artifact.Kernel) { k.SharedBytes = -1 }},
 		{"module is 3, want one of the file's 3", func(m *artifact.Manifest, k *artifact.Kernel) { k.Module = 3 }},
 		{`ptx_version is ""`, func(m *artifact.Manifest, k *artifact.Kernel) { k.PTXVersion = "" }},
-		{`parameter "q_bach" is unknown`, func(m *artifact.Manifest, k *artifact.Kernel) { k.Params[5].Name = "q_bach" }},
+		{"missing: q_batch", func(m *artifact.Manifest, k *artifact.Kernel) { k.Params[5].Name = "q_bach" }},
 		{`parameter "q" has type "i64", want ptr`, func(m *artifact.Manifest, k *artifact.Kernel) { k.Params[0].Type = "i64" }},
+		{`parameter "q_batch" has type "i32", want i64`, func(m *artifact.Manifest, k *artifact.Kernel) { k.Params[5].Type = "i32" }},
+		{`parameter "lse" has type "u16x128", want ptr`, func(m *artifact.Manifest, k *artifact.Kernel) { k.Params[4].Type = abi.HeadsType }},
 		{`parameter "k" is listed twice`, func(m *artifact.Manifest, k *artifact.Kernel) { k.Params[2].Name = "k" }},
-		{"missing: p_sink, p_window", func(m *artifact.Manifest, k *artifact.Kernel) { k.Params = k.Params[:len(k.Params)-2] }},
-		{`parameter "p_sinc" is unknown`, func(m *artifact.Manifest, k *artifact.Kernel) { k.Params[len(k.Params)-2].Name = "p_sinc" }},
+		{`parameter "more" has type "i16"`, func(m *artifact.Manifest, k *artifact.Kernel) { takes(k, "more", "i16") }},
+		{"missing: route, taken", func(m *artifact.Manifest, k *artifact.Kernel) { k.Params = k.Params[:len(k.Params)-2] }},
+		{"missing: p_sink", func(m *artifact.Manifest, k *artifact.Kernel) { k.Params[len(k.Params)-4].Name = "p_sinc" }},
+		{"parameter more of attend has no argument, and nothing else is called more", func(m *artifact.Manifest, k *artifact.Kernel) { takes(k, "more", "i32") }},
+		{"parameter more of attend is of type u16x128, which programs have no values of", func(m *artifact.Manifest, k *artifact.Kernel) { takes(k, "more", abi.HeadsType) }},
+		{"blocks_per_sm is 2, want it above 0 for kernels with the parameter queue and 0 for others", func(m *artifact.Manifest, k *artifact.Kernel) { k.BlocksPerSM = 2 }},
+		{"blocks_per_sm is 0, want it above 0", func(m *artifact.Manifest, k *artifact.Kernel) { takes(k, "queue", "ptr") }},
+		{"no workspace for a queue", func(m *artifact.Manifest, k *artifact.Kernel) { takes(k, "queue", "ptr"); k.BlocksPerSM = 1 }},
+		{"program: ", func(m *artifact.Manifest, k *artifact.Kernel) { k.Program = "nonsense" }},
+		{"program a_shape has no part attend", func(m *artifact.Manifest, k *artifact.Kernel) {
+			k.Program, _, _ = strings.Cut(k.Program, "part attend")
+		}},
+		{"part attend: there is no kernel atend", func(m *artifact.Manifest, k *artifact.Kernel) {
+			k.Program = strings.Replace(k.Program, "run attend", "run atend", 1)
+		}},
+		{"there is no kernel store_words", func(m *artifact.Manifest, k *artifact.Kernel) { k.Index = nil }},
+		{`name is "attend", want one of its own`, func(m *artifact.Manifest, k *artifact.Kernel) { k.Index[0].Name = "attend" }},
+		{"parameter w1 of store_words is of type i32, want i64", func(m *artifact.Manifest, k *artifact.Kernel) {
+			k.Index[0].Params = slices.Clone(k.Index[0].Params)
+			k.Index[0].Params[2].Type = "i32"
+		}},
 	} {
 		a := artifacttest.New()
 		c.damage(&a.Manifest, &a.Manifest.Kernels[0])
@@ -168,14 +198,14 @@ func FuzzReadArtifact(f *testing.F) {
 	f.Add(data)
 	f.Add(data[:len(data)/2])
 	withTensorMaps := artifacttest.New()
-	withTensorMaps.Manifest.Kernels[0].Params = withMaps(withTensorMaps.Manifest.Kernels[0].Params, "q", "k")
+	withTensorMaps.Manifest.Kernels[0].Params = artifacttest.WithMaps(withTensorMaps.Manifest.Kernels[0].Params, "q", "k")
 	mapped, err := withTensorMaps.Encode()
 	require.NoError(f, err)
 	f.Add(mapped)
 	f.Add([]byte("MINFC\n\x01\x00\x02\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00{}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		tryArtifact(t, data)
-		if len(data) > headerBytes+sha256.Size { // past the checksum, which no mutation hits by itself
+		if len(data) > artifact.HeaderBytes+sha256.Size { // past the checksum, which no mutation hits by itself
 			tryArtifact(t, reseal(data))
 		}
 	})
@@ -194,13 +224,13 @@ func tryArtifact(t *testing.T, data []byte) {
 	require.Equal(t, a, b)
 	if a.IsPlan() {
 		g := a.Manifest.Groups[0]
-		if loaded, err := LoadGroups(devicetest.New(), a, artifact.Select{g.HeadDim, g.DType, g.Target}); err == nil {
+		if loaded, err := runtime.LoadGroups(devicetest.New(), a, artifact.Select{HeadDim: g.HeadDim, DType: g.DType, Target: g.Target}); err == nil {
 			require.NoError(t, loaded.Close())
 		}
 		return
 	}
 	k := a.Manifest.Kernels[0]
-	if loaded, err := LoadKernel(devicetest.New(), a, artifact.Select{k.HeadDim, k.DType, k.Target}); err == nil {
+	if loaded, err := runtime.LoadKernel(devicetest.New(), a, artifact.Select{HeadDim: k.HeadDim, DType: k.DType, Target: k.Target}); err == nil {
 		require.NoError(t, loaded.Close())
 	}
 }

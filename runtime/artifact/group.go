@@ -150,14 +150,12 @@ func (g *Group) verify(modules int) error {
 		return err
 	}
 	for i, s := range g.Sections {
-		for _, c := range []want.Check{
-			{want.Multiple(s.TileRows, 16, 16, 1024), "tile_rows", fmt.Sprint(s.TileRows), "a multiple of 16 from 16 to 1024"},
-			{want.Multiple(s.Tiles, 1, 1, 8), "tiles", fmt.Sprint(s.Tiles), "1 to 8"},
-			{want.Multiple(s.BlocksPerSM, 1, 0, 32), "blocks_per_sm", fmt.Sprint(s.BlocksPerSM), "at most 32"},
-		} {
-			if err := c.Err(); err != nil {
-				return fmt.Errorf("section %d: %w", i, err)
-			}
+		if err := want.All(
+			want.That(want.Multiple(s.TileRows, 16, 16, 1024), "tile_rows", fmt.Sprint(s.TileRows), "a multiple of 16 from 16 to 1024"),
+			want.That(want.Multiple(s.Tiles, 1, 1, 8), "tiles", fmt.Sprint(s.Tiles), "1 to 8"),
+			want.That(want.Multiple(s.BlocksPerSM, 1, 0, 32), "blocks_per_sm", fmt.Sprint(s.BlocksPerSM), "at most 32"),
+		); err != nil {
+			return fmt.Errorf("section %d: %w", i, err)
 		}
 	}
 	return nil
@@ -200,10 +198,13 @@ func (g *Group) Split() (params []Param, sections []int) {
 	return params, sections
 }
 
-// verifySections checks that every section takes what its schedule and the call ask of it.
+// verifySections checks that every section takes what its schedule and the call ask of it, and nothing else.
 func (m *Manifest) verifySections(g *Group) error {
+	if err := verifyParams(g.Params); err != nil {
+		return err
+	}
 	params, sections := g.Split()
-	own := make([][]Param, len(g.Sections))
+	own := make([][]Param, len(g.Sections)) // with those of all sections
 	for i, p := range params {
 		switch n := sections[i]; {
 		case n >= len(own):
@@ -216,6 +217,7 @@ func (m *Manifest) verifySections(g *Group) error {
 			}
 		}
 	}
+	all := make([][]Param, len(g.Sections))
 	for i, s := range g.Sections {
 		asked, err := m.askedOf(g, s)
 		if err == nil {
@@ -223,6 +225,24 @@ func (m *Manifest) verifySections(g *Group) error {
 		}
 		if err != nil {
 			return fmt.Errorf("section %d: %w", i, err)
+		}
+		all[i] = asked
+	}
+	return verifyKnown(params, sections, all)
+}
+
+// verifyKnown checks that every parameter of a group is asked for by its section, or by some section.
+func verifyKnown(params []Param, sections []int, asked [][]Param) error {
+	for i, p := range params {
+		name, in, where := p.Name, asked, ""
+		if p.Type == abi.MapType {
+			name = p.Tensor
+		}
+		if n := sections[i]; n >= 0 {
+			in, where = asked[n:n+1], fmt.Sprintf("section %d: ", n)
+		}
+		if !slices.ContainsFunc(slices.Concat(in...), func(a Param) bool { return a.Name == name }) {
+			return fmt.Errorf("%skernel parameter %q is unknown", where, p.Name)
 		}
 	}
 	return nil

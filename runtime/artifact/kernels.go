@@ -19,16 +19,14 @@ type IndexKernel struct {
 }
 
 func (k *IndexKernel) verify(modules int) error {
-	for _, c := range []want.Check{
-		{k.Name != "" && k.Name != abi.Attend && k.Name != abi.Dense, "name", fmt.Sprintf("%q", k.Name), "one of its own"},
-		{entryName.MatchString(k.Entry), "entry", fmt.Sprintf("%q", k.Entry), "a PTX name"},
-		{want.Multiple(k.Threads, 1, 1, 1024), "threads", fmt.Sprint(k.Threads), "1 to 1024"},
-		{want.Multiple(k.SharedBytes, 1, 0, 1<<20), "shared_bytes", fmt.Sprint(k.SharedBytes), "at most 1 MB"},
-		{k.Module >= 0 && k.Module < modules, "module", fmt.Sprint(k.Module), fmt.Sprintf("one of the file's %d", modules)},
-	} {
-		if err := c.Err(); err != nil {
-			return err
-		}
+	if err := want.All(
+		want.That(k.Name != "" && k.Name != abi.Attend && k.Name != abi.Dense, "name", fmt.Sprintf("%q", k.Name), "one of its own"),
+		want.That(entryName.MatchString(k.Entry), "entry", fmt.Sprintf("%q", k.Entry), "a PTX name"),
+		want.That(want.Multiple(k.Threads, 1, 1, 1024), "threads", fmt.Sprint(k.Threads), "1 to 1024"),
+		want.That(want.Multiple(k.SharedBytes, 1, 0, 1<<20), "shared_bytes", fmt.Sprint(k.SharedBytes), "at most 1 MB"),
+		want.That(k.Module >= 0 && k.Module < modules, "module", fmt.Sprint(k.Module), fmt.Sprintf("one of the file's %d", modules)),
+	); err != nil {
+		return err
 	}
 	return verifyParams(k.Params)
 }

@@ -37,18 +37,25 @@ func said(p Param) []string {
 	return []string{p.Tensor, p.Tensor + "_batch", p.Tensor + "_head", p.Tensor + "_row"}
 }
 
-// verifyAsked checks that a kernel takes all that its schedule and the call ask of it: one that did not would ignore what its caller says.
+// verifyAsked checks that a kernel takes all that its schedule and the call ask of it, each as what it is: one that did not would ignore
+// what its caller says.
 func verifyAsked(params, asked []Param) error {
-	var there, missing []string
+	there := map[string]string{} // types
 	for _, p := range params {
-		there = append(there, p.Name)
+		there[p.Name] = p.Type
 		if p.Type == abi.MapType {
-			there = append(there, said(p)...)
+			for _, name := range said(p) {
+				there[name] = ""
+			}
 		}
 	}
+	var missing []string
 	for _, p := range asked {
-		if !slices.Contains(there, p.Name) {
+		switch kind, is := there[p.Name]; {
+		case !is:
 			missing = append(missing, p.Name)
+		case kind != "" && kind != p.Type:
+			return fmt.Errorf("kernel parameter %q has type %q, want %s", p.Name, kind, p.Type)
 		}
 	}
 	if len(missing) > 0 {
@@ -65,13 +72,8 @@ const (
 
 // verifyBox says whether one copy can take the box.
 func verifyBox(p Param) error {
-	for _, c := range []want.Check{
-		{want.Multiple(p.Box[0], 8, 8, mapColumns), "columns of its box", fmt.Sprint(p.Box[0]), "a multiple of 8 from 8 to 64"},
-		{want.Multiple(p.Box[1], 1, 1, mapRows), "rows of its box", fmt.Sprint(p.Box[1]), "1 to 256"},
-	} {
-		if err := c.Err(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return want.All(
+		want.That(want.Multiple(p.Box[0], 8, 8, mapColumns), "columns of its box", fmt.Sprint(p.Box[0]), "a multiple of 8 from 8 to 64"),
+		want.That(want.Multiple(p.Box[1], 1, 1, mapRows), "rows of its box", fmt.Sprint(p.Box[1]), "1 to 256"),
+	)
 }

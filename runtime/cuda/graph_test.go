@@ -17,6 +17,7 @@ import (
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/plan"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
 	"github.com/minfc/minfc/runtime/device"
 )
 
@@ -83,9 +84,9 @@ func loadPattern(name string) func(*testing.T, device.Device, string) runtime.La
 	return func(t *testing.T, dev device.Device, target string) runtime.Launcher {
 		program, err := minfc.LoadLibrary(name)
 		require.NoError(t, err)
-		artifact, err := program.Compile(minfc.Options{Target: target, DType: "bf16", HeadDim: capturedDim})
+		compiled, err := program.Compile(minfc.Options{Target: target, DType: "bf16", HeadDim: capturedDim})
 		require.NoError(t, err)
-		k, err := runtime.LoadKernel(dev, artifact, artifact.Select{Target: target})
+		k, err := runtime.LoadKernel(dev, compiled, artifact.Select{Target: target})
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, k.Close()) })
 		return k
@@ -99,9 +100,9 @@ func loadPlan(t *testing.T, dev device.Device, target string) runtime.Launcher {
 	require.NoError(t, err)
 	heads, _, err := p.Assign(0, 4)
 	require.NoError(t, err)
-	artifact, err := minfc.CompilePlan(minfc.Options{Target: target, DType: "bf16", HeadDim: capturedDim}, nil, heads)
+	compiled, err := minfc.CompilePlan(minfc.Options{Target: target, DType: "bf16", HeadDim: capturedDim}, nil, heads)
 	require.NoError(t, err)
-	k, err := plan.Load(dev, artifact, artifact.Select{Target: target})
+	k, err := plan.Load(dev, compiled, artifact.Select{Target: target})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, k.Close()) })
 	l, err := k.Bind(heads)

@@ -1,15 +1,15 @@
-// Package runtime loads compiled artifacts, plans launches and runs them on a device. It never compiles patterns.
+// Package device has what runs kernels: GPUs and the emulator, and what of their memory, streams and modules a launch needs.
 //
 // Devices come from drivers that register themselves by import, in the manner of database/sql:
 //
 //	import _ "github.com/minfc/minfc/runtime/cuda"
-//	dev, err := runtime.Open("cuda", 0)
+//	dev, err := device.Open("cuda", 0)
 package device
 
-// DevicePtr is an address in a device's global memory.
+// Ptr is an address in a device's global memory.
 type Ptr uint64
 
-// DeviceInfo describes one device.
+// Info describes one device.
 type Info struct {
 	Driver          string // name the driver registered under
 	Ordinal         int

@@ -75,7 +75,7 @@ func listNames(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// DeviceSpec is a device as a person names it: a driver, and a number or, of the emulator, a model.
+// Spec is a device as a person names it: a driver, and a number or, of the emulator, a model.
 type Spec struct {
 	Driver  string
 	Ordinal int
@@ -88,7 +88,7 @@ type ModelDriver interface {
 	OpenModel(model string) (Device, error)
 }
 
-// OpenDevice opens the device a person named: "auto", or a driver with an optional number or model ("cuda", "cuda:1", "emu", "emu:sm_89").
+// OpenSpec opens the device a person named: "auto", or a driver with an optional number or model ("cuda", "cuda:1", "emu", "emu:sm_89").
 // Auto takes the first cuda device, and the emulator where there is no GPU to use: none at all, or none that code of minfc could run on.
 // A GPU that could run it but fails is an error, not a reason to take a slow emulator. The sentence says what was taken and why.
 func OpenSpec(spec string) (dev Device, sentence string, err error) {
@@ -105,7 +105,7 @@ func OpenSpec(spec string) (dev Device, sentence string, err error) {
 	return dev, fmt.Sprintf("using %s as asked", describe(dev.Info())), nil
 }
 
-// ParseDeviceSpec splits "cuda:1" into cuda and 1, "emu:sm_89" into emu and sm_89; the number is 0 when it is not given.
+// ParseSpec splits "cuda:1" into cuda and 1, "emu:sm_89" into emu and sm_89; the number is 0 when it is not given.
 func ParseSpec(spec string) (Spec, error) {
 	name, which, found := strings.Cut(spec, ":")
 	s := Spec{Driver: name}

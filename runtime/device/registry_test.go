@@ -31,16 +31,6 @@ func (d fakeDriver) Open(ordinal int) (device.Device, error) {
 	return dev, nil
 }
 
-// withDrivers replaces the registry during a test.
-func withDrivers(t *testing.T, drivers map[string]device.Driver) {
-	old := registry.drivers
-	registry.drivers = nil
-	t.Cleanup(func() { registry.drivers = old })
-	for name, d := range drivers {
-		device.Register(name, d)
-	}
-}
-
 var (
 	oneEmu  = fakeDriver{devices: []device.Info{{Driver: "emu", Name: "emulator (sm_80)", Major: 8}}}
 	twoGPUs = fakeDriver{devices: []device.Info{{Driver: "cuda", Name: "H200", Major: 9}, {Driver: "cuda", Ordinal: 1, Name: "A100", Major: 8}}}
@@ -55,7 +45,7 @@ var (
 )
 
 func TestRegister(t *testing.T) {
-	withDrivers(t, map[string]device.Driver{"emu": oneEmu, "cuda": twoGPUs})
+	device.WithDrivers(t, map[string]device.Driver{"emu": oneEmu, "cuda": twoGPUs})
 	require.Equal(t, []string{"cuda", "emu"}, device.Drivers())
 	require.PanicsWithValue(t, `runtime: driver "emu" registered twice`, func() { device.Register("emu", oneEmu) })
 	require.PanicsWithValue(t, `runtime: Register of a nil driver "x"`, func() { device.Register("x", nil) })
@@ -100,7 +90,7 @@ func TestOpenDevice(t *testing.T) {
 		{"a model of no driver", map[string]device.Driver{"cuda": twoGPUs}, "emo:sm_90", "", `no driver "emo"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			withDrivers(t, c.drivers)
+			device.WithDrivers(t, c.drivers)
 			dev, sentence, err := device.OpenSpec(c.spec)
 			if c.want == "" {
 				require.ErrorContains(t, err, c.says)
@@ -115,7 +105,7 @@ func TestOpenDevice(t *testing.T) {
 
 // A GPU that is there but fails must not turn into the slow emulator without a word.
 func TestAutoDoesNotHideABrokenGPU(t *testing.T) {
-	withDrivers(t, map[string]device.Driver{"cuda": brokenGPU{twoGPUs}, "emu": oneEmu})
+	device.WithDrivers(t, map[string]device.Driver{"cuda": brokenGPU{twoGPUs}, "emu": oneEmu})
 	_, _, err := device.OpenSpec("auto")
 	require.ErrorIs(t, err, devicetest.ErrInjected)
 }
@@ -134,7 +124,7 @@ type brokenGPU struct{ fakeDriver }
 func (brokenGPU) Open(int) (device.Device, error) { return nil, devicetest.ErrInjected }
 
 func TestLongReasonsAreForTheListOfDevices(t *testing.T) {
-	require.Equal(t, "using emu:0, x because there is no GPU to use (none)", noGPUSentence("emu:0, x", errors.New("none")))
+	require.Equal(t, "using emu:0, x because there is no GPU to use (none)", device.NoGPUSentence("emu:0, x", errors.New("none")))
 	long := errors.New(strings.Repeat("the library cannot be opened ", 8))
-	require.Equal(t, "using emu:0, x: there is no GPU to use (minfc devices says why)", noGPUSentence("emu:0, x", long))
+	require.Equal(t, "using emu:0, x: there is no GPU to use (minfc devices says why)", device.NoGPUSentence("emu:0, x", long))
 }

@@ -3,6 +3,7 @@ package device_test
 import (
 	"testing"
 
+	"github.com/minfc/minfc/runtime/artifact/artifacttest"
 	"github.com/minfc/minfc/runtime/device"
 	"github.com/stretchr/testify/require"
 )
@@ -46,70 +47,12 @@ func TestCheckTarget(t *testing.T) {
 	}
 }
 
-// The table is in order, and an older driver never reads newer text.
-func TestPTXReleases(t *testing.T) {
-	for i, r := range ptxReleases[1:] {
-		before := ptxReleases[i]
-		require.True(t, olderThan(before.ptx, r.ptx) && olderThan(before.cuda, r.cuda) && before.branch < r.branch, r)
-		require.True(t, ptxVersion.MatchString(r.ptx), "versions that manifests may have")
+// Manifests may have every version of PTX that drivers are known for.
+func TestManifestsHaveEveryPTXRelease(t *testing.T) {
+	require.NotEmpty(t, device.PTXReleases())
+	for _, version := range device.PTXReleases() {
+		a := artifacttest.New()
+		a.Manifest.Kernels[0].PTXVersion = version
+		require.NoError(t, a.Verify(), version)
 	}
-	require.False(t, olderThan("", "12.0"))
-	require.False(t, olderThan("12.0", "of late"))
-}
-
-// An artifact of both targets on a Hopper GPU: the driver decides, and what was passed over is said.
-func TestFindAsksTheDriver(t *testing.T) {
-	both := &Manifest{Kernels: []Kernel{
-		{Target: "sm_80", PTXVersion: "7.4", DType: "bf16", HeadDim: 64, SharedBytes: 64 << 10},
-		{Target: "sm_90a", PTXVersion: "8.0", DType: "bf16", HeadDim: 64, SharedBytes: 200 << 10},
-	}}
-	hopper := device.Info{Name: "H100", Major: 9, DriverVersion: "12.4", MaxSharedBytes: 227 << 10}
-	plan := &Manifest{}
-	for _, k := range both.Kernels {
-		g := Group{Target: k.Target, PTXVersion: k.PTXVersion, DType: k.DType, HeadDim: k.HeadDim, SharedBytes: k.SharedBytes}
-		plan.Groups = append(plan.Groups, g, g)
-	}
-	for name, m := range map[string]*Manifest{"kernels": both, "groups": plan} {
-		found := func(dev device.Info, sel Select, target, passed string) {
-			k, err := m.Find(dev, sel)
-			require.NoError(t, err, name)
-			require.Equal(t, target, k.Target, name)
-			why := m.Passed(dev, sel)
-			if passed == "" {
-				require.NoError(t, why, name)
-				return
-			}
-			require.ErrorContains(t, why, passed, name)
-		}
-		refused := func(dev device.Info, sel Select, says string) {
-			_, err := m.Find(dev, sel)
-			require.ErrorIs(t, err, ErrTarget, name)
-			require.ErrorIs(t, err, device.ErrUnsupported, name)
-			require.ErrorContains(t, err, says, name)
-			require.NoError(t, m.Passed(dev, sel), "nothing was found, so nothing was passed over")
-		}
-		found(hopper, Select{}, "sm_90a", "")
-		found(device.Info{Name: "A100", Major: 8, MaxSharedBytes: 163 << 10}, Select{}, "sm_80", "")
-		hopper.DriverVersion = "11.8"
-		found(hopper, Select{}, "sm_80", "needs one for CUDA 12.0 or later")
-		found(hopper, Select{Target: "sm_80"}, "sm_80", "")
-		refused(hopper, Select{Target: "sm_90a"}, "needs one for CUDA 12.0 or later")
-		hopper.DriverVersion = "11.0"
-		refused(hopper, Select{}, "sm_80 code (PTX 7.4) needs one for CUDA 11.4 or later")
-		hopper.DriverVersion, hopper.MaxSharedBytes = "12.4", 128<<10
-		found(hopper, Select{}, "sm_80", "needs 204800 bytes of shared memory a block, H100 has 131072")
-		hopper.MaxSharedBytes = 227 << 10
-	}
-}
-
-// The groups of a plan are loaded together, so the largest must fit.
-func TestFindCountsAllGroups(t *testing.T) {
-	m := &Manifest{Groups: []Group{
-		{Target: "sm_80", PTXVersion: "7.4", DType: "bf16", HeadDim: 64, SharedBytes: 64 << 10},
-		{Target: "sm_80", PTXVersion: "7.4", DType: "bf16", HeadDim: 64, SharedBytes: 128 << 10},
-	}}
-	_, err := m.Find(device.Info{Name: "L4", Major: 8, Minor: 9, MaxSharedBytes: 99 << 10}, Select{})
-	require.ErrorContains(t, err, "needs 131072 bytes of shared memory a block, L4 has 101376")
-	_, err = m.Find(device.Info{Name: "A100", Major: 8, MaxSharedBytes: 163 << 10}, Select{})
-	require.NoError(t, err)
 }

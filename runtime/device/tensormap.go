@@ -35,17 +35,15 @@ const (
 // Check says whether the hardware takes such a map; drivers call it before they encode one. Errors wrap ErrBadCall.
 func (m TensorMap) Check() error {
 	n := len(m.Dims)
-	for _, c := range []want.Check{
-		{m.DType == "bf16" || m.DType == "f16", "dtype", fmt.Sprintf("%q", m.DType), "bf16 or f16"},
-		{n >= 1 && n <= mapMaxDims, "number of dimensions", fmt.Sprint(n), "1 to 5"},
-		{len(m.Strides) == n-1, "number of strides", fmt.Sprint(len(m.Strides)), "one less than of dimensions"},
-		{len(m.Box) == n, "number of the box's sizes", fmt.Sprint(len(m.Box)), "that of dimensions"},
-		{m.Base != 0 && m.Base%mapAlign == 0, "address", fmt.Sprintf("%#x", uint64(m.Base)), "a multiple of 16 above 0"},
-		{slices.Contains([]int{0, 32, 64, 128}, m.Swizzle), "swizzle", fmt.Sprint(m.Swizzle), "0, 32, 64 or 128"},
-	} {
-		if err := c.Err(); err != nil {
-			return BadCall("tensor map: its %w", err)
-		}
+	if err := want.All(
+		want.That(m.DType == "bf16" || m.DType == "f16", "dtype", fmt.Sprintf("%q", m.DType), "bf16 or f16"),
+		want.That(n >= 1 && n <= mapMaxDims, "number of dimensions", fmt.Sprint(n), "1 to 5"),
+		want.That(len(m.Strides) == n-1, "number of strides", fmt.Sprint(len(m.Strides)), "one less than of dimensions"),
+		want.That(len(m.Box) == n, "number of the box's sizes", fmt.Sprint(len(m.Box)), "that of dimensions"),
+		want.That(m.Base != 0 && m.Base%mapAlign == 0, "address", fmt.Sprintf("%#x", uint64(m.Base)), "a multiple of 16 above 0"),
+		want.That(slices.Contains([]int{0, 32, 64, 128}, m.Swizzle), "swizzle", fmt.Sprint(m.Swizzle), "0, 32, 64 or 128"),
+	); err != nil {
+		return BadCall("tensor map: its %w", err)
 	}
 	return m.checkSizes()
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/patterns"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
 	_ "github.com/minfc/minfc/runtime/cuda"
 	"github.com/minfc/minfc/runtime/device"
 	_ "github.com/minfc/minfc/runtime/emu"
@@ -21,8 +22,8 @@ type attentionLayer struct {
 	heads, kvHeads int
 }
 
-func newLayer(dev device.Device, artifact []byte, headDim, heads, kvHeads int) (*attentionLayer, error) {
-	art, err := artifact.Read(artifact)
+func newLayer(dev device.Device, file []byte, headDim, heads, kvHeads int) (*attentionLayer, error) {
+	art, err := artifact.Read(file)
 	if err != nil {
 		return nil, err
 	}

@@ -7,17 +7,20 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 	"testing"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime/device"
-	"github.com/stretchr/testify/require"
 )
 
 // Fake records launches and keeps memory in maps. Its FailAt-th call fails; what is not given back shows in Live.
 type Fake struct {
 	Is       device.Info
+	mu       sync.Mutex // of the numbers: modules are loaded side by side
 	Calls    int
 	FailAt   int
 	next     device.Ptr
@@ -26,11 +29,13 @@ type Fake struct {
 	Launches []Launched
 	Fills    []Filled
 	OnLaunch func(l Launched)
+	Blind    bool // launches and fills are not noted, and allocate nothing
 	Entry    device.FunctionAttributes
 }
 
-// Launched is a launch with its arguments.
+// Launched is a launch of a kernel with its arguments.
 type Launched struct {
+	Entry string
 	device.Launch
 	Args   [][]byte
 	Stream device.Stream
@@ -58,25 +63,34 @@ func New() *Fake {
 	}
 }
 
-func (d *Fake) step() error {
+// Step counts a call, and is its error.
+func (d *Fake) Step() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.Calls++; d.Calls == d.FailAt {
 		return ErrInjected
 	}
 	return nil
 }
 
+func (d *Fake) live(more int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.Live += more
+}
+
 func (d *Fake) Info() device.Info { return d.Is }
 
 func (d *Fake) LoadModule(ptx []byte) (device.Module, error) {
-	if err := d.step(); err != nil {
+	if err := d.Step(); err != nil {
 		return nil, err
 	}
-	d.Live++
+	d.live(1)
 	return &module{d}, nil
 }
 
 func (d *Fake) Alloc(n int64) (device.Ptr, error) {
-	if err := d.step(); err != nil {
+	if err := d.Step(); err != nil {
 		return 0, err
 	}
 	p := d.next
@@ -95,29 +109,32 @@ func (d *Fake) Free(p device.Ptr) error {
 
 func (d *Fake) CopyToDevice(dst device.Ptr, src []byte, s device.Stream) error {
 	copy(d.Memory[dst], src)
-	return d.step()
+	return d.Step()
 }
 
 func (d *Fake) CopyToHost(dst []byte, src device.Ptr, s device.Stream) error {
 	copy(dst, d.Memory[src])
-	return d.step()
+	return d.Step()
 }
 
 func (d *Fake) Fill(dst device.Ptr, value byte, bytes int64, s device.Stream) error {
+	if d.Blind {
+		return d.Step()
+	}
 	d.Fills = append(d.Fills, Filled{dst, value, bytes, len(d.Launches), s})
-	return d.step()
+	return d.Step()
 }
 
-func (d *Fake) NewStream() (device.Stream, error)       { return Stream(1), d.step() }
+func (d *Fake) NewStream() (device.Stream, error)       { return Stream(1), d.Step() }
 func (d *Fake) WrapStream(handle uintptr) device.Stream { return Stream(handle) }
 func (d *Fake) Synchronize() error                      { return nil }
 func (d *Fake) Close() error                            { return nil }
 
 func (d *Fake) NewEvent() (device.Event, error) {
-	if err := d.step(); err != nil {
+	if err := d.Step(); err != nil {
 		return nil, err
 	}
-	d.Live++
+	d.live(1)
 	return event{d}, nil
 }
 
@@ -130,31 +147,39 @@ func (Stream) Close() error       { return nil }
 
 type event struct{ d *Fake }
 
-func (e event) Record(device.Stream) error          { return e.d.step() }
+func (e event) Record(device.Stream) error          { return e.d.Step() }
 func (e event) Synchronize() error                  { return nil }
-func (e event) Since(device.Event) (float64, error) { return 1.5, e.d.step() }
-func (e event) Close() error                        { e.d.Live--; return nil }
+func (e event) Since(device.Event) (float64, error) { return 1.5, e.d.Step() }
+func (e event) Close() error                        { e.d.live(-1); return nil }
 
 type module struct{ d *Fake }
 
-func (m *module) Function(string) (device.Function, error) { return &function{m.d}, m.d.step() }
-func (m *module) Log() string                              { return "used 255 registers" }
-func (m *module) Unload() error                            { m.d.Live--; return nil }
+func (m *module) Function(name string) (device.Function, error) {
+	return &function{m.d, name}, m.d.Step()
+}
+func (m *module) Log() string   { return "used 255 registers" }
+func (m *module) Unload() error { m.d.live(-1); return nil }
 
-type function struct{ d *Fake }
+type function struct {
+	d     *Fake
+	entry string
+}
 
-func (f *function) Attributes() (device.FunctionAttributes, error) { return f.d.Entry, f.d.step() }
+func (f *function) Attributes() (device.FunctionAttributes, error) { return f.d.Entry, f.d.Step() }
 
 func (f *function) Launch(l device.Launch, args [][]byte, s device.Stream) error {
+	if f.d.Blind {
+		return f.d.Step()
+	}
 	var kept [][]byte
 	for _, a := range args {
 		kept = append(kept, slices.Clone(a))
 	}
-	f.d.Launches = append(f.d.Launches, Launched{l, kept, s})
+	f.d.Launches = append(f.d.Launches, Launched{f.entry, l, kept, s})
 	if f.d.OnLaunch != nil {
 		f.d.OnLaunch(f.d.Launches[len(f.d.Launches)-1])
 	}
-	return f.d.step()
+	return f.d.Step()
 }
 
 // Arg is the argument of a parameter as a number, sign-extended, or a float32's value.
