@@ -7,8 +7,9 @@ import (
 	"github.com/minfc/minfc/ir"
 )
 
-// Choices of blocks start from scores: products of pooled rows, or of the antidiagonals of squares. They are scored as many row blocks at a
-// time, a slab, as their scores have room.
+// Choices of blocks start from scores: products of pooled rows, or of the antidiagonals of squares. There are as many as there are pairs of
+// blocks in a head, so the heads are cut into slices whose scores fit the scratch memory; and a single head that does not fit is scored as many
+// row blocks at a time, a slab, as do.
 
 // blocks is what a choice of blocks starts from.
 type blocks struct {
@@ -64,76 +65,117 @@ func (b *programBuilder) chooseBlocks() (out []ir.Step) {
 	if len(chosen) == 0 {
 		return nil
 	}
-	spare := b.slab(chosen)
+	b.scoreSlices(chosen)
+	inner := []ir.Step{
+		ir.Let{Name: "score_q", Expr: ir.Call(ir.OpMin, ir.Name("score_step"), qHeads.Minus(ir.Name("head")))},
+		ir.Let{Name: "score_heads", Expr: ir.Name("score_batch").Times(ir.Name("score_q"))},
+		ir.Let{Name: "first_scored", Expr: ir.Name("entry").Times(qHeads).Plus(ir.Name("head"))},
+		ir.Let{Name: "kv_scored", Expr: ir.Call(ir.OpFloorDiv, ir.Name("head"), group)},
+		ir.Heads{First: ir.Name("first_scored"), N: ir.Name("score_heads")},
+	}
+	b.Limits = append(b.Limits, ir.Limit{Value: sk, Most: abi.MaxKeyBlocks * ir.BlockSize, What: "SeqK of chosen blocks; use fewer keys"})
 	for _, c := range chosen {
-		b.Limits = append(b.Limits, ir.Limit{Value: sk, Most: abi.MaxKeyBlocks * ir.BlockSize, What: "SeqK of chosen blocks; use fewer keys"})
 		if c.fold == 0 {
-			out = append(append(out, b.pool(c.q)...), b.pool(c.k)...)
+			out, inner = append(out, b.poolK(c.k)...), append(inner, b.poolQ(c.q)...)
 		}
+	}
+	for _, c := range chosen {
 		b.scoreBuffers(c)
 		b.scoreWork(c)
-		out = append(out, ir.For{Var: "slab_start", End: rowBlocks, By: slabRows, Steps: append([]ir.Step{
+		inner = append(inner, ir.For{Var: "slab_start", End: rowBlocks, By: slabRows, Steps: append([]ir.Step{
 			ir.Let{Name: "rows", Expr: ir.Call(ir.OpMin, slabRows, rowBlocks.Minus(ir.Name("slab_start")))},
 		}, c.chooseSlab()...)})
 	}
-	b.buffer("spare_scores", "f32", true, ir.Call(ir.OpFloorDiv, spare, ir.N(4)))
-	return out
+	b.buffer("spare_scores", "f32", true, ir.Name("spare_bytes").Over(4))
+	return append(out, ir.For{Var: "entry", End: batch, By: ir.Name("score_batch"), Steps: []ir.Step{
+		ir.For{Var: "head", End: qHeads, By: ir.Name("score_step"), Steps: inner}}})
 }
 
-// slab defines how many row blocks are scored at a time. Where there are several slabs, they have all of the scratch, so that no shorter
-// call needs more: what they leave of it is returned, in bytes.
-func (b *programBuilder) slab(chosen []choice) (spare ir.Expr) {
-	rows, values, shares := 1, 1, 0 // rows of scores that a row block has at most, values of each, and of the row block's shares
+// scoreSlices defines how many heads are scored at a time (all, some kv heads of an entry, or one q head), and how many row blocks. Calls that
+// are cut have all of the scratch, so that no shorter call needs more.
+func (b *programBuilder) scoreSlices(chosen []choice) {
+	rows, values, shares, pooled := 1, 1, 0, ir.N(0) // rows of scores of a row block at most, values of each, shares beside; bytes of pooled q
 	for _, c := range chosen {
 		if c.fold > 0 {
 			rows, values, shares = max(rows, ir.BlockSize/c.fold), 2, 1
+		} else {
+			pooled = ir.N(4).Times(headDim)
 		}
 	}
+	pick, atLeast := func(c, yes, no ir.Expr) ir.Expr { return ir.Call(ir.OpPick, c, yes, no) }, func(x, y ir.Expr) ir.Expr { return ir.Call(ir.OpAtLeast, x, y) }
+	one := ir.N(1)
 	b.define("score_rows", ir.N(int64(rows)))
 	b.define("scores_pad", padded(keyBlocks))
-	row := ir.N(int64(4 * rows * values)).Times(allHeads).Times(ir.Name("scores_pad"))
-	fit := b.define("slab_fit", ir.Call(ir.OpMax, ir.N(1), ir.Call(ir.OpFloorDiv, scratch, ir.Call(ir.OpMax, ir.N(1), row))))
-	whole := ir.Call(ir.OpPick, ir.Call(ir.OpAtLeast, fit, ir.N(abi.ScoreRows)), // whole tiles of block_scores
-		ir.N(abi.ScoreRows).Times(ir.Call(ir.OpFloorDiv, fit, ir.N(abi.ScoreRows))), fit)
-	slab := b.define("slab", ir.Call(ir.OpMin, whole, ir.Call(ir.OpMax, ir.N(1), rowBlocks)))
-	each := int64(rows * values) // the scratch is for so many values of a row block, which may have shares besides
-	room := ir.Call(ir.OpFloorDiv, scratch, ir.N(each)).Times(ir.N(each + int64(shares)))
-	used := ir.N(4 * (each + int64(shares))).Times(allHeads).Times(ir.Name("scores_pad")).Times(slab)
-	return ir.Call(ir.OpPick, ir.Call(ir.OpAtLeast, slab, rowBlocks), ir.N(0), ir.Call(ir.OpMax, ir.N(0), room.Minus(used)))
+	row := b.define("row_scores", ir.Call(ir.OpMax, one, ir.N(int64(4*(rows*values+shares))).Times(ir.Name("scores_pad")))) // bytes, of a row block
+	head := b.define("head_scores", ir.Call(ir.OpMax, one, rowBlocks).Times(row.Plus(pooled)))
+	fit := b.define("heads_fit", ir.Call(ir.OpFloorDiv, scratch, head))
+	whole := b.define("scores_fit", atLeast(fit, allHeads))
+	b.define("score_batch", pick(whole, batch, one))
+	someKV := pick(atLeast(fit, group), group.Times(ir.Call(ir.OpFloorDiv, fit, group)), one)
+	b.define("score_step", pick(atLeast(fit, qHeads), qHeads, someKV))
+	scored := b.define("scored_heads", ir.Name("score_batch").Times(ir.Name("score_step")))
+	rowsFit := b.define("rows_fit", ir.Call(ir.OpMax, one, ir.Call(ir.OpFloorDiv, scratch, row.Times(scored))))
+	tiles := pick(atLeast(rowsFit, ir.N(abi.ScoreRows)), // whole tiles of block_scores
+		ir.N(abi.ScoreRows).Times(ir.Call(ir.OpFloorDiv, rowsFit, ir.N(abi.ScoreRows))), rowsFit)
+	b.define("slab", pick(atLeast(rowsFit, rowBlocks), ir.Call(ir.OpMax, one, rowBlocks), tiles))
+	used := pick(atLeast(fit, one), scored.Times(head), slabRows.Times(row))
+	b.define("spare_bytes", pick(whole, ir.N(0), ir.Call(ir.OpMax, ir.N(0), scratch.Minus(used))))
+}
+
+// scoredHeads are the arguments that say which heads a launch scores.
+func scoredHeads(hq bool) []ir.Arg {
+	args := []ir.Arg{ir.AddressArg("heads", "heads", ir.N(4).Times(ir.Name("first_scored")))}
+	if hq {
+		args = append(args, ir.NumberArg("hq", ir.Name("score_q")))
+	}
+	return args
 }
 
 func pooledName(p ir.Pool) string {
 	return fmt.Sprintf("pooled_%s_%s", []string{ir.TensorQ: "q", ir.TensorK: "k"}[p.Of], []string{ir.ReduceMean: "mean", ir.ReduceMax: "max"}[p.With])
 }
 
-// pool reduces blocks of q or k to rows, unless that is done already.
-func (b *programBuilder) pool(p ir.Pool) []ir.Step {
+// poolK reduces blocks of k to rows, for all heads, unless that is done already.
+func (b *programBuilder) poolK(p ir.Pool) []ir.Step {
 	name := pooledName(p)
 	if b.shaped[name] {
 		return nil
 	}
-	x, n, heads, shared := "q", sq, qHeads, ir.N(1)
-	if p.Of == ir.TensorK {
-		x, n, heads, shared = "k", sk, kvHeads, group
-	}
-	kernel := abi.PoolMean
-	if p.With == ir.ReduceMax {
-		kernel = abi.PoolMax
-	}
-	b.buffer(name, "f32", true, batch.Times(heads), n.Over(ir.BlockSize), headDim)
-	return []ir.Step{ir.Run{Kernel: kernel, Grid: [3]ir.Expr{n.Over(ir.BlockSize), heads, batch}, Args: []ir.Arg{
-		ir.AddressArg("x", x, ir.N(0)), ir.AddressArg("out", name, ir.N(0)), ir.NumberArg("n", n), ir.NumberArg("q_heads", shared),
-		ir.NumberArg("x_batch", ir.Name(x+"_batch")), ir.NumberArg("x_head", ir.Name(x+"_head")), ir.NumberArg("x_row", ir.Name(x+"_row")),
+	b.buffer(name, "f32", true, batch.Times(kvHeads), keyBlocks, headDim)
+	return []ir.Step{ir.Run{Kernel: poolKernel(p), Grid: [3]ir.Expr{keyBlocks, kvHeads, batch}, Args: []ir.Arg{
+		ir.AddressArg("x", "k", ir.N(0)), ir.AddressArg("out", name, ir.N(0)), ir.NumberArg("n", sk), ir.NumberArg("q_heads", group),
+		ir.NumberArg("x_batch", ir.Name("k_batch")), ir.NumberArg("x_head", ir.Name("k_head")), ir.NumberArg("x_row", ir.Name("k_row")),
 	}}}
+}
+
+// poolQ reduces blocks of q to rows, for the heads of a slice, unless that is done already.
+func (b *programBuilder) poolQ(p ir.Pool) []ir.Step {
+	name := pooledName(p)
+	if b.shaped[name] {
+		return nil
+	}
+	b.buffer(name, "f32", true, ir.Name("scored_heads"), rowBlocks, headDim)
+	return []ir.Step{ir.Run{Kernel: poolKernel(p), Grid: [3]ir.Expr{rowBlocks, ir.Name("score_q"), ir.Name("score_batch")}, Args: append(scoredHeads(false),
+		ir.AddressArg("x", "q", ir.Name("entry").Times(ir.Name("q_batch")).Plus(ir.Name("head").Times(ir.Name("q_head")))),
+		ir.AddressArg("out", name, ir.N(0)), ir.NumberArg("n", sq), ir.NumberArg("q_heads", ir.N(1)),
+		ir.NumberArg("x_batch", ir.Name("q_batch")), ir.NumberArg("x_head", ir.Name("q_head")), ir.NumberArg("x_row", ir.Name("q_row")),
+	)}}
+}
+
+func poolKernel(p ir.Pool) string {
+	if p.With == ir.ReduceMax {
+		return abi.PoolMax
+	}
+	return abi.PoolMean
 }
 
 func (b *programBuilder) scoreBuffers(c choice) {
 	row, pad := ir.Name("score_rows"), ir.Name("scores_pad")
 	if c.fold > 0 {
-		b.buffer("score_sums", "f32", true, allHeads, slabRows, row, pad)
-		b.buffer("shares", "f32", true, allHeads, slabRows, pad)
+		b.buffer("score_sums", "f32", true, ir.Name("scored_heads"), slabRows, row, pad)
+		b.buffer("shares", "f32", true, ir.Name("scored_heads"), slabRows, pad)
 	}
-	b.buffer("scores", "f32", true, allHeads, slabRows, row, pad) // of one choice after the other
+	b.buffer("scores", "f32", true, ir.Name("scored_heads"), slabRows, row, pad) // of one choice after the other
 }
 
 // scoreWork prices the scores. Squares of fold by fold take 64*64/fold products a pair of blocks, pooled blocks one.
@@ -161,21 +203,25 @@ func (c choice) chooseSlab() []ir.Step {
 	} else {
 		steps = c.scorePooled(slab)
 	}
-	args := append(c.same("blocks", "block_count"), slab, ir.AddressArg("scores", scores, ir.N(0)), ir.NumberArg("hq", qHeads),
-		ir.AddressArg("block_n", "numbers", ir.N(int64(4*c.row)).Times(qHeads)), ir.NumberArg("block_cap", c.value("block_cap")),
-		ir.NumberArg("first", clipped(c.First)), ir.NumberArg("last", clipped(c.Last)))
+	first, numbers := ir.Name("first_scored").Times(rowBlocks), func(row int) ir.Expr { return ir.N(4).Times(ir.N(int64(row)).Times(qHeads).Plus(ir.Name("head"))) }
+	args := append(scoredHeads(true), slab, ir.AddressArg("scores", scores, ir.N(0)),
+		ir.AddressArg("blocks", c.name("blocks"), ir.N(4).Times(first).Times(c.value("block_cap"))),
+		ir.AddressArg("block_count", c.name("block_count"), ir.N(4).Times(first)), ir.NumberArg("block_cap", c.value("block_cap")),
+		ir.AddressArg("block_n", "numbers", numbers(c.row)), ir.NumberArg("first", clipped(c.First)), ir.NumberArg("last", clipped(c.Last)))
 	if c.Rule != ir.Top {
-		args = append(args, ir.AddressArg("block_most", "numbers", ir.N(int64(4*(c.row+1))).Times(qHeads)))
+		args = append(args, ir.AddressArg("block_most", "numbers", numbers(c.row+1)))
 	}
 	threads := ir.N(32).Times(ir.Call(ir.OpMax, ir.N(1), keyBlocks.Over(32*abi.SelectKeys))) // whole warps that hold all scores of a row
-	return append(steps, ir.Run{Kernel: abi.BlockSelectKernels[c.Rule], Grid: [3]ir.Expr{ir.Name("rows"), allHeads, ir.N(1)}, Threads: &threads, Args: args})
+	return append(steps, ir.Run{Kernel: abi.BlockSelectKernels[c.Rule], Grid: [3]ir.Expr{ir.Name("rows"), ir.Name("score_heads"), ir.N(1)}, Threads: &threads, Args: args})
 }
 
 // scorePooled computes the scores of pooled blocks, or their shares.
 func (c choice) scorePooled(slab ir.Arg) []ir.Step {
+	kv := ir.Name("entry").Times(kvHeads).Plus(ir.Name("kv_scored"))
 	steps := []ir.Step{ir.Run{Kernel: abi.BlockScores,
-		Grid: [3]ir.Expr{keyBlocks.Over(abi.ScoreKeys), ir.Name("rows").Over(abi.ScoreRows), allHeads},
-		Args: []ir.Arg{slab, ir.AddressArg("pooled_q", pooledName(c.q), ir.N(0)), ir.AddressArg("pooled_k", pooledName(c.k), ir.N(0))}}}
+		Grid: [3]ir.Expr{keyBlocks.Over(abi.ScoreKeys), ir.Name("rows").Over(abi.ScoreRows), ir.Name("score_heads")},
+		Args: append(scoredHeads(false), slab, ir.AddressArg("pooled_q", pooledName(c.q), ir.N(0)),
+			ir.AddressArg("pooled_k", pooledName(c.k), ir.N(4).Times(headDim).Times(keyBlocks).Times(kv)))}}
 	if c.shares {
 		steps = append(steps, share(slab, ir.BlockSize, 1, ir.NullArg("sums"), "scores"))
 	}
@@ -186,16 +232,18 @@ func (c choice) scorePooled(slab ir.Arg) []ir.Step {
 func (c choice) scoreSquares(slab ir.Arg) []ir.Step {
 	fold := int64(c.fold)
 	sums := ir.AddressArg("sums", "score_sums", ir.N(0))
-	grid := [3]ir.Expr{sk.Over(fold).Over(abi.SquareTile), ir.N(ir.BlockSize / fold).Times(ir.Name("rows")).Over(abi.SquareTile), allHeads}
+	rows := ir.N(ir.BlockSize / fold).Times(ir.Name("rows"))
+	args := append(scoredHeads(true), slab, sums, ir.NumberArg("fold", ir.N(fold)), ir.FloatArg("scale", "scale_log2", fold),
+		ir.AddressArg("q", "q", ir.Name("entry").Times(ir.Name("q_batch")).Plus(ir.Name("head").Times(ir.Name("q_head")))),
+		ir.AddressArg("k", "k", ir.Name("entry").Times(ir.Name("k_batch")).Plus(ir.Name("kv_scored").Times(ir.Name("k_head")))))
 	return []ir.Step{
-		ir.Run{Kernel: abi.SquareScores, Grid: grid, Args: []ir.Arg{slab, sums, ir.NumberArg("fold", ir.N(fold)),
-			ir.NumberArg("hq", qHeads), ir.FloatArg("scale", "scale_log2", fold)}},
+		ir.Run{Kernel: abi.SquareScores, Grid: [3]ir.Expr{sk.Over(fold).Over(abi.SquareTile), rows.Over(abi.SquareTile), ir.Name("score_heads")}, Args: args},
 		share(slab, fold, fold, sums, "shares"),
 	}
 }
 
 // share turns scores into shares of a whole.
 func share(slab ir.Arg, fold, scaleBy int64, sums ir.Arg, to string) ir.Step {
-	return ir.Run{Kernel: abi.BlockShares, Grid: [3]ir.Expr{ir.Name("rows"), allHeads, ir.N(1)}, Args: []ir.Arg{slab, sums,
-		ir.AddressArg("shares", to, ir.N(0)), ir.NumberArg("fold", ir.N(fold)), ir.FloatArg("scale", "scale_log2", scaleBy)}}
+	return ir.Run{Kernel: abi.BlockShares, Grid: [3]ir.Expr{ir.Name("rows"), ir.Name("score_heads"), ir.N(1)}, Args: append(scoredHeads(false), slab, sums,
+		ir.AddressArg("shares", to, ir.N(0)), ir.NumberArg("fold", ir.N(fold)), ir.FloatArg("scale", "scale_log2", scaleBy))}
 }

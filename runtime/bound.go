@@ -9,21 +9,9 @@ import (
 	"github.com/minfc/minfc/runtime/device"
 )
 
-// An index stage may hold so much of sums, or of block scores, at a time: this many bytes, and more for calls whose tensors are large. A plan
-// layer of a million tokens then takes some 40 launches in place of 273, for an eighth more memory than its tensors have.
-const (
-	leastScratch = 256 << 20
-	scratchPart  = 8 // of the bytes of Q, K, V and O
-)
-
-// scratch is how many bytes an index stage may hold at a time in this call. It grows with the call, as its workspace must.
-func (k *LoadedKernel) scratch(c *call) int64 {
-	if k.scratchBytes > 0 {
-		return k.scratchBytes
-	}
-	rows := product(2*c.QHeads, c.SeqQ) + product(2*c.KVHeads, c.SeqK)
-	return max(leastScratch, bytesOf(int64(c.Batch)*int64(c.headDim)*rows)/scratchPart)
-}
+// maxScratchBytes is what an index stage may hold of sums, or of block scores, at a time. More of it means fewer launches: with this much a plan
+// layer of a million tokens takes fewer than 60.
+const maxScratchBytes = 512 << 20
 
 // boundCall is a checked call of a pattern with everything that follows from its numbers.
 type boundCall struct {
@@ -66,7 +54,7 @@ func (k *LoadedKernel) bind(c *call) (*boundCall, error) {
 // programLaunch is what a program is told of a call; values are the parameters of its heads, or of all of them.
 func (k *LoadedKernel) programLaunch(c *call, values []map[string]int64) ir.ProgramLaunch {
 	l := ir.ProgramLaunch{Numbers: c.numbers(), Kernels: k.parameters, Heads: make([]ir.Env, c.QHeads)}
-	l.Numbers["multiprocessors"], l.Numbers["scratch_bytes"] = int64(k.dev.Info().Multiprocessors), k.scratch(c)
+	l.Numbers["multiprocessors"], l.Numbers["scratch_bytes"] = int64(k.dev.Info().Multiprocessors), k.scratchBytes
 	maps.Copy(l.Numbers, paramNumbers(c.values))
 	all := paramNumbers(values[0])
 	for h := range l.Heads {

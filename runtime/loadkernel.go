@@ -23,7 +23,7 @@ type LoadedKernel struct {
 	headParams   []string                // launch parameters that may differ by head: budgets and nothing else
 	index        map[string]*loadedIndex // the program's kernels beside attention
 	modules      *modules                // nil of members of groups, whose groups have them
-	scratchBytes int64                   // 0: what the call has; other numbers in tests
+	scratchBytes int64                   // maxScratchBytes, other numbers in tests
 	code                                 // none of members of groups
 	lastParams   atomic.Pointer[paramSet]
 	prepared     preparedCache
@@ -98,7 +98,7 @@ func (k *LoadedKernel) moduleNumbers(attention bool) (out []int) {
 
 // read reads what an entry of the manifest says of a kernel.
 func read(dev device.Device, info *artifact.Kernel) (k *LoadedKernel, err error) {
-	k = &LoadedKernel{dev: dev, info: *info}
+	k = &LoadedKernel{dev: dev, info: *info, scratchBytes: maxScratchBytes}
 	if k.schedule, err = info.ReadSchedule(); err != nil {
 		return nil, fmt.Errorf("%w: %w", artifact.ErrManifest, err)
 	}
