@@ -121,3 +121,16 @@ func TestInterleavedPlanOfAMillionTokensFits(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, launches)
 }
+
+// A layer of a million tokens takes few launches, index stages included: each costs the host microseconds.
+func TestLayerOfAMillionTokensTakesFewLaunches(t *testing.T) {
+	c := newCompiler(emulator(t))
+	c.headDim = 128
+	_, l := bind(t, c, realHeads()...)
+	for _, noFallback := range []bool{true, false} {
+		p, err := l.Prepare(runtime.Attention{Batch: 1, QHeads: 32, KVHeads: 8, SeqQ: 1 << 20, SeqK: 1 << 20, NoFallback: noFallback})
+		require.NoError(t, err)
+		require.LessOrEqual(t, p.Commands(), 60)
+		require.Less(t, p.Workspace(), int64(1e9))
+	}
+}
