@@ -32,6 +32,7 @@ import (
 // Random dynamic patterns, from the pattern to the output of its kernels, against float64. The environment asks for more:
 //
 //	MINFC_RANDOM_DYNAMIC=10000         that many launches
+//	MINFC_RANDOM_DYNAMIC_FROM=900      from that seed on, so that several machines or turns can share them
 //	MINFC_RANDOM_DYNAMIC_SEED=17       the patterns from one seed alone, which is how a failure is repeated
 //	MINFC_RANDOM_DYNAMIC_DEVICE=cuda   on a GPU in place of the emulator
 const randomLaunches = 3 // of a pattern
@@ -53,8 +54,9 @@ func TestRandomDynamicPatternsAgreeWithFloat64(t *testing.T) {
 		launches = campaign.Cases(45, 360, 1002)
 	}
 	seeds := (launches + randomLaunches - 1) / randomLaunches
+	from, _ := numberOf(t, "MINFC_RANDOM_DYNAMIC_FROM")
 	t.Run("seeds", func(t *testing.T) {
-		for seed := range seeds {
+		for seed := from; seed < from+seeds; seed++ {
 			t.Run(strconv.Itoa(seed), func(t *testing.T) {
 				if !r.oneByOne {
 					t.Parallel()
