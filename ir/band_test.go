@@ -45,6 +45,14 @@ func (w *bandWorld) band() Segment {
 	for range w.rng.IntN(3) {
 		g.Hi = append(g.Hi, Bound{w.rng.IntN(2) == 0, w.off()})
 	}
+	if w.rng.IntN(2) == 0 {
+		for range w.rng.IntN(3) {
+			g.RowLo = append(g.RowLo, RowBound{w.rng.IntN(2) == 0, w.off()})
+		}
+		for range w.rng.IntN(3) {
+			g.RowHi = append(g.RowHi, RowBound{w.rng.IntN(2) == 0, w.off()})
+		}
+	}
 	for range w.rng.IntN(3) {
 		step := []Poly{Int(2), Int(4), Int(6), Int(3), Var("a"), Var("a").Mul(Int(2))}[w.rng.IntN(6)]
 		g.Tests = append(g.Tests, Test{w.rng.IntN(2) == 0, w.off(), step, w.rng.IntN(2) == 0})
@@ -60,7 +68,7 @@ func (w *bandWorld) pairs(t *testing.T, g Segment) []bool {
 	require.NoError(t, err)
 	out := make([]bool, worldSize*worldSize)
 	for i := range out {
-		out[i] = launched.keeps(i/worldSize, i%worldSize, worldSize)
+		out[i] = launched.keeps(i/worldSize, i%worldSize, extent{worldSize, worldSize})
 	}
 	return out
 }
