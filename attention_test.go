@@ -149,7 +149,7 @@ var (
 		"sliding":   {{"window": 1}, {"window": 100}, nil},
 		"dilated":   {{"window": 300}, nil},
 		"strided":   {{"stride": 1}, {"stride": 7}, {"stride": 200}, nil},
-		"tri_shape": {{"sink": 5, "window": 70}, nil},
+		"tri_shape": {{"sink": 5, "window": 70, "last": 30}, {"sink": 5, "window": 20, "last": 0}, {"sink": 0, "window": 9, "last": 1 << 30}, nil},
 	}
 )
 
