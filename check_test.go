@@ -138,8 +138,12 @@ func mutant(rng *rand.Rand) string {
 func TestCheckIsCompile(t *testing.T) {
 	cases := campaign.Cases(min(15, *checkCases), *checkCases, *checkCases)
 	for kind, draw := range map[string]func(rng *rand.Rand) string{
-		"static":  func(rng *rand.Rand) string { return sourceOf(irtest.RowsBySeed(rng.Uint64(), irtest.RandomPattern(rng)), rng) },
-		"dynamic": func(rng *rand.Rand) string { return sourceOf(irtest.RowsBySeed(rng.Uint64(), irtest.RandomDynamic(rng)), rng) },
+		"static": func(rng *rand.Rand) string {
+			return sourceOf(irtest.RowsBySeed(rng.Uint64(), irtest.RandomPattern(rng)), rng)
+		},
+		"dynamic": func(rng *rand.Rand) string {
+			return sourceOf(irtest.RowsBySeed(rng.Uint64(), irtest.RandomDynamic(rng)), rng)
+		},
 		"mutants": mutant,
 	} {
 		t.Run(kind, func(t *testing.T) {

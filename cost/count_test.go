@@ -31,6 +31,10 @@ func randomSegment(rng *rand.Rand) ir.Segment {
 	for range rng.IntN(3) {
 		g.Hi = append(g.Hi, ir.Bound{Row: rng.IntN(2) == 0, Off: number(rng, -50, 400)})
 	}
+	if rng.IntN(3) == 0 {
+		g.RowLo = []ir.RowBound{{FromEnd: rng.IntN(2) == 0, Off: number(rng, -200, 300)}}
+		g.RowHi = []ir.RowBound{{FromEnd: rng.IntN(2) == 0, Off: number(rng, -150, 400)}}
+	}
 	if rng.IntN(2) == 0 {
 		return g
 	}
