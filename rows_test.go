@@ -128,3 +128,41 @@ pattern p {
 	require.ErrorContains(t, err, "error[E0601]: other parts of the pattern cut columns(c) into several bands")
 	require.ErrorContains(t, err, "limits.minf:4:18")
 }
+
+// Rows that are left out cost nothing: neither ranges nor lists are walked for them.
+func TestRowsLeftOutAreNotComputed(t *testing.T) {
+	const src = `
+pattern ranges(n = 1) { keep causal & (window(8) | rows(..n)) }
+pattern blocks(n = 1) {
+  index b = top(64, mean(q, 64) * mean(k, 64)) with last 1
+  keep causal & (window(8) | blocks(b) & rows(..n))
+}
+pattern runs(n = 1) {
+  index d = top(999, sum(softmax(q[-64:] * k), diagonals)) with first 4
+  keep causal & (window(8) | diagonals(d) & rows(..n))
+}`
+	for _, name := range []string{"ranges", "blocks", "runs"} {
+		for _, target := range minfc.Targets() {
+			c := attentionCase{program: limitsProgram(t, src, name), target: target, headDim: 64, dtype: half.BF16,
+				shape: qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 1024, SeqK: 1024}}
+			t.Run(c.kernel(), func(t *testing.T) {
+				t.Parallel()
+				var attention int64
+				l := c.load(t, emu.Options{Observe: func(s emu.Stats) {
+					if s.Kernel == "attention" {
+						attention = s.Instructions
+					}
+				}})
+				work := map[int64]int64{}
+				for _, n := range []int64{64, 1024} {
+					c.params = map[string]int64{"n": n}
+					_, err := l.RunHost(l.dev, c.host(c.input(t)))
+					require.NoError(t, err)
+					work[n] = attention
+				}
+				require.Positive(t, work[64])
+				require.Less(t, 2*work[64], work[1024])
+			})
+		}
+	}
+}

@@ -13,10 +13,12 @@ type bandWorld struct {
 	rng    *rand.Rand
 	facts  Facts
 	values map[string]int64
+	end    int // of the call
 }
 
 func newBandWorld(seed uint64) *bandWorld {
 	w := &bandWorld{rng: rand.New(rand.NewPCG(seed, 8))}
+	w.end = 1 + int(seed%worldSize)
 	params := []Param{{Name: "a", Min: 1}, {Name: "b"}}
 	w.facts = NewFacts(params, []Require{{Value: Var("a").Sub(Var("b")), Min: -2}})
 	a := 1 + int64(w.rng.IntN(8))
@@ -68,7 +70,7 @@ func (w *bandWorld) pairs(t *testing.T, g Segment) []bool {
 	require.NoError(t, err)
 	out := make([]bool, worldSize*worldSize)
 	for i := range out {
-		out[i] = launched.keeps(i/worldSize, i%worldSize, extent{worldSize, worldSize})
+		out[i] = launched.keeps(i/worldSize, i%worldSize, extent{worldSize, w.end})
 	}
 	return out
 }

@@ -104,9 +104,6 @@ func (k *RowTile) Cut(s Segment) []Piece {
 		return []Piece{{Top: top, Bottom: bottom, Flags: FlagEdge}}
 	}
 	fullTop, fullBottom := k.FullTop(s), k.FullBottom(s)
-	if s.boundsRows() {
-		fullTop = k.Min(fullTop, top)
-	}
 	upper := k.UDivBy(k.Add(k.Sub(top, fullTop), I32(int64(k.SlotKeys-1))), k.SlotKeys)
 	p1 := k.Sub(top, k.MulBy(upper, k.SlotKeys))
 	full := k.UDivBy(k.above(p1, fullBottom), k.SlotKeys)
