@@ -158,8 +158,8 @@ func (r *randomRun) seed(t *testing.T, seed uint64) {
 
 // compile draws patterns until one compiles whose choices matter.
 func (r *randomRun) compile(t *testing.T, rng *rand.Rand, c *attentionCase) *artifact.Artifact {
-	for range 60 {
-		c.program = &minfc.Program{Pattern: irtest.RandomChoosing(rng)}
+	for i := range 60 {
+		c.program = &minfc.Program{Pattern: irtest.RowsBySeed(c.seed+uint64(i), irtest.RandomChoosing(rng))}
 		require.NoError(t, c.program.Pattern.Verify(), "%s", c.program.Pattern)
 		a, err := c.program.Compile(c.options())
 		switch {
@@ -285,7 +285,7 @@ func (r *randomRun) check(rng *rand.Rand, e ended) error {
 
 // cover is what head h kept, as the pattern means it, after a comparison with what the schedule makes of the device's lists.
 func (r *randomRun) cover(rng *rand.Rand, e ended, h int) (func(q, k int) bool, error) {
-	chosen, values, p := e.res.Chosen[h], e.values[h%e.in.QHeads], e.program.Pattern
+	chosen, values, p := e.res.Chosen[h], e.values[h%e.in.QHeads], e.program.Pattern.EndingAt(e.in.End())
 	sel := r.whole(rng, e, chosen.Asked)
 	means, err := p.CoverWith(values, sel)
 	if err != nil {
