@@ -30,7 +30,7 @@ type Options struct {
 	Consts  map[string]int64 // values of const parameters; the others keep their defaults
 	Verify  bool             // verify after every pass, not only at the end
 
-	Emit       func(stage, text string)           // receives every stage's text
+	Emit       func(form, text string)            // receives every form's text
 	Module     func(llvm string)                  // receives the LLVM IR of every module of the artifact, in its order
 	PrintAfter func(pass, target, text string)    // receives the unit after every pass, for every target
 	Timing     func(step string, d time.Duration) // receives the time of every step; with several targets, it says for which
@@ -182,9 +182,9 @@ func (p *Program) baked(consts map[string]int64) *ir.Pattern {
 	return &out
 }
 
-func (o Options) emit(stage string, text func() string) {
+func (o Options) emit(form string, text func() string) {
 	if o.Emit != nil {
-		o.Emit(stage, text())
+		o.Emit(form, text())
 	}
 }
 

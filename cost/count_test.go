@@ -80,7 +80,7 @@ func TestTilesAgreeWithWalk(t *testing.T) {
 					want.edge++
 				}
 			}
-			require.Equal(t, want, c.rows[c.place(i)], "seed %d, rows %d..%d of %d keys\n%s", seed, first, last, w.SeqK, w.Schedule)
+			require.Equal(t, want, c.rows[c.launchIndex(i)], "seed %d, rows %d..%d of %d keys\n%s", seed, first, last, w.SeqK, w.Schedule)
 			full, edge = full+want.full, edge+want.edge
 		}
 	}

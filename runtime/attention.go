@@ -67,7 +67,7 @@ type call struct {
 	values    map[string]int64 // of all parameters of the schedule
 	present   int              // heads of all batch entries that take part
 	sharers   int              // the most of them that share a kv head
-	section   sectionPlace     // of a group's launch
+	section   sectionGrid      // of a group's launch
 }
 
 // Prepare checks a call and computes all that does not depend on its pointers, which it does not look at. Calls of one shape and the

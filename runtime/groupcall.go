@@ -137,7 +137,7 @@ func (c *groupCall) add(k *LoadedKernel, p Part, own *call) error {
 
 // prepare lays the workspace out and records the launches.
 func (c *groupCall) prepare() error {
-	c.place()
+	c.layOut()
 	r := &recorder{dev: c.dev()}
 	for _, p := range c.parts {
 		if !p.stores {
@@ -152,13 +152,13 @@ func (c *groupCall) prepare() error {
 		}
 	}
 	c.index = len(r.records)
-	rounds, err := c.share()
+	launches, err := c.share()
 	if err != nil {
 		return err
 	}
-	c.launches = len(rounds)
-	for i := range rounds {
-		if err := rounds[i].record(r, c.call); err != nil {
+	c.launches = len(launches)
+	for i := range launches {
+		if err := launches[i].record(r, c.call); err != nil {
 			return err
 		}
 	}
@@ -168,8 +168,8 @@ func (c *groupCall) prepare() error {
 
 func (c *groupCall) dev() device.Device { return c.LoadedGroups.dev }
 
-// place gives each part its place in the workspace: memory of its own for what attention reads, and memory that all use in turn behind that.
-func (c *groupCall) place() {
+// layOut gives each part its room in the workspace: memory of its own for what attention reads, and memory that all use in turn behind that.
+func (c *groupCall) layOut() {
 	kept, passing := c.memory(func(p *preparedPart) bool { return p.stores })
 	c.workspace = kept + passing
 	at := int64(0)

@@ -40,7 +40,7 @@ func (c *compileCmd) Run(a *app) error {
 		return fmt.Errorf("%s: already a compiled artifact, want the source of a pattern", in.Name)
 	}
 	forms := map[string]string{}
-	opts.Emit = func(stage, text string) { forms[stage] = text }
+	opts.Emit = func(form, text string) { forms[form] = text }
 	p, err := minfc.Load(in.Name, in.Source, opts)
 	if err != nil {
 		return err
