@@ -145,7 +145,7 @@ func (p *Program) tile(opts Options, consts map[string]int64) (ir.Tile, error) {
 		return tile, err
 	}
 	s, err := passes.Run(p.Pattern, passes.Options{Tile: tile, Consts: consts})
-	if err != nil { // said again, to those who watch
+	if err != nil { // the run that is watched reports it again
 		return tile, nil
 	}
 	return codegen.TileFor(opts.Target, opts.HeadDim, len(s.Index) > 0)

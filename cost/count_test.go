@@ -59,7 +59,7 @@ func randomWork(rng *rand.Rand, segments int) Work {
 	return w
 }
 
-// TestTilesAgreeWithWalk compares the tiles of every row tile, full and edge, with those that ir walks one by one.
+// TestTilesAgreeWithWalk compares the tiles of every row tile, full and edge, with the tiles that ir walks one by one.
 func TestTilesAgreeWithWalk(t *testing.T) {
 	full, edge := int64(0), int64(0)
 	for seed := range uint64(campaign.Cases(1000, 6000, 6000)) {

@@ -53,8 +53,7 @@ type ListPrices struct {
 	Row    float64 // 64 rows
 }
 
-// ListPrices are those of the target's kernel for a head dim, whose schedule reads lists of blocks or, if not, of runs and columns
-// alone.
+// ListPrices are the prices of the target's kernel for a head dim whose schedule reads lists: of blocks, or of runs and columns alone.
 func (m Machine) ListPrices(headDim int, blocks bool) (ListPrices, error) {
 	of, err := abi.ListBody(m.Target, headDim, blocks)
 	if err != nil {

@@ -61,7 +61,7 @@ var machines = []Machine{
 func Machines() []Machine { return slices.Clone(machines) }
 
 // MachineFor finds the machine of a device that runs the target's code. A device with fewer multiprocessors than usual, or
-// a part of one, is priced with those it has. False: the device is not known.
+// a part of one, is priced with the multiprocessors it has. False: the device is not known.
 func MachineFor(d Device, target string) (Machine, bool) {
 	for _, m := range machines {
 		if m.Target == target && strings.Contains(strings.ToUpper(d.Name), m.Name) {

@@ -177,7 +177,7 @@ func TestAssign(t *testing.T) {
 	}
 }
 
-// Patterns of the user come before those of the library of the same name, for heads without an entry, too.
+// A pattern of the user hides the library's pattern of its name, for heads without an entry, too.
 func TestPatternsOfTheUser(t *testing.T) {
 	mine := &ir.Pattern{Name: "vertical_slash", Keep: ir.Causal{}}
 	known, err := plan.Library(mine)

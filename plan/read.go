@@ -144,7 +144,7 @@ func (r *reader) params(n *node, what string) map[string]int64 {
 	return out
 }
 
-// faults counts those noted so far.
+// faults counts the faults noted so far.
 func (r *reader) faults() int { return len(r.errs) + r.more }
 
 // valid checks the parameters of a head that was read without a fault.

@@ -69,7 +69,7 @@ func (r *reader) parse() *node {
 	case errors.As(err, &syntax):
 		at := int(syntax.Offset)
 		if at < len(r.data) || !strings.HasPrefix(syntax.Error(), "unexpected end") {
-			at-- // the offset is that of the next byte
+			at-- // the decoder's offset points at the next byte
 		}
 		r.fault(max(at, 0), "malformed JSON: %s", strings.TrimSuffix(syntax.Error(), " of JSON input"))
 		return nil

@@ -40,7 +40,7 @@ type Attention struct {
 	Batch, QHeads, KVHeads int
 	SeqQ, SeqK, QOffset    int
 	Scale                  float64          // 0 for 1/sqrt(head dim)
-	Params                 map[string]int64 // the pattern's launch parameters; those left out have their defaults
+	Params                 map[string]int64 // the pattern's launch parameters; what is left out has its default
 
 	// HeadParams gives budgets of the index stage to each query head, [QHeads] values a parameter, for patterns that the data
 	// decides. What is not in it is the same for all heads.

@@ -44,7 +44,7 @@ func head(t *testing.T, name string, params ...any) plan.Head {
 	return h
 }
 
-// sharedPatterns makes heads of one pattern have the same one, as those of a plan do.
+// sharedPatterns makes heads of one pattern have the same one, as the heads of a plan do.
 func sharedPatterns(heads []plan.Head) []plan.Head {
 	for i := range heads {
 		n := slices.IndexFunc(heads, func(h plan.Head) bool { return h.Pattern.Name == heads[i].Pattern.Name })
@@ -137,7 +137,7 @@ func mixed(t *testing.T) []plan.Head {
 	})
 }
 
-// TestGroupsRouteHeadsInOneLaunch: heads of all patterns, and those that the device finds faster without sparsity, are one launch.
+// TestGroupsRouteHeadsInOneLaunch: heads of all patterns, and heads that the device finds faster without sparsity, are one launch.
 func TestGroupsRouteHeadsInOneLaunch(t *testing.T) {
 	for _, target := range minfc.Targets() {
 		for _, shape := range []qkv.Shape{

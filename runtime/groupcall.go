@@ -5,7 +5,7 @@ import (
 )
 
 // Prepare checks a call on all heads of a layer and computes all that does not depend on its pointers, which it does not look at: the index
-// stage of each part, then all parts in one launch. a is the call of the whole layer; parameters and heads are those of the parts, and heads
+// stage of each part, then all parts in one launch. a is the call of the whole layer, but parameters and heads are taken from the parts; heads
 // that no part has are not touched. Calls of one shape and the same parts are prepared once and then remembered. Errors wrap ErrBadCall when the
 // call is at fault. Attention takes more launches where parts of one member are more than its sections in the artifact, where the artifact has
 // several groups because they had no room in one, and beyond 128 heads without lists or 65535 rows of the grid.
@@ -32,8 +32,8 @@ type groupCall struct {
 	*Prepared
 }
 
-// Launch enqueues the attention of all heads of a layer: it is Prepare and Run. The conditions are those of LoadedKernel.Launch; when the
-// call is at fault nothing was enqueued.
+// Launch enqueues the attention of all heads of a layer: it is Prepare and Run. It has the conditions of LoadedKernel.Launch; when the call
+// is at fault nothing was enqueued.
 func (g *LoadedGroups) Launch(s device.Stream, a Attention, parts []Part) error {
 	p, err := g.Prepare(a, parts)
 	if err != nil {

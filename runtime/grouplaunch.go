@@ -35,7 +35,7 @@ type sectionCall struct {
 // items is the number of row tiles of the section's heads.
 func (s *sectionCall) items() int { return s.rowTiles * s.QHeads * s.Batch }
 
-// sections are those that a part needs: its member's, sparse and dense, each for the heads that it takes.
+// sections are the sections that a part needs: its member's, sparse and dense, each for the heads that it takes.
 func (p *preparedPart) sections() (out []sectionCall) {
 	add := func(dense bool) {
 		s := sectionCall{boundCall: p.bound, member: p.member, dense: dense, routed: p.bound.routed(dense), schedule: p.kernel.schedule,
@@ -57,7 +57,7 @@ func (p *preparedPart) sections() (out []sectionCall) {
 	return out
 }
 
-// groupLaunch is one launch of a group, and the calls of its sections, nil for those that have no part in it.
+// groupLaunch is one launch of a group, and the calls of its sections, nil for sections that have no part in it.
 type groupLaunch struct {
 	*loadedGroup
 	calls    []*sectionCall
@@ -76,7 +76,7 @@ func (c *groupCall) share() (launches []groupLaunch, err error) {
 	}
 	for len(wanted) > 0 {
 		best, left := groupLaunch{}, wanted
-		for _, group := range c.groups { // the first of those that take most
+		for _, group := range c.groups { // the first of the groups that take most
 			if r, rest := group.take(wanted); r.taken > best.taken {
 				best, left = r, rest
 			}

@@ -15,7 +15,7 @@ type Select struct {
 	Target  string // "sm_80"
 }
 
-// Find returns the kernel that sel means on a device: of those that fit, the one with the newest target that the device runs with its
+// Find returns the kernel that sel means on a device: of the kernels that fit, the one with the newest target that the device runs with its
 // driver. Passed says whether a newer one was passed over.
 func (m *Manifest) Find(dev device.Info, sel Select) (*Kernel, error) {
 	fits := m.fitting(sel)

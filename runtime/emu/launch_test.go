@@ -113,7 +113,7 @@ func TestStats(t *testing.T) {
 	require.Equal(t, total, s.Instructions)
 }
 
-// TestFirstFailingBlock: whatever the workers do, the error is that of the first bad block.
+// TestFirstFailingBlock: whatever the workers do, the error comes from the first bad block.
 func TestFirstFailingBlock(t *testing.T) {
 	for range 20 {
 		r := newRig(t, Options{Workers: 4})

@@ -196,7 +196,7 @@ func TestFencedWrites(t *testing.T) {
 	}
 }
 
-// TestTensorBoxes loads boxes of every rank and swizzle at random places, also outside the tensor, stores those that start in it or beyond it to another
+// TestTensorBoxes loads boxes of every rank and swizzle at random places, also outside the tensor, stores the boxes that start in it or beyond it to another
 // tensor, and compares both with plain indexing.
 func TestTensorBoxes(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))

@@ -29,7 +29,7 @@ func requireClosed(t *testing.T, uses []use) {
 	}
 }
 
-// usesOfModule are those of a module and of its kernel "copy", on memory of 8 words.
+// usesOfModule are the uses of a module and of its kernel "copy", on memory of 8 words.
 func usesOfModule(m device.Module, f device.Function, p device.Ptr) []use {
 	return []use{
 		{"Function", func() error { _, err := m.Function("copy"); return err }},
@@ -38,7 +38,7 @@ func usesOfModule(m device.Module, f device.Function, p device.Ptr) []use {
 	}
 }
 
-// usesOfStream are those of a stream, and of it by the device, a kernel and an event.
+// usesOfStream are the uses of a stream: its own methods, and what a device, a kernel and an event do with it.
 func usesOfStream(dev device.Device, f device.Function, e device.Event, s device.Stream, p device.Ptr) []use {
 	return []use{
 		{"Synchronize", s.Synchronize},

@@ -43,7 +43,7 @@ func dimsOf(pattern, dtype string) []int {
 }
 
 // Code for sm_90a takes ptxas a second a kernel. What patterns differ in there is where the producer walks and which scores are
-// masked, so one pattern for each kind of walk has every head dim and the others have those where shapes change.
+// masked, so one pattern for each kind of walk has every head dim, and the others have the head dims where shapes change.
 var (
 	walks      = []string{"a_shape", "vertical_slash", "block_sparse"} // of ranges; of runs and columns; of blocks
 	hopperDims = []int{16, 64, 80, 128, 192, 256}
@@ -209,7 +209,7 @@ func compile(pattern, dtype string, dim int) ([]kernel, error) {
 	}
 	index := art.Manifest.Kernels[0].Index // all kernels share them
 	if art.Manifest.Kernels[0].Dense == nil {
-		index = nil // the one of a static pattern stores numbers, as that of any other does
+		index = nil // the only one of a static pattern stores numbers, and every pattern has it
 	}
 	for _, x := range index {
 		add(pattern+"/"+x.Name, common, x.Entry, x.Threads, x.SharedBytes, x.Module)
