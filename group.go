@@ -136,8 +136,8 @@ type groupSection struct {
 
 func (s groupSection) reads() bool { return len(s.schedule.Index) > 0 }
 
-// sections lists the sections of all members, their ranges cut to a tile: one of each first, copies after them, so that what most layers need
-// stays together.
+// sections lists the sections of all members, their ranges cut to a tile: one of each first, copies after them, so that what most layers
+// need stays together.
 func (c *groupCompiler) sections(o Options, tile ir.Tile) (out []groupSection, err error) {
 	var of [][]groupSection // of each member
 	most := 0

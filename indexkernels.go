@@ -65,8 +65,8 @@ const indexTarget = "sm_80"
 // fit another device is not loaded there.
 const maxShared = 163 << 10
 
-// generateIndex compiles the kernels of programs, each once. They do not depend on each other and are more work than attention, so all cores
-// take part.
+// generateIndex compiles the kernels of programs, each once. They do not depend on each other and are more work than attention, so all
+// cores take part.
 func (o Options) generateIndex(programs ...*ir.Program) ([]indexKernel, error) {
 	defer o.clock("index kernels")()
 	var names []string

@@ -1,5 +1,5 @@
-// Package abi is what compiler and runtime agree on: the parameters of kernels, what the words in device memory mean, and the sizes that both
-// reckon with. It is data; it imports package ir alone.
+// Package abi is what compiler and runtime agree on: the parameters of kernels, what the words in device memory mean, and the sizes that
+// both reckon with. It is data; it imports package ir alone.
 package abi
 
 import (
@@ -94,8 +94,8 @@ func PatternParams(s *ir.Schedule) (out []Param) {
 	return out
 }
 
-// Params lists the parameters of a kernel for a schedule, the parameters of its queue aside: AttentionParams, its launch parameters, the lists that
-// its segments read, and RouteParams.
+// Params lists the parameters of a kernel for a schedule, the parameters of its queue aside: AttentionParams, its launch parameters, the
+// lists that its segments read, and RouteParams.
 func Params(s *ir.Schedule) []Param {
 	out := append(slices.Clone(AttentionParams), PatternParams(s)...)
 	for _, l := range s.Lists() {
@@ -107,8 +107,8 @@ func Params(s *ir.Schedule) []Param {
 	return append(out, RouteParams...)
 }
 
-// SectionAsked lists the parameters of a section of a group, the parameters of its queue aside: Params without the pattern's parameters that
-// no segment depends on, and the parameters of its kind of section.
+// SectionAsked lists the parameters of a section of a group, the parameters of its queue aside: Params without the pattern's parameters
+// that no segment depends on, and the parameters of its kind of section.
 func SectionAsked(s *ir.Schedule) []Param {
 	used := map[string]bool{}
 	for _, g := range s.Segments {

@@ -40,7 +40,8 @@ func (k *LoadedKernel) ReadChosen(dev device.Device, s device.Stream, a Attentio
 }
 
 // ReadChosen waits for the stream and reads what the last run with these pointers chose, [Batch * QHeads]; nil if no data decides. The
-// workspace must not have served another run since. Choices of heads that take no part, or whose pattern does not depend on data, have no sets.
+// workspace must not have served another run since. Choices of heads that take no part, or whose pattern does not depend on data, have no
+// sets.
 func (p *Prepared) ReadChosen(s device.Stream, at Pointers) (out []Chosen, err error) {
 	if p.call.idle() {
 		return nil, nil

@@ -5,10 +5,10 @@ import (
 )
 
 // Prepare checks a call on all heads of a layer and computes all that does not depend on its pointers, which it does not look at: the index
-// stage of each part, then all parts in one launch. a is the call of the whole layer, but parameters and heads are taken from the parts; heads
-// that no part has are not touched. Calls of one shape and the same parts are prepared once and then remembered. Errors wrap ErrBadCall when the
-// call is at fault. Attention takes more launches where parts of one member are more than its sections in the artifact, where the artifact has
-// several groups because they had no room in one, and beyond 128 heads without lists or 65535 rows of the grid.
+// stage of each part, then all parts in one launch. a is the call of the whole layer, but parameters and heads are taken from the parts;
+// heads that no part has are not touched. Calls of one shape and the same parts are prepared once and then remembered. Errors wrap
+// ErrBadCall when the call is at fault. Attention takes more launches where parts of one member are more than its sections in the artifact,
+// where the artifact has several groups because they had no room in one, and beyond 128 heads without lists or 65535 rows of the grid.
 func (g *LoadedGroups) Prepare(a Attention, parts []Part) (*Prepared, error) {
 	return g.prepared.find(&a, parts, func() (*Prepared, error) {
 		layer, err := g.members[0].checkLayer(shapeOf(a))
@@ -168,7 +168,8 @@ func (c *groupCall) prepare() error {
 
 func (c *groupCall) dev() device.Device { return c.LoadedGroups.dev }
 
-// layOut gives each part its room in the workspace: memory of its own for what attention reads, and memory that all use in turn behind that.
+// layOut gives each part its room in the workspace: memory of its own for what attention reads, and memory that all use in turn behind
+// that.
 func (c *groupCall) layOut() {
 	kept, passing := c.memory(func(p *preparedPart) bool { return p.stores })
 	c.workspace = kept + passing

@@ -24,8 +24,8 @@ func fitting(info *artifact.Kernel, dev device.Info) (out []*artifact.IndexKerne
 	return out
 }
 
-// resolveIndex finds the kernels of the program that have room on the device in their loaded modules. Of a kernel that comes in several sizes
-// one must have room.
+// resolveIndex finds the kernels of the program that have room on the device in their loaded modules. Of a kernel that comes in several
+// sizes one must have room.
 func (k *LoadedKernel) resolveIndex(m *modules) error {
 	info := k.dev.Info()
 	k.index = map[string]*loadedIndex{}

@@ -48,8 +48,8 @@ func (m *Manifest) Passed(dev device.Info, sel Select) error {
 	return newestOf(made).RunsOn(dev)
 }
 
-// fitting are the kernels that sel means on some device. The groups of a plan for one target are loaded together, so they count as one kernel
-// with the needs of all.
+// fitting are the kernels that sel means on some device. The groups of a plan for one target are loaded together, so they count as one
+// kernel with the needs of all.
 func (m *Manifest) fitting(sel Select) (fits []*Kernel) {
 	for i := range m.Kernels {
 		if m.Kernels[i].matches(sel) {

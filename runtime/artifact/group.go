@@ -13,8 +13,8 @@ import (
 
 // Groups: all heads of a layer in one launch, whatever the pattern of each. docs/design-plans.md has the reasons.
 
-// Member is one of the patterns of a head plan. Its kernels, one a target, have no code of their own: entry, module and launch sizes come from
-// the first group with a section for it; the index stage before it and the schedules are the pattern's.
+// Member is one of the patterns of a head plan. Its kernels, one a target, have no code of their own: entry, module and launch sizes come
+// from the first group with a section for it; the index stage before it and the schedules are the pattern's.
 type Member struct {
 	Pattern string   `json:"pattern"` // text form of ir.Pattern
 	Source  string   `json:"source"`  // the pattern in the language, for people

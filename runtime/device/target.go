@@ -61,8 +61,8 @@ var ptxReleases = []ptxRelease{
 	{"9.0", "13.0", 580},
 }
 
-// CheckTarget returns nil if the device, with its driver, runs code for a target that is written in a version of PTX ("sm_90a", "8.0"). Else
-// the error wraps ErrUnsupported and says what would help.
+// CheckTarget returns nil if the device, with its driver, runs code for a target that is written in a version of PTX ("sm_90a", "8.0").
+// Else the error wraps ErrUnsupported and says what would help.
 func (i Info) CheckTarget(target, ptx string) error {
 	t := targetOf(target)
 	switch {
@@ -96,8 +96,8 @@ func Unsupported(format string, args ...any) error {
 	return reason{fmt.Errorf(format, args...), ErrUnsupported}
 }
 
-// checkPTX compares the driver with what a version of PTX needs. It says nothing of devices without a driver, and of versions that are newer than
-// the table.
+// checkPTX compares the driver with what a version of PTX needs. It says nothing of devices without a driver, and of versions that are
+// newer than the table.
 func (i Info) checkPTX(target, ptx string) error {
 	n := slices.IndexFunc(ptxReleases, func(r ptxRelease) bool { return r.ptx == ptx })
 	if n < 0 || !olderThan(i.DriverVersion, ptxReleases[n].cuda) {

@@ -250,7 +250,8 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-// TestModels: an emulated GPU has the shared memory of its model, whatever the code's target would have, and takes the code that its model takes.
+// TestModels: an emulated GPU has the shared memory of its model, whatever the code's target would have, and takes the code that its model
+// takes.
 func TestModels(t *testing.T) {
 	for model, shared := range map[string]int{"sm_80": 166912, "sm_86": 101376, "sm_87": 166912, "sm_89": 101376, "sm_90": 232448, "sm_100": 232448, "sm_120": 101376} {
 		d, err := Driver{}.OpenModel(model)
