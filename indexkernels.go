@@ -121,7 +121,7 @@ func (k indexKernel) entry(module int) artifact.IndexKernel {
 	return artifact.IndexKernel{Name: k.name, Entry: k.Entry, Threads: k.Threads, SharedBytes: k.SharedBytes, Module: module, Params: k.Params}
 }
 
-// eachAtOnce calls f for 0 to n-1 from goroutines of their own and waits for all. A panic comes out where it was called.
+// eachAtOnce calls f for 0 to n-1 from goroutines of their own and waits for all. A panic of a goroutine is raised again in the caller.
 func eachAtOnce(n int, f func(i int)) {
 	var all sync.WaitGroup
 	panics := make([]any, n)

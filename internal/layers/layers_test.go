@@ -185,24 +185,3 @@ func TestFilesAndFunctionsAreShort(t *testing.T) {
 		}
 	}
 }
-
-// link is a file that a page names: in backticks from the root, or as the target of a link from the page.
-var link = regexp.MustCompile("`([a-z][a-z0-9_]*(?:/[a-z0-9_]+)*/[a-z0-9_]+\\.(?:go|minf|sh|md))`|\\]\\(([^)#:]+)\\)")
-
-func TestPagesNameFilesThatAreThere(t *testing.T) {
-	for _, page := range []string{"CONTRIBUTING.md", "docs/architecture.md", "docs/glossary.md"} {
-		text, err := os.ReadFile(filepath.Join(root, page))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
-			name := m[1]
-			if name == "" {
-				name = path.Join(path.Dir(page), m[2])
-			}
-			if _, err := os.Stat(filepath.Join(root, name)); err != nil {
-				t.Errorf("%s names %s, which is not there", page, name)
-			}
-		}
-	}
-}
