@@ -154,7 +154,7 @@ func TestResidues(t *testing.T) {
 }
 
 // TestResiduesOfLargeSteps: steps that combine to more than there are positions leave one number at most, and the third step
-// decides about that.
+// decides whether the number stays.
 func TestResiduesOfLargeSteps(t *testing.T) {
 	steps := []int{ir.MaxParam, ir.MaxParam - 1, 1 << 29, 99991, 3}
 	for seed := range uint64(3000) {

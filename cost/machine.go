@@ -32,7 +32,7 @@ type Rates struct {
 	TensorTFLOPS float64 // both products, TFLOP/s
 	LoadNanos    float64 // one ldmatrix.x4 of a warp that the products do not hide
 	SoftmaxPicos float64 // one pair: maximum, exponential, sum, conversion
-	MaskPicos    float64 // one pair of an edge tile, beside that
+	MaskPicos    float64 // what a pair costs more in an edge tile
 	TileNanos    float64 // one key tile, whatever its size
 	RowNanos     float64 // one row tile, whatever its size
 	Overlap      float64 // products and softmax take (a^Overlap + b^Overlap)^(1/Overlap); 1: one after the other

@@ -216,7 +216,7 @@ func (l *Launcher) Launches(a runtime.Attention) (int, error) {
 }
 
 // Launch enqueues the index stages of all parts and then the attention of all heads, in one launch if their kernels were compiled for
-// that, on a stream (nil: the default stream) and returns, under the conditions of runtime.LoadedKernel.Launch. When the call is at
+// one, on a stream (nil: the default stream) and returns, under the conditions of runtime.LoadedKernel.Launch. When the call is at
 // fault nothing was enqueued.
 func (l *Launcher) Launch(s device.Stream, a runtime.Attention) error {
 	if err := l.check(a); err != nil {

@@ -168,8 +168,8 @@ func (c *groupCall) prepare() error {
 
 func (c *groupCall) dev() device.Device { return c.LoadedGroups.dev }
 
-// layOut gives each part its room in the workspace: memory of its own for what attention reads, and memory that all use in turn behind
-// that.
+// layOut gives each part its room in the workspace: memory of its own for what attention reads, and behind it memory that all parts use
+// in turn.
 func (c *groupCall) layOut() {
 	kept, passing := c.memory(func(p *preparedPart) bool { return p.stores })
 	c.workspace = kept + passing
@@ -184,7 +184,7 @@ func (c *groupCall) layOut() {
 	c.most = all + most
 }
 
-// memory adds up what some parts keep, and takes the most that one of them needs besides.
+// memory adds up the kept memory of some parts, and takes the most passing memory that one of them needs.
 func (c *groupCall) memory(counts func(*preparedPart) bool) (kept, passing int64) {
 	for _, p := range c.parts {
 		if counts(p) {

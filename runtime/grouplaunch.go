@@ -29,7 +29,7 @@ type sectionCall struct {
 	routed   ir.Routed
 	words    bool // the words of heads say which of them the section has
 	schedule *ir.Schedule
-	heads    []int // of the layer that it computes; nil with lists, where words on the device say that
+	heads    []int // of the layer that it computes; nil with lists, whose heads words on the device name
 }
 
 // items is the number of row tiles of the section's heads.
@@ -63,7 +63,7 @@ type groupLaunch struct {
 	calls    []*sectionCall
 	taken    int // sections that have a part in it
 	rows     int // of the grid, at most
-	heads    int // that have a place in rowHeads
+	heads    int // in rowHeads, of all sections
 	rowHeads []byte
 	grid     [3]int64
 }

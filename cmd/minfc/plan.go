@@ -281,7 +281,7 @@ func (c *runCmd) layerOf(p *plan.Plan) (int, error) {
 	return 0, usagef("%s has %d layers, say which one with --layer", c.Plan, len(p.Layers))
 }
 
-// load compiles what the heads need, unless the file is that, loads it and makes the jobs of the heads.
+// load compiles what the heads need, unless the file is an artifact already, loads it and makes the jobs of the heads.
 func (p *planned) load(a *app, j *job, file *minfc.Input, target targetName, heads []plan.Head) error {
 	art, err := p.artifact(a, j, file, target, heads)
 	if err != nil {

@@ -91,7 +91,7 @@ type reason struct {
 
 func (r reason) Unwrap() []error { return []error{r.error, r.kind} }
 
-// Unsupported is an error of kind ErrUnsupported, whose text does not begin with that.
+// Unsupported is an error of kind ErrUnsupported, whose text does not begin with the kind's.
 func Unsupported(format string, args ...any) error {
 	return reason{fmt.Errorf(format, args...), ErrUnsupported}
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Closed runs the part of the suite about what was closed: it answers with ErrClosed, and closing it twice is no error. Nothing need be
-// computed for that, so a driver without a GPU can run this part.
+// Closed runs the part of the suite about devices, modules, streams and events after their end: they answer with ErrClosed, and closing
+// them twice is no error. Nothing is computed, so a driver without a GPU can run this part.
 func Closed(t *testing.T, open func() device.Device) { runCases(t, open, closedCases) }
 
 var closedCases = []testCase{
