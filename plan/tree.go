@@ -30,7 +30,7 @@ type reader struct {
 	data  []byte
 	known Known
 	errs  []error
-	more  int // faults beyond those that are listed
+	more  int // faults beyond the listed ones
 }
 
 // fault notes a fault at a place of the file.

@@ -30,7 +30,7 @@ var archs = map[string][]string{"sm_80": {"sm_80", "sm_90"}, "sm_90a": {"sm_90a"
 // common is the target of the kernels that all attention kernels share.
 const common = "sm_80"
 
-// dimsOf lists the head dims a pattern is compiled for. The code for f16 is that for bf16 with other names in its products and
+// dimsOf lists the head dims a pattern is compiled for. The code for f16 is the code for bf16 with other names in its products and
 // conversions, and ptxas has never needed anything else for it: where shapes change is enough.
 func dimsOf(pattern, dtype string) []int {
 	switch {
