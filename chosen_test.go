@@ -116,7 +116,7 @@ func upToMember(n int) []int {
 	return out
 }
 
-// Lists that no index stage would choose are followed as well: here every head gets those of another.
+// Lists that no index stage would choose are followed as well: here every head gets the lists of another one.
 func TestAttentionFollowsWrittenLists(t *testing.T) {
 	dev := openEmulator(t, emu.Options{})
 	for name, settings := range dynamicSettings {

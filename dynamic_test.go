@@ -27,7 +27,7 @@ import (
 // dynamicLengths has every kind of ragged block up to ten blocks.
 var dynamicLengths = []int{1, 2, 31, 63, 64, 65, 100, 127, 128, 129, 191, 200, 256, 300, 449, 513, 600}
 
-// dynamicSettings are small budgets, larger ones than there are members, and those between.
+// dynamicSettings are small budgets, larger ones than there are members, and some between.
 var dynamicSettings = map[string][]map[string]int64{
 	"vertical_slash": {{"vertical": 0, "slash": 0}, {"vertical": 31, "slash": 104}, {"vertical": 150, "slash": 130}, {"vertical": 1 << 30, "slash": 101}, nil},
 	"block_sparse":   {{"topk": 0}, {"topk": 1}, {"topk": 3}, {"topk": 1 << 30}, nil},

@@ -14,7 +14,7 @@ import (
 	"github.com/minfc/minfc/runtime/artifact"
 )
 
-// Member is a pattern among those that share the heads of a layer.
+// Member is one of the patterns that share the heads of a layer.
 type Member struct {
 	*Program
 	Consts map[string]int64 // values of const parameters; the others keep their defaults
@@ -59,7 +59,7 @@ func CompileGroup(members []Member, opts Options) (*artifact.Artifact, error) {
 	return c.artifact, nil
 }
 
-// CompilePlan is CompileGroup of what the heads of some layers need. program finds patterns by name; nil takes those of the library.
+// CompilePlan is CompileGroup of what the heads of some layers need. program finds patterns by name; nil takes the library's patterns.
 func CompilePlan(opts Options, program func(name string) (*Program, error), layers ...[]plan.Head) (*artifact.Artifact, error) {
 	uses, err := plan.Uses(layers...)
 	if err != nil {
@@ -136,8 +136,8 @@ type groupSection struct {
 
 func (s groupSection) reads() bool { return len(s.schedule.Index) > 0 }
 
-// sections are those of all members, their ranges cut to a tile: one of each first, copies after them, so that what most layers need
-// stays together.
+// sections lists the sections of all members, their ranges cut to a tile: one of each first, copies after them, so that what most layers
+// need stays together.
 func (c *groupCompiler) sections(o Options, tile ir.Tile) (out []groupSection, err error) {
 	var of [][]groupSection // of each member
 	most := 0
@@ -226,7 +226,7 @@ func (c *groupCompiler) addGroup(o Options, sections []groupSection, beside bool
 }
 
 // describe adds what the members' kernels are on a target: sections of a group. Ranges are described by the tiles that they have by
-// themselves, which are those that the cost model knows.
+// themselves, because the cost model knows these.
 func (c *groupCompiler) describe(groups []artifact.Group, sections []groupSection) {
 	for _, s := range sections {
 		if s.member == len(c.first) {
@@ -261,7 +261,7 @@ func (s groupSection) kernelIn(groups []artifact.Group) (k artifact.Kernel) {
 	return k
 }
 
-// addPrograms makes the programs of all members, compiles their kernels, each once, and gives every member those that it needs.
+// addPrograms makes the programs of all members, compiles their kernels, each once, and gives every member the kernels that it needs.
 func (c *groupCompiler) addPrograms(o Options) error {
 	programs := make([]*ir.Program, len(c.members))
 	for i, s := range c.first {

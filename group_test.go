@@ -92,7 +92,7 @@ func TestCompileGroupRefuses(t *testing.T) {
 	require.ErrorContains(t, err, "step")
 }
 
-// TestSectionsShareCode: heads of one static pattern with other parameters, and those of several patterns that fall back to causal
+// TestSectionsShareCode: heads of one static pattern with other parameters, and heads of several patterns that fall back to causal
 // attention, have one code.
 func TestSectionsShareCode(t *testing.T) {
 	window := member(t, "pattern near(n = 3) { keep causal & window(n) }", 5)

@@ -40,7 +40,7 @@ pattern rows_crossed(n = 1, m = 1, x = 0) { keep rows(-x + n..x - m) | causal & 
 pattern less(n = 1, m = 1) { keep window(n, m) \ columns(n - 9..m) }
 `
 
-// limitLists are dynamic ones: their kernels walk slots without keys, and slots of ranges beside those of lists.
+// limitLists are dynamic patterns: their kernels walk slots without keys, and slots of ranges beside slots of lists.
 const limitLists = `
 pattern columns_from(n = 1) {
   index c = top(40, sum(softmax(q[-64:] * k), queries)) with first 4

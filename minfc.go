@@ -30,7 +30,7 @@ type Options struct {
 	Consts  map[string]int64 // values of const parameters; the others keep their defaults
 	Verify  bool             // verify after every pass, not only at the end
 
-	Emit       func(stage, text string)           // receives every stage's text
+	Emit       func(form, text string)            // receives every form's text
 	Module     func(llvm string)                  // receives the LLVM IR of every module of the artifact, in its order
 	PrintAfter func(pass, target, text string)    // receives the unit after every pass, for every target
 	Timing     func(step string, d time.Duration) // receives the time of every step; with several targets, it says for which
@@ -145,7 +145,7 @@ func (p *Program) tile(opts Options, consts map[string]int64) (ir.Tile, error) {
 		return tile, err
 	}
 	s, err := passes.Run(p.Pattern, passes.Options{Tile: tile, Consts: consts})
-	if err != nil { // said again, to those who watch
+	if err != nil { // the run that is watched reports it again
 		return tile, nil
 	}
 	return codegen.TileFor(opts.Target, opts.HeadDim, len(s.Index) > 0)
@@ -182,9 +182,9 @@ func (p *Program) baked(consts map[string]int64) *ir.Pattern {
 	return &out
 }
 
-func (o Options) emit(stage string, text func() string) {
+func (o Options) emit(form string, text func() string) {
 	if o.Emit != nil {
-		o.Emit(stage, text())
+		o.Emit(form, text())
 	}
 }
 

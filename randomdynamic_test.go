@@ -250,7 +250,7 @@ func (c attentionCase) randomInput(t *testing.T, rng *rand.Rand) (*qkv.Input, wo
 	return in, spec.Kind
 }
 
-// check holds a finished launch against float64: the choices, what they make kernels keep, and the output under that.
+// check holds a finished launch against float64: the choices, what they make kernels keep, and the output over what is kept.
 func (r *randomRun) check(rng *rand.Rand, e ended) error {
 	scale := 1 / math.Sqrt(float64(e.headDim))
 	choices := selfcheck.ChoiceCase{In: e.in, Index: e.kernel.Schedule().Index, Values: e.values, Scale: scale}

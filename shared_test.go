@@ -19,8 +19,8 @@ import (
 	"github.com/minfc/minfc/runtime/emu"
 )
 
-// A block has 99 KB of shared memory on GPUs of compute capability 8.6, 8.9 and 12.x. The whole library runs there, at every kind of tile that head
-// dims have.
+// A block has 99 KB of shared memory on GPUs of compute capability 8.6, 8.9 and 12.x. The whole library runs there, at every kind of tile
+// that head dims have.
 
 // littleShared is an emulated GPU of that kind.
 var littleShared = emu.Options{Capability: 89}

@@ -123,6 +123,11 @@ func TestArtifactOfTwoTargets(t *testing.T) {
 		require.Contains(t, string(a.Modules[s.Module]), ".entry "+s.Entry)
 		require.Contains(t, string(a.Modules[s.Module]), ".target sm_80\n")
 	}
+	requireFound(t, a)
+}
+
+// requireFound looks up the kernels of two targets for devices of several generations.
+func requireFound(t *testing.T, a *artifact.Artifact) {
 	for name, want := range map[string]struct {
 		dev    device.Info
 		sel    artifact.Select

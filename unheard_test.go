@@ -50,18 +50,9 @@ func everyNth(t *testing.T) (*lower.Kernel, []byte) {
 	return &lower.Kernel{Module: b.Module, Entry: "every_nth", Threads: threads, Params: params}, ptx
 }
 
-// An artifact may bring a kernel that the runtime never heard of, in a program of its own: here every 16th column and distance is chosen
-// in place of the largest sums, without a probe, in every head, and only the artifact says so.
-func TestKernelsThatTheLoaderNeverHeardOf(t *testing.T) {
-	c := attentionCase{program: library(t, "vertical_slash"), headDim: 64, dtype: half.BF16,
-		shape: qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 300, SeqK: 333, QOffset: 33}}
-	a := c.compile(t)
-	k := &a.Manifest.Kernels[0]
-	kernel, ptx := everyNth(t)
-	k.Index = append(k.Index, artifact.IndexKernel{Name: "every_nth", Entry: kernel.Entry, Threads: kernel.Threads, Module: len(a.Modules), Params: kernel.Params})
-	a.Modules = append(a.Modules, ptx)
-
-	p, err := ir.ParseProgram(k.Program)
+// chooseEveryNth puts a launch of every_nth in the place of the probe of a program and of what it chooses.
+func chooseEveryNth(t *testing.T, program string) string {
+	p, err := ir.ParseProgram(program)
 	require.NoError(t, err)
 	for i := range p.Parts {
 		part := &p.Parts[i]
@@ -75,7 +66,21 @@ func TestKernelsThatTheLoaderNeverHeardOf(t *testing.T) {
 			ir.NumberArg("first_end", ir.Name("columns")), ir.NumberArg("second_end", ir.Name("reach")), ir.NumberArg("n", ir.N(16)),
 		}}}, part.Steps...)
 	}
-	k.Program = p.String()
+	return p.String()
+}
+
+// An artifact may bring a kernel that the runtime never heard of, in a program of its own: here every 16th column and distance is chosen
+// in place of the largest sums, without a probe, in every head, and only the artifact says so.
+func TestKernelsThatTheLoaderNeverHeardOf(t *testing.T) {
+	c := attentionCase{program: library(t, "vertical_slash"), headDim: 64, dtype: half.BF16,
+		shape: qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 300, SeqK: 333, QOffset: 33}}
+	a := c.compile(t)
+	k := &a.Manifest.Kernels[0]
+	kernel, ptx := everyNth(t)
+	k.Index = append(k.Index, artifact.IndexKernel{Name: "every_nth", Entry: kernel.Entry, Threads: kernel.Threads, Module: len(a.Modules), Params: kernel.Params})
+	a.Modules = append(a.Modules, ptx)
+
+	k.Program = chooseEveryNth(t, k.Program)
 	data, err := a.Encode()
 	require.NoError(t, err)
 	a, err = artifact.Read(data)

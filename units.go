@@ -46,7 +46,7 @@ func (p *Program) compileFor(opts Options, consts map[string]int64) (unit, error
 
 // compileDense compiles what heads of each unit fall back to where lists would not be faster: the pattern as if the data had
 // chosen all. There is none beside kernels without lists: a static pattern says exactly what is kept, and its tiles cost
-// what those of the dense kernel cost.
+// what tiles of the dense kernel cost.
 func (p *Program) compileDense(opts Options, units []unit, consts map[string]int64) ([]unit, error) {
 	var out []unit
 	for _, u := range units {

@@ -1,5 +1,5 @@
-// Package abi is what compiler and runtime agree on: the parameters of kernels, what the words in device memory mean, and the sizes that both
-// reckon with. It is data; it imports package ir alone.
+// Package abi is what compiler and runtime agree on: the parameters of kernels, what the words in device memory mean, and the sizes that
+// both reckon with. It is data; it imports package ir alone.
 package abi
 
 import (
@@ -75,7 +75,7 @@ func MapParam(name, tensor string, columns, rows int) Param {
 	return Param{Name: name, Type: MapType, Tensor: tensor, Box: [2]int{columns, rows}}
 }
 
-// AttentionParams are the parameters of every attention kernel, before those of the pattern. Strides are in bytes.
+// AttentionParams are the parameters of every attention kernel, before the pattern's parameters. Strides are in bytes.
 //
 //	q o             [batch, q heads, sq, head dim]      k v   [batch, kv heads, sk, head dim]
 //	lse             float32 [batch, q heads, sq], natural log; null: not wanted
@@ -94,8 +94,8 @@ func PatternParams(s *ir.Schedule) (out []Param) {
 	return out
 }
 
-// Params lists the parameters of a kernel for a schedule, beside those of its queue: AttentionParams, its launch parameters, the lists that
-// its segments read, and RouteParams.
+// Params lists the parameters of a kernel for a schedule, the parameters of its queue aside: AttentionParams, its launch parameters, the
+// lists that its segments read, and RouteParams.
 func Params(s *ir.Schedule) []Param {
 	out := append(slices.Clone(AttentionParams), PatternParams(s)...)
 	for _, l := range s.Lists() {
@@ -107,8 +107,8 @@ func Params(s *ir.Schedule) []Param {
 	return append(out, RouteParams...)
 }
 
-// SectionAsked lists the parameters of a section of a group, beside those of its queue: Params without the pattern's parameters that no
-// segment depends on, and those of its kind of section.
+// SectionAsked lists the parameters of a section of a group, the parameters of its queue aside: Params without the pattern's parameters
+// that no segment depends on, and the parameters of its kind of section.
 func SectionAsked(s *ir.Schedule) []Param {
 	used := map[string]bool{}
 	for _, g := range s.Segments {
@@ -157,7 +157,7 @@ var RouteParams = Typed("ptr route i32 taken")
 // HeadsParam lets heads take no part in a kernel of the index stage: it is route, ir.RouteElsewhere for these heads; null: all take part.
 var HeadsParam = Param{Name: "heads", Type: "ptr"}
 
-// SectionParams are the parameters of every section of a group, beside those of its kernel:
+// SectionParams are the parameters that every section of a group has beside the parameters of a kernel:
 //
 //	row0, rows   of the grid: one for each head, or as many as the blocks of a kernel with a queue need; 0 rows: not in this launch
 //	q_heads      that lists and routes have of a batch entry

@@ -24,7 +24,7 @@ const (
 	attention      // over lists that are there already
 )
 
-// parts are those that are timed at length n. Planted lists have no estimate, so attention is all there is; where dense
+// parts are the parts of a call that are timed at length n. Planted lists have no estimate, so attention is all there is; where dense
 // attention is known to be faster, nothing is chosen.
 func (c Config) parts(s *subject, n int) ([]part, error) {
 	if !s.dynamic() {
@@ -70,7 +70,7 @@ func (b *bencher) workspaces(n int) (map[*subject]int64, error) {
 	return out, nil
 }
 
-// fillLists puts lists into the workspaces of all inputs, planted ones or those of the data.
+// fillLists puts lists into the workspaces of all inputs, planted ones or what the data chose.
 func (b *bencher) fillLists(m *memory, s *subject, n int) error {
 	if !s.dynamic() {
 		return nil
@@ -183,7 +183,7 @@ func countLists(l *ir.Launched, chosen []runtime.Chosen, shape ir.Shape, rows, m
 	return sum, nil
 }
 
-// inputs are tensors, and for each subject that has lists a workspace with those of these tensors.
+// inputs are tensors, and for each subject that has lists a workspace with the lists of these tensors.
 type inputs struct {
 	*workload.Tensors
 	spaces map[*subject]device.Ptr

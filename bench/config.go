@@ -24,7 +24,7 @@ type Config struct {
 	Target        string // "" for the newest that the device runs
 	Workload      workload.Kind
 	Seed          uint64                             // of the inputs and of the order of the kernels
-	Planted       bool                               // lists of the shapes of published figures instead of what the data chooses; only attention is timed
+	Planted       bool                               // lists as in published figures, not what the data chooses; only attention is timed
 	PlantedBlocks BlockSharing                       // of planted lists of blocks; "" for BlocksApart
 	Set           map[string]int64                   // values of parameters; each goes to the patterns that have it
 	NoFallback    bool                               // heads stay sparse where dense attention would be faster; planted lists always do

@@ -20,7 +20,7 @@ func TestCountWork(t *testing.T) {
 		p := irtest.RowsBySeed(seed, irtest.RandomPattern(rng))
 		s, err := passes.Run(p, passes.Options{Tile: irtest.RandomTile(rng)})
 		if err != nil {
-			continue // too many bands; passes has its own test of that
+			continue // too many bands; package passes tests the refusal
 		}
 		values, shape := irtest.RandomValues(rng, p), irtest.RandomShape(rng, 90, 400)
 		got, err := CountWork(s, values, shape)

@@ -12,8 +12,8 @@ import (
 // LongEmulation is how many seconds a launch on the emulator may take before a person should be told.
 const LongEmulation = 60
 
-// What the emulator takes for a pair of a head, in nanoseconds of one core: measured with dense attention of 2048 tokens. Kernels with lists take
-// half as much again, their index stage included.
+// What the emulator takes for a pair of a head, in nanoseconds of one core: measured with dense attention of 2048 tokens. Kernels with
+// lists take half as much again, their index stage included.
 const (
 	pairNanos = 40.0
 	dimNanos  = 1.2

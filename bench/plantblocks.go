@@ -53,7 +53,7 @@ func (p *planter) blocks(b budget, n int) [][]int {
 	return out
 }
 
-// half draws members of 0..n-1: the forced ones, half of the others from those of a neighbour, the rest anywhere.
+// half draws members of 0..n-1: the forced ones, half of the others from a neighbour's members, the rest anywhere.
 func (p *planter) half(b budget, n int, neighbour []int) []int {
 	p.draw++
 	out := p.forced(b, n)

@@ -46,12 +46,12 @@ type curve struct {
 
 func (c curve) colour() color.Color { return palette[c.number%len(palette)] }
 
-// line is thinner than that of the curve before, so that both are seen where they lie on one another.
+// line is thinner than the line of the curve before, so that both are seen where they lie on one another.
 func (c curve) line() draw.LineStyle {
 	return draw.LineStyle{Color: c.colour(), Width: vg.Points(max(1.2, 2.6-0.3*float64(c.number))), Dashes: dashes[c.number%len(dashes)]}
 }
 
-// glyph is smaller than that of the curve before, for the same reason. Peers have hollow ones.
+// glyph is smaller than the glyph of the curve before, for the same reason. Peers have hollow ones.
 func (c curve) glyph() draw.GlyphStyle {
 	g := draw.GlyphStyle{Color: c.colour(), Radius: vg.Points(max(2, 4.6-0.5*float64(c.number))), Shape: glyphs[c.number%len(glyphs)]}
 	if c.peer {

@@ -11,7 +11,7 @@ import (
 	"github.com/minfc/minfc/runtime/emu"
 )
 
-// The rate is that of the products which really run.
+// The rate counts the products that really run.
 func TestProbeRunsItsProducts(t *testing.T) {
 	for _, dtype := range []lower.DType{lower.BF16, lower.F16} {
 		var products, launches int64

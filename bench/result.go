@@ -44,7 +44,7 @@ type Machine struct {
 	DriverVersion   string `json:"driver_version"` // CUDA version
 	Capability      string `json:"capability"`     // "9.0"
 	Multiprocessors int    `json:"multiprocessors"`
-	Emulated        bool   `json:"emulated"` // times are those of the emulator and say nothing about a GPU
+	Emulated        bool   `json:"emulated"` // the emulator's times, which say nothing about a GPU
 }
 
 // Call is the shape of every row but for its length: q [Batch, QHeads, length, HeadDim], k and v [Batch, KVHeads, ...].
@@ -97,7 +97,7 @@ type Row struct {
 	CompileS    float64 `json:"compile_s,omitempty"` // seconds before the first launch, not in any other figure
 
 	Pairs          int64    `json:"pairs"`                        // kept query-key pairs of one head, the mean where heads differ
-	Density        float64  `json:"density"`                      // Pairs over those that the dense baseline keeps
+	Density        float64  `json:"density"`                      // Pairs over the pairs that the dense baseline keeps
 	Tiles          *int64   `json:"tiles"`                        // computed, in units of 64x64, all heads and batches
 	TileTFLOPS     *float64 `json:"tile_tflops"`                  // computed tiles, over AttentionMS
 	UsefulTFLOPS   float64  `json:"useful_tflops"`                // kept pairs only, over TotalMS

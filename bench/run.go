@@ -192,7 +192,7 @@ func (b *bencher) once(m *memory, s *subject, n int, out output) ([]float64, err
 	return times, nil
 }
 
-// timings are those of the parts of a subject.
+// timings has the times of the parts of a subject.
 type timings map[part]Timing
 
 // time runs the rounds: every part is a contender of its own.

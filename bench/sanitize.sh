@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs kernels of a target under NVIDIA's compute-sanitizer: sanitize.sh TARGET [TOOL...], on a machine with a GPU and without Go.
 # Every line is a tool, a pattern, a head dim, what the tool says at its end and what minfc says of the result. MINFC is the binary,
-# bin/minfc unless it is set; JOBS how many run at once; PATTERNS those to run. Ends with 1 if anything was reported.
+# bin/minfc unless it is set; JOBS how many run at once; PATTERNS what to run. Ends with 1 if anything was reported.
 set -euo pipefail
 target=$1; shift
 tools=("$@"); [ $# -gt 0 ] || tools=(memcheck racecheck synccheck)

@@ -21,10 +21,10 @@ type Work struct {
 	SeqQ, SeqK, QOffset    int // query i sits at position QOffset+i
 
 	Schedule *ir.Schedule
-	Params   map[string]int64 // launch parameters; those left out have their defaults
+	Params   map[string]int64 // launch parameters; what is left out has its default
 }
 
-// Prediction is the price of a launch. Tiles and pairs are those of all heads and batches.
+// Prediction is the price of a launch. It counts the tiles and pairs of all heads and batches.
 type Prediction struct {
 	Milliseconds float64
 	FullTiles    int64  // of RowTile x KeyTile, every pair kept

@@ -77,12 +77,12 @@ func (c *Counts) countTiles(bands []band) {
 		}
 		c.total.full += r.full
 		c.total.edge += r.edge
-		c.rows[c.place(i)] = r
+		c.rows[c.launchIndex(i)] = r
 	}
 }
 
-// place is where row tile i stands in the order of the grid.
-func (c *Counts) place(i int) int {
+// launchIndex is where row tile i stands in the order of the grid.
+func (c *Counts) launchIndex(i int) int {
 	if c.work.Schedule.Order == ir.OrderLongestFirst {
 		return len(c.rows) - 1 - i
 	}

@@ -63,7 +63,7 @@ func randomWork(rng *rand.Rand, segments int) Work {
 	return w
 }
 
-// TestTilesAgreeWithWalk compares the tiles of every row tile, full and edge, with those that ir walks one by one.
+// TestTilesAgreeWithWalk compares the tiles of every row tile, full and edge, with the tiles that ir walks one by one.
 func TestTilesAgreeWithWalk(t *testing.T) {
 	full, edge := int64(0), int64(0)
 	for seed := range uint64(campaign.Cases(1000, 6000, 6000)) {
@@ -84,7 +84,7 @@ func TestTilesAgreeWithWalk(t *testing.T) {
 					want.edge++
 				}
 			}
-			require.Equal(t, want, c.rows[c.place(i)], "seed %d, rows %d..%d of %d keys\n%s", seed, first, last, w.SeqK, w.Schedule)
+			require.Equal(t, want, c.rows[c.launchIndex(i)], "seed %d, rows %d..%d of %d keys\n%s", seed, first, last, w.SeqK, w.Schedule)
 			full, edge = full+want.full, edge+want.edge
 		}
 	}
@@ -158,7 +158,7 @@ func TestResidues(t *testing.T) {
 }
 
 // TestResiduesOfLargeSteps: steps that combine to more than there are positions leave one number at most, and the third step
-// decides about that.
+// decides whether the number stays.
 func TestResiduesOfLargeSteps(t *testing.T) {
 	steps := []int{ir.MaxParam, ir.MaxParam - 1, 1 << 29, 99991, 3}
 	for seed := range uint64(3000) {

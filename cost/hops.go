@@ -3,7 +3,7 @@ package cost
 // Segments that hop over empty tiles. Once a walk has hopped, its place relative to the residues is always the same, so
 // what follows is periodic: the walk from hop to hop is counted once, the rest is a division.
 
-// cycle is the walk from the tile that one hop ends at to that of the next, for a number of rows.
+// cycle is the walk from the tile that one hop ends at to the tile of the next hop, for a number of rows.
 type cycle struct {
 	rows     int   // of the row tile it was made for; 0: none yet
 	offsets  []int // of the tiles' ends below the first one's
@@ -51,7 +51,7 @@ func (c *counter) newCycle(start, first, last int) cycle {
 	return out
 }
 
-// tiles counts those that end in the length below the first one's end, its own included.
+// tiles counts the tiles that end in the length below the first one's end, its own included.
 func (y cycle) tiles(length, keys int) int64 {
 	switch {
 	case length <= 0:

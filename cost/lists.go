@@ -48,13 +48,12 @@ func (r ListRates) slower(by float64) ListRates {
 // ListPrices is what the work of a kernel with lists costs, in nanoseconds of one multiprocessor full of blocks.
 type ListPrices struct {
 	Slot   float64 // 64 rows by 64 keys of a range, of runs or of blocks
-	Mask   float64 // beside that, if it is an edge
+	Mask   float64 // what a slot costs more if it is an edge
 	Column float64 // 64 rows by 64 columns, begun ones too
 	Row    float64 // 64 rows
 }
 
-// ListPrices are those of the target's kernel for a head dim, whose schedule reads lists of blocks or, if not, of runs and columns
-// alone.
+// ListPrices are the prices of the target's kernel for a head dim whose schedule reads lists: of blocks, or of runs and columns alone.
 func (m Machine) ListPrices(headDim int, blocks bool) (ListPrices, error) {
 	of, err := abi.ListBody(m.Target, headDim, blocks)
 	if err != nil {

@@ -32,7 +32,7 @@ type Rates struct {
 	TensorTFLOPS float64 // both products, TFLOP/s
 	LoadNanos    float64 // one ldmatrix.x4 of a warp that the products do not hide
 	SoftmaxPicos float64 // one pair: maximum, exponential, sum, conversion
-	MaskPicos    float64 // one pair of an edge tile, beside that
+	MaskPicos    float64 // what a pair costs more in an edge tile
 	TileNanos    float64 // one key tile, whatever its size
 	RowNanos     float64 // one row tile, whatever its size
 	Overlap      float64 // products and softmax take (a^Overlap + b^Overlap)^(1/Overlap); 1: one after the other
@@ -61,7 +61,7 @@ var machines = []Machine{
 func Machines() []Machine { return slices.Clone(machines) }
 
 // MachineFor finds the machine of a device that runs the target's code. A device with fewer multiprocessors than usual, or
-// a part of one, is priced with those it has. False: the device is not known.
+// a part of one, is priced with the multiprocessors it has. False: the device is not known.
 func MachineFor(d Device, target string) (Machine, bool) {
 	for _, m := range machines {
 		if m.Target == target && strings.Contains(strings.ToUpper(d.Name), m.Name) {

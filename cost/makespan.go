@@ -14,7 +14,7 @@ type crew struct {
 
 // makespan is when the last multiprocessor is done, in the unit of price, the time that the row tile takes of a
 // multiprocessor that is full of blocks. Blocks start in the order of the grid, one head's row tiles after the other's,
-// wherever one has ended. When none are left, those that run have the multiprocessor to themselves.
+// wherever one has ended. When no row tiles are left, the blocks that run have the multiprocessor to themselves.
 func (c crew) makespan(rows []rowTile, heads int, price func(rowTile) float64) float64 {
 	total := 0.0
 	for _, r := range rows {

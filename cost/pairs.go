@@ -7,7 +7,7 @@ import (
 	"github.com/minfc/minfc/ir"
 )
 
-// pairs counts the pairs that the band keeps in the rows first..last. A negative test is all pairs less those of its
+// pairs counts the pairs that the band keeps in the rows first..last. A negative test keeps all pairs but the pairs of its
 // opposite, so several are sums over their subsets.
 func (b band) pairs(first, last int) (int64, error) {
 	if first, last = b.clip(first, last); first > last {

@@ -13,7 +13,7 @@ var h200sm80 = Rates{
 	Overlap:      3.124,
 }
 
-// h200lists80 are those of its kernels with lists, fitted to 16 measurements.
+// h200lists80 are the rates of its kernels with lists, fitted to 16 measurements.
 var h200lists80 = ListRates{
 	BlockFactor:  0.9104,
 	RunFactor:    0.9912,
@@ -32,7 +32,7 @@ var h200sm90 = Rates{
 	Overlap:      1.745,
 }
 
-// h200lists90 are those of its kernels with lists, fitted to 14 measurements.
+// h200lists90 are the rates of its kernels with lists, fitted to 14 measurements.
 var h200lists90 = ListRates{
 	BlockFactor:  0.9784,
 	RunFactor:    1.308,

@@ -59,8 +59,22 @@ const verticalSlashSchedule = `schedule vertical_slash
     never-full
 `
 
+// verifyCase is a schedule with old replaced by new, and the error that it gets; "" for none.
+type verifyCase struct{ name, text, old, new, want string }
+
+func (c verifyCase) check(t *testing.T) {
+	require.Contains(t, c.text, c.old)
+	s, err := ir.ParseSchedule(strings.Replace(c.text, c.old, c.new, 1))
+	require.NoError(t, err)
+	if err = s.Verify(); c.want == "" {
+		require.NoError(t, err)
+	} else {
+		require.ErrorContains(t, err, c.want)
+	}
+}
+
 func TestScheduleVerify(t *testing.T) {
-	for _, c := range []struct{ name, text, old, new, want string }{
+	for _, c := range []verifyCase{
 		{"good", aShape, "", "", ""},
 		{"good with tests", crossed, "", "", ""},
 		{"touching", aShape, "hi   q - window + 1", "hi   q - window + 2", "segments 0 and 1 may keep the same pair"},
@@ -103,16 +117,7 @@ func TestScheduleVerify(t *testing.T) {
 		{"huge factor", aShape, "q - window + 1\n    hi   q + 1", "q - 1073741825*window + 1\n    hi   q + 1", "beyond the limit of 1073741824"},
 		{"high degree", aShape, "q - window + 1\n    hi   q + 1", "q - window*window*window*window*window*window*window\n    hi   q + 1", "7 parameters multiplied"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			require.Contains(t, c.text, c.old)
-			s, err := ir.ParseSchedule(strings.Replace(c.text, c.old, c.new, 1))
-			require.NoError(t, err)
-			if err = s.Verify(); c.want == "" {
-				require.NoError(t, err)
-			} else {
-				require.ErrorContains(t, err, c.want)
-			}
-		})
+		t.Run(c.name, c.check)
 	}
 }
 

@@ -67,7 +67,7 @@ func (h head) blockScores() [][]float64 {
 	return out
 }
 
-// best are the n largest values, those that forced names among them.
+// best are the n largest values, the forced ones among them.
 func best(values []float64, n int, forced func(i int) bool) map[int]bool {
 	order := make([]int, len(values))
 	for i := range order {

@@ -25,8 +25,8 @@ const (
 	maxListCopies = 2
 )
 
-// Uses lists the patterns that the heads of some layers need, in the order of their first heads: those of a layer that are to run
-// in one launch.
+// Uses lists the patterns that the heads of some layers need, in the order of their first heads. One launch
+// runs all patterns of a layer.
 func Uses(layers ...[]Head) ([]Use, error) {
 	var out []Use
 	for _, heads := range layers {
@@ -87,7 +87,7 @@ type Kernels struct {
 	patterns []string // of the members, as text
 }
 
-// Load loads the patterns of a head plan, compiled by minfc.CompilePlan. Errors are those of runtime.LoadGroups.
+// Load loads the patterns of a head plan, compiled by minfc.CompilePlan. Errors are the errors of runtime.LoadGroups.
 func Load(dev device.Device, a *artifact.Artifact, sel artifact.Select) (*Kernels, error) {
 	groups, err := runtime.LoadGroups(dev, a, sel)
 	if err != nil {
@@ -168,7 +168,7 @@ func (l *Launcher) add(member int, params map[string]int64) {
 // Kernel says what query head h runs: its checks, schedule and cover. It cannot be launched by itself.
 func (l *Launcher) Kernel(h int) *runtime.LoadedKernel { return l.heads[h] }
 
-// Info is the entry of the first head's kernel; head dim and data type are those of all.
+// Info is the entry of the first head's kernel; all heads have its head dim and data type.
 func (l *Launcher) Info() artifact.Kernel { return l.heads[0].Info() }
 
 // Parts are the heads that run one pattern with the same parameters, budgets aside. They must not be changed.
@@ -216,7 +216,7 @@ func (l *Launcher) Launches(a runtime.Attention) (int, error) {
 }
 
 // Launch enqueues the index stages of all parts and then the attention of all heads, in one launch if their kernels were compiled for
-// that, on a stream (nil: the default stream) and returns, under the conditions of runtime.LoadedKernel.Launch. When the call is at
+// one, on a stream (nil: the default stream) and returns, under the conditions of runtime.LoadedKernel.Launch. When the call is at
 // fault nothing was enqueued.
 func (l *Launcher) Launch(s device.Stream, a runtime.Attention) error {
 	if err := l.check(a); err != nil {

@@ -30,11 +30,11 @@ type Layer map[int]Head
 // Head is what one query head runs.
 type Head struct {
 	Pattern *ir.Pattern
-	Params  map[string]int64 // those that were given; the others have the pattern's defaults
+	Params  map[string]int64 // what was given; other parameters have the pattern's defaults
 	Score   float64          // what a search gave the choice; 0 when it is not known
 }
 
-// Values are those of all parameters of the head.
+// Values are the values of all parameters of the head.
 func (h Head) Values() (map[string]int64, error) {
 	values, err := ir.CheckLaunch(h.Pattern.Params, h.Pattern.Requires, h.Params)
 	if err != nil {
@@ -77,7 +77,7 @@ func budgets(p *ir.Pattern) []string {
 // Known are the patterns that a plan may name.
 type Known map[string]*ir.Pattern
 
-// Library returns the patterns of the library together with others, which come before those of the library of the same name.
+// Library returns the patterns of the library together with others; one of these hides the library's pattern of its name.
 func Library(others ...*ir.Pattern) (Known, error) {
 	out := Known{}
 	for _, name := range patterns.Names() {

@@ -96,8 +96,10 @@ func TestMInferenceRefuses(t *testing.T) {
 	require.ErrorContains(t, err, "no place for a default other than vertical_slash vertical=1000 slash=6096")
 }
 
+// planOf is a plan of one head.
+func planOf(text string) string { return `{"schema": 1, "layers": [{"0": ` + text + `}]}` }
+
 func TestReadRefuses(t *testing.T) {
-	head := func(text string) string { return `{"schema": 1, "layers": [{"0": ` + text + `}]}` }
 	for _, c := range []struct{ text, want string }{
 		{"", "p.json:1:1: malformed JSON: unexpected end"},
 		{"[{\n  \"0\": [\"stream_llm\", 1 2]}]", "p.json:2:25: malformed JSON: invalid character '2' after array element"},
@@ -135,15 +137,15 @@ func TestReadRefuses(t *testing.T) {
 		{`[{"0": ["vertical_and_slash", 8, 1]}]`, "layer 0, head 0 has 3 values, want 4"},
 		{`[{"0": ["stream_llm", 8, 0, 1]}]`, "window must be at least 1, got 0"},
 		{`[{"0": ["stream_llm", 8, 1, "x"]}]`, `score: found the string "x", want a number`},
-		{head(`{"pattern": "vertical_slsh"}`), `p.json:1:44: layer 0, head 0: unknown pattern "vertical_slsh", want one of a_shape, block_sparse`},
-		{head(`{"pattern": "vertical_slsh"}`), "did you mean vertical_slash?"},
-		{head(`{"params": {}}`), "layer 0, head 0 has no pattern"},
-		{head(`{"pattern": "dense", "parms": {}}`), "did you mean params?"},
-		{head(`{"pattern": "dense", "params": []}`), "params: found a list, want an object"},
-		{head(`{"pattern": "a_shape", "params": {"sinks": 3}}`), `unknown parameter "sinks"; did you mean "sink"?`},
-		{head(`{"pattern": "a_shape", "params": {"sink": -3}}`), "sink must be at least 0, got -3"},
-		{head(`{"pattern": "a_shape", "params": {"sink": 1e400}}`), "sink: found 1e400, want a whole number"},
-		{head(`{"pattern": "block_sparse", "params": {"topk": 0}}`), "topk is a budget and must be at least 1"},
+		{planOf(`{"pattern": "vertical_slsh"}`), `p.json:1:44: layer 0, head 0: unknown pattern "vertical_slsh", want one of a_shape, block_sparse`},
+		{planOf(`{"pattern": "vertical_slsh"}`), "did you mean vertical_slash?"},
+		{planOf(`{"params": {}}`), "layer 0, head 0 has no pattern"},
+		{planOf(`{"pattern": "dense", "parms": {}}`), "did you mean params?"},
+		{planOf(`{"pattern": "dense", "params": []}`), "params: found a list, want an object"},
+		{planOf(`{"pattern": "a_shape", "params": {"sinks": 3}}`), `unknown parameter "sinks"; did you mean "sink"?`},
+		{planOf(`{"pattern": "a_shape", "params": {"sink": -3}}`), "sink must be at least 0, got -3"},
+		{planOf(`{"pattern": "a_shape", "params": {"sink": 1e400}}`), "sink: found 1e400, want a whole number"},
+		{planOf(`{"pattern": "block_sparse", "params": {"topk": 0}}`), "topk is a budget and must be at least 1"},
 		{"[" + strings.Repeat(`{"0": 1},`, 20) + "{}]", "p.json: 10 more"},
 	} {
 		_, err := plan.Read("p.json", []byte(c.text), nil)
@@ -175,7 +177,7 @@ func TestAssign(t *testing.T) {
 	}
 }
 
-// Patterns of the user come before those of the library of the same name, for heads without an entry, too.
+// A pattern of the user hides the library's pattern of its name, for heads without an entry, too.
 func TestPatternsOfTheUser(t *testing.T) {
 	mine := &ir.Pattern{Name: "vertical_slash", Keep: ir.Causal{}}
 	known, err := plan.Library(mine)

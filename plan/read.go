@@ -44,7 +44,7 @@ func Read(file string, data []byte, known Known) (*Plan, error) {
 
 // fields gives each member of an object to the function of its name.
 func (r *reader) fields(n *node, what string, fields map[string]func(*node), names ...string) {
-	for _, m := range n.members {
+	for _, m := range n.fields {
 		if read := fields[m.name]; read != nil {
 			read(m.node)
 		} else {
@@ -91,7 +91,7 @@ func (r *reader) layers(n *node, head func(n *node, what string) (Head, bool)) [
 		if !r.isObject(item, what) {
 			continue
 		}
-		for _, m := range item.members {
+		for _, m := range item.fields {
 			h, err := strconv.ParseUint(m.name, 10, 16)
 			if err != nil || strconv.Itoa(int(h)) != m.name {
 				r.fault(m.at, "%s: %q is not the number of a head, want \"0\", \"1\", ...", what, m.name)
@@ -136,7 +136,7 @@ func (r *reader) ownHead(n *node, what string) (h Head, ok bool) {
 
 func (r *reader) params(n *node, what string) map[string]int64 {
 	out := map[string]int64{}
-	for _, m := range n.members {
+	for _, m := range n.fields {
 		if v, ok := r.whole(m.node, what+", "+m.name); ok {
 			out[m.name] = v
 		}
@@ -144,7 +144,7 @@ func (r *reader) params(n *node, what string) map[string]int64 {
 	return out
 }
 
-// faults counts those noted so far.
+// faults counts the faults noted so far.
 func (r *reader) faults() int { return len(r.errs) + r.more }
 
 // valid checks the parameters of a head that was read without a fault.

@@ -12,13 +12,13 @@ import (
 
 // node is a JSON value that knows where it stands, so that every message can say so.
 type node struct {
-	at      int // bytes from the start of the file
-	value   any // nil, bool, json.Number or string; json.Delim '[' or '{' for the others
-	items   []*node
-	members []member
+	at     int // bytes from the start of the file
+	value  any // nil, bool, json.Number or string; json.Delim '[' or '{' for the others
+	items  []*node
+	fields []field
 }
 
-type member struct {
+type field struct {
 	at   int
 	name string
 	*node
@@ -30,7 +30,7 @@ type reader struct {
 	data  []byte
 	known Known
 	errs  []error
-	more  int // faults beyond those that are listed
+	more  int // faults beyond the listed ones
 }
 
 // fault notes a fault at a place of the file.
@@ -69,7 +69,7 @@ func (r *reader) parse() *node {
 	case errors.As(err, &syntax):
 		at := int(syntax.Offset)
 		if at < len(r.data) || !strings.HasPrefix(syntax.Error(), "unexpected end") {
-			at-- // the offset is that of the next byte
+			at-- // the decoder's offset points at the next byte
 		}
 		r.fault(max(at, 0), "malformed JSON: %s", strings.TrimSuffix(syntax.Error(), " of JSON input"))
 		return nil
@@ -116,7 +116,7 @@ func (r *reader) node(d *json.Decoder) (*node, error) {
 			n.items = append(n.items, item)
 		}
 	case json.Delim('{'):
-		if err := r.members(d, n); err != nil {
+		if err := r.readFields(d, n); err != nil {
 			return nil, err
 		}
 	default:
@@ -126,7 +126,7 @@ func (r *reader) node(d *json.Decoder) (*node, error) {
 	return n, err
 }
 
-func (r *reader) members(d *json.Decoder, n *node) error {
+func (r *reader) readFields(d *json.Decoder, n *node) error {
 	seen := map[string]bool{}
 	for d.More() {
 		at := r.next(d)
@@ -147,7 +147,7 @@ func (r *reader) members(d *json.Decoder, n *node) error {
 			continue
 		}
 		seen[name] = true
-		n.members = append(n.members, member{at, name, value})
+		n.fields = append(n.fields, field{at, name, value})
 	}
 	return nil
 }

@@ -67,7 +67,7 @@ func (f *mfunc) harmless(pred, succ int, moves []move, in []bitset) bool {
 	return !clash
 }
 
-// edgeMoves lists the assignments of the phis of b on the edge from its k-th predecessor, less those already true.
+// edgeMoves lists the assignments of the phis of b on the edge from its k-th predecessor, but for assignments that hold already.
 func (f *mfunc) edgeMoves(b *mblock, k int) []move {
 	var moves []move
 	for _, p := range b.phis {

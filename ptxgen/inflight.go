@@ -56,7 +56,7 @@ func usesWgmma(f *mfunc) bool {
 	return false
 }
 
-// fly walks block i from the groups in flight at its start to those at its end.
+// fly walks block i from the groups in flight at its start to the groups in flight at its end.
 func (f *mfunc) fly(i int, at flights) (flights, error) {
 	now := append(flights(nil), at...)
 	for k := range f.blocks[i].insts {

@@ -238,7 +238,7 @@ func (w *spanWriter) lives(n int) lives {
 	return ls
 }
 
-// joinAdjacent sorts spans in place and joins those that touch.
+// joinAdjacent sorts spans in place and joins spans that touch.
 func joinAdjacent(s []span) []span {
 	if len(s) < 2 {
 		return s

@@ -215,7 +215,7 @@ var intPredicates = map[enum.IPred]struct {
 	enum.IPredULT: {"lt", true}, enum.IPredULE: {"le", true}, enum.IPredUGT: {"gt", true}, enum.IPredUGE: {"ge", true},
 }
 
-// floatPredicates name the comparison by predicate; those that end in u are true for NaN.
+// floatPredicates name the comparison by predicate; a comparison that ends in u is true for NaN.
 var floatPredicates = map[enum.FPred]string{
 	enum.FPredOEQ: "eq", enum.FPredONE: "ne", enum.FPredOLT: "lt", enum.FPredOLE: "le", enum.FPredOGT: "gt", enum.FPredOGE: "ge",
 	enum.FPredUEQ: "equ", enum.FPredUNE: "neu", enum.FPredULT: "ltu", enum.FPredULE: "leu", enum.FPredUGT: "gtu", enum.FPredUGE: "geu",

@@ -47,8 +47,8 @@ func Targets() []string {
 	return names
 }
 
-// Version is the PTX version of what Compile makes for a target, such as "7.4"; "" for an unknown target. The driver that loads it must know
-// this version.
+// Version is the PTX version of what Compile makes for a target, such as "7.4"; "" for an unknown target. The driver that loads it must
+// know this version.
 func Version(target string) string { return targets[target].version }
 
 // Compile verifies m and returns its PTX: one .entry for each function that !nvvm.annotations calls a kernel, in the

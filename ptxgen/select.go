@@ -30,7 +30,7 @@ func selectFunc(fn *function) (*mfunc, error) {
 	return s.mf, nil
 }
 
-// labels names the blocks after those of the IR, made legal and unique.
+// labels names the blocks after the blocks of the IR, made legal and unique.
 func (s *selector) labels() {
 	seen := make(map[string]bool)
 	for i, b := range s.fn.blocks {

@@ -26,8 +26,8 @@ type Tensor struct {
 // Query row i sits at position QOffset + i, keys at 0..SeqK-1. QHeads is a multiple of KVHeads (grouped-query attention).
 // A row that keeps nothing, as every row does when SeqK is 0, gets output 0 and LSE -inf. SeqQ 0 launches nothing.
 //
-// Q, K and V may share memory with one another. O, LSE and the workspace may not share a byte with them, nor with each other (so O cannot be Q);
-// interleaved in one buffer they may be.
+// Q, K and V may share memory with one another. O, LSE and the workspace may not share a byte with them, nor with each other (so O cannot
+// be Q); interleaved in one buffer they may be.
 type Attention struct {
 	Q, O Tensor // [Batch, QHeads, SeqQ, head dim]
 	K, V Tensor // [Batch, KVHeads, SeqK, head dim]
@@ -40,7 +40,7 @@ type Attention struct {
 	Batch, QHeads, KVHeads int
 	SeqQ, SeqK, QOffset    int
 	Scale                  float64          // 0 for 1/sqrt(head dim)
-	Params                 map[string]int64 // the pattern's launch parameters; those left out have their defaults
+	Params                 map[string]int64 // the pattern's launch parameters; what is left out has its default
 
 	// HeadParams gives budgets of the index stage to each query head, [QHeads] values a parameter, for patterns that the data
 	// decides. What is not in it is the same for all heads.
@@ -67,7 +67,7 @@ type call struct {
 	values    map[string]int64 // of all parameters of the schedule
 	present   int              // heads of all batch entries that take part
 	sharers   int              // the most of them that share a kv head
-	section   sectionPlace     // of a group's launch
+	section   sectionGrid      // of a group's launch
 }
 
 // Prepare checks a call and computes all that does not depend on its pointers, which it does not look at. Calls of one shape and the
@@ -135,9 +135,9 @@ func (p *Prepared) prepareOne(k *LoadedKernel) error {
 }
 
 // Launch enqueues the attention on a stream (nil: the default stream) and returns; for patterns that the data decides, the
-// kernels that compute its lists come before it. It is Prepare and Run. It does not synchronise, allocates no device memory, copies nothing and
-// keeps no reference to a, so that a CUDA graph may capture it. Errors wrap ErrBadCall when the call is at fault; then nothing was enqueued.
-// It is safe for concurrent use.
+// kernels that compute its lists come before it. It is Prepare and Run. It does not synchronise, allocates no device memory, copies nothing
+// and keeps no reference to a, so that a CUDA graph may capture it. Errors wrap ErrBadCall when the call is at fault; then nothing was
+// enqueued. It is safe for concurrent use.
 func (k *LoadedKernel) Launch(s device.Stream, a Attention) error {
 	p, err := k.Prepare(a)
 	if err != nil {

@@ -17,16 +17,29 @@ import (
 	"github.com/minfc/minfc/runtime/artifact"
 )
 
+// named is a parameter of a group's kernel.
+func named(g *artifact.Group, name string) *artifact.Param {
+	i := slices.IndexFunc(g.Params, func(p artifact.Param) bool { return p.Name == name })
+	return &g.Params[i]
+}
+
+// checkSpoilt spoils a copy of a good artifact and wants an error.
+func checkSpoilt(t *testing.T, good *artifact.Artifact, want string, spoil func(m *artifact.Manifest, g *artifact.Group)) {
+	data, err := good.Encode()
+	require.NoError(t, err)
+	bad, err := artifact.Read(data)
+	require.NoError(t, err)
+	spoil(&bad.Manifest, &bad.Manifest.Groups[0])
+	err = bad.Verify()
+	require.ErrorIs(t, err, artifact.ErrManifest)
+	require.ErrorContains(t, err, want)
+}
+
 // TestBadGroups: an artifact whose groups do not fit its members is refused before anything is loaded.
 func TestBadGroups(t *testing.T) {
 	heads := sharedPatterns([]plan.Head{head(t, "a_shape"), head(t, "vertical_slash")})
 	good := group(t, "sm_90a", 64, heads)
 	require.NoError(t, good.Verify())
-	named := func(g *artifact.Group, name string) *artifact.Param {
-		i := slices.IndexFunc(g.Params, func(p artifact.Param) bool { return p.Name == name })
-		require.GreaterOrEqual(t, i, 0, name)
-		return &g.Params[i]
-	}
 	for want, spoil := range map[string]func(m *artifact.Manifest, g *artifact.Group){
 		"want both of them":                       func(m *artifact.Manifest, g *artifact.Group) { m.Members = nil },
 		"no pattern and kernels beside":           func(m *artifact.Manifest, g *artifact.Group) { m.Pattern = m.Members[0].Pattern },
@@ -45,11 +58,9 @@ func TestBadGroups(t *testing.T) {
 		`kernel parameter "breadth" is unknown`: func(m *artifact.Manifest, g *artifact.Group) {
 			g.Params = append(g.Params, artifact.Param{Name: "breadth", Type: "i32"})
 		},
-		`kernel parameter "rows" has type "ptr"`: func(m *artifact.Manifest, g *artifact.Group) { named(g, "s1_rows").Type = "ptr" },
-		`kernel parameter "s1_rows" has type ""`: func(m *artifact.Manifest, g *artifact.Group) { named(g, "s1_rows").Type = "" },
-		`kernel parameter "s1_head0" is listed twice`: func(m *artifact.Manifest, g *artifact.Group) {
-			named(g, "s1_rows").Name = "s1_head0"
-		},
+		`kernel parameter "rows" has type "ptr"`:      func(m *artifact.Manifest, g *artifact.Group) { named(g, "s1_rows").Type = "ptr" },
+		`kernel parameter "s1_rows" has type ""`:      func(m *artifact.Manifest, g *artifact.Group) { named(g, "s1_rows").Type = "" },
+		`kernel parameter "s1_head0" is listed twice`: func(m *artifact.Manifest, g *artifact.Group) { named(g, "s1_rows").Name = "s1_head0" },
 		"kernel parameters are missing: lse_head": func(m *artifact.Manifest, g *artifact.Group) {
 			g.Params = slices.DeleteFunc(g.Params, func(p artifact.Param) bool { return p.Name == "lse_head" })
 		},
@@ -74,14 +85,7 @@ func TestBadGroups(t *testing.T) {
 		"dense is for another target": func(m *artifact.Manifest, g *artifact.Group) { m.Members[1].Kernels[0].Dense.HeadDim = 32 },
 		"member 0: kernel 0: target":  func(m *artifact.Manifest, g *artifact.Group) { m.Members[0].Kernels[0].Target = "gfx90" },
 	} {
-		data, err := good.Encode()
-		require.NoError(t, err)
-		bad, err := artifact.Read(data)
-		require.NoError(t, err)
-		spoil(&bad.Manifest, &bad.Manifest.Groups[0])
-		err = bad.Verify()
-		require.ErrorIs(t, err, artifact.ErrManifest)
-		require.ErrorContains(t, err, want)
+		checkSpoilt(t, good, want, spoil)
 	}
 }
 

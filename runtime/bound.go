@@ -9,8 +9,8 @@ import (
 	"github.com/minfc/minfc/runtime/device"
 )
 
-// maxScratchBytes is what an index stage may hold of sums, or of block scores, at a time. More of it means fewer launches: with this much a plan
-// layer of a million tokens takes fewer than 60.
+// maxScratchBytes is what an index stage may hold of sums, or of block scores, at a time. More of it means fewer launches: with this much a
+// plan layer of a million tokens takes fewer than 60.
 const maxScratchBytes = 512 << 20
 
 // boundCall is a checked call of a pattern with everything that follows from its numbers.

@@ -150,7 +150,7 @@ func (c *call) fillTensors() error {
 	return nil
 }
 
-// fill replaces strides that are all zero by those of a contiguous tensor.
+// fill replaces strides that are all zero by the strides of a contiguous tensor.
 func (t *Tensor) fill(heads, rows, headDim int) {
 	if t.BatchStride == 0 && t.HeadStride == 0 && t.RowStride == 0 {
 		t.RowStride = int64(headDim)

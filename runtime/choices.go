@@ -117,7 +117,7 @@ func (x *boundCall) candidates(kind ir.SourceKind) int {
 	}
 }
 
-// reach is how many positions are those of queries and of what they may see, columns how many keys some query may see.
+// reach is how many positions queries and what they may see have, columns how many keys some query may see.
 func (x *boundCall) reach() int     { return x.QOffset + x.SeqQ }
 func (x *boundCall) columns() int   { return min(x.SeqK, x.reach()) }
 func (x *boundCall) rowBlocks() int { return blocksOf(x.SeqQ) }

@@ -40,7 +40,8 @@ func (k *LoadedKernel) ReadChosen(dev device.Device, s device.Stream, a Attentio
 }
 
 // ReadChosen waits for the stream and reads what the last run with these pointers chose, [Batch * QHeads]; nil if no data decides. The
-// workspace must not have served another run since. Choices of heads that take no part, or whose pattern does not depend on data, have no sets.
+// workspace must not have served another run since. Choices of heads that take no part, or whose pattern does not depend on data, have no
+// sets.
 func (p *Prepared) ReadChosen(s device.Stream, at Pointers) (out []Chosen, err error) {
 	if p.call.idle() {
 		return nil, nil
@@ -118,7 +119,7 @@ func nothingChosen(heads, qOffset int) []Chosen {
 func (r *chosenReader) allDense(multiprocessors int) {
 	v := r.verdict
 	least := v.low*millis(multiprocessors) + v.index
-	for _, h := range r.those() {
+	for _, h := range r.taking() {
 		r.out[h].Dense, r.out[h].SparseMS, r.out[h].DenseMS = true, least/float64(r.inEntry()), v.dense*millis(multiprocessors)
 	}
 }
@@ -137,7 +138,7 @@ func (r *chosenReader) readRoutes(multiprocessors int) error {
 	if err != nil {
 		return err
 	}
-	for i, h := range r.those() {
+	for i, h := range r.taking() {
 		r.out[h].Dense = routes[i] == ir.RouteDense
 		r.out[h].SparseMS = float64(math.Float32frombits(uint32(nanos[i]))) * millis(multiprocessors)
 		r.out[h].DenseMS = r.dense * millis(multiprocessors)
@@ -183,8 +184,8 @@ func (r *chosenReader) words(at int64, n int) ([]int32, error) {
 	return out, nil
 }
 
-// those are the heads that take part. Nothing was written for the others, and nothing is read.
-func (r *chosenReader) those() (heads []int) {
+// taking lists the heads that take part. Nothing was written for the others, and nothing is read.
+func (r *chosenReader) taking() (heads []int) {
 	for h := range r.heads() {
 		if r.takesPart(h) {
 			heads = append(heads, h)
@@ -193,10 +194,10 @@ func (r *chosenReader) those() (heads []int) {
 	return heads
 }
 
-// perHead reads the n numbers that each head has from a place on, of those that take part, in as few copies as there are runs of
-// neighbours among them.
+// perHead reads the n numbers that each head has from a place on, for the heads that take part. Neighbours among them are read in one
+// copy.
 func (r *chosenReader) perHead(at int64, n int) (out []int32, err error) {
-	heads := r.those()
+	heads := r.taking()
 	for i := 0; i < len(heads); {
 		end := i + 1
 		for end < len(heads) && heads[end] == heads[end-1]+1 {
@@ -226,7 +227,7 @@ func (r *chosenReader) lists(list, count string, limit int, padded bool) ([][]in
 			return nil, err
 		}
 	}
-	heads := r.those()
+	heads := r.taking()
 	out := make([][]int32, len(counts))
 	for i, n := range counts {
 		switch {
@@ -258,7 +259,7 @@ func (r *chosenReader) readColumns(n choiceCall) error {
 	if err != nil {
 		return err
 	}
-	for i, h := range r.those() {
+	for i, h := range r.taking() {
 		s := ir.Selected{Members: integers(lists[i])}
 		r.add(h, n, s, s)
 	}
@@ -275,7 +276,7 @@ func (r *chosenReader) readRuns(n choiceCall) error {
 	if err != nil {
 		return err
 	}
-	for i, h := range r.those() {
+	for i, h := range r.taking() {
 		tiles := integers(lists[i])
 		for j := range tiles {
 			tiles[j] = -tiles[j]
@@ -290,7 +291,7 @@ func (r *chosenReader) readBlocks(n choiceCall) error {
 	if err != nil {
 		return err
 	}
-	for i, h := range r.those() {
+	for i, h := range r.taking() {
 		var s ir.Selected
 		for _, list := range lists[i*r.rowBlocks():][:r.rowBlocks()] {
 			s.Blocks = append(s.Blocks, integers(list))

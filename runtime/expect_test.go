@@ -11,8 +11,8 @@ import (
 	"github.com/minfc/minfc/runtime/device"
 )
 
-// TestExpectationHoldsWhatRuns: what the lists of a launch cost lies within what was expected before there were lists, and is just that
-// where the data only moves blocks.
+// TestExpectationHoldsWhatRuns: what the lists of a launch cost lies within what was expected before there were lists, and equals the
+// expectation where the data only moves blocks.
 func TestExpectationHoldsWhatRuns(t *testing.T) {
 	shape := qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 900, SeqK: 900, HeadDim: 64}
 	for _, name := range []string{"block_sparse", "vertical_slash", "columns_window"} {

@@ -18,8 +18,8 @@ var denseRates = map[string]cost.Rates{
 	"sm_90a": {TensorTFLOPS: 4.9, SoftmaxPicos: 49, MaskPicos: 12, TileNanos: 100, RowNanos: 1000, Overlap: 3},
 }
 
-// PriceLists sets what the lists' work costs, in nanoseconds, and that of the dense kernel, whatever is fitted; and it makes the index
-// stage free, so that short inputs are decided on the device.
+// PriceLists sets what the lists' work costs, in nanoseconds, and what the dense kernel's work costs, whatever is fitted; and it makes the
+// index stage free, so that short inputs are decided on the device.
 func (k *LoadedKernel) PriceLists(slot, column, row float64) {
 	k.fallback.lists.Slot, k.fallback.lists.Column, k.fallback.lists.Row = slot, column, row
 	k.fallback.lists.Mask = 0

@@ -30,8 +30,8 @@ type fallback struct {
 	ranges  *ir.Schedule // the part of the schedule that reads no lists
 }
 
-// readFallback reads the dense kernel, if there is one and the cost model knows the target. The code of a dense kernel in a head plan is its
-// group's.
+// readFallback reads the dense kernel, if there is one and the cost model knows the target. The code of a dense kernel in a head plan is
+// its group's.
 func (k *LoadedKernel) readFallback() error {
 	info := k.dev.Info()
 	m, known := cost.MachineLike(cost.Device{Name: info.Name, Multiprocessors: info.Multiprocessors, L2Bytes: info.L2Bytes}, k.info.Target)

@@ -98,7 +98,7 @@ func newWeighed(t *testing.T, name, target string, shape qkv.Shape) *weighed {
 	return w
 }
 
-// params are those that are the same for all heads: a window that leaves something to choose.
+// params are the parameters that are the same for all heads: a window that leaves something to choose.
 func (w *weighed) params() map[string]int64 {
 	if w.program.Pattern.Name == "columns_window" {
 		return map[string]int64{"window": 70}

@@ -85,7 +85,7 @@ func (x *boundCall) columnBounds(s listShape, n choiceCall, head int) (low, high
 	return low, high
 }
 
-// blockBounds are those of blocks, whose candidates grow with the row block. Where the budget is a number both are equal.
+// blockBounds are the bounds of a choice of blocks, whose candidates grow with the row block. Where the budget is a number both are equal.
 func (x *boundCall) blockBounds(n choiceCall, head int) (low, high int) {
 	for t := range x.rowBlocks() {
 		last := x.QOffset + min((t+1)*ir.BlockSize, x.SeqQ) - 1

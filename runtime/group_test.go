@@ -44,7 +44,7 @@ func head(t *testing.T, name string, params ...any) plan.Head {
 	return h
 }
 
-// sharedPatterns makes heads of one pattern have the same one, as those of a plan do.
+// sharedPatterns makes heads of one pattern have the same one, as the heads of a plan do.
 func sharedPatterns(heads []plan.Head) []plan.Head {
 	for i := range heads {
 		n := slices.IndexFunc(heads, func(h plan.Head) bool { return h.Pattern.Name == heads[i].Pattern.Name })
@@ -137,7 +137,7 @@ func mixed(t *testing.T) []plan.Head {
 	})
 }
 
-// TestGroupsRouteHeadsInOneLaunch: heads of all patterns, and those that the device finds faster without sparsity, are one launch.
+// TestGroupsRouteHeadsInOneLaunch: heads of all patterns, and heads that the device finds faster without sparsity, are one launch.
 func TestGroupsRouteHeadsInOneLaunch(t *testing.T) {
 	for _, target := range minfc.Targets() {
 		for _, shape := range []qkv.Shape{
@@ -314,7 +314,7 @@ func TestBadParts(t *testing.T) {
 		"head 1: bad call: HeadParams has 2 values of slash,":     func(a *runtime.Attention, p *runtime.Part) { p.Heads = []int{1} },
 		"heads 1-2: bad call: head 1: slash must":                 func(a *runtime.Attention, p *runtime.Part) { p.HeadParams = map[string][]int64{"slash": {-1, 0}} },
 		`heads 1-2: bad call: unknown parameter "breadth"`:        func(a *runtime.Attention, p *runtime.Part) { p.Params = map[string]int64{"breadth": 1} },
-		"each part has its own":                                        func(a *runtime.Attention, p *runtime.Part) { a.Heads = make([]bool, 4) },
+		"each part has its own":                                   func(a *runtime.Attention, p *runtime.Part) { a.Heads = make([]bool, 4) },
 		"O overlaps Q":                                            func(a *runtime.Attention, p *runtime.Part) { a.O = a.Q },
 		"Workspace overlaps V":                                    func(a *runtime.Attention, p *runtime.Part) { a.Workspace = a.V.Ptr },
 		"O is a null pointer":                                     func(a *runtime.Attention, p *runtime.Part) { a.O.Ptr = 0 },

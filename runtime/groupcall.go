@@ -5,10 +5,10 @@ import (
 )
 
 // Prepare checks a call on all heads of a layer and computes all that does not depend on its pointers, which it does not look at: the index
-// stage of each part, then all parts in one launch. a is the call of the whole layer; parameters and heads are those of the parts, and heads
-// that no part has are not touched. Calls of one shape and the same parts are prepared once and then remembered. Errors wrap ErrBadCall when the
-// call is at fault. Attention takes more launches where parts of one member are more than its sections in the artifact, where the artifact has
-// several groups because they had no room in one, and beyond 128 heads without lists or 65535 rows of the grid.
+// stage of each part, then all parts in one launch. a is the call of the whole layer, but parameters and heads are taken from the parts;
+// heads that no part has are not touched. Calls of one shape and the same parts are prepared once and then remembered. Errors wrap
+// ErrBadCall when the call is at fault. Attention takes more launches where parts of one member are more than its sections in the artifact,
+// where the artifact has several groups because they had no room in one, and beyond 128 heads without lists or 65535 rows of the grid.
 func (g *LoadedGroups) Prepare(a Attention, parts []Part) (*Prepared, error) {
 	return g.prepared.find(&a, parts, func() (*Prepared, error) {
 		layer, err := g.members[0].checkLayer(shapeOf(a))
@@ -32,8 +32,8 @@ type groupCall struct {
 	*Prepared
 }
 
-// Launch enqueues the attention of all heads of a layer: it is Prepare and Run. The conditions are those of LoadedKernel.Launch; when the
-// call is at fault nothing was enqueued.
+// Launch enqueues the attention of all heads of a layer: it is Prepare and Run. It has the conditions of LoadedKernel.Launch; when the call
+// is at fault nothing was enqueued.
 func (g *LoadedGroups) Launch(s device.Stream, a Attention, parts []Part) error {
 	p, err := g.Prepare(a, parts)
 	if err != nil {
@@ -137,7 +137,7 @@ func (c *groupCall) add(k *LoadedKernel, p Part, own *call) error {
 
 // prepare lays the workspace out and records the launches.
 func (c *groupCall) prepare() error {
-	c.place()
+	c.layOut()
 	r := &recorder{dev: c.dev()}
 	for _, p := range c.parts {
 		if !p.stores {
@@ -152,13 +152,13 @@ func (c *groupCall) prepare() error {
 		}
 	}
 	c.index = len(r.records)
-	rounds, err := c.share()
+	launches, err := c.share()
 	if err != nil {
 		return err
 	}
-	c.launches = len(rounds)
-	for i := range rounds {
-		if err := rounds[i].record(r, c.call); err != nil {
+	c.launches = len(launches)
+	for i := range launches {
+		if err := launches[i].record(r, c.call); err != nil {
 			return err
 		}
 	}
@@ -168,8 +168,9 @@ func (c *groupCall) prepare() error {
 
 func (c *groupCall) dev() device.Device { return c.LoadedGroups.dev }
 
-// place gives each part its place in the workspace: memory of its own for what attention reads, and memory that all use in turn behind that.
-func (c *groupCall) place() {
+// layOut gives each part its room in the workspace: memory of its own for what attention reads, and behind it memory that all parts use
+// in turn.
+func (c *groupCall) layOut() {
 	kept, passing := c.memory(func(p *preparedPart) bool { return p.stores })
 	c.workspace = kept + passing
 	at := int64(0)
@@ -183,7 +184,7 @@ func (c *groupCall) place() {
 	c.most = all + most
 }
 
-// memory adds up what some parts keep, and takes the most that one of them needs besides.
+// memory adds up the kept memory of some parts, and takes the most passing memory that one of them needs.
 func (c *groupCall) memory(counts func(*preparedPart) bool) (kept, passing int64) {
 	for _, p := range c.parts {
 		if counts(p) {

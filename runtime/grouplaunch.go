@@ -13,8 +13,8 @@ import (
 
 // The launches of a group's kernel: which sections take part, where in the grid, with which arguments.
 
-// sectionPlace is where a section lies in the grid of a launch, and in rowHeads.
-type sectionPlace struct {
+// sectionGrid is where a section lies in the grid of a launch, and in rowHeads.
+type sectionGrid struct {
 	row0, rows, head0, blocks int
 	headsAt                   int // what to add to a row to get its place in rowHeads
 }
@@ -22,20 +22,20 @@ type sectionPlace struct {
 // sectionCall is what one section of a launch computes.
 type sectionCall struct {
 	*boundCall
-	place    sectionPlace
+	grid     sectionGrid
 	rowTiles int
 	member   int
 	dense    bool
 	routed   ir.Routed
 	words    bool // the words of heads say which of them the section has
 	schedule *ir.Schedule
-	heads    []int // of the layer that it computes; nil with lists, where words on the device say that
+	heads    []int // of the layer that it computes; nil with lists, whose heads words on the device name
 }
 
 // items is the number of row tiles of the section's heads.
 func (s *sectionCall) items() int { return s.rowTiles * s.QHeads * s.Batch }
 
-// sections are those that a part needs: its member's, sparse and dense, each for the heads that it takes.
+// sections are the sections that a part needs: its member's, sparse and dense, each for the heads that it takes.
 func (p *preparedPart) sections() (out []sectionCall) {
 	add := func(dense bool) {
 		s := sectionCall{boundCall: p.bound, member: p.member, dense: dense, routed: p.bound.routed(dense), schedule: p.kernel.schedule,
@@ -57,26 +57,26 @@ func (p *preparedPart) sections() (out []sectionCall) {
 	return out
 }
 
-// round is one launch: a group, and the calls of its sections, nil for those that have no part in it.
-type round struct {
+// groupLaunch is one launch of a group, and the calls of its sections, nil for sections that have no part in it.
+type groupLaunch struct {
 	*loadedGroup
 	calls    []*sectionCall
 	taken    int // sections that have a part in it
 	rows     int // of the grid, at most
-	heads    int // that have a place in rowHeads
+	heads    int // in rowHeads, of all sections
 	rowHeads []byte
 	grid     [3]int64
 }
 
-// share shares the sections of all parts out among rounds: one, unless a group has no room for all of them.
-func (c *groupCall) share() (rounds []round, err error) {
+// share shares the sections of all parts out among launches: one, unless a group has no room for all of them.
+func (c *groupCall) share() (launches []groupLaunch, err error) {
 	var wanted []sectionCall
 	for _, p := range c.parts {
 		wanted = append(wanted, p.sections()...)
 	}
 	for len(wanted) > 0 {
-		best, left := round{}, wanted
-		for _, group := range c.groups { // the first of those that take most
+		best, left := groupLaunch{}, wanted
+		for _, group := range c.groups { // the first of the groups that take most
 			if r, rest := group.take(wanted); r.taken > best.taken {
 				best, left = r, rest
 			}
@@ -84,14 +84,14 @@ func (c *groupCall) share() (rounds []round, err error) {
 		if best.taken == 0 {
 			return nil, fmt.Errorf("internal: no group has a section for member %d", wanted[0].member)
 		}
-		rounds, wanted = append(rounds, best), left
+		launches, wanted = append(launches, best), left
 	}
-	return rounds, nil
+	return launches, nil
 }
 
 // take gives the group's sections the calls that they are for, as many as there is room for, or some heads of one.
-func (g *loadedGroup) take(wanted []sectionCall) (r round, left []sectionCall) {
-	r = round{loadedGroup: g, calls: make([]*sectionCall, len(g.Sections))}
+func (g *loadedGroup) take(wanted []sectionCall) (r groupLaunch, left []sectionCall) {
+	r = groupLaunch{loadedGroup: g, calls: make([]*sectionCall, len(g.Sections))}
 	for _, w := range wanted {
 		i, room := r.sectionFor(w), abi.RowHeadsMost-r.heads
 		if i < 0 || r.rows+g.mostRows(i, w) > maxGridYZ || len(w.heads) > 0 && room == 0 {
@@ -110,7 +110,7 @@ func (g *loadedGroup) take(wanted []sectionCall) (r round, left []sectionCall) {
 }
 
 // sectionFor is a section for the call that has none yet, or -1.
-func (r *round) sectionFor(w sectionCall) int {
+func (r *groupLaunch) sectionFor(w sectionCall) int {
 	for i, s := range r.Sections {
 		if s.Member == w.member && s.Dense == w.dense && r.calls[i] == nil {
 			return i
@@ -131,7 +131,7 @@ func (g *loadedGroup) mostRows(section int, w sectionCall) int {
 }
 
 // record notes the launch of the group's kernel on all heads of the layer.
-func (r *round) record(to *recorder, layer *call) error {
+func (r *groupLaunch) record(to *recorder, layer *call) error {
 	r.layOut(layer)
 	for i, c := range r.calls {
 		if c != nil && r.Sections[i].BlocksPerSM > 0 {
@@ -157,7 +157,7 @@ func (r *round) record(to *recorder, layer *call) error {
 
 // argument is the value of a parameter of all sections (-1) or of one, and whose call it is. Sections without a part in the launch have no
 // rows, nor do they read what else they get.
-func (r *round) argument(section int, p artifact.Param, layer *boundCall) (ir.ActionArg, *boundCall, error) {
+func (r *groupLaunch) argument(section int, p artifact.Param, layer *boundCall) (ir.ActionArg, *boundCall, error) {
 	if section < 0 {
 		a, err := layer.Argument(p, nil, ir.Routed{})
 		return a, layer, err
@@ -180,15 +180,15 @@ func (r *round) argument(section int, p artifact.Param, layer *boundCall) (ir.Ac
 
 // numbers are what a section has beside the call.
 func (s *sectionCall) numbers() ir.Env {
-	return ir.Env{"row0": int64(s.place.row0), "rows": int64(s.place.rows), "head0": int64(s.section.head0), "heads_at": int64(s.place.headsAt),
-		"blocks": int64(s.place.blocks), "row_tiles": int64(s.rowTiles), "items": int64(s.items())}
+	return ir.Env{"row0": int64(s.grid.row0), "rows": int64(s.grid.rows), "head0": int64(s.section.head0), "heads_at": int64(s.grid.headsAt),
+		"blocks": int64(s.grid.blocks), "row_tiles": int64(s.rowTiles), "items": int64(s.items())}
 }
 
 // wordBytes is the size of a head's word.
 const wordBytes = 4
 
 // layOut gives every section its rows of the grid.
-func (r *round) layOut(layer *call) {
+func (r *groupLaunch) layOut(layer *call) {
 	width, order := 1, r.order()
 	for _, i := range order {
 		if r.Sections[i].BlocksPerSM == 0 {
@@ -198,18 +198,18 @@ func (r *round) layOut(layer *call) {
 	rows := 0
 	for _, i := range order {
 		s, c := r.Sections[i], r.calls[i]
-		c.place.row0, c.place.rows = rows, c.QHeads
+		c.grid.row0, c.grid.rows = rows, c.QHeads
 		switch {
 		case c.heads != nil:
-			c.place.rows, c.place.headsAt = len(c.heads), len(r.rowHeads)/abi.RowHeadBytes-rows
+			c.grid.rows, c.grid.headsAt = len(c.heads), len(r.rowHeads)/abi.RowHeadBytes-rows
 			for _, h := range c.heads {
 				r.rowHeads = binary.LittleEndian.AppendUint16(r.rowHeads, uint16(h))
 			}
 		case s.BlocksPerSM > 0:
-			c.place.blocks = min(c.items(), s.BlocksPerSM*r.dev.Info().Multiprocessors*s.Tiles)
-			c.place.rows = ceilDiv(ceilDiv(c.place.blocks, s.Tiles), width)
+			c.grid.blocks = min(c.items(), s.BlocksPerSM*r.dev.Info().Multiprocessors*s.Tiles)
+			c.grid.rows = ceilDiv(ceilDiv(c.grid.blocks, s.Tiles), width)
 		}
-		rows += c.place.rows
+		rows += c.grid.rows
 	}
 	r.rowHeads = append(r.rowHeads, make([]byte, abi.RowHeadBytes*abi.RowHeadsMost-len(r.rowHeads))...)
 	r.grid = [3]int64{int64(width), int64(rows), int64(layer.Batch)}
@@ -225,7 +225,7 @@ const (
 )
 
 // order lists the sections that take part, in the order of their rows.
-func (r *round) order() (order []int) {
+func (r *groupLaunch) order() (order []int) {
 	turn, keys := make([]int, len(r.calls)), make([]int64, len(r.calls))
 	for i, c := range r.calls {
 		if c == nil {

@@ -15,7 +15,7 @@ import (
 // concurrent use until Close.
 type LoadedGroups struct {
 	members  []*LoadedKernel // without code of their own
-	groups   []*loadedGroup  // those with fewer sections first
+	groups   []*loadedGroup  // groups with fewer sections first
 	modules  *modules
 	dev      device.Device
 	prepared preparedCache
@@ -29,8 +29,8 @@ type loadedGroup struct {
 	sections []int            // that the params are of, -1 for all
 }
 
-// LoadGroups selects the groups of a head plan's artifact and lets the device's compiler translate their PTX. Errors are those of
-// LoadKernel.
+// LoadGroups selects the groups of a head plan's artifact and lets the device's compiler translate their PTX. Errors are the errors
+// of LoadKernel.
 func LoadGroups(dev device.Device, a *artifact.Artifact, sel artifact.Select) (*LoadedGroups, error) {
 	if err := a.Verify(); err != nil {
 		return nil, err

@@ -24,8 +24,8 @@ func fitting(info *artifact.Kernel, dev device.Info) (out []*artifact.IndexKerne
 	return out
 }
 
-// resolveIndex finds the kernels of the program that have room on the device in their loaded modules. Of those that come in several sizes one
-// must have room.
+// resolveIndex finds the kernels of the program that have room on the device in their loaded modules. Of a kernel that comes in several
+// sizes one must have room.
 func (k *LoadedKernel) resolveIndex(m *modules) error {
 	info := k.dev.Info()
 	k.index = map[string]*loadedIndex{}
@@ -43,7 +43,7 @@ func (k *LoadedKernel) resolveIndex(m *modules) error {
 	return nil
 }
 
-// parameters are those of the kernels that are loaded.
+// parameters finds the parameters of a kernel that is loaded.
 func (k *LoadedKernel) parameters(name string) ([]artifact.Param, bool) {
 	if x := k.index[name]; x != nil {
 		return x.Params, true

@@ -82,7 +82,7 @@ func (k *LoadedKernel) load(a *artifact.Artifact) (err error) {
 	return k.resolveIndex(k.modules)
 }
 
-// moduleNumbers are the modules that the pattern needs: of its index kernels, and with attention of that and of the dense kernel.
+// moduleNumbers are the modules that the pattern needs: of its index kernels, and with attention also of both kernels of attention.
 func (k *LoadedKernel) moduleNumbers(attention bool) (out []int) {
 	if attention {
 		out = append(out, k.info.Module)

@@ -81,7 +81,7 @@ func newModules(dev device.Device, a *artifact.Artifact) *modules {
 	return &modules{dev, a, map[int]*sharedModule{}}
 }
 
-// load loads modules side by side; those that are there already count as loaded.
+// load loads modules side by side; a module that is there already counts as loaded.
 func (m *modules) load(numbers ...int) error {
 	var all sync.WaitGroup
 	errs := make([]error, len(numbers))

@@ -15,7 +15,8 @@ import (
 	"github.com/minfc/minfc/runtime/device/devicetest"
 )
 
-// TestMutatedPrograms: whatever is changed in a program, what is still accepted can be loaded and launched, or says why not, in little time.
+// TestMutatedPrograms: whatever is changed in a program, what is still accepted can be loaded and launched, or says why not, in little
+// time.
 func TestMutatedPrograms(t *testing.T) {
 	rng, accepted, launched := rand.New(rand.NewPCG(9, 10)), 0, 0
 	cases := campaign.Cases(300, 1000, 5000)

@@ -55,18 +55,38 @@ func stored(t *testing.T, dev *devicetest.Fake, at device.Ptr, n int) []uint32 {
 	return out
 }
 
+// storedNumbers is a pattern with budgets, and what a launch stores of them.
+type storedNumbers struct {
+	text   string
+	byHead map[string][]int64 // values for q heads 0 and 2, which take part; repeated
+	want   [][2]uint32        // what each row stores for them
+	absent []uint32           // what each row stores for the other heads
+	kernel string
+	reads  map[string]int // parameters of the kernel that are rows
+}
+
+// words are what is stored for a number of heads.
+func (c storedNumbers) words(heads int) (out []uint32) {
+	for row, values := range c.want {
+		for h := range heads {
+			if h%2 == 1 {
+				out = append(out, c.absent[row])
+			} else {
+				out = append(out, values[h/2%2])
+			}
+		}
+	}
+	for h := range 2 * heads {
+		out = append(out, []uint32{ir.RouteSparse, ir.RouteElsewhere}[h%2])
+	}
+	return out
+}
+
 // What kernels read of a head is stored before them: its budgets as they want them, and behind these the words of heads that take no part,
 // for every batch entry. More than one launch stores, where one has no room for all.
 func TestNumbersOfHeadsAreStored(t *testing.T) {
 	threshold := func(x float64) uint32 { return math.Float32bits(math.Nextafter32(float32(x), 1)) }
-	for name, c := range map[string]struct {
-		text   string
-		byHead map[string][]int64 // of q heads 0 and 2, which take part; repeated
-		want   [][2]uint32        // of rows: what is stored for them
-		absent []uint32           // and for the other heads
-		kernel string
-		reads  map[string]int // parameters of the kernel that are rows
-	}{
+	for name, c := range map[string]storedNumbers{
 		"numbers": {verticalSlash, map[string][]int64{"vertical": {5, 70}, "slash": {1, 1 << 20}}, [][2]uint32{{5, 70}, {1, 1 << 20}}, []uint32{0, 0},
 			abi.SelectTop, map[string]int{"a_budget": 0, "b_budget": 1}},
 		"shares": {spreadRules, map[string][]int64{"share": {5, 2000}, "limit": {7, 1 << 29}, "least": {0, 250000}},
@@ -96,19 +116,7 @@ func TestNumbersOfHeadsAreStored(t *testing.T) {
 				for name, row := range c.reads {
 					require.EqualValues(t, start+device.Ptr(4*heads*row), chooses.Arg(t, params, name), name)
 				}
-				var want []uint32
-				for row, values := range c.want {
-					for h := range heads {
-						if h%2 == 1 {
-							want = append(want, c.absent[row])
-						} else {
-							want = append(want, values[h/2%2])
-						}
-					}
-				}
-				for h := range 2 * heads {
-					want = append(want, []uint32{ir.RouteSparse, ir.RouteElsewhere}[h%2])
-				}
+				want := c.words(heads)
 				require.Equal(t, want, stored(t, dev, start, len(want)))
 				require.EqualValues(t, words, find(t, dev, abi.Columns).Arg(t, abi.IndexParams[abi.Columns], "heads"), "all kernels read the same words")
 			}

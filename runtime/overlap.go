@@ -92,7 +92,8 @@ func (r *region) apart(others ...[]region) error {
 	return nil
 }
 
-// overlaps says whether a byte is part of both. Of regions that are interleaved in a way that takes more than a few steps to tell, it says yes.
+// overlaps says whether a byte is part of both. Of regions that are interleaved in a way that takes more than a few steps to tell, it says
+// yes.
 func (r *region) overlaps(o *region) bool {
 	if r.end <= o.start || o.end <= r.start {
 		return false

@@ -90,8 +90,8 @@ func (p Pointers) bases() pointers {
 	return pointers{baseQ: p.Q, baseK: p.K, baseV: p.V, baseO: p.O, baseLSE: p.LSE, baseWorkspace: p.Workspace}
 }
 
-// preparedKept is how many prepared calls are remembered: kernels may serve all layers of a model, some with several sets of parameters, and
-// a server goes through them again and again.
+// preparedKept is how many prepared calls are remembered: kernels may serve all layers of a model, some with several sets of parameters,
+// and a server goes through them again and again.
 const preparedKept = 512
 
 // sameCall compares what a prepared call depends on.

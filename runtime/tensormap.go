@@ -17,7 +17,8 @@ type mapView struct {
 	rows, heads, batch                 int
 }
 
-// view is what a map of a tensor shows, or of a compacted copy of K or V at chosen columns: contiguous [batch * q heads, col_cap, head dim].
+// view is what a map of a tensor shows, or of a compacted copy of K or V at chosen columns: contiguous [batch * q heads, col_cap, head
+// dim].
 func (x *boundCall) view(tensor string) (mapView, error) {
 	at := func(t Tensor, rows, heads int) (mapView, error) {
 		if rows == 0 { // no memory of its own: something that is there, though nothing reads it
@@ -45,8 +46,8 @@ func (x *boundCall) view(tensor string) (mapView, error) {
 	return mapView{}, fmt.Errorf("internal: a map of %q, which is no tensor of the call", tensor)
 }
 
-// tensorMap describes what v shows, but for its address. Dimensions without elements become one; of dimensions with one element, whose strides
-// mean nothing, the stride becomes one that the hardware takes.
+// tensorMap describes what v shows, but for its address. Dimensions without elements become one; of dimensions with one element, whose
+// strides mean nothing, the stride becomes one that the hardware takes.
 func (c *call) tensorMap(v mapView, box [2]int) device.TensorMap {
 	dims := []uint64{uint64(c.headDim), uint64(max(v.rows, 1)), uint64(max(v.heads, 1)), uint64(max(v.batch, 1))}
 	strides := []uint64{uint64(bytesOf(v.RowStride)), uint64(bytesOf(v.HeadStride)), uint64(bytesOf(v.BatchStride))}

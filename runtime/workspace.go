@@ -7,8 +7,8 @@ import (
 )
 
 // Workspace returns how many bytes of device memory a launch of a needs beside its tensors: 0 for patterns that do not
-// depend on data, unless heads take no part. Of a only the shape, the parameters and the heads count. It grows with the lengths, the heads and
-// the budgets, so that the workspace of the largest call serves all smaller ones.
+// depend on data, unless heads take no part. Of a only the shape, the parameters and the heads count. It grows with the lengths, the heads
+// and the budgets, so that the workspace of the largest call serves all smaller ones.
 func (k *LoadedKernel) Workspace(a Attention) (int64, error) {
 	p, err := k.prepareShape(a)
 	if err != nil {

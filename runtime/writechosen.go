@@ -215,7 +215,7 @@ func (x *boundCall) wordsOf(n choiceCall, field string) int {
 	return int(x.Place(n.list(field)).Bytes/4) / x.heads()
 }
 
-// bitmaps are those of all heads, one after the other.
+// bitmaps has the bitmaps of all heads, one after the other.
 type bitmaps struct {
 	each  int // words of a head
 	words []uint32

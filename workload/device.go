@@ -76,7 +76,7 @@ func (t *Tensors) make(s Spec, stream device.Stream) error {
 	return nil
 }
 
-// plans are those of all heads, batch by batch.
+// plans are the plans of all heads, batch by batch.
 func (s Spec) plans(t Tensor) []plan {
 	var out []plan
 	for b := range s.Batch {

@@ -12,7 +12,7 @@ import (
 // Generate makes q, k and v as OnDevice does, in host memory: little-endian, contiguous.
 func Generate(s Spec) (q, k, v []byte, err error) { return GenerateWatched(s, nil) }
 
-// GenerateWatched is Generate, and calls progress, unless it is nil, with the bytes that are made and those of all: from several
+// GenerateWatched is Generate, and calls progress, unless it is nil, with the bytes that are made and the bytes of all: from several
 // goroutines, not in order.
 func GenerateWatched(s Spec, progress func(done, total int64)) (q, k, v []byte, err error) {
 	var made atomic.Int64

@@ -50,7 +50,7 @@ const (
 // strength is a kind's factor of the logit: up to 5 percent of attention is left for what was not planted.
 var strength = map[Kind]float64{AShape: 0.8, Slash: 0.8, Columns: 0.55, Blocks: 0.4}
 
-// sinkLogit is that of the nearest key in a window of 64; a sink holds its own against wider ones.
+// sinkLogit is the logit of the nearest key in a window of 64; a sink holds its own against wider windows.
 func (s Spec) sinkLogit() float64 { return s.logit(AShape) + 0.5*float64(s.windowLog()-6) }
 
 // logit is the planted score after scaling by 1/sqrt(HeadDim). All other keys together weigh about SeqLen times e to

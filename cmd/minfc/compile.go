@@ -21,7 +21,7 @@ type compileCmd struct {
 	HeadDim    int        `required:"" placeholder:"D" help:"Head dim: a multiple of 16 from 16 to 256."`
 	DType      dtypeName  `name:"dtype" required:"" placeholder:"bf16|f16" help:"Type of q, k, v and o: bf16 or f16."`
 	Out        string     `short:"o" placeholder:"OUT.minf" help:"Artifact to write; - is standard output. Default without --emit: PATTERN.minf."`
-	Emit       []emission `sep:"none" placeholder:"KIND[=PATH]" help:"Print a form of the pattern: ast, ir, schedule, llvm, ptx or manifest. May be repeated; without a path, or with -, to standard output."`
+	Emit       []emission `sep:"none" placeholder:"KIND[=PATH]" help:"Print a form of the pattern: ast, ir, schedule, program, llvm, ptx or manifest. May be repeated; without a path, or with -, to standard output."`
 	Set        []setting  `sep:"none" placeholder:"NAME=VALUE" help:"Value of a const parameter. May be repeated."`
 	TimePasses bool       `help:"Print the time of every step to standard error."`
 	PrintAfter string     `placeholder:"NAME|all" help:"Print the pattern after a pass, or after all, to standard error."`
@@ -40,7 +40,7 @@ func (c *compileCmd) Run(a *app) error {
 		return fmt.Errorf("%s: already a compiled artifact, want the source of a pattern", in.Name)
 	}
 	forms := map[string]string{}
-	opts.Emit = func(stage, text string) { forms[stage] = text }
+	opts.Emit = func(form, text string) { forms[form] = text }
 	p, err := minfc.Load(in.Name, in.Source, opts)
 	if err != nil {
 		return err

@@ -143,7 +143,7 @@ func (c *planCompileCmd) layers(p *plan.Plan) (out [][]plan.Head, err error) {
 // maxPlan bounds what is read of a plan, in bytes; a line for each of a million heads fits.
 const maxPlan = 128 << 20
 
-// readPlan reads a plan that may name the patterns of a file, "" for none, beside those of the library.
+// readPlan reads a plan that may name the patterns of a file, "" for none, beside the library's patterns.
 func readPlan(path, patterns string) (*plan.Plan, *minfc.Input, error) {
 	file, err := readPatterns(patterns)
 	if err != nil {
@@ -281,7 +281,7 @@ func (c *runCmd) layerOf(p *plan.Plan) (int, error) {
 	return 0, usagef("%s has %d layers, say which one with --layer", c.Plan, len(p.Layers))
 }
 
-// load compiles what the heads need, unless the file is that, loads it and makes the jobs of the heads.
+// load compiles what the heads need, unless the file is an artifact already, loads it and makes the jobs of the heads.
 func (p *planned) load(a *app, j *job, file *minfc.Input, target targetName, heads []plan.Head) error {
 	art, err := p.artifact(a, j, file, target, heads)
 	if err != nil {
@@ -320,7 +320,7 @@ func (p *planned) artifact(a *app, j *job, file *minfc.Input, target targetName,
 	return compilePlan(a, file, minfc.Options{Target: name, DType: string(j.in.Format), HeadDim: j.in.HeadDim}, heads)
 }
 
-// compilePlan compiles the patterns that the heads of some layers need: those of the file come before those of the library.
+// compilePlan compiles the patterns that the heads of some layers need: a pattern of the file comes before the library's one of its name.
 func compilePlan(a *app, file *minfc.Input, opts minfc.Options, layers ...[]plan.Head) (*artifact.Artifact, error) {
 	return minfc.CompilePlan(opts, func(name string) (*minfc.Program, error) { return programOf(a, file, name) }, layers...)
 }

@@ -68,15 +68,12 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-func testDecide(t *testing.T, b listBench, rng *rand.Rand, sq, offset int, bounds [4]int) {
-	const heads = 3
-	var cases []decideCase
-	most := [2]int{1, 1}
-	for range heads {
-		c := randomDecideCase(rng, sq, offset, bounds[0], bounds[1], bounds[2], bounds[3])
-		cases, most = append(cases, c), [2]int{max(most[0], len(c.runs)), max(most[1], len(c.cols))}
+// decideLists are the lists of all heads as the kernel reads them, each head with room for the most runs and columns.
+func decideLists(cases []decideCase) (most [2]int, runs, cols, counts, colCounts, blocks []int32) {
+	most = [2]int{1, 1}
+	for _, c := range cases {
+		most = [2]int{max(most[0], len(c.runs)), max(most[1], len(c.cols))}
 	}
-	var runs, cols, counts, colCounts, blocks []int32
 	for _, c := range cases {
 		runs, cols = append(runs, make([]int32, most[0])...), append(cols, make([]int32, most[1])...)
 		for i, l := range c.runs {
@@ -90,6 +87,16 @@ func testDecide(t *testing.T, b listBench, rng *rand.Rand, sq, offset int, bound
 			blocks = append(blocks, int32(n))
 		}
 	}
+	return most, runs, cols, counts, colCounts, blocks
+}
+
+func testDecide(t *testing.T, b listBench, rng *rand.Rand, sq, offset int, bounds [4]int) {
+	const heads = 3
+	var cases []decideCase
+	for range heads {
+		cases = append(cases, randomDecideCase(rng, sq, offset, bounds[0], bounds[1], bounds[2], bounds[3]))
+	}
+	most, runs, cols, counts, colCounts, blocks := decideLists(cases)
 	route, nanos := b.empty(heads), b.empty(heads)
 	const slot, column, start = 3, 5, 7
 	a := listArgs{"route": route, "nanos": nanos, "row_blocks": (sq + 63) / 64, "sq": sq, "q_offset": offset, "slot": float32(slot), "column": float32(column),

@@ -188,6 +188,22 @@ func (c listCase) tensor(t *testing.T, rng *rand.Rand, n int) []byte {
 	return b
 }
 
+// stride is the value of a parameter such as "k_head".
+func (c listCase) stride(name string) int {
+	switch name {
+	case "lse_batch":
+		return 4 * c.sq * c.hq
+	case "lse_head":
+		return 4 * c.sq
+	}
+	rows, heads := c.sq, c.hq
+	if name[0] == 'k' || name[0] == 'v' {
+		rows, heads = c.sk, c.hk
+	}
+	row := 2 * c.headDim
+	return map[string]int{"batch": heads * rows * row, "head": rows * row, "row": row}[name[2:]]
+}
+
 func (c listCase) run(t *testing.T, dev device.Device, fn device.Function, kernel *codegen.Kernel, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 5))
 	heads := c.batch * c.hq
@@ -198,12 +214,7 @@ func (c listCase) run(t *testing.T, dev device.Device, fn device.Function, kerne
 	}
 	host, numbers := c.buffers(all, k, v)
 	host["q"], host["k"], host["v"] = q, k, v
-	host["o"], host["lse"] = nil, nil
 	sizes := map[string]int64{"o": int64(len(q)), "lse": int64(4 * heads * c.sq)}
-	stride := func(rows int) (batch, head, row int64) {
-		row = int64(2 * c.headDim)
-		return 0, int64(rows) * row, row
-	}
 	var args [][]byte
 	ptrs := map[string]device.Ptr{}
 	for _, p := range kernel.Params {
@@ -223,18 +234,7 @@ func (c listCase) run(t *testing.T, dev device.Device, fn device.Function, kerne
 			ptrs[p.Name] = ptr
 			b = binary.LittleEndian.AppendUint64(nil, uint64(ptr))
 		case "i64":
-			rows, nheads := c.sq, c.hq
-			if p.Name[0] == 'k' || p.Name[0] == 'v' {
-				rows, nheads = c.sk, c.hk
-			}
-			_, head, row := stride(rows)
-			x := map[string]int64{"batch": head * int64(nheads), "head": head, "row": row}[p.Name[2:]]
-			if p.Name == "lse_batch" {
-				x = int64(4 * c.sq * c.hq)
-			} else if p.Name == "lse_head" {
-				x = int64(4 * c.sq)
-			}
-			b = binary.LittleEndian.AppendUint64(nil, uint64(x))
+			b = binary.LittleEndian.AppendUint64(nil, uint64(c.stride(p.Name)))
 		case "i32":
 			x, ok := map[string]int32{"sq": int32(c.sq), "sk": int32(c.sk), "q_offset": int32(c.offset), "group": int32(c.hq / c.hk)}[p.Name]
 			if !ok {

@@ -14,7 +14,7 @@ const Variable = "MINFC_CAMPAIGNS"
 // On says whether the environment asks for all cases.
 func On() bool { return os.Getenv(Variable) == "1" }
 
-// Cases picks one of three numbers: that of -short, that of a plain run, and that of a campaign. Draw the cases in one order
+// Cases picks one of three numbers: for -short, for a plain run, and for a campaign. Draw the cases in one order
 // whatever the number is, so that the smaller runs are the beginning of the larger ones.
 func Cases(short, plain, all int) int {
 	switch {

@@ -50,7 +50,7 @@ func Input(pattern string, s qkv.Shape, f half.Format) (*qkv.Input, error) {
 	return qkv.GenerateKind(kind, s, f, Seed)
 }
 
-// Params are the given parameters of p, and for those not given the ones that mean something at the length of the input. Const
+// Params are the given parameters of p, and in the place of missing ones values that mean something at the length of the input. Const
 // parameters are left alone: an artifact has theirs in its code.
 func Params(p *ir.Pattern, given map[string]int64) map[string]int64 {
 	out := map[string]int64{}

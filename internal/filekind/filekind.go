@@ -19,7 +19,7 @@ const (
 	Plan
 	Pattern
 	Empty
-	other // the first of those that minfc does not read
+	other // the first kind that minfc does not read
 )
 
 // kinds holds what each kind is called and what to do with such a file.

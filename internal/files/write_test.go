@@ -100,7 +100,7 @@ func TestPlainWriteErrors(t *testing.T) {
 	}
 }
 
-// A program that ends early leaves neither a temporary file nor a part of a result, and nothing is begun after that.
+// A program that ends early leaves neither a temporary file nor a part of a result, and nothing is begun afterwards.
 func TestAbortWrites(t *testing.T) {
 	defer func() { unfinished.names, unfinished.aborted = nil, false }()
 	dir := t.TempDir()

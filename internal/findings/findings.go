@@ -31,7 +31,7 @@ type Diagnostic struct {
 	Help    string   `json:"help,omitempty"`
 }
 
-// Of says what was found in a file: err is why it was refused, nil if it was not, and warnings are those of its text src.
+// Of says what was found in a file: err is why it was refused, nil if it was not, and warnings are the warnings about its text src.
 func Of(name string, src []byte, patterns []string, warnings dsl.Diagnostics, err error) File {
 	f := File{Name: name, OK: err == nil, Patterns: []string{}, Diagnostics: []Diagnostic{}}
 	var source *dsl.Error

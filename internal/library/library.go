@@ -43,7 +43,7 @@ func List() ([]Pattern, error) {
 	return out, nil
 }
 
-// paragraphs are those of the comment that a file begins with. Lines that are set in keep their line breaks.
+// paragraphs are the paragraphs of the comment that a file begins with. Lines that are set in keep their line breaks.
 func paragraphs(src string) (out []string) {
 	text := ""
 	for line := range strings.Lines(src) {

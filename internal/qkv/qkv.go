@@ -126,8 +126,8 @@ func (in *Input) Output(o []byte, lse []float32) []safetensors.Tensor {
 	return out
 }
 
-// Cover returns the tensor of COV: cover U8 [B, Hq, rows, Sk]. The mask is that, or [rows, Sk] where all heads keep the
-// same, as static patterns do.
+// Cover returns the tensor of COV: cover U8 [B, Hq, rows, Sk]. The mask has this shape, or [rows, Sk] where all heads keep
+// the same, as static patterns do.
 func (in *Input) Cover(rows int, mask []byte) safetensors.Tensor {
 	shape := []int{in.Batch, in.QHeads, rows, in.SeqK}
 	if len(mask) == in.Batch*in.QHeads*rows*in.SeqK {

@@ -24,7 +24,7 @@ type ChoiceCase struct {
 	Progress func(done, total int) // query heads that are compared; nil if nobody watches
 }
 
-// ChoiceReport compares choices with those of the float64 reference.
+// ChoiceReport compares choices with the choices of the float64 reference.
 type ChoiceReport struct {
 	Members int    // chosen by the reference
 	Ties    int    // others chosen instead, which are worth the same up to rounding
@@ -109,7 +109,7 @@ func CompareChoices(c ChoiceCase) (*ChoiceReport, error) {
 	return r, nil
 }
 
-// inputs are those of head h, counted over batches.
+// inputs are q and k of head h, counted over batches.
 func (c ChoiceCase) inputs(h int) (ir.HeadInputs[float32], error) {
 	in := c.In
 	out := ir.HeadInputs[float32]{Sq: in.SeqQ, Sk: in.SeqK, D: in.HeadDim, QOffset: in.QOffset, Scale: c.Scale}

@@ -119,7 +119,7 @@ type rowRanges struct {
 	step float64
 }
 
-// probabilities are those of query row i over the keys that it may see. Products that float32 cannot hold leave everything open.
+// probabilities is the softmax of query row i over the keys that it may see. Products that float32 cannot hold leave everything open.
 func probabilities(in ir.HeadInputs[float32], i int) rowRanges {
 	n, d := min(in.Sk, in.QOffset+i+1), in.D
 	logits, steps := make([]float64, n), make([]float64, n)

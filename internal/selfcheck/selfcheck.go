@@ -66,8 +66,8 @@ func (r *Report) String() string {
 const maxWork = 8e9
 
 // Compare computes the reference of all rows, or of a sample where that takes too long, and the errors against it. Rows beyond the
-// limit of a row are judged by what float32 leaves open of them; where only the sum of all is beyond its limit, so are all rows
-// beyond that.
+// limit of a row are judged by what float32 leaves open of them; where only the error of the whole output is beyond its limit, so
+// are all rows beyond the limit of the whole.
 func Compare(c Case) (*Report, error) {
 	l := LimitsOf(c.In.Format)
 	t, err := c.tally(l.Row)

@@ -1,4 +1,5 @@
-// Package artifact reads, checks and writes the files that a compiler leaves for a runtime: kernels in PTX, and a manifest that says how to run them.
+// Package artifact reads, checks and writes the files that a compiler leaves for a runtime: kernels in PTX, and a manifest that says how to
+// run them.
 package artifact
 
 import (

@@ -119,11 +119,22 @@ func takes(k *artifact.Kernel, name, kind string) {
 	k.Params = append(slices.Clone(k.Params), artifact.Param{Name: name, Type: kind})
 }
 
+// badManifest is what is wrong with a manifest, and what the error says of it.
+type badManifest struct {
+	says   string
+	damage func(m *artifact.Manifest, k *artifact.Kernel)
+}
+
+func (c badManifest) check(t *testing.T) {
+	a := artifacttest.New()
+	c.damage(&a.Manifest, &a.Manifest.Kernels[0])
+	_, err := a.Encode()
+	require.ErrorIs(t, err, artifact.ErrManifest, c.says)
+	require.ErrorContains(t, err, c.says)
+}
+
 func TestBadManifests(t *testing.T) {
-	for _, c := range []struct {
-		says   string
-		damage func(m *artifact.Manifest, k *artifact.Kernel)
-	}{
+	for _, c := range []badManifest{
 		{"lists no kernels", func(m *artifact.Manifest, k *artifact.Kernel) { m.Kernels = nil }},
 		{"pattern: ", func(m *artifact.Manifest, k *artifact.Kernel) { m.Pattern = "nonsense" }},
 		{"schedule: ", func(m *artifact.Manifest, k *artifact.Kernel) { k.Schedule = "nonsense" }},
@@ -171,11 +182,7 @@ func TestBadManifests(t *testing.T) {
 			k.Index[0].Params[2].Type = "i32"
 		}},
 	} {
-		a := artifacttest.New()
-		c.damage(&a.Manifest, &a.Manifest.Kernels[0])
-		_, err := a.Encode()
-		require.ErrorIs(t, err, artifact.ErrManifest, c.says)
-		require.ErrorContains(t, err, c.says)
+		c.check(t)
 	}
 }
 

@@ -15,7 +15,7 @@ type Select struct {
 	Target  string // "sm_80"
 }
 
-// Find returns the kernel that sel means on a device: of those that fit, the one with the newest target that the device runs with its
+// Find returns the kernel that sel means on a device: of the kernels that fit, the one with the newest target that the device runs with its
 // driver. Passed says whether a newer one was passed over.
 func (m *Manifest) Find(dev device.Info, sel Select) (*Kernel, error) {
 	fits := m.fitting(sel)
@@ -48,8 +48,8 @@ func (m *Manifest) Passed(dev device.Info, sel Select) error {
 	return newestOf(made).RunsOn(dev)
 }
 
-// fitting are the kernels that sel means on some device. The groups of a plan for one target are loaded together, so they count as one kernel
-// with the needs of all.
+// fitting are the kernels that sel means on some device. The groups of a plan for one target are loaded together, so they count as one
+// kernel with the needs of all.
 func (m *Manifest) fitting(sel Select) (fits []*Kernel) {
 	for i := range m.Kernels {
 		if m.Kernels[i].matches(sel) {

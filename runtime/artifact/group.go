@@ -13,8 +13,8 @@ import (
 
 // Groups: all heads of a layer in one launch, whatever the pattern of each. docs/design-plans.md has the reasons.
 
-// Member is a pattern among those of a head plan. Its kernels, one a target, have no code of their own: entry, module and launch sizes are
-// those of the first group with a section for it, the stages before it and the schedules are the pattern's.
+// Member is one of the patterns of a head plan. Its kernels, one a target, have no code of their own: entry, module and launch sizes come
+// from the first group with a section for it; the index stage before it and the schedules are the pattern's.
 type Member struct {
 	Pattern string   `json:"pattern"` // text form of ir.Pattern
 	Source  string   `json:"source"`  // the pattern in the language, for people
@@ -49,7 +49,7 @@ type Section struct {
 // IsPlan says whether the artifact holds the patterns of a head plan. LoadGroups loads such an artifact, LoadKernel others.
 func (a *Artifact) IsPlan() bool { return len(a.Manifest.Members) > 0 || len(a.Manifest.Groups) > 0 }
 
-// Patterns lists the text forms of the artifact's patterns: one, or those of a head plan.
+// Patterns lists the text forms of the artifact's patterns: one, or the patterns of a head plan.
 func (a *Artifact) Patterns() (out []string) {
 	if !a.IsPlan() {
 		return []string{a.Manifest.Pattern}
@@ -204,7 +204,7 @@ func (m *Manifest) verifySections(g *Group) error {
 		return err
 	}
 	params, sections := g.Split()
-	own := make([][]Param, len(g.Sections)) // with those of all sections
+	own := make([][]Param, len(g.Sections)) // the parameters of the kernel among them
 	for i, p := range params {
 		switch n := sections[i]; {
 		case n >= len(own):

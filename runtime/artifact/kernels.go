@@ -31,7 +31,7 @@ func (k *IndexKernel) verify(modules int) error {
 	return verifyParams(k.Params)
 }
 
-// Parameters are those of the kernels that a program may run.
+// Parameters finds the parameters of the kernels that a program may run.
 func (k *Kernel) Parameters(name string) ([]Param, bool) {
 	switch {
 	case name == abi.Attend:

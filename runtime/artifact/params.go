@@ -37,7 +37,7 @@ func said(p Param) []string {
 	return []string{p.Tensor, p.Tensor + "_batch", p.Tensor + "_head", p.Tensor + "_row"}
 }
 
-// verifyAsked checks that a kernel takes all that its schedule and the call ask of it, each as what it is: one that did not would ignore
+// verifyAsked checks that a kernel takes all that its schedule and the call ask of it, each of its type: a kernel that did not would ignore
 // what its caller says.
 func verifyAsked(params, asked []Param) error {
 	there := map[string]string{} // types

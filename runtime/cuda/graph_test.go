@@ -110,6 +110,17 @@ func loadPlan(t *testing.T, dev device.Device, target string) runtime.Launcher {
 	return l
 }
 
+// fill writes n random numbers.
+func (g graphs) fill(t *testing.T, to device.Ptr, rng *rand.Rand, n int) {
+	values := make([]float32, n)
+	for i := range values {
+		values[i] = float32(rng.NormFloat64())
+	}
+	data, err := half.BF16.Encode(values)
+	require.NoError(t, err)
+	require.NoError(t, g.dev.CopyToDevice(to, data, nil))
+}
+
 func captureAndReplay(t *testing.T, g graphs, k runtime.Launcher, sparse bool) {
 	const d, n, heads, kv = capturedDim, 1500, 4, 2
 	s, err := g.dev.NewStream()
@@ -132,13 +143,7 @@ func captureAndReplay(t *testing.T, g graphs, k runtime.Launcher, sparse bool) {
 	fill := func(seed uint64) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		for i, p := range []device.Ptr{a.Q.Ptr, a.K.Ptr, a.V.Ptr} {
-			values := make([]float32, []int{heads, kv, kv}[i]*n*d)
-			for i := range values {
-				values[i] = float32(rng.NormFloat64())
-			}
-			data, err := half.BF16.Encode(values)
-			require.NoError(t, err)
-			require.NoError(t, g.dev.CopyToDevice(p, data, nil))
+			g.fill(t, p, rng, []int{heads, kv, kv}[i]*n*d)
 		}
 	}
 	result := func(launch func()) []uint32 {

@@ -172,8 +172,8 @@ func (l *library) call(s symbol, args ...uintptr) error {
 	return nil
 }
 
-// callKept is call for arguments in memory that is kept, so that nothing is allocated: what they point to must be on the heap and held by the
-// caller until it returns.
+// callKept is call for arguments in memory that is kept, so that nothing is allocated: what they point to must be on the heap and held by
+// the caller until it returns.
 func (l *library) callKept(s symbol, args []uintptr) error {
 	r, _, _ := purego.SyscallN(l.address[s], args...)
 	if code := int32(r); code != 0 {

@@ -39,8 +39,8 @@ const jitLogBytes = 64 << 10
 // LoadModule compiles PTX with the driver's compiler. The log of a verbose compilation names registers and spills; it is
 // empty when the driver has the result in its cache on disk.
 //
-// The compiler is called as a linker of one input: in that way several modules are compiled at a time, while cuModuleLoadDataEx compiles one
-// after the other (an H200's host takes 1.5 s in place of 4.2 for the 15 modules of vertical_slash).
+// The compiler is called as a linker of one input: in that way several modules are compiled at a time, while cuModuleLoadDataEx compiles
+// one after the other (an H200's host takes 1.5 s in place of 4.2 for the 15 modules of vertical_slash).
 func (d *gpu) LoadModule(ptx []byte) (device.Module, error) {
 	if len(bytes.TrimSpace(ptx)) == 0 {
 		return nil, fmt.Errorf("%w: the PTX text is empty", device.ErrBadCall)
@@ -64,7 +64,8 @@ func (d *gpu) LoadModule(ptx []byte) (device.Module, error) {
 	return &module{dev: d, handle: h, log: said, params: ptxparams.Sizes(ptx)}, nil
 }
 
-// jitLog is the memory that the driver's compiler writes to, and the options that say so. The linker keeps the addresses until it is destroyed.
+// jitLog is the memory that the driver's compiler writes to, and the options that say so. The linker keeps the addresses until it is
+// destroyed.
 type jitLog struct {
 	infos, errors []byte
 	options       [5]int32

@@ -111,12 +111,12 @@ type Command struct {
 }
 
 // Enqueuer is implemented by devices that take several commands at a time for less than one by one. Nothing of the commands is kept. The
-// number is that of commands that were enqueued: all of them without an error.
+// number says how many commands were enqueued: all of them without an error.
 type Enqueuer interface {
 	Enqueue(commands []Command, s Stream) (int, error)
 }
 
-// Enqueue enqueues commands in order, together where the device can. The number is that of commands that were enqueued.
+// Enqueue enqueues commands in order, together where the device can. The number says how many were enqueued.
 func Enqueue(d Device, commands []Command, s Stream) (int, error) {
 	if q, ok := d.(Enqueuer); ok {
 		return q.Enqueue(commands, s)

@@ -163,7 +163,7 @@ func openAuto() (Device, string, error) {
 	return dev, noGPUSentence(describe(dev.Info()), why), nil
 }
 
-// longSentence is how many characters a reason may bring a sentence to. The driver's own, which is for those who look for it, is longer.
+// longSentence is how many characters a reason may bring a sentence to. The driver's own sentence, for people who look for it, is longer.
 const longSentence = 155
 
 func noGPUSentence(taken string, why error) string {

@@ -24,14 +24,14 @@ func targetOf(name string) target {
 	return target{n, m[2] != ""}
 }
 
-// IsTarget says whether a name is that of a GPU generation: "sm_80", "sm_90a".
+// IsTarget says whether a name names a GPU generation: "sm_80", "sm_90a".
 func IsTarget(name string) bool { return targetName.MatchString(name) }
 
 // Capability is the compute capability, times ten, that a target is for; 0 for no target.
 func Capability(target string) int { return targetOf(target).capability }
 
-// TargetRuns says whether a device of compute capability major.minor runs code for a target: its own and earlier ones, but of
-// those that end in "a" its own alone. What the driver must bring besides is CheckTarget's matter.
+// TargetRuns says whether a device of compute capability major.minor runs code for a target: its own and earlier ones, but its
+// own alone of the targets that end in "a". What the driver must bring besides is CheckTarget's matter.
 func TargetRuns(target string, major, minor int) bool {
 	t, have := targetOf(target), 10*major+minor
 	return t.capability > 0 && (have == t.capability || have > t.capability && !t.exact)
@@ -47,7 +47,7 @@ const leastPTX = "7.4"
 // TooOld says whether no code of minfc can run on the device, whatever its driver.
 func (i Info) TooOld() bool { return 10*i.Major+i.Minor < leastCapability }
 
-// ptxRelease says which drivers read a version of PTX: those for this CUDA version and later ones.
+// ptxRelease says which drivers read a version of PTX: drivers for this CUDA version and later ones.
 type ptxRelease struct {
 	ptx, cuda string
 	branch    int // of the driver, as nvidia-smi names it
@@ -61,8 +61,8 @@ var ptxReleases = []ptxRelease{
 	{"9.0", "13.0", 580},
 }
 
-// CheckTarget returns nil if the device, with its driver, runs code for a target that is written in a version of PTX ("sm_90a", "8.0"). Else
-// the error wraps ErrUnsupported and says what would help.
+// CheckTarget returns nil if the device, with its driver, runs code for a target that is written in a version of PTX ("sm_90a", "8.0").
+// Else the error wraps ErrUnsupported and says what would help.
 func (i Info) CheckTarget(target, ptx string) error {
 	t := targetOf(target)
 	switch {
@@ -91,13 +91,13 @@ type reason struct {
 
 func (r reason) Unwrap() []error { return []error{r.error, r.kind} }
 
-// Unsupported is an error of kind ErrUnsupported, whose text does not begin with that.
+// Unsupported is an error of kind ErrUnsupported, whose text does not begin with the kind's.
 func Unsupported(format string, args ...any) error {
 	return reason{fmt.Errorf(format, args...), ErrUnsupported}
 }
 
-// checkPTX compares the driver with what a version of PTX needs. It says nothing of devices without a driver, and of versions that are newer than
-// the table.
+// checkPTX compares the driver with what a version of PTX needs. It says nothing of devices without a driver, and of versions that are
+// newer than the table.
 func (i Info) checkPTX(target, ptx string) error {
 	n := slices.IndexFunc(ptxReleases, func(r ptxRelease) bool { return r.ptx == ptx })
 	if n < 0 || !olderThan(i.DriverVersion, ptxReleases[n].cuda) {

@@ -12,7 +12,7 @@ type namedBarrier struct {
 	arrived int
 	want    int // threads; 0 while nobody has arrived
 	waiting []*warp
-	clock   vclock // join of the clocks of those who arrived
+	clock   vclock // join of the clocks of the warps that arrived
 }
 
 // block is the state of one thread block. A worker reuses it for block after block.
@@ -20,7 +20,7 @@ type block struct {
 	run    *launchRun
 	index  [3]uint32
 	warps  []*warp
-	crew   []*warp // those and what launches of larger blocks left
+	crew   []*warp // warps, and behind them what launches of larger blocks left
 	shared sharedMemory
 	bars   [16]namedBarrier
 	mbars  map[int]*mbarrier // by offset in shared memory

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// members checks that the lanes named by a .sync instruction's mask are exactly those that execute it.
+// members checks that the lanes named by a .sync instruction's mask are exactly the lanes that execute it.
 func (w *warp) members(in *inst, slot int32, m uint32) error {
 	if err := w.ready32(slot, m); err != nil {
 		return err

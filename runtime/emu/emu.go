@@ -7,7 +7,7 @@
 // conflicts in global memory are not looked for, so neither is a missing fence.proxy.async.global. Scheduling is a seeded
 // random order, and correct kernels do not depend on it. With an even seed copies happen as late as the program allows,
 // with an odd one some of them early; a wgmma may read from its issue to its wait, and its operands must be right all that
-// time. Numbers are those of IEEE float32 with one rounding an instruction; mma and wgmma round once for each k of 16.
+// time. Arithmetic is IEEE float32 with one rounding an instruction; mma and wgmma round once for each k of 16.
 package emu
 
 import (

@@ -98,13 +98,23 @@ func TestHopperKernels(t *testing.T) {
 	}
 }
 
+// hopperFault is a program that breaks a rule, and what the fault says.
+type hopperFault struct {
+	name, directives, body string
+	block                  int
+	want                   string
+}
+
+func (c hopperFault) check(t *testing.T) {
+	for seed := uint64(0); seed < 20; seed += 2 {
+		_, _, err := runHopper(t, Options{Seed: seed}, hopperKernel(c.directives, c.body), c.block)
+		requireFault(t, err, c.want, seed)
+	}
+}
+
 // TestHopperFaults: each of these programs breaks one rule, which is found in all orders.
 func TestHopperFaults(t *testing.T) {
-	cases := []struct {
-		name, directives, body string
-		block                  int
-		want                   string
-	}{
+	for _, c := range []hopperFault{
 		{"store without a fence", "", writeBox + "bar.sync 0; @!%p7 bra $e;" + storeBox + "cp.async.bulk.wait_group.read 0; $e:", 256,
 			"reads shared memory at offset 0 through the async proxy, written by warp 0 at PTX line 11, which executed no fence.proxy.async between"},
 		{"store with a fence for global memory", "", writeBox + "fence.proxy.async.global; bar.sync 0; @!%p7 bra $e;" + storeBox + "cp.async.bulk.wait_group.read 0; $e:", 256, "which executed no fence.proxy.async between"},
@@ -149,14 +159,8 @@ func TestHopperFaults(t *testing.T) {
 		{"setmaxnreg in a diverged warp", exchange, "@%p6 setmaxnreg.dec.sync.aligned.u32 64;", 128, "setmaxnreg.dec.sync.aligned.u32 is executed by a part of the warp"},
 		{"setmaxnreg without launch registers", ".maxntid 384, 1, 1", "setmaxnreg.dec.sync.aligned.u32 64;", 384, "line 11: setmaxnreg has no effect in a kernel without .maxnreg, or .maxntid and .minnctapersm"},
 		{"an odd number of registers", exchange, "setmaxnreg.dec.sync.aligned.u32 60;", 128, "line 11: found 60 registers, setmaxnreg wants a multiple of 8 from 24 to 256"},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			for seed := uint64(0); seed < 20; seed += 2 {
-				_, _, err := runHopper(t, Options{Seed: seed}, hopperKernel(c.directives, c.body), c.block)
-				requireFault(t, err, c.want, seed)
-			}
-		})
+	} {
+		t.Run(c.name, c.check)
 	}
 }
 
@@ -246,7 +250,8 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-// TestModels: an emulated GPU has the shared memory of its model, whatever the code's target would have, and takes the code that its model takes.
+// TestModels: an emulated GPU has the shared memory of its model, whatever the code's target would have, and takes the code that its model
+// takes.
 func TestModels(t *testing.T) {
 	for model, shared := range map[string]int{"sm_80": 166912, "sm_86": 101376, "sm_87": 166912, "sm_89": 101376, "sm_90": 232448, "sm_100": 232448, "sm_120": 101376} {
 		d, err := Driver{}.OpenModel(model)

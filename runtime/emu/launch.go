@@ -41,7 +41,7 @@ func newLaunch(k *kernel, l device.Launch, args [][]byte, mem *memory, opt *Opti
 	return r, nil
 }
 
-// gridLimits are those of every GPU since sm_30.
+// gridLimits are the limits of every GPU since sm_30.
 var gridLimits = [3]uint32{1<<31 - 1, 65535, 65535}
 
 func (r *launchRun) checkGeometry() error {

@@ -17,7 +17,7 @@ type mbarrier struct {
 	tx       int64  // bytes that it still wants; negative when copies land before they are expected
 	round    uint32 // phases that have ended since the block started
 	first    uint32 // round at the last init
-	arrived  vclock // what those who arrived had seen
+	arrived  vclock // what the warps that arrived had seen
 	done     vclock // the same for the phases that have ended
 	turns    turns
 

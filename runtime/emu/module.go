@@ -9,7 +9,7 @@ import (
 	"github.com/minfc/minfc/runtime/device"
 )
 
-// Modules, streams and events of a device. They hold nothing that would have to be given back, but answer like those of a GPU after their end.
+// Modules, streams and events of a device. They hold nothing that would have to be given back, but after their end they answer as on a GPU.
 
 type module struct {
 	dev      *Device

@@ -41,8 +41,8 @@ func (bar *mbarrier) mayBeEarly(does string, seen *vclock) error {
 	return fmt.Errorf("%s phase %d of %s, and has not waited for the end of phase %d, nor for anything that follows it: in another order of the warps it would be in that phase", does, n, bar.name(), n-1)
 }
 
-// endsTooSoon says what is wrong if this phase, of which all has come, ends before somebody has seen the end of the one before, or if nobody
-// ever did: then that phase cannot have kept anybody from anything; compute-sanitizer's synccheck reports it as well.
+// endsTooSoon says what is wrong if this phase, of which all has come, ends before somebody has seen the end of the one before, or if
+// nobody ever did: then that phase cannot have kept anybody from anything; compute-sanitizer's synccheck reports it as well.
 func (bar *mbarrier) endsTooSoon() error {
 	n := bar.round - bar.first
 	if n > 0 && bar.turns.passed == [maxWarps]uint32{} {

@@ -42,7 +42,7 @@ func (b *block) giveBack() {
 	spareBlocks.Put(b)
 }
 
-// fit gives the warp the registers of a kernel and fills those that never change.
+// fit gives the warp the registers of a kernel and fills the registers that never change.
 func (w *warp) fit(k *kernel) {
 	w.r32, w.init32 = sized(w.r32, int(k.n32)), sized(w.init32, int(k.n32))
 	w.r64, w.init64 = sized(w.r64, int(k.n64)), sized(w.init64, int(k.n64))

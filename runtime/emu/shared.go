@@ -108,7 +108,7 @@ func (w *warp) usesShared(lanes uint32) {
 }
 
 // speaksForAll checks that the lanes which arrive at an mbarrier do not leave others of their warp behind: an arrival releases
-// what its own thread did, and nothing orders that of the others before it but a bar.warp.sync.
+// what its own thread did, and nothing but a bar.warp.sync orders before it what other threads did.
 func (w *warp) speaksForAll(m uint32) error {
 	others := w.alone.lanes &^ m
 	if others == 0 {

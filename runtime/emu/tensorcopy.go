@@ -330,7 +330,7 @@ func (w *warp) waitStores(m uint32, n int32, read bool) error {
 	return errors.Join(errs...)
 }
 
-// flushStores ends the stores of lanes that exit. One that still reads shared memory would read that of the next block.
+// flushStores ends the stores of lanes that exit. A store that still reads shared memory would read the next block's.
 func (w *warp) flushStores(m uint32) error {
 	for _, b := range w.stores.queue {
 		if m>>b.lane&1 != 0 && b.data == nil {

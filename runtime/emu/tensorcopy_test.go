@@ -196,8 +196,8 @@ func TestFencedWrites(t *testing.T) {
 	}
 }
 
-// TestTensorBoxes loads boxes of every rank and swizzle at random places, also outside the tensor, stores those that start in it or beyond it to another
-// tensor, and compares both with plain indexing.
+// TestTensorBoxes loads boxes of every rank and swizzle at random places, also outside the tensor, stores the boxes that start in it or
+// beyond it to another tensor, and compares both with plain indexing.
 func TestTensorBoxes(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	for rank := 1; rank <= 5; rank++ {

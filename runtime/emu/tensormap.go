@@ -14,7 +14,7 @@ type tensorMap struct {
 	Swizzle uint32 // bytes: 0, 32, 64, 128
 	Base    uint64
 	Dims    [maxRank]uint64 // elements, the contiguous dimension first
-	Strides [maxRank]uint64 // bytes; the first is that of one element
+	Strides [maxRank]uint64 // bytes; the first is the size of one element
 	Box     [maxRank]uint16
 	_       [14]byte
 }

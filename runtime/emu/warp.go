@@ -232,7 +232,7 @@ func (w *warp) exit(f *fragment, m uint32) error {
 	return nil
 }
 
-// settle sorts the fragments and merges those that stand at the same instruction, so that lanes come together
+// settle sorts the fragments and merges fragments that stand at the same instruction, so that lanes come together
 // again at the first common point of structured code.
 func (w *warp) settle() {
 	if len(w.frags) == 1 {

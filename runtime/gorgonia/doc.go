@@ -9,6 +9,6 @@
 // and its init ends the process where there is no NVIDIA driver. Programs without cu should use the cuda driver, which
 // needs none of these.
 //
-// cu v0.9.6 compiles against the headers of CUDA 12, and not against those of CUDA 13, where cuCtxCreate, cuMemAdvise and
+// cu v0.9.6 compiles against the headers of CUDA 12, and not against the headers of CUDA 13, where cuCtxCreate, cuMemAdvise and
 // cuMemPrefetchAsync take other parameters. The built program runs with any driver that serves CUDA 12, newer ones included.
 package gorgonia

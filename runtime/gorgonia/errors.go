@@ -31,7 +31,7 @@ func (e *callError) Error() string { return e.call + ": " + e.text }
 
 func (e *callError) Unwrap() error { return e.kind }
 
-// failure names the call that failed. Errors that are not result codes, and those already named, pass unchanged.
+// failure names the call that failed. Errors that are not result codes, or are named already, pass unchanged.
 func failure(call string, err error) error {
 	var named *callError
 	if err == nil || errors.As(err, &named) {

@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Closed runs the part of the suite about what was closed: it answers with ErrClosed, and closing it twice is no error. Nothing need be computed for
-// that, so a driver without a GPU can run this part.
+// Closed runs the part of the suite about devices, modules, streams and events after their end: they answer with ErrClosed, and closing
+// them twice is no error. Nothing is computed, so a driver without a GPU can run this part.
 func Closed(t *testing.T, open func() device.Device) { runCases(t, open, closedCases) }
 
 var closedCases = []testCase{
@@ -29,7 +29,7 @@ func requireClosed(t *testing.T, uses []use) {
 	}
 }
 
-// usesOfModule are those of a module and of its kernel "copy", on memory of 8 words.
+// usesOfModule are the uses of a module and of its kernel "copy", on memory of 8 words.
 func usesOfModule(m device.Module, f device.Function, p device.Ptr) []use {
 	return []use{
 		{"Function", func() error { _, err := m.Function("copy"); return err }},
@@ -38,7 +38,7 @@ func usesOfModule(m device.Module, f device.Function, p device.Ptr) []use {
 	}
 }
 
-// usesOfStream are those of a stream, and of it by the device, a kernel and an event.
+// usesOfStream are the uses of a stream: its own methods, and what a device, a kernel and an event do with it.
 func usesOfStream(dev device.Device, f device.Function, e device.Event, s device.Stream, p device.Ptr) []use {
 	return []use{
 		{"Synchronize", s.Synchronize},

@@ -20,11 +20,11 @@ type goal struct {
 	reached   func(*page) (float64, bool)
 }
 
-// narrow is how much slower kernels of head dim 64 are expected to be than those of 128: FlashAttention-2's own ratio, over dense causal
+// narrow is how much slower kernels of head dim 64 are expected to be than kernels of 128: FlashAttention-2's own ratio, over dense causal
 // calls of 32K tokens (302 and 339 TFLOP/s).
 const narrow = 302.0 / 339
 
-// chosenGoals are those of sm_80 code over lists. They were set beside kernels that were measured alone.
+// chosenGoals are the goals of sm_80 code over lists. They were set beside kernels that were measured alone.
 var chosenGoals = []goal{
 	{"Vertical-Slash 1000/6096, D = 128", "MInference 324", 330, " TFLOP/s of tiles", alone("vertical_slash", 128, map[string]int64{"vertical": 1000, "slash": 6096})},
 	{"Vertical-Slash 3500/100, D = 128", "vLLM 247", 320, " TFLOP/s of tiles", alone("vertical_slash", 128, map[string]int64{"vertical": 3500, "slash": 100})},

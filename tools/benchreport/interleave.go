@@ -43,7 +43,7 @@ type check struct {
 	LSE       float64 `json:"lse"`
 }
 
-// rowColumns are the figures of a row; those that no row of a report has are left out of its table.
+// rowColumns are the figures of a row; a figure that no row of a report has is left out of its table.
 var rowColumns = []struct {
 	head string
 	text func(row) string

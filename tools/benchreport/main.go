@@ -85,8 +85,8 @@ func render(root string) ([]output, error) {
 // page is BENCHMARKS.md in the making.
 type page struct {
 	bytes.Buffer
-	reports map[string]*bench.Report // those of minfc bench and bench/peers.py, by file
-	checked map[string]report        // those of bench/interleave.py, by file
+	reports map[string]*bench.Report // reports of minfc bench and bench/peers.py, by file
+	checked map[string]report        // reports of bench/interleave.py, by file
 	files   []string                 // of reports, in name order
 	plots   []output
 

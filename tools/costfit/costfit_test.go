@@ -54,7 +54,7 @@ func TestPredictionsMeetMeasurements(t *testing.T) {
 	}
 }
 
-// TestListPrices holds the prices of kernels with lists against what was measured over planted lists, and over those of the
+// TestListPrices holds the prices of kernels with lists against what was measured over planted lists, and over the lists of the
 // data.
 func TestListPrices(t *testing.T) {
 	for _, f := range measured(t) {
@@ -160,7 +160,7 @@ func save(t *testing.T, folder, name string, v any) {
 	require.NoError(t, os.WriteFile(filepath.Join(folder, name), text, 0o600))
 }
 
-// TestFitFindsRates: rates are found again from times that they predict, those of lists as well.
+// TestFitFindsRates: rates are found again from times that they predict, rates of lists as well.
 func TestFitFindsRates(t *testing.T) {
 	truth := hopper(t)
 	folder := hopperFolder(t, truth)
@@ -186,7 +186,7 @@ func TestFitFindsRates(t *testing.T) {
 	}
 	source := string(ratesSource(all))
 	require.Contains(t, source, "// h200sm90 are the rates of sm_90a code on an H200, fitted to 8 measurements.\nvar h200sm90 = Rates{\n\tTensorTFLOPS: ")
-	require.Contains(t, source, "// h200lists90 are those of its kernels with lists, fitted to 4 measurements.\nvar h200lists90 = ListRates{\n\tBlockFactor:  ")
+	require.Contains(t, source, "// h200lists90 are the rates of its kernels with lists, fitted to 4 measurements.\nvar h200lists90 = ListRates{\n\tBlockFactor:  ")
 	old80, err := committed("sm_80")
 	require.NoError(t, err)
 	stays := fmt.Sprintf("sm_80 code on an H200, not measured.\nvar h200sm80 = Rates{\n\tTensorTFLOPS: %.4g,", old80.Rates.TensorTFLOPS)

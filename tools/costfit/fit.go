@@ -69,7 +69,7 @@ func (p problem[T]) fit(m cost.Machine, steps int) (cost.Machine, error) {
 	return m, nil
 }
 
-// residuals are the logarithms of predicted over measured times, then those of the rates over their start, all scaled to
+// residuals are the logarithms of predicted over measured times, then logarithms of the rates over their start, all scaled to
 // what is expected of them.
 func (p problem[T]) residuals(m cost.Machine) ([]float64, error) {
 	out, err := p.ratios(m)

@@ -17,8 +17,8 @@ type listed struct {
 	lists   string // where they come from
 }
 
-// readLists reads the rows of a target's code from the folder's reports of such patterns. Where heads ran dense, the time is not
-// that of lists.
+// readLists reads the rows of a target's code from the folder's reports of such patterns. Where heads ran dense, the time says
+// nothing about lists.
 func readLists(folder, target string) ([]listed, error) {
 	files, err := filepath.Glob(filepath.Join(folder, "*_dynamic_*.json"))
 	if err != nil {
@@ -47,7 +47,7 @@ func (x listed) rowBlocks() float64 { return float64((x.row.SeqLen + 63) / 64) }
 // firstColumns is how many columns at the start vertical_slash forces.
 const firstColumns = 30
 
-// columnSlots is about how many of the tiles hold columns: those at the start, the others anywhere.
+// columnSlots is about how many of the tiles hold columns: the columns at the start, and the others anywhere.
 func (x listed) columnSlots() (slots float64) {
 	n := int(x.row.Params["vertical"])
 	if n == 0 {

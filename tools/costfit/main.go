@@ -3,8 +3,8 @@
 //	go run ./tools/costfit          # print the rates and how far predictions are off
 //	go run ./tools/costfit -write   # put them into cost/rates.go and docs/cost.md
 //
-// Measurements are those of docs/bench, or with -from of another folder with files of the same names: sm80_speed.json and
-// sm90_speed.json from bench/interleave.py, *_dynamic_*.json from minfc bench.
+// Measurements come from docs/bench, or with -from from another folder with files of the same names: sm80_speed.json and
+// sm90_speed.json of bench/interleave.py, *_dynamic_*.json of minfc bench.
 package main
 
 import (
@@ -63,7 +63,7 @@ func ratesSource(all []fitting) []byte {
 	for _, f := range all {
 		fmt.Fprintf(&b, "\n// %s are the rates of %s code on an %s, %s.\n", f.rates, f.name, machine, measuredOrNot(len(f.rows)))
 		writeRates(&b, f.rates, "Rates", f.tiles, f.machine.Rates)
-		fmt.Fprintf(&b, "\n// %s are those of its kernels with lists, %s.\n", f.target.lists, measuredOrNot(len(f.lists)))
+		fmt.Fprintf(&b, "\n// %s are the rates of its kernels with lists, %s.\n", f.target.lists, measuredOrNot(len(f.lists)))
 		writeRates(&b, f.target.lists, "ListRates", f.entries, f.machine.Lists)
 	}
 	return b.Bytes()

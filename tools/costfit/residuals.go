@@ -38,7 +38,7 @@ func (f fitting) tables() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// tileTable has each row with its prediction, and with that of rates fitted to all other rows.
+// tileTable has each row with its prediction, and with the prediction of rates fitted to all other rows.
 func (f fitting) tileTable(b *bytes.Buffer) error {
 	b.WriteString("| case | length | heads | D | measured ms | predicted ms | error | error, fitted without this row | bound |\n")
 	b.WriteString("|---|---|---|---|---|---|---|---|---|\n")

@@ -30,7 +30,7 @@ var archs = map[string][]string{"sm_80": {"sm_80", "sm_90"}, "sm_90a": {"sm_90a"
 // common is the target of the kernels that all attention kernels share.
 const common = "sm_80"
 
-// dimsOf lists the head dims a pattern is compiled for. The code for f16 is that for bf16 with other names in its products and
+// dimsOf lists the head dims a pattern is compiled for. The code for f16 is the code for bf16 with other names in its products and
 // conversions, and ptxas has never needed anything else for it: where shapes change is enough.
 func dimsOf(pattern, dtype string) []int {
 	switch {
@@ -43,7 +43,7 @@ func dimsOf(pattern, dtype string) []int {
 }
 
 // Code for sm_90a takes ptxas a second a kernel. What patterns differ in there is where the producer walks and which scores are
-// masked, so one pattern for each kind of walk has every head dim and the others have those where shapes change.
+// masked, so one pattern for each kind of walk has every head dim, and the others have the head dims where shapes change.
 var (
 	walks      = []string{"a_shape", "vertical_slash", "block_sparse"} // of ranges; of runs and columns; of blocks
 	hopperDims = []int{16, 64, 80, 128, 192, 256}
@@ -209,7 +209,7 @@ func compile(pattern, dtype string, dim int) ([]kernel, error) {
 	}
 	index := art.Manifest.Kernels[0].Index // all kernels share them
 	if art.Manifest.Kernels[0].Dense == nil {
-		index = nil // the one of a static pattern stores numbers, as that of any other does
+		index = nil // the only one of a static pattern stores numbers, and every pattern has it
 	}
 	for _, x := range index {
 		add(pattern+"/"+x.Name, common, x.Entry, x.Threads, x.SharedBytes, x.Module)

@@ -3,9 +3,9 @@
 //
 //	go run ./tools/ptxascheck -ptxas "$(tools/ptxas.sh)" [-llc PATH] [-update | -only TEXT]
 //
-// It fails on a rejected kernel, on local memory in kernels for sm_80 up to head dim 128 or any for sm_90a, but for those that table.go
-// names, where ptxas says that it runs products one after the other or ignores setmaxnreg (its messages C75xx), and on numbers other than
-// the table's.
+// It fails on a rejected kernel, on local memory in kernels for sm_80 up to head dim 128 or any for sm_90a, but for the kernels that
+// table.go names, where ptxas says that it runs products one after the other or ignores setmaxnreg (its messages C75xx), and on numbers
+// other than the table's.
 // With -llc, the kernels' LLVM IR must also be accepted by LLVM's own code generator.
 package main
 

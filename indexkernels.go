@@ -65,8 +65,8 @@ const indexTarget = "sm_80"
 // fit another device is not loaded there.
 const maxShared = 163 << 10
 
-// generateIndex compiles the kernels of programs, each once. They do not depend on each other and are more work than attention, so all cores
-// take part.
+// generateIndex compiles the kernels of programs, each once. They do not depend on each other and are more work than attention, so all
+// cores take part.
 func (o Options) generateIndex(programs ...*ir.Program) ([]indexKernel, error) {
 	defer o.clock("index kernels")()
 	var names []string
@@ -121,7 +121,7 @@ func (k indexKernel) entry(module int) artifact.IndexKernel {
 	return artifact.IndexKernel{Name: k.name, Entry: k.Entry, Threads: k.Threads, SharedBytes: k.SharedBytes, Module: module, Params: k.Params}
 }
 
-// eachAtOnce calls f for 0 to n-1 from goroutines of their own and waits for all. A panic comes out where it was called.
+// eachAtOnce calls f for 0 to n-1 from goroutines of their own and waits for all. A panic of a goroutine is raised again in the caller.
 func eachAtOnce(n int, f func(i int)) {
 	var all sync.WaitGroup
 	panics := make([]any, n)
