@@ -150,6 +150,25 @@ func TestWholeCalls(t *testing.T) {
 	require.NoError(t, run(root, true))
 }
 
+// Whoever ran beside ours in bench/peers.py has a column, and a pattern's peers are those of its parameters.
+func TestPeersOfOneProcess(t *testing.T) {
+	root := repository(t)
+	peers, err := bench.ReadReport(filepath.Join(root, folder, "peers.json"))
+	require.NoError(t, err)
+	window := map[string]int64{"window": 1024}
+	peers.Rows = []bench.Row{
+		{Implementation: "minfc sm_80", Pattern: "sliding", Params: window, SeqLen: 32768, TotalMS: 2, Density: 0.07},
+		{Implementation: "torch flex", Pattern: "sliding", Params: window, SeqLen: 32768, TotalMS: 5, Density: 0.07},
+		{Implementation: "another kernel", Pattern: "sliding", Params: window, SeqLen: 32768, TotalMS: 3, Density: 0.07},
+		{Implementation: "torch flex", Pattern: "sliding", Params: map[string]int64{"window": 2048}, SeqLen: 32768, TotalMS: 7, Density: 0.1},
+	}
+	save(t, root, "peers.json", *peers)
+	page := pageOf(t, root, "BENCHMARKS.md")
+	require.Contains(t, page, "| ms | another kernel | FlexAttention | measured |")
+	require.Contains(t, page, "| sm_80 | sliding window=1024 | mixed | 32k | 8/2 | 128 | 7 | 2 | 1.50x | 2.50x | [2026-01-02][1] |")
+	require.Contains(t, page, "- `sm_80`, sparse patterns without lists: another kernel takes 1.50x (density 7%); FlexAttention takes 2.50x (density 7%).\n")
+}
+
 // Our own dense kernel stands beside calls whose lists the data chose, unless all of their heads ran dense.
 func TestCallsBesideDense(t *testing.T) {
 	root := repository(t)
