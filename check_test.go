@@ -90,6 +90,8 @@ func (w *sourceWriter) plain(s ir.Set) string {
 		return span("columns", s.From, s.To, s.Step)
 	case ir.Diagonals:
 		return span("diagonals", s.From, s.To, s.Step)
+	case ir.Rows:
+		return ir.FormatSet(s)
 	case ir.Chosen:
 		return fmt.Sprintf("%s(%s)", map[ir.ChosenKind]string{ir.ChosenColumns: "columns", ir.ChosenDistances: "diagonals", ir.ChosenBlocks: "blocks"}[s.Kind], s.Name)
 	case ir.Union:
@@ -115,7 +117,7 @@ func (w *sourceWriter) join(sets []ir.Set, op, none string) string {
 
 // mutant is a pattern of the library with some words changed.
 func mutant(rng *rand.Rand) string {
-	words := strings.Fields(`n window sink causal all columns diagonals blocks cols diags best 0 1 2 64 4k 1m step .. | & \ + - * ( ) with first last most top top_p const`)
+	words := strings.Fields(`n window sink causal all columns diagonals rows blocks cols diags best 0 1 2 64 4k 1m step .. | & \ + - * ( ) with first last most top top_p const`)
 	_, src, _ := patterns.Source(pick(rng, patterns.Names()))
 	ts := regexp.MustCompile(`[A-Za-z0-9_]+|\s+|//[^\n]*|.`).FindAllString(string(src), -1)
 	for range 1 + rng.IntN(2) {
@@ -136,8 +138,12 @@ func mutant(rng *rand.Rand) string {
 func TestCheckIsCompile(t *testing.T) {
 	cases := campaign.Cases(min(15, *checkCases), *checkCases, *checkCases)
 	for kind, draw := range map[string]func(rng *rand.Rand) string{
-		"static":  func(rng *rand.Rand) string { return sourceOf(irtest.RandomPattern(rng), rng) },
-		"dynamic": func(rng *rand.Rand) string { return sourceOf(irtest.RandomDynamic(rng), rng) },
+		"static": func(rng *rand.Rand) string {
+			return sourceOf(irtest.RowsBySeed(rng.Uint64(), irtest.RandomPattern(rng)), rng)
+		},
+		"dynamic": func(rng *rand.Rand) string {
+			return sourceOf(irtest.RowsBySeed(rng.Uint64(), irtest.RandomDynamic(rng)), rng)
+		},
 		"mutants": mutant,
 	} {
 		t.Run(kind, func(t *testing.T) {

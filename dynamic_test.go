@@ -93,7 +93,7 @@ func (e ended) check(t *testing.T) {
 
 // checkCover compares the cover of head h, read back from the device, with the pattern; it returns what the head keeps.
 func (e ended) checkCover(t *testing.T, h int) func(q, k int) bool {
-	chosen, values, p := e.res.Chosen[h], e.values[h%e.in.QHeads], e.program.Pattern
+	chosen, values, p := e.res.Chosen[h], e.values[h%e.in.QHeads], e.program.Pattern.EndingAt(e.in.End())
 	means, err := p.CoverWith(values, chosen.Asked)
 	require.NoError(t, err)
 	asked, err := p.KeepsWith(values, chosen.Asked)

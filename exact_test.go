@@ -179,7 +179,7 @@ func (c attentionCase) kept(t *testing.T, in *qkv.Input, chosen bool, cover func
 	}
 	values, err := ir.CheckLaunch(c.program.Pattern.Params, c.program.Pattern.Requires, c.params)
 	require.NoError(t, err)
-	keep, err := c.program.Pattern.Keeps(values)
+	keep, err := c.program.Pattern.EndingAt(in.End()).Keeps(values)
 	require.NoError(t, err)
 	return func(i, j int) bool { return keep(in.QOffset+i, j) }
 }

@@ -34,6 +34,9 @@ pattern apart(n = 1, m = 1) { keep diagonals(n..) & columns(m..) | window(20) }
 pattern hops(n = 1, m = 1) { keep columns(-n.. step m) | diagonals(m - 5.. step n) }
 pattern residues(n = 1) { keep columns(-n.. step 1000003) | diagonals(n - 5.. step 7) }
 pattern opposite(n = 1, m = 1, x = 0) { keep columns(..x - n) & diagonals(..x - m) | diagonals(n..) & columns(m..) }
+pattern rows_from(n = 1, m = 1) { keep rows(-n..) & window(9) | sink(3) & rows(m..) }
+pattern rows_to(n = 1, m = 1) { keep causal & rows(..-n) | columns(m..) & rows(..n) }
+pattern rows_crossed(n = 1, m = 1, x = 0) { keep rows(-x + n..x - m) | causal & rows(m - n..) }
 pattern less(n = 1, m = 1) { keep window(n, m) \ columns(n - 9..m) }
 `
 
@@ -109,7 +112,7 @@ func (c attentionCase) eachLimit(run func(c attentionCase)) {
 }
 
 func TestLimitsOfPatterns(t *testing.T) {
-	for _, name := range []string{"from", "to", "behind", "ahead", "far", "near", "crossed", "apart", "hops", "residues", "opposite", "less"}[campaign.Cases(9, 0, 0):] {
+	for _, name := range []string{"from", "to", "behind", "ahead", "far", "near", "crossed", "apart", "hops", "residues", "opposite", "less", "rows_from", "rows_to", "rows_crossed"}[campaign.Cases(12, 0, 0):] {
 		for _, target := range minfc.Targets() {
 			c := attentionCase{program: limitsProgram(t, limitPatterns, name), target: target, headDim: 32, dtype: half.BF16}
 			t.Run(c.kernel(), func(t *testing.T) {

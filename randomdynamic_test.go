@@ -32,6 +32,7 @@ import (
 // Random dynamic patterns, from the pattern to the output of its kernels, against float64. The environment asks for more:
 //
 //	MINFC_RANDOM_DYNAMIC=10000         that many launches
+//	MINFC_RANDOM_DYNAMIC_FROM=900      from that seed on, so that several machines or turns can share them
 //	MINFC_RANDOM_DYNAMIC_SEED=17       the patterns from one seed alone, which is how a failure is repeated
 //	MINFC_RANDOM_DYNAMIC_DEVICE=cuda   on a GPU in place of the emulator
 const randomLaunches = 3 // of a pattern
@@ -53,8 +54,9 @@ func TestRandomDynamicPatternsAgreeWithFloat64(t *testing.T) {
 		launches = campaign.Cases(45, 360, 1002)
 	}
 	seeds := (launches + randomLaunches - 1) / randomLaunches
+	from, _ := numberOf(t, "MINFC_RANDOM_DYNAMIC_FROM")
 	t.Run("seeds", func(t *testing.T) {
-		for seed := range seeds {
+		for seed := from; seed < from+seeds; seed++ {
 			t.Run(strconv.Itoa(seed), func(t *testing.T) {
 				if !r.oneByOne {
 					t.Parallel()
@@ -156,8 +158,8 @@ func (r *randomRun) seed(t *testing.T, seed uint64) {
 
 // compile draws patterns until one compiles whose choices matter.
 func (r *randomRun) compile(t *testing.T, rng *rand.Rand, c *attentionCase) *artifact.Artifact {
-	for range 60 {
-		c.program = &minfc.Program{Pattern: irtest.RandomChoosing(rng)}
+	for i := range 60 {
+		c.program = &minfc.Program{Pattern: irtest.RowsBySeed(c.seed+uint64(i), irtest.RandomChoosing(rng))}
 		require.NoError(t, c.program.Pattern.Verify(), "%s", c.program.Pattern)
 		a, err := c.program.Compile(c.options())
 		switch {
@@ -283,7 +285,7 @@ func (r *randomRun) check(rng *rand.Rand, e ended) error {
 
 // cover is what head h kept, as the pattern means it, after a comparison with what the schedule makes of the device's lists.
 func (r *randomRun) cover(rng *rand.Rand, e ended, h int) (func(q, k int) bool, error) {
-	chosen, values, p := e.res.Chosen[h], e.values[h%e.in.QHeads], e.program.Pattern
+	chosen, values, p := e.res.Chosen[h], e.values[h%e.in.QHeads], e.program.Pattern.EndingAt(e.in.End())
 	sel := r.whole(rng, e, chosen.Asked)
 	means, err := p.CoverWith(values, sel)
 	if err != nil {

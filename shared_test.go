@@ -79,7 +79,7 @@ func TestPlanWithLittleSharedMemory(t *testing.T) {
 		require.NoError(t, err)
 		keep := func(q, k int) bool { return k <= q }
 		if len(p.Index) == 0 {
-			keep, err = p.Keeps(values)
+			keep, err = p.EndingAt(60 + 70).Keeps(values)
 			require.NoError(t, err)
 		}
 		layer, keeps = append(layer, plan.Head{Pattern: p}), append(keeps, keep)

@@ -6,10 +6,13 @@ import (
 	"github.com/minfc/minfc/ir"
 )
 
-// band is a segment of a schedule with the values of one launch: max(0, lo...) <= k < min(sk, hi...), and every test holds.
+// band is a segment of a schedule with the values of one launch: max(0, lo...) <= k < min(sk, hi...), and every test holds, in
+// the rows rowFrom <= q < rowTo.
 type band struct {
 	lo, hi    []bound
 	tests     []ir.Residue
+	rowFrom   int
+	rowTo     int
 	hop       int // index in tests of the test whose empty tiles are skipped, or -1
 	neverFull bool
 	sk        int
@@ -37,6 +40,7 @@ func (w Work) bands() ([]band, error) {
 			return nil, fmt.Errorf("segment %d of schedule %s depends on the data: only static patterns have a price", i, w.Schedule.Name)
 		}
 		b := band{lo: e.bounds(g.Lo), hi: e.bounds(g.Hi), hop: g.Hop, neverFull: g.NeverFull, sk: w.SeqK}
+		b.rowFrom, b.rowTo = e.rows(g, w.QOffset+w.SeqQ)
 		for _, t := range g.Tests {
 			b.tests = append(b.tests, ir.Residue{Diag: t.Diag, Off: e.eval(t.Off), Step: e.eval(t.Step), Not: t.Not})
 		}
@@ -71,6 +75,29 @@ func (e *evaluator) bounds(list []ir.Bound) []bound {
 		out = append(out, bound{b.Row, int(off)})
 	}
 	return out
+}
+
+// rows are the positions of the rows of a segment, for a call that ends at a position.
+func (e *evaluator) rows(g ir.Segment, end int) (from, to int) {
+	at := func(b ir.RowBound) int {
+		if b.FromEnd {
+			return end + e.eval(b.Off)
+		}
+		return e.eval(b.Off)
+	}
+	to = end
+	for _, b := range g.RowLo {
+		from = max(from, at(b))
+	}
+	for _, b := range g.RowHi {
+		to = min(to, at(b))
+	}
+	return from, to
+}
+
+// clip cuts the rows first..last to those of the band; there are none where last is then before first.
+func (b band) clip(first, last int) (int, int) {
+	return max(first, b.rowFrom), min(last, b.rowTo-1)
 }
 
 func (b bound) at(q int) int {

@@ -93,7 +93,9 @@ func (c *Counts) place(i int) int {
 func (c *Counts) countKeys(bands []band) {
 	first, last := c.work.QOffset, c.work.QOffset+c.work.SeqQ-1
 	for _, b := range bands {
-		c.keys += max(0, b.to(last)-b.from(first))
+		if first, last := b.clip(first, last); first <= last {
+			c.keys += max(0, b.to(last)-b.from(first))
+		}
 	}
 	c.keys = min(c.keys, c.work.SeqK)
 }
@@ -107,7 +109,11 @@ type counter struct {
 
 // rowTile counts the tiles of the band in the rows first..last, by the cutting rules at ir.Segment.
 func (c *counter) rowTile(first, last int) rowTile {
-	top, bottom := c.band.to(last), c.band.from(first)
+	from, to := c.band.clip(first, last)
+	if from > to {
+		return rowTile{}
+	}
+	top, bottom := c.band.to(to), c.band.from(from)
 	if top <= bottom {
 		return rowTile{}
 	}
@@ -115,7 +121,7 @@ func (c *counter) rowTile(first, last int) rowTile {
 		return rowTile{edge: c.hops(top, bottom, first, last)}
 	}
 	count := ceilDiv(top-bottom, c.keys)
-	if len(c.band.tests) > 0 || c.band.neverFull {
+	if len(c.band.tests) > 0 || c.band.neverFull || from > first || to < last {
 		return rowTile{edge: int64(count)}
 	}
 	upper := min(count, ceilDiv(max(0, top-c.band.to(first)), c.keys))

@@ -31,6 +31,10 @@ func randomSegment(rng *rand.Rand) ir.Segment {
 	for range rng.IntN(3) {
 		g.Hi = append(g.Hi, ir.Bound{Row: rng.IntN(2) == 0, Off: number(rng, -50, 400)})
 	}
+	if rng.IntN(3) == 0 {
+		g.RowLo = []ir.RowBound{{FromEnd: rng.IntN(2) == 0, Off: number(rng, -200, 300)}}
+		g.RowHi = []ir.RowBound{{FromEnd: rng.IntN(2) == 0, Off: number(rng, -150, 400)}}
+	}
 	if rng.IntN(2) == 0 {
 		return g
 	}
@@ -70,7 +74,7 @@ func TestTilesAgreeWithWalk(t *testing.T) {
 		shape := ir.Shape{Sq: w.SeqQ, Sk: w.SeqK, QOffset: w.QOffset}
 		for i := range c.rows {
 			first, last := shape.RowTile(i, w.RowTile)
-			tiles, err := w.Schedule.Tiles(nil, first, last, w.SeqK)
+			tiles, err := w.Schedule.Tiles(nil, shape, i)
 			require.NoError(t, err)
 			var want rowTile
 			for _, x := range tiles {
@@ -99,7 +103,7 @@ func TestHopsAgreeWithWalk(t *testing.T) {
 						Tests: []ir.Test{{Diag: diag, Off: ir.Int(off), Step: ir.Int(int64(step))}}, NeverFull: true, Hop: 0,
 					}}}
 					w := Work{HeadDim: 64, DType: "f16", RowTile: tile.Rows, KeyTile: tile.Keys, Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: tile.Rows, SeqK: 3001, QOffset: 40, Schedule: s}
-					tiles, err := s.Tiles(nil, 40, 40+tile.Rows-1, w.SeqK)
+					tiles, err := s.Tiles(nil, ir.Shape{Sq: tile.Rows, Sk: w.SeqK, QOffset: 40}, 0)
 					require.NoError(t, err)
 					c, err := Count(w)
 					require.NoError(t, err)

@@ -10,6 +10,9 @@ import (
 // pairs counts the pairs that the band keeps in the rows first..last. A negative test is all pairs less those of its
 // opposite, so several are sums over their subsets.
 func (b band) pairs(first, last int) (int64, error) {
+	if first, last = b.clip(first, last); first > last {
+		return 0, nil
+	}
 	var positive, negative []ir.Residue
 	for _, t := range b.tests {
 		if t.Not {

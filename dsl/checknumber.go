@@ -39,7 +39,7 @@ func (c *checker) number(e Expr) (ir.Poly, bool) {
 		return c.wantedNumber(x.Span, "these are queries", true)
 	case *Range:
 		c.report(Diagnostic{Code: codeNotARange, Message: "found a range, wanted a number", Primary: Label{x.Span, "this is a range"},
-			Help: "only `columns` and `diagonals` take ranges"})
+			Help: "only `columns`, `diagonals` and `rows` take ranges"})
 		return ir.Poly{}, false
 	default:
 		c.internal(e.Pos(), e)
@@ -81,7 +81,7 @@ func (c *checker) unknownParam(x *Name) {
 	case x.Name == "step":
 		d.Help = "to give a range a step, write a number after the word, for example `step 2`"
 	case isPosition(x.Name): // cannot be declared, either
-		d.Help = "positions are not numbers of the language: pairs are picked by the distance q - k with `window` and `diagonals`, by the key with `sink` and `columns`"
+		d.Help = "positions are not numbers of the language: pairs are picked by the distance q - k with `window` and `diagonals`, by the key with `sink` and `columns`, by the query with `rows`"
 	case closest(x.Name, names) == "" && known:
 		d.Notes = []string{lackingMessage(what, x.Name) + ": " + way}
 		fallthrough
@@ -187,7 +187,7 @@ func (c *checker) rangeArgument(e Expr, rule argRule) (argValue, bool) {
 
 // wantedRange reports what stands in the place of a range.
 func (c *checker) wantedRange(e Expr, rule argRule) {
-	if x, isName := unparen(e).(*Name); isName && c.isUnknown(x.Name) && !isPosition(x.Name) {
+	if x, isName := unparen(e).(*Name); isName && rule.kind == argRange && c.isUnknown(x.Name) && !isPosition(x.Name) {
 		d := Diagnostic{Code: codeUnknownIndex, Message: fmt.Sprintf("unknown value `%s` of the index stage", x.Name), Primary: Label{x.Span, "not known"},
 			Help: fmt.Sprintf("write a range, `%s(from..to)`, or choose first: `index %s = top(n, ...)`", rule.what, x.Name)}
 		c.report(d)
@@ -221,8 +221,12 @@ func (c *checker) rising(r *Range, from, to ir.Poly) bool {
 	if !isConst || n >= 0 {
 		return true
 	}
-	c.report(Diagnostic{Code: codeEmptyRange, Message: fmt.Sprintf("the range begins at %s and ends before it, at %s", from, to),
-		Primary: Label{r.Span, "always empty"}, Help: "swap the two ends", Edits: []Edit{{r.From.Pos(), c.text(r.To)}, {r.To.Pos(), c.text(r.From)}}})
+	d := Diagnostic{Code: codeEmptyRange, Message: fmt.Sprintf("the range begins at %s and ends before it, at %s", from, to),
+		Primary: Label{r.Span, "always empty"}, Help: "write where it begins: without that it begins at 0"}
+	if r.From != nil {
+		d.Help, d.Edits = "swap the two ends", []Edit{{r.From.Pos(), c.text(r.To)}, {r.To.Pos(), c.text(r.From)}}
+	}
+	c.report(d)
 	return false
 }
 

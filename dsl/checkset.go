@@ -166,6 +166,8 @@ func (c *checker) form(at Span, name string, forms []setForm, call *Call) (ir.Se
 		switch rule.kind {
 		case argRange:
 			values[j], good = c.rangeArgument(args[j], rule)
+		case argRows:
+			values[j].rows, good = c.rowsArgument(args[j], rule)
 		case argChosen:
 			values[j].name, good = c.chosenArgument(args[j], rule)
 		default:

@@ -106,7 +106,19 @@ func dumpSet(s ir.Set) string {
 		}
 		return op + "(" + strings.Join(parts, ", ") + ")"
 	}
+	row := func(b ir.RowBound) string {
+		if b.FromEnd {
+			return "end + " + b.Off.String()
+		}
+		return b.Off.String()
+	}
 	switch x := s.(type) {
+	case ir.Rows:
+		to := "end"
+		if x.To != nil {
+			to = row(*x.To)
+		}
+		return fmt.Sprintf("rows[%s, %s]", row(x.From), to)
 	case ir.All:
 		return "all"
 	case ir.Causal:

@@ -80,8 +80,7 @@ func TestHelpApplied(t *testing.T) {
 // TestWhatTheLanguageLacks: names and signs of other languages are named as what they are, with the way round.
 func TestWhatTheLanguageLacks(t *testing.T) {
 	for body, want := range map[string][2]string{
-		"keep rows(0..4)":                           {"no sets of query rows (`rows`)", "split the call by rows"},
-		"keep causal & row(3)":                      {"no sets of query rows", "--q-offset"},
+		"keep causal & row(3)":                      {"no set of this name (`row`)", "the last n are `rows(-n..)`"},
 		"keep causal & k % 4":                       {"no remainder (`%`)", "`columns(0.. step n)`"},
 		"keep window(n / 2)":                        {"no division (`/`)", "pass the result as a parameter"},
 		"keep softcap(30)":                          {"no score modifiers (`softcap`)", "--scale"},

@@ -12,8 +12,8 @@ var lacking = []struct {
 	what  string // completes "the language has no ..."
 	way   string
 }{
-	{[]string{"rows", "row", "query", "q_range", "query_range"}, "sets of query rows",
-		"split the call by rows and run a pattern of its own on each part, with its --q-offset; a set of keys is `columns(from..to)`"},
+	{[]string{"row", "query", "q_range", "query_range"}, "set of this name",
+		"queries from one to another are `rows(from..to)`, the last n are `rows(-n..)`"},
 	{[]string{"keys", "key", "k_range", "key_range", "cols", "column", "col"}, "set of this name",
 		"keys from one to another are `columns(from..to)`, the first n are `sink(n)`"},
 	{[]string{"softcap", "soft_cap", "logit_cap", "alibi", "bias", "score_mod", "tanh", "relative", "rel_bias", "temperature", "slope", "slopes", "rope"}, "score modifiers",
@@ -38,7 +38,7 @@ var lacking = []struct {
 	{[]string{"or", "union"}, "word for this", "pairs in either set are `a | b`"},
 	{[]string{"minus", "except", "without", "difference"}, "word for this", "pairs in the left set and not in the right one are `a \\ b`"},
 	{[]string{"if", "else", "elif", "for", "while", "def", "return", "lambda", "where", "when", "unless", "xor"}, "conditions, loops or functions",
-		"a condition on the distance is `window` or `diagonals`, on the key `sink` or `columns`; join sets with `&`, `|` and `\\`"},
+		"a condition on the distance is `window` or `diagonals`, on the key `sink` or `columns`, on the query `rows`; join sets with `&`, `|` and `\\`"},
 	{[]string{"abs", "floor", "ceil", "round", "log", "log2", "exp", "sqrt", "pow", "min", "len", "seqlen", "sq", "sk", "div"}, "functions of numbers",
 		"numbers have `+`, `-` and `*`; compute others outside and pass them as a parameter"},
 }
@@ -53,7 +53,7 @@ func lacks(name string) (what, way string, ok bool) {
 	return "", "", false
 }
 
-// lackingMessage names what is not there: "the language has no sets of query rows (`rows`)".
+// lackingMessage names what is not there: "the language has no score modifiers (`alibi`)".
 func lackingMessage(what, name string) string {
 	return fmt.Sprintf("the language has no %s (`%s`)", what, name)
 }
@@ -73,4 +73,4 @@ var lackingCharacters = map[string]struct{ what, way string }{
 	"@":  {"matrix products", "products are written `q[-64:] * k`"},
 }
 
-const comparisons = "a condition on the distance is `window(n)`, for 0 <= q - k < n, or `diagonals(from..to)`; on the key `sink(n)`, for k < n, or `columns(from..to)`"
+const comparisons = "a condition on the distance is `window(n)`, for 0 <= q - k < n, or `diagonals(from..to)`; on the key `sink(n)`, for k < n, or `columns(from..to)`; on the query `rows(from..to)`"

@@ -12,6 +12,7 @@ type argKind uint8
 const (
 	argNumber argKind = iota
 	argRange
+	argRows   // a range of rows, without a step
 	argChosen // the name of what the index stage chose
 )
 
@@ -31,13 +32,14 @@ type setForm struct {
 	build func(args []argValue) ir.Set
 }
 
-// argValue is a lowered argument: n for a number, name for a chosen set, the rest for a range.
+// argValue is a lowered argument: n for a number, name for a chosen set, rows for rows, the others for a range.
 type argValue struct {
 	n    ir.Poly
 	from ir.Poly
 	to   *ir.Poly
 	step ir.Poly
 	name string
+	rows ir.Rows
 }
 
 // setForms lists every set of the language; a name may have several forms with different numbers of arguments.
@@ -54,6 +56,7 @@ var setForms = []setForm{
 		func(a []argValue) ir.Set { return ir.Columns{From: a[0].from, To: a[0].to, Step: a[0].step} }},
 	{"diagonals", "diagonals(from..to step s)", []argRule{{kind: argRange, what: "diagonals", min: 1}},
 		func(a []argValue) ir.Set { return ir.Diagonals{From: a[0].from, To: a[0].to, Step: a[0].step} }},
+	{"rows", "rows(from..to)", []argRule{{kind: argRows, what: "rows"}}, func(a []argValue) ir.Set { return a[0].rows }},
 	{"columns", "columns(name)", []argRule{{kind: argChosen, what: "columns", want: ir.KindColumns}}, chosen(ir.ChosenColumns)},
 	{"diagonals", "diagonals(name)", []argRule{{kind: argChosen, what: "diagonals", want: ir.KindDistances}}, chosen(ir.ChosenDistances)},
 	{"blocks", "blocks(name)", []argRule{{kind: argChosen, what: "blocks", want: ir.KindBlocks}}, chosen(ir.ChosenBlocks)},

@@ -5,13 +5,14 @@ import (
 	"slices"
 )
 
-// The algebra of bands. A Segment is a conjunction of literals: lower bounds, upper bounds, tests and memberships in chosen
-// sets. All of it is sound but not complete: a band found empty is empty; one that is not found empty may still be.
+// The algebra of bands. A Segment is a conjunction of literals: lower and upper bounds on keys and on rows, tests, and memberships in
+// chosen sets. All of it is sound but not complete: a band found empty is empty; one that is not found empty may still be.
 
 // literal is one condition of a band.
 type literal struct {
 	kind  literalKind
-	bound Bound // of lower and upper
+	bound Bound    // of lower and upper
+	row   RowBound // of rowLower and rowUpper
 	test  Test
 	// of member
 	source Source
@@ -21,19 +22,25 @@ type literal struct {
 type literalKind uint8
 
 const (
-	lower   literalKind = iota // bound <= k
-	upper                      // k < bound
-	residue                    // test holds
-	member                     // the pair is in the chosen set source, or not in it where except is set
+	lower    literalKind = iota // bound <= k
+	upper                       // k < bound
+	rowLower                    // row <= q
+	rowUpper                    // q < row
+	residue                     // test holds
+	member                      // the pair is in the chosen set source, or not in it where except is set
 )
 
-// not is the complement: the literals k >= x and k < x are each other's.
+// not is the complement: the literals k >= x and k < x are each other's, as those of rows are.
 func (l literal) not() literal {
 	switch l.kind {
 	case lower:
 		l.kind = upper
 	case upper:
 		l.kind = lower
+	case rowLower:
+		l.kind = rowUpper
+	case rowUpper:
+		l.kind = rowLower
 	case residue:
 		l.test.Not = !l.test.Not
 	default:
@@ -50,6 +57,12 @@ func (g Segment) literals() []literal {
 	}
 	for _, b := range g.Hi {
 		out = append(out, literal{kind: upper, bound: b})
+	}
+	for _, b := range g.RowLo {
+		out = append(out, literal{kind: rowLower, row: b})
+	}
+	for _, b := range g.RowHi {
+		out = append(out, literal{kind: rowUpper, row: b})
 	}
 	for _, t := range g.Tests {
 		out = append(out, literal{kind: residue, test: t})
@@ -72,6 +85,10 @@ func (f Facts) with(g Segment, l literal) (Segment, bool) {
 		g, ok = f.withLower(g, l.bound)
 	case upper:
 		g, ok = f.withUpper(g, l.bound)
+	case rowLower:
+		return f.withRowLower(g, l.row)
+	case rowUpper:
+		return f.withRowUpper(g, l.row)
 	case member:
 		return g.withMember(l.source, l.except)
 	default:
@@ -271,12 +288,17 @@ func (f Facts) Merge(a, b Segment) (Segment, bool) {
 // without removes the condition l from g.
 func (g Segment) without(l literal) (Segment, bool) {
 	same := func(b Bound) bool { return b.Row == l.bound.Row && b.Off.Equal(l.bound.Off) }
+	sameRow := func(b RowBound) bool { return b.FromEnd == l.row.FromEnd && b.Off.Equal(l.row.Off) }
 	var n int
 	switch l.kind {
 	case lower:
 		n, g.Lo = dropFirst(g.Lo, same)
 	case upper:
 		n, g.Hi = dropFirst(g.Hi, same)
+	case rowLower:
+		n, g.RowLo = dropFirst(g.RowLo, sameRow)
+	case rowUpper:
+		n, g.RowHi = dropFirst(g.RowHi, sameRow)
 	case member:
 		return g.withoutMember(l)
 	default:

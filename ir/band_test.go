@@ -13,10 +13,12 @@ type bandWorld struct {
 	rng    *rand.Rand
 	facts  Facts
 	values map[string]int64
+	end    int // of the call
 }
 
 func newBandWorld(seed uint64) *bandWorld {
 	w := &bandWorld{rng: rand.New(rand.NewPCG(seed, 8))}
+	w.end = 1 + int(seed%worldSize)
 	params := []Param{{Name: "a", Min: 1}, {Name: "b"}}
 	w.facts = NewFacts(params, []Require{{Value: Var("a").Sub(Var("b")), Min: -2}})
 	a := 1 + int64(w.rng.IntN(8))
@@ -45,6 +47,14 @@ func (w *bandWorld) band() Segment {
 	for range w.rng.IntN(3) {
 		g.Hi = append(g.Hi, Bound{w.rng.IntN(2) == 0, w.off()})
 	}
+	if w.rng.IntN(2) == 0 {
+		for range w.rng.IntN(3) {
+			g.RowLo = append(g.RowLo, RowBound{w.rng.IntN(2) == 0, w.off()})
+		}
+		for range w.rng.IntN(3) {
+			g.RowHi = append(g.RowHi, RowBound{w.rng.IntN(2) == 0, w.off()})
+		}
+	}
 	for range w.rng.IntN(3) {
 		step := []Poly{Int(2), Int(4), Int(6), Int(3), Var("a"), Var("a").Mul(Int(2))}[w.rng.IntN(6)]
 		g.Tests = append(g.Tests, Test{w.rng.IntN(2) == 0, w.off(), step, w.rng.IntN(2) == 0})
@@ -60,7 +70,7 @@ func (w *bandWorld) pairs(t *testing.T, g Segment) []bool {
 	require.NoError(t, err)
 	out := make([]bool, worldSize*worldSize)
 	for i := range out {
-		out[i] = launched.keeps(i/worldSize, i%worldSize, worldSize)
+		out[i] = launched.keeps(i/worldSize, i%worldSize, extent{worldSize, w.end})
 	}
 	return out
 }

@@ -6,8 +6,8 @@ import "fmt"
 type keepFunc = func(q, k int) bool
 
 // Keeps compiles p for the given parameters into the function that defines its meaning: the pairs (q, k) it keeps, for
-// any query position and 0 <= k < sk. values holds every parameter, as CheckLaunch returns them. What a pattern with an
-// index stage keeps depends on data; KeepsWith is its meaning.
+// any query position and 0 <= k < sk. values holds every parameter, as CheckLaunch returns them. Where rows count from the end of
+// the call, EndingAt goes first. What a pattern with an index stage keeps depends on data; KeepsWith is its meaning.
 func (p *Pattern) Keeps(values map[string]int64) (func(q, k int) bool, error) {
 	c := setCompiler{values, func(Chosen) (keepFunc, error) { return nil, errChosen }}
 	keep, err := c.set(p.Keep)
@@ -41,6 +41,9 @@ func (c setCompiler) set(s Set) (keepFunc, error) {
 	case Diagonals:
 		in, err := compileRange(s.From, s.To, s.Step, c.values)
 		return func(q, k int) bool { return in(q - k) }, err
+	case Rows:
+		in, err := compileRows(s, c.values)
+		return func(q, k int) bool { return in(q) }, err
 	case Chosen:
 		return c.chosen(s)
 	default:

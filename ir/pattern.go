@@ -69,6 +69,11 @@ type (
 		To   *Poly
 		Step Poly
 	}
+	// Rows keeps From <= q < To, of all keys. To nil means no upper end.
+	Rows struct {
+		From RowBound
+		To   *RowBound
+	}
 	// Union keeps what any member keeps.
 	Union struct{ Sets []Set }
 	// Intersect keeps what all members keep.
@@ -83,6 +88,7 @@ func (Window) isSet()    {}
 func (Sink) isSet()      {}
 func (Columns) isSet()   {}
 func (Diagonals) isSet() {}
+func (Rows) isSet()      {}
 func (Union) isSet()     {}
 func (Intersect) isSet() {}
 func (Minus) isSet()     {}

@@ -53,6 +53,8 @@ func setLine(s Set) (string, []Set) {
 		return "columns " + rangeText(s.From, s.To, s.Step), nil
 	case Diagonals:
 		return "diagonals " + rangeText(s.From, s.To, s.Step), nil
+	case Rows:
+		return rowsText(s), nil
 	case Union:
 		return "union", s.Sets
 	case Intersect:
@@ -183,6 +185,8 @@ func (c *cursor) primitive() Set {
 	case "diagonals":
 		from, to, step := c.keyRange()
 		return Diagonals{from, to, step}
+	case "rows":
+		return c.rows()
 	case "chosen":
 		return c.chosen()
 	default:

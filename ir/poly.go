@@ -138,22 +138,35 @@ func (p Poly) Bake(values map[string]int64) (Poly, error) {
 
 // Eval returns the value of p, or an error naming the parameter that is missing or the overflow beyond MaxParam.
 func (p Poly) Eval(values map[string]int64) (int64, error) {
+	sum, err := p.sum(values)
+	if err != nil {
+		return 0, err
+	}
+	if sum.CmpAbs(big.NewInt(MaxParam)) > 0 {
+		return 0, beyond(p, sum)
+	}
+	return sum.Int64(), nil
+}
+
+func beyond(p Poly, value *big.Int) error {
+	return fmt.Errorf("%s is %s, beyond the limit of %d", p, value, int64(MaxParam))
+}
+
+// sum is the value of p, whatever its size.
+func (p Poly) sum(values map[string]int64) (*big.Int, error) {
 	sum := new(big.Int)
 	for _, t := range p.terms {
 		m := big.NewInt(t.coef)
 		for _, v := range t.vars {
 			x, ok := values[v]
 			if !ok {
-				return 0, fmt.Errorf("no value for parameter %q", v)
+				return nil, fmt.Errorf("no value for parameter %q", v)
 			}
 			m.Mul(m, big.NewInt(x))
 		}
 		sum.Add(sum, m)
 	}
-	if sum.CmpAbs(big.NewInt(MaxParam)) > 0 {
-		return 0, fmt.Errorf("%s is %s, beyond the limit of %d", p, sum, int64(MaxParam))
-	}
-	return sum.Int64(), nil
+	return sum, nil
 }
 
 // AtLeast says whether p >= bound is certain when every parameter is at least its minimum (0 if it is not in min).

@@ -32,6 +32,8 @@ const (
 //
 //	max(0, Lo...) <= k < min(sk, Hi...)  and every test holds
 //
+// in the rows at max(0, RowLo...) <= q < min(end, RowHi...), where end is the position after the last query of the call.
+//
 // For one row tile, with lo(q) and hi(q) the two sides above, the key tiles are cut downwards from the top:
 //
 //	top = hi(last)   bottom = lo(first)   fullTop = hi(first)   fullBottom = lo(last)
@@ -39,6 +41,9 @@ const (
 //	upper edge tiles: the first ceil((top-fullTop)/Keys)
 //	full tiles:       the next floor((top-upper*Keys-fullBottom)/Keys), none when there are tests
 //	lower edge tiles: the rest
+//
+// A row tile without rows of the segment has no tiles of it. One with other rows, too, has edge tiles alone: there, top and bottom are
+// those of the last and the first row of the segment, and the mask leaves the other rows out.
 //
 // A segment whose keys come from a list visits the tiles of BlockSize keys that the list says instead (see Launched.Slots);
 // bounds and tests hold there, too.
@@ -48,6 +53,8 @@ const (
 type Segment struct {
 	Lo, Hi []Bound // empty Lo: from key 0; empty Hi: up to sk
 	Tests  []Test
+	// RowLo and RowHi bound the rows; without them the segment has all.
+	RowLo, RowHi []RowBound
 	// Hop is the index in Tests of the positive test whose empty tiles are skipped, or -1 (see NextTop).
 	Hop int
 	// NeverFull says that no tile can be full, whatever the parameters (then the kernel has no code for it).
@@ -134,6 +141,9 @@ type Test struct {
 func (g Segment) Vars() []string {
 	var out []string
 	for _, b := range append(slices.Clone(g.Lo), g.Hi...) {
+		out = append(out, b.Off.Vars()...)
+	}
+	for _, b := range append(slices.Clone(g.RowLo), g.RowHi...) {
 		out = append(out, b.Off.Vars()...)
 	}
 	for _, t := range g.Tests {

@@ -38,6 +38,12 @@ func (o Order) String() string {
 //	  from columns cols
 //	  except runs diags
 //	  hi   q + 1
+//
+// Bounds on rows are positions of queries, or count from the end of the call:
+//
+//	segment 2
+//	  rows lo -last from end
+//	  hi   q + 1
 func (s *Schedule) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "schedule %s\n", s.Name)
@@ -57,6 +63,12 @@ func (g Segment) print(b *strings.Builder) {
 	}
 	for _, s := range g.Except {
 		fmt.Fprintf(b, "    except %s\n", s)
+	}
+	for _, lo := range g.RowLo {
+		fmt.Fprintf(b, "    rows lo %s\n", lo)
+	}
+	for _, hi := range g.RowHi {
+		fmt.Fprintf(b, "    rows hi %s\n", hi)
 	}
 	for _, lo := range g.Lo {
 		fmt.Fprintf(b, "    lo   %s\n", lo)
@@ -211,6 +223,10 @@ func (g *Segment) readLine(c *cursor) {
 		g.From = c.source()
 	case c.accept("except"):
 		g.Except = append(g.Except, c.source())
+	case c.accept("rows", "lo"):
+		g.RowLo = append(g.RowLo, c.rowBound())
+	case c.accept("rows", "hi"):
+		g.RowHi = append(g.RowHi, c.rowBound())
 	case c.accept("lo"):
 		g.Lo = append(g.Lo, c.bound())
 	case c.accept("hi"):
@@ -222,7 +238,7 @@ func (g *Segment) readLine(c *cursor) {
 	case c.accept("never", "-", "full"):
 		g.NeverFull = true
 	default:
-		c.fail(`found %s, want "from", "except", "lo", "hi", "test", "hop test" or "never-full"`, found(c.peek()))
+		c.fail(`found %s, want "from", "except", "rows lo", "rows hi", "lo", "hi", "test", "hop test" or "never-full"`, found(c.peek()))
 	}
 }
 

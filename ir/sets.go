@@ -7,6 +7,31 @@ import (
 
 // MapPolys returns s with every polynomial replaced by f of it. Sets of unknown kind stay; Verify refuses them.
 func MapPolys(s Set, f func(Poly) Poly) Set {
+	return mapSet(s, func(s Set) Set { return mapPolys(s, f) })
+}
+
+// mapSet returns s with every set without operands replaced by f of it.
+func mapSet(s Set, f func(Set) Set) Set {
+	each := func(sets []Set) (out []Set) {
+		for _, s := range sets {
+			out = append(out, mapSet(s, f))
+		}
+		return out
+	}
+	switch s := s.(type) {
+	case Union:
+		return Union{each(s.Sets)}
+	case Intersect:
+		return Intersect{each(s.Sets)}
+	case Minus:
+		return Minus{mapSet(s.Left, f), mapSet(s.Right, f)}
+	default:
+		return f(s)
+	}
+}
+
+// mapPolys is MapPolys of a set without operands.
+func mapPolys(s Set, f func(Poly) Poly) Set {
 	switch s := s.(type) {
 	case Window:
 		return Window{f(s.Left), f(s.Right)}
@@ -16,12 +41,8 @@ func MapPolys(s Set, f func(Poly) Poly) Set {
 		return Columns{f(s.From), mapEnd(s.To, f), f(s.Step)}
 	case Diagonals:
 		return Diagonals{f(s.From), mapEnd(s.To, f), f(s.Step)}
-	case Union:
-		return Union{mapSets(s.Sets, f)}
-	case Intersect:
-		return Intersect{mapSets(s.Sets, f)}
-	case Minus:
-		return Minus{MapPolys(s.Left, f), MapPolys(s.Right, f)}
+	case Rows:
+		return mapRows(s, func(b RowBound) RowBound { return RowBound{b.FromEnd, f(b.Off)} })
 	default: // All, Causal and Chosen
 		return s
 	}
@@ -33,14 +54,6 @@ func mapEnd(to *Poly, f func(Poly) Poly) *Poly {
 	}
 	p := f(*to)
 	return &p
-}
-
-func mapSets(sets []Set, f func(Poly) Poly) []Set {
-	var out []Set
-	for _, s := range sets {
-		out = append(out, MapPolys(s, f))
-	}
-	return out
 }
 
 // FormatSet writes s in one line: "causal & (sink(n) | window(w, 0))". Equal texts mean equal sets.
@@ -58,6 +71,8 @@ func FormatSet(s Set) string {
 		return "columns" + formatRange(s.From, s.To, s.Step)
 	case Diagonals:
 		return "diagonals" + formatRange(s.From, s.To, s.Step)
+	case Rows:
+		return formatRows(s)
 	case Chosen:
 		return fmt.Sprintf("%s(%s)", s.Kind, s.Name)
 	case Union:

@@ -76,13 +76,6 @@ func (l *Launched) readAll(sel *Selection) (map[Source]lists, error) {
 	return out, nil
 }
 
-// rowBlock is what a kernel knows of the row tile that it works on.
-type rowBlock struct {
-	n           int // number, from 0
-	first, last int // positions, the last one clipped to the last query
-	sk          int
-}
-
 // Slots lists what a kernel walks for row tile n, in order: the segments one after the other; a range as Tiles does; the runs
 // nearest first, ended by the first one below all keys that the segment keeps, without those above them; blocks as listed;
 // columns up to the last one that the segment keeps for the last row.
@@ -96,11 +89,10 @@ func (l *Launched) Slots(sel *Selection, shape Shape, n int) ([]SlotTile, error)
 
 func (l *Launched) slots(read map[Source]lists, shape Shape, n int) []SlotTile {
 	var out []SlotTile
-	b := rowBlock{n: n, sk: shape.Sk}
-	b.first, b.last = shape.RowTile(n, l.tile.Rows)
+	b := l.rowBlock(shape, n)
 	for i, g := range l.segments {
 		if g.source.Kind == SourceRange {
-			for _, t := range g.tiles(i, l.tile.Keys, b.first, b.last, shape.Sk) {
+			for _, t := range g.tiles(i, l.tile.Keys, b) {
 				out = append(out, SlotTile{Start: t.Start, Segment: i, Full: t.Full})
 			}
 			continue
@@ -114,19 +106,23 @@ func (l *Launched) slots(read map[Source]lists, shape Shape, n int) []SlotTile {
 
 // slots lists what the segment walks of its list.
 func (g launchedSegment) slots(read lists, b rowBlock) []SlotTile {
+	first, last, some := g.clip(b.first, b.last, b.end)
+	if !some {
+		return nil
+	}
+	top, bottom := g.to(last, b.extent), g.from(first)
 	switch g.source.Kind {
 	case SourceRuns:
-		return g.runSlots(read.tiles, b)
+		return g.runSlots(read.tiles, b, top, bottom)
 	case SourceBlocks:
 		return g.blockSlots(read.blocks, b)
 	default:
-		return g.columnSlots(read.columns, b)
+		return g.columnSlots(read.columns, b, top)
 	}
 }
 
-func (g launchedSegment) runSlots(tiles []int, b rowBlock) []SlotTile {
+func (g launchedSegment) runSlots(tiles []int, b rowBlock, top, bottom int) []SlotTile {
 	var out []SlotTile
-	top, bottom := g.to(b.last, b.sk), g.from(b.first)
 	for _, far := range tiles {
 		start := b.first - far
 		if start+BlockSize <= bottom {
@@ -151,9 +147,9 @@ func (g launchedSegment) blockSlots(blocks [][]int, b rowBlock) []SlotTile {
 	return out
 }
 
-func (g launchedSegment) columnSlots(columns []int, b rowBlock) []SlotTile {
+func (g launchedSegment) columnSlots(columns []int, b rowBlock, top int) []SlotTile {
 	var out []SlotTile
-	seen := sort.SearchInts(columns, g.to(b.last, b.sk))
+	seen := sort.SearchInts(columns, top)
 	for j := 0; j < seen; j += BlockSize {
 		end := j + BlockSize - 1
 		out = append(out, SlotTile{Start: j, Full: end < len(columns) && g.full(columns[j], columns[end], b)})
@@ -163,7 +159,7 @@ func (g launchedSegment) columnSlots(columns []int, b rowBlock) []SlotTile {
 
 // full says whether all rows of b keep the keys least..most of a list.
 func (g launchedSegment) full(least, most int, b rowBlock) bool {
-	return len(g.tests)+len(g.except) == 0 && !g.neverFull && g.from(b.last) <= least && most < g.to(b.first, b.sk)
+	return len(g.tests)+len(g.except) == 0 && !g.neverFull && g.from(b.last) <= least && most < g.fullTop(b)
 }
 
 // RowWith is Row for a schedule that reads lists: the keys that the launch keeps for query row i of the head that sel was
@@ -177,8 +173,7 @@ func (l *Launched) RowWith(sel *Selection, shape Shape, i int) ([]byte, error) {
 		return nil, err
 	}
 	n := i / l.tile.Rows
-	r := rowMarks{Launched: l, lists: read, n: n, q: shape.QOffset + i, row: make([]byte, shape.Sk)}
-	r.first, _ = shape.RowTile(n, l.tile.Rows)
+	r := rowMarks{Launched: l, lists: read, rowBlock: l.rowBlock(shape, n), q: shape.QOffset + i, row: make([]byte, shape.Sk)}
 	for _, t := range l.slots(read, shape, n) {
 		if err := r.mark(t); err != nil {
 			return nil, err
@@ -187,12 +182,13 @@ func (l *Launched) RowWith(sel *Selection, shape Shape, i int) ([]byte, error) {
 	return r.row, nil
 }
 
-// rowMarks collects the keys of the row at position q in row tile n, which begins at position first.
+// rowMarks collects the keys of the row at position q of a row tile.
 type rowMarks struct {
 	*Launched
-	lists       map[Source]lists
-	n, first, q int
-	row         []byte
+	rowBlock
+	lists map[Source]lists
+	q     int
+	row   []byte
 }
 
 // mark adds what one slot counts.
@@ -201,7 +197,7 @@ func (r *rowMarks) mark(t SlotTile) error {
 	for _, k := range r.keys(t) {
 		outside := k < 0 || k >= len(r.row)
 		switch {
-		case !t.Full && (outside || !g.keeps(r.q, k, len(r.row)) || r.leftOut(g, k)):
+		case !t.Full && (outside || !g.keeps(r.q, k, r.extent) || r.leftOut(g, k)):
 		case outside:
 			return fmt.Errorf("internal: a full tile covers key %d of %d", k, len(r.row))
 		case r.row[k] != 0:

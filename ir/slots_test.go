@@ -140,7 +140,7 @@ func TestListsMustBeThere(t *testing.T) {
 	require.EqualError(t, err, "segment 0 reads the list runs diags: use RowWith, with what EvalIndex chose")
 	_, err = l.RowWith(nil, shape, 10)
 	require.EqualError(t, err, "query row 10 does not exist, there are 10")
-	require.Empty(t, l.Tiles(0, 9, 10), "lists have slots, not tiles")
+	require.Empty(t, l.Tiles(ir.Shape{Sq: 10, Sk: 10}, 0), "lists have slots, not tiles")
 }
 
 // TestRowWithFindsPairsThatCountTwice: the interpreter does not trust the verifier.

@@ -25,10 +25,7 @@ func (l *Launched) CountWork(sel *Selection) (*WorkCounter, error) {
 
 // RowTile counts the work of row tile n. Time is proportional to the keys of its slots that are not full.
 func (c *WorkCounter) RowTile(shape Shape, n int) RowWork {
-	r := rowMarks{Launched: c.launched, lists: c.lists, n: n}
-	b := rowBlock{n: n, sk: shape.Sk}
-	b.first, b.last = shape.RowTile(n, r.tile.Rows)
-	r.first = b.first
+	r := rowMarks{Launched: c.launched, lists: c.lists, rowBlock: c.launched.rowBlock(shape, n)}
 	var w RowWork
 	columns := make([]int64, len(r.segments)) // that count
 	for _, t := range r.slots(c.lists, shape, n) {
@@ -37,7 +34,7 @@ func (c *WorkCounter) RowTile(shape Shape, n int) RowWork {
 			width = int64(r.tile.Keys)
 		}
 		w.Area += width * int64(r.tile.Rows)
-		pairs, keys := r.count(t, b)
+		pairs, keys := r.count(t)
 		w.Pairs += pairs
 		if t.Source == SourceColumns {
 			columns[t.Segment] += keys
@@ -52,13 +49,13 @@ func (c *WorkCounter) RowTile(shape Shape, n int) RowWork {
 }
 
 // count returns how many pairs of a slot count, and how many of its keys are in one of them.
-func (r *rowMarks) count(t SlotTile, b rowBlock) (pairs, keys int64) {
+func (r *rowMarks) count(t SlotTile) (pairs, keys int64) {
 	if t.Full && t.Source != SourceRange {
-		return int64(b.last-b.first+1) * BlockSize, BlockSize
+		return int64(r.last-r.first+1) * BlockSize, BlockSize
 	}
 	g := r.segments[t.Segment]
 	for _, k := range r.keys(t) {
-		rows := int64(g.rowsOf(k, b))
+		rows := int64(g.rowsOf(k, r.rowBlock))
 		if rows > 0 && !r.leftOut(g, k) {
 			pairs, keys = pairs+rows, keys+1
 		}
@@ -71,7 +68,10 @@ func (g launchedSegment) rowsOf(k int, b rowBlock) int {
 	if k < 0 || k >= b.sk {
 		return 0
 	}
-	first, last := b.first, b.last
+	first, last, some := g.clip(b.first, b.last, b.end)
+	if !some {
+		return 0
+	}
 	for _, x := range g.lo { // k >= x
 		switch {
 		case x.row:
@@ -93,7 +93,7 @@ func (g launchedSegment) rowsOf(k int, b rowBlock) int {
 	}
 	n := 0
 	for q := first; q <= last; q++ {
-		if g.keeps(q, k, b.sk) {
+		if g.keeps(q, k, b.extent) {
 			n++
 		}
 	}

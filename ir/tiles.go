@@ -33,6 +33,8 @@ type (
 	}
 	launchedSegment struct {
 		lo, hi    []launchedBound
+		rowLo     []launchedRow
+		rowHi     []launchedRow
 		tests     []Residue
 		hop       int
 		neverFull bool
@@ -78,6 +80,12 @@ func (g Segment) bind(values map[string]int64) (launchedSegment, error) {
 	if out.hi, err = bindBounds(g.Hi, values); err != nil {
 		return out, err
 	}
+	if out.rowLo, err = bindRows(g.RowLo, values); err != nil {
+		return out, err
+	}
+	if out.rowHi, err = bindRows(g.RowHi, values); err != nil {
+		return out, err
+	}
 	for _, t := range g.Tests {
 		n, err := evalAll(values, t.Off, t.Step)
 		if err != nil {
@@ -121,7 +129,13 @@ func (b launchedBound) at(q int) int {
 	return b.off
 }
 
-// from and to are the two sides of the segment in row q: it keeps from <= k < to, as far as its tests hold.
+// extent is where keys and rows of a launch end.
+type extent struct{ sk, end int }
+
+func (s Shape) extent() extent { return extent{s.Sk, s.End()} }
+
+// from and to are the two sides of the segment in row q: it keeps from <= k < to, as far as its tests hold. In a row that is not the
+// segment's, to is 0.
 func (g launchedSegment) from(q int) int {
 	x := 0
 	for _, b := range g.lo {
@@ -130,8 +144,11 @@ func (g launchedSegment) from(q int) int {
 	return x
 }
 
-func (g launchedSegment) to(q, sk int) int {
-	x := sk
+func (g launchedSegment) to(q int, ends extent) int {
+	if from, to := g.rows(ends.end); q < from || q >= to {
+		return 0
+	}
+	x := ends.sk
 	for _, b := range g.hi {
 		x = min(x, b.at(q))
 	}
@@ -175,29 +192,49 @@ func (t Residue) NextTop(e, keys, first, last int) int {
 	return e
 }
 
-// Tiles lists the key tiles that a kernel walks for the row tile first..last (absolute positions, last clipped to the
-// last query), in order. Segments that read a list are left out: Slots lists theirs.
-func (l *Launched) Tiles(first, last, sk int) []KeyTile {
+// Tiles lists the key tiles that a kernel walks for row tile n, in order. Segments that read a list are left out: Slots lists
+// theirs.
+func (l *Launched) Tiles(shape Shape, n int) []KeyTile {
 	var out []KeyTile
+	b := l.rowBlock(shape, n)
 	for i, g := range l.segments {
 		if g.source.Kind == SourceRange {
-			out = append(out, g.tiles(i, l.tile.Keys, first, last, sk)...)
+			out = append(out, g.tiles(i, l.tile.Keys, b)...)
 		}
 	}
 	return out
 }
 
+// rowBlock is what a kernel knows of the row tile that it works on.
+type rowBlock struct {
+	n           int // number, from 0
+	first, last int // positions, the last one clipped to the last query
+	extent
+}
+
+func (l *Launched) rowBlock(shape Shape, n int) rowBlock {
+	b := rowBlock{n: n, extent: shape.extent()}
+	b.first, b.last = shape.RowTile(n, l.tile.Rows)
+	return b
+}
+
 // tiles lists the key tiles of a range.
-func (g launchedSegment) tiles(segment, keys, first, last, sk int) []KeyTile {
-	top, bottom := g.to(last, sk), g.from(first)
+func (g launchedSegment) tiles(segment, keys int, b rowBlock) []KeyTile {
+	first, last, some := g.clip(b.first, b.last, b.end)
+	top, bottom := g.to(last, b.extent), g.from(first)
 	switch {
-	case top <= bottom:
+	case !some || top <= bottom:
 		return nil
 	case g.hop >= 0:
-		return g.hopped(segment, keys, first, last, top, bottom)
+		return g.hopped(segment, keys, b.first, b.last, top, bottom)
 	default:
-		return g.cut(segment, keys, top, bottom, g.to(first, sk), g.from(last))
+		return g.cut(segment, keys, top, bottom, g.fullTop(b), g.from(b.last))
 	}
+}
+
+// fullTop is the end of the keys that all rows of b keep: the upper side rises with the row, and is 0 where a row is not the segment's.
+func (g launchedSegment) fullTop(b rowBlock) int {
+	return min(g.to(b.first, b.extent), g.to(b.last, b.extent))
 }
 
 // cut lists tiles back to back: upper edge, full, lower edge.
@@ -228,8 +265,8 @@ func (g launchedSegment) hopped(segment, keys, first, last, top, bottom int) []K
 func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
 // keeps says whether an edge tile of g counts the pair.
-func (g launchedSegment) keeps(q, k, sk int) bool {
-	if k < g.from(q) || k >= g.to(q, sk) {
+func (g launchedSegment) keeps(q, k int, ends extent) bool {
+	if k < g.from(q) || k >= g.to(q, ends) {
 		return false
 	}
 	for _, t := range g.tests {
@@ -251,12 +288,12 @@ func (l *Launched) Row(shape Shape, i int) ([]byte, error) {
 			return nil, fmt.Errorf("segment %d reads the list %s: use RowWith, with what EvalIndex chose", n, g.source)
 		}
 	}
-	first, last := shape.RowTile(i/l.tile.Rows, l.tile.Rows)
-	return l.cover(l.Tiles(first, last, shape.Sk), shape.QOffset+i, shape.Sk)
+	return l.cover(l.Tiles(shape, i/l.tile.Rows), shape.QOffset+i, shape.extent())
 }
 
 // cover marks the keys of row q that the tiles count.
-func (l *Launched) cover(tiles []KeyTile, q, sk int) ([]byte, error) {
+func (l *Launched) cover(tiles []KeyTile, q int, ends extent) ([]byte, error) {
+	sk := ends.sk
 	row := make([]byte, sk)
 	for _, t := range tiles {
 		g := l.segments[t.Segment]
@@ -264,7 +301,7 @@ func (l *Launched) cover(tiles []KeyTile, q, sk int) ([]byte, error) {
 			return nil, fmt.Errorf("internal: a full tile covers the keys %d..%d of %d", t.Start, t.Start+l.tile.Keys-1, sk)
 		}
 		for k := max(0, t.Start); k < min(sk, t.Start+l.tile.Keys); k++ {
-			if !t.Full && !g.keeps(q, k, sk) {
+			if !t.Full && !g.keeps(q, k, ends) {
 				continue
 			}
 			if row[k] != 0 {
@@ -277,12 +314,12 @@ func (l *Launched) cover(tiles []KeyTile, q, sk int) ([]byte, error) {
 }
 
 // Tiles is Bind and Launched.Tiles in one call.
-func (s *Schedule) Tiles(values map[string]int64, first, last, sk int) ([]KeyTile, error) {
+func (s *Schedule) Tiles(values map[string]int64, shape Shape, n int) ([]KeyTile, error) {
 	l, err := s.Bind(values)
 	if err != nil {
 		return nil, err
 	}
-	return l.Tiles(first, last, sk), nil
+	return l.Tiles(shape, n), nil
 }
 
 // Row is Bind and Launched.Row in one call.

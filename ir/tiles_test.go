@@ -14,7 +14,7 @@ func TestTilesByHand(t *testing.T) {
 	s, err := ir.ParseSchedule(aShape)
 	require.NoError(t, err)
 	values := map[string]int64{"window": 300, "sink": 50}
-	got, err := s.Tiles(values, 256, 383, 1000)
+	got, err := s.Tiles(values, ir.Shape{Sq: 128, Sk: 1000, QOffset: 256}, 0)
 	require.NoError(t, err)
 	require.Equal(t, []ir.KeyTile{
 		// top 384, bottom 0 (256-299 < 0), fullTop 257, fullBottom 84
@@ -24,7 +24,7 @@ func TestTilesByHand(t *testing.T) {
 		// top min(50, 84), bottom 0, fullTop -43: one upper edge tile
 		{Start: -14, Segment: 1},
 	}, got)
-	got, err = s.Tiles(values, 256, 383, 130) // fewer keys than queries: the tiles hang from sk, and all rows reach it
+	got, err = s.Tiles(values, ir.Shape{Sq: 128, Sk: 130, QOffset: 256}, 0) // fewer keys than queries: the tiles hang from sk, and all rows reach it
 	require.NoError(t, err)
 	require.Equal(t, []ir.KeyTile{{Start: 66}, {Start: 2}, {Start: -62}, {Start: -14, Segment: 1}}, got)
 }
@@ -45,7 +45,7 @@ func TestFullTilesAreExact(t *testing.T) {
 		s := &ir.Schedule{Name: "x", Tile: ir.Tile{Rows: 32, Keys: 16}, Segments: []ir.Segment{g}}
 		first, sk := rng.IntN(100), 1+rng.IntN(200)
 		last := first + rng.IntN(32)
-		tiles, err := s.Tiles(nil, first, last, sk)
+		tiles, err := s.Tiles(nil, ir.Shape{Sq: last - first + 1, Sk: sk, QOffset: first}, 0)
 		require.NoError(t, err)
 		holds := func(q, k int) bool { return 0 <= k && k < sk && holdsBounds(g, q, k) }
 		for i, tile := range tiles {

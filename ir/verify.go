@@ -17,8 +17,8 @@ import (
 //   - definitions of the index stage are well typed, and a chosen set is what one of them chose.
 //
 // Schedule, besides the same for its parameters, expressions and steps:
-//   - every pair of a row counts at most once: each two segments contradict each other, by a lower bound of one that is at
-//     least an upper bound of the other, by two tests that exclude each other, by bounds that miss a test's residues, or
+//   - every pair of a row counts at most once: each two segments contradict each other, by a lower bound of one on keys or rows
+//     that is at least an upper bound of the other, by two tests that exclude each other, by bounds that miss a test's residues, or
 //     because one reads a chosen set that the other leaves out;
 //   - segments lie inside [0, sk): the clip is part of their meaning, so only the number of their bounds needs a check;
 //   - the tile is a positive multiple of 16 in both directions, and the order is a known one;
@@ -154,6 +154,8 @@ func (c *checker) set(s Set, depth int, count *int) {
 		c.keyRange(s.From, s.To, s.Step, where)
 	case Diagonals:
 		c.keyRange(s.From, s.To, s.Step, where)
+	case Rows:
+		c.rows(s, where)
 	case Chosen:
 		c.chosen(s, c.defs)
 	case nil:
@@ -210,6 +212,13 @@ func (c *checker) segment(g Segment, tile Tile, where string) {
 	if max(len(g.Lo), len(g.Hi), len(g.Tests)) > MaxLiterals {
 		c.fail("%s: %d lower bounds, %d upper bounds and %d tests, want at most %d of each", where, len(g.Lo), len(g.Hi), len(g.Tests), MaxLiterals)
 		return
+	}
+	if max(len(g.RowLo), len(g.RowHi)) > MaxLiterals {
+		c.fail("%s: %d lower and %d upper bounds on rows, want at most %d of each", where, len(g.RowLo), len(g.RowHi), MaxLiterals)
+		return
+	}
+	for _, b := range append(g.RowLo[:len(g.RowLo):len(g.RowLo)], g.RowHi...) {
+		c.poly(b.Off, where)
 	}
 	for _, b := range append(g.Lo[:len(g.Lo):len(g.Lo)], g.Hi...) {
 		c.bound(b, where)

@@ -14,16 +14,16 @@ import (
 func TestWidest(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 9))
 	more := 0
-	for range 300 {
-		p := irtest.RandomDynamic(rng)
+	for seed := range uint64(300) {
+		p := irtest.RowsBySeed(seed, irtest.RandomDynamic(rng))
 		wide := p.Widest()
 		require.NoError(t, wide.Verify(), "%s", wide)
 		require.Empty(t, wide.Index)
 		values := irtest.RandomValues(rng, p)
 		shape := ir.Shape{Sq: 1 + rng.IntN(150), Sk: 1 + rng.IntN(200), QOffset: rng.IntN(60)}
-		can, err := wide.Keeps(values)
+		can, err := wide.EndingAt(shape.End()).Keeps(values)
 		require.NoError(t, err)
-		keeps, err := p.CoverWith(values, irtest.RandomSelection(rng, p.Index, shape))
+		keeps, err := p.EndingAt(shape.End()).CoverWith(values, irtest.RandomSelection(rng, p.Index, shape))
 		require.NoError(t, err)
 		for q := shape.QOffset; q < shape.QOffset+shape.Sq; q++ {
 			for k := range min(q+1, shape.Sk) {

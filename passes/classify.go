@@ -123,6 +123,8 @@ func classOf(s ir.Set) Class {
 		return Class{Motion: Constant, Strided: !s.Step.Equal(ir.Int(1))}
 	case ir.Diagonals:
 		return Class{Motion: WithRow, Strided: !s.Step.Equal(ir.Int(1))}
+	case ir.Rows: // after windows and sinks, which then stay whole: few rows lose what is in both
+		return Class{Motion: Mixed}
 	case ir.Chosen:
 		motions := [...]Motion{ir.ChosenColumns: Constant, ir.ChosenDistances: WithRow, ir.ChosenBlocks: Mixed}
 		return Class{Motion: motions[s.Kind], Source: s.Source().Kind}

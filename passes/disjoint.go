@@ -8,7 +8,7 @@ import (
 	"github.com/minfc/minfc/ir"
 )
 
-// disjoint turns the set into bands that never overlap. A band is a conjunction of bounds and residue tests; every
+// disjoint turns the set into bands that never overlap. A band is a conjunction of bounds on keys and rows and residue tests; every
 // primitive is one. An intersection joins conditions. A union A | B is A and B minus A, and what B loses to a band with
 // the conditions c1, c2, ... is B & !c1, B & c1 & !c2, ... (disjoint by construction). Bands that contradict themselves
 // for all legal parameters are dropped as they arise.
@@ -26,7 +26,7 @@ func disjoint(u *Unit) error {
 		return tooMany(len(bands))
 	}
 	for _, b := range bands {
-		if n := max(len(b.Lo), len(b.Hi), len(b.Tests), len(b.Except)); n > ir.MaxLiterals {
+		if n := max(len(b.Lo), len(b.Hi), len(b.RowLo), len(b.RowHi), len(b.Tests), len(b.Except)); n > ir.MaxLiterals {
 			return tooLarge(fmt.Sprintf("a band of the set has %d conditions of one kind, and %d are the limit", n, ir.MaxLiterals))
 		}
 	}
@@ -212,6 +212,11 @@ func primitiveBand(s ir.Set) (ir.Segment, error) {
 			g.Lo = []ir.Bound{distanceFrom(*s.To)}
 		}
 		g.Tests = []ir.Test{{Diag: true, Off: s.From, Step: s.Step}}
+	case ir.Rows:
+		g.RowLo = []ir.RowBound{s.From}
+		if s.To != nil {
+			g.RowHi = []ir.RowBound{*s.To}
+		}
 	case ir.Chosen:
 		g.From = s.Source()
 	default:

@@ -26,7 +26,7 @@ func order(u *Unit) error {
 func boundMotion(g ir.Segment) Motion {
 	row, fixed := anyBound(g, true), anyBound(g, false)
 	switch {
-	case row && fixed:
+	case row && fixed || len(g.RowLo)+len(g.RowHi) > 0:
 		return Mixed
 	case row:
 		return WithRow
@@ -43,7 +43,7 @@ func anyBound(g ir.Segment, row bool) bool {
 
 // rowOrder starts with the row tiles that have the most keys, so that no long one is left over at the end. Keys grow with
 // the position under an upper bound that moves and shrink under such a lower bound; where both move (a window),
-// the first rows are the short ones, cut off at key 0.
+// the first rows are the short ones, cut off at key 0. Bounds on rows give the last rows keys, or the first ones.
 func rowOrder(segments []ir.Segment) ir.Order {
 	isRow := func(b ir.Bound) bool { return b.Row }
 	growth := 0
@@ -53,6 +53,12 @@ func rowOrder(segments []ir.Segment) ir.Order {
 		}
 		if slices.ContainsFunc(g.Lo, isRow) {
 			growth -= 2
+		}
+		if len(g.RowLo) > 0 {
+			growth += 3
+		}
+		if len(g.RowHi) > 0 {
+			growth -= 3
 		}
 	}
 	if growth > 0 {

@@ -60,7 +60,8 @@ func unlisted(args []ir.Arg) (out []ir.Arg) {
 var listSide = map[string]bool{"runs": true, "run_count": true, "run_cap": true, "run_low": true, "run_reach": true,
 	"cols": true, "col_count": true, "col_cap": true, "col_high": true, "col_near": true, "block_count": true}
 
-// decideOn are the arguments for the list of a segment, with the bounds that cut it for a row block.
+// decideOn are the arguments for the list of a segment, with the bounds that cut it for a row block. The kernel that decides knows no
+// bounds on rows: a list that they cut is priced as if all rows read it, which errs towards dense attention.
 func (b *programBuilder) decideOn(g ir.Segment) []ir.Arg {
 	c := b.choices[slices.IndexFunc(b.choices, func(c choice) bool { return c.source == g.From })]
 	low, reachOf, high, near := ir.N(0), ir.N(anyDistance), sk, ir.N(ir.MaxParam)

@@ -51,6 +51,10 @@ func simplifyLeaf(s ir.Set, f ir.Facts) ir.Set {
 		}
 	case ir.Diagonals:
 		empty = emptyRange(s.From, s.To, f)
+	case ir.Rows:
+		if empty = f.NoRow(s); !empty && f.EveryRow(s) {
+			return ir.All{}
+		}
 	}
 	if empty {
 		return nothing

@@ -46,7 +46,7 @@ func TestHopSkipsEmptyTiles(t *testing.T) {
 	s, err := Run(parsePattern(t, "  param step = 4096 min 1\n  keep\n    intersect\n      causal\n      columns from 0 step step\n"), Options{Tile: tile128x64})
 	require.NoError(t, err)
 	count := func(step int64) int {
-		tiles, err := s.Tiles(map[string]int64{"step": step}, 1<<17-128, 1<<17-1, 1<<17)
+		tiles, err := s.Tiles(map[string]int64{"step": step}, ir.Shape{Sq: 128, Sk: 1 << 17, QOffset: 1<<17 - 128}, 0)
 		require.NoError(t, err)
 		return len(tiles)
 	}

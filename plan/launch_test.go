@@ -116,7 +116,7 @@ func compare(t *testing.T, in *qkv.Input, heads []plan.Head, res runtime.HostRes
 		if res.Chosen != nil {
 			chosen = res.Chosen[h]
 		}
-		keep, err := head.Pattern.CoverWith(values, chosen.Asked)
+		keep, err := head.Pattern.EndingAt(in.End()).CoverWith(values, chosen.Asked)
 		require.NoError(t, err)
 		output.Keeps = append(output.Keeps, keep)
 		choices.Asked = append(choices.Asked, chosen.Asked)

@@ -105,7 +105,7 @@ func (j *job) check(a *app, res runtime.HostResult) error {
 	if j.dynamic() {
 		c.Keeps, err = j.kept(res)
 	} else {
-		c.Keep, err = j.pattern.Keeps(j.values)
+		c.Keep, err = j.pattern.EndingAt(j.in.End()).Keeps(j.values)
 	}
 	if err != nil {
 		return bug(err)
@@ -141,9 +141,9 @@ func (j *job) kept(res runtime.HostResult) ([]func(q, k int) bool, error) {
 // back to dense attention.
 func (j *job) means(head runtime.Chosen) (func(q, k int) bool, error) {
 	if head.Dense {
-		return j.pattern.Widest().Keeps(j.values)
+		return j.pattern.Widest().EndingAt(j.in.End()).Keeps(j.values)
 	}
-	return j.pattern.CoverWith(j.values, head.Kept)
+	return j.pattern.EndingAt(j.in.End()).CoverWith(j.values, head.Kept)
 }
 
 // checkChoices compares what the data chose with float64, and looks whether all of it is kept.
@@ -179,7 +179,7 @@ func (j *job) checkChoices(a *app, res runtime.HostResult) error {
 func (j *job) checkCover(res runtime.HostResult) error {
 	for h, head := range j.choices(res) {
 		hj := j.head(h)
-		asked, err := hj.pattern.KeepsWith(hj.values, head.Asked)
+		asked, err := hj.pattern.EndingAt(j.in.End()).KeepsWith(hj.values, head.Asked)
 		if err != nil {
 			return bug(err)
 		}

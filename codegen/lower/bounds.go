@@ -46,6 +46,8 @@ func (b *Builder) term(coef int64, vars []string) Value {
 type Segment struct {
 	Lo, Hi []BoundValue
 	Tests  []TestValue
+	RowLo  []RowBoundValue
+	RowHi  []RowBoundValue
 	Hop    int
 	// NeverFull, From and Except are the schedule's.
 	NeverFull bool
@@ -79,6 +81,7 @@ func (b *Builder) Segments(s *ir.Schedule) []Segment {
 		for _, t := range g.Tests {
 			v.Tests = append(v.Tests, TestValue{t.Diag, t.Not, b.Poly(t.Off), b.Poly(t.Step)})
 		}
+		v.RowLo, v.RowHi = b.rowBounds(g.RowLo), b.rowBounds(g.RowHi)
 		out = append(out, v)
 	}
 	return out
@@ -87,8 +90,10 @@ func (b *Builder) Segments(s *ir.Schedule) []Segment {
 // LoAt is max(0, Lo...) for the query position q: the first key of the row.
 func (b *Builder) LoAt(s Segment, q Value) Value { return b.fold(s.Lo, q, I32(0), b.Max) }
 
-// HiAt is min(sk, Hi...) for the query position q: the key after the last of the row.
-func (b *Builder) HiAt(s Segment, q Value) Value { return b.fold(s.Hi, q, b.Param("sk"), b.Min) }
+// HiAt is min(sk, Hi...) for the query position q: the key after the last of the row. It is 0 for a row that is not the segment's.
+func (b *Builder) HiAt(s Segment, q Value) Value {
+	return b.ofRow(s, q, b.fold(s.Hi, q, b.Param("sk"), b.Min))
+}
 
 func (b *Builder) fold(bounds []BoundValue, q, start Value, pick func(x, y Value) Value) Value {
 	v := start

@@ -222,7 +222,7 @@ func (k *RowTile) RowBlock() Value {
 
 // Count is how many slots of a list matter to this row tile.
 func (k *RowTile) Count(s Segment) Value {
-	length := k.ListLength(s.From)
+	length := k.ListLength(s)
 	if s.From.Kind == ir.SourceBlocks {
 		return length
 	}
@@ -233,8 +233,8 @@ func (k *RowTile) Count(s Segment) Value {
 	return n
 }
 
-// ListLength is the number of entries of the list that this row tile reads.
-func (k *RowTile) ListLength(l ir.Source) Value {
+// listLength is the number of entries of the list that this row tile reads.
+func (k *RowTile) listLength(l ir.Source) Value {
 	n, name := k.HeadIndex(), map[ir.SourceKind]string{
 		ir.SourceRuns: "run_count", ir.SourceBlocks: "block_count", ir.SourceColumns: "col_count",
 	}[l.Kind]
@@ -250,9 +250,9 @@ func (k *RowTile) Matters(s Segment, entry Value) Value {
 	switch s.From.Kind {
 	case ir.SourceRuns: // those that, seen from the tile's last row block, reach above the lowest key of its first row
 		end := k.Add(k.Add(k.First(), entry), I32(int64(k.Rows)))
-		return k.ICmp(enum.IPredSGT, end, k.LoAt(s, k.First()))
+		return k.ICmp(enum.IPredSGT, end, k.Bottom(s))
 	case ir.SourceColumns: // those below the highest bound
-		return k.ICmp(enum.IPredSLT, entry, k.HiAt(s, k.Last()))
+		return k.ICmp(enum.IPredSLT, entry, k.Top(s))
 	}
 	return Bool(true)
 }
@@ -311,7 +311,7 @@ func (k *RowTile) KeptColumns(id Value, words []Value, block int) Value {
 // OpenColumns tells of 32 columns, one a lane, whose place must be compared with each row's bounds.
 func (k *RowTile) OpenColumns(id Value) Value {
 	s := k.ColumnSegment()
-	inside := k.And(k.ICmp(enum.IPredSGE, id, k.LoAt(s, k.Last())), k.ICmp(enum.IPredSLT, id, k.HiAt(s, k.First())))
+	inside := k.And(k.ICmp(enum.IPredSGE, id, k.FullBottom(s)), k.ICmp(enum.IPredSLT, id, k.FullTop(s)))
 	return k.Ballot(k.Xor(k.Or(inside, k.ICmp(enum.IPredEQ, id, I32(NoColumn))), Bool(true)))
 }
 

@@ -99,11 +99,11 @@ func (k *RowTile) Row0() Value {
 
 // Cut splits a segment's tiles for this row tile: upper edge, full, lower edge. The formulas are ir.Segment's.
 func (k *RowTile) Cut(s Segment) []Piece {
-	top, bottom := k.HiAt(s, k.Last()), k.LoAt(s, k.First())
+	top, bottom := k.Top(s), k.Bottom(s)
 	if s.NeverFull {
 		return []Piece{{Top: top, Bottom: bottom, Flags: FlagEdge}}
 	}
-	fullTop, fullBottom := k.HiAt(s, k.First()), k.LoAt(s, k.Last())
+	fullTop, fullBottom := k.FullTop(s), k.FullBottom(s)
 	upper := k.UDivBy(k.Add(k.Sub(top, fullTop), I32(int64(k.SlotKeys-1))), k.SlotKeys)
 	p1 := k.Sub(top, k.MulBy(upper, k.SlotKeys))
 	full := k.UDivBy(k.above(p1, fullBottom), k.SlotKeys)

@@ -37,7 +37,7 @@ func (w *queue) start() position {
 		for _, p := range k.SlotPieces(s) {
 			some := k.ICmp(enum.IPredSGT, p.Slots, lower.I32(0))
 			k.put(at, k.And(some, k.writer()), first, p.Top, lower.I32(p.Flags), lower.I32(int64(i)),
-				k.LoAt(s, k.Last()), k.HiAt(s, k.First()), lower.I32(0), lower.I32(0))
+				k.FullBottom(s), k.FullTop(s), lower.I32(0), lower.I32(0))
 			at = k.Select(some, k.Add(at, lower.I32(pieceBytes)), at)
 			first = k.Add(first, k.Max(p.Slots, lower.I32(0)))
 		}

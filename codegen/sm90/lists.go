@@ -73,7 +73,7 @@ func (h listHeads) with(v []Value) listHeads {
 // lengths starts to read the lists of the tile at k.At, entries goes on.
 func (k *kernel) lengths() (h listHeads) {
 	for _, s := range k.listSegments() {
-		h.length = append(h.length, k.ListLength(s.From))
+		h.length = append(h.length, k.ListLength(s))
 	}
 	return h
 }
@@ -163,7 +163,7 @@ func (k *kernel) slotOf(x source, i, entry Value) slot {
 		return slot{start: start, flags: lower.I32(x.piece.Flags | number)}
 	}
 	s := x.segment
-	v := k.ListSlot(s, i, func() Value { return entry }, lower.I32(number), k.LoAt(s, k.Last()), k.HiAt(s, k.First()))
+	v := k.ListSlot(s, i, func() Value { return entry }, lower.I32(number), k.FullBottom(s), k.FullTop(s))
 	return slot{start: v[0], flags: v[1]}
 }
 

@@ -123,7 +123,7 @@ func (k *kernel) eachLane(name string, word Value, v []Value, body func(lane Val
 // runSlot is a slot at an offset from the tile's first query.
 func (k *kernel) runSlot(x source, offset Value) slot {
 	v := k.ListSlot(x.segment, nil, func() Value { return offset }, lower.I32(int64(x.number)<<lower.SegmentShift),
-		k.LoAt(x.segment, k.Last()), k.HiAt(x.segment, k.First()))
+		k.FullBottom(x.segment), k.FullTop(x.segment))
 	return slot{v[0], v[1], keys}
 }
 

@@ -15,6 +15,9 @@ type Shape struct {
 	Batch, QHeads, KVHeads, SeqQ, SeqK, HeadDim, QOffset int
 }
 
+// End is the position after the last query.
+func (s Shape) End() int { return s.QOffset + s.SeqQ }
+
 // Input is q [Batch, QHeads, SeqQ, HeadDim] and k, v [Batch, KVHeads, SeqK, HeadDim], contiguous, 16 bits an element.
 type Input struct {
 	Shape
