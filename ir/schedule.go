@@ -164,3 +164,14 @@ func (s *Schedule) Lists() []Source {
 	}
 	return out
 }
+
+// HasRow says whether the query at position q is one of the segment's rows, in a call that ends at a position. Values are those of a
+// legal launch.
+func (g Segment) HasRow(values map[string]int64, q, end int) bool {
+	bound, err := g.bind(values)
+	if err != nil {
+		return false
+	}
+	from, to := bound.rows(end)
+	return from <= q && q < to
+}

@@ -265,7 +265,7 @@ func (c *sectionCall) lastRow() (sum int64) {
 		return start
 	}
 	for _, g := range c.schedule.Segments {
-		if g.From.Kind != ir.SourceRange {
+		if g.From.Kind != ir.SourceRange || !g.HasRow(c.values, int(last), int(last)+1) {
 			continue
 		}
 		low := at(g.Lo, 0, func(x, y int64) int64 { return max(x, y) })

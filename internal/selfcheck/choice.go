@@ -184,11 +184,14 @@ func rulesOf(index []ir.IndexDef, values map[string]int64) (map[string]choiceRul
 	return out, nil
 }
 
-// atTheEdge says whether rounding decides if members belong to a set chosen from all values.
-func (c choiceRule) atTheEdge(members []int, values []float64, tie func(a, b float64) bool) bool {
+// atTheEdge says whether rounding decides if members belong to a set chosen from all values, beside the smaller set, which both agree on. A set
+// that holds its share of the mass but for rounding may have one member more, however large that is: the one that makes it hold the share.
+func (c choiceRule) atTheEdge(members, smaller []int, values []float64, tie func(a, b float64) bool) bool {
 	switch c.rule {
 	case ir.TopP:
-		return mass(members, values) <= massTie*sum(values)
+		open := massTie * sum(values)
+		short := c.n/1000*sum(values) - mass(smaller, values)
+		return mass(members, values) <= open || len(members) == 1 && math.Abs(short) <= open
 	case ir.Above:
 		return !slices.ContainsFunc(members, func(i int) bool { return !tie(valueOf(values, i), c.n/1e6) })
 	default:
@@ -250,8 +253,11 @@ func (r *ChoiceReport) members(where string, rule choiceRule, want, got []int, v
 			r.wrong(1, fmt.Sprintf("%s: %d (worth %g) in place of %d (%g)", where, e, a, m, b))
 		}
 	}
-	rest := slices.Concat(missing[n:], extra[n:])
-	if len(rest) > 0 && (rule.atTheEdge(rest, values, tie) || rule.mayEnd(rest, values, wide())) {
+	rest, smaller := slices.Concat(missing[n:], extra[n:]), want
+	if len(missing) > n {
+		smaller = got
+	}
+	if len(rest) > 0 && (rule.atTheEdge(rest, smaller, values, tie) || rule.mayEnd(rest, values, wide())) {
 		r.Ties += len(rest)
 		return
 	}

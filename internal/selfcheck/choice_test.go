@@ -190,7 +190,11 @@ func TestEndsOfRules(t *testing.T) {
 	}{
 		{ir.TopP, 900, []int{0, 1, 2, 4}, 0}, // 4 is 9e-5 of the mass
 		{ir.TopP, 900, []int{0, 1, 2, 4, 5}, 2},
-		{ir.TopP, 900, []int{0, 1, 2, 3}, 1},
+		{ir.TopP, 899.7, []int{0, 1, 2, 3}, 1},  // three hold 900 thousandths, more than the share
+		{ir.TopP, 899.95, []int{0, 1, 2, 3}, 0}, // and so much but for rounding: then the fourth may be the last
+		{ir.TopP, 899.95, []int{0, 1, 2, 3, 4}, 2},
+		{ir.TopP, 900.3, []int{0, 1}, 1}, // nothing says that two would do
+		{ir.TopP, 700.05, []int{0, 1}, 0},
 		{ir.Above, 99990e-0, []int{0, 1, 2, 3}, 0}, // 3 is worth 0.0999, the threshold is 0.09999 less 1e-4 of itself
 		{ir.Above, 99950, []int{0, 1, 2, 3}, 1},
 		{ir.Top, 3, []int{0, 1, 2, 3}, 1},
