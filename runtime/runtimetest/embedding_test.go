@@ -87,8 +87,8 @@ func Example_embedding() {
 	// its output is the mean of equal values: 1
 }
 
-// The layers of a model are one call on other tensors: it is prepared once, and each layer, in a goroutine of its own here, runs it with its
-// pointers. V is 1 in the first layer and 2 in the second.
+// The layers of a model are one call on other tensors: it is prepared once, and each layer, in a goroutine of its own here, runs it with
+// its pointers. V is 1 in the first layer and 2 in the second.
 func Example_prepare() {
 	const n, d, heads, kvHeads = 100, 64, 4, 2
 	dev, _, err := device.OpenSpec("emu")
