@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"math"
+	"sync"
 
 	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/patterns"
@@ -84,6 +85,40 @@ func Example_embedding() {
 	// Output:
 	// the last token of head 0 keeps 36 of 150 keys
 	// its output is the mean of equal values: 1
+}
+
+// The layers of a model are one call on other tensors: it is prepared once, and each layer, in a goroutine of its own here, runs it with
+// its pointers. V is 1 in the first layer and 2 in the second.
+func Example_prepare() {
+	const n, d, heads, kvHeads = 100, 64, 4, 2
+	dev, _, err := device.OpenSpec("emu")
+	check(err)
+	defer dev.Close()
+	layer, err := newLayer(dev, compileAShape(d), d, heads, kvHeads)
+	check(err)
+	defer layer.kernel.Close()
+	call, err := layer.kernel.Prepare(runtime.Attention{
+		Batch: 1, QHeads: heads, KVHeads: kvHeads, SeqQ: n, SeqK: n, Params: map[string]int64{"sink": 4, "window": 32}})
+	check(err)
+
+	q, k := filled(dev, n*heads*d, 0, nil), filled(dev, n*kvHeads*d, 1, nil)
+	var layers [2]runtime.Pointers
+	for i := range layers {
+		layers[i] = runtime.Pointers{Q: q, K: k, V: filled(dev, n*kvHeads*d, float32(i+1), nil), O: filled(dev, n*heads*d, 0, nil)}
+	}
+	var group sync.WaitGroup
+	for _, at := range layers {
+		group.Go(func() { check(call.Run(nil, at)) })
+	}
+	group.Wait()
+	for i, at := range layers {
+		o := make([]byte, 2*n*heads*d)
+		check(dev.CopyToHost(o, at.O, nil)) // waits for the stream
+		fmt.Printf("layer %d: %v\n", i, fromBF16(o))
+	}
+	// Output:
+	// layer 0: 1
+	// layer 1: 2
 }
 
 // compileAShape stands for a file that "minfc compile a_shape" wrote.

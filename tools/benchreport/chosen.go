@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"github.com/minfc/minfc/bench"
@@ -13,7 +12,7 @@ const seriesMark = "_dynamic_"
 
 // seriesOf is the part of a file's name that its series shares, "" if it is in none.
 func seriesOf(path string) string {
-	series, _, ok := strings.Cut(filepath.Base(path), seriesMark)
+	series, _, ok := strings.Cut(path, seriesMark)
 	if !ok {
 		return ""
 	}

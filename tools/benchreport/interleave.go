@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/minfc/minfc/internal/half"
@@ -83,6 +84,52 @@ func writeTable(b *bytes.Buffer, cells [][]string) {
 			fmt.Fprintf(b, "|%s\n", strings.Repeat("---|", len(line)))
 		}
 	}
+}
+
+// timed says whether the report is about speed.
+func (r report) timed() bool {
+	return slices.ContainsFunc(r.Rows, func(x row) bool { return x.MS != nil })
+}
+
+func (r report) checkedOnly() bool { return !r.timed() }
+
+// tuned are the head dims of BENCHMARKS.md. The others have their places on the page of kernels.
+var tuned = []string{"64", "128", "256"}
+
+// comparisons are the kernels of ours that ran beside peers over the same input. Patterns that have peers here, dense and full, keep all
+// pairs of dense attention.
+func (r report) comparisons(file string) (out []comparison) {
+	for _, x := range r.Rows {
+		c := x.parts()
+		times := map[string]ratio{}
+		for name, v := range map[string]*float64{flash2: x.VsFA2, cudnn: x.VsCuDNN} {
+			if v != nil {
+				times[name] = ratio{value: *v}
+			}
+		}
+		if x.target() == "" || x.MS == nil || len(times) == 0 || !slices.Contains(tuned, c[4]) || c[0] != "dense" && c[0] != "full" {
+			continue
+		}
+		about := x.about()
+		length, _ := strconv.Atoi(c[1])
+		out = append(out, comparison{target: x.target(), pattern: about[0], input: "random", length: length, heads: about[2], dim: about[3], density: 1, ms: *x.MS,
+			times: times, file: file, date: r.Date})
+	}
+	return out
+}
+
+// denseHead is the time of one head of dense causal attention in a row of the comparison's length and head dim, and whose it is.
+func (x row) denseHead(c comparison) (name string, ms float64, ok bool) {
+	parts := x.parts()
+	count, _ := strconv.Atoi(parts[2])
+	name, known := map[string]string{"fa2": flash2, "cudnn": cudnn}[x.Kernel]
+	if x.target() == c.target {
+		name, known = ownDense, true
+	}
+	if !known || x.MS == nil || count == 0 || parts[0] != "dense" || parts[1] != strconv.Itoa(c.length) || parts[4]+" "+parts[5] != c.dim {
+		return "", 0, false
+	}
+	return name, *x.MS / float64(count), true
 }
 
 // parts are the eight parts of the case, the last one empty where it has no parameters.

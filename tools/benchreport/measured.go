@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"math"
-	"path/filepath"
 	"strings"
 
 	"github.com/minfc/minfc/bench"
@@ -32,8 +31,8 @@ func (p *page) measured(path string, r *bench.Report) error {
 	if err != nil {
 		return err
 	}
-	plot := folder + "/" + strings.TrimSuffix(filepath.Base(path), ".json") + ".svg"
-	p.plots = append(p.plots, output{plot, svg})
+	plot := strings.TrimSuffix(path, ".json") + ".svg"
+	p.plots = append(p.plots, output{folder + "/" + plot, svg})
 	fmt.Fprintf(p, "\n![time, speed-up and recall](%s)\n", plot)
 	return nil
 }
@@ -74,6 +73,9 @@ func (p *page) reportOf(peers *bench.Report) *bench.Report {
 func (p *page) like(r *bench.Report, wanted bool, tool string) *bench.Report {
 	for _, f := range p.files {
 		o := p.reports[f]
+		if o == nil {
+			continue
+		}
 		if _, err := bench.Compare(r, o); wanted && o.Tool == tool && err == nil {
 			return o
 		}
