@@ -16,8 +16,8 @@ type Pointers struct {
 	WorkspaceBytes int64
 }
 
-// Prepared is a call that was checked and computed as far as it does not depend on its pointers: what Run enqueues, and what ReadChosen
-// and Cover say of it. It is immutable and safe for concurrent use until its kernels are closed.
+// Prepared is a call that was checked and computed as far as it does not depend on its pointers: what Run enqueues, and where
+// ReadChosen finds what was chosen. It is immutable and safe for concurrent use until its kernels are closed.
 type Prepared struct {
 	call      *call // of the whole layer, without pointers
 	dev       device.Device

@@ -103,8 +103,8 @@ func TestForeignFiles(t *testing.T) {
 		{"damaged text", bytes.Replace(data, []byte("PTX of bf16"), []byte("PTX of bf61"), 1), artifact.ErrDamaged, "checksum"},
 		{"longer", append(bytes.Clone(data), "more"...), artifact.ErrDamaged, "4 bytes follow its end"},
 		{"huge counts", append([]byte("MINFC\n\x01\x00\xff\xff\xff\xff\xff\xff\xff\xff"), make([]byte, 99)...), artifact.ErrDamaged, "asks for"},
-		{"newer schema", reseal(bytes.Replace(data, []byte(`"schema": 2`), []byte(`"schema": 3`), 1)), artifact.ErrVersion, "schema 3"},
-		{"older schema", reseal(bytes.Replace(data, []byte(`"schema": 2`), []byte(`"schema": 1`), 1)), artifact.ErrVersion, "compile the pattern again"},
+		{"newer schema", reseal(bytes.Replace(data, []byte(`"schema": 3`), []byte(`"schema": 4`), 1)), artifact.ErrVersion, "schema 4"},
+		{"older schema", reseal(bytes.Replace(data, []byte(`"schema": 3`), []byte(`"schema": 2`), 1)), artifact.ErrVersion, "compile the pattern again"},
 		{"unknown field", reseal(bytes.Replace(data, []byte(`"threads"`), []byte(`"threats"`), 1)), artifact.ErrManifest, "threats"},
 		{"no JSON", reseal(bytes.Replace(data, []byte(`"compiler":`), []byte(`"compiler"!`), 1)), artifact.ErrManifest, "invalid character"},
 	} {

@@ -8,7 +8,7 @@ import (
 )
 
 // SchemaVersion is the manifest schema this package writes and reads.
-const SchemaVersion = 2
+const SchemaVersion = 3
 
 // Manifest says what an artifact holds: one pattern, compiled into one or more kernels, or the patterns of a head plan and the
 // groups that run them together.
