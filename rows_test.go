@@ -33,7 +33,7 @@ var rowCalls = []qkv.Shape{
 // Tri-shape with few last rows, with more than there are and with none: after chunks, and with lengths that fill no tile.
 func TestTriShapeAgreesWithFloat64(t *testing.T) {
 	for _, target := range minfc.Targets() {
-		for _, d := range []int{64, 128, 256}[:campaign.Cases(2, 3, 3)] {
+		for _, d := range []int{64, 128, 256}[:campaign.Cases(1, 2, 3)] {
 			c := attentionCase{program: library(t, "tri_shape"), target: target, headDim: d, dtype: half.BF16, random: true}
 			eachRowCall(t, c, []map[string]int64{
 				{"sink": 5, "window": 20, "last": 0}, {"sink": 5, "window": 20, "last": 1}, {"sink": 0, "window": 1, "last": 77},
@@ -57,8 +57,8 @@ func eachRowCall(t *testing.T, c attentionCase, params []map[string]int64) {
 	t.Run(c.kernel(), func(t *testing.T) {
 		t.Parallel()
 		l := c.load(t, emu.Options{})
-		for i, s := range rowCalls {
-			for _, p := range params {
+		for i, s := range rowCalls[:campaign.Cases(2, 4, 4)] {
+			for _, p := range params[:campaign.Cases(3, len(params), len(params))] {
 				c.shape, c.params, c.seed = s, p, uint64(i)
 				c.shape.Batch, c.shape.QHeads, c.shape.KVHeads = 1, 1, 1
 				t.Run(c.launched(), func(t *testing.T) { c.run(t, l) })
@@ -94,16 +94,30 @@ pattern blocks_then_runs(n = 64) {
 }
 `
 
+// rowKernels are a kernel of each target at least, and all in a campaign.
+func rowKernels() []struct {
+	target          string
+	headDim, shapes int
+} {
+	if campaign.On() {
+		return dynamicKernels
+	}
+	return []struct {
+		target          string
+		headDim, shapes int
+	}{dynamicKernels[0], dynamicKernels[2], dynamicKernels[3]}[:campaign.Cases(1, 3, 3)]
+}
+
 // Lists in some of the rows: in every kernel that walks lists, with its choices, its cover and its output.
 func TestRowsOfListsAgreeWithFloat64(t *testing.T) {
 	for _, name := range []string{"columns", "late_columns", "runs", "vertical_slash", "blocks_then_runs"} {
-		for _, k := range dynamicKernels[:campaign.Cases(4, len(dynamicKernels), len(dynamicKernels))] {
+		for _, k := range rowKernels() {
 			c := attentionCase{program: limitsProgram(t, rowLists, name), target: k.target, headDim: k.headDim, dtype: half.BF16, random: true}
 			t.Run(c.kernel(), func(t *testing.T) {
 				t.Parallel()
 				l := c.load(t, emu.Options{})
 				for i, s := range []qkv.Shape{{SeqQ: 300, SeqK: 300}, {SeqQ: 200, SeqK: 260, QOffset: 60}} {
-					for _, n := range []int64{0, 70, 128, ir.MaxParam} {
+					for _, n := range []int64{70, 0, 128, ir.MaxParam}[:campaign.Cases(1, 2, 4)] {
 						c.shape, c.params, c.seed = s, map[string]int64{"n": n}, uint64(i)
 						c.shape.Batch, c.shape.QHeads, c.shape.KVHeads = 1, 2, 1
 						t.Run(c.launched(), func(t *testing.T) {
