@@ -2,7 +2,7 @@ package ir
 
 // Program says how a device computes what the data chooses, and attention over it: which memory, which kernels in which order, with which
 // arguments. A pass makes it from a schedule; a runtime interprets it and knows no kernel by name. The names that a program does not
-// define itself are those of the launch:
+// define itself are the values of the launch:
 //
 //	batch q_heads kv_heads group         heads of the call; group is q_heads / kv_heads
 //	sq sk q_offset head_dim              lengths, the position of query 0, elements of a row
@@ -14,7 +14,7 @@ package ir
 //	price_fixed price_limit              float, nanoseconds of a multiprocessor for a head: what is in no list; what decides
 //	price_slot price_column              float, the same for a slot of a list, and for one of columns
 //	q k v o lse                          addresses of the tensors
-//	heads                                address of a word a head, RouteElsewhere for those that take no part; null: all do
+//	heads                                address of a word a head, RouteElsewhere for a head that takes no part; null: all do
 //	route, taken                         address of the words that say which kernel computes a head, null: one for all; its word
 type Program struct {
 	Name     string
@@ -59,8 +59,8 @@ const (
 	WorkLaunches = "launches"
 	WorkProbed   = "probed_keys"     // keys that a block of 64 probe rows is multiplied with
 	WorkPooled   = "pooled_bytes"    // read by pools
-	WorkScores   = "block_scores"    // pairs of pooled blocks, those of causal ones twice
-	WorkSquares  = "square_products" // pairs of rows of q and k that squares multiply, those of causal ones twice
+	WorkScores   = "block_scores"    // pairs of pooled blocks, causal ones counted twice
+	WorkSquares  = "square_products" // pairs of rows of q and k that squares multiply, causal ones counted twice
 )
 
 // Buffer is device memory of the workspace, aligned to 256 bytes.
@@ -135,7 +135,7 @@ func (Run) isStep()   {}
 func (Store) isStep() {}
 func (Zero) isStep()  {}
 
-// Row is a number for each q head, 0 for those that take no part.
+// Row is a number for each q head, 0 for a head that takes no part.
 type Row struct {
 	As   Encoding
 	Expr Expr

@@ -165,7 +165,7 @@ func (s *Schedule) Lists() []Source {
 	return out
 }
 
-// HasRow says whether the query at position q is one of the segment's rows, in a call that ends at a position. Values are those of a
+// HasRow says whether the query at position q is one of the segment's rows, in a call that ends at a position. Values are the parameters of a
 // legal launch.
 func (g Segment) HasRow(values map[string]int64, q, end int) bool {
 	bound, err := g.bind(values)

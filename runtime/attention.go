@@ -67,7 +67,7 @@ type call struct {
 	values    map[string]int64 // of all parameters of the schedule
 	present   int              // heads of all batch entries that take part
 	sharers   int              // the most of them that share a kv head
-	section   sectionGrid      // of a group's launch
+	head0     int              // the layer's head that is the call's first, of a part of a layer
 }
 
 // Prepare checks a call and computes all that does not depend on its pointers, which it does not look at. Calls of one shape and the
@@ -103,10 +103,9 @@ func (p *Prepared) prepareOne(k *LoadedKernel) error {
 	part := p.parts[0]
 	part.bound, part.stores = x, k.needsWorkspace(p.call)
 	if part.stores {
-		p.workspace = x.workspaceBytes()
+		p.workspace = x.Kept + x.Passing
 		p.most = p.workspace
 	}
-	p.launches = 1
 	if x.routing == byHead {
 		p.launches = 2
 	}

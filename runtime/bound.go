@@ -99,9 +99,6 @@ const (
 
 func bytesOf(elements int64) int64 { return elements * elementBytes }
 
-// workspaceBytes is what the call needs of a workspace.
-func (x *boundCall) workspaceBytes() int64 { return x.Kept + x.Passing }
-
 // heads is how many heads all batch entries have.
 func (x *boundCall) heads() int { return x.Batch * x.QHeads }
 

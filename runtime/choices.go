@@ -65,7 +65,7 @@ func (k *LoadedKernel) headValues(c *call) ([]map[string]int64, error) {
 		}
 		var err error
 		if out[h], err = ir.CheckLaunch(k.schedule.Params, k.schedule.Requires, given); err != nil {
-			return nil, device.BadCall("head %d: %w", c.section.head0+h, err)
+			return nil, device.BadCall("head %d: %w", c.head0+h, err)
 		}
 	}
 	return out, nil

@@ -43,10 +43,7 @@ func (k *LoadedKernel) ReadChosen(dev device.Device, s device.Stream, a Attentio
 // workspace must not have served another run since. Choices of heads that take no part, or whose pattern does not depend on data, have no
 // sets.
 func (p *Prepared) ReadChosen(s device.Stream, at Pointers) (out []Chosen, err error) {
-	if p.call.idle() {
-		return nil, nil
-	}
-	if err := p.call.checkPointers(at, p.workspace); err != nil {
+	if err := p.check(at); err != nil || p.call.idle() {
 		return nil, err
 	}
 	for _, part := range p.parts {
@@ -75,7 +72,7 @@ func (p *preparedPart) spread(chosen, out []Chosen) {
 	layer := len(out) / x.Batch
 	for batch := range x.Batch {
 		for _, h := range p.heads {
-			out[batch*layer+h] = chosen[batch*x.QHeads+h-x.section.head0]
+			out[batch*layer+h] = chosen[batch*x.QHeads+h-x.head0]
 		}
 	}
 }

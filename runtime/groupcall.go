@@ -1,8 +1,6 @@
 package runtime
 
-import (
-	"github.com/minfc/minfc/runtime/device"
-)
+import "github.com/minfc/minfc/runtime/device"
 
 // Prepare checks a call on all heads of a layer and computes all that does not depend on its pointers, which it does not look at: the index
 // stage of each part, then all parts in one launch. a is the call of the whole layer, but parameters and heads are taken from the parts;
@@ -45,16 +43,15 @@ func (g *LoadedGroups) Launch(s device.Stream, a Attention, parts []Part) error 
 // Check says what Launch would say of the call, and enqueues nothing.
 func (g *LoadedGroups) Check(a Attention, parts []Part) error {
 	p, err := g.Prepare(a, parts)
-	if err != nil || p.call.idle() {
+	if err != nil {
 		return err
 	}
-	return p.call.checkPointers(pointersOf(a), p.workspace)
+	return p.check(pointersOf(a))
 }
 
 // prepareShape prepares a call of contiguous tensors that is like a.
 func (g *LoadedGroups) prepareShape(a Attention, parts []Part) (*Prepared, error) {
-	a.Q, a.K, a.V, a.O, a.LSEBatchStride, a.LSEHeadStride, a.Scale = Tensor{}, Tensor{}, Tensor{}, Tensor{}, 0, 0, 0
-	return g.Prepare(a, parts)
+	return g.Prepare(withoutStrides(a), parts)
 }
 
 // Launches says how many launches the attention of all parts takes, index stages aside. Of the call only its shape and NoFallback count.
@@ -111,7 +108,7 @@ func (c *groupCall) bind(parts []Part) error {
 		a, first := p.Call(c.call.Attention)
 		own, err := k.check(a)
 		if err == nil && !own.idle() {
-			own.section.head0 = first
+			own.head0 = first
 			err = c.add(k, p, own)
 		}
 		if err != nil {
@@ -129,7 +126,7 @@ func (c *groupCall) add(k *LoadedKernel, p Part, own *call) error {
 		return err
 	}
 	x.bases = bases{q: int64(own.Q.Ptr), k: int64(own.K.Ptr), v: int64(own.V.Ptr), o: int64(own.O.Ptr),
-		lse: lseBytes * own.LSEHeadStride * int64(own.section.head0)}
+		lse: lseBytes * own.LSEHeadStride * int64(own.head0)}
 	c.parts = append(c.parts, &preparedPart{kernel: k, member: p.Member, bound: x, heads: p.Heads,
 		stores: len(k.choices) > 0 && x.routing != allDense})
 	return nil

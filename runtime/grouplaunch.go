@@ -15,8 +15,8 @@ import (
 
 // sectionGrid is where a section lies in the grid of a launch, and in rowHeads.
 type sectionGrid struct {
-	row0, rows, head0, blocks int
-	headsAt                   int // what to add to a row to get its place in rowHeads
+	row0, rows, blocks int
+	headsAt            int // what to add to a row to get its place in rowHeads
 }
 
 // sectionCall is what one section of a launch computes.
@@ -135,7 +135,7 @@ func (r *groupLaunch) record(to *recorder, layer *call) error {
 	r.layOut(layer)
 	for i, c := range r.calls {
 		if c != nil && r.Sections[i].BlocksPerSM > 0 {
-			to.records = append(to.records, record{name: "clear", clears: patch{base: baseWorkspace, bytes: c.at("queue")}, bytes: abi.QueueBytes})
+			to.clear(c.at("queue"), abi.QueueBytes)
 		}
 	}
 	whole := &boundCall{call: layer, floats: map[string]float32{"scale_log2": layer.scaleLog2}}
@@ -173,14 +173,14 @@ func (r *groupLaunch) argument(section int, p artifact.Param, layer *boundCall) 
 	}
 	a, err := s.Argument(p, s.numbers(), s.routed)
 	if p.Name == "route" && len(s.schedule.Index) == 0 && a.Address.Base != "" {
-		a.Address.Bytes -= wordBytes * int64(s.section.head0) // heads are counted as the layer does
+		a.Address.Bytes -= wordBytes * int64(s.head0) // heads are counted as the layer does
 	}
 	return a, s.boundCall, err
 }
 
 // numbers are what a section has beside the call.
 func (s *sectionCall) numbers() ir.Env {
-	return ir.Env{"row0": int64(s.grid.row0), "rows": int64(s.grid.rows), "head0": int64(s.section.head0), "heads_at": int64(s.grid.headsAt),
+	return ir.Env{"row0": int64(s.grid.row0), "rows": int64(s.grid.rows), "head0": int64(s.head0), "heads_at": int64(s.grid.headsAt),
 		"blocks": int64(s.grid.blocks), "row_tiles": int64(s.rowTiles), "items": int64(s.items())}
 }
 

@@ -19,10 +19,10 @@ type Launcher interface {
 // Check says what Launch would say of the call, and enqueues nothing.
 func (k *LoadedKernel) Check(a Attention) error {
 	p, err := k.prepare(a)
-	if err != nil || p.call.idle() {
+	if err != nil {
 		return err
 	}
-	return p.call.checkPointers(pointersOf(a), p.workspace)
+	return p.check(pointersOf(a))
 }
 
 // HeadParams lists the parameters that Attention.HeadParams may set: budgets of the index stage and nothing else.

@@ -64,11 +64,16 @@ func (p *Prepared) RunIndex(s device.Stream, at Pointers) error { return p.run(s
 // RunAttention is the second half of Run, over the lists that RunIndex or WriteChosen left in the workspace.
 func (p *Prepared) RunAttention(s device.Stream, at Pointers) error { return p.run(s, at, false, true) }
 
-func (p *Prepared) run(s device.Stream, at Pointers, index, attention bool) error {
+// check says what is wrong with the pointers of a run.
+func (p *Prepared) check(at Pointers) error {
 	if p.call.idle() {
 		return nil
 	}
-	if err := p.call.checkPointers(at, p.workspace); err != nil {
+	return p.call.checkPointers(at, p.workspace)
+}
+
+func (p *Prepared) run(s device.Stream, at Pointers, index, attention bool) error {
+	if err := p.check(at); err != nil || p.call.idle() {
 		return err
 	}
 	bases := at.bases()
@@ -111,6 +116,12 @@ func sameStrides(a, b *Tensor) bool {
 func shapeOf(a Attention) Attention {
 	a.Q.Ptr, a.K.Ptr, a.V.Ptr, a.O.Ptr, a.LSE, a.Workspace, a.WorkspaceBytes = 0, 0, 0, 0, 0, 0, 0
 	a.Params, a.Heads, a.HeadParams = maps.Clone(a.Params), slices.Clone(a.Heads), cloneValues(a.HeadParams)
+	return a
+}
+
+// withoutStrides is a call whose tensors are contiguous and whose scale is the default, for what depends on neither.
+func withoutStrides(a Attention) Attention {
+	a.Q, a.K, a.V, a.O, a.LSEBatchStride, a.LSEHeadStride, a.Scale = Tensor{}, Tensor{}, Tensor{}, Tensor{}, 0, 0, 0
 	return a
 }
 

@@ -67,7 +67,7 @@ type recorder struct {
 func (r *recorder) add(k *LoadedKernel, x *boundCall, actions []ir.Action) error {
 	for _, a := range actions {
 		if a.Kernel == "" {
-			r.records = append(r.records, record{name: "clear", clears: patch{base: baseWorkspace, bytes: x.offset(a.To)}, bytes: a.Bytes})
+			r.clear(x.offset(a.To), a.Bytes)
 			continue
 		}
 		code, err := k.codeOf(a.Kernel)
@@ -79,6 +79,11 @@ func (r *recorder) add(k *LoadedKernel, x *boundCall, actions []ir.Action) error
 		}
 	}
 	return nil
+}
+
+// clear makes a record of the clearing of memory of the workspace.
+func (r *recorder) clear(at, bytes int64) {
+	r.records = append(r.records, record{name: "clear", clears: patch{base: baseWorkspace, bytes: at}, bytes: bytes})
 }
 
 // launch makes a record of one launch. callOf says whose call each argument is of, nil for one that nothing reads.

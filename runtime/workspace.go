@@ -19,8 +19,7 @@ func (k *LoadedKernel) Workspace(a Attention) (int64, error) {
 
 // prepareShape prepares a call of contiguous tensors that is like a.
 func (k *LoadedKernel) prepareShape(a Attention) (*Prepared, error) {
-	a.Q, a.K, a.V, a.O, a.LSEBatchStride, a.LSEHeadStride, a.Scale = Tensor{}, Tensor{}, Tensor{}, Tensor{}, 0, 0, 0
-	return k.prepare(a)
+	return k.prepare(withoutStrides(a))
 }
 
 // ListBytes returns how many bytes of the workspace of a hold what the attention kernel reads of the choice: lists, their

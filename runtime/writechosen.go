@@ -20,7 +20,7 @@ func (k *LoadedKernel) WriteChosen(dev device.Device, s device.Stream, a Attenti
 		return err
 	}
 	at, x := pointersOf(a), p.parts[0].bound
-	if err := p.call.checkPointers(at, p.workspace); err != nil {
+	if err := p.check(at); err != nil {
 		return err
 	}
 	if len(chosen) != x.heads() && len(x.choices) > 0 {

@@ -12,7 +12,7 @@ import (
 	"github.com/minfc/minfc/ir"
 )
 
-// The parameters of the kernel of each rule; scores, slab_start and slab are those of block_scores.
+// The parameters of the kernel of each rule; scores, slab_start and slab are the same parameters as in block_scores.
 //
 //	block_n      i32 [q heads]: how many blocks a row block gets; or which share of the sum of its values in thousandths, at
 //	             most 1000; or the bits of the smallest float that is chosen, at least 1

@@ -11,7 +11,7 @@ import (
 	"github.com/minfc/minfc/codegen/lower"
 )
 
-// The parameters of probe_sums; the shared ones are those of probe_stats.
+// The parameters of probe_sums; parameters that probe_stats has too mean the same there.
 //
 //	probe_lse    of probe_combine
 //	col_sum      float32 [batch*hq, round_up(sk, 64)]: sum over the probe rows, per key

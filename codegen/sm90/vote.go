@@ -128,7 +128,7 @@ func (k *kernel) cover(c columns) columns {
 	return c
 }
 
-// slotWords are those of a slot's columns, for each row block two that count and two that are open (lower.KeptColumns and OpenColumns).
+// slotWords are the words about a slot's columns, for each row block two that count and two that are open (lower.KeptColumns and OpenColumns).
 func (k *kernel) slotWords(c columns, slot int) []Value {
 	var open, out []Value
 	for half := range 2 {

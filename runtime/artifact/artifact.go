@@ -46,7 +46,7 @@ const (
 )
 
 // Encode returns the artifact's file. The same artifact gives the same bytes. A bad manifest is an error: what Encode
-// returns, ReadArtifact reads.
+// returns, Read reads.
 func (a *Artifact) Encode() ([]byte, error) {
 	if err := a.Verify(); err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func (a *Artifact) Encode() ([]byte, error) {
 	return append(b, sum[:]...), nil
 }
 
-// ReadArtifact decodes and verifies an artifact's file. The artifact does not share memory with data.
+// Read decodes and verifies an artifact's file. The artifact does not share memory with data.
 func Read(data []byte) (*Artifact, error) {
 	lengths, err := readHeader(data)
 	if err != nil {
@@ -136,7 +136,7 @@ func truncated(got, want int) error {
 	return fmt.Errorf("%w: it has %d bytes, its header promises at least %d; copy or compile it again", ErrTruncated, got, want)
 }
 
-// ReadArtifactFile reads an artifact from a file. Errors name the file.
+// ReadFile reads an artifact from a file. Errors name the file.
 func ReadFile(path string) (*Artifact, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -149,5 +149,5 @@ func ReadFile(path string) (*Artifact, error) {
 	return a, nil
 }
 
-// IsArtifact says whether data begins like an artifact, so that a caller can tell one from a pattern's source.
+// Is says whether data begins like an artifact, so that a caller can tell one from a pattern's source.
 func Is(data []byte) bool { return bytes.HasPrefix(data, []byte(artifactMagic)) }

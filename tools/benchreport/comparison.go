@@ -49,7 +49,7 @@ const (
 
 var peerNames = map[string]string{flash2: "FlashAttention-2", cudnn: "cuDNN", "torch flex": "FlexAttention"}
 
-// comparisons are those of all files: of Hopper code first, calls that data decides before the others.
+// comparisons are the comparisons of all files: of Hopper code first, calls that data decides before the others.
 func (m *measurements) comparisons() (out []comparison) {
 	for _, f := range m.files {
 		if r, ok := m.reports[f]; ok {

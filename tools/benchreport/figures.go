@@ -58,7 +58,7 @@ func (p *page) agreement() {
 	if len(list) == 0 {
 		return
 	}
-	p.WriteString("\n## Agreement with float64\n\nOutputs are compared over random and structured inputs; the limits are those of `--check`. [Case by case](docs/bench/agreement.md).\n\n")
+	p.WriteString("\n## Agreement with float64\n\nOutputs are compared over random and structured inputs; the limits are the ones that `--check` uses. [Case by case](docs/bench/agreement.md).\n\n")
 	cells := [][]string{{"code", "type", "kernels and shapes", "worst relative error", "worst row", "worst LSE", "limits"}}
 	for _, w := range list {
 		l := selfcheck.LimitsOf(half.Format(w.dtype))
