@@ -16,10 +16,10 @@ type Param = ir.KernelParam
 // ParamBytes is the size of each type of parameter, in bytes.
 var ParamBytes = map[string]int{"ptr": 8, "i64": 8, "i32": 4, "f32": 4, MapType: TensorMapBytes, HeadsType: RowHeadBytes * RowHeadsMost}
 
-// Types of parameters that are no numbers: tensor maps, and the heads of a grid's rows.
+// Types of parameters that are no numbers.
 const (
-	MapType   = "map"
-	HeadsType = "u16x128"
+	MapType   = ir.MapType
+	HeadsType = ir.HeadsType
 )
 
 // TensorMapBytes is the size of an encoded tensor map.

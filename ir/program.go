@@ -180,6 +180,12 @@ func FloatArg(param, of string, by int64) Arg { return Arg{param, ArgFloat, of, 
 // NullArg is a null pointer.
 func NullArg(param string) Arg { return Arg{Param: param, Kind: ArgNull, Expr: N(0)} }
 
+// Types of kernel parameters that are no numbers: tensor maps, and the heads of a grid's rows.
+const (
+	MapType   = "map"
+	HeadsType = "u16x128"
+)
+
 // KernelParam is one parameter of a compiled kernel, in the order of its PTX entry. Type is ptr, i32, i64, f32; map, which is a tensor
 // map by value; or u16x128, an array by value.
 type KernelParam struct {

@@ -280,18 +280,22 @@ func (p *Program) eachKernel(f func(names []string)) {
 		case Store:
 			f([]string{s.Kernel})
 		case Run:
-			names := []string{s.Kernel}
-			if s.Variant != "" {
-				names = nil
-				for _, v := range p.Variants {
-					if v.Name == s.Variant {
-						for _, n := range v.Of {
-							names = append(names, variantName(s.Kernel, n))
-						}
-					}
-				}
-			}
-			f(names)
+			f(p.sizesOf(s))
 		}
 	})
+}
+
+// sizesOf are the names of the kernel that a step runs: one, or one a size; none if the program does not define its variant.
+func (p *Program) sizesOf(s Run) (names []string) {
+	if s.Variant == "" {
+		return []string{s.Kernel}
+	}
+	for _, v := range p.Variants {
+		if v.Name == s.Variant {
+			for _, n := range v.Of {
+				names = append(names, variantName(s.Kernel, n))
+			}
+		}
+	}
+	return names
 }

@@ -207,18 +207,11 @@ func (v *programVerifier) run(s Run, known map[string]bool) {
 	if s.Threads != nil {
 		v.defined(*s.Threads, known)
 	}
-	names := []string{s.Kernel}
-	if s.Variant != "" {
-		i := slices.IndexFunc(v.Variants, func(x Variant) bool { return x.Name == s.Variant })
-		if i < 0 {
-			v.fail("%s comes in the variant %s, which is not defined", s.Kernel, s.Variant)
-			return
-		}
-		names = nil
-		for _, n := range v.Variants[i].Of {
-			names = append(names, variantName(s.Kernel, n))
-		}
+	if s.Variant != "" && !slices.ContainsFunc(v.Variants, func(x Variant) bool { return x.Name == s.Variant }) {
+		v.fail("%s comes in the variant %s, which is not defined", s.Kernel, s.Variant)
+		return
 	}
+	names := v.sizesOf(s)
 	found := false
 	for _, name := range names {
 		if params, there := v.kernels(name); there {
@@ -254,7 +247,7 @@ func (v *programVerifier) arguments(kernel string, s Run, params []KernelParam, 
 func (v *programVerifier) argument(kernel string, a Arg, p KernelParam, known map[string]bool) {
 	kind, isNumber := argKinds[p.Type]
 	switch {
-	case p.Type == "map":
+	case p.Type == MapType:
 		if _, isBuffer := v.Buffer(p.Tensor); isBuffer {
 			v.reads(p.Tensor)
 		} else if !slices.Contains(tensorNames, p.Tensor) {

@@ -2,6 +2,7 @@ package passes
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/ir"
@@ -169,26 +170,14 @@ func (b *programBuilder) build() {
 	}
 }
 
-// countKernels is how many different kernels run.
+// countKernels is how many different kernels run, each in one of its sizes.
 func (b *programBuilder) countKernels() int64 {
-	seen := map[string]bool{}
-	var walk func(steps []ir.Step)
-	walk = func(steps []ir.Step) {
-		for _, s := range steps {
-			switch s := s.(type) {
-			case ir.Run:
-				seen[s.Kernel] = true
-			case ir.Store:
-				seen[s.Kernel] = true
-			case ir.For:
-				walk(s.Steps)
-			}
-		}
+	kernels := map[string]bool{}
+	for _, n := range b.KernelNames() {
+		n, _, _ = strings.Cut(n, ".")
+		kernels[n] = true
 	}
-	for _, p := range b.Parts {
-		walk(p.Steps)
-	}
-	return int64(len(seen))
+	return int64(len(kernels))
 }
 
 func (b *programBuilder) part(name string, steps []ir.Step) {

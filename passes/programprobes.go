@@ -175,13 +175,10 @@ func (b *programBuilder) slices(chunks ir.Expr) {
 	spare := ir.Call(ir.OpMax, ir.N(0), scratch.Minus(heads.Times(head)))
 	b.buffer("spare", "f32", true, ir.Call(ir.OpPick, whole, ir.N(0), ir.Call(ir.OpFloorDiv, spare, ir.N(4))))
 	for _, p := range b.probes {
-		again := ir.N(3).Times(p.value("rows").Over(abi.ProbeRows).Times(b.sliceCount()).Minus(ir.N(1)))
+		again := ir.N(3).Times(p.value("rows").Over(abi.ProbeRows).Times(ir.Name("slices")).Minus(ir.N(1)))
 		b.Work = append(b.Work, ir.Work{Unit: ir.WorkLaunches, Amount: again})
 	}
 }
-
-// sliceCount is how many slices one batch entry has by itself.
-func (b *programBuilder) sliceCount() ir.Expr { return ir.Name("slices") }
 
 // steps compute what the rows of a probe give to every key and distance.
 func (p probe) steps() (out []ir.Step) {

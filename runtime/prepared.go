@@ -99,6 +99,9 @@ func (p Pointers) bases() pointers {
 // and a server goes through them again and again.
 const preparedKept = 512
 
+// recordsKept bounds the memory of what is remembered: a call of a strided probe over a million tokens has thousands of records.
+const recordsKept = 1 << 16
+
 // sameCall compares what a prepared call depends on.
 func sameCall(a, b *Attention) bool {
 	return a.Batch == b.Batch && a.QHeads == b.QHeads && a.KVHeads == b.KVHeads &&

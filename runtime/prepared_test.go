@@ -183,3 +183,17 @@ func BenchmarkPrepare(b *testing.B) {
 		}
 	}
 }
+
+// Calls with many records are forgotten before there are preparedKept of them; the last one is kept whatever its size.
+func TestMemoryOfPreparedCallsIsBounded(t *testing.T) {
+	kept := func(sizes ...int) int {
+		var list []*keptCall
+		for _, n := range sizes {
+			list = append(list, &keptCall{Prepared: &Prepared{records: &recording{records: make([]record, n)}}})
+		}
+		return keptOf(list)
+	}
+	require.Equal(t, 3, kept(recordsKept/2, recordsKept/4, recordsKept/4))
+	require.Equal(t, 2, kept(recordsKept/2, recordsKept/4, recordsKept/4+1, 1))
+	require.Equal(t, 1, kept(2*recordsKept, 1))
+}

@@ -34,10 +34,25 @@ func (c *preparedCache) find(a *Attention, parts []Part, prepare func() (*Prepar
 	}
 	list := []*keptCall{{shapeOf(*a), cloneParts(parts), p}}
 	if kept != nil {
-		list = append(list, (*kept)[:min(len(*kept), preparedKept-1)]...)
+		list = append(list, *kept...)
 	}
+	n := keptOf(list)
+	clear(list[n:]) // so that nothing holds what is forgotten
+	list = list[:n]
 	c.list.Store(&list)
 	return p, nil
+}
+
+// keptOf is how many of the calls are still remembered: the last one, whatever its size, and what fits beside it.
+func keptOf(list []*keptCall) int {
+	n, records := 1, list[0].Commands()
+	for n < min(len(list), preparedKept) {
+		if records += list[n].Commands(); records > recordsKept {
+			break
+		}
+		n++
+	}
+	return n
 }
 
 // forget drops all.

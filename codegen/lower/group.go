@@ -66,7 +66,7 @@ func NewGroup(schedules []*ir.Schedule, threads, minBlocks int, body func(n int)
 // paramOf is the parameter of a group that a body's parameter is for section n.
 func paramOf(p Param, n int) Param {
 	common := p == abi.RowHeads || slices.Contains(abi.AttentionParams, p)
-	if p.Type == "map" {
+	if p.Type == abi.MapType {
 		common = slices.Contains([]string{"q", "k", "v", "o"}, p.Tensor)
 		if common { // bodies copy by boxes of their own
 			p.Name = fmt.Sprintf("map_%s_%dx%d", p.Tensor, p.Box[0], p.Box[1])

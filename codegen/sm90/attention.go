@@ -95,7 +95,7 @@ func newKernel(b *lower.Builder, s *ir.Schedule, cfg lower.Config, c cut) *kerne
 func maps(s *ir.Schedule, sh shape, slotKeys int) []lower.Param {
 	var out []lower.Param
 	tensor := func(name string, slots, rows int) {
-		out = append(out, lower.Param{Name: mapOf(name, slots), Type: "map", Tensor: name, Box: [2]int{panelCols, slots * rows}})
+		out = append(out, lower.Param{Name: mapOf(name, slots), Type: abi.MapType, Tensor: name, Box: [2]int{panelCols, slots * rows}})
 	}
 	tensor("q", 1, sh.rows())
 	for slots := 1; slots <= sh.mostSlots(); slots++ {
