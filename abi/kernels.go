@@ -55,12 +55,12 @@ const (
 	StoreWordsCount = 64 // words that one launch of store_words writes
 	ProbeRows       = 64 // query rows that one launch of a probe looks at
 	ClearThreads    = 256
-	CompactRows     = 64 // columns that one block of compact gathers
+	CompactRows     = 64 // columns that one block of compact gathers: a slot of the attention kernel
 	ScoreRows       = 64 // row blocks and key blocks of one block of block_scores
 	ScoreKeys       = 128
-	SquareTile      = 128 // rows and columns of squares of one block of square_scores
-	SelectKeys      = 32  // scores that a thread of block_select holds
-	MaxKeyBlocks    = 1 << 15
+	SquareTile      = 128               // rows and columns of squares of one block of square_scores
+	SelectKeys      = 32                // scores that a thread of block_select holds
+	MaxKeyBlocks    = SelectKeys * 1024 // that block_select can choose from, in its largest block: two million tokens
 )
 
 // ProbeHeads are the sizes in which the kernels of a probe come: q heads of one kv head that a block takes.

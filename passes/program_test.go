@@ -120,3 +120,25 @@ func randomLaunch(rng *rand.Rand, s *ir.Schedule, kernels ir.Kernels) ir.Program
 	l.Numbers["present"] = int64(len(l.Heads))
 	return l
 }
+
+// Long chunks, but shorter ones where the grid of one batch entry would not fill a GPU.
+func TestChunksOfAProbe(t *testing.T) {
+	last := ir.Poly{}
+	p := probe{last: &last}
+	for _, c := range []struct{ heads, kvHeads, group, sk, tiles, rows int64 }{
+		{4, 2, 4, 131072, 16, 2},
+		{4, 8, 4, 1 << 20, 16, 8},
+		{4, 2, 4, 16384, 2, 2},
+		{4, 1, 5, 65536, 8, 2}, // five heads take two blocks
+		{1, 1, 1, 65, 2, 1},
+		{1, 1, 1, 0, 2, 1},
+	} {
+		numbers := ir.Env{p.variant(): c.heads, "kv_heads": c.kvHeads, "group": c.group, "sk": c.sk}
+		tiles, err := p.chunkTiles(sk.Over(ir.BlockSize)).Eval(numbers)
+		require.NoError(t, err)
+		require.Equal(t, c.tiles, tiles, "%+v", c)
+		rows, err := p.gridRows(kvHeads).Eval(numbers)
+		require.NoError(t, err)
+		require.Equal(t, c.rows, rows, "%+v", c)
+	}
+}

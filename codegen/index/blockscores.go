@@ -16,14 +16,14 @@ import (
 //	scores      float32 [H, slab, kb_pad], kb_pad = key blocks rounded up to 64
 //	slab_start  first row block of the slab                slab        row blocks of the slab
 //
-// Launch: BlockScoresGrid.
+// Launch: grid (key blocks/scoreKeys, row blocks of the slab/scoreRows, both rounded up; H).
 
 // A block of four warps computes 64 rows by 128 keys, each warp 32 by 64, each thread 8 by 8. Thread (ty, tx) of a warp has
 // the rows ty+4i and the keys tx+8j: a warp's 16-byte reads then meet eight different bank groups, since the rows of a
 // stage are 80 bytes apart, and its stores are whole sectors.
 const (
-	scoreRows     = 64
-	scoreKeys     = 128
+	scoreRows     = abi.ScoreRows
+	scoreKeys     = abi.ScoreKeys
 	scoreThreads  = 128
 	scoreLanesY   = 4
 	scoreLanesX   = 8
@@ -33,20 +33,6 @@ const (
 	scoreStage    = (scoreRows + scoreKeys) * scorePitch
 	scoreLoadRows = 4 * scoreThreads / scoreStep // rows that the block copies at once, a 16-byte chunk a thread
 )
-
-// BlockScoresGrid is the launch grid for slab row blocks against keyBlocks key blocks of h heads.
-func BlockScoresGrid(keyBlocks, slab, h int) [3]uint32 {
-	return [3]uint32{uint32((keyBlocks + scoreKeys - 1) / scoreKeys), uint32((slab + scoreRows - 1) / scoreRows), uint32(h)}
-}
-
-// BlockSlab is how many row blocks a slab should have so that its workspace stays below limit bytes, and the workspace's
-// bytes. Slabs are whole tiles, and one at least; large ones are faster: launches on few row blocks leave the device idle.
-func BlockSlab(rowBlocks, keyBlocks, h int, limit int64) (slab int, bytes int64) {
-	row := 4 * int64(h) * int64((keyBlocks+63)/64*64)
-	tiles := max(1, int(limit/max(row, 1))/scoreRows)
-	slab = max(1, min(tiles*scoreRows, rowBlocks))
-	return slab, row * int64(slab)
-}
 
 // scoresKernel is the state of one lowering.
 type scoresKernel struct {

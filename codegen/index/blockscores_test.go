@@ -86,21 +86,3 @@ func (s blockShape) check(t *testing.T, got, q, k []float32, start, slab int) {
 		}
 	}
 }
-
-func TestBlockSlabBoundsTheWorkspace(t *testing.T) {
-	for _, c := range []struct {
-		rowBlocks, keyBlocks, h int
-		slab                    int
-		bytes                   int64
-	}{
-		{2048, 2048, 8, 2048, 8 * 2048 * 2048 * 4},
-		{16384, 16384, 32, 128, 32 * 128 * 16384 * 4},   // a million tokens
-		{16384, 16384, 1024, 64, 1024 * 64 * 16384 * 4}, // the least there is
-		{3, 5, 2, 3, 2 * 3 * 64 * 4},
-		{0, 0, 1, 1, 0},
-	} {
-		slab, bytes := BlockSlab(c.rowBlocks, c.keyBlocks, c.h, 256<<20)
-		require.Equal(t, c.slab, slab, "%v", c)
-		require.Equal(t, c.bytes, bytes, "%v", c)
-	}
-}

@@ -25,17 +25,14 @@ import (
 // The number of a row block is clamped to [forced ones, its candidates] and to block_cap. Rules without a number want
 // values that are not negative, for a share such as sum to 1 at most: of block_shares.
 //
-// Launch: grid (row blocks of the slab, H), BlockSelectThreads threads.
+// Launch: grid (row blocks of the slab, H), whole warps that hold the scores of all key blocks, selectKeys a thread.
 // A row's scores stay in registers, selectKeys a thread, so that the passes of the search cost two instructions a score.
 // Score i of thread t is block i*threads+t: loads are coalesced, and a warp's vote on its scores number i is one word of
 // the row's bitmap. There are as many words as threads.
 const (
-	selectKeys       = 32
+	selectKeys       = abi.SelectKeys
 	selectGroup      = 8 // scores that are skipped together where the row is short
-	selectMaxThreads = 1024
-
-	// MaxKeyBlocks bounds the key blocks that block_select can choose from: two million tokens.
-	MaxKeyBlocks = selectKeys * selectMaxThreads
+	selectMaxThreads = abi.MaxKeyBlocks / selectKeys
 )
 
 // Shared memory: four arrays of a word a warp for sums over the block, then two bitmaps of a row.
@@ -47,11 +44,6 @@ const (
 	bitmapWordBytes = 8                                           // a word of either bitmap, a thread
 	blockMassSums   = bitmapAt + bitmapWordBytes*selectMaxThreads // two arrays more, of masses
 )
-
-// BlockSelectThreads is the block size for a number of key blocks, at most MaxKeyBlocks.
-func BlockSelectThreads(keyBlocks int) int {
-	return 32 * max(1, (keyBlocks+32*selectKeys-1)/(32*selectKeys))
-}
 
 // selectKernel is the state of one lowering.
 type selectKernel struct {

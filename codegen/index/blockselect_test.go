@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/ir"
@@ -94,7 +95,7 @@ func TestBlockSelectTakesTheBest(t *testing.T) {
 		{blockShape{1, 1, 1, 200, 64*1024 + 1, 64*1024 - 199, 16}, blockChoice{[]int32{333}, 400, 0, 1}},
 		{blockShape{1, 1, 1, 70, 64 * 5000, 64*4000 + 7, 16}, blockChoice{[]int32{1000}, 1000, 0, 0}},
 		{blockShape{1, 1, 1, 64, 64 * 16384, 64 * 16383, 16}, blockChoice{[]int32{100}, 128, 1, 1}},
-		{blockShape{1, 1, 1, 64, 64 * MaxKeyBlocks, 64 * (MaxKeyBlocks - 1), 16}, blockChoice{[]int32{77}, 77, 0, 1}},
+		{blockShape{1, 1, 1, 64, 64 * abi.MaxKeyBlocks, 64 * (abi.MaxKeyBlocks - 1), 16}, blockChoice{[]int32{77}, 77, 0, 1}},
 		{blockShape{1, 2, 1, 300, 200, 0, 16}, blockChoice{[]int32{-5, 0}, 3, 0, 1}}, // budgets below what is forced
 		{blockShape{1, 2, 1, 300, 300, 0, 16}, blockChoice{[]int32{0, 2}, 3, 0, 0}},  // nothing forced, nothing wanted
 		{blockShape{1, 1, 1, 4000, 100, 0, 16}, blockChoice{[]int32{1}, 2, 0, 1}},    // queries past the last key

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/runtime/device"
 	"github.com/stretchr/testify/require"
 )
@@ -113,7 +114,7 @@ func testCompact(t *testing.T, b listBench, rng *rand.Rand, dim, gap int) {
 	a := listArgs{"cols": words(b, cols), "col_count": words(b, counts), "kc": kc, "vc": vc, "col_cap": colCap, "group": group, "hq": hq}
 	keys.upload(b, "k", a)
 	values.upload(b, "v", a)
-	b.launch(colCap/CompactRows, len(counts), a)
+	b.launch(colCap/abi.CompactRows, len(counts), a)
 	for _, c := range []struct {
 		from strided
 		to   device.Ptr

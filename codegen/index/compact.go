@@ -9,16 +9,13 @@ import (
 )
 
 // The parameters of compact. Strides are in bytes; rows lie on 16 bytes. Launch: grid
-// (col_cap/CompactRows rounded up, H).
+// (col_cap/abi.CompactRows rounded up, H).
 //
 //	k v        [batch, kv heads, sk, head dim] of a 16-bit type
 //	cols       i32 [H, col_cap], col_count i32 [H]: the chosen columns
 //	kc vc      [H, col_cap, head dim]: their rows; those from col_count up to the next multiple of 64 become zeros, as far
 //	           as col_cap reaches, and the rest stays as it is
 //	group      q heads of one kv head; hq q heads of one batch
-
-// CompactRows is the number of columns that one block gathers: a slot of the attention kernel.
-const CompactRows = 64
 
 const compactThreads = 256
 
@@ -41,7 +38,7 @@ func Compact(headDim int) (*lower.Kernel, error) {
 	}
 	c := &compactKernel{blockKernel: newBlockKernel(abi.Compact, abi.IndexParams[abi.Compact], compactThreads), chunks: headDim / 8}
 	head := c.BlockY()
-	c.first = c.Mul(c.BlockX(), lower.I32(CompactRows))
+	c.first = c.Mul(c.BlockX(), lower.I32(abi.CompactRows))
 	c.count = c.Load(types.I32, c.at(c.Param("col_count"), head), 4)
 	c.If("some", c.ICmp(enum.IPredSLT, c.first, c.count), nil, func() []Value {
 		c.gather(head)
@@ -58,7 +55,7 @@ func (c *compactKernel) gather(head Value) {
 	rows := c.Shl(c.Mul(c.ZExt64(head), c.ZExt64(c.Param("col_cap"))), 2)
 	c.columns = c.Offset(c.Param("cols"), rows)
 	var parts []compactPart
-	for i := 0; i < CompactRows*c.chunks; i += c.threads {
+	for i := 0; i < abi.CompactRows*c.chunks; i += c.threads {
 		parts = append(parts, c.part(i))
 	}
 	at := make([]Value, len(parts))
@@ -96,7 +93,7 @@ func (c *compactKernel) part(i int) compactPart {
 	row := c.UDiv(n, lower.I32(int64(c.chunks)))
 	p := compactPart{slot: c.Add(c.first, row)}
 	p.chunk = c.ZExt64(c.Shl(c.Sub(n, c.Mul(row, lower.I32(int64(c.chunks)))), 4))
-	inside := c.ICmp(enum.IPredSLT, row, lower.I32(CompactRows))
+	inside := c.ICmp(enum.IPredSLT, row, lower.I32(abi.CompactRows))
 	p.writes = c.And(inside, c.ICmp(enum.IPredSLT, p.slot, c.Param("col_cap")))
 	p.reads = c.And(inside, c.ICmp(enum.IPredSLT, p.slot, c.count))
 	safe := c.Select(p.reads, p.slot, lower.I32(0))

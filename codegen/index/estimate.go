@@ -5,6 +5,7 @@ import (
 
 	"github.com/llir/llvm/ir/enum"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen/lower"
 )
 
@@ -22,13 +23,10 @@ import (
 // sums, and equal inputs equal bits. Maxima are products as they come out of q and k, without the scale: a product scaled and rounded
 // would be off by more than 1 where it is beyond 2^24.
 
-// ProbeRows is the number of rows of the probe.
-const ProbeRows = 64
-
 const (
 	tileKeys   = 64           // keys of one tile
 	halfKeys   = tileKeys / 2 // keys of one warp: two warps share a tile
-	strips     = ProbeRows / 16
+	strips     = abi.ProbeRows / 16
 	threadRows = 2 * strips // of the 64 rows, a thread holds 8: lane/4 + 8i
 )
 
@@ -69,31 +67,6 @@ func EstimateHeads(headDim, group, sharedBytes int) int {
 	return heads
 }
 
-// EstimateLaunch is the geometry of one estimate. Grid is that of probe_stats and probe_sums, ChunkTiles their parameter
-// chunk_tiles: how many tiles of 64 keys a block takes; Chunks is how many chunks that gives, at least one.
-type EstimateLaunch struct {
-	Grid       [3]uint32
-	ChunkTiles int
-	Chunks     int
-}
-
-const (
-	longestChunk = 16  // tiles; loading Q is then a fifth of what a block reads
-	fullGrid     = 256 // blocks that keep any GPU busy; shorter chunks make as many of short inputs
-)
-
-// EstimateLaunchFor cuts keys by the shape of one batch entry alone, so that every GPU and every batch adds in the same order.
-func EstimateLaunchFor(heads, batch, kvHeads, group, sk int) EstimateLaunch {
-	rows := kvHeads * ((group + heads - 1) / heads)
-	tiles := max(1, (sk+tileKeys-1)/tileKeys)
-	n := longestChunk
-	for n > 2 && (tiles+n-1)/n*rows < fullGrid {
-		n /= 2
-	}
-	chunks := (tiles + n - 1) / n
-	return EstimateLaunch{Grid: [3]uint32{uint32(chunks), uint32(rows), uint32(batch)}, ChunkTiles: n, Chunks: chunks}
-}
-
 // blocksPerSM bounds the registers: more blocks hide more, more registers need no spills, and more blocks than shared
 // memory holds are no use.
 func (c EstimateConfig) blocksPerSM() int {
@@ -125,7 +98,7 @@ func layoutOf(c EstimateConfig) estimateLayout {
 	l.lastChunks = (c.HeadDim - (l.panels-1)*panelCols) * 2 / chunkBytes
 	l.k = c.Heads * l.panels * panel
 	l.exchange = l.k + 2*l.panels*panel
-	l.flags = l.exchange + c.Heads*ProbeRows*statBytes
+	l.flags = l.exchange + c.Heads*abi.ProbeRows*statBytes
 	l.kept = l.flags + 2*c.Heads*flagBytes
 	l.stats = l.kept + 2*c.Heads*flagBytes
 	l.minus = l.exchange + 2*c.Heads*regionBytes
@@ -201,7 +174,7 @@ func (e *estimator) leaveAbsent() {
 
 // locateLast takes the last rows.
 func (e *estimator) locateLast() {
-	e.rows = e.Min(lower.I32(ProbeRows), e.Param("sq"))
+	e.rows = e.Min(lower.I32(abi.ProbeRows), e.Param("sq"))
 	last := e.Add(e.Param("q_offset"), e.Param("sq"))
 	e.q0 = e.Sub(last, e.rows)
 	e.tiles = e.tilesOf(e.Min(e.Param("sk"), last))

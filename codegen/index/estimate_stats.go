@@ -21,13 +21,13 @@ const (
 const lowest = -3.4e38
 
 // The parameters of probe_stats. Strides are in bytes; hq is the number of q heads,
-// chunk_tiles EstimateLaunch's.
+// chunk_tiles how many tiles of 64 keys a block takes; chunks is how many chunks that makes, at least one.
 //
 //	probe_stats  float32 [batch*hq, chunks, 64, 2]: maximum of q*k and sum of 2^((q*k - maximum)*scale_log2)
 //
 // A row that sees no key of a chunk has the sum 0.
 
-// ProbeStats is the first pass over K. Grid: EstimateLaunch.
+// ProbeStats is the first pass over K. Grid: (chunks, kv heads times the blocks that their q heads take, batch).
 //
 // The exponent of a score x is x*scale - r, rounded once, where r is the row's maximum times the scale, rounded: the fast sums are
 // relative to 2^r. That r is not the exponent of the maximum does no harm until the difference, up to half a unit in the last place
@@ -197,7 +197,7 @@ func (e *estimator) joinQuad(v []Value) {
 func (e *estimator) storeStats(v []Value) {
 	leader := e.ICmp(enum.IPredEQ, e.quad, lower.I32(0))
 	second := e.ICmp(enum.IPredEQ, e.half, lower.I32(1))
-	at := e.Add(e.shared, e.Shl(e.Add(e.Mul(e.slot, lower.I32(ProbeRows)), e.row), 3))
+	at := e.Add(e.shared, e.Shl(e.Add(e.Mul(e.slot, lower.I32(abi.ProbeRows)), e.row), 3))
 	e.If("give", e.And(leader, second), nil, func() []Value {
 		for i := range threadRows {
 			e.Store(v[2*i], e.SharedAt(at, e.exchange+8*i*statBytes), 4)
@@ -210,7 +210,7 @@ func (e *estimator) storeStats(v []Value) {
 	valid := e.ICmp(enum.IPredSGE, hb, lower.I32(0))
 	e.If("store_stats", e.And(e.And(leader, valid), e.Not(second)), nil, func() []Value {
 		chunk := e.Add(e.Mul(e.ZExt64(hb), e.ZExt64(e.GridX())), e.ZExt64(e.BlockX()))
-		row := e.Add(e.Mul(chunk, lower.I64(ProbeRows)), e.ZExt64(e.row))
+		row := e.Add(e.Mul(chunk, lower.I64(abi.ProbeRows)), e.ZExt64(e.row))
 		to := e.element("probe_stats", e.Shl(row, 1))
 		for i := range threadRows {
 			m := e.Load(types.Float, e.SharedAt(at, e.exchange+8*i*statBytes), 4)
@@ -227,7 +227,7 @@ func (e *estimator) storeStats(v []Value) {
 //
 //	probe_lse  float32 [batch*hq, 64, 2]: maximum of q*k a row, and log2 of the sum of 2^((q*k - maximum)*scale_log2); 0 and +inf
 //	           for a row that sees nothing
-//	chunks     EstimateLaunch.Chunks
+//	chunks     of probe_stats
 
 const (
 	combineParts  = 16 // threads that share a row
@@ -236,10 +236,10 @@ const (
 
 // ProbeCombine joins the chunks of every probe row. Grid: (1, q heads, batch).
 func ProbeCombine() (*lower.Kernel, error) {
-	const entry, threads = "probe_combine", combineParts * ProbeRows
+	const entry, threads = "probe_combine", combineParts * abi.ProbeRows
 	b := lower.NewKernel(entry, abi.IndexParams[abi.ProbeCombine], threads, 1)
 	shared, tid := b.SharedBase(), b.ThreadX()
-	row, part := b.And(tid, lower.I32(ProbeRows-1)), b.LShr(tid, 6)
+	row, part := b.And(tid, lower.I32(abi.ProbeRows-1)), b.LShr(tid, 6)
 	hb := b.Add(b.Mul(b.BlockZ(), b.Param("hq")), b.BlockY())
 	b.LeaveUnless(b.TakesPart(hb), nil)
 	m, l := combineChunks(b, hb, row, part)
@@ -249,8 +249,8 @@ func ProbeCombine() (*lower.Kernel, error) {
 	b.Barrier()
 	b.If("store_lse", b.ICmp(enum.IPredEQ, part, lower.I32(0)), nil, func() []Value {
 		for p := 1; p < combineParts; p++ {
-			m2 := b.Load(types.Float, b.SharedAt(at, p*ProbeRows*statBytes), 4)
-			l2 := b.Load(types.Float, b.SharedAt(at, p*ProbeRows*statBytes+4), 4)
+			m2 := b.Load(types.Float, b.SharedAt(at, p*abi.ProbeRows*statBytes), 4)
+			l2 := b.Load(types.Float, b.SharedAt(at, p*abi.ProbeRows*statBytes+4), 4)
 			m, l = joinStats(b, b.Param("scale_log2"), m, l, m2, l2)
 		}
 		some := b.FCmp(enum.FPredOGT, l, lower.F32(0))

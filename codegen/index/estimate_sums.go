@@ -15,15 +15,12 @@ import (
 //
 //	probe_lse    of probe_combine
 //	col_sum      float32 [batch*hq, round_up(sk, 64)]: sum over the probe rows, per key
-//	diag_sum     float32 [batch*hq, DistPad]: sum over the probe rows, per distance
+//	diag_sum     float32 [batch*hq, round_up(q_offset+sq, 64)+128]: sum over the probe rows, per distance
 //	chunk_tiles  even
 //
 // Every entry of both is written.
 
-// DistPad is the number of distances of a head in diag_sum.
-func DistPad(qOffset, sq int) int { return (qOffset+sq+63)/64*64 + 128 }
-
-// ProbeSums is the second pass over K. Grid: EstimateLaunch.
+// ProbeSums is the second pass over K. Grid: as probe_stats.
 func ProbeSums(c EstimateConfig) (*lower.Kernel, error) {
 	if err := c.check(); err != nil {
 		return nil, err
@@ -75,7 +72,7 @@ type probe struct {
 
 const (
 	hugeExponent = 512
-	minusBytes   = 4 * ProbeRows
+	minusBytes   = 4 * abi.ProbeRows
 )
 
 // newProbe reads the numbers of the thread's rows; those of a head that stores nothing may not have been written. What is subtracted

@@ -386,20 +386,6 @@ func TestEstimateHeads(t *testing.T) {
 	}
 }
 
-func TestEstimateLaunch(t *testing.T) {
-	for _, c := range []struct{ heads, batch, kvHeads, group, sk, tiles, chunks, y int }{
-		{4, 1, 2, 4, 131072, 16, 128, 2},
-		{4, 1, 8, 4, 1 << 20, 16, 1024, 8},
-		{4, 1, 2, 4, 16384, 2, 128, 2},
-		{4, 1, 1, 5, 65536, 8, 128, 2}, // five heads take two blocks
-		{1, 3, 1, 1, 65, 2, 1, 1},
-		{1, 1, 1, 1, 0, 2, 1, 1},
-	} {
-		want := EstimateLaunch{Grid: [3]uint32{uint32(c.chunks), uint32(c.y), uint32(c.batch)}, ChunkTiles: c.tiles, Chunks: c.chunks}
-		require.Equal(t, want, EstimateLaunchFor(c.heads, c.batch, c.kvHeads, c.group, c.sk), "%+v", c)
-	}
-}
-
 func TestEstimateRefuses(t *testing.T) {
 	for _, c := range []EstimateConfig{{HeadDim: 24, DType: lower.BF16, Heads: 1}, {HeadDim: 64, DType: "f32", Heads: 1}, {HeadDim: 64, DType: lower.F16, Heads: 3}} {
 		_, err := ProbeStats(c)

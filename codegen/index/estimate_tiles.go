@@ -5,6 +5,7 @@ import (
 
 	"github.com/llir/llvm/ir/enum"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/codegen/lower"
 )
 
@@ -41,8 +42,8 @@ func (e *estimator) loadQ() {
 	if !e.Spread {
 		row0 = e.Sub(e.Param("sq"), e.rows)
 	}
-	for i := range e.Heads * ProbeRows / e.rowsPerPass() {
-		slot, from := i*e.rowsPerPass()/ProbeRows, i*e.rowsPerPass()%ProbeRows
+	for i := range e.Heads * abi.ProbeRows / e.rowsPerPass() {
+		slot, from := i*e.rowsPerPass()/abi.ProbeRows, i*e.rowsPerPass()%abi.ProbeRows
 		row := e.Add(e.place.row, lower.I32(int64(from)))
 		base := e.tensor("q", e.headOf(lower.I32(int64(slot))))
 		in := e.ICmp(enum.IPredULT, row, e.rows)
@@ -216,7 +217,7 @@ func (e *estimator) maskEdge(s scores, first Value) scores {
 	}
 	after := e.ICmp(enum.IPredSGT, e.Add(first, lower.I32(halfKeys-1)), e.q0)
 	over := e.ICmp(enum.IPredSGT, e.Add(first, lower.I32(halfKeys)), e.Param("sk"))
-	short := e.ICmp(enum.IPredSLT, e.rows, lower.I32(ProbeRows))
+	short := e.ICmp(enum.IPredSLT, e.rows, lower.I32(abi.ProbeRows))
 	key := e.Add(first, e.Shl(e.quad, 1))
 	return s.like(e.If("edge", e.Or(e.Or(after, over), short), s.flat(), func() []Value {
 		var room [threadRows]Value

@@ -97,14 +97,11 @@ func (d *diagonals) add(distance, there, sum Value) {
 //
 //	to  float32 [4*n], on 16 bytes
 
-// ClearThreads is the block size of clear; each thread clears every ClearThreads*grid-th 16 bytes.
-const ClearThreads = 256
-
-// Clear sets sums to 0.
+// Clear sets sums to 0: each thread clears every abi.ClearThreads*grid-th 16 bytes.
 func Clear() (*lower.Kernel, error) {
-	b := lower.NewKernel(abi.Clear, abi.IndexParams[abi.Clear], ClearThreads, 1)
-	start := b.Add(b.Mul(b.ZExt64(b.BlockX()), lower.I64(ClearThreads)), b.ZExt64(b.ThreadX()))
-	step := b.Mul(b.ZExt64(b.GridX()), lower.I64(ClearThreads))
+	b := lower.NewKernel(abi.Clear, abi.IndexParams[abi.Clear], abi.ClearThreads, 1)
+	start := b.Add(b.Mul(b.ZExt64(b.BlockX()), lower.I64(abi.ClearThreads)), b.ZExt64(b.ThreadX()))
+	step := b.Mul(b.ZExt64(b.GridX()), lower.I64(abi.ClearThreads))
 	zero := lower.I32(0)
 	b.While("clear", []Value{start}, func(v []Value) Value {
 		return b.ICmp(enum.IPredULT, v[0], b.Param("n"))
@@ -113,5 +110,5 @@ func Clear() (*lower.Kernel, error) {
 		return []Value{b.Add(v[0], step)}
 	})
 	b.Block.NewRet(nil)
-	return &lower.Kernel{Module: b.Module, Entry: abi.Clear, Threads: ClearThreads, Params: abi.IndexParams[abi.Clear]}, nil
+	return &lower.Kernel{Module: b.Module, Entry: abi.Clear, Threads: abi.ClearThreads, Params: abi.IndexParams[abi.Clear]}, nil
 }

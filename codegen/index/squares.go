@@ -24,24 +24,18 @@ import (
 //	fold        a power of 2 from 2 to 64
 //	scale       of the sum of products along an antidiagonal: log2(e) * softmax scale / fold
 //
-// Launch: SquareScoresGrid.
+// Launch: grid (columns of squares/squareTile, rows of squares of the slab/squareTile, both rounded up; H).
 
 // A block of eight warps multiplies 128 rows of squares by 128 columns, each warp 64 by 32. A stage holds 64 elements of the
 // head dim of one query and one key of every square.
 const (
-	squareTile    = 128
+	squareTile    = abi.SquareTile
 	squareThreads = 256
 	squareStage   = 2 * squareTile * panelBytes
 	squareRows    = squareThreads / 8 // rows that all threads copy at a time
 	squarePitch   = squareTile + 1    // floats of a row of the products: threads that look at a row each meet no bank twice
 	squareShared  = max(2*squareStage, 4*squareTile*squarePitch)
 )
-
-// SquareScoresGrid is the launch grid for slab row blocks against sk keys of h heads.
-func SquareScoresGrid(sk, slab, fold, h int) [3]uint32 {
-	tiles := func(n int) uint32 { return uint32((n + squareTile - 1) / squareTile) }
-	return [3]uint32{tiles((sk + fold - 1) / fold), tiles(slab * blockSize / fold), uint32(h)}
-}
 
 // squaresKernel is the state of one lowering.
 type squaresKernel struct {

@@ -9,16 +9,13 @@ import (
 	"github.com/minfc/minfc/codegen/lower"
 )
 
-// StoreWordsCount is how many 32-bit words one launch of store_words writes.
-const StoreWordsCount = 64
-
 // The parameters of store_words: to, on 8 bytes, and the words, two in each i64, the first one low.
 // Launch: one block.
 
 // StoreWords writes numbers that the host knows to device memory. Unlike a copy it holds them in the launch itself, so that
 // a CUDA graph replays them and no host memory has to stay.
 func StoreWords() (*lower.Kernel, error) {
-	const threads = StoreWordsCount / 2
+	const threads = abi.StoreWordsCount / 2
 	b := lower.NewKernel(abi.StoreWords, abi.IndexParams[abi.StoreWords], threads, 1)
 	tid := b.ThreadX()
 	word := b.Param("w0")
