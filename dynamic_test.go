@@ -34,11 +34,13 @@ var dynamicSettings = map[string][]map[string]int64{
 	"columns_window": {{"vertical": 0, "window": 1}, {"vertical": 40, "window": 65}, {"vertical": 100, "window": 20}, nil},
 }
 
-// dynamicKernels has every shape of a kernel.
-var dynamicKernels = []struct {
+type dynamicKernel struct {
 	target          string
 	headDim, shapes int
-}{{"sm_80", 64, 20}, {"sm_80", 128, 20}, {"sm_90a", 64, 20}, {"sm_90a", 128, 20}, {"sm_90a", 96, 4}, {"sm_90a", 192, 8}, {"sm_90a", 256, 8}}
+}
+
+// dynamicKernels has every shape of a kernel.
+var dynamicKernels = []dynamicKernel{{"sm_80", 64, 20}, {"sm_80", 128, 20}, {"sm_90a", 64, 20}, {"sm_90a", 128, 20}, {"sm_90a", 96, 4}, {"sm_90a", 192, 8}, {"sm_90a", 256, 8}}
 
 // ended is a dynamic case that has run.
 type ended struct {

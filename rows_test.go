@@ -95,17 +95,11 @@ pattern blocks_then_runs(n = 64) {
 `
 
 // rowKernels are a kernel of each target at least, and all in a campaign.
-func rowKernels() []struct {
-	target          string
-	headDim, shapes int
-} {
+func rowKernels() []dynamicKernel {
 	if campaign.On() {
 		return dynamicKernels
 	}
-	return []struct {
-		target          string
-		headDim, shapes int
-	}{dynamicKernels[0], dynamicKernels[2], dynamicKernels[3]}[:campaign.Cases(1, 3, 3)]
+	return []dynamicKernel{dynamicKernels[0], dynamicKernels[2], dynamicKernels[3]}[:campaign.Cases(1, 3, 3)]
 }
 
 // Lists in some of the rows: in every kernel that walks lists, with its choices, its cover and its output.
