@@ -8,7 +8,7 @@ import (
 )
 
 // The kernels of the index stage: their names and parameters. What the numbers mean stands beside the code of each, in package
-// codegen/index. Sizes are in bytes; H is batch times q heads, the number of blocks along x, y or z.
+// internal/codegen/index. Sizes are in bytes; H is batch times q heads, the number of blocks along x, y or z.
 
 // Names of kernels. The kernels of a probe come in sizes, named ".1", ".2" and ".4".
 const (

@@ -4,7 +4,7 @@ vertical_slash  the 100 nearest distances and clusters of 64 anywhere, the first
 block_sparse    of 64x64: the diagonal one and others anywhere; share=50: every second row block has half of its neighbour's;
                 wide=1: blocks of 128x128, half as many
 
-plant() makes them in the form that the attention kernel reads (codegen/lower/rowlists.go), with what a reference needs of them.
+plant() makes them in the form that the attention kernel reads (internal/codegen/lower/rowlists.go), with what a reference needs of them.
 """
 import numpy as np
 import torch

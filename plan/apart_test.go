@@ -9,14 +9,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/internal/workload"
 	"github.com/minfc/minfc/plan"
 	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/artifact"
 	_ "github.com/minfc/minfc/runtime/cuda"
 	"github.com/minfc/minfc/runtime/device"
-	"github.com/minfc/minfc/workload"
 )
 
 // apart runs a layer in two ways over the same tensors: all heads in one launch, and a launch for each part by a kernel of its own.
@@ -31,13 +31,13 @@ type apart struct {
 
 func newApart(t testing.TB, dev device.Device, target string, s workload.Spec, entries []string) *apart {
 	heads := layer(t, entries...)
-	opts := minfc.Options{Target: target, DType: string(s.DType), HeadDim: s.HeadDim}
+	opts := compile.Options{Target: target, DType: string(s.DType), HeadDim: s.HeadDim}
 	alone := map[string]*runtime.LoadedKernel{}
 	for _, h := range heads {
 		if alone[h.Pattern.Name] != nil {
 			continue
 		}
-		p, err := minfc.LoadLibrary(h.Pattern.Name)
+		p, err := compile.LoadLibrary(h.Pattern.Name)
 		require.NoError(t, err)
 		a, err := p.Compile(opts)
 		require.NoError(t, err)
@@ -46,7 +46,7 @@ func newApart(t testing.TB, dev device.Device, target string, s workload.Spec, e
 		t.Cleanup(func() { k.Close() })
 		alone[h.Pattern.Name] = k
 	}
-	a, err := minfc.CompilePlan(opts, nil, heads)
+	a, err := compile.Plan(opts, nil, heads)
 	require.NoError(t, err)
 	kernels, err := plan.Load(dev, a, artifact.Select{})
 	require.NoError(t, err)
@@ -201,7 +201,7 @@ func TestLayerOfAMillionTokens(t *testing.T) {
 // alone: go test ./plan -run '^$' -bench Layer -benchtime 20x makes 20 rounds, each in random order.
 func BenchmarkLayer(b *testing.B) {
 	dev := gpu(b)
-	for _, target := range minfc.Targets() {
+	for _, target := range compile.Targets() {
 		for _, length := range []int{2 << 10, 8 << 10, 16 << 10, 32 << 10, 128 << 10} {
 			s := workload.Spec{Kind: workload.Mixed, Batch: 1, QHeads: 32, KVHeads: 8, SeqLen: length, HeadDim: 128, Seed: 3, DType: half.BF16}
 			b.Run(fmt.Sprintf("%s/%dk", target, length>>10), func(b *testing.B) { benchLayer(b, dev, target, s) })
@@ -248,9 +248,9 @@ func benchLayer(b *testing.B, dev device.Device, target string, s workload.Spec)
 
 // dense is a launch of causal attention over all heads, by a kernel alone, into the output of several.
 func (x *apart) dense(t testing.TB, target string, s workload.Spec) func() error {
-	p, err := minfc.LoadLibrary("dense")
+	p, err := compile.LoadLibrary("dense")
 	require.NoError(t, err)
-	art, err := p.Compile(minfc.Options{Target: target, DType: string(s.DType), HeadDim: s.HeadDim})
+	art, err := p.Compile(compile.Options{Target: target, DType: string(s.DType), HeadDim: s.HeadDim})
 	require.NoError(t, err)
 	k, err := runtime.LoadKernel(x.dev, art, artifact.Select{})
 	require.NoError(t, err)

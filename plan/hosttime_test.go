@@ -8,12 +8,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/internal/workload"
 	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/artifact"
 	"github.com/minfc/minfc/runtime/device"
-	"github.com/minfc/minfc/workload"
 )
 
 // BenchmarkHostTime says what calls cost the host on a GPU: the median and the 99th percentile of Run, what Prepare takes for a shape that
@@ -21,13 +21,13 @@ import (
 // go test ./plan -run '^$' -bench HostTime -benchtime 2000x
 func BenchmarkHostTime(b *testing.B) {
 	dev := gpu(b)
-	target, _, err := minfc.TargetOn(dev.Info())
+	target, _, err := compile.TargetOn(dev.Info())
 	require.NoError(b, err)
 	for _, name := range []string{"dense", "a_shape", "vertical_slash", "block_sparse"} {
 		b.Run(name, func(b *testing.B) {
-			p, err := minfc.LoadLibrary(name)
+			p, err := compile.LoadLibrary(name)
 			require.NoError(b, err)
-			a, err := p.Compile(minfc.Options{Target: target, DType: "bf16", HeadDim: 128})
+			a, err := p.Compile(compile.Options{Target: target, DType: "bf16", HeadDim: 128})
 			require.NoError(b, err)
 			start := time.Now()
 			k, err := runtime.LoadKernel(dev, a, artifact.Select{})

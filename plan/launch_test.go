@@ -12,7 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
@@ -55,8 +55,8 @@ func (c *compiler) compile(t *testing.T, layers ...[]plan.Head) *artifact.Artifa
 		key += fmt.Sprint(u.Pattern.Name, u.Consts, u.Copies, ";")
 	}
 	if c.built[key] == nil {
-		opts := minfc.Options{Target: cmp.Or(c.target, "sm_80"), DType: "bf16", HeadDim: cmp.Or(c.headDim, headDim)}
-		c.built[key], err = minfc.CompilePlan(opts, nil, layers...)
+		opts := compile.Options{Target: cmp.Or(c.target, "sm_80"), DType: "bf16", HeadDim: cmp.Or(c.headDim, headDim)}
+		c.built[key], err = compile.Plan(opts, nil, layers...)
 		require.NoError(t, err)
 	}
 	return c.built[key]
@@ -144,7 +144,7 @@ func TestMixedPlansAgreeWithFloat64(t *testing.T) {
 	}
 	for n := range count {
 		rng := rand.New(rand.NewPCG(7, uint64(n)))
-		target := minfc.Targets()[n%len(minfc.Targets())]
+		target := compile.Targets()[n%len(compile.Targets())]
 		s := randomShape(rng)
 		t.Run(fmt.Sprintf("%d/%s/%+v", n, target, s), func(t *testing.T) {
 			dev, err := emu.Open(emu.Options{Seed: uint64(n), Multiprocessors: 1 + n%4})

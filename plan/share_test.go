@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/runtime"
@@ -61,7 +61,7 @@ func alone(in *qkv.Input, h int) *qkv.Input {
 // Heads that share tensors, launches and index stages with others come out as each does by itself, bit by bit. By itself is beside
 // one head with lists: that cuts ranges to other tiles on some targets.
 func TestInterleavedHeadsAreAsAlone(t *testing.T) {
-	for _, target := range minfc.Targets() {
+	for _, target := range compile.Targets() {
 		for _, s := range []qkv.Shape{
 			{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 200, SeqK: 200},
 			{Batch: 2, QHeads: 8, KVHeads: 4, SeqQ: 150, SeqK: 190, QOffset: 40},

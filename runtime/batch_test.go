@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/runtime"
@@ -74,7 +74,7 @@ func TestSequencesDoNotDependOnTheirBatch(t *testing.T) {
 		if testing.Short() && name != "vertical_slash" {
 			continue
 		}
-		for _, target := range minfc.Targets() {
+		for _, target := range compile.Targets() {
 			t.Run(name+"/"+target, func(t *testing.T) {
 				t.Parallel()
 				w := newWeighed(t, name, target, shape)
@@ -107,7 +107,7 @@ func TestSequencesOfLayersDoNotDependOnTheirBatch(t *testing.T) {
 		t.Skip("five seconds of layers on the emulator")
 	}
 	shape := qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 4, SeqQ: 140, SeqK: 800, QOffset: 660, HeadDim: 32}
-	for _, target := range minfc.Targets() {
+	for _, target := range compile.Targets() {
 		t.Run(target, func(t *testing.T) {
 			t.Parallel()
 			heads := mixed(t)

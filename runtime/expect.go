@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/minfc/minfc/cost"
+	"github.com/minfc/minfc/internal/cost"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime/device"
 )

@@ -5,7 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc/cost"
+	"github.com/minfc/minfc/internal/cost"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/device"

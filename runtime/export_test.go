@@ -1,7 +1,7 @@
 package runtime
 
 import (
-	"github.com/minfc/minfc/cost"
+	"github.com/minfc/minfc/internal/cost"
 	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/device/devicetest"
 )

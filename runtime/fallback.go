@@ -3,7 +3,7 @@ package runtime
 import (
 	"slices"
 
-	"github.com/minfc/minfc/cost"
+	"github.com/minfc/minfc/internal/cost"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime/device"
 )

@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
@@ -23,7 +23,7 @@ import (
 
 // weighed is a pattern on the emulator whose heads have budgets of their own.
 type weighed struct {
-	program *minfc.Program
+	program *compile.Program
 	kernel  *runtime.LoadedKernel
 	dev     device.Device
 	in      *qkv.Input
@@ -86,9 +86,9 @@ func newWeighed(t *testing.T, name, target string, shape qkv.Shape) *weighed {
 		file, src = "many.minf", []byte(manyLists)
 	}
 	w := &weighed{dev: dev, budgets: mixedBudgets[name], attention: &attention, stages: stages}
-	w.program, err = minfc.Load(file, src, minfc.Options{Pattern: name})
+	w.program, err = compile.Load(file, src, compile.Options{Pattern: name})
 	require.NoError(t, err)
-	a, err := w.program.Compile(minfc.Options{Target: target, DType: "bf16", HeadDim: shape.HeadDim, Verify: true})
+	a, err := w.program.Compile(compile.Options{Target: target, DType: "bf16", HeadDim: shape.HeadDim, Verify: true})
 	require.NoError(t, err)
 	w.kernel, err = runtime.LoadKernel(dev, a, artifact.Select{})
 	require.NoError(t, err)
@@ -190,7 +190,7 @@ func (w *weighed) nanos(t *testing.T, chosen runtime.Chosen, slot, column, row f
 func TestHeadsAreRoutedByTheirLists(t *testing.T) {
 	for _, name := range []string{"vertical_slash", "block_sparse", "columns_window", "cut", "pools"}[:campaign.Cases(2, 5, 5)] {
 		for _, shape := range []qkv.Shape{{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 700, SeqK: 700, HeadDim: 64}, {Batch: 1, QHeads: 4, KVHeads: 1, SeqQ: 300, SeqK: 800, QOffset: 500, HeadDim: 32}}[campaign.Cases(1, 0, 0):] {
-			for _, target := range minfc.Targets() {
+			for _, target := range compile.Targets() {
 				t.Run(fmt.Sprint(name, shape.SeqQ, target), func(t *testing.T) {
 					testRouted(t, newWeighed(t, name, target, shape))
 				})
@@ -221,7 +221,7 @@ func testRouted(t *testing.T, w *weighed) {
 
 // TestKernelsLeaveHeadsToEachOther: neither kernel works on the other's heads.
 func TestKernelsLeaveHeadsToEachOther(t *testing.T) {
-	for _, target := range minfc.Targets() {
+	for _, target := range compile.Targets() {
 		w := newWeighed(t, "vertical_slash", target, qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 700, SeqK: 700, HeadDim: 64})
 		w.run(t, func(h *runtime.HostAttention) { h.NoFallback = true })
 		w.run(t, nil) // dense, without a look at the data
@@ -271,7 +271,7 @@ func TestShortInputsAreDense(t *testing.T) {
 	}
 	w.check(t, res)
 	file, src, _ := patterns.Source("dense")
-	a, err := minfc.Compile(file, src, minfc.Options{Target: "sm_80", DType: "bf16", HeadDim: 64})
+	a, err := compile.Source(file, src, compile.Options{Target: "sm_80", DType: "bf16", HeadDim: 64})
 	require.NoError(t, err)
 	in := w.in
 	want, err := runtime.RunHost(w.dev, a, artifact.Select{}, runtime.HostAttention{Q: in.Q, K: in.K, V: in.V, Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 300, SeqK: 300})

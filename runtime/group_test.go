@@ -11,10 +11,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc"
-	"github.com/minfc/minfc/codegen"
+	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/campaign"
+	"github.com/minfc/minfc/internal/codegen"
 	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/internal/input"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/selfcheck"
 	"github.com/minfc/minfc/patterns"
@@ -28,7 +29,7 @@ import (
 // group compiles the patterns that layers need.
 func group(t *testing.T, target string, headDim int, layers ...[]plan.Head) *artifact.Artifact {
 	t.Helper()
-	a, err := minfc.CompilePlan(minfc.Options{Target: target, DType: "bf16", HeadDim: headDim, Verify: true}, nil, layers...)
+	a, err := compile.Plan(compile.Options{Target: target, DType: "bf16", HeadDim: headDim, Verify: true}, nil, layers...)
 	require.NoError(t, err)
 	return a
 }
@@ -139,7 +140,7 @@ func mixed(t *testing.T) []plan.Head {
 
 // TestGroupsRouteHeadsInOneLaunch: heads of all patterns, and heads that the device finds faster without sparsity, are one launch.
 func TestGroupsRouteHeadsInOneLaunch(t *testing.T) {
-	for _, target := range minfc.Targets() {
+	for _, target := range compile.Targets() {
 		for _, shape := range []qkv.Shape{
 			{Batch: 2, QHeads: 8, KVHeads: 2, SeqQ: 700, SeqK: 700, HeadDim: 64},
 			{Batch: 1, QHeads: 8, KVHeads: 4, SeqQ: 300, SeqK: 800, QOffset: 500, HeadDim: 32},
@@ -178,7 +179,7 @@ func TestGroupsRouteHeadsInOneLaunch(t *testing.T) {
 
 // TestGroupsOfShortInputs: where dense attention is known to win, nothing is chosen or stored: there is one launch and nothing else.
 func TestGroupsOfShortInputs(t *testing.T) {
-	for _, target := range minfc.Targets() {
+	for _, target := range compile.Targets() {
 		heads := mixed(t)
 		g := newGrouped(t, group(t, target, 64, heads), qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 300, SeqK: 300, HeadDim: 64}, heads)
 		res := g.run(t, false)
@@ -200,7 +201,7 @@ func TestGroupsOfManyHeads(t *testing.T) {
 		if testing.Short() && heads != 131 {
 			continue
 		}
-		for _, target := range minfc.Targets() {
+		for _, target := range compile.Targets() {
 			layer := slices.Repeat([]plan.Head{window, dense, dense}, 87)[:heads]
 			shape := qkv.Shape{Batch: 2, QHeads: heads, KVHeads: 1, SeqQ: 20, SeqK: 20, HeadDim: 16}
 			g := newGrouped(t, group(t, target, 16, layer), shape, layer)
@@ -212,7 +213,7 @@ func TestGroupsOfManyHeads(t *testing.T) {
 
 // TestEmptyGroupCalls: without queries nothing runs, without keys all outputs are zeros.
 func TestEmptyGroupCalls(t *testing.T) {
-	for _, target := range minfc.Targets() {
+	for _, target := range compile.Targets() {
 		heads := mixed(t)
 		a := group(t, target, 32, heads)
 		g := newGrouped(t, a, qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 0, SeqK: 70, HeadDim: 32}, heads)
@@ -254,7 +255,7 @@ func TestKernelsAreConcurrent(t *testing.T) {
 	require.NoError(t, err)
 	defer dev.Close()
 	file, src, _ := patterns.Source("vertical_slash")
-	a, err := minfc.Compile(file, src, minfc.Options{Target: "sm_80", DType: "bf16", HeadDim: 32})
+	a, err := compile.Source(file, src, compile.Options{Target: "sm_80", DType: "bf16", HeadDim: 32})
 	require.NoError(t, err)
 	k, err := runtime.LoadKernel(dev, a, artifact.Select{})
 	require.NoError(t, err)
@@ -364,7 +365,7 @@ func TestGroupsWithTooFewSections(t *testing.T) {
 
 // TestGroupsOfEveryHeadDim: all shapes of blocks, alone and beside others, with two batch entries and lengths that no tile divides.
 func TestGroupsOfEveryHeadDim(t *testing.T) {
-	for _, target := range minfc.Targets() {
+	for _, target := range compile.Targets() {
 		for _, d := range []int{64, 192, 16, 80, 112, 128, 256}[:campaign.Cases(1, 7, 7)] {
 			t.Run(fmt.Sprint(target, d), func(t *testing.T) {
 				heads := sharedPatterns([]plan.Head{
@@ -392,7 +393,7 @@ func TestPlansAndPatternsAreLoadedApart(t *testing.T) {
 	dev, err := emu.Open(emu.Options{})
 	require.NoError(t, err)
 	defer dev.Close()
-	a := group(t, minfc.TargetAuto, 32, []plan.Head{head(t, "a_shape"), head(t, "vertical_slash")})
+	a := group(t, compile.TargetAuto, 32, []plan.Head{head(t, "a_shape"), head(t, "vertical_slash")})
 	_, err = runtime.LoadKernel(dev, a, artifact.Select{})
 	require.ErrorIs(t, err, artifact.ErrTarget)
 	require.ErrorContains(t, err, "load it with LoadGroups")
@@ -418,9 +419,9 @@ func TestPlansAndPatternsAreLoadedApart(t *testing.T) {
 	}
 	require.NoError(t, g.Close())
 
-	in, err := minfc.ReadInput("dense")
+	in, err := input.Read("dense")
 	require.NoError(t, err)
-	a, err = minfc.Compile(in.Name, in.Source, minfc.Options{Target: "sm_80", DType: "f16", HeadDim: 16})
+	a, err = compile.Source(in.Name, in.Source, compile.Options{Target: "sm_80", DType: "f16", HeadDim: 16})
 	require.NoError(t, err)
 	_, err = runtime.LoadGroups(dev, a, artifact.Select{})
 	require.ErrorContains(t, err, "load it with LoadKernel")
@@ -429,9 +430,9 @@ func TestPlansAndPatternsAreLoadedApart(t *testing.T) {
 // TestGroupsAreReproducible: the same patterns give the same bytes.
 func TestGroupsAreReproducible(t *testing.T) {
 	heads := mixed(t)
-	first, err := group(t, minfc.TargetAuto, 64, heads).Encode()
+	first, err := group(t, compile.TargetAuto, 64, heads).Encode()
 	require.NoError(t, err)
-	again, err := group(t, minfc.TargetAuto, 64, heads).Encode()
+	again, err := group(t, compile.TargetAuto, 64, heads).Encode()
 	require.NoError(t, err)
 	require.Equal(t, first, again)
 	a, err := artifact.Read(first)

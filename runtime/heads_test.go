@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/ir"
@@ -84,7 +84,7 @@ func (d *onDevice) results() (out [][]byte) {
 // them, and leave the others' results alone; with every kind of stage, with the fallback and without it.
 func TestHeadsTakePart(t *testing.T) {
 	for _, name := range []string{"vertical_slash", "block_sparse", "cut", "spread", "shares"}[:campaign.Cases(1, 5, 5)] {
-		for _, target := range minfc.Targets() {
+		for _, target := range compile.Targets() {
 			t.Run(fmt.Sprint(name, target), func(t *testing.T) {
 				w := newWeighed(t, name, target, qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 300, SeqK: 340, QOffset: 40, HeadDim: 32})
 				w.kernel.PriceLists(440, 530, 620)

@@ -5,11 +5,12 @@ import (
 	"math"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/minfc/minfc/runtime/artifact"
 	"github.com/minfc/minfc/runtime/artifact/artifacttest"
 	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/device/devicetest"
-	"github.com/stretchr/testify/require"
 )
 
 func hostCall() HostAttention {

@@ -3,10 +3,11 @@ package runtime
 import (
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/minfc/minfc/runtime/artifact"
 	"github.com/minfc/minfc/runtime/artifact/artifacttest"
 	"github.com/minfc/minfc/runtime/device/devicetest"
-	"github.com/stretchr/testify/require"
 )
 
 func TestLoadKernel(t *testing.T) {

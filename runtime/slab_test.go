@@ -5,7 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/patterns"
@@ -20,7 +20,7 @@ func TestBlockScoresInParts(t *testing.T) {
 	require.NoError(t, err)
 	defer dev.Close()
 	file, src, _ := patterns.Source("block_sparse")
-	a, err := minfc.Compile(file, src, minfc.Options{Target: "sm_80", DType: "bf16", HeadDim: 64})
+	a, err := compile.Source(file, src, compile.Options{Target: "sm_80", DType: "bf16", HeadDim: 64})
 	require.NoError(t, err)
 	k, err := runtime.LoadKernel(dev, a, artifact.Select{})
 	require.NoError(t, err)

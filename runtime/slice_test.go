@@ -5,7 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
@@ -28,7 +28,7 @@ func TestSumsOfHeadsInParts(t *testing.T) {
 	dev, err := emu.Open(emu.Options{})
 	require.NoError(t, err)
 	defer dev.Close()
-	a, err := minfc.Compile("two.minf", []byte(twoProbes), minfc.Options{Target: "sm_80", DType: "bf16", HeadDim: 32})
+	a, err := compile.Source("two.minf", []byte(twoProbes), compile.Options{Target: "sm_80", DType: "bf16", HeadDim: 32})
 	require.NoError(t, err)
 	for _, s := range []qkv.Shape{
 		{Batch: 2, QHeads: 6, KVHeads: 3, SeqQ: 300, SeqK: 300, HeadDim: 32},

@@ -5,12 +5,13 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/runtime/artifact"
 	"github.com/minfc/minfc/runtime/artifact/artifacttest"
 	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/device/devicetest"
-	"github.com/stretchr/testify/require"
 )
 
 // mapDevice is a fake device with TMA; it remembers what it encoded, and an encoded map begins with its number.

@@ -7,11 +7,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/minfc/minfc"
-	"github.com/minfc/minfc/bench"
+	"github.com/minfc/minfc/compile"
+	"github.com/minfc/minfc/internal/bench"
 	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/internal/workload"
 	"github.com/minfc/minfc/runtime/device"
-	"github.com/minfc/minfc/workload"
 )
 
 type benchCmd struct {
@@ -139,7 +139,7 @@ func (c *benchCmd) measure(a *app, cfg bench.Config) (*bench.Report, error) {
 	}
 	defer dev.Close()
 	a.note("%s", sentence)
-	if target, passed, err := minfc.TargetOn(dev.Info()); err == nil && cfg.Target == "" {
+	if target, passed, err := compile.TargetOn(dev.Info()); err == nil && cfg.Target == "" {
 		a.notePassed(target, passed)
 	}
 	a.watch(dev, 0)

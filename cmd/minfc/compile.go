@@ -7,8 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/files"
+	"github.com/minfc/minfc/internal/input"
 	"github.com/minfc/minfc/internal/suggest"
 	"github.com/minfc/minfc/passes"
 	"github.com/minfc/minfc/runtime/artifact"
@@ -32,7 +33,7 @@ func (c *compileCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	in, err := minfc.ReadInput(c.File)
+	in, err := input.Read(c.File)
 	if err != nil {
 		return err
 	}
@@ -41,7 +42,7 @@ func (c *compileCmd) Run(a *app) error {
 	}
 	forms := map[string]string{}
 	opts.Emit = func(form, text string) { forms[form] = text }
-	p, err := minfc.Load(in.Name, in.Source, opts)
+	p, err := compile.Load(in.Name, in.Source, opts)
 	if err != nil {
 		return err
 	}
@@ -64,12 +65,12 @@ func (c *compileCmd) Run(a *app) error {
 	return c.writeArtifact(a, out, art, p.Pattern.Name)
 }
 
-func (c *compileCmd) options(a *app) (minfc.Options, error) {
+func (c *compileCmd) options(a *app) (compile.Options, error) {
 	consts, err := values(c.Set)
 	if err != nil {
-		return minfc.Options{}, err
+		return compile.Options{}, err
 	}
-	opts := minfc.Options{Pattern: c.Pattern, Target: string(c.Target), DType: string(c.DType), HeadDim: c.HeadDim, Consts: consts}
+	opts := compile.Options{Pattern: c.Pattern, Target: string(c.Target), DType: string(c.DType), HeadDim: c.HeadDim, Consts: consts}
 	opts.Warn = func(text string) { a.note("%s", strings.TrimRight(text, "\n")) }
 	if c.TimePasses {
 		opts.Timing = func(step string, d time.Duration) { a.note("%9.3f ms  %s", d.Seconds()*1e3, step) }
@@ -99,7 +100,7 @@ func (c *compileCmd) printer(a *app) (func(pass, target, text string), error) {
 
 // output returns where the artifact goes, "" for nowhere, and proves that writing loses nothing: no output is the
 // source or another output, and the default name does not replace a file that is not an artifact.
-func (c *compileCmd) output(in *minfc.Input, pattern string) (string, error) {
+func (c *compileCmd) output(in *input.File, pattern string) (string, error) {
 	out := c.Out
 	if out == "" && len(c.Emit) == 0 {
 		out = pattern + ".minf"

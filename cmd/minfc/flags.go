@@ -7,7 +7,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/suggest"
 )
 
@@ -19,8 +19,8 @@ func (e *emission) UnmarshalText(text []byte) error {
 	if !found {
 		path = "-"
 	}
-	if !slices.Contains(minfc.Stages, kind) {
-		return fmt.Errorf("%q is not a form to emit, want one of %s%s", kind, strings.Join(minfc.Stages, ", "), suggest.Hint(kind, minfc.Stages))
+	if !slices.Contains(compile.Stages, kind) {
+		return fmt.Errorf("%q is not a form to emit, want one of %s%s", kind, strings.Join(compile.Stages, ", "), suggest.Hint(kind, compile.Stages))
 	}
 	if path == "" {
 		return fmt.Errorf("no path after %q", kind+"=")
@@ -61,11 +61,11 @@ func values(settings []setting) (map[string]int64, error) {
 }
 
 // targetNames are the values of --target, for the tags of the commands.
-var targetNames = kong.Vars{"targets": strings.Join(append([]string{minfc.TargetAuto}, minfc.Targets()...), ",")}
+var targetNames = kong.Vars{"targets": strings.Join(append([]string{compile.TargetAuto}, compile.Targets()...), ",")}
 
 // wanted is a --target as packages runtime and bench take it, where none stands for the best.
 func wanted(target targetName) string {
-	if target == minfc.TargetAuto {
+	if target == compile.TargetAuto {
 		return ""
 	}
 	return string(target)

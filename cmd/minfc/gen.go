@@ -6,7 +6,7 @@ import (
 
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
-	"github.com/minfc/minfc/workload"
+	"github.com/minfc/minfc/internal/workload"
 )
 
 type genCmd struct {

@@ -5,10 +5,11 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/dsl"
 	"github.com/minfc/minfc/internal/files"
 	"github.com/minfc/minfc/internal/findings"
+	"github.com/minfc/minfc/internal/input"
 	"github.com/minfc/minfc/internal/suggest"
 )
 
@@ -57,7 +58,7 @@ func (a *app) check(name string, consts map[string]int64, quiet bool) (findings.
 	if err != nil {
 		return findings.Of(name, nil, nil, nil, err), err
 	}
-	f, patterns, err := minfc.Check(in.Name, in.Source, consts)
+	f, patterns, err := compile.Check(in.Name, in.Source, consts)
 	if err != nil {
 		return findings.Of(in.Name, in.Source, nil, nil, err), err
 	}
@@ -75,8 +76,8 @@ func (a *app) check(name string, consts map[string]int64, quiet bool) (findings.
 }
 
 // source reads a FILE that must be source text.
-func source(name string) (*minfc.Input, error) {
-	in, err := minfc.ReadInput(name)
+func source(name string) (*input.File, error) {
+	in, err := input.Read(name)
 	if err == nil && in.Artifact != nil {
 		return nil, fmt.Errorf("%s: a compiled artifact, want the source of a pattern", name)
 	}

@@ -6,8 +6,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/demo"
+	"github.com/minfc/minfc/internal/input"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/summary"
 	"github.com/minfc/minfc/ir"
@@ -19,7 +20,7 @@ import (
 // job is one run: what was compiled, for what input, on what device.
 type job struct {
 	dev        device.Device
-	program    *minfc.Program     // nil when an artifact was given
+	program    *compile.Program   // nil when an artifact was given
 	art        *artifact.Artifact // nil until load when a source was given
 	kernel     *runtime.LoadedKernel
 	pattern    *ir.Pattern      // as compiled: the meaning that --check tests
@@ -49,16 +50,16 @@ func (j *job) open(a *app, spec string) (err error) {
 }
 
 // fromSource checks the source and the parameters; load compiles it once the input is known.
-func (j *job) fromSource(a *app, file *minfc.Input, name string, set map[string]int64) (err error) {
+func (j *job) fromSource(a *app, file *input.File, name string, set map[string]int64) (err error) {
 	warn := func(text string) { a.note("%s", strings.TrimRight(text, "\n")) }
-	if j.program, err = minfc.Load(file.Name, file.Source, minfc.Options{Pattern: name, Warn: warn}); err != nil {
+	if j.program, err = compile.Load(file.Name, file.Source, compile.Options{Pattern: name, Warn: warn}); err != nil {
 		return err
 	}
 	j.pattern = j.program.Pattern
 	return j.setParams(set)
 }
 
-func (j *job) fromArtifact(file *minfc.Input, name string, set map[string]int64) (err error) {
+func (j *job) fromArtifact(file *input.File, name string, set map[string]int64) (err error) {
 	j.art = file.Artifact
 	if j.art.IsPlan() {
 		return fmt.Errorf("%s holds the patterns of a head plan: run it with --plan", file.Name)
@@ -103,7 +104,7 @@ func (j *job) setParams(set map[string]int64) (err error) {
 
 // judge finds what no device could run, before one is opened.
 func (j *job) judge() error {
-	if err := minfc.CheckHeadDim(j.in.HeadDim); err != nil {
+	if err := compile.CheckHeadDim(j.in.HeadDim); err != nil {
 		return err
 	}
 	if j.program != nil {
@@ -132,10 +133,10 @@ func (j *job) load(target targetName) (err error) {
 
 // targetFor is the target to compile for.
 func (j *job) targetFor(target targetName) (best string, err error) {
-	if target != minfc.TargetAuto {
-		return string(target), minfc.Runs(j.dev.Info(), string(target))
+	if target != compile.TargetAuto {
+		return string(target), compile.Runs(j.dev.Info(), string(target))
 	}
-	best, j.passed, err = minfc.TargetOn(j.dev.Info())
+	best, j.passed, err = compile.TargetOn(j.dev.Info())
 	return best, err
 }
 
@@ -151,7 +152,7 @@ func (j *job) compile(target targetName) error {
 	if err != nil {
 		return err
 	}
-	j.art, err = j.program.Compile(minfc.Options{Target: name, DType: string(j.in.Format), HeadDim: j.in.HeadDim, Consts: j.consts})
+	j.art, err = j.program.Compile(compile.Options{Target: name, DType: string(j.in.Format), HeadDim: j.in.HeadDim, Consts: j.consts})
 	return err
 }
 

@@ -8,8 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/internal/input"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/summary"
 	"github.com/minfc/minfc/runtime"
@@ -24,7 +24,7 @@ func onEmulator(t *testing.T, n int, opts emu.Options, pattern string) *job {
 	require.NoError(t, err)
 	j := &job{dev: dev}
 	t.Cleanup(j.close)
-	file, err := minfc.ReadInput(pattern)
+	file, err := input.Read(pattern)
 	require.NoError(t, err)
 	require.NoError(t, j.fromSource(&app{}, file, "", nil))
 	j.in, err = qkv.Generate(qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: n, SeqK: n, HeadDim: 16}, half.F16, 1)
@@ -71,7 +71,7 @@ func TestDensityOfLongInputsIsSampled(t *testing.T) {
 
 func TestReportNamesEveryParameter(t *testing.T) {
 	j := onEmulator(t, 64, emu.Options{}, "dense")
-	file, err := minfc.ReadInput("dilated")
+	file, err := input.Read("dilated")
 	require.NoError(t, err)
 	require.NoError(t, j.fromSource(&app{}, file, "", map[string]int64{"step": 2}))
 	require.Equal(t, map[string]int64{"step": 2}, j.consts)

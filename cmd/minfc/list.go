@@ -5,15 +5,15 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/minfc/minfc"
-	"github.com/minfc/minfc/cost"
+	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/completion"
+	"github.com/minfc/minfc/internal/cost"
 	"github.com/minfc/minfc/internal/library"
 	"github.com/minfc/minfc/internal/version"
+	"github.com/minfc/minfc/internal/workload"
 	"github.com/minfc/minfc/passes"
 	"github.com/minfc/minfc/patterns"
 	"github.com/minfc/minfc/runtime/device"
-	"github.com/minfc/minfc/workload"
 )
 
 type listCmd struct {
@@ -43,8 +43,8 @@ type completionCmd struct {
 // names are what the grammar of the command line does not list.
 func names() completion.Names {
 	values := map[string][]string{
-		"target": append([]string{minfc.TargetAuto}, minfc.Targets()...), "dtype": {"bf16", "f16"}, "device": append([]string{"auto"}, device.Drivers()...),
-		"emit": minfc.Stages, "machine": nil, "print-after": {"all"},
+		"target": append([]string{compile.TargetAuto}, compile.Targets()...), "dtype": {"bf16", "f16"}, "device": append([]string{"auto"}, device.Drivers()...),
+		"emit": compile.Stages, "machine": nil, "print-after": {"all"},
 	}
 	for _, k := range workload.Kinds() {
 		values["kind"], values["workload"] = append(values["kind"], string(k)), append(values["workload"], string(k))

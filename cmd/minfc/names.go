@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/suggest"
 	"github.com/minfc/minfc/runtime/device"
 )
@@ -16,7 +16,7 @@ import (
 type targetName string
 
 func (t *targetName) UnmarshalText(text []byte) error {
-	all := append([]string{minfc.TargetAuto}, minfc.Targets()...)
+	all := append([]string{compile.TargetAuto}, compile.Targets()...)
 	if !slices.Contains(all, string(text)) {
 		return fmt.Errorf(`target must be one of "%s" but got %q%s`, strings.Join(all, `","`), text, targetAdvice(string(text), all))
 	}
@@ -35,8 +35,8 @@ func targetAdvice(name string, all []string) string {
 	}
 	major, _ := strconv.Atoi(m[1])
 	minor, _ := strconv.Atoi(m[2])
-	best, oldest := "", minfc.Targets()[0]
-	for _, t := range minfc.Targets() {
+	best, oldest := "", compile.Targets()[0]
+	for _, t := range compile.Targets() {
 		if device.TargetRuns(t, major, minor) {
 			best = t
 		}

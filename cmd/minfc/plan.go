@@ -8,8 +8,9 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/dsl"
+	"github.com/minfc/minfc/internal/input"
 	"github.com/minfc/minfc/internal/summary"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/plan"
@@ -105,7 +106,7 @@ func (c *planCompileCmd) Run(a *app) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.File, err)
 	}
-	art, err := compilePlan(a, file, minfc.Options{Target: string(c.Target), DType: string(c.DType), HeadDim: c.HeadDim}, layers...)
+	art, err := compilePlan(a, file, compile.Options{Target: string(c.Target), DType: string(c.DType), HeadDim: c.HeadDim}, layers...)
 	if err != nil {
 		return err
 	}
@@ -144,7 +145,7 @@ func (c *planCompileCmd) layers(p *plan.Plan) (out [][]plan.Head, err error) {
 const maxPlan = 128 << 20
 
 // readPlan reads a plan that may name the patterns of a file, "" for none, beside the library's patterns.
-func readPlan(path, patterns string) (*plan.Plan, *minfc.Input, error) {
+func readPlan(path, patterns string) (*plan.Plan, *input.File, error) {
 	file, err := readPatterns(patterns)
 	if err != nil {
 		return nil, nil, err
@@ -153,7 +154,7 @@ func readPlan(path, patterns string) (*plan.Plan, *minfc.Input, error) {
 	return p, file, err
 }
 
-func planOf(path string, file *minfc.Input) (*plan.Plan, error) {
+func planOf(path string, file *input.File) (*plan.Plan, error) {
 	others, err := patternsOf(file)
 	if err != nil {
 		return nil, err
@@ -176,15 +177,15 @@ func planOf(path string, file *minfc.Input) (*plan.Plan, error) {
 }
 
 // readPatterns reads a FILE argument, nil for none.
-func readPatterns(name string) (*minfc.Input, error) {
+func readPatterns(name string) (*input.File, error) {
 	if name == "" {
 		return nil, nil
 	}
-	return minfc.ReadInput(name)
+	return input.Read(name)
 }
 
 // patternsOf lists the patterns of a file.
-func patternsOf(file *minfc.Input) ([]*ir.Pattern, error) {
+func patternsOf(file *input.File) ([]*ir.Pattern, error) {
 	switch {
 	case file == nil:
 		return nil, nil
@@ -236,7 +237,7 @@ func (c *runCmd) checkPlanUsage() error {
 }
 
 // fillPlan reads the plan; load compiles what the heads of the layer need.
-func (c *runCmd) fillPlan(a *app, j *job, file *minfc.Input) (load func() error, err error) {
+func (c *runCmd) fillPlan(a *app, j *job, file *input.File) (load func() error, err error) {
 	p, err := planOf(c.Plan, file)
 	if err != nil {
 		return nil, err
@@ -282,7 +283,7 @@ func (c *runCmd) layerOf(p *plan.Plan) (int, error) {
 }
 
 // load compiles what the heads need, unless the file is an artifact already, loads it and makes the jobs of the heads.
-func (p *planned) load(a *app, j *job, file *minfc.Input, target targetName, heads []plan.Head) error {
+func (p *planned) load(a *app, j *job, file *input.File, target targetName, heads []plan.Head) error {
 	art, err := p.artifact(a, j, file, target, heads)
 	if err != nil {
 		return err
@@ -309,7 +310,7 @@ func (p *planned) load(a *app, j *job, file *minfc.Input, target targetName, hea
 	return nil
 }
 
-func (p *planned) artifact(a *app, j *job, file *minfc.Input, target targetName, heads []plan.Head) (*artifact.Artifact, error) {
+func (p *planned) artifact(a *app, j *job, file *input.File, target targetName, heads []plan.Head) (*artifact.Artifact, error) {
 	if file != nil && file.Artifact != nil && file.Artifact.IsPlan() {
 		return file.Artifact, nil
 	}
@@ -317,22 +318,22 @@ func (p *planned) artifact(a *app, j *job, file *minfc.Input, target targetName,
 	if err != nil {
 		return nil, err
 	}
-	return compilePlan(a, file, minfc.Options{Target: name, DType: string(j.in.Format), HeadDim: j.in.HeadDim}, heads)
+	return compilePlan(a, file, compile.Options{Target: name, DType: string(j.in.Format), HeadDim: j.in.HeadDim}, heads)
 }
 
 // compilePlan compiles the patterns that the heads of some layers need: a pattern of the file comes before the library's one of its name.
-func compilePlan(a *app, file *minfc.Input, opts minfc.Options, layers ...[]plan.Head) (*artifact.Artifact, error) {
-	return minfc.CompilePlan(opts, func(name string) (*minfc.Program, error) { return programOf(a, file, name) }, layers...)
+func compilePlan(a *app, file *input.File, opts compile.Options, layers ...[]plan.Head) (*artifact.Artifact, error) {
+	return compile.Plan(opts, func(name string) (*compile.Program, error) { return programOf(a, file, name) }, layers...)
 }
 
 // programOf is a pattern of the file if it has it, else of the library.
-func programOf(a *app, file *minfc.Input, name string) (*minfc.Program, error) {
+func programOf(a *app, file *input.File, name string) (*compile.Program, error) {
 	others, err := patternsOf(file)
 	if err != nil {
 		return nil, err
 	}
 	if !slices.ContainsFunc(others, func(p *ir.Pattern) bool { return p.Name == name }) {
-		if file, err = minfc.ReadInput(name); err != nil {
+		if file, err = input.Read(name); err != nil {
 			return nil, err
 		}
 	}
@@ -341,7 +342,7 @@ func programOf(a *app, file *minfc.Input, name string) (*minfc.Program, error) {
 		src = []byte(file.Artifact.Source(name))
 	}
 	warn := func(text string) { a.note("%s", strings.TrimRight(text, "\n")) }
-	return minfc.Load(file.Name, src, minfc.Options{Pattern: name, Warn: warn})
+	return compile.Load(file.Name, src, compile.Options{Pattern: name, Warn: warn})
 }
 
 // coverPlan lists the pairs that each head keeps, [Batch*QHeads, len(rows), SeqK].

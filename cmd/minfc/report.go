@@ -5,8 +5,8 @@ import (
 	"os"
 	"strings"
 
-	"github.com/minfc/minfc"
-	"github.com/minfc/minfc/bench"
+	"github.com/minfc/minfc/compile"
+	"github.com/minfc/minfc/internal/bench"
 	"github.com/minfc/minfc/internal/demo"
 	"github.com/minfc/minfc/internal/pairs"
 	"github.com/minfc/minfc/internal/selfcheck"
@@ -42,7 +42,7 @@ func (j *job) summarize(res runtime.HostResult) error {
 // addDemo adds what a run without tensors shows beside its figures.
 func (j *job) addDemo(mask pairs.Mask) {
 	picture := mask.Draw(j.in.SeqQ, demo.Width, demo.Height)
-	j.sum.Picture, j.sum.Runs, j.sum.Try = &picture, minfc.GPUs(j.sum.Target), demo.Try(demo.Program(os.Args[0]), j.pattern)
+	j.sum.Picture, j.sum.Runs, j.sum.Try = &picture, compile.GPUs(j.sum.Target), demo.Try(demo.Program(os.Args[0]), j.pattern)
 	if look, err := bench.Expect(j.dev.Info(), j.kernel, demo.Call(j.given)); err == nil { // a kernel without prices has no such line
 		j.sum.Model = demo.Model(look)
 	}

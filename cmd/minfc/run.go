@@ -6,9 +6,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/internal/demo"
 	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/internal/input"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/safetensors"
 	"github.com/minfc/minfc/runtime"
@@ -160,7 +160,7 @@ func (c *runCmd) prepare(a *app) (*job, error) {
 }
 
 // fill reads what the command line names; load does what needs a device.
-func (c *runCmd) fill(a *app, j *job, file *minfc.Input, set map[string]int64) (load func() error, err error) {
+func (c *runCmd) fill(a *app, j *job, file *input.File, set map[string]int64) (load func() error, err error) {
 	if c.Plan != "" {
 		return c.fillPlan(a, j, file)
 	}

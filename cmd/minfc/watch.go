@@ -1,7 +1,7 @@
 package main
 
 import (
-	"github.com/minfc/minfc/bench"
+	"github.com/minfc/minfc/internal/bench"
 	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/emu"
 )

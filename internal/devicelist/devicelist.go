@@ -7,7 +7,7 @@ import (
 	"io"
 	"text/tabwriter"
 
-	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/runtime/device"
 )
 
@@ -40,16 +40,16 @@ func Of(i device.Info) Device {
 		Device: fmt.Sprintf("%s:%d", i.Driver, i.Ordinal), Name: i.Name, ComputeCapability: fmt.Sprintf("%d.%d", i.Major, i.Minor),
 		DriverVersion: i.DriverVersion, MemoryBytes: i.MemoryBytes, SharedBytes: i.MaxSharedBytes, Multiprocessors: i.Multiprocessors, L2Bytes: i.L2Bytes,
 	}
-	for _, target := range minfc.Targets() {
+	for _, target := range compile.Targets() {
 		t := Target{Target: target}
-		if err := minfc.Runs(i, target); err != nil {
+		if err := compile.Runs(i, target); err != nil {
 			t.Why = err.Error()
 		} else {
 			t.Runs = true
 		}
 		d.Targets = append(d.Targets, t)
 	}
-	best, passed, err := minfc.TargetOn(i)
+	best, passed, err := compile.TargetOn(i)
 	d.Best = best
 	switch {
 	case err != nil:

@@ -47,7 +47,7 @@ func TestPagesNameFilesThatAreThere(t *testing.T) {
 			}
 		}
 		for _, m := range filename.FindAllStringSubmatch(text, -1) {
-			if !there(m[1]) && !there("codegen/"+m[1]) {
+			if !there(m[1]) && !there("internal/codegen/"+m[1]) {
 				t.Errorf("%s names %s, which is not there", page, m[1])
 			}
 		}

@@ -2,7 +2,7 @@ package qkv
 
 import (
 	"github.com/minfc/minfc/internal/half"
-	"github.com/minfc/minfc/workload"
+	"github.com/minfc/minfc/internal/workload"
 )
 
 // Generate makes a structured input: workload.Mixed over the kv heads. The same seed gives the same bytes.

@@ -8,13 +8,13 @@ import (
 
 	"golang.org/x/mod/module"
 
-	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/compile"
 )
 
 // Text is the version, the commit and the targets, a line each.
 func Text() string {
 	info, _ := debug.ReadBuildInfo()
-	return fmt.Sprintf("minfc %s\ncommit %s\ntargets %s", minfc.Version, Commit(info), strings.Join(minfc.Targets(), ", "))
+	return fmt.Sprintf("minfc %s\ncommit %s\ntargets %s", compile.Version, Commit(info), strings.Join(compile.Targets(), ", "))
 }
 
 // Commit is the commit that the program was built from: what the go command found in the clone, or what the version of the module

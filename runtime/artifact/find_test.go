@@ -3,9 +3,10 @@ package artifact_test
 import (
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/minfc/minfc/runtime/artifact"
 	"github.com/minfc/minfc/runtime/device"
-	"github.com/stretchr/testify/require"
 )
 
 func TestFind(t *testing.T) {

@@ -4,9 +4,10 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/runtimetest"
-	"github.com/stretchr/testify/require"
 )
 
 // TestDriver runs the conformance suite where there is a GPU. Elsewhere it checks what a user without one is told.

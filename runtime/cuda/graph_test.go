@@ -13,7 +13,7 @@ import (
 	"github.com/ebitengine/purego"
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/plan"
 	"github.com/minfc/minfc/runtime"
@@ -82,9 +82,9 @@ const capturedDim = 64
 
 func loadPattern(name string) func(*testing.T, device.Device, string) runtime.Launcher {
 	return func(t *testing.T, dev device.Device, target string) runtime.Launcher {
-		program, err := minfc.LoadLibrary(name)
+		program, err := compile.LoadLibrary(name)
 		require.NoError(t, err)
-		compiled, err := program.Compile(minfc.Options{Target: target, DType: "bf16", HeadDim: capturedDim})
+		compiled, err := program.Compile(compile.Options{Target: target, DType: "bf16", HeadDim: capturedDim})
 		require.NoError(t, err)
 		k, err := runtime.LoadKernel(dev, compiled, artifact.Select{Target: target})
 		require.NoError(t, err)
@@ -100,7 +100,7 @@ func loadPlan(t *testing.T, dev device.Device, target string) runtime.Launcher {
 	require.NoError(t, err)
 	heads, _, err := p.Assign(0, 4)
 	require.NoError(t, err)
-	compiled, err := minfc.CompilePlan(minfc.Options{Target: target, DType: "bf16", HeadDim: capturedDim}, nil, heads)
+	compiled, err := compile.Plan(compile.Options{Target: target, DType: "bf16", HeadDim: capturedDim}, nil, heads)
 	require.NoError(t, err)
 	k, err := plan.Load(dev, compiled, artifact.Select{Target: target})
 	require.NoError(t, err)

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/ebitengine/purego"
+
 	"github.com/minfc/minfc/runtime/device"
 )
 

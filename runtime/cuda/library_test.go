@@ -8,8 +8,9 @@ import (
 	"unsafe"
 
 	"github.com/ebitengine/purego"
-	"github.com/minfc/minfc/runtime/device"
 	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc/runtime/device"
 )
 
 func TestMissingLibraryIsNoDevice(t *testing.T) {

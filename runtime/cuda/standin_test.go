@@ -8,9 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/runtimetest"
-	"github.com/stretchr/testify/require"
 )
 
 // standin builds the stand-in for the driver's library with options of testdata/libcuda.c.

@@ -6,9 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/device/devicetest"
-	"github.com/stretchr/testify/require"
 )
 
 // fakeDriver has the listed devices.

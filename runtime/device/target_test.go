@@ -3,9 +3,10 @@ package device_test
 import (
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/minfc/minfc/runtime/artifact/artifacttest"
 	"github.com/minfc/minfc/runtime/device"
-	"github.com/stretchr/testify/require"
 )
 
 func TestCheckTarget(t *testing.T) {

@@ -3,8 +3,9 @@ package device_test
 import (
 	"testing"
 
-	"github.com/minfc/minfc/runtime/device"
 	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc/runtime/device"
 )
 
 func TestMapsThatNoHardwareTakes(t *testing.T) {

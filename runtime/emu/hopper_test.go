@@ -5,8 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/minfc/minfc/runtime/device"
 	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // hopperKernel stores %r0 of every thread; the body starts with %r1 = tid, %r2 = smem, %r3 = smem+4*tid, %r4 = lane,

@@ -7,8 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/minfc/minfc/runtime/device"
 	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // TestLoadErrors: what the emulator cannot run is refused by name when the module loads, with its line.

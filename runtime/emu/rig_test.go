@@ -6,8 +6,9 @@ import (
 	"math"
 	"testing"
 
-	"github.com/minfc/minfc/runtime/device"
 	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // rig is a device with helpers that end the test on failure.

@@ -8,8 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/minfc/minfc/runtime/device"
 	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // ringKernel: warp 0 loads tiles of 8 rows of 128 bytes into a ring of three stages, warps 1 and 2 add them up, tile j with

@@ -8,8 +8,9 @@ import (
 	"sync"
 	"unsafe"
 
-	"github.com/minfc/minfc/runtime/device"
 	"gorgonia.org/cu"
+
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // device is a context and what is known of its GPU.

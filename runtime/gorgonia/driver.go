@@ -5,8 +5,9 @@ package gorgonia
 import (
 	"fmt"
 
-	"github.com/minfc/minfc/runtime/device"
 	"gorgonia.org/cu"
+
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // Name is the name this driver registers under.

@@ -9,11 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+	"gorgonia.org/cu"
+
 	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/gorgonia"
 	"github.com/minfc/minfc/runtime/runtimetest"
-	"github.com/stretchr/testify/require"
-	"gorgonia.org/cu"
 )
 
 func TestConformance(t *testing.T) {

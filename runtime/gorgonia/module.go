@@ -8,9 +8,10 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"gorgonia.org/cu"
+
 	"github.com/minfc/minfc/internal/ptxparams"
 	"github.com/minfc/minfc/runtime/device"
-	"gorgonia.org/cu"
 )
 
 type module struct {

@@ -56,8 +56,9 @@ import (
 	"strings"
 	"unsafe"
 
-	"github.com/minfc/minfc/runtime/device"
 	"gorgonia.org/cu"
+
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // maxArgumentBytes is what CUDA 12.1 and sm_70 allow a kernel's parameters together; older ones say no themselves.

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"github.com/minfc/minfc/runtime/device"
 	"gorgonia.org/cu"
+
+	"github.com/minfc/minfc/runtime/device"
 )
 
 type stream struct {

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"unsafe"
 
-	"github.com/minfc/minfc/runtime/device"
 	"gorgonia.org/cu"
+
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // Wrap makes a device.Device of a context that the program already has (*cu.Ctx, *cu.BatchedContext, a gorgonia machine's).

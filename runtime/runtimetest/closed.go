@@ -3,8 +3,9 @@ package runtimetest
 import (
 	"testing"
 
-	"github.com/minfc/minfc/runtime/device"
 	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // Closed runs the part of the suite about devices, modules, streams and events after their end: they answer with ErrClosed, and closing

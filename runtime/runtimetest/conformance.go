@@ -9,8 +9,9 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/minfc/minfc/runtime/device"
 	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // PTX holds the kernels of the suite, for sm_80 and later.

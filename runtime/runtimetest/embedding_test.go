@@ -8,7 +8,7 @@ import (
 	"math"
 	"sync"
 
-	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/patterns"
 	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/artifact"
@@ -124,7 +124,7 @@ func Example_prepare() {
 // compileAShape stands for a file that "minfc compile a_shape" wrote.
 func compileAShape(headDim int) []byte {
 	file, src, _ := patterns.Source("a_shape")
-	art, err := minfc.Compile(file, src, minfc.Options{Target: "sm_80", DType: "bf16", HeadDim: headDim})
+	art, err := compile.Source(file, src, compile.Options{Target: "sm_80", DType: "bf16", HeadDim: headDim})
 	check(err)
 	data, err := art.Encode()
 	check(err)

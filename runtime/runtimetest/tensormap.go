@@ -5,8 +5,9 @@ import (
 	"encoding/binary"
 	"testing"
 
-	"github.com/minfc/minfc/runtime/device"
 	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc/runtime/device"
 )
 
 // MapPTX holds a kernel with tensor maps, for sm_90a.

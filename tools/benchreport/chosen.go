@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/minfc/minfc/bench"
+	"github.com/minfc/minfc/internal/bench"
 )
 
 // Reports of patterns that data decides have a row each. Those whose files share the name up to "_dynamic_" become one table.

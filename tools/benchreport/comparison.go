@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/minfc/minfc/bench"
+	"github.com/minfc/minfc/internal/bench"
 )
 
 // comparison is one of our calls beside others' over the same input.

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/minfc/minfc/bench"
+	"github.com/minfc/minfc/internal/bench"
 )
 
 // frontLimit is how large BENCHMARKS.md may be: a page that is read.

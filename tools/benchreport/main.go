@@ -13,7 +13,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/minfc/minfc/bench"
+	"github.com/minfc/minfc/internal/bench"
 )
 
 func main() {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc/bench"
+	"github.com/minfc/minfc/internal/bench"
 )
 
 func ptr(v float64) *float64 { return &v }

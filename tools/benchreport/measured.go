@@ -5,7 +5,7 @@ import (
 	"math"
 	"strings"
 
-	"github.com/minfc/minfc/bench"
+	"github.com/minfc/minfc/internal/bench"
 )
 
 // measured writes the section of one report. Peers have none of their own where they stand beside a report's rows.

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/minfc/minfc/bench"
+	"github.com/minfc/minfc/internal/bench"
 )
 
 const folder = "docs/bench"

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/minfc/minfc/bench"
+	"github.com/minfc/minfc/internal/bench"
 )
 
 const plantedText = `

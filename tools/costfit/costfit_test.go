@@ -12,8 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc/bench"
-	"github.com/minfc/minfc/cost"
+	"github.com/minfc/minfc/internal/bench"
+	"github.com/minfc/minfc/internal/cost"
 )
 
 func root(path string) string { return filepath.Join("..", "..", path) }
@@ -106,7 +106,7 @@ func TestCommittedRates(t *testing.T) {
 		tables, err := f.tables()
 		require.NoError(t, err)
 		require.Contains(t, string(doc), f.begin()+string(tables)+f.end(), "%s has other tables: run go run ./tools/costfit -write", docFile)
-		require.Equal(t, len(f.rows) > 0, f.machine.Measured, "cost/machine.go: are the rates of %s measured?", f.name)
+		require.Equal(t, len(f.rows) > 0, f.machine.Measured, "internal/cost/machine.go: are the rates of %s measured?", f.name)
 	}
 }
 

@@ -3,7 +3,7 @@ package main
 import (
 	"math"
 
-	"github.com/minfc/minfc/cost"
+	"github.com/minfc/minfc/internal/cost"
 )
 
 // How many steps a fit may take. One without a row begins where the fit to all rows ended.

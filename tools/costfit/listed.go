@@ -5,8 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/minfc/minfc/bench"
-	"github.com/minfc/minfc/cost"
+	"github.com/minfc/minfc/internal/bench"
+	"github.com/minfc/minfc/internal/cost"
 )
 
 // listed is one measurement of a pattern that data decides.

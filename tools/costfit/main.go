@@ -1,7 +1,7 @@
 // Command costfit fits the rates of package cost to measured kernels.
 //
 //	go run ./tools/costfit          # print the rates and how far predictions are off
-//	go run ./tools/costfit -write   # put them into cost/rates.go and docs/cost.md
+//	go run ./tools/costfit -write   # put them into internal/cost/rates.go and docs/cost.md
 //
 // Measurements come from docs/bench, or with -from from another folder with files of the same names: sm80_speed.json and
 // sm90_speed.json of bench/interleave.py, *_dynamic_*.json of minfc bench.
@@ -16,7 +16,7 @@ import (
 
 const (
 	measuredFolder = "docs/bench"
-	ratesFile      = "cost/rates.go"
+	ratesFile      = "internal/cost/rates.go"
 	docFile        = "docs/cost.md"
 )
 

@@ -9,9 +9,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/minfc/minfc"
-	"github.com/minfc/minfc/codegen"
-	"github.com/minfc/minfc/cost"
+	"github.com/minfc/minfc/compile"
+	"github.com/minfc/minfc/internal/codegen"
+	"github.com/minfc/minfc/internal/cost"
 	"github.com/minfc/minfc/passes"
 	"github.com/minfc/minfc/patterns"
 )
@@ -113,7 +113,7 @@ func schedule(w *cost.Work, pattern, target string) error {
 	if !ok {
 		return fmt.Errorf("the library has no pattern %q", pattern)
 	}
-	p, err := minfc.Load(file, src, minfc.Options{Pattern: pattern})
+	p, err := compile.Load(file, src, compile.Options{Pattern: pattern})
 	if err != nil {
 		return err
 	}

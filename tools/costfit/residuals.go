@@ -6,7 +6,7 @@ import (
 	"os"
 	"slices"
 
-	"github.com/minfc/minfc/cost"
+	"github.com/minfc/minfc/internal/cost"
 )
 
 // A target's tables lie in the document between these lines.

@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/minfc/minfc/cost"
+	"github.com/minfc/minfc/internal/cost"
 )
 
 // machine is the GPU whose rates are fitted.

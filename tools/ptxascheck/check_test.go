@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/patterns"
 )
 
@@ -82,14 +82,14 @@ func TestEveryPatternIsCheckedForEveryTarget(t *testing.T) {
 	seen := map[string]bool{}
 	for _, pattern := range append(patterns.Names(), ruleNames...) {
 		for _, dtype := range dtypes {
-			kernels, err := compile(pattern, dtype, 128)
+			kernels, err := compiled(pattern, dtype, 128)
 			require.NoError(t, err)
 			for _, k := range kernels {
 				seen[fmt.Sprintln(pattern, dtype, k.target)] = true
 				require.Contains(t, string(k.ptx), ".target "+k.target+"\n")
 				require.NotEmpty(t, archs[k.target])
 			}
-			for _, target := range minfc.Targets() {
+			for _, target := range compile.Targets() {
 				require.True(t, seen[fmt.Sprintln(pattern, dtype, target)], "%s %s %s", pattern, dtype, target)
 			}
 		}

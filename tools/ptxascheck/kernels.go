@@ -8,11 +8,11 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/internal/ptxgen"
+	"github.com/minfc/minfc/internal/workload"
 	"github.com/minfc/minfc/patterns"
-	"github.com/minfc/minfc/ptxgen"
-	"github.com/minfc/minfc/workload"
 )
 
 // Head dims that kernels are made for. shapeDims has the widest of every shape that a target cuts head dims to, and two that leave
@@ -52,7 +52,7 @@ var (
 // targetOf is what to compile a pattern for: all targets, or the one that has all combinations.
 func targetOf(pattern, dtype string, dim int) string {
 	if slices.Contains(hopperDims, dim) || dtype == "bf16" && slices.Contains(walks, pattern) {
-		return minfc.TargetAuto
+		return compile.TargetAuto
 	}
 	return "sm_80"
 }
@@ -64,7 +64,7 @@ func compileAll(only string) ([]kernel, error) {
 		for _, dtype := range dtypes {
 			for _, dim := range dimsOf(pattern, dtype) {
 				if name := nameOf(pattern, dtype, dim); strings.Contains(name, only) {
-					k, err := compile(pattern, dtype, dim)
+					k, err := compiled(pattern, dtype, dim)
 					all.add(name, k, err)
 				}
 			}
@@ -151,16 +151,16 @@ const group = "group"
 var members = map[string]int{"a_shape": 2, "block_sparse": 1, "columns_window": 1, "strided": 1, "vertical_slash": 1} // copies
 
 func compileGroup(dtype string, dim int) ([]kernel, error) {
-	var all []minfc.Member
+	var all []compile.Member
 	for _, name := range slices.Sorted(maps.Keys(members)) {
-		p, err := minfc.LoadLibrary(name)
+		p, err := compile.LoadLibrary(name)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, minfc.Member{Program: p, Copies: members[name]})
+		all = append(all, compile.Member{Program: p, Copies: members[name]})
 	}
 	var llvm []string // of every module
-	art, err := minfc.CompileGroup(all, minfc.Options{Target: targetOf(group, dtype, dim), HeadDim: dim, DType: dtype, Verify: true,
+	art, err := compile.Group(all, compile.Options{Target: targetOf(group, dtype, dim), HeadDim: dim, DType: dtype, Verify: true,
 		Module: func(text string) { llvm = append(llvm, text) }})
 	if err != nil {
 		return nil, err
@@ -180,7 +180,7 @@ var ruleNames = []string{"spread", "shares"}
 //go:embed rules.minf
 var rules []byte
 
-func compile(pattern, dtype string, dim int) ([]kernel, error) {
+func compiled(pattern, dtype string, dim int) ([]kernel, error) {
 	file, src, ok := patterns.Source(pattern)
 	if slices.Contains(ruleNames, pattern) {
 		file, src, ok = "rules.minf", rules, true
@@ -189,7 +189,7 @@ func compile(pattern, dtype string, dim int) ([]kernel, error) {
 		return nil, fmt.Errorf("internal: the library lists %q and has no source for it", pattern)
 	}
 	var llvm []string // of every module
-	art, err := minfc.Compile(file, src, minfc.Options{
+	art, err := compile.Source(file, src, compile.Options{
 		Pattern: pattern, Target: targetOf(pattern, dtype, dim), HeadDim: dim, DType: dtype, Verify: true,
 		Module: func(text string) { llvm = append(llvm, text) },
 	})

@@ -12,7 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/patterns"
 )
 
@@ -26,9 +26,9 @@ func main() {
 func run() error {
 	for _, name := range patterns.Names() {
 		file, src, _ := patterns.Source(name)
-		for _, target := range minfc.Targets() {
+		for _, target := range compile.Targets() {
 			for _, dim := range []int{64, 128, 256} {
-				a, err := minfc.Compile(file, src, minfc.Options{Target: target, DType: "bf16", HeadDim: dim})
+				a, err := compile.Source(file, src, compile.Options{Target: target, DType: "bf16", HeadDim: dim})
 				if err != nil {
 					return fmt.Errorf("%s for %s, head dim %d: %w", name, target, dim, err)
 				}

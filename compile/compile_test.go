@@ -1,0 +1,164 @@
+package compile
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc/dsl"
+	"github.com/minfc/minfc/internal/campaign"
+	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/patterns"
+	"github.com/minfc/minfc/runtime/artifact"
+)
+
+func library(t testing.TB, name string) (string, []byte) {
+	t.Helper()
+	file, src, ok := patterns.Source(name)
+	require.True(t, ok, "no library pattern %s", name)
+	return file, src
+}
+
+// TestLibraryCompiles: every shipped pattern, data type and a small, a common and the largest head dim give an artifact
+// that reads back, with every pass verified, and the same bytes whether or not somebody watches.
+func TestLibraryCompiles(t *testing.T) {
+	for _, name := range patterns.Names() {
+		for _, o := range []Options{{DType: "bf16", HeadDim: 16}, {DType: "f16", HeadDim: 64}, {DType: "bf16", HeadDim: 256}}[campaign.Cases(2, 0, 0):] {
+			o.Target = TargetAuto
+			file, src := library(t, name)
+			quiet := encode(t, file, src, o)
+
+			o.Verify = true
+			o.Emit = func(string, string) {}
+			o.PrintAfter = func(string, string, string) {}
+			o.Timing = func(string, time.Duration) {}
+			require.Equal(t, quiet, encode(t, file, src, o), "%s: watching must not change the artifact", name)
+
+			a, err := artifact.Read(quiet)
+			require.NoError(t, err)
+			require.Len(t, a.Manifest.Kernels, len(Targets()))
+			require.Contains(t, a.Manifest.Source, "pattern "+name)
+			for _, k := range a.Manifest.Kernels {
+				require.Contains(t, string(a.Modules[k.Module]), ".entry "+k.Entry)
+			}
+			_, err = ir.ParsePattern(a.Manifest.Pattern)
+			require.NoError(t, err)
+		}
+	}
+}
+
+func encode(t *testing.T, file string, src []byte, o Options) []byte {
+	t.Helper()
+	a, err := Source(file, src, o)
+	require.NoError(t, err)
+	data, err := a.Encode()
+	require.NoError(t, err)
+	return data
+}
+
+func TestStagesComeInOrder(t *testing.T) {
+	var got []string
+	file, src := library(t, "a_shape")
+	_, err := Source(file, src, Options{Target: "sm_80", DType: "bf16", HeadDim: 64, Emit: func(stage, text string) {
+		got = append(got, stage)
+		// One parameter can be followed all the way down.
+		require.Contains(t, text, "window", "in stage %s", stage)
+	}})
+	require.NoError(t, err)
+	require.Equal(t, Stages, got)
+}
+
+func TestEveryStepIsTimed(t *testing.T) {
+	var steps []string
+	file, src := library(t, "a_shape")
+	_, err := Source(file, src, Options{Target: "sm_80", DType: "bf16", HeadDim: 64, Timing: func(step string, d time.Duration) {
+		steps = append(steps, step)
+		require.GreaterOrEqual(t, d, time.Duration(0))
+	}})
+	require.NoError(t, err)
+	require.Equal(t, "parse and check", steps[0])
+	require.Subset(t, steps, []string{"simplify", "disjoint", "codegen", "ptxgen"})
+}
+
+// With several targets, whoever watches is told which one a step is for.
+func TestStepsNameTheirTarget(t *testing.T) {
+	var steps, printed []string
+	file, src := library(t, "block_sparse")
+	_, err := Source(file, src, Options{Target: TargetAuto, DType: "bf16", HeadDim: 64,
+		Timing:     func(step string, _ time.Duration) { steps = append(steps, step) },
+		PrintAfter: func(pass, target, _ string) { printed = append(printed, pass+" "+target) }})
+	require.NoError(t, err)
+	require.Subset(t, steps, []string{"parse and check", "index kernels"}, "what is done once")
+	for _, target := range Targets() {
+		require.Subset(t, steps, []string{"tile for " + target, "ptxgen for " + target, "dense ptxgen for " + target})
+		require.Contains(t, printed, "tile "+target)
+	}
+}
+
+const source = `
+pattern near(window = 64, const step = 2) { keep causal & diagonals(0..window step step) }
+pattern far(window = 64) { keep causal \ window(window) }
+`
+
+func TestConstsAreBakedIn(t *testing.T) {
+	compile := func(step int64) *artifact.Artifact {
+		a, err := Source("p.minf", []byte(source), Options{Pattern: "near", Target: "sm_80", DType: "bf16", HeadDim: 64, Consts: map[string]int64{"step": step}})
+		require.NoError(t, err)
+		return a
+	}
+	a := compile(8)
+	p, err := ir.ParsePattern(a.Manifest.Pattern)
+	require.NoError(t, err)
+	require.Equal(t, int64(8), p.Params[1].Default, "the artifact's pattern must mean what was compiled")
+	var names []string
+	for _, q := range a.Manifest.Kernels[0].Params {
+		names = append(names, q.Name)
+	}
+	require.Contains(t, names, "p_window")
+	require.NotContains(t, names, "p_step")
+	require.NotEqual(t, a.Manifest.Kernels[0].Schedule, compile(4).Manifest.Kernels[0].Schedule)
+	require.Equal(t, "pattern near(window = 64, const step = 2) { keep causal & diagonals(0..window step step) }", a.Manifest.Source)
+}
+
+func TestCompileRefuses(t *testing.T) {
+	good := Options{Pattern: "near", Target: "sm_80", DType: "bf16", HeadDim: 64}
+	for _, c := range []struct {
+		want   string
+		change func(*Options)
+	}{
+		{`p.minf has 2 patterns (near, far)`, func(o *Options) { o.Pattern = "" }},
+		{`no pattern "neer", it has near, far, did you mean near?`, func(o *Options) { o.Pattern = "neer" }},
+		{`target "sm_70" is not supported`, func(o *Options) { o.Target = "sm_70" }},
+		{`data type "fp8" is not supported`, func(o *Options) { o.DType = "fp8" }},
+		{"head dim 72 is not supported: want a multiple of 16 from 16 to 256", func(o *Options) { o.HeadDim = 72 }},
+		{"parameter window of near is set at launch", func(o *Options) { o.Consts = map[string]int64{"window": 1} }},
+		{"step must be at least 1", func(o *Options) { o.Consts = map[string]int64{"step": 0} }},
+		{`unknown parameter "stepp"`, func(o *Options) { o.Consts = map[string]int64{"stepp": 1} }},
+	} {
+		o := good
+		c.change(&o)
+		_, err := Source("p.minf", []byte(source), o)
+		require.ErrorContains(t, err, c.want)
+	}
+	var broken *dsl.Error
+	_, err := Source("p.minf", []byte("pattern p { keep windw(4) }"), good)
+	require.ErrorAs(t, err, &broken)
+}
+
+func TestWarningsReachTheCaller(t *testing.T) {
+	warned := ""
+	_, err := Load("p.minf", []byte("pattern p(n = 4) { keep causal }"), Options{Warn: func(text string) { warned += text }})
+	require.NoError(t, err)
+	require.Contains(t, warned, "W0501")
+}
+
+// BenchmarkCompile is DSL to PTX; it must stay below 50 ms a kernel.
+func BenchmarkCompile(b *testing.B) {
+	file, src := library(b, "a_shape")
+	for b.Loop() {
+		if _, err := Source(file, src, Options{Target: "sm_80", DType: "bf16", HeadDim: 128}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,235 @@
+package compile
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/internal/codegen"
+	"github.com/minfc/minfc/internal/ptxgen"
+	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/passes"
+	"github.com/minfc/minfc/runtime/artifact"
+)
+
+// unit is the pattern for one target.
+type unit struct {
+	target   string
+	schedule *ir.Schedule
+	kernel   compiled
+	program  *ir.Program // nil of a dense kernel beside one with lists
+}
+
+// compiled is a kernel and its PTX.
+type compiled struct {
+	*codegen.Kernel
+	ptx []byte
+}
+
+// compileFor takes the program to the PTX of one target.
+func (p *Program) compileFor(opts Options, consts map[string]int64) (unit, error) {
+	tile, err := p.tile(opts, consts)
+	if err != nil {
+		return unit{}, err
+	}
+	var after func(pass, text string)
+	if opts.PrintAfter != nil {
+		after = func(pass, text string) { opts.PrintAfter(pass, opts.Target, text) }
+	}
+	s, err := passes.Run(p.Pattern, passes.Options{Tile: tile, Consts: consts, After: after, Verify: opts.Verify, Time: opts.Timing})
+	if err != nil {
+		return unit{}, err
+	}
+	kernel, err := opts.generate("", s)
+	return unit{target: opts.Target, schedule: s, kernel: kernel}, err
+}
+
+// compileDense compiles what heads of each unit fall back to where lists would not be faster: the pattern as if the data had
+// chosen all. There is none beside kernels without lists: a static pattern says exactly what is kept, and its tiles cost
+// what tiles of the dense kernel cost.
+func (p *Program) compileDense(opts Options, units []unit, consts map[string]int64) ([]unit, error) {
+	var out []unit
+	for _, u := range units {
+		if len(u.schedule.Index) == 0 {
+			continue
+		}
+		opts := opts.forTarget(u.target)
+		tile, err := codegen.TileFor(u.target, opts.HeadDim, false)
+		if err != nil {
+			return nil, err
+		}
+		s, err := passes.Run(p.Pattern.Widest(), passes.Options{Tile: tile, Consts: consts, Verify: opts.Verify})
+		if err != nil {
+			return nil, err
+		}
+		kernel, err := opts.generate("dense ", s)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, unit{target: u.target, schedule: s, kernel: kernel})
+	}
+	return out, nil
+}
+
+// addPrograms makes the launch program of each unit; dense are the kernels beside them, if there are any.
+func addPrograms(units, dense []unit) (err error) {
+	for i := range units {
+		u := &units[i]
+		if u.program, err = passes.Program(u.schedule); err != nil {
+			return err
+		}
+		passes.Attend(u.program, ir.PartAttend, u.attend(abi.Attend))
+		if len(dense) > 0 {
+			passes.Attend(u.program, ir.PartDense, dense[i].attend(abi.Dense))
+		}
+	}
+	return nil
+}
+
+// attend is what a program must know of the unit's kernel.
+func (u unit) attend(name string) passes.Kernel {
+	rows := u.kernel.BlockRows
+	if rows == 0 {
+		rows = u.schedule.Tile.Rows
+	}
+	return passes.Kernel{Name: name, Schedule: u.schedule, Rows: rows, BlocksPerSM: u.kernel.BlocksPerSM}
+}
+
+// generate lowers the schedule to LLVM IR and that to PTX; kind is what the steps are called.
+func (o Options) generate(kind string, s *ir.Schedule) (compiled, error) {
+	done := o.clock(kind + "codegen")
+	kernel, err := codegen.Attention(s, codegen.Config{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), Target: o.Target})
+	done()
+	if err != nil {
+		return compiled{}, err
+	}
+	defer o.clock(kind + "ptxgen")()
+	o.show(kernel)
+	return o.ptx(kernel, o.Target)
+}
+
+func (o Options) ptx(kernel *codegen.Kernel, target string) (compiled, error) {
+	ptx, err := ptxgen.Compile(kernel.Module, ptxgen.Options{Target: target})
+	if err != nil {
+		return compiled{}, fmt.Errorf("internal: %s: %w", kernel.Entry, err)
+	}
+	return compiled{kernel, ptx}, nil
+}
+
+// show gives the LLVM IR of a kernel to who asked for it.
+func (o Options) show(kernel *codegen.Kernel) {
+	if o.Module != nil {
+		o.Module(kernel.Module.String())
+	}
+}
+
+// emitUnits shows the schedule of every target, and the code of every module in the artifact's order. The one kernel that
+// static patterns have beside it, which stores numbers, is the same for all of them and not shown.
+func (o Options) emitUnits(units []unit, kernels []indexKernel, dense []unit) {
+	if len(units[0].schedule.Index) == 0 {
+		kernels = nil
+	}
+	var targets, schedules, programs, modules []string
+	var code []compiled
+	for i, u := range units {
+		targets, schedules = append(targets, "for "+u.target), append(schedules, u.schedule.String())
+		programs = append(programs, u.program.String())
+		name := fmt.Sprintf("module %d: %s", i, u.kernel.Entry)
+		if len(units) > 1 {
+			name += " for " + u.target
+		}
+		modules, code = append(modules, name), append(code, u.kernel)
+	}
+	for _, k := range kernels {
+		modules, code = append(modules, fmt.Sprintf("module %d: %s", len(modules), k.name)), append(code, k.compiled)
+	}
+	for _, u := range dense {
+		name := fmt.Sprintf("module %d: dense %s for %s", len(modules), u.kernel.Entry, u.target)
+		modules, code = append(modules, name), append(code, u.kernel)
+	}
+	o.emit("schedule", func() string { return joined("//", targets, schedules) })
+	o.emit("program", func() string { return joined("//", targets, programs) })
+	o.emit("llvm", func() string {
+		return joined(";", modules, textsOf(code, func(k compiled) string { return k.Module.String() }))
+	})
+	o.emit("ptx", func() string {
+		return joined("//", modules, textsOf(code, func(k compiled) string { return string(k.ptx) }))
+	})
+}
+
+func textsOf(code []compiled, text func(compiled) string) (out []string) {
+	for _, k := range code {
+		out = append(out, text(k))
+	}
+	return out
+}
+
+// joined puts texts behind one another. Where there are several, a comment in front of each says which one it is.
+func joined(comment string, names, texts []string) string {
+	if len(texts) == 1 {
+		return texts[0]
+	}
+	var parts []string
+	for i, text := range texts {
+		parts = append(parts, fmt.Sprintf("%s %s\n\n%s", comment, names[i], text))
+	}
+	return strings.Join(parts, "\n")
+}
+
+// pack makes the artifact of an attention kernel for each target, the index kernels that all of them share and the dense kernel
+// beside each, if there is one, and proves that it can be read back.
+func (o Options) pack(p *ir.Pattern, source string, units []unit, kernels []indexKernel, dense []unit) (*artifact.Artifact, error) {
+	a := &artifact.Artifact{Manifest: artifact.Manifest{
+		Schema: artifact.SchemaVersion, Compiler: "minfc " + Version, Pattern: p.String(), Source: source,
+	}}
+	for _, u := range units {
+		a.Manifest.Kernels = append(a.Manifest.Kernels, o.entry(u, len(a.Modules)))
+		a.Modules = append(a.Modules, u.kernel.ptx)
+	}
+	for _, x := range kernels {
+		for i := range a.Manifest.Kernels {
+			k := &a.Manifest.Kernels[i]
+			k.Index = append(k.Index, x.entry(len(a.Modules)))
+		}
+		a.Modules = append(a.Modules, x.ptx)
+	}
+	for i, u := range dense {
+		entry := o.entry(u, len(a.Modules))
+		a.Manifest.Kernels[i].Dense, a.Modules = &entry, append(a.Modules, u.kernel.ptx)
+	}
+	if err := a.Verify(); err != nil {
+		return nil, fmt.Errorf("internal: %w", err)
+	}
+	manifest, err := a.Manifest.JSON()
+	if err != nil {
+		return nil, fmt.Errorf("internal: %w", err)
+	}
+	o.emit("manifest", func() string { return string(manifest) })
+	return a, nil
+}
+
+// entry is the manifest's entry of an attention kernel.
+func (o Options) entry(u unit, module int) artifact.Kernel {
+	return artifact.Kernel{
+		Entry: u.kernel.Entry, Target: u.target, DType: o.DType, HeadDim: o.HeadDim, Schedule: u.schedule.String(),
+		RowTile: u.schedule.Tile.Rows, KeyTile: u.schedule.Tile.Keys, Threads: u.kernel.Threads, SharedBytes: u.kernel.SharedBytes, BlockRows: u.kernel.BlockRows, BlocksPerSM: u.kernel.BlocksPerSM,
+		Module: module, PTXVersion: ptxVersion(u.kernel.ptx), Params: u.kernel.Params, Program: u.programText(),
+	}
+}
+
+func (u unit) programText() string {
+	if u.program == nil {
+		return ""
+	}
+	return u.program.String()
+}
+
+// ptxVersion is the operand of the module's .version line.
+func ptxVersion(ptx []byte) string {
+	for line := range strings.Lines(string(ptx)) {
+		if v, ok := strings.CutPrefix(strings.TrimSpace(line), ".version"); ok {
+			return strings.TrimSpace(v)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,296 @@
+package e2e
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc/compile"
+	"github.com/minfc/minfc/internal/campaign"
+	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/internal/qkv"
+	"github.com/minfc/minfc/internal/selfcheck"
+	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/ir/irtest"
+	"github.com/minfc/minfc/patterns"
+	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/device"
+	"github.com/minfc/minfc/runtime/emu"
+)
+
+// attentionCase is one attention call on the emulator, from the pattern to the checked output.
+type attentionCase struct {
+	program *compile.Program
+	target  string // "" for sm_80
+	headDim int
+	dtype   half.Format
+	shape   qkv.Shape
+	params  map[string]int64 // of both bindings
+	random  bool             // inputs without structure
+	seed    uint64
+}
+
+// kernel names what is compiled for the case, and launched how it is run.
+func (c attentionCase) kernel() string {
+	return fmt.Sprintf("%s/%s/D%d/%s", c.program.Pattern.Name, c.options().Target, c.headDim, c.dtype)
+}
+
+func (c attentionCase) launched() string {
+	s := c.shape
+	return fmt.Sprintf("b%d_h%d_%d_q%d_k%d_at%d/%v", s.Batch, s.QHeads, s.KVHeads, s.SeqQ, s.SeqK, s.QOffset, c.params)
+}
+
+func (c attentionCase) input(t *testing.T) *qkv.Input {
+	c.shape.HeadDim = c.headDim
+	in, err := qkv.Generate(c.shape, c.dtype, c.seed)
+	require.NoError(t, err)
+	if c.random {
+		rng := rand.New(rand.NewPCG(c.seed, 1))
+		for _, p := range []*[]byte{&in.Q, &in.K, &in.V} {
+			values := make([]float32, len(*p)/2)
+			for i := range values {
+				values[i] = float32(rng.NormFloat64())
+			}
+			*p, err = c.dtype.Encode(values)
+			require.NoError(t, err)
+		}
+	}
+	return in
+}
+
+// host is the call, without the fallback: everything here is so short that dense attention would win.
+func (c attentionCase) host(in *qkv.Input) runtime.HostAttention {
+	s := in.Shape
+	return runtime.HostAttention{Q: in.Q, K: in.K, V: in.V, Batch: s.Batch, QHeads: s.QHeads, KVHeads: s.KVHeads,
+		SeqQ: s.SeqQ, SeqK: s.SeqK, QOffset: s.QOffset, Params: c.bound(ir.BindLaunch), NoFallback: true}
+}
+
+// bound are the values of the parameters of one binding.
+func (c attentionCase) bound(b ir.Binding) map[string]int64 {
+	out := map[string]int64{}
+	for _, p := range c.program.Pattern.Params {
+		if v, ok := c.params[p.Name]; ok && p.Binding == b {
+			out[p.Name] = v
+		}
+	}
+	return out
+}
+
+func openEmulator(t *testing.T, opts emu.Options) device.Device {
+	dev, err := emu.Open(opts)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, dev.Close()) })
+	return dev
+}
+
+func (c attentionCase) options() compile.Options {
+	return compile.Options{Target: cmp.Or(c.target, "sm_80"), DType: string(c.dtype), HeadDim: c.headDim, Consts: c.bound(ir.BindConst), Verify: true}
+}
+
+func (c attentionCase) compile(t *testing.T) *artifact.Artifact {
+	a, err := c.program.Compile(c.options())
+	require.NoError(t, err)
+	return a
+}
+
+// loaded is a case's kernel on a device of its own: tests run beside each other, and many cases share one kernel.
+type loaded struct {
+	*runtime.LoadedKernel
+	dev device.Device
+}
+
+func (c attentionCase) load(t *testing.T, opts emu.Options) loaded {
+	dev := openEmulator(t, opts)
+	k, err := runtime.LoadKernel(dev, c.compile(t), artifact.Select{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, k.Close()) })
+	return loaded{k, dev}
+}
+
+func (c attentionCase) run(t *testing.T, l loaded) { c.compare(t, l, c.input(t)) }
+
+// compare holds the result of a case on some inputs against float64.
+func (c attentionCase) compare(t *testing.T, l loaded, in *qkv.Input) {
+	res, err := l.RunHost(l.dev, c.host(in))
+	require.NoError(t, err)
+	values, err := ir.CheckLaunch(c.program.Pattern.Params, c.program.Pattern.Requires, c.params)
+	require.NoError(t, err)
+	keep, err := c.program.Pattern.EndingAt(in.End()).Keeps(values)
+	require.NoError(t, err)
+	report, err := selfcheck.Compare(selfcheck.Case{In: in, Keep: keep, Scale: 1 / math.Sqrt(float64(c.headDim)), O: res.O, LSE: res.LSE})
+	require.NoError(t, err)
+	require.True(t, report.OK(), "%s", report)
+}
+
+func library(t *testing.T, name string) *compile.Program {
+	file, src, ok := patterns.Source(name)
+	require.True(t, ok)
+	p, err := compile.Load(file, src, compile.Options{})
+	require.NoError(t, err)
+	return p
+}
+
+// Every head dim and type, every library pattern, lengths on both sides of tile edges, Sq != Sk, GQA.
+var (
+	headDims  = []int{16, 32, 64, 80, 96, 128, 144, 192, 208, 256}
+	shortDims = []int{64, 128, 256} // with -short
+	lengths   = []int{1, 63, 64, 65, 127, 200, 513}
+	groups    = [][2]int{{2, 2}, {4, 1}, {8, 1}, {1, 1}}
+	settings  = map[string][]map[string]int64{
+		"dense":     {nil},
+		"full":      {nil},
+		"a_shape":   {{"sink": 5, "window": 70}, {"sink": 0, "window": 1}, {"sink": 130, "window": 64}, nil},
+		"sliding":   {{"window": 1}, {"window": 100}, nil},
+		"dilated":   {{"window": 300}, nil},
+		"strided":   {{"stride": 1}, {"stride": 7}, {"stride": 200}, nil},
+		"tri_shape": {{"sink": 5, "window": 70, "last": 30}, {"sink": 5, "window": 20, "last": 0}, {"sink": 0, "window": 9, "last": 1 << 30}, nil},
+	}
+)
+
+// pick chooses the i-th of many cases so that all values of every dimension come up with all others in time.
+func pick[T any](rng *rand.Rand, from []T) T { return from[rng.IntN(len(from))] }
+
+func randomShape(rng *rand.Rand) qkv.Shape {
+	g := pick(rng, groups)
+	s := qkv.Shape{Batch: 1 + rng.IntN(2), QHeads: g[0], KVHeads: g[1], SeqQ: pick(rng, lengths), SeqK: pick(rng, lengths)}
+	switch rng.IntN(3) {
+	case 0:
+		s.SeqK = s.SeqQ
+	case 1:
+		s.QOffset = max(0, s.SeqK-s.SeqQ) // the last chunk of a prefill
+	default:
+		s.QOffset = rng.IntN(200)
+	}
+	for s.Batch*s.QHeads*s.SeqQ*s.SeqK > 1<<20 { // keep a case short
+		s.Batch, s.QHeads = max(1, s.Batch/2), max(s.KVHeads, s.QHeads/2)
+		if s.Batch == 1 && s.QHeads == s.KVHeads {
+			break
+		}
+	}
+	return s
+}
+
+// formats are both, or with -short one by turns.
+func formats(i int) []half.Format {
+	both := []half.Format{half.BF16, half.F16}
+	if testing.Short() {
+		return both[i%2:][:1]
+	}
+	return both
+}
+
+func TestLibraryPatternsAgreeWithFloat64(t *testing.T) {
+	const shapes = 2
+	for _, name := range patterns.Names() {
+		program := library(t, name)
+		if len(program.Pattern.Index) > 0 {
+			continue // what it keeps depends on the inputs
+		}
+		require.Contains(t, settings, name, "a new library pattern needs settings here")
+		for n, d := range headDims {
+			if testing.Short() && !slices.Contains(shortDims, d) {
+				continue
+			}
+			for _, target := range compile.Targets() {
+				for _, f := range formats(n) {
+					c := attentionCase{program: program, target: target, headDim: d, dtype: f}
+					t.Run(c.kernel(), func(t *testing.T) {
+						t.Parallel()
+						l, rng := c.load(t, emu.Options{}), rand.New(rand.NewPCG(uint64(n), uint64(len(name)+len(f)+len(target))))
+						for i := range shapes {
+							c.shape, c.params = randomShape(rng), pick(rng, settings[name])
+							c.random, c.seed = i%2 == 1, rng.Uint64()
+							if !campaign.On() && i != n%shapes { // else one kind of input for each kernel, by turns
+								continue
+							}
+							t.Run(c.launched(), func(t *testing.T) { c.run(t, l) })
+						}
+					})
+				}
+			}
+		}
+	}
+}
+
+// Every listed length against itself: a tile edge that is off by one shows here.
+func TestEveryLength(t *testing.T) {
+	for _, target := range compile.Targets() {
+		for _, d := range []int{64, 128, 192, 256} { // one head dim a tile shape
+			c := attentionCase{program: library(t, "a_shape"), target: target, headDim: d, dtype: half.BF16, params: map[string]int64{"sink": 10, "window": 100}}
+			t.Run(c.kernel(), func(t *testing.T) {
+				t.Parallel()
+				l := c.load(t, emu.Options{})
+				for i, n := range lengths {
+					c.shape, c.seed = qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: n, SeqK: n}, uint64(i)
+					t.Run(c.launched(), func(t *testing.T) { c.run(t, l) })
+				}
+			})
+		}
+	}
+}
+
+// Random set expressions: whatever the language can say, the kernel computes.
+func TestRandomPatternsAgreeWithFloat64(t *testing.T) {
+	refused, cases := 0, campaign.Cases(40, 250, 1000)
+	for seed := range uint64(cases) {
+		rng := rand.New(rand.NewPCG(seed, 3))
+		p := irtest.RowsBySeed(seed, irtest.RandomPattern(rng))
+		c := attentionCase{program: &compile.Program{Pattern: p}, headDim: pick(rng, []int{32, 64, 128, 256}), dtype: half.BF16, seed: seed}
+		c.shape = qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 1 + rng.IntN(200), SeqK: 1 + rng.IntN(200), QOffset: rng.IntN(100)}
+		if rng.IntN(4) == 0 {
+			c.shape.QOffset = irtest.AtLimit(rng, ir.Shape{Sq: c.shape.SeqQ}).QOffset
+		}
+		c.params = irtest.RandomValues(rng, p)
+		c.target = pick(rng, compile.Targets())
+		if _, err := c.program.Compile(c.options()); err != nil { // the generator cannot know the limit of bands
+			require.ErrorContains(t, err, "disjoint bands")
+			refused++
+			continue
+		}
+		t.Run(fmt.Sprintf("%d/%s/%s", seed, c.kernel(), c.launched()), func(t *testing.T) {
+			t.Parallel()
+			c.run(t, c.load(t, emu.Options{}))
+		})
+	}
+	require.Less(t, refused, cases/20)
+}
+
+// The same call gives the same bits, however the emulator interleaves the warps.
+func TestResultsDoNotDependOnWarpOrder(t *testing.T) {
+	for _, target := range compile.Targets() {
+		for _, d := range []int{64, 128, 256} {
+			c := attentionCase{program: library(t, "a_shape"), target: target, headDim: d, dtype: half.BF16, params: map[string]int64{"window": 150},
+				shape: qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 300, SeqK: 300}}
+			in := c.input(t)
+			var first runtime.HostResult
+			for seed := range uint64(4) {
+				l := c.load(t, emu.Options{Seed: seed})
+				res, err := l.RunHost(l.dev, c.host(in))
+				require.NoError(t, err)
+				if seed == 0 {
+					first = res
+				}
+				require.Equal(t, first.O, res.O)
+				require.Equal(t, first.LSE, res.LSE)
+			}
+		}
+	}
+}
+
+// Compiling twice gives the same bytes: artifacts can be cached and compared.
+func TestCompileIsDeterministic(t *testing.T) {
+	for _, name := range patterns.Names() {
+		c := attentionCase{program: library(t, name), headDim: 128, dtype: half.BF16}
+		a, err := c.compile(t).Encode()
+		require.NoError(t, err)
+		b, err := c.compile(t).Encode()
+		require.NoError(t, err)
+		require.Equal(t, a, b, name)
+	}
+}

@@ -1,0 +1,92 @@
+package e2e
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc/compile"
+	"github.com/minfc/minfc/internal/campaign"
+	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/internal/qkv"
+	"github.com/minfc/minfc/runtime/emu"
+)
+
+// rules are choices whose number the data decides, with the settings that each is tried with.
+const rules = `
+pattern mass(share = 900, limit = 1000) {
+  index probe = softmax(q[-64:] * k)
+  index cols = top_p(share, sum(probe, queries)) with first 4 with most limit
+  index diags = top_p(share, sum(probe, diagonals)) with first 20 with most limit
+  keep causal & (columns(cols) | diagonals(diags))
+}
+pattern threshold(least = 300000, limit = 1000) {
+  index probe = softmax(q[-64:] * k)
+  index cols = above(least, sum(probe, queries)) with most limit
+  index diags = above(least, sum(probe, diagonals)) with last 1
+  keep causal & (columns(cols) | diagonals(diags) | window(1))
+}
+pattern flex(share = 900, least = 100000, limit = 9) {
+  index shares = softmax(mean(q, 64) * mean(k, 64))
+  index main = top_p(share, shares) with last 1 with most limit
+  index large = above(least, shares) with first 1
+  keep causal & (blocks(main) & window(192) | blocks(large) \ window(192))
+}
+pattern squares(share = 900, limit = 9) {
+  index dense = sum(softmax(mean(q * k, antidiagonals(8))), blocks)
+  index main = top_p(share, dense) with last 1 with most limit
+  index few = top(2, sum(softmax(mean(q * k, antidiagonals(32))), blocks))
+  keep causal & (blocks(main) & window(192) | blocks(few) \ window(192))
+}
+pattern mixed(share = 700, n = 50) {
+  index probe = softmax(q[-64:] * k)
+  index cols = top_p(share, sum(probe, queries)) with last 3
+  index diags = top(n, sum(probe, diagonals)) with most 20
+  keep causal & (columns(cols) | diagonals(diags))
+}
+`
+
+var ruleSettings = map[string][]map[string]int64{
+	"mass":      {{"share": 1}, {"share": 500}, nil, {"share": 990, "limit": 100}, {"share": 1000}, {"share": 5000, "limit": 0}},
+	"threshold": {{"least": 0}, {"least": 1}, nil, {"least": 100000, "limit": 17}, {"least": 1 << 30}},
+	"flex":      {{"share": 300}, nil, {"share": 1000, "least": 0}, {"share": 999, "limit": 2, "least": 400000}, {"limit": 0}},
+	"squares":   {{"share": 300}, nil, {"share": 1000}, {"share": 990, "limit": 2}, {"limit": 0}},
+	"mixed":     {{"share": 300, "n": 0}, nil, {"share": 1000, "n": 19}},
+}
+
+// TestRulesAgreeWithFloat64: random inputs, which are nearly flat, and structured ones.
+func TestRulesAgreeWithFloat64(t *testing.T) {
+	shapes := campaign.Cases(1, 4, 10)
+	for _, name := range []string{"mass", "threshold", "flex", "squares", "mixed"} {
+		program, err := compile.Load("rules.minf", []byte(rules), compile.Options{Pattern: name})
+		require.NoError(t, err)
+		for i, d := range []int{64, 128}[:campaign.Cases(1, 2, 2)] {
+			c := attentionCase{program: program, headDim: d, dtype: []half.Format{half.BF16, half.F16}[i]}
+			rng := rand.New(rand.NewPCG(uint64(d), uint64(len(name))))
+			c.runMany(t, shapes, func(c *attentionCase, i int) {
+				c.shape, c.params, c.seed, c.random = dynamicShape(rng), pick(rng, ruleSettings[name]), rng.Uint64(), i%2 == 0
+			})
+		}
+	}
+}
+
+// A share of 1000 thousandths keeps every column with a mass, one of a limit no more than it.
+func TestMassesAndLimitsDifferByHead(t *testing.T) {
+	program, err := compile.Load("rules.minf", []byte(rules), compile.Options{Pattern: "mass"})
+	require.NoError(t, err)
+	c := attentionCase{program: program, headDim: 64, dtype: half.BF16, shape: qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 320, SeqK: 320}}
+	all := c.launch(t, c.load(t, emu.Options{}), c.input(t), map[string][]int64{"share": {300, 1000, 1000, 900}, "limit": {1000, 320, 70, 5}})
+	all.check(t)
+	number := func(h int) int {
+		cols, err := all.res.Chosen[h].Asked.Find("cols")
+		require.NoError(t, err)
+		return len(cols.Members)
+	}
+	for batch := range 2 {
+		require.Less(t, number(4*batch), 320)
+		require.Equal(t, 320, number(4*batch+1))
+		require.Equal(t, 70, number(4*batch+2))
+		require.Equal(t, 5, number(4*batch+3))
+	}
+}

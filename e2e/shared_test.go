@@ -1,0 +1,105 @@
+package e2e
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc/compile"
+	"github.com/minfc/minfc/internal/campaign"
+	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/internal/qkv"
+	"github.com/minfc/minfc/internal/selfcheck"
+	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/patterns"
+	"github.com/minfc/minfc/plan"
+	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/emu"
+)
+
+// A block has 99 KB of shared memory on GPUs of compute capability 8.6, 8.9 and 12.x. The whole library runs there, at every kind of tile
+// that head dims have.
+
+// littleShared is an emulated GPU of that kind.
+var littleShared = emu.Options{Capability: 89}
+
+var (
+	littleDims   = []int{64, 256, 96, 112, 128, 144, 192, 208}
+	littleShapes = []qkv.Shape{
+		{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 130, SeqK: 130},
+		{Batch: 1, QHeads: 4, KVHeads: 1, SeqQ: 65, SeqK: 129, QOffset: 64},
+	}
+)
+
+func TestLibraryWithLittleSharedMemory(t *testing.T) {
+	for _, name := range patterns.Names() {
+		program := library(t, name)
+		for i, d := range littleDims[:campaign.Cases(1, 8, 8)] {
+			c := attentionCase{program: program, headDim: d, dtype: []half.Format{half.BF16, half.F16}[i%2], random: true}
+			t.Run(c.kernel(), func(t *testing.T) {
+				t.Parallel()
+				l := c.load(t, littleShared)
+				for n, shape := range littleShapes {
+					c.shape, c.seed = shape, uint64(n)
+					if len(program.Pattern.Index) == 0 {
+						c.params = settings[name][0]
+						c.run(t, l)
+						continue
+					}
+					c.params = dynamicSettings[name][1]
+					c.launch(t, l, c.input(t), nil).check(t)
+				}
+			})
+		}
+	}
+}
+
+// Probes of any rows have kernels of their own, of several sizes too: a block takes as many heads as both kernels of a probe have room for.
+func TestProbesWithLittleSharedMemory(t *testing.T) {
+	program, err := compile.Load("probes.minf", []byte(probes), compile.Options{Pattern: "two"})
+	require.NoError(t, err)
+	for _, d := range []int{96, 128, 256} {
+		c := attentionCase{program: program, headDim: d, dtype: half.BF16, random: true, shape: littleShapes[1]}
+		t.Run(c.kernel(), func(t *testing.T) {
+			t.Parallel()
+			c.launch(t, c.load(t, littleShared), c.input(t), nil).check(t)
+		})
+	}
+}
+
+// A layer of all library patterns, with budgets that keep all that is causal. Its groups need as much as the largest of their sections.
+func TestPlanWithLittleSharedMemory(t *testing.T) {
+	var layer []plan.Head
+	var keeps []func(q, k int) bool
+	for _, name := range patterns.Names() {
+		p := library(t, name).Pattern
+		values, err := ir.CheckLaunch(p.Params, p.Requires, nil)
+		require.NoError(t, err)
+		keep := func(q, k int) bool { return k <= q }
+		if len(p.Index) == 0 {
+			keep, err = p.EndingAt(60 + 70).Keeps(values)
+			require.NoError(t, err)
+		}
+		layer, keeps = append(layer, plan.Head{Pattern: p}), append(keeps, keep)
+	}
+	for _, d := range []int{256, 192, 128, 64}[:campaign.Cases(1, 4, 4)] {
+		dev := openEmulator(t, littleShared)
+		a, err := compile.Plan(compile.Options{Target: "sm_80", DType: "bf16", HeadDim: d}, nil, layer)
+		require.NoError(t, err)
+		k, err := plan.Load(dev, a, artifact.Select{})
+		require.NoError(t, err)
+		l, err := k.Bind(layer)
+		require.NoError(t, err)
+		in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: len(layer), KVHeads: 1, SeqQ: 70, SeqK: 130, QOffset: 60, HeadDim: d}, half.BF16, 1)
+		require.NoError(t, err)
+		c := attentionCase{program: &compile.Program{Pattern: layer[0].Pattern}, headDim: d}
+		res, err := runtime.RunHostWith(dev, l, c.host(in))
+		require.NoError(t, err)
+		report, err := selfcheck.Compare(selfcheck.Case{In: in, Keeps: keeps, Scale: 1 / math.Sqrt(float64(d)), O: res.O, LSE: res.LSE})
+		require.NoError(t, err)
+		require.True(t, report.OK(), "D %d: %s", d, report)
+		require.NoError(t, k.Close())
+	}
+}

@@ -1,0 +1,153 @@
+package bench
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"github.com/minfc/minfc/compile"
+	"github.com/minfc/minfc/internal/input"
+	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/device"
+)
+
+// subject is one compiled pattern with the values of its parameters.
+type subject struct {
+	file     string // as named
+	pattern  *ir.Pattern
+	art      *artifact.Artifact
+	info     *artifact.Kernel // the kernel of art that fits
+	schedule *ir.Schedule
+	values   map[string]int64 // of all parameters
+	launch   map[string]int64 // given values of launch parameters
+	consts   map[string]int64 // given values of const parameters
+	digest   string           // of the PTX
+	baseline *subject         // what it is compared with; nil when that is not wanted, itself for a baseline
+
+	kernel *runtime.LoadedKernel // nil for a prediction
+}
+
+// newSubject compiles a source for target, or takes an artifact, and selects the kernel that dev runs.
+func newSubject(file string, c Config, dev device.Info, target string) (*subject, error) {
+	in, err := input.Read(file)
+	if err != nil {
+		return nil, err
+	}
+	s := &subject{file: file}
+	if in.Artifact != nil {
+		err = s.fromArtifact(in.Artifact, c)
+	} else {
+		err = s.fromSource(in, c, target)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", in.Name, err)
+	}
+	sel := artifact.Select{HeadDim: c.HeadDim, DType: string(c.DType), Target: c.Target}
+	if s.info, err = s.art.Manifest.Find(dev, sel); err != nil {
+		return nil, fmt.Errorf("%s: %w", in.Name, err)
+	}
+	if s.schedule, err = ir.ParseSchedule(s.info.Schedule); err != nil {
+		return nil, fmt.Errorf("%s: %w: schedule: %w", in.Name, artifact.ErrManifest, err)
+	}
+	s.digest = fmt.Sprintf("%x", sha256.Sum256(s.art.Modules[s.info.Module]))[:12]
+	return s, nil
+}
+
+func (s *subject) fromSource(in *input.File, c Config, target string) error {
+	p, err := compile.Load(in.Name, in.Source, compile.Options{})
+	if err != nil {
+		return err
+	}
+	s.pattern = p.Pattern
+	if err := s.setParams(c.Set); err != nil {
+		return err
+	}
+	s.art, err = p.Compile(compile.Options{Target: target, DType: string(c.DType), HeadDim: c.HeadDim, Consts: s.consts})
+	return err
+}
+
+func (s *subject) fromArtifact(a *artifact.Artifact, c Config) (err error) {
+	s.art = a
+	if a.IsPlan() {
+		return errors.New("it holds the patterns of a head plan, which run together: minfc run --plan runs them")
+	}
+	if s.pattern, err = ir.ParsePattern(a.Manifest.Pattern); err != nil {
+		return fmt.Errorf("%w: pattern: %w", artifact.ErrManifest, err)
+	}
+	if err := s.setParams(c.Set); err != nil {
+		return err
+	}
+	for name := range s.consts {
+		return fmt.Errorf("it was compiled with %s = %d, which is const: compile again to change it", name, s.values[name])
+	}
+	return nil
+}
+
+// setParams takes the values that are meant for this pattern.
+func (s *subject) setParams(set map[string]int64) (err error) {
+	s.launch, s.consts = map[string]int64{}, map[string]int64{}
+	given := map[string]int64{}
+	for _, p := range s.pattern.Params {
+		v, ok := set[p.Name]
+		switch {
+		case !ok:
+			continue
+		case p.Binding == ir.BindConst:
+			s.consts[p.Name] = v
+		default:
+			s.launch[p.Name] = v
+		}
+		given[p.Name] = v
+	}
+	s.values, err = ir.CheckLaunch(s.pattern.Params, s.pattern.Requires, given)
+	return err
+}
+
+// baselineName is the library pattern without sparsity whose softmax the pattern thins out.
+func (s *subject) baselineName() string { return baselineOf(s.schedule) }
+
+func baselineOf(s *ir.Schedule) string {
+	if s.Causal() {
+		return "dense"
+	}
+	return "full"
+}
+
+// row is the part of a row that needs no measurement. The work of a pattern that data decides is not in it.
+func (s *subject) row(c Config, n int) (Row, error) {
+	r := Row{Implementation: "minfc " + s.info.Target, Pattern: s.pattern.Name, Params: s.values, SeqLen: n, Kernel: s.digest}
+	if s.dynamic() {
+		return r, nil
+	}
+	count, err := CountWork(s.schedule, s.values, ir.Shape{Sq: n, Sk: n})
+	if err == nil {
+		s.setWork(&r, count.Pairs, count.Tiles*int64(s.schedule.Tile.Rows)*int64(s.schedule.Tile.Keys)*int64(c.QHeads))
+	}
+	return r, err
+}
+
+// setWork fills in what is kept, in pairs of one head, and computed, in pairs of all heads.
+func (s *subject) setWork(r *Row, pairs, area int64) {
+	n := int64(r.SeqLen)
+	all := n * n
+	if s.baselineName() == "dense" {
+		all = (all + n) / 2
+	}
+	r.Pairs, r.Density = pairs, float64(pairs)/float64(all)
+	tiles := (area + 64*64 - 1) / (64 * 64)
+	r.Tiles = &tiles
+}
+
+// load compiles the PTX for the device.
+func (s *subject) load(dev device.Device, c Config) (err error) {
+	s.kernel, err = runtime.LoadKernel(dev, s.art, artifact.Select{HeadDim: c.HeadDim, DType: string(c.DType), Target: s.info.Target})
+	return err
+}
+
+func (s *subject) close() {
+	if s.kernel != nil {
+		s.kernel.Close() // nothing hangs on it: the device is closed next
+	}
+}

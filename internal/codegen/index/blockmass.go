@@ -1,0 +1,85 @@
+package index
+
+import (
+	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
+
+	"github.com/minfc/minfc/internal/codegen/lower"
+)
+
+// The mass of a row block's shares is summed in whole numbers, units of 2^-30, so that no order matters.
+const blockMassOne = 1 << 30
+
+// forcedBlock is the key of a forced block.
+var forcedBlock = lower.I32(-1)
+
+// blockMass is what a threshold leaves: how many keys, and their mass.
+type blockMass struct{ number, mass lower.Value }
+
+// searchMass finds the largest threshold from which on there are n keys, or enough to hold the share of all mass. It sets n
+// to the number that is chosen; the first so many ties do.
+func (k *selectKernel) searchMass() (threshold, exact lower.Value) {
+	forced := k.forcedMass()
+	all := k.massFrom(lower.I32(0), lower.I32(sumsBytes)).mass
+	total := k.ZExt64(k.Add(all, forced))
+	thousandths := k.Mul(total, k.ZExt64(k.ofHead("block_n")))
+	goal := k.Trunc32(k.UDiv(k.Add(thousandths, lower.I64(massScale-1)), lower.I64(massScale)))
+	goal = k.Max(k.Sub(goal, forced), lower.I32(0))
+	reached := func(m blockMass) lower.Value {
+		return k.Or(k.ICmp(enum.IPredSGE, m.number, k.n), k.ICmp(enum.IPredSGE, m.mass, goal))
+	}
+	v := k.Repeat("mass", []lower.Value{lower.I32(-1 << 31), lower.I32(0)}, func(v []lower.Value) ([]lower.Value, lower.Value) {
+		try := k.Or(v[1], v[0])
+		threshold := k.Select(reached(k.massFrom(try, k.parity(v[0]))), try, v[1])
+		bit := k.LShr(v[0], 1)
+		return []lower.Value{bit, threshold}, k.ICmp(enum.IPredNE, bit, lower.I32(0))
+	})
+	threshold = v[1]
+	onlyForced := k.ICmp(enum.IPredEQ, threshold, forcedBlock)
+	above := k.massFrom(k.Select(onlyForced, threshold, k.Add(threshold, lower.I32(1))), lower.I32(0))
+	one := k.Max(k.mass(threshold), lower.I32(1))
+	ties := k.UDiv(k.Add(k.Max(k.Sub(goal, above.mass), lower.I32(0)), k.Sub(one, lower.I32(1))), one)
+	ties = k.Min(ties, k.Sub(k.n, above.number))
+	k.n = k.Add(above.number, k.Select(onlyForced, lower.I32(0), ties))
+	return threshold, k.Block.NewZExt(onlyForced, types.I32)
+}
+
+// forcedMass is the mass of the forced blocks, whose keys no longer tell.
+func (k *selectKernel) forcedMass() lower.Value {
+	forced := k.Min(k.Add(k.first, k.Sub(k.candidates, k.tail)), k.candidates)
+	sum := k.While("forced", []lower.Value{k.tid, lower.I32(0)}, func(v []lower.Value) lower.Value {
+		return k.ICmp(enum.IPredSLT, v[0], forced)
+	}, func(v []lower.Value) []lower.Value {
+		behind := k.Add(k.Sub(k.candidates, forced), v[0])
+		i := k.Select(k.ICmp(enum.IPredSLT, v[0], k.first), v[0], behind)
+		share := k.Load(types.Float, k.Offset(k.scores(), k.Shl(k.ZExt64(i), 2)), 4)
+		return []lower.Value{k.Add(v[0], k.threads), k.Add(v[1], k.mass(k.AsInt(share)))}
+	})[1]
+	return k.blockAdd(sum, lower.I32(sumsTies))
+}
+
+// mass is the mass of a key; of one that is forced or no candidate it is 0.
+func (k *selectKernel) mass(key lower.Value) lower.Value {
+	share := k.AsFloat(k.And(key, lower.I32(0x7fffffff)))
+	units := k.Block.NewFPToSI(k.FMA(share, lower.F32(blockMassOne), lower.F32(0.5)), types.I32)
+	return k.Select(k.ICmp(enum.IPredEQ, key, forcedBlock), lower.I32(0), units)
+}
+
+// massFrom sums over the block the keys that are at least x. The sums lie at an offset of their arrays: there are two, in turn.
+func (k *selectKernel) massFrom(x, sums lower.Value) blockMass {
+	zero := lower.I32(0)
+	v := k.groups("weigh", []lower.Value{zero, zero}, func(g int, v []lower.Value) []lower.Value {
+		n, mass := v[0], v[1]
+		for _, key := range k.keys[g*selectGroup : (g+1)*selectGroup] {
+			in := k.ICmp(enum.IPredUGE, key, x)
+			n = k.Select(in, k.Add(n, lower.I32(1)), n)
+			mass = k.Select(in, k.Add(mass, k.mass(key)), mass)
+		}
+		return []lower.Value{n, mass}
+	})
+	masses := k.Add(sums, lower.I32(blockMassSums))
+	k.putSum(k.WarpAdd(v[0]), sums)
+	k.putSum(k.WarpAdd(v[1]), masses)
+	k.Barrier()
+	return blockMass{k.sumBelow(k.warps, sums), k.sumBelow(k.warps, masses)}
+}

@@ -1,0 +1,84 @@
+package index
+
+import (
+	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
+
+	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/internal/codegen/lower"
+)
+
+// The parameters of columns. Launch: grid (H). A head with more columns than col_cap loses the last.
+//
+//	col_bits   u32 [H, words]: the chosen columns
+//	cols       i32 [H, col_cap]: the columns, ascending, then NoColumn
+//	col_count  i32 [H], 0 for heads that take no part
+
+// NoColumn fills the list behind the last column: it comes after every query.
+const NoColumn = 0x7fffffff
+
+const columnsThreads = 1024
+
+// columnsKernel is the state of one lowering.
+type columnsKernel struct {
+	*blockKernel
+	bits, cols Value // of this head
+	from, end  Value // words of this warp
+}
+
+// Columns turns the bitmap of each head into a sorted list. Every warp counts its part of the bitmap, then writes it from
+// the sum of those before on.
+func Columns() (*lower.Kernel, error) {
+	c := &columnsKernel{blockKernel: newBlockKernel(abi.Columns, abi.IndexParams[abi.Columns], columnsThreads)}
+	c.leaveEmpty("col_count")
+	words := c.Param("words")
+	c.bits, c.cols = c.row("col_bits", words), c.row("cols", c.Param("col_cap"))
+	c.from, c.end = c.span(words, 32)
+	before, total := c.scanUniform(c.count(), 0)
+	count := c.Min(total, c.Param("col_cap"))
+	c.write(before)
+	c.fill(c.cols, count, c.Param("col_cap"), lower.I32(NoColumn))
+	c.If("count", c.ICmp(enum.IPredEQ, c.tid, lower.I32(0)), nil, func() []Value {
+		c.Store(count, c.at(c.Param("col_count"), c.BlockX()), 4)
+		return nil
+	})
+	c.Block.NewRet(nil)
+	return c.finish(4 * columnsThreads / 32), nil
+}
+
+// eachWord walks this warp's words, one a lane at a time.
+func (c *columnsKernel) eachWord(name string, start Value, body func(carry, index, word Value) Value) Value {
+	return c.While(name, []Value{c.from, start}, func(v []Value) Value {
+		return c.ICmp(enum.IPredSLT, v[0], c.end)
+	}, func(v []Value) []Value {
+		i := c.Add(v[0], c.lane)
+		word := c.If("load", c.ICmp(enum.IPredSLT, i, c.end), []Value{lower.I32(0)}, func() []Value {
+			return []Value{c.Load(types.I32, c.at(c.bits, i), 4)}
+		})[0]
+		return []Value{c.Add(v[0], lower.I32(32)), body(v[1], v[0], word)}
+	})[1]
+}
+
+func (c *columnsKernel) count() Value {
+	mine := c.eachWord("count", lower.I32(0), func(sum, _, word Value) Value { return c.Add(sum, c.Popc(word)) })
+	return c.WarpAdd(mine)
+}
+
+// write lists the columns of this warp's words from place next on. Each lane takes its word's bits one by one.
+func (c *columnsKernel) write(next Value) {
+	c.eachWord("list", next, func(next, index, word Value) Value {
+		some := c.Popc(word)
+		upTo := c.Add(next, c.WarpScan(some, c.lane))
+		first := c.Shl(c.Add(index, c.lane), 5)
+		c.While("bit", []Value{word, c.Sub(upTo, some)}, func(v []Value) Value {
+			return c.ICmp(enum.IPredNE, v[0], lower.I32(0))
+		}, func(v []Value) []Value {
+			c.If("column", c.ICmp(enum.IPredSLT, v[1], c.Param("col_cap")), nil, func() []Value {
+				c.Store(c.Add(first, c.LowBit(v[0])), c.at(c.cols, v[1]), 4)
+				return nil
+			})
+			return []Value{c.And(v[0], c.Sub(v[0], lower.I32(1))), c.Add(v[1], lower.I32(1))}
+		})
+		return c.ShuffleFrom(upTo, lower.I32(31))
+	})
+}

@@ -1,0 +1,291 @@
+package index
+
+import (
+	"math"
+
+	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
+
+	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/internal/codegen/lower"
+)
+
+// statBytes is one entry of probe_stats: maximum and sum. A flag says that a warp's fast sums are of no use.
+const (
+	statBytes = 8
+	flagBytes = 4
+)
+
+// lowest is below every product that counts: the maximum of a row that sees nothing. It is finite, so that no difference is
+// (-inf)-(-inf).
+const lowest = -3.4e38
+
+// The parameters of probe_stats. Strides are in bytes; hq is the number of q heads,
+// chunk_tiles how many tiles of 64 keys a block takes; chunks is how many chunks that makes, at least one.
+//
+//	probe_stats  float32 [batch*hq, chunks, 64, 2]: maximum of q*k and sum of 2^((q*k - maximum)*scale_log2)
+//
+// A row that sees no key of a chunk has the sum 0.
+
+// ProbeStats is the first pass over K. Grid: (chunks, kv heads times the blocks that their q heads take, batch).
+//
+// The exponent of a score x is x*scale - r, rounded once, where r is the row's maximum times the scale, rounded: the fast sums are
+// relative to 2^r. That r is not the exponent of the maximum does no harm until the difference, up to half a unit in the last place
+// of r, overflows or loses the sum. Then, and where a logit is NaN or +inf, the block begins again with (x - maximum)*scale, which
+// takes an instruction more a score.
+func ProbeStats(c EstimateConfig) (*lower.Kernel, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	entry, params := c.variant(abi.ProbeStats)
+	e := c.newEstimator(entry, params)
+	e.keepHead()
+	stats, bad := e.endFast(e.tileLoop(e.fastStart(), e.foldFast))
+	stats = e.If("exact", e.anyWarp(bad), stats, func() []Value { return e.tileLoop(exactStart(), e.foldExact) })
+	e.joinQuad(stats)
+	e.storeStats(stats)
+	return e.kernel(entry, params, e.stats), nil
+}
+
+// The values of a row in the fast loop: its maximum, r and the sum relative to 2^r.
+const fastValues = 3
+
+// fastStart is what a row begins with: of its maximum and r the smaller one is lowest.
+func (e *estimator) fastStart() (start []Value) {
+	scale := e.Param("scale_log2")
+	top := e.FMul(lower.F32(lowest), e.Rcp(e.FMax(scale, lower.F32(1))))
+	for range threadRows {
+		start = append(start, top, e.FMul(top, scale), lower.F32(0))
+	}
+	return start
+}
+
+// foldFast brings the values of each row to date. They are this thread's columns alone until the end of the chunk.
+func (e *estimator) foldFast(s scores, v []Value) (out []Value) {
+	scale := e.Param("scale_log2")
+	for i, row := range s {
+		top := e.rowMax(row, v[fastValues*i])
+		r := e.FMul(top, scale)
+		neg := e.FNeg(r)
+		var p []Value
+		for _, x := range row {
+			p = append(p, e.Exp2(e.FMA(x, scale, neg)))
+		}
+		before := e.Exp2(e.FSub(v[fastValues*i+1], r))
+		out = append(out, top, r, e.FMA(v[fastValues*i+2], before, e.sum(p)))
+	}
+	return out
+}
+
+// Fast sums between these bounds are right: the term of the maximum is neither lost nor has it drowned others, and neither is that of
+// any other score. Logits of NaN or +inf make a NaN of the sum.
+const (
+	leastSum = 1. / (1 << 50) / (1 << 50)
+	mostSum  = (1 << 50) * (1 << 50)
+
+	nearLowest = 0.99 * lowest // above what a row begins with
+)
+
+// endFast turns the values of the fast loop into maxima and sums relative to them (alternating), and says whether some are of
+// no use.
+func (e *estimator) endFast(v []Value) (stats []Value, bad Value) {
+	zero := lower.F32(0)
+	bad = lower.Bool(false)
+	for i := range threadRows {
+		top, r, sum := v[fastValues*i], v[fastValues*i+1], v[fastValues*i+2]
+		right := e.And(e.FCmp(enum.FPredOGE, sum, lower.F32(leastSum)), e.FCmp(enum.FPredOLE, sum, lower.F32(mostSum)))
+		fresh := e.Or(e.FCmp(enum.FPredOLT, top, lower.F32(nearLowest)), e.FCmp(enum.FPredOLT, r, lower.F32(nearLowest)))
+		nothing := e.And(e.FCmp(enum.FPredOEQ, sum, zero), fresh)
+		bad = e.Or(bad, e.Not(e.Or(right, nothing)))
+		off := e.FNeg(e.FMA(top, e.Param("scale_log2"), e.FNeg(r))) // exact
+		stats = append(stats, top, e.Select(right, e.FMul(sum, e.Exp2(off)), zero))
+	}
+	return stats, bad
+}
+
+// keepHead puts the number of the warp's head where storeStats finds it, -1 if nothing is to be stored: the loops are short of
+// registers.
+func (e *estimator) keepHead() {
+	e.If("keep", e.ICmp(enum.IPredEQ, e.lane, lower.I32(0)), nil, func() []Value {
+		e.Store(e.Select(e.valid, e.hb, lower.I32(-1)), e.warpWord(e.kept), flagBytes)
+		return nil
+	})
+}
+
+// anyWarp says whether c holds in some thread of the block.
+func (e *estimator) anyWarp(c Value) Value {
+	vote := e.Block.NewZExt(e.AnyLane(c), types.I32)
+	e.If("vote", e.ICmp(enum.IPredEQ, e.lane, lower.I32(0)), nil, func() []Value {
+		e.Store(vote, e.warpWord(e.flags), flagBytes)
+		return nil
+	})
+	e.Barrier()
+	var any Value = lower.I32(0)
+	for w := range 2 * e.Heads {
+		any = e.Or(any, e.Load(types.I32, e.SharedAt(e.shared, e.flags+flagBytes*w), flagBytes))
+	}
+	return e.ICmp(enum.IPredNE, any, lower.I32(0))
+}
+
+// exactStart are maxima and sums of rows that have seen nothing.
+func exactStart() (start []Value) {
+	for range threadRows {
+		start = append(start, lower.F32(lowest), lower.F32(0))
+	}
+	return start
+}
+
+// foldExact brings maximum and sum of each row (alternating in v) to date without the logits that are NaN or +inf.
+func (e *estimator) foldExact(s scores, v []Value) (out []Value) {
+	for i, row := range s {
+		var clean, p []Value
+		for _, x := range row {
+			clean = append(clean, e.Select(e.FCmp(enum.FPredOLT, x, lower.F32(math.Inf(1))), x, lower.NegInf()))
+		}
+		top := e.rowMax(clean, v[2*i])
+		for _, x := range clean {
+			p = append(p, e.power(x, top))
+		}
+		out = append(out, top, e.FMA(v[2*i+1], e.power(v[2*i], top), e.sum(p)))
+	}
+	return out
+}
+
+// power is 2^((x-top)*scale_log2).
+func (e *estimator) power(x, top Value) Value {
+	return powerOf(e.Builder, x, top, e.Param("scale_log2"))
+}
+
+func powerOf(b *lower.Builder, x, top, scale Value) Value {
+	return b.Exp2(b.FMul(b.FSub(x, top), scale))
+}
+
+func (e *estimator) rowMax(row []Value, m Value) Value {
+	max := row[0]
+	for _, x := range row[1:] {
+		max = e.FMax(max, x)
+	}
+	return e.FMax(max, m)
+}
+
+// sum adds in pairs: a short chain, and less rounding.
+func (e *estimator) sum(x []Value) Value {
+	if len(x) == 1 {
+		return x[0]
+	}
+	return e.FAdd(e.sum(x[:len(x)/2]), e.sum(x[len(x)/2:]))
+}
+
+// joinStats is the maximum and sum of two parts of a row.
+func joinStats(b *lower.Builder, scale, m, l, m2, l2 Value) (Value, Value) {
+	top := b.FMax(m, m2)
+	a := b.FMul(l, powerOf(b, m, top, scale))
+	return top, b.FMA(l2, powerOf(b, m2, top, scale), a)
+}
+
+// joinQuad joins the four lanes that share rows.
+func (e *estimator) joinQuad(v []Value) {
+	for _, lanes := range []int64{1, 2} {
+		for i := 0; i < len(v); i += 2 {
+			m, l := e.ShuffleXor(v[i], lanes), e.ShuffleXor(v[i+1], lanes)
+			v[i], v[i+1] = joinStats(e.Builder, e.Param("scale_log2"), v[i], v[i+1], m, l)
+		}
+	}
+}
+
+// storeStats joins the two halves through shared memory and stores the chunk.
+func (e *estimator) storeStats(v []Value) {
+	leader := e.ICmp(enum.IPredEQ, e.quad, lower.I32(0))
+	second := e.ICmp(enum.IPredEQ, e.half, lower.I32(1))
+	at := e.Add(e.shared, e.Shl(e.Add(e.Mul(e.slot, lower.I32(abi.ProbeRows)), e.row), 3))
+	e.If("give", e.And(leader, second), nil, func() []Value {
+		for i := range threadRows {
+			e.Store(v[2*i], e.SharedAt(at, e.exchange+8*i*statBytes), 4)
+			e.Store(v[2*i+1], e.SharedAt(at, e.exchange+8*i*statBytes+4), 4)
+		}
+		return nil
+	})
+	e.Barrier()
+	hb := e.Load(types.I32, e.warpWord(e.kept), flagBytes)
+	valid := e.ICmp(enum.IPredSGE, hb, lower.I32(0))
+	e.If("store_stats", e.And(e.And(leader, valid), e.Not(second)), nil, func() []Value {
+		chunk := e.Add(e.Mul(e.ZExt64(hb), e.ZExt64(e.GridX())), e.ZExt64(e.BlockX()))
+		row := e.Add(e.Mul(chunk, lower.I64(abi.ProbeRows)), e.ZExt64(e.row))
+		to := e.element("probe_stats", e.Shl(row, 1))
+		for i := range threadRows {
+			m := e.Load(types.Float, e.SharedAt(at, e.exchange+8*i*statBytes), 4)
+			l := e.Load(types.Float, e.SharedAt(at, e.exchange+8*i*statBytes+4), 4)
+			m, l = joinStats(e.Builder, e.Param("scale_log2"), v[2*i], v[2*i+1], m, l)
+			e.Store(m, e.Offset(to, lower.I64(int64(8*i*statBytes))), 4)
+			e.Store(l, e.Offset(to, lower.I64(int64(8*i*statBytes+4))), 4)
+		}
+		return nil
+	})
+}
+
+// The parameters of probe_combine.
+//
+//	probe_lse  float32 [batch*hq, 64, 2]: maximum of q*k a row, and log2 of the sum of 2^((q*k - maximum)*scale_log2); 0 and +inf
+//	           for a row that sees nothing
+//	chunks     of probe_stats
+
+const (
+	combineParts  = 16 // threads that share a row
+	combineUnroll = 4
+)
+
+// ProbeCombine joins the chunks of every probe row. Grid: (1, q heads, batch).
+func ProbeCombine() (*lower.Kernel, error) {
+	const entry, threads = "probe_combine", combineParts * abi.ProbeRows
+	b := lower.NewKernel(entry, abi.IndexParams[abi.ProbeCombine], threads, 1)
+	shared, tid := b.SharedBase(), b.ThreadX()
+	row, part := b.And(tid, lower.I32(abi.ProbeRows-1)), b.LShr(tid, 6)
+	hb := b.Add(b.Mul(b.BlockZ(), b.Param("hq")), b.BlockY())
+	b.LeaveUnless(b.TakesPart(hb), nil)
+	m, l := combineChunks(b, hb, row, part)
+	at := b.Add(shared, b.Shl(tid, 3))
+	b.Store(m, b.SharedAt(at, 0), 4)
+	b.Store(l, b.SharedAt(at, 4), 4)
+	b.Barrier()
+	b.If("store_lse", b.ICmp(enum.IPredEQ, part, lower.I32(0)), nil, func() []Value {
+		for p := 1; p < combineParts; p++ {
+			m2 := b.Load(types.Float, b.SharedAt(at, p*abi.ProbeRows*statBytes), 4)
+			l2 := b.Load(types.Float, b.SharedAt(at, p*abi.ProbeRows*statBytes+4), 4)
+			m, l = joinStats(b, b.Param("scale_log2"), m, l, m2, l2)
+		}
+		some := b.FCmp(enum.FPredOGT, l, lower.F32(0))
+		to := b.Offset(b.Param("probe_lse"), b.Shl(b.Add(b.Shl(b.ZExt64(hb), 6), b.ZExt64(row)), 3))
+		b.Store(b.Select(some, m, lower.F32(0)), to, 4)
+		b.Store(b.Select(some, b.Log2(l), lower.F32(math.Inf(1))), b.Offset(to, lower.I64(4)), 4)
+		return nil
+	})
+	b.Block.NewRet(nil)
+	return &lower.Kernel{Module: b.Module, Entry: entry, Threads: threads, SharedBytes: threads * statBytes, Params: abi.IndexParams[abi.ProbeCombine]}, nil
+}
+
+// combineChunks joins the chunks part, part+16, ... of a row, several loads at a time.
+func combineChunks(b *lower.Builder, hb, row, part Value) (Value, Value) {
+	chunks := b.Param("chunks")
+	base := b.Mul(b.ZExt64(hb), b.ZExt64(chunks))
+	load := func(chunk Value) (Value, Value) {
+		in := b.ICmp(enum.IPredSLT, chunk, chunks)
+		i := b.Add(base, b.ZExt64(b.Min(chunk, b.Sub(chunks, lower.I32(1)))))
+		at := b.Offset(b.Param("probe_stats"), b.Shl(b.Add(b.Shl(i, 6), b.ZExt64(row)), 3))
+		m, l := b.Load(types.Float, at, 4), b.Load(types.Float, b.Offset(at, lower.I64(4)), 4)
+		return m, b.Select(in, l, lower.F32(0))
+	}
+	v := b.While("chunk", []Value{part, lower.F32(lowest), lower.F32(0)},
+		func(v []Value) Value { return b.ICmp(enum.IPredSLT, v[0], chunks) },
+		func(v []Value) []Value {
+			var loaded [2 * combineUnroll]Value
+			for i := range combineUnroll {
+				loaded[2*i], loaded[2*i+1] = load(b.Add(v[0], lower.I32(int64(i*combineParts))))
+			}
+			m, l := v[1], v[2]
+			for i := range combineUnroll {
+				m, l = joinStats(b, b.Param("scale_log2"), m, l, loaded[2*i], loaded[2*i+1])
+			}
+			return []Value{b.Add(v[0], lower.I32(combineUnroll*combineParts)), m, l}
+		})
+	return v[1], v[2]
+}

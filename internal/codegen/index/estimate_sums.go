@@ -1,0 +1,223 @@
+package index
+
+import (
+	"math"
+	"slices"
+
+	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
+
+	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/internal/codegen/lower"
+)
+
+// The parameters of probe_sums; parameters that probe_stats has too mean the same there.
+//
+//	probe_lse    of probe_combine
+//	col_sum      float32 [batch*hq, round_up(sk, 64)]: sum over the probe rows, per key
+//	diag_sum     float32 [batch*hq, round_up(q_offset+sq, 64)+128]: sum over the probe rows, per distance
+//	chunk_tiles  even
+//
+// Every entry of both is written.
+
+// ProbeSums is the second pass over K. Grid: as probe_stats.
+func ProbeSums(c EstimateConfig) (*lower.Kernel, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	entry, params := c.variant(abi.ProbeSums)
+	e := c.newEstimator(entry, params)
+	e.locatePieces()
+	d, p, r := e.newDiagonals(), e.newProbe(), e.newRange()
+	if !e.Spread {
+		e.If("clear", e.valid, nil, func() []Value {
+			e.clearColumns()
+			d.clear()
+			return nil
+		})
+	}
+	end := e.Select(e.valid, e.Add(e.mine(r.start), e.mine(r.count)), lower.I32(0))
+	column := e.columnOfPiece()
+	e.pieceLoop(r, p, func(piece, first Value, s scores, c chains) chains {
+		there := e.ICmp(enum.IPredSLT, piece, end)
+		x := p.of(s)
+		cols := e.columnSums(x)
+		bad := e.FCmp(enum.FPredUGE, e.sum(cols), infinity)
+		x, cols = e.skip(x, cols, bad)
+		e.storeColumn(e.Add(first, e.apart(column)), e.And(there, e.seenPiece(first)), cols)
+		next, ended := e.advance(c, x)
+		d.store(first, there, d.window(c.late, ended))
+		return next
+	})
+	return e.kernel(entry, params, e.sums), nil
+}
+
+var infinity = lower.F32(math.Inf(1))
+
+// seenPiece says whether a piece has columns: those added for diagonals that end late may lie behind all keys.
+func (e *estimator) seenPiece(first Value) Value {
+	if e.Spread {
+		return lower.Bool(true) // addColumn looks at each key
+	}
+	return e.ICmp(enum.IPredSLT, first, e.Shl(e.tiles, 6))
+}
+
+// probe is what probabilities are made of: 2^(x*scale - minus), where x is a score or, for a head with huge ones, what it is above
+// its row's maximum. A scale times a maximum beyond hugeExponent would leave out too many bits of the sum's log2.
+type probe struct {
+	e    *estimator
+	huge Value // i1, the same in all warps of a head
+	at   Value // shared address of minus of the thread's first row; the others follow
+}
+
+const (
+	hugeExponent = 512
+	minusBytes   = 4 * abi.ProbeRows
+)
+
+// newProbe reads the numbers of the thread's rows; those of a head that stores nothing may not have been written. What is subtracted
+// from exponents goes to shared memory: the loop is short of registers.
+func (e *estimator) newProbe() probe {
+	warp := e.Add(e.Shl(e.slot, 1), e.half)
+	p := probe{e: e, at: e.Add(e.shared, e.Add(e.Mul(warp, lower.I32(minusBytes)), e.Shl(e.row, 5)))}
+	none := append(slices.Repeat([]Value{infinity}, threadRows), lower.Bool(false))
+	out := e.If("lse", e.valid, none, p.numbers)
+	p.huge = out[threadRows]
+	e.If("minus", e.ICmp(enum.IPredEQ, e.quad, lower.I32(0)), nil, func() []Value {
+		for i, x := range out[:threadRows] {
+			e.Store(x, e.SharedAt(p.at, e.minus+4*i), 4)
+		}
+		return nil
+	})
+	e.WarpSync()
+	return p
+}
+
+// numbers are minus of the thread's rows, and huge.
+func (p probe) numbers() []Value {
+	e, scale := p.e, p.e.Param("scale_log2")
+	var tops, logs, minus [threadRows]Value
+	var huge Value = lower.Bool(false)
+	for i := range threadRows {
+		tops[i], logs[i] = p.number(i, 0), p.number(i, 1)
+		scaled := e.FMul(tops[i], scale)
+		apart := e.FMax(scaled, e.FNeg(scaled))
+		huge = e.Or(huge, e.Not(e.FCmp(enum.FPredOLE, apart, lower.F32(hugeExponent))))
+	}
+	huge = e.AnyLane(huge)
+	for i := range minus {
+		minus[i] = e.Select(huge, logs[i], e.FMA(tops[i], scale, logs[i]))
+	}
+	return append(minus[:], huge)
+}
+
+// loadMinus reads what is subtracted from exponents.
+func (p probe) loadMinus() (out []Value) {
+	e := p.e
+	for i := range threadRows / 4 {
+		v := e.Load(lower.Vec4, e.SharedAt(p.at, e.minus+16*i), 16)
+		for j := range 4 {
+			out = append(out, e.FNeg(e.AsFloat(e.Lane4(v, j))))
+		}
+	}
+	return out
+}
+
+// number reads the maximum of the thread's row i, or as number 1 the log2 of its sum.
+func (p probe) number(i, which int) Value {
+	e := p.e
+	rows := e.element("probe_lse", e.Shl(e.Add(e.Shl(e.ZExt64(e.hb), 6), e.ZExt64(e.row)), 1))
+	return e.Load(types.Float, e.Offset(rows, lower.I64(int64(8*8*i+4*which))), 4)
+}
+
+// of turns scores into probabilities.
+func (p probe) of(s scores) scores {
+	e := p.e
+	s = s.like(e.If("huge", p.huge, s.flat(), func() []Value {
+		var tops [threadRows]Value
+		for i := range tops {
+			tops[i] = p.number(i, 0)
+		}
+		return s.each(func(i, _ int, x Value) Value { return e.FSub(x, tops[i]) }).flat()
+	}))
+	minus := p.loadMinus()
+	return s.each(func(i, _ int, x Value) Value {
+		return e.Exp2(e.FMA(x, e.Param("scale_log2"), minus[i]))
+	})
+}
+
+// skip leaves out the logits that are NaN or +inf, if bad holds in some lane: there are some.
+func (e *estimator) skip(p scores, cols []Value, bad Value) (scores, []Value) {
+	out := e.If("nonfinite", e.AnyLane(bad), append(p.flat(), cols...), func() []Value {
+		clean := e.clean(p)
+		return append(clean.flat(), e.columnSums(clean)...)
+	})
+	return p.like(out), out[threadRows*threadCols:]
+}
+
+func (e *estimator) clean(p scores) scores {
+	return p.each(func(_, _ int, x Value) Value {
+		return e.Select(e.FCmp(enum.FPredOLT, x, infinity), x, lower.F32(0))
+	})
+}
+
+func (e *estimator) columnSums(p scores) []Value {
+	out := make([]Value, threadCols)
+	for j := range out {
+		var column []Value
+		for i := range p {
+			column = append(column, p[i][j])
+		}
+		out[j] = e.sum(column)
+	}
+	return out
+}
+
+// Each exchange with the lanes that hold other rows of the same columns halves the columns a lane is left with: eight
+// columns and three exchanges leave it one. Lane bits 4, 3, 2 choose bits 2, 1, 0 of the thread's column.
+var columnLanes = []int64{16, 8, 4}
+
+// columnOfPiece is the column of a piece that this lane ends up with.
+func (e *estimator) columnOfPiece() Value {
+	n, c := e.LShr(e.lane, 3), e.And(e.LShr(e.lane, 2), lower.I32(1))
+	return e.Add(e.Add(e.Shl(n, 3), e.Shl(e.quad, 1)), c)
+}
+
+func (e *estimator) keysPad() Value { return e.Shl(e.ZExt64(e.tilesOf(e.Param("sk"))), 6) }
+
+// storeColumn adds up the columns over the lanes and stores the one that is the lane's.
+func (e *estimator) storeColumn(key, there Value, cols []Value) {
+	for _, lanes := range columnLanes {
+		upper := e.ICmp(enum.IPredNE, e.And(e.lane, lower.I32(lanes)), lower.I32(0))
+		half := len(cols) / 2
+		kept := make([]Value, half)
+		for j := range kept {
+			keep, give := e.Select(upper, cols[half+j], cols[j]), e.Select(upper, cols[j], cols[half+j])
+			kept[j] = e.FAdd(keep, e.ShuffleXor(give, lanes))
+		}
+		cols = kept
+	}
+	if e.Spread {
+		e.addColumn(key, there, cols[0])
+		return
+	}
+	e.If("store_column", there, nil, func() []Value {
+		e.Store(cols[0], e.element("col_sum", e.Add(e.Mul(e.ZExt64(e.hb), e.keysPad()), e.ZExt64(key))), 4)
+		return nil
+	})
+}
+
+// clearColumns zeroes the columns of the chunk's tiles that no row sees.
+func (e *estimator) clearColumns() {
+	end := e.Min(e.Add(e.first, e.Param("chunk_tiles")), e.tilesOf(e.Param("sk")))
+	base := e.Add(e.Mul(e.ZExt64(e.hb), e.keysPad()), e.ZExt64(e.inSlot()))
+	e.While("clear_columns", []Value{e.Max(e.first, e.tiles)},
+		func(v []Value) Value { return e.ICmp(enum.IPredSLT, v[0], end) },
+		func(v []Value) []Value {
+			e.Store(lower.F32(0), e.element("col_sum", e.Add(base, e.Shl(e.ZExt64(v[0]), 6))), 4)
+			return []Value{e.Add(v[0], lower.I32(1))}
+		})
+}
+
+// inSlot numbers the 64 threads of a head.
+func (e *estimator) inSlot() Value { return e.And(e.ThreadX(), lower.I32(63)) }

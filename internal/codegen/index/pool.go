@@ -1,0 +1,182 @@
+package index
+
+import (
+	"fmt"
+
+	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
+
+	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/internal/codegen/lower"
+	"github.com/minfc/minfc/ir"
+)
+
+// poolEntry is the PTX name of the kernel, whatever it reduces with.
+const poolEntry = "pool"
+
+// PoolConfig selects a pool kernel.
+type PoolConfig struct {
+	HeadDim int
+	DType   lower.DType
+	With    ir.Reduction
+}
+
+// The parameters of pool. Strides are in bytes; rows lie on 16 bytes.
+//
+//	x    [batch, heads, n, head dim] of the 16-bit type: q or k
+//	out  float32 [batch, heads, blocks of n, head dim]
+//	q_heads  of each head of x: a head of k is pooled if one of the q heads that share it takes part
+//
+// Launch: grid (blocks, heads, batch). A part of the rows is pooled by moving x to its first block and n to its length.
+
+const (
+	blockSize = ir.BlockSize
+	blockLog  = 6 // its log2
+
+	// poolGroups threads share one 16-byte chunk of the head dim, each with every poolGroups-th row: eight loads a thread
+	// in flight, and as many threads as head dims for the sum over the groups.
+	poolGroups = 8
+	chunkElems = 8
+)
+
+// poolKernel is the state of one lowering.
+type poolKernel struct {
+	*lower.Builder
+	cfg    PoolConfig
+	shared lower.Value
+	rows   lower.Value // of the block: blockSize, fewer in the last one
+}
+
+// Pool reduces each block of 64 rows to one: its mean, or its maximum without NaNs. Sums run in float32 over 1/64 of each row, which
+// no finite rows make infinite, rows t, t+8, ... first, then the eight partial sums in order; a NaN makes its mean a NaN.
+// Blocks of equal rows have equal means, the last one, which may be shorter, too.
+func Pool(cfg PoolConfig) (*lower.Kernel, error) {
+	if err := lower.CheckHeadDim(cfg.HeadDim); err != nil {
+		return nil, err
+	}
+	if cfg.DType != lower.BF16 && cfg.DType != lower.F16 {
+		return nil, fmt.Errorf("data type %q is not supported: want bf16 or f16", cfg.DType)
+	}
+	if cfg.With != ir.ReduceMean && cfg.With != ir.ReduceMax {
+		return nil, fmt.Errorf("internal: unknown reduction %d", cfg.With)
+	}
+	threads := cfg.HeadDim / chunkElems * poolGroups
+	k := &poolKernel{Builder: lower.NewKernel(poolEntry, abi.IndexParams[abi.PoolMean], threads, 1), cfg: cfg}
+	k.emit()
+	return &lower.Kernel{Module: k.Module, Entry: poolEntry, Threads: threads,
+		SharedBytes: 4 * cfg.HeadDim * poolGroups, Params: abi.IndexParams[abi.PoolMean]}, nil
+}
+
+func (k *poolKernel) emit() {
+	head := k.Add(k.Mul(k.BlockZ(), k.GridY()), k.BlockY())
+	k.LeaveUnless(k.SomeTakePart(k.Mul(head, k.Param("q_heads")), k.Param("q_heads")), nil)
+	k.shared = k.SharedBase()
+	tid, row0 := k.ThreadX(), k.Shl(k.BlockX(), blockLog)
+	k.rows = k.Min(lower.I32(blockSize), k.Sub(k.Param("n"), row0))
+	chunks := int64(k.cfg.HeadDim / chunkElems)
+	group := k.UDiv(tid, lower.I32(chunks))
+	chunk := k.Sub(tid, k.Mul(group, lower.I32(chunks)))
+	src := k.Offset(k.source(row0), k.ZExt64(k.Shl(chunk, 4)))
+	k.stage(k.partial(src, group), group, chunk)
+	k.Barrier()
+	k.finish(tid)
+	k.Block.NewRet(nil)
+}
+
+// source is the first row of the block.
+func (k *poolKernel) source(row0 lower.Value) lower.Value {
+	p := k.Offset(k.Param("x"), k.Mul(k.ZExt64(k.BlockZ()), k.Param("x_batch")))
+	p = k.Offset(p, k.Mul(k.ZExt64(k.BlockY()), k.Param("x_head")))
+	return k.Offset(p, k.Mul(k.ZExt64(row0), k.Param("x_row")))
+}
+
+// partial reduces the rows group, group+8, ... of one chunk. A row past the end is read as the last one and left out.
+func (k *poolKernel) partial(src, group lower.Value) []lower.Value {
+	loads := make([]lower.Value, blockSize/poolGroups)
+	valid := make([]lower.Value, len(loads))
+	for i := range loads {
+		row := k.Add(group, lower.I32(int64(i*poolGroups)))
+		valid[i] = k.ICmp(enum.IPredSLT, row, k.rows)
+		row = k.Min(row, k.Sub(k.rows, lower.I32(1)))
+		loads[i] = k.Load(lower.Vec4, k.Offset(src, k.Mul(k.ZExt64(row), k.Param("x_row"))), 16)
+	}
+	acc := make([]lower.Value, chunkElems)
+	for i, v := range loads {
+		for j := range 4 {
+			lo, hi := k.Widen(k.cfg.DType, k.Lane4(v, j))
+			k.accumulate(&acc[2*j], lo, valid[i])
+			k.accumulate(&acc[2*j+1], hi, valid[i])
+		}
+	}
+	return acc
+}
+
+func (k *poolKernel) accumulate(acc *lower.Value, x, valid lower.Value) {
+	x = k.Select(valid, x, k.identity())
+	if *acc == nil {
+		*acc = k.identity()
+	}
+	if k.cfg.With == ir.ReduceMean {
+		*acc = k.FMA(x, lower.F32(1./blockSize), *acc)
+		return
+	}
+	*acc = k.reduce(*acc, x)
+}
+
+func (k *poolKernel) identity() lower.Value {
+	if k.cfg.With == ir.ReduceMax {
+		return lower.NegInf()
+	}
+	return lower.F32(0)
+}
+
+func (k *poolKernel) reduce(x, y lower.Value) lower.Value {
+	if k.cfg.With == ir.ReduceMax {
+		return k.FMax(x, y)
+	}
+	return k.FAdd(x, y)
+}
+
+// stage writes a thread's partial results to shared memory, [group][head dim].
+func (k *poolKernel) stage(acc []lower.Value, group, chunk lower.Value) {
+	at := k.Add(k.Mul(group, lower.I32(int64(4*k.cfg.HeadDim))), k.Shl(chunk, 5))
+	at = k.Add(at, k.shared)
+	for half := range 2 {
+		var words []lower.Value
+		for _, x := range acc[4*half : 4*half+4] {
+			words = append(words, k.AsInt(x))
+		}
+		k.Store(k.Pack4(words...), k.SharedAt(at, 16*half), 16)
+	}
+}
+
+// finish reduces the groups: thread t makes element t of the row.
+func (k *poolKernel) finish(tid lower.Value) {
+	at := k.Add(k.shared, k.Shl(tid, 2))
+	sum := k.identity()
+	for g := range poolGroups {
+		x := k.Load(types.Float, k.SharedAt(at, 4*g*k.cfg.HeadDim), 4)
+		sum = k.reduce(sum, x)
+	}
+	if k.cfg.With == ir.ReduceMean {
+		sum = k.mean(sum)
+	}
+	head := k.Add(k.Mul(k.BlockZ(), k.GridY()), k.BlockY())
+	row := k.Add(k.Mul(k.ZExt64(head), k.ZExt64(blocksOf(k.Builder, k.Param("n")))), k.ZExt64(k.BlockX()))
+	out := k.Offset(k.Param("out"), k.Mul(row, lower.I64(int64(4*k.cfg.HeadDim))))
+	k.Store(sum, k.Offset(out, k.ZExt64(k.Shl(tid, 2))), 4)
+}
+
+// mean is the mean of a block whose sum is 1/64 of its rows'. The division is rounded once: n equal rows have themselves as mean.
+func (k *poolKernel) mean(sum lower.Value) lower.Value {
+	short := k.ICmp(enum.IPredSLT, k.rows, lower.I32(blockSize))
+	return k.If("short", short, []lower.Value{sum}, func() []lower.Value {
+		rows := k.Block.NewSIToFP(k.rows, types.Float)
+		return []lower.Value{k.FMul(k.FDiv(sum, rows), lower.F32(blockSize))}
+	})[0]
+}
+
+// blocksOf is the number of blocks of n rows.
+func blocksOf(b *lower.Builder, n lower.Value) lower.Value {
+	return b.LShr(b.Add(n, lower.I32(blockSize-1)), blockLog)
+}

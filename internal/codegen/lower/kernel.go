@@ -1,0 +1,58 @@
+// Package lower holds what all backends share: the description of a kernel, a builder for LLVM IR in NVVM style, and the
+// lowering of a schedule's bounds. It knows the schedule, not the language.
+package lower
+
+import (
+	"fmt"
+
+	llir "github.com/llir/llvm/ir"
+
+	"github.com/minfc/minfc/abi"
+)
+
+// DType is the type of q, k, v and o. Products accumulate in float32, P is rounded to it for the second product.
+type DType string
+
+const (
+	BF16 DType = "bf16"
+	F16  DType = "f16"
+)
+
+// Config selects one kernel of a schedule.
+type Config struct {
+	HeadDim int
+	DType   DType
+	Target  string
+
+	BesideLists bool // of groups: ranges are cut to the target's BesideLists, and blocks are those of kernels with lists
+}
+
+// Kernel is one compiled-to-be kernel: its LLVM IR and what a runtime must know to launch it.
+type Kernel struct {
+	Module      *llir.Module
+	Entry       string
+	Threads     int // of a block
+	SharedBytes int // dynamic shared memory of a block
+	BlockRows   int // query rows that a block takes at a time; 0: those of the schedule's tile
+	BlocksPerSM int // of kernels with QueueParams, which are launched with as many blocks as run at once; else 0
+	Params      []Param
+	Sections    []Section // of a group
+}
+
+// Section is what a runtime must know of a group's section to launch it.
+type Section struct {
+	TileRows    int // query rows of a row tile
+	Tiles       int // row tiles that a block takes at a time, neighbours along x; with a queue each is a block of its own to it
+	BlocksPerSM int // of sections with QueueParams, as many blocks of which take part as run at once; else 0
+}
+
+// Param is one kernel parameter.
+type Param = abi.Param
+
+// CheckHeadDim says whether any backend can be asked for head dim d.
+func CheckHeadDim(d int) error {
+	if d < 16 || d > 256 || d%16 != 0 {
+		return fmt.Errorf("head dim %d is not supported: want a multiple of 16 from 16 to 256", d)
+	}
+	return nil
+}

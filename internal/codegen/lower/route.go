@@ -1,0 +1,55 @@
+package lower
+
+import (
+	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
+
+	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/ir"
+)
+
+// Computes says whether this kernel computes a head (batch*q heads + q head). The warp must be converged, and ask for one
+// head: a shuffle tells ptxas that its lanes agree.
+func (b *Builder) Computes(head Value) Value {
+	return b.ICmp(enum.IPredEQ, b.routeOf("route", head, b.Param("taken")), b.Param("taken"))
+}
+
+// TakesPart says whether a head takes part in a stage, under the conditions of Computes.
+func (b *Builder) TakesPart(head Value) Value {
+	return b.ICmp(enum.IPredNE, b.routeOf(abi.HeadsParam.Name, head, I32(ir.RouteSparse)), I32(ir.RouteElsewhere))
+}
+
+// SomeTakePart says whether one of n heads takes part, under the conditions of Computes.
+func (b *Builder) SomeTakePart(first, n Value) Value {
+	end := b.Add(first, n)
+	at := b.While("seek", []Value{first}, func(v []Value) Value {
+		inside := b.ICmp(enum.IPredSLT, v[0], end)
+		return b.If("seek.head", inside, []Value{Bool(false)}, func() []Value { return []Value{b.Not(b.TakesPart(v[0]))} })[0]
+	}, func(v []Value) []Value { return []Value{b.Add(v[0], I32(1))} })[0]
+	return b.ICmp(enum.IPredSLT, at, end)
+}
+
+// routeOf is a head's entry in an array of routes, or the value that stands for no array.
+func (b *Builder) routeOf(array string, head, otherwise Value) Value {
+	route := b.Param(array)
+	look := b.ICmp(enum.IPredNE, b.Address(route), I64(0))
+	return b.If("route", look, []Value{otherwise}, func() []Value {
+		return []Value{b.ShuffleFrom(b.Load(types.I32, b.Offset(route, b.Shl(b.ZExt64(head), 2)), 4), I32(0))}
+	})[0]
+}
+
+// LeaveOthers ends the block if its head is another kernel's. It is for the start of a block, where all threads are together.
+func (b *Builder) LeaveOthers(head Value) { b.LeaveUnless(b.Computes(head), nil) }
+
+// LeaveUnless ends the block unless stays holds, which all threads must agree on; last, if any, is what it does before.
+func (b *Builder) LeaveUnless(stays Value, last func()) {
+	from, leave := b.Block, b.NewBlock("leave")
+	b.Enter(leave)
+	if last != nil {
+		last()
+	}
+	b.Block.NewRet(nil)
+	stay := b.NewBlock("stay")
+	from.NewCondBr(stays, stay, leave)
+	b.Enter(stay)
+}

@@ -1,0 +1,62 @@
+package sm80
+
+import (
+	"github.com/llir/llvm/ir/enum"
+
+	"github.com/minfc/minfc/internal/codegen/lower"
+)
+
+// maskSlots sets the scores that the step's slots do not keep to -inf; slots that keep all of theirs pay one branch.
+func (k *kernel) maskSlots(s [][]Value, slots []lower.Slot) [][]Value {
+	for i, sl := range slots {
+		s = k.maskSlot(s, sl, i)
+	}
+	return s
+}
+
+func (k *kernel) maskSlot(s [][]Value, sl lower.Slot, i int) [][]Value {
+	n := k.SlotKeys / 2 // accumulators of a slot, of one strip
+	var flat []Value
+	for _, strip := range s {
+		flat = append(flat, strip[i*n:(i+1)*n]...)
+	}
+	edge := k.ICmp(enum.IPredNE, k.And(sl.Flags, lower.I32(lower.FlagEdge|lower.FlagColumns)), lower.I32(0))
+	masked := func() []Value { return k.masked(flat, sl, i) }
+	flat = k.If("edge", edge, flat, func() []Value {
+		if !k.HasColumns() {
+			return masked()
+		}
+		return k.If("some", k.dropsSome(sl, i), flat, masked)
+	})
+	out := make([][]Value, len(s))
+	for m, strip := range s {
+		out[m] = append(append(append([]Value(nil), strip[:i*n]...), flat[m*n:(m+1)*n]...), strip[(i+1)*n:]...)
+	}
+	return out
+}
+
+// masked does one strip after the other: the words of all rows at once are too many registers beside the scores.
+func (k *kernel) masked(flat []Value, sl lower.Slot, index int) []Value {
+	var out []Value
+	n := len(flat) / k.strips
+	for m := range k.strips {
+		out = append(out, k.MaskScores(flat[m*n:(m+1)*n], sl, m, func() Value { return k.columnWords(index) })...)
+	}
+	return out
+}
+
+// dropsSome says whether a slot that is no full one has scores to drop: one of columns has none where all of them count.
+func (k *kernel) dropsSome(sl lower.Slot, index int) Value {
+	return k.If("columns", k.IsColumns(sl), []Value{lower.Bool(true)}, func() []Value {
+		v, words := k.columnWords(index), []Value(nil)
+		for i := range 4 {
+			words = append(words, k.Lane4(v, i))
+		}
+		return []Value{k.Xor(k.AllColumns(words), lower.Bool(true))}
+	})[0]
+}
+
+// columnWords are those that vote wrote for a slot of the step.
+func (k *kernel) columnWords(index int) Value {
+	return k.Load(lower.Vec4, k.SharedAt(k.shared, k.layout.words+index*wordsBytes), 16)
+}

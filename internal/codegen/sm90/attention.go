@@ -1,0 +1,219 @@
+// Package sm90 lowers a schedule to a flash-attention forward kernel for sm_90a: TMA, mbarriers and wgmma with specialised warps.
+//
+// A block computes one row tile of one head or, where tiles are short and their lists have to be read, one after the other,
+// taking the next from a queue. Of its first warpgroup, one warp walks the schedule's key tiles from the diagonal down and turns
+// them into stages: K by TMA into a ring of buffers, and a header that says what the stage is. A second warp follows the headers
+// and loads V; where there are chosen columns, a third finds out which of them count. Each other warpgroup is a consumer of 64
+// query rows: it multiplies, masks and exponentiates stage after stage until a header says that they are another tile's or that
+// there are no more, and knows nothing of the schedule but the bounds that edge stages need.
+//
+// The online softmax works in base 2 (FlashAttention-2, arXiv 2307.08691, section 3.1); warp specialisation, the overlap of
+// softmax and products, and registers that move to the consumers are those of FlashAttention-3 (arXiv 2407.08608, section 3).
+// docs/sm90.md has the pipeline, the reasons and measurements.
+package sm90
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
+
+	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/internal/codegen/lower"
+	"github.com/minfc/minfc/ir"
+)
+
+// Entry is the name of the kernel.
+const Entry = "attention"
+
+// Value is an LLVM value.
+type Value = lower.Value
+
+// kernel is the state of one lowering. Names follow the literature: rows are queries, m the running row maximum of scores
+// (scaled, in the log2 domain), l the running row sum of this thread's columns, o the unnormalised output.
+type kernel struct {
+	lower.RowTile // a stage has keys/SlotKeys slots
+	cut
+	layout
+	headDim int
+
+	queued bool // blocks take tiles from a queue
+
+	shared Value // start of shared memory
+	half   Value // of a block of two: which it is
+	warp   Value // the warp's number in the block, known to be the same for all its lanes
+	group  Value // the consumer's number
+	round  Value // of the warp that walks: 0, then 1 for tiles that are computed again
+	kvHead Value // the kv head of the tile's q head, for the warps that load
+	qRegs  [][]Value
+}
+
+// Attention lowers s, cut to TileFor(cfg.HeadDim), or ListTileFor if it has lists.
+func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
+	if err := lower.CheckLists(s); err != nil {
+		return nil, err
+	}
+	sh, slotKeys := shapeFor(s, cfg.HeadDim)
+	params, blocksPerSM, blockRows := abi.Params(s), 0, 0
+	if len(s.Lists()) > 0 {
+		blockRows = sh.rows()
+	}
+	if queued(s, sh) {
+		params, blocksPerSM = append(params, abi.QueueParams...), sh.minBlocks
+	}
+	params = withMaps(params, maps(s, sh, slotKeys))
+	b := lower.NewKernel(Entry, params, sh.threads(), sh.minBlocks)
+	k := newKernel(b, s, cfg, cut{blockThreads: sh.threads(), tiles: 1, shape: sh, slotKeys: slotKeys})
+	k.At = k.BlockPlace()
+	if !k.queued {
+		k.LeaveOthers(k.HeadIndex())
+	}
+	k.emit()
+	return &lower.Kernel{Module: k.Module, Entry: Entry, Threads: sh.threads(), SharedBytes: k.total,
+		BlockRows: blockRows, BlocksPerSM: blocksPerSM, Params: params}, nil
+}
+
+// queued says whether blocks take tiles from a queue: where tiles are short and lists are to be read, unless Q stays in shared
+// memory, whose buffer is not free before the next tile has begun.
+func queued(s *ir.Schedule, sh shape) bool { return len(s.Lists()) > 0 && sh.qInRegs }
+
+// newKernel is a kernel that is to be emitted with b.
+func newKernel(b *lower.Builder, s *ir.Schedule, cfg lower.Config, c cut) *kernel {
+	k := &kernel{
+		RowTile: lower.RowTile{Builder: b, Schedule: s, Rows: c.rows(), SlotKeys: c.slotKeys, DType: cfg.DType},
+		cut:     c, layout: layoutFor(c.shape, cfg.HeadDim, c.slotKeys), headDim: cfg.HeadDim,
+		queued: queued(s, c.shape),
+	}
+	k.Query = func(_, r int) Value { return k.Add(k.First(), k.rowOf(r)) }
+	k.RowOf = k.rowOf
+	return k
+}
+
+// maps are the tensor maps: boxes of a panel by the rows of a copy, which are those of one slot or, of staggered stages, of
+// several that follow each other.
+func maps(s *ir.Schedule, sh shape, slotKeys int) []lower.Param {
+	var out []lower.Param
+	tensor := func(name string, slots, rows int) {
+		out = append(out, lower.Param{Name: mapOf(name, slots), Type: abi.MapType, Tensor: name, Box: [2]int{panelCols, slots * rows}})
+	}
+	tensor("q", 1, sh.rows())
+	for slots := 1; slots <= sh.mostSlots(); slots++ {
+		tensor("k", slots, slotKeys)
+		tensor("v", slots, slotKeys)
+	}
+	for _, l := range s.Lists() {
+		if l.Kind == ir.SourceColumns {
+			tensor(ir.ListName(l.Name, "kc"), 1, slotKeys)
+			tensor(ir.ListName(l.Name, "vc"), 1, slotKeys)
+		}
+	}
+	return out
+}
+
+// withMaps are the parameters with those that the maps make superfluous left out: addresses and strides of the tensors they show.
+func withMaps(params, maps []lower.Param) []lower.Param {
+	shown := func(p lower.Param) bool {
+		return slices.ContainsFunc(maps, func(m lower.Param) bool {
+			return p.Name == m.Tensor || slices.Contains([]string{m.Tensor + "_batch", m.Tensor + "_head", m.Tensor + "_row"}, p.Name)
+		})
+	}
+	return append(slices.DeleteFunc(params, shown), maps...)
+}
+
+// mapOf is the kernel parameter with the tensor map of a tensor or a list's copy of one, in boxes of some slots.
+func mapOf(tensor string, slots int) string { return fmt.Sprintf("map%d_%s", slots, tensor) }
+
+func (k *kernel) emit() {
+	k.locate()
+	k.If("init", k.ICmp(enum.IPredEQ, k.thread(), lower.I32(0)), nil, func() []Value {
+		k.initBarrier(k.meeting(), warpLanes*len(k.roles())+128*k.groups)
+		k.initBarriers()
+		k.noneDoubtful()
+		return nil
+	})
+	k.Barrier()
+	if k.tiles > 1 && !k.queued { // the last block may have one tile only
+		k.LeaveUnless(k.ICmp(enum.IPredSLT, k.At.Tile(), k.At.Tiles()), nil)
+	}
+	k.Segs = k.Builder.Segments(lower.NonEmpty(k.Schedule))
+	producer, consumer := k.registers()
+	first := k.LShr(k.warp, 2)
+	if k.idle() > 0 {
+		k.LeaveUnless(k.ICmp(enum.IPredSLE, first, lower.I32(int64(k.groups))), func() {
+			k.AsmEffect(fmt.Sprintf("setmaxnreg.dec.sync.aligned.u32 %d;", idleRegisters), "~{memory}")
+		})
+	}
+	k.IfElse("producer", k.ICmp(enum.IPredEQ, first, lower.I32(0)), func() {
+		k.AsmEffect(fmt.Sprintf("setmaxnreg.dec.sync.aligned.u32 %d;", producer), "~{memory}")
+		for i, role := range k.roles() {
+			k.If("warp", k.ICmp(enum.IPredEQ, k.warp, lower.I32(int64(i))), nil, func() []Value {
+				k.twice(role, i == 0)
+				return nil
+			})
+		}
+	}, func() {
+		k.AsmEffect(fmt.Sprintf("setmaxnreg.inc.sync.aligned.u32 %d;", consumer), "~{memory}")
+		k.group = k.Sub(first, lower.I32(1))
+		if k.overlap {
+			k.consumeTile()
+		} else {
+			k.consumeStream()
+		}
+		k.If("again", k.verdict(), nil, func() []Value {
+			k.restart(false)
+			k.consumeExactly()
+			return nil
+		})
+	})
+	k.Block.NewRet(nil)
+}
+
+// roles is the work of the warps of the first warpgroup.
+func (k *kernel) roles() []func(round Value) {
+	if k.HasColumns() {
+		return []func(Value){k.walk, k.follow, k.vote}
+	}
+	return []func(Value){k.walk, k.follow}
+}
+
+// locate finds the thread's warp, among those that work on its tile. ptxas takes a value that comes from one lane to be the same in
+// all: addresses and branches that follow from it then cost no vector registers.
+func (k *kernel) locate() {
+	k.shared = k.SharedBase()
+	tid := k.ThreadX()
+	k.Lane = k.And(tid, lower.I32(31))
+	k.warp = k.ShuffleFrom(k.LShr(tid, 5), lower.I32(0))
+	if k.tiles > 1 {
+		k.half = k.UDivBy(k.warp, k.threads()/warpLanes)
+		k.warp = k.Sub(k.warp, k.MulBy(k.half, k.threads()/warpLanes))
+		k.shared = k.Add(k.shared, k.MulBy(k.half, k.tileBytes(k.total)))
+	}
+}
+
+// thread is the thread's number among those that work on its tile.
+func (k *kernel) thread() Value {
+	if k.tiles == 1 {
+		return k.ThreadX()
+	}
+	return k.Sub(k.ThreadX(), k.MulBy(k.half, k.threads()))
+}
+
+// rowOf is the row within the tile of the thread's row r (0 or 1): a warp has 16 rows of its warpgroup's 64.
+func (k *kernel) rowOf(r int) Value {
+	warp := k.And(k.warp, lower.I32(3))
+	base := k.Add(k.Shl(k.group, 6), k.Add(k.Shl(warp, 4), k.LShr(k.Lane, 2)))
+	return k.Add(base, lower.I32(int64(8*r)))
+}
+
+// elected runs body in one lane of the converged warp. elect.sync, unlike a comparison of lanes, tells ptxas that there is just
+// one, so that a copy is one instruction and no loop over lanes.
+func (k *kernel) elected(body func()) {
+	pair := types.NewStruct(types.I32, types.I1)
+	one := k.AsmResult(pair, "elect.sync $0|$1, 0xffffffff;", "=r,=b")
+	k.If("elected", k.Field(one, 1), nil, func() []Value {
+		body()
+		return nil
+	})
+	k.Converge()
+}

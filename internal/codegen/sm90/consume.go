@@ -1,0 +1,201 @@
+package sm90
+
+import (
+	"slices"
+
+	llir "github.com/llir/llvm/ir"
+	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
+
+	"github.com/minfc/minfc/internal/codegen/lower"
+)
+
+// What a consumer warpgroup does with a stage: scores S = Q K^T, mask, softmax, output O += P V. There are two ways to keep the
+// matrix units busy meanwhile. A warpgroup that has K and V of two stages at hand runs the softmax of one beside the second product
+// of the one before (overlap.go):
+//
+//	wait K | issue S, O += P V | wait S | mask, free K | softmax | wait V | wait O, free V | P, rescale O
+//
+// One that has not leaves that to another block or warpgroup (stream.go):
+//
+//	issue O += P V, S | wait O, free V | wait S | mask, free K | rescale O (rarely), softmax | wait V and the next K | P
+//
+// Waits for barriers stand where they do for ptxas as well, which moves a wait for products up over everything that is not behind a
+// branch.
+
+// state is what the loop carries. m and l have one value for each of the thread's two rows.
+type state struct {
+	k    place // of K: of the next stage (overlap.go), or of the one that is computed (stream.go)
+	v    Value // the buffer of V of the stage before (overlap.go)
+	w    Value // the first slot of the stage before that this warpgroup takes
+	m, l []Value
+	o, p []Value // unnormalised output; probabilities of the stage before, as A fragments
+	next []Value // the header of the stage after k (stream.go)
+	tile []Value // row tile, head and batch, the parity of Q, and the fragments of Q (stream.go)
+}
+
+// values lists the state in a fixed order, so that phis can be made and closed by position.
+func (s *state) values() []*Value {
+	out := []*Value{&s.k.buffer, &s.k.parity, &s.v, &s.w}
+	for _, list := range [][]Value{s.m, s.l, s.o, s.p, s.next, s.tile} {
+		for i := range list {
+			out = append(out, &list[i])
+		}
+	}
+	return out
+}
+
+func (s state) clone() state {
+	for _, list := range []*[]Value{&s.m, &s.l, &s.o, &s.p, &s.next, &s.tile} {
+		*list = slices.Clone(*list)
+	}
+	return s
+}
+
+// initial is the state before a row tile's first stage.
+func (k *kernel) initial(start place) state {
+	s := state{k: start, v: start.buffer, w: lower.I32(0)}
+	for range 2 {
+		s.m, s.l = append(s.m, lower.F32(lower.Lowest)), append(s.l, lower.F32(0))
+	}
+	for range k.headDim / 2 {
+		s.o = append(s.o, lower.F32(0))
+	}
+	return s
+}
+
+// carry opens the loop's state with its value before the loop.
+func (k *kernel) carry(start state, from *llir.Block) (state, []*llir.InstPhi) {
+	st := start.clone()
+	var phis []*llir.InstPhi
+	for _, v := range st.values() {
+		p := k.Phi(*v, from)
+		phis = append(phis, p)
+		*v = p
+	}
+	return st, phis
+}
+
+// close ends the loop's body with the state of its next round.
+func (k *kernel) close(phis []*llir.InstPhi, next state, loop *llir.Block) {
+	latch := k.Block
+	latch.NewBr(loop)
+	for i, v := range next.values() {
+		lower.AddIncoming(phis[i], *v, latch)
+	}
+}
+
+// header is what a consumer knows of a stage before it computes: the flags of the first slot, and flagMask if any of its slots needs a
+// mask.
+type header = Value
+
+// flagMask stands above the flags that headers hold.
+const flagMask = 1 << 30
+
+// stageAt waits for a stage.
+func (k *kernel) stageAt(at place) header {
+	k.await(k.barrierAt(fullK, at.buffer), at.parity)
+	flags, n := k.headerFlags(at.buffer, 0), k.keys/k.SlotKeys
+	v := k.maskFlags(at.buffer)
+	any := v[0]
+	if k.stagger { // of its slots, the first or the last is the other warpgroup's
+		any = k.Select(k.ICmp(enum.IPredEQ, k.window(flags), lower.I32(0)), v[0], v[n])
+	}
+	for _, x := range v[1:n] {
+		any = k.Or(any, x)
+	}
+	return k.Or(flags, k.Select(k.special(any), lower.I32(flagMask), lower.I32(0)))
+}
+
+// slots is how many slots a stage may have.
+func (k *kernel) slots() int { return k.stageKeys() / k.SlotKeys }
+
+// maskFlags are the flags of all slots as they matter to masks: those that the voter found, where there is one.
+func (k *kernel) maskFlags(buffer Value) (out []Value) {
+	if k.HasColumns() {
+		return k.load4(k.SharedAt(k.headerAt(buffer), k.layout.header.found))[:k.slots()]
+	}
+	for i := range k.slots() {
+		out = append(out, k.headerFlags(buffer, i))
+	}
+	return out
+}
+
+func (k *kernel) load4(at Value) (out []Value) {
+	v := k.Load(lower.Vec4, at, 16)
+	for i := range 4 {
+		out = append(out, k.Lane4(v, i))
+	}
+	return out
+}
+
+// window is the first slot of a stage that this warpgroup takes.
+func (k *kernel) window(flags Value) Value {
+	if !k.stagger {
+		return lower.I32(0)
+	}
+	return k.Select(k.has(flags, flagStagger), k.group, lower.I32(0))
+}
+
+// loadQ reads the Q fragments of every step, four registers each, where they are kept: that halves what the first product reads
+// of shared memory and frees the buffer for the Q of the next row tile.
+func (k *kernel) loadQ() (regs [][]Value) {
+	if !k.qInRegs {
+		return nil
+	}
+	row := k.Add(k.Shl(k.And(k.warp, lower.I32(3)), 4), k.And(k.Lane, lower.I32(15)))
+	row = k.Add(row, k.Shl(k.group, 6))
+	line := k.Add(k.Shl(row, 7), k.shared)
+	chunk, swizzle := k.LShr(k.Lane, 4), k.And(row, lower.I32(7))
+	for step := range k.headDim / 16 {
+		at := k.Xor(k.Add(chunk, lower.I32(int64(2*(step%4)))), swizzle)
+		offset := k.layout.q + step/4*k.qPanel
+		regs = append(regs, k.LdMatrix4(k.SharedAt(k.Add(line, k.Shl(at, 4)), offset), false))
+	}
+	k.arrive(k.emptyQ()) // every lane: they all have read
+	return regs
+}
+
+// maskAndFree masks the scores of a stage and frees its K.
+func (k *kernel) maskAndFree(buffer Value, s []Value, h header) []Value {
+	s = k.mask(s, buffer, h)
+	k.letGo(emptyK, buffer)
+	return s
+}
+
+// mask sets the scores that the stage does not keep to -inf. Stages that keep all pay one branch.
+func (k *kernel) mask(s []Value, buffer Value, h header) []Value {
+	return k.If("edge", k.has(h, flagMask), s, func() []Value {
+		at, flags := k.headerAt(buffer), k.maskFlags(buffer)
+		words := k.Add(at, k.MulBy(k.window(h), k.blocks()*wordsBytes))
+		if k.stagger {
+			words = k.Add(words, k.MulBy(k.group, wordsBytes))
+		}
+		for i := range k.keys / k.SlotKeys {
+			slot, f := k.Add(k.window(h), lower.I32(int64(i))), flags[i]
+			if k.stagger {
+				f = k.Select(k.ICmp(enum.IPredEQ, k.window(h), lower.I32(0)), flags[i], flags[i+1])
+			}
+			start := k.Load(types.I32, k.SharedAt(k.Add(at, k.Shl(slot, 3)), 0), 4)
+			s = k.maskSlot(s, i, lower.Slot{Start: start, Flags: f, Segment: func() Value { return k.LShr(f, lower.SegmentShift) }}, words)
+		}
+		return s
+	})
+}
+
+// special says whether a slot's flags ask for a mask.
+func (k *kernel) special(flags Value) Value { return k.has(flags, lower.FlagEdge|lower.FlagColumns) }
+
+// maskSlot masks the scores of slot i of the warpgroup's; wordsAt(i) leads from words to what was found out about its columns.
+func (k *kernel) maskSlot(s []Value, i int, sl lower.Slot, words Value) []Value {
+	n := k.SlotKeys / 2 // accumulators of a slot
+	found := func() Value { return k.Load(lower.Vec4, k.SharedAt(words, k.wordsAt(i)), 16) }
+	masked := func() []Value { return k.MaskScores(s[i*n:(i+1)*n], sl, 0, found) }
+	part := []Value(nil)
+	if k.keys == k.SlotKeys {
+		part = masked()
+	} else {
+		part = k.If("slot", k.special(sl.Flags), s[i*n:(i+1)*n], masked)
+	}
+	return slices.Concat(s[:i*n], part, s[(i+1)*n:])
+}

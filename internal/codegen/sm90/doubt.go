@@ -1,0 +1,160 @@
+package sm90
+
+import (
+	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
+
+	"github.com/minfc/minfc/internal/codegen/lower"
+)
+
+// Tiles that must be computed again (lower/outputs.go says why). The consumers note them as they store their outputs. When a block has
+// no tiles left, all its warps meet; if there are notes, barriers start anew, the warps that load do their work for the noted
+// tiles once more, and the consumers compute them with care (exact.go).
+//
+// A block with one tile needs one word for that. Where tiles come from a queue there may be any number of notes: each consumer warpgroup
+// has a chain of tiles, the last one in shared memory, every other in the output of the one noted after it, whose first words in a
+// row of the noting warp are free until it is computed again.
+
+// The words of a warpgroup's doubts. Of a block without a queue the first counts notes.
+const (
+	wordChain  = 0 // 1 + 4*tile + the noting warp's number in its warpgroup; 0: none
+	wordNoted  = 4 // 1 + the tile that was noted last: the other warps of the warpgroup leave it at that
+	doubtBytes = 8
+)
+
+// doubtAt is the shared address of a word of a warpgroup's doubts.
+func (k *kernel) doubtAt(group Value, word int) Value {
+	return k.Add(k.shared, k.Add(k.MulBy(group, doubtBytes), lower.I32(int64(k.layout.doubts+word))))
+}
+
+// noneDoubtful is for one thread.
+func (k *kernel) noneDoubtful() {
+	for g := range k.groups {
+		for w := 0; w < doubtBytes; w += 4 {
+			k.Store(lower.I32(0), k.SharedAt(k.doubtAt(lower.I32(int64(g)), w), 0), 4)
+		}
+	}
+}
+
+// note notes the row tile if one of the warp's lanes doubts it.
+func (k *kernel) note(doubt Value) {
+	some := k.AnyLane(doubt)
+	k.If("note", k.And(some, k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0))), nil, func() []Value {
+		if !k.queued {
+			k.SharedAdd(k.doubtAt(lower.I32(0), wordChain), lower.I32(1))
+			return nil
+		}
+		item := k.itemNumber()
+		mark := k.Add(item, lower.I32(1))
+		was := k.exchange(k.doubtAt(k.group, wordNoted), mark)
+		k.If("chain", k.ICmp(enum.IPredNE, was, mark), nil, func() []Value {
+			warp := k.And(k.warp, lower.I32(3))
+			before := k.exchange(k.doubtAt(k.group, wordChain), k.Add(k.Or(k.Shl(item, 2), warp), lower.I32(1)))
+			k.Store(before, k.outputRow(k.chainRow(k.group, warp)), 4)
+			return nil
+		})
+		return nil
+	})
+}
+
+// chainRow is the row whose first word in the output links a chain: the noting warp's first one.
+func (k *kernel) chainRow(group, warp Value) Value {
+	return k.Add(k.Row0(), k.Add(k.Shl(group, 6), k.Shl(warp, 4)))
+}
+
+// itemNumber is the number of the row tile at k.At among those of the launch: the inverse of placeOf.
+func (k *kernel) itemNumber() Value {
+	row := k.Add(k.Mul(k.At.Batch(), k.Param("q_heads")), k.At.Head())
+	return k.Add(k.Mul(row, k.Param("row_tiles")), k.At.Tile())
+}
+
+func (k *kernel) exchange(at, x Value) Value {
+	return k.AsmResult(types.I32, "atom.shared.exch.b32 $0, [$1], $2;", "=r,r,r", at, x)
+}
+
+// twice runs a role of the loading warps, and again if there are notes.
+func (k *kernel) twice(role func(round Value), walks bool) {
+	k.Repeat("round", []Value{lower.I32(0)}, func(v []Value) ([]Value, Value) {
+		role(v[0])
+		first := k.ICmp(enum.IPredEQ, v[0], lower.I32(0))
+		again := k.If("first", first, []Value{lower.Bool(false)}, func() []Value {
+			some := k.verdict()
+			k.If("restart", some, nil, func() []Value {
+				k.restart(walks)
+				return nil
+			})
+			return []Value{some}
+		})
+		return []Value{k.Add(v[0], lower.I32(1))}, again[0]
+	})
+}
+
+// verdict waits until all warps of the tile are done and says whether there are notes.
+func (k *kernel) verdict() Value {
+	k.meet(0)
+	some := Value(lower.I32(0))
+	for g := range k.groups {
+		some = k.Or(some, k.chain(lower.I32(int64(g))))
+	}
+	return k.ICmp(enum.IPredNE, k.ShuffleFrom(some, lower.I32(0)), lower.I32(0))
+}
+
+// chain reads the head of a warpgroup's chain.
+func (k *kernel) chain(group Value) Value {
+	head := k.Load(types.I32, k.SharedAt(k.doubtAt(group, wordChain), 0), 4)
+	k.Converge()
+	return head
+}
+
+// meet waits for all warps that work on the block's tile: the first time (0) for the verdict, the second (1) for the new barriers. What
+// any lane wrote before, to shared or global memory, all see after it. Each role comes from code of its own, which a named barrier
+// (bar.sync) allows, but compute-sanitizer's synccheck does not.
+func (k *kernel) meet(time int64) {
+	k.arrive(k.meeting())
+	k.await(k.meeting(), lower.I32(time))
+}
+
+// meeting is the shared address of the barrier where they meet. It is none of eachBarrier's: they wait at it while those are made new.
+func (k *kernel) meeting() Value { return k.Add(k.shared, lower.I32(int64(k.layout.meeting))) }
+
+// restart makes the barriers of the pipeline new; one of the warps does it, the others wait.
+func (k *kernel) restart(mine bool) {
+	if mine {
+		k.elected(func() {
+			k.eachBarrier(func(at Value, _ int) {
+				k.AsmEffect("mbarrier.inval.shared::cta.b64 [$0];", "r", at)
+			})
+			k.initBarriers()
+		})
+	}
+	k.meet(1)
+}
+
+// produceChains produces the noted tiles of one warpgroup after the other.
+func (k *kernel) produceChains(p place) place {
+	v := k.While("chains", []Value{lower.I32(0), p.buffer, p.parity, lower.I32(1)},
+		func(v []Value) Value { return k.ICmp(enum.IPredSLT, v[0], lower.I32(int64(k.groups))) },
+		func(v []Value) []Value {
+			return append([]Value{k.Add(v[0], lower.I32(1))}, k.produceChain(v[0], v[1:])...)
+		})
+	return place{v[1], v[2]}
+}
+
+// produceChain produces the noted tiles of a warpgroup, each with a last stage that says so. at and the result are the place of the next
+// stage and the parity of Q.
+func (k *kernel) produceChain(group Value, at []Value) []Value {
+	flags := k.Or(lower.I32(flagFirst), k.MulBy(group, flagSecond)) // of two groups at most
+	start := append([]Value{k.ShuffleFrom(k.chain(group), lower.I32(0))}, at...)
+	v := k.While("chain", start,
+		func(v []Value) Value { return k.ICmp(enum.IPredNE, v[0], lower.I32(0)) },
+		func(v []Value) []Value {
+			code := k.Sub(v[0], lower.I32(1))
+			k.At = k.placeOf(k.LShr(code, 2))
+			link := k.Load(types.I32, k.outputRow(k.chainRow(group, k.And(code, lower.I32(3)))), 4)
+			link = k.ShuffleFrom(link, lower.I32(0))
+			last := k.produceItem(place{v[1], v[2]}, v[3], flags, k.entries(k.lengths()), func() {})
+			next := k.stage(cursor{last, lower.I32(flagSecond)}, k.noSlots())
+			return []Value{link, next.buffer, next.parity, k.Xor(v[3], lower.I32(1))}
+		})
+	return v[1:]
+}

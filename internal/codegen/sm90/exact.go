@@ -1,0 +1,114 @@
+package sm90
+
+import (
+	"slices"
+
+	"github.com/llir/llvm/ir/enum"
+
+	"github.com/minfc/minfc/internal/codegen/lower"
+)
+
+// What a consumer does with tiles that are computed again: the same as consume.go, with the care of lower/exact.go, and one thing after
+// the other. m are raw maxima here. Q is not kept in registers: in a loop like this, where nothing else is in flight, ptxas (12.4 to 13.0)
+// gives the fragments of P the registers of Q's, which the next round still wants.
+
+// consumeExactly computes tile after tile until a header says that there are no more.
+func (k *kernel) consumeExactly() {
+	zero := lower.I32(0)
+	var h header
+	k.While("exact", []Value{zero, zero, zero},
+		func(v []Value) Value {
+			h = k.stageAt(place{v[0], v[1]})
+			return k.lacks(h, flagEnd)
+		},
+		func(v []Value) []Value {
+			p := place{v[0], v[1]}
+			if k.queued {
+				item := k.itemAt(p.buffer)
+				k.At = k.fixed(item[0], item[1], item[2])
+			}
+			k.await(k.fullQ(), v[2])
+			k.qRegs = nil // Q is read where it lies
+			next := k.exactTile(p, h)
+			if k.qInRegs {
+				k.arrive(k.emptyQ())
+			}
+			return []Value{next.buffer, next.parity, k.Xor(v[2], lower.I32(1))}
+		})
+}
+
+// exactTile computes one tile, whose first stage, with header h, is at p, and stores its outputs if they are wanted. The tile's last
+// stage says that it is: Q is not free before, and without it there is no next tile to look at.
+func (k *kernel) exactTile(p place, h header) place {
+	st := k.initial(p)
+	st.m = []Value{lower.NegInf(), lower.NegInf()}
+	start := slices.Concat([]Value{p.buffer, p.parity}, st.m, st.l, st.o)
+	v := k.Repeat("exact_stage", start, func(v []Value) ([]Value, Value) {
+		st := state{k: place{v[0], v[1]}, m: slices.Clone(v[2:4]), l: slices.Clone(v[4:6]), o: v[6:]}
+		h := k.stageAt(st.k)
+		last := k.ICmp(enum.IPredEQ, k.And(h, lower.I32(flagFirst|flagSecond)), lower.I32(flagSecond))
+		k.exactStage(&st, h)
+		next := k.nextPlace(k.placeOfV(st.k))
+		return slices.Concat([]Value{next.buffer, next.parity}, st.m, st.l, st.o), k.Xor(last, lower.Bool(true))
+	})
+	wanted := Value(lower.Bool(true))
+	if k.queued && k.groups > 1 {
+		wanted = k.ICmp(enum.IPredEQ, k.group, k.Select(k.has(h, flagSecond), lower.I32(1), lower.I32(0)))
+	}
+	k.If("wanted", wanted, nil, func() []Value {
+		k.exactEpilogue(v[2:4], slices.Clone(v[4:6]), v[6:])
+		return nil
+	})
+	return place{v[0], v[1]}
+}
+
+// exactStage computes one stage.
+func (k *kernel) exactStage(st *state, h header) {
+	st.w = k.window(h)
+	s := k.awaitProducts(0, k.scores(st.k.buffer, st.w))
+	s = k.maskAndFree(st.k.buffer, s, h)
+	v := k.placeOfV(st.k)
+	k.await(k.barrierAt(fullV, v.buffer), v.parity)
+	o := make([][]Value, 2)
+	for r := range o {
+		m, alpha := k.ExactMaximum(st.m[r], k.threadMax(s, r))
+		st.m[r], st.l[r] = m, k.FMul(st.l[r], alpha)
+		for _, x := range lower.OfRow(st.o, r) {
+			o[r] = append(o[r], k.FMul(x, alpha))
+		}
+	}
+	scores := [][]Value{lower.OfRow(s, 0), lower.OfRow(s, 1)}
+	o = k.CleanValues(k.valueTile(v.buffer, h), k.MulBy(st.w, k.SlotKeys), scores, o)
+	p := make([]Value, len(s)) // they take the scores' registers
+	for i, x := range s {
+		p[i] = k.ExactProbability(x, st.m[i/2%2])
+		st.l[i/2%2] = k.FAdd(st.l[i/2%2], p[i])
+	}
+	st.o, st.p = lower.JoinRows(o[0], o[1]), k.fragments(p)
+	st.o = k.awaitProducts(0, k.addValues(*st, v.buffer))
+	k.release(emptyV, v.buffer)
+}
+
+// valueTile is V of the stage with header h, at a buffer.
+func (k *kernel) valueTile(buffer Value, h header) lower.ValueTile {
+	keys := Value(lower.I32(int64(k.keys)))
+	if k.stagger {
+		keys = k.Select(k.has(h, flagStagger), lower.I32(int64(k.stageKeys())), keys)
+	}
+	at := k.Add(k.shared, k.Add(k.MulBy(buffer, k.stageBytes), lower.I32(int64(k.layout.v))))
+	warp := k.Add(k.Shl(k.group, 2), k.And(k.warp, lower.I32(3)))
+	return lower.ValueTile{At: at, Keys: keys, Own: k.keys, Panels: k.panels, Panel: k.kvPanel,
+		Warp: warp, Warps: 4 * k.groups, Meet: func() {
+			k.AsmEffect("fence.proxy.async.shared::cta;", "~{memory}")
+			k.BarrierOf(k.ofHalf(lower.I32(1)), 128*k.groups) // all at one instruction: synccheck wants that of named barriers
+		}}
+}
+
+// exactEpilogue stores the outputs and the LSE of a tile.
+func (k *kernel) exactEpilogue(m, l, o []Value) {
+	k.SumQuads(l)
+	for r := range 2 {
+		k.storeOutputs(r, k.ExactOutputs(lower.OfRow(o, r), l[r]))
+	}
+	k.StoreLSE(2, func(r int) Value { return k.ExactLSE(m[r], l[r]) })
+}

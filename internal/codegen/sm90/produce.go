@@ -1,0 +1,365 @@
+package sm90
+
+import (
+	"slices"
+
+	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
+
+	"github.com/minfc/minfc/internal/codegen/lower"
+	"github.com/minfc/minfc/ir"
+)
+
+// Flags of a header beside those of its first slot.
+const (
+	flagEnd     = 4  // no stage: there are no more
+	flagFirst   = 8  // the first stage of a row tile
+	flagStagger = 16 // the second warpgroup's keys start at slot 1; there are three slots, not two
+	flagWhole   = 32 // all slots follow each other in K and V: one copy a panel
+	flagSecond  = 64 // of tiles that are computed again: in the first stage, the second warpgroup's outputs are wanted, else the first's; in a later one, it is the tile's last, without keys
+)
+
+// headerAt is the shared address of the header of the stage whose K is at a buffer.
+func (k *kernel) headerAt(buffer Value) Value {
+	return k.Add(k.shared, k.Add(k.MulBy(buffer, k.layout.header.bytes), lower.I32(int64(k.layout.headers))))
+}
+
+// cursor is where the next stage goes; first are flags of the stage itself: flagFirst until the row tile has one.
+type cursor struct {
+	place
+	first Value
+}
+
+// walk is the work of the warp that walks the schedule, all lanes alike except in copies and in reading lists.
+func (k *kernel) walk(round Value) {
+	k.round = round
+	p := place{lower.I32(0), lower.I32(1)}
+	if k.queued {
+		first := k.ICmp(enum.IPredEQ, round, lower.I32(0))
+		at := k.If("queue", first, []Value{p.buffer, p.parity}, func() []Value {
+			end := k.produceQueued(p)
+			return []Value{end.buffer, end.parity}
+		})
+		at = k.If("chains", k.Xor(first, lower.Bool(true)), at, func() []Value {
+			end := k.produceChains(p)
+			return []Value{end.buffer, end.parity}
+		})
+		p = place{at[0], at[1]}
+	} else {
+		p = k.produceItem(p, lower.I32(1), lower.I32(flagFirst), k.entries(k.lengths()), func() {})
+		again := k.ICmp(enum.IPredNE, round, lower.I32(0))
+		p = k.stageIf("close", again, cursor{p, lower.I32(flagSecond)}, k.noSlots())
+	}
+	k.postEnd(p)
+}
+
+// postEnd says that there are no more stages. Where consumers have issued the first product of a stage before they look at its flags,
+// it has keys as well: zeros.
+func (k *kernel) postEnd(p place) {
+	if !k.overlap {
+		zero := lower.I32(0)
+		if k.kvHead = zero; k.queued {
+			k.At = k.fixed(zero, zero, zero)
+		}
+		k.stage(cursor{p, lower.I32(flagEnd)}, k.noSlots())
+		return
+	}
+	k.await(k.barrierAt(emptyK, p.buffer), p.parity)
+	k.elected(func() {
+		k.Store(lower.I32(flagEnd), k.SharedAt(k.headerAt(p.buffer), 4), 4)
+		k.arrive(k.barrierAt(posted, p.buffer))
+		k.arrive(k.barrierAt(fullK, p.buffer))
+	})
+}
+
+// produceQueued takes row tiles while there are any: the block's own number first, then what the queue says. What the lists of a
+// tile begin with is read while the tile before is walked, in two steps that depend on each other: lengths, then entries.
+func (k *kernel) produceQueued(p place) place {
+	first := k.block()
+	k.At = k.placeOf(k.firstItem(first))
+	heads := k.entries(k.lengths())
+	start := append([]Value{first, k.taken(k.take()), p.buffer, p.parity, lower.I32(1)}, append(k.tripleOf(k.At), heads.values()...)...)
+	v := k.While("item", start,
+		func(v []Value) Value { return k.ICmp(enum.IPredSLT, v[0], k.Param("items")) },
+		func(v []Value) []Value {
+			next, own, heads := v[1], k.fixed(v[5], v[6], v[7]), heads.with(v[8:])
+			afterNext := k.take()
+			// Beyond the last tile, that is read again; nobody uses it.
+			following := k.placeOf(k.lastOr(next))
+			k.At = following
+			ahead := k.lengths()
+			k.At = own
+			made, ahead := k.produceOwn(v[2:5], heads, func() listHeads {
+				k.At = following
+				defer func() { k.At = own }()
+				return k.entries(ahead)
+			})
+			out := slices.Concat([]Value{next, k.taken(afterNext)}, made, k.tripleOf(following))
+			return append(out, ahead.values()...)
+		})
+	return place{v[2], v[3]}
+}
+
+// take asks the queue for a row tile that no other block takes; taken, later, says which that is.
+func (k *kernel) take() Value {
+	return k.If("take", k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), []Value{lower.I32(0)}, func() []Value {
+		return []Value{k.AsmResult(types.I32, "atom.global.add.u32 $0, [$1], 1;", "=r,l", k.Param("queue"))}
+	})[0]
+}
+
+func (k *kernel) taken(v Value) Value { return k.Add(k.ShuffleFrom(v, lower.I32(0)), k.queueBlocks()) }
+
+// lastOr is a row tile's number, or the last one's beyond it.
+func (k *kernel) lastOr(item Value) Value { return k.Min(item, k.Sub(k.Param("items"), lower.I32(1))) }
+
+// firstItem is a row tile that is there, for a block whose own number may not be one: only in a group are there such blocks.
+func (k *kernel) firstItem(first Value) Value {
+	if !k.grouped {
+		return first
+	}
+	return k.lastOr(first)
+}
+
+// block is the block's number among those that the queue knows, queueBlocks is how many these are. Of a group they are those of the
+// section's rows, and of a block of two tiles each half is one.
+func (k *kernel) block() Value {
+	if !k.grouped {
+		return k.BlockX()
+	}
+	return k.ofHalf(k.sectionBlock())
+}
+
+func (k *kernel) queueBlocks() Value {
+	if !k.grouped {
+		return k.GridX()
+	}
+	return k.Param("blocks")
+}
+
+func (k *kernel) tripleOf(p lower.Place) []Value { return []Value{p.Tile(), p.Head(), p.Batch()} }
+
+// produceOwn produces the row tile, unless its head is another kernel's: its consumers do not hear of it then. at is the
+// place of the next stage and the parity of Q. In the midst of it, it calls ahead to read what comes after.
+func (k *kernel) produceOwn(at []Value, heads listHeads, ahead func() listHeads) ([]Value, listHeads) {
+	own := k.Computes(k.HeadIndex())
+	unread := make([]Value, len(heads.values()))
+	for i := range unread {
+		unread[i] = lower.I32(0)
+	}
+	v := k.If("own", own, slices.Concat(at, unread), func() []Value {
+		var read listHeads
+		p := k.produceItem(place{at[0], at[1]}, at[2], lower.I32(flagFirst), heads, func() { read = ahead() })
+		return append([]Value{p.buffer, p.parity, k.Xor(at[2], lower.I32(1))}, read.values()...)
+	})
+	values := k.If("other", k.Xor(own, lower.Bool(true)), v[3:], func() []Value { return ahead().values() })
+	return v[:3], heads.with(values)
+}
+
+// placeOf is row tile number item of the launch: one head after the other, so that the K and V of few are in use at a time.
+func (k *kernel) placeOf(item Value) lower.Place {
+	tiles, heads := k.Param("row_tiles"), k.Param("q_heads")
+	row := k.UDiv(item, tiles)
+	batch := k.UDiv(row, heads)
+	tile, head := k.Sub(item, k.Mul(row, tiles)), k.Sub(row, k.Mul(batch, heads))
+	return k.fixed(tile, head, batch)
+}
+
+// fixed is a place whose numbers are in registers.
+func (k *kernel) fixed(tile, head, batch Value) lower.Place {
+	is := func(v Value) func() Value { return func() Value { return v } }
+	return lower.Place{Tile: is(tile), Head: is(head), Batch: is(batch),
+		Tiles: is(k.Param("row_tiles")), Heads: is(k.Param("q_heads")), Head0: k.At.Head0}
+}
+
+// produceItem loads Q and all stages of a row tile; one that keeps nothing has a stage without keys. first are flags of the first
+// stage. Once the first ones are under way, it calls ahead.
+func (k *kernel) produceItem(p place, qParity, first Value, heads listHeads, ahead func()) place {
+	k.kvHead = k.KVHead(k.At.Head())
+	k.await(k.emptyQ(), qParity)
+	k.elected(func() {
+		at := k.fullQ()
+		k.expect(at, k.layout.k)
+		to := copyOf{slots: 1, offset: k.layout.q, panel: k.qPanel, base: lower.I32(0), barrier: at}
+		k.loadAt(to, "q", k.Row0(), k.TensorHead(), k.At.Batch())
+	})
+	c := cursor{p, first}
+	switch {
+	case k.stagger:
+		return k.produceStaggered(c, k.sources(heads), ahead)
+	case k.HasLists():
+		w := k.walkSources(c, k.sources(heads))
+		ahead()
+		return k.lastSlot(w)
+	}
+	for i, s := range k.Segs {
+		c = k.produceRange(c, i, s)
+	}
+	return k.stageIf("nothing", k.ICmp(enum.IPredNE, c.first, lower.I32(0)), c, []slot{emptySlot})
+}
+
+// emptySlot has no keys: copies from there write zeros.
+var emptySlot = slot{start: lower.I32(lower.FarBelow), flags: lower.I32(lower.FlagEdge)}
+
+// noSlots are the slots of a stage without keys.
+func (k *kernel) noSlots() []slot { return []slot{emptySlot, emptySlot}[:k.keys/k.SlotKeys] }
+
+// stageIf loads one more stage if some holds.
+func (k *kernel) stageIf(name string, some Value, c cursor, slots []slot) place {
+	v := k.If(name, some, []Value{c.buffer, c.parity}, func() []Value {
+		next := k.stage(c, slots)
+		return []Value{next.buffer, next.parity}
+	})
+	return place{v[0], v[1]}
+}
+
+// produceRange walks the pieces of a segment without lists, a stage a tile, and hops over tiles without a residue where the
+// segment says so (ir.Segment.Hop).
+func (k *kernel) produceRange(c cursor, number int, s lower.Segment) cursor {
+	for _, x := range k.Cut(s) {
+		v := k.While("piece", []Value{x.Top, c.buffer, c.parity, c.first},
+			func(v []Value) Value { return k.ICmp(enum.IPredSGT, v[0], x.Bottom) },
+			func(v []Value) []Value {
+				end, at := v[0], cursor{place{v[1], v[2]}, v[3]}
+				flags := lower.I32(x.Flags | int64(number)<<lower.SegmentShift)
+				return k.tileOrHop(s, end, at, flags)
+			})
+		c = cursor{place{v[1], v[2]}, v[3]}
+	}
+	return c
+}
+
+// tileOrHop loads the tile that ends at end, or moves the end down to one that holds a residue.
+func (k *kernel) tileOrHop(s lower.Segment, end Value, c cursor, flags Value) []Value {
+	load := func() []Value {
+		start := k.Sub(end, lower.I32(int64(k.SlotKeys)))
+		next := k.stage(c, []slot{{start: start, flags: flags}})
+		return []Value{start, next.buffer, next.parity, next.first}
+	}
+	if s.Hop < 0 {
+		return load()
+	}
+	hopped := k.Hopped(s.Tests[s.Hop], end)
+	return k.If("tile", k.ICmp(enum.IPredEQ, hopped, end), []Value{hopped, c.buffer, c.parity, c.first}, load)
+}
+
+// slot is one slot of a stage as the producer sees it.
+type slot struct {
+	start, flags Value
+	from         origin
+}
+
+// origin is the tensor a slot comes from, as far as it is known before the kernel runs.
+type origin int
+
+const (
+	either origin = iota // lower.FlagColumns tells
+	keys
+	copies // of chosen columns
+)
+
+// stage writes the header and loads K of one stage and returns where the next one goes.
+func (k *kernel) stage(c cursor, slots []slot) cursor { return k.stageOf(c, slots, false) }
+
+// wholeStage is stage for slots that follow each other upwards in K and V.
+func (k *kernel) wholeStage(c cursor, slots []slot) cursor { return k.stageOf(c, slots, true) }
+
+func (k *kernel) stageOf(c cursor, slots []slot, whole bool) cursor {
+	k.await(k.barrierAt(emptyK, c.buffer), c.parity)
+	k.elected(func() {
+		first := c.first
+		if whole {
+			first = k.Or(first, lower.I32(flagWhole))
+		}
+		k.writeHeader(k.headerAt(c.buffer), first, slots)
+		k.arrive(k.barrierAt(posted, c.buffer))
+		k.loadTile("k", k.layout.k, fullK, c.buffer, slots, whole)
+	})
+	k.letVoteCatchUp(c.place)
+	return cursor{k.nextPlace(k.placeOfV(c.place)), lower.I32(0)}
+}
+
+// letVoteCatchUp waits, where tiles are computed again, until the stage at p is full. In a ring the warp that votes must have seen V's
+// phase of a buffer before K is posted there again. Consumers see to that where they wait for the next K before they let go of V; with
+// care they do not.
+func (k *kernel) letVoteCatchUp(p place) {
+	if !k.ring || !k.HasColumns() {
+		return
+	}
+	k.If("again", k.ICmp(enum.IPredNE, k.round, lower.I32(0)), nil, func() []Value {
+		k.await(k.barrierAt(fullK, p.buffer), k.Xor(p.parity, lower.I32(1)))
+		return nil
+	})
+}
+
+// writeHeader writes the walk's part of a header; first are flags of its own for the first slot.
+func (k *kernel) writeHeader(header, first Value, slots []slot) {
+	for i, s := range slots {
+		flags := s.flags
+		if i == 0 {
+			flags = k.Or(flags, first)
+		}
+		k.Store(k.PackVector(s.start, flags), k.SharedAt(header, i*slotBytes), slotBytes)
+	}
+	for i := len(slots); i < k.slots(); i++ { // consumers read the flags of all
+		k.Store(k.PackVector(emptySlot.start, lower.I32(0)), k.SharedAt(header, i*slotBytes), slotBytes)
+	}
+	if k.queued {
+		item := k.Pack4(k.At.Tile(), k.At.Head(), k.At.Batch(), lower.I32(0))
+		k.Store(item, k.SharedAt(header, k.layout.header.item), 16)
+	}
+}
+
+// loadTile starts the copies of a stage's K or V.
+func (k *kernel) loadTile(tensor string, offset int, full barrier, buffer Value, slots []slot, whole bool) {
+	at := k.barrierAt(full, buffer)
+	k.expect(at, k.panels*len(slots)*k.SlotKeys*panelBytes)
+	to := copyOf{slots: 1, offset: offset, panel: k.kvPanel, base: k.MulBy(buffer, k.stageBytes), barrier: at}
+	if whole {
+		to.slots = len(slots)
+		k.loadKeys(to, tensor, slots[0])
+		return
+	}
+	for _, s := range slots {
+		k.loadSlot(to, tensor, s)
+		to.offset += k.SlotKeys * panelBytes
+	}
+}
+
+// loadSlot starts the copies of one slot.
+func (k *kernel) loadSlot(to copyOf, tensor string, s slot) {
+	fromCopies := func() {
+		k.loadAt(to, ir.ListName(k.ColumnSegment().From.Name, tensor+"c"), s.start, k.HeadIndex(), lower.I32(0))
+	}
+	switch {
+	case s.from == keys || !k.HasColumns():
+		k.loadKeys(to, tensor, s)
+	case s.from == copies:
+		fromCopies()
+	default:
+		k.IfElse("columns", k.has(s.flags, lower.FlagColumns), fromCopies, func() { k.loadKeys(to, tensor, s) })
+	}
+}
+
+func (k *kernel) loadKeys(to copyOf, tensor string, s slot) {
+	k.loadAt(to, tensor, s.start, k.kvHead, k.At.Batch())
+}
+
+// copyOf is a copy: of how many slots, to which offset from which base in shared memory, with which distance of panels there, for
+// which barrier.
+type copyOf struct {
+	slots, offset, panel int
+	base, barrier        Value
+}
+
+// loadAt copies a box a panel. Boxes may lie outside the tensor in part or in all: zeros are written there, and they count.
+func (k *kernel) loadAt(c copyOf, tensor string, row, head, batch Value) {
+	m := k.Asm(types.I64, "cvta.param.u64 $0, $1;", "=l,l", k.Param(mapOf(tensor, c.slots)))
+	for p := range k.panels {
+		to := k.Add(k.Add(k.shared, c.base), lower.I32(int64(c.offset+p*c.panel)))
+		k.AsmEffect("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [$0], [$1, {$2, $3, $4, $5}], [$6];",
+			"r,l,r,r,r,r,r", to, m, lower.I32(int64(p*panelCols)), row, head, batch, c.barrier)
+	}
+}
+
+// isRange says whether a segment's keys are a range, without a list.
+func isRange(s lower.Segment) bool { return s.From.Kind == ir.SourceRange }

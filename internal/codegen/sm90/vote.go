@@ -1,0 +1,150 @@
+package sm90
+
+import (
+	"slices"
+
+	"github.com/llir/llvm/ir/enum"
+
+	"github.com/minfc/minfc/internal/codegen/lower"
+)
+
+// vote is the work of the warp that finds out which of a stage's columns count: after each header it reads the ids of its
+// columns and whether runs cover them, and writes words for the masks. That takes two loads that depend on each other, about as
+// long as K takes to land; the walk must not wait for them.
+func (k *kernel) vote(Value) {
+	p := place{lower.I32(0), lower.I32(0)}
+	zero := lower.I32(0)
+	if k.queued { // any tile, until a header says which
+		k.At = k.fixed(zero, zero, zero)
+	}
+	start := slices.Concat([]Value{p.buffer, p.parity, zero, zero, zero}, k.ListStarts())
+	end := k.While("vote", start,
+		func(v []Value) Value { return k.isPosted(place{v[0], v[1]}) },
+		func(v []Value) []Value {
+			p := place{v[0], v[1]}
+			held := k.holdItem(p.buffer, v[2:])
+			k.findWords(p.buffer)
+			k.Hold(nil)
+			values := k.placeOfV(p)
+			if k.ring { // a wait sees one phase ahead at most, and V's is one of them
+				k.await(k.barrierAt(posted, values.buffer), values.parity)
+			}
+			next := k.nextPlace(values)
+			return append([]Value{next.buffer, next.parity}, held...)
+		})
+	k.elected(func() { // consumers read flags before they see that it is the end
+		k.storeFound(k.headerAt(end[0]), nil)
+	})
+	k.letGo(fullK, end[0])
+}
+
+// holdItem sets whose stage it is and where the lists begin, where that may change. was and the result are tile, head, batch and
+// lower.RowTile.ListStarts.
+func (k *kernel) holdItem(buffer Value, was []Value) []Value {
+	is := was
+	if k.queued {
+		is = k.If("another", k.has(k.headerFlags(buffer, 0), flagFirst), was, func() []Value {
+			item := k.itemAt(buffer)
+			k.At = k.fixed(item[0], item[1], item[2])
+			return append(k.tripleOf(k.At), k.ListStarts()...)
+		})
+		k.At = k.fixed(is[0], is[1], is[2])
+	}
+	k.Hold(is[3:])
+	return is
+}
+
+// findWords writes what is found of a stage and tells the consumers.
+func (k *kernel) findWords(buffer Value) {
+	slots, header := k.postedSlots(buffer), k.headerAt(buffer)
+	c := k.cover(k.look(slots))
+	var flags []Value
+	for i, s := range slots {
+		flags = append(flags, k.If("vote", k.has(s.flags, lower.FlagColumns), []Value{s.flags}, func() []Value {
+			words := k.slotWords(c, i)
+			k.elected(func() { k.storeWords(header, i, words) }) // at once: those of all slots are too many for this warp's registers
+			return []Value{k.dropFull(s.flags, words)}
+		})...)
+	}
+	k.elected(func() { k.storeFound(header, flags) })
+	k.letGo(fullK, buffer)
+}
+
+// storeWords stores the words of a slot's columns.
+func (k *kernel) storeWords(header Value, slot int, words []Value) {
+	for b := range k.blocks() {
+		k.Store(k.Pack4(words[4*b:4*b+4]...), k.SharedAt(header, k.wordsAt(slot)+b*wordsBytes), 16)
+	}
+}
+
+// storeFound stores the flags of a stage's slots as they matter to masks.
+func (k *kernel) storeFound(header Value, flags []Value) {
+	all := []Value{lower.I32(0), lower.I32(0), lower.I32(0), lower.I32(0)}
+	copy(all, flags)
+	k.Store(k.Pack4(all...), k.SharedAt(header, k.layout.header.found), 16)
+}
+
+// wordsAt is where the words of a slot lie in a header.
+func (k *kernel) wordsAt(slot int) int { return k.layout.header.words + slot*k.blocks()*wordsBytes }
+
+// columns are those of a stage's slots, as the lanes see them while it is found out which count: first their ids are read (look),
+// then whether runs cover them (cover), then the lanes vote (slotWords).
+type columns struct {
+	ids     []Value   // of each half slot, this lane's
+	covered [][]Value // of each half slot and row block, its lower.CoverWords
+}
+
+// look reads the ids; slots that are no columns have none.
+func (k *kernel) look(slots []slot) (c columns) {
+	none := lower.I32(lower.NoColumn)
+	for _, s := range slots {
+		c.ids = append(c.ids, k.If("columns", k.has(s.flags, lower.FlagColumns), []Value{none, none}, func() []Value {
+			at := k.Add(s.start, k.Lane)
+			list := k.ColumnSegment().From
+			return []Value{k.ListAt(list, at), k.ListAt(list, k.Add(at, lower.I32(32)))}
+		})...)
+	}
+	return c
+}
+
+func (k *kernel) cover(c columns) columns {
+	for i := range c.ids {
+		none := make([]Value, len(k.ColumnSegment().Except)*k.blocks())
+		for n := range none {
+			none[n] = lower.I32(0)
+		}
+		there := k.AnyLane(k.ICmp(enum.IPredNE, c.ids[i], lower.I32(lower.NoColumn)))
+		words := k.If("cover", there, none, func() (out []Value) {
+			for b := range k.blocks() {
+				out = append(out, k.CoverWords(c.ids[i], b)...)
+			}
+			return out
+		})
+		for b := range k.blocks() {
+			n := len(words) / k.blocks()
+			c.covered = append(c.covered, words[b*n:(b+1)*n])
+		}
+	}
+	return c
+}
+
+// slotWords are the words about a slot's columns, for each row block two that count and two that are open (lower.KeptColumns and OpenColumns).
+func (k *kernel) slotWords(c columns, slot int) []Value {
+	var open, out []Value
+	for half := range 2 {
+		open = append(open, k.OpenColumns(c.ids[2*slot+half]))
+	}
+	for b := range k.blocks() {
+		for half := range 2 {
+			n := 2*slot + half
+			out = append(out, k.KeptColumns(c.ids[n], c.covered[n*k.blocks()+b], b))
+		}
+		out = append(out, open...)
+	}
+	return out
+}
+
+// dropFull takes the flag of columns off a slot of which all count for all rows: the consumers need not look.
+func (k *kernel) dropFull(flags Value, words []Value) Value {
+	return k.Select(k.AllColumns(words), k.And(flags, lower.I32(^lower.FlagColumns)), flags)
+}

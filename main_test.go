@@ -1,9 +1,0 @@
-package minfc_test
-
-import (
-	"testing"
-
-	"github.com/minfc/minfc/internal/campaign"
-)
-
-func TestMain(m *testing.M) { campaign.Run(m) }
