@@ -49,8 +49,8 @@ func growing(t *testing.T, shape qkv.Shape, f half.Format, step float64) *qkv.In
 // Kernels do not rescale for every new maximum. Whether scores creep up below what makes them, leap over it or fall, every row must
 // come out as if they did.
 func TestScoresThatGrow(t *testing.T) {
-	shape := qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 500, SeqK: 500}
-	for _, name := range []string{"dense", "vertical_slash", "block_sparse"}[:campaign.Cases(1, 3, 3)] {
+	shape := qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 130, SeqK: 500, QOffset: 370}
+	for _, name := range []string{"dense", "vertical_slash", "block_sparse"}[:campaign.Few(1, 3)] {
 		for _, target := range []string{"sm_80", "sm_90a"} {
 			c := attentionCase{program: library(t, name), target: target, headDim: 64, dtype: half.F16, shape: shape}
 			t.Run(c.kernel(), func(t *testing.T) {

@@ -69,7 +69,7 @@ func compareBatches(t *testing.T, shape qkv.Shape, run func(in *qkv.Input) runti
 }
 
 func TestSequencesDoNotDependOnTheirBatch(t *testing.T) {
-	shape := qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 140, SeqK: 800, QOffset: 660, HeadDim: 32}
+	shape := qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 70, SeqK: 800, QOffset: 730, HeadDim: 16}
 	for name, routed := range map[string]bool{"vertical_slash": true, "block_sparse": true, "spread": false, "shares": false} {
 		if testing.Short() && name != "vertical_slash" {
 			continue
@@ -106,7 +106,7 @@ func TestSequencesOfLayersDoNotDependOnTheirBatch(t *testing.T) {
 	if testing.Short() {
 		t.Skip("five seconds of layers on the emulator")
 	}
-	shape := qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 4, SeqQ: 140, SeqK: 800, QOffset: 660, HeadDim: 32}
+	shape := qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 4, SeqQ: 70, SeqK: 800, QOffset: 730, HeadDim: 16}
 	for _, target := range compile.Targets() {
 		t.Run(target, func(t *testing.T) {
 			t.Parallel()

@@ -14,7 +14,7 @@ import (
 // TestExpectationHoldsWhatRuns: what the lists of a launch cost lies within what was expected before there were lists, and equals the
 // expectation where the data only moves blocks.
 func TestExpectationHoldsWhatRuns(t *testing.T) {
-	shape := qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 900, SeqK: 900, HeadDim: 64}
+	shape := qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 300, SeqK: 900, QOffset: 600, HeadDim: 64}
 	for _, name := range []string{"block_sparse", "vertical_slash", "columns_window"} {
 		t.Run(name, func(t *testing.T) {
 			w := newWeighed(t, name, "sm_80", shape)

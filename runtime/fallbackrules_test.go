@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime/artifact"
 	"github.com/minfc/minfc/runtime/device/devicetest"
@@ -109,7 +110,7 @@ func TestShortCallsRiskLittle(t *testing.T) {
 func TestBatchDoesNotDecide(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	routings := map[routing]int{}
-	for range 200 {
+	for range campaign.Cases(30, 60, 200) {
 		_, k := weighedKernel(t, []string{verticalSlash, blockSparse, blockShares}[rng.IntN(3)])
 		n := 1<<10<<rng.IntN(8) + rng.IntN(500)
 		a := Attention{Batch: 1, QHeads: 4 << rng.IntN(5), KVHeads: 4, SeqQ: n, SeqK: n, HeadParams: map[string][]int64{}}

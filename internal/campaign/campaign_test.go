@@ -13,6 +13,8 @@ func TestCases(t *testing.T) {
 		plain = 1
 	}
 	require.Equal(t, plain, Cases(1, 2, 3))
+	require.Equal(t, plain, Few(1, 2))
 	t.Setenv(Variable, "1")
 	require.Equal(t, 3, Cases(1, 2, 3))
+	require.Equal(t, 2, Few(1, 2))
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/codegen"
 	"github.com/minfc/minfc/internal/cost"
 	"github.com/minfc/minfc/ir"
@@ -20,7 +21,7 @@ func TestListGeometry(t *testing.T) {
 	for _, target := range codegen.Targets() {
 		m, ok := cost.MachineFor(cost.Device{Name: "NVIDIA H200"}, target)
 		require.True(t, ok)
-		for dim := 16; dim <= 256; dim += 16 {
+		for dim := 16; dim <= 256; dim += campaign.Few(48, 16) {
 			k, err := codegen.Attention(s, codegen.Config{HeadDim: dim, DType: codegen.BF16, Target: target})
 			require.NoError(t, err)
 			b, err := abi.ListBody(target, dim, true)

@@ -162,7 +162,7 @@ func TestEstimateAgreesWithFloat64(t *testing.T) {
 	lengths := []int{1, 2, 63, 64, 65, 127, 128, 200, 321}
 	long := []int{1024, 1025, 1100, 2050} // edges of the longest chunk
 	pick := func(rng *rand.Rand, from []int) int { return from[rng.IntN(len(from))] }
-	for _, d := range []int{64, 256, 16, 32, 80, 96, 128, 192}[:campaign.Cases(1, 8, 8)] {
+	for _, d := range []int{64, 256, 16, 32, 80, 96, 128, 192}[:campaign.Few(1, 8)] {
 		for _, dt := range []lower.DType{lower.BF16, lower.F16} {
 			for _, heads := range []int{1, 2, 4} {
 				r := newEstimateRig(t, emu.Options{Capability: 80}) // code for sm_80 has no more shared memory on later devices
@@ -196,7 +196,7 @@ func TestEstimateAgreesWithFloat64(t *testing.T) {
 func TestEstimateLengths(t *testing.T) {
 	cfg := EstimateConfig{HeadDim: 64, DType: lower.BF16, Heads: 1}
 	k, r := newEstimateKernels(t, cfg), newEstimateRig(t, emu.Options{})
-	for n := 1; n <= 130; n += campaign.Cases(21, 1, 1) { // 1, 22, 43, 64, 85, 106, 127
+	for n := 1; n <= 130; n += campaign.Few(21, 1) { // 1, 22, 43, 64, 85, 106, 127
 		c := estimateCase{EstimateConfig: cfg, batch: 1, kvHeads: 1, group: 1, sq: n, sk: n, seed: uint64(n)}
 		t.Run(c.String(), func(t *testing.T) { c.check(t, r, k) })
 	}

@@ -17,16 +17,17 @@ import (
 
 // rig runs kernels of this package on a device.
 type estimateRig struct {
-	t   testing.TB
-	dev device.Device
-	ptr map[string]device.Ptr
+	t       testing.TB
+	dev     device.Device
+	ptr     map[string]device.Ptr
+	kernels map[*lower.Kernel]device.Function // what is loaded
 }
 
 func newEstimateRig(t testing.TB, o emu.Options) *estimateRig {
 	dev, err := emu.Open(o)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, dev.Close()) })
-	return &estimateRig{t: t, dev: dev, ptr: map[string]device.Ptr{}}
+	return &estimateRig{t: t, dev: dev, ptr: map[string]device.Ptr{}, kernels: map[*lower.Kernel]device.Function{}}
 }
 
 func (r *estimateRig) alloc(name string, bytes int) {
@@ -59,10 +60,14 @@ func compilePTX(t testing.TB, k *lower.Kernel, err error) []byte {
 }
 
 func (r *estimateRig) launch(k *lower.Kernel, ptx []byte, grid [3]uint32, scalars map[string]uint64) {
-	m, err := r.dev.LoadModule(ptx)
-	require.NoError(r.t, err)
-	f, err := m.Function(k.Entry)
-	require.NoError(r.t, err)
+	f, loaded := r.kernels[k]
+	if !loaded {
+		m, err := r.dev.LoadModule(ptx)
+		require.NoError(r.t, err)
+		f, err = m.Function(k.Entry)
+		require.NoError(r.t, err)
+		r.kernels[k] = f
+	}
 	l := device.Launch{Grid: grid, Block: [3]uint32{uint32(k.Threads), 1, 1}, SharedBytes: k.SharedBytes}
 	require.NoError(r.t, f.Launch(l, r.args(k, scalars), nil))
 	require.NoError(r.t, r.dev.Synchronize())

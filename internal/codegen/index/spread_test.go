@@ -50,8 +50,7 @@ func (c spreadCase) reference(q, k []float32) (cols, diag []float64) {
 	return cols, diag
 }
 
-func (c spreadCase) check(t *testing.T, dev emu.Options, k estimateKernels, clear *lower.Kernel, clearPTX []byte) (gotCols, gotDiag []float64) {
-	r := newEstimateRig(t, dev)
+func (c spreadCase) check(t *testing.T, r *estimateRig, k estimateKernels, clear *lower.Kernel, clearPTX []byte) (gotCols, gotDiag []float64) {
 	q, kk, qv, kv := c.input(t)
 	keysPad, distPad := (c.sk+63)/64*64, DistPad(c.qOffset, c.sq)
 	r.upload("q", q)
@@ -98,9 +97,9 @@ func TestSpreadProbes(t *testing.T) {
 	for i, cfg := range []EstimateConfig{
 		{HeadDim: 64, DType: lower.BF16, Heads: 1}, {HeadDim: 128, DType: lower.F16, Heads: 2},
 		{HeadDim: 80, DType: lower.BF16, Heads: 4}, {HeadDim: 16, DType: lower.F16, Heads: 2},
-	}[:campaign.Cases(1, 4, 4)] {
+	}[:campaign.Few(1, 4)] {
 		cfg.Spread = true
-		k := newEstimateKernels(t, cfg)
+		k, r := newEstimateKernels(t, cfg), newEstimateRig(t, emu.Options{})
 		for _, step := range []int{1, 2, 3, 7, 16, 64, 65, 100, 400} {
 			c := spreadCase{estimateCase: estimateCase{EstimateConfig: cfg, batch: 1 + rng.IntN(2), kvHeads: 1 + rng.IntN(2), group: 1 + rng.IntN(3),
 				sq: 1 + rng.IntN(400), sk: 1 + rng.IntN(500), seed: rng.Uint64()}, step: step}
@@ -111,7 +110,7 @@ func TestSpreadProbes(t *testing.T) {
 				c.n = min(c.sq, 1+rng.IntN(200))
 				c.row0 = c.sq - c.n
 			}
-			t.Run(c.String(), func(t *testing.T) { c.check(t, emu.Options{}, k, clear, clearPTX) })
+			t.Run(c.String(), func(t *testing.T) { c.check(t, r, k, clear, clearPTX) })
 		}
 	}
 	require.NoError(t, err)

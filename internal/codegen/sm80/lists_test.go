@@ -310,7 +310,7 @@ func TestListsOnTheEmulator(t *testing.T) {
 // runMany launches the kernel of the case with other lengths and lists each time.
 func (c listCase) runMany(t *testing.T) {
 	dev, fn, kernel := c.load(t, nil)
-	for seed := range uint64(campaign.Cases(3, 20, 60)) {
+	for seed := range uint64(campaign.Cases(2, 12, 60)) {
 		rng := rand.New(rand.NewPCG(seed, uint64(c.headDim)))
 		c.batch, c.hq, c.hk = 1+rng.IntN(2), 2, 1+rng.IntN(2)
 		c.sq = 1 + rng.IntN(300)

@@ -40,8 +40,12 @@ type lowered struct {
 
 // eachKernel runs a test for every kind of schedule at head dims of every shape, and two that leave part of a panel unused.
 func eachKernel(t *testing.T, test func(t *testing.T, k lowered)) {
-	for _, name := range []string{"ranges", "blocks", "runs", "runs and columns"} {
-		for _, d := range []int{16, 64, 80, 128, 192, 256} {
+	someKernels(t, []string{"ranges", "blocks", "runs", "runs and columns"}, []int{16, 64, 80, 128, 192, 256}, test)
+}
+
+func someKernels(t *testing.T, kinds []string, headDims []int, test func(t *testing.T, k lowered)) {
+	for _, name := range kinds {
+		for _, d := range headDims {
 			s := &ir.Schedule{Name: "test", Tile: ListTileFor(d), Order: ir.OrderLongestFirst, Segments: causal[name]}
 			if name == "ranges" {
 				s.Tile = TileFor(d)
