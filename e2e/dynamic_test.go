@@ -126,7 +126,7 @@ func TestDynamicPatternsAgreeWithFloat64(t *testing.T) {
 			for _, f := range formats(i + len(name))[:campaign.Cases(1, 1, 2)] {
 				c := attentionCase{program: program, target: k.target, headDim: k.headDim, dtype: f}
 				rng := rand.New(rand.NewPCG(uint64(k.headDim), uint64(len(f)+len(name)+len(k.target))))
-				c.runMany(t, campaign.Cases(1, (k.shapes+2)/3, k.shapes), func(c *attentionCase, i int) {
+				c.runMany(t, campaign.Cases(1, (k.shapes+3)/4, k.shapes), func(c *attentionCase, i int) {
 					c.shape, c.params, c.seed, c.random = dynamicShape(rng), pick(rng, settings), rng.Uint64(), i == 0
 				})
 			}
@@ -228,7 +228,7 @@ func TestBudgetsDifferByHead(t *testing.T) {
 		"block_sparse":   {"topk": {1, 2, 1000, 0}},
 		"columns_window": {"vertical": {100, 31, 0, 500}},
 	} {
-		c := attentionCase{program: library(t, name), headDim: 64, dtype: half.BF16, shape: qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 100, SeqK: 320, QOffset: 220}}
+		c := attentionCase{program: library(t, name), headDim: 16, dtype: half.BF16, shape: qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 70, SeqK: 320, QOffset: 250}}
 		l, in := c.load(t, emu.Options{}), c.input(t)
 		all := c.launch(t, l, in, budgets)
 		all.check(t)

@@ -104,7 +104,7 @@ var extremePatterns = map[string]map[string]int64{
 	"vertical_slash": {"vertical": 40, "slash": 110}, "block_sparse": {"topk": 2}, "columns_window": {"vertical": 40, "window": 65},
 }
 
-// Patterns, kernels and types take turns: each pattern has every third pair of a kernel and a type, each pair two patterns or three.
+// Patterns, kernels and types take turns: in a campaign each pattern has every third pair of a kernel and a type, each pair two patterns or three.
 func TestExtremeInputs(t *testing.T) {
 	turn := 0
 	for _, name := range slices.Sorted(maps.Keys(extremePatterns)) {
@@ -112,7 +112,7 @@ func TestExtremeInputs(t *testing.T) {
 		for _, k := range extremeKernels {
 			for _, f := range []half.Format{half.BF16, half.F16} {
 				turn++
-				if turn%campaign.Few(21, 3) != 0 {
+				if turn%campaign.Cases(21, 6, 3) != 0 {
 					continue
 				}
 				c := attentionCase{program: library(t, name), target: k.target, headDim: k.headDim, dtype: f, params: extremePatterns[name]}

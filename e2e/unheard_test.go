@@ -74,7 +74,8 @@ func chooseEveryNth(t *testing.T, program string) string {
 func TestKernelsThatTheLoaderNeverHeardOf(t *testing.T) {
 	c := attentionCase{program: library(t, "vertical_slash"), headDim: 64, dtype: half.BF16,
 		shape: qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 300, SeqK: 333, QOffset: 33}}
-	a := c.compile(t)
+	a, err := c.program.Compile(c.options())
+	require.NoError(t, err)
 	k := &a.Manifest.Kernels[0]
 	kernel, ptx := everyNth(t)
 	k.Index = append(k.Index, artifact.IndexKernel{Name: "every_nth", Entry: kernel.Entry, Threads: kernel.Threads, Module: len(a.Modules), Params: kernel.Params})

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc/internal/campaign"
 )
 
 // selection is one job of select_top, with what each head wants.
@@ -110,7 +112,7 @@ func TestSelectTop(t *testing.T) {
 	b := newListBench(t, k, err)
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, kind := range []string{"uniform", "wide", "zero", "few", "close", "strange"} {
-		lengths := []int{1, 31, 64, 65, 1000, 4096, 4099, 16384, 20001}
+		lengths := []int{1, 65, 1000, 4099, 31, 64, 4096, 16384, 20001}[:campaign.Few(4, 9)]
 		if kind == "uniform" {
 			lengths = append(lengths, 70000) // three rounds of the first digit
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/codegen/lower"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/ir"
@@ -34,7 +35,7 @@ func (s blockShape) squareScore(q, k []float32, fold, m, n int) float64 {
 // TestSquareScores compares every row of squares and key block with float64: all sizes of squares, ragged ends, slabs.
 func TestSquareScores(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 4))
-	for i, fold := range []int{2, 4, 8, 16, 32, 64, 8, 16, 4} {
+	for i, fold := range []int{2, 64, 8, 4, 16, 32, 8, 16, 4}[:campaign.Few(3, 9)] {
 		s := blockShape{1 + rng.IntN(2), 2, 1 + rng.IntN(2), 1 + rng.IntN(700), 1 + rng.IntN(900), rng.IntN(500), []int{16, 64, 80, 128}[i%4]}
 		t.Run(fmt.Sprint(fold, s), func(t *testing.T) { s.checkSquares(t, fold, []half.Format{half.BF16, half.F16}[i%2]) })
 	}
