@@ -301,16 +301,16 @@ func TestListsOnTheEmulator(t *testing.T) {
 			c.headDim, c.dtype = d, []half.Format{half.BF16, half.F16}[d/16%2]
 			t.Run(fmt.Sprintf("%s/D%d", c.schedule.Name, d), func(t *testing.T) {
 				t.Parallel()
-				c.runMany(t)
+				c.runMany(t, campaign.Cases(2, 12, 60))
 			})
 		}
 	}
 }
 
 // runMany launches the kernel of the case with other lengths and lists each time.
-func (c listCase) runMany(t *testing.T) {
+func (c listCase) runMany(t *testing.T, times int) {
 	dev, fn, kernel := c.load(t, nil)
-	for seed := range uint64(campaign.Cases(2, 12, 60)) {
+	for seed := range uint64(times) {
 		rng := rand.New(rand.NewPCG(seed, uint64(c.headDim)))
 		c.batch, c.hq, c.hk = 1+rng.IntN(2), 2, 1+rng.IntN(2)
 		c.sq = 1 + rng.IntN(300)
