@@ -274,7 +274,7 @@ func TestRandomPatternsAgreeWithFloat64(t *testing.T) {
 // The same call gives the same bits, however the emulator interleaves the warps.
 func TestResultsDoNotDependOnWarpOrder(t *testing.T) {
 	for _, target := range compile.Targets() {
-		for _, d := range []int{64, 128, 256} {
+		for _, d := range []int{64, 128, 256}[:campaign.Few(1, 3)] {
 			c := attentionCase{program: library(t, "a_shape"), target: target, headDim: d, dtype: half.BF16, params: map[string]int64{"window": 150},
 				shape: qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 150, SeqK: 300, QOffset: 150}}
 			in, a := c.input(t), c.compile(t)

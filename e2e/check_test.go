@@ -136,7 +136,7 @@ func mutant(rng *rand.Rand) string {
 // TestCheckIsCompile: check refuses exactly what compile refuses, whatever the head dim, the data type and the target, and neither
 // finds a fault of ours.
 func TestCheckIsCompile(t *testing.T) {
-	cases := campaign.Few(min(15, *checkCases), *checkCases)
+	cases := campaign.Few(min(10, *checkCases), *checkCases)
 	for kind, draw := range map[string]func(rng *rand.Rand) string{
 		"static": func(rng *rand.Rand) string {
 			return sourceOf(irtest.RowsBySeed(rng.Uint64(), irtest.RandomPattern(rng)), rng)
@@ -246,7 +246,7 @@ func TestWhichChosenSetsCombine(t *testing.T) {
 	const index = "index p = softmax(q[-64:] * k) index c = top(9, sum(p, queries)) index c2 = top(5, sum(p, queries)) index d = top(9, sum(p, diagonals)) " +
 		"index d2 = top(5, sum(p, diagonals)) index b = top(3, mean(q, 64) * mean(k, 64)) index b2 = top(2, mean(q, 64) * mean(k, 64)) "
 	sets := []string{"columns(c)", "diagonals(d)", "blocks(b)"}
-	for _, row := range []struct {
+	for n, row := range []struct {
 		form  string
 		takes [3]bool
 	}{
@@ -272,6 +272,9 @@ func TestWhichChosenSetsCombine(t *testing.T) {
 		{"causal & blocks(b2) & x", [3]bool{}},
 	} {
 		for i, x := range sets {
+			if (n+i)%campaign.Few(2, 1) != 0 {
+				continue
+			}
 			src := "pattern p { " + index + "keep " + strings.ReplaceAll(row.form, "x", x) + " }"
 			_, _, err := compile.Check("p", []byte(src), nil)
 			require.Equal(t, row.takes[i], err == nil, "%s\n%v", src, err)

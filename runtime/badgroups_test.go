@@ -96,7 +96,7 @@ func TestMutatedGroups(t *testing.T) {
 	text, err := good.Manifest.JSON()
 	require.NoError(t, err)
 	rng, accepted := rand.New(rand.NewPCG(3, 4)), 0
-	cases := campaign.Cases(300, 1000, 3000)
+	cases := campaign.Cases(100, 1000, 3000)
 	for range cases {
 		var tree any
 		require.NoError(t, json.Unmarshal(text, &tree))

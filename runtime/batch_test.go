@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc/compile"
+	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/runtime"
@@ -55,7 +56,7 @@ func compareBatches(t *testing.T, shape qkv.Shape, run func(in *qkv.Input) runti
 			}
 		}
 	}
-	for _, order := range orders {
+	for _, order := range orders[:campaign.Few(1, 2)] {
 		res := run(together(all, order))
 		for at, i := range order {
 			want, where := alone[i], fmt.Sprintf("sequence %d at place %d of %v", i, at, order)

@@ -223,7 +223,7 @@ func testRouted(t *testing.T, w *weighed) {
 // TestKernelsLeaveHeadsToEachOther: neither kernel works on the other's heads.
 func TestKernelsLeaveHeadsToEachOther(t *testing.T) {
 	for _, target := range compile.Targets() {
-		w := newWeighed(t, "vertical_slash", target, qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 700, SeqK: 700, HeadDim: 64})
+		w := newWeighed(t, "vertical_slash", target, qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 300, SeqK: 800, QOffset: 500, HeadDim: 32})
 		w.run(t, func(h *runtime.HostAttention) { h.NoFallback = true })
 		w.run(t, nil) // dense, without a look at the data
 		w.kernel.PriceLists(440, 530, 620)
@@ -243,7 +243,7 @@ func TestKernelsLeaveHeadsToEachOther(t *testing.T) {
 
 // TestNoFallback: every head follows its lists, as if there were no dense kernel.
 func TestNoFallback(t *testing.T) {
-	w := newWeighed(t, "vertical_slash", "sm_80", qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 700, SeqK: 700, HeadDim: 64})
+	w := newWeighed(t, "vertical_slash", "sm_80", qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 300, SeqK: 800, QOffset: 500, HeadDim: 32})
 	off := w.run(t, func(h *runtime.HostAttention) { h.NoFallback = true })
 	for _, c := range off.Chosen {
 		require.False(t, c.Dense)

@@ -19,7 +19,7 @@ import (
 // time.
 func TestMutatedPrograms(t *testing.T) {
 	rng, accepted, launched := rand.New(rand.NewPCG(9, 10)), 0, 0
-	cases := campaign.Cases(300, 1000, 5000)
+	cases := campaign.Cases(100, 1000, 5000)
 	for range cases {
 		text := []string{verticalSlash, blockSparse, blockShares, spreadRules}[rng.IntN(4)]
 		a := artifactOf(t, text, causalDense, 2)

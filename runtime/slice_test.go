@@ -45,7 +45,7 @@ func TestSumsOfHeadsInParts(t *testing.T) {
 		shape := runtime.Attention{Batch: s.Batch, QHeads: s.QHeads, KVHeads: s.KVHeads, SeqQ: s.SeqQ, SeqK: s.SeqK, QOffset: s.QOffset, HeadParams: h.HeadParams}
 		all, err := k.Workspace(shape)
 		require.NoError(t, err)
-		for _, scratch := range []int64{1, 20_000, 40_000} {
+		for _, scratch := range []int64{20_000, 1, 40_000}[:campaign.Few(1, 3)] {
 			k.HoldScratch(scratch)
 			less, err := k.Workspace(shape)
 			require.NoError(t, err)
