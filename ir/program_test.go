@@ -171,7 +171,7 @@ func TestProgramActions(t *testing.T) {
 	require.EqualValues(t, 7, b.Number("largest"))
 	require.EqualValues(t, 256+256+256, b.Kept, "numbers, queue and list")
 	require.EqualValues(t, 512, b.Passing, "one place for two buffers of 2*3*11 floats")
-	require.Equal(t, b.Place("sums").Offset, b.Place("scores").Offset)
+	require.Equal(t, b.Extent("sums").Offset, b.Extent("scores").Offset)
 
 	store, err := b.Part(ir.PartNumbers, ir.Routed{})
 	require.NoError(t, err)
@@ -227,7 +227,7 @@ func TestProgramVerifyRefuses(t *testing.T) {
 		{"      from = at sums\n", "      from = at list\n", "buffer list is read before it is written"},
 		{"      from = at sums\n", "      from = at sims\n", "there is no buffer sims"},
 		{"y = at sums", "y = at scores", "buffer sums is read before it is written"},
-		{"      to = at list\n", "      to = at scores\n", "buffers sums and scores lie in one place and are in use at the same time"},
+		{"      to = at list\n", "      to = at scores\n", "buffers sums and scores have one extent and are in use at the same time"},
 		{"let first = b*q_heads", "let half = b*q_heads", "half is defined twice"},
 		{"let first = b*q_heads", "let first = c*q_heads", "c is not defined where c*q_heads uses it"},
 		{"count(p_n)\n  limit", "count(p_m)\n  limit", "p_m is not defined"},
@@ -237,8 +237,8 @@ func TestProgramVerifyRefuses(t *testing.T) {
 		{"run add.size", "run add.saze", "comes in the variant saze, which is not defined"},
 		{"of 1, 2, 4", "of 4, 2, 1", "want ascending numbers"},
 		{"buffer queue u32", "buffer queue f16", "elements of type f16"},
-		{"buffer queue u32", "buffer q u32", "two places are called q"},
-		{"buffer queue u32", "buffer sums u32", "two places are called sums"},
+		{"buffer queue u32", "buffer q u32", "two buffers or tensors are called q"},
+		{"buffer queue u32", "buffer sums u32", "two buffers or tensors are called sums"},
 		{"passing over sums", "over sums", `lies over "sums", want an earlier buffer of its kind`},
 		{"passing over sums", "passing over scores", `lies over "scores"`},
 		{"part numbers", "part letters", "part letters stands where it cannot"},

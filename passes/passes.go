@@ -13,8 +13,8 @@ import (
 // Unit is what passes work on: the pattern, what was found out about it, and from disjoint on the schedule.
 type Unit struct {
 	Pattern  *ir.Pattern
-	Parts    []Part       // set by classify
-	Schedule *ir.Schedule // set by disjoint
+	Members  []UnionMember // set by classify
+	Schedule *ir.Schedule  // set by disjoint
 
 	tile   ir.Tile
 	consts map[string]int64
@@ -23,15 +23,15 @@ type Unit struct {
 // facts are what proofs about the unit may rest on.
 func (u *Unit) facts() ir.Facts { return ir.NewFacts(u.Pattern.Params, u.Pattern.Requires) }
 
-// String is the text that print-after shows: the schedule once there is one, else the pattern and its parts.
+// String is the text that print-after shows: the schedule once there is one, else the pattern and its members.
 func (u *Unit) String() string {
 	if u.Schedule != nil {
 		return u.Schedule.String()
 	}
 	var b strings.Builder
 	b.WriteString(u.Pattern.String())
-	for i, p := range u.Parts {
-		fmt.Fprintf(&b, "part %d: %s: %s\n", i, p.Class, ir.FormatSet(p.Set))
+	for i, p := range u.Members {
+		fmt.Fprintf(&b, "member %d: %s: %s\n", i, p.Class, ir.FormatSet(p.Set))
 	}
 	return b.String()
 }

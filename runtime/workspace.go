@@ -33,7 +33,7 @@ func (k *LoadedKernel) ListBytes(a Attention) (int64, error) {
 	for _, n := range x.choices {
 		for _, f := range abi.ListFields[n.source.Kind] {
 			if f.Name != "kc" && f.Name != "vc" && f.Type == "ptr" {
-				sum += x.Place(n.list(f.Name)).Bytes
+				sum += x.Extent(n.list(f.Name)).Bytes
 			}
 		}
 	}
@@ -47,8 +47,8 @@ func (c *call) checkWorkspace(bytes int64) error {
 		return nil
 	case a.Workspace == 0:
 		return device.BadCall("Workspace is a null pointer, want %d bytes of device memory, see the method Workspace", bytes)
-	case a.Workspace%ir.PlaceAlign != 0:
-		return device.BadCall("Workspace starts at %#x, want an address that is a multiple of %d bytes", uint64(a.Workspace), ir.PlaceAlign)
+	case a.Workspace%ir.BufferAlign != 0:
+		return device.BadCall("Workspace starts at %#x, want an address that is a multiple of %d bytes", uint64(a.Workspace), ir.BufferAlign)
 	case a.WorkspaceBytes < bytes:
 		return device.BadCall("Workspace has %d bytes, want %d, see the method Workspace", a.WorkspaceBytes, bytes)
 	}
