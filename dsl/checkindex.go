@@ -86,31 +86,12 @@ func (c *checker) define(name string, v ir.Index) string {
 
 // freeName is a name for a part of the current clause that no clause of the pattern has.
 func (c *checker) freeName(v ir.Index) string {
-	base := c.clause + "_" + partName(v)
+	base := c.clause + "_" + v.Word()
 	name := base
 	for n := 2; c.definedLater(name) || slices.ContainsFunc(c.defs, func(d ir.IndexDef) bool { return d.Name == name }); n++ {
 		name = fmt.Sprintf("%s_%d", base, n)
 	}
 	return name
-}
-
-func partName(v ir.Index) string {
-	switch v := v.(type) {
-	case ir.Probe:
-		return "scores"
-	case ir.Softmax:
-		return "softmax"
-	case ir.Sum:
-		return "sum"
-	case ir.Antidiagonals:
-		return "squares"
-	case ir.Pool:
-		return []string{"mean", "max"}[v.With] + []string{"_q", "_k"}[v.Of]
-	case ir.BlockScores:
-		return "blocks"
-	default:
-		return "part"
-	}
 }
 
 // operand lowers a value that another one uses, gives it a name and checks its kind. The first kind wanted is the one that

@@ -105,6 +105,6 @@ func TestVerifyIndexFindsFaults(t *testing.T) {
 		err := ir.VerifyIndex(parseIndex(t, strings.Split(lines, ";")...), indexParams, nil)
 		require.ErrorContains(t, err, want, lines)
 	}
-	require.ErrorContains(t, ir.VerifyIndex([]ir.IndexDef{{Name: "a"}}, nil, nil), "unknown kind <nil>")
+	require.ErrorContains(t, ir.VerifyIndex([]ir.IndexDef{{Name: "a"}}, nil, nil), "there is no value")
 	require.ErrorContains(t, ir.VerifyIndex([]ir.IndexDef{{Name: "a", Value: ir.Probe{}}}, nil, nil), "either a number of last queries or a stride")
 }
