@@ -18,26 +18,20 @@ type probe struct {
 	number       int
 }
 
-// probeOf follows a choice to its probe, and returns its number.
-func (b *programBuilder) probeOf(s ir.Select) (int, error) {
-	sum, ok := b.defs[s.Of].(ir.Sum)
+// readSums finds the probe behind a sum over queries or diagonals. Choices from one probe share its sums.
+func (b *programBuilder) readSums(of string, c *choice) bool {
+	sum, _ := defined[ir.Sum](b, of)
+	soft, _ := defined[ir.Softmax](b, sum.Of)
+	p, ok := defined[ir.Probe](b, soft.Of)
 	if !ok {
-		return 0, fmt.Errorf("internal: a choice from %T", b.defs[s.Of])
+		return false
 	}
-	soft, ok := b.defs[sum.Of].(ir.Softmax)
-	if !ok {
-		return 0, fmt.Errorf("internal: a sum of %T", b.defs[sum.Of])
+	c.probe = slices.IndexFunc(b.probes, func(x probe) bool { return x.name == soft.Of })
+	if c.probe < 0 {
+		c.probe = len(b.probes)
+		b.probes = append(b.probes, probe{soft.Of, p.Last, p.Stride, c.probe})
 	}
-	of, ok := b.defs[soft.Of].(ir.Probe)
-	if !ok {
-		return 0, fmt.Errorf("internal: a softmax of %T", b.defs[soft.Of])
-	}
-	i := slices.IndexFunc(b.probes, func(x probe) bool { return x.name == soft.Of })
-	if i < 0 {
-		i = len(b.probes)
-		b.probes = append(b.probes, probe{soft.Of, of.Last, of.Stride, i})
-	}
-	return i, nil
+	return true
 }
 
 // spread says whether the probe is not known to be the last rows of one launch, for which there are faster kernels.
