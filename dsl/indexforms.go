@@ -176,7 +176,7 @@ func isTensor(e Expr, name string) bool {
 	return isName && n.Name == name
 }
 
-// pool lowers `mean(q, 64)` and the like.
+// pool lowers `mean(q, 64)`, `max(k, 128)` and the like.
 func pool(with ir.Reduction) func(c *checker, x *Call) (ir.Index, bool) {
 	return func(c *checker, x *Call) (ir.Index, bool) {
 		if size, isCall := unparen(x.Args[1]).(*Call); isCall && with == ir.ReduceMean && size.Func.Name == "antidiagonals" {
@@ -187,13 +187,13 @@ func pool(with ir.Reduction) func(c *checker, x *Call) (ir.Index, bool) {
 		switch {
 		case !isName || of.Name != "q" && of.Name != "k":
 			return c.notAValue(x.Args[0].Pos(), "something else than `q` or `k`", fmt.Sprintf("write `%s(q, 64)` or `%s(k, 64)`", x.Func.Name, x.Func.Name))
-		case !isNumber || size.Value != ir.BlockSize:
-			return nil, c.notSupported(x.Args[1].Pos(), fmt.Sprintf("blocks of other sizes than %d are not supported", ir.BlockSize),
-				fmt.Sprintf("write %d: kernels work on blocks of 64 queries by 64 keys", ir.BlockSize), Edit{x.Args[1].Pos(), fmt.Sprint(ir.BlockSize)})
-		case of.Name == "q":
-			return ir.Pool{Of: ir.TensorQ, With: with}, true
+		case !isNumber || !slices.Contains(ir.PoolRows, int(size.Value)):
+			const block, wide = ir.BlockSize, 2 * ir.BlockSize
+			return nil, c.notSupported(x.Args[1].Pos(), fmt.Sprintf("pools over other numbers of rows than %d and %d are not supported", block, wide),
+				fmt.Sprintf("write %d, the rows of a block, or %d", block, wide), Edit{x.Args[1].Pos(), fmt.Sprint(block)})
 		}
-		return ir.Pool{Of: ir.TensorK, With: with}, true
+		tensor := map[string]ir.Tensor{"q": ir.TensorQ, "k": ir.TensorK}[of.Name]
+		return ir.Pool{Of: tensor, With: with, Rows: int(size.Value)}, true
 	}
 }
 

@@ -3,13 +3,19 @@ package ir
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
-// Pool reduces blocks of BlockSize consecutive rows of q or k to one row. Type: pooled rows. The last block may be shorter.
+// Pool reduces Rows consecutive rows of q or k to one, from row 0 on; the last ones may be fewer. Every block of BlockSize rows has the
+// pooled row of the rows that it lies in, so that neighbours may share one. Type: pooled rows.
 type Pool struct {
 	Of   Tensor
 	With Reduction
+	Rows int // one of PoolRows
 }
+
+// PoolRows are the numbers of rows that a pool reduces to one, multiples of BlockSize.
+var PoolRows = []int{BlockSize, 2 * BlockSize}
 
 // Reduction is how a pool reduces a block.
 type Reduction uint8
@@ -31,17 +37,28 @@ func (x Pool) Word() string {
 func (Pool) Operands() []string { return nil }
 
 func (x Pool) text() string {
-	return fmt.Sprintf("pool %s %s", wordOf(reductionWords, int(x.With)), wordOf(tensorWords, int(x.Of)))
+	text := fmt.Sprintf("pool %s %s", wordOf(reductionWords, int(x.With)), wordOf(tensorWords, int(x.Of)))
+	if x.Rows != BlockSize {
+		text += fmt.Sprintf(" over %d", x.Rows)
+	}
+	return text
 }
 
 func (c *cursor) pool() Index {
 	with := Reduction(c.oneOf(reductionWords))
-	return Pool{Of: Tensor(c.oneOf(tensorWords)), With: with}
+	x := Pool{Of: Tensor(c.oneOf(tensorWords)), With: with, Rows: BlockSize}
+	if c.accept("over") {
+		x.Rows = c.constant()
+	}
+	return x
 }
 
 func (x Pool) typed(map[string]IndexKind) (IndexKind, error) {
 	if x.Of > TensorK || x.With > ReduceMax {
 		return 0, fmt.Errorf("a pool of the unknown tensor %d or reduction %d", x.Of, x.With)
+	}
+	if !slices.Contains(PoolRows, x.Rows) {
+		return 0, fmt.Errorf("a pool over %d rows, want one over any of %v", x.Rows, PoolRows)
 	}
 	return KindPooledQ + IndexKind(x.Of), nil
 }
@@ -51,9 +68,13 @@ type pooled [][]float64
 
 func (x Pool) eval(e *indexEval) (any, error) {
 	n := []int{TensorQ: e.sq, TensorK: e.sk}[x.Of]
-	out := make(pooled, (n+BlockSize-1)/BlockSize)
-	for b := range out {
-		out[b] = e.poolRows(x, b*BlockSize, min(n, (b+1)*BlockSize))
+	var out pooled
+	for from := 0; from < n; from += x.Rows {
+		end := min(n, from+x.Rows)
+		row := e.poolRows(x, from, end)
+		for range (end - from + BlockSize - 1) / BlockSize {
+			out = append(out, row)
+		}
 	}
 	return out, nil
 }

@@ -15,6 +15,7 @@ import (
 //	index cols = top vertical from heat first 30
 //	index many = mass 950 from heat last 4 most 4096    (mass in thousandths, a threshold after "above" in millionths)
 //	index pooled = pool mean q
+//	index pooled_k = pool max k over 128
 //	index tiles = blocks pooled pooled_k
 //	index squares = antidiagonals 8
 //	index shares = sum square_probs over blocks

@@ -27,13 +27,23 @@ func (b *programBuilder) readPooled(of string, c *choice) bool {
 
 func (s pooledScores) size() scoreSize { return scoreSize{rows: 1, values: 1, pooled: 1} }
 
-// poolKernels are the kernels that pool, by reduction.
-var poolKernels = map[ir.Reduction]string{ir.ReduceMean: abi.PoolMean, ir.ReduceMax: abi.PoolMax}
+// poolKernel is the kernel of a pool, and how its pooled rows are called.
+type poolKernel struct{ kernel, suffix string }
+
+var poolKernels = map[ir.Reduction]map[int]poolKernel{
+	ir.ReduceMean: {64: {abi.PoolMean, "mean"}, 128: {abi.PoolMean128, "mean_128"}},
+	ir.ReduceMax:  {64: {abi.PoolMax, "max"}, 128: {abi.PoolMax128, "max_128"}},
+}
 
 // pooledName is the buffer of pooled rows.
 func pooledName(p ir.Pool) string {
-	name := map[ir.Tensor]string{ir.TensorQ: "pooled_q_", ir.TensorK: "pooled_k_"}[p.Of]
-	return name + map[ir.Reduction]string{ir.ReduceMean: "mean", ir.ReduceMax: "max"}[p.With]
+	return map[ir.Tensor]string{ir.TensorQ: "pooled_q_", ir.TensorK: "pooled_k_"}[p.Of] + poolKernels[p.With][p.Rows].suffix
+}
+
+// runPool launches a block for the rows of each pooled row.
+func runPool(p ir.Pool, blocks, heads, entries ir.Expr, args []ir.Arg) []ir.Step {
+	grid := [3]ir.Expr{blocks.Over(int64(p.Rows / ir.BlockSize)), heads, entries}
+	return []ir.Step{ir.Run{Kernel: poolKernels[p.With][p.Rows].kernel, Grid: grid, Args: args}}
 }
 
 // before pools blocks of k for all heads, and blocks of q for the heads of a slice, unless that is done already.
@@ -41,18 +51,18 @@ func (s pooledScores) before(b *programBuilder) (all, slice []ir.Step) {
 	kName, qName := pooledName(s.k), pooledName(s.q)
 	if !b.shaped[kName] {
 		b.buffer(kName, "f32", true, batch.Times(kvHeads), keyBlocks, headDim)
-		all = []ir.Step{ir.Run{Kernel: poolKernels[s.k.With], Grid: [3]ir.Expr{keyBlocks, kvHeads, batch}, Args: []ir.Arg{
-			ir.AddressArg("x", "k", ir.N(0)), ir.AddressArg("out", kName, ir.N(0)), ir.NumberArg("n", sk), ir.NumberArg("q_heads", group),
+		all = runPool(s.k, keyBlocks, kvHeads, batch, []ir.Arg{
+			ir.AddressArg("x", "k", ir.N(0)), ir.AddressArg("out", kName, ir.N(0)),
+			ir.NumberArg("n", sk), ir.NumberArg("q_heads", group),
 			ir.NumberArg("x_batch", ir.Name("k_batch")), ir.NumberArg("x_head", ir.Name("k_head")), ir.NumberArg("x_row", ir.Name("k_row")),
-		}}}
+		})
 	}
 	if !b.shaped[qName] {
 		b.buffer(qName, "f32", true, ir.Name("scored_heads"), rowBlocks, headDim)
-		grid := [3]ir.Expr{rowBlocks, ir.Name("score_q"), ir.Name("score_batch")}
-		slice = []ir.Step{ir.Run{Kernel: poolKernels[s.q.With], Grid: grid, Args: append(scoredHeads(false),
+		slice = runPool(s.q, rowBlocks, ir.Name("score_q"), ir.Name("score_batch"), append(scoredHeads(false),
 			scoredQ("x"), ir.AddressArg("out", qName, ir.N(0)), ir.NumberArg("n", sq), ir.NumberArg("q_heads", ir.N(1)),
 			ir.NumberArg("x_batch", ir.Name("q_batch")), ir.NumberArg("x_head", ir.Name("q_head")), ir.NumberArg("x_row", ir.Name("q_row")),
-		)}}
+		))
 	}
 	return all, slice
 }
@@ -65,7 +75,8 @@ func (pooledScores) work(b *programBuilder, pairs ir.Expr) {
 		return
 	}
 	rows := ir.Name("present").Times(sq).Plus(kvHeads.Times(sk))
-	b.Work = append(b.Work, ir.Work{Unit: ir.WorkPooled, Amount: ir.N(2).Times(rows).Times(headDim)}, ir.Work{Unit: ir.WorkScores, Amount: pairs})
+	b.Work = append(b.Work, ir.Work{Unit: ir.WorkPooled, Amount: ir.N(2).Times(rows).Times(headDim)},
+		ir.Work{Unit: ir.WorkScores, Amount: pairs})
 }
 
 func (s pooledScores) score() (steps []ir.Step, values string) {

@@ -139,13 +139,17 @@ func (x *choosing) values(kind ir.ChosenKind) (name string, shares bool) {
 		squares := x.define(ir.Antidiagonals{Step: 2 << x.rng.IntN(6)})
 		return x.define(ir.Sum{Of: x.define(ir.Softmax{Of: squares}), Over: ir.OverBlocks}), true
 	}
-	q := x.define(ir.Pool{Of: ir.TensorQ, With: ir.Reduction(x.rng.IntN(2))})
-	k := x.define(ir.Pool{Of: ir.TensorK, With: ir.Reduction(x.rng.IntN(2))})
+	q, k := x.define(x.pool(ir.TensorQ)), x.define(x.pool(ir.TensorK))
 	name = x.define(ir.BlockScores{Q: q, K: k})
 	if x.rng.IntN(2) == 0 {
 		return name, false
 	}
 	return x.define(ir.Softmax{Of: name}), true
+}
+
+// pool draws a pool of a tensor, with any reduction and any number of rows.
+func (x *choosing) pool(of ir.Tensor) ir.Pool {
+	return ir.Pool{Of: of, With: ir.Reduction(x.rng.IntN(2)), Rows: pickOne(x.rng, ir.PoolRows)}
 }
 
 // probabilities are those of the last queries, or of queries in equal steps; half of the time a probe serves two choices.

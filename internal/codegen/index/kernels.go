@@ -31,8 +31,10 @@ var kernels = map[string]func(c Config) (*lower.Kernel, error){
 	abi.SelectMass:             always(SelectMass),
 	abi.SelectAbove:            always(SelectAbove),
 
-	abi.PoolMean:         pooled(ir.ReduceMean),
-	abi.PoolMax:          pooled(ir.ReduceMax),
+	abi.PoolMean:         pooled(ir.ReduceMean, 64),
+	abi.PoolMean128:      pooled(ir.ReduceMean, 128),
+	abi.PoolMax:          pooled(ir.ReduceMax, 64),
+	abi.PoolMax128:       pooled(ir.ReduceMax, 128),
 	abi.BlockScores:      func(c Config) (*lower.Kernel, error) { return BlockScores(c.HeadDim) },
 	abi.SquareScores:     func(c Config) (*lower.Kernel, error) { return SquareScores(c.HeadDim, c.DType) },
 	abi.BlockShares:      always(BlockShares),
@@ -57,9 +59,9 @@ func probed(lowered func(EstimateConfig) (*lower.Kernel, error), spread bool) fu
 	}
 }
 
-func pooled(with ir.Reduction) func(Config) (*lower.Kernel, error) {
+func pooled(with ir.Reduction, rows int) func(Config) (*lower.Kernel, error) {
 	return func(c Config) (*lower.Kernel, error) {
-		return Pool(PoolConfig{HeadDim: c.HeadDim, DType: c.DType, With: with})
+		return Pool(PoolConfig{HeadDim: c.HeadDim, DType: c.DType, With: with, Rows: rows})
 	}
 }
 
