@@ -197,7 +197,8 @@ func (c *checker) valueName(x *Name) (ir.Index, bool) {
 
 // unknownIndex reports a name that is not known in the index stage.
 func (c *checker) unknownIndex(s Span, what, name string, known []string) bool {
-	d := Diagnostic{Code: codeUnknownIndex, Message: fmt.Sprintf("unknown %s `%s` of the index stage", what, name), Primary: Label{s, "not known"}}
+	d := Diagnostic{Code: codeUnknownIndex, Message: fmt.Sprintf("unknown %s `%s` of the index stage", what, name),
+		Primary: Label{s, "not known"}}
 	c.suggest(&d, name, known, "values are written "+quoted(indexUsages()))
 	lack, way, lacking := lacks(name)
 	switch {

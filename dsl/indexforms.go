@@ -166,7 +166,8 @@ func (c *checker) antidiagonals(x *Call, size *Call) (ir.Index, bool) {
 			return ir.Antidiagonals{Step: int(n.Value)}, true
 		}
 	}
-	return nil, c.notSupported(size.Span, "squares of this size are not supported", fmt.Sprintf("write a power of 2 from 2 to %d: `antidiagonals(8)`", ir.BlockSize),
+	return nil, c.notSupported(size.Span, "squares of this size are not supported",
+		fmt.Sprintf("write a power of 2 from 2 to %d: `antidiagonals(8)`", ir.BlockSize),
 		Edit{size.Span, "antidiagonals(8)"})
 }
 
@@ -186,7 +187,8 @@ func pool(with ir.Reduction) func(c *checker, x *Call) (ir.Index, bool) {
 		size, isNumber := unparen(x.Args[1]).(*Number)
 		switch {
 		case !isName || of.Name != "q" && of.Name != "k":
-			return c.notAValue(x.Args[0].Pos(), "something else than `q` or `k`", fmt.Sprintf("write `%s(q, 64)` or `%s(k, 64)`", x.Func.Name, x.Func.Name))
+			return c.notAValue(x.Args[0].Pos(), "something else than `q` or `k`",
+				fmt.Sprintf("write `%s(q, 64)` or `%s(k, 64)`", x.Func.Name, x.Func.Name))
 		case !isNumber || !slices.Contains(ir.PoolRows, int(size.Value)):
 			const block, wide = ir.BlockSize, 2 * ir.BlockSize
 			return nil, c.notSupported(x.Args[1].Pos(), fmt.Sprintf("pools over other numbers of rows than %d and %d are not supported", block, wide),

@@ -13,7 +13,7 @@ func (p *Pattern) Budgets() []string {
 	return budgets(p.Params, p.Index, others)
 }
 
-// Budgets are those of the schedule's pattern, as far as the schedule still depends on parameters.
+// Budgets are the budgets of the schedule's pattern, as far as the schedule still depends on parameters.
 func (s *Schedule) Budgets() []string {
 	var others []string
 	for _, g := range s.Segments {

@@ -197,7 +197,8 @@ func TestAntidiagonals(t *testing.T) {
 	require.NoError(t, err)
 	half := float64(ir.BlockSize / 2)
 	one := []float64{(first + half - 1) / (first + 2*half - 1), half / (first + 2*half - 1), 0}
-	two := []float64{(second + half - 1) / (second + 2*half - 1 + late), half / (second + 2*half - 1 + late), late / (second + 2*half - 1 + late)}
+	two := []float64{(second + half - 1) / (second + 2*half - 1 + late), half / (second + 2*half - 1 + late),
+		late / (second + 2*half - 1 + late)}
 	for b, got := range values["best"][0] {
 		require.InDelta(t, (one[b]+two[b])/2, got, 1e-12, "key block %d", b)
 	}

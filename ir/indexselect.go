@@ -166,7 +166,7 @@ func (c choice) from(values []float64) []int {
 	return out
 }
 
-// count is how many of free, sorted by falling value, join those that are forced.
+// count is how many of free, sorted by falling value, join the forced members.
 func (c choice) count(values []float64, forced, free []int) int {
 	switch c.rule {
 	case Top:

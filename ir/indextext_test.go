@@ -110,5 +110,6 @@ func TestVerifyIndexFindsFaults(t *testing.T) {
 		require.ErrorContains(t, err, want, lines)
 	}
 	require.ErrorContains(t, ir.VerifyIndex([]ir.IndexDef{{Name: "a"}}, nil, nil), "there is no value")
-	require.ErrorContains(t, ir.VerifyIndex([]ir.IndexDef{{Name: "a", Value: ir.Probe{}}}, nil, nil), "either a number of last queries or a stride")
+	require.ErrorContains(t, ir.VerifyIndex([]ir.IndexDef{{Name: "a", Value: ir.Probe{}}}, nil, nil),
+		"either a number of last queries or a stride")
 }

@@ -25,7 +25,8 @@ const (
 	KindBlocks
 )
 
-var kindWords = []string{"scores", "probabilities", "scores of squares", "probabilities of squares", "values over columns", "values over distances", "pooled queries", "pooled keys",
+var kindWords = []string{"scores", "probabilities", "scores of squares", "probabilities of squares", "values over columns",
+	"values over distances", "pooled queries", "pooled keys",
 	"values over blocks", "shares of blocks", "chosen columns", "chosen distances", "chosen blocks"}
 
 // String is the kind in words: "values over columns".
@@ -51,7 +52,7 @@ func IndexType(defs []IndexDef, name string) (kind IndexKind, ok bool) {
 	return kind, ok
 }
 
-// indexTypes types the definitions in order; those with an error have no kind.
+// indexTypes types the definitions in order; a definition with an error has no kind.
 func indexTypes(defs []IndexDef) (map[string]IndexKind, []error) {
 	kinds, seen := map[string]IndexKind{}, map[string]bool{}
 	var errs []error

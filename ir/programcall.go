@@ -11,7 +11,7 @@ import (
 // ProgramLaunch is what a program is interpreted for: one call on one device.
 type ProgramLaunch struct {
 	Numbers Env   // everything that Program lists but parts of it that differ by head
-	Heads   []Env // parameters of each q head, nil for those that take no part
+	Heads   []Env // parameters of each q head, nil for heads that take no part
 	Kernels Kernels
 }
 
@@ -130,7 +130,7 @@ func (p *Program) kernelsOf(variant string) (out []string) {
 	return out
 }
 
-// eachStep calls f for the steps of all parts, those of loops behind their loop.
+// eachStep calls f for the steps of all parts, the steps of a loop behind the loop.
 func (p *Program) eachStep(f func(Step)) {
 	var walk func(steps []Step)
 	walk = func(steps []Step) {

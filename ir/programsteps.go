@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// RouteElsewhere is the word of a head that takes no part, among those that say which kernel computes a head.
+// RouteElsewhere is the word of a head that takes no part, among the words that say which kernel computes a head.
 const (
 	RouteSparse    = 0 // the kernel of the pattern
 	RouteDense     = 1 // the kernel of the pattern without sparsity

@@ -115,8 +115,8 @@ func (b *programBuilder) buffer(name, kind string, passing bool, shape ...ir.Exp
 	}
 }
 
-// lengths defines what follows from the lengths: positions 0..reach-1 are the positions of the queries and of what they may see; columns are the keys
-// that some query may see.
+// lengths defines what follows from the lengths: positions 0..reach-1 are the positions of the queries and of what they may see; columns
+// are the keys that some query may see.
 func (b *programBuilder) lengths() {
 	if len(b.schedule.Index) == 0 {
 		return

@@ -6,8 +6,8 @@ import (
 )
 
 // Choices of blocks start from scores: products of pooled rows, or of the antidiagonals of squares. There are as many as there are pairs of
-// blocks in a head, so the heads are cut into slices whose scores fit the scratch memory; a single head that does not fit is scored in slabs,
-// as many row blocks at a time as fit.
+// blocks in a head, so the heads are cut into slices whose scores fit the scratch memory; a single head that does not fit is scored in
+// slabs, as many row blocks at a time as fit.
 
 // blockScores is what choices of blocks start from: a kind of scores, and how kernels compute them.
 type blockScores interface {

@@ -198,7 +198,8 @@ func (p probe) steps() (out []ir.Step) {
 		ir.Let{Name: "keys", Expr: ir.Call(ir.OpMin, sk, q0.Plus(ir.Name("probe_rows").Minus(ir.N(1)).Times(step)).Plus(ir.N(1)))},
 		ir.Let{Name: "class", Expr: ir.Call(ir.OpMax, ir.N(1), ir.Call(ir.OpCeilDiv, keys, step).Over(ir.BlockSize))},
 		// A class gets one more where its distances reach beyond its keys: see internal/codegen/index/spread.go.
-		ir.Let{Name: "class_tiles", Expr: class.Plus(ir.Call(ir.OpAtLeast, q0.Minus(ir.N(abi.ProbeRows).Times(step).Times(class.Minus(ir.N(1)))), step))},
+		ir.Let{Name: "class_tiles", Expr: class.Plus(
+			ir.Call(ir.OpAtLeast, q0.Minus(ir.N(abi.ProbeRows).Times(step).Times(class.Minus(ir.N(1)))), step))},
 		ir.Let{Name: "tiles", Expr: ir.Name("class_tiles").Times(ir.Call(ir.OpMin, step, keys))},
 	}, p.pass(ir.Name("tiles"))...)})
 }
