@@ -197,7 +197,8 @@ func (c *checker) clauseSet(e Expr) ir.Set {
 	c.nodes, c.parts = 0, nil
 	set, ok := c.set(e)
 	if c.nodes > maxNodes {
-		c.report(Diagnostic{Code: codeTooDeep, Message: fmt.Sprintf("the set has more than %d parts when its named sets are written out", maxNodes),
+		c.report(Diagnostic{Code: codeTooDeep,
+			Message: fmt.Sprintf("the set has more than %d parts when its named sets are written out", maxNodes),
 			Primary: Label{e.Pos(), "too large"}, Help: "use named sets less often"})
 		c.nodes = 0
 		return nil

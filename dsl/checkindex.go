@@ -185,7 +185,8 @@ func (c *checker) valueName(x *Name) (ir.Index, bool) {
 		}
 		return c.defs[i].Value, true
 	case x.Name == "q" || x.Name == "k":
-		return c.notAValue(x.Span, "a whole tensor", "write `q[-64:] * k` for the logits of some queries, or `mean(q, 64) * mean(k, 64)` for scores of blocks")
+		return c.notAValue(x.Span, "a whole tensor",
+			"write `q[-64:] * k` for the logits of some queries, or `mean(q, 64) * mean(k, 64)` for scores of blocks")
 	case findSet(x.Name) != nil || c.named(x.Name) != nil:
 		return c.notAValue(x.Span, "a set", "")
 	case c.param(x.Name) != nil:
@@ -219,7 +220,8 @@ func (c *checker) valueCall(x *Call) (ir.Index, bool) {
 	case f == nil:
 		return nil, c.unknownIndex(x.Func.Span, "function", x.Func.Name, indexFuncNames())
 	case len(x.Args) != f.args:
-		c.report(Diagnostic{Code: codeArgumentCount, Message: fmt.Sprintf("`%s` with %s, wanted %d", f.name, plural(len(x.Args), "argument"), f.args),
+		c.report(Diagnostic{Code: codeArgumentCount,
+			Message: fmt.Sprintf("`%s` with %s, wanted %d", f.name, plural(len(x.Args), "argument"), f.args),
 			Primary: Label{x.Span, "wrong number of arguments"}, Help: "write `" + f.usage + "`"})
 		return nil, false
 	}

@@ -202,10 +202,12 @@ func (c *checker) wantedRange(e Expr, rule argRule) {
 		Primary: Label{e.Pos(), "this is a number"}, Help: "ranges are written `from..to`, `from..` or `..to`; the end is not included"}
 	switch x := unparen(e).(type) {
 	case *Name:
-		d.offer(e.Pos(), x.Name+".."+x.Name+" + 1", "the one of number `"+x.Name+"` is `%s`; ranges are written `from..to`, `from..` or `..to`, their end is not included")
+		d.offer(e.Pos(), x.Name+".."+x.Name+" + 1",
+			"the one of number `"+x.Name+"` is `%s`; ranges are written `from..to`, `from..` or `..to`, their end is not included")
 	case *Number:
 		if x.Value < ir.MaxParam {
-			d.offer(e.Pos(), fmt.Sprintf("%s..%d", x.Text, x.Value+1), "the one of number "+x.Text+" is `%s`; ranges are written `from..to`, `from..` or `..to`, their end is not included")
+			d.offer(e.Pos(), fmt.Sprintf("%s..%d", x.Text, x.Value+1),
+				"the one of number "+x.Text+" is `%s`; ranges are written `from..to`, `from..` or `..to`, their end is not included")
 		}
 	}
 	c.report(d)
@@ -284,7 +286,8 @@ func (c *checker) require(s Span, p ir.Poly, least int64, what string) bool {
 		}
 	}
 	if len(c.requires) == ir.MaxParams {
-		c.report(Diagnostic{Code: codeTooDeep, Message: fmt.Sprintf("the sets of the pattern need more than %d conditions on parameters", ir.MaxParams),
+		c.report(Diagnostic{Code: codeTooDeep,
+			Message: fmt.Sprintf("the sets of the pattern need more than %d conditions on parameters", ir.MaxParams),
 			Primary: Label{s, "one too many"}, Help: "split the pattern up, or write numbers in place of expressions with parameters"})
 	}
 	if len(c.requires) >= ir.MaxParams {

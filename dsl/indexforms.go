@@ -97,7 +97,8 @@ var toGet = map[[2]ir.IndexKind]string{
 // probe lowers `q[-n:] * k` and `q[::step] * k`.
 func (c *checker) probe(s *Slice, k Expr) (ir.Index, bool) {
 	if name, ok := k.(*Name); !ok || name.Name != "k" || s.Of.Name != "q" {
-		return c.notAValue(join(s.Span, k.Pos()), "a product of other tensors", "only queries can be picked out, and are multiplied by all keys: `q[-64:] * k`")
+		return c.notAValue(join(s.Span, k.Pos()), "a product of other tensors",
+			"only queries can be picked out, and are multiplied by all keys: `q[-64:] * k`")
 	}
 	switch {
 	case s.From != nil && s.To == nil && s.Step == nil:
@@ -115,7 +116,8 @@ func (c *checker) probe(s *Slice, k Expr) (ir.Index, bool) {
 }
 
 func (c *checker) badSlice(s *Slice) (ir.Index, bool) {
-	return nil, c.notSupported(s.Span, "these queries cannot be picked out", "write `q[-64:]` for the last 64 queries, `q[::64]` for every 64th", Edit{s.Span, "q[-64:]"})
+	return nil, c.notSupported(s.Span, "these queries cannot be picked out",
+		"write `q[-64:]` for the last 64 queries, `q[::64]` for every 64th", Edit{s.Span, "q[-64:]"})
 }
 
 func (c *checker) notSupported(s Span, message, help string, edits ...Edit) bool {
@@ -147,7 +149,8 @@ func (c *checker) sum(x *Call) (ir.Index, bool) {
 	case "diagonals":
 		return ir.Sum{Of: of, Over: ir.OverDiagonals}, ok
 	case "antidiagonals":
-		return nil, c.notSupported(axis.Pos(), "sums over antidiagonals are not supported", "write `mean(q * k, antidiagonals(8))` for the scores of squares")
+		return nil, c.notSupported(axis.Pos(), "sums over antidiagonals are not supported",
+			"write `mean(q * k, antidiagonals(8))` for the scores of squares")
 	}
 	c.report(Diagnostic{Code: codeWrongKind, Message: "found " + found + ", wanted `queries`, `diagonals` or `blocks`",
 		Primary: Label{axis.Pos(), "not what a sum runs over"},
@@ -159,7 +162,8 @@ func (c *checker) sum(x *Call) (ir.Index, bool) {
 func (c *checker) antidiagonals(x *Call, size *Call) (ir.Index, bool) {
 	product, isProduct := unparen(x.Args[0]).(*Binary)
 	if !isProduct || product.Op.Name != "*" || !isTensor(product.X, "q") || !isTensor(product.Y, "k") {
-		return c.notAValue(x.Args[0].Pos(), "something else than `q * k`", "antidiagonals are those of all queries and keys: `mean(q * k, antidiagonals(8))`")
+		return c.notAValue(x.Args[0].Pos(), "something else than `q * k`",
+			"antidiagonals are those of all queries and keys: `mean(q * k, antidiagonals(8))`")
 	}
 	if len(size.Args) == 1 {
 		if n, isNumber := unparen(size.Args[0]).(*Number); isNumber && n.Value >= 2 && n.Value <= ir.BlockSize && n.Value&(n.Value-1) == 0 {
@@ -191,7 +195,8 @@ func pool(with ir.Reduction) func(c *checker, x *Call) (ir.Index, bool) {
 				fmt.Sprintf("write `%s(q, 64)` or `%s(k, 64)`", x.Func.Name, x.Func.Name))
 		case !isNumber || !slices.Contains(ir.PoolRows, int(size.Value)):
 			const block, wide = ir.BlockSize, 2 * ir.BlockSize
-			return nil, c.notSupported(x.Args[1].Pos(), fmt.Sprintf("pools over other numbers of rows than %d and %d are not supported", block, wide),
+			return nil, c.notSupported(x.Args[1].Pos(),
+				fmt.Sprintf("pools over other numbers of rows than %d and %d are not supported", block, wide),
 				fmt.Sprintf("write %d, the rows of a block, or %d", block, wide), Edit{x.Args[1].Pos(), fmt.Sprint(block)})
 		}
 		tensor := map[string]ir.Tensor{"q": ir.TensorQ, "k": ir.TensorK}[of.Name]

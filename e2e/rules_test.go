@@ -104,7 +104,8 @@ func TestLargerBlocksStayWhole(t *testing.T) {
 		keep causal & blocks(best)
 	}`), compile.Options{})
 	require.NoError(t, err)
-	c := attentionCase{program: program, headDim: 64, dtype: half.BF16, shape: qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 300, SeqK: 1324, QOffset: 1024}}
+	shape := qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 300, SeqK: 1324, QOffset: 1024}
+	c := attentionCase{program: program, headDim: 64, dtype: half.BF16, shape: shape}
 	all := c.launch(t, c.load(t, emu.Options{}), c.input(t), map[string][]int64{"n": {3, 1}})
 	all.check(t)
 	for h, n := range []int{3, 1} {

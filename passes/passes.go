@@ -129,7 +129,8 @@ func Run(p *ir.Pattern, opts Options) (*ir.Schedule, error) {
 	}
 	switch err := u.verify(); {
 	case errors.Is(err, ir.ErrTooInvolved):
-		return nil, fmt.Errorf("pattern %q: %w", u.Pattern.Name, tooLarge("the bands of the set are too involved to prove that they do not overlap"))
+		return nil, fmt.Errorf("pattern %q: %w", u.Pattern.Name,
+			tooLarge("the bands of the set are too involved to prove that they do not overlap"))
 	case err != nil:
 		return nil, fmt.Errorf("internal: after all passes: %w", err)
 	}

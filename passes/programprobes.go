@@ -108,7 +108,8 @@ func (b *programBuilder) rowsOf(p probe) {
 		b.define(p.named("rows"), ir.Call(ir.OpCeilDiv, sq, n))
 		b.define(p.named("row0"), ir.N(0))
 		b.define(p.named("step"), ir.Call(ir.OpPick, ir.Call(ir.OpAtLeast, ir.N(1), p.value("rows")), ir.N(1), n)) // of one row there is no next
-		b.Limits = append(b.Limits, ir.Limit{Value: p.value("step"), Most: maxStep, What: "the step from query to query of a probe; probe more of them"})
+		b.Limits = append(b.Limits, ir.Limit{Value: p.value("step"), Most: maxStep,
+			What: "the step from query to query of a probe; probe more of them"})
 	}
 	b.Work = append(b.Work, ir.Work{Unit: ir.WorkProbed, Amount: ir.Name("present").Times(sk).Times(p.value("rows").Over(abi.ProbeRows))})
 }

@@ -10,15 +10,15 @@ import (
 	"github.com/minfc/minfc/ir"
 )
 
-// Config is what a kernel of the index stage is compiled for; Size is the size of a kernel that comes in sizes.
-type Config struct {
+// config is what a kernel of the index stage is compiled for; Size is the size of a kernel that comes in sizes.
+type config struct {
 	HeadDim int
 	DType   lower.DType
 	Size    int
 }
 
 // kernels lowers each kernel by the name that programs have for it; abi.IndexParams has its parameters under the same name.
-var kernels = map[string]func(c Config) (*lower.Kernel, error){
+var kernels = map[string]func(c config) (*lower.Kernel, error){
 	abi.StoreWords: always(StoreWords),
 	abi.Clear:      always(Clear),
 
@@ -35,8 +35,8 @@ var kernels = map[string]func(c Config) (*lower.Kernel, error){
 	abi.PoolMean128:      pooled(ir.ReduceMean, 128),
 	abi.PoolMax:          pooled(ir.ReduceMax, 64),
 	abi.PoolMax128:       pooled(ir.ReduceMax, 128),
-	abi.BlockScores:      func(c Config) (*lower.Kernel, error) { return BlockScores(c.HeadDim) },
-	abi.SquareScores:     func(c Config) (*lower.Kernel, error) { return SquareScores(c.HeadDim, c.DType) },
+	abi.BlockScores:      func(c config) (*lower.Kernel, error) { return BlockScores(c.HeadDim) },
+	abi.SquareScores:     func(c config) (*lower.Kernel, error) { return SquareScores(c.HeadDim, c.DType) },
 	abi.BlockShares:      always(BlockShares),
 	abi.BlockSelect:      chosen(ir.Top),
 	abi.BlockSelectMass:  chosen(ir.TopP),
@@ -44,28 +44,28 @@ var kernels = map[string]func(c Config) (*lower.Kernel, error){
 
 	abi.Runs:    always(Runs),
 	abi.Columns: always(Columns),
-	abi.Compact: func(c Config) (*lower.Kernel, error) { return Compact(c.HeadDim) },
+	abi.Compact: func(c config) (*lower.Kernel, error) { return Compact(c.HeadDim) },
 	abi.Decide:  always(Decide),
 }
 
 // always lowers a kernel that is the same for all calls.
-func always(lowered func() (*lower.Kernel, error)) func(Config) (*lower.Kernel, error) {
-	return func(Config) (*lower.Kernel, error) { return lowered() }
+func always(lowered func() (*lower.Kernel, error)) func(config) (*lower.Kernel, error) {
+	return func(config) (*lower.Kernel, error) { return lowered() }
 }
 
-func probed(lowered func(EstimateConfig) (*lower.Kernel, error), spread bool) func(Config) (*lower.Kernel, error) {
-	return func(c Config) (*lower.Kernel, error) {
+func probed(lowered func(EstimateConfig) (*lower.Kernel, error), spread bool) func(config) (*lower.Kernel, error) {
+	return func(c config) (*lower.Kernel, error) {
 		return lowered(EstimateConfig{HeadDim: c.HeadDim, DType: c.DType, Heads: c.Size, Spread: spread})
 	}
 }
 
-func pooled(with ir.Reduction, rows int) func(Config) (*lower.Kernel, error) {
-	return func(c Config) (*lower.Kernel, error) {
+func pooled(with ir.Reduction, rows int) func(config) (*lower.Kernel, error) {
+	return func(c config) (*lower.Kernel, error) {
 		return Pool(PoolConfig{HeadDim: c.HeadDim, DType: c.DType, With: with, Rows: rows})
 	}
 }
 
-func chosen(rule ir.Rule) func(Config) (*lower.Kernel, error) {
+func chosen(rule ir.Rule) func(config) (*lower.Kernel, error) {
 	return always(func() (*lower.Kernel, error) { return BlockSelect(rule) })
 }
 
@@ -76,7 +76,7 @@ func Lower(name string, headDim int, dtype lower.DType) (*lower.Kernel, error) {
 	if lowered == nil {
 		return nil, fmt.Errorf("internal: no kernel is called %s", kernel)
 	}
-	return lowered(Config{headDim, dtype, size})
+	return lowered(config{headDim, dtype, size})
 }
 
 // maxShared is the shared memory of a block, in bytes, that A100 has. A size of a kernel that does not fit it is left out; what does not

@@ -15,7 +15,7 @@ import (
 func TestKernelsHaveTheParametersOfTheirNames(t *testing.T) {
 	require.ElementsMatch(t, slices.Collect(maps.Keys(abi.IndexParams)), slices.Collect(maps.Keys(kernels)))
 	for name, lowered := range kernels {
-		k, err := lowered(Config{HeadDim: 64, DType: lower.BF16, Size: 1})
+		k, err := lowered(config{HeadDim: 64, DType: lower.BF16, Size: 1})
 		require.NoError(t, err, name)
 		require.Equal(t, abi.IndexParams[name], k.Params, name)
 	}

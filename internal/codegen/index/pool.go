@@ -36,8 +36,8 @@ const (
 	blockSize = ir.BlockSize
 	blockLog  = 6 // its log2
 
-	// poolGroups threads share one 16-byte chunk of the head dim, each with every poolGroups-th row: eight loads a thread
-	// in flight, and as many threads as head dims for the sum over the groups.
+	// poolGroups threads share one 16-byte chunk of the head dim, each with every poolGroups-th row: eight or sixteen
+	// loads a thread in flight, and as many threads as head dims for the sum over the groups.
 	poolGroups = 8
 	chunkElems = 8
 )
