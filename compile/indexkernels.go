@@ -55,7 +55,7 @@ func (o Options) pool(with ir.Reduction) (*codegen.Kernel, error) {
 }
 
 func (o Options) probe(heads int, spread bool) index.EstimateConfig {
-	return index.EstimateConfig{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), Heads: heads, Spread: spread}
+	return index.EstimateConfig{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), HeadsPerBlock: heads, Spread: spread}
 }
 
 // indexTarget is what index kernels are compiled for, whatever the attention kernels are: code that every device runs.
@@ -99,7 +99,7 @@ func sized(name string) (kernel string, size int) {
 // at launch.
 func (o Options) fits(name string) bool {
 	_, heads := sized(name)
-	return heads <= 1 || index.EstimateHeads(o.HeadDim, heads, maxShared) >= heads
+	return heads <= 1 || index.HeadsPerBlock(o.HeadDim, heads, maxShared) >= heads
 }
 
 func (o Options) generateKernel(name string) (indexKernel, error) {

@@ -54,9 +54,9 @@ func (c *compactKernel) gather(head Value) {
 	c.kvHead = c.UDiv(c.Sub(head, c.Mul(c.batch, c.Param("hq"))), c.Param("group"))
 	rows := c.Shl(c.Mul(c.ZExt64(head), c.ZExt64(c.Param("col_cap"))), 2)
 	c.columns = c.Offset(c.Param("cols"), rows)
-	var parts []compactPart
+	var parts []lanePart
 	for i := 0; i < abi.CompactRows*c.chunks; i += c.threads {
-		parts = append(parts, c.part(i))
+		parts = append(parts, c.lanePart(i))
 	}
 	at := make([]Value, len(parts))
 	for i, p := range parts {
@@ -78,8 +78,8 @@ func (c *compactKernel) gather(head Value) {
 	}
 }
 
-// compactPart is one chunk of one row.
-type compactPart struct {
+// lanePart is one chunk of one row.
+type lanePart struct {
 	slot   Value // row of kc and vc
 	chunk  Value // byte offset within the row, i64
 	column Value // row of k and v
@@ -87,11 +87,11 @@ type compactPart struct {
 	writes Value // i1: there is such a row
 }
 
-// part is the chunk number i of the block, plus the thread's number.
-func (c *compactKernel) part(i int) compactPart {
+// lanePart is the chunk number i of the block, plus the thread's number.
+func (c *compactKernel) lanePart(i int) lanePart {
 	n := c.Add(c.tid, lower.I32(int64(i)))
 	row := c.UDiv(n, lower.I32(int64(c.chunks)))
-	p := compactPart{slot: c.Add(c.first, row)}
+	p := lanePart{slot: c.Add(c.first, row)}
 	p.chunk = c.ZExt64(c.Shl(c.Sub(n, c.Mul(row, lower.I32(int64(c.chunks)))), 4))
 	inside := c.ICmp(enum.IPredSLT, row, lower.I32(abi.CompactRows))
 	p.writes = c.And(inside, c.ICmp(enum.IPredSLT, p.slot, c.Param("col_cap")))
@@ -102,7 +102,7 @@ func (c *compactKernel) part(i int) compactPart {
 }
 
 // fetch loads the chunk from k or v, or zeros behind the last column.
-func (c *compactKernel) fetch(tensor string, p compactPart) Value {
+func (c *compactKernel) fetch(tensor string, p lanePart) Value {
 	base := c.Offset(c.Param(tensor), c.Mul(c.ZExt64(c.batch), c.Param(tensor+"_batch")))
 	base = c.Offset(base, c.Mul(c.ZExt64(c.kvHead), c.Param(tensor+"_head")))
 	from := c.Offset(base, c.Mul(c.ZExt64(p.column), c.Param(tensor+"_row")))

@@ -121,7 +121,7 @@ func (e *estimator) anyWarp(c Value) Value {
 	})
 	e.Barrier()
 	var any Value = lower.I32(0)
-	for w := range 2 * e.Heads {
+	for w := range 2 * e.HeadsPerBlock {
 		any = e.Or(any, e.Load(types.I32, e.SharedAt(e.shared, e.flags+flagBytes*w), flagBytes))
 	}
 	return e.ICmp(enum.IPredNE, any, lower.I32(0))

@@ -9,16 +9,16 @@ import (
 	"github.com/minfc/minfc/internal/codegen/lower"
 )
 
-// probePlace is the part of a tile that one thread copies: eight threads copy one 128-byte row of a panel.
-type probePlace struct {
+// copyLane is the part of a tile that one thread copies: eight threads copy one 128-byte row of a panel.
+type copyLane struct {
 	row, chunk Value
 	shared     Value // address of (row, chunk) in a panel at offset 0
 	tail       Value // bytes of the last panel's chunk, 16 or 0; nil if the panel is whole
 }
 
-func (e *estimator) newPlace() probePlace {
+func (e *estimator) newCopyLane() copyLane {
 	tid := e.ThreadX()
-	p := probePlace{row: e.LShr(tid, 3), chunk: e.And(tid, lower.I32(7))}
+	p := copyLane{row: e.LShr(tid, 3), chunk: e.And(tid, lower.I32(7))}
 	p.shared = e.swizzled(p.row, p.chunk)
 	if e.lastChunks < panelBytes/chunkBytes {
 		in := e.ICmp(enum.IPredULT, p.chunk, lower.I32(int64(e.lastChunks)))
@@ -34,7 +34,7 @@ func (e *estimator) swizzled(row, chunk Value) Value {
 }
 
 // rowsPerPass is how many rows all threads copy at a time; it divides 32.
-func (e *estimator) rowsPerPass() int { return 64 * e.Heads / 8 }
+func (e *estimator) rowsPerPass() int { return 64 * e.HeadsPerBlock / 8 }
 
 // loadQ starts the copy of the probe rows of all heads; rows past the last become zeros.
 func (e *estimator) loadQ() {
@@ -42,12 +42,12 @@ func (e *estimator) loadQ() {
 	if !e.Spread {
 		row0 = e.Sub(e.Param("sq"), e.rows)
 	}
-	for i := range e.Heads * abi.ProbeRows / e.rowsPerPass() {
+	for i := range e.HeadsPerBlock * abi.ProbeRows / e.rowsPerPass() {
 		slot, from := i*e.rowsPerPass()/abi.ProbeRows, i*e.rowsPerPass()%abi.ProbeRows
-		row := e.Add(e.place.row, lower.I32(int64(from)))
+		row := e.Add(e.copies.row, lower.I32(int64(from)))
 		base := e.tensor("q", e.headOf(lower.I32(int64(slot))))
 		in := e.ICmp(enum.IPredULT, row, e.rows)
-		to := e.Add(e.place.shared, lower.I32(int64(slot*e.panels*panel+from*panelBytes)))
+		to := e.Add(e.copies.shared, lower.I32(int64(slot*e.panels*panel+from*panelBytes)))
 		e.copyRow("q", base, e.Add(row0, e.apart(row)), in, to)
 	}
 }
@@ -55,7 +55,7 @@ func (e *estimator) loadQ() {
 // loadK starts the copy of two times 32 keys into one of the two buffers: those from first(0) on and those from first(1) on.
 // Keys past sk, and before key 0, become zeros.
 func (e *estimator) loadK(first func(half int) Value, buffer Value) {
-	base, p := e.tensor("k", e.kvHead), e.place
+	base, p := e.tensor("k", e.kvHead), e.copies
 	to := e.Add(p.shared, e.Mul(buffer, lower.I32(int64(e.panels*panel))))
 	for half := range 2 {
 		from := e.Add(first(half), e.apart(p.row))
@@ -75,12 +75,12 @@ func (e *estimator) tensor(name string, head Value) Value {
 
 func (e *estimator) copyRow(name string, base, row, in, to Value) {
 	p := e.Offset(base, e.Mul(e.SExt64(row), e.Param(name+"_row")))
-	p = e.Offset(p, e.ZExt64(e.Shl(e.place.chunk, 4)))
+	p = e.Offset(p, e.ZExt64(e.Shl(e.copies.chunk, 4)))
 	whole := e.Select(in, lower.I32(chunkBytes), lower.I32(0))
 	for n := range e.panels {
 		bytes := whole
-		if n == e.panels-1 && e.place.tail != nil {
-			bytes = e.And(bytes, e.place.tail)
+		if n == e.panels-1 && e.copies.tail != nil {
+			bytes = e.And(bytes, e.copies.tail)
 		}
 		e.Copy16If(e.SharedAt(to, n*panel), e.Offset(p, lower.I64(int64(n*panelBytes))), bytes)
 	}

@@ -110,16 +110,16 @@ func (s *squaresKernel) prepare() {
 	s.q, s.k = tensor("q", head), tensor("k", s.UDiv(head, s.Param("group")))
 	s.copyRow, s.copyChunk = s.LShr(s.tid, 3), s.And(s.tid, lower.I32(7))
 	s.copy = s.swizzled(s.copyRow, s.copyChunk)
-	lane, rowHalf, keyOf := s.part()
+	lane, rowHalf, keyOf := s.lanePart()
 	low4, high := s.And(lane, lower.I32(15)), s.LShr(lane, 4)
 	s.qLane = s.Add(s.swizzled(low4, high), s.Shl(rowHalf, 7))
 	key := s.Add(s.And(lane, lower.I32(7)), s.Shl(high, 3))
 	s.kLane = s.Add(s.swizzled(key, s.And(s.LShr(lane, 3), lower.I32(1))), s.Add(s.Shl(keyOf, 7), lower.I32(squareTile*panelBytes)))
 }
 
-// part is the thread's number in its warp and the warp's part of the tile: where its 64 rows and its 32 columns begin. They are computed
+// lanePart is the thread's number in its warp and the warp's part of the tile: where its 64 rows and its 32 columns begin. They are computed
 // again where they are needed, so that they do not live through the loop.
-func (s *squaresKernel) part() (lane, rowHalf, keyOf Value) {
+func (s *squaresKernel) lanePart() (lane, rowHalf, keyOf Value) {
 	tid := s.ThreadX()
 	warp := s.LShr(tid, 5)
 	return s.And(tid, lower.I32(31)), s.Shl(s.And(warp, lower.I32(1)), 6), s.Shl(s.LShr(warp, 1), 5)
@@ -206,7 +206,7 @@ func (s *squaresKernel) multiply(acc scores, stage Value) (sum scores) {
 // putProducts leaves the tile in shared memory, where the stages were.
 func (s *squaresKernel) putProducts(x scores) {
 	s.Barrier()
-	lane, rowHalf, keyOf := s.part()
+	lane, rowHalf, keyOf := s.lanePart()
 	row, quad := s.Add(rowHalf, s.LShr(lane, 2)), s.And(lane, lower.I32(3))
 	at := s.Add(s.shared, s.Shl(s.Add(s.Mul(row, lower.I32(squarePitch)), s.Add(keyOf, s.Shl(quad, 1))), 2))
 	x.each(func(i, j int, y Value) Value {

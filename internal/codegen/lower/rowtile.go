@@ -17,7 +17,7 @@ type RowTile struct {
 	DType    DType // of q, k, v and o
 	Lane     Value // the thread's number in its warp
 
-	At Place // which tile; of the block unless a kernel says otherwise
+	At WorkTile // which tile; of the block unless a kernel says otherwise
 
 	held map[string]Value // see Hold
 
@@ -28,14 +28,14 @@ type RowTile struct {
 	RowOf func(i int) Value // the row within the tile of the thread's row i, of two a strip
 }
 
-// Place is a row tile among all that a launch computes. Its values are asked for where they are used: some are cheaper to
+// WorkTile is a row tile among all that a launch computes. Its values are asked for where they are used: some are cheaper to
 // compute again than to keep. Heads are counted as lists and routes count them; Head0 is which head of the tensors number 0 is,
 // nil for the first.
-type Place struct{ Tile, Tiles, Head, Heads, Head0, Batch func() Value }
+type WorkTile struct{ Tile, Tiles, Head, Heads, Head0, Batch func() Value }
 
-// BlockPlace is the tile of a block when every tile has one: tiles along x, heads along y, batch along z.
-func (b *Builder) BlockPlace() Place {
-	return Place{Tile: b.BlockX, Tiles: b.GridX, Head: b.BlockY, Heads: b.GridY, Batch: b.BlockZ}
+// BlockWorkTile is the tile of a block when every tile has one: tiles along x, heads along y, batch along z.
+func (b *Builder) BlockWorkTile() WorkTile {
+	return WorkTile{Tile: b.BlockX, Tiles: b.GridX, Head: b.BlockY, Heads: b.GridY, Batch: b.BlockZ}
 }
 
 // TensorHead is the tile's q head in q, o and lse.
@@ -46,7 +46,7 @@ func (k *RowTile) KVHead(head Value) Value {
 	return k.UDiv(k.At.tensorHead(k.Builder, head), k.Param("group"))
 }
 
-func (p Place) tensorHead(b *Builder, head Value) Value {
+func (p WorkTile) tensorHead(b *Builder, head Value) Value {
 	if p.Head0 == nil {
 		return head
 	}

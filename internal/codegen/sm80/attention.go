@@ -41,7 +41,7 @@ type kernel struct {
 	warp   Value // the warp's number in the block
 	load   loader
 	lanes  laneAddresses
-	walk   walk
+	walk   tileWalk
 	exact  bool      // the tile is computed with care (see lower/exact.go); m are raw maxima then
 	qRegs  [][]Value // Q fragments of every k-step where they fit registers, else nil
 }
@@ -54,7 +54,7 @@ func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 	sh := shapeFor(cfg.HeadDim, len(s.Lists()) > 0)
 	params := abi.Params(s)
 	k := newKernel(lower.NewKernel(Entry, params, sh.threads(), sh.minBlocks), s, cfg, sh)
-	k.At = k.BlockPlace()
+	k.At = k.BlockWorkTile()
 	k.LeaveOthers(k.HeadIndex())
 	k.emit()
 	return &lower.Kernel{Module: k.Module, Entry: Entry, Threads: sh.threads(), SharedBytes: k.total, Params: params}, nil

@@ -18,7 +18,7 @@ func (k *kernel) epilogue(st state) {
 		return k.LSE(st.m[i], st.l[i])
 	})
 	k.Barrier()
-	k.storeOutput(k.newPlace(k.before))
+	k.storeOutput(k.newCopyLane(k.before))
 }
 
 // stageOutput writes O / l in the input type to shared memory, and notes doubts.
@@ -55,7 +55,7 @@ func (k *kernel) outputs(st state, i int) (pairs []Value, doubtful Value) {
 }
 
 // storeOutput copies the staged rows to global memory, rows past sq left out.
-func (k *kernel) storeOutput(p place) {
+func (k *kernel) storeOutput(p copyLane) {
 	row := k.Add(k.Row0(), p.row)
 	base := k.Offset(k.Base("o", k.TensorHead()), k.chunkOffset(p))
 	for i := range k.strips * k.stripRows() / k.rowsPerPass() {
@@ -67,7 +67,7 @@ func (k *kernel) storeOutput(p place) {
 	}
 }
 
-func (k *kernel) storeRow(p place, to Value, offset int) {
+func (k *kernel) storeRow(p copyLane, to Value, offset int) {
 	for n := range k.layout.panels {
 		store := func() []Value {
 			v := k.Load(lower.Vec4, k.SharedAt(p.shared, offset+n*k.qPanel), chunkBytes)

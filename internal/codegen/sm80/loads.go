@@ -6,20 +6,20 @@ import (
 	"github.com/minfc/minfc/internal/codegen/lower"
 )
 
-// place is the part of a tile that one thread copies. Eight threads copy one 128-byte row of a panel, the same threads
+// copyLane is the part of a tile that one thread copies. Eight threads copy one 128-byte row of a panel, the same threads
 // all panels of that row: a warp then writes four whole rows and meets no bank twice.
-type place struct {
+type copyLane struct {
 	row    Value // first row of this thread
 	chunk  Value // its 16-byte chunk of a panel row
 	shared Value // shared address of (row, chunk) in panel 0 of a tile at offset 0
 	tail   Value // bytes to copy of the last panel's chunk: 16, or 0 beyond the head dim; nil if the panel is whole
 }
 
-// newPlace computes the thread's place from scratch: cheaper, at the end of the kernel, than keeping it in registers. before are the rows
+// newCopyLane computes the thread's part from scratch: cheaper, at the end of the kernel, than keeping it in registers. before are the rows
 // of the tile that are not copied, nil for none.
-func (k *kernel) newPlace(before Value) place {
+func (k *kernel) newCopyLane(before Value) copyLane {
 	tid := k.ThreadX()
-	p := place{row: k.after(before, k.LShr(tid, 3)), chunk: k.And(tid, lower.I32(chunks-1))}
+	p := copyLane{row: k.after(before, k.LShr(tid, 3)), chunk: k.And(tid, lower.I32(chunks-1))}
 	p.shared = k.swizzled(p.row, p.chunk)
 	if k.lastPanelChunks < chunks {
 		in := k.ICmp(enum.IPredULT, p.chunk, lower.I32(int64(k.lastPanelChunks)))
@@ -28,12 +28,12 @@ func (k *kernel) newPlace(before Value) place {
 	return p
 }
 
-// chunkOffset is the offset of the place's chunk within a panel row, as an i64.
-func (k *kernel) chunkOffset(p place) Value { return k.ZExt64(k.Shl(p.chunk, 4)) }
+// chunkOffset is the offset of the thread's chunk within a panel row, as an i64.
+func (k *kernel) chunkOffset(p copyLane) Value { return k.ZExt64(k.Shl(p.chunk, 4)) }
 
 // loader copies tiles from global to swizzled shared memory.
 type loader struct {
-	place
+	copyLane
 	kn   *kernel
 	k, v source
 }
@@ -48,7 +48,7 @@ type source struct {
 func (k *kernel) rowsPerPass() int { return 32 * k.warps / chunks }
 
 func (k *kernel) newLoader() loader {
-	l := loader{kn: k, place: k.newPlace(nil)}
+	l := loader{kn: k, copyLane: k.newCopyLane(nil)}
 	kvHead := k.KVHead(k.At.Head())
 	l.k = l.source("k", kvHead, k.layout.k)
 	l.v = l.source("v", kvHead, k.layout.v)
@@ -68,7 +68,7 @@ func (k *kernel) swizzle(lin Value) Value {
 
 func (l loader) source(name string, head Value, offset int) source {
 	k := l.kn
-	chunk := k.Offset(k.Base(name, head), k.chunkOffset(l.place))
+	chunk := k.Offset(k.Base(name, head), k.chunkOffset(l.copyLane))
 	return source{name, k.rowAddress(chunk, name, l.row), offset}
 }
 

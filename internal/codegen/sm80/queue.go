@@ -27,8 +27,8 @@ const (
 
 func (w *queue) slotsPerStep() int { return w.k.keys / w.k.SlotKeys }
 
-// place is the number of a slot within the queue, which has one for each thread.
-func (w *queue) place(n Value) Value { return w.k.And(n, lower.I32(int64(32*w.k.warps-1))) }
+// within is the number of a slot within the queue, which has one for each thread.
+func (w *queue) within(n Value) Value { return w.k.And(n, lower.I32(int64(32*w.k.warps-1))) }
 
 func (w *queue) start() position {
 	k := w.k
@@ -66,7 +66,7 @@ func (w *queue) at(n Value) position {
 func (w *queue) next(p position) position {
 	k := w.k
 	n := k.Add(p[0], lower.I32(int64(w.slotsPerStep())))
-	wrapped := k.ICmp(enum.IPredEQ, w.place(n), lower.I32(0))
+	wrapped := k.ICmp(enum.IPredEQ, w.within(n), lower.I32(0))
 	refill := k.And(wrapped, k.ICmp(enum.IPredSLT, n, w.total()))
 	k.If("refill", refill, nil, func() []Value {
 		w.fill(n)
@@ -85,7 +85,7 @@ func (w *queue) slots(p position) []lower.Slot {
 
 func (w *queue) entry(n Value) Value {
 	k := w.k
-	return k.SharedAt(k.Add(k.shared, k.Shl(w.place(n), 3)), k.layout.queue)
+	return k.SharedAt(k.Add(k.shared, k.Shl(w.within(n), 3)), k.layout.queue)
 }
 
 func (w *queue) read(n Value) lower.Slot {

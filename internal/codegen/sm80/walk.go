@@ -10,8 +10,8 @@ import (
 	"github.com/minfc/minfc/internal/codegen/lower"
 )
 
-// walk is how a kernel steps through its key tiles. A position is what the loop carries of it.
-type walk interface {
+// tileWalk is how a kernel steps through its key tiles. A position is what the loop carries of it.
+type tileWalk interface {
 	// start prepares the walk, after the block is located, and returns the position of the first step.
 	start() position
 	// slots are the keys of the step at p. They may be asked for more than once; it costs less than holding them.

@@ -44,7 +44,7 @@ type kernel struct {
 	half   Value // of a block of two: which it is
 	warp   Value // the warp's number in the block, known to be the same for all its lanes
 	group  Value // the consumer's number
-	round  Value // of the warp that walks: 0, then 1 for tiles that are computed again
+	pass   Value // of the warp that walks: 0, then 1 for tiles that are computed again
 	kvHead Value // the kv head of the tile's q head, for the warps that load
 	qRegs  [][]Value
 }
@@ -65,7 +65,7 @@ func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 	params = withMaps(params, maps(s, sh, slotKeys))
 	b := lower.NewKernel(Entry, params, sh.threads(), sh.minBlocks)
 	k := newKernel(b, s, cfg, cut{blockThreads: sh.threads(), tiles: 1, shape: sh, slotKeys: slotKeys})
-	k.At = k.BlockPlace()
+	k.At = k.BlockWorkTile()
 	if !k.queued {
 		k.LeaveOthers(k.HeadIndex())
 	}
@@ -170,11 +170,11 @@ func (k *kernel) emit() {
 }
 
 // roles is the work of the warps of the first warpgroup.
-func (k *kernel) roles() []func(round Value) {
+func (k *kernel) roles() []func(pass Value) {
 	if k.HasColumns() {
-		return []func(Value){k.walk, k.follow, k.vote}
+		return []func(Value){k.produceTiles, k.follow, k.vote}
 	}
-	return []func(Value){k.walk, k.follow}
+	return []func(Value){k.produceTiles, k.follow}
 }
 
 // locate finds the thread's warp, among those that work on its tile. ptxas takes a value that comes from one lane to be the same in

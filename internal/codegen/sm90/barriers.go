@@ -117,23 +117,23 @@ func (k *kernel) arriveForWarp(b barrier, buffer Value) {
 	k.AsmEffect(fmt.Sprintf("mbarrier.arrive.shared::cta.b64 _, [$0], %d;", warpLanes), "r", k.barrierAt(b, buffer))
 }
 
-// place is a buffer in the pipeline and the parity of its phase. A consumer starts with parity 0, the producer with 1: waiting
+// pipelineSlot is a buffer in the pipeline and the parity of its phase. A consumer starts with parity 0, the producer with 1: waiting
 // for the phase before the first passes at once.
-type place struct{ buffer, parity Value }
+type pipelineSlot struct{ buffer, parity Value }
 
-func (k *kernel) nextPlace(p place) place {
+func (k *kernel) nextPipelineSlot(p pipelineSlot) pipelineSlot {
 	n := k.Add(p.buffer, lower.I32(1))
 	wrapped := k.ICmp(enum.IPredEQ, n, lower.I32(int64(k.buffers)))
-	return place{
+	return pipelineSlot{
 		k.Select(wrapped, lower.I32(0), n),
 		k.Xor(p.parity, k.Select(wrapped, lower.I32(1), lower.I32(0))),
 	}
 }
 
-// placeOfV is where V of the stage lies whose K is at p.
-func (k *kernel) placeOfV(p place) place {
+// pipelineSlotOfV is where V of the stage lies whose K is at p.
+func (k *kernel) pipelineSlotOfV(p pipelineSlot) pipelineSlot {
 	if k.ring {
-		return k.nextPlace(p)
+		return k.nextPipelineSlot(p)
 	}
 	return p
 }

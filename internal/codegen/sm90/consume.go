@@ -25,9 +25,9 @@ import (
 
 // state is what the loop carries. m and l have one value for each of the thread's two rows.
 type state struct {
-	k    place // of K: of the next stage (overlap.go), or of the one that is computed (stream.go)
-	v    Value // the buffer of V of the stage before (overlap.go)
-	w    Value // the first slot of the stage before that this warpgroup takes
+	k    pipelineSlot // of K: of the next stage (overlap.go), or of the one that is computed (stream.go)
+	v    Value        // the buffer of V of the stage before (overlap.go)
+	w    Value        // the first slot of the stage before that this warpgroup takes
 	m, l []Value
 	o, p []Value // unnormalised output; probabilities of the stage before, as A fragments
 	next []Value // the header of the stage after k (stream.go)
@@ -53,7 +53,7 @@ func (s state) clone() state {
 }
 
 // initial is the state before a row tile's first stage.
-func (k *kernel) initial(start place) state {
+func (k *kernel) initial(start pipelineSlot) state {
 	s := state{k: start, v: start.buffer, w: lower.I32(0)}
 	for range 2 {
 		s.m, s.l = append(s.m, lower.F32(lower.Lowest)), append(s.l, lower.F32(0))
@@ -93,7 +93,7 @@ type header = Value
 const flagMask = 1 << 30
 
 // stageAt waits for a stage.
-func (k *kernel) stageAt(at place) header {
+func (k *kernel) stageAt(at pipelineSlot) header {
 	k.await(k.barrierAt(fullK, at.buffer), at.parity)
 	flags, n := k.headerFlags(at.buffer, 0), k.keys/k.SlotKeys
 	v := k.maskFlags(at.buffer)

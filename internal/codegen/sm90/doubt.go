@@ -62,7 +62,7 @@ func (k *kernel) chainRow(group, warp Value) Value {
 	return k.Add(k.Row0(), k.Add(k.Shl(group, 6), k.Shl(warp, 4)))
 }
 
-// itemNumber is the number of the row tile at k.At among those of the launch: the inverse of placeOf.
+// itemNumber is the number of the row tile at k.At among those of the launch: the inverse of workTile.
 func (k *kernel) itemNumber() Value {
 	row := k.Add(k.Mul(k.At.Batch(), k.Param("q_heads")), k.At.Head())
 	return k.Add(k.Mul(row, k.Param("row_tiles")), k.At.Tile())
@@ -73,7 +73,7 @@ func (k *kernel) exchange(at, x Value) Value {
 }
 
 // twice runs a role of the loading warps, and again if there are notes.
-func (k *kernel) twice(role func(round Value), walks bool) {
+func (k *kernel) twice(role func(pass Value), walks bool) {
 	k.Repeat("round", []Value{lower.I32(0)}, func(v []Value) ([]Value, Value) {
 		role(v[0])
 		first := k.ICmp(enum.IPredEQ, v[0], lower.I32(0))
@@ -131,13 +131,13 @@ func (k *kernel) restart(mine bool) {
 }
 
 // produceChains produces the noted tiles of one warpgroup after the other.
-func (k *kernel) produceChains(p place) place {
+func (k *kernel) produceChains(p pipelineSlot) pipelineSlot {
 	v := k.While("chains", []Value{lower.I32(0), p.buffer, p.parity, lower.I32(1)},
 		func(v []Value) Value { return k.ICmp(enum.IPredSLT, v[0], lower.I32(int64(k.groups))) },
 		func(v []Value) []Value {
 			return append([]Value{k.Add(v[0], lower.I32(1))}, k.produceChain(v[0], v[1:])...)
 		})
-	return place{v[1], v[2]}
+	return pipelineSlot{v[1], v[2]}
 }
 
 // produceChain produces the noted tiles of a warpgroup, each with a last stage that says so. at and the result are the place of the next
@@ -149,10 +149,10 @@ func (k *kernel) produceChain(group Value, at []Value) []Value {
 		func(v []Value) Value { return k.ICmp(enum.IPredNE, v[0], lower.I32(0)) },
 		func(v []Value) []Value {
 			code := k.Sub(v[0], lower.I32(1))
-			k.At = k.placeOf(k.LShr(code, 2))
+			k.At = k.workTile(k.LShr(code, 2))
 			link := k.Load(types.I32, k.outputRow(k.chainRow(group, k.And(code, lower.I32(3)))), 4)
 			link = k.ShuffleFrom(link, lower.I32(0))
-			last := k.produceItem(place{v[1], v[2]}, v[3], flags, k.entries(k.lengths()), func() {})
+			last := k.produceItem(pipelineSlot{v[1], v[2]}, v[3], flags, k.entries(k.lengths()), func() {})
 			next := k.stage(cursor{last, lower.I32(flagSecond)}, k.noSlots())
 			return []Value{link, next.buffer, next.parity, k.Xor(v[3], lower.I32(1))}
 		})

@@ -18,11 +18,11 @@ func (k *kernel) consumeExactly() {
 	var h header
 	k.While("exact", []Value{zero, zero, zero},
 		func(v []Value) Value {
-			h = k.stageAt(place{v[0], v[1]})
+			h = k.stageAt(pipelineSlot{v[0], v[1]})
 			return k.lacks(h, flagEnd)
 		},
 		func(v []Value) []Value {
-			p := place{v[0], v[1]}
+			p := pipelineSlot{v[0], v[1]}
 			if k.queued {
 				item := k.itemAt(p.buffer)
 				k.At = k.fixed(item[0], item[1], item[2])
@@ -39,16 +39,16 @@ func (k *kernel) consumeExactly() {
 
 // exactTile computes one tile, whose first stage, with header h, is at p, and stores its outputs if they are wanted. The tile's last
 // stage says that it is: Q is not free before, and without it there is no next tile to look at.
-func (k *kernel) exactTile(p place, h header) place {
+func (k *kernel) exactTile(p pipelineSlot, h header) pipelineSlot {
 	st := k.initial(p)
 	st.m = []Value{lower.NegInf(), lower.NegInf()}
 	start := slices.Concat([]Value{p.buffer, p.parity}, st.m, st.l, st.o)
 	v := k.Repeat("exact_stage", start, func(v []Value) ([]Value, Value) {
-		st := state{k: place{v[0], v[1]}, m: slices.Clone(v[2:4]), l: slices.Clone(v[4:6]), o: v[6:]}
+		st := state{k: pipelineSlot{v[0], v[1]}, m: slices.Clone(v[2:4]), l: slices.Clone(v[4:6]), o: v[6:]}
 		h := k.stageAt(st.k)
 		last := k.ICmp(enum.IPredEQ, k.And(h, lower.I32(flagFirst|flagSecond)), lower.I32(flagSecond))
 		k.exactStage(&st, h)
-		next := k.nextPlace(k.placeOfV(st.k))
+		next := k.nextPipelineSlot(k.pipelineSlotOfV(st.k))
 		return slices.Concat([]Value{next.buffer, next.parity}, st.m, st.l, st.o), k.Xor(last, lower.Bool(true))
 	})
 	wanted := Value(lower.Bool(true))
@@ -59,7 +59,7 @@ func (k *kernel) exactTile(p place, h header) place {
 		k.exactEpilogue(v[2:4], slices.Clone(v[4:6]), v[6:])
 		return nil
 	})
-	return place{v[0], v[1]}
+	return pipelineSlot{v[0], v[1]}
 }
 
 // exactStage computes one stage.
@@ -67,7 +67,7 @@ func (k *kernel) exactStage(st *state, h header) {
 	st.w = k.window(h)
 	s := k.awaitProducts(0, k.scores(st.k.buffer, st.w))
 	s = k.maskAndFree(st.k.buffer, s, h)
-	v := k.placeOfV(st.k)
+	v := k.pipelineSlotOfV(st.k)
 	k.await(k.barrierAt(fullV, v.buffer), v.parity)
 	o := make([][]Value, 2)
 	for r := range o {

@@ -10,19 +10,19 @@ import (
 // follow is the work of the warp that loads V: it reads header after header and loads what they say. So the walk never waits for
 // a V buffer, and has time to look at lists.
 func (k *kernel) follow(Value) {
-	p := place{lower.I32(0), lower.I32(0)}
+	p := pipelineSlot{lower.I32(0), lower.I32(0)}
 	if !k.queued {
 		k.kvHead = k.KVHead(k.At.Head())
 	}
 	zero := lower.I32(0)
 	k.While("follow", []Value{p.buffer, p.parity, zero, zero, zero},
-		func(v []Value) Value { return k.isPosted(place{v[0], v[1]}) },
+		func(v []Value) Value { return k.isPosted(pipelineSlot{v[0], v[1]}) },
 		func(v []Value) []Value {
-			p := place{v[0], v[1]}
+			p := pipelineSlot{v[0], v[1]}
 			item := k.itemOf(p.buffer, v[2:])
 			slots := k.postedSlots(p.buffer)
 			k.Converge()
-			at := k.placeOfV(p)
+			at := k.pipelineSlotOfV(p)
 			k.await(k.barrierAt(emptyV, at.buffer), k.Xor(at.parity, lower.I32(1)))
 			k.letGo(emptyK, p.buffer) // the header has been read
 			k.elected(func() {
@@ -32,13 +32,13 @@ func (k *kernel) follow(Value) {
 				}
 				k.arriveForWarp(emptyV, at.buffer) // last: from now on the walk may post K there
 			})
-			next := k.nextPlace(at)
+			next := k.nextPipelineSlot(at)
 			return append([]Value{next.buffer, next.parity}, item...)
 		})
 }
 
 // postV is for one thread: in a ring V's buffer is K's next time, and its phases must go on alike.
-func (k *kernel) postV(at place) {
+func (k *kernel) postV(at pipelineSlot) {
 	k.arrive(k.barrierAt(posted, at.buffer))
 	if k.HasColumns() {
 		k.arriveForWarp(fullV, at.buffer)
@@ -48,7 +48,7 @@ func (k *kernel) postV(at place) {
 }
 
 // isPosted waits for a header and says whether there is a stage to it.
-func (k *kernel) isPosted(p place) Value {
+func (k *kernel) isPosted(p pipelineSlot) Value {
 	k.await(k.barrierAt(posted, p.buffer), p.parity)
 	return k.lacks(k.headerFlags(p.buffer, 0), flagEnd)
 }

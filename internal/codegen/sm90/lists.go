@@ -26,23 +26,23 @@ type source struct {
 	entry   Value           // of lists: this lane's entry of the first batch
 }
 
-// walk is what the loops carry: where the next stage goes, and the slot that waits for a second one.
-type walk struct {
+// listState is what the loops carry: where the next stage goes, and the slot that waits for a second one.
+type listState struct {
 	cursor
 	waiting Value // 1 or 0
 	slot
 }
 
-func (w walk) values() []Value {
+func (w listState) values() []Value {
 	return []Value{w.buffer, w.parity, w.first, w.waiting, w.start, w.flags}
 }
 
-func walkOf(v []Value) walk {
-	return walk{cursor{place{v[0], v[1]}, v[2]}, v[3], slot{start: v[4], flags: v[5]}}
+func listStateOf(v []Value) listState {
+	return listState{cursor{pipelineSlot{v[0], v[1]}, v[2]}, v[3], slot{start: v[4], flags: v[5]}}
 }
 
-func (k *kernel) walkSources(c cursor, sources []source) walk {
-	w := walk{c, lower.I32(0), emptySlot}
+func (k *kernel) walkSources(c cursor, sources []source) listState {
+	w := listState{c, lower.I32(0), emptySlot}
 	for _, s := range sources {
 		w = k.walkSource(s, w)
 	}
@@ -50,7 +50,7 @@ func (k *kernel) walkSources(c cursor, sources []source) walk {
 }
 
 // lastSlot loads the slot that still waits. There is a stage even if there are no slots.
-func (k *kernel) lastSlot(w walk) place {
+func (k *kernel) lastSlot(w listState) pipelineSlot {
 	waits := k.ICmp(enum.IPredNE, w.waiting, lower.I32(0))
 	last := slot{start: k.Select(waits, w.start, emptySlot.start), flags: k.Select(waits, w.flags, emptySlot.flags)}
 	slots := []slot{last, emptySlot}[:k.perStage()]
@@ -127,14 +127,14 @@ func (k *kernel) indexOf(x source, i Value) Value {
 }
 
 // walkSource walks the batches of one source; the first that is not full is the last.
-func (k *kernel) walkSource(x source, w walk) walk {
+func (k *kernel) walkSource(x source, w listState) listState {
 	entry := x.entry
 	if entry == nil {
 		entry = lower.I32(0)
 	}
 	start := append(w.values(), lower.I32(0), entry)
 	v := k.Repeat("batch", start, func(v []Value) ([]Value, Value) {
-		w, base, entry := walkOf(v), v[6], v[7]
+		w, base, entry := listStateOf(v), v[6], v[7]
 		i := k.Add(base, k.Lane)
 		n, own := k.Popc(k.Ballot(k.live(x, i, entry))), k.slotOf(x, i, entry)
 		base = k.Add(base, lower.I32(batch))
@@ -144,7 +144,7 @@ func (k *kernel) walkSource(x source, w walk) walk {
 		w = k.stagesOf(own, n, w)
 		return append(w.values(), base, entry), k.ICmp(enum.IPredEQ, n, lower.I32(batch))
 	})
-	return walkOf(v)
+	return listStateOf(v)
 }
 
 // live says whether slot i is there and matters.
@@ -168,7 +168,7 @@ func (k *kernel) slotOf(x source, i, entry Value) slot {
 }
 
 // stagesOf loads the n slots that the lanes hold, as many a stage as fit; the one that is left over waits.
-func (k *kernel) stagesOf(own slot, n Value, w walk) walk {
+func (k *kernel) stagesOf(own slot, n Value, w listState) listState {
 	per := lower.I32(int64(k.perStage()))
 	total := k.Add(n, w.waiting)
 	// Slot j of the batch with the waiting one in front.
@@ -188,9 +188,9 @@ func (k *kernel) stagesOf(own slot, n Value, w walk) walk {
 	v := k.While("slots", []Value{lower.I32(0), w.buffer, w.parity, w.first},
 		func(v []Value) Value { return k.ICmp(enum.IPredSLE, k.Add(v[0], per), total) },
 		func(v []Value) []Value {
-			c := k.stage(cursor{place{v[1], v[2]}, v[3]}, stageAt(v[0]))
+			c := k.stage(cursor{pipelineSlot{v[1], v[2]}, v[3]}, stageAt(v[0]))
 			return []Value{k.Add(v[0], per), c.buffer, c.parity, c.first}
 		})
 	left := at(v[0])
-	return walk{cursor{place{v[1], v[2]}, v[3]}, k.Sub(total, v[0]), left}
+	return listState{cursor{pipelineSlot{v[1], v[2]}, v[3]}, k.Sub(total, v[0]), left}
 }

@@ -5,7 +5,7 @@ import "github.com/minfc/minfc/internal/codegen/lower"
 // The loop of a consumer whose softmax runs beside the second product of the stage before: one row tile a block.
 
 func (k *kernel) consumeTile() {
-	start := place{lower.I32(0), lower.I32(0)}
+	start := pipelineSlot{lower.I32(0), lower.I32(0)}
 	h := k.stageAt(start)
 	k.await(k.fullQ(), lower.I32(0))
 	k.qRegs = k.loadQ()
@@ -64,7 +64,7 @@ func (k *kernel) nextStage(st state, h header) state {
 // turn waits for V of the stage at st.k, which becomes the stage before. The wait stands between the softmax and the one for the
 // product because it is a branch, and ptxas would move that one up to the products otherwise: the overlap would be gone.
 func (k *kernel) turn(st *state) {
-	v := k.placeOfV(st.k)
-	st.v, st.k = v.buffer, k.nextPlace(v)
+	v := k.pipelineSlotOfV(st.k)
+	st.v, st.k = v.buffer, k.nextPipelineSlot(v)
 	k.await(k.barrierAt(fullV, v.buffer), v.parity)
 }

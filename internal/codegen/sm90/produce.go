@@ -26,16 +26,16 @@ func (k *kernel) headerAt(buffer Value) Value {
 
 // cursor is where the next stage goes; first are flags of the stage itself: flagFirst until the row tile has one.
 type cursor struct {
-	place
+	pipelineSlot
 	first Value
 }
 
-// walk is the work of the warp that walks the schedule, all lanes alike except in copies and in reading lists.
-func (k *kernel) walk(round Value) {
-	k.round = round
-	p := place{lower.I32(0), lower.I32(1)}
+// produceTiles is the work of the warp that walks the schedule, all lanes alike except in copies and in reading lists.
+func (k *kernel) produceTiles(pass Value) {
+	k.pass = pass
+	p := pipelineSlot{lower.I32(0), lower.I32(1)}
 	if k.queued {
-		first := k.ICmp(enum.IPredEQ, round, lower.I32(0))
+		first := k.ICmp(enum.IPredEQ, pass, lower.I32(0))
 		at := k.If("queue", first, []Value{p.buffer, p.parity}, func() []Value {
 			end := k.produceQueued(p)
 			return []Value{end.buffer, end.parity}
@@ -44,10 +44,10 @@ func (k *kernel) walk(round Value) {
 			end := k.produceChains(p)
 			return []Value{end.buffer, end.parity}
 		})
-		p = place{at[0], at[1]}
+		p = pipelineSlot{at[0], at[1]}
 	} else {
 		p = k.produceItem(p, lower.I32(1), lower.I32(flagFirst), k.entries(k.lengths()), func() {})
-		again := k.ICmp(enum.IPredNE, round, lower.I32(0))
+		again := k.ICmp(enum.IPredNE, pass, lower.I32(0))
 		p = k.stageIf("close", again, cursor{p, lower.I32(flagSecond)}, k.noSlots())
 	}
 	k.postEnd(p)
@@ -55,7 +55,7 @@ func (k *kernel) walk(round Value) {
 
 // postEnd says that there are no more stages. Where consumers have issued the first product of a stage before they look at its flags,
 // it has keys as well: zeros.
-func (k *kernel) postEnd(p place) {
+func (k *kernel) postEnd(p pipelineSlot) {
 	if !k.overlap {
 		zero := lower.I32(0)
 		if k.kvHead = zero; k.queued {
@@ -74,9 +74,9 @@ func (k *kernel) postEnd(p place) {
 
 // produceQueued takes row tiles while there are any: the block's own number first, then what the queue says. What the lists of a
 // tile begin with is read while the tile before is walked, in two steps that depend on each other: lengths, then entries.
-func (k *kernel) produceQueued(p place) place {
+func (k *kernel) produceQueued(p pipelineSlot) pipelineSlot {
 	first := k.block()
-	k.At = k.placeOf(k.firstItem(first))
+	k.At = k.workTile(k.firstItem(first))
 	heads := k.entries(k.lengths())
 	start := append([]Value{first, k.taken(k.take()), p.buffer, p.parity, lower.I32(1)}, append(k.tripleOf(k.At), heads.values()...)...)
 	v := k.While("item", start,
@@ -85,7 +85,7 @@ func (k *kernel) produceQueued(p place) place {
 			next, own, heads := v[1], k.fixed(v[5], v[6], v[7]), heads.with(v[8:])
 			afterNext := k.take()
 			// Beyond the last tile, that is read again; nobody uses it.
-			following := k.placeOf(k.lastOr(next))
+			following := k.workTile(k.lastOr(next))
 			k.At = following
 			ahead := k.lengths()
 			k.At = own
@@ -97,7 +97,7 @@ func (k *kernel) produceQueued(p place) place {
 			out := slices.Concat([]Value{next, k.taken(afterNext)}, made, k.tripleOf(following))
 			return append(out, ahead.values()...)
 		})
-	return place{v[2], v[3]}
+	return pipelineSlot{v[2], v[3]}
 }
 
 // take asks the queue for a row tile that no other block takes; taken, later, says which that is.
@@ -136,7 +136,7 @@ func (k *kernel) queueBlocks() Value {
 	return k.Param("blocks")
 }
 
-func (k *kernel) tripleOf(p lower.Place) []Value { return []Value{p.Tile(), p.Head(), p.Batch()} }
+func (k *kernel) tripleOf(p lower.WorkTile) []Value { return []Value{p.Tile(), p.Head(), p.Batch()} }
 
 // produceOwn produces the row tile, unless its head is another kernel's: its consumers do not hear of it then. at is the
 // place of the next stage and the parity of Q. In the midst of it, it calls ahead to read what comes after.
@@ -148,15 +148,15 @@ func (k *kernel) produceOwn(at []Value, heads listHeads, ahead func() listHeads)
 	}
 	v := k.If("own", own, slices.Concat(at, unread), func() []Value {
 		var read listHeads
-		p := k.produceItem(place{at[0], at[1]}, at[2], lower.I32(flagFirst), heads, func() { read = ahead() })
+		p := k.produceItem(pipelineSlot{at[0], at[1]}, at[2], lower.I32(flagFirst), heads, func() { read = ahead() })
 		return append([]Value{p.buffer, p.parity, k.Xor(at[2], lower.I32(1))}, read.values()...)
 	})
 	values := k.If("other", k.Xor(own, lower.Bool(true)), v[3:], func() []Value { return ahead().values() })
 	return v[:3], heads.with(values)
 }
 
-// placeOf is row tile number item of the launch: one head after the other, so that the K and V of few are in use at a time.
-func (k *kernel) placeOf(item Value) lower.Place {
+// workTile is row tile number item of the launch: one head after the other, so that the K and V of few are in use at a time.
+func (k *kernel) workTile(item Value) lower.WorkTile {
 	tiles, heads := k.Param("row_tiles"), k.Param("q_heads")
 	row := k.UDiv(item, tiles)
 	batch := k.UDiv(row, heads)
@@ -164,16 +164,16 @@ func (k *kernel) placeOf(item Value) lower.Place {
 	return k.fixed(tile, head, batch)
 }
 
-// fixed is a place whose numbers are in registers.
-func (k *kernel) fixed(tile, head, batch Value) lower.Place {
+// fixed is a row tile whose numbers are in registers.
+func (k *kernel) fixed(tile, head, batch Value) lower.WorkTile {
 	is := func(v Value) func() Value { return func() Value { return v } }
-	return lower.Place{Tile: is(tile), Head: is(head), Batch: is(batch),
+	return lower.WorkTile{Tile: is(tile), Head: is(head), Batch: is(batch),
 		Tiles: is(k.Param("row_tiles")), Heads: is(k.Param("q_heads")), Head0: k.At.Head0}
 }
 
 // produceItem loads Q and all stages of a row tile; one that keeps nothing has a stage without keys. first are flags of the first
 // stage. Once the first ones are under way, it calls ahead.
-func (k *kernel) produceItem(p place, qParity, first Value, heads listHeads, ahead func()) place {
+func (k *kernel) produceItem(p pipelineSlot, qParity, first Value, heads listHeads, ahead func()) pipelineSlot {
 	k.kvHead = k.KVHead(k.At.Head())
 	k.await(k.emptyQ(), qParity)
 	k.elected(func() {
@@ -204,12 +204,12 @@ var emptySlot = slot{start: lower.I32(lower.FarBelow), flags: lower.I32(lower.Fl
 func (k *kernel) noSlots() []slot { return []slot{emptySlot, emptySlot}[:k.keys/k.SlotKeys] }
 
 // stageIf loads one more stage if some holds.
-func (k *kernel) stageIf(name string, some Value, c cursor, slots []slot) place {
+func (k *kernel) stageIf(name string, some Value, c cursor, slots []slot) pipelineSlot {
 	v := k.If(name, some, []Value{c.buffer, c.parity}, func() []Value {
 		next := k.stage(c, slots)
 		return []Value{next.buffer, next.parity}
 	})
-	return place{v[0], v[1]}
+	return pipelineSlot{v[0], v[1]}
 }
 
 // produceRange walks the pieces of a segment without lists, a stage a tile, and hops over tiles without a residue where the
@@ -219,11 +219,11 @@ func (k *kernel) produceRange(c cursor, number int, s lower.Segment) cursor {
 		v := k.While("piece", []Value{x.Top, c.buffer, c.parity, c.first},
 			func(v []Value) Value { return k.ICmp(enum.IPredSGT, v[0], x.Bottom) },
 			func(v []Value) []Value {
-				end, at := v[0], cursor{place{v[1], v[2]}, v[3]}
+				end, at := v[0], cursor{pipelineSlot{v[1], v[2]}, v[3]}
 				flags := lower.I32(x.Flags | int64(number)<<lower.SegmentShift)
 				return k.tileOrHop(s, end, at, flags)
 			})
-		c = cursor{place{v[1], v[2]}, v[3]}
+		c = cursor{pipelineSlot{v[1], v[2]}, v[3]}
 	}
 	return c
 }
@@ -274,18 +274,18 @@ func (k *kernel) stageOf(c cursor, slots []slot, whole bool) cursor {
 		k.arrive(k.barrierAt(posted, c.buffer))
 		k.loadTile("k", k.layout.k, fullK, c.buffer, slots, whole)
 	})
-	k.letVoteCatchUp(c.place)
-	return cursor{k.nextPlace(k.placeOfV(c.place)), lower.I32(0)}
+	k.letVoteCatchUp(c.pipelineSlot)
+	return cursor{k.nextPipelineSlot(k.pipelineSlotOfV(c.pipelineSlot)), lower.I32(0)}
 }
 
 // letVoteCatchUp waits, where tiles are computed again, until the stage at p is full. In a ring the warp that votes must have seen V's
 // phase of a buffer before K is posted there again. Consumers see to that where they wait for the next K before they let go of V; with
 // care they do not.
-func (k *kernel) letVoteCatchUp(p place) {
+func (k *kernel) letVoteCatchUp(p pipelineSlot) {
 	if !k.ring || !k.HasColumns() {
 		return
 	}
-	k.If("again", k.ICmp(enum.IPredNE, k.round, lower.I32(0)), nil, func() []Value {
+	k.If("again", k.ICmp(enum.IPredNE, k.pass, lower.I32(0)), nil, func() []Value {
 		k.await(k.barrierAt(fullK, p.buffer), k.Xor(p.parity, lower.I32(1)))
 		return nil
 	})

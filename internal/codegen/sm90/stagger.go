@@ -21,7 +21,7 @@ type columnCursor struct{ next, total Value }
 
 // produceStaggered loads all stages of a tile and returns where the next one's start. Pairs come first: they need nothing that is
 // not there, and what is known of the columns arrives beside them.
-func (k *kernel) produceStaggered(c cursor, sources []source, ahead func()) place {
+func (k *kernel) produceStaggered(c cursor, sources []source, ahead func()) pipelineSlot {
 	for _, s := range sources {
 		switch s.segment.From.Kind {
 		case ir.SourceRuns:
@@ -142,11 +142,11 @@ func (k *kernel) producePairs(x source, c cursor) cursor {
 				slots = append(slots, k.runSlot(x, k.Add(upper, lower.I32(int64(ir.BlockSize*(i-1))))))
 			}
 			slots[0] = k.staggered(slots[0])
-			next := k.wholeStage(cursor{place{v[0], v[1]}, v[2]}, slots)
+			next := k.wholeStage(cursor{pipelineSlot{v[0], v[1]}, v[2]}, slots)
 			return []Value{next.buffer, next.parity, next.first}
 		})
 	})
-	return cursor{place{v[0], v[1]}, v[2]}
+	return cursor{pipelineSlot{v[0], v[1]}, v[2]}
 }
 
 // produceAlone loads the stages of all tiles of a list that are alone, a slot of columns beside each.
@@ -159,11 +159,11 @@ func (k *kernel) produceAlone(x source, c cursor, cols columnCursor) (cursor, co
 				k.columnSlot(v[3], cols.total),
 				k.runSlot(x, k.Add(offset, lower.I32(ir.BlockSize))),
 			}
-			c := k.stage(cursor{place{v[0], v[1]}, v[2]}, slots)
+			c := k.stage(cursor{pipelineSlot{v[0], v[1]}, v[2]}, slots)
 			return []Value{c.buffer, c.parity, c.first, k.Add(v[3], lower.I32(1))}
 		})
 	})
-	return cursor{place{v[0], v[1]}, v[2]}, columnCursor{v[3], cols.total}
+	return cursor{pipelineSlot{v[0], v[1]}, v[2]}, columnCursor{v[3], cols.total}
 }
 
 // produceColumns loads the columns that are left, two slots a stage.
@@ -172,10 +172,10 @@ func (k *kernel) produceColumns(c cursor, cols columnCursor) cursor {
 		func(v []Value) Value { return k.ICmp(enum.IPredSLT, v[3], cols.total) },
 		func(v []Value) []Value {
 			after := k.Add(v[3], lower.I32(1))
-			c := k.stage(cursor{place{v[0], v[1]}, v[2]}, []slot{k.columnSlot(v[3], cols.total), k.columnSlot(after, cols.total)})
+			c := k.stage(cursor{pipelineSlot{v[0], v[1]}, v[2]}, []slot{k.columnSlot(v[3], cols.total), k.columnSlot(after, cols.total)})
 			return []Value{c.buffer, c.parity, c.first, k.Add(v[3], lower.I32(2))}
 		})
-	return cursor{place{v[0], v[1]}, v[2]}
+	return cursor{pipelineSlot{v[0], v[1]}, v[2]}
 }
 
 // producePiece walks a piece of a range from its top down, two slots a stage.
@@ -188,8 +188,8 @@ func (k *kernel) producePiece(x source, c cursor) cursor {
 			more := k.ICmp(enum.IPredSLT, k.Add(v[3], lower.I32(1)), x.piece.Slots)
 			below := k.Sub(upper.start, lower.I32(ir.BlockSize))
 			lowerSlot := slot{k.Select(more, below, emptySlot.start), k.Select(more, flags, emptySlot.flags), keys}
-			next := k.stage(cursor{place{v[0], v[1]}, v[2]}, []slot{lowerSlot, upper})
+			next := k.stage(cursor{pipelineSlot{v[0], v[1]}, v[2]}, []slot{lowerSlot, upper})
 			return []Value{next.buffer, next.parity, next.first, k.Add(v[3], lower.I32(2))}
 		})
-	return cursor{place{v[0], v[1]}, v[2]}
+	return cursor{pipelineSlot{v[0], v[1]}, v[2]}
 }

@@ -15,7 +15,7 @@ import (
 const tileIDs = 3
 
 func (k *kernel) consumeStream() {
-	start := place{lower.I32(0), lower.I32(0)}
+	start := pipelineSlot{lower.I32(0), lower.I32(0)}
 	h := k.stageAt(start)
 	k.If("any", k.lacks(h, flagEnd), nil, func() []Value {
 		st := k.initial(start)
@@ -47,9 +47,9 @@ func (k *kernel) stream(first state) {
 	from := k.Block
 	k.Enter(loop)
 	st, phis := k.carry(first, from)
-	h, v := st.next[0], k.placeOfV(st.k)
+	h, v := st.next[0], k.pipelineSlotOfV(st.k)
 	st.o = k.addValues(st, v.buffer)
-	st.k = k.nextPlace(v)
+	st.k = k.nextPipelineSlot(v)
 	next := k.nextTile(st, h)
 	next.w = k.window(h)
 	s := k.scores(next.k.buffer, next.w)
@@ -74,9 +74,9 @@ func (k *kernel) softmaxOf(st state, s []Value, h header) state {
 	s = k.maskAndFree(st.k.buffer, s, h)
 	k.raise(&out, s)
 	p := k.probabilities(&out, s)
-	v := k.placeOfV(st.k)
+	v := k.pipelineSlotOfV(st.k)
 	k.await(k.barrierAt(fullV, v.buffer), v.parity)
-	out.next = []Value{k.stageAt(k.nextPlace(v))}
+	out.next = []Value{k.stageAt(k.nextPipelineSlot(v))}
 	out.p = k.fragments(p)
 	return out
 }

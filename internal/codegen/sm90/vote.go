@@ -12,24 +12,24 @@ import (
 // columns and whether runs cover them, and writes words for the masks. That takes two loads that depend on each other, about as
 // long as K takes to land; the walk must not wait for them.
 func (k *kernel) vote(Value) {
-	p := place{lower.I32(0), lower.I32(0)}
+	p := pipelineSlot{lower.I32(0), lower.I32(0)}
 	zero := lower.I32(0)
 	if k.queued { // any tile, until a header says which
 		k.At = k.fixed(zero, zero, zero)
 	}
 	start := slices.Concat([]Value{p.buffer, p.parity, zero, zero, zero}, k.ListStarts())
 	end := k.While("vote", start,
-		func(v []Value) Value { return k.isPosted(place{v[0], v[1]}) },
+		func(v []Value) Value { return k.isPosted(pipelineSlot{v[0], v[1]}) },
 		func(v []Value) []Value {
-			p := place{v[0], v[1]}
+			p := pipelineSlot{v[0], v[1]}
 			held := k.holdItem(p.buffer, v[2:])
 			k.findWords(p.buffer)
 			k.Hold(nil)
-			values := k.placeOfV(p)
+			values := k.pipelineSlotOfV(p)
 			if k.ring { // a wait sees one phase ahead at most, and V's is one of them
 				k.await(k.barrierAt(posted, values.buffer), values.parity)
 			}
-			next := k.nextPlace(values)
+			next := k.nextPipelineSlot(values)
 			return append([]Value{next.buffer, next.parity}, held...)
 		})
 	k.elected(func() { // consumers read flags before they see that it is the end
