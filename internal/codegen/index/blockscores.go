@@ -1,6 +1,8 @@
 package index
 
 import (
+	"slices"
+
 	"github.com/llir/llvm/ir/constant"
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
@@ -146,26 +148,32 @@ func (k *scoresKernel) copyRows(l scoreLoad, bytes, to lower.Value, first, n int
 func (k *scoresKernel) products() []lower.Value {
 	k.start(lower.I32(0), lower.I32(0))
 	steps := lower.I32(int64(k.headDim / scoreStep))
-	init := []lower.Value{lower.I32(0), lower.I32(0)}
-	for range scoreMicro * scoreMicro {
-		init = append(init, lower.F32(0))
-	}
-	out := k.Repeat("steps", init, func(v []lower.Value) ([]lower.Value, lower.Value) {
+	start := scoreSteps{lower.I32(0), lower.I32(0), slices.Repeat([]Value{lower.F32(0)}, scoreMicro*scoreMicro)}
+	return lower.Repeat(k.Builder, "steps", start, func(s scoreSteps) (scoreSteps, Value) {
 		k.CopyWaitAll()
 		k.Barrier()
-		next := k.Add(v[0], lower.I32(1))
-		other := k.Sub(lower.I32(scoreStage), v[1])
-		more := k.ICmp(enum.IPredSLT, next, steps)
+		next := scoreSteps{k.Add(s.step, lower.I32(1)), k.Sub(lower.I32(scoreStage), s.stage), slices.Clone(s.acc)}
+		more := k.ICmp(enum.IPredSLT, next.step, steps)
 		k.If("ahead", more, nil, func() []lower.Value {
-			k.start(next, other)
+			k.start(next.step, next.stage)
 			return nil
 		})
-		acc := append([]lower.Value(nil), v[2:]...)
-		k.multiply(acc, v[1])
-		return append([]lower.Value{next, other}, acc...), more
-	})
-	return out[2:]
+		k.multiply(next.acc, s.stage)
+		return next, more
+	}).acc
 }
+
+// scoreSteps is what the loop over the head dim carries: a step, the offset of its stage of shared memory, and the products so far.
+type scoreSteps struct {
+	step, stage Value
+	acc         []Value
+}
+
+func (s *scoreSteps) Values() []*Value {
+	return append([]*Value{&s.step, &s.stage}, lower.Pointers(s.acc)...)
+}
+
+func (s scoreSteps) Clone() scoreSteps { return scoreSteps{s.step, s.stage, slices.Clone(s.acc)} }
 
 // multiply adds one stage's products.
 func (k *scoresKernel) multiply(acc []lower.Value, stage lower.Value) {

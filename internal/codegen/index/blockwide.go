@@ -81,11 +81,11 @@ func (b *blockKernel) at(row, i Value) Value { return b.Offset(row, b.Shl(b.ZExt
 
 // fill writes x to the words from..end-1 of a row, all threads together.
 func (b *blockKernel) fill(row, from, end, x Value) {
-	b.While("fill", []Value{b.Add(from, b.tid)}, func(v []Value) Value {
-		return b.ICmp(enum.IPredSLT, v[0], end)
-	}, func(v []Value) []Value {
-		b.Store(x, b.at(row, v[0]), 4)
-		return []Value{b.Add(v[0], lower.I32(int64(b.threads)))}
+	b.While("fill", b.Add(from, b.tid), func(i Value) Value {
+		return b.ICmp(enum.IPredSLT, i, end)
+	}, func(i Value) Value {
+		b.Store(x, b.at(row, i), 4)
+		return b.Add(i, lower.I32(int64(b.threads)))
 	})
 }
 

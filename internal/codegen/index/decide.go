@@ -64,11 +64,11 @@ func (d *decideKernel) unlessNull(name, pointer string, f func() Value) Value {
 
 // sum adds up whole numbers from entry from on.
 func (d *decideKernel) sum(name string, from, end Value, step int64, f func(i Value) Value) Value {
-	return d.While(name+".sum", []Value{from, lower.F32(0)}, func(v []Value) Value {
-		return d.ICmp(enum.IPredSLT, v[0], end)
-	}, func(v []Value) []Value {
-		return []Value{d.Add(v[0], lower.I32(step)), d.FAdd(v[1], d.Block.NewSIToFP(f(v[0]), types.Float))}
-	})[1]
+	return lower.While(d.Builder, name+".sum", lower.Fold{At: from, Made: lower.F32(0)}, func(i lower.Fold) Value {
+		return d.ICmp(enum.IPredSLT, i.At, end)
+	}, func(i lower.Fold) lower.Fold {
+		return lower.Fold{At: d.Add(i.At, lower.I32(step)), Made: d.FAdd(i.Made, d.Block.NewSIToFP(f(i.At), types.Float))}
+	}).Made
 }
 
 // from is how many row blocks there are from number first on; 0 where use does not hold.

@@ -212,8 +212,8 @@ func (e *estimator) kernel(entry string, params []lower.Param, shared int) *lowe
 }
 
 // tileLoop runs body for every tile of the chunk that some row sees, with the scores of the warp's half. K of the next tile
-// arrives while one is computed. The values carried begin at start.
-func (e *estimator) tileLoop(start []Value, body func(s scores, carried []Value) []Value) []Value {
+// arrives while one is computed. body takes state on.
+func tileLoop[T any, P lower.State[T]](e *estimator, state T, body func(s scores, state T) T) T {
 	halves := func(tile Value) func(half int) Value {
 		return func(half int) Value { return e.halfKey(tile, lower.I32(int64(half))) }
 	}
@@ -223,21 +223,21 @@ func (e *estimator) tileLoop(start []Value, body func(s scores, carried []Value)
 		return nil
 	})
 	e.CopyCommit()
-	out := e.While("tile", append([]Value{e.first}, start...),
-		func(v []Value) Value { return e.ICmp(enum.IPredSLT, v[0], e.end) },
-		func(v []Value) []Value {
+	type walk = lower.Walk[T, P]
+	return lower.While(e.Builder, "tile", lower.Walking[T, P](e.first, state),
+		func(tile walk) Value { return e.ICmp(enum.IPredSLT, tile.At, e.end) },
+		func(tile walk) walk {
 			e.CopyWaitAll()
 			e.Barrier()
-			next := e.Add(v[0], lower.I32(1))
+			next := e.Add(tile.At, lower.I32(1))
 			e.If("load_next", e.ICmp(enum.IPredSLT, next, e.end), nil, func() []Value {
 				e.loadK(halves(next), e.bufferOf(next))
 				return nil
 			})
 			e.CopyCommit()
-			s := e.maskEdge(e.scores(e.bufferOf(v[0]), nil), e.halfKey(v[0], e.half))
-			return append([]Value{next}, body(s, v[1:])...)
-		})
-	return out[1:]
+			s := e.maskEdge(e.scores(e.bufferOf(tile.At), nil), e.halfKey(tile.At, e.half))
+			return lower.Walking[T, P](next, body(s, tile.Of))
+		}).Of
 }
 
 // bufferOf is which of the two buffers of K the tile or step with a number uses.

@@ -34,35 +34,21 @@ type chains struct {
 	late    [2]Value
 }
 
-// list and chainsOf turn them into the values that a loop carries, and back. Chains of nothing are 0.
-func (c chains) list() (out []Value) {
+func (c *chains) Values() (out []*Value) {
 	for h := range 2 {
-		out = append(append(out, c.carried[h][1:]...), c.late[h])
+		out = append(append(out, lower.Pointers(c.carried[h][1:])...), &c.late[h])
 	}
-	for i, x := range out {
-		if x == nil {
-			out[i] = lower.F32(0)
+	return out
+}
+
+// filled is c with zeros for what there is nothing of. The zero chains become what a sequence of keys begins with.
+func (c chains) filled() chains {
+	return lower.Map(c, func(v Value) Value {
+		if v == nil {
+			return lower.F32(0)
 		}
-	}
-	return out
-}
-
-func chainsOf(v []Value) (c chains) {
-	for h := range 2 {
-		part := v[h*diagGroups:][:diagGroups]
-		copy(c.carried[h][1:], part)
-		c.late[h] = part[diagGroups-1]
-	}
-	return c
-}
-
-// noChains is what a sequence of keys begins with.
-func noChains() []Value {
-	out := make([]Value, 2*diagGroups)
-	for i := range out {
-		out[i] = lower.F32(0)
-	}
-	return out
+		return v
+	})
 }
 
 // advance adds a piece's terms. ended are the sums that are complete, by c and i - n - diagEnds.
@@ -192,10 +178,10 @@ func (d *diagonals) clear() {
 
 func (d *diagonals) fill(from, to Value) {
 	e := d.e
-	e.While("fill", []Value{e.Add(from, e.inSlot())},
-		func(v []Value) Value { return e.ICmp(enum.IPredSLT, v[0], to) },
-		func(v []Value) []Value {
-			e.Store(lower.F32(0), e.element("diag_sum", e.Add(d.out, e.ZExt64(v[0]))), 4)
-			return []Value{e.Add(v[0], lower.I32(64))}
+	e.While("fill", e.Add(from, e.inSlot()),
+		func(distance Value) Value { return e.ICmp(enum.IPredSLT, distance, to) },
+		func(distance Value) Value {
+			e.Store(lower.F32(0), e.element("diag_sum", e.Add(d.out, e.ZExt64(distance))), 4)
+			return e.Add(distance, lower.I32(64))
 		})
 }

@@ -111,30 +111,14 @@ type wanted func(i, n int) bool
 
 func (w wanted) all(i, n int) bool { return w == nil || w(i, n) }
 
-// flat lists the scores that are there row by row, and like puts such a list in their places.
-func (s scores) flat() []Value {
-	var out []Value
-	for _, row := range s {
-		for _, x := range row {
-			if x != nil {
-				out = append(out, x)
-			}
-		}
-	}
-	return out
-}
+// Values lists the scores that are there, row by row.
+func (s *scores) Values() []*Value { return lower.Some(lower.Pointers(s[:]...)...) }
 
-func (s scores) like(v []Value) (out scores) {
-	for i, row := range s {
-		for _, x := range row {
-			if x == nil {
-				out[i] = append(out[i], nil)
-				continue
-			}
-			out[i], v = append(out[i], v[0]), v[1:]
-		}
+func (s scores) Clone() scores {
+	for i := range s {
+		s[i] = slices.Clone(s[i])
 	}
-	return out
+	return s
 }
 
 // each computes f of every score that is there.
@@ -219,7 +203,7 @@ func (e *estimator) maskEdge(s scores, first Value) scores {
 	over := e.ICmp(enum.IPredSGT, e.Add(first, lower.I32(halfKeys)), e.Param("sk"))
 	short := e.ICmp(enum.IPredSLT, e.rows, lower.I32(abi.ProbeRows))
 	key := e.Add(first, e.Shl(e.quad, 1))
-	return s.like(e.If("edge", e.Or(e.Or(after, over), short), s.flat(), func() []Value {
+	return lower.If(e.Builder, "edge", e.Or(e.Or(after, over), short), s, func() scores {
 		var room [threadRows]Value
 		for i := range room {
 			room[i] = e.Sub(e.rowEnd(i), key)
@@ -227,8 +211,8 @@ func (e *estimator) maskEdge(s scores, first Value) scores {
 		return s.each(func(i, j int, x Value) Value {
 			keep := e.ICmp(enum.IPredSGT, room[i], lower.I32(int64(8*(j/2)+j%2)))
 			return e.Select(keep, x, lower.NegInf())
-		}).flat()
-	}))
+		})
+	})
 }
 
 // rowEnd is the key after the last that row i of the thread sees.

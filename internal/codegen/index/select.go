@@ -62,6 +62,8 @@ type selector struct {
 // found says which candidates are chosen: those with keys above top, and the first want of the held ones whose key is top.
 type found struct{ top, want, held Value }
 
+func (f *found) Values() []*Value { return []*Value{&f.top, &f.want, &f.held} }
+
 // SelectTop chooses the largest values of each head, ties by the smaller index: a radix select on the bits of the floats,
 // which order like integers when none is negative. Negative values and NaN count as 0. Three passes find the key of the
 // last one wanted, a digit each, and a fourth writes the bitmap.
@@ -113,13 +115,10 @@ func (s *selector) search(want Value) found {
 func (s *selector) searchAbove() found {
 	want := s.wanted("most")
 	zero := lower.I32(0)
-	v := s.If("limited", s.ICmp(enum.IPredSLT, want, s.all), []Value{zero, zero, zero}, func() []Value {
-		f := s.search(want)
-		return []Value{f.top, f.want, f.held}
-	})
+	f := lower.If(s.Builder, "limited", s.ICmp(enum.IPredSLT, want, s.all), found{zero, zero, zero}, func() found { return s.search(want) })
 	smallest := s.ofHead("budget")
-	all := s.ICmp(enum.IPredSGT, smallest, v[0]) // of those with the last key
-	return found{s.Max(smallest, v[0]), s.Select(all, zero, v[1]), s.Select(all, zero, v[2])}
+	all := s.ICmp(enum.IPredSGT, smallest, f.top) // of those with the last key
+	return found{s.Max(smallest, f.top), s.Select(all, zero, f.want), s.Select(all, zero, f.held)}
 }
 
 // ofHead is this head's entry of a parameter.
@@ -182,12 +181,12 @@ func (s *selector) histogram(p radixPass, top Value, first bool) {
 	}
 	s.Barrier()
 	in := s.inPass(p, top, first)
-	s.While("count", []Value{lower.I32(0)}, func(v []Value) Value {
-		return s.ICmp(enum.IPredSLT, v[0], s.n)
-	}, func(v []Value) []Value {
-		at := s.Add(v[0], s.Shl(s.tid, 2))
-		s.IfElse("plain", s.plain(v[0], countAtOnce), func() { s.countPlain(p, at, in) }, func() { s.countAny(p, at, in) })
-		return []Value{s.Add(v[0], lower.I32(countAtOnce))}
+	s.While("count", lower.I32(0), func(from Value) Value {
+		return s.ICmp(enum.IPredSLT, from, s.n)
+	}, func(from Value) Value {
+		at := s.Add(from, s.Shl(s.tid, 2))
+		s.IfElse("plain", s.plain(from, countAtOnce), func() { s.countPlain(p, at, in) }, func() { s.countAny(p, at, in) })
+		return s.Add(from, lower.I32(countAtOnce))
 	})
 	s.Barrier()
 }
@@ -351,19 +350,19 @@ func (s *selector) ties(words Value, f found) Value {
 func (s *selector) choose(bits, words, top, seen Value) {
 	from, end := s.span(words, plainWords)
 	every := s.ICmp(enum.IPredEQ, seen, lower.I32(everyTie))
-	s.While("word", []Value{from, seen}, func(v []Value) Value {
-		return s.ICmp(enum.IPredSLT, v[0], end)
-	}, func(v []Value) []Value {
-		next := s.Min(s.Add(v[0], lower.I32(plainWords)), end)
-		plain := s.And(every, s.plain(s.Shl(v[0], 5), 32*plainWords))
-		rest := s.If("careful", s.Not(plain), []Value{v[1]}, func() []Value {
-			return []Value{s.chooseAny(bits, v[0], next, top, v[1])}
+	lower.While(s.Builder, "word", lower.Fold{At: from, Made: seen}, func(word lower.Fold) Value {
+		return s.ICmp(enum.IPredSLT, word.At, end)
+	}, func(word lower.Fold) lower.Fold {
+		next := s.Min(s.Add(word.At, lower.I32(plainWords)), end)
+		plain := s.And(every, s.plain(s.Shl(word.At, 5), 32*plainWords))
+		rest := s.If("careful", s.Not(plain), []Value{word.Made}, func() []Value {
+			return []Value{s.chooseAny(bits, word.At, next, top, word.Made)}
 		})[0]
 		s.If("easy", plain, nil, func() []Value {
-			s.choosePlain(bits, v[0], end, top)
+			s.choosePlain(bits, word.At, end, top)
 			return nil
 		})
-		return []Value{next, rest}
+		return lower.Fold{At: next, Made: rest}
 	})
 }
 
@@ -416,12 +415,12 @@ func (s *selector) chooseAny(bits, from, end, top, seen Value) Value {
 // eachWords walks the words from..end-1, wordsAtOnce at a time, with the key of each lane's candidate in each word.
 func (s *selector) eachWords(name string, from, end, start Value, body func(carry, word Value, keys, in []Value) Value) Value {
 	last := s.Max(s.Sub(s.n, lower.I32(1)), lower.I32(0))
-	return s.While(name, []Value{from, start}, func(v []Value) Value {
-		return s.ICmp(enum.IPredSLT, v[0], end)
-	}, func(v []Value) []Value {
+	return lower.While(s.Builder, name, lower.Fold{At: from, Made: start}, func(word lower.Fold) Value {
+		return s.ICmp(enum.IPredSLT, word.At, end)
+	}, func(word lower.Fold) lower.Fold {
 		index := make([]Value, wordsAtOnce)
 		for u := range index {
-			index[u] = s.Add(s.Shl(s.Add(v[0], lower.I32(int64(u))), 5), s.lane)
+			index[u] = s.Add(s.Shl(s.Add(word.At, lower.I32(int64(u))), 5), s.lane)
 		}
 		vals := make([]Value, wordsAtOnce)
 		for u, i := range index {
@@ -431,7 +430,7 @@ func (s *selector) eachWords(name string, from, end, start Value, body func(carr
 		for u := range keys {
 			keys[u], in[u] = s.key(vals[u], index[u])
 		}
-		next := body(v[1], v[0], keys, in)
-		return []Value{s.Add(v[0], lower.I32(wordsAtOnce)), next}
-	})[1]
+		next := body(word.Made, word.At, keys, in)
+		return lower.Fold{At: s.Add(word.At, lower.I32(wordsAtOnce)), Made: next}
+	}).Made
 }

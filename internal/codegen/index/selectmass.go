@@ -116,15 +116,15 @@ func (s *selector) massOf(p radixPass, digits, count, parts Value) Value {
 // forcedMass is the mass of the candidates that are forced.
 func (s *selector) forcedMass() Value {
 	last := radixPasses[2]
-	sum := s.While("forced", []Value{s.tid, lower.I64(0)}, func(v []Value) Value {
-		return s.ICmp(enum.IPredSLT, v[0], s.forced)
-	}, func(v []Value) []Value {
-		behind := s.Add(s.Sub(s.all, s.forced), v[0])
-		i := s.Select(s.ICmp(enum.IPredSLT, v[0], s.first), v[0], behind)
+	sum := lower.While(s.Builder, "forced", lower.Fold{At: s.tid, Made: lower.I64(0)}, func(n lower.Fold) Value {
+		return s.ICmp(enum.IPredSLT, n.At, s.forced)
+	}, func(n lower.Fold) lower.Fold {
+		behind := s.Add(s.Sub(s.all, s.forced), n.At)
+		i := s.Select(s.ICmp(enum.IPredSLT, n.At, s.first), n.At, behind)
 		key := s.order(s.Load(types.Float, s.at(s.values, i), 4))
 		one := s.Select(s.ICmp(enum.IPredEQ, key, lower.I32(0)), lower.I32(0), lower.I32(1))
-		return []Value{s.Add(v[0], lower.I32(selectThreads)), s.Add(v[1], s.massOf(last, key, one, nil))}
-	})[1]
+		return lower.Fold{At: s.Add(n.At, lower.I32(selectThreads)), Made: s.Add(n.Made, s.massOf(last, key, one, nil))}
+	}).Made
 	_, total := s.scan(sum, massScan)
 	s.Barrier() // the sums are used again
 	return total

@@ -103,11 +103,11 @@ func Clear() (*lower.Kernel, error) {
 	start := b.Add(b.Mul(b.ZExt64(b.BlockX()), lower.I64(abi.ClearThreads)), b.ZExt64(b.ThreadX()))
 	step := b.Mul(b.ZExt64(b.GridX()), lower.I64(abi.ClearThreads))
 	zero := lower.I32(0)
-	b.While("clear", []Value{start}, func(v []Value) Value {
-		return b.ICmp(enum.IPredULT, v[0], b.Param("n"))
-	}, func(v []Value) []Value {
-		b.Store(b.Pack4(zero, zero, zero, zero), b.Offset(b.Param("to"), b.Shl(v[0], 4)), 16)
-		return []Value{b.Add(v[0], step)}
+	b.While("clear", start, func(i Value) Value {
+		return b.ICmp(enum.IPredULT, i, b.Param("n"))
+	}, func(i Value) Value {
+		b.Store(b.Pack4(zero, zero, zero, zero), b.Offset(b.Param("to"), b.Shl(i, 4)), 16)
+		return b.Add(i, step)
 	})
 	b.Block.NewRet(nil)
 	return &lower.Kernel{Module: b.Module, Entry: abi.Clear, Threads: abi.ClearThreads, Params: abi.IndexParams[abi.Clear]}, nil

@@ -165,19 +165,18 @@ func (s *squaresKernel) products() scores {
 		whole[i] = slices.Repeat([]Value{lower.F32(0)}, threadCols)
 	}
 	stage := func(n Value) Value { return s.Mul(s.And(n, lower.I32(1)), lower.I32(squareStage)) }
-	out := s.Repeat("steps", append([]Value{lower.I32(0)}, whole.flat()...), func(v []Value) ([]Value, Value) {
+	type walk = lower.Walk[scores, *scores]
+	return lower.Repeat(s.Builder, "steps", lower.Walking(lower.I32(0), whole), func(step walk) (walk, Value) {
 		s.CopyWaitAll()
 		s.Barrier()
-		next := s.Add(v[0], lower.I32(1))
+		next := s.Add(step.At, lower.I32(1))
 		more := s.ICmp(enum.IPredSLT, next, steps)
 		s.If("ahead", more, nil, func() []Value {
 			s.load(next, stage(next))
 			return nil
 		})
-		sum := s.multiply(whole.like(v[1:]), stage(v[0]))
-		return append([]Value{next}, sum.flat()...), more
-	})
-	return whole.like(out[1:])
+		return lower.Walking(next, s.multiply(step.Of, stage(step.At))), more
+	}).Of
 }
 
 // multiply adds the products of one stage. The k-steps of 16 columns differ by an XOR, which is as good after the stage is added as before:
@@ -246,36 +245,36 @@ func (s *squaresKernel) blocks() {
 	number := s.UDiv(lower.I32(squareTile), s.perBlock)
 	there := s.ICmp(enum.IPredSLT, s.Add(s.row0, row), s.rows)
 	end := s.Select(there, s.Min(number, s.Add(l.last, lower.I32(1))), lower.I32(0))
-	s.While("block", []Value{s.LShr(s.tid, 7)}, func(v []Value) Value {
-		return s.ICmp(enum.IPredSLT, v[0], end)
-	}, func(v []Value) []Value {
-		column := s.Mul(v[0], s.perBlock)
+	s.While("block", s.LShr(s.tid, 7), func(block Value) Value {
+		return s.ICmp(enum.IPredSLT, block, end)
+	}, func(block Value) Value {
+		column := s.Mul(block, s.perBlock)
 		top := s.foldSquares(l, column, lower.NegInf(), s.FMax)
 		finite := s.FMax(top, lower.F32(lowest))
 		sum := s.foldSquares(l, column, lower.F32(0), func(sum, x Value) Value {
 			return s.FAdd(sum, powerOf(s.Builder, x, finite, s.Param("scale")))
 		})
 		log := s.Select(s.FCmp(enum.FPredOGT, sum, lower.F32(0)), s.Log2(sum), lower.F32(0))
-		to := s.Add(l.to, s.Shl(s.ZExt64(v[0]), 2))
+		to := s.Add(l.to, s.Shl(s.ZExt64(block), 2))
 		s.Store(top, s.Offset(s.Param("scores"), to), 4)
 		s.Store(log, s.Offset(s.Param("sums"), to), 4)
-		return []Value{s.Add(v[0], lower.I32(squareThreads/squareTile))}
+		return s.Add(block, lower.I32(squareThreads/squareTile))
 	})
 }
 
 // foldSquares folds the squares of a block, a few at a time; those that do not count are -inf.
 func (s *squaresKernel) foldSquares(l squareLine, column, start Value, fold func(x, y Value) Value) Value {
 	const atOnce = 4
-	return s.While("square", []Value{lower.I32(0), start}, func(v []Value) Value {
-		return s.ICmp(enum.IPredSLT, v[0], s.perBlock)
-	}, func(v []Value) []Value {
-		out, room := v[1], s.Min(l.limit, s.Add(column, s.perBlock))
+	return lower.While(s.Builder, "square", lower.Fold{At: lower.I32(0), Made: start}, func(square lower.Fold) Value {
+		return s.ICmp(enum.IPredSLT, square.At, s.perBlock)
+	}, func(square lower.Fold) lower.Fold {
+		out, room := square.Made, s.Min(l.limit, s.Add(column, s.perBlock))
 		for i := range atOnce {
-			at := s.Add(s.Add(column, v[0]), lower.I32(int64(i)))
+			at := s.Add(s.Add(column, square.At), lower.I32(int64(i)))
 			x := s.Load(types.Float, s.SharedAt(s.Add(l.at, s.Shl(s.Min(at, lower.I32(squareTile-1)), 2)), 0), 4)
 			in := s.And(s.ICmp(enum.IPredSLT, at, room), s.FCmp(enum.FPredOLT, x, infinity))
 			out = fold(out, s.Select(in, x, lower.NegInf()))
 		}
-		return []Value{s.Add(v[0], lower.I32(atOnce)), out}
-	})[1]
+		return lower.Fold{At: s.Add(square.At, lower.I32(atOnce)), Made: out}
+	}).Made
 }

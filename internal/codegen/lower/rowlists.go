@@ -159,8 +159,8 @@ var cover = listBuffer{"covered", "cover_words"}
 
 type listBuffer struct{ buffer, limit string }
 
-// ListStarts computes where the lists of the tile at k.At begin that tell which columns count, for code that reads them again
-// and again; Hold makes such values (in the same order) the ones that are used, until it gets nil.
+// ListStarts computes where the lists of the tile begin that tell which columns count, for code that reads them again and again
+// under WithStarts.
 func (k *RowTile) ListStarts() (starts []Value) {
 	for _, l := range k.columnLists() {
 		starts = append(starts, k.listStart(l.Source, l.listBuffer))
@@ -168,13 +168,13 @@ func (k *RowTile) ListStarts() (starts []Value) {
 	return starts
 }
 
-func (k *RowTile) Hold(starts []Value) {
-	k.held = map[string]Value{}
+// WithStarts is the tile with the values of ListStarts in registers.
+func (k *RowTile) WithStarts(tile WorkTile, starts []Value) WorkTile {
+	tile.starts = map[string]Value{}
 	for i, l := range k.columnLists() {
-		if starts != nil {
-			k.held[ir.ListName(l.Name, l.buffer)] = starts[i]
-		}
+		tile.starts[ir.ListName(l.Name, l.buffer)] = starts[i]
 	}
+	return tile
 }
 
 type sourceBuffer struct {
@@ -194,7 +194,7 @@ func (k *RowTile) columnLists() []sourceBuffer {
 
 // listStart is the address of the first entry that belongs to the tile's head, or to its row block for lists of blocks.
 func (k *RowTile) listStart(l ir.Source, b listBuffer) Value {
-	if v := k.held[ir.ListName(l.Name, b.buffer)]; v != nil {
+	if v := k.At.starts[ir.ListName(l.Name, b.buffer)]; v != nil {
 		return v
 	}
 	n := k.HeadIndex()
@@ -226,7 +226,7 @@ func (k *RowTile) Count(s Segment) Value {
 	if s.From.Kind == ir.SourceBlocks {
 		return length
 	}
-	n := k.prefix(length, func(i Value) Value { return k.Matters(s, k.ListAt(s.From, i)) })
+	n := k.leading(length, func(i Value) Value { return k.Matters(s, k.ListAt(s.From, i)) })
 	if s.From.Kind == ir.SourceColumns {
 		return k.LShr(k.Add(n, I32(ir.BlockSize-1)), 6)
 	}
@@ -257,23 +257,28 @@ func (k *RowTile) Matters(s Segment, entry Value) Value {
 	return Bool(true)
 }
 
-// prefix counts the leading elements below n for which holds is true, when all those come first. The lanes of a warp test 32
-// places at a time, so that thousands of elements take three dependent loads.
-func (k *RowTile) prefix(n Value, holds func(i Value) Value) Value {
+// leading counts the elements below n for which holds is true, when all of them come first. The lanes of a warp test 32
+// elements at a time, so that thousands of them take three dependent loads.
+func (k *RowTile) leading(n Value, holds func(i Value) Value) Value {
 	zero := Value(I32(0))
 	return k.If("prefix", k.ICmp(enum.IPredSGT, n, zero), []Value{zero}, func() []Value {
 		last := k.Sub(n, I32(1))
-		return k.Repeat("prefix.round", []Value{zero, n}, func(v []Value) ([]Value, Value) {
-			known, rest := v[0], v[1]
-			stride := k.LShr(k.Add(rest, I32(31)), 5)
-			at := k.Sub(k.Add(known, k.Mul(k.Add(k.Lane, I32(1)), stride)), I32(1))
+		end := Repeat(k.Builder, "prefix.round", prefix{zero, n}, func(p prefix) (prefix, Value) {
+			stride := k.LShr(k.Add(p.rest, I32(31)), 5)
+			at := k.Sub(k.Add(p.known, k.Mul(k.Add(k.Lane, I32(1)), stride)), I32(1))
 			good := k.And(holds(k.Min(at, last)), k.ICmp(enum.IPredSLE, at, last))
-			known = k.Add(known, k.Mul(k.Popc(k.Ballot(good)), stride))
-			rest = k.Min(k.Sub(stride, I32(1)), k.Sub(n, known))
-			return []Value{known, rest}, k.ICmp(enum.IPredSGT, rest, zero)
-		})[:1]
+			p.known = k.Add(p.known, k.Mul(k.Popc(k.Ballot(good)), stride))
+			p.rest = k.Min(k.Sub(stride, I32(1)), k.Sub(n, p.known))
+			return p, k.ICmp(enum.IPredSGT, p.rest, zero)
+		})
+		return []Value{end.known}
 	})[0]
 }
+
+// prefix is how many leading elements are known to hold, and of how many after them it is not known.
+type prefix struct{ known, rest Value }
+
+func (p *prefix) Values() []*Value { return []*Value{&p.known, &p.rest} }
 
 // CoverWord is the word of a head's runs that has a column's bit for a row block of the tile.
 func (k *RowTile) CoverWord(runs ir.Source, id Value, block int) Value {
@@ -344,11 +349,11 @@ func (k *RowTile) SlotPieces(s Segment) []SlotPiece {
 	return out
 }
 
-// ListSlot is the start and flags of slot i of a list, whose entry is that of the list (not asked for columns). It is an edge
-// unless all rows keep all its keys.
-func (k *RowTile) ListSlot(s Segment, i Value, entry func() Value, number, fullBottom, fullTop Value) []Value {
+// ListSlot is slot i of a list, which has an entry there (it is not asked for columns). It is an edge unless all rows keep all its keys.
+// number is the segment's, where it stands in flags.
+func (k *RowTile) ListSlot(s Segment, i Value, entry func() Value, number, fullBottom, fullTop Value) Slot {
 	if s.From.Kind == ir.SourceColumns {
-		return []Value{k.Shl(i, 6), k.Or(number, I32(FlagColumns))}
+		return Slot{Start: k.Shl(i, 6), Flags: k.Or(number, I32(FlagColumns))}
 	}
 	start := entry()
 	if s.From.Kind == ir.SourceBlocks {
@@ -358,5 +363,5 @@ func (k *RowTile) ListSlot(s Segment, i Value, entry func() Value, number, fullB
 	}
 	end := k.Add(start, I32(ir.BlockSize))
 	full := k.And(k.ICmp(enum.IPredSGE, start, fullBottom), k.ICmp(enum.IPredSLE, end, fullTop))
-	return []Value{start, k.Select(full, number, k.Or(number, I32(FlagEdge)))}
+	return Slot{Start: start, Flags: k.Select(full, number, k.Or(number, I32(FlagEdge)))}
 }

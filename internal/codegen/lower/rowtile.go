@@ -17,9 +17,7 @@ type RowTile struct {
 	DType    DType // of q, k, v and o
 	Lane     Value // the thread's number in its warp
 
-	At WorkTile // which tile; of the block unless a kernel says otherwise
-
-	held map[string]Value // see Hold
+	At WorkTile // which tile: the block's, or another one's within In
 
 	// Query is the absolute position of the thread's row r (0 or 1) of a 16-row strip: accumulators of 16x8 tiles give each
 	// thread two rows.
@@ -31,7 +29,26 @@ type RowTile struct {
 // WorkTile is a row tile among all that a launch computes. Its values are asked for where they are used: some are cheaper to
 // compute again than to keep. Heads are counted as lists and routes count them; Head0 is which head of the tensors number 0 is,
 // nil for the first.
-type WorkTile struct{ Tile, Tiles, Head, Heads, Head0, Batch func() Value }
+type WorkTile struct {
+	Tile, Tiles, Head, Heads, Head0, Batch func() Value
+
+	kvHead Value            // see Loading
+	starts map[string]Value // see WithStarts
+}
+
+// In emits body for another row tile.
+func (k *RowTile) In(tile WorkTile, body func()) {
+	was := k.At
+	k.At = tile
+	body()
+	k.At = was
+}
+
+// Loading is the tile with its kv head in a register, for code that copies K and V of it again and again.
+func (t WorkTile) Loading(kvHead Value) WorkTile {
+	t.kvHead = kvHead
+	return t
+}
 
 // BlockWorkTile is the tile of a block when every tile has one: tiles along x, heads along y, batch along z.
 func (b *Builder) BlockWorkTile() WorkTile {
@@ -39,26 +56,30 @@ func (b *Builder) BlockWorkTile() WorkTile {
 }
 
 // TensorHead is the tile's q head in q, o and lse.
-func (k *RowTile) TensorHead() Value { return k.At.tensorHead(k.Builder, k.At.Head()) }
-
-// KVHead is the kv head of a q head as At counts them.
-func (k *RowTile) KVHead(head Value) Value {
-	return k.UDiv(k.At.tensorHead(k.Builder, head), k.Param("group"))
-}
-
-func (p WorkTile) tensorHead(b *Builder, head Value) Value {
-	if p.Head0 == nil {
+func (k *RowTile) TensorHead() Value {
+	head := k.At.Head()
+	if k.At.Head0 == nil {
 		return head
 	}
-	return b.Add(head, p.Head0())
+	return k.Add(head, k.At.Head0())
+}
+
+// KVHead is the kv head of the tile's q head.
+func (k *RowTile) KVHead() Value {
+	if v := k.At.kvHead; v != nil {
+		return v
+	}
+	return k.UDiv(k.TensorHead(), k.Param("group"))
 }
 
 // Slot is a run of SlotKeys keys that a step computes.
 type Slot struct {
 	Start   Value        // first key, or first row of compacted columns; it may be negative
 	Flags   Value        // FlagEdge, FlagColumns
-	Segment func() Value // number of its segment
+	Segment func() Value // number of its segment; not carried by loops
 }
+
+func (s *Slot) Values() []*Value { return []*Value{&s.Start, &s.Flags} }
 
 // Flags of slots.
 const (

@@ -8,7 +8,7 @@ import (
 
 // epilogue normalises the output and stores it and the LSE, and notes the tile if it must be computed again. O goes through the warp's
 // own rows of the Q tile, which no other warp reads, so that global stores are whole 128-byte rows.
-func (k *kernel) epilogue(st state) {
+func (k *kernel) epilogue(st rowState) {
 	k.SumQuads(st.l)
 	k.stageOutput(st)
 	k.StoreLSE(len(st.l), func(i int) Value {
@@ -22,7 +22,7 @@ func (k *kernel) epilogue(st state) {
 }
 
 // stageOutput writes O / l in the input type to shared memory, and notes doubts.
-func (k *kernel) stageOutput(st state) {
+func (k *kernel) stageOutput(st rowState) {
 	quad := k.Shl(k.And(k.Lane, lower.I32(3)), 2)
 	at := k.Add(k.swizzled(k.rowOf(0, 0), lower.I32(0)), quad)
 	columns := make([]Value, chunks)
@@ -45,7 +45,7 @@ func (k *kernel) stageOutput(st state) {
 }
 
 // outputs are the outputs of the thread's row i in pairs, and whether they are doubtful.
-func (k *kernel) outputs(st state, i int) (pairs []Value, doubtful Value) {
+func (k *kernel) outputs(st rowState, i int) (pairs []Value, doubtful Value) {
 	o := lower.OfRow(st.o[i/2], i%2)
 	if k.exact {
 		return k.ExactOutputs(o, st.l[i]), lower.Bool(false)

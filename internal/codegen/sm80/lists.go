@@ -67,7 +67,7 @@ func (k *kernel) newColumnHalf(p position, slots []lower.Slot, first int) *colum
 		s.Start, s.Flags = k.Select(mine, x.Start, s.Start), k.Select(mine, x.Flags, s.Flags)
 	}
 	h := &columnHalf{k: k, at: k.Add(k.shared, k.Add(k.Shl(index, 4), k.Shl(half, 2)))}
-	h.columns = k.And(k.IsColumns(s), k.ICmp(enum.IPredEQ, p.done(), lower.I32(0)))
+	h.columns = k.And(k.IsColumns(s), k.ICmp(enum.IPredEQ, p.done, lower.I32(0)))
 	h.columns = k.And(h.columns, k.ICmp(enum.IPredSLT, index, lower.I32(int64(len(slots)))))
 	h.id = k.If("ids", h.columns, []Value{lower.I32(lower.NoColumn)}, func() []Value {
 		return []Value{k.ListAt(k.ColumnSegment().From, k.Add(k.Add(s.Start, k.Lane), k.Shl(half, 5)))}

@@ -49,7 +49,7 @@ func (k *kernel) rowsPerPass() int { return 32 * k.warps / chunks }
 
 func (k *kernel) newLoader() loader {
 	l := loader{kn: k, copyLane: k.newCopyLane(nil)}
-	kvHead := k.KVHead(k.At.Head())
+	kvHead := k.KVHead()
 	l.k = l.source("k", kvHead, k.layout.k)
 	l.v = l.source("v", kvHead, k.layout.v)
 	return l

@@ -45,8 +45,6 @@ type kernel struct {
 	warp   Value // the warp's number in the block, known to be the same for all its lanes
 	group  Value // the consumer's number
 	pass   Value // of the warp that walks: 0, then 1 for tiles that are computed again
-	kvHead Value // the kv head of the tile's q head, for the warps that load
-	qRegs  [][]Value
 }
 
 // Attention lowers s, cut to TileFor(cfg.HeadDim), or ListTileFor if it has lists.

@@ -121,6 +121,8 @@ func (k *kernel) arriveForWarp(b barrier, buffer Value) {
 // for the phase before the first passes at once.
 type pipelineSlot struct{ buffer, parity Value }
 
+func (p *pipelineSlot) Values() []*Value { return []*Value{&p.buffer, &p.parity} }
+
 func (k *kernel) nextPipelineSlot(p pipelineSlot) pipelineSlot {
 	n := k.Add(p.buffer, lower.I32(1))
 	wrapped := k.ICmp(enum.IPredEQ, n, lower.I32(int64(k.buffers)))

@@ -23,66 +23,50 @@ import (
 // Waits for barriers stand where they do for ptxas as well, which moves a wait for products up over everything that is not behind a
 // branch.
 
-// state is what the loop carries. m and l have one value for each of the thread's two rows.
+// state is what the loop carries.
 type state struct {
-	k    pipelineSlot // of K: of the next stage (overlap.go), or of the one that is computed (stream.go)
-	v    Value        // the buffer of V of the stage before (overlap.go)
-	w    Value        // the first slot of the stage before that this warpgroup takes
-	m, l []Value
-	o, p []Value // unnormalised output; probabilities of the stage before, as A fragments
-	next []Value // the header of the stage after k (stream.go)
-	tile []Value // row tile, head and batch, the parity of Q, and the fragments of Q (stream.go)
+	k pipelineSlot // of K: of the next stage (overlap.go), or of the one that is computed (stream.go)
+	v Value        // the buffer of V of the stage before (overlap.go)
+	w Value        // the first slot of the stage before that this warpgroup takes
+	rowState
+	p    []Value  // probabilities of the stage before, as A fragments
+	next header   // of the stage after k (stream.go)
+	tile heldTile // whose Q the products take (stream.go)
 }
 
-// values lists the state in a fixed order, so that phis can be made and closed by position.
-func (s *state) values() []*Value {
-	out := []*Value{&s.k.buffer, &s.k.parity, &s.v, &s.w}
-	for _, list := range [][]Value{s.m, s.l, s.o, s.p, s.next, s.tile} {
-		for i := range list {
-			out = append(out, &list[i])
-		}
-	}
-	return out
+func (s *state) Values() []*Value {
+	out := append(s.k.Values(), lower.Some(&s.v, &s.w)...)
+	out = append(out, lower.Pointers(s.m, s.l, s.o, s.p)...)
+	return append(append(out, lower.Some(&s.next)...), s.tile.Values()...)
 }
 
-func (s state) clone() state {
-	for _, list := range []*[]Value{&s.m, &s.l, &s.o, &s.p, &s.next, &s.tile} {
-		*list = slices.Clone(*list)
-	}
+func (s state) Clone() state {
+	s.rowState, s.p, s.tile = s.rowState.Clone(), slices.Clone(s.p), s.tile.Clone()
 	return s
 }
 
-// initial is the state before a row tile's first stage.
-func (k *kernel) initial(start pipelineSlot) state {
-	s := state{k: start, v: start.buffer, w: lower.I32(0)}
-	for range 2 {
-		s.m, s.l = append(s.m, lower.F32(lower.Lowest)), append(s.l, lower.F32(0))
-	}
-	for range k.headDim / 2 {
-		s.o = append(s.o, lower.F32(0))
-	}
-	return s
+// rowState is what the thread's two rows have come to: the unnormalised output of both, and of each the maximum and the sum.
+type rowState struct{ o, m, l []Value }
+
+func (s *rowState) Values() []*Value { return lower.Pointers(s.o, s.m, s.l) }
+
+func (s rowState) Clone() rowState {
+	return rowState{slices.Clone(s.o), slices.Clone(s.m), slices.Clone(s.l)}
 }
 
-// carry opens the loop's state with its value before the loop.
-func (k *kernel) carry(start state, from *llir.Block) (state, []*llir.InstPhi) {
-	st := start.clone()
-	var phis []*llir.InstPhi
-	for _, v := range st.values() {
-		p := k.Phi(*v, from)
-		phis = append(phis, p)
-		*v = p
+// initial is what rows begin with.
+func (k *kernel) initial(lowest Value) rowState {
+	return rowState{
+		o: slices.Repeat([]Value{lower.F32(0)}, k.headDim/2),
+		m: []Value{lowest, lowest}, l: []Value{lower.F32(0), lower.F32(0)},
 	}
-	return st, phis
 }
 
-// close ends the loop's body with the state of its next round.
-func (k *kernel) close(phis []*llir.InstPhi, next state, loop *llir.Block) {
+// goRound ends the loop's body with the state of its next round.
+func (k *kernel) goRound(l *lower.Loop[state], next state, loop *llir.Block) {
 	latch := k.Block
-	latch.NewBr(loop)
-	for i, v := range next.values() {
-		lower.AddIncoming(phis[i], *v, latch)
-	}
+	k.Br(loop)
+	l.Close(next, latch)
 }
 
 // header is what a consumer knows of a stage before it computes: the flags of the first slot, and flagMask if any of its slots needs a
@@ -96,12 +80,12 @@ const flagMask = 1 << 30
 func (k *kernel) stageAt(at pipelineSlot) header {
 	k.await(k.barrierAt(fullK, at.buffer), at.parity)
 	flags, n := k.headerFlags(at.buffer, 0), k.keys/k.SlotKeys
-	v := k.maskFlags(at.buffer)
-	any := v[0]
+	found := k.maskFlags(at.buffer)
+	any := found[0]
 	if k.stagger { // of its slots, the first or the last is the other warpgroup's
-		any = k.Select(k.ICmp(enum.IPredEQ, k.window(flags), lower.I32(0)), v[0], v[n])
+		any = k.Select(k.ICmp(enum.IPredEQ, k.window(flags), lower.I32(0)), found[0], found[n])
 	}
-	for _, x := range v[1:n] {
+	for _, x := range found[1:n] {
 		any = k.Or(any, x)
 	}
 	return k.Or(flags, k.Select(k.special(any), lower.I32(flagMask), lower.I32(0)))
@@ -138,8 +122,8 @@ func (k *kernel) window(flags Value) Value {
 }
 
 // loadQ reads the Q fragments of every step, four registers each, where they are kept: that halves what the first product reads
-// of shared memory and frees the buffer for the Q of the next row tile.
-func (k *kernel) loadQ() (regs [][]Value) {
+// of shared memory and frees the buffer for the Q of the next row tile. It gives nil where Q is read in its buffer.
+func (k *kernel) loadQ() (regs lower.Lists) {
 	if !k.qInRegs {
 		return nil
 	}

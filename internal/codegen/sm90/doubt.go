@@ -74,9 +74,9 @@ func (k *kernel) exchange(at, x Value) Value {
 
 // twice runs a role of the loading warps, and again if there are notes.
 func (k *kernel) twice(role func(pass Value), walks bool) {
-	k.Repeat("round", []Value{lower.I32(0)}, func(v []Value) ([]Value, Value) {
-		role(v[0])
-		first := k.ICmp(enum.IPredEQ, v[0], lower.I32(0))
+	k.Repeat("round", lower.I32(0), func(pass Value) (Value, Value) {
+		role(pass)
+		first := k.ICmp(enum.IPredEQ, pass, lower.I32(0))
 		again := k.If("first", first, []Value{lower.Bool(false)}, func() []Value {
 			some := k.verdict()
 			k.If("restart", some, nil, func() []Value {
@@ -85,7 +85,7 @@ func (k *kernel) twice(role func(pass Value), walks bool) {
 			})
 			return []Value{some}
 		})
-		return []Value{k.Add(v[0], lower.I32(1))}, again[0]
+		return k.Add(pass, lower.I32(1)), again[0]
 	})
 }
 
@@ -132,29 +132,31 @@ func (k *kernel) restart(mine bool) {
 
 // produceChains produces the noted tiles of one warpgroup after the other.
 func (k *kernel) produceChains(p pipelineSlot) pipelineSlot {
-	v := k.While("chains", []Value{lower.I32(0), p.buffer, p.parity, lower.I32(1)},
-		func(v []Value) Value { return k.ICmp(enum.IPredSLT, v[0], lower.I32(int64(k.groups))) },
-		func(v []Value) []Value {
-			return append([]Value{k.Add(v[0], lower.I32(1))}, k.produceChain(v[0], v[1:])...)
-		})
-	return pipelineSlot{v[1], v[2]}
+	return lower.While(k.Builder, "chains", lower.Walking(lower.I32(0), feed{p, lower.I32(1)}),
+		func(group feedWalk) Value { return k.ICmp(enum.IPredSLT, group.At, lower.I32(int64(k.groups))) },
+		func(group feedWalk) feedWalk {
+			next := k.Add(group.At, lower.I32(1))
+			return lower.Walking(next, k.produceChain(group.At, group.Of))
+		}).Of.pipelineSlot
 }
 
-// produceChain produces the noted tiles of a warpgroup, each with a last stage that says so. at and the result are the place of the next
-// stage and the parity of Q.
-func (k *kernel) produceChain(group Value, at []Value) []Value {
+// produceChain produces the noted tiles of a warpgroup, each with a last stage that says so.
+func (k *kernel) produceChain(group Value, f feed) feed {
 	flags := k.Or(lower.I32(flagFirst), k.MulBy(group, flagSecond)) // of two groups at most
-	start := append([]Value{k.ShuffleFrom(k.chain(group), lower.I32(0))}, at...)
-	v := k.While("chain", start,
-		func(v []Value) Value { return k.ICmp(enum.IPredNE, v[0], lower.I32(0)) },
-		func(v []Value) []Value {
-			code := k.Sub(v[0], lower.I32(1))
-			k.At = k.workTile(k.LShr(code, 2))
-			link := k.Load(types.I32, k.outputRow(k.chainRow(group, k.And(code, lower.I32(3)))), 4)
-			link = k.ShuffleFrom(link, lower.I32(0))
-			last := k.produceItem(pipelineSlot{v[1], v[2]}, v[3], flags, k.entries(k.lengths()), func() {})
-			next := k.stage(cursor{last, lower.I32(flagSecond)}, k.noSlots())
-			return []Value{link, next.buffer, next.parity, k.Xor(v[3], lower.I32(1))}
-		})
-	return v[1:]
+	return lower.While(k.Builder, "chain", lower.Walking(k.ShuffleFrom(k.chain(group), lower.I32(0)), f),
+		func(code feedWalk) Value { return k.ICmp(enum.IPredNE, code.At, lower.I32(0)) },
+		func(code feedWalk) (next feedWalk) {
+			number := k.Sub(code.At, lower.I32(1))
+			k.In(k.fixed(k.workTile(k.LShr(number, 2))), func() {
+				link := k.Load(types.I32, k.outputRow(k.chainRow(group, k.And(number, lower.I32(3)))), 4)
+				next.At = k.ShuffleFrom(link, lower.I32(0))
+				heads := k.entries(k.lengths())
+				k.In(k.At.Loading(k.KVHead()), func() {
+					last := k.produceItem(code.Of, flags, heads, func() {})
+					next.Of.pipelineSlot = k.stage(cursor{last, lower.I32(flagSecond)}, k.noSlots()).pipelineSlot
+				})
+			})
+			next.Of.q = k.Xor(code.Of.q, lower.I32(1))
+			return next
+		}).Of
 }

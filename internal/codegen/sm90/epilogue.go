@@ -7,7 +7,8 @@ import (
 )
 
 // epilogue normalises the output and stores it and the LSE, and notes the tile if it must be computed again.
-func (k *kernel) epilogue(st state) {
+func (k *kernel) epilogue(st rowState) {
+	st = st.Clone()
 	k.SumQuads(st.l)
 	doubt := Value(lower.Bool(false))
 	for r := range 2 {

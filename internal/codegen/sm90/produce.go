@@ -30,26 +30,38 @@ type cursor struct {
 	first Value
 }
 
+func (c *cursor) Values() []*Value { return append(c.pipelineSlot.Values(), &c.first) }
+
+// cursorWalk is a loop that loads stages: at what it walks beside where the next stage goes.
+type cursorWalk = lower.Walk[cursor, *cursor]
+
+// feed is what row tiles hand on to the next one: where its first stage goes, and the parity of Q.
+type feed struct {
+	pipelineSlot
+	q Value
+}
+
+func (f *feed) Values() []*Value { return append(f.pipelineSlot.Values(), &f.q) }
+
+type feedWalk = lower.Walk[feed, *feed]
+
 // produceTiles is the work of the warp that walks the schedule, all lanes alike except in copies and in reading lists.
 func (k *kernel) produceTiles(pass Value) {
 	k.pass = pass
 	p := pipelineSlot{lower.I32(0), lower.I32(1)}
 	if k.queued {
 		first := k.ICmp(enum.IPredEQ, pass, lower.I32(0))
-		at := k.If("queue", first, []Value{p.buffer, p.parity}, func() []Value {
-			end := k.produceQueued(p)
-			return []Value{end.buffer, end.parity}
-		})
-		at = k.If("chains", k.Xor(first, lower.Bool(true)), at, func() []Value {
-			end := k.produceChains(p)
-			return []Value{end.buffer, end.parity}
-		})
-		p = pipelineSlot{at[0], at[1]}
-	} else {
-		p = k.produceItem(p, lower.I32(1), lower.I32(flagFirst), k.entries(k.lengths()), func() {})
+		end := lower.If(k.Builder, "queue", first, p, func() pipelineSlot { return k.produceQueued(p) })
+		end = lower.If(k.Builder, "chains", k.Xor(first, lower.Bool(true)), end, func() pipelineSlot { return k.produceChains(p) })
+		k.postEnd(end)
+		return
+	}
+	heads := k.entries(k.lengths())
+	k.In(k.At.Loading(k.KVHead()), func() {
+		p = k.produceItem(feed{p, lower.I32(1)}, lower.I32(flagFirst), heads, func() {})
 		again := k.ICmp(enum.IPredNE, pass, lower.I32(0))
 		p = k.stageIf("close", again, cursor{p, lower.I32(flagSecond)}, k.noSlots())
-	}
+	})
 	k.postEnd(p)
 }
 
@@ -58,10 +70,9 @@ func (k *kernel) produceTiles(pass Value) {
 func (k *kernel) postEnd(p pipelineSlot) {
 	if !k.overlap {
 		zero := lower.I32(0)
-		if k.kvHead = zero; k.queued {
-			k.At = k.fixed(zero, zero, zero)
-		}
-		k.stage(cursor{p, lower.I32(flagEnd)}, k.noSlots())
+		k.inTile(tileID{zero, zero, zero}, func() {
+			k.In(k.At.Loading(zero), func() { k.stage(cursor{p, lower.I32(flagEnd)}, k.noSlots()) })
+		})
 		return
 	}
 	k.await(k.barrierAt(emptyK, p.buffer), p.parity)
@@ -76,28 +87,44 @@ func (k *kernel) postEnd(p pipelineSlot) {
 // tile begin with is read while the tile before is walked, in two steps that depend on each other: lengths, then entries.
 func (k *kernel) produceQueued(p pipelineSlot) pipelineSlot {
 	first := k.block()
-	k.At = k.workTile(k.firstItem(first))
-	heads := k.entries(k.lengths())
-	start := append([]Value{first, k.taken(k.take()), p.buffer, p.parity, lower.I32(1)}, append(k.tripleOf(k.At), heads.values()...)...)
-	v := k.While("item", start,
-		func(v []Value) Value { return k.ICmp(enum.IPredSLT, v[0], k.Param("items")) },
-		func(v []Value) []Value {
-			next, own, heads := v[1], k.fixed(v[5], v[6], v[7]), heads.with(v[8:])
+	start := queuedItem{number: first, feed: feed{p, lower.I32(1)}, tileID: k.workTile(k.firstItem(first))}
+	k.inTile(start.tileID, func() { start.heads = k.entries(k.lengths()) })
+	start.next = k.taken(k.take())
+	return lower.While(k.Builder, "item", start,
+		func(is queuedItem) Value { return k.ICmp(enum.IPredSLT, is.number, k.Param("items")) },
+		func(is queuedItem) queuedItem {
+			next := queuedItem{number: is.next}
 			afterNext := k.take()
-			// Beyond the last tile, that is read again; nobody uses it.
-			following := k.workTile(k.lastOr(next))
-			k.At = following
-			ahead := k.lengths()
-			k.At = own
-			made, ahead := k.produceOwn(v[2:5], heads, func() listHeads {
-				k.At = following
-				defer func() { k.At = own }()
-				return k.entries(ahead)
+			// Beyond the last tile, that tile is read again; nobody uses it.
+			next.tileID = k.workTile(k.lastOr(is.next))
+			k.inTile(next.tileID, func() { next.heads = k.lengths() })
+			k.inTile(is.tileID, func() {
+				next.feed, next.heads = k.produceOwn(is.feed, is.heads, func() (ahead listHeads) {
+					k.inTile(next.tileID, func() { ahead = k.entries(next.heads) })
+					return ahead
+				})
 			})
-			out := slices.Concat([]Value{next, k.taken(afterNext)}, made, k.tripleOf(following))
-			return append(out, ahead.values()...)
-		})
-	return pipelineSlot{v[2], v[3]}
+			next.next = k.taken(afterNext)
+			return next
+		}).pipelineSlot
+}
+
+// queuedItem is what the loop of produceQueued carries: a row tile's number and the number of the one after it, which row tile it is, and
+// what its lists begin with.
+type queuedItem struct {
+	number, next Value
+	feed
+	tileID
+	heads listHeads
+}
+
+func (q *queuedItem) Values() []*Value {
+	return slices.Concat([]*Value{&q.number, &q.next}, q.feed.Values(), q.tileID.Values(), q.heads.Values())
+}
+
+func (q queuedItem) Clone() queuedItem {
+	q.heads = q.heads.Clone()
+	return q
 }
 
 // take asks the queue for a row tile that no other block takes; taken, later, says which that is.
@@ -136,53 +163,71 @@ func (k *kernel) queueBlocks() Value {
 	return k.Param("blocks")
 }
 
-func (k *kernel) tripleOf(p lower.WorkTile) []Value { return []Value{p.Tile(), p.Head(), p.Batch()} }
-
-// produceOwn produces the row tile, unless its head is another kernel's: its consumers do not hear of it then. at is the
-// place of the next stage and the parity of Q. In the midst of it, it calls ahead to read what comes after.
-func (k *kernel) produceOwn(at []Value, heads listHeads, ahead func() listHeads) ([]Value, listHeads) {
+// produceOwn produces the row tile, unless its head is another kernel's: consumers of this kernel do not hear of such a tile. In the midst
+// of it, it calls ahead to read what comes after.
+func (k *kernel) produceOwn(f feed, heads listHeads, ahead func() listHeads) (feed, listHeads) {
 	own := k.Computes(k.HeadIndex())
-	unread := make([]Value, len(heads.values()))
-	for i := range unread {
-		unread[i] = lower.I32(0)
-	}
-	v := k.If("own", own, slices.Concat(at, unread), func() []Value {
-		var read listHeads
-		p := k.produceItem(pipelineSlot{at[0], at[1]}, at[2], lower.I32(flagFirst), heads, func() { read = ahead() })
-		return append([]Value{p.buffer, p.parity, k.Xor(at[2], lower.I32(1))}, read.values()...)
+	out := lower.If(k.Builder, "own", own, fedTile{f, heads.unread()}, func() (made fedTile) {
+		k.In(k.At.Loading(k.KVHead()), func() {
+			made.pipelineSlot = k.produceItem(f, lower.I32(flagFirst), heads, func() { made.ahead = ahead() })
+		})
+		made.q = k.Xor(f.q, lower.I32(1))
+		return made
 	})
-	values := k.If("other", k.Xor(own, lower.Bool(true)), v[3:], func() []Value { return ahead().values() })
-	return v[:3], heads.with(values)
+	return out.feed, lower.If(k.Builder, "other", k.Xor(own, lower.Bool(true)), out.ahead, ahead)
 }
 
+// fedTile is what a row tile leaves: its feed, and what the lists of the tile after it begin with.
+type fedTile struct {
+	feed
+	ahead listHeads
+}
+
+func (t *fedTile) Values() []*Value { return append(t.feed.Values(), t.ahead.Values()...) }
+
+func (t fedTile) Clone() fedTile { return fedTile{t.feed, t.ahead.Clone()} }
+
+// tileID says in registers which row tile it is.
+type tileID struct{ tile, head, batch Value }
+
+func (t *tileID) Values() []*Value { return lower.Some(&t.tile, &t.head, &t.batch) }
+
 // workTile is row tile number item of the launch: one head after the other, so that the K and V of few are in use at a time.
-func (k *kernel) workTile(item Value) lower.WorkTile {
+func (k *kernel) workTile(item Value) tileID {
 	tiles, heads := k.Param("row_tiles"), k.Param("q_heads")
 	row := k.UDiv(item, tiles)
 	batch := k.UDiv(row, heads)
 	tile, head := k.Sub(item, k.Mul(row, tiles)), k.Sub(row, k.Mul(batch, heads))
-	return k.fixed(tile, head, batch)
+	return tileID{tile, head, batch}
 }
 
 // fixed is a row tile whose numbers are in registers.
-func (k *kernel) fixed(tile, head, batch Value) lower.WorkTile {
+func (k *kernel) fixed(t tileID) lower.WorkTile {
 	is := func(v Value) func() Value { return func() Value { return v } }
-	return lower.WorkTile{Tile: is(tile), Head: is(head), Batch: is(batch),
+	return lower.WorkTile{Tile: is(t.tile), Head: is(t.head), Batch: is(t.batch),
 		Tiles: is(k.Param("row_tiles")), Heads: is(k.Param("q_heads")), Head0: k.At.Head0}
+}
+
+// inTile emits body for a row tile that a queue gave; without a queue the block has one tile, and t says nothing.
+func (k *kernel) inTile(t tileID, body func()) {
+	tile := k.At
+	if k.queued {
+		tile = k.fixed(t)
+	}
+	k.In(tile, body)
 }
 
 // produceItem loads Q and all stages of a row tile; one that keeps nothing has a stage without keys. first are flags of the first
 // stage. Once the first ones are under way, it calls ahead.
-func (k *kernel) produceItem(p pipelineSlot, qParity, first Value, heads listHeads, ahead func()) pipelineSlot {
-	k.kvHead = k.KVHead(k.At.Head())
-	k.await(k.emptyQ(), qParity)
+func (k *kernel) produceItem(f feed, first Value, heads listHeads, ahead func()) pipelineSlot {
+	k.await(k.emptyQ(), f.q)
 	k.elected(func() {
 		at := k.fullQ()
 		k.expect(at, k.layout.k)
 		to := copyOf{slots: 1, offset: k.layout.q, panel: k.qPanel, base: lower.I32(0), barrier: at}
 		k.loadAt(to, "q", k.Row0(), k.TensorHead(), k.At.Batch())
 	})
-	c := cursor{p, first}
+	c := cursor{f.pipelineSlot, first}
 	switch {
 	case k.stagger:
 		return k.produceStaggered(c, k.sources(heads), ahead)
@@ -205,41 +250,33 @@ func (k *kernel) noSlots() []slot { return []slot{emptySlot, emptySlot}[:k.keys/
 
 // stageIf loads one more stage if some holds.
 func (k *kernel) stageIf(name string, some Value, c cursor, slots []slot) pipelineSlot {
-	v := k.If(name, some, []Value{c.buffer, c.parity}, func() []Value {
-		next := k.stage(c, slots)
-		return []Value{next.buffer, next.parity}
-	})
-	return pipelineSlot{v[0], v[1]}
+	return lower.If(k.Builder, name, some, c.pipelineSlot, func() pipelineSlot { return k.stage(c, slots).pipelineSlot })
 }
 
 // produceRange walks the pieces of a segment without lists, a stage a tile, and hops over tiles without a residue where the
 // segment says so (ir.Segment.Hop).
 func (k *kernel) produceRange(c cursor, number int, s lower.Segment) cursor {
 	for _, x := range k.Cut(s) {
-		v := k.While("piece", []Value{x.Top, c.buffer, c.parity, c.first},
-			func(v []Value) Value { return k.ICmp(enum.IPredSGT, v[0], x.Bottom) },
-			func(v []Value) []Value {
-				end, at := v[0], cursor{pipelineSlot{v[1], v[2]}, v[3]}
-				flags := lower.I32(x.Flags | int64(number)<<lower.SegmentShift)
-				return k.tileOrHop(s, end, at, flags)
-			})
-		c = cursor{pipelineSlot{v[1], v[2]}, v[3]}
+		c = lower.While(k.Builder, "piece", lower.Walking(x.Top, c),
+			func(end cursorWalk) Value { return k.ICmp(enum.IPredSGT, end.At, x.Bottom) },
+			func(end cursorWalk) cursorWalk {
+				return k.tileOrHop(s, end, lower.I32(x.Flags|int64(number)<<lower.SegmentShift))
+			}).Of
 	}
 	return c
 }
 
 // tileOrHop loads the tile that ends at end, or moves the end down to one that holds a residue.
-func (k *kernel) tileOrHop(s lower.Segment, end Value, c cursor, flags Value) []Value {
-	load := func() []Value {
-		start := k.Sub(end, lower.I32(int64(k.SlotKeys)))
-		next := k.stage(c, []slot{{start: start, flags: flags}})
-		return []Value{start, next.buffer, next.parity, next.first}
+func (k *kernel) tileOrHop(s lower.Segment, end cursorWalk, flags Value) cursorWalk {
+	load := func() cursorWalk {
+		start := k.Sub(end.At, lower.I32(int64(k.SlotKeys)))
+		return lower.Walking(start, k.stage(end.Of, []slot{{start: start, flags: flags}}))
 	}
 	if s.Hop < 0 {
 		return load()
 	}
-	hopped := k.Hopped(s.Tests[s.Hop], end)
-	return k.If("tile", k.ICmp(enum.IPredEQ, hopped, end), []Value{hopped, c.buffer, c.parity, c.first}, load)
+	hopped := k.Hopped(s.Tests[s.Hop], end.At)
+	return lower.If(k.Builder, "tile", k.ICmp(enum.IPredEQ, hopped, end.At), lower.Walking(hopped, end.Of), load)
 }
 
 // slot is one slot of a stage as the producer sees it.
@@ -247,6 +284,8 @@ type slot struct {
 	start, flags Value
 	from         origin
 }
+
+func (s *slot) Values() []*Value { return []*Value{&s.start, &s.flags} }
 
 // origin is the tensor a slot comes from, as far as it is known before the kernel runs.
 type origin int
@@ -341,7 +380,7 @@ func (k *kernel) loadSlot(to copyOf, tensor string, s slot) {
 }
 
 func (k *kernel) loadKeys(to copyOf, tensor string, s slot) {
-	k.loadAt(to, tensor, s.start, k.kvHead, k.At.Batch())
+	k.loadAt(to, tensor, s.start, k.KVHead(), k.At.Batch())
 }
 
 // copyOf is a copy: of how many slots, to which offset from which base in shared memory, with which distance of panels there, for

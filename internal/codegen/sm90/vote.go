@@ -12,46 +12,59 @@ import (
 // columns and whether runs cover them, and writes words for the masks. That takes two loads that depend on each other, about as
 // long as K takes to land; the walk must not wait for them.
 func (k *kernel) vote(Value) {
-	p := pipelineSlot{lower.I32(0), lower.I32(0)}
 	zero := lower.I32(0)
-	if k.queued { // any tile, until a header says which
-		k.At = k.fixed(zero, zero, zero)
-	}
-	start := slices.Concat([]Value{p.buffer, p.parity, zero, zero, zero}, k.ListStarts())
-	end := k.While("vote", start,
-		func(v []Value) Value { return k.isPosted(pipelineSlot{v[0], v[1]}) },
-		func(v []Value) []Value {
-			p := pipelineSlot{v[0], v[1]}
-			held := k.holdItem(p.buffer, v[2:])
-			k.findWords(p.buffer)
-			k.Hold(nil)
+	none := tileID{zero, zero, zero} // any tile, until a header says which
+	start := voted{pipelineSlot{zero, zero}, votedTile{tileID: none}}
+	k.inTile(none, func() { start.starts = k.ListStarts() })
+	end := lower.While(k.Builder, "vote", start,
+		func(v voted) Value { return k.isPosted(v.pipelineSlot) },
+		func(v voted) voted {
+			p, tile := v.pipelineSlot, k.postedTile(v.buffer, v.votedTile)
+			k.inTile(tile.tileID, func() {
+				k.In(k.WithStarts(k.At, tile.starts), func() { k.findWords(p.buffer) })
+			})
 			values := k.pipelineSlotOfV(p)
 			if k.ring { // a wait sees one phase ahead at most, and V's is one of them
 				k.await(k.barrierAt(posted, values.buffer), values.parity)
 			}
-			next := k.nextPipelineSlot(values)
-			return append([]Value{next.buffer, next.parity}, held...)
+			return voted{k.nextPipelineSlot(values), tile}
 		})
 	k.elected(func() { // consumers read flags before they see that it is the end
-		k.storeFound(k.headerAt(end[0]), nil)
+		k.storeFound(k.headerAt(end.buffer), nil)
 	})
-	k.letGo(fullK, end[0])
+	k.letGo(fullK, end.buffer)
 }
 
-// holdItem sets whose stage it is and where the lists begin, where that may change. was and the result are tile, head, batch and
-// lower.RowTile.ListStarts.
-func (k *kernel) holdItem(buffer Value, was []Value) []Value {
-	is := was
-	if k.queued {
-		is = k.If("another", k.has(k.headerFlags(buffer, 0), flagFirst), was, func() []Value {
-			item := k.itemAt(buffer)
-			k.At = k.fixed(item[0], item[1], item[2])
-			return append(k.tripleOf(k.At), k.ListStarts()...)
-		})
-		k.At = k.fixed(is[0], is[1], is[2])
+// voted is what the loop of vote carries.
+type voted struct {
+	pipelineSlot
+	votedTile
+}
+
+func (v *voted) Values() []*Value { return append(v.pipelineSlot.Values(), v.votedTile.Values()...) }
+
+func (v voted) Clone() voted { return voted{v.pipelineSlot, v.votedTile.Clone()} }
+
+// votedTile is a row tile and where its lists begin (lower.RowTile.ListStarts).
+type votedTile struct {
+	tileID
+	starts []Value
+}
+
+func (t *votedTile) Values() []*Value { return append(t.tileID.Values(), lower.Pointers(t.starts)...) }
+
+func (t votedTile) Clone() votedTile { return votedTile{t.tileID, slices.Clone(t.starts)} }
+
+// postedTile is whose stage it is: the same tile's as was, unless the header begins another one.
+func (k *kernel) postedTile(buffer Value, was votedTile) votedTile {
+	if !k.queued {
+		return was
 	}
-	k.Hold(is[3:])
-	return is
+	return lower.If(k.Builder, "another", k.has(k.headerFlags(buffer, 0), flagFirst), was, func() votedTile {
+		is := votedTile{tileID: k.itemAt(buffer)}
+		k.inTile(is.tileID, func() { is.starts = k.ListStarts() })
+		return is
+	})
 }
 
 // findWords writes what is found of a stage and tells the consumers.
@@ -109,21 +122,17 @@ func (k *kernel) look(slots []slot) (c columns) {
 
 func (k *kernel) cover(c columns) columns {
 	for i := range c.ids {
-		none := make([]Value, len(k.ColumnSegment().Except)*k.blocks())
-		for n := range none {
-			none[n] = lower.I32(0)
+		var none lower.Lists
+		for range k.blocks() {
+			none = append(none, slices.Repeat([]Value{lower.I32(0)}, len(k.ColumnSegment().Except)))
 		}
 		there := k.AnyLane(k.ICmp(enum.IPredNE, c.ids[i], lower.I32(lower.NoColumn)))
-		words := k.If("cover", there, none, func() (out []Value) {
+		c.covered = append(c.covered, lower.If(k.Builder, "cover", there, none, func() (words lower.Lists) {
 			for b := range k.blocks() {
-				out = append(out, k.CoverWords(c.ids[i], b)...)
+				words = append(words, k.CoverWords(c.ids[i], b))
 			}
-			return out
-		})
-		for b := range k.blocks() {
-			n := len(words) / k.blocks()
-			c.covered = append(c.covered, words[b*n:(b+1)*n])
-		}
+			return words
+		})...)
 	}
 	return c
 }
