@@ -103,9 +103,7 @@ func (c *compactKernel) lanePart(i int) lanePart {
 
 // fetch loads the chunk from k or v, or zeros behind the last column.
 func (c *compactKernel) fetch(tensor string, p lanePart) Value {
-	base := c.Offset(c.Param(tensor), c.Mul(c.ZExt64(c.batch), c.Param(tensor+"_batch")))
-	base = c.Offset(base, c.Mul(c.ZExt64(c.kvHead), c.Param(tensor+"_head")))
-	from := c.Offset(base, c.Mul(c.ZExt64(p.column), c.Param(tensor+"_row")))
+	from := c.RowsOf(tensor, lower.Is(c.kvHead), lower.Is(c.batch)).Start().At(p.column)
 	got := c.Load(lower.Vec4, c.Offset(from, p.chunk), 16)
 	words := make([]Value, 4)
 	for i := range words {

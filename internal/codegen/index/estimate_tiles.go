@@ -45,36 +45,36 @@ func (e *estimator) loadQ() {
 	for i := range e.HeadsPerBlock * abi.ProbeRows / e.rowsPerPass() {
 		slot, from := i*e.rowsPerPass()/abi.ProbeRows, i*e.rowsPerPass()%abi.ProbeRows
 		row := e.Add(e.copies.row, lower.I32(int64(from)))
-		base := e.tensor("q", e.headOf(lower.I32(int64(slot))))
+		rows := e.rowsOf("q", e.headOf(lower.I32(int64(slot))))
 		in := e.ICmp(enum.IPredULT, row, e.rows)
 		to := e.Add(e.copies.shared, lower.I32(int64(slot*e.panels*panel+from*panelBytes)))
-		e.copyRow("q", base, e.Add(row0, e.apart(row)), in, to)
+		e.copyRow(rows, e.Add(row0, e.apart(row)), in, to)
 	}
 }
 
 // loadK starts the copy of two times 32 keys into one of the two buffers: those from first(0) on and those from first(1) on.
 // Keys past sk, and before key 0, become zeros.
 func (e *estimator) loadK(first func(half int) Value, buffer Value) {
-	base, p := e.tensor("k", e.kvHead), e.copies
+	rows, p := e.rowsOf("k", e.kvHead), e.copies
 	to := e.Add(p.shared, e.Mul(buffer, lower.I32(int64(e.panels*panel))))
 	for half := range 2 {
 		from := e.Add(first(half), e.apart(p.row))
 		for i := 0; i < halfKeys; i += e.rowsPerPass() {
 			key := e.Add(from, e.apart(lower.I32(int64(i))))
 			in := e.ICmp(enum.IPredULT, key, e.Param("sk"))
-			e.copyRow("k", base, key, in, e.Add(to, lower.I32(int64(e.k+(half*halfKeys+i)*panelBytes))))
+			e.copyRow(rows, key, in, e.Add(to, lower.I32(int64(e.k+(half*halfKeys+i)*panelBytes))))
 		}
 	}
 }
 
-// tensor is the start of a tensor for the block's batch and a head, at the thread's chunk.
-func (e *estimator) tensor(name string, head Value) Value {
-	p := e.Offset(e.Param(name), e.Mul(e.ZExt64(e.BlockZ()), e.Param(name+"_batch")))
-	return e.Offset(p, e.Mul(e.ZExt64(head), e.Param(name+"_head")))
+// rowsOf are the rows of a tensor for the block's batch and a head.
+func (e *estimator) rowsOf(tensor string, head Value) lower.Rows {
+	return e.RowsOf(tensor, lower.Is(head), e.BlockZ).Signed().Start()
 }
 
-func (e *estimator) copyRow(name string, base, row, in, to Value) {
-	p := e.Offset(base, e.Mul(e.SExt64(row), e.Param(name+"_row")))
+// copyRow starts the copy of the thread's chunks of a row.
+func (e *estimator) copyRow(rows lower.Rows, row, in, to Value) {
+	p := rows.At(row)
 	p = e.Offset(p, e.ZExt64(e.Shl(e.copies.chunk, 4)))
 	whole := e.Select(in, lower.I32(chunkBytes), lower.I32(0))
 	for n := range e.panels {

@@ -76,29 +76,23 @@ func (k *poolKernel) emit() {
 	chunks := int64(k.cfg.HeadDim / chunkElems)
 	group := k.UDiv(tid, lower.I32(chunks))
 	chunk := k.Sub(tid, k.Mul(group, lower.I32(chunks)))
-	src := k.Offset(k.source(row0), k.ZExt64(k.Shl(chunk, 4)))
-	k.stage(k.partial(src, group), group, chunk)
+	rows := k.RowsOf("x", k.BlockY, k.BlockZ).Start().From(row0)
+	rows = rows.Shift(k.ZExt64(k.Shl(chunk, 4)))
+	k.stage(k.partial(rows, group), group, chunk)
 	k.Barrier()
 	k.finish(tid)
 	k.Block.NewRet(nil)
 }
 
-// source is the first row of the block.
-func (k *poolKernel) source(row0 lower.Value) lower.Value {
-	p := k.Offset(k.Param("x"), k.Mul(k.ZExt64(k.BlockZ()), k.Param("x_batch")))
-	p = k.Offset(p, k.Mul(k.ZExt64(k.BlockY()), k.Param("x_head")))
-	return k.Offset(p, k.Mul(k.ZExt64(row0), k.Param("x_row")))
-}
-
 // partial reduces the rows group, group+8, ... of one chunk. A row past the end is read as the last one and left out.
-func (k *poolKernel) partial(src, group lower.Value) []lower.Value {
+func (k *poolKernel) partial(rows lower.Rows, group lower.Value) []lower.Value {
 	loads := make([]lower.Value, blockSize/poolGroups)
 	valid := make([]lower.Value, len(loads))
 	for i := range loads {
 		row := k.Add(group, lower.I32(int64(i*poolGroups)))
 		valid[i] = k.ICmp(enum.IPredSLT, row, k.rows)
 		row = k.Min(row, k.Sub(k.rows, lower.I32(1)))
-		loads[i] = k.Load(lower.Vec4, k.Offset(src, k.Mul(k.ZExt64(row), k.Param("x_row"))), 16)
+		loads[i] = k.Load(lower.Vec4, rows.At(row), 16)
 	}
 	acc := make([]lower.Value, chunkElems)
 	for i, v := range loads {

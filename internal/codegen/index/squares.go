@@ -46,7 +46,7 @@ type squaresKernel struct {
 	fold, perBlock           Value // rows of a square, and squares of a block's side
 	row0, rows, column0      Value // first row of squares of the tile, and those of the slab; first column
 	first                    Value // row of squares of the slab's first
-	q, k                     Value // of the head
+	q, k                     lower.Rows
 	qLane, kLane             Value
 	copyRow, copyChunk, copy Value
 }
@@ -102,12 +102,9 @@ func (s *squaresKernel) seen(row Value) Value {
 // prepare finds the thread's copies and the addresses that ldmatrix reads.
 func (s *squaresKernel) prepare() {
 	head := s.Block.NewURem(s.BlockZ(), s.Param("hq"))
-	batch := s.ZExt64(s.UDiv(s.BlockZ(), s.Param("hq")))
-	tensor := func(name string, head Value) Value {
-		p := s.Offset(s.Param(name), s.Mul(batch, s.Param(name+"_batch")))
-		return s.Offset(p, s.Mul(s.ZExt64(head), s.Param(name+"_head")))
-	}
-	s.q, s.k = tensor("q", head), tensor("k", s.UDiv(head, s.Param("group")))
+	batch := lower.Is(s.ZExt64(s.UDiv(s.BlockZ(), s.Param("hq"))))
+	s.q = s.RowsOf("q", lower.Is(head), batch).Start()
+	s.k = s.RowsOf("k", lower.Is(s.UDiv(head, s.Param("group"))), batch).Start()
 	s.copyRow, s.copyChunk = s.LShr(s.tid, 3), s.And(s.tid, lower.I32(7))
 	s.copy = s.swizzled(s.copyRow, s.copyChunk)
 	lane, rowHalf, keyOf := s.lanePart()
@@ -139,19 +136,19 @@ func (s *squaresKernel) load(n, stage Value) {
 	inPanel := s.Or(s.Not(last), s.ICmp(enum.IPredULT, s.copyChunk, lower.I32(int64(s.lastChunks))))
 	column := s.ZExt64(s.Add(s.Shl(panel, 7), s.Shl(s.copyChunk, 4)))
 	to := s.Add(s.copy, stage)
-	s.copyRows("q", "sq", s.q, s.row0, element, column, inPanel, to)
+	s.copyRows("sq", s.q, s.row0, element, column, inPanel, to)
 	opposite := s.Sub(s.Sub(s.fold, lower.I32(1)), element)
-	s.copyRows("k", "sk", s.k, s.column0, opposite, column, inPanel, s.Add(to, lower.I32(squareTile*panelBytes)))
+	s.copyRows("sk", s.k, s.column0, opposite, column, inPanel, s.Add(to, lower.I32(squareTile*panelBytes)))
 	s.CopyCommit()
 }
 
 // copyRows copies one element of every square of the tile; what lies past the end becomes zeros.
-func (s *squaresKernel) copyRows(name, length string, base, square0, element, column, inPanel, to Value) {
+func (s *squaresKernel) copyRows(length string, rows lower.Rows, square0, element, column, inPanel, to Value) {
 	for i := range squareTile / squareRows {
 		square := s.Add(s.Add(square0, s.copyRow), lower.I32(int64(i*squareRows)))
 		row := s.Add(s.Mul(square, s.fold), element)
 		in := s.And(inPanel, s.ICmp(enum.IPredSLT, row, s.Param(length)))
-		from := s.Offset(s.Offset(base, s.Mul(s.ZExt64(row), s.Param(name+"_row"))), column)
+		from := s.Offset(rows.At(row), column)
 		s.Copy16If(s.SharedAt(to, i*squareRows*panelBytes), from, s.Select(in, lower.I32(chunkBytes), lower.I32(0)))
 	}
 }

@@ -159,12 +159,6 @@ func NonEmpty(s *ir.Schedule) *ir.Schedule {
 	return &c
 }
 
-// Base is the start of a tensor for this block's batch and the given head of it.
-func (k *RowTile) Base(name string, head Value) Value {
-	p := k.Offset(k.Param(name), k.Mul(k.ZExt64(k.At.Batch()), k.Param(name+"_batch")))
-	return k.Offset(p, k.Mul(k.ZExt64(head), k.Param(name+"_head")))
-}
-
 // SumQuads brings each row's sum, of which the four lanes of a row have a part each, to all of them.
 func (k *RowTile) SumQuads(l []Value) {
 	for i := range l {

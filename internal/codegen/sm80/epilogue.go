@@ -57,11 +57,11 @@ func (k *kernel) outputs(st rowState, i int) (pairs []Value, doubtful Value) {
 // storeOutput copies the staged rows to global memory, rows past sq left out.
 func (k *kernel) storeOutput(p copyLane) {
 	row := k.Add(k.Row0(), p.row)
-	base := k.Offset(k.Base("o", k.TensorHead()), k.chunkOffset(p))
+	rows := k.TileRows("o", k.TensorHead()).Narrow().Start().Shift(k.chunkOffset(p))
 	for i := range k.strips * k.stripRows() / k.rowsPerPass() {
 		at := k.Add(row, lower.I32(int64(i*k.rowsPerPass())))
 		k.If("store_row", k.ICmp(enum.IPredSLT, at, k.Param("sq")), nil, func() []Value {
-			k.storeRow(p, k.rowAddress(base, "o", at), k.layout.q+i*k.rowsPerPass()*panelBytes)
+			k.storeRow(p, rows.At(at), k.layout.q+i*k.rowsPerPass()*panelBytes)
 			return nil
 		})
 	}

@@ -40,9 +40,8 @@ type loader struct {
 
 // source is one of Q, K and V.
 type source struct {
-	name   string
-	ptr    Value // this thread's row of the first pass and its chunk, for a tile that starts at row 0
-	offset int   // of the tile in shared memory
+	rows   lower.Rows // from this thread's row of the first pass and its chunk on, for a tile that starts at row 0
+	offset int        // of the tile in shared memory
 }
 
 func (k *kernel) rowsPerPass() int { return 32 * k.warps / chunks }
@@ -67,9 +66,8 @@ func (k *kernel) swizzle(lin Value) Value {
 }
 
 func (l loader) source(name string, head Value, offset int) source {
-	k := l.kn
-	chunk := k.Offset(k.Base(name, head), k.chunkOffset(l.copyLane))
-	return source{name, k.rowAddress(chunk, name, l.row), offset}
+	rows := l.kn.TileRows(name, head).Narrow().Start()
+	return source{rows.Shift(l.kn.chunkOffset(l.copyLane)).From(l.row), offset}
 }
 
 // q starts the copy of the block's query rows; rows past sq become zeros.
@@ -98,7 +96,7 @@ func (l loader) slot(src source, s lower.Slot) {
 		l.columnSlot(src, s, inside)
 		return
 	}
-	k.IfElse(src.name, inside, func() { l.tile(src, s.Start, k.SlotKeys, k.kvPanel, nil) },
+	k.IfElse(src.rows.Tensor, inside, func() { l.tile(src, s.Start, k.SlotKeys, k.kvPanel, nil) },
 		func() { l.tile(src, s.Start, k.SlotKeys, k.kvPanel, k.Param("sk")) })
 }
 
@@ -106,8 +104,8 @@ func (l loader) slot(src source, s lower.Slot) {
 func (l loader) columnSlot(src source, s lower.Slot, inside Value) {
 	k := l.kn
 	columns := k.ICmp(enum.IPredNE, k.And(s.Flags, lower.I32(lower.FlagColumns)), lower.I32(0))
-	k.IfElse(src.name+"_columns", columns, func() { l.compacted(src, s) }, func() {
-		k.IfElse(src.name, inside, func() { l.tile(src, s.Start, k.SlotKeys, k.kvPanel, nil) },
+	k.IfElse(src.rows.Tensor+"_columns", columns, func() { l.compacted(src, s) }, func() {
+		k.IfElse(src.rows.Tensor, inside, func() { l.tile(src, s.Start, k.SlotKeys, k.kvPanel, nil) },
 			func() { l.tile(src, s.Start, k.SlotKeys, k.kvPanel, k.Param("sk")) })
 	})
 }
@@ -117,7 +115,7 @@ func (l loader) tile(src source, start Value, rows, panel int, limit Value) {
 	k := l.kn
 	for i := range rows / k.rowsPerPass() {
 		at := k.Add(start, lower.I32(int64(i*k.rowsPerPass())))
-		p := k.rowAddress(src.ptr, src.name, at)
+		p := src.rows.At(at)
 		var bytes Value
 		if limit != nil {
 			in := k.ICmp(enum.IPredULT, k.Add(at, l.row), limit)
@@ -125,13 +123,6 @@ func (l loader) tile(src source, start Value, rows, panel int, limit Value) {
 		}
 		l.panels(p, src.offset+i*k.rowsPerPass()*panelBytes, panel, bytes)
 	}
-}
-
-// rowAddress is ptr plus row times the tensor's row stride. The runtime keeps row strides below 2^31 bytes, so that this
-// is one 32-bit multiplication with a 64-bit sum, and no stride has to stay in registers.
-func (k *kernel) rowAddress(ptr Value, tensor string, row Value) Value {
-	stride := k.Trunc32(k.Param(tensor + "_row"))
-	return k.Offset(ptr, k.Mul(k.SExt64(row), k.SExt64(stride)))
 }
 
 // panels copies this thread's chunk of every panel of one row; bytes is 16, 0, or nil for an unconditional 16.

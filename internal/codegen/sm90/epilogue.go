@@ -29,7 +29,7 @@ func (k *kernel) storeOutputs(r int, pairs []Value) {
 
 // outputRow is the address of a row of the output.
 func (k *kernel) outputRow(row Value) Value {
-	return k.Offset(k.Base("o", k.TensorHead()), k.Mul(k.ZExt64(row), k.Param("o_row")))
+	return k.TileRows("o", k.TensorHead()).Start().At(row)
 }
 
 // storeRow stores the thread's part of a row if it is inside. What is left of 32 columns goes a pair at a time.

@@ -203,9 +203,8 @@ func (k *kernel) workTile(item Value) tileID {
 
 // fixed is a row tile whose numbers are in registers.
 func (k *kernel) fixed(t tileID) lower.WorkTile {
-	is := func(v Value) func() Value { return func() Value { return v } }
-	return lower.WorkTile{Tile: is(t.tile), Head: is(t.head), Batch: is(t.batch),
-		Tiles: is(k.Param("row_tiles")), Heads: is(k.Param("q_heads")), Head0: k.At.Head0}
+	return lower.WorkTile{Tile: lower.Is(t.tile), Head: lower.Is(t.head), Batch: lower.Is(t.batch),
+		Tiles: lower.Is(k.Param("row_tiles")), Heads: lower.Is(k.Param("q_heads")), Head0: k.At.Head0}
 }
 
 // inTile emits body for a row tile that a queue gave; without a queue the block has one tile, and t says nothing.
@@ -225,7 +224,8 @@ func (k *kernel) produceItem(f feed, first Value, heads listHeads, ahead func())
 		at := k.fullQ()
 		k.expect(at, k.layout.k)
 		to := copyOf{slots: 1, offset: k.layout.q, panel: k.qPanel, base: lower.I32(0), barrier: at}
-		k.loadAt(to, "q", k.Row0(), k.TensorHead(), k.At.Batch())
+		row := k.Row0()
+		k.load(to, k.TileRows("q", k.TensorHead()), row)
 	})
 	c := cursor{f.pipelineSlot, first}
 	switch {
@@ -367,7 +367,8 @@ func (k *kernel) loadTile(tensor string, offset int, full barrier, buffer Value,
 // loadSlot starts the copies of one slot.
 func (k *kernel) loadSlot(to copyOf, tensor string, s slot) {
 	fromCopies := func() {
-		k.loadAt(to, ir.ListName(k.ColumnSegment().From.Name, tensor+"c"), s.start, k.HeadIndex(), lower.I32(0))
+		copies := ir.ListName(k.ColumnSegment().From.Name, tensor+"c")
+		k.load(to, k.RowsOf(copies, k.HeadIndex, lower.Is(lower.I32(0))), s.start)
 	}
 	switch {
 	case s.from == keys || !k.HasColumns():
@@ -380,7 +381,7 @@ func (k *kernel) loadSlot(to copyOf, tensor string, s slot) {
 }
 
 func (k *kernel) loadKeys(to copyOf, tensor string, s slot) {
-	k.loadAt(to, tensor, s.start, k.KVHead(), k.At.Batch())
+	k.load(to, k.TileRows(tensor, k.KVHead()), s.start)
 }
 
 // copyOf is a copy: of how many slots, to which offset from which base in shared memory, with which distance of panels there, for
@@ -390,13 +391,15 @@ type copyOf struct {
 	base, barrier        Value
 }
 
-// loadAt copies a box a panel. Boxes may lie outside the tensor in part or in all: zeros are written there, and they count.
-func (k *kernel) loadAt(c copyOf, tensor string, row, head, batch Value) {
-	m := k.Asm(types.I64, "cvta.param.u64 $0, $1;", "=l,l", k.Param(mapOf(tensor, c.slots)))
+// load copies the rows from one on, a box a panel. Boxes may lie outside the tensor in part or in all: zeros are written there, and they
+// count.
+func (k *kernel) load(c copyOf, rows lower.Rows, row Value) {
+	box := rows.Box(row)
+	m := k.Asm(types.I64, "cvta.param.u64 $0, $1;", "=l,l", k.Param(mapOf(rows.Tensor, c.slots)))
 	for p := range k.panels {
 		to := k.Add(k.Add(k.shared, c.base), lower.I32(int64(c.offset+p*c.panel)))
 		k.AsmEffect("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [$0], [$1, {$2, $3, $4, $5}], [$6];",
-			"r,l,r,r,r,r,r", to, m, lower.I32(int64(p*panelCols)), row, head, batch, c.barrier)
+			"r,l,r,r,r,r,r", to, m, lower.I32(int64(p*panelCols)), box.Row, box.Head, box.Batch, c.barrier)
 	}
 }
 
