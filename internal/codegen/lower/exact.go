@@ -39,20 +39,20 @@ func (t DType) exponents() (bits, units int64) {
 // ExactMaximum takes the largest of a thread's raw scores of a row into its maximum, and says what brings sums to the new one.
 func (k *RowTile) ExactMaximum(was, threadMax Value) (m, alpha Value) {
 	m = k.FMax(was, k.MaxQuad(threadMax))
-	alpha = k.Exp2(k.FMul(k.FSub(was, m), k.Param("scale_log2")))
+	alpha = k.Exp2(k.FMul(k.FSub(was, m), k.scale()))
 	return m, k.Select(k.FCmp(enum.FPredOEQ, m, NegInf()), F32(1), alpha)
 }
 
 // ExactProbability is that of a raw score beside its row's maximum.
 func (k *RowTile) ExactProbability(score, m Value) Value {
 	from := k.Select(k.FCmp(enum.FPredOEQ, m, NegInf()), F32(0), m) // a row without keys: all its scores are -inf
-	return k.Exp2(k.FMA(k.FSub(score, from), k.Param("scale_log2"), F32(-k.DType.Headroom())))
+	return k.Exp2(k.FMA(k.FSub(score, from), k.scale(), F32(-k.DType.Headroom())))
 }
 
 // ExactLSE is the natural logarithm of the sum of exp(scale*score) of a row, -inf if it kept nothing.
 func (k *RowTile) ExactLSE(m, l Value) Value {
 	sum := k.FMul(k.Log2(k.FMul(l, F32(math.Exp2(k.DType.Headroom())))), F32(math.Ln2))
-	lse := k.FMA(m, k.FMul(k.Param("scale_log2"), F32(math.Ln2)), sum)
+	lse := k.FMA(m, k.FMul(k.scale(), F32(math.Ln2)), sum)
 	return k.Select(k.FCmp(enum.FPredOEQ, l, F32(0)), NegInf(), lse)
 }
 

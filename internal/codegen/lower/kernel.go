@@ -24,7 +24,8 @@ type Config struct {
 	DType   DType
 	Target  string
 
-	BesideLists bool // of groups: ranges are cut to the target's BesideLists, and blocks are those of kernels with lists
+	Scores      *Scores // what scores are between product and mask; nil: products as they are
+	BesideLists bool    // of groups: ranges are cut to the target's BesideLists, and blocks are those of kernels with lists
 }
 
 // Kernel is one compiled-to-be kernel: its LLVM IR and what a runtime must know to launch it.

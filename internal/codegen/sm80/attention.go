@@ -62,7 +62,7 @@ func newKernel(b *lower.Builder, s *ir.Schedule, cfg lower.Config, sh shape) *ke
 		slotKeys = ir.BlockSize
 	}
 	k := &kernel{
-		RowTile: lower.RowTile{Builder: b, Schedule: s, Rows: sh.rows, SlotKeys: slotKeys, DType: cfg.DType},
+		RowTile: lower.RowTile{Builder: b, Schedule: s, Rows: sh.rows, SlotKeys: slotKeys, DType: cfg.DType, Scores: cfg.Scores},
 		shape:   sh, layout: layoutFor(sh, cfg.HeadDim, max(1, len(s.Segments)), lists),
 		headDim: cfg.HeadDim, strips: sh.rows / (16 * sh.warps),
 	}
@@ -97,7 +97,7 @@ func (k *kernel) tile() rowState {
 	work := &tileWork{kernel: k, load: k.newLoader()}
 	work.load.q()
 	work.lanes = k.newLaneAddresses()
-	start := k.walk.start()
+	start, initial := k.walk.start(), k.initial()
 	none := k.ICmp(enum.IPredEQ, start.done, lower.I32(1))
 	entry := k.Block
 	prologue, loop := k.NewBlock("prologue"), k.NewBlock("loop")
@@ -117,7 +117,7 @@ func (k *kernel) tile() rowState {
 	from := k.Block
 
 	k.Enter(loop)
-	carried := lower.Open(k.Builder, state{start, k.initial()}, from)
+	carried := lower.Open(k.Builder, state{start, initial}, from)
 	end := work.iteration(carried.State)
 	more := k.ICmp(enum.IPredEQ, end.at.done, lower.I32(0))
 	latch := k.Block
@@ -136,7 +136,7 @@ func (k *kernel) tile() rowState {
 	k.Barrier()
 	k.Br(epilogue)
 	k.Enter(epilogue)
-	return lower.Join(k.Builder, state{rowState: end.rowState}, exit, state{rowState: k.initial()}, empty).rowState
+	return lower.Join(k.Builder, state{rowState: end.rowState}, exit, state{rowState: initial}, empty).rowState
 }
 
 // tileWork is what all steps of a tile share.
@@ -161,7 +161,8 @@ func (k *tileWork) iteration(st state) state {
 	k.Barrier()
 	k.load.kv(k.load.v, k.walk.slots(st.at))
 	k.CopyCommit()
-	s := k.maskSlots(k.scores(), k.walk.slots(st.at))
+	s, slots := k.scores(), k.walk.slots(st.at)
+	s = k.maskSlots(k.modifySlots(s, slots), slots)
 	k.CopyWaitAll()
 	k.Barrier()
 	next := k.walk.next(st.at)

@@ -6,6 +6,17 @@ import (
 	"github.com/minfc/minfc/internal/codegen/lower"
 )
 
+// modifySlots does to the scores of a step's slots what the kernel's lower.Scores say.
+func (k *kernel) modifySlots(s [][]Value, slots []lower.Slot) [][]Value {
+	n := k.SlotKeys / 2 // accumulators of a slot, of one strip
+	for m, strip := range s {
+		for i, sl := range slots {
+			copy(strip[i*n:], k.Modified(strip[i*n:(i+1)*n], sl, m))
+		}
+	}
+	return s
+}
+
 // maskSlots sets the scores that the step's slots do not keep to -inf; slots that keep all of theirs pay one branch.
 func (k *kernel) maskSlots(s [][]Value, slots []lower.Slot) [][]Value {
 	for i, sl := range slots {

@@ -9,7 +9,7 @@ func (k *kernel) raise(st rowState, s [][]Value) rowState {
 	}
 	x := make([]Value, len(st.m))
 	for i := range x {
-		x[i] = k.FMul(k.threadMax(s[i/2], i%2), k.Param("scale_log2"))
+		x[i] = k.Scaled(k.threadMax(s[i/2], i%2))
 	}
 	return lower.If(k.Builder, "raise", k.Exceed(x, st.m), st, func() rowState {
 		up := st.Clone()
@@ -43,10 +43,8 @@ func (k *tileWork) accumulate(out *rowState, s [][]Value, halfway func()) {
 // rescale updates the maximum of row i (two a strip) and brings l and o to it.
 func (k *kernel) rescale(st *rowState, s [][]Value, i int) {
 	strip, r := i/2, i%2
-	max := k.FMax(k.FMul(k.MaxQuad(k.threadMax(s[strip], r)), k.Param("scale_log2")), st.m[i])
-	alpha := k.Exp2(k.FSub(st.m[i], max))
-	st.m[i] = max
-	st.l[i] = k.FMul(st.l[i], alpha)
+	m, alpha := k.NewMaximum(st.m[i], k.threadMax(s[strip], r))
+	st.m[i], st.l[i] = m, k.FMul(st.l[i], alpha)
 	for j := range st.o[strip] {
 		if j/2%2 == r {
 			st.o[strip][j] = k.FMul(st.o[strip][j], alpha)
@@ -70,12 +68,11 @@ func (k *kernel) threadMax(s []Value, r int) Value {
 	return k.FMax(chain[0], chain[1])
 }
 
-// probability of a score: the sign of m is a modifier of the FMA, no instruction.
 func (k *kernel) probability(score, m Value) Value {
 	if k.exact {
 		return k.ExactProbability(score, m)
 	}
-	return k.Exp2(k.FMA(score, k.Param("scale_log2"), k.FNeg(m)))
+	return k.Probability(score, k.FNeg(m))
 }
 
 // probabilities are the A fragment of keys 16n..16n+15 of a strip; their sum goes to l.

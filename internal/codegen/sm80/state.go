@@ -40,20 +40,12 @@ func (k *kernel) rowsPerThread() int { return 2 * k.strips }
 
 // initial is what rows begin with.
 func (k *kernel) initial() (s rowState) {
-	for range k.rowsPerThread() {
-		s.m = append(s.m, k.lowest())
-		s.l = append(s.l, lower.F32(0))
+	for i := range k.rowsPerThread() {
+		m, l := k.InitialRow(i, k.exact)
+		s.m, s.l = append(s.m, m), append(s.l, l)
 	}
 	for range k.strips {
 		s.o = append(s.o, slices.Repeat([]Value{lower.F32(0)}, k.headDim/2))
 	}
 	return s
-}
-
-// lowest is where maxima start.
-func (k *kernel) lowest() Value {
-	if k.exact {
-		return lower.NegInf()
-	}
-	return lower.F32(lower.Lowest)
 }

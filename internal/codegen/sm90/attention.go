@@ -79,7 +79,7 @@ func queued(s *ir.Schedule, sh shape) bool { return len(s.Lists()) > 0 && sh.qIn
 // newKernel is a kernel that is to be emitted with b.
 func newKernel(b *lower.Builder, s *ir.Schedule, cfg lower.Config, c cut) *kernel {
 	k := &kernel{
-		RowTile: lower.RowTile{Builder: b, Schedule: s, Rows: c.rows(), SlotKeys: c.slotKeys, DType: cfg.DType},
+		RowTile: lower.RowTile{Builder: b, Schedule: s, Rows: c.rows(), SlotKeys: c.slotKeys, DType: cfg.DType, Scores: cfg.Scores},
 		cut:     c, layout: layoutFor(c.shape, cfg.HeadDim, c.slotKeys), headDim: cfg.HeadDim,
 		queued: queued(s, c.shape),
 	}

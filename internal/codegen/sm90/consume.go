@@ -54,12 +54,14 @@ func (s rowState) Clone() rowState {
 	return rowState{slices.Clone(s.o), slices.Clone(s.m), slices.Clone(s.l)}
 }
 
-// initial is what rows begin with.
-func (k *kernel) initial(lowest Value) rowState {
-	return rowState{
-		o: slices.Repeat([]Value{lower.F32(0)}, k.headDim/2),
-		m: []Value{lowest, lowest}, l: []Value{lower.F32(0), lower.F32(0)},
+// initial is what rows begin with; exact says that they are computed with care.
+func (k *kernel) initial(exact bool) rowState {
+	s := rowState{o: slices.Repeat([]Value{lower.F32(0)}, k.headDim/2)}
+	for r := range 2 {
+		m, l := k.InitialRow(r, exact)
+		s.m, s.l = append(s.m, m), append(s.l, l)
 	}
+	return s
 }
 
 // goRound ends the loop's body with the state of its next round.
@@ -140,11 +142,37 @@ func (k *kernel) loadQ() (regs lower.Lists) {
 	return regs
 }
 
-// maskAndFree masks the scores of a stage and frees its K.
+// maskAndFree makes of a stage's products what the kernel's lower.Scores say, masks them and frees the stage's K.
 func (k *kernel) maskAndFree(buffer Value, s []Value, h header) []Value {
-	s = k.mask(s, buffer, h)
+	s = k.mask(k.modify(s, buffer, h), buffer, h)
 	k.letGo(emptyK, buffer)
 	return s
+}
+
+// modify is what the kernel's lower.Scores do to the products of a stage.
+func (k *kernel) modify(s []Value, buffer Value, h header) (out []Value) {
+	if k.Scores == nil {
+		return s
+	}
+	var flags []Value // the walk's, for which columns are columns whether they need a mask or not
+	for i := range k.slots() {
+		flags = append(flags, k.headerFlags(buffer, i))
+	}
+	n := k.SlotKeys / 2 // accumulators of a slot
+	for i := range k.keys / k.SlotKeys {
+		out = append(out, k.Modified(s[i*n:(i+1)*n], k.slotAt(i, k.headerAt(buffer), flags, h), 0)...)
+	}
+	return out
+}
+
+// slotAt is slot i of the slots that this warpgroup takes of a stage; flags are those of all slots.
+func (k *kernel) slotAt(i int, header Value, flags []Value, h header) lower.Slot {
+	slot, f := k.Add(k.window(h), lower.I32(int64(i))), flags[i]
+	if k.stagger {
+		f = k.Select(k.ICmp(enum.IPredEQ, k.window(h), lower.I32(0)), flags[i], flags[i+1])
+	}
+	start := k.Load(types.I32, k.SharedAt(k.Add(header, k.Shl(slot, 3)), 0), 4)
+	return lower.Slot{Start: start, Flags: f, Segment: func() Value { return k.LShr(f, lower.SegmentShift) }}
 }
 
 // mask sets the scores that the stage does not keep to -inf. Stages that keep all pay one branch.
@@ -156,12 +184,7 @@ func (k *kernel) mask(s []Value, buffer Value, h header) []Value {
 			words = k.Add(words, k.MulBy(k.group, wordsBytes))
 		}
 		for i := range k.keys / k.SlotKeys {
-			slot, f := k.Add(k.window(h), lower.I32(int64(i))), flags[i]
-			if k.stagger {
-				f = k.Select(k.ICmp(enum.IPredEQ, k.window(h), lower.I32(0)), flags[i], flags[i+1])
-			}
-			start := k.Load(types.I32, k.SharedAt(k.Add(at, k.Shl(slot, 3)), 0), 4)
-			s = k.maskSlot(s, i, lower.Slot{Start: start, Flags: f, Segment: func() Value { return k.LShr(f, lower.SegmentShift) }}, words)
+			s = k.maskSlot(s, i, k.slotAt(i, at, flags, h), words)
 		}
 		return s
 	})

@@ -36,7 +36,7 @@ func (k *kernel) consumeExactly() {
 // exactTile computes one tile, whose first stage, with header h, is at p, and stores its outputs if they are wanted. The tile's last
 // stage says that it is: Q is not free before, and without it there is no next tile to look at.
 func (k *kernel) exactTile(p pipelineSlot, h header) pipelineSlot {
-	start := state{k: p, rowState: k.initial(lower.NegInf())}
+	start := state{k: p, rowState: k.initial(true)}
 	end := lower.Repeat(k.Builder, "exact_stage", start, func(st state) (state, Value) {
 		h := k.stageAt(st.k)
 		last := k.ICmp(enum.IPredEQ, k.And(h, lower.I32(flagFirst|flagSecond)), lower.I32(flagSecond))

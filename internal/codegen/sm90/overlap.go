@@ -34,7 +34,7 @@ func (k *kernel) consumeTile() {
 
 // firstStage computes a stage that has no product before it.
 func (k *kernel) firstStage(at pipelineSlot, q lower.Lists, h header) state {
-	out := state{k: at, w: k.window(h), rowState: k.initial(lower.F32(lower.Lowest))}
+	out := state{k: at, w: k.window(h), rowState: k.initial(false)}
 	s := k.awaitProducts(0, k.scores(at.buffer, out.w, q))
 	s = k.maskAndFree(at.buffer, s, h)
 	k.newMaxima(&out.rowState, s)

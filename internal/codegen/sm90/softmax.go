@@ -10,9 +10,7 @@ import "github.com/minfc/minfc/internal/codegen/lower"
 func (k *kernel) newMaxima(st *rowState, s []Value) []Value {
 	alpha := make([]Value, 2)
 	for r := range 2 {
-		m := k.FMax(k.FMul(k.MaxQuad(k.threadMax(s, r)), k.Param("scale_log2")), st.m[r])
-		alpha[r] = k.Exp2(k.FSub(st.m[r], m))
-		st.m[r] = m
+		st.m[r], alpha[r] = k.NewMaximum(st.m[r], k.threadMax(s, r))
 		st.l[r] = k.FMul(st.l[r], alpha[r])
 	}
 	return alpha
@@ -22,7 +20,7 @@ func (k *kernel) newMaxima(st *rowState, s []Value) []Value {
 func (k *kernel) raise(st rowState, s []Value) rowState {
 	x := make([]Value, 2)
 	for r := range x {
-		x[r] = k.FMul(k.threadMax(s, r), k.Param("scale_log2"))
+		x[r] = k.Scaled(k.threadMax(s, r))
 	}
 	return lower.If(k.Builder, "raise", k.Exceed(x, st.m), st, func() rowState {
 		out := st.Clone()
@@ -35,10 +33,10 @@ func (k *kernel) raise(st rowState, s []Value) rowState {
 func (k *kernel) probabilities(st *rowState, s []Value) []Value {
 	p := make([]Value, len(s))
 	for r := range 2 {
-		neg := k.FNeg(st.m[r]) // a modifier of the FMA, no instruction
+		neg := k.FNeg(st.m[r])
 		for i := range s {
 			if i/2%2 == r {
-				p[i] = k.Exp2(k.FMA(s[i], k.Param("scale_log2"), neg))
+				p[i] = k.Probability(s[i], neg)
 			}
 		}
 	}

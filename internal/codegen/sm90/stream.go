@@ -24,8 +24,9 @@ func (k *kernel) consumeStream() {
 	start := pipelineSlot{lower.I32(0), lower.I32(0)}
 	h := k.stageAt(start)
 	k.If("any", k.lacks(h, flagEnd), nil, func() []Value {
-		st := state{k: start, v: start.buffer, rowState: k.initial(lower.F32(lower.Lowest))}
+		st := state{k: start, v: start.buffer}
 		st.tile.tileID = k.postedItem(start.buffer)
+		k.inTile(st.tile.tileID, func() { st.rowState = k.initial(false) })
 		if k.queued {
 			st.tile.parity = lower.I32(0)
 		}
@@ -54,7 +55,7 @@ func (k *kernel) stream(first state) {
 	s := k.scores(next.k.buffer, next.w, next.tile.q)
 	st.o = k.awaitProducts(1, st.o)
 	k.release(emptyV, v.buffer)
-	next.rowState = k.finishTile(st, h)
+	next.rowState = k.finishTile(st, next.tile.tileID, h)
 	s = k.awaitProducts(0, s)
 	over := k.has(h, flagEnd)
 	check := k.Block
@@ -90,12 +91,13 @@ func (k *kernel) nextTile(st state, h header) heldTile {
 	})
 }
 
-// finishTile writes the output of the tile before, if the stage with header h is no longer that tile's; rows start anew then. st is the
-// state of the stage before.
-func (k *kernel) finishTile(st state, h header) rowState {
-	return lower.If(k.Builder, "finish", k.has(h, flagFirst|flagEnd), st.rowState, func() rowState {
+// finishTile writes the output of the tile before, if the stage with header h is no longer that tile's; the rows of the next tile start
+// then. st is the state of the stage before.
+func (k *kernel) finishTile(st state, next tileID, h header) rowState {
+	return lower.If(k.Builder, "finish", k.has(h, flagFirst|flagEnd), st.rowState, func() (rows rowState) {
 		k.inTile(st.tile.tileID, func() { k.epilogue(st.rowState) })
-		return k.initial(lower.F32(lower.Lowest))
+		k.inTile(next, func() { rows = k.initial(false) })
+		return rows
 	})
 }
 
