@@ -124,8 +124,8 @@ func (c *compileCmd) writeArtifact(a *app, path string, art *artifact.Artifact, 
 		return err
 	}
 	var targets []string
-	for _, k := range art.Manifest.Kernels {
-		targets = append(targets, k.Target)
+	for _, b := range art.Manifest.Builds {
+		targets = append(targets, b.Target)
 	}
 	a.note("%s: %s for %s, head dim %d, %s, %d bytes", path, pattern, strings.Join(targets, " and "), c.HeadDim, c.DType, bytes)
 	return nil

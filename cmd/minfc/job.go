@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -22,7 +23,9 @@ type job struct {
 	dev        device.Device
 	program    *compile.Program   // nil when an artifact was given
 	art        *artifact.Artifact // nil until load when a source was given
-	kernel     *runtime.LoadedKernel
+	loaded     *runtime.Loaded
+	kernel     *runtime.Pattern // of loaded, what this job runs
+	prepared   *runtime.Prepared
 	pattern    *ir.Pattern      // as compiled: the meaning that --check tests
 	given      map[string]int64 // parameters as the command line gives them
 	consts     map[string]int64 // given values of const parameters
@@ -112,8 +115,7 @@ func (j *job) judge() error {
 			return err
 		}
 	}
-	return runtime.CheckSizes(runtime.Attention{Batch: j.in.Batch, QHeads: j.in.QHeads, KVHeads: j.in.KVHeads,
-		SeqQ: j.in.SeqQ, SeqK: j.in.SeqK, QOffset: j.in.QOffset})
+	return runtime.CheckSizes(j.shape())
 }
 
 // load compiles the source for the input, if that is what was given, and loads the kernel.
@@ -127,8 +129,11 @@ func (j *job) load(target targetName) (err error) {
 	if j.passed == nil {
 		j.passed = j.art.Manifest.Passed(j.dev.Info(), sel)
 	}
-	j.kernel, err = runtime.LoadKernel(j.dev, j.art, sel)
-	return kernelFailure(err)
+	if j.loaded, err = runtime.Load(j.dev, j.art, sel); err != nil {
+		return kernelFailure(err)
+	}
+	j.kernel = j.loaded.Patterns()[0]
+	return nil
 }
 
 // targetFor is the target to compile for.
@@ -157,30 +162,41 @@ func (j *job) compile(target targetName) error {
 }
 
 func (j *job) close() {
-	if j.plan != nil {
-		j.plan.kernels.Close()
-	} else if j.kernel != nil {
-		j.kernel.Close()
+	if j.loaded != nil {
+		j.loaded.Close()
 	}
 	j.dev.Close()
 }
 
 // run launches the kernel on the input.
 func (j *job) run(withLSE bool) (runtime.HostResult, error) {
-	h := runtime.HostAttention{
-		Q: j.in.Q, K: j.in.K, V: j.in.V, Batch: j.in.Batch, QHeads: j.in.QHeads, KVHeads: j.in.KVHeads,
-		SeqQ: j.in.SeqQ, SeqK: j.in.SeqK, QOffset: j.in.QOffset, Params: j.launch, NoLSE: !withLSE,
-		Chosen: true, NoFallback: j.noFallback,
-	}
-	if j.scale != nil {
-		h.Scale = *j.scale
-	}
-	var launcher runtime.Launcher = j.kernel
-	if j.plan != nil {
-		launcher = j.plan.launcher
-	}
-	res, err := runtime.RunHostWith(j.dev, launcher, h)
+	h := runtime.HostCall{Shape: j.shape(), Q: j.in.Q, K: j.in.K, V: j.in.V, Parts: j.parts(), NoLSE: !withLSE, Chosen: true}
+	res, err := j.loaded.RunHost(context.Background(), h)
 	return res, kernelFailure(err)
+}
+
+// shape is the call, but for its parameters.
+func (j *job) shape() runtime.Shape {
+	s := runtime.Shape{Batch: j.in.Batch, QHeads: j.in.QHeads, KVHeads: j.in.KVHeads,
+		SeqQ: j.in.SeqQ, SeqK: j.in.SeqK, QOffset: j.in.QOffset, NoFallback: j.noFallback}
+	if j.scale != nil {
+		s.Scale = *j.scale
+	}
+	return s
+}
+
+// parts say which heads run which pattern with which parameters.
+func (j *job) parts() []runtime.Part {
+	if j.plan != nil {
+		return j.plan.layer.Parts()
+	}
+	return []runtime.Part{{Params: j.launch}}
+}
+
+// prepare checks the call and prepares it; load comes before it.
+func (j *job) prepare() (err error) {
+	j.prepared, err = j.loaded.Prepare(j.shape(), j.parts()...)
+	return err
 }
 
 // dynamic says that heads differ in what they keep.
@@ -196,14 +212,27 @@ func (j *job) head(h int) *job {
 
 // cover lists the pairs that the launch kept: [len(rows), SeqK], in front of that [Batch*QHeads] where data decides.
 func (j *job) cover(res runtime.HostResult, rows []int) ([]byte, error) {
-	if j.plan != nil {
-		return j.coverPlan(res, rows)
+	if !j.dynamic() {
+		return j.prepared.Cover(0, nil, rows)
 	}
-	a := runtime.Attention{SeqQ: j.in.SeqQ, SeqK: j.in.SeqK, QOffset: j.in.QOffset, Params: j.launch}
-	if len(j.kernel.Schedule().Index) > 0 {
-		return j.kernel.CoverChosen(a, res.Chosen, rows)
+	var out []byte
+	for h := range j.in.Batch * j.in.QHeads {
+		cover, err := j.coverOf(h, res, rows)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, cover...)
 	}
-	return j.kernel.Cover(a, rows)
+	return out, nil
+}
+
+// coverOf lists the pairs that the launch kept in a head, counted over batches: [len(rows), SeqK].
+func (j *job) coverOf(head int, res runtime.HostResult, rows []int) ([]byte, error) {
+	var chosen *runtime.Chosen
+	if head < len(res.Chosen) {
+		chosen = &res.Chosen[head]
+	}
+	return j.prepared.Cover(head, chosen, rows)
 }
 
 // choices are what each head chose, [Batch*QHeads]. A choice that cannot matter, because the rest of the pattern keeps all of

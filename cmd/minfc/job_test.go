@@ -30,6 +30,7 @@ func onEmulator(t *testing.T, n int, opts emu.Options, pattern string) *job {
 	j.in, err = qkv.Generate(qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: n, SeqK: n, HeadDim: 16}, half.F16, 1)
 	require.NoError(t, err)
 	require.NoError(t, j.load("auto"))
+	require.NoError(t, j.prepare())
 	return j
 }
 
@@ -48,6 +49,7 @@ func TestFaultOfAKernelIsOurs(t *testing.T) {
 func TestDensityOfLongInputsIsSampled(t *testing.T) {
 	j := onEmulator(t, 64, emu.Options{}, "sliding")
 	density := func() summary.Density {
+		require.NoError(t, j.prepare())
 		mask, err := j.mask(runtime.HostResult{})
 		require.NoError(t, err)
 		return j.density(mask)
@@ -90,6 +92,7 @@ func TestLongRunsAreSaidBeforehand(t *testing.T) {
 		a.warnOfLongRun(j)
 		require.Empty(t, stderr.String(), pattern)
 		j.in.SeqQ, j.in.SeqK = 1<<17, 1<<17 // only the lengths count
+		require.NoError(t, j.prepare())
 		a.warnOfLongRun(j)
 		require.Regexp(t, `^the emulator needs about \d+ minutes for this: give it fewer tokens or heads`, stderr.String(), pattern)
 	}

@@ -114,7 +114,7 @@ func (c *planCompileCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	a.note("%s: %d layers of %d heads, %d patterns, head dim %d, %s, %d bytes", c.Out, len(layers), len(layers[0]), len(art.Manifest.Members), c.HeadDim, c.DType, bytes)
+	a.note("%s: %d layers of %d heads, %d patterns, head dim %d, %s, %d bytes", c.Out, len(layers), len(layers[0]), len(art.Manifest.Patterns), c.HeadDim, c.DType, bytes)
 	return nil
 }
 
@@ -194,8 +194,8 @@ func patternsOf(file *input.File) ([]*ir.Pattern, error) {
 		return patterns, err
 	}
 	var out []*ir.Pattern
-	for _, text := range file.Artifact.Patterns() {
-		p, err := ir.ParsePattern(text)
+	for _, x := range file.Artifact.Manifest.Patterns {
+		p, err := ir.ParsePattern(x.Text)
 		if err == nil {
 			err = p.Verify()
 		}
@@ -209,12 +209,11 @@ func patternsOf(file *input.File) ([]*ir.Pattern, error) {
 
 // planned is a layer of a plan, ready to run.
 type planned struct {
-	path     string
-	layer    int
-	text     []string // of heads, as the report shows them
-	heads    []*job   // [QHeads]: kernel, pattern and parameters of each
-	kernels  *plan.Kernels
-	launcher *plan.Launcher
+	path   string
+	number int      // of the layer
+	text   []string // of heads, as the report shows them
+	heads  []*job   // [QHeads]: kernel, pattern and parameters of each
+	layer  *plan.LoadedLayer
 }
 
 // checkPlanUsage finds what is wrong in the flags of plans alone.
@@ -259,7 +258,7 @@ func (c *runCmd) fillPlan(a *app, j *job, file *input.File) (load func() error, 
 	if len(missing) > 0 {
 		a.note("%s: layer %d has no entry for %s: %s as MInference takes it", c.Plan, layer, runtime.ListHeads(missing), p.Default)
 	}
-	planned := &planned{path: c.Plan, layer: layer, heads: make([]*job, len(heads))}
+	planned := &planned{path: c.Plan, number: layer, heads: make([]*job, len(heads))}
 	for _, h := range heads {
 		planned.text = append(planned.text, h.String())
 	}
@@ -289,21 +288,21 @@ func (p *planned) load(a *app, j *job, file *input.File, target targetName, head
 		return err
 	}
 	sel := artifact.Select{HeadDim: j.in.HeadDim, DType: string(j.in.Format), Target: wanted(target)}
-	if p.kernels, err = plan.Load(j.dev, art, sel); err != nil {
+	kernels, err := plan.Load(j.dev, art, sel)
+	if err != nil {
 		return kernelFailure(err)
 	}
-	if p.launcher, err = p.kernels.Bind(heads); err != nil {
-		p.kernels.Close()
+	j.loaded = kernels.Loaded
+	if p.layer, err = kernels.Bind(heads); err != nil {
 		return err
 	}
 	if j.passed == nil {
 		j.passed = art.Manifest.Passed(j.dev.Info(), sel)
 	}
-	a.notePassed(p.launcher.Kernel(0).Info().Target, j.passed)
+	a.notePassed(j.loaded.Build().Target, j.passed)
 	for h, head := range heads {
-		p.heads[h] = &job{dev: j.dev, in: j.in, scale: j.scale, pattern: head.Pattern, kernel: p.launcher.Kernel(h)}
+		p.heads[h] = &job{dev: j.dev, in: j.in, scale: j.scale, pattern: head.Pattern, kernel: p.layer.Pattern(h)}
 		if err := p.heads[h].setParams(head.Params); err != nil {
-			p.kernels.Close()
 			return err
 		}
 	}
@@ -345,27 +344,9 @@ func programOf(a *app, file *input.File, name string) (*compile.Program, error) 
 	return compile.Load(file.Name, src, compile.Options{Pattern: name, Warn: warn})
 }
 
-// coverPlan lists the pairs that each head keeps, [Batch*QHeads, len(rows), SeqK].
-func (j *job) coverPlan(res runtime.HostResult, rows []int) ([]byte, error) {
-	var out []byte
-	for h := range j.in.Batch * j.in.QHeads {
-		var own runtime.HostResult
-		if h < len(res.Chosen) {
-			own.Chosen = res.Chosen[h : h+1]
-		}
-		cover, err := j.head(h).cover(own, rows)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, cover...)
-	}
-	return out, nil
-}
-
 // summary lists what the heads of the layer run, heads that run the same in one line.
-func (p *planned) summary(call runtime.Attention) *summary.Plan {
-	launches, _ := p.launcher.Launches(call) // a call that ran has them
-	out := &summary.Plan{Path: p.path, Layer: p.layer, Heads: call.QHeads, Launches: launches}
+func (p *planned) summary(call *runtime.Prepared) *summary.Plan {
+	out := &summary.Plan{Path: p.path, Layer: p.number, Heads: len(p.heads), Launches: call.Launches()}
 	for h, text := range p.text {
 		if slices.Index(p.text, text) < h {
 			continue

@@ -16,7 +16,7 @@ import (
 
 // summarize says what ran.
 func (j *job) summarize(res runtime.HostResult) error {
-	info, k := j.dev.Info(), j.head(0).kernel.Info()
+	info, k, tile := j.dev.Info(), j.loaded.Build(), j.head(0).kernel.Schedule().Tile
 	j.sum = &summary.Run{
 		Device: fmt.Sprintf("%s:%d %s", info.Driver, info.Ordinal, info.Name), Emulated: info.Driver == "emu", NoGPU: j.noGPU,
 		Target: k.Target, HeadDim: k.HeadDim, DType: k.DType, Shape: j.in.String(), QOffset: j.in.QOffset, Scale: j.scaleValue(),
@@ -24,9 +24,9 @@ func (j *job) summarize(res runtime.HostResult) error {
 		Routes: j.routes(res), Millis: res.Milliseconds,
 	}
 	if j.plan != nil { // the kernels of a plan have different tiles
-		j.sum.Plan = j.plan.summary(j.call())
+		j.sum.Plan = j.plan.summary(j.prepared)
 	} else {
-		j.sum.Pattern, j.sum.Params, j.sum.Label, j.sum.Tile = j.pattern.Name, j.values, j.pattern.Name+j.params(), []int{k.Rows(), k.KeyTile}
+		j.sum.Pattern, j.sum.Params, j.sum.Label, j.sum.Tile = j.pattern.Name, j.values, j.pattern.Name+j.params(), []int{j.kernel.BlockRows(), tile.Keys}
 	}
 	mask, err := j.mask(res)
 	if err != nil {
@@ -43,15 +43,9 @@ func (j *job) summarize(res runtime.HostResult) error {
 func (j *job) addDemo(mask pairs.Mask) {
 	picture := mask.Draw(j.in.SeqQ, demo.Width, demo.Height)
 	j.sum.Picture, j.sum.Runs, j.sum.Try = &picture, compile.GPUs(j.sum.Target), demo.Try(demo.Program(os.Args[0]), j.pattern)
-	if look, err := bench.Expect(j.dev.Info(), j.kernel, demo.Call(j.given)); err == nil { // a kernel without prices has no such line
+	if look, err := bench.Expect(j.dev.Info(), j.loaded, demo.Call(j.given)); err == nil { // a kernel without prices has no such line
 		j.sum.Model = demo.Model(look)
 	}
-}
-
-// call is the shape of the call.
-func (j *job) call() runtime.Attention {
-	return runtime.Attention{Batch: j.in.Batch, QHeads: j.in.QHeads, KVHeads: j.in.KVHeads, SeqQ: j.in.SeqQ, SeqK: j.in.SeqK,
-		QOffset: j.in.QOffset, NoFallback: j.noFallback}
 }
 
 // params lists the values in the order of the pattern.
@@ -178,7 +172,7 @@ func (j *job) checkChoices(a *app, res runtime.HostResult) error {
 // checkCover looks at some rows of every head: what was asked for is kept, and the schedule keeps what the pattern means.
 func (j *job) checkCover(res runtime.HostResult) error {
 	for h, head := range j.choices(res) {
-		hj := j.head(h)
+		hj := j.head(h) // of its pattern
 		asked, err := hj.pattern.EndingAt(j.in.End()).KeepsWith(hj.values, head.Asked)
 		if err != nil {
 			return bug(err)
@@ -191,7 +185,7 @@ func (j *job) checkCover(res runtime.HostResult) error {
 			if i < 0 || i >= j.in.SeqQ {
 				continue
 			}
-			row, err := hj.cover(runtime.HostResult{Chosen: res.Chosen[h : h+1]}, []int{i})
+			row, err := j.coverOf(h, res, []int{i})
 			if err != nil {
 				return err
 			}

@@ -152,7 +152,11 @@ func (c *runCmd) prepare(a *app) (*job, error) {
 	if err := j.open(a, c.Device); err != nil {
 		return nil, err
 	}
-	if err := load(); err != nil {
+	err = load()
+	if err == nil {
+		err = j.prepare()
+	}
+	if err != nil {
 		j.close()
 		return nil, err
 	}
@@ -178,12 +182,12 @@ func (c *runCmd) fill(a *app, j *job, file *input.File, set map[string]int64) (l
 		if err := j.load(c.Target); err != nil {
 			return err
 		}
-		a.notePassed(j.kernel.Info().Target, j.passed)
+		a.notePassed(j.loaded.Build().Target, j.passed)
 		return nil
 	}, c.QOffset.place(a, j.in)
 }
 
-// input loads the tensors, or makes some for the pattern, in the type and head dim of the artifact's first kernel.
+// input loads the tensors, or makes some for the pattern, in the type and head dim of the artifact's first build.
 func (c *runCmd) input(a *app, j *job) (*qkv.Input, error) {
 	if c.QKV != "" {
 		return c.load(a)
@@ -191,7 +195,8 @@ func (c *runCmd) input(a *app, j *job) (*qkv.Input, error) {
 	shape, format := demo.Shape, half.BF16
 	shape.QOffset = c.QOffset.n
 	if j.art != nil {
-		shape.HeadDim, format = j.art.Manifest.Kernels[0].HeadDim, half.Format(j.art.Manifest.Kernels[0].DType)
+		build := j.art.Manifest.Builds[0]
+		shape.HeadDim, format = build.HeadDim, half.Format(build.DType)
 	}
 	return demo.Input(j.pattern.Name, shape, format)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/minfc/minfc/internal/bench"
+	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/emu"
 )
@@ -35,10 +36,10 @@ func (a *app) warnOfLongRun(j *job) {
 		return
 	}
 	seconds := 0.0
+	shape := ir.Shape{Sq: j.in.SeqQ, Sk: j.in.SeqK, QOffset: j.in.QOffset}
 	for h := range j.in.QHeads {
-		one := j.call()
-		one.QHeads, one.KVHeads, one.Params = 1, 1, j.head(h).launch
-		seconds += bench.EmulatedSeconds(j.head(h).kernel, one)
+		head := j.head(h)
+		seconds += float64(j.in.Batch) * bench.EmulatedSeconds(head.kernel, j.in.HeadDim, shape, head.launch, j.prepared.Blocks())
 	}
 	if seconds > bench.LongEmulation {
 		a.note("the emulator needs about %.0f minutes for this: give it fewer tokens or heads (minfc gen --seqlen 4k --heads 2), or use a GPU", seconds/60)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/codegen"
 	"github.com/minfc/minfc/internal/codegen/lower"
@@ -19,7 +20,6 @@ import (
 	"github.com/minfc/minfc/patterns"
 	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/artifact"
-	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/emu"
 )
 
@@ -37,25 +37,25 @@ type scoresCase struct {
 	dtype   half.Format
 }
 
-func (c scoresCase) load(t *testing.T, target string) (device.Device, *runtime.LoadedKernel) {
+func (c scoresCase) load(t *testing.T, target string) *runtime.Loaded {
 	file, src, ok := patterns.Source(c.pattern)
 	require.True(t, ok)
 	a, err := compile.Source(file, src, compile.Options{Target: target, DType: string(c.dtype), HeadDim: scoresDim})
 	require.NoError(t, err)
-	m := a.Manifest.Kernels[0]
+	m := &a.Manifest.Patterns[0].Lowered[0]
 	s, err := ir.ParseSchedule(m.Schedule)
 	require.NoError(t, err)
 	kernel, err := codegen.Attention(s, codegen.Config{HeadDim: scoresDim, DType: codegen.DType(c.dtype), Target: target, Scores: &c.scores})
 	require.NoError(t, err)
-	a.Modules[m.Module], err = ptxgen.Compile(kernel.Module, ptxgen.Options{Target: target})
+	a.Modules[a.Manifest.Kernel(m, abi.Attend).Module], err = ptxgen.Compile(kernel.Module, ptxgen.Options{Target: target})
 	require.NoError(t, err)
 	dev, err := emu.Open(emu.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, dev.Close()) })
-	k, err := runtime.LoadKernel(dev, a, artifact.Select{})
+	l, err := runtime.Load(dev, a, artifact.Select{})
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, k.Close()) })
-	return dev, k
+	t.Cleanup(func() { require.NoError(t, l.Close()) })
+	return l
 }
 
 // row is the output and the LSE of query row i in float64. columns are the chosen ones.
@@ -89,7 +89,6 @@ func (c scoresCase) row(i int, q, k, v []float32, columns []int) (out []float64,
 }
 
 func (c scoresCase) run(t *testing.T, target string, n int) {
-	dev, kernel := c.load(t, target)
 	rng := rand.New(rand.NewPCG(uint64(n), 7))
 	tensor := func(first ...float32) (data []byte, values []float32) {
 		values = make([]float32, n*scoresDim)
@@ -107,8 +106,9 @@ func (c scoresCase) run(t *testing.T, target string, n int) {
 	qb, q := tensor()
 	kb, k := tensor(q[:scoresDim]...) // the first row's only logit is far below a sink
 	vb, v := tensor()
-	res, err := kernel.RunHost(dev, runtime.HostAttention{Q: qb, K: kb, V: vb, Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: n, SeqK: n,
-		Scale: c.scale, Params: c.params, NoFallback: true, Chosen: true})
+	shape := runtime.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: n, SeqK: n, Scale: c.scale, NoFallback: true}
+	res, err := c.load(t, target).RunHost(t.Context(), runtime.HostCall{Shape: shape, Q: qb, K: kb, V: vb,
+		Parts: []runtime.Part{{Params: c.params}}, Chosen: true})
 	require.NoError(t, err)
 	o, limits := make([]float32, n*scoresDim), selfcheck.LimitsOf(c.dtype)
 	require.NoError(t, c.dtype.Decode(o, res.O))
