@@ -146,8 +146,8 @@ func (k *selectKernel) scores() lower.Value {
 func (k *selectKernel) loadKeys() {
 	base := k.scores()
 	last := k.Sub(k.candidates, lower.I32(1))
-	zeros := lower.Lists{slices.Repeat([]Value{lower.I32(0)}, selectKeys)}
-	k.keys = groups(k, "load", zeros, func(g int, keys lower.Lists) lower.Lists {
+	zeros := lower.Vectors{slices.Repeat([]Value{lower.I32(0)}, selectKeys)}
+	k.keys = groups(k, "load", zeros, func(g int, keys lower.Vectors) lower.Vectors {
 		keys = keys.Clone()
 		for i := g * selectGroup; i < (g+1)*selectGroup; i++ {
 			at := k.index(i)
@@ -249,8 +249,8 @@ func (k *selectKernel) scan(x lower.Value, sums int64) lower.Value {
 	return k.Add(in, k.sumBelow(k.warp, lower.I32(sums)))
 }
 
-// chosen returns the thread's word of the bitmap of chosen blocks: keys from the threshold on if it is exact; else those
-// above it, and of those equal to it the first, as many as are missing.
+// chosen returns the thread's word of the bitmap of chosen blocks: keys from the threshold on if it is exact; else the keys
+// above it, and of the keys equal to it the first, as many as are missing.
 func (k *selectKernel) chosen(threshold, exact lower.Value) lower.Value {
 	isExact := k.ICmp(enum.IPredEQ, exact, lower.I32(1))
 	cut := k.Select(isExact, threshold, k.Add(threshold, lower.I32(1)))
@@ -342,7 +342,7 @@ func (k *selectKernel) writeCount(n lower.Value) {
 	})
 }
 
-// row is the number of the row block among those of all heads.
+// row is the number of the row block among the row blocks of all heads.
 func (k *selectKernel) row() lower.Value {
 	rows := blocksOf(k.Builder, k.Param("sq"))
 	return k.Add(k.Mul(k.ZExt64(k.BlockY()), k.ZExt64(rows)), k.ZExt64(k.t))

@@ -16,7 +16,7 @@ import (
 //	slab_start  first row block of the slab
 //	slab        row blocks of the slab
 //	fold        a divisor of 64
-//	scale       of the scores, to those of base 2
+//	scale       of the scores, to scores of base 2
 //
 // Launch: grid (row blocks of the slab, H).
 

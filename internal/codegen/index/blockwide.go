@@ -97,7 +97,7 @@ func (b *blockKernel) number(t *types.IntType, i Value) Value {
 	return b.word(i)
 }
 
-// warpSums reads the sums of a type that the warps left at offset at: those of the warps below this one, and of all.
+// warpSums reads the sums of a type that the warps left at offset at: the sum over the warps below this one, and over all.
 func (b *blockKernel) warpSums(t *types.IntType, at int) (before, total Value) {
 	b.Barrier()
 	there := b.ICmp(enum.IPredULT, b.lane, lower.I32(int64(b.threads/32)))

@@ -26,8 +26,8 @@ type columnsKernel struct {
 	from, end  Value // words of this warp
 }
 
-// Columns turns the bitmap of each head into a sorted list. Every warp counts its part of the bitmap, then writes it from
-// the sum of those before on.
+// Columns turns the bitmap of each head into a sorted list. Every warp counts its part of the bitmap, then writes it behind the
+// columns of the warps before.
 func Columns() (*lower.Kernel, error) {
 	c := &columnsKernel{blockKernel: newBlockKernel(abi.Columns, abi.IndexParams[abi.Columns], columnsThreads)}
 	c.leaveEmpty("col_count")

@@ -13,7 +13,7 @@ import (
 //
 //	k v        [batch, kv heads, sk, head dim] of a 16-bit type
 //	cols       i32 [H, col_cap], col_count i32 [H]: the chosen columns
-//	kc vc      [H, col_cap, head dim]: their rows; those from col_count up to the next multiple of 64 become zeros, as far
+//	kc vc      [H, col_cap, head dim]: their rows; rows from col_count up to the next multiple of 64 become zeros, as far
 //	           as col_cap reaches, and the rest stays as it is
 //	group      q heads of one kv head; hq q heads of one batch
 

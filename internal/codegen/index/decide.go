@@ -9,7 +9,7 @@ import (
 	"github.com/minfc/minfc/ir"
 )
 
-// The parameters of decide. Launch: grid (H). A launch looks at one list of each kind, those whose length
+// The parameters of decide. Launch: grid (H). A launch looks at one list of each kind, where the list's length
 // is not null; a pattern with several takes several launches, of which all but the first carry on. Positions are absolute.
 //
 //	route        i32 [H]: ir.RouteDense where the head's nanoseconds are not below dense, else ir.RouteSparse

@@ -187,7 +187,7 @@ func (e *estimator) headOf(slot Value) Value {
 	return e.Add(e.Mul(e.kvHead, e.Param("group")), in)
 }
 
-// warpWord is the address of the warp's word of those at an offset of shared memory.
+// warpWord is the address of the warp's word in the array at an offset of shared memory.
 func (e *estimator) warpWord(at int) Value {
 	warp := e.Add(e.Shl(e.slot, 1), e.half)
 	return e.SharedAt(e.Add(e.shared, e.Shl(warp, 2)), at)

@@ -12,7 +12,7 @@ import (
 //
 //	8(i - n) + g - h
 //
-// so a thread has the rows of one g and the keys of two h, and on a diagonal its terms are those of equal i - n. It adds them in
+// so a thread has the rows of one g and the keys of two h, and on a diagonal its terms have equal i - n. It adds them in
 // order of i. A piece has four n: a diagonal with eight rows of a g goes through two pieces or three, and what was added in one is
 // carried to the next, where i - n is larger by four. So the sum over the rows of a g is always
 //
@@ -124,7 +124,7 @@ func (e *estimator) newDiagonals() *diagonals {
 	return d
 }
 
-// window adds up the sums of the lane's distance over the eight g. late are those that ended in the piece before.
+// window adds up the sums of the lane's distance over the eight g. late are the sums that ended in the piece before.
 func (d *diagonals) window(late [2]Value, ended [2][columnGroups]Value) Value {
 	e := d.e
 	for c := range ended {
@@ -159,8 +159,8 @@ func (d *diagonals) store(first, there, sum Value) {
 	})
 }
 
-// clear zeroes what no window covers: the first chunk the distances above the first piece's, the last chunk those below the last
-// one's.
+// clear zeroes what no window covers: the first chunk the distances above the first piece's, the last chunk the distances below the
+// last one's.
 func (d *diagonals) clear() {
 	e := d.e
 	top := e.Add(e.q0, lower.I32(windowFirst+windowSize))

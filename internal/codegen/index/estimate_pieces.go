@@ -8,8 +8,8 @@ import (
 
 // probe_sums takes keys in pieces of 32. The first warp of a head walks the first half of the chunk's pieces, the second
 // the other half, so that what a warp carries along diagonals stays in its registers. Sums along the diagonals that come
-// from before the warp's first piece begin in the two pieces there: the warp computes those parts of them again, about 5 of 16 products
-// of a piece and 7 of 8, and none of their columns.
+// from before the warp's first piece begin in the two pieces there: the warp computes again what it needs of them, about 5 of 16
+// products of one piece and 7 of 8 of the other, and none of their columns.
 
 // pieceRange is what the two warps of a head walk: pieces start, start+1, ..., count of them.
 type pieceRange struct{ start, count [2]Value }

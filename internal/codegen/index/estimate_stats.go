@@ -85,8 +85,8 @@ func (e *estimator) foldFast(s scores, was fastRows) (is fastRows) {
 	return is
 }
 
-// Fast sums between these bounds are right: the term of the maximum is neither lost nor has it drowned others, and neither is that of
-// any other score. Logits of NaN or +inf make a NaN of the sum.
+// Fast sums between these bounds are right: the term of the maximum is neither lost nor has it drowned others, and neither is the term
+// of any other score. Logits of NaN or +inf make a NaN of the sum.
 const (
 	leastSum = 1. / (1 << 50) / (1 << 50)
 	mostSum  = (1 << 50) * (1 << 50)
@@ -287,7 +287,8 @@ func ProbeCombine() (*lower.Kernel, error) {
 		return nil
 	})
 	b.Block.NewRet(nil)
-	return &lower.Kernel{Module: b.Module, Entry: entry, Threads: threads, SharedBytes: threads * statBytes, Params: abi.IndexParams[abi.ProbeCombine]}, nil
+	return &lower.Kernel{Module: b.Module, Entry: entry, Threads: threads, SharedBytes: threads * statBytes,
+		Params: abi.IndexParams[abi.ProbeCombine]}, nil
 }
 
 // combineChunks joins the chunks part, part+16, ... of a row, several loads at a time.

@@ -54,7 +54,7 @@ func ProbeSums(c EstimateConfig) (*lower.Kernel, error) {
 
 var infinity = lower.F32(math.Inf(1))
 
-// seenPiece says whether a piece has columns: those added for diagonals that end late may lie behind all keys.
+// seenPiece says whether a piece has columns: pieces added for diagonals that end late may lie behind all keys.
 func (e *estimator) seenPiece(first Value) Value {
 	if e.Spread {
 		return lower.Bool(true) // addColumn looks at each key
@@ -75,7 +75,7 @@ const (
 	minusBytes   = 4 * abi.ProbeRows
 )
 
-// newProbe reads the numbers of the thread's rows; those of a head that stores nothing may not have been written. What is subtracted
+// newProbe reads the numbers of the thread's rows; numbers of a head that stores nothing may not have been written. What is subtracted
 // from exponents goes to shared memory: the loop is short of registers.
 func (e *estimator) newProbe() probe {
 	warp := e.Add(e.Shl(e.slot, 1), e.half)

@@ -52,7 +52,7 @@ func (e *estimator) loadQ() {
 	}
 }
 
-// loadK starts the copy of two times 32 keys into one of the two buffers: those from first(0) on and those from first(1) on.
+// loadK starts the copy of two times 32 keys into one of the two buffers: keys from first(0) on and keys from first(1) on.
 // Keys past sk, and before key 0, become zeros.
 func (e *estimator) loadK(first func(half int) Value, buffer Value) {
 	rows, p := e.rowsOf("k", e.kvHead), e.copies
@@ -106,7 +106,7 @@ const (
 	columnGroups = halfKeys / 8
 )
 
-// wanted says which groups of scores are wanted: those of the thread's row i and its columns 2n and 2n+1. A nil one wants all.
+// wanted says which scores are wanted, by the thread's row i and its columns 2n and 2n+1. A nil one wants all.
 type wanted func(i, n int) bool
 
 func (w wanted) all(i, n int) bool { return w == nil || w(i, n) }
@@ -134,7 +134,7 @@ func (s scores) each(f func(i, j int, x Value) Value) (out scores) {
 	return out
 }
 
-// products accumulates the wanted products of all rows with 32 keys; nil are those of strips with none.
+// products accumulates the wanted products of all rows with 32 keys; a strip without any has nil.
 type products [strips][columnGroups][]Value
 
 func newProducts(want wanted) (acc products) {

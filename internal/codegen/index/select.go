@@ -59,7 +59,7 @@ type selector struct {
 	dropped     Value // see dropBits
 }
 
-// found says which candidates are chosen: those with keys above top, and the first want of the held ones whose key is top.
+// found says which candidates are chosen: candidates with keys above top, and the first want of the held ones whose key is top.
 type found struct{ top, want, held Value }
 
 func (f *found) Values() []*Value { return []*Value{&f.top, &f.want, &f.held} }
@@ -117,7 +117,7 @@ func (s *selector) searchAbove() found {
 	zero := lower.I32(0)
 	f := lower.If(s.Builder, "limited", s.ICmp(enum.IPredSLT, want, s.all), found{zero, zero, zero}, func() found { return s.search(want) })
 	smallest := s.ofHead("budget")
-	all := s.ICmp(enum.IPredSGT, smallest, f.top) // of those with the last key
+	all := s.ICmp(enum.IPredSGT, smallest, f.top) // of the candidates with the last key
 	return found{s.Max(smallest, f.top), s.Select(all, zero, f.want), s.Select(all, zero, f.held)}
 }
 

@@ -13,7 +13,7 @@ import (
 // of their mantissas. That sum has 32 bits: of many values the last bits are dropped, which leaves 18 bits of each of 128K
 // values in the first pass, 15 of each of a million.
 
-// Shared memory of select_mass behind that of select_top.
+// Shared memory of select_mass, behind the shared memory that select_top has too.
 const (
 	massParts  = selectShared             // sums of what is left of the mantissas, by bin
 	massScan   = massParts + 4*selectBins // sums of the 32 warps
@@ -33,7 +33,7 @@ type massGoals struct {
 	mass   Value // i64, in thousandths of units
 }
 
-// SelectMass chooses the largest values of each head until together with those that are forced they hold a share of the
+// SelectMass chooses the largest values of each head until together with the forced ones they hold a share of the
 // sum of all, and not more than a number; ties by the smaller index. Negative values and NaN count as 0, and what is 0 is
 // chosen only by force.
 func SelectMass() (*lower.Kernel, error) {
@@ -84,7 +84,7 @@ func (s *selector) dropBits(p radixPass) Value {
 	return s.Max(bits, lower.I32(0))
 }
 
-// weigh adds what is left of a key's mantissa to the sum of its bin, whose address is that of the counter.
+// weigh adds what is left of a key's mantissa to the sum of its bin, of which bin is the counter's address.
 func (s *selector) weigh(p radixPass, key, bin Value) {
 	if p.shift == 0 {
 		return // nothing is left

@@ -44,7 +44,7 @@ type squaresKernel struct {
 	panels, lastChunks       int
 	shared, tid              Value
 	fold, perBlock           Value // rows of a square, and squares of a block's side
-	row0, rows, column0      Value // first row of squares of the tile, and those of the slab; first column
+	row0, rows, column0      Value // first row of squares of the tile, and rows of the slab; first column
 	first                    Value // row of squares of the slab's first
 	q, k                     lower.Rows
 	qLane, kLane             Value
@@ -114,8 +114,8 @@ func (s *squaresKernel) prepare() {
 	s.kLane = s.Add(s.swizzled(key, s.And(s.LShr(lane, 3), lower.I32(1))), s.Add(s.Shl(keyOf, 7), lower.I32(squareTile*panelBytes)))
 }
 
-// lanePart is the thread's number in its warp and the warp's part of the tile: where its 64 rows and its 32 columns begin. They are computed
-// again where they are needed, so that they do not live through the loop.
+// lanePart is the thread's number in its warp and the warp's part of the tile: where its 64 rows and its 32 columns begin. They are
+// computed again where they are needed, so that they do not live through the loop.
 func (s *squaresKernel) lanePart() (lane, rowHalf, keyOf Value) {
 	tid := s.ThreadX()
 	warp := s.LShr(tid, 5)
@@ -176,8 +176,8 @@ func (s *squaresKernel) products() scores {
 	}).Of
 }
 
-// multiply adds the products of one stage. The k-steps of 16 columns differ by an XOR, which is as good after the stage is added as before:
-// one address of each operand lives through the loop, not four.
+// multiply adds the products of one stage. The k-steps of 16 columns differ by an XOR, which is as good after the stage is added as
+// before: one address of each operand lives through the loop, not four.
 func (s *squaresKernel) multiply(acc scores, stage Value) (sum scores) {
 	qStage, kStage := s.Add(s.qLane, stage), s.Add(s.kLane, stage)
 	for step := range panelCols / 16 {
@@ -259,7 +259,7 @@ func (s *squaresKernel) blocks() {
 	})
 }
 
-// foldSquares folds the squares of a block, a few at a time; those that do not count are -inf.
+// foldSquares folds the squares of a block, a few at a time; squares that do not count are -inf.
 func (s *squaresKernel) foldSquares(l squareLine, column, start Value, fold func(x, y Value) Value) Value {
 	const atOnce = 4
 	return lower.While(s.Builder, "square", lower.Fold{At: lower.I32(0), Made: start}, func(square lower.Fold) Value {

@@ -43,7 +43,7 @@ func (k *RowTile) ExactMaximum(was, threadMax Value) (m, alpha Value) {
 	return m, k.Select(k.FCmp(enum.FPredOEQ, m, NegInf()), F32(1), alpha)
 }
 
-// ExactProbability is that of a raw score beside its row's maximum.
+// ExactProbability is the probability of a raw score beside its row's maximum.
 func (k *RowTile) ExactProbability(score, m Value) Value {
 	from := k.Select(k.FCmp(enum.FPredOEQ, m, NegInf()), F32(0), m) // a row without keys: all its scores are -inf
 	return k.Exp2(k.FMA(k.FSub(score, from), k.scale(), F32(-k.DType.Headroom())))
@@ -96,7 +96,7 @@ type ValueTile struct {
 	Panels int
 	Panel  int // bytes from one panel to the next
 
-	Warp  Value // this warp's number among those that read the tile
+	Warp  Value // this warp's number among the warps that read the tile
 	Warps int
 	Meet  func() // waits for all of them; what they wrote is then there for the next product
 }
@@ -109,8 +109,8 @@ const panelRow = 128
 // scores, two of every eight keys, and its outputs, two of every eight columns. All warps that read the tile must call it.
 func (k *RowTile) CleanValues(t ValueTile, first Value, scores, o [][]Value) [][]Value {
 	found := k.AnyLane(k.ICmp(enum.IPredNE, k.scan(t, I32(0), I32(1), false), I32(0)))
-	return If(k.Builder, "not_finite", found, Lists(o), func() Lists {
-		var out Lists
+	return If(k.Builder, "not_finite", found, Vectors(o), func() Vectors {
+		var out Vectors
 		for i := 0; i < len(o); i += 2 { // strip by strip: registers are short here
 			kept := [][]Value{k.KeptKeys(scores[i]), k.KeptKeys(scores[i+1])}
 			out = append(out, k.spread(t, first, kept, o[i:i+2])...)
@@ -161,8 +161,8 @@ func (k *RowTile) notFinite(pair Value) Value {
 }
 
 // spread adds the values that are not finite to the outputs o of the rows that keep their keys.
-func (k *RowTile) spread(t ValueTile, first Value, kept, o Lists) Lists {
-	type walk = Walk[Lists, *Lists]
+func (k *RowTile) spread(t ValueTile, first Value, kept, o Vectors) Vectors {
+	type walk = Walk[Vectors, *Vectors]
 	return While(k.Builder, "spread", walk{I32(0), o},
 		func(key walk) Value { return k.ICmp(enum.IPredSLT, key.At, I32(int64(t.Own))) },
 		func(key walk) walk {
@@ -186,7 +186,7 @@ func (k *RowTile) keeps(kept [][]Value, n Value) (out []Value) {
 }
 
 // spreadKey adds what is not finite of one key's value to the outputs of the rows that keep it.
-func (k *RowTile) spreadKey(t ValueTile, key Value, keeps []Value, o Lists) {
+func (k *RowTile) spreadKey(t ValueTile, key Value, keeps []Value, o Vectors) {
 	columns := len(o[0]) // of a row in this thread: two of every eight
 	row := k.Add(t.At, k.Add(k.MulBy(key, panelRow), k.Shl(k.And(k.Lane, I32(3)), 2)))
 	turn := k.Shl(k.And(key, I32(7)), 4)

@@ -166,13 +166,13 @@ func (w Walk[T, P]) Clone() Walk[T, P] { return Walk[T, P]{w.At, cloned(w.Of)} }
 // Walking is a walk that begins at the value at.
 func Walking[T any, P State[T]](at Value, of T) Walk[T, P] { return Walk[T, P]{at, of} }
 
-// Lists is a state of lists of values.
-type Lists [][]Value
+// Vectors is a state of lists of values, such as the outputs of each row.
+type Vectors [][]Value
 
-func (l *Lists) Values() []*Value { return Pointers(*l...) }
+func (l *Vectors) Values() []*Value { return Pointers(*l...) }
 
 // Clone is l with slices of its own.
-func (l Lists) Clone() Lists {
+func (l Vectors) Clone() Vectors {
 	l = slices.Clone(l)
 	for i := range l {
 		l[i] = slices.Clone(l[i])
@@ -180,7 +180,7 @@ func (l Lists) Clone() Lists {
 	return l
 }
 
-// Some lists those of the values that are there: a state may have fields that one kind of kernel leaves nil.
+// Some leaves out the values that are nil: a state may have fields that one kind of kernel does not use.
 func Some(values ...*Value) []*Value {
 	return slices.DeleteFunc(values, func(v *Value) bool { return *v == nil })
 }

@@ -36,8 +36,8 @@ func (k *RowTile) Outputs(o []Value, l Value) (pairs []Value, test Value) {
 	return pairs, test
 }
 
-// Doubtful says whether the tile must be computed again because of the thread's row i: m and l are its maximum and sum, test is that of
-// Outputs. Rows past sq never are.
+// Doubtful says whether the tile must be computed again because of the thread's row i: m and l are its maximum and sum, test is the
+// word of Outputs. Rows past sq are never doubtful.
 func (k *RowTile) Doubtful(i int, m, l, test Value) Value {
 	big := k.FCmp(enum.FPredUGE, k.FAbs(m), F32(far))
 	infinite := k.ICmp(enum.IPredNE, k.And(test, I32(0x7fff7fff)), I32(0))

@@ -10,7 +10,7 @@ import (
 	"github.com/minfc/minfc/ir"
 )
 
-// Lists: segments whose keys the data chose. Their buffers are Lists'; one list a head for runs and columns, one a row block
+// Lists: segments whose keys the data chose. abi.ListFields has their buffers; one list a head for runs and columns, one a row block
 // for blocks.
 
 // CheckLists refuses, with an *ir.Unsupported, what lists cannot do on devices.
@@ -25,7 +25,8 @@ func CheckLists(s *ir.Schedule) error {
 		}
 		for _, x := range g.Except {
 			if g.From.Kind != ir.SourceColumns || x.Kind != ir.SourceRuns {
-				return refuseLists(fmt.Sprintf("%s and %s may keep the same pair, and of chosen sets kernels unite columns with diagonals alone", written(g.From), written(x)),
+				return refuseLists(fmt.Sprintf("%s and %s may keep the same pair, and of chosen sets kernels unite columns with diagonals alone",
+					written(g.From), written(x)),
 					"keep one of the two, or cut both with sets of the language so that they lie apart", g.From, x)
 			}
 		}
@@ -42,7 +43,8 @@ func refuseColumns(a, b ir.Source) error {
 		return refuseLists(fmt.Sprintf("%s and %s are two choices of columns, and a kernel reads one", written(a), written(b)),
 			"choose once, with a larger budget", a, b)
 	}
-	return refuseLists(fmt.Sprintf("other parts of the pattern cut %s into several bands, and a kernel reads chosen columns in one", written(a)),
+	return refuseLists(fmt.Sprintf("other parts of the pattern cut %s into several bands, and a kernel reads chosen columns in one",
+		written(a)),
 		"unite them with one set that ends where they begin, as in columns(c) | window(n)", a)
 }
 
@@ -71,7 +73,7 @@ func (k *RowTile) IsColumns(s Slot) Value {
 	return k.ICmp(enum.IPredNE, k.And(s.Flags, I32(FlagColumns)), I32(0))
 }
 
-// columnMask are the mask words of a slot of columns: those that count, the same for all rows, unless one of them lies where
+// columnMask are the mask words of a slot of columns: the columns that count, the same for all rows, unless one of them lies where
 // rows differ. v holds two words of KeptColumns, then two of OpenColumns.
 func (k *RowTile) columnMask(s Slot, strip int, v Value) []Value {
 	shift := k.Shl(k.And(k.Lane, I32(3)), 1)
@@ -82,7 +84,7 @@ func (k *RowTile) columnMask(s Slot, strip int, v Value) []Value {
 }
 
 // columnBounds cuts the words of a slot of columns by the bounds of the thread's two rows of a strip, column by column. Few
-// slots need it: those with columns near the diagonal.
+// slots need it: slots with columns near the diagonal.
 func (k *RowTile) columnBounds(s Slot, strip int, words []Value) []Value {
 	seg := k.ColumnSegment()
 	first := k.Add(s.Start, k.Shl(k.And(k.Lane, I32(3)), 1))
@@ -154,7 +156,7 @@ var lists = map[ir.SourceKind]listBuffer{
 	ir.SourceColumns: {"cols", "col_cap"},
 }
 
-// cover is that of the bits of the distances that runs cover.
+// cover is the buffer with a bit for every distance that runs cover.
 var cover = listBuffer{"covered", "cover_words"}
 
 type listBuffer struct{ buffer, limit string }
@@ -244,14 +246,14 @@ func (k *RowTile) listLength(l ir.Source) Value {
 	return k.Load(types.I32, k.Offset(k.ListField(l, name), k.Shl(k.SExt64(n), 2)), 4)
 }
 
-// Matters says whether an entry of a list has keys that the row tile's bounds keep. Those that have come first: runs are
+// Matters says whether an entry of a list has keys that the row tile's bounds keep. Such entries come first: runs are
 // sorted nearest first, columns ascending; all blocks of a list matter.
 func (k *RowTile) Matters(s Segment, entry Value) Value {
 	switch s.From.Kind {
-	case ir.SourceRuns: // those that, seen from the tile's last row block, reach above the lowest key of its first row
+	case ir.SourceRuns: // a run that, seen from the tile's last row block, reaches above the lowest key of its first row
 		end := k.Add(k.Add(k.First(), entry), I32(int64(k.Rows)))
 		return k.ICmp(enum.IPredSGT, end, k.Bottom(s))
-	case ir.SourceColumns: // those below the highest bound
+	case ir.SourceColumns: // a column below the highest bound
 		return k.ICmp(enum.IPredSLT, entry, k.Top(s))
 	}
 	return Bool(true)
@@ -291,7 +293,7 @@ func (k *RowTile) coverDelta(id Value, block int) Value {
 	return k.Sub(k.Add(k.First(), I32(int64(ir.BlockSize*(block+1)-1))), id)
 }
 
-// CoverWords are those words for every set of runs that the segment of columns leaves out.
+// CoverWords are the cover words for every set of runs that the segment of columns leaves out.
 func (k *RowTile) CoverWords(id Value, block int) []Value {
 	var out []Value
 	for _, x := range k.ColumnSegment().Except {
@@ -336,7 +338,7 @@ type SlotPiece struct {
 	Flags      int64
 }
 
-// SlotPieces are those of a segment: three of a range, one of a list.
+// SlotPieces are the pieces of a segment: three of a range, one of a list.
 func (k *RowTile) SlotPieces(s Segment) []SlotPiece {
 	if s.From.Kind != ir.SourceRange {
 		return []SlotPiece{{Slots: k.Count(s), Top: I32(0)}}

@@ -3,14 +3,14 @@ package lower
 import "github.com/llir/llvm/ir/types"
 
 // Rows says where the rows of one head of a tensor lie: the rows of q, k, v, o and the LSE, for which kernels have the parameters NAME,
-// NAME_batch, NAME_head and NAME_row. It is the one place that knows; kernels ask it for the address of a row, or for the box of a tensor map
-// that begins there. Copies of chosen columns are no tensor of the call: they are a list's, and lie as the index stage puts them.
+// NAME_batch, NAME_head and NAME_row. It is the one place that knows; kernels ask it for the address of a row, or for the box of a tensor
+// map that begins there. Copies of chosen columns are no tensor of the call: they are a list's, and lie as the index stage puts them.
 //
-// Now a head's rows are one stride apart. Keys and values in pages would be a second implementation of At, From and Box, with a table of the
-// pages of each sequence as one more parameter: At and From look up the page of the row, and Box gives the page's number in place of head
-// and batch, and the row within it. A slot of 64 keys begins at any key, so it may lie in two pages: the copies of a slot, which today add
-// a multiple of the stride to an address of From, or take one box, would be split where the page ends. That must cost nothing where rows are
-// contiguous: it is decided when the kernel is made, and the code for contiguous rows stays as it is.
+// Now a head's rows are one stride apart. Keys and values in pages would be a second implementation of At, From and Box, with a table of
+// the pages of each sequence as one more parameter: At and From look up the page of the row, and Box gives the page's number in place of
+// head and batch, and the row within it. A slot of 64 keys begins at any key, so it may lie in two pages: the copies of a slot, which
+// today add a multiple of the stride to an address of From, or take one box, would be split where the page ends. That must cost nothing
+// where rows are contiguous: it is decided when the kernel is made, and the code for contiguous rows stays as it is.
 type Rows struct {
 	Tensor string
 
@@ -49,8 +49,8 @@ func (r Rows) Signed() Rows {
 	return r
 }
 
-// Narrow is Signed for kernels short of registers. The runtime keeps row strides below 2^31 bytes, so that no stride has to stay in a pair of
-// registers.
+// Narrow is Signed for kernels short of registers. The runtime keeps row strides below 2^31 bytes, so that no stride has to stay in a pair
+// of registers.
 func (r Rows) Narrow() Rows {
 	r.numbers = narrowRows
 	return r

@@ -6,8 +6,8 @@ import (
 	"github.com/minfc/minfc/ir"
 )
 
-// RowTile is what every attention kernel computes of the schedule for the query rows of one block: which keys they meet and
-// which of those count. The backends embed it.
+// RowTile is what every attention kernel computes of the schedule for the query rows of one block: which keys the rows meet, and
+// which of these keys count. The backends embed it.
 type RowTile struct {
 	*Builder
 	Schedule *ir.Schedule

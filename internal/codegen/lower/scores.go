@@ -7,8 +7,8 @@ import (
 )
 
 // Scores says what scores are between the first product and the mask, and what rows begin with. The zero Scores, which all kernels of the
-// language have, leaves products as they are, and costs nothing: the scale of a call (its parameter scale_log2, with the log2 of e in it) is
-// in the exponents alone. With a modifier or an initial state, scores become logits first: products times the softmax scale.
+// language have, leaves products as they are, and costs nothing: the scale of a call (its parameter scale_log2, with the log2 of e in it)
+// is in the exponents alone. With a modifier or an initial state, scores become logits first: products times the softmax scale.
 type Scores struct {
 	Modifiers []Modifier // in the order in which they apply
 	Initial   Initial
@@ -23,8 +23,8 @@ type Score struct {
 	Query, Key func() Value // absolute positions, i32
 }
 
-// Initial is what the thread's row i begins with: a maximum of logits, and a sum relative to it. A sink is a logit with the sum 1. The output
-// of a row begins with 0.
+// Initial is what the thread's row i begins with: a maximum of logits, and a sum relative to it. A sink is a logit with the sum 1. The
+// output of a row begins with 0.
 type Initial func(k *RowTile, i int) (logit, sum Value)
 
 func (s *Scores) areLogits() bool { return s != nil && (len(s.Modifiers) > 0 || s.Initial != nil) }
@@ -64,8 +64,8 @@ func (k *RowTile) keyAt(sl Slot, col int) Value {
 	return k.If("key", k.IsColumns(sl), []Value{key}, func() []Value { return []Value{k.ListAt(k.ColumnSegment().From, key)} })[0]
 }
 
-// InitialRow is the maximum and the sum that the thread's row i begins with: scaled, in the log2 domain, or with care (exact.go) the maximum
-// of raw scores. Of the four lanes of a row, whose sums are added up at the end, one has the sum.
+// InitialRow is the maximum and the sum that the thread's row i begins with: scaled, in the log2 domain, or with care (exact.go) the
+// maximum of raw scores. Of the four lanes of a row, whose sums are added up at the end, one has the sum.
 func (k *RowTile) InitialRow(i int, exact bool) (m, l Value) {
 	switch {
 	case k.Scores != nil && k.Scores.Initial != nil:

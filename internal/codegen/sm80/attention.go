@@ -215,7 +215,7 @@ func (k *tileWork) qFragment(step, strip int) []Value {
 }
 
 // loadQ keeps Q in registers where one strip of rows leaves room for it: a strip alone reads shared memory twice as often
-// for each mma, and that is what limits it. It waits for the Q copies, which were committed before those of K.
+// for each mma, and that is what limits it. It waits for the copies of Q, which were committed before the copies of K.
 func (k *tileWork) loadQ() {
 	if k.strips > 1 || k.headDim > 128 {
 		return

@@ -6,7 +6,7 @@ import (
 	"github.com/minfc/minfc/internal/codegen/lower"
 )
 
-// Lists: segments whose keys the data chose. Their buffers are lower.Lists'; one list a head for runs and columns, one a
+// Lists: segments whose keys the data chose. abi.ListFields has their buffers; one list a head for runs and columns, one a
 // row block for blocks. queue.go turns their entries into slots.
 
 // compacted starts the copy of a slot of columns. The copies are padded to whole slots, so there are no bounds.
@@ -23,7 +23,7 @@ func (l loader) compacted(src source, s lower.Slot) {
 }
 
 // wordsBytes is what a slot of columns has in shared memory: two words of columns that count for this row block, and two of
-// those among them whose place must be compared with each row's bounds.
+// the columns among them whose position must be compared with each row's bounds.
 const wordsBytes = 16
 
 // columnWordsOf finds the words of the step at p, in three parts, so that the caller can put other work behind each of its two

@@ -67,7 +67,7 @@ func (k *kernel) dropsSome(sl lower.Slot, index int) Value {
 	})[0]
 }
 
-// columnWords are those that vote wrote for a slot of the step.
+// columnWords are the words that vote wrote for a slot of the step.
 func (k *kernel) columnWords(index int) Value {
 	return k.Load(lower.Vec4, k.SharedAt(k.shared, k.layout.words+index*wordsBytes), 16)
 }

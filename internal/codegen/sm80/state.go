@@ -26,7 +26,7 @@ func (s state) Clone() state { return state{s.at, s.rowState.Clone()} }
 // rowState is what the thread's rows have come to. m and l have one value a row (two a strip), o one list a strip.
 type rowState struct {
 	m, l []Value
-	o    lower.Lists
+	o    lower.Vectors
 }
 
 func (s *rowState) Values() []*Value { return append(lower.Pointers(s.m, s.l), s.o.Values()...) }

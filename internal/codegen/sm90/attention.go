@@ -8,7 +8,7 @@
 // there are no more, and knows nothing of the schedule but the bounds that edge stages need.
 //
 // The online softmax works in base 2 (FlashAttention-2, arXiv 2307.08691, section 3.1); warp specialisation, the overlap of
-// softmax and products, and registers that move to the consumers are those of FlashAttention-3 (arXiv 2407.08608, section 3).
+// softmax and products, and registers that move to the consumers come from FlashAttention-3 (arXiv 2407.08608, section 3).
 // docs/sm90.md has the pipeline, the reasons and measurements.
 package sm90
 
@@ -88,8 +88,8 @@ func newKernel(b *lower.Builder, s *ir.Schedule, cfg lower.Config, c cut) *kerne
 	return k
 }
 
-// maps are the tensor maps: boxes of a panel by the rows of a copy, which are those of one slot or, of staggered stages, of
-// several that follow each other.
+// maps are the tensor maps: boxes of a panel by the rows of a copy, which has one slot or, in staggered stages, several slots that follow
+// each other.
 func maps(s *ir.Schedule, sh shape, slotKeys int) []lower.Param {
 	var out []lower.Param
 	tensor := func(name string, slots, rows int) {
@@ -109,7 +109,7 @@ func maps(s *ir.Schedule, sh shape, slotKeys int) []lower.Param {
 	return out
 }
 
-// withMaps are the parameters with those that the maps make superfluous left out: addresses and strides of the tensors they show.
+// withMaps adds the maps to the parameters, and leaves out what they make superfluous: addresses and strides of the tensors they show.
 func withMaps(params, maps []lower.Param) []lower.Param {
 	shown := func(p lower.Param) bool {
 		return slices.ContainsFunc(maps, func(m lower.Param) bool {
@@ -175,7 +175,7 @@ func (k *kernel) roles() []func(pass Value) {
 	return []func(Value){k.produceTiles, k.follow}
 }
 
-// locate finds the thread's warp, among those that work on its tile. ptxas takes a value that comes from one lane to be the same in
+// locate finds the thread's warp, among the warps that work on its tile. ptxas takes a value that comes from one lane to be the same in
 // all: addresses and branches that follow from it then cost no vector registers.
 func (k *kernel) locate() {
 	k.shared = k.SharedBase()
@@ -189,7 +189,7 @@ func (k *kernel) locate() {
 	}
 }
 
-// thread is the thread's number among those that work on its tile.
+// thread is the thread's number among the threads that work on its tile.
 func (k *kernel) thread() Value {
 	if k.tiles == 1 {
 		return k.ThreadX()

@@ -29,8 +29,8 @@ func (s shape) barrierCount() int { return 2 + int(kinds)*s.buffers }
 
 const warpLanes = 32
 
-// arrivals are the threads of one phase's: those of all warps that read the buffer or its header, or one for what a single thread
-// does.
+// arrivals is how many threads arrive in a phase: all threads of the warps that read the buffer or its header, or one for what a single
+// thread does.
 func (k *kernel) arrivals(b barrier) int {
 	switch {
 	case b == emptyK || b == emptyV:

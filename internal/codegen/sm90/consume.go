@@ -96,7 +96,7 @@ func (k *kernel) stageAt(at pipelineSlot) header {
 // slots is how many slots a stage may have.
 func (k *kernel) slots() int { return k.stageKeys() / k.SlotKeys }
 
-// maskFlags are the flags of all slots as they matter to masks: those that the voter found, where there is one.
+// maskFlags are the flags of all slots as they matter to masks: flags that the voter found, where there is a voter.
 func (k *kernel) maskFlags(buffer Value) (out []Value) {
 	if k.HasColumns() {
 		return k.load4(k.SharedAt(k.headerAt(buffer), k.layout.header.found))[:k.slots()]
@@ -125,7 +125,7 @@ func (k *kernel) window(flags Value) Value {
 
 // loadQ reads the Q fragments of every step, four registers each, where they are kept: that halves what the first product reads
 // of shared memory and frees the buffer for the Q of the next row tile. It gives nil where Q is read in its buffer.
-func (k *kernel) loadQ() (regs lower.Lists) {
+func (k *kernel) loadQ() (regs lower.Vectors) {
 	if !k.qInRegs {
 		return nil
 	}
@@ -165,7 +165,7 @@ func (k *kernel) modify(s []Value, buffer Value, h header) (out []Value) {
 	return out
 }
 
-// slotAt is slot i of the slots that this warpgroup takes of a stage; flags are those of all slots.
+// slotAt is slot i of the slots that this warpgroup takes of a stage; flags has one for each slot of the stage.
 func (k *kernel) slotAt(i int, header Value, flags []Value, h header) lower.Slot {
 	slot, f := k.Add(k.window(h), lower.I32(int64(i))), flags[i]
 	if k.stagger {

@@ -62,7 +62,7 @@ func (k *kernel) chainRow(group, warp Value) Value {
 	return k.Add(k.Row0(), k.Add(k.Shl(group, 6), k.Shl(warp, 4)))
 }
 
-// itemNumber is the number of the row tile at k.At among those of the launch: the inverse of workTile.
+// itemNumber is the number of the row tile k.At among the row tiles of the launch: the inverse of workTile.
 func (k *kernel) itemNumber() Value {
 	row := k.Add(k.Mul(k.At.Batch(), k.Param("q_heads")), k.At.Head())
 	return k.Add(k.Mul(row, k.Param("row_tiles")), k.At.Tile())
@@ -114,7 +114,8 @@ func (k *kernel) meet(time int64) {
 	k.await(k.meeting(), lower.I32(time))
 }
 
-// meeting is the shared address of the barrier where they meet. It is none of eachBarrier's: they wait at it while those are made new.
+// meeting is the shared address of the barrier where they meet. It is none of eachBarrier's: the warps wait at it while the barriers of
+// the pipeline are made new.
 func (k *kernel) meeting() Value { return k.Add(k.shared, lower.I32(int64(k.layout.meeting))) }
 
 // restart makes the barriers of the pipeline new; one of the warps does it, the others wait.

@@ -94,7 +94,7 @@ func (k *kernel) valueTile(buffer Value, h header) lower.ValueTile {
 	return lower.ValueTile{At: at, Keys: keys, Own: k.keys, Panels: k.panels, Panel: k.kvPanel,
 		Warp: warp, Warps: 4 * k.groups, Meet: func() {
 			k.AsmEffect("fence.proxy.async.shared::cta;", "~{memory}")
-			k.BarrierOf(k.ofHalf(lower.I32(1)), 128*k.groups) // all at one instruction: synccheck wants that of named barriers
+			k.BarrierOf(k.ofHalf(lower.I32(1)), 128*k.groups) // all at one instruction, as synccheck wants it of named barriers
 		}}
 }
 

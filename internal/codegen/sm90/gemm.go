@@ -104,7 +104,7 @@ func (k *kernel) awaitProducts(n int, ready []Value) []Value {
 
 // scores starts S = Q K^T for the stage whose K is at a buffer, from slot window on. q are the fragments of Q, nil where it is read in its
 // buffer.
-func (k *kernel) scores(buffer, window Value, q lower.Lists) []Value {
+func (k *kernel) scores(buffer, window Value, q lower.Vectors) []Value {
 	p := product{columns: k.keys}
 	low := k.slotWord(k.stageWord(k.lowWord(k.layout.k, 16), buffer), window)
 	query := k.Add(k.lowWord(k.layout.q, 16), k.Shl(k.group, 9)) // 64 rows of 128 bytes

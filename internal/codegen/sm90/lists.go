@@ -10,9 +10,9 @@ import (
 )
 
 // Schedules with lists. A segment's slots are taken 32 at a time, one a lane: all lanes read their entries at once, see which
-// matter to this row tile (those come first) and which slots they are. The entries of the next 32 are under way meanwhile.
+// matter to this row tile (they come first) and which slots they are. The entries of the next 32 are under way meanwhile.
 // Slots of different segments share a stage: one that is left over waits for the next segment. This is the walk where a tile
-// is one row block; stagger.go has that of two.
+// is one row block; stagger.go has the walk for two.
 
 // batch is the number of slots that are resolved at once.
 const batch = 32

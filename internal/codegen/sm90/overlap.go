@@ -33,7 +33,7 @@ func (k *kernel) consumeTile() {
 }
 
 // firstStage computes a stage that has no product before it.
-func (k *kernel) firstStage(at pipelineSlot, q lower.Lists, h header) state {
+func (k *kernel) firstStage(at pipelineSlot, q lower.Vectors, h header) state {
 	out := state{k: at, w: k.window(h), rowState: k.initial(false)}
 	s := k.awaitProducts(0, k.scores(at.buffer, out.w, q))
 	s = k.maskAndFree(at.buffer, s, h)
@@ -44,7 +44,7 @@ func (k *kernel) firstStage(at pipelineSlot, q lower.Lists, h header) state {
 }
 
 // nextStage computes a stage and the second product of the stage before.
-func (k *kernel) nextStage(st state, q lower.Lists, h header) state {
+func (k *kernel) nextStage(st state, q lower.Vectors, h header) state {
 	out := st.Clone()
 	out.w = k.window(h)
 	s := k.scores(st.k.buffer, out.w, q)

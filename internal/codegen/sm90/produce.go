@@ -10,13 +10,15 @@ import (
 	"github.com/minfc/minfc/ir"
 )
 
-// Flags of a header beside those of its first slot.
+// Flags of a header beside the flags of its first slot.
 const (
 	flagEnd     = 4  // no stage: there are no more
 	flagFirst   = 8  // the first stage of a row tile
 	flagStagger = 16 // the second warpgroup's keys start at slot 1; there are three slots, not two
 	flagWhole   = 32 // all slots follow each other in K and V: one copy a panel
-	flagSecond  = 64 // of tiles that are computed again: in the first stage, the second warpgroup's outputs are wanted, else the first's; in a later one, it is the tile's last, without keys
+	// Of tiles that are computed again: in the first stage, the second warpgroup's outputs are wanted, else the first's; in a later one, it
+	// is the tile's last stage, without keys.
+	flagSecond = 64
 )
 
 // headerAt is the shared address of the header of the stage whose K is at a buffer.
@@ -147,8 +149,8 @@ func (k *kernel) firstItem(first Value) Value {
 	return k.lastOr(first)
 }
 
-// block is the block's number among those that the queue knows, queueBlocks is how many these are. Of a group they are those of the
-// section's rows, and of a block of two tiles each half is one.
+// block is the block's number among the blocks that the queue knows, queueBlocks is how many these are: in a group the blocks of the
+// section's rows, where each half of a block of two tiles is one.
 func (k *kernel) block() Value {
 	if !k.grouped {
 		return k.BlockX()

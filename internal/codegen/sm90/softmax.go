@@ -29,7 +29,7 @@ func (k *kernel) raise(st rowState, s []Value) rowState {
 	})
 }
 
-// probabilities are those of a stage's scores, which it adds to the sums.
+// probabilities are what a stage's scores give; they are added to the sums.
 func (k *kernel) probabilities(st *rowState, s []Value) []Value {
 	p := make([]Value, len(s))
 	for r := range 2 {

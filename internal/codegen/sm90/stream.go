@@ -11,7 +11,7 @@ import "github.com/minfc/minfc/internal/codegen/lower"
 type heldTile struct {
 	tileID
 	parity Value       // of Q; where blocks take tiles from a queue
-	q      lower.Lists // fragments of Q, where they stay in registers
+	q      lower.Vectors // fragments of Q, where they stay in registers
 }
 
 func (t *heldTile) Values() []*Value {
@@ -116,7 +116,7 @@ func (k *kernel) postedItem(buffer Value) (t tileID) {
 }
 
 // awaitQ waits for Q and gives its fragments, if they are kept in registers.
-func (k *kernel) awaitQ(parity Value) lower.Lists {
+func (k *kernel) awaitQ(parity Value) lower.Vectors {
 	k.await(k.fullQ(), parity)
 	return k.loadQ()
 }

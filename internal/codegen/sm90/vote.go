@@ -75,7 +75,7 @@ func (k *kernel) findWords(buffer Value) {
 	for i, s := range slots {
 		flags = append(flags, k.If("vote", k.has(s.flags, lower.FlagColumns), []Value{s.flags}, func() []Value {
 			words := k.slotWords(c, i)
-			k.elected(func() { k.storeWords(header, i, words) }) // at once: those of all slots are too many for this warp's registers
+			k.elected(func() { k.storeWords(header, i, words) }) // at once: words of all slots are too many for this warp's registers
 			return []Value{k.dropFull(s.flags, words)}
 		})...)
 	}
@@ -100,7 +100,7 @@ func (k *kernel) storeFound(header Value, flags []Value) {
 // wordsAt is where the words of a slot lie in a header.
 func (k *kernel) wordsAt(slot int) int { return k.layout.header.words + slot*k.blocks()*wordsBytes }
 
-// columns are those of a stage's slots, as the lanes see them while it is found out which count: first their ids are read (look),
+// columns are the columns in a stage's slots, as the lanes see them while it is found out which count: first their ids are read (look),
 // then whether runs cover them (cover), then the lanes vote (slotWords).
 type columns struct {
 	ids     []Value   // of each half slot, this lane's
@@ -122,12 +122,12 @@ func (k *kernel) look(slots []slot) (c columns) {
 
 func (k *kernel) cover(c columns) columns {
 	for i := range c.ids {
-		var none lower.Lists
+		var none lower.Vectors
 		for range k.blocks() {
 			none = append(none, slices.Repeat([]Value{lower.I32(0)}, len(k.ColumnSegment().Except)))
 		}
 		there := k.AnyLane(k.ICmp(enum.IPredNE, c.ids[i], lower.I32(lower.NoColumn)))
-		c.covered = append(c.covered, lower.If(k.Builder, "cover", there, none, func() (words lower.Lists) {
+		c.covered = append(c.covered, lower.If(k.Builder, "cover", there, none, func() (words lower.Vectors) {
 			for b := range k.blocks() {
 				words = append(words, k.CoverWords(c.ids[i], b))
 			}
@@ -137,7 +137,8 @@ func (k *kernel) cover(c columns) columns {
 	return c
 }
 
-// slotWords are the words about a slot's columns, for each row block two that count and two that are open (lower.KeptColumns and OpenColumns).
+// slotWords are the words about a slot's columns, for each row block two that count and two that are open (lower.KeptColumns and
+// OpenColumns).
 func (k *kernel) slotWords(c columns, slot int) []Value {
 	var open, out []Value
 	for half := range 2 {
