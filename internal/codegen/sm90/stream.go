@@ -10,7 +10,7 @@ import "github.com/minfc/minfc/internal/codegen/lower"
 // heldTile is a row tile as its consumers hold it.
 type heldTile struct {
 	tileID
-	parity Value       // of Q; where blocks take tiles from a queue
+	parity Value         // of Q; where blocks take tiles from a queue
 	q      lower.Vectors // fragments of Q, where they stay in registers
 }
 
