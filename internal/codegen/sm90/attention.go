@@ -43,7 +43,7 @@ type kernel struct {
 	shared Value // start of shared memory
 	half   Value // of a block of two: which it is
 	warp   Value // the warp's number in the block, known to be the same for all its lanes
-	group  Value // the consumer's number
+	group  Value // of a consumer: its number
 	pass   Value // of the warp that walks: 0, then 1 for tiles that are computed again
 }
 
@@ -83,9 +83,30 @@ func newKernel(b *lower.Builder, s *ir.Schedule, cfg lower.Config, c cut) *kerne
 		cut:     c, layout: layoutFor(c.shape, cfg.HeadDim, c.slotKeys), headDim: cfg.HeadDim,
 		queued: queued(s, c.shape),
 	}
+	k.bind()
+	return k
+}
+
+// bind makes k the kernel that its parts ask.
+func (k *kernel) bind() {
 	k.Query = func(_, r int) Value { return k.Add(k.First(), k.rowOf(r)) }
 	k.RowOf = k.rowOf
-	return k
+}
+
+// consumer is the kernel as the consumer warpgroup with a number sees it.
+func (k *kernel) consumer(number Value) *kernel {
+	own := *k
+	own.group = number
+	own.bind()
+	return &own
+}
+
+// inPass is the kernel as the warp that walks sees it in one pass over the tiles.
+func (k *kernel) inPass(pass Value) *kernel {
+	own := *k
+	own.pass = pass
+	own.bind()
+	return &own
 }
 
 // maps are the tensor maps: boxes of a panel by the rows of a copy, which has one slot or, in staggered stages, several slots that follow
@@ -152,27 +173,18 @@ func (k *kernel) emit() {
 		}
 	}, func() {
 		k.AsmEffect(fmt.Sprintf("setmaxnreg.inc.sync.aligned.u32 %d;", consumer), "~{memory}")
-		k.group = k.Sub(first, lower.I32(1))
-		if k.overlap {
-			k.consumeTile()
-		} else {
-			k.consumeStream()
-		}
-		k.If("again", k.verdict(), nil, func() []Value {
-			k.restart(false)
-			k.consumeExactly()
-			return nil
-		})
+		k.consumer(k.Sub(first, lower.I32(1))).consume()
 	})
 	k.Block.NewRet(nil)
 }
 
 // roles is the work of the warps of the first warpgroup.
 func (k *kernel) roles() []func(pass Value) {
+	produce := func(pass Value) { k.inPass(pass).produceTiles() }
 	if k.HasColumns() {
-		return []func(Value){k.produceTiles, k.follow, k.vote}
+		return []func(Value){produce, k.follow, k.vote}
 	}
-	return []func(Value){k.produceTiles, k.follow}
+	return []func(Value){produce, k.follow}
 }
 
 // locate finds the thread's warp, among the warps that work on its tile. ptxas takes a value that comes from one lane to be the same in

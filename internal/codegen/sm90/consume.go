@@ -23,6 +23,20 @@ import (
 // Waits for barriers stand where they do for ptxas as well, which moves a wait for products up over everything that is not behind a
 // branch.
 
+// consume is the work of a consumer: all tiles, and the noted ones again.
+func (k *kernel) consume() {
+	if k.overlap {
+		k.consumeTile()
+	} else {
+		k.consumeStream()
+	}
+	k.If("again", k.verdict(), nil, func() []Value {
+		k.restart(false)
+		k.consumeExactly()
+		return nil
+	})
+}
+
 // state is what the loop carries.
 type state struct {
 	k pipelineSlot // of K: of the next stage (overlap.go), or of the one that is computed (stream.go)

@@ -48,11 +48,10 @@ func (f *feed) Values() []*Value { return append(f.pipelineSlot.Values(), &f.q) 
 type feedWalk = lower.Walk[feed, *feed]
 
 // produceTiles is the work of the warp that walks the schedule, all lanes alike except in copies and in reading lists.
-func (k *kernel) produceTiles(pass Value) {
-	k.pass = pass
+func (k *kernel) produceTiles() {
 	p := pipelineSlot{lower.I32(0), lower.I32(1)}
 	if k.queued {
-		first := k.ICmp(enum.IPredEQ, pass, lower.I32(0))
+		first := k.ICmp(enum.IPredEQ, k.pass, lower.I32(0))
 		end := lower.If(k.Builder, "queue", first, p, func() pipelineSlot { return k.produceQueued(p) })
 		end = lower.If(k.Builder, "chains", k.Xor(first, lower.Bool(true)), end, func() pipelineSlot { return k.produceChains(p) })
 		k.postEnd(end)
@@ -61,7 +60,7 @@ func (k *kernel) produceTiles(pass Value) {
 	heads := k.entries(k.lengths())
 	k.In(k.At.Loading(k.KVHead()), func() {
 		p = k.produceItem(feed{p, lower.I32(1)}, lower.I32(flagFirst), heads, func() {})
-		again := k.ICmp(enum.IPredNE, pass, lower.I32(0))
+		again := k.ICmp(enum.IPredNE, k.pass, lower.I32(0))
 		p = k.stageIf("close", again, cursor{p, lower.I32(flagSecond)}, k.noSlots())
 	})
 	k.postEnd(p)
