@@ -50,7 +50,9 @@ func TestNewAttention(t *testing.T) {
 	defer dev.Close()
 	in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 150, SeqK: 150, HeadDim: 32}, half.BF16, 7)
 	require.NoError(t, err)
-	window := func(left int) func(q, k int) bool { return func(q, k int) bool { return k <= q && q-k < left || k < 2 && k <= q } }
+	window := func(left int) func(q, k int) bool {
+		return func(q, k int) bool { return k <= q && q-k < left || k < 2 && k <= q }
+	}
 	library, err := plan.Library()
 	require.NoError(t, err)
 	head := func(left int64) plan.Head {

@@ -18,8 +18,8 @@ import (
 // Version is the version of the compiler, written into artifacts.
 const Version = "0.1.0"
 
-// Stages are the forms a pattern takes on its way, in order, as Options.Emit names them.
-var Stages = []string{"ast", "ir", "schedule", "program", "llvm", "ptx", "manifest"}
+// Forms are the names of the forms of a pattern, in the order in which it takes them, as Options.Emit gives them.
+var Forms = []string{"ast", "ir", "schedule", "program", "llvm", "ptx", "manifest"}
 
 // Options select what is compiled and who watches. The hooks may be nil.
 type Options struct {

@@ -62,13 +62,13 @@ func encode(t *testing.T, file string, src []byte, o Options) []byte {
 func TestStagesComeInOrder(t *testing.T) {
 	var got []string
 	file, src := library(t, "a_shape")
-	_, err := Source(file, src, Options{Target: "sm_80", DType: "bf16", HeadDim: 64, Emit: func(stage, text string) {
-		got = append(got, stage)
+	_, err := Source(file, src, Options{Target: "sm_80", DType: "bf16", HeadDim: 64, Emit: func(form, text string) {
+		got = append(got, form)
 		// One parameter can be followed all the way down.
-		require.Contains(t, text, "window", "in stage %s", stage)
+		require.Contains(t, text, "window", "in form %s", form)
 	}})
 	require.NoError(t, err)
-	require.Equal(t, Stages, got)
+	require.Equal(t, Forms, got)
 }
 
 func TestEveryStepIsTimed(t *testing.T) {

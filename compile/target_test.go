@@ -102,7 +102,7 @@ func TestAutoHasAllTargets(t *testing.T) {
 func TestArtifactOfTwoTargets(t *testing.T) {
 	file, src := library(t, "vertical_slash")
 	emitted := map[string]string{}
-	o := Options{Target: "sm_80", DType: "bf16", HeadDim: 64, Emit: func(stage, text string) { emitted[stage] = text }}
+	o := Options{Target: "sm_80", DType: "bf16", HeadDim: 64, Emit: func(form, text string) { emitted[form] = text }}
 	p, err := Load(file, src, o)
 	require.NoError(t, err)
 	old, err := p.compileFor(o, nil)
