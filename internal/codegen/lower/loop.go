@@ -1,6 +1,7 @@
 package lower
 
 import (
+	"fmt"
 	"slices"
 
 	llir "github.com/llir/llvm/ir"
@@ -25,11 +26,15 @@ func ValuesOf[T any, P State[T]](state T) []Value {
 
 // Map is a state with the results of change in place of its values.
 func Map[T any, P State[T]](state T, change func(v Value) Value) T {
-	state = cloned(state)
-	for _, v := range P(&state).Values() {
+	out := cloned(state)
+	was := P(&state).Values()
+	for i, v := range P(&out).Values() {
+		if v == was[i] {
+			panic(fmt.Sprintf("internal: a state of type %T has slices and no Clone", state))
+		}
 		*v = change(*v)
 	}
-	return state
+	return out
 }
 
 // withValues is a state with values in place of its own.

@@ -101,6 +101,17 @@ func TestLoopsCarryStates(t *testing.T) {
 	}
 }
 
+// sharing is a state whose slices copies of it share.
+type sharing struct{ values []lower.Value }
+
+func (s *sharing) Values() []*lower.Value { return lower.Pointers(s.values) }
+
+func TestStatesWithSlicesWantClone(t *testing.T) {
+	require.PanicsWithValue(t, "internal: a state of type lower_test.sharing has slices and no Clone", func() {
+		lower.Map(sharing{[]lower.Value{lower.I32(1)}}, func(v lower.Value) lower.Value { return v })
+	})
+}
+
 // TestBranchesDecideStates: If gives what then leaves where the condition holds, and else the state it was given.
 func TestBranchesDecideStates(t *testing.T) {
 	got := numbers(t, func(b *lower.Builder, x lower.Value) lower.Value {
