@@ -129,7 +129,7 @@ func groups[T any, P lower.State[T]](k *selectKernel, name string, state T, body
 			return state
 		}
 		some := k.ICmp(enum.IPredSGT, k.candidates, k.Mul(k.threads, lower.I32(int64(g*selectGroup))))
-		return lower.If[T, P](k.Builder, name, some, state, func() T { return from(g+1, body(g, state)) })
+		return lower.Choose[T, P](k.Builder, name, some, state, func() T { return from(g+1, body(g, state)) })
 	}
 	return from(0, state)
 }
@@ -171,7 +171,7 @@ func (k *selectKernel) loadKey(base, at, last lower.Value) lower.Value {
 // threshold is smaller, but parts the same keys.
 func (k *selectKernel) search() (threshold, exact lower.Value) {
 	all := searchEnd{lower.I32(1), lower.I32(1)} // a key of 1 or more is a candidate
-	out := lower.If(k.Builder, "some", k.ICmp(enum.IPredSLT, k.n, k.candidates), all, func() searchEnd {
+	out := lower.Choose(k.Builder, "some", k.ICmp(enum.IPredSLT, k.n, k.candidates), all, func() searchEnd {
 		start := searchStep{lower.I32(math.MinInt32), searchEnd{lower.I32(0), lower.I32(0)}}
 		return lower.Repeat(k.Builder, "search", start, func(s searchStep) (searchStep, Value) {
 			try := k.Or(s.threshold, s.bit)
@@ -226,19 +226,18 @@ func (k *selectKernel) blockAdd(x, sums lower.Value) lower.Value {
 
 // putSum stores a warp's sum.
 func (k *selectKernel) putSum(x, sums lower.Value) {
-	k.If("sum", k.ICmp(enum.IPredEQ, k.lane, lower.I32(0)), nil, func() []lower.Value {
+	k.If("sum", k.ICmp(enum.IPredEQ, k.lane, lower.I32(0)), func() {
 		k.Store(x, k.SharedAt(k.Add(k.Add(k.shared, sums), k.Shl(k.warp, 2)), 0), 4)
-		return nil
 	})
 }
 
 // sumBelow adds the sums of the warps below limit.
 func (k *selectKernel) sumBelow(limit, sums lower.Value) lower.Value {
 	below := k.ICmp(enum.IPredULT, k.lane, limit)
-	x := k.If("below", below, []lower.Value{lower.I32(0)}, func() []lower.Value {
-		return []lower.Value{k.Load(types.I32, k.SharedAt(k.Add(k.Add(k.shared, sums), k.Shl(k.lane, 2)), 0), 4)}
+	x := k.Choose("below", below, lower.I32(0), func() lower.Value {
+		return k.Load(types.I32, k.SharedAt(k.Add(k.Add(k.shared, sums), k.Shl(k.lane, 2)), 0), 4)
 	})
-	return k.WarpAdd(x[0])
+	return k.WarpAdd(x)
 }
 
 // scan is the sum of x over this thread and all before it.
@@ -255,15 +254,14 @@ func (k *selectKernel) chosen(threshold, exact lower.Value) lower.Value {
 	isExact := k.ICmp(enum.IPredEQ, exact, lower.I32(1))
 	cut := k.Select(isExact, threshold, k.Add(threshold, lower.I32(1)))
 	k.bitmap("above", 0, func(key lower.Value) lower.Value { return k.ICmp(enum.IPredUGE, key, cut) })
-	k.If("ties", k.Block.NewXor(isExact, lower.Bool(true)), nil, func() []lower.Value {
+	k.If("ties", k.Block.NewXor(isExact, lower.Bool(true)), func() {
 		k.bitmap("equal", 1, func(key lower.Value) lower.Value { return k.ICmp(enum.IPredEQ, key, threshold) })
-		return nil
 	})
 	k.Barrier()
 	word := k.word(0)
-	return k.If("fill", k.Block.NewXor(isExact, lower.Bool(true)), []lower.Value{word}, func() []lower.Value {
-		return []lower.Value{k.Or(word, k.firstTies(word))}
-	})[0]
+	return k.Choose("fill", k.Block.NewXor(isExact, lower.Bool(true)), word, func() lower.Value {
+		return k.Or(word, k.firstTies(word))
+	})
 }
 
 // bitmap votes on all keys: lane i of a warp keeps the warp's vote on its keys number i and stores it.
@@ -336,9 +334,8 @@ type wordBits struct{ left, entry Value }
 func (w *wordBits) Values() []*Value { return []*Value{&w.left, &w.entry} }
 
 func (k *selectKernel) writeCount(n lower.Value) {
-	k.If("count", k.ICmp(enum.IPredEQ, k.tid, lower.I32(0)), nil, func() []lower.Value {
+	k.If("count", k.ICmp(enum.IPredEQ, k.tid, lower.I32(0)), func() {
 		k.Store(n, k.Offset(k.Param("block_count"), k.Shl(k.row(), 2)), 4)
-		return nil
 	})
 }
 

@@ -75,9 +75,9 @@ func (s *sharesKernel) locate() {
 func (s *sharesKernel) score(row, b Value) (x, sum Value) {
 	line := s.Mul(s.ZExt64(row), s.rowBytes)
 	x = s.Load(types.Float, s.at(s.Offset(s.scores, line), b), 4)
-	sum = s.If("summed", s.summed, []Value{lower.F32(0)}, func() []Value {
-		return []Value{s.Load(types.Float, s.at(s.Offset(s.sums, line), b), 4)}
-	})[0]
+	sum = s.Choose("summed", s.summed, lower.F32(0), func() Value {
+		return s.Load(types.Float, s.at(s.Offset(s.sums, line), b), 4)
+	})
 	return s.Select(s.FCmp(enum.FPredOLT, x, infinity), x, lower.NegInf()), sum
 }
 
@@ -97,13 +97,12 @@ func (s *sharesKernel) normalise(row Value) {
 	}
 	mine := s.Add(s.shared, s.Shl(s.warp, 3))
 	s.Barrier() // the warps' numbers of the row before are read
-	s.If("leader", s.ICmp(enum.IPredEQ, s.lane, lower.I32(0)), nil, func() []Value {
+	s.If("leader", s.ICmp(enum.IPredEQ, s.lane, lower.I32(0)), func() {
 		s.Store(stats.m, s.SharedAt(mine, 0), 4)
 		s.Store(stats.l, s.SharedAt(mine, 4), 4)
-		return nil
 	})
 	s.Barrier()
-	s.If("join", s.ICmp(enum.IPredEQ, s.tid, lower.I32(0)), nil, func() []Value {
+	s.If("join", s.ICmp(enum.IPredEQ, s.tid, lower.I32(0)), func() {
 		for w := 1; w < sharesThreads/32; w++ {
 			m := s.Load(types.Float, s.SharedAt(s.shared, 8*w), 4)
 			stats = s.join(stats, stat{m, s.Load(types.Float, s.SharedAt(s.shared, 8*w+4), 4)})
@@ -112,7 +111,6 @@ func (s *sharesKernel) normalise(row Value) {
 		at := s.Add(s.shared, s.Shl(row, 3))
 		s.Store(s.Select(some, stats.m, lower.F32(0)), s.SharedAt(at, sharesStats), 4)
 		s.Store(s.Select(some, s.Log2(stats.l), infinity), s.SharedAt(at, sharesStats+4), 4)
-		return nil
 	})
 }
 

@@ -38,9 +38,8 @@ func Columns() (*lower.Kernel, error) {
 	count := c.Min(total, c.Param("col_cap"))
 	c.write(before)
 	c.fill(c.cols, count, c.Param("col_cap"), lower.I32(NoColumn))
-	c.If("count", c.ICmp(enum.IPredEQ, c.tid, lower.I32(0)), nil, func() []Value {
+	c.If("count", c.ICmp(enum.IPredEQ, c.tid, lower.I32(0)), func() {
 		c.Store(count, c.at(c.Param("col_count"), c.BlockX()), 4)
-		return nil
 	})
 	c.Block.NewRet(nil)
 	return c.finish(4 * columnsThreads / 32), nil
@@ -52,9 +51,9 @@ func (c *columnsKernel) eachWord(name string, start Value, body func(carry, inde
 		return c.ICmp(enum.IPredSLT, w.At, c.end)
 	}, func(w lower.Fold) lower.Fold {
 		i := c.Add(w.At, c.lane)
-		word := c.If("load", c.ICmp(enum.IPredSLT, i, c.end), []Value{lower.I32(0)}, func() []Value {
-			return []Value{c.Load(types.I32, c.at(c.bits, i), 4)}
-		})[0]
+		word := c.Choose("load", c.ICmp(enum.IPredSLT, i, c.end), lower.I32(0), func() Value {
+			return c.Load(types.I32, c.at(c.bits, i), 4)
+		})
 		return lower.Fold{At: c.Add(w.At, lower.I32(32)), Made: body(w.Made, w.At, word)}
 	}).Made
 }
@@ -73,9 +72,8 @@ func (c *columnsKernel) write(next Value) {
 		lower.While(c.Builder, "bit", wordBits{word, c.Sub(upTo, some)}, func(w wordBits) Value {
 			return c.ICmp(enum.IPredNE, w.left, lower.I32(0))
 		}, func(w wordBits) wordBits {
-			c.If("column", c.ICmp(enum.IPredSLT, w.entry, c.Param("col_cap")), nil, func() []Value {
+			c.If("column", c.ICmp(enum.IPredSLT, w.entry, c.Param("col_cap")), func() {
 				c.Store(c.Add(first, c.LowBit(w.left)), c.at(c.cols, w.entry), 4)
-				return nil
 			})
 			return wordBits{c.And(w.left, c.Sub(w.left, lower.I32(1))), c.Add(w.entry, lower.I32(1))}
 		})

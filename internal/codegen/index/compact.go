@@ -40,9 +40,8 @@ func Compact(headDim int) (*lower.Kernel, error) {
 	head := c.BlockY()
 	c.first = c.Mul(c.BlockX(), lower.I32(abi.CompactRows))
 	c.count = c.Load(types.I32, c.at(c.Param("col_count"), head), 4)
-	c.If("some", c.ICmp(enum.IPredSLT, c.first, c.count), nil, func() []Value {
+	c.If("some", c.ICmp(enum.IPredSLT, c.first, c.count), func() {
 		c.gather(head)
-		return nil
 	})
 	c.Block.NewRet(nil)
 	return c.finish(0), nil
@@ -70,10 +69,9 @@ func (c *compactKernel) gather(head Value) {
 		v[i] = c.fetch("v", p)
 	}
 	for i, p := range parts {
-		c.If("store", p.writes, nil, func() []Value {
+		c.If("store", p.writes, func() {
 			c.Store(k[i], c.Offset(c.Offset(c.Param("kc"), at[i]), p.chunk), 16)
 			c.Store(v[i], c.Offset(c.Offset(c.Param("vc"), at[i]), p.chunk), 16)
-			return nil
 		})
 	}
 }

@@ -59,7 +59,7 @@ func (d *decideKernel) list(name, entries, count, limit string, step int64, f fu
 // unlessNull is f, or 0 if the pointer is null.
 func (d *decideKernel) unlessNull(name, pointer string, f func() Value) Value {
 	some := d.ICmp(enum.IPredNE, d.Address(d.Param(pointer)), lower.I64(0))
-	return d.If(name, some, []Value{lower.F32(0)}, func() []Value { return []Value{f()} })[0]
+	return d.Choose(name, some, lower.F32(0), func() Value { return f() })
 }
 
 // sum adds up whole numbers from entry from on.
@@ -119,17 +119,16 @@ func (d *decideKernel) warpSum(x Value) Value {
 }
 
 func (d *decideKernel) write(lists Value) {
-	d.If("write", d.ICmp(enum.IPredEQ, d.tid, lower.I32(0)), nil, func() []Value {
+	d.If("write", d.ICmp(enum.IPredEQ, d.tid, lower.I32(0)), func() {
 		at := d.at(d.Param("nanos"), d.BlockX())
 		carry := d.ICmp(enum.IPredNE, d.Param("carry"), lower.I32(0))
-		before := d.If("carry", carry, []Value{d.Param("start")}, func() []Value {
-			return []Value{d.Load(types.Float, at, 4)}
-		})[0]
+		before := d.Choose("carry", carry, d.Param("start"), func() Value {
+			return d.Load(types.Float, at, 4)
+		})
 		nanos := d.FAdd(before, lists)
 		d.Store(nanos, at, 4)
 		sparse := d.FCmp(enum.FPredOLT, nanos, d.Param("dense"))
 		route := d.Select(sparse, lower.I32(ir.RouteSparse), lower.I32(ir.RouteDense))
 		d.Store(route, d.at(d.Param("route"), d.BlockX()), 4)
-		return nil
 	})
 }

@@ -217,10 +217,9 @@ func tileLoop[T any, P lower.State[T]](e *estimator, state T, body func(s scores
 	halves := func(tile Value) func(half int) Value {
 		return func(half int) Value { return e.halfKey(tile, lower.I32(int64(half))) }
 	}
-	e.If("load_first", e.ICmp(enum.IPredSLT, e.first, e.end), nil, func() []Value {
+	e.If("load_first", e.ICmp(enum.IPredSLT, e.first, e.end), func() {
 		e.loadQ()
 		e.loadK(halves(e.first), e.bufferOf(e.first))
-		return nil
 	})
 	e.CopyCommit()
 	type walk = lower.Walk[T, P]
@@ -230,9 +229,8 @@ func tileLoop[T any, P lower.State[T]](e *estimator, state T, body func(s scores
 			e.CopyWaitAll()
 			e.Barrier()
 			next := e.Add(tile.At, lower.I32(1))
-			e.If("load_next", e.ICmp(enum.IPredSLT, next, e.end), nil, func() []Value {
+			e.If("load_next", e.ICmp(enum.IPredSLT, next, e.end), func() {
 				e.loadK(halves(next), e.bufferOf(next))
-				return nil
 			})
 			e.CopyCommit()
 			s := e.maskEdge(e.scores(e.bufferOf(tile.At), nil), e.halfKey(tile.At, e.half))

@@ -153,9 +153,8 @@ func (d *diagonals) store(first, there, sum Value) {
 		d.add(distance, there, sum)
 		return
 	}
-	e.If("store_diagonal", e.And(there, e.ICmp(enum.IPredSGE, distance, lower.I32(0))), nil, func() []Value {
+	e.If("store_diagonal", e.And(there, e.ICmp(enum.IPredSGE, distance, lower.I32(0))), func() {
 		e.Store(sum, e.element("diag_sum", e.Add(d.out, e.ZExt64(distance))), 4)
-		return nil
 	})
 }
 
@@ -165,9 +164,8 @@ func (d *diagonals) clear() {
 	e := d.e
 	top := e.Add(e.q0, lower.I32(windowFirst+windowSize))
 	edge := func(name string, mine, from, to Value) {
-		e.If(name, mine, nil, func() []Value {
+		e.If(name, mine, func() {
 			d.fill(from, to)
-			return nil
 		})
 	}
 	edge("clear_far", e.ICmp(enum.IPredEQ, e.BlockX(), lower.I32(0)), top, e.Trunc32(d.distPad))

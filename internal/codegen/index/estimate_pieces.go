@@ -70,7 +70,7 @@ func (e *estimator) loadPieces(piece, buffer Value) {
 // steps.
 func (e *estimator) pieceLoop(r pieceRange, p probe, body func(piece, first Value, s scores, c chains) chains) {
 	steps, start := e.Max(r.count[0], r.count[1]), e.mine(r.start)
-	e.If("pieces", e.ICmp(enum.IPredSGT, steps, lower.I32(0)), nil, func() []Value {
+	e.If("pieces", e.ICmp(enum.IPredSGT, steps, lower.I32(0)), func() {
 		end := e.Add(start, steps)
 		type walk = lower.Walk[chains, *chains]
 		lower.While(e.Builder, "piece", lower.Walking(start, e.warmUp(r, p)),
@@ -79,15 +79,13 @@ func (e *estimator) pieceLoop(r pieceRange, p probe, body func(piece, first Valu
 				e.CopyWaitAll()
 				e.Barrier()
 				next := e.Add(piece.At, lower.I32(1))
-				e.If("load_next", e.ICmp(enum.IPredSLT, next, end), nil, func() []Value {
+				e.If("load_next", e.ICmp(enum.IPredSLT, next, end), func() {
 					e.loadPieces(e.Sub(next, e.Mul(e.half, e.Param("chunk_tiles"))), e.bufferOf(next))
-					return nil
 				})
 				first := e.pieceKey(piece.At)
 				s := e.maskEdge(e.scores(e.bufferOf(piece.At), nil), first)
 				return lower.Walking(next, body(piece.At, first, s, e.fresh(piece.At, piece.Of)).filled())
 			})
-		return nil
 	})
 }
 
@@ -113,7 +111,7 @@ func (e *estimator) warmUp(r pieceRange, p probe) chains {
 		before := int64(2 - i)
 		e.CopyWait(1)
 		e.Barrier()
-		c = lower.If(e.Builder, "warm_up", e.Not(begins), c, func() chains {
+		c = lower.Choose(e.Builder, "warm_up", e.Not(begins), c, func() chains {
 			return e.before(p, buffer, e.Sub(start, lower.I32(before)), before, c)
 		})
 		if i == 0 {
@@ -135,5 +133,5 @@ func (e *estimator) before(p probe, buffer, piece Value, before int64, c chains)
 	}
 	out := advance(x)
 	bad := e.FCmp(enum.FPredUGE, e.sum(lower.ValuesOf(out)), infinity)
-	return lower.If(e.Builder, "nonfinite", e.AnyLane(bad), out, func() chains { return advance(e.clean(x)) })
+	return lower.Choose(e.Builder, "nonfinite", e.AnyLane(bad), out, func() chains { return advance(e.clean(x)) })
 }

@@ -41,7 +41,7 @@ func ProbeStats(c EstimateConfig) (*lower.Kernel, error) {
 	e := c.newEstimator(entry, params)
 	e.keepHead()
 	stats, bad := e.endFast(tileLoop(e, e.fastStart(), e.foldFast))
-	stats = lower.If(e.Builder, "exact", e.anyWarp(bad), stats, func() rowStats { return tileLoop(e, exactStart(), e.foldExact) })
+	stats = lower.Choose(e.Builder, "exact", e.anyWarp(bad), stats, func() rowStats { return tileLoop(e, exactStart(), e.foldExact) })
 	e.storeStats(e.joinQuad(stats))
 	return e.kernel(entry, params, e.stats), nil
 }
@@ -133,18 +133,16 @@ func (e *estimator) endFast(rows fastRows) (stats rowStats, bad Value) {
 // keepHead puts the number of the warp's head where storeStats finds it, -1 if nothing is to be stored: the loops are short of
 // registers.
 func (e *estimator) keepHead() {
-	e.If("keep", e.ICmp(enum.IPredEQ, e.lane, lower.I32(0)), nil, func() []Value {
+	e.If("keep", e.ICmp(enum.IPredEQ, e.lane, lower.I32(0)), func() {
 		e.Store(e.Select(e.valid, e.hb, lower.I32(-1)), e.warpWord(e.kept), flagBytes)
-		return nil
 	})
 }
 
 // anyWarp says whether c holds in some thread of the block.
 func (e *estimator) anyWarp(c Value) Value {
 	vote := e.Block.NewZExt(e.AnyLane(c), types.I32)
-	e.If("vote", e.ICmp(enum.IPredEQ, e.lane, lower.I32(0)), nil, func() []Value {
+	e.If("vote", e.ICmp(enum.IPredEQ, e.lane, lower.I32(0)), func() {
 		e.Store(vote, e.warpWord(e.flags), flagBytes)
-		return nil
 	})
 	e.Barrier()
 	var any Value = lower.I32(0)
@@ -225,17 +223,16 @@ func (e *estimator) storeStats(stats rowStats) {
 	leader := e.ICmp(enum.IPredEQ, e.quad, lower.I32(0))
 	second := e.ICmp(enum.IPredEQ, e.half, lower.I32(1))
 	at := e.Add(e.shared, e.Shl(e.Add(e.Mul(e.slot, lower.I32(abi.ProbeRows)), e.row), 3))
-	e.If("give", e.And(leader, second), nil, func() []Value {
+	e.If("give", e.And(leader, second), func() {
 		for i, s := range stats {
 			e.Store(s.m, e.SharedAt(at, e.exchange+8*i*statBytes), 4)
 			e.Store(s.l, e.SharedAt(at, e.exchange+8*i*statBytes+4), 4)
 		}
-		return nil
 	})
 	e.Barrier()
 	hb := e.Load(types.I32, e.warpWord(e.kept), flagBytes)
 	valid := e.ICmp(enum.IPredSGE, hb, lower.I32(0))
-	e.If("store_stats", e.And(e.And(leader, valid), e.Not(second)), nil, func() []Value {
+	e.If("store_stats", e.And(e.And(leader, valid), e.Not(second)), func() {
 		chunk := e.Add(e.Mul(e.ZExt64(hb), e.ZExt64(e.GridX())), e.ZExt64(e.BlockX()))
 		row := e.Add(e.Mul(chunk, lower.I64(abi.ProbeRows)), e.ZExt64(e.row))
 		to := e.element("probe_stats", e.Shl(row, 1))
@@ -246,7 +243,6 @@ func (e *estimator) storeStats(stats rowStats) {
 			e.Store(s.m, e.Offset(to, lower.I64(int64(8*i*statBytes))), 4)
 			e.Store(s.l, e.Offset(to, lower.I64(int64(8*i*statBytes+4))), 4)
 		}
-		return nil
 	})
 }
 
@@ -274,7 +270,7 @@ func ProbeCombine() (*lower.Kernel, error) {
 	b.Store(s.m, b.SharedAt(at, 0), 4)
 	b.Store(s.l, b.SharedAt(at, 4), 4)
 	b.Barrier()
-	b.If("store_lse", b.ICmp(enum.IPredEQ, part, lower.I32(0)), nil, func() []Value {
+	b.If("store_lse", b.ICmp(enum.IPredEQ, part, lower.I32(0)), func() {
 		for p := 1; p < combineParts; p++ {
 			m := b.Load(types.Float, b.SharedAt(at, p*abi.ProbeRows*statBytes), 4)
 			l := b.Load(types.Float, b.SharedAt(at, p*abi.ProbeRows*statBytes+4), 4)
@@ -284,7 +280,6 @@ func ProbeCombine() (*lower.Kernel, error) {
 		to := b.Offset(b.Param("probe_lse"), b.Shl(b.Add(b.Shl(b.ZExt64(hb), 6), b.ZExt64(row)), 3))
 		b.Store(b.Select(some, s.m, lower.F32(0)), to, 4)
 		b.Store(b.Select(some, b.Log2(s.l), lower.F32(math.Inf(1))), b.Offset(to, lower.I64(4)), 4)
-		return nil
 	})
 	b.Block.NewRet(nil)
 	return &lower.Kernel{Module: b.Module, Entry: entry, Threads: threads, SharedBytes: threads * statBytes,

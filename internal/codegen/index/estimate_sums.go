@@ -30,10 +30,9 @@ func ProbeSums(c EstimateConfig) (*lower.Kernel, error) {
 	e.locatePieces()
 	d, p, r := e.newDiagonals(), e.newProbe(), e.newRange()
 	if !e.Spread {
-		e.If("clear", e.valid, nil, func() []Value {
+		e.If("clear", e.valid, func() {
 			e.clearColumns()
 			d.clear()
-			return nil
 		})
 	}
 	end := e.Select(e.valid, e.Add(e.mine(r.start), e.mine(r.count)), lower.I32(0))
@@ -84,13 +83,12 @@ func (e *estimator) newProbe() probe {
 	for i := range none.minus {
 		none.minus[i] = infinity
 	}
-	out := lower.If(e.Builder, "lse", e.valid, none, p.numbers)
+	out := lower.Choose(e.Builder, "lse", e.valid, none, p.numbers)
 	p.huge = out.huge
-	e.If("minus", e.ICmp(enum.IPredEQ, e.quad, lower.I32(0)), nil, func() []Value {
+	e.If("minus", e.ICmp(enum.IPredEQ, e.quad, lower.I32(0)), func() {
 		for i, x := range out.minus {
 			e.Store(x, e.SharedAt(p.at, e.minus+4*i), 4)
 		}
-		return nil
 	})
 	e.WarpSync()
 	return p
@@ -143,7 +141,7 @@ func (p probe) number(i, which int) Value {
 // of turns scores into probabilities.
 func (p probe) of(s scores) scores {
 	e := p.e
-	s = lower.If(e.Builder, "huge", p.huge, s, func() scores {
+	s = lower.Choose(e.Builder, "huge", p.huge, s, func() scores {
 		var tops [threadRows]Value
 		for i := range tops {
 			tops[i] = p.number(i, 0)
@@ -158,7 +156,7 @@ func (p probe) of(s scores) scores {
 
 // skip leaves out the logits that are NaN or +inf, if bad holds in some lane: there are some.
 func (e *estimator) skip(p pieceSums, bad Value) pieceSums {
-	return lower.If(e.Builder, "nonfinite", e.AnyLane(bad), p, func() pieceSums {
+	return lower.Choose(e.Builder, "nonfinite", e.AnyLane(bad), p, func() pieceSums {
 		clean := e.clean(p.scores)
 		return pieceSums{clean, e.columnSums(clean)}
 	})
@@ -220,9 +218,8 @@ func (e *estimator) storeColumn(key, there Value, cols []Value) {
 		e.addColumn(key, there, cols[0])
 		return
 	}
-	e.If("store_column", there, nil, func() []Value {
+	e.If("store_column", there, func() {
 		e.Store(cols[0], e.element("col_sum", e.Add(e.Mul(e.ZExt64(e.hb), e.keysPad()), e.ZExt64(key))), 4)
-		return nil
 	})
 }
 

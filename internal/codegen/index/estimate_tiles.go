@@ -203,7 +203,7 @@ func (e *estimator) maskEdge(s scores, first Value) scores {
 	over := e.ICmp(enum.IPredSGT, e.Add(first, lower.I32(halfKeys)), e.Param("sk"))
 	short := e.ICmp(enum.IPredSLT, e.rows, lower.I32(abi.ProbeRows))
 	key := e.Add(first, e.Shl(e.quad, 1))
-	return lower.If(e.Builder, "edge", e.Or(e.Or(after, over), short), s, func() scores {
+	return lower.Choose(e.Builder, "edge", e.Or(e.Or(after, over), short), s, func() scores {
 		var room [threadRows]Value
 		for i := range room {
 			room[i] = e.Sub(e.rowEnd(i), key)

@@ -177,9 +177,8 @@ func (k *poolKernel) store(tid, x lower.Value) {
 	out = k.Offset(out, k.ZExt64(k.Shl(tid, 2)))
 	k.Store(x, out, 4)
 	for i := 1; i < per; i++ {
-		k.If("block", k.ICmp(enum.IPredSLT, lower.I32(int64(i*blockSize)), k.rows), nil, func() []lower.Value {
+		k.If("block", k.ICmp(enum.IPredSLT, lower.I32(int64(i*blockSize)), k.rows), func() {
 			k.Store(x, k.Offset(out, lower.I64(int64(4*k.cfg.HeadDim*i))), 4)
-			return nil
 		})
 	}
 }
@@ -187,10 +186,10 @@ func (k *poolKernel) store(tid, x lower.Value) {
 // mean is the mean of rows, given the sum of 1/cfg.Rows of each. The division is rounded once: n equal rows have themselves as mean.
 func (k *poolKernel) mean(sum lower.Value) lower.Value {
 	short := k.ICmp(enum.IPredSLT, k.rows, lower.I32(int64(k.cfg.Rows)))
-	return k.If("short", short, []lower.Value{sum}, func() []lower.Value {
+	return k.Choose("short", short, sum, func() lower.Value {
 		rows := k.Block.NewSIToFP(k.rows, types.Float)
-		return []lower.Value{k.FMul(k.FDiv(sum, rows), lower.F32(float64(k.cfg.Rows)))}
-	})[0]
+		return k.FMul(k.FDiv(sum, rows), lower.F32(float64(k.cfg.Rows)))
+	})
 }
 
 // blocksOf is the number of blocks of n rows.

@@ -55,9 +55,8 @@ func (r *runsKernel) emit() {
 	enter, count := r.agree()
 	before, total := r.scanUniform(count, runsScan)
 	r.walk("write", enter, before, func(i, last Value) { r.put(i, last) })
-	r.If("total", r.ICmp(enum.IPredEQ, r.tid, lower.I32(0)), nil, func() []Value {
+	r.If("total", r.ICmp(enum.IPredEQ, r.tid, lower.I32(0)), func() {
 		r.Store(r.Min(total, r.Param("run_cap")), r.at(r.Param("run_count"), r.BlockX()), 4)
-		return nil
 	})
 	r.Block.NewRet(nil)
 }
@@ -72,11 +71,11 @@ func (r *runsKernel) agree() (enter, count Value) {
 	first := r.ICmp(enum.IPredEQ, r.warp, lower.I32(0))
 	out := lower.Repeat(r.Builder, "round", partWalk{start, lower.I32(0), lower.I32(1)}, func(w partWalk) (partWalk, Value) {
 		again := r.ICmp(enum.IPredNE, w.changed, lower.I32(0))
-		count := r.If("walk_again", again, []Value{w.count}, func() []Value {
+		count := r.Choose("walk_again", again, w.count, func() Value {
 			left, count := r.walk("count", w.enter, lower.I32(0), nil)
 			r.leaderStores(left, runsOut)
-			return []Value{count}
-		})[0]
+			return count
+		})
 		r.Barrier()
 		enter := r.Max(r.Load(types.I32, before, 4), start)
 		enter = r.Select(first, start, enter)
@@ -113,9 +112,8 @@ func (r *runsKernel) walk(name string, enter, index Value, put func(i, last Valu
 		full := r.Ballot(r.ICmp(enum.IPredNE, r.Or(low, high), lower.I32(0)))
 		run := r.LowBit(r.Not(full))
 		if put != nil {
-			r.If("run", r.ICmp(enum.IPredULT, r.lane, run), nil, func() []Value {
+			r.If("run", r.ICmp(enum.IPredULT, r.lane, run), func() {
 				put(r.Add(s.index, r.lane), r.Add(at, lower.I32(1<<tileLog-1)))
-				return nil
 			})
 		}
 		behind := r.Add(s.search, r.Shl(run, tileLog))
@@ -130,15 +128,14 @@ func (r *runsKernel) walk(name string, enter, index Value, put func(i, last Valu
 // newRun begins a run at the first distance behind the last one, if this step sees it.
 func (r *runsKernel) newRun(full, run, at, low, high Value, otherwise chainStep, put func(i, last Value)) chainStep {
 	rest := r.And(full, r.Not(r.Sub(r.ShlClamp(lower.I32(1), run), lower.I32(1))))
-	return lower.If(r.Builder, "new", r.ICmp(enum.IPredNE, rest, lower.I32(0)), otherwise, func() chainStep {
+	return lower.Choose(r.Builder, "new", r.ICmp(enum.IPredNE, rest, lower.I32(0)), otherwise, func() chainStep {
 		inLow := r.ICmp(enum.IPredNE, low, lower.I32(0))
 		bit := r.Select(inLow, r.LowBit(low), r.Add(r.LowBit(high), lower.I32(32)))
 		last := r.ShuffleFrom(r.Add(at, bit), r.LowBit(rest))
 		index := otherwise.index
 		if put != nil {
-			r.If("begin", r.ICmp(enum.IPredEQ, r.lane, lower.I32(0)), nil, func() []Value {
+			r.If("begin", r.ICmp(enum.IPredEQ, r.lane, lower.I32(0)), func() {
 				put(index, last)
-				return nil
 			})
 		}
 		behind := r.Add(last, lower.I32(1))
@@ -161,17 +158,15 @@ func (r *runsKernel) window(at Value) (low, high Value) {
 
 // put writes tile i, whose farthest distance is last, and its covered bits.
 func (r *runsKernel) put(i, last Value) {
-	r.If("tile", r.ICmp(enum.IPredSLT, i, r.Param("run_cap")), nil, func() []Value {
+	r.If("tile", r.ICmp(enum.IPredSLT, i, r.Param("run_cap")), func() {
 		r.Store(r.Sub(lower.I32(0), last), r.at(r.tiles, i), 4)
 		word := r.at(r.covered, r.LShr(last, 5))
 		ones := lower.I32(-1)
 		r.GlobalOr(word, r.ShlClamp(ones, r.And(last, lower.I32(31))))
 		r.GlobalOr(r.Offset(word, lower.I64(4)), ones)
 		rest := r.Not(r.ShlClamp(ones, r.And(last, lower.I32(31))))
-		r.If("third", r.ICmp(enum.IPredNE, rest, lower.I32(0)), nil, func() []Value {
+		r.If("third", r.ICmp(enum.IPredNE, rest, lower.I32(0)), func() {
 			r.GlobalOr(r.Offset(word, lower.I64(8)), rest)
-			return nil
 		})
-		return nil
 	})
 }

@@ -115,7 +115,8 @@ func (s *selector) search(want Value) found {
 func (s *selector) searchAbove() found {
 	want := s.wanted("most")
 	zero := lower.I32(0)
-	f := lower.If(s.Builder, "limited", s.ICmp(enum.IPredSLT, want, s.all), found{zero, zero, zero}, func() found { return s.search(want) })
+	limited := s.ICmp(enum.IPredSLT, want, s.all)
+	f := lower.Choose(s.Builder, "limited", limited, found{zero, zero, zero}, func() found { return s.search(want) })
 	smallest := s.ofHead("budget")
 	all := s.ICmp(enum.IPredSGT, smallest, f.top) // of the candidates with the last key
 	return found{s.Max(smallest, f.top), s.Select(all, zero, f.want), s.Select(all, zero, f.held)}
@@ -171,12 +172,11 @@ func (s *selector) histogram(p radixPass, top Value, first bool) {
 		}
 	}
 	if first { // what findBin finds where nothing is wanted
-		s.If("state", s.ICmp(enum.IPredEQ, s.tid, lower.I32(0)), nil, func() []Value {
+		s.If("state", s.ICmp(enum.IPredEQ, s.tid, lower.I32(0)), func() {
 			s.Store(s.Pack4(lower.I32(0), lower.I32(0), lower.I32(0), lower.I32(0)), s.SharedAt(s.shared, selectState), 16)
 			if s.rule == ir.TopP {
 				s.Store(lower.I64(0), s.SharedAt(s.shared, massGoal), 8)
 			}
-			return nil
 		})
 	}
 	s.Barrier()
@@ -232,11 +232,10 @@ func (s *selector) countPlain(p radixPass, at Value, in func(key Value) Value) {
 		for _, k := range keys[1:4] {
 			any = s.Or(any, in(k))
 		}
-		s.If("some", any, nil, func() []Value {
+		s.If("some", any, func() {
 			for _, k := range keys[:4] {
 				s.hit(p, k, in(k))
 			}
-			return nil
 		})
 	}
 }
@@ -260,19 +259,18 @@ func (s *selector) countAny(p radixPass, at Value, in func(key Value) Value) {
 
 // hit adds a key to the histogram, if c holds or is nil.
 func (s *selector) hit(p radixPass, key, c Value) {
-	count := func() []Value {
+	count := func() {
 		bin := s.word(s.And(s.LShr(key, p.shift), lower.I32(1<<p.bits-1)))
 		s.SharedInc(bin)
 		if s.rule == ir.TopP {
 			s.weigh(p, key, bin)
 		}
-		return nil
 	}
 	if c == nil {
 		count()
 		return
 	}
-	s.If("hit", c, nil, count)
+	s.If("hit", c, count)
 }
 
 // vectors loads four values at each offset from byte start on.
@@ -306,12 +304,11 @@ func (s *selector) findBin(p radixPass, f found) found {
 	h, l := s.binPair(high, 0)
 	before, _ := s.scan(s.Add(h, l), selectScan)
 	inHigh, inLow := s.Add(before, h), s.Add(s.Add(before, h), l)
-	s.If("mine", s.And(s.ICmp(enum.IPredSLT, before, want), s.ICmp(enum.IPredSLE, want, inLow)), nil, func() []Value {
+	s.If("mine", s.And(s.ICmp(enum.IPredSLT, before, want), s.ICmp(enum.IPredSLE, want, inLow)), func() {
 		c := s.ICmp(enum.IPredSLE, want, inHigh)
 		bin := s.Select(c, high, s.Sub(high, lower.I32(1)))
 		left := s.Sub(want, s.Select(c, before, inHigh))
 		s.Store(s.Pack4(bin, left, s.Select(c, h, l), lower.I32(0)), s.SharedAt(s.shared, selectState), 16)
-		return nil
 	})
 	s.Barrier()
 	state := s.Load(lower.Vec4, s.SharedAt(s.shared, selectState), 16)
@@ -332,7 +329,7 @@ const everyTie = -1 << 30
 // left out: the first of them whose count is negative are chosen. All are when they all fit, and nobody counts.
 func (s *selector) ties(words Value, f found) Value {
 	some := s.ICmp(enum.IPredSLT, f.want, f.held)
-	return s.If("ties", some, []Value{lower.I32(everyTie)}, func() []Value {
+	return s.Choose("ties", some, lower.I32(everyTie), func() Value {
 		from, end := s.span(words, plainWords)
 		mine := s.eachWords("tie", from, end, lower.I32(0), func(seen, _ Value, keys, in []Value) Value {
 			for u := range keys {
@@ -342,8 +339,8 @@ func (s *selector) ties(words Value, f found) Value {
 			return seen
 		})
 		before, _ := s.scanUniform(mine, selectScan)
-		return []Value{s.Sub(before, f.want)}
-	})[0]
+		return s.Sub(before, f.want)
+	})
 }
 
 // choose writes the bitmap.
@@ -355,12 +352,11 @@ func (s *selector) choose(bits, words, top, seen Value) {
 	}, func(word lower.Fold) lower.Fold {
 		next := s.Min(s.Add(word.At, lower.I32(plainWords)), end)
 		plain := s.And(every, s.plain(s.Shl(word.At, 5), 32*plainWords))
-		rest := s.If("careful", s.Not(plain), []Value{word.Made}, func() []Value {
-			return []Value{s.chooseAny(bits, word.At, next, top, word.Made)}
-		})[0]
-		s.If("easy", plain, nil, func() []Value {
+		rest := s.Choose("careful", s.Not(plain), word.Made, func() Value {
+			return s.chooseAny(bits, word.At, next, top, word.Made)
+		})
+		s.If("easy", plain, func() {
 			s.choosePlain(bits, word.At, end, top)
-			return nil
 		})
 		return lower.Fold{At: next, Made: rest}
 	})
@@ -388,9 +384,8 @@ func (s *selector) putWords(bits, word, end Value, made []Value) {
 	}
 	at := s.Add(word, s.lane)
 	writes := s.And(s.ICmp(enum.IPredULT, s.lane, lower.I32(int64(len(made)))), s.ICmp(enum.IPredSLT, at, end))
-	s.If("store", writes, nil, func() []Value {
+	s.If("store", writes, func() {
 		s.Store(mine, s.at(bits, at), 4)
-		return nil
 	})
 }
 

@@ -167,13 +167,12 @@ func (s *selector) reach(p radixPass, f found, b massBins, g massGoals) (found, 
 	number, mass := s.Add(b.before, b.counts[0]), s.Add(b.below, b.masses[0])
 	inHigh := reached(number, mass)
 	inEither := reached(s.Add(number, b.counts[1]), s.Add(mass, b.masses[1]))
-	s.If("mine", s.And(s.Not(reached(b.before, b.below)), inEither), nil, func() []Value {
+	s.If("mine", s.And(s.Not(reached(b.before, b.below)), inEither), func() {
 		pick := func(high, low Value) Value { return s.Select(inHigh, high, low) }
 		rest := s.Sub(g.number, pick(b.before, number))
 		bin := pick(b.high, s.Sub(b.high, lower.I32(1)))
 		s.Store(s.Pack4(bin, rest, pick(b.counts[0], b.counts[1]), lower.I32(0)), s.SharedAt(s.shared, selectState), 16)
 		s.Store(s.Sub(g.mass, s.Mul(pick(b.below, mass), scale)), s.SharedAt(s.shared, massGoal), 8)
-		return nil
 	})
 	s.Barrier()
 	state := s.Load(lower.Vec4, s.SharedAt(s.shared, selectState), 16)

@@ -73,11 +73,10 @@ func (s *squaresKernel) emit() {
 	s.locate()
 	lastRow := s.Min(s.Add(s.row0, lower.I32(squareTile)), s.rows)
 	some := s.ICmp(enum.IPredSLT, s.Mul(s.column0, s.fold), s.seen(s.Sub(lastRow, lower.I32(1))))
-	s.If("tile", s.And(some, s.ICmp(enum.IPredSLT, s.row0, s.rows)), nil, func() []Value {
+	s.If("tile", s.And(some, s.ICmp(enum.IPredSLT, s.row0, s.rows)), func() {
 		s.prepare()
 		s.putProducts(s.products())
 		s.blocks()
-		return nil
 	})
 	s.Block.NewRet(nil)
 }
@@ -168,9 +167,8 @@ func (s *squaresKernel) products() scores {
 		s.Barrier()
 		next := s.Add(step.At, lower.I32(1))
 		more := s.ICmp(enum.IPredSLT, next, steps)
-		s.If("ahead", more, nil, func() []Value {
+		s.If("ahead", more, func() {
 			s.load(next, stage(next))
-			return nil
 		})
 		return lower.Walking(next, s.multiply(step.Of, stage(step.At))), more
 	}).Of

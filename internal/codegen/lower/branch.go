@@ -22,8 +22,21 @@ func AddIncoming(p *llir.InstPhi, x Value, from *llir.Block) {
 	p.Incs = append(p.Incs, llir.NewIncoming(x, from))
 }
 
-// If emits a block that runs when c holds. then returns the values that differ; els are their values otherwise.
-func (b *Builder) If(name string, c Value, els []Value, then func() []Value) []Value {
+// If emits a block that runs when c holds.
+func (b *Builder) If(name string, c Value, then func()) {
+	b.ChooseAll(name, c, nil, func() []Value {
+		then()
+		return nil
+	})
+}
+
+// Choose is If with a value: what then returns, or otherwise.
+func (b *Builder) Choose(name string, c, otherwise Value, then func() Value) Value {
+	return b.ChooseAll(name, c, []Value{otherwise}, func() []Value { return []Value{then()} })[0]
+}
+
+// ChooseAll is Choose for a list of values. loop.go has Choose for states.
+func (b *Builder) ChooseAll(name string, c Value, otherwise []Value, then func() []Value) []Value {
 	from := b.Block
 	yes := b.NewBlock(name)
 	// The join block is appended after whatever then appends, so that the text reads top down.
@@ -34,10 +47,10 @@ func (b *Builder) If(name string, c Value, els []Value, then func() []Value) []V
 	last.NewBr(join)
 	from.NewCondBr(c, yes, join)
 	b.Enter(join)
-	out := make([]Value, len(els))
-	for i := range els {
+	out := make([]Value, len(otherwise))
+	for i := range otherwise {
 		phi := b.Phi(vals[i], last)
-		AddIncoming(phi, els[i], from)
+		AddIncoming(phi, otherwise[i], from)
 		out[i] = phi
 	}
 	return out

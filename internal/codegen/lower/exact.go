@@ -109,7 +109,7 @@ const panelRow = 128
 // scores, two of every eight keys, and its outputs, two of every eight columns. All warps that read the tile must call it.
 func (k *RowTile) CleanValues(t ValueTile, first Value, scores, o [][]Value) [][]Value {
 	found := k.AnyLane(k.ICmp(enum.IPredNE, k.scan(t, I32(0), I32(1), false), I32(0)))
-	return If(k.Builder, "not_finite", found, Vectors(o), func() Vectors {
+	return Choose(k.Builder, "not_finite", found, Vectors(o), func() Vectors {
 		var out Vectors
 		for i := 0; i < len(o); i += 2 { // strip by strip: registers are short here
 			kept := [][]Value{k.KeptKeys(scores[i]), k.KeptKeys(scores[i+1])}

@@ -113,10 +113,10 @@ func Repeat[T any, P State[T]](b *Builder, name string, start T, body func(T) (n
 	return next
 }
 
-// If emits a block that runs when c holds, and returns the state that then leaves; otherwise is what it is without.
-func If[T any, P State[T]](b *Builder, name string, c Value, otherwise T, then func() T) T {
+// Choose emits a block that runs when c holds, and returns the state that then leaves; otherwise is what it is without.
+func Choose[T any, P State[T]](b *Builder, name string, c Value, otherwise T, then func() T) T {
 	var made T
-	out := b.If(name, c, ValuesOf[T, P](otherwise), func() []Value {
+	out := b.ChooseAll(name, c, ValuesOf[T, P](otherwise), func() []Value {
 		made = then()
 		return ValuesOf[T, P](made)
 	})

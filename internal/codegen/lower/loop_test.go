@@ -116,7 +116,7 @@ func TestStatesWithSlicesWantClone(t *testing.T) {
 func TestBranchesDecideStates(t *testing.T) {
 	got := numbers(t, func(b *lower.Builder, x lower.Value) lower.Value {
 		was := fibonacci{pair: [2]lower.Value{x, lower.I32(5)}, sums: lower.Vectors{{lower.I32(7)}}}
-		is := lower.If(b, "even", b.ICmp(enum.IPredEQ, b.And(x, lower.I32(1)), lower.I32(0)), was, func() fibonacci {
+		is := lower.Choose(b, "even", b.ICmp(enum.IPredEQ, b.And(x, lower.I32(1)), lower.I32(0)), was, func() fibonacci {
 			is := was.Clone()
 			is.pair[1], is.sums[0][0] = b.Add(x, x), b.Mul(x, x)
 			return is

@@ -24,7 +24,7 @@ func (b *Builder) SomeTakePart(first, n Value) Value {
 	end := b.Add(first, n)
 	at := b.While("seek", first, func(head Value) Value {
 		inside := b.ICmp(enum.IPredSLT, head, end)
-		return b.If("seek.head", inside, []Value{Bool(false)}, func() []Value { return []Value{b.Not(b.TakesPart(head))} })[0]
+		return b.Choose("seek.head", inside, Bool(false), func() Value { return b.Not(b.TakesPart(head)) })
 	}, func(head Value) Value { return b.Add(head, I32(1)) })
 	return b.ICmp(enum.IPredSLT, at, end)
 }
@@ -33,9 +33,9 @@ func (b *Builder) SomeTakePart(first, n Value) Value {
 func (b *Builder) routeOf(array string, head, otherwise Value) Value {
 	route := b.Param(array)
 	look := b.ICmp(enum.IPredNE, b.Address(route), I64(0))
-	return b.If("route", look, []Value{otherwise}, func() []Value {
-		return []Value{b.ShuffleFrom(b.Load(types.I32, b.Offset(route, b.Shl(b.ZExt64(head), 2)), 4), I32(0))}
-	})[0]
+	return b.Choose("route", look, otherwise, func() Value {
+		return b.ShuffleFrom(b.Load(types.I32, b.Offset(route, b.Shl(b.ZExt64(head), 2)), 4), I32(0))
+	})
 }
 
 // LeaveOthers ends the block if its head is another kernel's. It is for the start of a block, where all threads are together.

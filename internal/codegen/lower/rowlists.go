@@ -80,7 +80,7 @@ func (k *RowTile) columnMask(s Slot, strip int, v Value) []Value {
 	lo, hi := k.ShrClamp(k.Lane4(v, 0), shift), k.ShrClamp(k.Lane4(v, 1), shift)
 	words := []Value{lo, hi, lo, hi}
 	open := k.ICmp(enum.IPredNE, k.Or(k.Lane4(v, 2), k.Lane4(v, 3)), I32(0))
-	return k.If("open", open, words, func() []Value { return k.columnBounds(s, strip, words) })
+	return k.ChooseAll("open", open, words, func() []Value { return k.columnBounds(s, strip, words) })
 }
 
 // columnBounds cuts the words of a slot of columns by the bounds of the thread's two rows of a strip, column by column. Few
@@ -263,7 +263,7 @@ func (k *RowTile) Matters(s Segment, entry Value) Value {
 // elements at a time, so that thousands of them take three dependent loads.
 func (k *RowTile) leading(n Value, holds func(i Value) Value) Value {
 	zero := Value(I32(0))
-	return k.If("prefix", k.ICmp(enum.IPredSGT, n, zero), []Value{zero}, func() []Value {
+	return k.Choose("prefix", k.ICmp(enum.IPredSGT, n, zero), zero, func() Value {
 		last := k.Sub(n, I32(1))
 		end := Repeat(k.Builder, "prefix.round", prefix{zero, n}, func(p prefix) (prefix, Value) {
 			stride := k.LShr(k.Add(p.rest, I32(31)), 5)
@@ -273,8 +273,8 @@ func (k *RowTile) leading(n Value, holds func(i Value) Value) Value {
 			p.rest = k.Min(k.Sub(stride, I32(1)), k.Sub(n, p.known))
 			return p, k.ICmp(enum.IPredSGT, p.rest, zero)
 		})
-		return []Value{end.known}
-	})[0]
+		return end.known
+	})
 }
 
 // prefix is how many leading elements are known to hold, and of how many after them it is not known.

@@ -57,7 +57,7 @@ func (k *RowTile) slotWords(sl Slot, strip int, words func() Value) []Value {
 		return bounds()
 	}
 	columns := k.IsColumns(sl)
-	return k.If("columns", columns, k.If("range", k.Xor(columns, Bool(true)), k.zeros(2*k.Words()), bounds),
+	return k.ChooseAll("columns", columns, k.ChooseAll("range", k.Xor(columns, Bool(true)), k.zeros(2*k.Words()), bounds),
 		func() []Value { return k.columnMask(sl, strip, words()) })
 }
 
@@ -119,7 +119,7 @@ func (k *RowTile) rowMasks(sl Slot, strip int, key Value) rowMasks {
 	out := k.segmentMasks(k.Segs[0], strip, key)
 	for i, s := range k.Segs[1:] {
 		mine := k.ICmp(enum.IPredEQ, segment, I32(int64(i+1)))
-		out = If(k.Builder, "segment", mine, out, func() rowMasks { return k.segmentMasks(s, strip, key) })
+		out = Choose(k.Builder, "segment", mine, out, func() rowMasks { return k.segmentMasks(s, strip, key) })
 	}
 	return out
 }

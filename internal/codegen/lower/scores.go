@@ -61,7 +61,7 @@ func (k *RowTile) keyAt(sl Slot, col int) Value {
 	if !k.HasColumns() {
 		return key
 	}
-	return k.If("key", k.IsColumns(sl), []Value{key}, func() []Value { return []Value{k.ListAt(k.ColumnSegment().From, key)} })[0]
+	return k.Choose("key", k.IsColumns(sl), key, func() Value { return k.ListAt(k.ColumnSegment().From, key) })
 }
 
 // InitialRow is the maximum and the sum that the thread's row i begins with: scaled, in the log2 domain, or with care (exact.go) the

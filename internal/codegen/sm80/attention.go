@@ -85,9 +85,8 @@ func (k *kernel) emit() {
 	k.Segs = k.Builder.Segments(lower.NonEmpty(k.Schedule))
 	k.noDoubt()
 	k.epilogue(k.tile())
-	k.If("again", k.doubtful(), nil, func() []Value {
+	k.If("again", k.doubtful(), func() {
 		k.again()
-		return nil
 	})
 	k.Block.NewRet(nil)
 }
@@ -166,10 +165,9 @@ func (k *tileWork) iteration(st state) state {
 	k.CopyWaitAll()
 	k.Barrier()
 	next := k.walk.next(st.at)
-	k.If("next_k", k.ICmp(enum.IPredEQ, next.done, lower.I32(0)), nil, func() []Value {
+	k.If("next_k", k.ICmp(enum.IPredEQ, next.done, lower.I32(0)), func() {
 		k.load.kv(k.load.k, k.walk.slots(next))
 		k.CopyCommit()
-		return nil
 	})
 	return state{next, k.addStep(st.rowState, s, next)}
 }

@@ -60,22 +60,20 @@ func (k *kernel) storeOutput(p copyLane) {
 	rows := k.TileRows("o", k.TensorHead()).Narrow().Start().Shift(k.chunkOffset(p))
 	for i := range k.strips * k.stripRows() / k.rowsPerPass() {
 		at := k.Add(row, lower.I32(int64(i*k.rowsPerPass())))
-		k.If("store_row", k.ICmp(enum.IPredSLT, at, k.Param("sq")), nil, func() []Value {
+		k.If("store_row", k.ICmp(enum.IPredSLT, at, k.Param("sq")), func() {
 			k.storeRow(p, rows.At(at), k.layout.q+i*k.rowsPerPass()*panelBytes)
-			return nil
 		})
 	}
 }
 
 func (k *kernel) storeRow(p copyLane, to Value, offset int) {
 	for n := range k.layout.panels {
-		store := func() []Value {
+		store := func() {
 			v := k.Load(lower.Vec4, k.SharedAt(p.shared, offset+n*k.qPanel), chunkBytes)
 			k.Store(v, k.Offset(to, lower.I64(int64(n*panelBytes))), chunkBytes)
-			return nil
 		}
 		if n == k.layout.panels-1 && p.tail != nil {
-			k.If("store_tail", k.ICmp(enum.IPredNE, p.tail, lower.I32(0)), nil, store)
+			k.If("store_tail", k.ICmp(enum.IPredNE, p.tail, lower.I32(0)), store)
 		} else {
 			store()
 		}

@@ -12,9 +12,8 @@ import (
 
 // noDoubt clears the word. The barriers of the tile stand before its first use.
 func (k *kernel) noDoubt() {
-	k.If("clear", k.ICmp(enum.IPredEQ, k.ThreadX(), lower.I32(0)), nil, func() []Value {
+	k.If("clear", k.ICmp(enum.IPredEQ, k.ThreadX(), lower.I32(0)), func() {
 		k.Store(lower.I32(0), k.doubtAt(), 4)
-		return nil
 	})
 }
 
@@ -23,9 +22,8 @@ func (k *kernel) doubtAt() Value { return k.SharedAt(k.shared, k.layout.doubt) }
 // note counts the warp if one of its lanes doubts its rows.
 func (k *kernel) note(doubt Value) {
 	some := k.AnyLane(doubt)
-	k.If("note", k.And(some, k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0))), nil, func() []Value {
+	k.If("note", k.And(some, k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0))), func() {
 		k.SharedAdd(k.Add(k.shared, lower.I32(int64(k.layout.doubt))), lower.I32(1))
-		return nil
 	})
 }
 

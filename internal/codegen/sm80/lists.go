@@ -69,9 +69,9 @@ func (k *kernel) newColumnHalf(p position, slots []lower.Slot, first int) *colum
 	h := &columnHalf{k: k, at: k.Add(k.shared, k.Add(k.Shl(index, 4), k.Shl(half, 2)))}
 	h.columns = k.And(k.IsColumns(s), k.ICmp(enum.IPredEQ, p.done, lower.I32(0)))
 	h.columns = k.And(h.columns, k.ICmp(enum.IPredSLT, index, lower.I32(int64(len(slots)))))
-	h.id = k.If("ids", h.columns, []Value{lower.I32(lower.NoColumn)}, func() []Value {
-		return []Value{k.ListAt(k.ColumnSegment().From, k.Add(k.Add(s.Start, k.Lane), k.Shl(half, 5)))}
-	})[0]
+	h.id = k.Choose("ids", h.columns, lower.I32(lower.NoColumn), func() Value {
+		return k.ListAt(k.ColumnSegment().From, k.Add(k.Add(s.Start, k.Lane), k.Shl(half, 5)))
+	})
 	return h
 }
 
@@ -84,9 +84,8 @@ func (h *columnHalf) look() {
 func (h *columnHalf) vote() {
 	k := h.k
 	keptWord, openWord := k.KeptColumns(h.id, h.covered, 0), k.OpenColumns(h.id)
-	k.If("words", k.And(k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), h.columns), nil, func() []Value {
+	k.If("words", k.And(k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), h.columns), func() {
 		k.Store(keptWord, k.SharedAt(h.at, k.layout.words), 4)
 		k.Store(openWord, k.SharedAt(h.at, k.layout.words+8), 4)
-		return nil
 	})
 }

@@ -43,9 +43,8 @@ func (w *queue) start() position {
 		}
 	}
 	k.put(at, k.writer(), first, lower.I32(0), lower.I32(0), lower.I32(0))
-	k.If("total", k.writer(), nil, func() []Value {
+	k.If("total", k.writer(), func() {
 		k.Store(first, w.totalAt(), 4)
-		return nil
 	})
 	k.Barrier()
 	w.fill(lower.I32(0))
@@ -68,9 +67,8 @@ func (w *queue) next(p position) position {
 	n := k.Add(p.at, lower.I32(int64(w.slotsPerStep())))
 	wrapped := k.ICmp(enum.IPredEQ, w.within(n), lower.I32(0))
 	refill := k.And(wrapped, k.ICmp(enum.IPredSLT, n, w.total()))
-	k.If("refill", refill, nil, func() []Value {
+	k.If("refill", refill, func() {
 		w.fill(n)
-		return nil
 	})
 	return w.at(n)
 }
@@ -104,7 +102,7 @@ func (w *queue) fill(base Value) {
 	n := k.Add(base, tid)
 	live := k.ICmp(enum.IPredSLT, n, w.total())
 	none := lower.Slot{Start: lower.I32(lower.FarBelow), Flags: lower.I32(lower.FlagEdge)}
-	out := lower.If(k.Builder, "resolve", live, none, func() lower.Slot { return w.resolve(n) })
+	out := lower.Choose(k.Builder, "resolve", live, none, func() lower.Slot { return w.resolve(n) })
 	k.Store(k.PackVector(out.Start, out.Flags), w.entry(n), slotBytes)
 	k.Barrier()
 }
@@ -128,7 +126,7 @@ func (w *queue) resolve(n Value) lower.Slot {
 			continue
 		}
 		mine := k.ICmp(enum.IPredEQ, segment, lower.I32(int64(j)))
-		out = lower.If(k.Builder, "list", mine, out, func() lower.Slot {
+		out = lower.Choose(k.Builder, "list", mine, out, func() lower.Slot {
 			return k.ListSlot(s, i, func() Value { return k.ListAt(s.From, i) }, number, word(at, wordFullBottom), word(at, wordFullTop))
 		})
 	}

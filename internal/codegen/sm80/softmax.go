@@ -11,7 +11,7 @@ func (k *kernel) raise(st rowState, s [][]Value) rowState {
 	for i := range x {
 		x[i] = k.Scaled(k.threadMax(s[i/2], i%2))
 	}
-	return lower.If(k.Builder, "raise", k.Exceed(x, st.m), st, func() rowState {
+	return lower.Choose(k.Builder, "raise", k.Exceed(x, st.m), st, func() rowState {
 		up := st.Clone()
 		for i := range up.m {
 			k.rescale(&up, s, i)

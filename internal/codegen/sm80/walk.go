@@ -90,11 +90,10 @@ func (w pieces) slots(p position) []lower.Slot {
 
 // put writes an entry of the table if c holds.
 func (k *kernel) put(at, c Value, words ...Value) {
-	k.If("piece", c, nil, func() []Value {
+	k.If("piece", c, func() {
 		for i := 0; i < len(words); i += 4 {
 			k.Store(k.Pack4(words[i:i+4]...), k.SharedAt(at, 4*i), 16)
 		}
-		return nil
 	})
 }
 

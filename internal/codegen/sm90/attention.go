@@ -145,11 +145,10 @@ func mapOf(tensor string, slots int) string { return fmt.Sprintf("map%d_%s", slo
 
 func (k *kernel) emit() {
 	k.locate()
-	k.If("init", k.ICmp(enum.IPredEQ, k.thread(), lower.I32(0)), nil, func() []Value {
+	k.If("init", k.ICmp(enum.IPredEQ, k.thread(), lower.I32(0)), func() {
 		k.initBarrier(k.meeting(), warpLanes*len(k.roles())+128*k.groups)
 		k.initBarriers()
 		k.noneDoubtful()
-		return nil
 	})
 	k.Barrier()
 	if k.tiles > 1 && !k.queued { // the last block may have one tile only
@@ -166,9 +165,8 @@ func (k *kernel) emit() {
 	k.IfElse("producer", k.ICmp(enum.IPredEQ, first, lower.I32(0)), func() {
 		k.AsmEffect(fmt.Sprintf("setmaxnreg.dec.sync.aligned.u32 %d;", producer), "~{memory}")
 		for i, role := range k.roles() {
-			k.If("warp", k.ICmp(enum.IPredEQ, k.warp, lower.I32(int64(i))), nil, func() []Value {
+			k.If("warp", k.ICmp(enum.IPredEQ, k.warp, lower.I32(int64(i))), func() {
 				k.twice(role, i == 0)
-				return nil
 			})
 		}
 	}, func() {
@@ -221,9 +219,8 @@ func (k *kernel) rowOf(r int) Value {
 func (k *kernel) elected(body func()) {
 	pair := types.NewStruct(types.I32, types.I1)
 	one := k.AsmResult(pair, "elect.sync $0|$1, 0xffffffff;", "=r,=b")
-	k.If("elected", k.Field(one, 1), nil, func() []Value {
+	k.If("elected", k.Field(one, 1), func() {
 		body()
-		return nil
 	})
 	k.Converge()
 }

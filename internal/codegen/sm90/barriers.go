@@ -106,9 +106,8 @@ func (k *kernel) letGo(b barrier, buffer Value) { k.arrive(k.barrierAt(b, buffer
 // release lets go of what products alone have read: the first lane arrives for the warp.
 func (k *kernel) release(b barrier, buffer Value) {
 	k.Converge()
-	k.If("release", k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), nil, func() []Value {
+	k.If("release", k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), func() {
 		k.arriveForWarp(b, buffer)
-		return nil
 	})
 }
 

@@ -30,10 +30,9 @@ func (k *kernel) consume() {
 	} else {
 		k.consumeStream()
 	}
-	k.If("again", k.verdict(), nil, func() []Value {
+	k.If("again", k.verdict(), func() {
 		k.restart(false)
 		k.consumeExactly()
-		return nil
 	})
 }
 
@@ -191,7 +190,7 @@ func (k *kernel) slotAt(i int, header Value, flags []Value, h header) lower.Slot
 
 // mask sets the scores that the stage does not keep to -inf. Stages that keep all pay one branch.
 func (k *kernel) mask(s []Value, buffer Value, h header) []Value {
-	return k.If("edge", k.has(h, flagMask), s, func() []Value {
+	return k.ChooseAll("edge", k.has(h, flagMask), s, func() []Value {
 		at, flags := k.headerAt(buffer), k.maskFlags(buffer)
 		words := k.Add(at, k.MulBy(k.window(h), k.blocks()*wordsBytes))
 		if k.stagger {
@@ -216,7 +215,7 @@ func (k *kernel) maskSlot(s []Value, i int, sl lower.Slot, words Value) []Value 
 	if k.keys == k.SlotKeys {
 		part = masked()
 	} else {
-		part = k.If("slot", k.special(sl.Flags), s[i*n:(i+1)*n], masked)
+		part = k.ChooseAll("slot", k.special(sl.Flags), s[i*n:(i+1)*n], masked)
 	}
 	return slices.Concat(s[:i*n], part, s[(i+1)*n:])
 }

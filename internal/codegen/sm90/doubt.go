@@ -39,21 +39,19 @@ func (k *kernel) noneDoubtful() {
 // note notes the row tile if one of the warp's lanes doubts it.
 func (k *kernel) note(doubt Value) {
 	some := k.AnyLane(doubt)
-	k.If("note", k.And(some, k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0))), nil, func() []Value {
+	k.If("note", k.And(some, k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0))), func() {
 		if !k.queued {
 			k.SharedAdd(k.doubtAt(lower.I32(0), wordChain), lower.I32(1))
-			return nil
+			return
 		}
 		item := k.itemNumber()
 		mark := k.Add(item, lower.I32(1))
 		was := k.exchange(k.doubtAt(k.group, wordNoted), mark)
-		k.If("chain", k.ICmp(enum.IPredNE, was, mark), nil, func() []Value {
+		k.If("chain", k.ICmp(enum.IPredNE, was, mark), func() {
 			warp := k.And(k.warp, lower.I32(3))
 			before := k.exchange(k.doubtAt(k.group, wordChain), k.Add(k.Or(k.Shl(item, 2), warp), lower.I32(1)))
 			k.Store(before, k.outputRow(k.chainRow(k.group, warp)), 4)
-			return nil
 		})
-		return nil
 	})
 }
 
@@ -77,15 +75,14 @@ func (k *kernel) twice(role func(pass Value), walks bool) {
 	k.Repeat("round", lower.I32(0), func(pass Value) (Value, Value) {
 		role(pass)
 		first := k.ICmp(enum.IPredEQ, pass, lower.I32(0))
-		again := k.If("first", first, []Value{lower.Bool(false)}, func() []Value {
+		again := k.Choose("first", first, lower.Bool(false), func() Value {
 			some := k.verdict()
-			k.If("restart", some, nil, func() []Value {
+			k.If("restart", some, func() {
 				k.restart(walks)
-				return nil
 			})
-			return []Value{some}
+			return some
 		})
-		return k.Add(pass, lower.I32(1)), again[0]
+		return k.Add(pass, lower.I32(1)), again
 	})
 }
 

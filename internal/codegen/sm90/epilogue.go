@@ -40,14 +40,13 @@ func (k *kernel) storeRow(pairs []Value, to, inside Value) {
 		copy(pairs[i:], k.transpose(pairs[i:i+4], quad))
 	}
 	wide, narrow := k.Offset(to, k.ZExt64(k.Shl(quad, 4))), k.Offset(to, k.ZExt64(k.Shl(quad, 2)))
-	k.If("store", inside, nil, func() []Value {
+	k.If("store", inside, func() {
 		for i := 0; i < whole; i += 4 {
 			k.Store(k.Pack4(pairs[i:i+4]...), k.Offset(wide, lower.I64(int64(16*i))), 16)
 		}
 		for i := whole; i < len(pairs); i++ {
 			k.Store(pairs[i], k.Offset(narrow, lower.I64(int64(16*i))), 4)
 		}
-		return nil
 	})
 }
 

@@ -47,9 +47,8 @@ func (k *kernel) exactTile(p pipelineSlot, h header) pipelineSlot {
 	if k.queued && k.groups > 1 {
 		wanted = k.ICmp(enum.IPredEQ, k.group, k.Select(k.has(h, flagSecond), lower.I32(1), lower.I32(0)))
 	}
-	k.If("wanted", wanted, nil, func() []Value {
+	k.If("wanted", wanted, func() {
 		k.exactEpilogue(end.rowState)
-		return nil
 	})
 	return end.k
 }

@@ -77,7 +77,7 @@ func (k *kernel) headerFlags(buffer Value, slot int) Value {
 
 // postedHead is whose stage it is: the same head's as was, unless the header begins another tile.
 func (k *kernel) postedHead(buffer Value, was loadedHead) loadedHead {
-	return lower.If(k.Builder, "another", k.has(k.headerFlags(buffer, 0), flagFirst), was, func() (is loadedHead) {
+	return lower.Choose(k.Builder, "another", k.has(k.headerFlags(buffer, 0), flagFirst), was, func() (is loadedHead) {
 		item := k.itemAt(buffer)
 		k.In(k.fixed(item), func() { is = loadedHead{k.KVHead(), item.head, item.batch} })
 		return is
@@ -102,7 +102,7 @@ func (k *kernel) postedSlots(buffer Value) []slot {
 		out = append(out, read(i))
 	}
 	if k.stagger {
-		third := lower.If(k.Builder, "third", k.isStaggered(out[0]), emptySlot, func() slot { return read(len(out)) })
+		third := lower.Choose(k.Builder, "third", k.isStaggered(out[0]), emptySlot, func() slot { return read(len(out)) })
 		third.from = keys
 		out = append(out, third)
 	}

@@ -121,7 +121,7 @@ func (k *kernel) sources(heads listHeads) []source {
 func (k *kernel) entryOf(x source, i Value) Value {
 	at := k.indexOf(x, i)
 	inside := k.ICmp(enum.IPredSLT, at, x.length)
-	return k.If("entry", inside, []Value{lower.I32(0)}, func() []Value { return []Value{k.ListAt(x.segment.From, at)} })[0]
+	return k.Choose("entry", inside, lower.I32(0), func() Value { return k.ListAt(x.segment.From, at) })
 }
 
 // indexOf is where that is in the list.

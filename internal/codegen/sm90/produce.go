@@ -52,8 +52,8 @@ func (k *kernel) produceTiles() {
 	p := pipelineSlot{lower.I32(0), lower.I32(1)}
 	if k.queued {
 		first := k.ICmp(enum.IPredEQ, k.pass, lower.I32(0))
-		end := lower.If(k.Builder, "queue", first, p, func() pipelineSlot { return k.produceQueued(p) })
-		end = lower.If(k.Builder, "chains", k.Xor(first, lower.Bool(true)), end, func() pipelineSlot { return k.produceChains(p) })
+		end := lower.Choose(k.Builder, "queue", first, p, func() pipelineSlot { return k.produceQueued(p) })
+		end = lower.Choose(k.Builder, "chains", k.Xor(first, lower.Bool(true)), end, func() pipelineSlot { return k.produceChains(p) })
 		k.postEnd(end)
 		return
 	}
@@ -130,9 +130,9 @@ func (q queuedItem) Clone() queuedItem {
 
 // take asks the queue for a row tile that no other block takes; taken, later, says which that is.
 func (k *kernel) take() Value {
-	return k.If("take", k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), []Value{lower.I32(0)}, func() []Value {
-		return []Value{k.AsmResult(types.I32, "atom.global.add.u32 $0, [$1], 1;", "=r,l", k.Param("queue"))}
-	})[0]
+	return k.Choose("take", k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), lower.I32(0), func() Value {
+		return k.AsmResult(types.I32, "atom.global.add.u32 $0, [$1], 1;", "=r,l", k.Param("queue"))
+	})
 }
 
 func (k *kernel) taken(v Value) Value { return k.Add(k.ShuffleFrom(v, lower.I32(0)), k.queueBlocks()) }
@@ -168,14 +168,14 @@ func (k *kernel) queueBlocks() Value {
 // of it, it calls ahead to read what comes after.
 func (k *kernel) produceOwn(f feed, heads listHeads, ahead func() listHeads) (feed, listHeads) {
 	own := k.Computes(k.HeadIndex())
-	out := lower.If(k.Builder, "own", own, fedTile{f, heads.unread()}, func() (made fedTile) {
+	out := lower.Choose(k.Builder, "own", own, fedTile{f, heads.unread()}, func() (made fedTile) {
 		k.In(k.At.Loading(k.KVHead()), func() {
 			made.pipelineSlot = k.produceItem(f, lower.I32(flagFirst), heads, func() { made.ahead = ahead() })
 		})
 		made.q = k.Xor(f.q, lower.I32(1))
 		return made
 	})
-	return out.feed, lower.If(k.Builder, "other", k.Xor(own, lower.Bool(true)), out.ahead, ahead)
+	return out.feed, lower.Choose(k.Builder, "other", k.Xor(own, lower.Bool(true)), out.ahead, ahead)
 }
 
 // fedTile is what a row tile leaves: its feed, and what the lists of the tile after it begin with.
@@ -251,7 +251,7 @@ func (k *kernel) noSlots() []slot { return []slot{emptySlot, emptySlot}[:k.keys/
 
 // stageIf loads one more stage if some holds.
 func (k *kernel) stageIf(name string, some Value, c cursor, slots []slot) pipelineSlot {
-	return lower.If(k.Builder, name, some, c.pipelineSlot, func() pipelineSlot { return k.stage(c, slots).pipelineSlot })
+	return lower.Choose(k.Builder, name, some, c.pipelineSlot, func() pipelineSlot { return k.stage(c, slots).pipelineSlot })
 }
 
 // produceRange walks the pieces of a segment without lists, a stage a tile, and hops over tiles without a residue where the
@@ -277,7 +277,7 @@ func (k *kernel) tileOrHop(s lower.Segment, end cursorWalk, flags Value) cursorW
 		return load()
 	}
 	hopped := k.Hopped(s.Tests[s.Hop], end.At)
-	return lower.If(k.Builder, "tile", k.ICmp(enum.IPredEQ, hopped, end.At), lower.Walking(hopped, end.Of), load)
+	return lower.Choose(k.Builder, "tile", k.ICmp(enum.IPredEQ, hopped, end.At), lower.Walking(hopped, end.Of), load)
 }
 
 // slot is one slot of a stage as the producer sees it.
@@ -325,9 +325,8 @@ func (k *kernel) letVoteCatchUp(p pipelineSlot) {
 	if !k.ring || !k.HasColumns() {
 		return
 	}
-	k.If("again", k.ICmp(enum.IPredNE, k.pass, lower.I32(0)), nil, func() []Value {
+	k.If("again", k.ICmp(enum.IPredNE, k.pass, lower.I32(0)), func() {
 		k.await(k.barrierAt(fullK, p.buffer), k.Xor(p.parity, lower.I32(1)))
-		return nil
 	})
 }
 

@@ -22,7 +22,7 @@ func (k *kernel) raise(st rowState, s []Value) rowState {
 	for r := range x {
 		x[r] = k.Scaled(k.threadMax(s, r))
 	}
-	return lower.If(k.Builder, "raise", k.Exceed(x, st.m), st, func() rowState {
+	return lower.Choose(k.Builder, "raise", k.Exceed(x, st.m), st, func() rowState {
 		out := st.Clone()
 		k.rescale(out.o, k.newMaxima(&out, s))
 		return out

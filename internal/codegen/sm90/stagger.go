@@ -68,7 +68,7 @@ func (b *countedBatch) Values() []*Value { return []*Value{&b.base, &b.count, &b
 
 // entryIf reads this lane's entry of the batch at base, if more holds.
 func (k *kernel) entryIf(more Value, x source, base Value) Value {
-	return k.If("more", more, []Value{lower.I32(0)}, func() []Value { return []Value{k.entryOf(x, k.Add(base, k.Lane))} })[0]
+	return k.Choose("more", more, lower.I32(0), func() Value { return k.entryOf(x, k.Add(base, k.Lane)) })
 }
 
 // columnSlot is slot n of the columns, an empty one from total on.

@@ -23,7 +23,7 @@ func (t heldTile) Clone() heldTile { return heldTile{t.tileID, t.parity, t.q.Clo
 func (k *kernel) consumeStream() {
 	start := pipelineSlot{lower.I32(0), lower.I32(0)}
 	h := k.stageAt(start)
-	k.If("any", k.lacks(h, flagEnd), nil, func() []Value {
+	k.If("any", k.lacks(h, flagEnd), func() {
 		st := state{k: start, v: start.buffer}
 		st.tile.tileID = k.postedItem(start.buffer)
 		k.inTile(st.tile.tileID, func() { st.rowState = k.initial(false) })
@@ -33,7 +33,6 @@ func (k *kernel) consumeStream() {
 		st.tile.q = k.awaitQ(lower.I32(0))
 		st.w = k.window(h)
 		k.stream(k.softmaxOf(st, k.awaitProducts(0, k.scores(start.buffer, st.w, st.tile.q)), h))
-		return nil
 	})
 }
 
@@ -84,7 +83,7 @@ func (k *kernel) softmaxOf(st state, s []Value, h header) state {
 // nextTile turns to the tile of a stage that is the first of one: the Q of its products is that tile's, while the output is still
 // the other's.
 func (k *kernel) nextTile(st state, h header) heldTile {
-	return lower.If(k.Builder, "first", k.has(h, flagFirst), st.tile, func() heldTile {
+	return lower.Choose(k.Builder, "first", k.has(h, flagFirst), st.tile, func() heldTile {
 		tile := heldTile{tileID: k.itemAt(st.k.buffer), parity: k.Xor(st.tile.parity, lower.I32(1))}
 		tile.q = k.awaitQ(tile.parity)
 		return tile
@@ -94,7 +93,7 @@ func (k *kernel) nextTile(st state, h header) heldTile {
 // finishTile writes the output of the tile before, if the stage with header h is no longer that tile's; the rows of the next tile start
 // then. st is the state of the stage before.
 func (k *kernel) finishTile(st state, next tileID, h header) rowState {
-	return lower.If(k.Builder, "finish", k.has(h, flagFirst|flagEnd), st.rowState, func() (rows rowState) {
+	return lower.Choose(k.Builder, "finish", k.has(h, flagFirst|flagEnd), st.rowState, func() (rows rowState) {
 		k.inTile(st.tile.tileID, func() { k.epilogue(st.rowState) })
 		k.inTile(next, func() { rows = k.initial(false) })
 		return rows

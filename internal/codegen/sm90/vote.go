@@ -60,7 +60,7 @@ func (k *kernel) postedTile(buffer Value, was votedTile) votedTile {
 	if !k.queued {
 		return was
 	}
-	return lower.If(k.Builder, "another", k.has(k.headerFlags(buffer, 0), flagFirst), was, func() votedTile {
+	return lower.Choose(k.Builder, "another", k.has(k.headerFlags(buffer, 0), flagFirst), was, func() votedTile {
 		is := votedTile{tileID: k.itemAt(buffer)}
 		k.inTile(is.tileID, func() { is.starts = k.ListStarts() })
 		return is
@@ -73,11 +73,11 @@ func (k *kernel) findWords(buffer Value) {
 	c := k.cover(k.look(slots))
 	var flags []Value
 	for i, s := range slots {
-		flags = append(flags, k.If("vote", k.has(s.flags, lower.FlagColumns), []Value{s.flags}, func() []Value {
+		flags = append(flags, k.Choose("vote", k.has(s.flags, lower.FlagColumns), s.flags, func() Value {
 			words := k.slotWords(c, i)
 			k.elected(func() { k.storeWords(header, i, words) }) // at once: words of all slots are too many for this warp's registers
-			return []Value{k.dropFull(s.flags, words)}
-		})...)
+			return k.dropFull(s.flags, words)
+		}))
 	}
 	k.elected(func() { k.storeFound(header, flags) })
 	k.letGo(fullK, buffer)
@@ -111,7 +111,7 @@ type columns struct {
 func (k *kernel) look(slots []slot) (c columns) {
 	none := lower.I32(lower.NoColumn)
 	for _, s := range slots {
-		c.ids = append(c.ids, k.If("columns", k.has(s.flags, lower.FlagColumns), []Value{none, none}, func() []Value {
+		c.ids = append(c.ids, k.ChooseAll("columns", k.has(s.flags, lower.FlagColumns), []Value{none, none}, func() []Value {
 			at := k.Add(s.start, k.Lane)
 			list := k.ColumnSegment().From
 			return []Value{k.ListAt(list, at), k.ListAt(list, k.Add(at, lower.I32(32)))}
@@ -127,7 +127,7 @@ func (k *kernel) cover(c columns) columns {
 			none = append(none, slices.Repeat([]Value{lower.I32(0)}, len(k.ColumnSegment().Except)))
 		}
 		there := k.AnyLane(k.ICmp(enum.IPredNE, c.ids[i], lower.I32(lower.NoColumn)))
-		c.covered = append(c.covered, lower.If(k.Builder, "cover", there, none, func() (words lower.Vectors) {
+		c.covered = append(c.covered, lower.Choose(k.Builder, "cover", there, none, func() (words lower.Vectors) {
 			for b := range k.blocks() {
 				words = append(words, k.CoverWords(c.ids[i], b))
 			}
