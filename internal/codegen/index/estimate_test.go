@@ -88,7 +88,7 @@ func (c estimateCase) input(t testing.TB) (q, k []byte, qv, kv []float32) {
 	return q, k, qv, kv
 }
 
-// reference is the definition in float64: softmax of the last rows' logits, without those that are NaN or +inf.
+// reference is the definition in float64: softmax of the last rows' logits, without logits that are NaN or +inf.
 func (c estimateCase) reference(q, k []float32) estimate {
 	keysPad, distPad := (c.sk+63)/64*64, DistPad(c.qOffset, c.sq)
 	e := estimate{make([]float64, 64*c.heads()), make([]float64, keysPad*c.heads()), make([]float64, distPad*c.heads())}

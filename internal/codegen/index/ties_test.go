@@ -30,7 +30,7 @@ func repeating(period, dim int, size float32) func(q, k []float32) {
 	}
 }
 
-// requireEqualApart compares sums that are a period apart bit by bit, of those that all rows of the probe see.
+// requireEqualApart compares sums that are a period apart bit by bit, sums that all rows of the probe see.
 func requireEqualApart(t *testing.T, what string, sums []float64, from, end, period int) {
 	for i := from; i+period < end; i++ {
 		require.Equal(t, sums[i], sums[i+period], "%s %d and %d", what, i, i+period)
@@ -143,7 +143,7 @@ func TestEstimateOfHugeProducts(t *testing.T) {
 	}
 }
 
-// Keys that no row sees reach no sum, whatever their bytes are; those that rows see leave all other sums as they are.
+// Keys that no row sees reach no sum, whatever their bytes are; keys that rows see leave all other sums as they are.
 func TestEstimateOfKeysThatNobodySees(t *testing.T) {
 	cfg := EstimateConfig{HeadDim: 64, DType: lower.F16, HeadsPerBlock: 1}
 	k, r := newEstimateKernels(t, cfg), newEstimateRig(t, emu.Options{})
