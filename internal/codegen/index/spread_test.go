@@ -95,8 +95,8 @@ func TestSpreadProbes(t *testing.T) {
 	clearPTX := compilePTX(t, clear, err)
 	rng := rand.New(rand.NewPCG(8, 8))
 	for i, cfg := range []EstimateConfig{
-		{HeadDim: 64, DType: lower.BF16, Heads: 1}, {HeadDim: 128, DType: lower.F16, Heads: 2},
-		{HeadDim: 80, DType: lower.BF16, Heads: 4}, {HeadDim: 16, DType: lower.F16, Heads: 2},
+		{HeadDim: 64, DType: lower.BF16, HeadsPerBlock: 1}, {HeadDim: 128, DType: lower.F16, HeadsPerBlock: 2},
+		{HeadDim: 80, DType: lower.BF16, HeadsPerBlock: 4}, {HeadDim: 16, DType: lower.F16, HeadsPerBlock: 2},
 	}[:campaign.Few(1, 4)] {
 		cfg.Spread = true
 		k, r := newEstimateKernels(t, cfg), newEstimateRig(t, emu.Options{})

@@ -24,7 +24,8 @@ type Config struct {
 	DType   DType
 	Target  string
 
-	BesideLists bool // of groups: ranges are cut to the target's BesideLists, and blocks are those of kernels with lists
+	Scores      *Scores // what scores are between product and mask; nil: products as they are
+	BesideLists bool    // of groups: ranges are cut to the target's BesideLists, and blocks have the shape of blocks with lists
 }
 
 // Kernel is one compiled-to-be kernel: its LLVM IR and what a runtime must know to launch it.
@@ -33,7 +34,7 @@ type Kernel struct {
 	Entry       string
 	Threads     int // of a block
 	SharedBytes int // dynamic shared memory of a block
-	BlockRows   int // query rows that a block takes at a time; 0: those of the schedule's tile
+	BlockRows   int // query rows that a block takes at a time; 0: a tile of the schedule
 	BlocksPerSM int // of kernels with QueueParams, which are launched with as many blocks as run at once; else 0
 	Params      []Param
 	Sections    []Section // of a group

@@ -15,7 +15,7 @@ func Group(schedules []*ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 		s := schedules[n]
 		return lower.Body{Params: abi.SectionAsked(s), Emit: func(b *lower.Builder) {
 			k := newKernel(b, s, cfg, sh)
-			k.At = k.SectionPlace()
+			k.At = k.SectionWorkTile()
 			k.LeaveSection(1)
 			k.emit()
 			shared = max(shared, k.total)

@@ -39,7 +39,7 @@ func choose(from []shape, headDim int) shape {
 	return from[len(from)-1]
 }
 
-// shapeFor is the shape of kernels with lists or of those without. A group's blocks are all alike: with lists if any of it has some.
+// shapeFor is the shape of kernels with lists, or of kernels without. A group's blocks are all alike: with lists if any member has some.
 func shapeFor(headDim int, lists bool) shape {
 	if lists {
 		return choose(listShapes, headDim)

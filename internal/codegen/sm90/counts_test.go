@@ -70,7 +70,7 @@ type call struct {
 // calls lists the calls of the kernel in order.
 func (k lowered) calls() []call { return callsOf(k.Module.Funcs[0].Blocks) }
 
-// loop lists those of the loop over stages.
+// loop lists the calls of the loop over stages.
 func (k lowered) loop() []call {
 	blocks := k.Module.Funcs[0].Blocks
 	named := func(name string) func(*llir.Block) bool {

@@ -125,7 +125,7 @@ func TileFor(headDim int) ir.Tile {
 	return ir.Tile{Rows: s.rows(), Keys: s.keys}
 }
 
-// BesideLists is that tile in a group that has lists, and that blocks of ranges are the same there.
+// BesideLists is TileFor in a group that has lists, where blocks of ranges are the same.
 func BesideLists(headDim int) (tile ir.Tile, same bool) { return TileFor(headDim), true }
 
 // ListTileFor is the tile of schedules with lists: a row block by a slot.
@@ -155,7 +155,7 @@ type layout struct {
 }
 
 // headerLayout is the header of a stage: start and flags of each slot, then which row tile it belongs to; then what is found out
-// about columns: the flags again, without those that need no mask, and the words of each slot for each row block. It is freed
+// about columns: the flags again, without flags of slots that need no mask, and the words of each slot for each row block. It is freed
 // with K.
 type headerLayout struct{ item, found, words, bytes int }
 
