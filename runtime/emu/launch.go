@@ -115,10 +115,6 @@ func (c *collector) work(b *block) {
 		if stop {
 			return
 		}
-		if err := b.run.within.Err(); err != nil {
-			c.fail(i, err)
-			return
-		}
 		if err := b.guarded(i); err != nil {
 			c.fail(i, err)
 			return
@@ -127,13 +123,16 @@ func (c *collector) work(b *block) {
 	}
 }
 
-// guarded runs a block and turns a panic of the emulator into an error: on a goroutine of its own nobody else could.
+// guarded runs a block, unless its launch has been ended, and turns a panic of the emulator into an error: on a goroutine of its own nobody else could.
 func (b *block) guarded(i uint64) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("internal: emulator: block %d: %v\n%s", i, r, debug.Stack())
 		}
 	}()
+	if err := b.run.within.Err(); err != nil {
+		return err
+	}
 	return b.runBlock(i)
 }
 
