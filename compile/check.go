@@ -66,7 +66,7 @@ func (p *Program) Check(consts map[string]int64) error {
 
 // CheckHeadDim says whether there are kernels for a head dim.
 func CheckHeadDim(d int) error {
-	_, err := codegen.TileFor(Targets()[0], d, false)
+	_, err := codegen.TileFor(Targets()[0], d)
 	return err
 }
 
@@ -94,7 +94,7 @@ func (p *Program) supports(set ir.Set, consts map[string]int64) (u *ir.Unsupport
 	part := *p.Pattern
 	part.Keep = set
 	for _, x := range []*ir.Pattern{&part, part.Widest()} {
-		s, err := passes.Run(x, passes.Options{Tile: ir.Tile{Rows: ir.BlockSize, Keys: ir.BlockSize}, Consts: consts})
+		s, err := passes.Run(x, passes.Options{Tile: passes.Fixed(ir.Tile{Rows: ir.BlockSize, Keys: ir.BlockSize}), Consts: consts})
 		if err == nil {
 			err = codegen.CheckLists(s)
 		}

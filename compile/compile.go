@@ -8,10 +8,8 @@ import (
 	"time"
 
 	"github.com/minfc/minfc/dsl"
-	"github.com/minfc/minfc/internal/codegen"
 	"github.com/minfc/minfc/internal/suggest"
 	"github.com/minfc/minfc/ir"
-	"github.com/minfc/minfc/passes"
 	"github.com/minfc/minfc/runtime/artifact"
 )
 
@@ -135,20 +133,6 @@ func (p *Program) compile(opts Options, consts map[string]int64) (*artifact.Arti
 	}
 	opts.emitUnits(units, kernels, dense)
 	return opts.pack(p.baked(consts), p.Source, units, kernels, dense)
-}
-
-// tile is what the schedule is cut to. It depends on whether the schedule reads lists of what data chose, which not every
-// pattern with an index stage does: the rest of the pattern may keep all of it anyway.
-func (p *Program) tile(opts Options, consts map[string]int64) (ir.Tile, error) {
-	tile, err := codegen.TileFor(opts.Target, opts.HeadDim, len(p.Pattern.Index) > 0)
-	if err != nil || len(p.Pattern.Index) == 0 {
-		return tile, err
-	}
-	s, err := passes.Run(p.Pattern, passes.Options{Tile: tile, Consts: consts})
-	if err != nil { // the run that is watched reports it again
-		return tile, nil
-	}
-	return codegen.TileFor(opts.Target, opts.HeadDim, len(s.Index) > 0)
 }
 
 // bake returns the value of every const parameter.

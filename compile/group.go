@@ -1,7 +1,6 @@
 package compile
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -95,35 +94,32 @@ type groupCompiler struct {
 	first    []*ir.Schedule // of each member, for the first target: its program is alike for all
 }
 
-// compileFor compiles the groups of a target: one with all sections and, where blocks of ranges are others beside lists than by
-// themselves, one with the sections that read none.
+// compileFor compiles the groups of a target.
 func (c *groupCompiler) compileFor(o Options) error {
-	tile, err := codegen.TileFor(o.Target, o.HeadDim, false)
+	tile, err := codegen.TileFor(o.Target, o.HeadDim)
 	if err != nil {
 		return err
 	}
-	beside, same, err := codegen.BesideLists(o.Target, o.HeadDim)
+	sections, err := c.sections(o, tile)
 	if err != nil {
 		return err
 	}
-	alone, err := c.sections(o, tile)
+	cfg := codegen.Config{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), Target: o.Target}
+	var schedules []*ir.Schedule
+	for _, s := range sections {
+		schedules = append(schedules, s.schedule)
+	}
+	groups, err := codegen.Groups(schedules, cfg)
 	if err != nil {
 		return err
 	}
-	all, lists := alone, slices.ContainsFunc(alone, groupSection.reads)
-	if lists && !same {
-		if all, err = c.sections(o, beside); err != nil {
+	first := len(c.artifact.Manifest.Groups)
+	for _, g := range groups {
+		if err := c.addGroup(o, cfg, sections, g); err != nil {
 			return err
 		}
 	}
-	first := len(c.artifact.Manifest.Groups)
-	if err := c.addGroups(o, all, lists); err != nil {
-		return err
-	}
-	c.describe(c.artifact.Manifest.Groups[first:], alone)
-	if lists && !same {
-		return c.addGroups(o, slices.DeleteFunc(alone, groupSection.reads), false)
-	}
+	c.describe(c.artifact.Manifest.Groups[first:], sections)
 	return nil
 }
 
@@ -131,14 +127,11 @@ func (c *groupCompiler) compileFor(o Options) error {
 type groupSection struct {
 	member   int
 	dense    bool
-	schedule *ir.Schedule
+	schedule *ir.Schedule // cut as for a kernel of its own
 }
 
-func (s groupSection) reads() bool { return len(s.schedule.Index) > 0 }
-
-// sections lists the sections of all members, their ranges cut to a tile: one of each first, copies after them, so that what most layers
-// need stays together.
-func (c *groupCompiler) sections(o Options, tile ir.Tile) (out []groupSection, err error) {
+// sections lists the sections of all members: one of each first, copies after them, so that what most layers need stays together.
+func (c *groupCompiler) sections(o Options, tile func(*ir.Schedule) ir.Tile) (out []groupSection, err error) {
 	var of [][]groupSection // of each member
 	most := 0
 	for i := range c.members {
@@ -158,55 +151,61 @@ func (c *groupCompiler) sections(o Options, tile ir.Tile) (out []groupSection, e
 	return out, nil
 }
 
-// sectionsOf are a member's: sparse and dense, or one where no list is read.
-func (c *groupCompiler) sectionsOf(o Options, member int, tile ir.Tile) (out []groupSection, err error) {
-	m, consts := c.members[member], c.consts[member]
-	run := func(p *ir.Pattern, tile ir.Tile) (*ir.Schedule, error) {
-		return passes.Run(p, passes.Options{Tile: tile, Consts: consts, Verify: o.Verify, Time: o.Timing})
+// sectionsOf lists the sections of a member: sparse and dense, or one where no list is read.
+func (c *groupCompiler) sectionsOf(o Options, member int, tile func(*ir.Schedule) ir.Tile) ([]groupSection, error) {
+	s, err := c.schedule(o, member, false, tile)
+	if err != nil || len(s.Index) == 0 {
+		return []groupSection{{member, false, s}}, err
 	}
-	ranges := m.Pattern
-	if len(m.Pattern.Index) > 0 {
-		lists, err := codegen.TileFor(o.Target, o.HeadDim, true)
-		if err != nil {
-			return nil, err
-		}
-		sparse, err := run(m.Pattern, lists)
-		if err != nil {
-			return nil, err
-		}
-		if len(sparse.Index) > 0 {
-			out, ranges = append(out, groupSection{member, false, sparse}), m.Pattern.Widest()
-		}
-	}
-	s, err := run(ranges, tile)
-	return append(out, groupSection{member, len(out) > 0, s}), err
+	dense, err := c.schedule(o, member, true, tile)
+	return []groupSection{{member, false, s}, {member, true, dense}}, err
 }
 
-// addGroups compiles a kernel of all these sections, or as many as it takes; beside says what their ranges are cut to.
-func (c *groupCompiler) addGroups(o Options, sections []groupSection, beside bool) error {
-	err := c.addGroup(o, sections, beside)
-	if !errors.Is(err, codegen.ErrParams) || len(sections) == 1 {
-		return err
+// schedule is the schedule of a member, or the one that its heads fall back to.
+func (c *groupCompiler) schedule(o Options, member int, dense bool, tile func(*ir.Schedule) ir.Tile) (*ir.Schedule, error) {
+	p := c.members[member].Pattern
+	if dense {
+		p = p.Widest()
 	}
-	half := len(sections) / 2
-	if err := c.addGroups(o, sections[:half], beside); err != nil {
-		return err
-	}
-	return c.addGroups(o, sections[half:], beside)
+	return passes.Run(p, passes.Options{Tile: tile, Consts: c.consts[member], Verify: o.Verify, Time: o.Timing})
 }
 
-// addGroup compiles a kernel of all these sections.
-func (c *groupCompiler) addGroup(o Options, sections []groupSection, beside bool) error {
+// addGroup compiles a group of some of the sections; it may become several.
+func (c *groupCompiler) addGroup(o Options, cfg codegen.Config, all []groupSection, g codegen.Grouping) error {
+	var sections []groupSection
 	var schedules []*ir.Schedule
-	for _, s := range sections {
-		schedules = append(schedules, s.schedule)
+	for i, n := range g.Schedules {
+		s, err := c.cutTo(o, all[n], g.Tiles[i])
+		if err != nil {
+			return err
+		}
+		sections, schedules = append(sections, all[n]), append(schedules, s)
 	}
 	done := o.clock("group codegen")
-	kernel, err := codegen.Group(schedules, codegen.Config{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), Target: o.Target, BesideLists: beside})
+	kernels, err := codegen.Group(schedules, g, cfg)
 	done()
 	if err != nil {
 		return err
 	}
+	for _, k := range kernels {
+		if err := c.addKernel(o, k, sections[:len(k.Sections)]); err != nil {
+			return err
+		}
+		sections = sections[len(k.Sections):]
+	}
+	return nil
+}
+
+// cutTo is the schedule of a section for another tile than that of its own kernel.
+func (c *groupCompiler) cutTo(o Options, s groupSection, tile ir.Tile) (*ir.Schedule, error) {
+	if s.schedule.Tile == tile {
+		return s.schedule, nil
+	}
+	return c.schedule(o, s.member, s.dense, passes.Fixed(tile))
+}
+
+// addKernel adds the kernel of a group with these sections to the artifact.
+func (c *groupCompiler) addKernel(o Options, kernel *codegen.Kernel, sections []groupSection) error {
 	defer o.clock("group ptxgen")()
 	o.show(kernel)
 	k, err := o.ptx(kernel, o.Target)

@@ -28,7 +28,7 @@ type compiled struct {
 
 // compileFor takes the program to the PTX of one target.
 func (p *Program) compileFor(opts Options, consts map[string]int64) (unit, error) {
-	tile, err := p.tile(opts, consts)
+	tile, err := codegen.TileFor(opts.Target, opts.HeadDim)
 	if err != nil {
 		return unit{}, err
 	}
@@ -54,7 +54,7 @@ func (p *Program) compileDense(opts Options, units []unit, consts map[string]int
 			continue
 		}
 		opts := opts.forTarget(u.target)
-		tile, err := codegen.TileFor(u.target, opts.HeadDim, false)
+		tile, err := codegen.TileFor(u.target, opts.HeadDim)
 		if err != nil {
 			return nil, err
 		}

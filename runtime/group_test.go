@@ -11,9 +11,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/campaign"
-	"github.com/minfc/minfc/internal/codegen"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/input"
 	"github.com/minfc/minfc/internal/qkv"
@@ -184,9 +184,9 @@ func TestGroupsOfShortInputs(t *testing.T) {
 		g := newGrouped(t, group(t, target, 64, heads), qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 300, SeqK: 300, HeadDim: 64}, heads)
 		res := g.run(t, false)
 		require.Equal(t, 1, len(*g.ran))
-		tile, err := codegen.TileFor(target, 64, false)
+		body, err := abi.RangeBody(target, 64)
 		require.NoError(t, err)
-		require.EqualValues(t, (300+tile.Rows-1)/tile.Rows, g.attentions()[0].Grid[0], "as wide as a dense kernel's tiles, not as those beside lists")
+		require.EqualValues(t, (300+body.Rows-1)/body.Rows, g.attentions()[0].Grid[0], "as wide as a dense kernel's tiles, not as those beside lists")
 		for h, c := range res.Chosen {
 			require.Equal(t, len(heads[h].Pattern.Index) > 0, c.Dense)
 		}

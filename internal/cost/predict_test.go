@@ -30,12 +30,12 @@ func workOf(t testing.TB, target, pattern string, headDim, length int, params ma
 	require.True(t, ok)
 	p, err := compile.Load(file, src, compile.Options{Pattern: pattern})
 	require.NoError(t, err)
-	tile, err := codegen.TileFor(target, headDim, false)
+	tile, err := codegen.TileFor(target, headDim)
 	require.NoError(t, err)
 	s, err := passes.Run(p.Pattern, passes.Options{Tile: tile, Consts: map[string]int64{}})
 	require.NoError(t, err)
 	return cost.Work{
-		HeadDim: headDim, DType: "bf16", RowTile: tile.Rows, KeyTile: tile.Keys, Batch: 1, QHeads: 1, KVHeads: 1,
+		HeadDim: headDim, DType: "bf16", RowTile: s.Tile.Rows, KeyTile: s.Tile.Keys, Batch: 1, QHeads: 1, KVHeads: 1,
 		SeqQ: length, SeqK: length, Schedule: s, Params: params,
 	}
 }

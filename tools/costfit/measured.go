@@ -117,13 +117,15 @@ func schedule(w *cost.Work, pattern, target string) error {
 	if err != nil {
 		return err
 	}
-	tile, err := codegen.TileFor(target, w.HeadDim, false)
+	tile, err := codegen.TileFor(target, w.HeadDim)
 	if err != nil {
 		return err
 	}
-	w.RowTile, w.KeyTile = tile.Rows, tile.Keys
-	w.Schedule, err = passes.Run(p.Pattern, passes.Options{Tile: tile})
-	return err
+	if w.Schedule, err = passes.Run(p.Pattern, passes.Options{Tile: tile}); err != nil {
+		return err
+	}
+	w.RowTile, w.KeyTile = w.Schedule.Tile.Rows, w.Schedule.Tile.Keys
+	return nil
 }
 
 // numbers parses and keeps the first error.

@@ -8,6 +8,7 @@ import (
 	llir "github.com/llir/llvm/ir"
 
 	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/ir"
 )
 
 // DType is the type of q, k, v and o. Products accumulate in float32, P is rounded to it for the second product.
@@ -23,8 +24,26 @@ type Config struct {
 	HeadDim int
 	DType   DType
 	Target  string
+}
 
-	BesideLists bool // of groups: ranges are cut to the target's BesideLists, and blocks are those of kernels with lists
+// ListTile is the tile of every schedule that reads lists: a row block by a slot.
+var ListTile = ir.Tile{Rows: ir.BlockSize, Keys: ir.BlockSize}
+
+// Grouping says how some schedules of a layer become one kernel.
+type Grouping struct {
+	Schedules []int     // by their places among the schedules of the layer
+	Tiles     []ir.Tile // what each of these is cut to in the group
+	Lists     bool      // blocks are the ones of kernels with lists
+}
+
+// Choose is the first of some shapes, by rising head dim, that is for a head dim; the last one is for all that remain.
+func Choose[S interface{ Most() int }](shapes []S, headDim int) S {
+	for _, s := range shapes {
+		if headDim <= s.Most() {
+			return s
+		}
+	}
+	return shapes[len(shapes)-1]
 }
 
 // Kernel is one compiled-to-be kernel: its LLVM IR and what a runtime must know to launch it.

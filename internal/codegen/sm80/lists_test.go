@@ -13,7 +13,7 @@ import (
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/codegen"
-	"github.com/minfc/minfc/internal/codegen/sm80"
+	"github.com/minfc/minfc/internal/codegen/lower"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/ptxgen"
 	"github.com/minfc/minfc/internal/selfcheck"
@@ -47,7 +47,7 @@ func one(row bool, off ir.Poly) []ir.Bound { return []ir.Bound{{Row: row, Off: o
 // verticalSlash is what the passes make of causal & (columns(cols) | diagonals(diags)).
 func verticalSlash() *ir.Schedule {
 	diags := ir.Source{Kind: ir.SourceRuns, Name: "diags"}
-	return &ir.Schedule{Name: "vertical_slash", Tile: sm80.ListTileFor(0), Order: ir.OrderLongestFirst, Segments: []ir.Segment{
+	return &ir.Schedule{Name: "vertical_slash", Tile: lower.ListTile, Order: ir.OrderLongestFirst, Segments: []ir.Segment{
 		{Hi: one(true, ir.Int(1)), Hop: -1, From: diags},
 		{Hi: one(true, ir.Int(1)), Hop: -1, From: ir.Source{Kind: ir.SourceColumns, Name: "cols"}, Except: []ir.Source{diags}},
 	}}
@@ -55,7 +55,7 @@ func verticalSlash() *ir.Schedule {
 
 // columnsWindow is causal & (columns(cols) | window(w)).
 func columnsWindow(w int64) *ir.Schedule {
-	return &ir.Schedule{Name: "columns_window", Tile: sm80.ListTileFor(0), Order: ir.OrderLongestFirst, Segments: []ir.Segment{
+	return &ir.Schedule{Name: "columns_window", Tile: lower.ListTile, Order: ir.OrderLongestFirst, Segments: []ir.Segment{
 		{Lo: one(true, ir.Int(1-w)), Hi: one(true, ir.Int(1)), Hop: -1},
 		{Hi: one(true, ir.Int(1-w)), Hop: -1, From: ir.Source{Kind: ir.SourceColumns, Name: "cols"}},
 	}}
@@ -63,7 +63,7 @@ func columnsWindow(w int64) *ir.Schedule {
 
 // blockSparse is causal & blocks(best).
 func blockSparse() *ir.Schedule {
-	return &ir.Schedule{Name: "block_sparse", Tile: sm80.ListTileFor(0), Order: ir.OrderLongestFirst, Segments: []ir.Segment{
+	return &ir.Schedule{Name: "block_sparse", Tile: lower.ListTile, Order: ir.OrderLongestFirst, Segments: []ir.Segment{
 		{Hi: one(true, ir.Int(1)), Hop: -1, From: ir.Source{Kind: ir.SourceBlocks, Name: "best"}},
 	}}
 }

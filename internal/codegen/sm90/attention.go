@@ -49,8 +49,8 @@ type kernel struct {
 	qRegs  [][]Value
 }
 
-// Attention lowers s, cut to TileFor(cfg.HeadDim), or ListTileFor if it has lists.
-func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
+// Attention lowers s to a kernel of its own.
+func (Backend) Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 	if err := lower.CheckLists(s); err != nil {
 		return nil, err
 	}

@@ -42,12 +42,10 @@ type lowered struct {
 func eachKernel(t *testing.T, test func(t *testing.T, k lowered)) {
 	for _, name := range []string{"ranges", "blocks", "runs", "runs and columns"} {
 		for _, d := range []int{16, 64, 80, 128, 192, 256} {
-			s := &ir.Schedule{Name: "test", Tile: ListTileFor(d), Order: ir.OrderLongestFirst, Segments: causal[name]}
-			if name == "ranges" {
-				s.Tile = TileFor(d)
-			}
+			s := &ir.Schedule{Name: "test", Order: ir.OrderLongestFirst, Segments: causal[name]}
+			s.Tile = Backend{}.Tile(s, d)
 			sh, slotKeys := shapeFor(s, d)
-			k, err := Attention(s, lower.Config{HeadDim: d, DType: lower.BF16, Target: "sm_90a"})
+			k, err := Backend{}.Attention(s, lower.Config{HeadDim: d, DType: lower.BF16, Target: "sm_90a"})
 			require.NoError(t, err)
 			t.Run(fmt.Sprintf("%s/D%d", name, d), func(t *testing.T) {
 				test(t, lowered{k, sh, layoutFor(sh, d, slotKeys), d})
@@ -367,7 +365,7 @@ func TestBytesThatBarriersExpect(t *testing.T) {
 func TestSharedMemoryFits(t *testing.T) {
 	for _, shapes := range [][]shape{shapes, listShapes, staggerShapes} {
 		for d := 16; d <= shapes[len(shapes)-1].maxHeadDim; d += 16 {
-			s := choose(shapes, d)
+			s := lower.Choose(shapes, d)
 			for _, slotKeys := range []int{s.keys, ir.BlockSize} {
 				l := layoutFor(s, d, slotKeys)
 				require.LessOrEqual(t, l.total, 232448, "head dim %d", d)

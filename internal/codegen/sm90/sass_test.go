@@ -159,20 +159,18 @@ func TestGroupsHaveTheLoopsOfKernelsAlone(t *testing.T) {
 	for _, d := range []int{32, 64, 128, 192, 256} {
 		t.Run(fmt.Sprint(d), func(t *testing.T) {
 			t.Parallel()
-			cfg := lower.Config{HeadDim: d, DType: lower.BF16, Target: "sm_90a", BesideLists: true}
+			cfg := lower.Config{HeadDim: d, DType: lower.BF16, Target: "sm_90a"}
 			var schedules []*ir.Schedule
 			var alone []loop
 			for _, name := range []string{"ranges", "blocks", "runs and columns"} {
-				s := &ir.Schedule{Name: "test", Tile: ListTileFor(d), Order: ir.OrderLongestFirst, Segments: causal[name]}
-				if name == "ranges" {
-					s.Tile = TileFor(d)
-				}
-				k, err := Attention(s, cfg)
+				s := &ir.Schedule{Name: "test", Order: ir.OrderLongestFirst, Segments: causal[name]}
+				s.Tile = Backend{}.Tile(s, d)
+				k, err := Backend{}.Attention(s, cfg)
 				require.NoError(t, err)
 				schedules, alone = append(schedules, s), append(alone, loopsOf(sassOf(t, k, ptxas, nvdisasm))...)
 			}
 			for _, more := range [][]*ir.Schedule{nil, {schedules[0], schedules[0]}} {
-				k, err := Group(append(slices.Clone(schedules), more...), cfg)
+				k, err := Backend{}.Group(append(slices.Clone(schedules), more...), true, cfg)
 				require.NoError(t, err)
 				lines := sassOf(t, k, ptxas, nvdisasm)
 				checkRegisters(t, lines, cuts(schedules, d))
