@@ -16,15 +16,14 @@ import (
 // Member is one of the patterns that share the heads of a layer.
 type Member struct {
 	*Program
-	Consts map[string]int64 // values of const parameters; the others keep their defaults
 	// Copies is how many sets of launch parameters, budgets aside, the heads of one launch may have; 0 is 1. More of them take a
 	// launch more.
 	Copies int
 }
 
 // Group compiles patterns into one artifact that runs them together, each on heads of its own: all heads of a layer in one
-// launch. Of opts it uses Target, DType, HeadDim, Verify, Module and Timing. The same input gives the same artifact.
-func Group(members []Member, opts Options) (*artifact.Artifact, error) {
+// launch. The same input gives the same artifact. watch may be nil.
+func Group(members []Member, opts Options, watch *Observer) (*artifact.Artifact, error) {
 	if len(members) == 0 {
 		return nil, fmt.Errorf("there are no patterns to compile")
 	}
@@ -32,7 +31,7 @@ func Group(members []Member, opts Options) (*artifact.Artifact, error) {
 	m := &c.artifact.Manifest
 	m.Schema, m.Compiler = artifact.SchemaVersion, "minfc "+Version
 	for _, x := range members {
-		consts, err := x.bake(x.Consts)
+		consts, err := passes.Consts(x.Pattern, x.consts)
 		if err != nil {
 			return nil, err
 		}
@@ -44,12 +43,13 @@ func Group(members []Member, opts Options) (*artifact.Artifact, error) {
 			return nil, x.place(u, c.consts[i])
 		}
 	}
+	all := compiler{opts, watch}
 	for _, target := range opts.targets() {
-		if err := c.compileFor(opts.forTarget(target)); err != nil {
+		if err := c.compileFor(all.forTarget(target)); err != nil {
 			return nil, err
 		}
 	}
-	if err := c.addPrograms(opts); err != nil {
+	if err := c.addPrograms(all); err != nil {
 		return nil, err
 	}
 	if err := c.artifact.Verify(); err != nil {
@@ -59,7 +59,7 @@ func Group(members []Member, opts Options) (*artifact.Artifact, error) {
 }
 
 // Plan is Group of what the heads of some layers need. program finds patterns by name; nil takes the library's patterns.
-func Plan(opts Options, program func(name string) (*Program, error), layers ...[]plan.Head) (*artifact.Artifact, error) {
+func Plan(layers [][]plan.Head, program func(name string) (*Program, error), opts Options, watch *Observer) (*artifact.Artifact, error) {
 	uses, err := plan.Uses(layers...)
 	if err != nil {
 		return nil, err
@@ -73,9 +73,9 @@ func Plan(opts Options, program func(name string) (*Program, error), layers ...[
 		if err != nil {
 			return nil, err
 		}
-		members = append(members, Member{p, u.Consts, u.Copies})
+		members = append(members, Member{p.With(u.Consts), u.Copies})
 	}
-	return Group(members, opts)
+	return Group(members, opts, watch)
 }
 
 // LoadLibrary reads a pattern of the library.
@@ -84,7 +84,7 @@ func LoadLibrary(name string) (*Program, error) {
 	if !ok {
 		return nil, fmt.Errorf("the library has no pattern %q, it has %s", name, strings.Join(patterns.Names(), ", "))
 	}
-	return Load(file, src, Options{})
+	return Load(file, src, "", nil)
 }
 
 type groupCompiler struct {
@@ -95,27 +95,22 @@ type groupCompiler struct {
 }
 
 // compileFor compiles the groups of a target.
-func (c *groupCompiler) compileFor(o Options) error {
-	tile, err := codegen.TileFor(o.Target, o.HeadDim)
+func (c *groupCompiler) compileFor(by compiler) error {
+	sections, err := c.sections(by)
 	if err != nil {
 		return err
 	}
-	sections, err := c.sections(o, tile)
-	if err != nil {
-		return err
-	}
-	cfg := codegen.Config{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), Target: o.Target}
 	var schedules []*ir.Schedule
 	for _, s := range sections {
 		schedules = append(schedules, s.schedule)
 	}
-	groups, err := codegen.Groups(schedules, cfg)
+	groups, err := codegen.Groups(schedules, by.config())
 	if err != nil {
 		return err
 	}
 	first := len(c.artifact.Manifest.Groups)
 	for _, g := range groups {
-		if err := c.addGroup(o, cfg, sections, g); err != nil {
+		if err := c.addGroup(by, sections, g); err != nil {
 			return err
 		}
 	}
@@ -131,11 +126,11 @@ type groupSection struct {
 }
 
 // sections lists the sections of all members: one of each first, copies after them, so that what most layers need stays together.
-func (c *groupCompiler) sections(o Options, tile func(*ir.Schedule) ir.Tile) (out []groupSection, err error) {
+func (c *groupCompiler) sections(by compiler) (out []groupSection, err error) {
 	var of [][]groupSection // of each member
 	most := 0
 	for i := range c.members {
-		own, err := c.sectionsOf(o, i, tile)
+		own, err := c.sectionsOf(by, i)
 		if err != nil {
 			return nil, err
 		}
@@ -152,43 +147,44 @@ func (c *groupCompiler) sections(o Options, tile func(*ir.Schedule) ir.Tile) (ou
 }
 
 // sectionsOf lists the sections of a member: sparse and dense, or one where no list is read.
-func (c *groupCompiler) sectionsOf(o Options, member int, tile func(*ir.Schedule) ir.Tile) ([]groupSection, error) {
-	s, err := c.schedule(o, member, false, tile)
+func (c *groupCompiler) sectionsOf(by compiler, member int) ([]groupSection, error) {
+	s, err := c.schedule(by, member, false, passes.Options{})
 	if err != nil || len(s.Index) == 0 {
 		return []groupSection{{member, false, s}}, err
 	}
-	dense, err := c.schedule(o, member, true, tile)
+	dense, err := c.schedule(by, member, true, passes.Options{})
 	return []groupSection{{member, false, s}, {member, true, dense}}, err
 }
 
 // schedule is the schedule of a member, or the one that its heads fall back to.
-func (c *groupCompiler) schedule(o Options, member int, dense bool, tile func(*ir.Schedule) ir.Tile) (*ir.Schedule, error) {
+func (c *groupCompiler) schedule(by compiler, member int, dense bool, how passes.Options) (*ir.Schedule, error) {
 	p := c.members[member].Pattern
 	if dense {
 		p = p.Widest()
 	}
-	return passes.Run(p, passes.Options{Tile: tile, Consts: c.consts[member], Verify: o.Verify, Time: o.Timing})
+	how.Time = by.watch.timing()
+	return by.schedule(p, c.consts[member], how)
 }
 
 // addGroup compiles a group of some of the sections; it may become several.
-func (c *groupCompiler) addGroup(o Options, cfg codegen.Config, all []groupSection, g codegen.Grouping) error {
+func (c *groupCompiler) addGroup(by compiler, all []groupSection, g codegen.Grouping) error {
 	var sections []groupSection
 	var schedules []*ir.Schedule
 	for i, n := range g.Schedules {
-		s, err := c.cutTo(o, all[n], g.Tiles[i])
+		s, err := c.cutTo(by, all[n], g.Tiles[i])
 		if err != nil {
 			return err
 		}
 		sections, schedules = append(sections, all[n]), append(schedules, s)
 	}
-	done := o.clock("group codegen")
-	kernels, err := codegen.Group(schedules, g, cfg)
+	done := by.watch.clock("group codegen")
+	kernels, err := codegen.Group(schedules, g, by.config())
 	done()
 	if err != nil {
 		return err
 	}
 	for _, k := range kernels {
-		if err := c.addKernel(o, k, sections[:len(k.Sections)]); err != nil {
+		if err := c.addKernel(by, k, sections[:len(k.Sections)]); err != nil {
 			return err
 		}
 		sections = sections[len(k.Sections):]
@@ -197,23 +193,23 @@ func (c *groupCompiler) addGroup(o Options, cfg codegen.Config, all []groupSecti
 }
 
 // cutTo is the schedule of a section for another tile than that of its own kernel.
-func (c *groupCompiler) cutTo(o Options, s groupSection, tile ir.Tile) (*ir.Schedule, error) {
+func (c *groupCompiler) cutTo(by compiler, s groupSection, tile ir.Tile) (*ir.Schedule, error) {
 	if s.schedule.Tile == tile {
 		return s.schedule, nil
 	}
-	return c.schedule(o, s.member, s.dense, passes.Fixed(tile))
+	return c.schedule(by, s.member, s.dense, passes.Options{Tile: passes.Fixed(tile)})
 }
 
 // addKernel adds the kernel of a group with these sections to the artifact.
-func (c *groupCompiler) addKernel(o Options, kernel *codegen.Kernel, sections []groupSection) error {
-	defer o.clock("group ptxgen")()
-	o.show(kernel)
-	k, err := o.ptx(kernel, o.Target)
+func (c *groupCompiler) addKernel(by compiler, kernel *codegen.Kernel, sections []groupSection) error {
+	defer by.watch.clock("group ptxgen")()
+	by.watch.show(kernel)
+	k, err := by.ptx(kernel, by.Target)
 	if err != nil {
 		return err
 	}
-	group := artifact.Group{Entry: k.Entry, Target: o.Target, DType: o.DType, HeadDim: o.HeadDim, Threads: k.Threads, SharedBytes: k.SharedBytes,
-		Module: len(c.artifact.Modules), PTXVersion: ptxVersion(k.ptx), Params: k.Params}
+	group := artifact.Group{Entry: k.Entry, Target: by.Target, DType: string(by.DType), HeadDim: by.HeadDim,
+		Threads: k.Threads, SharedBytes: k.SharedBytes, Module: len(c.artifact.Modules), PTXVersion: ptxVersion(k.ptx), Params: k.Params}
 	for i, s := range sections {
 		x := k.Sections[i]
 		group.Sections = append(group.Sections,
@@ -261,7 +257,7 @@ func (s groupSection) kernelIn(groups []artifact.Group) (k artifact.Kernel) {
 }
 
 // addPrograms makes the programs of all members, compiles their kernels, each once, and gives every member the kernels that it needs.
-func (c *groupCompiler) addPrograms(o Options) error {
+func (c *groupCompiler) addPrograms(by compiler) error {
 	programs := make([]*ir.Program, len(c.members))
 	for i, s := range c.first {
 		var err error
@@ -269,7 +265,7 @@ func (c *groupCompiler) addPrograms(o Options) error {
 			return err
 		}
 	}
-	kernels, err := o.generateIndex(programs...)
+	kernels, err := by.generateIndex(programs...)
 	if err != nil {
 		return err
 	}

@@ -21,41 +21,41 @@ type indexKernel struct {
 }
 
 // indexKernels lowers the kernels that programs run beside attention. Those that come in sizes are told theirs.
-var indexKernels = map[string]func(o Options, heads int) (*codegen.Kernel, error){
-	abi.StoreWords:   func(Options, int) (*codegen.Kernel, error) { return index.StoreWords() },
-	abi.Clear:        func(Options, int) (*codegen.Kernel, error) { return index.Clear() },
-	abi.ProbeCombine: func(Options, int) (*codegen.Kernel, error) { return index.ProbeCombine() },
-	abi.SelectTop:    func(Options, int) (*codegen.Kernel, error) { return index.SelectTop() },
-	abi.SelectMass:   func(Options, int) (*codegen.Kernel, error) { return index.SelectMass() },
-	abi.SelectAbove:  func(Options, int) (*codegen.Kernel, error) { return index.SelectAbove() },
-	abi.Runs:         func(Options, int) (*codegen.Kernel, error) { return index.Runs() },
-	abi.Columns:      func(Options, int) (*codegen.Kernel, error) { return index.Columns() },
-	abi.Compact:      func(o Options, _ int) (*codegen.Kernel, error) { return index.Compact(o.HeadDim) },
-	abi.PoolMean:     func(o Options, _ int) (*codegen.Kernel, error) { return o.pool(ir.ReduceMean) },
-	abi.PoolMax:      func(o Options, _ int) (*codegen.Kernel, error) { return o.pool(ir.ReduceMax) },
-	abi.BlockScores:  func(o Options, _ int) (*codegen.Kernel, error) { return index.BlockScores(o.HeadDim) },
-	abi.SquareScores: func(o Options, _ int) (*codegen.Kernel, error) {
-		return index.SquareScores(o.HeadDim, codegen.DType(o.DType))
+var indexKernels = map[string]func(c compiler, heads int) (*codegen.Kernel, error){
+	abi.StoreWords:   func(compiler, int) (*codegen.Kernel, error) { return index.StoreWords() },
+	abi.Clear:        func(compiler, int) (*codegen.Kernel, error) { return index.Clear() },
+	abi.ProbeCombine: func(compiler, int) (*codegen.Kernel, error) { return index.ProbeCombine() },
+	abi.SelectTop:    func(compiler, int) (*codegen.Kernel, error) { return index.SelectTop() },
+	abi.SelectMass:   func(compiler, int) (*codegen.Kernel, error) { return index.SelectMass() },
+	abi.SelectAbove:  func(compiler, int) (*codegen.Kernel, error) { return index.SelectAbove() },
+	abi.Runs:         func(compiler, int) (*codegen.Kernel, error) { return index.Runs() },
+	abi.Columns:      func(compiler, int) (*codegen.Kernel, error) { return index.Columns() },
+	abi.Compact:      func(c compiler, _ int) (*codegen.Kernel, error) { return index.Compact(c.HeadDim) },
+	abi.PoolMean:     func(c compiler, _ int) (*codegen.Kernel, error) { return c.pool(ir.ReduceMean) },
+	abi.PoolMax:      func(c compiler, _ int) (*codegen.Kernel, error) { return c.pool(ir.ReduceMax) },
+	abi.BlockScores:  func(c compiler, _ int) (*codegen.Kernel, error) { return index.BlockScores(c.HeadDim) },
+	abi.SquareScores: func(c compiler, _ int) (*codegen.Kernel, error) {
+		return index.SquareScores(c.HeadDim, c.DType)
 	},
-	abi.BlockShares: func(Options, int) (*codegen.Kernel, error) { return index.BlockShares() },
-	abi.Decide:      func(Options, int) (*codegen.Kernel, error) { return index.Decide() },
+	abi.BlockShares: func(compiler, int) (*codegen.Kernel, error) { return index.BlockShares() },
+	abi.Decide:      func(compiler, int) (*codegen.Kernel, error) { return index.Decide() },
 
-	abi.BlockSelect:      func(Options, int) (*codegen.Kernel, error) { return index.BlockSelect(ir.Top) },
-	abi.BlockSelectMass:  func(Options, int) (*codegen.Kernel, error) { return index.BlockSelect(ir.TopP) },
-	abi.BlockSelectAbove: func(Options, int) (*codegen.Kernel, error) { return index.BlockSelect(ir.Above) },
+	abi.BlockSelect:      func(compiler, int) (*codegen.Kernel, error) { return index.BlockSelect(ir.Top) },
+	abi.BlockSelectMass:  func(compiler, int) (*codegen.Kernel, error) { return index.BlockSelect(ir.TopP) },
+	abi.BlockSelectAbove: func(compiler, int) (*codegen.Kernel, error) { return index.BlockSelect(ir.Above) },
 
-	abi.ProbeStats:             func(o Options, heads int) (*codegen.Kernel, error) { return index.ProbeStats(o.probe(heads, false)) },
-	abi.ProbeSums:              func(o Options, heads int) (*codegen.Kernel, error) { return index.ProbeSums(o.probe(heads, false)) },
-	abi.Spread(abi.ProbeStats): func(o Options, heads int) (*codegen.Kernel, error) { return index.ProbeStats(o.probe(heads, true)) },
-	abi.Spread(abi.ProbeSums):  func(o Options, heads int) (*codegen.Kernel, error) { return index.ProbeSums(o.probe(heads, true)) },
+	abi.ProbeStats:             func(c compiler, heads int) (*codegen.Kernel, error) { return index.ProbeStats(c.probe(heads, false)) },
+	abi.ProbeSums:              func(c compiler, heads int) (*codegen.Kernel, error) { return index.ProbeSums(c.probe(heads, false)) },
+	abi.Spread(abi.ProbeStats): func(c compiler, heads int) (*codegen.Kernel, error) { return index.ProbeStats(c.probe(heads, true)) },
+	abi.Spread(abi.ProbeSums):  func(c compiler, heads int) (*codegen.Kernel, error) { return index.ProbeSums(c.probe(heads, true)) },
 }
 
-func (o Options) pool(with ir.Reduction) (*codegen.Kernel, error) {
-	return index.Pool(index.PoolConfig{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), With: with})
+func (c compiler) pool(with ir.Reduction) (*codegen.Kernel, error) {
+	return index.Pool(index.PoolConfig{HeadDim: c.HeadDim, DType: c.DType, With: with})
 }
 
-func (o Options) probe(heads int, spread bool) index.EstimateConfig {
-	return index.EstimateConfig{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), Heads: heads, Spread: spread}
+func (c compiler) probe(heads int, spread bool) index.EstimateConfig {
+	return index.EstimateConfig{HeadDim: c.HeadDim, DType: c.DType, Heads: heads, Spread: spread}
 }
 
 // indexTarget is what index kernels are compiled for, whatever the attention kernels are: code that every device runs.
@@ -67,23 +67,23 @@ const maxShared = 163 << 10
 
 // generateIndex compiles the kernels of programs, each once. They do not depend on each other and are more work than attention, so all
 // cores take part.
-func (o Options) generateIndex(programs ...*ir.Program) ([]indexKernel, error) {
-	defer o.clock("index kernels")()
+func (c compiler) generateIndex(programs ...*ir.Program) ([]indexKernel, error) {
+	defer c.watch.clock("index kernels")()
 	var names []string
 	for _, p := range programs {
 		for _, name := range p.KernelNames() {
-			if name != abi.Attend && name != abi.Dense && !slices.Contains(names, name) && o.fits(name) {
+			if name != abi.Attend && name != abi.Dense && !slices.Contains(names, name) && c.fits(name) {
 				names = append(names, name)
 			}
 		}
 	}
 	out, errs := make([]indexKernel, len(names)), make([]error, len(names))
-	eachAtOnce(len(names), func(i int) { out[i], errs[i] = o.generateKernel(names[i]) })
+	eachAtOnce(len(names), func(i int) { out[i], errs[i] = c.generateKernel(names[i]) })
 	for i := range out {
 		if errs[i] != nil {
 			return nil, errs[i]
 		}
-		o.show(out[i].Kernel)
+		c.watch.show(out[i].Kernel)
 	}
 	return out, nil
 }
@@ -97,22 +97,22 @@ func sized(name string) (kernel string, size int) {
 
 // fits says whether a size of a kernel has room on some device: a block should take the q heads that share a kv head, whose number is known
 // at launch.
-func (o Options) fits(name string) bool {
+func (c compiler) fits(name string) bool {
 	_, heads := sized(name)
-	return heads <= 1 || index.EstimateHeads(o.HeadDim, heads, maxShared) >= heads
+	return heads <= 1 || index.EstimateHeads(c.HeadDim, heads, maxShared) >= heads
 }
 
-func (o Options) generateKernel(name string) (indexKernel, error) {
+func (c compiler) generateKernel(name string) (indexKernel, error) {
 	kernel, size := sized(name)
 	lower := indexKernels[kernel]
 	if lower == nil {
 		return indexKernel{}, fmt.Errorf("internal: no kernel is called %s", kernel)
 	}
-	lowered, err := lower(o, size)
+	lowered, err := lower(c, size)
 	if err != nil {
 		return indexKernel{}, err
 	}
-	k, err := o.ptx(lowered, indexTarget)
+	k, err := c.ptx(lowered, indexTarget)
 	return indexKernel{k, name}, err
 }
 

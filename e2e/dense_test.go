@@ -6,13 +6,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/runtime/artifact"
 )
 
 // A dense kernel serves the same calls as the one beside it, or the artifact is refused.
 func TestArtifactsWithBadDenseKernels(t *testing.T) {
-	c := attentionCase{program: library(t, "vertical_slash"), headDim: 64, dtype: half.BF16}
+	c := attentionCase{program: library(t, "vertical_slash"), headDim: 64, dtype: abi.BF16}
 	data, err := c.compile(t).Encode()
 	require.NoError(t, err)
 	for want, damage := range map[string]func(k *artifact.Kernel){

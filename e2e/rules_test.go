@@ -6,9 +6,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/campaign"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/runtime/emu"
 )
@@ -59,10 +59,10 @@ var ruleSettings = map[string][]map[string]int64{
 func TestRulesAgreeWithFloat64(t *testing.T) {
 	shapes := campaign.Cases(1, 4, 10)
 	for _, name := range []string{"mass", "threshold", "flex", "squares", "mixed"} {
-		program, err := compile.Load("rules.minf", []byte(rules), compile.Options{Pattern: name})
+		program, err := compile.Load("rules.minf", []byte(rules), name, nil)
 		require.NoError(t, err)
 		for i, d := range []int{64, 128}[:campaign.Cases(1, 2, 2)] {
-			c := attentionCase{program: program, headDim: d, dtype: []half.Format{half.BF16, half.F16}[i]}
+			c := attentionCase{program: program, headDim: d, dtype: []abi.DType{abi.BF16, abi.F16}[i]}
 			rng := rand.New(rand.NewPCG(uint64(d), uint64(len(name))))
 			c.runMany(t, shapes, func(c *attentionCase, i int) {
 				c.shape, c.params, c.seed, c.random = dynamicShape(rng), pick(rng, ruleSettings[name]), rng.Uint64(), i%2 == 0
@@ -73,9 +73,9 @@ func TestRulesAgreeWithFloat64(t *testing.T) {
 
 // A share of 1000 thousandths keeps every column with a mass, one of a limit no more than it.
 func TestMassesAndLimitsDifferByHead(t *testing.T) {
-	program, err := compile.Load("rules.minf", []byte(rules), compile.Options{Pattern: "mass"})
+	program, err := compile.Load("rules.minf", []byte(rules), "mass", nil)
 	require.NoError(t, err)
-	c := attentionCase{program: program, headDim: 64, dtype: half.BF16, shape: qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 320, SeqK: 320}}
+	c := attentionCase{program: program, headDim: 64, dtype: abi.BF16, shape: qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 320, SeqK: 320}}
 	all := c.launch(t, c.load(t, emu.Options{}), c.input(t), map[string][]int64{"share": {300, 1000, 1000, 900}, "limit": {1000, 320, 70, 5}})
 	all.check(t)
 	number := func(h int) int {

@@ -83,7 +83,7 @@ func TestRunRefuses(t *testing.T) {
 		want string
 	}{
 		{"unknown const", Options{Consts: map[string]int64{"nn": 4}}, `pattern "test": unknown parameter "nn"; did you mean "n"?`},
-		{"launch parameter", Options{Consts: map[string]int64{"m": 4}}, `pattern "test": m is a launch parameter; set it when the kernel runs, or declare it const`},
+		{"launch parameter", Options{Consts: map[string]int64{"m": 4}}, `pattern "test": parameter m of test is set at launch, not when compiling: it is not const`},
 		{"below minimum", Options{Consts: map[string]int64{"n": 0}}, `pattern "test": n must be at least 1, got 0`},
 		{"no tile", Options{}, `no tile size was given (0x0)`},
 	} {
@@ -96,7 +96,7 @@ func TestRunRefuses(t *testing.T) {
 	require.EqualError(t, err, `pattern "x": a set is missing`)
 	settled := parsePattern(t, "  const n = 3 min 1\n  require n - 2 >= 1 \"n beyond 2\"\n  keep\n    sink n\n")
 	_, err = Run(settled, Options{Tile: Fixed(tile128x64), Consts: map[string]int64{"n": 2}})
-	require.ErrorContains(t, err, `pattern "test": n beyond 2 (0) must be at least 1, got 0`)
+	require.ErrorContains(t, err, `pattern "test": n beyond 2 (n - 2) must be at least 1, got 0 with n = 2`)
 }
 
 // The tile is chosen knowing whether lists are read, which not every pattern with an index stage does.

@@ -14,7 +14,6 @@ import (
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/campaign"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/input"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/selfcheck"
@@ -29,7 +28,7 @@ import (
 // group compiles the patterns that layers need.
 func group(t *testing.T, target string, headDim int, layers ...[]plan.Head) *artifact.Artifact {
 	t.Helper()
-	a, err := compile.Plan(compile.Options{Target: target, DType: "bf16", HeadDim: headDim, Verify: true}, nil, layers...)
+	a, err := compile.Plan(layers, nil, compile.Options{Target: target, DType: "bf16", HeadDim: headDim}, &compile.Observer{Verify: true})
 	require.NoError(t, err)
 	return a
 }
@@ -81,7 +80,7 @@ func newGrouped(t *testing.T, a *artifact.Artifact, shape qkv.Shape, heads []pla
 	g := &grouped{dev: dev, heads: heads, ran: &ran}
 	g.launcher, err = k.Bind(heads)
 	require.NoError(t, err)
-	g.in, err = qkv.Generate(shape, half.BF16, 5)
+	g.in, err = qkv.Generate(shape, abi.BF16, 5)
 	require.NoError(t, err)
 	return g
 }
@@ -234,7 +233,7 @@ func TestGroupsAreConcurrent(t *testing.T) {
 	g := newGrouped(t, group(t, "sm_80", 32, heads), qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 1, SeqK: 1, HeadDim: 32}, heads)
 	var all sync.WaitGroup
 	for n := range 4 {
-		in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 100 + 60*n, SeqK: 100 + 60*n, HeadDim: 32}, half.BF16, 3)
+		in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 100 + 60*n, SeqK: 100 + 60*n, HeadDim: 32}, abi.BF16, 3)
 		require.NoError(t, err)
 		own := &grouped{dev: g.dev, heads: heads, launcher: g.launcher, in: in}
 		first := own.run(t, true)
@@ -255,14 +254,14 @@ func TestKernelsAreConcurrent(t *testing.T) {
 	require.NoError(t, err)
 	defer dev.Close()
 	file, src, _ := patterns.Source("vertical_slash")
-	a, err := compile.Source(file, src, compile.Options{Target: "sm_80", DType: "bf16", HeadDim: 32})
+	a, err := compile.Source(file, src, "", compile.Options{Target: "sm_80", DType: "bf16", HeadDim: 32}, nil)
 	require.NoError(t, err)
 	k, err := runtime.LoadKernel(dev, a, artifact.Select{})
 	require.NoError(t, err)
 	defer k.Close()
 	var all sync.WaitGroup
 	for n := range 3 {
-		in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 70 + 60*n, SeqK: 70 + 60*n, HeadDim: 32}, half.BF16, 3)
+		in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 70 + 60*n, SeqK: 70 + 60*n, HeadDim: 32}, abi.BF16, 3)
 		require.NoError(t, err)
 		run := func() runtime.HostResult {
 			res, err := k.RunHost(dev, runtime.HostAttention{Q: in.Q, K: in.K, V: in.V, Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: in.SeqQ, SeqK: in.SeqK,
@@ -421,7 +420,7 @@ func TestPlansAndPatternsAreLoadedApart(t *testing.T) {
 
 	in, err := input.Read("dense")
 	require.NoError(t, err)
-	a, err = compile.Source(in.Name, in.Source, compile.Options{Target: "sm_80", DType: "f16", HeadDim: 16})
+	a, err = compile.Source(in.Name, in.Source, "", compile.Options{Target: "sm_80", DType: "f16", HeadDim: 16}, nil)
 	require.NoError(t, err)
 	_, err = runtime.LoadGroups(dev, a, artifact.Select{})
 	require.ErrorContains(t, err, "load it with LoadKernel")

@@ -7,9 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/bench"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/workload"
 	"github.com/minfc/minfc/runtime/device"
 )
@@ -97,7 +97,7 @@ func (c *benchCmd) config(a *app) (bench.Config, error) {
 		return bench.Config{}, err
 	}
 	cfg := bench.Config{
-		Patterns: c.Patterns, QHeads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, DType: half.Format(c.DType),
+		Patterns: c.Patterns, QHeads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, DType: abi.DType(c.DType),
 		Target: wanted(c.Target), Workload: workload.Kind(c.Workload), Seed: c.Seed, Planted: c.Planted, PlantedBlocks: bench.BlockSharing(c.Blocks), NoFallback: c.NoFallback, Set: set, VsDense: c.VsDense,
 		Rounds: c.Rounds, Seconds: c.Seconds, Note: func(line string) { a.note("%s", line) }, Progress: func(what string, done, total int) { a.progress.Step(what, int64(done), int64(total)) },
 		Date: time.Now().Format(time.DateOnly), Command: commandLine(),

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/files"
 	"github.com/minfc/minfc/internal/input"
@@ -29,7 +30,7 @@ type compileCmd struct {
 }
 
 func (c *compileCmd) Run(a *app) error {
-	opts, err := c.options(a)
+	consts, watch, err := c.options(a)
 	if err != nil {
 		return err
 	}
@@ -41,8 +42,8 @@ func (c *compileCmd) Run(a *app) error {
 		return fmt.Errorf("%s: already a compiled artifact, want the source of a pattern", in.Name)
 	}
 	forms := map[string]string{}
-	opts.Emit = func(form, text string) { forms[form] = text }
-	p, err := compile.Load(in.Name, in.Source, opts)
+	watch.Emit = func(form, text string) { forms[form] = text }
+	p, err := compile.Load(in.Name, in.Source, c.Pattern, watch)
 	if err != nil {
 		return err
 	}
@@ -50,7 +51,7 @@ func (c *compileCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	art, err := p.Compile(opts)
+	art, err := p.With(consts).Compile(compile.Options{Target: string(c.Target), DType: abi.DType(c.DType), HeadDim: c.HeadDim}, watch)
 	if err != nil {
 		return err
 	}
@@ -65,20 +66,18 @@ func (c *compileCmd) Run(a *app) error {
 	return c.writeArtifact(a, out, art, p.Pattern.Name)
 }
 
-func (c *compileCmd) options(a *app) (compile.Options, error) {
-	consts, err := values(c.Set)
-	if err != nil {
-		return compile.Options{}, err
+func (c *compileCmd) options(a *app) (consts map[string]int64, watch *compile.Observer, err error) {
+	if consts, err = values(c.Set); err != nil {
+		return nil, nil, err
 	}
-	opts := compile.Options{Pattern: c.Pattern, Target: string(c.Target), DType: string(c.DType), HeadDim: c.HeadDim, Consts: consts}
-	opts.Warn = func(text string) { a.note("%s", strings.TrimRight(text, "\n")) }
+	watch = &compile.Observer{Warn: func(text string) { a.note("%s", strings.TrimRight(text, "\n")) }}
 	if c.TimePasses {
-		opts.Timing = func(step string, d time.Duration) { a.note("%9.3f ms  %s", d.Seconds()*1e3, step) }
+		watch.Timing = func(step string, d time.Duration) { a.note("%9.3f ms  %s", d.Seconds()*1e3, step) }
 	}
 	if c.PrintAfter != "" {
-		opts.PrintAfter, err = c.printer(a)
+		watch.PrintAfter, err = c.printer(a)
 	}
-	return opts, err
+	return consts, watch, err
 }
 
 // printer prints after the passes that --print-after names.

@@ -8,8 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/dsl"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/summary"
 	"github.com/minfc/minfc/ir"
@@ -61,7 +61,7 @@ func TestExitCodes(t *testing.T) {
 
 // TestWrongResultsAreOurFault: a kernel that writes zeros must not pass the check.
 func TestWrongResultsAreOurFault(t *testing.T) {
-	in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 4, SeqK: 4, HeadDim: 16}, half.BF16, 1)
+	in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 4, SeqK: 4, HeadDim: 16}, abi.BF16, 1)
 	require.NoError(t, err)
 	j := &job{in: in, sum: &summary.Run{}, pattern: &ir.Pattern{Name: "p", Keep: ir.All{}}}
 	err = j.check(&app{}, runtime.HostResult{O: make([]byte, len(in.Q))})

@@ -19,8 +19,8 @@ func (e *emission) UnmarshalText(text []byte) error {
 	if !found {
 		path = "-"
 	}
-	if !slices.Contains(compile.Stages, kind) {
-		return fmt.Errorf("%q is not a form to emit, want one of %s%s", kind, strings.Join(compile.Stages, ", "), suggest.Hint(kind, compile.Stages))
+	if !slices.Contains(compile.Forms, kind) {
+		return fmt.Errorf("%q is not a form to emit, want one of %s%s", kind, strings.Join(compile.Forms, ", "), suggest.Hint(kind, compile.Forms))
 	}
 	if path == "" {
 		return fmt.Errorf("no path after %q", kind+"=")

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"text/tabwriter"
 
-	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/workload"
 )
@@ -51,7 +51,7 @@ func (c *genCmd) Run(a *app) error {
 
 func (c *genCmd) spec() workload.Spec {
 	s := workload.Spec{Kind: workload.Kind(c.Kind), Batch: c.Batch, QHeads: c.Heads, KVHeads: c.KVHeads, SeqLen: int(c.SeqLen),
-		HeadDim: c.HeadDim, Sharpness: c.Sharpness, Seed: c.Seed, DType: half.Format(c.DType)}
+		HeadDim: c.HeadDim, Sharpness: c.Sharpness, Seed: c.Seed, DType: abi.DType(c.DType)}
 	if s.KVHeads == 0 {
 		s.KVHeads = s.QHeads
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/demo"
 	"github.com/minfc/minfc/internal/input"
@@ -52,7 +53,7 @@ func (j *job) open(a *app, spec string) (err error) {
 // fromSource checks the source and the parameters; load compiles it once the input is known.
 func (j *job) fromSource(a *app, file *input.File, name string, set map[string]int64) (err error) {
 	warn := func(text string) { a.note("%s", strings.TrimRight(text, "\n")) }
-	if j.program, err = compile.Load(file.Name, file.Source, compile.Options{Pattern: name, Warn: warn}); err != nil {
+	if j.program, err = compile.Load(file.Name, file.Source, name, &compile.Observer{Warn: warn}); err != nil {
 		return err
 	}
 	j.pattern = j.program.Pattern
@@ -104,11 +105,11 @@ func (j *job) setParams(set map[string]int64) (err error) {
 
 // judge finds what no device could run, before one is opened.
 func (j *job) judge() error {
-	if err := compile.CheckHeadDim(j.in.HeadDim); err != nil {
+	if err := abi.CheckHeadDim(j.in.HeadDim); err != nil {
 		return err
 	}
 	if j.program != nil {
-		if err := j.program.Check(j.consts); err != nil {
+		if err := j.program.With(j.consts).Check(); err != nil {
 			return err
 		}
 	}
@@ -152,7 +153,7 @@ func (j *job) compile(target targetName) error {
 	if err != nil {
 		return err
 	}
-	j.art, err = j.program.Compile(compile.Options{Target: name, DType: string(j.in.Format), HeadDim: j.in.HeadDim, Consts: j.consts})
+	j.art, err = j.program.With(j.consts).Compile(compile.Options{Target: name, DType: j.in.Format, HeadDim: j.in.HeadDim}, nil)
 	return err
 }
 

@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/input"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/summary"
@@ -27,7 +27,7 @@ func onEmulator(t *testing.T, n int, opts emu.Options, pattern string) *job {
 	file, err := input.Read(pattern)
 	require.NoError(t, err)
 	require.NoError(t, j.fromSource(&app{}, file, "", nil))
-	j.in, err = qkv.Generate(qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: n, SeqK: n, HeadDim: 16}, half.F16, 1)
+	j.in, err = qkv.Generate(qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: n, SeqK: n, HeadDim: 16}, abi.F16, 1)
 	require.NoError(t, err)
 	require.NoError(t, j.load("auto"))
 	return j

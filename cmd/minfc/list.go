@@ -43,8 +43,8 @@ type completionCmd struct {
 // names are what the grammar of the command line does not list.
 func names() completion.Names {
 	values := map[string][]string{
-		"target": append([]string{compile.TargetAuto}, compile.Targets()...), "dtype": {"bf16", "f16"}, "device": append([]string{"auto"}, device.Drivers()...),
-		"emit": compile.Stages, "machine": nil, "print-after": {"all"},
+		"target": append([]string{compile.TargetAuto}, compile.Targets()...), "dtype": dtypeNames, "device": append([]string{"auto"}, device.Drivers()...),
+		"emit": compile.Forms, "machine": nil, "print-after": {"all"},
 	}
 	for _, k := range workload.Kinds() {
 		values["kind"], values["workload"] = append(values["kind"], string(k)), append(values["workload"], string(k))

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/suggest"
 	"github.com/minfc/minfc/runtime/device"
@@ -53,7 +54,14 @@ func targetAdvice(name string, all []string) string {
 // dtypeName is the value of --dtype.
 type dtypeName string
 
-var dtypeNames = []string{"bf16", "f16"}
+var dtypeNames = namesOf(abi.DTypes())
+
+func namesOf(types []abi.DType) (out []string) {
+	for _, t := range types {
+		out = append(out, t.String())
+	}
+	return out
+}
 
 func (d *dtypeName) UnmarshalText(text []byte) error {
 	if !slices.Contains(dtypeNames, string(text)) {

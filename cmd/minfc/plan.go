@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/dsl"
 	"github.com/minfc/minfc/internal/input"
@@ -106,7 +107,7 @@ func (c *planCompileCmd) Run(a *app) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.File, err)
 	}
-	art, err := compilePlan(a, file, compile.Options{Target: string(c.Target), DType: string(c.DType), HeadDim: c.HeadDim}, layers...)
+	art, err := compilePlan(a, file, compile.Options{Target: string(c.Target), DType: abi.DType(c.DType), HeadDim: c.HeadDim}, layers...)
 	if err != nil {
 		return err
 	}
@@ -318,12 +319,12 @@ func (p *planned) artifact(a *app, j *job, file *input.File, target targetName, 
 	if err != nil {
 		return nil, err
 	}
-	return compilePlan(a, file, compile.Options{Target: name, DType: string(j.in.Format), HeadDim: j.in.HeadDim}, heads)
+	return compilePlan(a, file, compile.Options{Target: name, DType: j.in.Format, HeadDim: j.in.HeadDim}, heads)
 }
 
 // compilePlan compiles the patterns that the heads of some layers need: a pattern of the file comes before the library's one of its name.
 func compilePlan(a *app, file *input.File, opts compile.Options, layers ...[]plan.Head) (*artifact.Artifact, error) {
-	return compile.Plan(opts, func(name string) (*compile.Program, error) { return programOf(a, file, name) }, layers...)
+	return compile.Plan(layers, func(name string) (*compile.Program, error) { return programOf(a, file, name) }, opts, nil)
 }
 
 // programOf is a pattern of the file if it has it, else of the library.
@@ -342,7 +343,7 @@ func programOf(a *app, file *input.File, name string) (*compile.Program, error) 
 		src = []byte(file.Artifact.Source(name))
 	}
 	warn := func(text string) { a.note("%s", strings.TrimRight(text, "\n")) }
-	return compile.Load(file.Name, src, compile.Options{Pattern: name, Warn: warn})
+	return compile.Load(file.Name, src, name, &compile.Observer{Warn: warn})
 }
 
 // coverPlan lists the pairs that each head keeps, [Batch*QHeads, len(rows), SeqK].

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/demo"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/input"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/safetensors"
@@ -188,10 +188,10 @@ func (c *runCmd) input(a *app, j *job) (*qkv.Input, error) {
 	if c.QKV != "" {
 		return c.load(a)
 	}
-	shape, format := demo.Shape, half.BF16
+	shape, format := demo.Shape, abi.BF16
 	shape.QOffset = c.QOffset.n
 	if j.art != nil {
-		shape.HeadDim, format = j.art.Manifest.Kernels[0].HeadDim, half.Format(j.art.Manifest.Kernels[0].DType)
+		shape.HeadDim, format = j.art.Manifest.Kernels[0].HeadDim, abi.DType(j.art.Manifest.Kernels[0].DType)
 	}
 	return demo.Input(j.pattern.Name, shape, format)
 }

@@ -5,8 +5,8 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/suggest"
 	"github.com/minfc/minfc/internal/workload"
 	"github.com/minfc/minfc/runtime"
@@ -20,7 +20,7 @@ type Config struct {
 	QHeads        int // a multiple of KVHeads
 	KVHeads       int
 	HeadDim       int
-	DType         half.Format
+	DType         abi.DType
 	Target        string // "" for the newest that the device runs
 	Workload      workload.Kind
 	Seed          uint64                             // of the inputs and of the order of the kernels

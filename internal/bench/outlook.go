@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/cost"
 	"github.com/minfc/minfc/ir"
@@ -72,7 +73,7 @@ func (o *Outlook) dynamic(k *runtime.LoadedKernel, a runtime.Attention) error {
 
 // priceStatic is the time of a schedule that does not depend on data.
 func priceStatic(m cost.Machine, k artifact.Kernel, s *ir.Schedule, a runtime.Attention) (float64, error) {
-	p, err := cost.Predict(m, cost.Work{HeadDim: k.HeadDim, DType: k.DType, RowTile: s.Tile.Rows, KeyTile: s.Tile.Keys, Batch: a.Batch,
+	p, err := cost.Predict(m, cost.Work{HeadDim: k.HeadDim, DType: abi.DType(k.DType), RowTile: s.Tile.Rows, KeyTile: s.Tile.Keys, Batch: a.Batch,
 		QHeads: a.QHeads, KVHeads: a.KVHeads, SeqQ: a.SeqQ, SeqK: a.SeqK, QOffset: a.QOffset, Schedule: s, Params: a.Params})
 	return p.Milliseconds, err
 }
@@ -81,7 +82,7 @@ func priceStatic(m cost.Machine, k artifact.Kernel, s *ir.Schedule, a runtime.At
 func priceDense(m cost.Machine, k *runtime.LoadedKernel, a runtime.Attention) (float64, error) {
 	info, name := k.Info(), baselineOf(k.Schedule())
 	file, src, _ := patterns.Source(name)
-	art, err := compile.Source(file, src, compile.Options{Target: info.Target, DType: info.DType, HeadDim: info.HeadDim})
+	art, err := compile.Source(file, src, "", compile.Options{Target: info.Target, DType: abi.DType(info.DType), HeadDim: info.HeadDim}, nil)
 	if err != nil {
 		return 0, err
 	}

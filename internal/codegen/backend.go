@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/minfc/minfc/internal/codegen/lower"
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/codegen/sm80"
 	"github.com/minfc/minfc/internal/codegen/sm90"
 	"github.com/minfc/minfc/ir"
@@ -16,7 +16,7 @@ import (
 // A pattern of its own goes through Tile and then Attention. The patterns that share the heads of a layer go through Tile, one by one, then
 // through Groups, all at once, then through Group, once for each kernel that Groups decided on.
 //
-// Package codegen alone calls a backend, and promises for every method: head dims passed [lower.CheckHeadDim], the data type is bf16 or f16,
+// Package codegen alone calls a backend, and promises for every method: head dims passed [abi.CheckHeadDim], the data type is bf16 or f16,
 // cfg.Target is the target that the backend is for. A backend promises that calls do not depend on each other, so that several may run at a
 // time, and that the same arguments give the same answer, byte by byte.
 type Backend interface {
@@ -64,5 +64,5 @@ func backendFor(name string, headDim int) (Backend, error) {
 	if i < 0 {
 		return nil, fmt.Errorf("target %q is not supported: want one of %s", name, strings.Join(Targets(), ", "))
 	}
-	return targets[i].Backend, lower.CheckHeadDim(headDim)
+	return targets[i].Backend, abi.CheckHeadDim(headDim)
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/codegen/lower"
 	"github.com/minfc/minfc/ir"
 )
@@ -33,7 +34,7 @@ func TestBackendsKeepTheirPromises(t *testing.T) {
 				require.NoError(t, err)
 				layer := schedules(tile)
 				require.Equal(t, lower.ListTile, layer[0].Tile)
-				groups, err := Groups(layer, Config{HeadDim: d, DType: BF16, Target: target})
+				groups, err := Groups(layer, Config{HeadDim: d, DType: abi.BF16, Target: target})
 				require.NoError(t, err)
 				require.Equal(t, []int{0, 1, 2, 3}, groups[0].Schedules)
 				require.True(t, groups[0].Lists)
@@ -58,7 +59,7 @@ func TestLayersOfRangesAreOneKernel(t *testing.T) {
 		tile, err := TileFor(target, 128)
 		require.NoError(t, err)
 		layer := schedules(tile)
-		groups, err := Groups([]*ir.Schedule{layer[1], layer[3]}, Config{HeadDim: 128, DType: BF16, Target: target})
+		groups, err := Groups([]*ir.Schedule{layer[1], layer[3]}, Config{HeadDim: 128, DType: abi.BF16, Target: target})
 		require.NoError(t, err)
 		require.Equal(t, []Grouping{{Schedules: []int{0, 1}, Tiles: []ir.Tile{layer[1].Tile, layer[3].Tile}}}, groups)
 	}
@@ -70,7 +71,7 @@ func TestRangesBesideLists(t *testing.T) {
 		for d, want := range kernels {
 			tile, err := TileFor(target, d)
 			require.NoError(t, err)
-			groups, err := Groups(schedules(tile), Config{HeadDim: d, DType: F16, Target: target})
+			groups, err := Groups(schedules(tile), Config{HeadDim: d, DType: abi.F16, Target: target})
 			require.NoError(t, err)
 			require.Len(t, groups, want, "%s, head dim %d", target, d)
 			if want == 2 {
@@ -83,7 +84,7 @@ func TestRangesBesideLists(t *testing.T) {
 
 // A group whose parameters do not fit a launch becomes kernels of neighbours, each with all sections of its own.
 func TestGroupsAreHalvedUntilTheyFit(t *testing.T) {
-	cfg := Config{HeadDim: 64, DType: BF16, Target: "sm_80"}
+	cfg := Config{HeadDim: 64, DType: abi.BF16, Target: "sm_80"}
 	tile, err := TileFor(cfg.Target, cfg.HeadDim)
 	require.NoError(t, err)
 	layer := []*ir.Schedule{}
@@ -104,8 +105,8 @@ func TestGroupsAreHalvedUntilTheyFit(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	for want, cfg := range map[string]Config{
-		"head dim 40 is not supported":     {HeadDim: 40, DType: BF16, Target: "sm_80"},
-		`target "sm_70" is not supported`:  {HeadDim: 64, DType: BF16, Target: "sm_70"},
+		"head dim 40 is not supported":     {HeadDim: 40, DType: abi.BF16, Target: "sm_80"},
+		`target "sm_70" is not supported`:  {HeadDim: 64, DType: abi.BF16, Target: "sm_70"},
 		`data type "fp8" is not supported`: {HeadDim: 64, DType: "fp8", Target: "sm_90a"},
 	} {
 		_, err := Groups(nil, cfg)
@@ -114,6 +115,6 @@ func TestRefusals(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 	s := &ir.Schedule{Name: "p", Tile: ir.Tile{Rows: 32, Keys: 32}}
-	_, err := Attention(s, Config{HeadDim: 64, DType: BF16, Target: "sm_80"})
+	_, err := Attention(s, Config{HeadDim: 64, DType: abi.BF16, Target: "sm_80"})
 	require.EqualError(t, err, "internal: schedule p is cut to 32x32 tiles, sm_80 wants 128x128 for head dim 64")
 }

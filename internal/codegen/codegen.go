@@ -13,17 +13,11 @@ import (
 
 // The description of a kernel is shared with the backends.
 type (
-	DType  = lower.DType
 	Config = lower.Config
 	Kernel = lower.Kernel
 	Param  = lower.Param
 
 	Grouping = lower.Grouping
-)
-
-const (
-	BF16 = lower.BF16
-	F16  = lower.F16
 )
 
 // TileFor returns what says, for a target and head dim, to which tile a schedule is cut. The passes ask it.
@@ -65,8 +59,8 @@ func Groups(schedules []*ir.Schedule, cfg Config) ([]Grouping, error) {
 	return b.Groups(schedules, cfg.HeadDim), nil
 }
 
-// Group lowers the schedules of g, verified and cut to its tiles, to a kernel with a section for each in their order: or to several kernels of
-// some neighbours each, where the parameters of all do not fit one launch.
+// Group lowers the schedules of g, verified and cut to its tiles, to a kernel with a section for each in their order: or to several kernels
+// of some neighbours each, where the parameters of all do not fit one launch.
 func Group(schedules []*ir.Schedule, g Grouping, cfg Config) ([]*Kernel, error) {
 	b, err := backendOf(cfg)
 	if err != nil {
@@ -103,8 +97,8 @@ func halves(b Backend, schedules []*ir.Schedule, lists bool, cfg Config) ([]*Ker
 
 // backendOf is the backend of a configuration that it has kernels for.
 func backendOf(cfg Config) (Backend, error) {
-	if cfg.DType != BF16 && cfg.DType != F16 {
-		return nil, fmt.Errorf("data type %q is not supported: want bf16 or f16", cfg.DType)
+	if err := cfg.DType.Check(); err != nil {
+		return nil, err
 	}
 	return backendFor(cfg.Target, cfg.HeadDim)
 }

@@ -28,7 +28,7 @@ func workOf(t testing.TB, target, pattern string, headDim, length int, params ma
 	t.Helper()
 	file, src, ok := patterns.Source(pattern)
 	require.True(t, ok)
-	p, err := compile.Load(file, src, compile.Options{Pattern: pattern})
+	p, err := compile.Load(file, src, pattern, nil)
 	require.NoError(t, err)
 	tile, err := codegen.TileFor(target, headDim)
 	require.NoError(t, err)
@@ -164,7 +164,7 @@ func TestEveryHeadDimHasAPrice(t *testing.T) {
 		before := 0.0
 		for dim := 16; dim <= 256; dim += 16 {
 			w := heads(workOf(t, target, "dense", dim, 1<<14, nil), 16)
-			k, err := codegen.Attention(w.Schedule, codegen.Config{HeadDim: dim, DType: codegen.BF16, Target: target})
+			k, err := codegen.Attention(w.Schedule, codegen.Config{HeadDim: dim, DType: abi.BF16, Target: target})
 			require.NoError(t, err)
 			b, err := abi.RangeBody(target, dim)
 			require.NoError(t, err)

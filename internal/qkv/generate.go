@@ -1,17 +1,17 @@
 package qkv
 
 import (
-	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/workload"
 )
 
 // Generate makes a structured input: workload.Mixed over the kv heads. The same seed gives the same bytes.
-func Generate(s Shape, f half.Format, seed uint64) (*Input, error) {
+func Generate(s Shape, f abi.DType, seed uint64) (*Input, error) {
 	return GenerateKind(workload.Mixed, s, f, seed)
 }
 
 // GenerateKind makes an input with the structure of a kind. The same seed gives the same bytes.
-func GenerateKind(kind workload.Kind, s Shape, f half.Format, seed uint64) (*Input, error) {
+func GenerateKind(kind workload.Kind, s Shape, f abi.DType, seed uint64) (*Input, error) {
 	spec := workload.Spec{Kind: kind, Batch: s.Batch, QHeads: s.QHeads, KVHeads: s.KVHeads, SeqLen: max(1, s.SeqQ, s.SeqK),
 		HeadDim: s.HeadDim, Seed: seed, DType: f}
 	in := &Input{Shape: s, Format: f}

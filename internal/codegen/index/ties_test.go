@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc/internal/codegen/lower"
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime/emu"
@@ -42,7 +42,7 @@ func requireEqualApart(t *testing.T, what string, sums []float64, from, end, per
 // chunks and warps.
 func TestEqualTermsHaveEqualSums(t *testing.T) {
 	for i, period := range []int{1, 2, 7, 8, 24, 40, 64, 100} {
-		cfg := EstimateConfig{HeadDim: []int{16, 64, 80, 128}[i%4], DType: lower.BF16, Heads: []int{1, 2, 4}[i%3]}
+		cfg := EstimateConfig{HeadDim: []int{16, 64, 80, 128}[i%4], DType: abi.BF16, Heads: []int{1, 2, 4}[i%3]}
 		k := newEstimateKernels(t, cfg)
 		for j, size := range []float32{0, 1, 3, 1e8} {
 			c := estimateCase{EstimateConfig: cfg, batch: 1, kvHeads: 1, group: 2, sq: []int{64, 150, 30, 64}[j], sk: 1300 + 37*j, seed: uint64(i)}
@@ -71,7 +71,7 @@ func TestEqualTermsOfSpreadProbes(t *testing.T) {
 	clear, err := Clear()
 	clearPTX := compilePTX(t, clear, err)
 	for i, step := range []int{1, 2, 5, 16} {
-		cfg := EstimateConfig{HeadDim: 64, DType: lower.F16, Heads: 1 + i%2, Spread: true}
+		cfg := EstimateConfig{HeadDim: 64, DType: abi.F16, Heads: 1 + i%2, Spread: true}
 		k, period := newEstimateKernels(t, cfg), []int{1, 8, 24, 36}[i]
 		n := 70
 		c := spreadCase{estimateCase: estimateCase{EstimateConfig: cfg, batch: 1, kvHeads: 1, group: 1, sq: n * step, sk: 1500 + n*step, qOffset: 1500, seed: 3}, step: step, n: n}
@@ -132,7 +132,7 @@ func allEqual(a, b float32) func(q, k []float32) {
 // TestEstimateOfHugeProducts: an exponent is not off by the rounding of a maximum that is beyond what float32 holds a unit of.
 func TestEstimateOfHugeProducts(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 3))
-	cfg := EstimateConfig{HeadDim: 64, DType: lower.BF16, Heads: 2}
+	cfg := EstimateConfig{HeadDim: 64, DType: abi.BF16, Heads: 2}
 	k, r := newEstimateKernels(t, cfg), newEstimateRig(t, emu.Options{})
 	for name, fill := range hugeFills {
 		for _, size := range []float32{30, 1 << 7, 35160, 1 << 20, 1e9, 1e17} {
@@ -145,7 +145,7 @@ func TestEstimateOfHugeProducts(t *testing.T) {
 
 // Keys that no row sees reach no sum, whatever their bytes are; those that rows see leave all other sums as they are.
 func TestEstimateOfKeysThatNobodySees(t *testing.T) {
-	cfg := EstimateConfig{HeadDim: 64, DType: lower.F16, Heads: 1}
+	cfg := EstimateConfig{HeadDim: 64, DType: abi.F16, Heads: 1}
 	k, r := newEstimateKernels(t, cfg), newEstimateRig(t, emu.Options{})
 	nan := float32(math.NaN())
 	for _, sk := range []int{200, 230, 300} {
@@ -179,7 +179,7 @@ func TestEqualBlocksHaveEqualScores(t *testing.T) {
 func (s blockShape) checkEqualShares(t *testing.T, fold int, q, k []float32) {
 	r, per := newBlockRig(t), ir.BlockSize/fold
 	encode := func(x []float32) []byte {
-		b, err := half.BF16.Encode(x)
+		b, err := half.Encode(abi.BF16, x)
 		require.NoError(t, err)
 		return b
 	}
@@ -192,7 +192,7 @@ func (s blockShape) checkEqualShares(t *testing.T, fold int, q, k []float32) {
 		"q_batch": 0, "q_head": 0, "q_row": 2 * s.dim, "k_batch": 0, "k_head": 0, "k_row": 2 * s.dim}, args{"shares": shares}
 	maps.Copy(forSquares, both)
 	maps.Copy(forShares, both)
-	squares, share := r.function(SquareScores(s.dim, lower.BF16)), r.function(BlockShares())
+	squares, share := r.function(SquareScores(s.dim, abi.BF16)), r.function(BlockShares())
 	squares.launch(SquareScoresGrid(s.sk, s.rowBlocks(), fold, 1), squares.Threads, forSquares)
 	share.launch([3]uint32{uint32(s.rowBlocks()), 1, 1}, share.Threads, forShares)
 	got := r.floats(shares, s.rowBlocks()*s.pad())
@@ -210,14 +210,14 @@ func TestMeanOfEqualRows(t *testing.T) {
 	for _, x := range []float32{0.3, 1e-3, 77, 3e38, -3e38} {
 		for n := 1; n <= 70; n += 3 {
 			r := newBlockRig(t)
-			k := r.function(Pool(PoolConfig{HeadDim: 16, DType: lower.BF16, With: ir.ReduceMean}))
+			k := r.function(Pool(PoolConfig{HeadDim: 16, DType: abi.BF16, With: ir.ReduceMean}))
 			rows := make([]float32, 16*n)
 			for i := range rows {
 				rows[i] = x
 			}
-			data, err := half.BF16.Encode(rows)
+			data, err := half.Encode(abi.BF16, rows)
 			require.NoError(t, err)
-			require.NoError(t, half.BF16.Decode(rows, data))
+			require.NoError(t, half.Decode(abi.BF16, rows, data))
 			blocks := (n + 63) / 64
 			out := r.upload(make([]byte, 4*16*blocks))
 			k.launch([3]uint32{uint32(blocks), 1, 1}, k.Threads, args{"x": r.upload(data), "out": out, "x_batch": 0, "x_head": 0, "x_row": 32, "n": n, "q_heads": 1})

@@ -5,6 +5,8 @@ import (
 	"github.com/llir/llvm/ir/constant"
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
+
+	"github.com/minfc/minfc/abi"
 )
 
 // Helpers of the kernels that choose and collect: loops, votes, sums over a warp or block.
@@ -81,8 +83,8 @@ func (b *Builder) AsFloat(x Value) Value { return b.Block.NewBitCast(x, types.Fl
 func (b *Builder) AsInt(x Value) Value   { return b.Block.NewBitCast(x, types.I32) }
 
 // Widen splits a pair of 16-bit floats into two float32, exactly.
-func (b *Builder) Widen(t DType, pair Value) (lo, hi Value) {
-	if t == BF16 {
+func (b *Builder) Widen(t abi.DType, pair Value) (lo, hi Value) {
+	if t == abi.BF16 {
 		return b.AsFloat(b.Shl(pair, 16)), b.AsFloat(b.And(pair, I32(-1<<16)))
 	}
 	return b.widenHalf(pair), b.widenHalf(b.LShr(pair, 16))

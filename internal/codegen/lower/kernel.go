@@ -3,26 +3,16 @@
 package lower
 
 import (
-	"fmt"
-
 	llir "github.com/llir/llvm/ir"
 
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/ir"
 )
 
-// DType is the type of q, k, v and o. Products accumulate in float32, P is rounded to it for the second product.
-type DType string
-
-const (
-	BF16 DType = "bf16"
-	F16  DType = "f16"
-)
-
 // Config selects one kernel of a schedule.
 type Config struct {
 	HeadDim int
-	DType   DType
+	DType   abi.DType
 	Target  string
 }
 
@@ -67,11 +57,3 @@ type Section struct {
 
 // Param is one kernel parameter.
 type Param = abi.Param
-
-// CheckHeadDim says whether any backend can be asked for head dim d.
-func CheckHeadDim(d int) error {
-	if d < 16 || d > 256 || d%16 != 0 {
-		return fmt.Errorf("head dim %d is not supported: want a multiple of 16 from 16 to 256", d)
-	}
-	return nil
-}

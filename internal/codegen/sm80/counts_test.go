@@ -8,6 +8,7 @@ import (
 	llir "github.com/llir/llvm/ir"
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/codegen/lower"
 	"github.com/minfc/minfc/ir"
 )
@@ -47,7 +48,7 @@ func TestOperationsOfATile(t *testing.T) {
 		t.Run(fmt.Sprint(d), func(t *testing.T) {
 			s, schedule := shapeFor(d, false), causal(d)
 			tile := schedule.Tile
-			k, err := Backend{}.Attention(schedule, lower.Config{HeadDim: d, DType: lower.BF16, Target: "sm_80"})
+			k, err := Backend{}.Attention(schedule, lower.Config{HeadDim: d, DType: abi.BF16, Target: "sm_80"})
 			require.NoError(t, err)
 			strips := tile.Rows / (16 * s.warps)
 			c, again := calls(k)
@@ -63,7 +64,7 @@ func TestOperationsOfATile(t *testing.T) {
 
 // Only edge tiles pay for masks: outside the edge blocks no score is selected.
 func TestFullTilesHaveNoMask(t *testing.T) {
-	k, err := Backend{}.Attention(causal(128), lower.Config{HeadDim: 128, DType: lower.F16, Target: "sm_80"})
+	k, err := Backend{}.Attention(causal(128), lower.Config{HeadDim: 128, DType: abi.F16, Target: "sm_80"})
 	require.NoError(t, err)
 	masked := 0
 	for _, b := range k.Module.Funcs[0].Blocks {

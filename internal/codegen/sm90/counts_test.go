@@ -10,6 +10,7 @@ import (
 	"github.com/llir/llvm/ir/constant"
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/codegen/lower"
 	"github.com/minfc/minfc/internal/ptxgen"
 	"github.com/minfc/minfc/ir"
@@ -45,7 +46,7 @@ func eachKernel(t *testing.T, test func(t *testing.T, k lowered)) {
 			s := &ir.Schedule{Name: "test", Order: ir.OrderLongestFirst, Segments: causal[name]}
 			s.Tile = Backend{}.Tile(s, d)
 			sh, slotKeys := shapeFor(s, d)
-			k, err := Backend{}.Attention(s, lower.Config{HeadDim: d, DType: lower.BF16, Target: "sm_90a"})
+			k, err := Backend{}.Attention(s, lower.Config{HeadDim: d, DType: abi.BF16, Target: "sm_90a"})
 			require.NoError(t, err)
 			t.Run(fmt.Sprintf("%s/D%d", name, d), func(t *testing.T) {
 				test(t, lowered{k, sh, layoutFor(sh, d, slotKeys), d})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/codegen/lower"
 	"github.com/minfc/minfc/internal/ptxgen"
 	"github.com/minfc/minfc/ir"
@@ -159,7 +160,7 @@ func TestGroupsHaveTheLoopsOfKernelsAlone(t *testing.T) {
 	for _, d := range []int{32, 64, 128, 192, 256} {
 		t.Run(fmt.Sprint(d), func(t *testing.T) {
 			t.Parallel()
-			cfg := lower.Config{HeadDim: d, DType: lower.BF16, Target: "sm_90a"}
+			cfg := lower.Config{HeadDim: d, DType: abi.BF16, Target: "sm_90a"}
 			var schedules []*ir.Schedule
 			var alone []loop
 			for _, name := range []string{"ranges", "blocks", "runs and columns"} {
