@@ -116,7 +116,7 @@ type compiler struct {
 
 func (c compiler) program(p *Program, consts map[string]int64) (*artifact.Artifact, error) {
 	var units []unit
-	for _, target := range c.targets() {
+	for _, target := range c.Targets() {
 		u, err := c.forTarget(target).unit(p, consts)
 		if err != nil {
 			return nil, err

@@ -44,7 +44,7 @@ func Group(members []Member, opts Options, watch *Observer) (*artifact.Artifact,
 		}
 	}
 	all := compiler{opts, watch}
-	for _, target := range opts.targets() {
+	for _, target := range opts.Targets() {
 		if err := c.compileFor(all.forTarget(target)); err != nil {
 			return nil, err
 		}

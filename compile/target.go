@@ -14,8 +14,8 @@ const TargetAuto = "auto"
 // Targets lists the GPU generations that patterns are compiled for, older ones first.
 func Targets() []string { return codegen.Targets() }
 
-// targets lists what the options compile for.
-func (o Options) targets() []string {
+// Targets lists what the options compile for, in the order of an artifact's kernels.
+func (o Options) Targets() []string {
 	if o.Target == TargetAuto {
 		return Targets()
 	}

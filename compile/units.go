@@ -36,7 +36,7 @@ func (c compiler) unit(p *Program, consts map[string]int64) (unit, error) {
 	return unit{target: c.Target, schedule: s, kernel: kernel}, err
 }
 
-// schedule runs the passes for the compiler's one target; how has their hooks, and their tile where it is another than in a kernel of its own.
+// schedule runs the passes for the compiler's one target; how has their hooks, and their tile unless it is the one of a kernel of its own.
 func (c compiler) schedule(p *ir.Pattern, consts map[string]int64, how passes.Options) (s *ir.Schedule, err error) {
 	if how.Tile == nil {
 		if how.Tile, err = codegen.TileFor(c.Target, c.HeadDim); err != nil {

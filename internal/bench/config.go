@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
@@ -134,4 +136,16 @@ func paramNames(list []*subject) (names []string) {
 		}
 	}
 	return names
+}
+
+// CommandLine is a command and its arguments as a shell would take them.
+func CommandLine(args []string) string {
+	words := []string{"minfc"}
+	for _, w := range args {
+		if strings.ContainsAny(w, " \t\"'$\\") {
+			w = strconv.Quote(w)
+		}
+		words = append(words, w)
+	}
+	return strings.Join(words, " ")
 }

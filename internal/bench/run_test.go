@@ -221,3 +221,7 @@ func TestInputsRotate(t *testing.T) {
 	}
 	require.Len(t, seen, 5)
 }
+
+func TestCommandLine(t *testing.T) {
+	require.Equal(t, `minfc bench "my pattern.minf" --set "a=$b"`, CommandLine([]string{"bench", "my pattern.minf", "--set", "a=$b"}))
+}

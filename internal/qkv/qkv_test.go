@@ -10,6 +10,7 @@ import (
 
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/safetensors"
+	"github.com/minfc/minfc/internal/workload"
 )
 
 func write(t *testing.T, ts ...safetensors.Tensor) string {
@@ -80,4 +81,15 @@ func TestResultsAreLikeTheInput(t *testing.T) {
 	cover := in.Cover(2, []byte("abcdefgh"))
 	require.Equal(t, []int{1, 2, 2, 4}, cover.Shape)
 	require.Equal(t, "abcdefghabcdefgh", string(cover.Data))
+}
+
+// The limit of a file is said before the tensors are made.
+func TestFilesHaveALimit(t *testing.T) {
+	s := workload.Spec{Kind: workload.Mixed, Batch: 1, QHeads: 8, KVHeads: 8, SeqLen: 1 << 10, HeadDim: 16, Seed: 1, DType: abi.F16}
+	require.NoError(t, CheckFileSize(s))
+	in, err := GenerateSpec(s, func(done, total int64) {})
+	require.NoError(t, err)
+	require.EqualValues(t, s.Bytes(), len(in.Q)+len(in.K)+len(in.V))
+	s.SeqLen = 1 << 25
+	require.ErrorContains(t, CheckFileSize(s), "q, k and v would take 25.8 GB, the limit of a file is 8.6")
 }
