@@ -1,5 +1,5 @@
 """What the measuring scripts share: compiled kernels of minfc launched from torch, patterns and references in torch."""
-import ctypes, hashlib, json, math, struct
+import ctypes, hashlib, json, math, re, struct
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ def ok(code, what):
 
 
 def read_artifact(path):
-    """Returns the manifest and the PTX modules of an artifact (runtime/artifact.go has the format)."""
+    """Returns the manifest and the PTX modules of an artifact (runtime/artifact/artifact.go has the format)."""
     data = open(path, "rb").read()
     assert data[:6] == b"MINFC\n", path
     _, manifest, modules = struct.unpack_from("<HII", data, 6)
@@ -55,9 +55,15 @@ class Kernel:
 
     def __init__(self, path):
         manifest, modules = read_artifact(path)
-        self.meta = [k for k in manifest["kernels"] if runs(k["target"])][-1]  # newer targets come later
+        build = [i for i, b in enumerate(manifest["builds"]) if runs(b["target"])][-1]  # newer targets come later
+        pattern = manifest["patterns"][0]
+        lowered = pattern["lowered"][build]
+        self.meta = manifest["codes"][next(u["code"] for u in lowered["kernels"] if u["name"] == "attend")]
+        # blocks that share a queue are as many as run at once: "run attend grid min(items, 2*multiprocessors), 1, 1"
+        shared = re.search(r"run attend grid min\(items, (?:(\d+)\*)?multiprocessors\)", manifest["programs"][lowered["program"]])
+        self.blocks_per_sm = int(shared[1] or 1) if shared else 0
         self.digest = hashlib.sha256(modules[self.meta["module"]]).hexdigest()[:12]
-        self.defaults = {w[w.index("=") - 1]: int(w[w.index("=") + 1]) for w in (line.split() for line in manifest["pattern"].splitlines()) if w[:1] == ["param"]}
+        self.defaults = {w[w.index("=") - 1]: int(w[w.index("=") + 1]) for w in (line.split() for line in pattern["pattern"].splitlines()) if w[:1] == ["param"]}
         module = ctypes.c_void_p()
         log = ctypes.create_string_buffer(8192)
         keys = (ctypes.c_int * 3)(5, 6, 12)  # error log buffer, its size, verbose
@@ -89,17 +95,17 @@ class Kernel:
                 values[f"{name}_{dim}"] = 2 * t.stride(i)
         values.update({"p_" + n: x for n, x in params.items()})  # also what only lists.plant knows; no kernel asks for it
         tensors = {"q": q, "k": k, "v": v, "o": o}
-        tiles = -(-sq // (self.meta.get("block_rows") or self.meta["row_tile"]))
+        tiles = -(-sq // self.meta["block_rows"])
         grid = (tiles, hq, b)
         if lists:
             values.update({n: x.data_ptr() if torch.is_tensor(x) else x for n, x in lists.values.items()})
             values.update({n: x.data_ptr() for n, x in lists.tensors.items()})
             tensors.update(lists.tensors)
-        if self.meta.get("blocks_per_sm"):
+        if self.blocks_per_sm:
             self.queue.zero_()
             values.update({"queue": self.queue.data_ptr(), "row_tiles": tiles, "q_heads": hq, "items": tiles * hq * b})
             sms = torch.cuda.get_device_properties(0).multi_processor_count
-            grid = (min(tiles * hq * b, sms * self.meta["blocks_per_sm"]), 1, 1)
+            grid = (min(tiles * hq * b, sms * self.blocks_per_sm), 1, 1)
         args = [tensor_map(tensors[p["tensor"]], p["box"]) if p["type"] == "map" else CTYPES[p["type"]](values[p["name"]]) for p in self.meta["params"]]
         ptrs = (ctypes.c_void_p * len(args))(*[ctypes.addressof(a) for a in args])
         stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)

@@ -11,6 +11,7 @@ import (
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/patterns"
 	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/artifact/artifacttest"
 )
 
 func library(t testing.TB, name string) (string, []byte) {
@@ -35,12 +36,13 @@ func TestLibraryCompiles(t *testing.T) {
 
 			a, err := artifact.Read(quiet)
 			require.NoError(t, err)
-			require.Len(t, a.Manifest.Kernels, len(Targets()))
-			require.Contains(t, a.Manifest.Source, "pattern "+name)
-			for _, k := range a.Manifest.Kernels {
+			require.Len(t, a.Manifest.Builds, len(Targets()))
+			require.Len(t, a.Manifest.Patterns, 1)
+			require.Contains(t, a.Manifest.Patterns[0].Source, "pattern "+name)
+			for _, k := range a.Manifest.Codes {
 				require.Contains(t, string(a.Modules[k.Module]), ".entry "+k.Entry)
 			}
-			_, err = ir.ParsePattern(a.Manifest.Pattern)
+			_, err = ir.ParsePattern(a.Manifest.Patterns[0].Text)
 			require.NoError(t, err)
 		}
 	}
@@ -108,17 +110,17 @@ func TestConstsAreBakedIn(t *testing.T) {
 		return a
 	}
 	a := compile(8)
-	p, err := ir.ParsePattern(a.Manifest.Pattern)
+	p, err := ir.ParsePattern(a.Manifest.Patterns[0].Text)
 	require.NoError(t, err)
 	require.Equal(t, int64(8), p.Params[1].Default, "the artifact's pattern must mean what was compiled")
 	var names []string
-	for _, q := range a.Manifest.Kernels[0].Params {
+	for _, q := range artifacttest.Attend(a).Params {
 		names = append(names, q.Name)
 	}
 	require.Contains(t, names, "p_window")
 	require.NotContains(t, names, "p_step")
-	require.NotEqual(t, a.Manifest.Kernels[0].Schedule, compile(4).Manifest.Kernels[0].Schedule)
-	require.Equal(t, "pattern near(window = 64, const step = 2) { keep causal & diagonals(0..window step step) }", a.Manifest.Source)
+	require.NotEqual(t, a.Manifest.Patterns[0].Lowered[0].Schedule, compile(4).Manifest.Patterns[0].Lowered[0].Schedule)
+	require.Equal(t, "pattern near(window = 64, const step = 2) { keep causal & diagonals(0..window step step) }", a.Manifest.Patterns[0].Source)
 }
 
 func TestCompileRefuses(t *testing.T) {

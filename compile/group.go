@@ -27,16 +27,15 @@ func Group(members []Member, opts Options, watch *Observer) (*artifact.Artifact,
 	if len(members) == 0 {
 		return nil, fmt.Errorf("there are no patterns to compile")
 	}
-	c := &groupCompiler{members: members, artifact: &artifact.Artifact{}}
+	c := &groupCompiler{members: members, artifact: newArtifact()}
 	m := &c.artifact.Manifest
-	m.Schema, m.Compiler = artifact.SchemaVersion, "minfc "+Version
 	for _, x := range members {
 		consts, err := passes.Consts(x.Pattern, x.consts)
 		if err != nil {
 			return nil, err
 		}
 		c.consts = append(c.consts, consts)
-		m.Members = append(m.Members, artifact.Member{Pattern: x.baked(consts).String(), Source: x.Source})
+		m.Patterns = append(m.Patterns, artifact.Pattern{Text: x.baked(consts).String(), Source: x.Source})
 	}
 	for i, x := range members { // one by one, for the places of what no kernel has
 		if u := x.supports(x.Pattern.Keep, c.consts[i]); u != nil {
@@ -108,13 +107,14 @@ func (c *groupCompiler) compileFor(by compiler) error {
 	if err != nil {
 		return err
 	}
-	first := len(c.artifact.Manifest.Groups)
+	m := &c.artifact.Manifest
+	m.Builds = append(m.Builds, artifact.Build{Target: by.Target, DType: string(by.DType), HeadDim: by.HeadDim})
+	c.describe(sections)
 	for _, g := range groups {
 		if err := c.addGroup(by, sections, g); err != nil {
 			return err
 		}
 	}
-	c.describe(c.artifact.Manifest.Groups[first:], sections)
 	return nil
 }
 
@@ -208,52 +208,33 @@ func (c *groupCompiler) addKernel(by compiler, kernel *codegen.Kernel, sections 
 	if err != nil {
 		return err
 	}
-	group := artifact.Group{Entry: k.Entry, Target: by.Target, DType: string(by.DType), HeadDim: by.HeadDim,
-		Threads: k.Threads, SharedBytes: k.SharedBytes, Module: len(c.artifact.Modules), PTXVersion: ptxVersion(k.ptx), Params: k.Params}
+	n := k.addTo(c.artifact, by.Target)
 	for i, s := range sections {
 		x := k.Sections[i]
-		group.Sections = append(group.Sections,
-			artifact.Section{Member: s.member, Dense: s.dense, TileRows: x.TileRows, Tiles: x.Tiles, BlocksPerSM: x.BlocksPerSM})
+		c.artifact.Manifest.Codes[n].Sections = append(c.artifact.Manifest.Codes[n].Sections,
+			artifact.Section{Pattern: s.member, Dense: s.dense, TileRows: x.TileRows, Tiles: x.Tiles, BlocksPerSM: x.BlocksPerSM})
 	}
-	c.artifact.Modules = append(c.artifact.Modules, k.ptx)
-	c.artifact.Manifest.Groups = append(c.artifact.Manifest.Groups, group)
+	build := &c.artifact.Manifest.Builds[len(c.artifact.Manifest.Builds)-1]
+	build.Groups = append(build.Groups, n)
 	return nil
 }
 
-// describe adds what the members' kernels are on a target: sections of a group. Ranges are described by the tiles that they have by
-// themselves, because the cost model knows these.
-func (c *groupCompiler) describe(groups []artifact.Group, sections []groupSection) {
+// describe adds the members' schedules for a target. Ranges are described by the tiles that they have by themselves, because the cost model
+// knows these.
+func (c *groupCompiler) describe(sections []groupSection) {
+	builds := len(c.artifact.Manifest.Builds)
 	for _, s := range sections {
 		if s.member == len(c.first) {
 			c.first = append(c.first, s.schedule)
 		}
-		m, k := &c.artifact.Manifest.Members[s.member], s.kernelIn(groups)
-		last := len(m.Kernels) - 1
+		p := &c.artifact.Manifest.Patterns[s.member]
 		switch {
-		case !s.dense && (last < 0 || m.Kernels[last].Target != k.Target): // else a copy
-			m.Kernels = append(m.Kernels, k)
-		case s.dense && m.Kernels[last].Dense == nil:
-			m.Kernels[last].Dense = &k
+		case !s.dense && len(p.Lowered) < builds: // else a copy
+			p.Lowered = append(p.Lowered, artifact.Lowered{Schedule: s.schedule.String()})
+		case s.dense:
+			p.Lowered[builds-1].Dense = s.schedule.String()
 		}
 	}
-}
-
-// kernelIn is what the manifest says of the section as a kernel.
-func (s groupSection) kernelIn(groups []artifact.Group) (k artifact.Kernel) {
-	for _, g := range groups {
-		n := slices.IndexFunc(g.Sections, func(x artifact.Section) bool { return x.Member == s.member && x.Dense == s.dense })
-		if n < 0 {
-			continue
-		}
-		k = artifact.Kernel{Entry: g.Entry, Target: g.Target, DType: g.DType, HeadDim: g.HeadDim, Schedule: s.schedule.String(),
-			RowTile: s.schedule.Tile.Rows, KeyTile: s.schedule.Tile.Keys, Threads: g.Threads, SharedBytes: g.SharedBytes,
-			Module: g.Module, PTXVersion: g.PTXVersion}
-		if rows := g.Sections[n].TileRows; rows != k.RowTile {
-			k.BlockRows = rows
-		}
-		break
-	}
-	return k
 }
 
 // addPrograms makes the programs of all members, compiles their kernels, each once, and gives every member the kernels that it needs.
@@ -270,22 +251,22 @@ func (c *groupCompiler) addPrograms(by compiler) error {
 		return err
 	}
 	for i, p := range programs {
-		for n := range c.artifact.Manifest.Members[i].Kernels {
-			c.artifact.Manifest.Members[i].Kernels[n].Program = p.String()
+		number := c.artifact.AddProgram(p.String())
+		for n := range c.artifact.Manifest.Patterns[i].Lowered {
+			c.artifact.Manifest.Patterns[i].Lowered[n].Program = number
 		}
 	}
 	for _, x := range kernels {
-		entry := x.entry(len(c.artifact.Modules))
+		use := artifact.Use{Name: x.name, Code: x.addTo(c.artifact, indexTarget)}
 		for i, p := range programs {
 			if !slices.Contains(p.KernelNames(), x.name) {
 				continue
 			}
-			for n := range c.artifact.Manifest.Members[i].Kernels {
-				k := &c.artifact.Manifest.Members[i].Kernels[n]
-				k.Index = append(k.Index, entry)
+			for n := range c.artifact.Manifest.Patterns[i].Lowered {
+				l := &c.artifact.Manifest.Patterns[i].Lowered[n]
+				l.Kernels = append(l.Kernels, use)
 			}
 		}
-		c.artifact.Modules = append(c.artifact.Modules, x.ptx)
 	}
 	return nil
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/minfc/minfc/internal/codegen"
 	"github.com/minfc/minfc/internal/codegen/index"
 	"github.com/minfc/minfc/ir"
-	"github.com/minfc/minfc/runtime/artifact"
 )
 
 // indexKernel is a compiled kernel of the index stage, by the name that programs have for it.
@@ -114,11 +113,6 @@ func (c compiler) generateKernel(name string) (indexKernel, error) {
 	}
 	k, err := c.ptx(lowered, indexTarget)
 	return indexKernel{k, name}, err
-}
-
-// entry is the manifest's entry of an index kernel.
-func (k indexKernel) entry(module int) artifact.IndexKernel {
-	return artifact.IndexKernel{Name: k.name, Entry: k.Entry, Threads: k.Threads, SharedBytes: k.SharedBytes, Module: module, Params: k.Params}
 }
 
 // eachAtOnce calls f for 0 to n-1 from goroutines of their own and waits for all. A panic of a goroutine is raised again in the caller.

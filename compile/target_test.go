@@ -2,12 +2,15 @@ package compile
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/ptxgen"
 	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/artifact/artifacttest"
 	"github.com/minfc/minfc/runtime/device"
 )
 
@@ -45,13 +48,30 @@ func TestPTXVersionsOfAnArtifact(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "7.4", ptxgen.Version("sm_80"), "the README and runtime.leastPTX say so")
 	require.Equal(t, "8.0", ptxgen.Version("sm_90a"), "the README says so")
-	for _, k := range a.Manifest.Kernels {
+	for _, k := range a.Manifest.Codes {
 		require.Equal(t, ptxgen.Version(k.Target), k.PTXVersion)
 		require.Equal(t, k.PTXVersion, ptxVersion(a.Modules[k.Module]))
-		for _, s := range k.Index {
-			require.Equal(t, ptxgen.Version("sm_80"), ptxVersion(a.Modules[s.Module]), s.Name)
+	}
+	for i, b := range a.Manifest.Builds {
+		require.Equal(t, b.Target, attention(t, a, i).Target)
+		for _, u := range stages(a, i) {
+			require.Equal(t, "sm_80", a.Manifest.Codes[u.Code].Target, u.Name)
 		}
 	}
+}
+
+// attention is the kernel of the attention of a build.
+func attention(t *testing.T, a *artifact.Artifact, build int) *artifact.Code {
+	kernels := a.Manifest.Attention(build)
+	require.Len(t, kernels, 1)
+	return kernels[0]
+}
+
+// stages are the kernels of a build beside attention, sparse and dense.
+func stages(a *artifact.Artifact, build int) []artifact.Use {
+	return slices.DeleteFunc(slices.Clone(a.Manifest.Patterns[0].Lowered[build].Kernels), func(u artifact.Use) bool {
+		return u.Name == abi.Attend || u.Name == abi.Dense
+	})
 }
 
 // auto compiles for every target, into one artifact that a device of each can load from.
@@ -61,15 +81,15 @@ func TestAutoHasAllTargets(t *testing.T) {
 		a, err := Source(file, src, "", Options{Target: TargetAuto, DType: "bf16", HeadDim: 64}, nil)
 		require.NoError(t, err)
 		var targets []string
-		for _, k := range a.Manifest.Kernels {
-			targets = append(targets, k.Target)
-			require.Contains(t, string(a.Modules[k.Module]), ".target "+k.Target+"\n")
+		for i, b := range a.Manifest.Builds {
+			targets = append(targets, b.Target)
+			require.Contains(t, string(a.Modules[attention(t, a, i).Module]), ".target "+b.Target+"\n")
 		}
 		require.Equal(t, Targets(), targets)
 		one, err := Source(file, src, "", Options{Target: targets[0], DType: "bf16", HeadDim: 64}, nil)
 		require.NoError(t, err)
 		own := 1 // modules of a target alone
-		if one.Manifest.Kernels[0].Dense != nil {
+		if artifacttest.Kernel(one, abi.Dense) != nil {
 			own = 2
 		}
 		require.Len(t, a.Modules, len(one.Modules)+own*(len(targets)-1), "stages are there once")
@@ -113,12 +133,14 @@ func TestArtifactOfTwoTargets(t *testing.T) {
 	a, err := artifact.Read(data)
 	require.NoError(t, err)
 	require.Len(t, a.Modules, 4+len(kernels))
-	for i, k := range a.Manifest.Kernels {
-		require.Equal(t, 2+len(kernels)+i, k.Dense.Module)
-		require.Equal(t, k.Target, k.Dense.Target)
+	for i, b := range a.Manifest.Builds {
+		k := a.Manifest.Kernel(&a.Manifest.Patterns[0].Lowered[i], abi.Dense)
+		require.Equal(t, 2+len(kernels)+i, k.Module)
+		require.Equal(t, b.Target, k.Target)
 	}
-	require.Equal(t, a.Manifest.Kernels[0].Index, a.Manifest.Kernels[1].Index)
-	for i, s := range a.Manifest.Kernels[1].Index {
+	require.Equal(t, stages(a, 0), stages(a, 1))
+	for i, u := range stages(a, 1) {
+		s := a.Manifest.Codes[u.Code]
 		require.Equal(t, 2+i, s.Module)
 		require.Contains(t, string(a.Modules[s.Module]), ".entry "+s.Entry)
 		require.Contains(t, string(a.Modules[s.Module]), ".target sm_80\n")
@@ -140,14 +162,14 @@ func requireFound(t *testing.T, a *artifact.Artifact) {
 		"Ampere, not for it": {device.Info{Major: 8, Name: "A100"}, artifact.Select{Target: "sm_90a"}, ""},
 	} {
 		want.dev.MaxSharedBytes = 227 << 10
-		k, err := a.Manifest.Find(want.dev, want.sel)
+		build, err := a.Manifest.Find(want.dev, want.sel)
 		if want.target == "" {
 			require.ErrorIs(t, err, artifact.ErrTarget, name)
 			require.ErrorContains(t, err, "the kernel is for sm_90a, A100 is sm_80; compile the pattern for a target that it runs, or for auto")
 			continue
 		}
 		require.NoError(t, err, name)
-		require.Equal(t, want.target, k.Target, name)
-		require.Contains(t, string(a.Modules[k.Module]), ".target "+want.target+"\n")
+		require.Equal(t, want.target, a.Manifest.Builds[build].Target, name)
+		require.Contains(t, string(a.Modules[attention(t, a, build).Module]), ".target "+want.target+"\n")
 	}
 }

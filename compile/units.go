@@ -92,11 +92,7 @@ func addPrograms(units, dense []unit) (err error) {
 
 // attend is what a program must know of the unit's kernel.
 func (u unit) attend(name string) passes.Kernel {
-	rows := u.kernel.BlockRows
-	if rows == 0 {
-		rows = u.schedule.Tile.Rows
-	}
-	return passes.Kernel{Name: name, Schedule: u.schedule, Rows: rows, BlocksPerSM: u.kernel.BlocksPerSM}
+	return passes.Kernel{Name: name, Schedule: u.schedule, Rows: u.blockRows(), BlocksPerSM: u.kernel.BlocksPerSM}
 }
 
 // generate lowers the schedule to LLVM IR and that to PTX; kind is what the steps are called.
@@ -176,24 +172,27 @@ func joined(comment string, names, texts []string) string {
 // pack makes the artifact of an attention kernel for each target, the index kernels that all of them share and the dense kernel
 // beside each, if there is one, and proves that it can be read back.
 func (c compiler) pack(p *ir.Pattern, source string, units []unit, kernels []indexKernel, dense []unit) (*artifact.Artifact, error) {
-	a := &artifact.Artifact{Manifest: artifact.Manifest{
-		Schema: artifact.SchemaVersion, Compiler: "minfc " + Version, Pattern: p.String(), Source: source,
-	}}
-	for _, u := range units {
-		a.Manifest.Kernels = append(a.Manifest.Kernels, c.entry(u, len(a.Modules)))
-		a.Modules = append(a.Modules, u.kernel.ptx)
+	a := newArtifact()
+	lowered := make([]artifact.Lowered, len(units))
+	use := func(l *artifact.Lowered, name string, code int) {
+		l.Kernels = append(l.Kernels, artifact.Use{Name: name, Code: code})
+	}
+	for i, u := range units {
+		a.Manifest.Builds = append(a.Manifest.Builds, artifact.Build{Target: u.target, DType: string(c.DType), HeadDim: c.HeadDim})
+		lowered[i] = artifact.Lowered{Schedule: u.schedule.String(), Program: a.AddProgram(u.program.String())}
+		use(&lowered[i], abi.Attend, u.addTo(a))
 	}
 	for _, x := range kernels {
-		for i := range a.Manifest.Kernels {
-			k := &a.Manifest.Kernels[i]
-			k.Index = append(k.Index, x.entry(len(a.Modules)))
+		code := x.addTo(a, indexTarget)
+		for i := range lowered {
+			use(&lowered[i], x.name, code)
 		}
-		a.Modules = append(a.Modules, x.ptx)
 	}
 	for i, u := range dense {
-		entry := c.entry(u, len(a.Modules))
-		a.Manifest.Kernels[i].Dense, a.Modules = &entry, append(a.Modules, u.kernel.ptx)
+		lowered[i].Dense = u.schedule.String()
+		use(&lowered[i], abi.Dense, u.addTo(a))
 	}
+	a.Manifest.Patterns = []artifact.Pattern{{Text: p.String(), Source: source, Lowered: lowered}}
 	if err := a.Verify(); err != nil {
 		return nil, fmt.Errorf("internal: %w", err)
 	}
@@ -205,21 +204,29 @@ func (c compiler) pack(p *ir.Pattern, source string, units []unit, kernels []ind
 	return a, nil
 }
 
-// entry is the manifest's entry of an attention kernel.
-func (c compiler) entry(u unit, module int) artifact.Kernel {
-	return artifact.Kernel{
-		Entry: u.kernel.Entry, Target: u.target, DType: string(c.DType), HeadDim: c.HeadDim, Schedule: u.schedule.String(),
-		RowTile: u.schedule.Tile.Rows, KeyTile: u.schedule.Tile.Keys, Threads: u.kernel.Threads, SharedBytes: u.kernel.SharedBytes,
-		BlockRows: u.kernel.BlockRows, BlocksPerSM: u.kernel.BlocksPerSM,
-		Module: module, PTXVersion: ptxVersion(u.kernel.ptx), Params: u.kernel.Params, Program: u.programText(),
-	}
+func newArtifact() *artifact.Artifact {
+	return &artifact.Artifact{Manifest: artifact.Manifest{Schema: artifact.SchemaVersion, Compiler: "minfc " + Version}}
 }
 
-func (u unit) programText() string {
-	if u.program == nil {
-		return ""
+// addTo adds the kernel of attention to an artifact and returns its number there.
+func (u unit) addTo(a *artifact.Artifact) int {
+	n := u.kernel.addTo(a, u.target)
+	a.Manifest.Codes[n].BlockRows = u.blockRows()
+	return n
+}
+
+// blockRows is how many query rows a block of the kernel takes at a time.
+func (u unit) blockRows() int {
+	if u.kernel.BlockRows > 0 {
+		return u.kernel.BlockRows
 	}
-	return u.program.String()
+	return u.schedule.Tile.Rows
+}
+
+// addTo adds the kernel to an artifact and returns its number there.
+func (k compiled) addTo(a *artifact.Artifact, target string) int {
+	return a.AddCode(artifact.Code{Entry: k.Entry, Target: target, PTXVersion: ptxVersion(k.ptx), Threads: k.Threads, SharedBytes: k.SharedBytes,
+		Params: k.Params}, k.ptx)
 }
 
 // ptxVersion is the operand of the module's .version line.

@@ -66,10 +66,18 @@ func (c attentionCase) input(t *testing.T) *qkv.Input {
 }
 
 // host is the call, without the fallback: everything here is so short that dense attention would win.
-func (c attentionCase) host(in *qkv.Input) runtime.HostAttention {
-	s := in.Shape
-	return runtime.HostAttention{Q: in.Q, K: in.K, V: in.V, Batch: s.Batch, QHeads: s.QHeads, KVHeads: s.KVHeads,
-		SeqQ: s.SeqQ, SeqK: s.SeqK, QOffset: s.QOffset, Params: c.bound(ir.BindLaunch), NoFallback: true}
+func (c attentionCase) host(in *qkv.Input) runtime.HostCall {
+	h := in.Call()
+	h.NoFallback, h.Parts = true, []runtime.Part{{Params: c.bound(ir.BindLaunch)}}
+	return h
+}
+
+// runOnce loads an artifact, runs one call and closes what it loaded.
+func runOnce(t *testing.T, dev device.Device, a *artifact.Artifact, h runtime.HostCall) (runtime.HostResult, error) {
+	l, err := runtime.Load(dev, a, artifact.Select{})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, l.Close()) }()
+	return l.RunHost(t.Context(), h)
 }
 
 // bound are the values of the parameters of one binding.
@@ -104,25 +112,23 @@ func (c attentionCase) compile(t *testing.T) *artifact.Artifact {
 	return a
 }
 
-// loaded is a case's kernel on a device of its own: tests run beside each other, and many cases share one kernel.
-type loaded struct {
-	*runtime.LoadedKernel
-	dev device.Device
+// load loads a case's kernel on a device of its own: tests run beside each other, and many cases share one kernel.
+func (c attentionCase) load(t *testing.T, opts emu.Options) *runtime.Loaded {
+	return c.loadOn(t, openEmulator(t, opts))
 }
 
-func (c attentionCase) load(t *testing.T, opts emu.Options) loaded {
-	dev := openEmulator(t, opts)
-	k, err := runtime.LoadKernel(dev, c.compile(t), artifact.Select{})
+func (c attentionCase) loadOn(t *testing.T, dev device.Device) *runtime.Loaded {
+	l, err := runtime.Load(dev, c.compile(t), artifact.Select{})
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, k.Close()) })
-	return loaded{k, dev}
+	t.Cleanup(func() { require.NoError(t, l.Close()) })
+	return l
 }
 
-func (c attentionCase) run(t *testing.T, l loaded) { c.compare(t, l, c.input(t)) }
+func (c attentionCase) run(t *testing.T, l *runtime.Loaded) { c.compare(t, l, c.input(t)) }
 
 // compare holds the result of a case on some inputs against float64.
-func (c attentionCase) compare(t *testing.T, l loaded, in *qkv.Input) {
-	res, err := l.RunHost(l.dev, c.host(in))
+func (c attentionCase) compare(t *testing.T, l *runtime.Loaded, in *qkv.Input) {
+	res, err := l.RunHost(t.Context(), c.host(in))
 	require.NoError(t, err)
 	values, err := ir.CheckLaunch(c.program.Pattern.Params, c.program.Pattern.Requires, c.params)
 	require.NoError(t, err)
@@ -276,7 +282,7 @@ func TestResultsDoNotDependOnWarpOrder(t *testing.T) {
 			var first runtime.HostResult
 			for seed := range uint64(4) {
 				l := c.load(t, emu.Options{Seed: seed})
-				res, err := l.RunHost(l.dev, c.host(in))
+				res, err := l.RunHost(t.Context(), c.host(in))
 				require.NoError(t, err)
 				if seed == 0 {
 					first = res

@@ -19,8 +19,10 @@ import (
 	"github.com/minfc/minfc/patterns"
 	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/artifact/artifacttest"
 	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/emu"
+	"github.com/minfc/minfc/runtime/runtimetest"
 )
 
 // dynamicLengths has every kind of ragged block up to ten blocks.
@@ -45,18 +47,21 @@ var dynamicKernels = []dynamicKernel{{"sm_80", 64, 20}, {"sm_80", 128, 20}, {"sm
 type ended struct {
 	attentionCase
 	in     *qkv.Input
-	kernel loaded
+	kernel *runtime.Loaded
+	call   *runtime.Prepared
 	res    runtime.HostResult
 	values []map[string]int64 // of all parameters, [QHeads]
 }
 
 // launch runs a case with budgets that may differ by head.
-func (c attentionCase) launch(t *testing.T, l loaded, in *qkv.Input, heads map[string][]int64) ended {
+func (c attentionCase) launch(t *testing.T, l *runtime.Loaded, in *qkv.Input, heads map[string][]int64) ended {
 	h := c.host(in)
-	h.Chosen, h.HeadParams = true, heads
+	h.Chosen, h.Parts[0].HeadParams = true, heads
 	e := ended{attentionCase: c, in: in, kernel: l}
 	var err error
-	e.res, err = l.RunHost(l.dev, h)
+	e.call, err = l.Prepare(h.Shape, h.Parts...)
+	require.NoError(t, err)
+	e.res, err = l.RunHost(t.Context(), h)
 	require.NoError(t, err)
 	for head := range in.QHeads {
 		given := maps.Clone(c.params)
@@ -78,7 +83,7 @@ func (c attentionCase) launch(t *testing.T, l loaded, in *qkv.Input, heads map[s
 func (e ended) check(t *testing.T) {
 	scale := 1 / math.Sqrt(float64(e.headDim))
 	require.Len(t, e.res.Chosen, e.in.Batch*e.in.QHeads)
-	choices := selfcheck.ChoiceCase{In: e.in, Index: e.kernel.Schedule().Index, Values: e.values, Scale: scale}
+	choices := selfcheck.ChoiceCase{In: e.in, Index: e.kernel.Patterns()[0].Schedule().Index, Values: e.values, Scale: scale}
 	output := selfcheck.Case{In: e.in, Scale: scale, O: e.res.O, LSE: e.res.LSE}
 	for h, chosen := range e.res.Chosen {
 		choices.Asked = append(choices.Asked, chosen.Asked)
@@ -99,8 +104,7 @@ func (e ended) checkCover(t *testing.T, h int) func(q, k int) bool {
 	require.NoError(t, err)
 	asked, err := p.KeepsWith(values, chosen.Asked)
 	require.NoError(t, err)
-	call := runtime.Attention{SeqQ: e.in.SeqQ, SeqK: e.in.SeqK, QOffset: e.in.QOffset, Params: e.bound(ir.BindLaunch)}
-	cover, err := e.kernel.CoverChosen(call, []runtime.Chosen{chosen}, nil)
+	cover, err := e.call.Cover(h, &chosen, nil)
 	require.NoError(t, err)
 	keep := func(q, k int) bool { return cover[(q-e.in.QOffset)*e.in.SeqK+k] == 1 }
 	for i := range e.in.SeqQ {
@@ -205,10 +209,10 @@ func TestOtherChoices(t *testing.T) {
 // runAbsorbed runs a pattern whose choice cannot matter: no kernel computes it.
 func (c attentionCase) runAbsorbed(t *testing.T, dev device.Device) {
 	a, in := c.compile(t), c.input(t)
-	for _, s := range a.Manifest.Kernels[0].Index {
-		require.Equal(t, abi.StoreWords, s.Name, "which writes down what heads there are")
+	for _, u := range a.Manifest.Patterns[0].Lowered[0].Kernels {
+		require.Contains(t, []string{abi.Attend, abi.StoreWords}, u.Name, "and what writes down what heads there are")
 	}
-	res, err := runtime.RunHost(dev, a, artifact.Select{}, c.host(in))
+	res, err := runOnce(t, dev, a, c.host(in))
 	require.NoError(t, err)
 	causal := func(q, k int) bool { return k <= q }
 	r, err := selfcheck.Compare(selfcheck.Case{In: in, Keep: causal, Scale: 1 / math.Sqrt(float64(c.headDim)), O: res.O, LSE: res.LSE})
@@ -275,7 +279,7 @@ func TestChoicesIgnoreNaN(t *testing.T) {
 		in := c.input(t)
 		spoil(in)
 		e := c.launch(t, l, in, nil)
-		choices := selfcheck.ChoiceCase{In: in, Index: e.kernel.Schedule().Index, Values: e.values, Scale: 1. / 8}
+		choices := selfcheck.ChoiceCase{In: in, Index: e.kernel.Patterns()[0].Schedule().Index, Values: e.values, Scale: 1. / 8}
 		for h, chosen := range e.res.Chosen {
 			choices.Asked = append(choices.Asked, chosen.Asked)
 			e.checkCover(t, h)
@@ -297,17 +301,17 @@ func TestIndexStagesThatDevicesCannotCompute(t *testing.T) {
 }
 
 // deviceCall is a launch with memory of its own.
-func deviceCall(t *testing.T, dev device.Device, c attentionCase, in *qkv.Input) runtime.Attention {
+func deviceCall(t *testing.T, dev device.Device, c attentionCase, in *qkv.Input) runtimetest.Call {
 	h := c.host(in)
-	a := runtime.Attention{Batch: h.Batch, QHeads: h.QHeads, KVHeads: h.KVHeads, SeqQ: h.SeqQ, SeqK: h.SeqK, QOffset: h.QOffset, Params: h.Params, NoFallback: h.NoFallback}
+	a := runtimetest.Call{Shape: h.Shape, Part: h.Parts[0]}
 	for _, x := range []struct {
-		to   *runtime.Tensor
+		to   *device.Ptr
 		data []byte
 	}{{&a.Q, in.Q}, {&a.K, in.K}, {&a.V, in.V}, {&a.O, make([]byte, len(in.Q))}} {
 		var err error
-		x.to.Ptr, err = dev.Alloc(int64(len(x.data)))
+		*x.to, err = dev.Alloc(int64(len(x.data)))
 		require.NoError(t, err)
-		require.NoError(t, dev.CopyToDevice(x.to.Ptr, x.data, nil))
+		require.NoError(t, dev.CopyToDevice(*x.to, x.data, nil))
 	}
 	return a
 }
@@ -319,37 +323,34 @@ func TestWorkspace(t *testing.T) {
 	for name, params := range map[string]map[string]int64{"vertical_slash": {"vertical": 50, "slash": 120}, "block_sparse": {"topk": 2}} {
 		c := attentionCase{program: library(t, name), headDim: 64, dtype: abi.BF16, params: params,
 			shape: qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 300, SeqK: 300}}
-		k, err := runtime.LoadKernel(dev, c.compile(t), artifact.Select{})
+		l, a := c.loadOn(t, dev), deviceCall(t, dev, c, c.input(t))
+		call, err := a.Prepare(l)
 		require.NoError(t, err)
-		in := c.input(t)
-		a := deviceCall(t, dev, c, in)
-		need, err := k.Workspace(a)
-		require.NoError(t, err)
+		need := call.Workspace()
 		require.Positive(t, need)
-		require.ErrorContains(t, k.Launch(nil, a), "Workspace is a null pointer, want")
+		require.ErrorContains(t, a.Run(l, nil), "Workspace is a null pointer, want")
 
 		a.Workspace, err = dev.Alloc(need) // the emulator refuses what lies behind it
 		require.NoError(t, err)
 		a.WorkspaceBytes = need - 1
-		err = k.Launch(nil, a)
+		err = a.Run(l, nil)
 		require.ErrorIs(t, err, device.ErrBadCall)
 		require.ErrorContains(t, err, "see the method Workspace")
 		a.WorkspaceBytes = need
-		require.NoError(t, k.Launch(nil, a))
-		chosen, err := k.ReadChosen(dev, nil, a)
+		require.NoError(t, a.Run(l, nil))
+		chosen, err := call.ReadChosen(nil, a.Pointers)
 		require.NoError(t, err)
 		require.Len(t, chosen, 2)
 		for n := range 300 { // shorter calls, larger budgets as far as they count
 			a.SeqQ, a.SeqK = n, n
-			less, err := k.Workspace(a)
+			shorter, err := a.Prepare(l)
 			require.NoError(t, err)
-			require.LessOrEqual(t, less, need, n)
+			require.LessOrEqual(t, shorter.Workspace(), need, n)
 		}
 		a.SeqQ, a.SeqK = 65, 65
-		require.NoError(t, k.Launch(nil, a))
+		require.NoError(t, a.Run(l, nil))
 		a.Workspace += 16
-		require.ErrorContains(t, k.Launch(nil, a), "want an address that is a multiple of 256 bytes")
-		require.NoError(t, k.Close())
+		require.ErrorContains(t, a.Run(l, nil), "want an address that is a multiple of 256 bytes")
 	}
 }
 
@@ -358,15 +359,15 @@ func TestBadHeadParams(t *testing.T) {
 	run := func(name string, params map[string]int64, heads map[string][]int64) error {
 		c := attentionCase{program: library(t, name), headDim: 64, dtype: abi.BF16, params: params, shape: qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 65, SeqK: 65}}
 		h := c.host(c.input(t))
-		h.HeadParams = heads
-		_, err := runtime.RunHost(dev, c.compile(t), artifact.Select{}, h)
+		h.Parts[0].HeadParams = heads
+		_, err := runOnce(t, dev, c.compile(t), h)
 		return err
 	}
 	for _, c := range []struct {
 		name, want string
 		heads      map[string][]int64
 	}{
-		{"vertical_slash", "HeadParams has 3 values of slash, want one for each of 2 query heads", map[string][]int64{"slash": {1, 2, 3}}},
+		{"vertical_slash", "HeadParams has 3 values of slash, want one for each of 2 heads", map[string][]int64{"slash": {1, 2, 3}}},
 		{"vertical_slash", `HeadParams has "slush", want parameters that are budgets`, map[string][]int64{"slush": {1, 2}}},
 		{"vertical_slash", "head 1: vertical must be at least 0, got -1", map[string][]int64{"vertical": {1, -1}}},
 		{"vertical_slash", "head 0: vertical must be at most 1073741824", map[string][]int64{"vertical": {1 << 40, 1}}},
@@ -385,29 +386,34 @@ func TestArtifactsWithBadPrograms(t *testing.T) {
 	c := attentionCase{program: library(t, "vertical_slash"), headDim: 64, dtype: abi.BF16}
 	data, err := c.compile(t).Encode()
 	require.NoError(t, err)
-	program := func(old, new string) func(k *artifact.Kernel) {
-		return func(k *artifact.Kernel) {
-			require.Contains(t, k.Program, old)
-			k.Program = strings.Replace(k.Program, old, new, 1)
+	program := func(old, new string) func(a *artifact.Artifact) {
+		return func(a *artifact.Artifact) {
+			text := &a.Manifest.Programs[a.Manifest.Patterns[0].Lowered[0].Program]
+			require.Contains(t, *text, old)
+			*text = strings.Replace(*text, old, new, 1)
 		}
 	}
-	without := func(prefix string) func(k *artifact.Kernel) {
-		return func(k *artifact.Kernel) {
-			k.Index = slices.DeleteFunc(k.Index, func(x artifact.IndexKernel) bool { return strings.HasPrefix(x.Name, prefix) })
+	without := func(prefix string) func(a *artifact.Artifact) {
+		return func(a *artifact.Artifact) {
+			l := &a.Manifest.Patterns[0].Lowered[0]
+			l.Kernels = slices.DeleteFunc(l.Kernels, func(u artifact.Use) bool { return strings.HasPrefix(u.Name, prefix) })
 		}
 	}
-	for want, damage := range map[string]func(k *artifact.Kernel){
+	kernel := func(name string, damage func(c *artifact.Code)) func(a *artifact.Artifact) {
+		return func(a *artifact.Artifact) { damage(artifacttest.Kernel(a, name)) }
+	}
+	for want, damage := range map[string]func(a *artifact.Artifact){
 		"part decide: there is no kernel decide":           without("decide"),
 		"part numbers: there is no kernel store_words":     without("store_words"),
 		"part choose: there is no kernel probe_stats.1 or": without("probe_stats."),
-		`kernel parameter "w7" is listed twice`:            func(k *artifact.Kernel) { k.Index[0].Params[9].Name = "w7" },
-		"threads is 2048, want 1 to 1024":                  func(k *artifact.Kernel) { k.Index[0].Threads = 2048 },
-		"module is 99, want one of the file's":             func(k *artifact.Kernel) { k.Index[2].Module = 99 },
-		`entry is "a b", want a PTX name`:                  func(k *artifact.Kernel) { k.Index[2].Entry = "a b" },
-		"shared_bytes is 2097152, want at most 1 MB":       func(k *artifact.Kernel) { k.Index[2].SharedBytes = 2 << 20 },
-		`kernel parameters are missing: i_diags_cover_words`: func(k *artifact.Kernel) {
-			k.Params = slices.DeleteFunc(k.Params, func(p artifact.Param) bool { return p.Name == "i_diags_cover_words" })
-		},
+		`kernel parameter "w7" is listed twice`:            kernel(abi.StoreWords, func(c *artifact.Code) { c.Params[9].Name = "w7" }),
+		"threads is 2048, want 1 to 1024":                  kernel(abi.StoreWords, func(c *artifact.Code) { c.Threads = 2048 }),
+		"module is 99, want one of the file's":             kernel(abi.Decide, func(c *artifact.Code) { c.Module = 99 }),
+		`entry is "a b", want a PTX name`:                  kernel(abi.Decide, func(c *artifact.Code) { c.Entry = "a b" }),
+		"shared_bytes is 2097152, want at most 1 MB":       kernel(abi.Decide, func(c *artifact.Code) { c.SharedBytes = 2 << 20 }),
+		`kernel parameters are missing: i_diags_cover_words`: kernel(abi.Attend, func(c *artifact.Code) {
+			c.Params = slices.DeleteFunc(c.Params, func(p artifact.Param) bool { return p.Name == "i_diags_cover_words" })
+		}),
 		"runs has no parameter run_cup":                                             program("run_cap = i_diags", "run_cup = i_diags"),
 		"parameter words of runs has no argument, and nothing else is called words": program("      words = ceildiv(dist_pad, 32)\n", ""),
 		"part choose: buffer i_diags_bits is read before it is written":             program("b_bits = at i_diags_bits", "b_bits = at diag_sum"),
@@ -417,7 +423,7 @@ func TestArtifactsWithBadPrograms(t *testing.T) {
 	} {
 		a, err := artifact.Read(data)
 		require.NoError(t, err)
-		damage(&a.Manifest.Kernels[0])
+		damage(a)
 		err = a.Verify()
 		require.ErrorIs(t, err, artifact.ErrManifest, want)
 		require.ErrorContains(t, err, want)

@@ -151,16 +151,18 @@ func (c attentionCase) runExtremes(t *testing.T) {
 }
 
 // extremeCase runs a case and looks at every row.
-func (c attentionCase) extremeCase(t *testing.T, l loaded, in *qkv.Input, q, k, v []float32) {
+func (c attentionCase) extremeCase(t *testing.T, l *runtime.Loaded, in *qkv.Input, q, k, v []float32) {
 	h := c.host(in)
 	h.Chosen = len(c.program.Pattern.Index) > 0
-	res, err := l.RunHost(l.dev, h)
+	call, err := l.Prepare(h.Shape, h.Parts...)
+	require.NoError(t, err)
+	res, err := l.RunHost(t.Context(), h)
 	require.NoError(t, err)
 	o := make([]float32, len(res.O)/2)
 	require.NoError(t, half.Decode(c.dtype, o, res.O))
 	for head := range in.QHeads {
 		keep := c.kept(t, in, h.Chosen, func() []byte {
-			cover, err := l.CoverChosen(c.callOf(in), res.Chosen[head:head+1], nil)
+			cover, err := call.Cover(head, &res.Chosen[head], nil)
 			require.NoError(t, err)
 			return cover
 		})
@@ -223,9 +225,4 @@ func checkMean(t *testing.T, c meanCase, o []float32, lse float64) {
 		return
 	}
 	require.InDelta(t, wantLSE, lse, 1e-5+1e-6*math.Abs(wantLSE), "LSE")
-}
-
-// callOf is the call of a case as CoverChosen wants it.
-func (c attentionCase) callOf(in *qkv.Input) runtime.Attention {
-	return runtime.Attention{SeqQ: in.SeqQ, SeqK: in.SeqK, QOffset: in.QOffset, Params: c.bound(ir.BindLaunch)}
 }

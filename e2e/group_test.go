@@ -18,6 +18,14 @@ func member(t *testing.T, src string, copies int) compile.Member {
 	return compile.Member{Program: p, Copies: copies}
 }
 
+// groupsOf are the kernels of an artifact that compute several patterns in one launch.
+func groupsOf(a *artifact.Artifact) (out []artifact.Code) {
+	for _, n := range a.Manifest.Builds[0].Groups {
+		out = append(out, a.Manifest.Codes[n])
+	}
+	return out
+}
+
 const withColumns = `pattern %s(n = 4, window = 9) {
   index probe = softmax(q[-64:] * k)
   index cols = top(n, sum(probe, queries))
@@ -34,12 +42,12 @@ func TestCompileGroup(t *testing.T) {
 		}
 		a, err := compile.Group(members, compile.Options{Target: "sm_90a", DType: "f16", HeadDim: 32}, nil)
 		require.NoError(t, err)
-		require.Len(t, a.Manifest.Members, c.members)
-		require.Equal(t, c.groups, len(a.Manifest.Groups), "%+v", c)
+		require.Len(t, a.Manifest.Patterns, c.members)
+		require.Equal(t, c.groups, len(groupsOf(a)), "%+v", c)
 		sections := map[artifact.Section]int{}
-		for _, g := range a.Manifest.Groups {
+		for _, g := range groupsOf(a) {
 			for _, s := range g.Sections {
-				sections[artifact.Section{Member: s.Member, Dense: s.Dense}]++
+				sections[artifact.Section{Pattern: s.Pattern, Dense: s.Dense}]++
 			}
 		}
 		require.Len(t, sections, 2*c.members)
@@ -55,7 +63,7 @@ func TestCompileGroupInParts(t *testing.T) {
 	a, err := compile.Group(members, compile.Options{Target: "sm_80", DType: "f16", HeadDim: 128}, nil)
 	require.NoError(t, err)
 	sections := map[int]int{} // by the rows of their tiles
-	for _, g := range a.Manifest.Groups {
+	for _, g := range groupsOf(a) {
 		for _, s := range g.Sections {
 			sections[s.TileRows]++
 		}
@@ -70,7 +78,7 @@ func TestBlocksBesideLists(t *testing.T) {
 		for headDim, want := range groups {
 			a, err := compile.Group(members, compile.Options{Target: target, DType: "f16", HeadDim: headDim}, nil)
 			require.NoError(t, err)
-			require.Len(t, a.Manifest.Groups, want, "%s, head dim %d", target, headDim)
+			require.Len(t, groupsOf(a), want, "%s, head dim %d", target, headDim)
 		}
 	}
 }
@@ -108,7 +116,7 @@ func TestSectionsShareCode(t *testing.T) {
 		}
 		a, err := compile.Group([]compile.Member{window, lists("a"), lists("b")}, compile.Options{Target: target, DType: "bf16", HeadDim: 64}, &compile.Observer{Module: module})
 		require.NoError(t, err)
-		require.Len(t, a.Manifest.Groups[0].Sections, 5+2+2)
+		require.Len(t, groupsOf(a)[0].Sections, 5+2+2)
 		require.Len(t, regexp.MustCompile(`(?m)^body(\.[0-9]+)?:$`).FindAllString(group, -1), 4, "windows, two of lists, causal")
 	}
 }

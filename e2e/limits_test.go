@@ -18,6 +18,7 @@ import (
 	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/emu"
+	"github.com/minfc/minfc/runtime/runtimetest"
 )
 
 // Patterns whose bounds reach 2^30, where sums and differences of 32 bits are about to wrap. The parameters n and m of a pattern are
@@ -155,7 +156,7 @@ pattern p(n = 1073741824, m = 1073741823) {
 	c.launch(t, l, in, nil).check(t)
 	weighed := c.host(in)
 	weighed.NoFallback = false
-	_, err := l.RunHost(l.dev, weighed)
+	_, err := l.RunHost(t.Context(), weighed)
 	require.NoError(t, err)
 }
 
@@ -171,7 +172,7 @@ func TestNumbersThatMakeNoDifference(t *testing.T) {
 		l := c.load(t, emu.Options{})
 		c.run(t, l)
 		c.params = map[string]int64{"n": 1<<15 + 1}
-		_, err := l.RunHost(l.dev, c.host(c.input(t)))
+		_, err := l.RunHost(t.Context(), c.host(c.input(t)))
 		require.ErrorIs(t, err, device.ErrBadCall)
 		require.ErrorContains(t, err, want)
 		keep, err := c.program.Pattern.Keeps(c.params)
@@ -209,21 +210,22 @@ func TestLimitsOfLengths(t *testing.T) {
 }
 
 // lseOfOneKey launches a case with zeros for queries and ir.MaxParam keys that are one row.
-func lseOfOneKey(t *testing.T, l loaded, c attentionCase) []float32 {
+func lseOfOneKey(t *testing.T, l *runtime.Loaded, c attentionCase) []float32 {
 	rows := c.shape.SeqQ * c.headDim * 2
 	mem := func(n int) device.Ptr {
-		p, err := l.dev.Alloc(int64(n))
+		p, err := l.Device().Alloc(int64(n))
 		require.NoError(t, err)
-		require.NoError(t, l.dev.Fill(p, 0, int64(n), nil))
-		t.Cleanup(func() { require.NoError(t, l.dev.Free(p)) })
+		require.NoError(t, l.Device().Fill(p, 0, int64(n), nil))
+		t.Cleanup(func() { require.NoError(t, l.Device().Free(p)) })
 		return p
 	}
-	one := runtime.Tensor{Ptr: mem(c.headDim * 2), BatchStride: 8, HeadStride: 8}
-	a := runtime.Attention{Q: runtime.Tensor{Ptr: mem(rows)}, K: one, V: one, O: runtime.Tensor{Ptr: mem(rows)}, LSE: mem(4 * c.shape.SeqQ),
-		Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: c.shape.SeqQ, SeqK: ir.MaxParam, QOffset: c.shape.QOffset, Params: c.params}
-	require.NoError(t, l.Launch(nil, a))
+	key, one := mem(c.headDim*2), runtime.Stride{Batch: 8, Head: 8}
+	a := runtimetest.Call{Pointers: runtime.Pointers{Q: mem(rows), K: key, V: key, O: mem(rows), LSE: mem(4 * c.shape.SeqQ)},
+		Shape: runtime.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: c.shape.SeqQ, SeqK: ir.MaxParam, QOffset: c.shape.QOffset,
+			Strides: runtime.Strides{K: one, V: one}}, Part: runtime.Part{Params: c.params}}
+	require.NoError(t, a.Run(l, nil))
 	var out []float32
-	for b := range slices.Chunk(readBack(t, l.dev, a.LSE, 4*c.shape.SeqQ), 4) {
+	for b := range slices.Chunk(readBack(t, l.Device(), a.LSE, 4*c.shape.SeqQ), 4) {
 		out = append(out, math.Float32frombits(binary.LittleEndian.Uint32(b)))
 	}
 	return out

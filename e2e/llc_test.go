@@ -13,7 +13,6 @@ import (
 	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/ir"
-	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/artifact"
 	"github.com/minfc/minfc/runtime/emu"
 )
@@ -56,9 +55,9 @@ func TestLLVMMakesTheSameOfTheIR(t *testing.T) {
 				shape: qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 150, SeqK: 201, QOffset: 51}, params: settings[name][0]}
 			t.Run(c.kernel(), func(t *testing.T) {
 				in := c.input(t)
-				ours, err := runtime.RunHost(dev, c.compile(t), artifact.Select{}, c.host(in))
+				ours, err := runOnce(t, dev, c.compile(t), c.host(in))
 				require.NoError(t, err)
-				theirs, err := runtime.RunHost(dev, c.throughLLC(t, llc), artifact.Select{}, c.host(in))
+				theirs, err := runOnce(t, dev, c.throughLLC(t, llc), c.host(in))
 				require.NoError(t, err)
 				require.Equal(t, theirs.O, ours.O)
 				require.Equal(t, theirs.LSE, ours.LSE)

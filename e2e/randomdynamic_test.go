@@ -148,11 +148,11 @@ func (r *randomRun) seed(t *testing.T, seed uint64) {
 		}
 	})
 	dev := r.devices(t, rng)
-	k, err := runtime.LoadKernel(dev, a, artifact.Select{})
+	l, err := runtime.Load(dev, a, artifact.Select{})
 	require.NoError(t, err)
-	defer func() { require.NoError(t, k.Close()) }()
+	defer func() { require.NoError(t, l.Close()) }()
 	for range randomLaunches {
-		r.launch(t, rng, c, loaded{k, dev})
+		r.launch(t, rng, c, l)
 	}
 }
 
@@ -167,7 +167,7 @@ func (r *randomRun) compile(t *testing.T, rng *rand.Rand, c *attentionCase) *art
 			var why *ir.Unsupported
 			require.ErrorAs(t, err, &why, "everything else is a fault\n%s", c.program.Pattern)
 			r.refuse(fmt.Sprintf("refused for reason %d", why.Reason))
-		case len(a.Manifest.Kernels[0].Index) == 1:
+		case len(a.Manifest.Patterns[0].Lowered[0].Kernels) == 2: // the attention, and what writes down what heads there are
 			r.refuse("no choice matters")
 		default:
 			return a
@@ -178,18 +178,20 @@ func (r *randomRun) compile(t *testing.T, rng *rand.Rand, c *attentionCase) *art
 }
 
 // launch runs the kernel on one random call and checks it.
-func (r *randomRun) launch(t *testing.T, rng *rand.Rand, c attentionCase, l loaded) {
+func (r *randomRun) launch(t *testing.T, rng *rand.Rand, c attentionCase, l *runtime.Loaded) {
 	c.shape = randomDynamicShape(rng)
 	var byHead map[string][]int64
 	c.params, byHead = irtest.RandomBudgets(rng, c.program.Pattern, c.shape.QHeads)
-	maps.DeleteFunc(byHead, func(name string, _ []int64) bool { return !slices.Contains(l.Schedule().Budgets(), name) })
+	maps.DeleteFunc(byHead, func(name string, _ []int64) bool { return !slices.Contains(l.Patterns()[0].HeadParams(), name) })
 	in, kind := c.randomInput(t, rng)
 	h := c.host(in)
-	h.Chosen, h.HeadParams, h.NoFallback = true, byHead, rng.IntN(5) > 0
+	h.Chosen, h.Parts[0].HeadParams, h.NoFallback = true, byHead, rng.IntN(5) > 0
 	where := fmt.Sprintf("%s, %s, by head %v, fallback: %v, %s inputs", c.kernel(), c.launched(), byHead, !h.NoFallback, kind)
-	res, err := l.RunHost(l.dev, h)
+	call, err := l.Prepare(h.Shape, h.Parts...)
 	require.NoError(t, err, where)
-	e := ended{attentionCase: c, in: in, kernel: l, res: res}
+	res, err := l.RunHost(t.Context(), h)
+	require.NoError(t, err, where)
+	e := ended{attentionCase: c, in: in, kernel: l, call: call, res: res}
 	for head := range in.QHeads {
 		given := c.bound(ir.BindLaunch)
 		for name, budgets := range byHead {
@@ -253,7 +255,7 @@ func (c attentionCase) randomInput(t *testing.T, rng *rand.Rand) (*qkv.Input, wo
 // check holds a finished launch against float64: the choices, what they make kernels keep, and the output over what is kept.
 func (r *randomRun) check(rng *rand.Rand, e ended) error {
 	scale := 1 / math.Sqrt(float64(e.headDim))
-	choices := selfcheck.ChoiceCase{In: e.in, Index: e.kernel.Schedule().Index, Values: e.values, Scale: scale}
+	choices := selfcheck.ChoiceCase{In: e.in, Index: e.kernel.Patterns()[0].Schedule().Index, Values: e.values, Scale: scale}
 	output := selfcheck.Case{In: e.in, Scale: scale, O: e.res.O, LSE: e.res.LSE}
 	if len(e.res.Chosen) != e.in.Batch*e.in.QHeads {
 		return fmt.Errorf("%d heads chose, want %d", len(e.res.Chosen), e.in.Batch*e.in.QHeads)
@@ -317,8 +319,7 @@ func (r *randomRun) cover(rng *rand.Rand, e ended, h int) (func(q, k int) bool, 
 		}
 		asked = means
 	}
-	call := runtime.Attention{SeqQ: e.in.SeqQ, SeqK: e.in.SeqK, QOffset: e.in.QOffset, Params: e.bound(ir.BindLaunch)}
-	cover, err := e.kernel.CoverChosen(call, []runtime.Chosen{chosen}, nil)
+	cover, err := e.call.Cover(h, &chosen, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -360,12 +361,12 @@ func (r *randomRun) count(e ended, chosen runtime.Chosen, late bool) {
 	if len(chosen.Asked.Sets) > 1 {
 		r.met("several chosen sets")
 	}
-	for _, g := range e.kernel.Schedule().Segments {
+	for _, g := range e.kernel.Patterns()[0].Schedule().Segments {
 		if len(g.Except) > 0 && late {
 			r.met("columns without tiles of distances, not causal")
 		}
 	}
-	for _, d := range e.kernel.Schedule().Index {
+	for _, d := range e.kernel.Patterns()[0].Schedule().Index {
 		r.met(formOf(d.Value))
 	}
 }

@@ -164,7 +164,7 @@ pattern runs(n = 1) {
 				work := map[int64]int64{}
 				for _, n := range []int64{64, 1024} {
 					c.params = map[string]int64{"n": n}
-					_, err := l.RunHost(l.dev, c.host(c.input(t)))
+					_, err := l.RunHost(t.Context(), c.host(c.input(t)))
 					require.NoError(t, err)
 					work[n] = attention
 				}

@@ -14,7 +14,6 @@ import (
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/patterns"
 	"github.com/minfc/minfc/plan"
-	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/artifact"
 	"github.com/minfc/minfc/runtime/emu"
 )
@@ -94,8 +93,9 @@ func TestPlanWithLittleSharedMemory(t *testing.T) {
 		require.NoError(t, err)
 		in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: len(layer), KVHeads: 1, SeqQ: 70, SeqK: 130, QOffset: 60, HeadDim: d}, abi.BF16, 1)
 		require.NoError(t, err)
-		c := attentionCase{program: &compile.Program{Pattern: layer[0].Pattern}, headDim: d}
-		res, err := runtime.RunHostWith(dev, l, c.host(in))
+		call := in.Call()
+		call.NoFallback = true
+		res, err := l.RunHost(t.Context(), call)
 		require.NoError(t, err)
 		report, err := selfcheck.Compare(selfcheck.Case{In: in, Keeps: keeps, Scale: 1 / math.Sqrt(float64(d)), O: res.O, LSE: res.LSE})
 		require.NoError(t, err)

@@ -14,6 +14,7 @@ import (
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/emu"
 )
 
@@ -92,13 +93,13 @@ func TestEqualValuesGoToTheSmaller(t *testing.T) {
 }
 
 // chooseExactly runs a case and compares its choices with the interpreter's.
-func (c attentionCase) chooseExactly(t *testing.T, l loaded, q, k func(i int) float64) {
+func (c attentionCase) chooseExactly(t *testing.T, l *runtime.Loaded, q, k func(i int) float64) {
 	in := c.input(t)
 	head := ir.HeadInputs[float32]{Sq: in.SeqQ, Sk: in.SeqK, D: c.headDim, QOffset: in.QOffset, Scale: 1 / math.Sqrt(float64(c.headDim))}
 	head.Q, in.Q = c.rows(t, in.SeqQ, q)
 	head.K, in.K = c.rows(t, in.SeqK, k)
 	e := c.launch(t, l, in, nil)
-	want, err := ir.EvalIndex(l.Schedule().Index, e.values[0], head)
+	want, err := ir.EvalIndex(l.Patterns()[0].Schedule().Index, e.values[0], head)
 	require.NoError(t, err)
 	for _, set := range want.Sets {
 		got, err := e.res.Chosen[0].Asked.Find(set.Name)

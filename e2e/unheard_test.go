@@ -74,25 +74,24 @@ func TestKernelsThatTheLoaderNeverHeardOf(t *testing.T) {
 	c := attentionCase{program: library(t, "vertical_slash"), headDim: 64, dtype: abi.BF16,
 		shape: qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 300, SeqK: 333, QOffset: 33}}
 	a := c.compile(t)
-	k := &a.Manifest.Kernels[0]
+	lowered := &a.Manifest.Patterns[0].Lowered[0]
 	kernel, ptx := everyNth(t)
-	k.Index = append(k.Index, artifact.IndexKernel{Name: "every_nth", Entry: kernel.Entry, Threads: kernel.Threads, Module: len(a.Modules), Params: kernel.Params})
-	a.Modules = append(a.Modules, ptx)
-
-	k.Program = chooseEveryNth(t, k.Program)
+	code := a.AddCode(artifact.Code{Entry: kernel.Entry, Target: "sm_80", PTXVersion: ptxgen.Version("sm_80"), Threads: kernel.Threads, Params: kernel.Params}, ptx)
+	lowered.Kernels = append(lowered.Kernels, artifact.Use{Name: "every_nth", Code: code})
+	lowered.Program = a.AddProgram(chooseEveryNth(t, a.Manifest.Programs[lowered.Program]))
 	data, err := a.Encode()
 	require.NoError(t, err)
 	a, err = artifact.Read(data)
 	require.NoError(t, err)
 
 	dev := openEmulator(t, emu.Options{})
-	l, err := runtime.LoadKernel(dev, a, artifact.Select{})
+	l, err := runtime.Load(dev, a, artifact.Select{})
 	require.NoError(t, err)
 	defer l.Close()
 	in := c.input(t)
 	h := c.host(in)
 	h.Chosen = true
-	res, err := l.RunHost(dev, h)
+	res, err := l.RunHost(t.Context(), h)
 	require.NoError(t, err)
 	require.Len(t, res.Chosen, 8)
 	for _, head := range res.Chosen {
@@ -103,7 +102,9 @@ func TestKernelsThatTheLoaderNeverHeardOf(t *testing.T) {
 		}
 		require.Equal(t, res.Chosen[0], head, "no data decides")
 	}
-	cover, err := l.CoverChosen(runtime.Attention{SeqQ: 300, SeqK: 333, QOffset: 33}, res.Chosen[:1], nil)
+	call, err := l.Prepare(h.Shape, h.Parts...)
+	require.NoError(t, err)
+	cover, err := call.Cover(0, &res.Chosen[0], nil)
 	require.NoError(t, err)
 	require.Less(t, bytes.Count(cover, []byte{1}), 300*333)
 	keep := func(q, key int) bool { return cover[(q-33)*333+key] == 1 }

@@ -21,18 +21,18 @@ import (
 
 // apart runs a layer in two ways over the same tensors: all heads in one launch, and a launch for each part by a kernel of its own.
 type apart struct {
-	dev      device.Device
-	launcher *plan.Launcher
-	kernels  []*runtime.LoadedKernel // of each part
-	one      runtime.Attention
-	several  runtime.Attention
-	pieces   []runtime.Attention // of several, a part each
+	dev     device.Device
+	layer   *plan.LoadedLayer
+	shape   runtime.Shape
+	kernels []*runtime.Loaded  // of each part
+	one     runtime.Pointers   // of all heads in one launch
+	several []runtime.Pointers // of each part, with one output
 }
 
 func newApart(t testing.TB, dev device.Device, target string, s workload.Spec, entries []string) *apart {
 	heads := layer(t, entries...)
 	opts := compile.Options{Target: target, DType: s.DType, HeadDim: s.HeadDim}
-	alone := map[string]*runtime.LoadedKernel{}
+	alone := map[string]*runtime.Loaded{}
 	for _, h := range heads {
 		if alone[h.Pattern.Name] != nil {
 			continue
@@ -41,7 +41,7 @@ func newApart(t testing.TB, dev device.Device, target string, s workload.Spec, e
 		require.NoError(t, err)
 		a, err := p.Compile(opts, nil)
 		require.NoError(t, err)
-		k, err := runtime.LoadKernel(dev, a, artifact.Select{})
+		k, err := runtime.Load(dev, a, artifact.Select{})
 		require.NoError(t, err)
 		t.Cleanup(func() { k.Close() })
 		alone[h.Pattern.Name] = k
@@ -51,15 +51,19 @@ func newApart(t testing.TB, dev device.Device, target string, s workload.Spec, e
 	kernels, err := plan.Load(dev, a, artifact.Select{})
 	require.NoError(t, err)
 	t.Cleanup(func() { kernels.Close() })
-	out := &apart{dev: dev}
-	out.launcher, err = kernels.Bind(heads)
+	out := &apart{dev: dev, shape: shapeOf(s)}
+	out.layer, err = kernels.Bind(heads)
 	require.NoError(t, err)
 	out.place(t, s, alone)
 	return out
 }
 
+func shapeOf(s workload.Spec) runtime.Shape {
+	return runtime.Shape{Batch: 1, QHeads: s.QHeads, KVHeads: s.KVHeads, SeqQ: s.SeqLen, SeqK: s.SeqLen, NoFallback: true}
+}
+
 // place makes the tensors, and an output and a workspace for either way.
-func (x *apart) place(t testing.TB, s workload.Spec, alone map[string]*runtime.LoadedKernel) {
+func (x *apart) place(t testing.TB, s workload.Spec, alone map[string]*runtime.Loaded) {
 	in, err := workload.OnDevice(x.dev, s, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { in.Close() })
@@ -69,28 +73,18 @@ func (x *apart) place(t testing.TB, s workload.Spec, alone map[string]*runtime.L
 		t.Cleanup(func() { x.dev.Free(p) })
 		return p
 	}
-	call := func() runtime.Attention {
-		a := runtime.Attention{Batch: 1, QHeads: s.QHeads, KVHeads: s.KVHeads, SeqQ: s.SeqLen, SeqK: s.SeqLen, NoFallback: true}
-		a.Q.Ptr, a.K.Ptr, a.V.Ptr, a.O.Ptr = in.Q, in.K, in.V, alloc(outputBytes(s))
-		return a
+	at := func(p *runtime.Prepared, out device.Ptr) runtime.Pointers {
+		return runtime.Pointers{Q: in.Q, K: in.K, V: in.V, O: out, Workspace: alloc(p.Workspace()), WorkspaceBytes: p.Workspace()}
 	}
-	x.one = call()
-	x.one.WorkspaceBytes, err = x.launcher.Workspace(x.one)
+	p, err := x.layer.Prepare(x.shape)
 	require.NoError(t, err)
-	x.one.Workspace = alloc(x.one.WorkspaceBytes)
-	x.several = call()
-	row := int64(s.HeadDim)
-	strides := runtime.Tensor{RowStride: row, HeadStride: row * int64(s.SeqLen)}
-	for _, t := range []*runtime.Tensor{&x.several.Q, &x.several.K, &x.several.V, &x.several.O} {
-		t.RowStride, t.HeadStride = strides.RowStride, strides.HeadStride
-	}
-	for _, p := range x.launcher.Parts() {
-		k := alone[x.launcher.Kernel(p.Heads[0]).Schedule().Name]
-		a, _ := p.Call(x.several)
-		a.WorkspaceBytes, err = k.Workspace(a)
+	x.one = at(p, alloc(outputBytes(s)))
+	out := alloc(outputBytes(s))
+	for i, part := range x.layer.Parts() {
+		x.kernels = append(x.kernels, alone[x.layer.Pattern(part.Heads[0]).Name()])
+		p, err := x.preparePart(i)
 		require.NoError(t, err)
-		a.Workspace = alloc(a.WorkspaceBytes)
-		x.kernels, x.pieces = append(x.kernels, k), append(x.pieces, a)
+		x.several = append(x.several, at(p, out))
 	}
 }
 
@@ -98,13 +92,32 @@ func outputBytes(s workload.Spec) int64 {
 	return 2 * int64(s.QHeads) * int64(s.SeqLen) * int64(s.HeadDim)
 }
 
-func (x *apart) launchOne() error { return x.launcher.Launch(nil, x.one) }
+// preparePart prepares a part of the layer for the kernel of its pattern alone.
+func (x *apart) preparePart(i int) (*runtime.Prepared, error) {
+	part := x.layer.Parts()[i]
+	part.Pattern = 0
+	return x.kernels[i].Prepare(x.shape, part)
+}
 
-func (x *apart) launchApart() (err error) {
-	for i, k := range x.kernels {
-		err = errors.Join(err, k.Launch(nil, x.pieces[i]))
+func (x *apart) launchOne() error {
+	p, err := x.layer.Prepare(x.shape)
+	if err != nil {
+		return err
 	}
-	return err
+	return p.Run(nil, x.one)
+}
+
+func (x *apart) launchApart() error {
+	for i := range x.kernels {
+		p, err := x.preparePart(i)
+		if err != nil {
+			return err
+		}
+		if err := p.Run(nil, x.several[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // differing is the share of the outputs that are not the same both ways.
@@ -113,7 +126,7 @@ func (x *apart) differing(t testing.TB, s workload.Spec) float64 {
 	differ, all := 0, outputBytes(s)
 	for at := int64(0); at < all; at += most {
 		var parts [2][]byte
-		for i, p := range []device.Ptr{x.one.O.Ptr, x.several.O.Ptr} {
+		for i, p := range []device.Ptr{x.one.O, x.several[0].O} {
 			parts[i] = make([]byte, min(most, all-at))
 			require.NoError(t, x.dev.CopyToHost(parts[i], p+device.Ptr(at), nil))
 		}
@@ -128,7 +141,7 @@ func (x *apart) differing(t testing.TB, s workload.Spec) float64 {
 
 // poison fills the outputs, each with another value: what neither way writes differs.
 func (x *apart) poison(t testing.TB, s workload.Spec) {
-	for i, p := range []device.Ptr{x.one.O.Ptr, x.several.O.Ptr} {
+	for i, p := range []device.Ptr{x.one.O, x.several[0].O} {
 		require.NoError(t, x.dev.Fill(p, 0xfe+byte(i), outputBytes(s), nil))
 	}
 }
@@ -187,9 +200,9 @@ func TestLayerOfAMillionTokens(t *testing.T) {
 	s := workload.Spec{Kind: workload.Mixed, Batch: 1, QHeads: 32, KVHeads: 8, SeqLen: 1 << 20, HeadDim: 128, Seed: 3, DType: abi.BF16}
 	x := newApart(t, dev, target, s, realHeads())
 	require.Less(t, x.one.WorkspaceBytes, int64(1e9))
-	launches, err := x.launcher.Launches(x.one)
+	p, err := x.layer.Prepare(x.shape)
 	require.NoError(t, err)
-	require.Equal(t, 1, launches)
+	require.Equal(t, 1, p.Launches())
 	x.poison(t, s)
 	ms := timed(t, dev, x.launchOne, 1)
 	require.NoError(t, x.launchApart())
@@ -252,17 +265,16 @@ func (x *apart) dense(t testing.TB, target string, s workload.Spec) func() error
 	require.NoError(t, err)
 	art, err := p.Compile(compile.Options{Target: target, DType: s.DType, HeadDim: s.HeadDim}, nil)
 	require.NoError(t, err)
-	k, err := runtime.LoadKernel(x.dev, art, artifact.Select{})
+	k, err := runtime.Load(x.dev, art, artifact.Select{})
 	require.NoError(t, err)
 	t.Cleanup(func() { k.Close() })
-	return func() error { return k.Launch(nil, x.several) }
+	call, err := k.Prepare(x.shape)
+	require.NoError(t, err)
+	return func() error { return call.Run(nil, x.several[0]) }
 }
 
 func (x *apart) setFallback(on bool) {
-	x.one.NoFallback = !on
-	for i := range x.pieces {
-		x.pieces[i].NoFallback = !on
-	}
+	x.shape.NoFallback = !on
 }
 
 // timed is the time of a call, in milliseconds, from several in a row.

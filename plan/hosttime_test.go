@@ -30,12 +30,12 @@ func BenchmarkHostTime(b *testing.B) {
 			a, err := p.Compile(compile.Options{Target: target, DType: "bf16", HeadDim: 128}, nil)
 			require.NoError(b, err)
 			start := time.Now()
-			k, err := runtime.LoadKernel(dev, a, artifact.Select{})
+			l, err := runtime.Load(dev, a, artifact.Select{})
 			require.NoError(b, err)
 			b.ReportMetric(milliseconds(time.Since(start)), "load-ms")
-			defer k.Close()
+			defer l.Close()
 			s := workload.Spec{Kind: workload.Mixed, Batch: 1, QHeads: 32, KVHeads: 8, SeqLen: 256, HeadDim: 128, Seed: 3, DType: abi.BF16}
-			benchRun(b, dev, s, k.Prepare)
+			benchRun(b, dev, s, func(shape runtime.Shape) (*runtime.Prepared, error) { return l.Prepare(shape) })
 		})
 	}
 	for _, length := range []int{8 << 10, 32 << 10, 1 << 20} {
@@ -44,7 +44,7 @@ func BenchmarkHostTime(b *testing.B) {
 			start := time.Now()
 			x := newApart(b, dev, target, s, realHeads())
 			b.ReportMetric(milliseconds(time.Since(start)), "all-loads-ms")
-			benchRun(b, dev, s, x.launcher.Prepare)
+			benchRun(b, dev, s, x.layer.Prepare)
 		})
 	}
 }
@@ -53,13 +53,12 @@ func milliseconds(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1
 func microseconds(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
 
 // benchRun times Run, some calls between waits for the device, so that its queue is never full.
-func benchRun(b *testing.B, dev device.Device, s workload.Spec, prepare func(runtime.Attention) (*runtime.Prepared, error)) {
+func benchRun(b *testing.B, dev device.Device, s workload.Spec, prepare func(runtime.Shape) (*runtime.Prepared, error)) {
 	in, err := workload.OnDevice(dev, s, nil)
 	require.NoError(b, err)
 	defer in.Close()
-	a := runtime.Attention{Batch: 1, QHeads: s.QHeads, KVHeads: s.KVHeads, SeqQ: s.SeqLen, SeqK: s.SeqLen, NoFallback: true}
 	start := time.Now()
-	p, err := prepare(a)
+	p, err := prepare(shapeOf(s))
 	require.NoError(b, err)
 	b.ReportMetric(microseconds(time.Since(start)), "prepare-us")
 	out, err := dev.Alloc(outputBytes(s))

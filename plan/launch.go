@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -83,28 +84,25 @@ func bound(p *ir.Pattern, values map[string]int64, when ir.Binding) map[string]i
 
 // Kernels are the compiled patterns of a head plan on a device; all layers share them. They are safe for concurrent use until Close.
 type Kernels struct {
-	groups   *runtime.LoadedGroups
-	patterns []string // of the members, as text
+	*runtime.Loaded
+	patterns []string // as text
 }
 
-// Load loads the patterns of a head plan, compiled by minfc.CompilePlan. Errors are the errors of runtime.LoadGroups.
+// Load loads the patterns of a head plan, compiled by compile.Plan. Errors are the errors of runtime.Load.
 func Load(dev device.Device, a *artifact.Artifact, sel artifact.Select) (*Kernels, error) {
-	groups, err := runtime.LoadGroups(dev, a, sel)
+	loaded, err := runtime.Load(dev, a, sel)
 	if err != nil {
 		return nil, err
 	}
-	k := &Kernels{groups: groups}
-	for _, m := range a.Manifest.Members {
-		k.patterns = append(k.patterns, m.Pattern)
+	k := &Kernels{Loaded: loaded}
+	for _, p := range a.Manifest.Patterns {
+		k.patterns = append(k.patterns, p.Text)
 	}
 	return k, nil
 }
 
-// Close unloads the kernels. Launches must have ended.
-func (k *Kernels) Close() error { return k.groups.Close() }
-
-// member is the number of the pattern that a head runs.
-func (k *Kernels) member(h Head, values map[string]int64) (int, error) {
+// number is the number of the pattern that a head runs.
+func (k *Kernels) number(h Head, values map[string]int64) (int, error) {
 	baked := *h.Pattern
 	baked.Params = slices.Clone(baked.Params)
 	for i, p := range baked.Params {
@@ -118,45 +116,45 @@ func (k *Kernels) member(h Head, values map[string]int64) (int, error) {
 	return 0, fmt.Errorf("%s is not among the patterns that were compiled; compile the plan again", h)
 }
 
-// Launcher runs the heads of a layer. It is safe for concurrent use until its kernels are closed.
-type Launcher struct {
+// LoadedLayer is a layer of a model: which heads run which pattern. It is safe for concurrent use until its kernels are closed.
+type LoadedLayer struct {
 	kernels *Kernels
-	heads   []*runtime.LoadedKernel // what each runs
-	parts   []runtime.Part          // heads that have one index stage, in the order of their first ones
+	heads   []*runtime.Pattern // what each runs
+	parts   []runtime.Part     // heads that have one index stage, in the order of their first ones
 }
 
 // Bind returns what runs the heads of a layer.
-func (k *Kernels) Bind(heads []Head) (*Launcher, error) {
+func (k *Kernels) Bind(heads []Head) (*LoadedLayer, error) {
 	if len(heads) == 0 {
 		return nil, fmt.Errorf("there are no heads to run")
 	}
-	l := &Launcher{kernels: k}
+	l := &LoadedLayer{kernels: k}
 	for h, head := range heads {
 		values, err := head.Values()
 		if err != nil {
 			return nil, fmt.Errorf("head %d: %w", h, err)
 		}
-		member, err := k.member(head, values)
+		number, err := k.number(head, values)
 		if err != nil {
 			return nil, fmt.Errorf("head %d: %w", h, err)
 		}
-		l.add(member, bound(head.Pattern, values, ir.BindLaunch))
+		l.add(number, bound(head.Pattern, values, ir.BindLaunch))
 	}
 	return l, nil
 }
 
-// add gives the next head to the part of its member and of its parameters, budgets aside.
-func (l *Launcher) add(member int, params map[string]int64) {
-	h, kernel := len(l.heads), l.kernels.groups.Members()[member]
-	l.heads = append(l.heads, kernel)
+// add gives the next head to the part of its pattern and of its parameters, budgets aside.
+func (l *LoadedLayer) add(number int, params map[string]int64) {
+	h, pattern := len(l.heads), l.kernels.Patterns()[number]
+	l.heads = append(l.heads, pattern)
 	budgets := map[string]int64{}
-	for _, name := range kernel.HeadParams() {
+	for _, name := range pattern.HeadParams() {
 		budgets[name] = params[name]
 		delete(params, name)
 	}
-	i := slices.IndexFunc(l.parts, func(p runtime.Part) bool { return p.Member == member && maps.Equal(p.Params, params) })
+	i := slices.IndexFunc(l.parts, func(p runtime.Part) bool { return p.Pattern == number && maps.Equal(p.Params, params) })
 	if i < 0 {
-		i, l.parts = len(l.parts), append(l.parts, runtime.Part{Member: member, Params: params, HeadParams: map[string][]int64{}})
+		i, l.parts = len(l.parts), append(l.parts, runtime.Part{Pattern: number, Params: params, HeadParams: map[string][]int64{}})
 	}
 	p := &l.parts[i]
 	p.Heads = append(p.Heads, h)
@@ -165,70 +163,28 @@ func (l *Launcher) add(member int, params map[string]int64) {
 	}
 }
 
-// Kernel says what query head h runs: its checks, schedule and cover. It cannot be launched by itself.
-func (l *Launcher) Kernel(h int) *runtime.LoadedKernel { return l.heads[h] }
+// Kernels are what the layer runs with; all layers of the plan share them.
+func (l *LoadedLayer) Kernels() *Kernels { return l.kernels }
 
-// Info is the entry of the first head's kernel; all heads have its head dim and data type.
-func (l *Launcher) Info() artifact.Kernel { return l.heads[0].Info() }
+// Pattern is what query head h runs.
+func (l *LoadedLayer) Pattern(h int) *runtime.Pattern { return l.heads[h] }
 
 // Parts are the heads that run one pattern with the same parameters, budgets aside. They must not be changed.
-func (l *Launcher) Parts() []runtime.Part { return l.parts }
+func (l *LoadedLayer) Parts() []runtime.Part { return l.parts }
 
-// check checks what the plan was made for; the runtime checks the rest.
-func (l *Launcher) check(a runtime.Attention) error {
-	if a.QHeads != len(l.heads) {
-		return fmt.Errorf("%w: QHeads is %d, the plan was made for %d", device.ErrBadCall, a.QHeads, len(l.heads))
+// Prepare checks a call and computes all that does not depend on its pointers; see runtime.Loaded.Prepare.
+func (l *LoadedLayer) Prepare(s runtime.Shape) (*runtime.Prepared, error) {
+	if s.QHeads != len(l.heads) {
+		return nil, fmt.Errorf("%w: QHeads is %d, the plan was made for %d", device.ErrBadCall, s.QHeads, len(l.heads))
 	}
-	return nil
+	return l.kernels.Prepare(s, l.parts...)
 }
 
-// Prepare checks a call and computes all that does not depend on its pointers; see runtime.LoadedGroups.Prepare.
-func (l *Launcher) Prepare(a runtime.Attention) (*runtime.Prepared, error) {
-	if err := l.check(a); err != nil {
-		return nil, err
+// RunHost runs a call whose tensors are in the host's memory; see runtime.Loaded.RunHost. The call's parts are the layer's.
+func (l *LoadedLayer) RunHost(ctx context.Context, h runtime.HostCall) (runtime.HostResult, error) {
+	if _, err := l.Prepare(h.Shape); err != nil {
+		return runtime.HostResult{}, err
 	}
-	return l.kernels.groups.Prepare(a, l.parts)
-}
-
-// Workspace returns how many bytes of device memory a launch needs beside its tensors; see runtime.LoadedGroups.Workspace.
-func (l *Launcher) Workspace(a runtime.Attention) (int64, error) {
-	if err := l.check(a); err != nil {
-		return 0, err
-	}
-	return l.kernels.groups.Workspace(a, l.parts)
-}
-
-// Check says what Launch would say of the call, and enqueues nothing.
-func (l *Launcher) Check(a runtime.Attention) error {
-	if err := l.check(a); err != nil {
-		return err
-	}
-	return l.kernels.groups.Check(a, l.parts)
-}
-
-// Launches is how many launches the attention of all heads takes, index stages aside: see runtime.LoadedGroups.Launch for when it is
-// more than one.
-func (l *Launcher) Launches(a runtime.Attention) (int, error) {
-	if err := l.check(a); err != nil {
-		return 0, err
-	}
-	return l.kernels.groups.Launches(a, l.parts)
-}
-
-// Launch enqueues the index stages of all parts and then the attention of all heads, in one launch if their kernels were compiled for
-// one, on a stream (nil: the default stream) and returns, under the conditions of runtime.LoadedKernel.Launch. When the call is at
-// fault nothing was enqueued.
-func (l *Launcher) Launch(s device.Stream, a runtime.Attention) error {
-	if err := l.check(a); err != nil {
-		return err
-	}
-	return l.kernels.groups.Launch(s, a, l.parts)
-}
-
-// ReadChosen waits for the stream and reads what the last launch of a chose; see runtime.LoadedGroups.ReadChosen.
-func (l *Launcher) ReadChosen(dev device.Device, s device.Stream, a runtime.Attention) ([]runtime.Chosen, error) {
-	if err := l.check(a); err != nil {
-		return nil, err
-	}
-	return l.kernels.groups.ReadChosen(dev, s, a, l.parts)
+	h.Parts = l.parts
+	return l.kernels.RunHost(ctx, h)
 }

@@ -76,8 +76,8 @@ func layer(t testing.TB, heads ...string) []plan.Head {
 	return assigned
 }
 
-// bind makes a launcher of one layer.
-func bind(t *testing.T, c *compiler, heads ...string) ([]plan.Head, *plan.Launcher) {
+// bind loads one layer.
+func bind(t *testing.T, c *compiler, heads ...string) ([]plan.Head, *plan.LoadedLayer) {
 	t.Helper()
 	assigned := layer(t, heads...)
 	k, err := plan.Load(c.dev, c.compile(t, assigned), artifact.Select{})
@@ -97,9 +97,10 @@ func entry(pattern string, params ...any) string {
 	return fmt.Sprintf(`{"pattern": "%s", "params": {%s}}`, pattern, strings.Join(parts, ", "))
 }
 
-func host(in *qkv.Input) runtime.HostAttention {
-	return runtime.HostAttention{Q: in.Q, K: in.K, V: in.V, Batch: in.Batch, QHeads: in.QHeads, KVHeads: in.KVHeads,
-		SeqQ: in.SeqQ, SeqK: in.SeqK, QOffset: in.QOffset, Chosen: true, NoFallback: true}
+func host(in *qkv.Input) runtime.HostCall {
+	h := in.Call()
+	h.Chosen, h.NoFallback = true, true
+	return h
 }
 
 // compare holds every head against float64 attention under its own pattern and its own choices.
@@ -192,44 +193,37 @@ func testMixedPlan(t *testing.T, c *compiler, rng *rand.Rand, s qkv.Shape) {
 		}
 	}
 	heads, l := bind(t, c, entries...)
-	res, err := runtime.RunHostWith(c.dev, l, host(in))
+	res, err := l.RunHost(t.Context(), host(in))
 	require.NoError(t, err)
 	compare(t, in, heads, res)
-	again, err := runtime.RunHostWith(c.dev, l, host(in))
+	again, err := l.RunHost(t.Context(), host(in))
 	require.NoError(t, err)
 	require.Equal(t, res.O, again.O, "the same call gives the same bytes")
 }
 
-// cuts lists parts as "heads in first+heads/kvheads".
-func cuts(t *testing.T, l *plan.Launcher, qHeads, kvHeads int) string {
+// parts lists the heads of each part of a layer.
+func parts(l *plan.LoadedLayer) string {
 	var out []string
 	for _, p := range l.Parts() {
-		call, first := p.Call(runtime.Attention{Batch: 1, QHeads: qHeads, KVHeads: kvHeads, SeqQ: 64, SeqK: 64})
-		out = append(out, fmt.Sprintf("%s in %d+%d/%d", runtime.ListHeads(p.Heads), first, call.QHeads, call.KVHeads))
-		require.Equal(t, len(p.Heads) < call.QHeads, len(call.Heads) > 0)
+		out = append(out, runtime.ListHeads(p.Heads))
 	}
 	return strings.Join(out, "; ")
 }
 
-func TestOneLaunchForHeadsThatAreAlike(t *testing.T) {
+func TestOnePartForHeadsThatAreAlike(t *testing.T) {
 	c := newCompiler(emulator(t))
 	small, large := entry("vertical_slash", "vertical", 30, "slash", 800), entry("vertical_slash", "vertical", 3500, "slash", 100)
 	near, far, dense := entry("a_shape", "window", 8), entry("a_shape", "window", 9), entry("dense")
 
 	_, l := bind(t, c, small, large, small, large, small, large, small, large)
-	require.Equal(t, "heads 0-7 in 0+8/2", cuts(t, l, 8, 2), "budgets do not matter")
-	require.Equal(t, "heads 0-7 in 0+8/8", cuts(t, l, 8, 8))
+	require.Equal(t, "heads 0-7", parts(l), "budgets do not matter")
 	require.Equal(t, []int64{30, 3500, 30, 3500, 30, 3500, 30, 3500}, l.Parts()[0].HeadParams["vertical"])
 
 	_, l = bind(t, c, near, near, far, far)
-	require.Equal(t, "heads 0-1 in 0+2/1; heads 2-3 in 2+2/1", cuts(t, l, 4, 2), "other parameters do")
-	require.Equal(t, "heads 0-1 in 0+2/1; heads 2-3 in 2+2/1", cuts(t, l, 4, 1))
+	require.Equal(t, "heads 0-1; heads 2-3", parts(l), "other parameters do")
 
 	_, l = bind(t, c, dense, near, near, near, near, far, near, dense)
-	require.Equal(t, "heads 0, 7 in 0+8/2; heads 1-4, 6 in 0+8/2; head 5 in 5+1/1", cuts(t, l, 8, 2), "as many kv heads as it takes")
-	require.Equal(t, "heads 0, 7 in 0+8/4; heads 1-4, 6 in 0+8/4; head 5 in 5+1/1", cuts(t, l, 8, 4))
-	require.Equal(t, "heads 0, 7 in 0+8/8; heads 1-4, 6 in 1+6/6; head 5 in 5+1/1", cuts(t, l, 8, 8))
-	require.Equal(t, "heads 0, 7 in 0+8/1; heads 1-4, 6 in 1+6/1; head 5 in 5+1/1", cuts(t, l, 8, 1), "all in one kv head")
+	require.Equal(t, "heads 0, 7; heads 1-4, 6; head 5", parts(l))
 }
 
 // Heads that lie elsewhere than in contiguous tensors: rows of all heads next to one another, and room between batches.
@@ -238,77 +232,79 @@ func TestStridesOfTheCaller(t *testing.T) {
 	_, l := bind(t, c, entry("dense"), entry("vertical_slash", "vertical", 40, "slash", 110), entry("a_shape", "window", 20), entry("vertical_slash"))
 	in, err := qkv.Generate(qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 90, SeqK: 130, HeadDim: headDim, QOffset: 40}, abi.BF16, 2)
 	require.NoError(t, err)
-	want, err := runtime.RunHostWith(c.dev, l, host(in))
+	want, err := l.RunHost(t.Context(), host(in))
 	require.NoError(t, err)
 
-	a := runtime.Attention{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 90, SeqK: 130, QOffset: 40, NoFallback: true}
 	alloc := func(bytes int64) device.Ptr {
 		p, err := c.dev.Alloc(bytes)
 		require.NoError(t, err)
 		return p
 	}
-	tensor := func(heads, rows int) runtime.Tensor {
+	strides := func(heads, rows int) runtime.Stride {
 		row := int64(heads * headDim)
-		x := runtime.Tensor{RowStride: row, HeadStride: headDim, BatchStride: row*int64(rows) + 64}
-		x.Ptr = alloc(2 * 2 * x.BatchStride)
-		return x
+		return runtime.Stride{Row: row, Head: headDim, Batch: row*int64(rows) + 64}
 	}
-	move := func(x runtime.Tensor, data []byte, heads, rows int, copy func(p device.Ptr, row []byte) error) {
+	move := func(to device.Ptr, x runtime.Stride, data []byte, heads, rows int, copy func(p device.Ptr, row []byte) error) {
 		for i := range 2 * heads * rows {
 			b, h, r := int64(i/(heads*rows)), int64(i/rows%heads), int64(i%rows)
-			at := x.Ptr + device.Ptr(2*(b*x.BatchStride+h*x.HeadStride+r*x.RowStride))
+			at := to + device.Ptr(2*(b*x.Batch+h*x.Head+r*x.Row))
 			require.NoError(t, copy(at, data[2*headDim*i:][:2*headDim]))
 		}
 	}
 	up := func(p device.Ptr, row []byte) error { return c.dev.CopyToDevice(p, row, nil) }
-	a.Q, a.O, a.K, a.V = tensor(4, 90), tensor(4, 90), tensor(2, 130), tensor(2, 130)
-	move(a.Q, in.Q, 4, 90, up)
-	move(a.K, in.K, 2, 130, up)
-	move(a.V, in.V, 2, 130, up)
-	a.WorkspaceBytes, err = l.Workspace(a)
+	q, kv := strides(4, 90), strides(2, 130)
+	shape := host(in).Shape
+	shape.Strides = runtime.Strides{Q: q, O: q, K: kv, V: kv}
+	p, err := l.Prepare(shape)
 	require.NoError(t, err)
-	a.Workspace = alloc(a.WorkspaceBytes)
-	require.NoError(t, l.Launch(nil, a))
+	at := runtime.Pointers{Q: alloc(4 * q.Batch), O: alloc(4 * q.Batch), K: alloc(4 * kv.Batch), V: alloc(4 * kv.Batch),
+		Workspace: alloc(p.Workspace()), WorkspaceBytes: p.Workspace()}
+	move(at.Q, q, in.Q, 4, 90, up)
+	move(at.K, kv, in.K, 2, 130, up)
+	move(at.V, kv, in.V, 2, 130, up)
+	require.NoError(t, p.Run(nil, at))
 	got := make([]byte, len(want.O))
-	move(a.O, got, 4, 90, func(p device.Ptr, row []byte) error { return c.dev.CopyToHost(row, p, nil) })
+	move(at.O, q, got, 4, 90, func(p device.Ptr, row []byte) error { return c.dev.CopyToHost(row, p, nil) })
 	require.Equal(t, want.O, got)
 }
 
 func TestLaunchRefusesBeforeAnythingRuns(t *testing.T) {
 	c := newCompiler(emulator(t))
 	_, l := bind(t, c, entry("dense"), entry("vertical_slash"))
-	good := runtime.Attention{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 64, SeqK: 64, NoFallback: true}
-	var err error
-	good.WorkspaceBytes, err = l.Workspace(good)
+	shape := runtime.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 64, SeqK: 64, NoFallback: true}
+	p, err := l.Prepare(shape)
 	require.NoError(t, err)
-	for _, p := range []*device.Ptr{&good.Q.Ptr, &good.K.Ptr, &good.V.Ptr, &good.O.Ptr} {
-		*p, err = c.dev.Alloc(2 * 64 * headDim * 2)
+	good := runtime.Pointers{WorkspaceBytes: p.Workspace()}
+	for _, at := range []*device.Ptr{&good.Q, &good.K, &good.V, &good.O} {
+		*at, err = c.dev.Alloc(2 * 64 * headDim * 2)
 		require.NoError(t, err)
 	}
 	good.Workspace, err = c.dev.Alloc(good.WorkspaceBytes)
 	require.NoError(t, err)
-	require.NoError(t, l.Check(good))
+	require.NoError(t, p.Check(good))
 	marked := make([]byte, 2*64*headDim*2)
 	for i := range marked {
 		marked[i] = 0x5a
 	}
-	require.NoError(t, c.dev.CopyToDevice(good.O.Ptr, marked, nil))
-	for want, spoil := range map[string]func(a *runtime.Attention){
-		"QHeads is 3, the plan was made for 2":  func(a *runtime.Attention) { a.QHeads = 3 },
-		"KVHeads is 0, want 1 to 65535":         func(a *runtime.Attention) { a.KVHeads = 0 },
-		"each part has its own":                 func(a *runtime.Attention) { a.Params = map[string]int64{"window": 1} },
-		"bad call: Workspace has":               func(a *runtime.Attention) { a.WorkspaceBytes-- },
-		"bad call: Workspace is a null pointer": func(a *runtime.Attention) { a.Workspace = 0 },
-		"SeqK is -1":                            func(a *runtime.Attention) { a.SeqK = -1 },
+	require.NoError(t, c.dev.CopyToDevice(good.O, marked, nil))
+	for want, spoil := range map[string]func(s *runtime.Shape, at *runtime.Pointers){
+		"QHeads is 3, the plan was made for 2":  func(s *runtime.Shape, at *runtime.Pointers) { s.QHeads = 3 },
+		"KVHeads is 0, want 1 to 65535":         func(s *runtime.Shape, at *runtime.Pointers) { s.KVHeads = 0 },
+		"bad call: Workspace has":               func(s *runtime.Shape, at *runtime.Pointers) { at.WorkspaceBytes-- },
+		"bad call: Workspace is a null pointer": func(s *runtime.Shape, at *runtime.Pointers) { at.Workspace = 0 },
+		"SeqK is -1":                            func(s *runtime.Shape, at *runtime.Pointers) { s.SeqK = -1 },
 	} {
-		a := good
-		spoil(&a)
-		err := l.Launch(nil, a)
+		s, at := shape, good
+		spoil(&s, &at)
+		p, err := l.Prepare(s)
+		if err == nil {
+			err = p.Run(nil, at)
+		}
 		require.ErrorIs(t, err, device.ErrBadCall)
 		require.ErrorContains(t, err, want)
 	}
 	got := make([]byte, len(marked))
-	require.NoError(t, c.dev.CopyToHost(got, good.O.Ptr, nil))
+	require.NoError(t, c.dev.CopyToHost(got, good.O, nil))
 	require.Equal(t, marked, got, "head 0, whose call was good, did not run either")
 }
 

@@ -78,7 +78,7 @@ func TestInterleavedHeadsAreAsAlone(t *testing.T) {
 				in, err := qkv.Generate(s, abi.BF16, 5)
 				require.NoError(t, err)
 				heads, l := bind(t, c, interleaved...)
-				res, err := runtime.RunHostWith(c.dev, l, host(in))
+				res, err := l.RunHost(t.Context(), host(in))
 				require.NoError(t, err)
 				require.Equal(t, 1, *launches, "all heads in one")
 				compare(t, in, heads, res)
@@ -92,7 +92,7 @@ func TestInterleavedHeadsAreAsAlone(t *testing.T) {
 
 func compareAlone(t *testing.T, c *compiler, in *qkv.Input, res runtime.HostResult, h int, text string) {
 	_, l := bind(t, c, text, entry("vertical_slash", "vertical", 1, "slash", 1))
-	one, err := runtime.RunHostWith(c.dev, l, host(alone(in, h)))
+	one, err := l.RunHost(t.Context(), host(alone(in, h)))
 	require.NoError(t, err)
 	size, rows := len(one.O)/in.Batch/2, in.SeqQ
 	for b := range in.Batch {
@@ -113,13 +113,10 @@ func TestInterleavedPlanOfAMillionTokensFits(t *testing.T) {
 		heads = append(heads, entry("vertical_slash", "vertical", 1000, "slash", 6096), entry("block_sparse", "topk", 100))
 	}
 	_, l := bind(t, c, heads...)
-	a := runtime.Attention{Batch: 1, QHeads: 32, KVHeads: 8, SeqQ: 1 << 20, SeqK: 1 << 20}
-	bytes, err := l.Workspace(a)
+	p, err := l.Prepare(runtime.Shape{Batch: 1, QHeads: 32, KVHeads: 8, SeqQ: 1 << 20, SeqK: 1 << 20})
 	require.NoError(t, err)
-	require.LessOrEqual(t, bytes, int64(1e9))
-	launches, err := l.Launches(a)
-	require.NoError(t, err)
-	require.Equal(t, 1, launches)
+	require.LessOrEqual(t, p.Workspace(), int64(1e9))
+	require.Equal(t, 1, p.Launches())
 }
 
 // A layer of a million tokens takes few launches, index stages included: each costs the host microseconds.
@@ -128,7 +125,7 @@ func TestLayerOfAMillionTokensTakesFewLaunches(t *testing.T) {
 	c.headDim = 128
 	_, l := bind(t, c, realHeads()...)
 	for _, noFallback := range []bool{true, false} {
-		p, err := l.Prepare(runtime.Attention{Batch: 1, QHeads: 32, KVHeads: 8, SeqQ: 1 << 20, SeqK: 1 << 20, NoFallback: noFallback})
+		p, err := l.Prepare(runtime.Shape{Batch: 1, QHeads: 32, KVHeads: 8, SeqQ: 1 << 20, SeqK: 1 << 20, NoFallback: noFallback})
 		require.NoError(t, err)
 		require.LessOrEqual(t, p.Commands(), 60)
 		require.Less(t, p.Workspace(), int64(1e9))

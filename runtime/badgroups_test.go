@@ -18,18 +18,18 @@ import (
 )
 
 // named is a parameter of a group's kernel.
-func named(g *artifact.Group, name string) *artifact.Param {
+func named(g *artifact.Code, name string) *artifact.Param {
 	i := slices.IndexFunc(g.Params, func(p artifact.Param) bool { return p.Name == name })
 	return &g.Params[i]
 }
 
 // checkSpoilt spoils a copy of a good artifact and wants an error.
-func checkSpoilt(t *testing.T, good *artifact.Artifact, want string, spoil func(m *artifact.Manifest, g *artifact.Group)) {
+func checkSpoilt(t *testing.T, good *artifact.Artifact, want string, spoil func(m *artifact.Manifest, g *artifact.Code)) {
 	data, err := good.Encode()
 	require.NoError(t, err)
 	bad, err := artifact.Read(data)
 	require.NoError(t, err)
-	spoil(&bad.Manifest, &bad.Manifest.Groups[0])
+	spoil(&bad.Manifest, &bad.Manifest.Codes[bad.Manifest.Builds[0].Groups[0]])
 	err = bad.Verify()
 	require.ErrorIs(t, err, artifact.ErrManifest)
 	require.ErrorContains(t, err, want)
@@ -40,50 +40,51 @@ func TestBadGroups(t *testing.T) {
 	heads := sharedPatterns([]plan.Head{head(t, "a_shape"), head(t, "vertical_slash")})
 	good := group(t, "sm_90a", 64, heads)
 	require.NoError(t, good.Verify())
-	for want, spoil := range map[string]func(m *artifact.Manifest, g *artifact.Group){
-		"want both of them":                       func(m *artifact.Manifest, g *artifact.Group) { m.Members = nil },
-		"no pattern and kernels beside":           func(m *artifact.Manifest, g *artifact.Group) { m.Pattern = m.Members[0].Pattern },
-		"member is 7, want one of 2":              func(m *artifact.Manifest, g *artifact.Group) { g.Sections[0].Member = 7 },
-		`"s9_p_breadth" is of a section`:          func(m *artifact.Manifest, g *artifact.Group) { named(g, "s0_p_window").Name = "s9_p_breadth" },
-		"kernel parameters are missing: p_window": func(m *artifact.Manifest, g *artifact.Group) { named(g, "s0_p_window").Name = "s0_p_breadth" },
-		`section 0: kernel parameter "p_breadth" is unknown`: func(m *artifact.Manifest, g *artifact.Group) {
+	for want, spoil := range map[string]func(m *artifact.Manifest, g *artifact.Code){
+		"it has 0 patterns for 1 targets":         func(m *artifact.Manifest, g *artifact.Code) { m.Patterns = nil },
+		"it has 2 patterns for 0 targets":         func(m *artifact.Manifest, g *artifact.Code) { m.Builds = nil },
+		"pattern is 7, want one of 2":             func(m *artifact.Manifest, g *artifact.Code) { g.Sections[0].Pattern = 7 },
+		`"s9_p_breadth" is of a section`:          func(m *artifact.Manifest, g *artifact.Code) { named(g, "s0_p_window").Name = "s9_p_breadth" },
+		"kernel parameters are missing: p_window": func(m *artifact.Manifest, g *artifact.Code) { named(g, "s0_p_window").Name = "s0_p_breadth" },
+		`section 0: kernel parameter "p_breadth" is unknown`: func(m *artifact.Manifest, g *artifact.Code) {
 			g.Params = append(g.Params, artifact.Param{Name: "s0_p_breadth", Type: "i32"})
 		},
-		`section 0: kernel parameter "queue" is unknown`: func(m *artifact.Manifest, g *artifact.Group) {
+		`section 0: kernel parameter "queue" is unknown`: func(m *artifact.Manifest, g *artifact.Code) {
 			g.Params = append(g.Params, artifact.Param{Name: "s0_queue", Type: "ptr"})
 		},
-		`section 1: kernel parameter "k_map" is unknown`: func(m *artifact.Manifest, g *artifact.Group) {
+		`section 1: kernel parameter "k_map" is unknown`: func(m *artifact.Manifest, g *artifact.Code) {
 			g.Params = append(g.Params, abi.MapParam("s1_k_map", "s0_i_cols_kc", 64, 64))
 		},
-		`kernel parameter "breadth" is unknown`: func(m *artifact.Manifest, g *artifact.Group) {
+		`kernel parameter "breadth" is unknown`: func(m *artifact.Manifest, g *artifact.Code) {
 			g.Params = append(g.Params, artifact.Param{Name: "breadth", Type: "i32"})
 		},
-		`kernel parameter "rows" has type "ptr"`:      func(m *artifact.Manifest, g *artifact.Group) { named(g, "s1_rows").Type = "ptr" },
-		`kernel parameter "s1_rows" has type ""`:      func(m *artifact.Manifest, g *artifact.Group) { named(g, "s1_rows").Type = "" },
-		`kernel parameter "s1_head0" is listed twice`: func(m *artifact.Manifest, g *artifact.Group) { named(g, "s1_rows").Name = "s1_head0" },
-		"kernel parameters are missing: lse_head": func(m *artifact.Manifest, g *artifact.Group) {
+		`kernel parameter "rows" has type "ptr"`:      func(m *artifact.Manifest, g *artifact.Code) { named(g, "s1_rows").Type = "ptr" },
+		`kernel parameter "s1_rows" has type ""`:      func(m *artifact.Manifest, g *artifact.Code) { named(g, "s1_rows").Type = "" },
+		`kernel parameter "s1_head0" is listed twice`: func(m *artifact.Manifest, g *artifact.Code) { named(g, "s1_rows").Name = "s1_head0" },
+		"kernel parameters are missing: lse_head": func(m *artifact.Manifest, g *artifact.Code) {
 			g.Params = slices.DeleteFunc(g.Params, func(p artifact.Param) bool { return p.Name == "lse_head" })
 		},
-		"section 1: kernel parameters are missing: i_cols_kc, i_cols_vc": func(m *artifact.Manifest, g *artifact.Group) {
+		"section 1: kernel parameters are missing: i_cols_kc, i_cols_vc": func(m *artifact.Manifest, g *artifact.Code) {
 			for i := range g.Params {
 				if strings.HasSuffix(g.Params[i].Tensor, "_kc") || strings.HasSuffix(g.Params[i].Tensor, "_vc") {
 					g.Params[i].Tensor = strings.Replace(g.Params[i].Tensor, "s1_", "s0_", 1)
 				}
 			}
 		},
-		"blocks_per_sm is 1, want 0 where no data decides": func(m *artifact.Manifest, g *artifact.Group) { g.Sections[0].BlocksPerSM = 1 },
-		"tiles is 0":     func(m *artifact.Manifest, g *artifact.Group) { g.Sections[1].Tiles = 0 },
-		"tile_rows is 7": func(m *artifact.Manifest, g *artifact.Group) { g.Sections[1].TileRows = 7 },
-		"module is 99":   func(m *artifact.Manifest, g *artifact.Group) { g.Module = 99 },
-		"member 1 (dense: true) has no section": func(m *artifact.Manifest, g *artifact.Group) {
+		"blocks_per_sm is 1, want 0 where no data decides": func(m *artifact.Manifest, g *artifact.Code) { g.Sections[0].BlocksPerSM = 1 },
+		"tiles is 0":     func(m *artifact.Manifest, g *artifact.Code) { g.Sections[1].Tiles = 0 },
+		"tile_rows is 7": func(m *artifact.Manifest, g *artifact.Code) { g.Sections[1].TileRows = 7 },
+		"module is 99":   func(m *artifact.Manifest, g *artifact.Code) { g.Module = 99 },
+		"pattern 1 (dense: true) has no kernel and no section": func(m *artifact.Manifest, g *artifact.Code) {
 			g.Sections = g.Sections[:2]
 			g.Params = slices.DeleteFunc(g.Params, func(p artifact.Param) bool { return strings.HasPrefix(p.Name, "s2_") })
 		},
-		"member 0 has no kernel":      func(m *artifact.Manifest, g *artifact.Group) { m.Members[0].Kernels = nil },
-		"there is no kernel runs":     func(m *artifact.Manifest, g *artifact.Group) { dropKernel(m, "runs") },
-		"member 1: pattern: ":         func(m *artifact.Manifest, g *artifact.Group) { m.Members[1].Pattern = "x" },
-		"dense is for another target": func(m *artifact.Manifest, g *artifact.Group) { m.Members[1].Kernels[0].Dense.HeadDim = 32 },
-		"member 0: kernel 0: target":  func(m *artifact.Manifest, g *artifact.Group) { m.Members[0].Kernels[0].Target = "gfx90" },
+		"pattern 0 is lowered 0 times, want once for each of 1 builds": func(m *artifact.Manifest, g *artifact.Code) { m.Patterns[0].Lowered = nil },
+		"there is no kernel runs":                                      func(m *artifact.Manifest, g *artifact.Code) { dropKernel(m, "runs") },
+		"pattern 1: ":                                                  func(m *artifact.Manifest, g *artifact.Code) { m.Patterns[1].Text = "x" },
+		"build 0: target":                                              func(m *artifact.Manifest, g *artifact.Code) { m.Builds[0].Target = "gfx90" },
+		"group: code is 99":                                            func(m *artifact.Manifest, g *artifact.Code) { m.Builds[0].Groups[0] = 99 },
+		"program is 7, want one of":                                    func(m *artifact.Manifest, g *artifact.Code) { m.Patterns[1].Lowered[0].Program = 7 },
 	} {
 		checkSpoilt(t, good, want, spoil)
 	}
@@ -172,19 +173,20 @@ func launchAnyhow(a *artifact.Artifact, heads []plan.Head) error {
 	if err != nil {
 		return err
 	}
+	at := runtime.Pointers{Q: 1 << 12, K: 1 << 14, V: 1 << 16, O: 1 << 18, Workspace: 1 << 20}
 	for _, noFallback := range []bool{true, false} {
-		call := runtime.Attention{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 100, SeqK: 200, QOffset: 100, NoFallback: noFallback, Workspace: 1 << 20}
-		call.Q.Ptr, call.K.Ptr, call.V.Ptr, call.O.Ptr = 1<<12, 1<<14, 1<<16, 1<<18
-		if call.WorkspaceBytes, err = l.Workspace(call); err == nil {
-			err = l.Launch(nil, call)
+		p, prepareErr := l.Prepare(runtime.Shape{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 100, SeqK: 200, QOffset: 100, NoFallback: noFallback})
+		if err = prepareErr; err == nil {
+			at.WorkspaceBytes = p.Workspace()
+			err = p.Run(nil, at)
 		}
 	}
 	return err
 }
 
 func dropKernel(m *artifact.Manifest, name string) {
-	for i := range m.Members[1].Kernels {
-		k := &m.Members[1].Kernels[i]
-		k.Index = slices.DeleteFunc(k.Index, func(x artifact.IndexKernel) bool { return x.Name == name })
+	for i := range m.Patterns[1].Lowered {
+		l := &m.Patterns[1].Lowered[i]
+		l.Kernels = slices.DeleteFunc(l.Kernels, func(u artifact.Use) bool { return u.Name == name })
 	}
 }

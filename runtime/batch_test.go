@@ -78,7 +78,7 @@ func TestSequencesDoNotDependOnTheirBatch(t *testing.T) {
 			t.Run(name+"/"+target, func(t *testing.T) {
 				t.Parallel()
 				w := newWeighed(t, name, target, shape)
-				run := func(change func(h *runtime.HostAttention)) func(in *qkv.Input) runtime.HostResult {
+				run := func(change func(h *runtime.HostCall)) func(in *qkv.Input) runtime.HostResult {
 					return func(in *qkv.Input) runtime.HostResult {
 						w.in = in
 						return w.run(t, change)
@@ -86,13 +86,13 @@ func TestSequencesDoNotDependOnTheirBatch(t *testing.T) {
 				}
 				_, sparse := compareBatches(t, shape, run(nil))
 				require.Zero(t, sparse, "short sequences run dense")
-				w.kernel.HoldScratch(30_000) // the heads of a probe in parts
-				dense, _ := compareBatches(t, shape, run(func(h *runtime.HostAttention) { h.NoFallback = true }))
+				w.kernel.Patterns()[0].HoldScratch(30_000) // the heads of a probe in parts
+				dense, _ := compareBatches(t, shape, run(func(h *runtime.HostCall) { h.NoFallback = true }))
 				require.Zero(t, dense)
 				if !routed {
 					return
 				}
-				w.kernel.PriceLists(440, 530, 620)
+				w.kernel.Patterns()[0].PriceLists(440, 530, 620)
 				dense, sparse = compareBatches(t, shape, run(nil))
 				require.Positive(t, dense, "the device chooses")
 				require.Positive(t, sparse, "the device chooses")
@@ -122,7 +122,7 @@ func TestSequencesOfLayersDoNotDependOnTheirBatch(t *testing.T) {
 			g = newGrouped(t, compiled, shape, heads) // a layer remembers its calls with the prices that they were prepared with
 			for h := range heads {
 				if len(heads[h].Pattern.Index) > 0 {
-					g.launcher.Kernel(h).PriceLists(440, 530, 620)
+					g.layer.Pattern(h).PriceLists(440, 530, 620)
 				}
 			}
 			dense, sparse := compareBatches(t, shape, func(in *qkv.Input) runtime.HostResult {

@@ -27,12 +27,12 @@ type boundCall struct {
 type bases struct{ q, k, v, o, lse, kept, passing int64 }
 
 // bind puts numbers to the pattern's program and weighs the call.
-func (k *LoadedKernel) bind(c *call) (*boundCall, error) {
+func (k *Pattern) bind(c *call) (*boundCall, error) {
 	values, err := k.headValues(c)
 	if err != nil {
 		return nil, err
 	}
-	x := &boundCall{call: c}
+	x := &boundCall{call: c, bases: c.bases()}
 	if x.BoundProgram, err = k.program.Bind(k.programLaunch(c, values)); err != nil {
 		return nil, device.BadCall("%w", err)
 	}
@@ -47,14 +47,13 @@ func (k *LoadedKernel) bind(c *call) (*boundCall, error) {
 		x.floats["price_fixed"], x.floats["price_limit"] = float32(x.fixed), float32(x.limit())
 		x.floats["price_slot"], x.floats["price_column"] = float32(f.lists.Slot), float32(f.lists.Column)
 	}
-	x.bases.passing = x.Kept
 	return x, nil
 }
 
 // programLaunch is what a program is told of a call; values are the parameters of its heads, or of all of them.
-func (k *LoadedKernel) programLaunch(c *call, values []map[string]int64) ir.ProgramLaunch {
+func (k *Pattern) programLaunch(c *call, values []map[string]int64) ir.ProgramLaunch {
 	l := ir.ProgramLaunch{Numbers: c.numbers(), Kernels: k.parameters, Heads: make([]ir.Env, c.QHeads)}
-	l.Numbers["multiprocessors"], l.Numbers["scratch_bytes"] = int64(k.dev.Info().Multiprocessors), k.scratchBytes
+	l.Numbers["multiprocessors"], l.Numbers["scratch_bytes"] = int64(k.loaded.dev.Info().Multiprocessors), k.scratchBytes
 	maps.Copy(l.Numbers, paramNumbers(c.values))
 	all := paramNumbers(values[0])
 	for h := range l.Heads {
@@ -84,11 +83,11 @@ func (c *call) numbers() ir.Env {
 		"batch": int64(c.Batch), "q_heads": int64(c.QHeads), "kv_heads": int64(c.KVHeads), "group": int64(c.QHeads / c.KVHeads),
 		"sq": int64(c.SeqQ), "sk": int64(c.SeqK), "q_offset": int64(c.QOffset), "head_dim": int64(c.headDim),
 		"present": int64(c.inEntry()), "sharers": int64(c.sharers),
-		"q_batch": bytesOf(c.Q.BatchStride), "q_head": bytesOf(c.Q.HeadStride), "q_row": bytesOf(c.Q.RowStride),
-		"k_batch": bytesOf(c.K.BatchStride), "k_head": bytesOf(c.K.HeadStride), "k_row": bytesOf(c.K.RowStride),
-		"v_batch": bytesOf(c.V.BatchStride), "v_head": bytesOf(c.V.HeadStride), "v_row": bytesOf(c.V.RowStride),
-		"o_batch": bytesOf(c.O.BatchStride), "o_head": bytesOf(c.O.HeadStride), "o_row": bytesOf(c.O.RowStride),
-		"lse_batch": c.LSEBatchStride * lseBytes, "lse_head": c.LSEHeadStride * lseBytes,
+		"q_batch": bytesOf(c.Strides.Q.Batch), "q_head": bytesOf(c.Strides.Q.Head), "q_row": bytesOf(c.Strides.Q.Row),
+		"k_batch": bytesOf(c.Strides.K.Batch), "k_head": bytesOf(c.Strides.K.Head), "k_row": bytesOf(c.Strides.K.Row),
+		"v_batch": bytesOf(c.Strides.V.Batch), "v_head": bytesOf(c.Strides.V.Head), "v_row": bytesOf(c.Strides.V.Row),
+		"o_batch": bytesOf(c.Strides.O.Batch), "o_head": bytesOf(c.Strides.O.Head), "o_row": bytesOf(c.Strides.O.Row),
+		"lse_batch": c.Strides.LSE.Batch * lseBytes, "lse_head": c.Strides.LSE.Head * lseBytes,
 	}
 }
 
@@ -138,6 +137,14 @@ func (x *boundCall) attentionActions() (out []ir.Action, err error) {
 		return append(out, dense...), err
 	}
 	return out, nil
+}
+
+// attentionLaunches is how many kernels the attention is shared by.
+func (x *boundCall) attentionLaunches() int {
+	if x.routing == byHead {
+		return 2
+	}
+	return 1
 }
 
 func (x *boundCall) actions(parts ...string) (out []ir.Action, err error) {

@@ -18,18 +18,6 @@ const (
 	strideMultiple = copyBytes / elementBytes
 )
 
-// check returns a with its defaults filled in, or says what is wrong and what would be right. Pointers are not looked at.
-func (k *LoadedKernel) check(a Attention) (*call, error) {
-	c, err := k.checkShape(a)
-	if err != nil {
-		return nil, err
-	}
-	if len(a.HeadParams) > 0 && len(k.choices) == 0 {
-		return nil, device.BadCall("HeadParams is set, but no data decides what %s keeps: all heads keep the same", k.schedule.Name)
-	}
-	return c, c.fillData()
-}
-
 // fillData checks the scale and the strides.
 func (c *call) fillData() (err error) {
 	if c.scaleLog2, err = scaleLog2(c.Scale, c.headDim); err != nil {
@@ -41,29 +29,15 @@ func (c *call) fillData() (err error) {
 	return c.fillLSE()
 }
 
-// checkShape checks all but the tensors.
-func (k *LoadedKernel) checkShape(a Attention) (*call, error) {
-	if err := CheckSizes(a); err != nil {
-		return nil, err
-	}
-	values, err := k.checkParams(a.Params)
-	if err != nil {
-		return nil, err
-	}
-	c := &call{Attention: a, headDim: k.info.HeadDim, dtype: k.info.DType, values: values}
-	return c, c.fillHeads()
-}
-
-// CheckSizes says whether any device takes the lengths, the offset and the heads of a call; its tensors are not looked at. The error is
-// an ErrBadCall.
-func CheckSizes(a Attention) error {
+// CheckSizes says whether any device takes the lengths, the offset and the heads of a call; The error is an ErrBadCall.
+func CheckSizes(a Shape) error {
 	if err := checkLengths(a); err != nil {
 		return err
 	}
 	return checkHeads(a)
 }
 
-func checkLengths(a Attention) error {
+func checkLengths(a Shape) error {
 	for _, n := range []struct {
 		name string
 		got  int
@@ -78,7 +52,7 @@ func checkLengths(a Attention) error {
 	return nil
 }
 
-func checkHeads(a Attention) error {
+func checkHeads(a Shape) error {
 	for _, n := range []struct {
 		name string
 		got  int
@@ -123,22 +97,22 @@ type dim struct {
 func (c *call) fillTensors() error {
 	for _, t := range []struct {
 		name        string
-		tensor      *Tensor
+		stride      *Stride
 		heads, rows int
 		output      bool
 	}{
-		{"Q", &c.Q, c.QHeads, c.SeqQ, false},
-		{"K", &c.K, c.KVHeads, c.SeqK, false},
-		{"V", &c.V, c.KVHeads, c.SeqK, false},
-		{"O", &c.O, c.QHeads, c.SeqQ, true},
+		{"Q", &c.Strides.Q, c.QHeads, c.SeqQ, false},
+		{"K", &c.Strides.K, c.KVHeads, c.SeqK, false},
+		{"V", &c.Strides.V, c.KVHeads, c.SeqK, false},
+		{"O", &c.Strides.O, c.QHeads, c.SeqQ, true},
 	} {
 		if t.rows == 0 { // never looked at, so anything will do
-			*t.tensor = Tensor{}
+			*t.stride = Stride{}
 			continue
 		}
-		t.tensor.fill(t.heads, t.rows, c.headDim)
-		dims := []dim{{"batch", c.Batch, t.tensor.BatchStride}, {"head", t.heads, t.tensor.HeadStride}, {"row", t.rows, t.tensor.RowStride}}
-		if err := t.tensor.check(t.name, dims); err != nil {
+		t.stride.fill(t.heads, t.rows, c.headDim)
+		dims := []dim{{"batch", c.Batch, t.stride.Batch}, {"head", t.heads, t.stride.Head}, {"row", t.rows, t.stride.Row}}
+		if err := checkStrides(t.name, dims); err != nil {
 			return err
 		}
 		if t.output {
@@ -151,15 +125,15 @@ func (c *call) fillTensors() error {
 }
 
 // fill replaces strides that are all zero by the strides of a contiguous tensor.
-func (t *Tensor) fill(heads, rows, headDim int) {
-	if t.BatchStride == 0 && t.HeadStride == 0 && t.RowStride == 0 {
-		t.RowStride = int64(headDim)
-		t.HeadStride = t.RowStride * int64(rows)
-		t.BatchStride = t.HeadStride * int64(heads)
+func (t *Stride) fill(heads, rows, headDim int) {
+	if *t == (Stride{}) {
+		t.Row = int64(headDim)
+		t.Head = t.Row * int64(rows)
+		t.Batch = t.Head * int64(heads)
 	}
 }
 
-func (t *Tensor) check(name string, dims []dim) error {
+func checkStrides(name string, dims []dim) error {
 	for _, d := range dims {
 		limit := int64(maxStride)
 		if d.name == "row" {
@@ -196,11 +170,12 @@ func (c *call) fillLSE() error {
 	if c.SeqQ == 0 {
 		return nil
 	}
-	if c.LSEBatchStride == 0 && c.LSEHeadStride == 0 {
-		c.LSEHeadStride = int64(c.SeqQ)
-		c.LSEBatchStride = c.LSEHeadStride * int64(c.QHeads)
+	lse := &c.Strides.LSE
+	if lse.Row = 0; *lse == (Stride{}) {
+		lse.Head = int64(c.SeqQ)
+		lse.Batch = lse.Head * int64(c.QHeads)
 	}
-	dims := []dim{{"batch", c.Batch, c.LSEBatchStride}, {"head", c.QHeads, c.LSEHeadStride}}
+	dims := []dim{{"batch", c.Batch, lse.Batch}, {"head", c.QHeads, lse.Head}}
 	for _, d := range dims {
 		if d.size > 1 && (d.stride < 0 || d.stride > maxStride) {
 			return device.BadCall("LSE has a %s stride of %d elements, want 0 to %d", d.name, d.stride, int64(maxStride))
@@ -211,9 +186,6 @@ func (c *call) fillLSE() error {
 
 // checkPointers checks what a run brings: workspace is how many bytes of one it needs.
 func (c *call) checkPointers(at Pointers, workspace int64) error {
-	own := *c
-	own.Q.Ptr, own.K.Ptr, own.V.Ptr, own.O.Ptr, own.LSE = at.Q, at.K, at.V, at.O, at.LSE
-	own.Workspace, own.WorkspaceBytes = at.Workspace, at.WorkspaceBytes
 	for _, t := range [...]struct {
 		name string
 		at   device.Ptr
@@ -230,8 +202,23 @@ func (c *call) checkPointers(at Pointers, workspace int64) error {
 	if at.LSE%lseBytes != 0 {
 		return device.BadCall("LSE starts at %#x, want an address that is a multiple of %d bytes", uint64(at.LSE), lseBytes)
 	}
-	if err := own.checkOverlap(); err != nil {
+	if err := c.checkOverlap(at); err != nil {
 		return err
 	}
-	return own.checkWorkspace(workspace)
+	return c.checkWorkspace(at, workspace)
+}
+
+// checkWorkspace says whether a run brings the memory that it needs.
+func (c *call) checkWorkspace(at Pointers, bytes int64) error {
+	switch {
+	case bytes == 0:
+		return nil
+	case at.Workspace == 0:
+		return device.BadCall("Workspace is a null pointer, want %d bytes of device memory, see the method Workspace", bytes)
+	case at.Workspace%ir.PlaceAlign != 0:
+		return device.BadCall("Workspace starts at %#x, want an address that is a multiple of %d bytes", uint64(at.Workspace), ir.PlaceAlign)
+	case at.WorkspaceBytes < bytes:
+		return device.BadCall("Workspace has %d bytes, want %d, see the method Workspace", at.WorkspaceBytes, bytes)
+	}
+	return c.checkWorkspaceApart(at, bytes)
 }

@@ -39,16 +39,16 @@ type choiceCall struct {
 func (n choiceCall) list(field string) string { return ir.ListName(n.source.Name, field) }
 
 // headValues are the values of all parameters for each head; one for all if no head has its own.
-func (k *LoadedKernel) headValues(c *call) ([]map[string]int64, error) {
-	for _, name := range slices.Sorted(maps.Keys(c.HeadParams)) {
-		switch got := len(c.HeadParams[name]); {
+func (k *Pattern) headValues(c *call) ([]map[string]int64, error) {
+	for _, name := range slices.Sorted(maps.Keys(c.headParams)) {
+		switch got := len(c.headParams[name]); {
 		case !slices.Contains(k.headParams, name):
 			return nil, device.BadCall("HeadParams has %q, want parameters that are budgets of the index stage and nothing else: %q", name, k.headParams)
 		case got != c.QHeads:
 			return nil, device.BadCall("HeadParams has %d values of %s, want one for each of %d query heads", got, name, c.QHeads)
 		}
 	}
-	if len(c.HeadParams) == 0 {
+	if len(c.headParams) == 0 {
 		return []map[string]int64{c.values}, nil
 	}
 	out := make([]map[string]int64, c.QHeads)
@@ -56,11 +56,11 @@ func (k *LoadedKernel) headValues(c *call) ([]map[string]int64, error) {
 		if !c.takesPart(h) {
 			continue
 		}
-		given := maps.Clone(c.Params)
+		given := maps.Clone(c.params)
 		if given == nil {
 			given = map[string]int64{}
 		}
-		for name, values := range c.HeadParams {
+		for name, values := range c.headParams {
 			given[name] = values[h]
 		}
 		var err error

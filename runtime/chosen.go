@@ -2,10 +2,8 @@ package runtime
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime/device"
@@ -27,27 +25,15 @@ type Chosen struct {
 	SparseMS, DenseMS float64
 }
 
-var errNotChosen = errors.New("what it keeps depends on data and differs by head: use CoverChosen with what ReadChosen returns")
-
-// ReadChosen waits for the stream and reads what the last launch of a chose, [Batch * QHeads]; nil if no data decides. The
-// workspace must not have served another launch since. Selections of heads that take no part have no sets.
-func (k *LoadedKernel) ReadChosen(dev device.Device, s device.Stream, a Attention) ([]Chosen, error) {
-	p, err := k.prepare(a)
-	if err != nil {
-		return nil, err
-	}
-	return p.ReadChosen(s, pointersOf(a))
-}
-
 // ReadChosen waits for the stream and reads what the last run with these pointers chose, [Batch * QHeads]; nil if no data decides. The
 // workspace must not have served another run since. Choices of heads that take no part, or whose pattern does not depend on data, have no
 // sets.
 func (p *Prepared) ReadChosen(s device.Stream, at Pointers) (out []Chosen, err error) {
-	if err := p.check(at); err != nil || p.call.idle() {
+	if err := p.Check(at); err != nil || p.idle() {
 		return nil, err
 	}
 	for _, part := range p.parts {
-		if len(part.kernel.choices) == 0 {
+		if part.bound == nil || len(part.pattern.choices) == 0 {
 			continue
 		}
 		chosen, err := part.readChosen(p.dev, s, at.Workspace)
@@ -78,7 +64,7 @@ func (p *preparedPart) spread(chosen, out []Chosen) {
 }
 
 func (p *preparedPart) readChosen(dev device.Device, s device.Stream, workspace device.Ptr) (_ []Chosen, err error) {
-	x, multiprocessors := p.bound, p.kernel.multiprocessors()
+	x, multiprocessors := p.bound, p.pattern.multiprocessors()
 	r := &chosenReader{boundCall: x, workspace: workspace, dev: dev, stream: s, out: nothingChosen(x.heads(), x.QOffset)}
 	if x.routing == allDense {
 		r.allDense(multiprocessors)
@@ -96,7 +82,7 @@ func (p *preparedPart) readChosen(dev device.Device, s device.Stream, workspace 
 }
 
 // multiprocessors is how many the times that decide are divided by.
-func (k *LoadedKernel) multiprocessors() int {
+func (k *Pattern) multiprocessors() int {
 	if k.fallback == nil {
 		return 1
 	}
@@ -317,58 +303,4 @@ func setBits(words []int32) []int {
 		}
 	}
 	return out
-}
-
-// CoverChosen is Cover for a pattern that the data decides: the pairs that the launch keeps in each head of chosen, one byte
-// each, [len(chosen), len(rows), SeqK]. They follow from the device's own lists and the schedule; for heads that ran without
-// sparsity, from the schedule that they ran.
-func (k *LoadedKernel) CoverChosen(a Attention, chosen []Chosen, rows []int) ([]byte, error) {
-	sparse, rows, err := k.bindCover(a, rows)
-	if err != nil {
-		return nil, err
-	}
-	dense := sparse
-	if k.fallback != nil {
-		if dense, _, err = k.fallback.dense.bindCover(a, rows); err != nil {
-			return nil, err
-		}
-	}
-	shape := ir.Shape{Sq: a.SeqQ, Sk: a.SeqK, QOffset: a.QOffset}
-	cover := make([]byte, 0, len(chosen)*len(rows)*a.SeqK)
-	for _, head := range chosen {
-		launched := sparse
-		if head.Dense {
-			launched = dense
-		}
-		for _, i := range rows {
-			row, err := launched.RowWith(head.Kept, shape, i)
-			if err != nil {
-				return nil, err
-			}
-			cover = append(cover, row...)
-		}
-	}
-	return cover, nil
-}
-
-// bindCover checks what covers depend on; nil rows become all rows.
-func (k *LoadedKernel) bindCover(a Attention, rows []int) (*ir.Launched, []int, error) {
-	if err := checkLengths(a); err != nil {
-		return nil, nil, err
-	}
-	values, err := k.checkParams(a.Params)
-	if err != nil {
-		return nil, nil, err
-	}
-	launched, err := k.schedule.Bind(values)
-	if err != nil {
-		return nil, nil, err
-	}
-	if rows == nil {
-		rows = allRows(a.SeqQ)
-	}
-	if i := slices.IndexFunc(rows, func(i int) bool { return i < 0 || i >= a.SeqQ }); i >= 0 {
-		return nil, nil, device.BadCall("row %d of the coverage does not exist, want 0 to %d", rows[i], a.SeqQ-1)
-	}
-	return launched, rows, nil
 }

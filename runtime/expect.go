@@ -18,36 +18,49 @@ type Expected struct {
 	RunsDense bool    // the launch would not choose at all: dense attention is faster whatever the data says
 }
 
-// Expect prices a call on a machine that runs the target of k. The tensors of a are not looked at. Errors say what of a cannot be
-// launched, or that k has no prices.
-func (k *LoadedKernel) Expect(m cost.Machine, a Attention) (Expected, error) {
-	if k.fallback == nil {
-		return Expected{}, fmt.Errorf("%w: %s has no dense kernel beside it, or no prices for %s: compile it again", device.ErrUnsupported, k.schedule.Name, k.info.Target)
+// Expect prices a call of patterns that the data decides on a machine that runs the target of what was loaded. Errors say that a pattern has
+// no prices.
+func (p *Prepared) Expect(m cost.Machine) (sum Expected, err error) {
+	sum.RunsDense = !p.idle()
+	for _, part := range p.parts {
+		k := part.pattern
+		if k.fallback == nil {
+			return Expected{}, fmt.Errorf("%w: %s has no dense kernel beside it, or no prices for %s: compile it again",
+				device.ErrUnsupported, k.schedule.Name, k.loaded.build.Target)
+		}
+		if part.bound == nil {
+			continue
+		}
+		e, err := part.expect(m)
+		if err != nil {
+			return Expected{}, err
+		}
+		sum.Index, sum.Low, sum.High, sum.Dense = sum.Index+e.Index, sum.Low+e.Low, sum.High+e.High, sum.Dense+e.Dense
+		sum.RunsDense = sum.RunsDense && e.RunsDense
 	}
-	p, err := k.prepareShape(a)
-	if err != nil || p.parts[0].bound == nil {
-		return Expected{}, err
-	}
-	x := p.parts[0].bound
-	f, err := k.fallback.on(m, k)
+	return sum, nil
+}
+
+func (p *preparedPart) expect(m cost.Machine) (Expected, error) {
+	f, err := p.pattern.fallback.on(m, p.pattern)
 	if err != nil {
 		return Expected{}, err
 	}
-	v, err := f.weigh(k, x)
+	v, err := f.weigh(p.pattern, p.bound)
 	if err != nil {
 		return Expected{}, err
 	}
-	return f.expect(k, x, v)
+	return f.expect(p.pattern, p.bound, v)
 }
 
 // on is f with the prices of another machine.
-func (f *fallback) on(m cost.Machine, k *LoadedKernel) (*fallback, error) {
-	prices, err := m.ListPrices(k.info.HeadDim, readsBlocks(k.schedule))
-	return &fallback{f.dense, m, prices, f.ranges}, err
+func (f *fallback) on(m cost.Machine, k *Pattern) (*fallback, error) {
+	prices, err := m.ListPrices(k.loaded.build.HeadDim, readsBlocks(k.schedule))
+	return &fallback{m, prices, f.ranges}, err
 }
 
 // expect adds up the heads of a call.
-func (f *fallback) expect(k *LoadedKernel, x *boundCall, v verdict) (Expected, error) {
+func (f *fallback) expect(k *Pattern, x *boundCall, v verdict) (Expected, error) {
 	shapes, err := k.listShapes(x)
 	if err != nil {
 		return Expected{}, err

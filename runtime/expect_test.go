@@ -8,7 +8,6 @@ import (
 	"github.com/minfc/minfc/internal/cost"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/runtime"
-	"github.com/minfc/minfc/runtime/device"
 )
 
 // TestExpectationHoldsWhatRuns: what the lists of a launch cost lies within what was expected before there were lists, and equals the
@@ -25,13 +24,15 @@ func TestExpectationHoldsWhatRuns(t *testing.T) {
 			prices, err := m.ListPrices(shape.HeadDim, name == "block_sparse")
 			require.NoError(t, err)
 			ran := 0.0
-			for _, c := range w.run(t, func(h *runtime.HostAttention) { h.NoFallback = true }).Chosen {
+			for _, c := range w.run(t, func(h *runtime.HostCall) { h.NoFallback = true }).Chosen {
 				ran += 1e-6 * w.nanos(t, c, prices.Slot, prices.Column, prices.Row)
 			}
 
 			a := w.call()
-			a.Batch, a.QHeads, a.KVHeads, a.HeadParams, a.NoFallback = shape.Batch, shape.QHeads, shape.KVHeads, w.budgets, true
-			e, err := w.kernel.Expect(m, a)
+			a.NoFallback = true
+			p, err := w.kernel.Make(a)
+			require.NoError(t, err)
+			e, err := p.Expect(m)
 			require.NoError(t, err)
 			require.False(t, e.RunsDense)
 			require.Positive(t, e.Index)
@@ -43,7 +44,7 @@ func TestExpectationHoldsWhatRuns(t *testing.T) {
 				require.Greater(t, e.High, e.Low)
 			}
 			m.Multiprocessors *= 4
-			more, err := w.kernel.Expect(m, a)
+			more, err := p.Expect(m)
 			require.NoError(t, err)
 			require.InEpsilon(t, e.Dense/4, more.Dense, 1e-9)
 		})
@@ -56,14 +57,10 @@ func TestExpectationSaysWhatALaunchDecides(t *testing.T) {
 	info := w.dev.Info()
 	m, _ := cost.MachineLike(cost.Device{Name: info.Name, Multiprocessors: info.Multiprocessors}, "sm_80")
 	a := w.call()
-	a.Batch, a.QHeads, a.KVHeads, a.HeadParams = 1, 4, 2, w.budgets
-	e, err := w.kernel.Expect(m, a)
+	p, err := w.kernel.Make(a)
 	require.NoError(t, err)
-	chooses, err := w.kernel.NeedsIndex(a)
+	e, err := p.Expect(m)
 	require.NoError(t, err)
-	require.Equal(t, !chooses, e.RunsDense)
+	require.Equal(t, !p.NeedsIndex(), e.RunsDense)
 	require.True(t, e.RunsDense)
-	a.QHeads = 3
-	_, err = w.kernel.Expect(m, a)
-	require.ErrorIs(t, err, device.ErrBadCall)
 }

@@ -25,29 +25,23 @@ const (
 
 // fallback is the kernel without sparsity beside one with lists, and what their work costs.
 type fallback struct {
-	dense   *LoadedKernel
 	machine cost.Machine
 	lists   cost.ListPrices
 	ranges  *ir.Schedule // the part of the schedule that reads no lists
 }
 
-// readFallback reads the dense kernel, if there is one and the cost model knows the target. The code of a dense kernel in a head plan is
-// its group's.
-func (k *LoadedKernel) readFallback() error {
-	info := k.dev.Info()
-	m, known := cost.MachineLike(cost.Device{Name: info.Name, Multiprocessors: info.Multiprocessors, L2Bytes: info.L2Bytes}, k.info.Target)
-	if k.info.Dense == nil || !known || k.info.Dense.RunsOn(info) != nil {
+// readFallback notes what computes heads without sparsity, if the cost model knows the target.
+func (k *Pattern) readFallback(dense *ir.Schedule) error {
+	info, build := k.loaded.dev.Info(), k.loaded.build
+	m, known := cost.MachineLike(cost.Device{Name: info.Name, Multiprocessors: info.Multiprocessors, L2Bytes: info.L2Bytes}, build.Target)
+	if !known {
 		return nil
 	}
-	prices, err := m.ListPrices(k.info.HeadDim, readsBlocks(k.schedule))
+	prices, err := m.ListPrices(build.HeadDim, readsBlocks(k.schedule))
 	if err != nil {
 		return err
 	}
-	dense, err := read(k.dev, k.info.Dense)
-	if err != nil {
-		return err
-	}
-	k.fallback = &fallback{dense, m, prices, rangesOf(k.schedule)}
+	k.dense, k.fallback = dense, &fallback{m, prices, rangesOf(k.schedule)}
 	return nil
 }
 
@@ -81,37 +75,16 @@ type verdict struct {
 	low   float64 // nanoseconds of its heads, each by its faster kernel, if the lists are as cheap as they can be
 }
 
-// NeedsIndex says whether a launch of a computes lists: not for patterns that do not depend on data, and not where dense
-// attention is known to be faster whatever the data would choose.
-func (k *LoadedKernel) NeedsIndex(a Attention) (bool, error) {
-	if len(k.choices) == 0 {
-		return false, nil
-	}
-	p, err := k.prepareShape(a)
-	if err != nil || p.call.idle() {
-		return false, err
-	}
-	return p.parts[0].bound.routing != allDense, nil
-}
-
-// DenseSchedule is what heads run that fall back to dense attention; nil if none can.
-func (k *LoadedKernel) DenseSchedule() *ir.Schedule {
-	if k.fallback == nil {
-		return nil
-	}
-	return k.fallback.dense.schedule
-}
-
 // weigh decides what can be decided without the data.
-func (k *LoadedKernel) weigh(x *boundCall) (verdict, error) {
+func (k *Pattern) weigh(x *boundCall) (verdict, error) {
 	if k.fallback == nil || x.NoFallback || x.SeqK == 0 {
 		return verdict{}, nil
 	}
 	return k.fallback.weigh(k, x)
 }
 
-// weigh is the rule of LoadedKernel.weigh with the prices of f.
-func (f *fallback) weigh(k *LoadedKernel, x *boundCall) (verdict, error) {
+// weigh is the rule of Pattern.weigh with the prices of f.
+func (f *fallback) weigh(k *Pattern, x *boundCall) (verdict, error) {
 	v, err := f.price(k, x)
 	if err != nil {
 		return v, err
@@ -154,15 +127,15 @@ func (f *fallback) weigh(k *LoadedKernel, x *boundCall) (verdict, error) {
 func (v verdict) limit() float64 { return v.dense * (1 - fallbackMargin) }
 
 // price fills in what does not depend on the lists.
-func (f *fallback) price(k *LoadedKernel, x *boundCall) (v verdict, err error) {
-	work := cost.Work{HeadDim: x.headDim, DType: abi.DType(k.info.DType), Batch: 1, QHeads: 1, KVHeads: 1,
-		SeqQ: x.SeqQ, SeqK: x.SeqK, QOffset: x.QOffset, Params: x.Params}
+func (f *fallback) price(k *Pattern, x *boundCall) (v verdict, err error) {
+	work := cost.Work{HeadDim: x.headDim, DType: abi.DType(x.dtype), Batch: 1, QHeads: 1, KVHeads: 1,
+		SeqQ: x.SeqQ, SeqK: x.SeqK, QOffset: x.QOffset, Params: x.params}
 	count := func(s *ir.Schedule) (*cost.Counts, error) {
 		w := work
 		w.Schedule, w.RowTile, w.KeyTile = s, s.Tile.Rows, s.Tile.Keys
 		return cost.Count(w)
 	}
-	dense, err := count(f.dense.schedule)
+	dense, err := count(k.dense)
 	if err != nil {
 		return v, err
 	}
@@ -180,7 +153,7 @@ func (f *fallback) price(k *LoadedKernel, x *boundCall) (v verdict, err error) {
 }
 
 // indexWork is what the index stage of one batch entry does by itself, decide and the second attention kernel included.
-func (k *LoadedKernel) indexWork(x *boundCall) (cost.IndexWork, error) {
+func (k *Pattern) indexWork(x *boundCall) (cost.IndexWork, error) {
 	one := *x.call
 	one.Batch, one.present = 1, x.inEntry()
 	entry, err := k.program.Bind(k.programLaunch(&one, []map[string]int64{x.values}))
@@ -195,7 +168,7 @@ func (k *LoadedKernel) indexWork(x *boundCall) (cost.IndexWork, error) {
 	const tensorGain = 16
 	w := cost.IndexWork{Launches: int(work[ir.WorkLaunches]), ProbedKeys: work[ir.WorkProbed], PooledBytes: work[ir.WorkPooled],
 		Scores: work[ir.WorkScores]/2 + work[ir.WorkSquares]/2/tensorGain}
-	tiles := ceilDiv(x.SeqQ, k.info.Rows()) + ceilDiv(x.SeqQ, k.fallback.dense.info.Rows())
+	tiles := ceilDiv(x.SeqQ, k.blockRows[0]) + ceilDiv(x.SeqQ, k.blockRows[1])
 	w.IdleBlocks = float64(x.QHeads) * float64(tiles) // of heads that take no part, too
 	return w, nil
 }
@@ -209,7 +182,7 @@ type listShape struct {
 }
 
 // listShapes are the segments that read lists, in the order of the schedule.
-func (k *LoadedKernel) listShapes(x *boundCall) ([]listShape, error) {
+func (k *Pattern) listShapes(x *boundCall) ([]listShape, error) {
 	var out []listShape
 	for _, g := range k.schedule.Segments {
 		if g.From.Kind == ir.SourceRange {

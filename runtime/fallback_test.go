@@ -24,7 +24,7 @@ import (
 // weighed is a pattern on the emulator whose heads have budgets of their own.
 type weighed struct {
 	program *compile.Program
-	kernel  *runtime.LoadedKernel
+	kernel  *runtime.Loaded
 	dev     device.Device
 	in      *qkv.Input
 	budgets map[string][]int64
@@ -90,7 +90,7 @@ func newWeighed(t *testing.T, name, target string, shape qkv.Shape) *weighed {
 	require.NoError(t, err)
 	a, err := w.program.Compile(compile.Options{Target: target, DType: "bf16", HeadDim: shape.HeadDim}, &compile.Observer{Verify: true})
 	require.NoError(t, err)
-	w.kernel, err = runtime.LoadKernel(dev, a, artifact.Select{})
+	w.kernel, err = runtime.Load(dev, a, artifact.Select{})
 	require.NoError(t, err)
 	t.Cleanup(func() { w.kernel.Close() })
 	w.in, err = qkv.Generate(shape, abi.BF16, 5)
@@ -106,21 +106,21 @@ func (w *weighed) params() map[string]int64 {
 	return nil
 }
 
-func (w *weighed) run(t *testing.T, change func(h *runtime.HostAttention)) runtime.HostResult {
-	in := w.in
-	h := runtime.HostAttention{Q: in.Q, K: in.K, V: in.V, Batch: in.Batch, QHeads: in.QHeads, KVHeads: in.KVHeads, SeqQ: in.SeqQ, SeqK: in.SeqK,
-		QOffset: in.QOffset, HeadParams: w.budgets, Params: w.params(), Chosen: true}
+func (w *weighed) run(t *testing.T, change func(h *runtime.HostCall)) runtime.HostResult {
+	h := w.in.Call()
+	h.Parts, h.Chosen = []runtime.Part{w.part()}, true
 	if change != nil {
 		change(&h)
 	}
-	res, err := w.kernel.RunHost(w.dev, h)
+	res, err := w.kernel.RunHost(t.Context(), h)
 	require.NoError(t, err)
 	return res
 }
 
-func (w *weighed) call() runtime.Attention {
-	return runtime.Attention{SeqQ: w.in.SeqQ, SeqK: w.in.SeqK, QOffset: w.in.QOffset, Params: w.params()}
-}
+// part is all heads, with their budgets.
+func (w *weighed) part() runtime.Part { return runtime.Part{Params: w.params(), HeadParams: w.budgets} }
+
+func (w *weighed) call() runtime.Call { return runtime.Call{Shape: w.in.CallShape(), Part: w.part()} }
 
 func (w *weighed) values(t *testing.T, head int) map[string]int64 {
 	given := map[string]int64{}
@@ -140,6 +140,8 @@ func (w *weighed) values(t *testing.T, head int) map[string]int64 {
 func (w *weighed) check(t *testing.T, res runtime.HostResult) {
 	in := w.in
 	output := selfcheck.Case{In: in, Scale: 1 / math.Sqrt(float64(in.HeadDim)), O: res.O, LSE: res.LSE}
+	call, err := w.kernel.Make(w.call())
+	require.NoError(t, err)
 	for h, chosen := range res.Chosen {
 		values := w.values(t, h%in.QHeads)
 		means, err := w.program.Pattern.CoverWith(values, chosen.Kept)
@@ -147,7 +149,7 @@ func (w *weighed) check(t *testing.T, res runtime.HostResult) {
 			means, err = w.program.Pattern.Widest().Keeps(values)
 		}
 		require.NoError(t, err)
-		cover, err := w.kernel.CoverChosen(w.call(), []runtime.Chosen{chosen}, nil)
+		cover, err := call.Cover(h, &chosen, nil)
 		require.NoError(t, err)
 		for i := range in.SeqQ {
 			for k, q := 0, in.QOffset+i; k < in.SeqK; k++ {
@@ -165,7 +167,7 @@ func (w *weighed) check(t *testing.T, res runtime.HostResult) {
 
 // nanos evaluates the prices on what the kernel walks for a head's lists.
 func (w *weighed) nanos(t *testing.T, chosen runtime.Chosen, slot, column, row float64) float64 {
-	s := w.kernel.Schedule()
+	s := w.kernel.Patterns()[0].Schedule()
 	values := w.values(t, 0)
 	l, err := s.Bind(values)
 	require.NoError(t, err)
@@ -201,7 +203,7 @@ func TestHeadsAreRoutedByTheirLists(t *testing.T) {
 
 func testRouted(t *testing.T, w *weighed) {
 	const slot, column, row = 440, 530, 620
-	w.kernel.PriceLists(slot, column, row)
+	w.kernel.Patterns()[0].PriceLists(slot, column, row)
 	res := w.run(t, nil)
 	routes := map[bool]int{}
 	for h, c := range res.Chosen {
@@ -223,9 +225,9 @@ func testRouted(t *testing.T, w *weighed) {
 func TestKernelsLeaveHeadsToEachOther(t *testing.T) {
 	for _, target := range compile.Targets() {
 		w := newWeighed(t, "vertical_slash", target, qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 700, SeqK: 700, HeadDim: 64})
-		w.run(t, func(h *runtime.HostAttention) { h.NoFallback = true })
+		w.run(t, func(h *runtime.HostCall) { h.NoFallback = true })
 		w.run(t, nil) // dense, without a look at the data
-		w.kernel.PriceLists(440, 530, 620)
+		w.kernel.Patterns()[0].PriceLists(440, 530, 620)
 		res := w.run(t, nil)
 		var dense int64
 		for _, c := range res.Chosen {
@@ -243,13 +245,13 @@ func TestKernelsLeaveHeadsToEachOther(t *testing.T) {
 // TestNoFallback: every head follows its lists, as if there were no dense kernel.
 func TestNoFallback(t *testing.T) {
 	w := newWeighed(t, "vertical_slash", "sm_80", qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 700, SeqK: 700, HeadDim: 64})
-	off := w.run(t, func(h *runtime.HostAttention) { h.NoFallback = true })
+	off := w.run(t, func(h *runtime.HostCall) { h.NoFallback = true })
 	for _, c := range off.Chosen {
 		require.False(t, c.Dense)
 		require.Zero(t, c.SparseMS+c.DenseMS)
 	}
 	w.check(t, off)
-	w.kernel.PriceLists(500, 600, 700)
+	w.kernel.Patterns()[0].PriceLists(500, 600, 700)
 	on := w.run(t, nil)
 	for h := range on.Chosen {
 		require.Equal(t, off.Chosen[h].Asked, on.Chosen[h].Asked, "the choice does not depend on what is made of it")
@@ -273,8 +275,10 @@ func TestShortInputsAreDense(t *testing.T) {
 	file, src, _ := patterns.Source("dense")
 	a, err := compile.Source(file, src, "", compile.Options{Target: "sm_80", DType: "bf16", HeadDim: 64}, nil)
 	require.NoError(t, err)
-	in := w.in
-	want, err := runtime.RunHost(w.dev, a, artifact.Select{}, runtime.HostAttention{Q: in.Q, K: in.K, V: in.V, Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 300, SeqK: 300})
+	dense, err := runtime.Load(w.dev, a, artifact.Select{})
+	require.NoError(t, err)
+	defer dense.Close()
+	want, err := dense.RunHost(t.Context(), w.in.Call())
 	require.NoError(t, err)
 	require.Equal(t, want.O, res.O)
 	require.Equal(t, want.LSE, res.LSE)

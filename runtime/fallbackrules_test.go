@@ -22,16 +22,16 @@ const causalDense = `schedule dense
 `
 
 // weighedKernel is a kernel with a dense one beside it, on an H200 that only records launches.
-func weighedKernel(t *testing.T, text string) (*devicetest.Fake, *LoadedKernel) {
+func weighedKernel(t *testing.T, text string) (*devicetest.Fake, *Loaded) {
 	dev := devicetest.New()
 	dev.Is.Name, dev.Is.Multiprocessors = "NVIDIA H200", 132
-	k, err := LoadKernel(dev, artifactOf(t, text, causalDense, 0), artifact.Select{})
+	k, err := Load(dev, artifactOf(t, text, causalDense, 0), artifact.Select{})
 	require.NoError(t, err)
-	require.NotNil(t, k.fallback)
+	require.NotNil(t, k.patterns[0].fallback)
 	return dev, k
 }
 
-func routingOf(t *testing.T, k *LoadedKernel, a Attention) (routing, verdict) {
+func routingOf(t *testing.T, k *Loaded, a Call) (routing, verdict) {
 	v := boundOf(t, k, a).verdict
 	return v.routing, v
 }
@@ -61,7 +61,7 @@ func TestHostRules(t *testing.T) {
 		{"every block", blockSparse, 8, 1 << 17, map[string]int64{"topk": 3000}, allDense},
 	} {
 		_, k := weighedKernel(t, c.text)
-		got, v := routingOf(t, k, Attention{Batch: 1, QHeads: c.heads, KVHeads: c.heads, SeqQ: c.length, SeqK: c.length, Params: c.params})
+		got, v := routingOf(t, k, Call{Shape: Shape{Batch: 1, QHeads: c.heads, KVHeads: c.heads, SeqQ: c.length, SeqK: c.length}, Part: Part{Params: c.params}})
 		require.Equal(t, c.want, got, "%s, %d tokens: %+v", c.what, c.length, v)
 	}
 }
@@ -79,28 +79,28 @@ func TestShortCallsRiskLittle(t *testing.T) {
 		if text == verticalSlash {
 			params = map[string]int64{"vertical": int64(rng.IntN(2000)), "slash": int64(rng.IntN(3000))}
 		}
-		a := Attention{Batch: 1 + rng.IntN(3), QHeads: 32 * (1 + rng.IntN(8)), KVHeads: 8, SeqQ: n, SeqK: n, Params: params}
+		a := Call{Shape: Shape{Batch: 1 + rng.IntN(3), QHeads: 32 * (1 + rng.IntN(8)), KVHeads: 8, SeqQ: n, SeqK: n}, Part: Part{Params: params}}
 		got, v := routingOf(t, k, a)
 		routings[got]++
 		if got == allDense {
 			continue
 		}
 		x := boundOf(t, k, a)
-		shapes, err := k.listShapes(x)
+		shapes, err := k.patterns[0].listShapes(x)
 		require.NoError(t, err)
 		sparse := v.fixed
 		for _, s := range shapes {
-			slots, price := worstSlots(x, s, params), k.fallback.lists.Slot
+			slots, price := worstSlots(x, s, params), k.patterns[0].fallback.lists.Slot
 			if s.source.Kind == ir.SourceColumns {
-				price = k.fallback.lists.Column
+				price = k.patterns[0].fallback.lists.Column
 			}
 			sparse += price * float64(slots)
 		}
 		if got == byHead {
 			sparse = min(sparse, v.dense)
 		}
-		heads := float64(a.QHeads) * millis(k.fallback.machine.Multiprocessors)
-		require.LessOrEqual(t, v.index+heads*sparse, 1.02*heads*v.dense, "%s, %d tokens, %d heads, %v", k.schedule.Name, n, a.QHeads, params)
+		heads := float64(a.QHeads) * millis(k.patterns[0].fallback.machine.Multiprocessors)
+		require.LessOrEqual(t, v.index+heads*sparse, 1.02*heads*v.dense, "%s, %d tokens, %d heads, %v", k.patterns[0].schedule.Name, n, a.QHeads, params)
 	}
 	require.Len(t, routings, 3, "every outcome was looked at: %v", routings)
 }
@@ -112,27 +112,32 @@ func TestBatchDoesNotDecide(t *testing.T) {
 	for range 200 {
 		_, k := weighedKernel(t, []string{verticalSlash, blockSparse, blockShares}[rng.IntN(3)])
 		n := 1<<10<<rng.IntN(8) + rng.IntN(500)
-		a := Attention{Batch: 1, QHeads: 4 << rng.IntN(5), KVHeads: 4, SeqQ: n, SeqK: n, HeadParams: map[string][]int64{}}
-		for _, name := range k.headParams {
+		a := Call{Shape: Shape{Batch: 1, QHeads: 4 << rng.IntN(5), KVHeads: 4, SeqQ: n, SeqK: n}, Part: Part{HeadParams: map[string][]int64{}}}
+		for _, name := range k.patterns[0].headParams {
 			most := map[string]int{"vertical": 4000, "slash": 8000, "topk": 300}[name]
 			for range a.QHeads {
 				a.HeadParams[name] = append(a.HeadParams[name], int64(rng.IntN(most)))
 			}
 		}
 		if rng.IntN(3) == 0 { // heads of other patterns lie between
-			for range a.QHeads {
-				a.Heads = append(a.Heads, rng.IntN(2) == 0)
+			a.Heads = []int{0}
+			for h := 1; h < a.QHeads; h++ {
+				if rng.IntN(2) == 0 {
+					a.Heads = append(a.Heads, h)
+				}
 			}
-			a.Heads[0] = true
+			for name, values := range a.HeadParams {
+				a.HeadParams[name] = values[:len(a.Heads)]
+			}
 		}
-		k.scratchBytes = int64(1) << (20 + rng.IntN(10))
+		k.patterns[0].scratchBytes = int64(1) << (20 + rng.IntN(10))
 		want, alone := routingOf(t, k, a)
 		routings[want]++
 		for _, batch := range []int{2, 7, 64} {
 			a.Batch = batch
 			got, v := routingOf(t, k, a)
 			require.Equal(t, want, got)
-			require.Equal(t, alone, v, "%s, %d tokens, batch %d", k.schedule.Name, n, batch)
+			require.Equal(t, alone, v, "%s, %d tokens, batch %d", k.patterns[0].schedule.Name, n, batch)
 		}
 	}
 	require.Len(t, routings, 3, "every outcome was looked at: %v", routings)
@@ -173,8 +178,8 @@ func TestBoundsHold(t *testing.T) {
 	for range 200 {
 		sq, offset := 1+rng.IntN(3000), rng.IntN(2)*rng.IntN(2000)
 		budgets := map[string]int64{"vertical": int64(rng.IntN(sq + offset)), "slash": int64(rng.IntN(sq + offset))}
-		x := boundOf(t, k, Attention{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: sq, SeqK: sq + offset, QOffset: offset, Params: budgets})
-		shapes, err := k.listShapes(x)
+		x := boundOf(t, k, Call{Shape: Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: sq, SeqK: sq + offset, QOffset: offset}, Part: Part{Params: budgets}})
+		shapes, err := k.patterns[0].listShapes(x)
 		require.NoError(t, err)
 		for _, s := range shapes {
 			n := x.choices[s.choice]
@@ -217,7 +222,7 @@ func walkColumns(columns []int, sq, offset int) (slots int) {
 // TestRaggedBudgets: each head is weighed by its own budgets, wherever it stands.
 func TestRaggedBudgets(t *testing.T) {
 	_, k := weighedKernel(t, verticalSlash)
-	a := Attention{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 1 << 17, SeqK: 1 << 17}
+	a := Call{Shape: Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 1 << 17, SeqK: 1 << 17}}
 	slashes, sum := []int64{100, 9000, 9000, 100, 2000}, 0.0
 	for _, n := range slashes {
 		a.Params = map[string]int64{"vertical": 64, "slash": n}
@@ -257,8 +262,8 @@ func randomMembers(rng *rand.Rand, n choiceCall, candidates int) []int {
 // TestOrderOfLaunches: everything is enqueued at once, decide between the lists and the two kernels that obey it; nothing is
 // read back, so that a graph may capture it.
 func TestOrderOfLaunches(t *testing.T) {
-	memory := func(a Attention) Attention {
-		a.Q.Ptr, a.K.Ptr, a.V.Ptr, a.O.Ptr, a.Workspace, a.WorkspaceBytes = 1<<42, 2<<42, 3<<42, 4<<42, 5<<42, 1<<40
+	memory := func(a Call) Call {
+		a.Q, a.K, a.V, a.O, a.Workspace, a.WorkspaceBytes = 1<<42, 2<<42, 3<<42, 4<<42, 5<<42, 1<<40
 		return a
 	}
 	for _, c := range []struct {
@@ -273,7 +278,7 @@ func TestOrderOfLaunches(t *testing.T) {
 		{1 << 12, true, 8, []string{"attention"}},
 	} {
 		dev, k := weighedKernel(t, verticalSlash)
-		a := memory(Attention{Batch: 1, QHeads: 8, KVHeads: 8, SeqQ: c.length, SeqK: c.length, NoFallback: c.noFallback})
+		a := memory(Call{Shape: Shape{Batch: 1, QHeads: 8, KVHeads: 8, SeqQ: c.length, SeqK: c.length, NoFallback: c.noFallback}})
 		require.NoError(t, k.Launch(nil, a))
 		var names []string
 		for _, l := range dev.Launches {
@@ -299,17 +304,17 @@ func TestBothKernelsObeyDecide(t *testing.T) {
 	decide, attention, dense := find(t, dev, "decide"), find(t, dev, "attention"), find(t, dev, "dense")
 	route := decide.Arg(t, abi.IndexParams[abi.Decide], "route")
 	require.NotZero(t, route)
-	require.Equal(t, route, attention.Arg(t, k.info.Params, "route"))
-	require.Equal(t, route, dense.Arg(t, k.info.Dense.Params, "route"))
-	require.EqualValues(t, ir.RouteSparse, attention.Arg(t, k.info.Params, "taken"))
-	require.EqualValues(t, ir.RouteDense, dense.Arg(t, k.info.Dense.Params, "taken"))
+	require.Equal(t, route, attention.Arg(t, k.Attend().Params, "route"))
+	require.Equal(t, route, dense.Arg(t, k.patterns[0].codes[abi.Dense].Params, "route"))
+	require.EqualValues(t, ir.RouteSparse, attention.Arg(t, k.Attend().Params, "taken"))
+	require.EqualValues(t, ir.RouteDense, dense.Arg(t, k.patterns[0].codes[abi.Dense].Params, "taken"))
 	require.Equal(t, [3]uint32{1 << 11, 8, 1}, attention.Grid, "row tiles of 64")
 	require.Equal(t, [3]uint32{1 << 10, 8, 1}, dense.Grid, "row tiles of 128")
 	v := boundOf(t, k, a).verdict
 	require.InEpsilon(t, v.fixed, decide.Arg(t, abi.IndexParams[abi.Decide], "start"), 1e-6)
 	require.InEpsilon(t, v.limit(), decide.Arg(t, abi.IndexParams[abi.Decide], "dense"), 1e-6)
-	require.InEpsilon(t, k.fallback.lists.Slot, decide.Arg(t, abi.IndexParams[abi.Decide], "slot"), 1e-6)
-	require.InEpsilon(t, k.fallback.lists.Column, decide.Arg(t, abi.IndexParams[abi.Decide], "column"), 1e-6)
+	require.InEpsilon(t, k.patterns[0].fallback.lists.Slot, decide.Arg(t, abi.IndexParams[abi.Decide], "slot"), 1e-6)
+	require.InEpsilon(t, k.patterns[0].fallback.lists.Column, decide.Arg(t, abi.IndexParams[abi.Decide], "column"), 1e-6)
 }
 
 // TestProbesAreCutByTheSequence: in which order a probe adds up depends neither on the batch nor on how many heads are probed at a
@@ -321,7 +326,7 @@ func TestProbesAreCutByTheSequence(t *testing.T) {
 			kernel := fmt.Sprint("probe_stats_", group)
 			probes := func(batch int, scratch int64) (chunks []float64, out []devicetest.Launched) {
 				dev, k := dynamicKernel(t, verticalSlash)
-				k.scratchBytes = scratch
+				k.patterns[0].scratchBytes = scratch
 				a := bigCall(n)
 				a.Batch, a.QHeads, a.KVHeads = batch, 16, 16/group
 				require.NoError(t, k.LaunchIndex(nil, a))

@@ -55,11 +55,11 @@ func sharedPatterns(heads []plan.Head) []plan.Head {
 
 // grouped is a layer of several patterns on the emulator.
 type grouped struct {
-	dev      device.Device
-	heads    []plan.Head
-	launcher *plan.Launcher
-	in       *qkv.Input
-	ran      *[]emu.Stats // kernels, in the order of their launches
+	dev   device.Device
+	heads []plan.Head
+	layer *plan.LoadedLayer
+	in    *qkv.Input
+	ran   *[]emu.Stats // kernels, in the order of their launches
 }
 
 func newGrouped(t *testing.T, a *artifact.Artifact, shape qkv.Shape, heads []plan.Head) *grouped {
@@ -78,7 +78,7 @@ func newGrouped(t *testing.T, a *artifact.Artifact, shape qkv.Shape, heads []pla
 	require.NoError(t, err)
 	t.Cleanup(func() { k.Close() })
 	g := &grouped{dev: dev, heads: heads, ran: &ran}
-	g.launcher, err = k.Bind(heads)
+	g.layer, err = k.Bind(heads)
 	require.NoError(t, err)
 	g.in, err = qkv.Generate(shape, abi.BF16, 5)
 	require.NoError(t, err)
@@ -87,9 +87,9 @@ func newGrouped(t *testing.T, a *artifact.Artifact, shape qkv.Shape, heads []pla
 
 func (g *grouped) run(t *testing.T, noFallback bool) runtime.HostResult {
 	t.Helper()
-	in := g.in
-	res, err := runtime.RunHostWith(g.dev, g.launcher, runtime.HostAttention{Q: in.Q, K: in.K, V: in.V, Batch: in.Batch, QHeads: in.QHeads,
-		KVHeads: in.KVHeads, SeqQ: in.SeqQ, SeqK: in.SeqK, QOffset: in.QOffset, Chosen: true, NoFallback: noFallback})
+	h := g.in.Call()
+	h.Chosen, h.NoFallback = true, noFallback
+	res, err := g.layer.RunHost(t.Context(), h)
 	require.NoError(t, err)
 	return res
 }
@@ -154,7 +154,7 @@ func TestGroupsRouteHeadsInOneLaunch(t *testing.T) {
 				for h := range heads {
 					if len(heads[h].Pattern.Index) > 0 {
 						price := max(1, float64(shape.HeadDim)/96)
-						g.launcher.Kernel(h).PriceLists(440*price, 530*price, 620*price)
+						g.layer.Pattern(h).PriceLists(440*price, 530*price, 620*price)
 					}
 				}
 				res := g.run(t, false)
@@ -227,7 +227,7 @@ func TestEmptyGroupCalls(t *testing.T) {
 	}
 }
 
-// TestGroupsAreConcurrent: several goroutines launch on one launcher, each in memory of its own, calls of other lengths.
+// TestGroupsAreConcurrent: several goroutines launch on one layer, each in memory of its own, calls of other lengths.
 func TestGroupsAreConcurrent(t *testing.T) {
 	heads := mixed(t)
 	g := newGrouped(t, group(t, "sm_80", 32, heads), qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 1, SeqK: 1, HeadDim: 32}, heads)
@@ -235,7 +235,7 @@ func TestGroupsAreConcurrent(t *testing.T) {
 	for n := range 4 {
 		in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 100 + 60*n, SeqK: 100 + 60*n, HeadDim: 32}, abi.BF16, 3)
 		require.NoError(t, err)
-		own := &grouped{dev: g.dev, heads: heads, launcher: g.launcher, in: in}
+		own := &grouped{dev: g.dev, heads: heads, layer: g.layer, in: in}
 		first := own.run(t, true)
 		for range 2 {
 			all.Go(func() {
@@ -256,7 +256,7 @@ func TestKernelsAreConcurrent(t *testing.T) {
 	file, src, _ := patterns.Source("vertical_slash")
 	a, err := compile.Source(file, src, "", compile.Options{Target: "sm_80", DType: "bf16", HeadDim: 32}, nil)
 	require.NoError(t, err)
-	k, err := runtime.LoadKernel(dev, a, artifact.Select{})
+	k, err := runtime.Load(dev, a, artifact.Select{})
 	require.NoError(t, err)
 	defer k.Close()
 	var all sync.WaitGroup
@@ -264,8 +264,10 @@ func TestKernelsAreConcurrent(t *testing.T) {
 		in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 70 + 60*n, SeqK: 70 + 60*n, HeadDim: 32}, abi.BF16, 3)
 		require.NoError(t, err)
 		run := func() runtime.HostResult {
-			res, err := k.RunHost(dev, runtime.HostAttention{Q: in.Q, K: in.K, V: in.V, Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: in.SeqQ, SeqK: in.SeqK,
-				NoFallback: true, Chosen: true, HeadParams: map[string][]int64{"vertical": {5, int64(10 * n)}, "slash": {101, 110}}})
+			h := in.Call()
+			h.Parts = []runtime.Part{{HeadParams: map[string][]int64{"vertical": {5, int64(10 * n)}, "slash": {101, 110}}}}
+			h.NoFallback, h.Chosen = true, true
+			res, err := k.RunHost(t.Context(), h)
 			if err != nil {
 				t.Error(err)
 			}
@@ -283,6 +285,19 @@ func TestKernelsAreConcurrent(t *testing.T) {
 	all.Wait()
 }
 
+// checkParts says what is wrong with a call, of which nothing runs.
+func checkParts(t *testing.T, l *runtime.Loaded, a runtime.Call, parts []runtime.Part) error {
+	p, err := l.Prepare(a.Shape, parts...)
+	if err != nil {
+		return err
+	}
+	bad := p.Check(a.Pointers)
+	if bad != nil {
+		require.Equal(t, bad.Error(), p.Run(nil, a.Pointers).Error())
+	}
+	return bad
+}
+
 // TestBadParts: parts that do not fit the layer or each other are refused, and nothing runs.
 func TestBadParts(t *testing.T) {
 	var ran int
@@ -290,43 +305,42 @@ func TestBadParts(t *testing.T) {
 	require.NoError(t, err)
 	defer dev.Close()
 	heads := sharedPatterns([]plan.Head{head(t, "a_shape", "window", 9), head(t, "vertical_slash"), head(t, "a_shape", "window", 8)})
-	g, err := runtime.LoadGroups(dev, group(t, "sm_80", 32, heads), artifact.Select{})
+	g, err := runtime.Load(dev, group(t, "sm_80", 32, heads), artifact.Select{})
 	require.NoError(t, err)
 	defer g.Close()
-	good := runtime.Attention{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 64, SeqK: 64, NoFallback: true}
-	for _, p := range []*device.Ptr{&good.Q.Ptr, &good.K.Ptr, &good.V.Ptr, &good.O.Ptr, &good.Workspace} {
+	good := runtime.Call{Shape: runtime.Shape{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 64, SeqK: 64, NoFallback: true}}
+	for _, p := range []*device.Ptr{&good.Q, &good.K, &good.V, &good.O, &good.Workspace} {
 		*p, err = dev.Alloc(1 << 20)
 		require.NoError(t, err)
 	}
 	good.WorkspaceBytes = 1 << 20
 	budgets := map[string][]int64{"vertical": {3, 4}, "slash": {5, 6}}
-	parts := []runtime.Part{{Member: 0, Heads: []int{0, 3}}, {Member: 1, Heads: []int{1, 2}, HeadParams: budgets}}
-	require.NoError(t, g.Check(good, parts))
-	require.NoError(t, g.Check(good, parts[1:]), "heads may be left out")
-	require.NoError(t, g.Check(good, nil))
-	for want, spoil := range map[string]func(a *runtime.Attention, p *runtime.Part){
-		"part 1: Member is 2, want one of 2":                      func(a *runtime.Attention, p *runtime.Part) { p.Member = 2 },
-		"part 1 has no heads":                                     func(a *runtime.Attention, p *runtime.Part) { p.Heads = nil },
-		"two parts have head 3":                                   func(a *runtime.Attention, p *runtime.Part) { p.Heads = []int{2, 3} },
-		"part 1 has the heads [1 4], want ascending ones from 0 ": func(a *runtime.Attention, p *runtime.Part) { p.Heads = []int{1, 4} },
-		"part 1 has the heads [2 1], want ascending":              func(a *runtime.Attention, p *runtime.Part) { p.Heads = []int{2, 1} },
-		"part 1 has the heads [-1 1], want ascending":             func(a *runtime.Attention, p *runtime.Part) { p.Heads = []int{-1, 1} },
-		"head 1: bad call: HeadParams has 2 values of slash,":     func(a *runtime.Attention, p *runtime.Part) { p.Heads = []int{1} },
-		"heads 1-2: bad call: head 1: slash must":                 func(a *runtime.Attention, p *runtime.Part) { p.HeadParams = map[string][]int64{"slash": {-1, 0}} },
-		`heads 1-2: bad call: unknown parameter "breadth"`:        func(a *runtime.Attention, p *runtime.Part) { p.Params = map[string]int64{"breadth": 1} },
-		"each part has its own":                                   func(a *runtime.Attention, p *runtime.Part) { a.Heads = make([]bool, 4) },
-		"O overlaps Q":                                            func(a *runtime.Attention, p *runtime.Part) { a.O = a.Q },
-		"Workspace overlaps V":                                    func(a *runtime.Attention, p *runtime.Part) { a.Workspace = a.V.Ptr },
-		"O is a null pointer":                                     func(a *runtime.Attention, p *runtime.Part) { a.O.Ptr = 0 },
-		"Workspace has 255 bytes":                                 func(a *runtime.Attention, p *runtime.Part) { a.WorkspaceBytes = 255 },
-		"want QHeads to be a multiple of KVHeads":                 func(a *runtime.Attention, p *runtime.Part) { a.KVHeads = 3 },
+	parts := []runtime.Part{{Pattern: 0, Heads: []int{0, 3}}, {Pattern: 1, Heads: []int{1, 2}, HeadParams: budgets}}
+	run := func(a runtime.Call, parts ...runtime.Part) error { return checkParts(t, g, a, parts) }
+	require.NoError(t, run(good, parts...))
+	require.NoError(t, run(good, parts[1:]...), "heads may be left out")
+	require.ErrorContains(t, run(good), "the artifact has 2 patterns, want parts that say which heads run which")
+	for want, spoil := range map[string]func(a *runtime.Call, p *runtime.Part){
+		"part 1: Pattern is 2, want one of 2":                     func(a *runtime.Call, p *runtime.Part) { p.Pattern = 2 },
+		"part 1 has no heads":                                     func(a *runtime.Call, p *runtime.Part) { p.Heads = nil },
+		"two parts have head 3":                                   func(a *runtime.Call, p *runtime.Part) { p.Heads = []int{2, 3} },
+		"part 1 has the heads [1 4], want ascending ones from 0 ": func(a *runtime.Call, p *runtime.Part) { p.Heads = []int{1, 4} },
+		"part 1 has the heads [2 1], want ascending":              func(a *runtime.Call, p *runtime.Part) { p.Heads = []int{2, 1} },
+		"part 1 has the heads [-1 1], want ascending":             func(a *runtime.Call, p *runtime.Part) { p.Heads = []int{-1, 1} },
+		"head 1: bad call: HeadParams has 2 values of slash,":     func(a *runtime.Call, p *runtime.Part) { p.Heads = []int{1} },
+		"heads 1-2: bad call: head 1: slash must":                 func(a *runtime.Call, p *runtime.Part) { p.HeadParams = map[string][]int64{"slash": {-1, 0}} },
+		`heads 1-2: bad call: unknown parameter "breadth"`:        func(a *runtime.Call, p *runtime.Part) { p.Params = map[string]int64{"breadth": 1} },
+		"O overlaps Q":                            func(a *runtime.Call, p *runtime.Part) { a.O = a.Q },
+		"Workspace overlaps V":                    func(a *runtime.Call, p *runtime.Part) { a.Workspace = a.V },
+		"O is a null pointer":                     func(a *runtime.Call, p *runtime.Part) { a.O = 0 },
+		"Workspace has 255 bytes":                 func(a *runtime.Call, p *runtime.Part) { a.WorkspaceBytes = 255 },
+		"want QHeads to be a multiple of KVHeads": func(a *runtime.Call, p *runtime.Part) { a.KVHeads = 3 },
 	} {
 		a, bad := good, slices.Clone(parts)
 		spoil(&a, &bad[1])
-		err := g.Launch(nil, a, bad)
+		err := run(a, bad...)
 		require.ErrorIs(t, err, device.ErrBadCall)
 		require.ErrorContains(t, err, want)
-		require.Equal(t, err.Error(), g.Check(a, bad).Error())
 	}
 	require.Zero(t, ran)
 }
@@ -336,15 +350,15 @@ func TestMoreHeadsThanOneGridHas(t *testing.T) {
 	const n = 40000
 	heads := sharedPatterns([]plan.Head{head(t, "columns_window", "window", 9), head(t, "columns_window", "window", 8)})
 	dev := runtime.NewFakeDevice()
-	g, err := runtime.LoadGroups(dev, group(t, "sm_80", 32, heads), artifact.Select{})
+	g, err := runtime.Load(dev, group(t, "sm_80", 32, heads), artifact.Select{})
 	require.NoError(t, err)
 	parts := []runtime.Part{{Params: map[string]int64{"window": 9}}, {Params: map[string]int64{"window": 8}}}
 	for h := range n {
 		parts[h%2].Heads = append(parts[h%2].Heads, h)
 	}
-	launches, err := g.Launches(runtime.Attention{Batch: 1, QHeads: n, KVHeads: n, SeqQ: 64, SeqK: 64, NoFallback: true}, parts)
+	p, err := g.Prepare(runtime.Shape{Batch: 1, QHeads: n, KVHeads: n, SeqQ: 64, SeqK: 64, NoFallback: true}, parts...)
 	require.NoError(t, err)
-	require.Equal(t, 2, launches)
+	require.Equal(t, 2, p.Launches())
 }
 
 // TestGroupsWithTooFewSections: more sets of parameters than the artifact was compiled for take more launches.
@@ -355,9 +369,9 @@ func TestGroupsWithTooFewSections(t *testing.T) {
 		heads = append(heads, plan.Head{Pattern: compiled[0].Pattern, Params: map[string]int64{"sink": 2, "window": int64(1 + 20*window)}})
 	}
 	g := newGrouped(t, group(t, "sm_90a", 32, compiled), qkv.Shape{Batch: 1, QHeads: 6, KVHeads: 2, SeqQ: 150, SeqK: 150, HeadDim: 32}, heads)
-	n, err := g.launcher.Launches(runtime.Attention{Batch: 1, QHeads: 6, KVHeads: 2, SeqQ: 150, SeqK: 150})
+	p, err := g.layer.Prepare(runtime.Shape{Batch: 1, QHeads: 6, KVHeads: 2, SeqQ: 150, SeqK: 150})
 	require.NoError(t, err)
-	require.Equal(t, 3, n, "five windows, two at a time")
+	require.Equal(t, 3, p.Launches(), "five windows, two at a time")
 	g.check(t, g.run(t, true))
 	require.Len(t, g.attentions(), 3)
 }
@@ -387,43 +401,39 @@ func TestGroupsOfEveryHeadDim(t *testing.T) {
 	}
 }
 
-// TestPlansAndPatternsAreLoadedApart: what is in an artifact says how to load it, and loading it the other way says so.
-func TestPlansAndPatternsAreLoadedApart(t *testing.T) {
+// TestPlansAndPatternsAreLoadedAlike: what is in an artifact is for Load to find out, one pattern or several.
+func TestPlansAndPatternsAreLoadedAlike(t *testing.T) {
 	dev, err := emu.Open(emu.Options{})
 	require.NoError(t, err)
 	defer dev.Close()
 	a := group(t, compile.TargetAuto, 32, []plan.Head{head(t, "a_shape"), head(t, "vertical_slash")})
-	_, err = runtime.LoadKernel(dev, a, artifact.Select{})
-	require.ErrorIs(t, err, artifact.ErrTarget)
-	require.ErrorContains(t, err, "load it with LoadGroups")
-	_, err = runtime.LoadGroups(dev, a, artifact.Select{HeadDim: 64})
+	_, err = runtime.Load(dev, a, artifact.Select{HeadDim: 64})
 	require.ErrorIs(t, err, artifact.ErrTarget)
 	require.ErrorContains(t, err, "want head dim 64, it has (head dim 32, bf16, sm_80) (head dim 32, bf16, sm_90a)")
-	g, err := runtime.LoadGroups(dev, a, artifact.Select{Target: "sm_80"})
+	g, err := runtime.Load(dev, a, artifact.Select{Target: "sm_80"})
 	require.NoError(t, err)
-	member := g.Members()[0]
-	require.Equal(t, "sm_80", member.Info().Target)
-	require.Empty(t, member.Log())
-	call := runtime.Attention{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 64, SeqK: 64}
-	for _, p := range []*device.Ptr{&call.Q.Ptr, &call.K.Ptr, &call.V.Ptr, &call.O.Ptr} {
-		*p, err = dev.Alloc(64 * 32 * 2)
-		require.NoError(t, err)
-	}
-	require.NoError(t, member.Check(call))
-	for _, member := range g.Members() {
-		err = member.Launch(nil, call)
-		require.ErrorIs(t, err, device.ErrBadCall)
-		require.ErrorContains(t, err, member.Schedule().Name+" is a pattern of a head plan")
-		require.ErrorContains(t, member.LaunchIndex(nil, call), "is a pattern of a head plan")
-	}
-	require.NoError(t, g.Close())
+	defer g.Close()
+	require.Equal(t, artifact.Build{Target: "sm_80", DType: "bf16", HeadDim: 32, Groups: g.Build().Groups}, g.Build())
+	require.Len(t, g.Patterns(), 2)
 
-	in, err := input.Read("dense")
+	in, err := input.Read("a_shape")
 	require.NoError(t, err)
-	a, err = compile.Source(in.Name, in.Source, "", compile.Options{Target: "sm_80", DType: "f16", HeadDim: 16}, nil)
+	a, err = compile.Source(in.Name, in.Source, "", compile.Options{Target: "sm_80", DType: "bf16", HeadDim: 32}, nil)
 	require.NoError(t, err)
-	_, err = runtime.LoadGroups(dev, a, artifact.Select{})
-	require.ErrorContains(t, err, "load it with LoadKernel")
+	one, err := runtime.Load(dev, a, artifact.Select{})
+	require.NoError(t, err)
+	defer one.Close()
+	data, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 90, SeqK: 90, HeadDim: 32}, abi.BF16, 3)
+	require.NoError(t, err)
+	parts := []runtime.Part{{Heads: []int{0, 2}, Params: map[string]int64{"window": 9}}, {Heads: []int{1, 3}, Params: map[string]int64{"window": 40}}}
+	h := data.Call()
+	h.Parts = parts
+	want, err := g.RunHost(t.Context(), h)
+	require.NoError(t, err)
+	got, err := one.RunHost(t.Context(), h)
+	require.NoError(t, err)
+	require.Equal(t, want.O, got.O, "a pattern alone takes parts as the patterns of a plan do")
+	require.Equal(t, want.LSE, got.LSE)
 }
 
 // TestGroupsAreReproducible: the same patterns give the same bytes.
@@ -437,8 +447,10 @@ func TestGroupsAreReproducible(t *testing.T) {
 	a, err := artifact.Read(first)
 	require.NoError(t, err)
 	sections := map[string]int{}
-	for _, g := range a.Manifest.Groups {
-		sections[g.Target] = max(sections[g.Target], len(g.Sections))
+	for _, b := range a.Manifest.Builds {
+		for _, n := range b.Groups {
+			sections[b.Target] = max(sections[b.Target], len(a.Manifest.Codes[n].Sections))
+		}
 	}
 	require.Equal(t, map[string]int{"sm_80": 7, "sm_90a": 7}, sections, "two of a_shape, one of dense, sparse and dense ones of two")
 }
@@ -450,7 +462,7 @@ func BenchmarkGroupLaunch(b *testing.B) {
 	b.ReportAllocs()
 	k, err := plan.Load(runtime.NewFakeDevice(), group(t, "sm_80", 128, heads), artifact.Select{})
 	require.NoError(b, err)
-	var layers []*plan.Launcher
+	var layers []*plan.LoadedLayer
 	for n := range 32 {
 		var layer []plan.Head
 		for h := range 32 {
@@ -465,9 +477,11 @@ func BenchmarkGroupLaunch(b *testing.B) {
 		require.NoError(b, err)
 		layers = append(layers, l)
 	}
-	call := runtime.Attention{Batch: 1, QHeads: 32, KVHeads: 8, SeqQ: 1 << 17, SeqK: 1 << 17, Workspace: 1 << 20, WorkspaceBytes: 1 << 40}
-	call.Q.Ptr, call.K.Ptr, call.V.Ptr, call.O.Ptr = 1<<42, 2<<42, 3<<42, 4<<42
+	shape := runtime.Shape{Batch: 1, QHeads: 32, KVHeads: 8, SeqQ: 1 << 17, SeqK: 1 << 17}
+	at := runtime.Pointers{Q: 1 << 42, K: 2 << 42, V: 3 << 42, O: 4 << 42, Workspace: 1 << 20, WorkspaceBytes: 1 << 40}
 	for n := 0; b.Loop(); n++ {
-		require.NoError(b, layers[n%len(layers)].Launch(nil, call))
+		p, err := layers[n%len(layers)].Prepare(shape)
+		require.NoError(b, err)
+		require.NoError(b, p.Run(nil, at))
 	}
 }

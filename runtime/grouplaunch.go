@@ -24,7 +24,7 @@ type sectionCall struct {
 	*boundCall
 	grid     sectionGrid
 	rowTiles int
-	member   int
+	number   int // of the pattern
 	dense    bool
 	routed   ir.Routed
 	words    bool // the words of heads say which of them the section has
@@ -35,13 +35,13 @@ type sectionCall struct {
 // items is the number of row tiles of the section's heads.
 func (s *sectionCall) items() int { return s.rowTiles * s.QHeads * s.Batch }
 
-// sections are the sections that a part needs: its member's, sparse and dense, each for the heads that it takes.
+// sections are the sections that a part needs: its pattern's, sparse and dense, each for the heads that it takes.
 func (p *preparedPart) sections() (out []sectionCall) {
 	add := func(dense bool) {
-		s := sectionCall{boundCall: p.bound, member: p.member, dense: dense, routed: p.bound.routed(dense), schedule: p.kernel.schedule,
+		s := sectionCall{boundCall: p.bound, number: p.number, dense: dense, routed: p.bound.routed(dense), schedule: p.pattern.schedule,
 			words: p.stores && (p.bound.shared() || p.bound.routing == byHead)}
 		if dense {
-			s.schedule = p.kernel.fallback.dense.schedule
+			s.schedule = p.pattern.dense
 		}
 		if len(s.schedule.Index) == 0 {
 			s.heads = p.heads
@@ -69,20 +69,22 @@ type groupLaunch struct {
 }
 
 // share shares the sections of all parts out among launches: one, unless a group has no room for all of them.
-func (c *groupCall) share() (launches []groupLaunch, err error) {
+func (l *Loaded) share(parts []*preparedPart) (launches []groupLaunch, err error) {
 	var wanted []sectionCall
-	for _, p := range c.parts {
-		wanted = append(wanted, p.sections()...)
+	for _, p := range parts {
+		if p.bound != nil && !p.pattern.ownAttention() {
+			wanted = append(wanted, p.sections()...)
+		}
 	}
 	for len(wanted) > 0 {
 		best, left := groupLaunch{}, wanted
-		for _, group := range c.groups { // the first of the groups that take most
+		for _, group := range l.groups { // the first of the groups that take most
 			if r, rest := group.take(wanted); r.taken > best.taken {
 				best, left = r, rest
 			}
 		}
 		if best.taken == 0 {
-			return nil, fmt.Errorf("internal: no group has a section for member %d", wanted[0].member)
+			return nil, fmt.Errorf("internal: no group has a section for pattern %d", wanted[0].number)
 		}
 		launches, wanted = append(launches, best), left
 	}
@@ -112,7 +114,7 @@ func (g *loadedGroup) take(wanted []sectionCall) (r groupLaunch, left []sectionC
 // sectionFor is a section for the call that has none yet, or -1.
 func (r *groupLaunch) sectionFor(w sectionCall) int {
 	for i, s := range r.Sections {
-		if s.Member == w.member && s.Dense == w.dense && r.calls[i] == nil {
+		if s.Pattern == w.number && s.Dense == w.dense && r.calls[i] == nil {
 			return i
 		}
 	}
@@ -152,7 +154,7 @@ func (r *groupLaunch) record(to *recorder, layer *call) error {
 		}
 		a.Args, calls[i] = append(a.Args, arg), of
 	}
-	return to.launch(launchable{r.function, r.params, r.Threads, r.SharedBytes}, func(i int) *boundCall { return calls[i] }, a, r.rowHeads)
+	return to.launch(&r.loadedCode, r.params, func(i int) *boundCall { return calls[i] }, a, r.rowHeads)
 }
 
 // argument is the value of a parameter of all sections (-1) or of one, and whose call it is. Sections without a part in the launch have no

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,7 +21,7 @@ import (
 type onDevice struct {
 	*weighed
 	t    *testing.T
-	call runtime.Attention
+	call runtime.Call
 	lse  int // bytes
 }
 
@@ -29,10 +30,9 @@ const untouched = 0x5a
 
 func (w *weighed) onDevice(t *testing.T) *onDevice {
 	in := w.in
-	d := &onDevice{w, t, runtime.Attention{Batch: in.Batch, QHeads: in.QHeads, KVHeads: in.KVHeads, SeqQ: in.SeqQ, SeqK: in.SeqK,
-		QOffset: in.QOffset, HeadParams: w.budgets, Params: w.params()}, 4 * in.Batch * in.QHeads * in.SeqQ}
-	d.call.Q.Ptr, d.call.K.Ptr, d.call.V.Ptr = d.upload(in.Q), d.upload(in.K), d.upload(in.V)
-	d.call.O.Ptr, d.call.LSE = d.upload(make([]byte, len(in.Q))), d.upload(make([]byte, d.lse))
+	d := &onDevice{w, t, w.call(), 4 * in.Batch * in.QHeads * in.SeqQ}
+	d.call.Q, d.call.K, d.call.V = d.upload(in.Q), d.upload(in.K), d.upload(in.V)
+	d.call.O, d.call.LSE = d.upload(make([]byte, len(in.Q))), d.upload(make([]byte, d.lse))
 	return d
 }
 
@@ -45,33 +45,46 @@ func (d *onDevice) upload(data []byte) device.Ptr {
 
 // clear marks the results as untouched.
 func (d *onDevice) clear() {
-	require.NoError(d.t, d.dev.Fill(d.call.O.Ptr, untouched, int64(len(d.in.Q)), nil))
+	require.NoError(d.t, d.dev.Fill(d.call.O, untouched, int64(len(d.in.Q)), nil))
 	require.NoError(d.t, d.dev.Fill(d.call.LSE, untouched, int64(d.lse), nil))
 }
 
-// launch runs the heads that take part, in a workspace that nothing was written to, and returns what they chose.
-func (d *onDevice) launch(heads []bool, run func(a runtime.Attention) error) []runtime.Chosen {
-	a := d.call
-	a.Heads = heads
-	var err error
-	a.WorkspaceBytes, err = d.kernel.Workspace(a)
+// launch runs some heads, or all (nil), in a workspace that nothing was written to, and returns what they chose.
+func (d *onDevice) launch(heads []int, run func(p *runtime.Prepared, at runtime.Pointers) error) []runtime.Chosen {
+	p, err := d.kernel.Make(d.of(heads))
 	require.NoError(d.t, err)
-	if a.WorkspaceBytes > 0 {
-		a.Workspace, err = d.dev.Alloc(a.WorkspaceBytes)
+	at := d.call.Pointers
+	if at.WorkspaceBytes = p.Workspace(); at.WorkspaceBytes > 0 {
+		at.Workspace, err = d.dev.Alloc(at.WorkspaceBytes)
 		require.NoError(d.t, err)
 	}
-	require.NoError(d.t, run(a))
-	chosen, err := d.kernel.ReadChosen(d.dev, nil, a)
+	require.NoError(d.t, run(p, at))
+	chosen, err := p.ReadChosen(nil, at)
 	require.NoError(d.t, err)
 	return chosen
 }
 
-func (d *onDevice) whole(a runtime.Attention) error { return d.kernel.Launch(nil, a) }
+// of is the call of some heads, each with its own budgets.
+func (d *onDevice) of(heads []int) runtime.Call {
+	a := d.call
+	if heads == nil {
+		return a
+	}
+	a.Heads, a.HeadParams = heads, map[string][]int64{}
+	for name, values := range d.call.HeadParams {
+		for _, h := range heads {
+			a.HeadParams[name] = append(a.HeadParams[name], values[h])
+		}
+	}
+	return a
+}
+
+func whole(p *runtime.Prepared, at runtime.Pointers) error { return p.Run(nil, at) }
 
 // results are O and LSE of each head, one behind the other.
 func (d *onDevice) results() (out [][]byte) {
 	o, lse := make([]byte, len(d.in.Q)), make([]byte, d.lse)
-	require.NoError(d.t, d.dev.CopyToHost(o, d.call.O.Ptr, nil))
+	require.NoError(d.t, d.dev.CopyToHost(o, d.call.O, nil))
 	require.NoError(d.t, d.dev.CopyToHost(lse, d.call.LSE, nil))
 	n := d.in.Batch * d.in.QHeads
 	for h := range n {
@@ -87,39 +100,41 @@ func TestHeadsTakePart(t *testing.T) {
 		for _, target := range compile.Targets() {
 			t.Run(fmt.Sprint(name, target), func(t *testing.T) {
 				w := newWeighed(t, name, target, qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 300, SeqK: 340, QOffset: 40, HeadDim: 32})
-				w.kernel.PriceLists(440, 530, 620)
+				w.kernel.Patterns()[0].PriceLists(440, 530, 620)
 				d := w.onDevice(t)
 				for _, noFallback := range []bool{true, false} {
 					d.call.NoFallback = noFallback
-					testTakePart(t, d, []bool{true, false, false, true}, []bool{false, true, false, false})
+					testTakePart(t, d, []int{0, 3}, []int{1})
 				}
 			})
 		}
 	}
 }
 
-func testTakePart(t *testing.T, d *onDevice, masks ...[]bool) {
+func testTakePart(t *testing.T, d *onDevice, masks ...[]int) {
 	d.clear()
-	all := d.launch(nil, d.whole)
+	all := d.launch(nil, whole)
 	want := d.results()
 	for _, mask := range masks {
 		testMask(t, d, mask, all, want)
 	}
 }
 
-func testMask(t *testing.T, d *onDevice, mask []bool, all []runtime.Chosen, want [][]byte) {
+func testMask(t *testing.T, d *onDevice, mask []int, all []runtime.Chosen, want [][]byte) {
 	d.clear()
-	chosen := d.launch(mask, d.whole)
+	chosen := d.launch(mask, whole)
 	part := d.results()
-	rest := make([]bool, len(mask))
-	for h, m := range mask {
-		rest[h] = !m
+	var rest []int
+	for h := range d.in.QHeads {
+		if !slices.Contains(mask, h) {
+			rest = append(rest, h)
+		}
 	}
-	chosenRest := d.launch(rest, d.whole)
+	chosenRest := d.launch(rest, whole)
 	require.Equal(t, want, d.results(), "both launches together")
 	for h := range part {
 		mine, others := chosen[h], chosenRest[h]
-		if !mask[h%len(mask)] {
+		if !slices.Contains(mask, h%d.in.QHeads) {
 			require.Equal(t, bytes.Repeat([]byte{untouched}, len(part[h])), part[h], "head %d", h)
 			mine, others = others, mine
 		}
@@ -135,12 +150,12 @@ func testMask(t *testing.T, d *onDevice, mask []bool, all []runtime.Chosen, want
 // TestHalvesOfALaunchWithHeads: a choice that was written down serves the heads that take part, also in slices.
 func TestHalvesOfALaunchWithHeads(t *testing.T) {
 	w := newWeighed(t, "vertical_slash", "sm_80", qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 700, SeqK: 700, HeadDim: 64})
-	w.kernel.HoldScratch(1)
-	w.kernel.PriceLists(440, 530, 620)
+	w.kernel.Patterns()[0].HoldScratch(1)
+	w.kernel.Patterns()[0].PriceLists(440, 530, 620)
 	d := w.onDevice(t)
-	mask := []bool{true, false, false, true}
+	mask := []int{0, 3}
 	d.clear()
-	chosen := d.launch(mask, d.whole)
+	chosen := d.launch(mask, whole)
 	want := d.results()
 	for _, h := range []int{1, 2} {
 		require.Equal(t, bytes.Repeat([]byte{untouched}, len(want[h])), want[h], "neither kernel takes head %d", h)
@@ -149,9 +164,9 @@ func TestHalvesOfALaunchWithHeads(t *testing.T) {
 	selections := make([]*ir.Selection, 4)
 	selections[0], selections[3] = chosen[0].Asked, chosen[3].Asked
 	require.NotEqual(t, chosen[0].Dense, chosen[3].Dense)
-	again := d.launch(mask, func(a runtime.Attention) error {
-		require.NoError(t, d.kernel.WriteChosen(d.dev, nil, a, selections))
-		return d.kernel.LaunchAttention(nil, a)
+	again := d.launch(mask, func(p *runtime.Prepared, at runtime.Pointers) error {
+		require.NoError(t, p.WriteChosen(nil, at, selections))
+		return p.RunAttention(nil, at)
 	})
 	require.Equal(t, want, d.results())
 	require.Equal(t, chosen, again)
@@ -164,11 +179,11 @@ func TestOthersCostNothing(t *testing.T) {
 		w.budgets = nil // alike
 		d := w.onDevice(t)
 		d.call.NoFallback = true
-		d.launch(nil, d.whole)
+		d.launch(nil, whole)
 		all := maps.Clone(d.stages)
 		delete(all, "store_words")
 		clear(d.stages)
-		d.launch([]bool{false, true, false, false}, d.whole)
+		d.launch([]int{1}, whole)
 		var sum, most int64
 		for kernel, n := range all {
 			require.Less(t, float64(d.stages[kernel]), 0.6*float64(n), "%s: %s, which may be short", name, kernel)
@@ -177,22 +192,4 @@ func TestOthersCostNothing(t *testing.T) {
 		// A quarter, and what blocks of the three others need to find that out: 3% of these short calls.
 		require.Less(t, float64(sum), 0.29*float64(most), name)
 	}
-}
-
-func TestBadHeads(t *testing.T) {
-	w := newWeighed(t, "vertical_slash", "sm_80", qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 64, SeqK: 64, HeadDim: 32})
-	d := w.onDevice(t)
-	a := d.call
-	a.Heads = make([]bool, 3)
-	err := w.kernel.Check(a)
-	require.ErrorIs(t, err, device.ErrBadCall)
-	require.ErrorContains(t, err, "Heads has 3 entries, want one for each of 4 query heads")
-
-	d.clear()
-	a.Heads = make([]bool, 4)
-	bytesOfNone, err := w.kernel.Workspace(a)
-	require.NoError(t, err)
-	require.Zero(t, bytesOfNone, "no head takes part")
-	require.NoError(t, w.kernel.Launch(nil, a))
-	require.Empty(t, w.stages, "so nothing is launched")
 }

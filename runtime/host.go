@@ -1,31 +1,26 @@
 package runtime
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
 	"math/bits"
 
-	"github.com/minfc/minfc/runtime/artifact"
 	"github.com/minfc/minfc/runtime/device"
 )
 
-// HostAttention is a call whose tensors are contiguous in the host's memory, as little-endian 16-bit elements.
-type HostAttention struct {
-	Q                      []byte // [Batch, QHeads, SeqQ, head dim]
-	K, V                   []byte // [Batch, KVHeads, SeqK, head dim]
-	Batch, QHeads, KVHeads int
-	SeqQ, SeqK, QOffset    int
-	Scale                  float64            // 0 for 1/sqrt(head dim)
-	Params                 map[string]int64   // see Attention
-	HeadParams             map[string][]int64 // see Attention
-	NoFallback             bool               // see Attention
-	NoLSE                  bool
-	Chosen                 bool // return what the index stage chose, too
+// HostCall is a call whose tensors are contiguous in the host's memory, as little-endian 16-bit elements.
+type HostCall struct {
+	Shape   // without strides
+	Q, K, V []byte
+	Parts   []Part // see Loaded.Prepare
+	NoLSE   bool
+	Chosen  bool // return what the index stage chose, too
 }
 
-// HostResult is the outcome of a HostAttention.
+// HostResult is the outcome of a HostCall.
 type HostResult struct {
 	O            []byte    // like Q
 	LSE          []float32 // [Batch, QHeads, SeqQ]; nil when it was not wanted
@@ -33,47 +28,32 @@ type HostResult struct {
 	Milliseconds float64   // time of the kernels on the device
 }
 
-// RunHost loads a kernel, runs one call and closes the kernel; see LoadedKernel.RunHost.
-func RunHost(dev device.Device, a *artifact.Artifact, sel artifact.Select, h HostAttention) (res HostResult, err error) {
-	k, err := LoadKernel(dev, a, sel)
+// RunHost copies the tensors to the device, runs the call, waits and copies the results back. Whatever happens, the device memory it took is
+// free again when it returns. When the context ends, an emulated launch ends with its error; a GPU ends what it has begun first.
+func (l *Loaded) RunHost(ctx context.Context, h HostCall) (res HostResult, err error) {
+	p, err := l.Prepare(h.Shape, h.Parts...)
 	if err != nil {
 		return HostResult{}, err
 	}
-	defer func() { err = errors.Join(err, k.Close()) }()
-	return k.RunHost(dev, h)
-}
-
-// RunHost runs one call; see RunHostWith.
-func (k *LoadedKernel) RunHost(dev device.Device, h HostAttention) (HostResult, error) {
-	return RunHostWith(dev, k, h)
-}
-
-// RunHostWith copies the tensors to the device that k was loaded for, launches, waits and copies the results back. Whatever
-// happens, the device memory it took is free again when it returns.
-func RunHostWith(dev device.Device, k Launcher, h HostAttention) (res HostResult, err error) {
-	if err := checkHost(k, h); err != nil {
+	if err := p.checkHost(h); err != nil {
 		return HostResult{}, err
 	}
-	w := &hostWork{dev: dev}
+	w := &hostWork{ctx: ctx, dev: l.dev, stream: device.StreamWithin(ctx, l.dev)}
 	defer func() { err = errors.Join(err, w.close()) }()
-	a := h.attention()
 	res.O = make([]byte, len(h.Q))
-	a.Q.Ptr, a.K.Ptr, a.V.Ptr, a.O.Ptr = w.upload(h.Q), w.upload(h.K), w.upload(h.V), w.alloc(int64(len(res.O)))
+	at := Pointers{Q: w.upload(h.Q), K: w.upload(h.K), V: w.upload(h.V), O: w.alloc(int64(len(res.O))), WorkspaceBytes: p.Workspace()}
 	var lse []byte
 	if !h.NoLSE {
 		lse = make([]byte, lseBytes*h.Batch*h.QHeads*h.SeqQ)
-		a.LSE = w.alloc(int64(len(lse)))
+		at.LSE = w.alloc(int64(len(lse)))
 	}
-	if a.WorkspaceBytes, err = k.Workspace(a); err != nil {
-		return HostResult{}, err
-	}
-	a.Workspace = w.alloc(a.WorkspaceBytes)
-	res.Milliseconds = w.timed(func() error { return k.Launch(nil, a) })
-	w.download(res.O, a.O.Ptr)
-	w.download(lse, a.LSE)
+	at.Workspace = w.alloc(at.WorkspaceBytes)
+	res.Milliseconds = w.timed(func() error { return p.Run(w.stream, at) })
+	w.download(res.O, at.O)
+	w.download(lse, at.LSE)
 	if h.Chosen {
 		w.do(func() (err error) {
-			res.Chosen, err = k.ReadChosen(dev, nil, a)
+			res.Chosen, err = p.ReadChosen(w.stream, at)
 			return err
 		})
 	}
@@ -86,35 +66,21 @@ func RunHostWith(dev device.Device, k Launcher, h HostAttention) (res HostResult
 	return res, nil
 }
 
-func (h HostAttention) attention() Attention {
-	return Attention{
-		Batch: h.Batch, QHeads: h.QHeads, KVHeads: h.KVHeads, SeqQ: h.SeqQ, SeqK: h.SeqK, QOffset: h.QOffset,
-		Scale: h.Scale, Params: h.Params, HeadParams: h.HeadParams, NoFallback: h.NoFallback,
+// checkHost checks the tensors, before anything large is copied.
+func (p *Prepared) checkHost(h HostCall) (err error) {
+	if h.Strides != (Strides{}) {
+		return device.BadCall("Strides are set, but tensors in the host's memory are contiguous")
 	}
-}
-
-// checkHost checks everything that Launch would, before anything large is copied.
-func checkHost(k Launcher, h HostAttention) (err error) {
-	a := h.attention()
-	for i, p := range []*device.Ptr{&a.Q.Ptr, &a.K.Ptr, &a.V.Ptr, &a.O.Ptr, &a.Workspace} {
-		*p = device.Ptr(i+1) << 58 // stands for memory to come, far from the others'
-	}
-	if a.WorkspaceBytes, err = k.Workspace(a); err != nil {
-		return err
-	}
-	if err := k.Check(a); err != nil {
-		return err
-	}
-	info := k.Info()
+	c := p.call
 	for _, t := range []struct {
 		name        string
 		got         []byte
 		heads, rows int
 	}{{"Q", h.Q, h.QHeads, h.SeqQ}, {"K", h.K, h.KVHeads, h.SeqK}, {"V", h.V, h.KVHeads, h.SeqK}} {
-		want := product(h.Batch, t.heads, t.rows, info.HeadDim, elementBytes)
+		want := product(h.Batch, t.heads, t.rows, c.headDim, elementBytes)
 		if int64(len(t.got)) != want {
 			return device.BadCall("%s has %d bytes, want %d for [%d, %d, %d, %d] of %s", t.name, len(t.got), want,
-				h.Batch, t.heads, t.rows, info.HeadDim, info.DType)
+				h.Batch, t.heads, t.rows, c.headDim, c.dtype)
 		}
 	}
 	return nil
@@ -135,7 +101,9 @@ func product(sizes ...int) int64 {
 
 // hostWork collects device memory and the first error, so that steps can follow one another without checks.
 type hostWork struct {
+	ctx    context.Context
 	dev    device.Device
+	stream device.Stream
 	memory []device.Ptr
 	events []device.Event
 	err    error
@@ -157,20 +125,20 @@ func (w *hostWork) alloc(bytes int64) (p device.Ptr) {
 
 func (w *hostWork) upload(data []byte) device.Ptr {
 	p := w.alloc(int64(len(data)))
-	w.do(func() error { return w.dev.CopyToDevice(p, data, nil) })
+	w.do(func() error { return w.dev.CopyToDevice(p, data, w.stream) })
 	return p
 }
 
 func (w *hostWork) download(to []byte, from device.Ptr) {
-	w.do(func() error { return w.dev.CopyToHost(to, from, nil) })
+	w.do(func() error { return w.dev.CopyToHost(to, from, w.stream) })
 }
 
-// timed runs f between two events of the default stream and returns the milliseconds between them.
+// timed runs f between two events of the stream and returns the milliseconds between them.
 func (w *hostWork) timed(f func() error) (ms float64) {
 	start, stop := w.event(), w.event()
-	w.do(func() error { return start.Record(nil) })
+	w.do(func() error { return start.Record(w.stream) })
 	w.do(f)
-	w.do(func() error { return stop.Record(nil) })
+	w.do(func() error { return stop.Record(w.stream) })
 	w.do(func() (err error) {
 		ms, err = stop.Since(start)
 		return err
@@ -188,8 +156,11 @@ func (w *hostWork) event() (e device.Event) {
 	return e
 }
 
-// do runs a step unless an earlier one failed.
+// do runs a step unless an earlier one failed or the context has ended.
 func (w *hostWork) do(step func() error) {
+	if w.err == nil {
+		w.err = w.ctx.Err()
+	}
 	if w.err == nil {
 		w.err = step()
 	}

@@ -23,9 +23,9 @@ func TestMutatedPrograms(t *testing.T) {
 	for range cases {
 		text := []string{verticalSlash, blockSparse, blockShares, spreadRules}[rng.IntN(4)]
 		a := artifactOf(t, text, causalDense, 2)
-		k := &a.Manifest.Kernels[0]
+		program := &a.Manifest.Programs[0]
 		for range 1 + rng.IntN(2) {
-			k.Program = mutated(rng, k.Program)
+			*program = mutated(rng, *program)
 		}
 		if a.Verify() != nil {
 			continue
@@ -35,7 +35,7 @@ func TestMutatedPrograms(t *testing.T) {
 		if launchMutated(a) == nil {
 			launched++
 		}
-		require.Less(t, time.Since(start), 10*time.Second, "%s", k.Program)
+		require.Less(t, time.Since(start), 10*time.Second, "%s", *program)
 	}
 	t.Logf("of %d programs %d were accepted, and %d launched", cases, accepted, launched)
 	require.Greater(t, accepted, cases/10)
@@ -70,7 +70,7 @@ func mutated(rng *rand.Rand, program string) string {
 func launchMutated(a *artifact.Artifact) error {
 	dev := devicetest.New()
 	dev.Is.Name, dev.Is.Multiprocessors = "NVIDIA H200", 132
-	k, err := LoadKernel(dev, a, artifact.Select{})
+	k, err := Load(dev, a, artifact.Select{})
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func launchMutated(a *artifact.Artifact) error {
 	for _, length := range []int{100, 1 << 16} {
 		for _, noFallback := range []bool{true, false} {
 			c := bigCall(length)
-			c.NoFallback, c.Heads = noFallback, []bool{true, true, false, true}
+			c.NoFallback, c.Heads = noFallback, []int{0, 1, 3}
 			if launchErr := k.Launch(nil, c); launchErr != nil {
 				err = launchErr
 			}

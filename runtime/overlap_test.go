@@ -62,53 +62,53 @@ func count(b bool) int {
 }
 
 // packed is a call whose tensors lie in one buffer [B, S, heads, D]: Q, then K, V and O.
-func packed(batch, s, hq, hk int) Attention {
+func packed(batch, s, hq, hk int) Call {
 	const d, at = 64, device.Ptr(1 << 20)
 	row := int64(2*hq+2*hk) * d
-	tensor := func(head int) Tensor {
-		return Tensor{Ptr: at + device.Ptr(elementBytes*head*d), BatchStride: row * int64(s), HeadStride: d, RowStride: row}
-	}
-	return Attention{Q: tensor(0), K: tensor(hq), V: tensor(hq + hk), O: tensor(hq + 2*hk), LSE: 1 << 40, Batch: batch, QHeads: hq, KVHeads: hk, SeqQ: s, SeqK: s}
+	tensor := func(head int) device.Ptr { return at + device.Ptr(elementBytes*head*d) }
+	stride := Stride{Batch: row * int64(s), Head: d, Row: row}
+	return Call{Shape: Shape{Batch: batch, QHeads: hq, KVHeads: hk, SeqQ: s, SeqK: s, Strides: Strides{Q: stride, K: stride, V: stride, O: stride}},
+		Pointers: Pointers{Q: tensor(0), K: tensor(hq), V: tensor(hq + hk), O: tensor(hq + 2*hk), LSE: 1 << 40}}
 }
 
 func TestOverlappingTensors(t *testing.T) {
 	_, k := loaded(t)
-	end := func(a Attention, heads, rows int) device.Ptr {
+	end := func(a Call, heads, rows int) device.Ptr {
 		return device.Ptr(a.Batch * heads * rows * 64 * elementBytes)
 	}
 	for name, c := range map[string]struct {
-		change func(a *Attention)
+		change func(a *Call)
 		says   string // "" if the call is good
 	}{
-		"apart":                {func(a *Attention) {}, ""},
-		"K is V":               {func(a *Attention) { a.V = a.K }, ""},
-		"Q is K":               {func(a *Attention) { a.K = a.Q }, ""},
-		"O is Q":               {func(a *Attention) { a.O = a.Q }, "O overlaps Q"},
-		"O is K":               {func(a *Attention) { a.O = a.K }, "O overlaps K"},
-		"O is V":               {func(a *Attention) { a.O = a.V }, "O overlaps V"},
-		"O behind Q":           {func(a *Attention) { a.O.Ptr = a.Q.Ptr + end(*a, a.QHeads, a.SeqQ) }, ""},
-		"O behind Q, too soon": {func(a *Attention) { a.O.Ptr = a.Q.Ptr + end(*a, a.QHeads, a.SeqQ) - 16 }, "O overlaps Q"},
-		"O before V":           {func(a *Attention) { a.O.Ptr = a.V.Ptr - end(*a, a.QHeads, a.SeqQ) }, ""},
-		"O before V, too late": {func(a *Attention) { a.O.Ptr = a.V.Ptr - end(*a, a.QHeads, a.SeqQ) + 16 }, "O overlaps V"},
-		"LSE in Q":             {func(a *Attention) { a.LSE = a.Q.Ptr + 4 }, "LSE overlaps Q"},
-		"LSE at the end of K":  {func(a *Attention) { a.LSE = a.K.Ptr + end(*a, a.KVHeads, a.SeqK) - 4 }, "LSE overlaps K"},
-		"LSE behind K":         {func(a *Attention) { a.LSE = a.K.Ptr + end(*a, a.KVHeads, a.SeqK) }, ""},
-		"LSE in O":             {func(a *Attention) { a.LSE = a.O.Ptr }, "LSE overlaps O"},
-		"no keys, O where K is named": {func(a *Attention) {
+		"apart":                {func(a *Call) {}, ""},
+		"K is V":               {func(a *Call) { a.V = a.K }, ""},
+		"Q is K":               {func(a *Call) { a.K = a.Q }, ""},
+		"O is Q":               {func(a *Call) { a.O = a.Q }, "O overlaps Q"},
+		"O is K":               {func(a *Call) { a.O = a.K }, "O overlaps K"},
+		"O is V":               {func(a *Call) { a.O = a.V }, "O overlaps V"},
+		"O behind Q":           {func(a *Call) { a.O = a.Q + end(*a, a.QHeads, a.SeqQ) }, ""},
+		"O behind Q, too soon": {func(a *Call) { a.O = a.Q + end(*a, a.QHeads, a.SeqQ) - 16 }, "O overlaps Q"},
+		"O before V":           {func(a *Call) { a.O = a.V - end(*a, a.QHeads, a.SeqQ) }, ""},
+		"O before V, too late": {func(a *Call) { a.O = a.V - end(*a, a.QHeads, a.SeqQ) + 16 }, "O overlaps V"},
+		"LSE in Q":             {func(a *Call) { a.LSE = a.Q + 4 }, "LSE overlaps Q"},
+		"LSE at the end of K":  {func(a *Call) { a.LSE = a.K + end(*a, a.KVHeads, a.SeqK) - 4 }, "LSE overlaps K"},
+		"LSE behind K":         {func(a *Call) { a.LSE = a.K + end(*a, a.KVHeads, a.SeqK) }, ""},
+		"LSE in O":             {func(a *Call) { a.LSE = a.O }, "LSE overlaps O"},
+		"no keys, O where K is named": {func(a *Call) {
 			a.SeqK = 0
-			a.O.Ptr = a.K.Ptr
+			a.O = a.K
 		}, ""},
-		"broadcast O": {func(a *Attention) {
+		"broadcast O": {func(a *Call) {
 			a.QHeads, a.KVHeads = 2, 1
-			a.O = Tensor{Ptr: a.O.Ptr, RowStride: 64}
+			a.Strides.O.Row = 64
 		}, "O overlaps itself: its batch stride is 0"},
-		"packed":                  {func(a *Attention) { *a = packed(2, 37, 8, 2) }, ""},
-		"packed, one batch":       {func(a *Attention) { *a = packed(1, 200, 4, 4) }, ""},
-		"packed, O a head early":  {func(a *Attention) { *a = packed(2, 37, 8, 2); a.O.Ptr -= 128 }, "O overlaps V"},
-		"packed, O into the next": {func(a *Attention) { *a = packed(2, 37, 8, 2); a.O.Ptr += 16 }, "O overlaps Q"},
-		"packed, LSE into a gap":  {func(a *Attention) { *a = packed(2, 37, 8, 2); a.LSE = a.Q.Ptr + 4096 }, "LSE overlaps Q"},
-		"packed, every other row": {func(a *Attention) { *a = packed(1, 64, 2, 2); a.O.RowStride *= 2 }, ""},
-		"packed, every half row":  {func(a *Attention) { *a = packed(1, 64, 2, 2); a.O.RowStride /= 2 }, "O overlaps K"},
+		"packed":                  {func(a *Call) { *a = packed(2, 37, 8, 2) }, ""},
+		"packed, one batch":       {func(a *Call) { *a = packed(1, 200, 4, 4) }, ""},
+		"packed, O a head early":  {func(a *Call) { *a = packed(2, 37, 8, 2); a.O -= 128 }, "O overlaps V"},
+		"packed, O into the next": {func(a *Call) { *a = packed(2, 37, 8, 2); a.O += 16 }, "O overlaps Q"},
+		"packed, LSE into a gap":  {func(a *Call) { *a = packed(2, 37, 8, 2); a.LSE = a.Q + 4096 }, "LSE overlaps Q"},
+		"packed, every other row": {func(a *Call) { *a = packed(1, 64, 2, 2); a.Strides.O.Row *= 2 }, ""},
+		"packed, every half row":  {func(a *Call) { *a = packed(1, 64, 2, 2); a.Strides.O.Row /= 2 }, "O overlaps K"},
 	} {
 		a := contiguous()
 		c.change(&a)
@@ -135,11 +135,11 @@ func TestOverlappingWorkspace(t *testing.T) {
 		says string
 	}{
 		"apart":          {7 << 42, ""},
-		"right before Q": {a.Q.Ptr - device.Ptr(need), ""},
-		"into Q":         {a.Q.Ptr - device.Ptr(need) + 256, "Workspace overlaps Q"},
-		"in K":           {a.K.Ptr + 256, "Workspace overlaps K"},
-		"in V":           {a.V.Ptr, "Workspace overlaps V"},
-		"in O":           {a.O.Ptr, "Workspace overlaps O"},
+		"right before Q": {a.Q - device.Ptr(need), ""},
+		"into Q":         {a.Q - device.Ptr(need) + 256, "Workspace overlaps Q"},
+		"in K":           {a.K + 256, "Workspace overlaps K"},
+		"in V":           {a.V, "Workspace overlaps V"},
+		"in O":           {a.O, "Workspace overlaps O"},
 		"in LSE":         {a.LSE, "Workspace overlaps LSE"},
 	} {
 		a.Workspace = c.at
@@ -162,20 +162,20 @@ func TestOverlapCostsLittle(t *testing.T) {
 	bad.O = a.Q
 	require.ErrorIs(t, k.Launch(nil, bad), device.ErrBadCall)
 	require.Len(t, dev.Launches, launches)
-	c, err := k.check(a)
+	c, err := k.check(a.Shape)
 	require.NoError(t, err)
-	require.Zero(t, testing.AllocsPerRun(100, func() { err = c.checkOverlap() }))
+	require.Zero(t, testing.AllocsPerRun(100, func() { err = c.checkOverlap(a.Pointers) }))
 	require.NoError(t, err)
 }
 
 func BenchmarkOverlap(b *testing.B) {
 	for _, s := range []int{1, 4096, 131072} {
 		a := packed(2, s, 32, 8)
-		c := &call{Attention: a, headDim: 64}
+		c := &call{Shape: a.Shape, headDim: 64}
 		require.NoError(b, c.fillData())
 		b.Run(fmt.Sprintf("packed %d", s), func(b *testing.B) {
 			for b.Loop() {
-				if err := c.checkOverlap(); err != nil {
+				if err := c.checkOverlap(a.Pointers); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -9,90 +9,110 @@ import (
 	"github.com/minfc/minfc/runtime/device"
 )
 
-// Part is what one member computes of a call on all heads of a layer.
-type Part struct {
-	Member     int                // number of the member
-	Heads      []int              // query heads of the layer, ascending; no other part has them
-	Params     map[string]int64   // the member's launch parameters, the same for all of these heads
-	HeadParams map[string][]int64 // budgets that differ by head, one for each of Heads
+// checkParts checks whose heads parts are. No parts at all are the artifact's only pattern with its defaults.
+func (l *Loaded) checkParts(s Shape, parts []Part) ([]Part, error) {
+	switch {
+	case len(parts) > 0:
+	case len(l.patterns) == 1:
+		parts = []Part{{}}
+	default:
+		return nil, device.BadCall("the artifact has %d patterns, want parts that say which heads run which", len(l.patterns))
+	}
+	taken := make([]bool, s.QHeads)
+	for i, p := range parts {
+		switch {
+		case p.Pattern < 0 || p.Pattern >= len(l.patterns):
+			return nil, device.BadCall("part %d: Pattern is %d, want one of %d", i, p.Pattern, len(l.patterns))
+		case p.Heads == nil && len(parts) == 1: // all of them
+		case len(p.Heads) == 0:
+			return nil, device.BadCall("part %d has no heads", i)
+		}
+		before := -1
+		for _, h := range p.Heads {
+			switch {
+			case h <= before || h >= s.QHeads:
+				return nil, device.BadCall("part %d has the heads %v, want ascending ones from 0 to %d", i, p.Heads, s.QHeads-1)
+			case taken[h]:
+				return nil, device.BadCall("two parts have head %d", h)
+			}
+			before, taken[h] = h, true
+		}
+		for _, name := range slices.Sorted(maps.Keys(p.HeadParams)) {
+			if n := len(p.HeadParams[name]); n != p.count(s) {
+				return nil, p.wrap(device.BadCall("HeadParams has %d values of %s, want one for each of %d heads", n, name, p.count(s)))
+			}
+		}
+	}
+	return parts, nil
 }
 
-// Call is the part as a call of its own, on the tensors of a, whose strides must not be left out; and which head of a is its first. It
-// spans the kv heads from the first head's to the last one's, or the heads from the first to the last where these share a kv head: a call
-// has as many query heads to every kv head. Heads between that are not the part's take no part. It has no workspace.
-func (p Part) Call(a Attention) (call Attention, first int) {
-	group := a.QHeads / a.KVHeads
-	first, end := p.Heads[0], p.Heads[len(p.Heads)-1]+1
+// count is how many heads the part has.
+func (p Part) count(s Shape) int {
+	if p.Heads == nil {
+		return s.QHeads
+	}
+	return len(p.Heads)
+}
+
+// spans says which heads of a call the part is a call of its own on. It goes from the kv heads of the first head to those of the last one,
+// or from the first head to the last where these share a kv head: a call has as many query heads to every kv head. Heads between that are
+// not the part's take no part.
+func (p Part) spans(s Shape) (first, end int) {
+	if p.Heads == nil {
+		return 0, s.QHeads
+	}
+	group := s.QHeads / s.KVHeads
+	first, end = p.Heads[0], p.Heads[len(p.Heads)-1]+1
 	if first/group != (end-1)/group {
 		first, end = first/group*group, (end+group-1)/group*group
 	}
-	a = a.span(first, end-first, group)
-	a.Params, a.HeadParams, a.Heads = p.Params, nil, nil
+	return first, end
+}
+
+// call is the part as a call of its own: a span of the heads of a checked one.
+func (p Part) call(layer *call) *call {
+	first, end := p.spans(layer.Shape)
+	c := *layer
+	c.QHeads, c.KVHeads, c.head0 = end-first, max(1, (end-first)/layer.group), first
+	c.params = p.Params
+	if p.Heads == nil {
+		c.headParams = p.HeadParams
+		return &c
+	}
 	if len(p.Heads) < end-first {
-		a.Heads = make([]bool, end-first)
+		c.mask = make([]bool, end-first)
 		for _, h := range p.Heads {
-			a.Heads[h-first] = true
+			c.mask[h-first] = true
 		}
 	}
 	for name, given := range p.HeadParams {
-		if a.HeadParams == nil {
-			a.HeadParams = map[string][]int64{}
+		if c.headParams == nil {
+			c.headParams = map[string][]int64{}
 		}
 		values := make([]int64, end-first)
 		for i, h := range p.Heads {
 			values[h-first] = given[i]
 		}
-		a.HeadParams[name] = values
+		c.headParams[name] = values
 	}
-	return a, first
+	return &c
 }
 
-// span is the part of a for n heads from first on, without workspace.
-func (a Attention) span(first, n, group int) Attention {
-	head := func(t *Tensor, h int) { t.Ptr += device.Ptr(elementBytes * t.HeadStride * int64(h)) }
-	head(&a.Q, first)
-	head(&a.O, first)
-	head(&a.K, first/group)
-	head(&a.V, first/group)
-	if a.LSE != 0 {
-		a.LSE += device.Ptr(lseBytes * a.LSEHeadStride * int64(first))
-	}
-	a.QHeads, a.KVHeads = n, max(1, n/group)
-	a.Workspace, a.WorkspaceBytes = 0, 0
-	return a
-}
-
-// checkParts checks whose heads parts are.
-func (g *LoadedGroups) checkParts(a Attention, parts []Part) error {
-	taken := make([]bool, a.QHeads)
-	for i, p := range parts {
-		switch {
-		case p.Member < 0 || p.Member >= len(g.members):
-			return device.BadCall("part %d: Member is %d, want one of %d", i, p.Member, len(g.members))
-		case len(p.Heads) == 0:
-			return device.BadCall("part %d has no heads", i)
-		}
-		before := -1
-		for _, h := range p.Heads {
-			switch {
-			case h <= before || h >= a.QHeads:
-				return device.BadCall("part %d has the heads %v, want ascending ones from 0 to %d", i, p.Heads, a.QHeads-1)
-			case taken[h]:
-				return device.BadCall("two parts have head %d", h)
-			}
-			before, taken[h] = h, true
-		}
-		for _, name := range slices.Sorted(maps.Keys(p.HeadParams)) {
-			if n := len(p.HeadParams[name]); n != len(p.Heads) {
-				return p.wrap(device.BadCall("HeadParams has %d values of %s, want one for each of %d heads", n, name, len(p.Heads)))
-			}
-		}
-	}
-	return nil
+// bases say where the tensors of a part begin, in bytes from the start of the layer's.
+func (c *call) bases() bases {
+	kv := c.head0 / c.group
+	at := func(s Stride, head int) int64 { return bytesOf(s.Head) * int64(head) }
+	return bases{q: at(c.Strides.Q, c.head0), o: at(c.Strides.O, c.head0), k: at(c.Strides.K, kv), v: at(c.Strides.V, kv),
+		lse: lseBytes * c.Strides.LSE.Head * int64(c.head0)}
 }
 
 // wrap says whose error it is.
-func (p Part) wrap(err error) error { return fmt.Errorf("%s: %w", ListHeads(p.Heads), err) }
+func (p Part) wrap(err error) error {
+	if p.Heads == nil {
+		return err
+	}
+	return fmt.Errorf("%s: %w", ListHeads(p.Heads), err)
+}
 
 // ListHeads words ascending head numbers: "head 3", "heads 0-2, 5".
 func ListHeads(heads []int) string {

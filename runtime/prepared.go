@@ -2,24 +2,17 @@ package runtime
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 
+	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime/device"
 )
 
-// Pointers are where the tensors of a call and its workspace lie, in device memory.
-type Pointers struct {
-	Q, K, V, O     device.Ptr
-	LSE            device.Ptr // 0 when it is not wanted
-	Workspace      device.Ptr // aligned to 256 bytes; 0 if the call needs none
-	WorkspaceBytes int64
-}
-
 // Prepared is a call that was checked and computed as far as it does not depend on its pointers: what Run enqueues, and where
-// ReadChosen finds what was chosen. It is immutable and safe for concurrent use until its kernels are closed.
+// ReadChosen finds what was chosen. It is immutable and safe for concurrent use until its artifact is closed.
 type Prepared struct {
-	call      *call // of the whole layer, without pointers
+	call      *call // of the whole layer
 	dev       device.Device
 	parts     []*preparedPart
 	workspace int64 // bytes that a run needs
@@ -31,31 +24,75 @@ type Prepared struct {
 
 // preparedPart is a pattern's share of the call.
 type preparedPart struct {
-	kernel *LoadedKernel
-	member int // of a plan
-	bound  *boundCall
-	heads  []int // of the layer; nil: all
-	stores bool  // something comes before attention, and has memory in the workspace
+	pattern *Pattern
+	number  int // of the pattern
+	call    *call
+	bound   *boundCall // nil if there is nothing to compute
+	heads   []int      // of the layer; nil: all
+	stores  bool       // something comes before attention, and has memory in the workspace
 }
 
 // wrap says whose error it is.
-func (p *preparedPart) wrap(err error) error {
-	if p.heads == nil {
-		return err
-	}
-	return fmt.Errorf("%s: %w", ListHeads(p.heads), err)
+func (p *preparedPart) wrap(err error) error { return Part{Heads: p.heads}.wrap(err) }
+
+// idle says that there is nothing to compute.
+func (p *Prepared) idle() bool {
+	return !slices.ContainsFunc(p.parts, func(x *preparedPart) bool { return x.bound != nil })
 }
 
-// Workspace is how many bytes of device memory a run needs beside its tensors. It grows with the lengths, the heads and the budgets, so
-// that the workspace of the largest call serves all smaller ones.
+// Shape is the call's, with its defaults filled in.
+func (p *Prepared) Shape() Shape { return p.call.Shape }
+
+// Workspace is how many bytes of device memory a run needs beside its tensors: 0 for patterns that do not depend on data, unless a kernel
+// leaves out heads between others. It grows with the lengths, the heads and the budgets, so that the workspace of the largest call serves
+// all smaller ones. Parts have memory of their own for what attention reads; what their index stages compute on the way there they use in
+// turn.
 func (p *Prepared) Workspace() int64 { return p.most }
 
 // Launches is how many kernels compute the attention itself.
 func (p *Prepared) Launches() int { return p.launches }
 
-// Run enqueues the call on a stream (nil: the default stream) and returns. It does not synchronise, allocates no device memory, copies
-// nothing and keeps no reference, so that a CUDA graph may capture it. Errors wrap ErrBadCall when a pointer is at fault; then nothing was
-// enqueued.
+// Blocks is how many thread blocks the largest launch of the attention has.
+func (p *Prepared) Blocks() (most int64) {
+	if p.records == nil {
+		return 0
+	}
+	for _, r := range p.records.records[p.index:] {
+		g := r.launch.Grid
+		most = max(most, int64(g[0])*int64(g[1])*int64(g[2]))
+	}
+	return most
+}
+
+// NeedsIndex says whether a run computes lists: not for patterns that do not depend on data, and not where dense attention is known to be
+// faster whatever the data would choose.
+func (p *Prepared) NeedsIndex() bool {
+	return slices.ContainsFunc(p.parts, func(x *preparedPart) bool {
+		return x.bound != nil && len(x.pattern.choices) > 0 && x.bound.routing != allDense
+	})
+}
+
+// ListBytes is how many bytes of the workspace hold what the attention kernels read of choices: lists, their lengths and bitmaps, without the
+// copies of K and V at chosen columns.
+func (p *Prepared) ListBytes() (sum int64) {
+	for _, part := range p.parts {
+		if part.bound == nil {
+			continue
+		}
+		for _, n := range part.bound.choices {
+			for _, f := range abi.ListFields[n.source.Kind] {
+				if f.Name != "kc" && f.Name != "vc" && f.Type == "ptr" {
+					sum += part.bound.Place(n.list(f.Name)).Bytes
+				}
+			}
+		}
+	}
+	return sum
+}
+
+// Run enqueues the call on a stream (nil: the default stream) and returns. For patterns that the data decides, the kernels that compute its
+// lists come first. It does not synchronise, allocates no device memory, copies nothing and keeps no reference, so that a CUDA graph may
+// capture it. Errors wrap ErrBadCall when a pointer is at fault; then nothing was enqueued.
 func (p *Prepared) Run(s device.Stream, at Pointers) error { return p.run(s, at, true, true) }
 
 // RunIndex is the first half of Run: it enqueues the kernels that choose what to keep, and leaves their lists in the workspace.
@@ -64,16 +101,16 @@ func (p *Prepared) RunIndex(s device.Stream, at Pointers) error { return p.run(s
 // RunAttention is the second half of Run, over the lists that RunIndex or WriteChosen left in the workspace.
 func (p *Prepared) RunAttention(s device.Stream, at Pointers) error { return p.run(s, at, false, true) }
 
-// check says what is wrong with the pointers of a run.
-func (p *Prepared) check(at Pointers) error {
-	if p.call.idle() {
+// Check says what Run would say of pointers, and enqueues nothing.
+func (p *Prepared) Check(at Pointers) error {
+	if p.idle() {
 		return nil
 	}
 	return p.call.checkPointers(at, p.workspace)
 }
 
 func (p *Prepared) run(s device.Stream, at Pointers, index, attention bool) error {
-	if err := p.check(at); err != nil || p.call.idle() {
+	if err := p.Check(at); err != nil || p.idle() {
 		return err
 	}
 	bases := at.bases()
@@ -95,48 +132,64 @@ func (p Pointers) bases() pointers {
 	return pointers{baseQ: p.Q, baseK: p.K, baseV: p.V, baseO: p.O, baseLSE: p.LSE, baseWorkspace: p.Workspace}
 }
 
-// preparedKept is how many prepared calls are remembered: kernels may serve all layers of a model, some with several sets of parameters,
-// and a server goes through them again and again.
-const preparedKept = 512
-
-// recordsKept bounds the memory of what is remembered: a call of a strided probe over a million tokens has thousands of records.
-const recordsKept = 1 << 16
-
-// sameCall compares what a prepared call depends on.
-func sameCall(a, b *Attention) bool {
-	return a.Batch == b.Batch && a.QHeads == b.QHeads && a.KVHeads == b.KVHeads &&
-		a.SeqQ == b.SeqQ && a.SeqK == b.SeqK && a.QOffset == b.QOffset && a.NoFallback == b.NoFallback && a.Scale == b.Scale &&
-		sameStrides(&a.Q, &b.Q) && sameStrides(&a.K, &b.K) && sameStrides(&a.V, &b.V) && sameStrides(&a.O, &b.O) &&
-		a.LSEBatchStride == b.LSEBatchStride && a.LSEHeadStride == b.LSEHeadStride &&
-		slices.Equal(a.Heads, b.Heads) && maps.Equal(a.Params, b.Params) && maps.EqualFunc(a.HeadParams, b.HeadParams, slices.Equal[[]int64])
-}
-
-func sameStrides(a, b *Tensor) bool {
-	return a.BatchStride == b.BatchStride && a.HeadStride == b.HeadStride && a.RowStride == b.RowStride
-}
-
-// shapeOf is a call without its pointers, and with maps of its own.
-func shapeOf(a Attention) Attention {
-	a.Q.Ptr, a.K.Ptr, a.V.Ptr, a.O.Ptr, a.LSE, a.Workspace, a.WorkspaceBytes = 0, 0, 0, 0, 0, 0, 0
-	a.Params, a.Heads, a.HeadParams = maps.Clone(a.Params), slices.Clone(a.Heads), cloneValues(a.HeadParams)
-	return a
-}
-
-// withoutStrides is a call whose tensors are contiguous and whose scale is the default, for what depends on neither.
-func withoutStrides(a Attention) Attention {
-	a.Q, a.K, a.V, a.O, a.LSEBatchStride, a.LSEHeadStride, a.Scale = Tensor{}, Tensor{}, Tensor{}, Tensor{}, 0, 0, 0
-	return a
-}
-
-// pointersOf are the pointers of a call.
-func pointersOf(a Attention) Pointers {
-	return Pointers{a.Q.Ptr, a.K.Ptr, a.V.Ptr, a.O.Ptr, a.LSE, a.Workspace, a.WorkspaceBytes}
-}
-
-// Commands is how many commands a run enqueues: launches, and clearings of memory.
-func (p *Prepared) Commands() int {
-	if p.records == nil {
-		return 0
+// partOf is the part that has a head of the layer.
+func (p *Prepared) partOf(head int) *preparedPart {
+	for _, part := range p.parts {
+		if part.heads == nil || slices.Contains(part.heads, head) {
+			return part
+		}
 	}
-	return len(p.records.records)
+	return nil
+}
+
+// Cover returns which pairs a run keeps in a head, counted over the batch from 0 to Batch*QHeads-1, for the listed query rows (nil: all of
+// them): one byte for each row and key, [len(rows), SeqK], 1 where the pair is kept. It is computed from the schedule that the head's kernel
+// was compiled from. Where the data decides it follows from the device's own lists, in what ReadChosen returns for the head; else chosen
+// is not looked at.
+func (p *Prepared) Cover(head int, chosen *Chosen, rows []int) ([]byte, error) {
+	if n := p.call.Batch * p.call.QHeads; head < 0 || head >= n {
+		return nil, device.BadCall("there is no head %d, want 0 to %d", head, n-1)
+	}
+	part := p.partOf(head % p.call.QHeads)
+	if part == nil {
+		return nil, device.BadCall("no part has head %d", head%p.call.QHeads)
+	}
+	if i := slices.IndexFunc(rows, func(i int) bool { return i < 0 || i >= p.call.SeqQ }); i >= 0 {
+		return nil, device.BadCall("row %d of the coverage does not exist, want 0 to %d", rows[i], p.call.SeqQ-1)
+	}
+	if rows == nil {
+		rows = make([]int, p.call.SeqQ)
+		for i := range rows {
+			rows[i] = i
+		}
+	}
+	return part.cover(chosen, rows)
+}
+
+func (p *preparedPart) cover(chosen *Chosen, rows []int) ([]byte, error) {
+	schedule := p.pattern.schedule
+	var selection *ir.Selection
+	switch {
+	case len(p.pattern.choices) == 0:
+	case chosen == nil:
+		return nil, fmt.Errorf("%w: pattern %s: what it keeps depends on data and differs by head: give what ReadChosen returns", device.ErrBadCall, schedule.Name)
+	case chosen.Dense && p.pattern.dense != nil:
+		selection, schedule = chosen.Kept, p.pattern.dense
+	default:
+		selection = chosen.Kept
+	}
+	launched, err := schedule.Bind(p.call.values)
+	if err != nil {
+		return nil, err
+	}
+	shape := ir.Shape{Sq: p.call.SeqQ, Sk: p.call.SeqK, QOffset: p.call.QOffset}
+	cover := make([]byte, 0, len(rows)*p.call.SeqK)
+	for _, i := range rows {
+		row, err := launched.RowWith(selection, shape, i)
+		if err != nil {
+			return nil, err
+		}
+		cover = append(cover, row...)
+	}
+	return cover, nil
 }

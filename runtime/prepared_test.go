@@ -8,20 +8,23 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/device/devicetest"
 )
 
 // bigCall is a call with memory that nobody looks at.
-func bigCall(length int) Attention {
-	return Attention{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: length, SeqK: length, NoFallback: true, Workspace: 0x100000, WorkspaceBytes: 1 << 40,
-		Q: Tensor{Ptr: 1 << 42}, K: Tensor{Ptr: 2 << 42}, V: Tensor{Ptr: 3 << 42}, O: Tensor{Ptr: 4 << 42}}
+func bigCall(length int) Call {
+	return Call{
+		Shape:    Shape{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: length, SeqK: length, NoFallback: true},
+		Pointers: Pointers{Workspace: 0x100000, WorkspaceBytes: 1 << 40, Q: 1 << 42, K: 2 << 42, V: 3 << 42, O: 4 << 42},
+	}
 }
 
 // enqueued is what a run enqueues.
-func enqueued(t *testing.T, dev *devicetest.Fake, p *Prepared, a Attention) []devicetest.Launched {
+func enqueued(t *testing.T, dev *devicetest.Fake, p *Prepared, a Call) []devicetest.Launched {
 	dev.Launches = nil
-	require.NoError(t, p.Run(nil, pointersOf(a)))
+	require.NoError(t, p.Run(nil, a.Pointers))
 	return slices.Clone(dev.Launches)
 }
 
@@ -29,15 +32,15 @@ func enqueued(t *testing.T, dev *devicetest.Fake, p *Prepared, a Attention) []de
 // with other tensors and another workspace.
 func TestPreparedCallsAreRemembered(t *testing.T) {
 	dev, k := weighedKernel(t, verticalSlash)
-	prepared := func(a Attention) *Prepared {
-		p, err := k.Prepare(a)
+	prepared := func(a Call) *Prepared {
+		p, err := k.Make(a)
 		require.NoError(t, err)
-		again, err := k.Prepare(a)
+		again, err := k.Make(a)
 		require.NoError(t, err)
 		require.Same(t, p, again)
 		kept := k.prepared.list.Load()
 		k.prepared.forget()
-		fresh, err := k.Prepare(a)
+		fresh, err := k.Make(a)
 		require.NoError(t, err)
 		require.NotSame(t, p, fresh)
 		require.Equal(t, fresh.Workspace(), p.Workspace())
@@ -58,19 +61,21 @@ func TestPreparedCallsAreRemembered(t *testing.T) {
 	require.Equal(t, small, prepared(a).Workspace())
 	a.HeadParams["vertical"][2] = 3000
 	require.Greater(t, prepared(a).Workspace(), small)
-	a.Heads = []bool{true, true, true, false}
+	a.Heads, a.HeadParams["vertical"] = []int{0, 1, 2}, []int64{100, 100, 3000}
 	large := prepared(a)
-	a.Heads[2] = false
-	require.Equal(t, small, prepared(a).Workspace(), "the head with the large budget takes no part")
-	a.Heads[2] = true
+	a.Heads[2] = 3
+	require.NotSame(t, large, prepared(a))
+	a.Heads[2] = 2
 	require.Same(t, large, prepared(a))
+	a.Heads, a.HeadParams["vertical"] = []int{0, 1, 3}, []int64{100, 100, 100}
+	require.Equal(t, small, prepared(a).Workspace(), "the head with the large budget takes no part")
 	a.Heads, a.HeadParams = nil, nil
 
-	a.Workspace, a.K.Ptr = 0x200000, 5<<42
+	a.Workspace, a.K = 0x200000, 5<<42
 	require.Same(t, first, prepared(a), "pointers do not count")
-	a.K.RowStride, a.K.HeadStride, a.K.BatchStride = 256, 256*5000, 256*5000*2
+	a.Strides.K = Stride{256 * 5000 * 2, 256 * 5000, 256}
 	require.NotSame(t, first, prepared(a), "strides do")
-	a.K, a.Scale = Tensor{Ptr: 2 << 42}, 0.5
+	a.K, a.Strides, a.Scale = 2<<42, Strides{}, 0.5
 	require.NotSame(t, first, prepared(a), "and the scale")
 	a.Scale, a.NoFallback = 0, false
 	dense := prepared(a)
@@ -84,7 +89,7 @@ func TestSeveralPreparedCallsAreRemembered(t *testing.T) {
 	prepare := func(n int) *Prepared {
 		a := contiguous()
 		a.Params = map[string]int64{"window": int64(1 + n)}
-		p, err := k.Prepare(a)
+		p, err := k.Make(a)
 		require.NoError(t, err)
 		return p
 	}
@@ -116,23 +121,24 @@ func TestPreparedRunsAreApart(t *testing.T) {
 	_, k := dynamicKernel(t, verticalSlash)
 	var mu sync.Mutex
 	seen := map[float64]int{} // runs by their Q
-	k.function = watched{k.function, func(args [][]byte) {
+	attend := k.patterns[0].codes[abi.Attend]
+	attend.function = watched{attend.function, func(args [][]byte) {
 		l := devicetest.Launched{Args: args}
-		q, key := l.Arg(t, k.info.Params, "q"), l.Arg(t, k.info.Params, "k")
+		q, key := l.Arg(t, k.Attend().Params, "q"), l.Arg(t, k.Attend().Params, "k")
 		goruntime.Gosched() // others patch their arguments
 		mu.Lock()
 		defer mu.Unlock()
-		if again := l.Arg(t, k.info.Params, "q"); q != again || key != q+1<<42 {
+		if again := l.Arg(t, k.Attend().Params, "q"); q != again || key != q+1<<42 {
 			t.Errorf("Q at %v, then at %v; K at %v", q, again, key)
 		}
 		seen[q]++
 	}}
-	p, err := k.Prepare(bigCall(500))
+	p, err := k.Make(bigCall(500))
 	require.NoError(t, err)
 	var all sync.WaitGroup
 	for n := range 8 {
 		all.Go(func() {
-			at := pointersOf(bigCall(500))
+			at := bigCall(500).Pointers
 			at.Q += device.Ptr(n << 32)
 			at.K += device.Ptr(n << 32)
 			for range 50 {
@@ -178,7 +184,7 @@ func BenchmarkPrepare(b *testing.B) {
 	a.QHeads, a.KVHeads = 32, 8
 	for b.Loop() {
 		k.prepared.forget()
-		if _, err := k.Prepare(a); err != nil {
+		if _, err := k.Make(a); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -12,10 +12,10 @@ import (
 )
 
 // queued is a kernel of vertical_slash whose blocks share a queue, on a device of 10 multiprocessors.
-func queued(t *testing.T) (*devicetest.Fake, *LoadedKernel) {
+func queued(t *testing.T) (*devicetest.Fake, *Loaded) {
 	dev := devicetest.New()
 	dev.Is.Multiprocessors = 10
-	k, err := LoadKernel(dev, artifactOf(t, verticalSlash, "", 2), artifact.Select{})
+	k, err := Load(dev, artifactOf(t, verticalSlash, "", 2), artifact.Select{})
 	require.NoError(t, err)
 	return dev, k
 }
@@ -37,9 +37,9 @@ func TestLaunchWithAQueue(t *testing.T) {
 			require.Equal(t, device.Launch{Grid: [3]uint32{uint32(c.blocks), 1, 1}, Block: [3]uint32{128, 1, 1}, SharedBytes: 48 << 10}, l.Launch)
 			tiles := (c.seq + 63) / 64
 			for name, want := range map[string]int{"row_tiles": tiles, "q_heads": 6, "items": 12 * tiles} {
-				require.EqualValues(t, want, l.Arg(t, k.info.Params, name), name)
+				require.EqualValues(t, want, l.Arg(t, k.Attend().Params, name), name)
 			}
-			queue := device.Ptr(l.Arg(t, k.info.Params, "queue"))
+			queue := device.Ptr(l.Arg(t, k.Attend().Params, "queue"))
 			require.Len(t, dev.Fills, n+1)
 			require.Equal(t, devicetest.Filled{Dst: queue, Bytes: abi.QueueBytes, Before: n, Stream: stream}, dev.Fills[n])
 			require.GreaterOrEqual(t, queue, a.Workspace)
@@ -50,7 +50,7 @@ func TestLaunchWithAQueue(t *testing.T) {
 
 func TestTooManyRowTiles(t *testing.T) {
 	_, k := queued(t)
-	_, err := k.Workspace(Attention{Batch: 1, QHeads: 60000, KVHeads: 60000, SeqQ: 1 << 22, SeqK: 1, Params: map[string]int64{"vertical": 1}})
+	_, err := k.Workspace(Call{Shape: Shape{Batch: 1, QHeads: 60000, KVHeads: 60000, SeqQ: 1 << 22, SeqK: 1}, Part: Part{Params: map[string]int64{"vertical": 1}}})
 	require.ErrorIs(t, err, device.ErrBadCall)
 	require.ErrorContains(t, err, "the call has 3932160000 row tiles in all heads, want at most 2147483647")
 }

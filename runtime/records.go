@@ -64,15 +64,18 @@ type recorder struct {
 }
 
 // add makes records of actions of a call.
-func (r *recorder) add(k *LoadedKernel, x *boundCall, actions []ir.Action) error {
+func (r *recorder) add(k *Pattern, x *boundCall, actions []ir.Action) error {
 	for _, a := range actions {
 		if a.Kernel == "" {
 			r.clear(x.offset(a.To), a.Bytes)
 			continue
 		}
-		code, err := k.codeOf(a.Kernel)
-		if err == nil {
-			err = r.launch(code, func(int) *boundCall { return x }, a, nil)
+		code := k.codes[a.Kernel]
+		err := error(nil)
+		if code == nil {
+			err = fmt.Errorf("internal: it is not loaded")
+		} else {
+			err = r.launch(code, code.Params, func(int) *boundCall { return x }, a, nil)
 		}
 		if err != nil {
 			return fmt.Errorf("launch %s: %w", a.Kernel, err)
@@ -87,18 +90,18 @@ func (r *recorder) clear(at, bytes int64) {
 }
 
 // launch makes a record of one launch. callOf says whose call each argument is of, nil for one that nothing reads.
-func (r *recorder) launch(code launchable, callOf func(i int) *boundCall, a ir.Action, rowHeads []byte) error {
+func (r *recorder) launch(code *loadedCode, params []artifact.Param, callOf func(i int) *boundCall, a ir.Action, rowHeads []byte) error {
 	if a.Threads == 0 {
-		a.Threads = int64(code.threads)
+		a.Threads = int64(code.Threads)
 	}
-	rec := record{name: a.Kernel, function: code.function, launch: device.Launch{Block: [3]uint32{uint32(a.Threads), 1, 1}, SharedBytes: code.sharedBytes}}
+	rec := record{name: a.Kernel, function: code.function, launch: device.Launch{Block: [3]uint32{uint32(a.Threads), 1, 1}, SharedBytes: code.SharedBytes}}
 	for i, n := range a.Grid {
 		if n > math.MaxInt32 || i > 0 && n > maxGridYZ {
 			return device.BadCall("the call needs a grid of %d by %d by %d blocks; split larger calls", a.Grid[0], a.Grid[1], a.Grid[2])
 		}
 		rec.launch.Grid[i] = uint32(n)
 	}
-	for i, p := range code.params {
+	for i, p := range params {
 		if p.Type == abi.HeadsType {
 			copy(r.template[r.reserve(&rec, p):], rowHeads)
 			continue

@@ -34,23 +34,24 @@ func TestSumsOfHeadsInParts(t *testing.T) {
 		{Batch: 2, QHeads: 6, KVHeads: 3, SeqQ: 300, SeqK: 300, HeadDim: 32},
 		{Batch: 1, QHeads: 5, KVHeads: 5, SeqQ: 130, SeqK: 333, QOffset: 203, HeadDim: 32},
 	}[campaign.Cases(1, 0, 0):] {
-		k, err := runtime.LoadKernel(dev, a, artifact.Select{})
+		k, err := runtime.Load(dev, a, artifact.Select{})
 		require.NoError(t, err)
 		in, err := qkv.Generate(s, abi.BF16, 3)
 		require.NoError(t, err)
-		h := runtime.HostAttention{Q: in.Q, K: in.K, V: in.V, Batch: s.Batch, QHeads: s.QHeads, KVHeads: s.KVHeads, SeqQ: s.SeqQ, SeqK: s.SeqK,
-			QOffset: s.QOffset, HeadParams: map[string][]int64{"n": []int64{3, 20, 50, 0, 100, 7}[:s.QHeads]}, Chosen: true, NoFallback: true}
-		whole, err := k.RunHost(dev, h)
+		h := in.Call()
+		h.Parts = []runtime.Part{{HeadParams: map[string][]int64{"n": []int64{3, 20, 50, 0, 100, 7}[:s.QHeads]}}}
+		h.Chosen, h.NoFallback = true, true
+		whole, err := k.RunHost(t.Context(), h)
 		require.NoError(t, err)
-		shape := runtime.Attention{Batch: s.Batch, QHeads: s.QHeads, KVHeads: s.KVHeads, SeqQ: s.SeqQ, SeqK: s.SeqK, QOffset: s.QOffset, HeadParams: h.HeadParams}
-		all, err := k.Workspace(shape)
+		call := runtime.Call{Shape: s.CallShape(), Part: h.Parts[0]}
+		all, err := k.Workspace(call)
 		require.NoError(t, err)
 		for _, scratch := range []int64{1, 20_000, 40_000} {
-			k.HoldScratch(scratch)
-			less, err := k.Workspace(shape)
+			k.Patterns()[0].HoldScratch(scratch)
+			less, err := k.Workspace(call)
 			require.NoError(t, err)
 			require.Less(t, less, all, "%d bytes of scratch", scratch)
-			parts, err := k.RunHost(dev, h)
+			parts, err := k.RunHost(t.Context(), h)
 			require.NoError(t, err)
 			require.Equal(t, whole.Chosen, parts.Chosen, "%d bytes of scratch", scratch)
 			require.Equal(t, whole.O, parts.O)

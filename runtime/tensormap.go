@@ -12,36 +12,36 @@ const mapSwizzle = 128
 
 // mapView is what a map shows: a tensor [batch, heads, rows, head dim].
 type mapView struct {
-	from                               ir.Address
-	BatchStride, HeadStride, RowStride int64 // elements
-	rows, heads, batch                 int
+	from               ir.Address
+	stride             Stride
+	rows, heads, batch int
 }
 
 // view is what a map of a tensor shows, or of a compacted copy of K or V at chosen columns: contiguous [batch * q heads, col_cap, head
 // dim].
 func (x *boundCall) view(tensor string) (mapView, error) {
-	at := func(t Tensor, rows, heads int) (mapView, error) {
+	at := func(s Stride, rows, heads int) (mapView, error) {
 		if rows == 0 { // no memory of its own: something that is there, though nothing reads it
-			t = x.Q
+			s = x.Strides.Q
 		}
-		return mapView{ir.Address{Base: tensor}, t.BatchStride, t.HeadStride, t.RowStride, rows, heads, x.Batch}, nil
+		return mapView{ir.Address{Base: tensor}, s, rows, heads, x.Batch}, nil
 	}
 	switch tensor {
 	case "q":
-		return at(x.Q, x.SeqQ, x.QHeads)
+		return at(x.Strides.Q, x.SeqQ, x.QHeads)
 	case "k":
-		return at(x.K, x.SeqK, x.KVHeads)
+		return at(x.Strides.K, x.SeqK, x.KVHeads)
 	case "v":
-		return at(x.V, x.SeqK, x.KVHeads)
+		return at(x.Strides.V, x.SeqK, x.KVHeads)
 	case "o":
-		return at(x.O, x.SeqQ, x.QHeads)
+		return at(x.Strides.O, x.SeqQ, x.QHeads)
 	}
 	for _, n := range x.choices {
 		if tensor != n.list("kc") && tensor != n.list("vc") {
 			continue
 		}
 		rows, row := x.Number(n.list("col_cap")), int64(x.headDim)
-		return mapView{x.At(tensor), rows * row * int64(x.heads()), rows * row, row, int(rows), x.heads(), 1}, nil
+		return mapView{x.At(tensor), Stride{rows * row * int64(x.heads()), rows * row, row}, int(rows), x.heads(), 1}, nil
 	}
 	return mapView{}, fmt.Errorf("internal: a map of %q, which is no tensor of the call", tensor)
 }
@@ -50,7 +50,7 @@ func (x *boundCall) view(tensor string) (mapView, error) {
 // strides mean nothing, the stride becomes one that the hardware takes.
 func (c *call) tensorMap(v mapView, box [2]int) device.TensorMap {
 	dims := []uint64{uint64(c.headDim), uint64(max(v.rows, 1)), uint64(max(v.heads, 1)), uint64(max(v.batch, 1))}
-	strides := []uint64{uint64(bytesOf(v.RowStride)), uint64(bytesOf(v.HeadStride)), uint64(bytesOf(v.BatchStride))}
+	strides := []uint64{uint64(bytesOf(v.stride.Row)), uint64(bytesOf(v.stride.Head)), uint64(bytesOf(v.stride.Batch))}
 	for i := range strides {
 		if dims[i+1] == 1 {
 			strides[i] = uint64(bytesOf(int64(c.headDim)))

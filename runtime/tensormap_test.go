@@ -25,12 +25,11 @@ func (d *mapDevice) EncodeTensorMap(m device.TensorMap) ([]byte, error) {
 	return append([]byte{byte(len(d.maps))}, make([]byte, device.TensorMapBytes-1)...), d.Step()
 }
 
-func loadedWithMaps(t *testing.T) (*mapDevice, *LoadedKernel) {
+func loadedWithMaps(t *testing.T) (*mapDevice, *Loaded) {
 	art, dev := artifacttest.New(), &mapDevice{Fake: devicetest.New()}
-	art.Manifest.Kernels = art.Manifest.Kernels[:1]
-	info := &art.Manifest.Kernels[0]
+	info := artifacttest.Attend(art)
 	info.Params = artifacttest.WithMaps(info.Params, "q", "k", "v", "o")
-	k, err := LoadKernel(dev, art, artifact.Select{})
+	k, err := Load(dev, art, artifact.Select{DType: "bf16"})
 	require.NoError(t, err)
 	return dev, k
 }
@@ -38,26 +37,25 @@ func loadedWithMaps(t *testing.T) (*mapDevice, *LoadedKernel) {
 func TestMapsShowTheTensorsOfTheCall(t *testing.T) {
 	box := []uint32{64, 128, 1, 1}
 	for name, c := range map[string]struct {
-		change func(a *Attention)
+		change func(a *Call)
 		want   [4]device.TensorMap // of q, k, v, o
 	}{
-		"grouped heads": {func(*Attention) {}, [4]device.TensorMap{
+		"grouped heads": {func(*Call) {}, [4]device.TensorMap{
 			{Base: 0x10_0000_0000, Dims: []uint64{64, 300, 6, 2}, Strides: []uint64{128, 128 * 300, 128 * 300 * 6}},
 			{Base: 0x20_0000_0000, Dims: []uint64{64, 400, 2, 2}, Strides: []uint64{128, 128 * 400, 128 * 400 * 2}},
 			{Base: 0x30_0000_0000, Dims: []uint64{64, 400, 2, 2}, Strides: []uint64{128, 128 * 400, 128 * 400 * 2}},
 			{Base: 0x40_0000_0000, Dims: []uint64{64, 300, 6, 2}, Strides: []uint64{128, 128 * 300, 128 * 300 * 6}},
 		}},
-		"packed queries, one batch of keys for all, one row, any stride of what is one": {func(a *Attention) {
+		"packed queries, one batch of keys for all, one row, any stride of what is one": {func(a *Call) {
 			a.SeqQ, a.KVHeads = 1, 1
-			a.Q, a.O = Tensor{0x10_0000_0000, 18 * 64, 64, -3}, Tensor{0x40_0000_0000, 6 * 64, 64, 1}
-			a.K, a.V = Tensor{0x20_0000_0000, 0, 7, 640}, Tensor{0x30_0000_0000, 1 << 30, 0, 64}
+			a.Strides = Strides{Q: Stride{18 * 64, 64, -3}, O: Stride{6 * 64, 64, 1}, K: Stride{0, 7, 640}, V: Stride{1 << 30, 0, 64}}
 		}, [4]device.TensorMap{
 			{Base: 0x10_0000_0000, Dims: []uint64{64, 1, 6, 2}, Strides: []uint64{128, 128, 18 * 128}},
 			{Base: 0x20_0000_0000, Dims: []uint64{64, 400, 1, 2}, Strides: []uint64{1280, 128, 0}},
 			{Base: 0x30_0000_0000, Dims: []uint64{64, 400, 1, 2}, Strides: []uint64{128, 128, 1 << 31}},
 			{Base: 0x40_0000_0000, Dims: []uint64{64, 1, 6, 2}, Strides: []uint64{128, 128, 6 * 128}},
 		}},
-		"no keys": {func(a *Attention) { a.SeqK, a.K, a.V = 0, Tensor{}, Tensor{} }, [4]device.TensorMap{
+		"no keys": {func(a *Call) { a.SeqK, a.K, a.V = 0, 0, 0 }, [4]device.TensorMap{
 			{Base: 0x10_0000_0000, Dims: []uint64{64, 300, 6, 2}, Strides: []uint64{128, 128 * 300, 128 * 300 * 6}},
 			{Base: 0x10_0000_0000, Dims: []uint64{64, 1, 2, 2}, Strides: []uint64{128, 128 * 300, 128 * 300 * 6}},
 			{Base: 0x10_0000_0000, Dims: []uint64{64, 1, 2, 2}, Strides: []uint64{128, 128 * 300, 128 * 300 * 6}},
@@ -71,21 +69,21 @@ func TestMapsShowTheTensorsOfTheCall(t *testing.T) {
 		require.Len(t, dev.maps, 4)
 		for i, want := range c.want {
 			want.DType, want.Box, want.Swizzle = "bf16", box, 128
-			require.Equal(t, want, dev.maps[i], "%s: %s", name, k.info.Params[i].Tensor)
+			require.Equal(t, want, dev.maps[i], "%s: %s", name, k.Attend().Params[i].Tensor)
 			require.Len(t, dev.Launches[0].Args[i], device.TensorMapBytes)
 			require.EqualValues(t, i+1, dev.Launches[0].Args[i][0], "the argument is what the device encoded")
 		}
-		require.EqualValues(t, a.SeqQ, dev.Launches[0].Arg(t, k.Info().Params, "sq"), "numbers keep their places")
+		require.EqualValues(t, a.SeqQ, dev.Launches[0].Arg(t, k.Attend().Params, "sq"), "numbers keep their places")
 	}
 }
 
 // Maps of the copies of K and V at chosen columns show the workspace, where the copies are written.
 func TestMapsOfCompactedCopies(t *testing.T) {
 	art, dev := artifactOf(t, verticalSlash, "", 0), &mapDevice{Fake: devicetest.New()}
-	info := &art.Manifest.Kernels[0]
+	info := artifacttest.Attend(art)
 	info.Params = append(slices.DeleteFunc(info.Params, func(p artifact.Param) bool { return p.Name == "i_cols_kc" || p.Name == "i_cols_vc" }),
 		abi.MapParam("kc_map", "i_cols_kc", 64, 64), abi.MapParam("vc_map", "i_cols_vc", 64, 64))
-	k, err := LoadKernel(dev, art, artifact.Select{})
+	k, err := Load(dev, art, artifact.Select{})
 	require.NoError(t, err)
 	a := contiguous() // of 400 keys, fewer than the budget: room for 7 blocks of columns and one more
 	a.Workspace = 0x100000
@@ -110,9 +108,9 @@ func TestMapsFollowTheirTensors(t *testing.T) {
 	a := contiguous()
 	shown := func(n int) device.TensorMap { return dev.maps[dev.Launches[n].Args[1][0]-1] } // of k
 	require.NoError(t, k.Launch(nil, a))
-	a.K.Ptr += 0x1000
+	a.K += 0x1000
 	require.NoError(t, k.Launch(nil, a))
-	a.K.Ptr -= 0x1000
+	a.K -= 0x1000
 	require.NoError(t, k.Launch(nil, a))
 	require.Len(t, dev.maps, 5)
 	for n, want := range []device.Ptr{0x20_0000_0000, 0x20_0000_1000, 0x20_0000_0000} {
@@ -123,10 +121,10 @@ func TestMapsFollowTheirTensors(t *testing.T) {
 func TestBadMapsAreRefused(t *testing.T) {
 	with := func(damage func(p []artifact.Param)) error {
 		a := artifacttest.New()
-		p := artifacttest.WithMaps(a.Manifest.Kernels[0].Params, "q", "k", "v", "o")
+		p := artifacttest.WithMaps(artifacttest.Attend(a).Params, "q", "k", "v", "o")
 		p = append(p, abi.MapParam("q_too", "q", 64, 64))
 		damage(p)
-		a.Manifest.Kernels[0].Params = p
+		artifacttest.Attend(a).Params = p
 		return a.Verify()
 	}
 	require.NoError(t, with(func([]artifact.Param) {}))
@@ -149,7 +147,7 @@ func TestBadMapsAreRefused(t *testing.T) {
 // Several maps of one tensor, and its address beside them, are a kernel's own choice.
 func TestMapsMayBeManyAndPointersStay(t *testing.T) {
 	a := artifacttest.New()
-	k := &a.Manifest.Kernels[0]
+	k := artifacttest.Attend(a)
 	for i, rows := range []int{64, 256} {
 		k.Params = append(k.Params, abi.MapParam(fmt.Sprint("k_map", i), "k", 16, rows))
 	}
@@ -158,8 +156,8 @@ func TestMapsMayBeManyAndPointersStay(t *testing.T) {
 
 func TestMapsNeedADeviceThatMakesThem(t *testing.T) {
 	art := artifacttest.New()
-	art.Manifest.Kernels[0].Params = artifacttest.WithMaps(art.Manifest.Kernels[0].Params, "k")
-	_, err := LoadKernel(devicetest.New(), art, artifact.Select{DType: "bf16"})
+	artifacttest.Attend(art).Params = artifacttest.WithMaps(artifacttest.Attend(art).Params, "k")
+	_, err := Load(devicetest.New(), art, artifact.Select{DType: "bf16"})
 	require.ErrorIs(t, err, artifact.ErrTarget)
 	require.ErrorIs(t, err, device.ErrUnsupported)
 	require.ErrorContains(t, err, "tensor maps, which the driver fake cannot make")

@@ -28,19 +28,15 @@ func artifactOf(t *testing.T, text, dense string, blocksPerSM int) *artifact.Art
 		beside.Params = s.Params
 	}
 	a := artifacttest.Of(s, beside, blocksPerSM)
-	k := &a.Manifest.Kernels[0]
-	k.HeadDim = 128
-	if k.Dense != nil {
-		k.Dense.HeadDim = 128
-	}
+	a.Manifest.Builds[0].HeadDim = 128
 	return a
 }
 
 // dynamicKernel is a kernel of a pattern that the data decides, on a device that only records launches.
-func dynamicKernel(t *testing.T, text string) (*devicetest.Fake, *LoadedKernel) {
+func dynamicKernel(t *testing.T, text string) (*devicetest.Fake, *Loaded) {
 	dev := devicetest.New()
 	dev.Is.Multiprocessors = 108
-	k, err := LoadKernel(dev, artifactOf(t, text, "", 0), artifact.Select{})
+	k, err := Load(dev, artifactOf(t, text, "", 0), artifact.Select{})
 	require.NoError(t, err)
 	return dev, k
 }
@@ -58,8 +54,8 @@ func find(t *testing.T, dev *devicetest.Fake, entry string) devicetest.Launched 
 }
 
 // boundOf is a call of contiguous tensors in the numbers of the program.
-func boundOf(t *testing.T, k *LoadedKernel, a Attention) *boundCall {
-	p, err := k.prepareShape(a)
+func boundOf(t *testing.T, k *Loaded, a Call) *boundCall {
+	p, err := k.Make(a)
 	require.NoError(t, err)
 	return p.parts[0].bound
 }
@@ -97,7 +93,7 @@ const blockSparse = `schedule block_sparse
 
 // TestWorkspaceStaysSmall: a million tokens of 32 heads on 8 kv heads need less than 1 GB beside the tensors.
 func TestWorkspaceStaysSmall(t *testing.T) {
-	a := Attention{Batch: 1, QHeads: 32, KVHeads: 8, SeqQ: 1 << 20, SeqK: 1 << 20}
+	a := Call{Shape: Shape{Batch: 1, QHeads: 32, KVHeads: 8, SeqQ: 1 << 20, SeqK: 1 << 20}}
 	for name, text := range map[string]string{"vertical_slash": verticalSlash, "block_sparse": blockSparse} {
 		_, k := dynamicKernel(t, text)
 		bytes, err := k.Workspace(a)
@@ -115,15 +111,15 @@ func TestWorkspaceOfTheLargestCallServesAll(t *testing.T) {
 		_, k := weighedKernel(t, text)
 		for range 300 {
 			group, budget := 1<<rng.IntN(3), map[string]int{"vertical": 4000, "slash": 8000, "topk": 300}
-			small := Attention{Batch: 1 + rng.IntN(3), KVHeads: 1 + rng.IntN(8), SeqQ: rng.IntN(3000 << rng.IntN(5)), SeqK: rng.IntN(3000 << rng.IntN(5)), Params: map[string]int64{}}
+			small := Call{Shape: Shape{Batch: 1 + rng.IntN(3), KVHeads: 1 + rng.IntN(8), SeqQ: rng.IntN(3000 << rng.IntN(5)), SeqK: rng.IntN(3000 << rng.IntN(5))}, Part: Part{Params: map[string]int64{}}}
 			small.QHeads, small.QOffset, small.NoFallback = small.KVHeads*group, rng.IntN(100), rng.IntN(2) == 0
 			large := small
 			large.Params = map[string]int64{}
-			for _, name := range k.headParams {
+			for _, name := range k.patterns[0].headParams {
 				small.Params[name] = int64(rng.IntN(budget[name]) * rng.IntN(2))
 				large.Params[name] = small.Params[name]
 			}
-			switch name := k.headParams[rng.IntN(len(k.headParams))]; rng.IntN(5) {
+			switch name := k.patterns[0].headParams[rng.IntN(len(k.patterns[0].headParams))]; rng.IntN(5) {
 			case 0:
 				large.Batch++
 			case 1:
@@ -135,13 +131,13 @@ func TestWorkspaceOfTheLargestCallServesAll(t *testing.T) {
 			default:
 				large.Params[name] += int64(rng.IntN(budget[name]))
 			}
-			k.scratchBytes = 1 << (17 + rng.IntN(10))
+			k.patterns[0].scratchBytes = 1 << (17 + rng.IntN(10))
 			k.prepared.forget()
 			less, err := k.Workspace(small)
 			require.NoError(t, err)
 			more, err := k.Workspace(large)
 			require.NoError(t, err)
-			require.LessOrEqual(t, less, more, "%s: %+v, then %+v, %d bytes of scratch", k.schedule.Name, small, large, k.scratchBytes)
+			require.LessOrEqual(t, less, more, "%s: %+v, then %+v, %d bytes of scratch", k.patterns[0].schedule.Name, small, large, k.patterns[0].scratchBytes)
 		}
 	}
 }
@@ -149,7 +145,7 @@ func TestWorkspaceOfTheLargestCallServesAll(t *testing.T) {
 // Buffers lie one behind the other, aligned, and hold what their kernels write.
 func TestBuffersDoNotOverlap(t *testing.T) {
 	_, k := dynamicKernel(t, verticalSlash)
-	a := Attention{Batch: 2, QHeads: 6, KVHeads: 2, SeqQ: 300, SeqK: 400, QOffset: 100}
+	a := Call{Shape: Shape{Batch: 2, QHeads: 6, KVHeads: 2, SeqQ: 300, SeqK: 400, QOffset: 100}}
 	x := boundOf(t, k, a)
 	bytes, err := k.Workspace(a)
 	require.NoError(t, err)
@@ -158,7 +154,7 @@ func TestBuffersDoNotOverlap(t *testing.T) {
 		start, end int64
 	}
 	var places []place
-	for _, b := range k.program.Buffers {
+	for _, b := range k.patterns[0].program.Buffers {
 		p := place{b.Name, x.at(b.Name), x.at(b.Name) + x.Place(b.Name).Bytes}
 		require.Zero(t, p.start%ir.PlaceAlign, b.Name)
 		require.LessOrEqual(t, p.end, bytes, b.Name)
@@ -180,12 +176,14 @@ func TestBuffersDoNotOverlap(t *testing.T) {
 func TestLargeCallsAreRefused(t *testing.T) {
 	for want, c := range map[string]struct {
 		text string
-		a    Attention
+		a    Call
 	}{
-		"Batch times QHeads of a pattern that data decides is 65536, want at most 65535": {verticalSlash, Attention{Batch: 64, QHeads: 1024, KVHeads: 1024, SeqQ: 1, SeqK: 1}},
-		"SeqK of chosen blocks is 2097153, want at most 2097152":                         {blockSparse, Attention{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 1, SeqK: 1<<21 + 1}},
-		"the number of chosen columns in all heads is": {verticalSlash, Attention{Batch: 64, QHeads: 64, KVHeads: 1, SeqQ: 1 << 20, SeqK: 1 << 20,
-			Params: map[string]int64{"vertical": 1e6}}},
+		"Batch times QHeads of a pattern that data decides is 65536, want at most 65535": {verticalSlash, Call{Shape: Shape{Batch: 64, QHeads: 1024, KVHeads: 1024, SeqQ: 1, SeqK: 1}}},
+		"SeqK of chosen blocks is 2097153, want at most 2097152":                         {blockSparse, Call{Shape: Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 1, SeqK: 1<<21 + 1}}},
+		"the number of chosen columns in all heads is": {verticalSlash, Call{
+			Shape: Shape{Batch: 64, QHeads: 64, KVHeads: 1, SeqQ: 1 << 20, SeqK: 1 << 20},
+			Part:  Part{Params: map[string]int64{"vertical": 1e6}},
+		}},
 	} {
 		_, k := dynamicKernel(t, c.text)
 		_, err := k.Workspace(c.a)
@@ -198,15 +196,13 @@ func TestLargeCallsAreRefused(t *testing.T) {
 var sharing = map[string]int{"probe_stats.1": 40, "probe_stats.2": 60, "probe_stats.4": 100, "probe_sums.1": 50, "probe_sums.2": 70, "probe_sums.4": 120}
 
 // loadWithRoom loads vertical_slash on a device with so much shared memory.
-func loadWithRoom(t *testing.T, room int) (*devicetest.Fake, *LoadedKernel, error) {
+func loadWithRoom(t *testing.T, room int) (*devicetest.Fake, *Loaded, error) {
 	a, dev := artifactOf(t, verticalSlash, "", 0), devicetest.New()
-	info := &a.Manifest.Kernels[0]
-	info.SharedBytes = 0
-	for i := range info.Index {
-		info.Index[i].SharedBytes = sharing[info.Index[i].Name]
+	for _, u := range a.Manifest.Patterns[0].Lowered[0].Kernels {
+		a.Manifest.Codes[u.Code].SharedBytes = sharing[u.Name]
 	}
 	dev.Is.MaxSharedBytes, dev.Is.Multiprocessors = room, 108
-	k, err := LoadKernel(dev, a, artifact.Select{})
+	k, err := Load(dev, a, artifact.Select{})
 	return dev, k, err
 }
 

@@ -9,34 +9,56 @@ import (
 	"github.com/minfc/minfc/runtime/device"
 )
 
-// WriteChosen is the other way round of ReadChosen: it fills the workspace of a with the lists of what chosen says, [Batch *
-// QHeads] selections that have a set for every choice of the pattern, as EvalIndex returns them. K and V of chosen columns
-// are copied by the kernel that LaunchIndex uses, and heads for which dense attention is faster become dense as they do
-// there. Selections of heads that take no part are not looked at. LaunchAttention on the same stream then computes attention over these
-// lists, which is how to measure, or to reuse, a choice without the index stage. No head may choose more than its budget.
-func (k *LoadedKernel) WriteChosen(dev device.Device, s device.Stream, a Attention, chosen []*ir.Selection) error {
-	p, err := k.prepare(a)
-	if err != nil || p.call.idle() || !p.parts[0].stores {
+// WriteChosen is the other way round of ReadChosen: it fills the workspace with the lists of what chosen says, [Batch * QHeads] selections
+// that have a set for every choice of their head's pattern, as EvalIndex returns them. K and V of chosen columns are copied by the kernel
+// that RunIndex uses, and heads for which dense attention is faster become dense as they do there. Selections of heads that take no part, or
+// whose pattern does not depend on data, are not looked at. RunAttention on the same stream then computes attention over these lists, which is
+// how to measure, or to reuse, a choice without the index stage. No head may choose more than its budget.
+func (p *Prepared) WriteChosen(s device.Stream, at Pointers, chosen []*ir.Selection) error {
+	if err := p.Check(at); err != nil || p.idle() {
 		return err
 	}
-	at, x := pointersOf(a), p.parts[0].bound
-	if err := p.check(at); err != nil {
-		return err
+	for _, part := range p.parts {
+		if !part.stores {
+			continue
+		}
+		if heads := p.call.Batch * p.call.QHeads; len(chosen) != heads && len(part.bound.choices) > 0 {
+			return device.BadCall("there are %d selections, want one for each of %d heads", len(chosen), heads)
+		}
+		if err := part.writeChosen(p.dev, s, at, chosen); err != nil {
+			return part.wrap(err)
+		}
 	}
-	if len(chosen) != x.heads() && len(x.choices) > 0 {
-		return device.BadCall("there are %d selections, want one for each of %d heads", len(chosen), x.heads())
-	}
-	w := &chosenWriter{boundCall: x, dev: dev, stream: s, workspace: at.Workspace, chosen: chosen}
-	for _, n := range x.choices {
+	return nil
+}
+
+func (p *preparedPart) writeChosen(dev device.Device, s device.Stream, at Pointers, chosen []*ir.Selection) error {
+	w := &chosenWriter{boundCall: p.bound, dev: dev, stream: s, workspace: at.Workspace, chosen: p.gather(chosen)}
+	for _, n := range p.bound.choices {
 		if err := w.write(n); err != nil {
 			return fmt.Errorf("index %q: %w", n.source.Name, err)
 		}
 	}
-	return w.launchRest(k, p, at)
+	return w.launchRest(p.pattern, at)
+}
+
+// gather is the way back of spread: what the heads of the part chose, of what all heads of the layer did.
+func (p *preparedPart) gather(chosen []*ir.Selection) []*ir.Selection {
+	if p.heads == nil || len(p.bound.choices) == 0 {
+		return chosen
+	}
+	x, layer := p.bound, len(chosen)/p.bound.Batch
+	out := make([]*ir.Selection, x.heads())
+	for batch := range x.Batch {
+		for _, h := range p.heads {
+			out[batch*x.QHeads+h-x.head0] = chosen[batch*layer+h]
+		}
+	}
+	return out
 }
 
 // launchRest runs what does not depend on how a choice was made.
-func (w *chosenWriter) launchRest(k *LoadedKernel, p *Prepared, at Pointers) error {
+func (w *chosenWriter) launchRest(k *Pattern, at Pointers) error {
 	var parts []string
 	if w.shared() {
 		parts = append(parts, ir.PartNumbers)
@@ -49,7 +71,7 @@ func (w *chosenWriter) launchRest(k *LoadedKernel, p *Prepared, at Pointers) err
 	if err != nil {
 		return wrapInternal(err)
 	}
-	r := &recorder{dev: k.dev}
+	r := &recorder{dev: w.dev}
 	if err := r.add(k, w.boundCall, actions); err != nil {
 		return err
 	}

@@ -95,6 +95,6 @@ func (c *planCompileCmd) Run(out *console.Console) error {
 		return err
 	}
 	out.Note("%s: %d layers of %d heads, %d patterns, head dim %d, %s, %d bytes",
-		c.Out, len(layers), len(layers[0]), len(art.Manifest.Members), c.HeadDim, c.DType, bytes)
+		c.Out, len(layers), len(layers[0]), len(art.Manifest.Patterns), c.HeadDim, c.DType, bytes)
 	return nil
 }

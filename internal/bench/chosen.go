@@ -33,23 +33,21 @@ func (c Config) parts(s *subject, n int) ([]part, error) {
 	if c.Planted {
 		return []part{attention}, nil
 	}
-	a := c.attention(n)
-	a.Params = s.launch
-	chooses, err := s.kernel.NeedsIndex(a)
-	if !chooses {
+	call, err := s.prepare(c, n)
+	if err != nil || !call.NeedsIndex() {
 		return []part{whole}, err
 	}
 	return []part{whole, index, attention}, nil
 }
 
-func (s *subject) enqueue(p part, a runtime.Attention) error {
+func (p part) enqueue(call *runtime.Prepared, at runtime.Pointers) error {
 	switch p {
 	case index:
-		return s.kernel.LaunchIndex(nil, a)
+		return call.RunIndex(nil, at)
 	case attention:
-		return s.kernel.LaunchAttention(nil, a)
+		return call.RunAttention(nil, at)
 	default:
-		return s.kernel.Launch(nil, a)
+		return call.Run(nil, at)
 	}
 }
 
@@ -57,13 +55,11 @@ func (s *subject) enqueue(p part, a runtime.Attention) error {
 func (b *bencher) workspaces(n int) (map[*subject]int64, error) {
 	out := map[*subject]int64{}
 	for _, s := range b.list {
-		a := b.attention(n)
-		a.Params = s.launch
-		bytes, err := s.kernel.Workspace(a)
+		call, err := s.prepare(b.Config, n)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.pattern.Name, err)
 		}
-		if bytes > 0 {
+		if bytes := call.Workspace(); bytes > 0 {
 			out[s] = bytes
 		}
 	}
@@ -79,13 +75,17 @@ func (b *bencher) fillLists(m *memory, s *subject, n int) error {
 	if b.Planted {
 		planted = s.plant(b.Config, n)
 	}
+	call, err := s.prepare(b.Config, n)
+	if err != nil {
+		return err
+	}
 	for _, set := range m.sets {
-		a := m.call(b.attention(n), s, set, m.outputs[0])
+		at := m.pointers(s, set, m.outputs[0])
 		if !b.Planted {
-			if err := s.kernel.LaunchIndex(nil, a); err != nil {
+			if err := call.RunIndex(nil, at); err != nil {
 				return err
 			}
-		} else if err := s.kernel.WriteChosen(b.dev, nil, a, planted); err != nil {
+		} else if err := call.WriteChosen(nil, at, planted); err != nil {
 			return err
 		}
 	}
@@ -100,15 +100,15 @@ func (b *bencher) countChosen(m *memory, s *subject, n int, r *Row) error {
 	if !s.dynamic() {
 		return nil
 	}
-	a := m.call(b.attention(n), s, m.sets[0], m.outputs[0])
-	chosen, err := s.kernel.ReadChosen(b.dev, nil, a)
+	call, err := s.prepare(b.Config, n)
 	if err != nil {
 		return err
 	}
-	if r.IndexBytes, err = s.kernel.ListBytes(a); err != nil {
+	chosen, err := call.ReadChosen(nil, m.pointers(s, m.sets[0], m.outputs[0]))
+	if err != nil {
 		return err
 	}
-	r.WorkspaceBytes = a.WorkspaceBytes
+	r.IndexBytes, r.WorkspaceBytes = call.ListBytes(), m.spaces[s]
 	sum, err := s.countHeads(chosen, n)
 	if err != nil {
 		return err
@@ -138,7 +138,7 @@ func (s *subject) countHeads(chosen []runtime.Chosen, n int) (sum listWork, err 
 	for _, dense := range []bool{false, true} {
 		schedule := s.schedule
 		if dense {
-			schedule = s.kernel.DenseSchedule()
+			schedule = s.kernels.Patterns()[0].DenseSchedule()
 		}
 		heads := slices.DeleteFunc(slices.Clone(chosen), func(c runtime.Chosen) bool { return c.Dense != dense })
 		if len(heads) == 0 {

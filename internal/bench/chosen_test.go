@@ -30,7 +30,7 @@ func compiled(t *testing.T, dev device.Device, c Config) []*subject {
 	list, err := c.subjects(dev.Info(), "sm_80")
 	require.NoError(t, err)
 	for _, s := range list {
-		require.NoError(t, s.load(dev, c))
+		require.NoError(t, s.load(dev))
 		t.Cleanup(s.close)
 	}
 	return list
@@ -57,8 +57,8 @@ func coverPairs(t *testing.T, s *subject, n int, chosen []*ir.Selection) int64 {
 func askedBy(t *testing.T, dev device.Device, c Config, s *subject, n int) (out []*ir.Selection) {
 	q, k, v, err := workload.Generate(c.spec(n))
 	require.NoError(t, err)
-	res, err := s.kernel.RunHost(dev, runtime.HostAttention{Q: q, K: k, V: v, Batch: 1, QHeads: c.QHeads, KVHeads: c.KVHeads, SeqQ: n, SeqK: n,
-		Params: s.launch, Chosen: true, NoFallback: true})
+	res, err := s.kernels.RunHost(t.Context(), runtime.HostCall{Q: q, K: k, V: v, Parts: []runtime.Part{s.part()}, Chosen: true,
+		Shape: runtime.Shape{Batch: 1, QHeads: c.QHeads, KVHeads: c.KVHeads, SeqQ: n, SeqK: n, NoFallback: true}})
 	require.NoError(t, err)
 	for _, head := range res.Chosen {
 		out = append(out, head.Asked)
@@ -272,8 +272,10 @@ func TestEverySetHasItsLists(t *testing.T) {
 	require.Greater(t, len(m.sets), 1)
 	s := list[0]
 	require.NoError(t, b.fillLists(m, s, 300))
+	call, err := s.prepare(c, 300)
+	require.NoError(t, err)
 	for i, set := range m.sets {
-		chosen, err := s.kernel.ReadChosen(dev, nil, m.call(b.attention(300), s, set, m.outputs[0]))
+		chosen, err := call.ReadChosen(nil, m.pointers(s, set, m.outputs[0]))
 		require.NoError(t, err)
 		own := c
 		own.Seed += uint64(i)

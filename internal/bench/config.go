@@ -65,8 +65,8 @@ func (c Config) spec(n int) workload.Spec {
 	return workload.Spec{Kind: c.Workload, Batch: 1, QHeads: c.QHeads, KVHeads: c.KVHeads, SeqLen: n, HeadDim: c.HeadDim, Seed: c.Seed, DType: c.DType}
 }
 
-func (c Config) attention(n int) runtime.Attention {
-	return runtime.Attention{Batch: 1, QHeads: c.QHeads, KVHeads: c.KVHeads, SeqQ: n, SeqK: n, NoFallback: c.NoFallback || c.Planted}
+func (c Config) shape(n int) runtime.Shape {
+	return runtime.Shape{Batch: 1, QHeads: c.QHeads, KVHeads: c.KVHeads, SeqQ: n, SeqK: n, NoFallback: c.NoFallback || c.Planted}
 }
 
 func (c Config) note(format string, args ...any) {

@@ -22,14 +22,13 @@ const (
 	listPart  = 1.5
 )
 
-// EmulatedSeconds is about how long the emulator needs for the pairs of a call, on the cores of this machine. The tensors of a are not
-// looked at. It is 0 for a call that cannot be counted, which the launch refuses.
-func EmulatedSeconds(k *runtime.LoadedKernel, a runtime.Attention) float64 {
-	nanos := (pairNanos + dimNanos*float64(k.Info().HeadDim)) * float64(a.Batch) * float64(a.QHeads)
-	shape := ir.Shape{Sq: a.SeqQ, Sk: a.SeqK, QOffset: a.QOffset}
-	s, params := k.Schedule(), a.Params
+// EmulatedSeconds is about how long the emulator needs for the pairs that a call has in one head, which runs a pattern with these
+// parameters, if the launch has a number of blocks. It is 0 for a call that cannot be counted, which the launch refuses.
+func EmulatedSeconds(p *runtime.Pattern, headDim int, shape ir.Shape, params map[string]int64, blocks int64) float64 {
+	nanos := pairNanos + dimNanos*float64(headDim)
+	s := p.Schedule()
 	if len(s.Index) > 0 { // any of the pairs of dense attention may be kept
-		if s = k.DenseSchedule(); s == nil {
+		if s = p.DenseSchedule(); s == nil {
 			return 0
 		}
 		nanos, params = nanos*listPart, nil
@@ -43,10 +42,7 @@ func EmulatedSeconds(k *runtime.LoadedKernel, a runtime.Attention) float64 {
 		return 0
 	}
 	pairs := float64(count.Tiles) * float64(s.Tile.Rows) * float64(s.Tile.Keys)
-	cores := goruntime.GOMAXPROCS(0)
-	if n := k.Info().BlocksPerSM; n > 0 { // the emulator is one multiprocessor
-		cores = min(cores, n)
-	}
+	cores := max(1, min(int64(goruntime.GOMAXPROCS(0)), blocks)) // a block runs on one of them
 	return pairs * nanos * 1e-9 / float64(cores)
 }
 

@@ -82,11 +82,9 @@ func (m *memory) addSet(spec workload.Spec) error {
 	return nil
 }
 
-// call is a with the tensors of a set, an output and the subject's workspace.
-func (m *memory) call(a runtime.Attention, s *subject, set inputs, out output) runtime.Attention {
-	a.Q.Ptr, a.K.Ptr, a.V.Ptr, a.O.Ptr, a.LSE = set.Q, set.K, set.V, out.o, out.lse
-	a.Params, a.Workspace, a.WorkspaceBytes = s.launch, set.spaces[s], m.spaces[s]
-	return a
+// pointers are the tensors of a set, an output and the subject's workspace.
+func (m *memory) pointers(s *subject, set inputs, out output) runtime.Pointers {
+	return runtime.Pointers{Q: set.Q, K: set.K, V: set.V, O: out.o, LSE: out.lse, Workspace: set.spaces[s], WorkspaceBytes: m.spaces[s]}
 }
 
 // next is the set whose turn it is.

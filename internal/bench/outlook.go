@@ -22,22 +22,27 @@ type Outlook struct {
 	RunsDense bool    // which runs for all heads, whatever the data would choose
 }
 
-// Expect prices a call of a loaded kernel on the machine of dev, or on one that runs the kernel's target if dev is not known. The
-// tensors of a are not looked at, and its budgets are the same for all heads.
-func Expect(dev device.Info, k *runtime.LoadedKernel, a runtime.Attention) (Outlook, error) {
-	m, err := machineLike(dev, k.Info().Target)
+// PricedCall is a call of one pattern on all heads.
+type PricedCall struct {
+	runtime.Shape
+	Params map[string]int64 // launch parameters
+}
+
+// Expect prices a call of a loaded pattern on the machine of dev, or on one that runs the pattern's target if dev is not known.
+func Expect(dev device.Info, l *runtime.Loaded, c PricedCall) (Outlook, error) {
+	m, err := machineLike(dev, l.Build().Target)
 	if err != nil {
 		return Outlook{}, err
 	}
-	o := Outlook{Machine: m}
-	if len(k.Schedule().Index) > 0 {
-		return o, o.dynamic(k, a)
+	o, s := Outlook{Machine: m}, l.Patterns()[0].Schedule()
+	if len(s.Index) > 0 {
+		return o, o.dynamic(l, c)
 	}
-	if o.Low, err = priceStatic(m, k.Info(), k.Schedule(), a); err != nil {
+	if o.Low, err = priceStatic(m, l.Build(), s, c); err != nil {
 		return o, err
 	}
 	o.High = o.Low
-	o.Dense, err = priceDense(m, k, a)
+	o.Dense, err = priceDense(m, l.Build(), baselineOf(s), c)
 	return o, err
 }
 
@@ -50,19 +55,23 @@ func machineLike(dev device.Info, target string) (cost.Machine, error) {
 }
 
 // dynamic prices a pattern that the data decides. Where dense attention is surely faster, it is what a launch runs.
-func (o *Outlook) dynamic(k *runtime.LoadedKernel, a runtime.Attention) error {
-	e, err := k.Expect(o.Machine, a)
+func (o *Outlook) dynamic(l *runtime.Loaded, c PricedCall) error {
+	p, err := l.Prepare(c.Shape, runtime.Part{Params: c.Params})
 	if err != nil {
 		return err
 	}
-	dense := a
+	e, err := p.Expect(o.Machine)
+	if err != nil {
+		return err
+	}
+	dense := c
 	dense.Params = nil
-	if o.Dense, err = priceStatic(o.Machine, k.Info(), k.DenseSchedule(), dense); err != nil {
+	if o.Dense, err = priceStatic(o.Machine, l.Build(), l.Patterns()[0].DenseSchedule(), dense); err != nil {
 		return err
 	}
 	launch := o.Machine.LaunchMicros / 1e3
 	o.Index, o.Low, o.High = e.Index, e.Index+e.Low+launch, e.Index+e.High+launch
-	if !a.NoFallback {
+	if !c.NoFallback {
 		o.High = max(o.Low, min(o.High, e.Index+o.Dense))
 	}
 	if e.RunsDense {
@@ -72,24 +81,23 @@ func (o *Outlook) dynamic(k *runtime.LoadedKernel, a runtime.Attention) error {
 }
 
 // priceStatic is the time of a schedule that does not depend on data.
-func priceStatic(m cost.Machine, k artifact.Kernel, s *ir.Schedule, a runtime.Attention) (float64, error) {
-	p, err := cost.Predict(m, cost.Work{HeadDim: k.HeadDim, DType: abi.DType(k.DType), RowTile: s.Tile.Rows, KeyTile: s.Tile.Keys, Batch: a.Batch,
-		QHeads: a.QHeads, KVHeads: a.KVHeads, SeqQ: a.SeqQ, SeqK: a.SeqK, QOffset: a.QOffset, Schedule: s, Params: a.Params})
+func priceStatic(m cost.Machine, b artifact.Build, s *ir.Schedule, c PricedCall) (float64, error) {
+	p, err := cost.Predict(m, cost.Work{HeadDim: b.HeadDim, DType: abi.DType(b.DType), RowTile: s.Tile.Rows, KeyTile: s.Tile.Keys, Batch: c.Batch,
+		QHeads: c.QHeads, KVHeads: c.KVHeads, SeqQ: c.SeqQ, SeqK: c.SeqK, QOffset: c.QOffset, Schedule: s, Params: c.Params})
 	return p.Milliseconds, err
 }
 
-// priceDense is the time of the library's pattern without sparsity whose softmax k thins out.
-func priceDense(m cost.Machine, k *runtime.LoadedKernel, a runtime.Attention) (float64, error) {
-	info, name := k.Info(), baselineOf(k.Schedule())
+// priceDense is the time of a library pattern without sparsity.
+func priceDense(m cost.Machine, b artifact.Build, name string, c PricedCall) (float64, error) {
 	file, src, _ := patterns.Source(name)
-	art, err := compile.Source(file, src, "", compile.Options{Target: info.Target, DType: abi.DType(info.DType), HeadDim: info.HeadDim}, nil)
+	art, err := compile.Source(file, src, "", compile.Options{Target: b.Target, DType: abi.DType(b.DType), HeadDim: b.HeadDim}, nil)
 	if err != nil {
 		return 0, err
 	}
-	s, err := ir.ParseSchedule(art.Manifest.Kernels[0].Schedule)
+	parts, err := art.ReadParts(0)
 	if err != nil {
 		return 0, fmt.Errorf("internal: %w", err)
 	}
-	a.Params = nil
-	return priceStatic(m, art.Manifest.Kernels[0], s, a)
+	c.Params = nil
+	return priceStatic(m, b, parts[0].Schedule, c)
 }

@@ -65,7 +65,7 @@ func (p *predictor) load() error {
 		if err != nil {
 			return err
 		}
-		if err := s.load(dev, p.Config); err != nil {
+		if err := s.load(dev); err != nil {
 			return err
 		}
 	}
@@ -85,14 +85,14 @@ func (p *predictor) length(n int) error {
 		if err != nil {
 			return err
 		}
-		m, err := findMachine(s.info.Target, p.machine) // an artifact may lack the best target
+		m, err := findMachine(s.build.Target, p.machine) // an artifact may lack the best target
 		if err != nil {
 			return err
 		}
 		if s.dynamic() {
 			err = p.priceLists(&row, s, m, n)
 		} else {
-			row.AttentionMS, err = priceStatic(m, *s.info, s.schedule, p.call(s, n))
+			row.AttentionMS, err = priceStatic(m, s.build, s.schedule, p.call(s, n))
 			row.TotalMS = row.AttentionMS
 		}
 		if err != nil {
@@ -110,17 +110,13 @@ func (p *predictor) length(n int) error {
 	return nil
 }
 
-func (p *predictor) call(s *subject, n int) runtime.Attention {
-	a := p.attention(n)
-	a.Params = s.launch
-	return a
-}
+func (p *predictor) call(s *subject, n int) PricedCall { return PricedCall{p.shape(n), s.launch} }
 
 // priceLists prices a pattern whose budgets say how much work its lists are, whatever the data moves: blocks by their number. The
 // counts are of lists with as many blocks anywhere.
 func (p *predictor) priceLists(r *Row, s *subject, m cost.Machine, n int) error {
 	o := Outlook{Machine: m}
-	if err := o.dynamic(s.kernel, p.call(s, n)); err != nil {
+	if err := o.dynamic(s.kernels, p.call(s, n)); err != nil {
 		return fmt.Errorf("%s: %w", s.pattern.Name, err)
 	}
 	if o.High > 1.001*o.Low {
@@ -131,14 +127,15 @@ func (p *predictor) priceLists(r *Row, s *subject, m cost.Machine, n int) error 
 	if o.RunsDense {
 		r.DenseHeads = p.QHeads
 	}
-	var err error
 	chosen := make([]runtime.Chosen, p.QHeads)
 	for h, sel := range s.plant(p.Config, n) {
 		chosen[h] = runtime.Chosen{Asked: sel, Kept: sel, Dense: o.RunsDense}
 	}
-	if r.WorkspaceBytes, err = s.kernel.Workspace(p.call(s, n)); err != nil {
+	call, err := s.prepare(p.Config, n)
+	if err != nil {
 		return err
 	}
+	r.WorkspaceBytes = call.Workspace()
 	sum, err := s.countHeads(chosen, n)
 	if err == nil {
 		r.SampledBlocks = sum.sampled

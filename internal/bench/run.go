@@ -71,7 +71,7 @@ func (b *bencher) prepare(target string) (err error) {
 	for i, s := range b.list {
 		b.step("loading kernels", i, len(b.list))
 		start := time.Now()
-		if err := s.load(b.dev, b.Config); err != nil {
+		if err := s.load(b.dev); err != nil {
 			return err
 		}
 		b.compileS[s] = time.Since(start).Seconds()
@@ -181,9 +181,13 @@ func (b *bencher) once(m *memory, s *subject, n int, out output) ([]float64, err
 	if err != nil {
 		return nil, err
 	}
+	call, err := s.prepare(b.Config, n)
+	if err != nil {
+		return nil, err
+	}
 	var times []float64
 	for _, p := range parts {
-		ms, err := b.watch.time(func() error { return s.enqueue(p, m.call(b.attention(n), s, m.sets[0], out)) })
+		ms, err := b.watch.time(func() error { return p.enqueue(call, m.pointers(s, m.sets[0], out)) })
 		if err != nil {
 			return nil, err
 		}
@@ -204,9 +208,13 @@ func (b *bencher) time(m *memory, n int, estimates map[*subject][]float64) (map[
 		if parts[s], err = b.parts(s, n); err != nil {
 			return nil, err
 		}
+		call, err := s.prepare(b.Config, n)
+		if err != nil {
+			return nil, err
+		}
 		for i, p := range parts[s] {
 			list = append(list, contender{estimate: estimates[s][i], launch: func() error {
-				return s.enqueue(p, m.call(b.attention(n), s, m.next(), m.outputs[0]))
+				return p.enqueue(call, m.pointers(s, m.next(), m.outputs[0]))
 			}})
 		}
 	}
@@ -252,7 +260,7 @@ func (b *bencher) fill(rows []Row, of map[*subject]timings, n int) {
 			ratio := of[s.baseline].total().Median / t.Median
 			r.VsDense = &ratio
 		}
-		if m, known := cost.MachineFor(priced(b.dev.Info()), s.info.Target); known && !s.dynamic() {
+		if m, known := cost.MachineFor(priced(b.dev.Info()), s.build.Target); known && !s.dynamic() {
 			if p, err := cost.Predict(m, s.work(b.Config, n)); err == nil {
 				r.PredictedMS = &p.Milliseconds
 			}
@@ -270,7 +278,7 @@ func priced(d device.Info) cost.Device {
 func (b *bencher) fail(n int, err error) {
 	b.note("%s: %v", Length(n), err)
 	for _, s := range b.list {
-		b.report.Rows = append(b.report.Rows, Row{Implementation: "minfc " + s.info.Target, Pattern: s.pattern.Name, Params: s.values,
+		b.report.Rows = append(b.report.Rows, Row{Implementation: "minfc " + s.build.Target, Pattern: s.pattern.Name, Params: s.values,
 			SeqLen: n, Kernel: s.digest, Failure: err.Error()})
 	}
 }

@@ -18,7 +18,7 @@ type subject struct {
 	file     string // as named
 	pattern  *ir.Pattern
 	art      *artifact.Artifact
-	info     *artifact.Kernel // the kernel of art that fits
+	build    artifact.Build // what of art fits
 	schedule *ir.Schedule
 	values   map[string]int64 // of all parameters
 	launch   map[string]int64 // given values of launch parameters
@@ -26,7 +26,7 @@ type subject struct {
 	digest   string           // of the PTX
 	baseline *subject         // what it is compared with; nil when that is not wanted, itself for a baseline
 
-	kernel *runtime.LoadedKernel // nil for a prediction
+	kernels *runtime.Loaded // nil for a prediction of a pattern that no data decides
 }
 
 // newSubject compiles a source for target, or takes an artifact, and selects the kernel that dev runs.
@@ -45,14 +45,25 @@ func newSubject(file string, c Config, dev device.Info, target string) (*subject
 		return nil, fmt.Errorf("%s: %w", in.Name, err)
 	}
 	sel := artifact.Select{HeadDim: c.HeadDim, DType: string(c.DType), Target: c.Target}
-	if s.info, err = s.art.Manifest.Find(dev, sel); err != nil {
+	if err := s.find(dev, sel); err != nil {
 		return nil, fmt.Errorf("%s: %w", in.Name, err)
 	}
-	if s.schedule, err = ir.ParseSchedule(s.info.Schedule); err != nil {
-		return nil, fmt.Errorf("%s: %w: schedule: %w", in.Name, artifact.ErrManifest, err)
-	}
-	s.digest = fmt.Sprintf("%x", sha256.Sum256(s.art.Modules[s.info.Module]))[:12]
 	return s, nil
+}
+
+// find selects what a device runs of the artifact.
+func (s *subject) find(dev device.Info, sel artifact.Select) error {
+	build, err := s.art.Manifest.Find(dev, sel)
+	if err != nil {
+		return err
+	}
+	parts, err := s.art.ReadParts(build)
+	if err != nil {
+		return err
+	}
+	s.build, s.schedule = s.art.Manifest.Builds[build], parts[0].Schedule
+	s.digest = fmt.Sprintf("%x", sha256.Sum256(s.art.Modules[s.art.Manifest.Attention(build)[0].Module]))[:12]
+	return nil
 }
 
 func (s *subject) fromSource(in *input.File, c Config, target string) error {
@@ -73,7 +84,7 @@ func (s *subject) fromArtifact(a *artifact.Artifact, c Config) (err error) {
 	if a.IsPlan() {
 		return errors.New("it holds the patterns of a head plan, which run together: minfc run --plan runs them")
 	}
-	if s.pattern, err = ir.ParsePattern(a.Manifest.Pattern); err != nil {
+	if s.pattern, err = ir.ParsePattern(a.Manifest.Patterns[0].Text); err != nil {
 		return fmt.Errorf("%w: pattern: %w", artifact.ErrManifest, err)
 	}
 	if err := s.setParams(c.Set); err != nil {
@@ -117,7 +128,7 @@ func baselineOf(s *ir.Schedule) string {
 
 // row is the part of a row that needs no measurement. The work of a pattern that data decides is not in it.
 func (s *subject) row(c Config, n int) (Row, error) {
-	r := Row{Implementation: "minfc " + s.info.Target, Pattern: s.pattern.Name, Params: s.values, SeqLen: n, Kernel: s.digest}
+	r := Row{Implementation: "minfc " + s.build.Target, Pattern: s.pattern.Name, Params: s.values, SeqLen: n, Kernel: s.digest}
 	if s.dynamic() {
 		return r, nil
 	}
@@ -141,13 +152,21 @@ func (s *subject) setWork(r *Row, pairs, area int64) {
 }
 
 // load compiles the PTX for the device.
-func (s *subject) load(dev device.Device, c Config) (err error) {
-	s.kernel, err = runtime.LoadKernel(dev, s.art, artifact.Select{HeadDim: c.HeadDim, DType: string(c.DType), Target: s.info.Target})
+func (s *subject) load(dev device.Device) (err error) {
+	s.kernels, err = runtime.Load(dev, s.art, s.build.Select())
 	return err
 }
 
+// prepare prepares the call of one length.
+func (s *subject) prepare(c Config, n int) (*runtime.Prepared, error) {
+	return s.kernels.Prepare(c.shape(n), s.part())
+}
+
+// part is all heads with the given parameters.
+func (s *subject) part() runtime.Part { return runtime.Part{Params: s.launch} }
+
 func (s *subject) close() {
-	if s.kernel != nil {
-		s.kernel.Close() // nothing hangs on it: the device is closed next
+	if s.kernels != nil {
+		s.kernels.Close() // nothing hangs on it: the device is closed next
 	}
 }

@@ -72,8 +72,8 @@ const (
 )
 
 // Call is what the cost model is asked about: a layer of a model on a long prompt, with the parameters as given.
-func Call(given map[string]int64) runtime.Attention {
-	return runtime.Attention{Batch: 1, QHeads: 32, KVHeads: 8, SeqQ: 128 << 10, SeqK: 128 << 10, Params: given}
+func Call(given map[string]int64) bench.PricedCall {
+	return bench.PricedCall{Shape: runtime.Shape{Batch: 1, QHeads: 32, KVHeads: 8, SeqQ: 128 << 10, SeqK: 128 << 10}, Params: given}
 }
 
 // Model is an answer of the cost model about Call.

@@ -57,7 +57,7 @@ func TestPatternsOfTheFileComeFirst(t *testing.T) {
 	art, err := f.Compile(compile.Options{Target: "sm_80", DType: abi.BF16, HeadDim: 16}, nil, layers...)
 	require.NoError(t, err)
 	sources := ""
-	for _, m := range art.Manifest.Members {
+	for _, m := range art.Manifest.Patterns {
 		sources += m.Source + "\n"
 	}
 	require.Contains(t, sources, "pattern dense { keep causal & window(7) }")

@@ -85,8 +85,8 @@ func (f *File) Patterns() ([]*ir.Pattern, error) {
 		return patterns, err
 	}
 	var out []*ir.Pattern
-	for _, text := range f.Artifact.Patterns() {
-		p, err := ir.ParsePattern(text)
+	for _, x := range f.Artifact.Manifest.Patterns {
+		p, err := ir.ParsePattern(x.Text)
 		if err == nil {
 			err = p.Verify()
 		}

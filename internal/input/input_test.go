@@ -40,7 +40,7 @@ func TestRead(t *testing.T) {
 	in, err = Read("dense.minf")
 	require.NoError(t, err)
 	require.Nil(t, in.Source)
-	require.Equal(t, 32, in.Artifact.Manifest.Kernels[0].HeadDim)
+	require.Equal(t, 32, in.Artifact.Manifest.Builds[0].HeadDim)
 	require.NoError(t, os.WriteFile("dense.minf", data[:len(data)-1], 0o600))
 	_, err = Read("dense.minf")
 	require.ErrorIs(t, err, artifact.ErrTruncated)

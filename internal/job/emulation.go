@@ -2,6 +2,7 @@ package job
 
 import (
 	"github.com/minfc/minfc/internal/bench"
+	"github.com/minfc/minfc/ir"
 )
 
 // Watch shows how far the device is, if it tells, and says beforehand that an emulator will need minutes.
@@ -17,10 +18,10 @@ func (j *Job) Watch() {
 
 // emulatedSeconds is about how long the emulator needs for all heads.
 func (j *Job) emulatedSeconds() (seconds float64) {
+	shape := ir.Shape{Sq: j.In.SeqQ, Sk: j.In.SeqK, QOffset: j.In.QOffset}
 	for h := range j.In.QHeads {
-		one := j.call()
-		one.QHeads, one.KVHeads, one.Params = 1, 1, j.headAt(h).launch
-		seconds += bench.EmulatedSeconds(j.headAt(h).kernel, one)
+		own := j.headAt(h)
+		seconds += float64(j.In.Batch) * bench.EmulatedSeconds(own.kernel, j.In.HeadDim, shape, own.launch, j.prepared.Blocks())
 	}
 	return seconds
 }

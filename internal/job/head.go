@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/minfc/minfc/internal/demo"
-	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/safetensors"
 	"github.com/minfc/minfc/internal/selfcheck"
 	"github.com/minfc/minfc/ir"
@@ -32,19 +31,9 @@ func (h *head) setParams(set map[string]int64, isDemo bool) (err error) {
 	return nil
 }
 
-// cover lists the pairs that a launch kept: [len(rows), SeqK], in front of that a dimension of heads where data decides.
-func (h *head) cover(in *qkv.Input, chosen []runtime.Chosen, rows []int) ([]byte, error) {
-	a := runtime.Attention{SeqQ: in.SeqQ, SeqK: in.SeqK, QOffset: in.QOffset, Params: h.launch}
-	if len(h.kernel.Schedule().Index) > 0 {
-		return h.kernel.CoverChosen(a, chosen, rows)
-	}
-	return h.kernel.Cover(a, rows)
-}
-
 // checked is the head as the self check takes it.
-func (h *head) checked(in *qkv.Input) selfcheck.Head {
-	return selfcheck.Head{Pattern: h.pattern, Values: h.values, Index: h.kernel.Schedule().Index,
-		Cover: func(chosen []runtime.Chosen, rows []int) ([]byte, error) { return h.cover(in, chosen, rows) }}
+func (h *head) checked() selfcheck.Head {
+	return selfcheck.Head{Pattern: h.pattern, Values: h.values, Index: h.kernel.Schedule().Index}
 }
 
 // heads are what the q heads run: one for all of them, or [QHeads].
@@ -66,16 +55,16 @@ func (j *Job) dynamic() bool { return j.plan != nil || len(j.pattern.Index) > 0 
 
 // Cover lists the pairs that the launch kept in some query rows: [len(rows), SeqK], in front of that [Batch*QHeads] where heads differ.
 func (j *Job) Cover(res runtime.HostResult, rows []int) ([]byte, error) {
-	if j.plan == nil {
-		return j.cover(j.In, res.Chosen, rows)
+	if !j.dynamic() {
+		return j.prepared.Cover(0, nil, rows)
 	}
 	var out []byte
 	for h := range j.In.Batch * j.In.QHeads {
-		var own []runtime.Chosen
+		var chosen *runtime.Chosen
 		if h < len(res.Chosen) {
-			own = res.Chosen[h : h+1]
+			chosen = &res.Chosen[h]
 		}
-		cover, err := j.headAt(h).cover(j.In, own, rows)
+		cover, err := j.prepared.Cover(h, chosen, rows)
 		if err != nil {
 			return nil, err
 		}

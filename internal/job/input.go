@@ -18,7 +18,7 @@ func (j *Job) makeInput() (err error) {
 	return err
 }
 
-// tensors are the given ones, or generated in the type and head dim of the artifact's first kernel.
+// tensors are the given ones, or generated in the type and head dim of the artifact's first build.
 func (j *Job) tensors() (*qkv.Input, error) {
 	if j.QKV != "" {
 		return j.read()
@@ -26,7 +26,8 @@ func (j *Job) tensors() (*qkv.Input, error) {
 	shape, dtype := demo.Shape, abi.BF16
 	shape.QOffset = j.QOffset.N
 	if j.art != nil {
-		shape.HeadDim, dtype = j.art.Manifest.Kernels[0].HeadDim, abi.DType(j.art.Manifest.Kernels[0].DType)
+		build := j.art.Manifest.Builds[0]
+		shape.HeadDim, dtype = build.HeadDim, abi.DType(build.DType)
 	}
 	return demo.Input(j.pattern.Name, shape, dtype)
 }

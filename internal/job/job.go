@@ -2,6 +2,7 @@
 package job
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"strings"
@@ -49,14 +50,16 @@ type Job struct {
 	program *compile.Program   // nil when an artifact was given
 	art     *artifact.Artifact // nil until load when a source was given
 	head
-	noGPU  bool   // auto took the emulator
-	passed error  // why code for a newer target, that the GPU is made for, is not what runs
-	plan   *layer // set where every head runs its own pattern, instead of head
+	loaded   *runtime.Loaded
+	prepared *runtime.Prepared
+	noGPU    bool   // auto took the emulator
+	passed   error  // why code for a newer target, that the GPU is made for, is not what runs
+	plan     *layer // set where every head runs its own pattern, instead of head
 }
 
 // head is what one head runs, or all.
 type head struct {
-	kernel  *runtime.LoadedKernel
+	kernel  *runtime.Pattern // of what is loaded
 	pattern *ir.Pattern      // as compiled: the meaning that a check tests
 	consts  map[string]int64 // given values of const parameters
 	launch  map[string]int64 // given values of launch parameters
@@ -82,7 +85,10 @@ func Prepare(c *console.Console, r Request) (*Job, error) {
 	if err := j.open(); err != nil {
 		return nil, err
 	}
-	if err := load(); err != nil {
+	if err = load(); err == nil {
+		err = j.prepare()
+	}
+	if err != nil {
 		j.Close()
 		return nil, err
 	}
@@ -106,7 +112,7 @@ func (j *Job) fill() (load func() error, err error) {
 		if err := j.load(); err != nil {
 			return err
 		}
-		j.notePassed(j.kernel.Info().Target)
+		j.notePassed(j.loaded.Build().Target)
 		return nil
 	}, err
 }
@@ -156,8 +162,7 @@ func (j *Job) judge() error {
 			return err
 		}
 	}
-	return runtime.CheckSizes(runtime.Attention{Batch: j.In.Batch, QHeads: j.In.QHeads, KVHeads: j.In.KVHeads,
-		SeqQ: j.In.SeqQ, SeqK: j.In.SeqK, QOffset: j.In.QOffset})
+	return runtime.CheckSizes(j.shape())
 }
 
 func (j *Job) open() (err error) {
@@ -182,8 +187,11 @@ func (j *Job) load() (err error) {
 	if j.passed == nil {
 		j.passed = j.art.Manifest.Passed(j.dev.Info(), sel)
 	}
-	j.kernel, err = runtime.LoadKernel(j.dev, j.art, sel)
-	return failure.OfKernel(err)
+	if j.loaded, err = runtime.Load(j.dev, j.art, sel); err != nil {
+		return failure.OfKernel(err)
+	}
+	j.kernel = j.loaded.Patterns()[0]
+	return nil
 }
 
 // selection says which of an artifact's kernels the input needs.
@@ -219,36 +227,41 @@ func (j *Job) notePassed(target string) {
 
 // Close gives back what the job holds of the device, and the device.
 func (j *Job) Close() {
-	if j.plan != nil {
-		j.plan.kernels.Close()
-	} else if j.kernel != nil {
-		j.kernel.Close()
+	if j.loaded != nil {
+		j.loaded.Close()
 	}
 	j.dev.Close()
 }
 
+// prepare checks the call and prepares it; load comes before it.
+func (j *Job) prepare() (err error) {
+	j.prepared, err = j.loaded.Prepare(j.shape(), j.parts()...)
+	return err
+}
+
 // Run launches the kernel on the input.
 func (j *Job) Run(withLSE bool) (runtime.HostResult, error) {
-	h := runtime.HostAttention{
-		Q: j.In.Q, K: j.In.K, V: j.In.V, Batch: j.In.Batch, QHeads: j.In.QHeads, KVHeads: j.In.KVHeads,
-		SeqQ: j.In.SeqQ, SeqK: j.In.SeqK, QOffset: j.In.QOffset, Params: j.launch, NoLSE: !withLSE,
-		Chosen: true, NoFallback: j.NoFallback,
-	}
-	if j.Scale != nil {
-		h.Scale = *j.Scale
-	}
-	var launcher runtime.Launcher = j.kernel
-	if j.plan != nil {
-		launcher = j.plan.launcher
-	}
-	res, err := runtime.RunHostWith(j.dev, launcher, h)
+	h := runtime.HostCall{Shape: j.shape(), Q: j.In.Q, K: j.In.K, V: j.In.V, Parts: j.parts(), NoLSE: !withLSE, Chosen: true}
+	res, err := j.loaded.RunHost(context.Background(), h)
 	return res, failure.OfKernel(err)
 }
 
-// call is the shape of the call.
-func (j *Job) call() runtime.Attention {
-	return runtime.Attention{Batch: j.In.Batch, QHeads: j.In.QHeads, KVHeads: j.In.KVHeads, SeqQ: j.In.SeqQ, SeqK: j.In.SeqK,
-		QOffset: j.In.QOffset, NoFallback: j.NoFallback}
+// shape is the call, but for its parameters.
+func (j *Job) shape() runtime.Shape {
+	s := runtime.Shape{Batch: j.In.Batch, QHeads: j.In.QHeads, KVHeads: j.In.KVHeads,
+		SeqQ: j.In.SeqQ, SeqK: j.In.SeqK, QOffset: j.In.QOffset, NoFallback: j.NoFallback}
+	if j.Scale != nil {
+		s.Scale = *j.Scale
+	}
+	return s
+}
+
+// parts say which heads run which pattern with which parameters.
+func (j *Job) parts() []runtime.Part {
+	if j.plan != nil {
+		return j.plan.loaded.Parts()
+	}
+	return []runtime.Part{{Params: j.launch}}
 }
 
 func (j *Job) scale() float64 {

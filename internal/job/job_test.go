@@ -36,6 +36,7 @@ func onEmulator(t *testing.T, n int, opts emu.Options, pattern string, set map[s
 	j.In, err = qkv.Generate(qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: n, SeqK: n, HeadDim: 16}, abi.F16, 1)
 	require.NoError(t, err)
 	require.NoError(t, j.load())
+	require.NoError(t, j.prepare())
 	return j
 }
 
@@ -54,6 +55,7 @@ func TestFaultOfAKernelIsOurs(t *testing.T) {
 func TestDensityOfLongInputsIsSampled(t *testing.T) {
 	j := onEmulator(t, 64, emu.Options{}, "sliding", nil)
 	density := func() summary.Density {
+		require.NoError(t, j.prepare())
 		mask, err := j.mask(runtime.HostResult{})
 		require.NoError(t, err)
 		return j.density(mask)
@@ -142,6 +144,7 @@ func TestLongRunsAreSaidBeforehand(t *testing.T) {
 		j.Watch()
 		require.Empty(t, stderr.String(), pattern)
 		j.In.SeqQ, j.In.SeqK = 1<<17, 1<<17 // only the lengths count
+		require.NoError(t, j.prepare())
 		j.Watch()
 		require.Regexp(t, `^the emulator needs about \d+ minutes for this: give it fewer tokens or heads`, stderr.String(), pattern)
 	}

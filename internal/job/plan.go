@@ -14,11 +14,10 @@ import (
 
 // layer is a layer of a head plan, ready to run.
 type layer struct {
-	number   int
-	text     []string // of heads, as the report shows them
-	heads    []*head  // [QHeads]
-	kernels  *plan.Kernels
-	launcher *plan.Launcher
+	number int
+	text   []string // of heads, as the report shows them
+	heads  []*head  // [QHeads]
+	loaded *plan.LoadedLayer
 }
 
 // fillPlan reads the plan; load compiles what the heads of the layer need.
@@ -71,21 +70,21 @@ func (j *Job) loadPlan(l *layer, p *headplan.File, heads []plan.Head) error {
 		return err
 	}
 	sel := j.selection()
-	if l.kernels, err = plan.Load(j.dev, art, sel); err != nil {
+	kernels, err := plan.Load(j.dev, art, sel)
+	if err != nil {
 		return failure.OfKernel(err)
 	}
-	if l.launcher, err = l.kernels.Bind(heads); err != nil {
-		l.kernels.Close()
+	j.loaded = kernels.Loaded
+	if l.loaded, err = kernels.Bind(heads); err != nil {
 		return err
 	}
 	if j.passed == nil {
 		j.passed = art.Manifest.Passed(j.dev.Info(), sel)
 	}
-	j.notePassed(l.launcher.Kernel(0).Info().Target)
+	j.notePassed(j.loaded.Build().Target)
 	for h, x := range heads {
-		own := &head{pattern: x.Pattern, kernel: l.launcher.Kernel(h)}
+		own := &head{pattern: x.Pattern, kernel: l.loaded.Pattern(h)}
 		if err := own.setParams(x.Params, false); err != nil {
-			l.kernels.Close()
 			return err
 		}
 		l.heads = append(l.heads, own)
@@ -105,9 +104,8 @@ func (j *Job) planArtifact(p *headplan.File, heads []plan.Head) (*artifact.Artif
 }
 
 // summary lists what the heads of the layer run, heads that run the same in one line.
-func (l *layer) summary(path string, call runtime.Attention) *summary.Plan {
-	launches, _ := l.launcher.Launches(call) // a call that ran has them
-	out := &summary.Plan{Path: path, Layer: l.number, Heads: call.QHeads, Launches: launches}
+func (l *layer) summary(path string, call *runtime.Prepared) *summary.Plan {
+	out := &summary.Plan{Path: path, Layer: l.number, Heads: len(l.heads), Launches: call.Launches()}
 	for h, text := range l.text {
 		if slices.Index(l.text, text) < h {
 			continue

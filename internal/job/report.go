@@ -28,9 +28,9 @@ func (j *Job) Report(res runtime.HostResult, check bool) (sum *summary.Run, wron
 
 // check adds what the self check finds; its error says what is wrong.
 func (j *Job) check(res runtime.HostResult, sum *summary.Run) error {
-	l := selfcheck.Launch{In: j.In, Scale: j.scale(), Result: res, Progress: j.console.Progress.Func}
+	l := selfcheck.Launch{In: j.In, Scale: j.scale(), Result: res, Cover: j.prepared.Cover, Progress: j.console.Progress.Func}
 	for _, h := range j.heads() {
-		l.Heads = append(l.Heads, h.checked(j.In))
+		l.Heads = append(l.Heads, h.checked())
 	}
 	v, err := l.Judge()
 	if r := v.Result; r != nil {
@@ -44,7 +44,7 @@ func (j *Job) check(res runtime.HostResult, sum *summary.Run) error {
 
 // summarize says what ran.
 func (j *Job) summarize(res runtime.HostResult) (*summary.Run, error) {
-	info, k := j.dev.Info(), j.headAt(0).kernel.Info()
+	info, k, tile := j.dev.Info(), j.loaded.Build(), j.headAt(0).kernel.Schedule().Tile
 	sum := &summary.Run{
 		Device: fmt.Sprintf("%s:%d %s", info.Driver, info.Ordinal, info.Name), Emulated: info.Driver == "emu", NoGPU: j.noGPU,
 		Target: k.Target, HeadDim: k.HeadDim, DType: k.DType, Shape: j.In.String(), QOffset: j.In.QOffset, Scale: j.scale(),
@@ -52,9 +52,10 @@ func (j *Job) summarize(res runtime.HostResult) (*summary.Run, error) {
 		Routes: j.routes(res), Millis: res.Milliseconds,
 	}
 	if j.plan != nil { // the kernels of a plan have different tiles
-		sum.Plan = j.plan.summary(j.Plan, j.call())
+		sum.Plan = j.plan.summary(j.Plan, j.prepared)
 	} else {
-		sum.Pattern, sum.Params, sum.Label, sum.Tile = j.pattern.Name, j.values, j.pattern.Name+j.params(), []int{k.Rows(), k.KeyTile}
+		sum.Pattern, sum.Params, sum.Label = j.pattern.Name, j.values, j.pattern.Name+j.params()
+		sum.Tile = []int{j.kernel.BlockRows(), tile.Keys}
 	}
 	mask, err := j.mask(res)
 	if err != nil {
@@ -71,7 +72,7 @@ func (j *Job) summarize(res runtime.HostResult) (*summary.Run, error) {
 func (j *Job) addDemo(sum *summary.Run, mask pairs.Mask) {
 	picture := mask.Draw(j.In.SeqQ, demo.Width, demo.Height)
 	sum.Picture, sum.Runs, sum.Try = &picture, compile.GPUs(sum.Target), demo.Try(demo.Program(os.Args[0]), j.pattern)
-	if look, err := bench.Expect(j.dev.Info(), j.kernel, demo.Call(j.Set)); err == nil { // a kernel without prices has no such line
+	if look, err := bench.Expect(j.dev.Info(), j.loaded, demo.Call(j.Set)); err == nil { // a kernel without prices has no such line
 		sum.Model = demo.Model(look)
 	}
 }

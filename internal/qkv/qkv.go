@@ -8,6 +8,7 @@ import (
 
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/safetensors"
+	"github.com/minfc/minfc/runtime"
 )
 
 // Shape is the shape of one attention call. Query row i sits at position QOffset + i.
@@ -24,6 +25,16 @@ type Input struct {
 	Format  abi.DType
 	Q, K, V []byte
 	Layout  Layout // of the file that it came from and of the results that are written; not of Q, K and V
+}
+
+// Call is the call on the tensors, in the runtime's words; parameters are the caller's to add.
+func (in *Input) Call() runtime.HostCall {
+	return runtime.HostCall{Shape: in.CallShape(), Q: in.Q, K: in.K, V: in.V}
+}
+
+// CallShape is the shape of the call in the runtime's words.
+func (s Shape) CallShape() runtime.Shape {
+	return runtime.Shape{Batch: s.Batch, QHeads: s.QHeads, KVHeads: s.KVHeads, SeqQ: s.SeqQ, SeqK: s.SeqK, QOffset: s.QOffset}
 }
 
 const wanted = "wanted q [B, Hq, Sq, D] and k, v [B, Hk, Sk, D], all BF16 or all F16"

@@ -15,16 +15,16 @@ type Head struct {
 	Pattern *ir.Pattern
 	Values  map[string]int64 // of all parameters
 	Index   []ir.IndexDef    // what its kernel chooses
-	// Cover lists the pairs that its kernel keeps, [len(rows), SeqK], given what the head chose.
-	Cover func(chosen []runtime.Chosen, rows []int) ([]byte, error)
 }
 
 // Launch is a finished call and what it ran.
 type Launch struct {
-	In       *qkv.Input
-	Scale    float64
-	Heads    []Head // [QHeads], or one that all q heads ran
-	Result   runtime.HostResult
+	In     *qkv.Input
+	Scale  float64
+	Heads  []Head // [QHeads], or one that all q heads ran
+	Result runtime.HostResult
+	// Cover lists the pairs that the kernel keeps in rows of a head, counted over batches, given what it chose: [len(rows), SeqK].
+	Cover    func(head int, chosen *runtime.Chosen, rows []int) ([]byte, error)
 	Progress func(what string) func(done, total int) // shows how far work is
 }
 
@@ -166,7 +166,7 @@ func (l Launch) checkCover() error {
 
 // checkRow looks at row i of head h, counted over batches.
 func (l Launch) checkRow(h, i int, asked, means func(q, k int) bool) error {
-	row, err := l.head(h).Cover(l.Result.Chosen[h:h+1], []int{i})
+	row, err := l.Cover(h, &l.Result.Chosen[h], []int{i})
 	if err != nil {
 		return err
 	}

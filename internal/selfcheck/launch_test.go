@@ -93,26 +93,23 @@ func TestListsAreHeldAgainstThePattern(t *testing.T) {
 	l := computed(t, everyKey, everyPast)
 	nothing := &ir.Selection{}
 	l.Result.Chosen = []runtime.Chosen{{Asked: nothing, Kept: nothing}, {Asked: nothing, Kept: nothing}}
-	for h := range l.Heads {
-		means, err := l.Heads[h].Pattern.Keeps(nil)
-		require.NoError(t, err)
-		l.Heads[h].Cover = func(_ []runtime.Chosen, rows []int) ([]byte, error) {
-			out := make([]byte, l.In.SeqK)
-			for k := range out {
-				if means(rows[0], k) {
-					out[k] = 1
-				}
+	l.Cover = func(head int, _ *runtime.Chosen, rows []int) ([]byte, error) {
+		means, err := l.Heads[head].Pattern.Keeps(nil)
+		out := make([]byte, l.In.SeqK)
+		for k := range out {
+			if means(rows[0], k) {
+				out[k] = 1
 			}
-			return out, nil
 		}
+		return out, err
 	}
 	_, err := l.Judge()
 	require.NoError(t, err)
 
-	good := l.Heads[1].Cover
-	l.Heads[1].Cover = func(c []runtime.Chosen, rows []int) ([]byte, error) {
-		out, err := good(c, rows)
-		out[0] = 0
+	good := l.Cover
+	l.Cover = func(head int, c *runtime.Chosen, rows []int) ([]byte, error) {
+		out, err := good(head, c, rows)
+		out[0] = byte(1 - head)
 		return out, err
 	}
 	_, err = l.Judge()

@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"github.com/minfc/minfc/ir"
 )
 
 // The ways in which a file can fail to be an artifact, for errors.Is.
@@ -21,7 +23,7 @@ var (
 	ErrTarget      = errors.New("artifact has no kernel for this use") // wrong GPU generation, head dim or data type
 )
 
-// Artifact is a compiled pattern. Its file is, with little-endian numbers:
+// Artifact is what a compiler made of a pattern, or of the patterns of a head plan. Its file is, with little-endian numbers:
 //
 //	"MINFC\n"
 //	uint16   format version
@@ -151,3 +153,18 @@ func ReadFile(path string) (*Artifact, error) {
 
 // Is says whether data begins like an artifact, so that a caller can tell one from a pattern's source.
 func Is(data []byte) bool { return bytes.HasPrefix(data, []byte(artifactMagic)) }
+
+// IsPlan says whether the artifact was compiled for a head plan, whose patterns share the heads of a layer.
+func (a *Artifact) IsPlan() bool {
+	return len(a.Manifest.Builds) > 0 && len(a.Manifest.Builds[0].Groups) > 0
+}
+
+// Source is the text of a pattern in the language, as it was compiled; "" if it is not known.
+func (a *Artifact) Source(pattern string) string {
+	for _, m := range a.Manifest.Patterns {
+		if p, err := ir.ParsePattern(m.Text); err == nil && p.Name == pattern {
+			return m.Source
+		}
+	}
+	return ""
+}

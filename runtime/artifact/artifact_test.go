@@ -101,7 +101,7 @@ func TestForeignFiles(t *testing.T) {
 		{"empty", nil, artifact.ErrNotArtifact, "does not begin with"},
 		{"a pattern", []byte("pattern a_shape() {}\n"), artifact.ErrNotArtifact, "does not begin with"},
 		{"newer format", reseal(newer), artifact.ErrVersion, "format 7, this program reads format 1; it was written by a newer compiler"},
-		{"damaged text", bytes.Replace(data, []byte("PTX of bf16"), []byte("PTX of bf61"), 1), artifact.ErrDamaged, "checksum"},
+		{"damaged text", bytes.Replace(data, []byte("PTX of attend"), []byte("PTX of attned"), 1), artifact.ErrDamaged, "checksum"},
 		{"longer", append(bytes.Clone(data), "more"...), artifact.ErrDamaged, "4 bytes follow its end"},
 		{"huge counts", append([]byte("MINFC\n\x01\x00\xff\xff\xff\xff\xff\xff\xff\xff"), make([]byte, 99)...), artifact.ErrDamaged, "asks for"},
 		{"newer schema", reseal(bytes.Replace(data, []byte(`"schema": 3`), []byte(`"schema": 4`), 1)), artifact.ErrVersion, "schema 4"},
@@ -116,19 +116,19 @@ func TestForeignFiles(t *testing.T) {
 }
 
 // takes gives a kernel one parameter more.
-func takes(k *artifact.Kernel, name, kind string) {
+func takes(k *artifact.Code, name, kind string) {
 	k.Params = append(slices.Clone(k.Params), artifact.Param{Name: name, Type: kind})
 }
 
 // badManifest is what is wrong with a manifest, and what the error says of it.
 type badManifest struct {
 	says   string
-	damage func(m *artifact.Manifest, k *artifact.Kernel)
+	damage func(m *artifact.Manifest, k *artifact.Code)
 }
 
 func (c badManifest) check(t *testing.T) {
 	a := artifacttest.New()
-	c.damage(&a.Manifest, &a.Manifest.Kernels[0])
+	c.damage(&a.Manifest, artifacttest.Attend(a))
 	_, err := a.Encode()
 	require.ErrorIs(t, err, artifact.ErrManifest, c.says)
 	require.ErrorContains(t, err, c.says)
@@ -136,52 +136,53 @@ func (c badManifest) check(t *testing.T) {
 
 func TestBadManifests(t *testing.T) {
 	for _, c := range []badManifest{
-		{"lists no kernels", func(m *artifact.Manifest, k *artifact.Kernel) { m.Kernels = nil }},
-		{"pattern: ", func(m *artifact.Manifest, k *artifact.Kernel) { m.Pattern = "nonsense" }},
-		{"schedule: ", func(m *artifact.Manifest, k *artifact.Kernel) { k.Schedule = "nonsense" }},
-		{"segments 0 and 1 may keep the same pair", func(m *artifact.Manifest, k *artifact.Kernel) {
+		{"it has 1 patterns for 0 targets", func(m *artifact.Manifest, k *artifact.Code) { m.Builds = nil }},
+		{"there is no kernel store_words", func(m *artifact.Manifest, k *artifact.Code) { m.Patterns[0].Lowered[0].Kernels = nil }},
+		{"pattern 0: ", func(m *artifact.Manifest, k *artifact.Code) { m.Patterns[0].Text = "nonsense" }},
+		{"schedule: ", func(m *artifact.Manifest, k *artifact.Code) { m.Patterns[0].Lowered[0].Schedule = "nonsense" }},
+		{"segments 0 and 1 may keep the same pair", func(m *artifact.Manifest, k *artifact.Code) {
 			_, s := artifacttest.AShape()
 			s.Segments[1].Hi = s.Segments[1].Hi[:1]
-			k.Schedule = s.String()
+			m.Patterns[0].Lowered[0].Schedule = s.String()
 		}},
-		{"tiles of 128x64, the kernel to 64x64", func(m *artifact.Manifest, k *artifact.Kernel) { k.RowTile = 64 }},
-		{`entry is "two words"`, func(m *artifact.Manifest, k *artifact.Kernel) { k.Entry = "two words" }},
-		{`target is "sm80"`, func(m *artifact.Manifest, k *artifact.Kernel) { k.Target = "sm80" }},
-		{`dtype is "fp8", want bf16 or f16`, func(m *artifact.Manifest, k *artifact.Kernel) { k.DType = "fp8" }},
-		{"head_dim is 72, want a multiple of 16", func(m *artifact.Manifest, k *artifact.Kernel) { k.HeadDim = 72 }},
-		{"head_dim is 272", func(m *artifact.Manifest, k *artifact.Kernel) { k.HeadDim = 272 }},
-		{"row_tile is 0", func(m *artifact.Manifest, k *artifact.Kernel) { k.RowTile = 0 }},
-		{"key_tile is 8", func(m *artifact.Manifest, k *artifact.Kernel) { k.KeyTile = 8 }},
-		{"threads is 1056", func(m *artifact.Manifest, k *artifact.Kernel) { k.Threads = 1056 }},
-		{"shared_bytes is -1", func(m *artifact.Manifest, k *artifact.Kernel) { k.SharedBytes = -1 }},
-		{"module is 3, want one of the file's 3", func(m *artifact.Manifest, k *artifact.Kernel) { k.Module = 3 }},
-		{`ptx_version is ""`, func(m *artifact.Manifest, k *artifact.Kernel) { k.PTXVersion = "" }},
-		{"missing: q_batch", func(m *artifact.Manifest, k *artifact.Kernel) { k.Params[5].Name = "q_bach" }},
-		{`parameter "q" has type "i64", want ptr`, func(m *artifact.Manifest, k *artifact.Kernel) { k.Params[0].Type = "i64" }},
-		{`parameter "q_batch" has type "i32", want i64`, func(m *artifact.Manifest, k *artifact.Kernel) { k.Params[5].Type = "i32" }},
-		{`parameter "lse" has type "u16x128", want ptr`, func(m *artifact.Manifest, k *artifact.Kernel) { k.Params[4].Type = abi.HeadsType }},
-		{`parameter "k" is listed twice`, func(m *artifact.Manifest, k *artifact.Kernel) { k.Params[2].Name = "k" }},
-		{`parameter "more" has type "i16"`, func(m *artifact.Manifest, k *artifact.Kernel) { takes(k, "more", "i16") }},
-		{"missing: route, taken", func(m *artifact.Manifest, k *artifact.Kernel) { k.Params = k.Params[:len(k.Params)-2] }},
-		{"missing: p_sink", func(m *artifact.Manifest, k *artifact.Kernel) { k.Params[len(k.Params)-4].Name = "p_sinc" }},
-		{"parameter more of attend has no argument, and nothing else is called more", func(m *artifact.Manifest, k *artifact.Kernel) { takes(k, "more", "i32") }},
-		{"parameter more of attend is of type u16x128, which programs have no values of", func(m *artifact.Manifest, k *artifact.Kernel) { takes(k, "more", abi.HeadsType) }},
-		{"blocks_per_sm is 2, want it above 0 for kernels with the parameter queue and 0 for others", func(m *artifact.Manifest, k *artifact.Kernel) { k.BlocksPerSM = 2 }},
-		{"blocks_per_sm is 0, want it above 0", func(m *artifact.Manifest, k *artifact.Kernel) { takes(k, "queue", "ptr") }},
-		{"no workspace for a queue", func(m *artifact.Manifest, k *artifact.Kernel) { takes(k, "queue", "ptr"); k.BlocksPerSM = 1 }},
-		{"program: ", func(m *artifact.Manifest, k *artifact.Kernel) { k.Program = "nonsense" }},
-		{"program a_shape has no part attend", func(m *artifact.Manifest, k *artifact.Kernel) {
-			k.Program, _, _ = strings.Cut(k.Program, "part attend")
+		{`entry is "two words"`, func(m *artifact.Manifest, k *artifact.Code) { k.Entry = "two words" }},
+		{`target is "sm80"`, func(m *artifact.Manifest, k *artifact.Code) { k.Target = "sm80" }},
+		{`dtype is "fp8", want bf16 or f16`, func(m *artifact.Manifest, k *artifact.Code) { m.Builds[0].DType = "fp8" }},
+		{"head_dim is 72, want a multiple of 16", func(m *artifact.Manifest, k *artifact.Code) { m.Builds[0].HeadDim = 72 }},
+		{"head_dim is 272", func(m *artifact.Manifest, k *artifact.Code) { m.Builds[0].HeadDim = 272 }},
+		{"block_rows is 8", func(m *artifact.Manifest, k *artifact.Code) { k.BlockRows = 8 }},
+		{"build 1: there are two for head dim 64, bf16, sm_80", func(m *artifact.Manifest, k *artifact.Code) { m.Builds[1] = m.Builds[0] }},
+		{"build 0: group: code is 9, want one of 3", func(m *artifact.Manifest, k *artifact.Code) { m.Builds[0].Groups = []int{9} }},
+		{`kernel "attend": code is -1, want one of 3`, func(m *artifact.Manifest, k *artifact.Code) { m.Patterns[0].Lowered[0].Kernels[0].Code = -1 }},
+		{"program is 1, want one of 1", func(m *artifact.Manifest, k *artifact.Code) { m.Patterns[0].Lowered[1].Program = 1 }},
+		{"pattern 0 is lowered 1 times, want once for each of 2 builds", func(m *artifact.Manifest, k *artifact.Code) { m.Patterns[0].Lowered = m.Patterns[0].Lowered[:1] }},
+		{"dense_schedule is there, want it without lists, beside a schedule with lists", func(m *artifact.Manifest, k *artifact.Code) {
+			m.Patterns[0].Lowered[0].Dense = m.Patterns[0].Lowered[0].Schedule
 		}},
-		{"part attend: there is no kernel atend", func(m *artifact.Manifest, k *artifact.Kernel) {
-			k.Program = strings.Replace(k.Program, "run attend", "run atend", 1)
+		{"threads is 1056", func(m *artifact.Manifest, k *artifact.Code) { k.Threads = 1056 }},
+		{"shared_bytes is -1", func(m *artifact.Manifest, k *artifact.Code) { k.SharedBytes = -1 }},
+		{"module is 3, want one of the file's 3", func(m *artifact.Manifest, k *artifact.Code) { k.Module = 3 }},
+		{`ptx_version is ""`, func(m *artifact.Manifest, k *artifact.Code) { k.PTXVersion = "" }},
+		{"missing: q_batch", func(m *artifact.Manifest, k *artifact.Code) { k.Params[5].Name = "q_bach" }},
+		{`parameter "q" has type "i64", want ptr`, func(m *artifact.Manifest, k *artifact.Code) { k.Params[0].Type = "i64" }},
+		{`parameter "q_batch" has type "i32", want i64`, func(m *artifact.Manifest, k *artifact.Code) { k.Params[5].Type = "i32" }},
+		{`parameter "lse" has type "u16x128", want ptr`, func(m *artifact.Manifest, k *artifact.Code) { k.Params[4].Type = abi.HeadsType }},
+		{`parameter "k" is listed twice`, func(m *artifact.Manifest, k *artifact.Code) { k.Params[2].Name = "k" }},
+		{`parameter "more" has type "i16"`, func(m *artifact.Manifest, k *artifact.Code) { takes(k, "more", "i16") }},
+		{"missing: route, taken", func(m *artifact.Manifest, k *artifact.Code) { k.Params = k.Params[:len(k.Params)-2] }},
+		{"missing: p_sink", func(m *artifact.Manifest, k *artifact.Code) { k.Params[len(k.Params)-4].Name = "p_sinc" }},
+		{"parameter more of attend has no argument, and nothing else is called more", func(m *artifact.Manifest, k *artifact.Code) { takes(k, "more", "i32") }},
+		{"parameter more of attend is of type u16x128, which programs have no values of", func(m *artifact.Manifest, k *artifact.Code) { takes(k, "more", abi.HeadsType) }},
+		{"part attend: buffer queue is read before it is written", func(m *artifact.Manifest, k *artifact.Code) { takes(k, "queue", "ptr") }},
+		{"program: ", func(m *artifact.Manifest, k *artifact.Code) { m.Programs[0] = "nonsense" }},
+		{"program a_shape has no part attend", func(m *artifact.Manifest, k *artifact.Code) {
+			m.Programs[0], _, _ = strings.Cut(m.Programs[0], "part attend")
 		}},
-		{"there is no kernel store_words", func(m *artifact.Manifest, k *artifact.Kernel) { k.Index = nil }},
-		{`name is "attend", want one of its own`, func(m *artifact.Manifest, k *artifact.Kernel) { k.Index[0].Name = "attend" }},
-		{"parameter w1 of store_words is of type i32, want i64", func(m *artifact.Manifest, k *artifact.Kernel) {
-			k.Index[0].Params = slices.Clone(k.Index[0].Params)
-			k.Index[0].Params[2].Type = "i32"
+		{"part attend: there is no kernel atend", func(m *artifact.Manifest, k *artifact.Code) {
+			m.Programs[0] = strings.Replace(m.Programs[0], "run attend", "run atend", 1)
 		}},
+		{`kernel name is "attend", want one of its own`, func(m *artifact.Manifest, k *artifact.Code) { m.Patterns[0].Lowered[0].Kernels[1].Name = "attend" }},
+		{"parameter w1 of store_words is of type i32, want i64", func(m *artifact.Manifest, k *artifact.Code) { m.Codes[1].Params[2].Type = "i32" }},
 	} {
 		c.check(t)
 	}
@@ -206,7 +207,7 @@ func FuzzReadArtifact(f *testing.F) {
 	f.Add(data)
 	f.Add(data[:len(data)/2])
 	withTensorMaps := artifacttest.New()
-	withTensorMaps.Manifest.Kernels[0].Params = artifacttest.WithMaps(withTensorMaps.Manifest.Kernels[0].Params, "q", "k")
+	artifacttest.Attend(withTensorMaps).Params = artifacttest.WithMaps(artifacttest.Attend(withTensorMaps).Params, "q", "k")
 	mapped, err := withTensorMaps.Encode()
 	require.NoError(f, err)
 	f.Add(mapped)
@@ -230,15 +231,9 @@ func tryArtifact(t *testing.T, data []byte) {
 	b, err := artifact.Read(again)
 	require.NoError(t, err)
 	require.Equal(t, a, b)
-	if a.IsPlan() {
-		g := a.Manifest.Groups[0]
-		if loaded, err := runtime.LoadGroups(devicetest.New(), a, artifact.Select{HeadDim: g.HeadDim, DType: g.DType, Target: g.Target}); err == nil {
+	for i := range a.Manifest.Builds {
+		if loaded, err := runtime.Load(devicetest.New(), a, a.Manifest.Builds[i].Select()); err == nil {
 			require.NoError(t, loaded.Close())
 		}
-		return
-	}
-	k := a.Manifest.Kernels[0]
-	if loaded, err := runtime.LoadKernel(devicetest.New(), a, artifact.Select{HeadDim: k.HeadDim, DType: k.DType, Target: k.Target}); err == nil {
-		require.NoError(t, loaded.Close())
 	}
 }

@@ -5,80 +5,72 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/runtime/device"
 )
 
-// Select chooses a kernel of an artifact. A zero field takes any; Target "" takes the newest that the device runs.
+// Select chooses what of an artifact is loaded. A zero field takes any; Target "" takes the newest that the device runs.
 type Select struct {
 	HeadDim int
 	DType   string // "bf16" or "f16"
 	Target  string // "sm_80"
 }
 
-// Find returns the kernel that sel means on a device: of the kernels that fit, the one with the newest target that the device runs with its
-// driver. Passed says whether a newer one was passed over.
-func (m *Manifest) Find(dev device.Info, sel Select) (*Kernel, error) {
+// Find returns the number of the build that sel means on a device: of the builds that fit, the one with the newest target that the device
+// runs with its driver. Passed says whether a newer one was passed over.
+func (m *Manifest) Find(dev device.Info, sel Select) (build int, err error) {
 	fits := m.fitting(sel)
 	if len(fits) == 0 {
-		return nil, fmt.Errorf("%w: want %s, it has %s; compile the pattern for that", ErrTarget, sel, m.list())
+		return 0, fmt.Errorf("%w: want %s, it has %s; compile the pattern for that", ErrTarget, sel, m.list())
 	}
-	runs := slices.DeleteFunc(slices.Clone(fits), func(k *Kernel) bool { return k.RunsOn(dev) != nil })
+	runs := slices.DeleteFunc(slices.Clone(fits), func(b int) bool { return m.RunsOn(b, dev) != nil })
 	if len(runs) == 0 {
-		return nil, fmt.Errorf("%w: %w", ErrTarget, fits[0].RunsOn(dev))
+		return 0, fmt.Errorf("%w: %w", ErrTarget, m.RunsOn(fits[0], dev))
 	}
-	best := newestOf(runs)
-	for _, k := range runs {
-		if k.HeadDim != best.HeadDim || k.DType != best.DType {
-			return nil, fmt.Errorf("%w: %s fits several kernels, name the head dim and data type; it has %s", ErrTarget, sel, m.list())
+	best := m.newestOf(runs)
+	for _, b := range runs {
+		if x, y := &m.Builds[b], &m.Builds[best]; x.HeadDim != y.HeadDim || x.DType != y.DType {
+			return 0, fmt.Errorf("%w: %s fits several kernels, name the head dim and data type; it has %s", ErrTarget, sel, m.list())
 		}
 	}
 	return best, nil
 }
 
-// Passed is why the device does not run the newest kernel that sel means and its GPU is made for: an old driver, most often. It is nil if
-// Find returns that kernel, or none.
+// Passed is why the device does not run the newest build that sel means and its GPU is made for: an old driver, most often. It is nil if
+// Find returns that build, or none.
 func (m *Manifest) Passed(dev device.Info, sel Select) error {
-	made := slices.DeleteFunc(m.fitting(sel), func(k *Kernel) bool { return !device.TargetRuns(k.Target, dev.Major, dev.Minor) })
+	made := slices.DeleteFunc(m.fitting(sel), func(b int) bool { return !device.TargetRuns(m.Builds[b].Target, dev.Major, dev.Minor) })
 	if len(made) == 0 {
 		return nil
 	}
 	if _, err := m.Find(dev, sel); err != nil {
 		return nil
 	}
-	return newestOf(made).RunsOn(dev)
+	return m.RunsOn(m.newestOf(made), dev)
 }
 
-// fitting are the kernels that sel means on some device. The groups of a plan for one target are loaded together, so they count as one
-// kernel with the needs of all.
-func (m *Manifest) fitting(sel Select) (fits []*Kernel) {
-	for i := range m.Kernels {
-		if m.Kernels[i].matches(sel) {
-			fits = append(fits, &m.Kernels[i])
-		}
-	}
-	for i := range m.Groups {
-		k := m.Groups[i].AsKernel()
-		same := slices.IndexFunc(fits, func(f *Kernel) bool { return f.matches(m.Groups[i].Select()) })
-		switch {
-		case !k.matches(sel):
-		case same < 0:
-			fits = append(fits, &k)
-		default:
-			fits[same].SharedBytes = max(fits[same].SharedBytes, k.SharedBytes)
+// fitting are the builds that sel means on some device.
+func (m *Manifest) fitting(sel Select) (fits []int) {
+	for i := range m.Builds {
+		if m.Builds[i].matches(sel) {
+			fits = append(fits, i)
 		}
 	}
 	return fits
 }
 
-// newestOf is the first of the kernels with the newest target.
-func newestOf(kernels []*Kernel) *Kernel {
-	return slices.MaxFunc(kernels, func(a, b *Kernel) int {
-		return device.Capability(a.Target) - device.Capability(b.Target)
+// newestOf is the first of the builds with the newest target.
+func (m *Manifest) newestOf(builds []int) int {
+	return slices.MaxFunc(builds, func(a, b int) int {
+		return device.Capability(m.Builds[a].Target) - device.Capability(m.Builds[b].Target)
 	})
 }
 
-func (k *Kernel) matches(s Select) bool {
-	return (s.HeadDim == 0 || s.HeadDim == k.HeadDim) && (s.DType == "" || s.DType == k.DType) && (s.Target == "" || s.Target == k.Target)
+// Select is what means this build and no other.
+func (b *Build) Select() Select { return Select{b.HeadDim, b.DType, b.Target} }
+
+func (b *Build) matches(s Select) bool {
+	return (s.HeadDim == 0 || s.HeadDim == b.HeadDim) && (s.DType == "" || s.DType == b.DType) && (s.Target == "" || s.Target == b.Target)
 }
 
 // String says what is wanted: "head dim 128, bf16, sm_80".
@@ -100,20 +92,43 @@ func (s Select) String() string {
 
 // list names what Find chooses from.
 func (m *Manifest) list() string {
-	var kernels []string
-	for _, k := range m.fitting(Select{}) {
-		kernels = append(kernels, "("+Select{k.HeadDim, k.DType, k.Target}.String()+")")
+	var builds []string
+	for i := range m.Builds {
+		builds = append(builds, "("+m.Builds[i].Select().String()+")")
 	}
-	return strings.Join(kernels, " ")
+	return strings.Join(builds, " ")
 }
 
-// RunsOn returns nil, or why the device cannot run k.
-func (k *Kernel) RunsOn(dev device.Info) error {
-	if err := dev.CheckTarget(k.Target, k.PTXVersion); err != nil {
+// Attention are the kernels that compute the attention of a build and that it cannot do without: groups, and the patterns' own kernels.
+func (m *Manifest) Attention(build int) (out []*Code) {
+	for _, n := range m.Builds[build].Groups {
+		out = append(out, &m.Codes[n])
+	}
+	for i := range m.Patterns {
+		if c := m.Kernel(&m.Patterns[i].Lowered[build], abi.Attend); c != nil {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// RunsOn returns nil, or why the device cannot run a build.
+func (m *Manifest) RunsOn(build int, dev device.Info) error {
+	for _, c := range m.Attention(build) {
+		if err := c.RunsOn(dev); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RunsOn returns nil, or why the device cannot run a kernel.
+func (c *Code) RunsOn(dev device.Info) error {
+	if err := dev.CheckTarget(c.Target, c.PTXVersion); err != nil {
 		return err
 	}
-	if k.SharedBytes > dev.MaxSharedBytes {
-		return device.Unsupported("the kernel needs %d bytes of shared memory a block, %s has %d", k.SharedBytes, dev.Name, dev.MaxSharedBytes)
+	if c.SharedBytes > dev.MaxSharedBytes {
+		return device.Unsupported("the kernel needs %d bytes of shared memory a block, %s has %d", c.SharedBytes, dev.Name, dev.MaxSharedBytes)
 	}
 	return nil
 }

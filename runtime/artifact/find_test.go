@@ -9,21 +9,40 @@ import (
 	"github.com/minfc/minfc/runtime/device"
 )
 
+// compiled is a pattern whose attention is one code a build.
+func compiled(builds []artifact.Build, codes []artifact.Code) *artifact.Manifest {
+	m := &artifact.Manifest{Builds: builds, Codes: codes, Patterns: []artifact.Pattern{{}}}
+	for i := range builds {
+		m.Patterns[0].Lowered = append(m.Patterns[0].Lowered, artifact.Lowered{Kernels: []artifact.Use{{Name: "attend", Code: i}}})
+	}
+	return m
+}
+
+// grouped is the same of a head plan, with two groups a build.
+func grouped(builds []artifact.Build, codes []artifact.Code) *artifact.Manifest {
+	m := &artifact.Manifest{Codes: codes}
+	for i, b := range builds {
+		b.Groups = []int{2 * i, 2*i + 1}
+		m.Builds = append(m.Builds, b)
+	}
+	return m
+}
+
 func TestFind(t *testing.T) {
 	hopper := device.Info{Name: "H200", Major: 9, MaxSharedBytes: 227 << 10}
 	ampere := device.Info{Name: "A100", Major: 8, MaxSharedBytes: 163 << 10}
 	blackwell := device.Info{Name: "B200", Major: 10, MaxSharedBytes: 227 << 10}
 	turing := device.Info{Name: "T4", Major: 7, Minor: 5, MaxSharedBytes: 64 << 10}
 	ada := device.Info{Name: "L4", Major: 8, Minor: 9, MaxSharedBytes: 99 << 10}
-	m := &artifact.Manifest{Kernels: []artifact.Kernel{
-		{Target: "sm_80", DType: "bf16", HeadDim: 64, SharedBytes: 64 << 10},
-		{Target: "sm_90a", DType: "bf16", HeadDim: 64, SharedBytes: 200 << 10},
-		{Target: "sm_80", DType: "bf16", HeadDim: 128, SharedBytes: 128 << 10},
-	}}
+	m := compiled([]artifact.Build{
+		{Target: "sm_80", DType: "bf16", HeadDim: 64}, {Target: "sm_90a", DType: "bf16", HeadDim: 64}, {Target: "sm_80", DType: "bf16", HeadDim: 128},
+	}, []artifact.Code{
+		{Target: "sm_80", SharedBytes: 64 << 10}, {Target: "sm_90a", SharedBytes: 200 << 10}, {Target: "sm_80", SharedBytes: 128 << 10},
+	})
 	for _, c := range []struct {
 		dev    device.Info
 		sel    artifact.Select
-		target string // of the kernel that is found, or "" when none is
+		target string // of the build that is found, or "" when none is
 		says   string
 	}{
 		{hopper, artifact.Select{HeadDim: 64}, "sm_90a", ""},
@@ -38,34 +57,31 @@ func TestFind(t *testing.T) {
 		{ampere, artifact.Select{HeadDim: 64, DType: "f16"}, "", "want head dim 64, f16, it has"},
 		{ampere, artifact.Select{}, "", "any kernel fits several kernels, name the head dim and data type"},
 	} {
-		k, err := m.Find(c.dev, c.sel)
+		build, err := m.Find(c.dev, c.sel)
 		if c.target == "" {
 			require.ErrorIs(t, err, artifact.ErrTarget, c.says)
 			require.ErrorContains(t, err, c.says)
 			continue
 		}
 		require.NoError(t, err)
-		require.Equal(t, c.target, k.Target)
+		require.Equal(t, c.target, m.Builds[build].Target)
 	}
 }
 
 // An artifact of both targets on a Hopper GPU: the driver decides, and what was passed over is said.
 func TestFindAsksTheDriver(t *testing.T) {
-	both := &artifact.Manifest{Kernels: []artifact.Kernel{
-		{Target: "sm_80", PTXVersion: "7.4", DType: "bf16", HeadDim: 64, SharedBytes: 64 << 10},
-		{Target: "sm_90a", PTXVersion: "8.0", DType: "bf16", HeadDim: 64, SharedBytes: 200 << 10},
-	}}
+	builds := []artifact.Build{{Target: "sm_80", DType: "bf16", HeadDim: 64}, {Target: "sm_90a", DType: "bf16", HeadDim: 64}}
+	older := artifact.Code{Target: "sm_80", PTXVersion: "7.4", SharedBytes: 64 << 10}
+	newer := artifact.Code{Target: "sm_90a", PTXVersion: "8.0", SharedBytes: 200 << 10}
 	hopper := device.Info{Name: "H100", Major: 9, DriverVersion: "12.4", MaxSharedBytes: 227 << 10}
-	plan := &artifact.Manifest{}
-	for _, k := range both.Kernels {
-		g := artifact.Group{Target: k.Target, PTXVersion: k.PTXVersion, DType: k.DType, HeadDim: k.HeadDim, SharedBytes: k.SharedBytes}
-		plan.Groups = append(plan.Groups, g, g)
-	}
-	for name, m := range map[string]*artifact.Manifest{"kernels": both, "groups": plan} {
+	for name, m := range map[string]*artifact.Manifest{
+		"kernels": compiled(builds, []artifact.Code{older, newer}),
+		"groups":  grouped(builds, []artifact.Code{older, older, newer, newer}),
+	} {
 		found := func(dev device.Info, sel artifact.Select, target, passed string) {
-			k, err := m.Find(dev, sel)
+			build, err := m.Find(dev, sel)
 			require.NoError(t, err, name)
-			require.Equal(t, target, k.Target, name)
+			require.Equal(t, target, m.Builds[build].Target, name)
 			why := m.Passed(dev, sel)
 			if passed == "" {
 				require.NoError(t, why, name)
@@ -96,10 +112,9 @@ func TestFindAsksTheDriver(t *testing.T) {
 
 // The groups of a plan are loaded together, so the largest must fit.
 func TestFindCountsAllGroups(t *testing.T) {
-	m := &artifact.Manifest{Groups: []artifact.Group{
-		{Target: "sm_80", PTXVersion: "7.4", DType: "bf16", HeadDim: 64, SharedBytes: 64 << 10},
-		{Target: "sm_80", PTXVersion: "7.4", DType: "bf16", HeadDim: 64, SharedBytes: 128 << 10},
-	}}
+	m := grouped([]artifact.Build{{Target: "sm_80", DType: "bf16", HeadDim: 64}}, []artifact.Code{
+		{Target: "sm_80", PTXVersion: "7.4", SharedBytes: 64 << 10}, {Target: "sm_80", PTXVersion: "7.4", SharedBytes: 128 << 10},
+	})
 	_, err := m.Find(device.Info{Name: "L4", Major: 8, Minor: 9, MaxSharedBytes: 99 << 10}, artifact.Select{})
 	require.ErrorContains(t, err, "needs 131072 bytes of shared memory a block, L4 has 101376")
 	_, err = m.Find(device.Info{Name: "A100", Major: 8, MaxSharedBytes: 163 << 10}, artifact.Select{})

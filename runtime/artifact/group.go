@@ -8,170 +8,9 @@ import (
 
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/want"
-	"github.com/minfc/minfc/ir"
 )
 
 // Groups: all heads of a layer in one launch, whatever the pattern of each. docs/design-plans.md has the reasons.
-
-// Member is one of the patterns of a head plan. Its kernels, one a target, have no code of their own: entry, module and launch sizes come
-// from the first group with a section for it; the index stage before it and the schedules are the pattern's.
-type Member struct {
-	Pattern string   `json:"pattern"` // text form of ir.Pattern
-	Source  string   `json:"source"`  // the pattern in the language, for people
-	Kernels []Kernel `json:"kernels"`
-}
-
-// Group is a kernel that runs several members in one launch, each on heads of its own. Parameters that every section has for itself
-// begin with the section's number: "s0_row0", "s2_p_window".
-type Group struct {
-	Entry       string    `json:"entry"`
-	Target      string    `json:"target"`
-	DType       string    `json:"dtype"`
-	HeadDim     int       `json:"head_dim"`
-	Threads     int       `json:"threads"`
-	SharedBytes int       `json:"shared_bytes"`
-	Module      int       `json:"module"`
-	PTXVersion  string    `json:"ptx_version"`
-	Params      []Param   `json:"params"`
-	Sections    []Section `json:"sections"`
-}
-
-// Section is a part of a group's grid: rows of it, that is a number of blocks along y, are blocks of one member, sparse or dense. A
-// member may have several, for heads whose parameters differ.
-type Section struct {
-	Member      int  `json:"member"`
-	Dense       bool `json:"dense,omitempty"`
-	TileRows    int  `json:"tile_rows"`               // query rows of a row tile
-	Tiles       int  `json:"tiles"`                   // row tiles that a block takes at a time
-	BlocksPerSM int  `json:"blocks_per_sm,omitempty"` // of sections whose blocks take row tiles from a queue
-}
-
-// IsPlan says whether the artifact holds the patterns of a head plan. LoadGroups loads such an artifact, LoadKernel others.
-func (a *Artifact) IsPlan() bool { return len(a.Manifest.Members) > 0 || len(a.Manifest.Groups) > 0 }
-
-// Patterns lists the text forms of the artifact's patterns: one, or the patterns of a head plan.
-func (a *Artifact) Patterns() (out []string) {
-	if !a.IsPlan() {
-		return []string{a.Manifest.Pattern}
-	}
-	for _, m := range a.Manifest.Members {
-		out = append(out, m.Pattern)
-	}
-	return out
-}
-
-// Source is the text of a pattern in the language, as it was compiled; "" if it is not known.
-func (a *Artifact) Source(pattern string) string {
-	if !a.IsPlan() {
-		return a.Manifest.Source
-	}
-	for _, m := range a.Manifest.Members {
-		if p, err := ir.ParsePattern(m.Pattern); err == nil && p.Name == pattern {
-			return m.Source
-		}
-	}
-	return ""
-}
-
-func (a *Artifact) verifyPlan() error {
-	m := &a.Manifest
-	if m.Pattern != "" || len(m.Kernels) > 0 || len(m.Members) == 0 || len(m.Groups) == 0 {
-		return fmt.Errorf("%w: it has members or groups, want both of them and no pattern and kernels beside", ErrManifest)
-	}
-	for i := range m.Members {
-		if err := m.Members[i].verify(len(a.Modules)); err != nil {
-			return fmt.Errorf("%w: member %d: %w", ErrManifest, i, err)
-		}
-	}
-	for i := range m.Groups {
-		g := &m.Groups[i]
-		if err := g.verify(len(a.Modules)); err != nil {
-			return fmt.Errorf("%w: group %d: %w", ErrManifest, i, err)
-		}
-		if err := m.verifySections(g); err != nil {
-			return fmt.Errorf("%w: group %d: %w", ErrManifest, i, err)
-		}
-		if err := m.verifyServed(g); err != nil {
-			return fmt.Errorf("%w: %w", ErrManifest, err)
-		}
-	}
-	return nil
-}
-
-// verifyServed checks that the groups for what g is for have a section for every member, and for its dense kernel if it has one.
-func (m *Manifest) verifyServed(g *Group) error {
-	sel := g.Select()
-	for i := range m.Members {
-		k := m.Members[i].KernelFor(sel)
-		if k == nil {
-			return fmt.Errorf("member %d has no kernel for %s", i, sel)
-		}
-		for _, dense := range []bool{false, true} {
-			served := slices.ContainsFunc(m.Groups, func(o Group) bool {
-				return o.Select() == sel && slices.ContainsFunc(o.Sections, func(s Section) bool { return s.Member == i && s.Dense == dense })
-			})
-			if !served && (!dense || k.Dense != nil) {
-				return fmt.Errorf("member %d (dense: %v) has no section in a group for %s", i, dense, sel)
-			}
-		}
-	}
-	return nil
-}
-
-func (m *Member) verify(modules int) error {
-	if err := verifyPattern(m.Pattern); err != nil {
-		return err
-	}
-	for i := range m.Kernels {
-		k := &m.Kernels[i]
-		s, err := k.verifyBody(modules)
-		if err != nil {
-			return fmt.Errorf("kernel %d: %w", i, err)
-		}
-		if _, err = k.verifyDense(s, modules); err == nil {
-			_, err = k.ReadProgram(s, modules)
-		}
-		if err != nil {
-			return fmt.Errorf("kernel %d: %w", i, err)
-		}
-	}
-	return nil
-}
-
-// AsKernel is the group as far as it is a kernel like others.
-func (g *Group) AsKernel() Kernel {
-	return Kernel{Entry: g.Entry, Target: g.Target, DType: g.DType, HeadDim: g.HeadDim, Threads: g.Threads, SharedBytes: g.SharedBytes,
-		Module: g.Module, PTXVersion: g.PTXVersion, RowTile: ir.BlockSize, KeyTile: ir.BlockSize}
-}
-
-func (g *Group) verify(modules int) error {
-	k := g.AsKernel()
-	if err := k.verifyNumbers(modules); err != nil {
-		return err
-	}
-	for i, s := range g.Sections {
-		if err := want.All(
-			want.That(want.Multiple(s.TileRows, 16, 16, 1024), "tile_rows", fmt.Sprint(s.TileRows), "a multiple of 16 from 16 to 1024"),
-			want.That(want.Multiple(s.Tiles, 1, 1, 8), "tiles", fmt.Sprint(s.Tiles), "1 to 8"),
-			want.That(want.Multiple(s.BlocksPerSM, 1, 0, 32), "blocks_per_sm", fmt.Sprint(s.BlocksPerSM), "at most 32"),
-		); err != nil {
-			return fmt.Errorf("section %d: %w", i, err)
-		}
-	}
-	return nil
-}
-
-// Select is what the group is for.
-func (g *Group) Select() Select { return Select{g.HeadDim, g.DType, g.Target} }
-
-// KernelFor is the member's kernel for what a group is for.
-func (m *Member) KernelFor(sel Select) *Kernel {
-	i := slices.IndexFunc(m.Kernels, func(k Kernel) bool { return k.matches(sel) })
-	if i < 0 {
-		return nil
-	}
-	return &m.Kernels[i]
-}
 
 var ofSection = regexp.MustCompile(`^s([0-9]{1,3})_(.*)$`)
 
@@ -190,8 +29,8 @@ func split(p Param) (int, Param) {
 }
 
 // Split lists the parameters by their names in their sections, and which section each is of, -1 for all of them.
-func (g *Group) Split() (params []Param, sections []int) {
-	for _, p := range g.Params {
+func (c *Code) Split() (params []Param, sections []int) {
+	for _, p := range c.Params {
 		n, own := split(p)
 		params, sections = append(params, own), append(sections, n)
 	}
@@ -199,16 +38,13 @@ func (g *Group) Split() (params []Param, sections []int) {
 }
 
 // verifySections checks that every section takes what its schedule and the call ask of it, and nothing else.
-func (m *Manifest) verifySections(g *Group) error {
-	if err := verifyParams(g.Params); err != nil {
-		return err
-	}
-	params, sections := g.Split()
-	own := make([][]Param, len(g.Sections)) // the parameters of the kernel among them
+func (r *reader) verifySections(build int, c *Code) error {
+	params, sections := c.Split()
+	own := make([][]Param, len(c.Sections)) // the parameters of the kernel among them
 	for i, p := range params {
 		switch n := sections[i]; {
 		case n >= len(own):
-			return fmt.Errorf("kernel parameter %q is of a section that is not there", g.Params[i].Name)
+			return fmt.Errorf("kernel parameter %q is of a section that is not there", c.Params[i].Name)
 		case n >= 0:
 			own[n] = append(own[n], p)
 		default:
@@ -217,9 +53,9 @@ func (m *Manifest) verifySections(g *Group) error {
 			}
 		}
 	}
-	all := make([][]Param, len(g.Sections))
-	for i, s := range g.Sections {
-		asked, err := m.askedOf(g, s)
+	all := make([][]Param, len(c.Sections))
+	for i, s := range c.Sections {
+		asked, err := r.askedOf(build, s)
 		if err == nil {
 			err = verifyAsked(own[i], asked)
 		}
@@ -249,20 +85,22 @@ func verifyKnown(params []Param, sections []int, asked [][]Param) error {
 }
 
 // askedOf are the parameters that a section must have.
-func (m *Manifest) askedOf(g *Group, s Section) ([]Param, error) {
-	if s.Member < 0 || s.Member >= len(m.Members) {
-		return nil, fmt.Errorf("member is %d, want one of %d", s.Member, len(m.Members))
-	}
-	k := m.Members[s.Member].KernelFor(g.Select())
-	if k != nil && s.Dense {
-		k = k.Dense
-	}
-	if k == nil {
-		return nil, fmt.Errorf("member %d has no kernel for it", s.Member)
-	}
-	schedule, err := k.ReadSchedule()
-	if err != nil {
+func (r *reader) askedOf(build int, s Section) ([]Param, error) {
+	if err := want.All(
+		want.That(s.Pattern >= 0 && s.Pattern < len(r.parts), "pattern", fmt.Sprint(s.Pattern), fmt.Sprintf("one of %d", len(r.parts))),
+		want.That(want.Multiple(s.TileRows, 16, 16, 1024), "tile_rows", fmt.Sprint(s.TileRows), "a multiple of 16 from 16 to 1024"),
+		want.That(want.Multiple(s.Tiles, 1, 1, 8), "tiles", fmt.Sprint(s.Tiles), "1 to 8"),
+		want.That(want.Multiple(s.BlocksPerSM, 1, 0, 32), "blocks_per_sm", fmt.Sprint(s.BlocksPerSM), "at most 32"),
+	); err != nil {
 		return nil, err
+	}
+	of := r.parts[s.Pattern][build]
+	schedule := of.Schedule
+	if s.Dense {
+		schedule = of.Dense
+	}
+	if schedule == nil {
+		return nil, fmt.Errorf("pattern %d has no dense schedule", s.Pattern)
 	}
 	asked := abi.SectionAsked(schedule)
 	if s.BlocksPerSM > 0 {
@@ -272,4 +110,50 @@ func (m *Manifest) askedOf(g *Group, s Section) ([]Param, error) {
 		asked = append(asked, abi.SectionQueueParams...)
 	}
 	return asked, nil
+}
+
+// verifyServed checks that something computes a pattern of a build, and its dense schedule if it has one: a kernel of its own, or a section
+// of a group.
+func (m *Manifest) verifyServed(build, pattern int) error {
+	for _, dense := range []bool{false, true} {
+		if dense && m.Patterns[pattern].Lowered[build].Dense == "" {
+			continue
+		}
+		if m.Kernel(&m.Patterns[pattern].Lowered[build], attentionName(dense)) == nil && m.section(build, pattern, dense) == nil {
+			return fmt.Errorf("pattern %d (dense: %v) has no kernel and no section in a group for %s", pattern, dense, m.Builds[build].Select())
+		}
+	}
+	return nil
+}
+
+// section is the first section of a build's groups for a pattern, nil if there is none.
+func (m *Manifest) section(build, pattern int, dense bool) *Section {
+	for _, n := range m.Builds[build].Groups {
+		sections := m.Codes[n].Sections
+		for i := range sections {
+			if sections[i].Pattern == pattern && sections[i].Dense == dense {
+				return &sections[i]
+			}
+		}
+	}
+	return nil
+}
+
+// attentionName is what programs call a kernel of attention.
+func attentionName(dense bool) string {
+	if dense {
+		return abi.Dense
+	}
+	return abi.Attend
+}
+
+// BlockRows is the number of query rows that a block of a pattern's attention takes at a time, sparse or dense; 0 if nothing computes it.
+func (m *Manifest) BlockRows(build, pattern int, dense bool) int {
+	if c := m.Kernel(&m.Patterns[pattern].Lowered[build], attentionName(dense)); c != nil {
+		return c.BlockRows
+	}
+	if s := m.section(build, pattern, dense); s != nil {
+		return s.TileRows
+	}
+	return 0
 }

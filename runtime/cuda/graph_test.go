@@ -66,7 +66,7 @@ func TestLaunchesCanBeCaptured(t *testing.T) {
 		if !device.TargetRuns(target, dev.info.Major, dev.info.Minor) {
 			continue
 		}
-		for name, load := range map[string]func(*testing.T, device.Device, string) runtime.Launcher{
+		for name, load := range map[string]func(*testing.T, device.Device, string) preparer{
 			"vertical_slash": loadPattern("vertical_slash"), "block_sparse": loadPattern("block_sparse"), "plan": loadPlan,
 		} {
 			for _, sparse := range []bool{true, false} {
@@ -81,21 +81,24 @@ func TestLaunchesCanBeCaptured(t *testing.T) {
 
 const capturedDim = 64
 
-func loadPattern(name string) func(*testing.T, device.Device, string) runtime.Launcher {
-	return func(t *testing.T, dev device.Device, target string) runtime.Launcher {
+// preparer prepares the calls of an artifact.
+type preparer func(runtime.Shape) (*runtime.Prepared, error)
+
+func loadPattern(name string) func(*testing.T, device.Device, string) preparer {
+	return func(t *testing.T, dev device.Device, target string) preparer {
 		program, err := compile.LoadLibrary(name)
 		require.NoError(t, err)
 		compiled, err := program.Compile(compile.Options{Target: target, DType: "bf16", HeadDim: capturedDim}, nil)
 		require.NoError(t, err)
-		k, err := runtime.LoadKernel(dev, compiled, artifact.Select{Target: target})
+		l, err := runtime.Load(dev, compiled, artifact.Select{Target: target})
 		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, k.Close()) })
-		return k
+		t.Cleanup(func() { require.NoError(t, l.Close()) })
+		return func(s runtime.Shape) (*runtime.Prepared, error) { return l.Prepare(s) }
 	}
 }
 
 // loadPlan gives each head a pattern of its own.
-func loadPlan(t *testing.T, dev device.Device, target string) runtime.Launcher {
+func loadPlan(t *testing.T, dev device.Device, target string) preparer {
 	p, err := plan.Read("plan.json", []byte(`{"schema": 1, "layers": [{"0": {"pattern": "a_shape", "params": {"window": 200}},
 		"1": {"pattern": "block_sparse", "params": {"topk": 3}}, "2": {"pattern": "vertical_slash", "params": {"vertical": 30, "slash": 90}}, "3": {"pattern": "dense"}}]}`), nil)
 	require.NoError(t, err)
@@ -108,7 +111,7 @@ func loadPlan(t *testing.T, dev device.Device, target string) runtime.Launcher {
 	t.Cleanup(func() { require.NoError(t, k.Close()) })
 	l, err := k.Bind(heads)
 	require.NoError(t, err)
-	return l
+	return l.Prepare
 }
 
 // fill writes n random numbers.
@@ -122,7 +125,7 @@ func (g graphs) fill(t *testing.T, to device.Ptr, rng *rand.Rand, n int) {
 	require.NoError(t, g.dev.CopyToDevice(to, data, nil))
 }
 
-func captureAndReplay(t *testing.T, g graphs, k runtime.Launcher, sparse bool) {
+func captureAndReplay(t *testing.T, g graphs, prepare preparer, sparse bool) {
 	const d, n, heads, kv = capturedDim, 1500, 4, 2
 	s, err := g.dev.NewStream()
 	require.NoError(t, err)
@@ -132,34 +135,29 @@ func captureAndReplay(t *testing.T, g graphs, k runtime.Launcher, sparse bool) {
 		t.Cleanup(func() { _ = g.dev.Free(p) })
 		return p
 	}
-	a := runtime.Attention{
-		Q: runtime.Tensor{Ptr: alloc(2 * heads * n * d)}, K: runtime.Tensor{Ptr: alloc(2 * kv * n * d)}, V: runtime.Tensor{Ptr: alloc(2 * kv * n * d)},
-		O: runtime.Tensor{Ptr: alloc(2 * heads * n * d)}, LSE: alloc(4 * heads * n),
-		Batch: 1, QHeads: heads, KVHeads: kv, SeqQ: n, SeqK: n, NoFallback: sparse,
-	}
-	if a.WorkspaceBytes, err = k.Workspace(a); err == nil {
-		a.Workspace = alloc(max(a.WorkspaceBytes, 256))
-	}
+	call, err := prepare(runtime.Shape{Batch: 1, QHeads: heads, KVHeads: kv, SeqQ: n, SeqK: n, NoFallback: sparse})
 	require.NoError(t, err)
+	at := runtime.Pointers{Q: alloc(2 * heads * n * d), K: alloc(2 * kv * n * d), V: alloc(2 * kv * n * d), O: alloc(2 * heads * n * d), LSE: alloc(4 * heads * n),
+		Workspace: alloc(max(call.Workspace(), 256)), WorkspaceBytes: call.Workspace()}
 	fill := func(seed uint64) {
 		rng := rand.New(rand.NewPCG(seed, 1))
-		for i, p := range []device.Ptr{a.Q.Ptr, a.K.Ptr, a.V.Ptr} {
+		for i, p := range []device.Ptr{at.Q, at.K, at.V} {
 			g.fill(t, p, rng, []int{heads, kv, kv}[i]*n*d)
 		}
 	}
 	result := func(launch func()) []uint32 {
-		require.NoError(t, g.dev.Fill(a.O.Ptr, 0xff, 2*heads*n*d, nil))
+		require.NoError(t, g.dev.Fill(at.O, 0xff, 2*heads*n*d, nil))
 		require.NoError(t, g.dev.Synchronize())
 		launch()
 		require.NoError(t, s.Synchronize())
 		raw := make([]byte, 2*heads*n*d)
-		require.NoError(t, g.dev.CopyToHost(raw, a.O.Ptr, nil))
+		require.NoError(t, g.dev.CopyToHost(raw, at.O, nil))
 		out := make([]uint32, len(raw)/4)
 		_, err := binary.Decode(raw, binary.LittleEndian, out)
 		require.NoError(t, err)
 		return out
 	}
-	direct := func() { require.NoError(t, k.Launch(s, a)) }
+	direct := func() { require.NoError(t, call.Run(s, at)) }
 	fill(1)
 	first := result(direct)
 	exec := g.captured(s, direct)

@@ -6,6 +6,8 @@
 //	dev, err := device.Open("cuda", 0)
 package device
 
+import "context"
+
 // Ptr is an address in a device's global memory.
 type Ptr uint64
 
@@ -133,4 +135,18 @@ func Enqueue(d Device, commands []Command, s Stream) (int, error) {
 		}
 	}
 	return len(commands), nil
+}
+
+// Interrupter is implemented by devices whose launches take long enough to be ended early: the emulator.
+type Interrupter interface {
+	// StreamWithin is a stream whose launches end with the context's error once it has ended. It needs no Close.
+	StreamWithin(ctx context.Context) Stream
+}
+
+// StreamWithin is a stream whose launches end with a context where the device can do that, and the default stream elsewhere.
+func StreamWithin(ctx context.Context, d Device) Stream {
+	if i, ok := d.(Interrupter); ok {
+		return i.StreamWithin(ctx)
+	}
+	return nil
 }

@@ -53,7 +53,7 @@ func TestManifestsHaveEveryPTXRelease(t *testing.T) {
 	require.NotEmpty(t, device.PTXReleases())
 	for _, version := range device.PTXReleases() {
 		a := artifacttest.New()
-		a.Manifest.Kernels[0].PTXVersion = version
+		artifacttest.Attend(a).PTXVersion = version
 		require.NoError(t, a.Verify(), version)
 	}
 }

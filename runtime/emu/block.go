@@ -68,7 +68,7 @@ func (b *block) runBlock(linear uint64) error {
 	for _, w := range b.warps {
 		w.reset()
 	}
-	for {
+	for turn := 0; ; {
 		w, err := b.pick()
 		if err != nil {
 			return err
@@ -82,11 +82,17 @@ func (b *block) runBlock(linear uint64) error {
 		if err := b.drift(); err != nil {
 			return err
 		}
+		if turn++; turn%contextTurns == 0 && b.run.within.Err() != nil {
+			return b.run.within.Err()
+		}
 		if b.steps > b.run.opt.Budget {
 			return b.overBudget()
 		}
 	}
 }
+
+// contextTurns is after how many turns of warps a block asks whether its launch has been ended.
+const contextTurns = 1 << 10
 
 // pick chooses a warp that can run. None and no error means that the block is done.
 func (b *block) pick() (*warp, error) {

@@ -1,6 +1,7 @@
 package emu
 
 import (
+	"context"
 	"fmt"
 	goruntime "runtime"
 	"runtime/debug"
@@ -19,6 +20,7 @@ type launchRun struct {
 	mem     *memory
 	opt     *Options
 	watch   func(Progress) // nil if nobody watches
+	within  context.Context
 	blocks  uint64
 	done    atomic.Uint64 // blocks
 	written atomic.Int64  // bytes of global memory, while somebody watches
@@ -111,6 +113,10 @@ func (c *collector) work(b *block) {
 		stop := i >= c.failedAt
 		c.mu.Unlock()
 		if stop {
+			return
+		}
+		if err := b.run.within.Err(); err != nil {
+			c.fail(i, err)
 			return
 		}
 		if err := b.guarded(i); err != nil {

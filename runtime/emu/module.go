@@ -1,6 +1,7 @@
 package emu
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -78,7 +79,7 @@ func (f *function) Launch(l device.Launch, args [][]byte, s device.Stream) error
 			return fmt.Errorf("emulator: %w", err)
 		}
 		ran = true
-		r.watch = d.watch
+		r.watch, r.within = d.watch, contextOf(s)
 		stats, err = r.run()
 		d.last = stats
 		return err
@@ -95,6 +96,18 @@ type stream struct {
 	handle uintptr
 	owned  bool
 	closed atomic.Bool
+	within context.Context // launches end with it; nil: with nothing
+}
+
+// StreamWithin is a stream whose launches end with the context's error once it has ended.
+func (d *Device) StreamWithin(ctx context.Context) device.Stream { return &stream{dev: d, within: ctx} }
+
+// contextOf is what ends the launches of a stream.
+func contextOf(s device.Stream) context.Context {
+	if own, ok := s.(*stream); ok && own.within != nil {
+		return own.within
+	}
+	return context.Background()
 }
 
 // NewStream makes a stream.

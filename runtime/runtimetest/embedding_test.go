@@ -17,9 +17,9 @@ import (
 	_ "github.com/minfc/minfc/runtime/emu"
 )
 
-// attentionLayer is what a server keeps for one layer: a kernel, loaded once.
+// attentionLayer is what a server keeps for one layer: kernels, loaded once.
 type attentionLayer struct {
-	kernel         *runtime.LoadedKernel
+	*runtime.Loaded
 	heads, kvHeads int
 }
 
@@ -28,14 +28,14 @@ func newLayer(dev device.Device, file []byte, headDim, heads, kvHeads int) (*att
 	if err != nil {
 		return nil, err
 	}
-	k, err := runtime.LoadKernel(dev, art, artifact.Select{HeadDim: headDim, DType: "bf16"})
+	l, err := runtime.Load(dev, art, artifact.Select{HeadDim: headDim, DType: "bf16"})
 	if errors.Is(err, artifact.ErrTarget) {
 		return nil, fmt.Errorf("recompile the pattern for this GPU: %w", err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &attentionLayer{k, heads, kvHeads}, nil
+	return &attentionLayer{l, heads, kvHeads}, nil
 }
 
 // prefill attends n new tokens, which follow past tokens in the K/V cache. qkv, cache and out are device pointers and
@@ -43,18 +43,19 @@ func newLayer(dev device.Device, file []byte, headDim, heads, kvHeads int) (*att
 //
 // qkv is [n, heads, d]; the cache [2, kv heads, capacity, d]; out [n, heads, d].
 func (l *attentionLayer) prefill(stream device.Stream, qkv, cache, out, lse device.Ptr, n, past, capacity int) error {
-	d := int64(l.kernel.Info().HeadDim)
-	tokens := runtime.Tensor{Ptr: qkv, HeadStride: d, RowStride: d * int64(l.heads)}
-	keys := runtime.Tensor{Ptr: cache, HeadStride: d * int64(capacity), RowStride: d}
-	values, result := keys, tokens
-	values.Ptr += device.Ptr(2 * d * int64(l.kvHeads) * int64(capacity)) // 2 bytes an element
-	result.Ptr = out
-	return l.kernel.Launch(stream, runtime.Attention{
-		Q: tokens, K: keys, V: values, O: result, LSE: lse,
+	d := int64(l.Build().HeadDim)
+	tokens := runtime.Stride{Head: d, Row: d * int64(l.heads)}
+	cached := runtime.Stride{Head: d * int64(capacity), Row: d}
+	call, err := l.Prepare(runtime.Shape{
 		Batch: 1, QHeads: l.heads, KVHeads: l.kvHeads,
 		SeqQ: n, SeqK: past + n, QOffset: past,
-		Params: map[string]int64{"sink": 4, "window": 32},
-	})
+		Strides: runtime.Strides{Q: tokens, K: cached, V: cached, O: tokens},
+	}, runtime.Part{Params: map[string]int64{"sink": 4, "window": 32}})
+	if err != nil {
+		return err
+	}
+	values := cache + device.Ptr(2*d*int64(l.kvHeads)*int64(capacity)) // 2 bytes an element
+	return call.Run(stream, runtime.Pointers{Q: qkv, K: cache, V: values, O: out, LSE: lse})
 }
 
 // One layer of a server: 100 new tokens after 50 cached ones, 4 query heads on 2 kv heads. With Q zero all kept keys
@@ -66,7 +67,7 @@ func Example_embedding() {
 	defer dev.Close()
 	layer, err := newLayer(dev, compileAShape(d), d, heads, kvHeads)
 	check(err)
-	defer layer.kernel.Close()
+	defer layer.Close()
 
 	// In a server these come from elsewhere: a tensor library's pointers, and dev.WrapStream(its stream).
 	stream, err := dev.NewStream()
@@ -96,9 +97,9 @@ func Example_prepare() {
 	defer dev.Close()
 	layer, err := newLayer(dev, compileAShape(d), d, heads, kvHeads)
 	check(err)
-	defer layer.kernel.Close()
-	call, err := layer.kernel.Prepare(runtime.Attention{
-		Batch: 1, QHeads: heads, KVHeads: kvHeads, SeqQ: n, SeqK: n, Params: map[string]int64{"sink": 4, "window": 32}})
+	defer layer.Close()
+	call, err := layer.Prepare(runtime.Shape{Batch: 1, QHeads: heads, KVHeads: kvHeads, SeqQ: n, SeqK: n},
+		runtime.Part{Params: map[string]int64{"sink": 4, "window": 32}})
 	check(err)
 
 	q, k := filled(dev, n*heads*d, 0, nil), filled(dev, n*kvHeads*d, 1, nil)

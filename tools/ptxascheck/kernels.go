@@ -13,6 +13,7 @@ import (
 	"github.com/minfc/minfc/internal/ptxgen"
 	"github.com/minfc/minfc/internal/workload"
 	"github.com/minfc/minfc/patterns"
+	"github.com/minfc/minfc/runtime/artifact"
 )
 
 // Head dims that kernels are made for. shapeDims has the widest of every shape that a target cuts head dims to, and two that leave
@@ -172,7 +173,8 @@ func compileGroup(dtype abi.DType, dim int) ([]kernel, error) {
 		return nil, err
 	}
 	var kernels []kernel
-	for _, g := range art.Manifest.Groups {
+	for _, n := range art.Manifest.Builds[0].Groups {
+		g := art.Manifest.Codes[n]
 		name := fmt.Sprintf("%s/%d", group, len(g.Sections))
 		kernels = append(kernels, kernel{pattern: name, target: g.Target, dtype: dtype, headDim: dim, entry: g.Entry,
 			threads: g.Threads, dynamicShared: g.SharedBytes, ptx: art.Modules[g.Module], llvm: llvm[g.Module]})
@@ -200,23 +202,30 @@ func compiled(pattern string, dtype abi.DType, dim int) ([]kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	var kernels []kernel
-	add := func(name, target, entry string, threads, shared, module int) {
-		kernels = append(kernels, kernel{pattern: name, target: target, dtype: dtype, headDim: dim, entry: entry,
-			threads: threads, dynamicShared: shared, ptx: art.Modules[module], llvm: llvm[module]})
+	return listed(pattern, dtype, dim, art, llvm), nil
+}
+
+// listed are the kernels of an artifact of one pattern as rows of the table.
+func listed(pattern string, dtype abi.DType, dim int, art *artifact.Artifact, llvm []string) (kernels []kernel) {
+	add := func(name, target string, c *artifact.Code) {
+		kernels = append(kernels, kernel{pattern: name, target: target, dtype: dtype, headDim: dim, entry: c.Entry,
+			threads: c.Threads, dynamicShared: c.SharedBytes, ptx: art.Modules[c.Module], llvm: llvm[c.Module]})
 	}
-	for _, k := range art.Manifest.Kernels {
-		add(pattern, k.Target, k.Entry, k.Threads, k.SharedBytes, k.Module)
-		if d := k.Dense; d != nil {
-			add(pattern+"/dense", d.Target, d.Entry, d.Threads, d.SharedBytes, d.Module)
+	m := &art.Manifest
+	for b, l := range m.Patterns[0].Lowered {
+		add(pattern, m.Builds[b].Target, m.Kernel(&l, abi.Attend))
+		if d := m.Kernel(&l, abi.Dense); d != nil {
+			add(pattern+"/dense", m.Builds[b].Target, d)
 		}
 	}
-	index := art.Manifest.Kernels[0].Index // all kernels share them
-	if art.Manifest.Kernels[0].Dense == nil {
-		index = nil // the only one of a static pattern stores numbers, and every pattern has it
+	first := m.Patterns[0].Lowered[0] // all targets share the index kernels
+	if first.Dense == "" {
+		return kernels // the only one of a static pattern stores numbers, and every pattern has it
 	}
-	for _, x := range index {
-		add(pattern+"/"+x.Name, common, x.Entry, x.Threads, x.SharedBytes, x.Module)
+	for _, u := range first.Kernels {
+		if u.Name != abi.Attend && u.Name != abi.Dense {
+			add(pattern+"/"+u.Name, common, &m.Codes[u.Code])
+		}
 	}
-	return kernels, nil
+	return kernels
 }

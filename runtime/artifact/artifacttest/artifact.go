@@ -32,14 +32,15 @@ func New() *artifact.Artifact {
 	pattern, schedule := AShape()
 	a := Of(schedule, nil, 0)
 	m := &a.Manifest
-	m.Pattern, m.Source = pattern.String(), "pattern a_shape(sink = 128, window = 1024) { keep causal & (sink(sink) | window(window)) }"
-	half := m.Kernels[0]
-	half.DType, half.Module, half.Index = "f16", 1, slices.Clone(half.Index)
-	for i := range half.Index {
-		m.Kernels[0].Index[i].Module, half.Index[i].Module = 2, 2
-	}
-	m.Kernels = append(m.Kernels, half)
-	a.Modules = [][]byte{[]byte("// the PTX of bf16\n"), []byte("// the PTX of f16\n"), []byte("// the PTX of store_words\n")}
+	p := &m.Patterns[0]
+	p.Text, p.Source = pattern.String(), "pattern a_shape(sink = 128, window = 1024) { keep causal & (sink(sink) | window(window)) }"
+	half := m.Codes[0] // the attention
+	half.Params = slices.Clone(half.Params)
+	m.Builds = append(m.Builds, artifact.Build{Target: "sm_80", DType: "f16", HeadDim: 64})
+	lowered := p.Lowered[0]
+	lowered.Kernels = slices.Clone(lowered.Kernels)
+	lowered.Kernels[0].Code = a.AddCode(half, []byte("// the PTX of f16\n"))
+	p.Lowered = append(p.Lowered, lowered)
 	return a
 }
 
@@ -51,36 +52,48 @@ func Of(schedule, dense *ir.Schedule, blocksPerSM int) *artifact.Artifact {
 		panic(err) // a fault of the passes, which have tests of their own
 	}
 	passes.Attend(program, ir.PartAttend, passes.Kernel{Name: abi.Attend, Schedule: schedule, Rows: schedule.Tile.Rows, BlocksPerSM: blocksPerSM})
-	kernel := kernelOf(schedule, "attention")
-	if kernel.BlocksPerSM = blocksPerSM; blocksPerSM > 0 {
-		kernel.Params = append(kernel.Params, abi.QueueParams...)
+	pattern := ir.Pattern{Name: schedule.Name, Params: schedule.Params, Keep: ir.Causal{}}
+	a := &artifact.Artifact{Manifest: artifact.Manifest{Schema: artifact.SchemaVersion, Compiler: "minfc test",
+		Builds: []artifact.Build{{Target: "sm_80", DType: "bf16", HeadDim: 64}}}}
+	lowered := artifact.Lowered{Schedule: schedule.String()}
+	add := func(name string, c artifact.Code) {
+		c.Target, c.PTXVersion = "sm_80", "7.4"
+		lowered.Kernels = append(lowered.Kernels, artifact.Use{Name: name, Code: a.AddCode(c, []byte("// the PTX of "+name+"\n"))})
 	}
+	attend := codeOf(schedule, "attention")
+	if blocksPerSM > 0 {
+		attend.Params = append(attend.Params, abi.QueueParams...)
+	}
+	add(abi.Attend, attend)
 	if dense != nil {
 		passes.Attend(program, ir.PartDense, passes.Kernel{Name: abi.Dense, Schedule: dense, Rows: dense.Tile.Rows})
-		k := kernelOf(dense, "dense")
-		kernel.Dense = &k
+		lowered.Dense = dense.String()
+		add(abi.Dense, codeOf(dense, "dense"))
 	}
-	kernel.Program = program.String()
 	for _, name := range program.KernelNames() {
 		params, there := abi.IndexParams[name]
 		if base, _, sized := strings.Cut(name, "."); sized {
 			params, there = abi.IndexParams[base]
 		}
 		if there {
-			kernel.Index = append(kernel.Index, artifact.IndexKernel{Name: name, Entry: strings.ReplaceAll(name, ".", "_"),
-				Threads: abi.StoreWordsCount / 2, Params: slices.Clone(params)})
+			add(name, artifact.Code{Entry: strings.ReplaceAll(name, ".", "_"), Threads: abi.StoreWordsCount / 2, Params: slices.Clone(params)})
 		}
 	}
-	pattern := ir.Pattern{Name: schedule.Name, Params: schedule.Params, Keep: ir.Causal{}}
-	return &artifact.Artifact{Modules: [][]byte{[]byte("// the PTX of all kernels\n")},
-		Manifest: artifact.Manifest{Schema: artifact.SchemaVersion, Compiler: "minfc test", Pattern: pattern.String(), Kernels: []artifact.Kernel{kernel}}}
+	lowered.Program = a.AddProgram(program.String())
+	a.Manifest.Patterns = []artifact.Pattern{{Text: pattern.String(), Lowered: []artifact.Lowered{lowered}}}
+	return a
 }
 
-func kernelOf(s *ir.Schedule, entry string) artifact.Kernel {
-	return artifact.Kernel{
-		Entry: entry, Target: "sm_80", DType: "bf16", HeadDim: 64, Schedule: s.String(), RowTile: s.Tile.Rows, KeyTile: s.Tile.Keys,
-		Threads: 128, SharedBytes: 48 << 10, PTXVersion: "7.4", Params: abi.Params(s),
-	}
+// Attend is the code of the attention of the first build's first pattern.
+func Attend(a *artifact.Artifact) *artifact.Code { return Kernel(a, abi.Attend) }
+
+// Kernel is the code of a kernel of the first build's first pattern, nil if there is none.
+func Kernel(a *artifact.Artifact, name string) *artifact.Code {
+	return a.Manifest.Kernel(&a.Manifest.Patterns[0].Lowered[0], name)
+}
+
+func codeOf(s *ir.Schedule, entry string) artifact.Code {
+	return artifact.Code{Entry: entry, Threads: 128, SharedBytes: 48 << 10, BlockRows: s.Tile.Rows, Params: abi.Params(s)}
 }
 
 // WithMaps replaces the numbers of tensors by a map of each, as kernels for sm_90a have them.

@@ -1,0 +1,131 @@
+package minfc
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/compile"
+	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/plan"
+	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/runtime/device"
+)
+
+// Spec says what the heads of an attention compute: one pattern for all of them, or a layer of a head plan.
+type Spec struct {
+	Pattern string           // a pattern of the library, or of Source
+	Source  string           // patterns in the language, instead of the library's
+	Params  map[string]int64 // of the pattern; what is left out has its default
+	Plan    *plan.Plan       // instead of all of the above
+	Layer   int              // of the plan
+}
+
+// Heads are the query heads and the kv heads of a layer, each of Dim elements of a type.
+type Heads struct {
+	Q, KV int
+	Dim   int // a multiple of 16 from 16 to 256
+	DType abi.DType
+}
+
+// Shape, Pointers and Call are the three parts of a run; package runtime has their methods.
+type (
+	Shape    = runtime.Shape
+	Pointers = runtime.Pointers
+	Call     = runtime.Prepared
+)
+
+// Attention is compiled for a device and loaded there. It is safe for concurrent use until Close.
+type Attention struct {
+	loaded *runtime.Loaded
+	heads  Heads
+	parts  []runtime.Part
+}
+
+// NewAttention compiles what spec says for the newest target that the device runs, and loads it. It takes tenths of a second; do it once,
+// at start-up. Errors of a pattern's text are a *dsl.Error; others wrap the kinds of packages device and artifact.
+func NewAttention(dev device.Device, spec Spec, heads Heads) (*Attention, error) {
+	target, _, err := compile.TargetOn(dev.Info())
+	if err != nil {
+		return nil, err
+	}
+	opts := compile.Options{Target: target, DType: heads.DType, HeadDim: heads.Dim}
+	if spec.Plan != nil {
+		return newLayer(dev, spec, heads, opts)
+	}
+	p, err := spec.load()
+	if err != nil {
+		return nil, err
+	}
+	part := runtime.Part{Params: map[string]int64{}}
+	consts := map[string]int64{}
+	for _, x := range p.Pattern.Params {
+		if v, given := spec.Params[x.Name]; given && x.Binding == ir.BindConst {
+			consts[x.Name] = v
+		}
+	}
+	for name, v := range spec.Params {
+		if _, is := consts[name]; !is {
+			part.Params[name] = v
+		}
+	}
+	art, err := p.With(consts).Compile(opts, nil)
+	if err != nil {
+		return nil, err
+	}
+	loaded, err := runtime.Load(dev, art, artifact.Select{})
+	if err != nil {
+		return nil, err
+	}
+	return &Attention{loaded, heads, []runtime.Part{part}}, nil
+}
+
+func (s Spec) load() (*compile.Program, error) {
+	if s.Source == "" {
+		return compile.LoadLibrary(s.Pattern)
+	}
+	return compile.Load("spec", []byte(s.Source), s.Pattern, nil)
+}
+
+// newLayer is NewAttention for a layer of a head plan.
+func newLayer(dev device.Device, spec Spec, heads Heads, opts compile.Options) (*Attention, error) {
+	if spec.Pattern != "" || spec.Source != "" || len(spec.Params) > 0 {
+		return nil, fmt.Errorf("the spec has a plan and a pattern, want one of them")
+	}
+	layer, _, err := spec.Plan.Assign(spec.Layer, heads.Q)
+	if err != nil {
+		return nil, err
+	}
+	art, err := compile.Plan([][]plan.Head{layer}, nil, opts, nil)
+	if err != nil {
+		return nil, err
+	}
+	kernels, err := plan.Load(dev, art, artifact.Select{})
+	if err != nil {
+		return nil, err
+	}
+	bound, err := kernels.Bind(layer)
+	if err != nil {
+		return nil, errors.Join(err, kernels.Close())
+	}
+	return &Attention{kernels.Loaded, heads, bound.Parts()}, nil
+}
+
+// Prepare checks a call and computes all that does not depend on its pointers; see [runtime.Loaded.Prepare]. Heads that the shape leaves out
+// are those of NewAttention.
+func (a *Attention) Prepare(s Shape) (*Call, error) {
+	if s.QHeads == 0 && s.KVHeads == 0 {
+		s.QHeads, s.KVHeads = a.heads.Q, a.heads.KV
+	}
+	if s.QHeads != a.heads.Q || s.KVHeads != a.heads.KV {
+		return nil, device.BadCall("the shape has %d query heads and %d kv heads, the attention was made for %d and %d", s.QHeads, s.KVHeads, a.heads.Q, a.heads.KV)
+	}
+	return a.loaded.Prepare(s, a.parts...)
+}
+
+// Loaded is what was loaded: its patterns, and its target.
+func (a *Attention) Loaded() *runtime.Loaded { return a.loaded }
+
+// Close gives the kernels back. Runs must have ended.
+func (a *Attention) Close() error { return a.loaded.Close() }
