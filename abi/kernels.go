@@ -25,6 +25,8 @@ const (
 	Compact      = "compact"
 	PoolMean     = "pool_mean"
 	PoolMax      = "pool_max"
+	PoolMean128  = "pool_mean_128"
+	PoolMax128   = "pool_max_128"
 	BlockScores  = "block_scores"
 	SquareScores = "square_scores"
 	BlockShares  = "block_shares"
@@ -101,8 +103,8 @@ var IndexParams = map[string][]Param{
 	Compact: Typed("ptr k v i64 k_batch k_head k_row v_batch v_head v_row ptr cols[reads 4*col_cap*grid_y] col_count[reads 4*grid_y] " +
 		"kc[writes 2*head_dim*col_cap*grid_y] vc[writes 2*head_dim*col_cap*grid_y] i32 col_cap group hq"),
 
-	PoolMean: pool,
-	PoolMax:  pool,
+	PoolMean: pool, PoolMean128: pool,
+	PoolMax: pool, PoolMax128: pool,
 	BlockScores: Typed("ptr pooled_q[reads 4*head_dim*ceildiv(sq, 64)*grid_z] pooled_k[reads 4*head_dim*ceildiv(sk, 64)*ceildiv(grid_z, group)] " +
 		"scores[writes " + scoresPad + "*slab*grid_z] i32 sq sk q_offset group slab_start slab ptr heads"),
 	SquareScores: Typed("ptr q k scores[writes " + scoresPad + "*floordiv(64*slab, fold)*grid_z] sums[writes " + scoresPad + "*floordiv(64*slab, fold)*grid_z] " +
@@ -119,7 +121,7 @@ var IndexParams = map[string][]Param{
 		"i32 run_cap run_low run_reach col_cap col_high col_near row_blocks sq q_offset carry f32 start slot column dense ptr heads"),
 }
 
-var pool = Typed("ptr x out[writes 4*head_dim*grid_x*grid_y*grid_z] i64 x_batch x_head x_row i32 n q_heads ptr heads")
+var pool = Typed("ptr x out[writes 4*head_dim*ceildiv(n, 64)*grid_y*grid_z] i64 x_batch x_head x_row i32 n q_heads ptr heads")
 
 func storeWords() []Param {
 	out := Typed("ptr to[writes 256]")

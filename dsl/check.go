@@ -21,7 +21,7 @@ func Load(file string, src []byte) (*File, []*ir.Pattern, error) {
 	return f, patterns, nil
 }
 
-// Check lowers the patterns of a file, in order, leaving out those with errors. The diagnostics hold warnings too.
+// Check lowers the patterns of a file, in order, leaving out patterns with errors. The diagnostics hold warnings too.
 func Check(f *File) ([]*ir.Pattern, Diagnostics) {
 	var out []*ir.Pattern
 	var ds Diagnostics
@@ -56,7 +56,7 @@ type checker struct {
 	requires []ir.Require
 	clause   string // the name of the index clause being lowered
 	nodes    int    // of the set being lowered, with named sets written out
-	parts    []*Set // of the set being lowered, those that no operator has joined yet
+	parts    []*Set // of the set being lowered, as far as no operator has joined them
 	kept     *Set   // what the last keep clause keeps
 	ds       Diagnostics
 }
@@ -84,7 +84,8 @@ func (c *checker) report(d Diagnostic) { c.ds = append(c.ds, d) }
 func (c *checker) run() *ir.Pattern {
 	for i, p := range c.pattern.Params {
 		if i == ir.MaxParams {
-			c.report(Diagnostic{Code: codeTooDeep, Message: fmt.Sprintf("the pattern has %d parameters, wanted at most %d", len(c.pattern.Params), ir.MaxParams),
+			c.report(Diagnostic{Code: codeTooDeep, Message: fmt.Sprintf("the pattern has %d parameters, wanted at most %d",
+				len(c.pattern.Params), ir.MaxParams),
 				Primary: Label{p.Span, "one too many"}, Help: "split the pattern up, or write numbers in place of parameters"})
 		}
 		c.declare(p)
@@ -196,7 +197,8 @@ func (c *checker) clauseSet(e Expr) ir.Set {
 	c.nodes, c.parts = 0, nil
 	set, ok := c.set(e)
 	if c.nodes > maxNodes {
-		c.report(Diagnostic{Code: codeTooDeep, Message: fmt.Sprintf("the set has more than %d parts when its named sets are written out", maxNodes),
+		c.report(Diagnostic{Code: codeTooDeep,
+			Message: fmt.Sprintf("the set has more than %d parts when its named sets are written out", maxNodes),
 			Primary: Label{e.Pos(), "too large"}, Help: "use named sets less often"})
 		c.nodes = 0
 		return nil

@@ -44,7 +44,7 @@ func (c *checker) chosenName(x *Name, v *indexUse, rule argRule) (string, bool) 
 	return "", false
 }
 
-// fits says whether the arguments look like those of a form: names of the index stage, or what makes ranges and numbers.
+// fits says whether the arguments look like the arguments of a form: names of the index stage, or what makes ranges and numbers.
 func (c *checker) fits(f setForm, args []Expr) bool {
 	for i, rule := range f.args {
 		if rule.kind == argRange && c.looksChosen(args[i]) {
@@ -84,12 +84,13 @@ func (c *checker) indexAsSet(at Span, name string, v *indexUse) (ir.Set, bool) {
 	return nil, false
 }
 
-// sliceAsSet reports brackets in a set; those who know other languages write ranges so.
+// sliceAsSet reports brackets in a set; users of other languages write ranges so.
 func (c *checker) sliceAsSet(x *Slice) (ir.Set, bool) {
 	help := "ranges are written `from..to`, for example `columns(0..4)`"
 	if x.Of.Name == "q" || x.Of.Name == "k" {
 		help = "give it a name in the index stage first: `index name = ...`"
 	}
-	c.report(Diagnostic{Code: codeWantedSet, Message: fmt.Sprintf("found rows of `%s`, wanted a set", x.Of.Name), Primary: Label{x.Span, "not a set"}, Help: help})
+	c.report(Diagnostic{Code: codeWantedSet, Message: fmt.Sprintf("found rows of `%s`, wanted a set", x.Of.Name),
+		Primary: Label{x.Span, "not a set"}, Help: help})
 	return nil, false
 }

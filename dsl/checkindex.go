@@ -86,31 +86,12 @@ func (c *checker) define(name string, v ir.Index) string {
 
 // freeName is a name for a part of the current clause that no clause of the pattern has.
 func (c *checker) freeName(v ir.Index) string {
-	base := c.clause + "_" + partName(v)
+	base := c.clause + "_" + v.Word()
 	name := base
 	for n := 2; c.definedLater(name) || slices.ContainsFunc(c.defs, func(d ir.IndexDef) bool { return d.Name == name }); n++ {
 		name = fmt.Sprintf("%s_%d", base, n)
 	}
 	return name
-}
-
-func partName(v ir.Index) string {
-	switch v := v.(type) {
-	case ir.Probe:
-		return "scores"
-	case ir.Softmax:
-		return "softmax"
-	case ir.Sum:
-		return "sum"
-	case ir.Antidiagonals:
-		return "squares"
-	case ir.Pool:
-		return []string{"mean", "max"}[v.With] + []string{"_q", "_k"}[v.Of]
-	case ir.BlockScores:
-		return "blocks"
-	default:
-		return "part"
-	}
 }
 
 // operand lowers a value that another one uses, gives it a name and checks its kind. The first kind wanted is the one that
@@ -204,7 +185,8 @@ func (c *checker) valueName(x *Name) (ir.Index, bool) {
 		}
 		return c.defs[i].Value, true
 	case x.Name == "q" || x.Name == "k":
-		return c.notAValue(x.Span, "a whole tensor", "write `q[-64:] * k` for the logits of some queries, or `mean(q, 64) * mean(k, 64)` for scores of blocks")
+		return c.notAValue(x.Span, "a whole tensor",
+			"write `q[-64:] * k` for the logits of some queries, or `mean(q, 64) * mean(k, 64)` for scores of blocks")
 	case findSet(x.Name) != nil || c.named(x.Name) != nil:
 		return c.notAValue(x.Span, "a set", "")
 	case c.param(x.Name) != nil:
@@ -216,7 +198,8 @@ func (c *checker) valueName(x *Name) (ir.Index, bool) {
 
 // unknownIndex reports a name that is not known in the index stage.
 func (c *checker) unknownIndex(s Span, what, name string, known []string) bool {
-	d := Diagnostic{Code: codeUnknownIndex, Message: fmt.Sprintf("unknown %s `%s` of the index stage", what, name), Primary: Label{s, "not known"}}
+	d := Diagnostic{Code: codeUnknownIndex, Message: fmt.Sprintf("unknown %s `%s` of the index stage", what, name),
+		Primary: Label{s, "not known"}}
 	c.suggest(&d, name, known, "values are written "+quoted(indexUsages()))
 	lack, way, lacking := lacks(name)
 	switch {
@@ -237,7 +220,8 @@ func (c *checker) valueCall(x *Call) (ir.Index, bool) {
 	case f == nil:
 		return nil, c.unknownIndex(x.Func.Span, "function", x.Func.Name, indexFuncNames())
 	case len(x.Args) != f.args:
-		c.report(Diagnostic{Code: codeArgumentCount, Message: fmt.Sprintf("`%s` with %s, wanted %d", f.name, plural(len(x.Args), "argument"), f.args),
+		c.report(Diagnostic{Code: codeArgumentCount,
+			Message: fmt.Sprintf("`%s` with %s, wanted %d", f.name, plural(len(x.Args), "argument"), f.args),
 			Primary: Label{x.Span, "wrong number of arguments"}, Help: "write `" + f.usage + "`"})
 		return nil, false
 	}

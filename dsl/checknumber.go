@@ -31,7 +31,8 @@ func (c *checker) number(e Expr) (ir.Poly, bool) {
 		return c.numberOperator(x)
 	case *Call:
 		if what, way, known := lacks(x.Func.Name); known && c.named(x.Func.Name) == nil {
-			c.report(Diagnostic{Code: codeWantedNumber, Message: lackingMessage(what, x.Func.Name), Primary: Label{x.Span, "not a number"}, Help: way})
+			c.report(Diagnostic{Code: codeWantedNumber, Message: lackingMessage(what, x.Func.Name),
+				Primary: Label{x.Span, "not a number"}, Help: way})
 			return ir.Poly{}, false
 		}
 		return c.wantedNumber(x.Span, "this is a set", isIndexWord(x.Func.Name))
@@ -94,7 +95,7 @@ func (c *checker) unknownParam(x *Name) {
 	c.report(d)
 }
 
-// declareHelp shows how to declare a parameter, beside those that the pattern has.
+// declareHelp shows how to declare a parameter, beside the parameters that the pattern has.
 func (c *checker) declareHelp(d *Diagnostic, name string) {
 	header := c.pattern.Name.Name + "("
 	for _, p := range c.pattern.Params {
@@ -188,8 +189,9 @@ func (c *checker) rangeArgument(e Expr, rule argRule) (argValue, bool) {
 // wantedRange reports what stands in the place of a range.
 func (c *checker) wantedRange(e Expr, rule argRule) {
 	if x, isName := unparen(e).(*Name); isName && rule.kind == argRange && c.isUnknown(x.Name) && !isPosition(x.Name) {
-		d := Diagnostic{Code: codeUnknownIndex, Message: fmt.Sprintf("unknown value `%s` of the index stage", x.Name), Primary: Label{x.Span, "not known"},
-			Help: fmt.Sprintf("write a range, `%s(from..to)`, or choose first: `index %s = top(n, ...)`", rule.what, x.Name)}
+		d := Diagnostic{Code: codeUnknownIndex, Message: fmt.Sprintf("unknown value `%s` of the index stage", x.Name),
+			Primary: Label{x.Span, "not known"},
+			Help:    fmt.Sprintf("write a range, `%s(from..to)`, or choose first: `index %s = top(n, ...)`", rule.what, x.Name)}
 		c.report(d)
 		return
 	}
@@ -200,10 +202,12 @@ func (c *checker) wantedRange(e Expr, rule argRule) {
 		Primary: Label{e.Pos(), "this is a number"}, Help: "ranges are written `from..to`, `from..` or `..to`; the end is not included"}
 	switch x := unparen(e).(type) {
 	case *Name:
-		d.offer(e.Pos(), x.Name+".."+x.Name+" + 1", "the one of number `"+x.Name+"` is `%s`; ranges are written `from..to`, `from..` or `..to`, their end is not included")
+		d.offer(e.Pos(), x.Name+".."+x.Name+" + 1",
+			"the one of number `"+x.Name+"` is `%s`; ranges are written `from..to`, `from..` or `..to`, their end is not included")
 	case *Number:
 		if x.Value < ir.MaxParam {
-			d.offer(e.Pos(), fmt.Sprintf("%s..%d", x.Text, x.Value+1), "the one of number "+x.Text+" is `%s`; ranges are written `from..to`, `from..` or `..to`, their end is not included")
+			d.offer(e.Pos(), fmt.Sprintf("%s..%d", x.Text, x.Value+1),
+				"the one of number "+x.Text+" is `%s`; ranges are written `from..to`, `from..` or `..to`, their end is not included")
 		}
 	}
 	c.report(d)
@@ -282,7 +286,8 @@ func (c *checker) require(s Span, p ir.Poly, least int64, what string) bool {
 		}
 	}
 	if len(c.requires) == ir.MaxParams {
-		c.report(Diagnostic{Code: codeTooDeep, Message: fmt.Sprintf("the sets of the pattern need more than %d conditions on parameters", ir.MaxParams),
+		c.report(Diagnostic{Code: codeTooDeep,
+			Message: fmt.Sprintf("the sets of the pattern need more than %d conditions on parameters", ir.MaxParams),
 			Primary: Label{s, "one too many"}, Help: "split the pattern up, or write numbers in place of expressions with parameters"})
 	}
 	if len(c.requires) >= ir.MaxParams {

@@ -105,7 +105,8 @@ func (c *checker) setName(at Span, name string, call *Call, called bool) (ir.Set
 		return nil, false
 	}
 	if c.named(name) != nil {
-		d := Diagnostic{Code: codeArgumentCount, Message: fmt.Sprintf("the named set `%s` takes no arguments", name), Primary: Label{call.Span, "arguments not wanted"}}
+		d := Diagnostic{Code: codeArgumentCount, Message: fmt.Sprintf("the named set `%s` takes no arguments", name),
+			Primary: Label{call.Span, "arguments not wanted"}}
 		d.offer(call.Span, name, "write `%s`")
 		c.report(d)
 		return nil, false

@@ -61,10 +61,13 @@ func TestHelpApplied(t *testing.T) {
 	}
 	const index = "index s = softmax(q[-64:] * k) index c = top(9, sum(s, queries)) index d = top(n, sum(s, diagonals)) "
 	for _, body := range []string{
-		"keep sink(size)", "keep sink(size + n)", "keep columns(0..end step n)", "keep windw(n)", "keep n", "keep causal & zero", "keep columns(n)", "keep diagonals(4)",
-		"keep columns(9..4)", "keep window(0)", "keep causal()", "let a = all keep a(3)", "keep causal ; keep", "kep causal", "keep sink(n) # comment",
+		"keep sink(size)", "keep sink(size + n)", "keep columns(0..end step n)", "keep windw(n)", "keep n", "keep causal & zero",
+		"keep columns(n)", "keep diagonals(4)",
+		"keep columns(9..4)", "keep window(0)", "keep causal()", "let a = all keep a(3)", "keep causal ; keep", "kep causal",
+		"keep sink(n) # comment",
 		index + "keep columns(c) | d", index + "keep columns(c) | diagonals(d) | c", index + "keep columns(cc)",
-		"index a = top(n, q[-64:] * k) keep columns(a)", "index a = top_p(0.9, mean(q, 64)) keep blocks(a)", "index a = above(0.9, mean(k, 64)) keep blocks(a)",
+		"index a = top(n, q[-64:] * k) keep columns(a)", "index a = top_p(0.9, mean(q, 64)) keep blocks(a)",
+		"index a = above(0.9, mean(k, 64)) keep blocks(a)",
 		"index a = top_p(1.5, sum(softmax(q[-64:] * k), queries)) keep columns(a)", "index a = top_p(0, sum(softmax(q[-64:] * k), queries)) keep columns(a)",
 		"index a = top(n, mean(q, 32) * mean(k, 64)) keep blocks(a)", "index a = top(n, sum(softmax(q[0:64] * k), queries)) keep columns(a)",
 		"index a = top(n, sum(softmax(mean(q * k, antidiagonals(3))), blocks)) keep blocks(a)", "index a = top(n, sum(q[-64:] * k, queries)) keep columns(a)",
@@ -72,7 +75,8 @@ func TestHelpApplied(t *testing.T) {
 	} {
 		requireHelpful(t, []byte("pattern p(n = 4, const zero = 0) { "+body+" }"), codes)
 	}
-	for _, code := range []string{"E0102", "E0105", "E0203", "E0204", "E0209", "E0301", "E0303", "E0304", "E0306", "E0307", "E0401", "E0402", "E0405"} {
+	for _, code := range []string{"E0102", "E0105", "E0203", "E0204", "E0209", "E0301", "E0303", "E0304", "E0306", "E0307", "E0401",
+		"E0402", "E0405"} {
 		require.NotZero(t, codes[code], code)
 	}
 }

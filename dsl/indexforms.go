@@ -1,7 +1,9 @@
 package dsl
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/minfc/minfc/ir"
 )
@@ -90,4 +92,173 @@ var toGet = map[[2]ir.IndexKind]string{
 	{ir.KindBlocks, ir.KindDistances}:                  "write `blocks(x)`, or choose from a sum over diagonals",
 	{ir.KindColumns, ir.KindBlocks}:                    "write `columns(x)`, or choose from scores of blocks",
 	{ir.KindDistances, ir.KindBlocks}:                  "write `diagonals(x)`, or choose from scores of blocks",
+}
+
+// probe lowers `q[-n:] * k` and `q[::step] * k`.
+func (c *checker) probe(s *Slice, k Expr) (ir.Index, bool) {
+	if name, ok := k.(*Name); !ok || name.Name != "k" || s.Of.Name != "q" {
+		return c.notAValue(join(s.Span, k.Pos()), "a product of other tensors",
+			"only queries can be picked out, and are multiplied by all keys: `q[-64:] * k`")
+	}
+	switch {
+	case s.From != nil && s.To == nil && s.Step == nil:
+		n, ok := c.number(s.From)
+		last := ir.Int(0).Sub(n)
+		if v, isConst := n.Const(); ok && isConst && v >= 0 {
+			return c.badSlice(s)
+		}
+		return ir.Probe{Last: &last}, ok && c.require(s.From.Pos(), last, 1, "the number of last queries")
+	case s.From == nil && s.To == nil && s.Step != nil:
+		n, ok := c.numberArgument(s.Step, argRule{what: "the step of queries", min: 1})
+		return ir.Probe{Stride: &n}, ok
+	}
+	return c.badSlice(s)
+}
+
+func (c *checker) badSlice(s *Slice) (ir.Index, bool) {
+	return nil, c.notSupported(s.Span, "these queries cannot be picked out",
+		"write `q[-64:]` for the last 64 queries, `q[::64]` for every 64th", Edit{s.Span, "q[-64:]"})
+}
+
+func (c *checker) notSupported(s Span, message, help string, edits ...Edit) bool {
+	c.report(Diagnostic{Code: codeNotSupported, Message: message, Primary: Label{s, "not supported"}, Help: help, Edits: edits})
+	return false
+}
+
+func (c *checker) softmax(x *Call) (ir.Index, bool) {
+	of, ok := c.operand(x.Args[0], ir.KindScores, ir.KindBlockValues, ir.KindSquareScores)
+	return ir.Softmax{Of: of}, ok
+}
+
+func (c *checker) sum(x *Call) (ir.Index, bool) {
+	if axis, isName := unparen(x.Args[1]).(*Name); isName && axis.Name == "blocks" {
+		of, ok := c.operand(x.Args[0], ir.KindSquareProbabilities)
+		return ir.Sum{Of: of, Over: ir.OverBlocks}, ok
+	}
+	of, ok := c.operand(x.Args[0], ir.KindProbabilities)
+	axis, found := x.Args[1], "something else"
+	name, isName := unparen(axis).(*Name)
+	if !isName {
+		name = &Name{}
+	} else {
+		found = "`" + name.Name + "`"
+	}
+	switch name.Name {
+	case "queries":
+		return ir.Sum{Of: of, Over: ir.OverQueries}, ok
+	case "diagonals":
+		return ir.Sum{Of: of, Over: ir.OverDiagonals}, ok
+	case "antidiagonals":
+		return nil, c.notSupported(axis.Pos(), "sums over antidiagonals are not supported",
+			"write `mean(q * k, antidiagonals(8))` for the scores of squares")
+	}
+	c.report(Diagnostic{Code: codeWrongKind, Message: "found " + found + ", wanted `queries`, `diagonals` or `blocks`",
+		Primary: Label{axis.Pos(), "not what a sum runs over"},
+		Help:    "a sum over queries gives a value for each column, one over diagonals for each distance, one over blocks a share for each block"})
+	return nil, false
+}
+
+// antidiagonals lowers `mean(q * k, antidiagonals(8))`.
+func (c *checker) antidiagonals(x *Call, size *Call) (ir.Index, bool) {
+	product, isProduct := unparen(x.Args[0]).(*Binary)
+	if !isProduct || product.Op.Name != "*" || !isTensor(product.X, "q") || !isTensor(product.Y, "k") {
+		return c.notAValue(x.Args[0].Pos(), "something else than `q * k`",
+			"antidiagonals are those of all queries and keys: `mean(q * k, antidiagonals(8))`")
+	}
+	if len(size.Args) == 1 {
+		if n, isNumber := unparen(size.Args[0]).(*Number); isNumber && n.Value >= 2 && n.Value <= ir.BlockSize && n.Value&(n.Value-1) == 0 {
+			return ir.Antidiagonals{Step: int(n.Value)}, true
+		}
+	}
+	return nil, c.notSupported(size.Span, "squares of this size are not supported",
+		fmt.Sprintf("write a power of 2 from 2 to %d: `antidiagonals(8)`", ir.BlockSize),
+		Edit{size.Span, "antidiagonals(8)"})
+}
+
+// isTensor says whether an expression is the tensor of that name.
+func isTensor(e Expr, name string) bool {
+	n, isName := unparen(e).(*Name)
+	return isName && n.Name == name
+}
+
+// pool lowers `mean(q, 64)`, `max(k, 128)` and the like.
+func pool(with ir.Reduction) func(c *checker, x *Call) (ir.Index, bool) {
+	return func(c *checker, x *Call) (ir.Index, bool) {
+		if size, isCall := unparen(x.Args[1]).(*Call); isCall && with == ir.ReduceMean && size.Func.Name == "antidiagonals" {
+			return c.antidiagonals(x, size)
+		}
+		of, isName := unparen(x.Args[0]).(*Name)
+		size, isNumber := unparen(x.Args[1]).(*Number)
+		switch {
+		case !isName || of.Name != "q" && of.Name != "k":
+			return c.notAValue(x.Args[0].Pos(), "something else than `q` or `k`",
+				fmt.Sprintf("write `%s(q, 64)` or `%s(k, 64)`", x.Func.Name, x.Func.Name))
+		case !isNumber || !slices.Contains(ir.PoolRows, int(size.Value)):
+			const block, wide = ir.BlockSize, 2 * ir.BlockSize
+			return nil, c.notSupported(x.Args[1].Pos(),
+				fmt.Sprintf("pools over other numbers of rows than %d and %d are not supported", block, wide),
+				fmt.Sprintf("write %d, the rows of a block, or %d", block, wide), Edit{x.Args[1].Pos(), fmt.Sprint(block)})
+		}
+		tensor := map[string]ir.Tensor{"q": ir.TensorQ, "k": ir.TensorK}[of.Name]
+		return ir.Pool{Of: tensor, With: with, Rows: int(size.Value)}, true
+	}
+}
+
+// choose lowers `top(n, x)` and the like.
+func choose(rule ir.Rule) func(c *checker, x *Call) (ir.Index, bool) {
+	return func(c *checker, x *Call) (ir.Index, bool) {
+		n, okn := c.budget(x.Args[0], rule)
+		before := len(c.ds)
+		of, ok := c.operand(x.Args[1], ir.KindColumnValues, ir.KindDistanceValues, ir.KindBlockValues, ir.KindBlockShares)
+		if rule != ir.Top && len(c.ds) == before+1 {
+			c.sharesOfBlocks(&c.ds[before])
+		}
+		if kind, _ := ir.IndexType(c.defs, of); ok && rule != ir.Top && kind == ir.KindBlockValues {
+			return nil, c.notSupported(x.Span, fmt.Sprintf("`%s` of block scores is not supported", x.Func.Name),
+				fmt.Sprintf("make them shares of a whole first, `%s(..., softmax(x))`, or choose a number of them, `top(n, x)`", x.Func.Name))
+		}
+		return ir.Select{Of: of, Rule: rule, N: n}, ok && okn
+	}
+}
+
+// sharesOfBlocks takes the softmax of scores of blocks that a help speaks of: other rules than top want shares.
+func (c *checker) sharesOfBlocks(d *Diagnostic) {
+	if len(d.Edits) == 1 && strings.Contains(d.Edits[0].Text, " * ") && strings.Contains(d.Help, "multiply") {
+		text := "softmax(" + d.Edits[0].Text + ")"
+		d.Help, d.Edits[0].Text = strings.Replace(d.Help, d.Edits[0].Text, text, 1), text
+	}
+}
+
+// budgetRules say how the first argument of a choice is counted: a literal has so many decimals, and an expression with
+// parameters counts in units of the last of them.
+var budgetRules = map[ir.Rule]struct {
+	places int
+	rule   argRule
+}{
+	ir.Top:   {0, argRule{what: "the number that `top` chooses"}},
+	ir.TopP:  {3, argRule{what: "the share of `top_p` in thousandths", min: 1}},
+	ir.Above: {6, argRule{what: "the threshold of `above` in millionths"}},
+}
+
+func (c *checker) budget(e Expr, rule ir.Rule) (ir.Poly, bool) {
+	r := budgetRules[rule]
+	number, isLiteral := unparen(e).(*Number)
+	if !isLiteral || r.places == 0 || number.Value < 0 && !isDecimal(number.Text) {
+		return c.numberArgument(e, r.rule)
+	}
+	v := fixed(number.Text, r.places)
+	switch {
+	case v < 0:
+		c.report(Diagnostic{Code: codeBadNumber, Message: fmt.Sprintf("found the number `%s`, wanted at most %d decimals", number.Text, r.places),
+			Primary: Label{number.Span, "too many decimals"}, Help: "round it"})
+	case rule == ir.TopP && (v < 1 || v > 1000):
+		c.report(Diagnostic{Code: codeNotAShare, Message: fmt.Sprintf("the share is %s, wanted more than 0 and at most 1", number.Text),
+			Primary: Label{number.Span, "not a share"}, Help: "write for example `top_p(0.95, x)`", Edits: []Edit{{number.Span, "0.95"}}})
+	case v > ir.MaxParam:
+		c.report(Diagnostic{Code: codeAboveLimit, Message: fmt.Sprintf("%s is beyond the limit of 1073 for a threshold", number.Text),
+			Primary: Label{number.Span, "too large"}, Help: "a sum of probabilities is at most the number of queries"})
+	default:
+		return ir.Int(v), true
+	}
+	return ir.Poly{}, false
 }

@@ -39,6 +39,11 @@ pattern squares(share = 900, limit = 9) {
   index few = top(2, sum(softmax(mean(q * k, antidiagonals(32))), blocks))
   keep causal & (blocks(main) & window(192) | blocks(few) \ window(192))
 }
+pattern wide(share = 900, n = 4) {
+  index main = top_p(share, softmax(mean(q, 128) * mean(k, 128))) with last 1 with most 9
+  index few = top(n, max(q, 64) * max(k, 128)) with last 2
+  keep causal & (blocks(main) & window(192) | blocks(few) \ window(192))
+}
 pattern mixed(share = 700, n = 50) {
   index probe = softmax(q[-64:] * k)
   index cols = top_p(share, sum(probe, queries)) with last 3
@@ -52,13 +57,14 @@ var ruleSettings = map[string][]map[string]int64{
 	"threshold": {{"least": 0}, {"least": 1}, nil, {"least": 100000, "limit": 17}, {"least": 1 << 30}},
 	"flex":      {{"share": 300}, nil, {"share": 1000, "least": 0}, {"share": 999, "limit": 2, "least": 400000}, {"limit": 0}},
 	"squares":   {{"share": 300}, nil, {"share": 1000}, {"share": 990, "limit": 2}, {"limit": 0}},
+	"wide":      {{"share": 300}, nil, {"share": 1000, "n": 0}, {"n": 3}, {"n": 1000}},
 	"mixed":     {{"share": 300, "n": 0}, nil, {"share": 1000, "n": 19}},
 }
 
 // TestRulesAgreeWithFloat64: random inputs, which are nearly flat, and structured ones.
 func TestRulesAgreeWithFloat64(t *testing.T) {
 	shapes := campaign.Cases(1, 4, 10)
-	for _, name := range []string{"mass", "threshold", "flex", "squares", "mixed"} {
+	for _, name := range []string{"mass", "threshold", "flex", "squares", "wide", "mixed"} {
 		program, err := compile.Load("rules.minf", []byte(rules), name, nil)
 		require.NoError(t, err)
 		for i, d := range []int{64, 128}[:campaign.Cases(1, 2, 2)] {
@@ -88,5 +94,29 @@ func TestMassesAndLimitsDifferByHead(t *testing.T) {
 		require.Equal(t, 320, number(4*batch+1))
 		require.Equal(t, 70, number(4*batch+2))
 		require.Equal(t, 5, number(4*batch+3))
+	}
+}
+
+// A budget in whole blocks of 128 keys keeps them whole, in the row blocks that see all halves.
+func TestLargerBlocksStayWhole(t *testing.T) {
+	program, err := compile.Load("larger.minf", []byte(`pattern larger(n = 4) {
+		index best = top(2 * n, mean(q, 128) * mean(k, 128))
+		keep causal & blocks(best)
+	}`), "", nil)
+	require.NoError(t, err)
+	shape := qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 300, SeqK: 1324, QOffset: 1024}
+	c := attentionCase{program: program, headDim: 64, dtype: abi.BF16, shape: shape}
+	all := c.launch(t, c.load(t, emu.Options{}), c.input(t), map[string][]int64{"n": {3, 1}})
+	all.check(t)
+	for h, n := range []int{3, 1} {
+		best, err := all.res.Chosen[h].Asked.Find("best")
+		require.NoError(t, err)
+		for _, row := range []int{1, 3} { // the last query of each is the last one of 128
+			blocks := best.Blocks[row]
+			require.Len(t, blocks, 2*n)
+			for i := 0; i < len(blocks); i += 2 {
+				require.Equal(t, []int{blocks[i+1] + 1, blocks[i+1] / 2 * 2}, blocks[i:i+2], "head %d, row block %d: %v", h, row, blocks)
+			}
+		}
 	}
 }

@@ -54,7 +54,7 @@ func TestLogitsThatAreNotFinite(t *testing.T) {
 	require.Equal(t, []float64{3, 2}, []float64{out[0], lse})
 }
 
-// TestReferenceSharesKeys: query heads read their kv head, rows sit at their position, listed rows are those of the whole.
+// TestReferenceSharesKeys: query heads read their kv head, rows sit at their position, listed rows are the rows of the whole call.
 func TestReferenceSharesKeys(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	in := ir.Inputs[float32]{B: 2, Hq: 4, Hk: 2, Sq: 3, Sk: 7, D: 2, QOffset: 2, Scale: 0.7}

@@ -30,7 +30,7 @@ const (
 	member                      // the pair is in the chosen set source, or not in it where except is set
 )
 
-// not is the complement: the literals k >= x and k < x are each other's, as those of rows are.
+// not is the complement: the literals k >= x and k < x are each other's complement, and so are the literals of rows.
 func (l literal) not() literal {
 	switch l.kind {
 	case lower:
@@ -226,7 +226,7 @@ func (f Facts) Intersect(a, b Segment) (Segment, bool) {
 
 // Subtract returns disjoint bands that together are the pairs in b and not in a. Where b is free of tests it is cut along
 // bounds first, so that few pieces get one; else along the tests of a first, so that one piece keeps the bounds of b. What
-// a reads from a list comes last: every piece then reads the list of b alone, and one leaves out that of a.
+// a reads from a list comes last: every piece then reads the list of b alone, and one piece leaves out the list of a.
 func (f Facts) Subtract(b, a Segment) []Segment {
 	if _, ok := f.Intersect(b, a); !ok {
 		return []Segment{b}

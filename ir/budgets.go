@@ -13,7 +13,7 @@ func (p *Pattern) Budgets() []string {
 	return budgets(p.Params, p.Index, others)
 }
 
-// Budgets are those of the schedule's pattern, as far as the schedule still depends on parameters.
+// Budgets are the budgets of the schedule's pattern, as far as the schedule still depends on parameters.
 func (s *Schedule) Budgets() []string {
 	var others []string
 	for _, g := range s.Segments {
@@ -25,20 +25,10 @@ func (s *Schedule) Budgets() []string {
 // budgets leaves out what sets or segments depend on, and what the index stage uses otherwise.
 func budgets(params []Param, index []IndexDef, others []string) (out []string) {
 	var numbers []string
-	given := func(to *[]string, polys ...*Poly) {
-		for _, p := range polys {
-			if p != nil {
-				*to = append(*to, p.Vars()...)
-			}
-		}
-	}
 	for _, d := range index {
-		switch x := d.Value.(type) {
-		case Select:
-			given(&numbers, &x.N, x.Most)
-			given(&others, &x.First, &x.Last)
-		case Probe:
-			given(&others, x.Last, x.Stride)
+		if x, ok := d.Value.(parameterized); ok {
+			n := x.numbers()
+			numbers, others = addVars(numbers, n.budgets), addVars(others, n.others)
 		}
 	}
 	for _, p := range params {
@@ -47,4 +37,11 @@ func budgets(params []Param, index []IndexDef, others []string) (out []string) {
 		}
 	}
 	return out
+}
+
+func addVars(names []string, polys []Poly) []string {
+	for _, p := range polys {
+		names = append(names, p.Vars()...)
+	}
+	return names
 }

@@ -87,7 +87,12 @@ func (e Expr) Times(o Expr) Expr {
 }
 
 // Over returns e / n, rounded up.
-func (e Expr) Over(n int64) Expr { return Call(OpCeilDiv, e, N(n)) }
+func (e Expr) Over(n int64) Expr {
+	if n == 1 {
+		return e
+	}
+	return Call(OpCeilDiv, e, N(n))
+}
 
 func (e Expr) is(v int64) bool { return e.Op == OpConst && e.Const == v }
 

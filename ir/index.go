@@ -11,73 +11,35 @@ type IndexDef struct {
 	Value Index
 }
 
-// Index is a value of the index stage.
-type Index interface{ isIndex() }
+// Index is a value of the index stage. Each kind of value has a file (indexpool.go is the file of Pool) with its meaning, its text, its
+// type and its interpreter, and a row in the table that reads texts, indexReaders.
+type Index interface {
+	// Word is what a definition is called that has no name of its own: "softmax".
+	Word() string
+	// Operands are the names of the definitions that the value is computed from.
+	Operands() []string
+
+	text() string
+	typed(kinds map[string]IndexKind) (IndexKind, error)
+	eval(e *indexEval) (any, error)
+}
+
+// parameterized are values with numbers that parameters may give.
+type parameterized interface {
+	Index
+	mapPolys(f func(Poly) Poly) Index
+	numbers() indexNumbers
+}
+
+// indexNumbers are the numbers of a value; budgets say how many members are chosen and nothing else.
+type indexNumbers struct {
+	budgets, others []Poly
+	least           int64  // of each of them
+	who             string // has them, for an error
+}
 
 // BlockSize is the side of the tiles that cover what the data chose: 64 queries by 64 keys, as in MInference 1.0.
 const BlockSize = 64
-
-type (
-	// Probe is the logits q*k/sqrt(head dim) of some queries with all keys, causal: -inf where the key comes after the
-	// query. The queries are the Last ones (fewer if there are not that many), or every Stride-th one when Last is nil.
-	// Type: scores [queries, keys].
-	Probe struct {
-		Last   *Poly
-		Stride *Poly
-	}
-	// Softmax normalises each row of scores over its keys, in float32 or better. Type: probabilities. Of block scores it
-	// normalises the scaled scores of each query block over its key blocks. Type: shares of blocks. Of scores of squares it
-	// normalises each row of squares. Type: probabilities of squares.
-	Softmax struct{ Of string }
-	// Antidiagonals cuts queries and keys into squares of Step by Step, from row 0 and key 0 on: the score of a square is the
-	// mean of the logits q*k/sqrt(head dim) on its antidiagonal, which meets every row and every column of it once
-	// (XAttention, arXiv 2503.16428). Rows and keys past the end count as 0; a square counts if it begins no later than its
-	// last query. Type: scores of squares [rows of squares, columns of squares]. Step is a power of 2 from 2 to BlockSize.
-	Antidiagonals struct{ Step int }
-	// Sum adds up probabilities: over queries (type: values over columns), over diagonals (values over distances), those of
-	// squares over blocks, as the mean over the rows of squares of a query block (shares of blocks).
-	Sum struct {
-		Of   string
-		Over Axis
-	}
-	// Pool reduces blocks of BlockSize consecutive rows of q or k to one row. Type: pooled rows. The last block may be shorter.
-	Pool struct {
-		Of   Tensor
-		With Reduction
-	}
-	// BlockScores is the product of pooled q and pooled k, neither scaled nor normalised, causal at block level: a key block
-	// counts if it begins no later than the query block ends. Type: values over blocks, per query block.
-	BlockScores struct{ Q, K string }
-	// Select chooses from values: over columns, over distances, or over key blocks per query block. Ties go to the smaller
-	// column, distance or block; sums whose terms are equal row by row tie. First and Last force that many members at either end (columns: the first keys; distances:
-	// the nearest; blocks: Last is the diagonal block and those before it); forced ones count within the budget. Where the
-	// rule would choose more than Most, the Most largest stay, forced ones before all.
-	// Type: chosen columns, distances or blocks.
-	Select struct {
-		Of          string
-		Rule        Rule
-		N           Poly // Top: how many. TopP: mass in thousandths. Above: threshold in millionths
-		First, Last Poly
-		Most        *Poly // nil: no limit
-	}
-)
-
-func (Probe) isIndex()         {}
-func (Softmax) isIndex()       {}
-func (Antidiagonals) isIndex() {}
-func (Sum) isIndex()           {}
-func (Pool) isIndex()          {}
-func (BlockScores) isIndex()   {}
-func (Select) isIndex()        {}
-
-// Axis is what a sum runs over.
-type Axis uint8
-
-const (
-	OverQueries Axis = iota
-	OverDiagonals
-	OverBlocks
-)
 
 // Tensor is an input of the index stage.
 type Tensor uint8
@@ -85,23 +47,6 @@ type Tensor uint8
 const (
 	TensorQ Tensor = iota
 	TensorK
-)
-
-// Reduction is how a pool reduces a block.
-type Reduction uint8
-
-const (
-	ReduceMean Reduction = iota
-	ReduceMax
-)
-
-// Rule is how Select decides.
-type Rule uint8
-
-const (
-	Top   Rule = iota // the N largest
-	TopP              // the largest until they hold the share of all mass
-	Above             // all above a threshold
 )
 
 // Chosen is the set that a Select of the index stage chose. Its kind follows from the definition's type:

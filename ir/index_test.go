@@ -25,8 +25,8 @@ var verticalSlash = []ir.IndexDef{
 }
 
 var blockSparse = []ir.IndexDef{
-	{Name: "mean_q", Value: ir.Pool{Of: ir.TensorQ}},
-	{Name: "mean_k", Value: ir.Pool{Of: ir.TensorK}},
+	{Name: "mean_q", Value: ir.Pool{Of: ir.TensorQ, Rows: 64}},
+	{Name: "mean_k", Value: ir.Pool{Of: ir.TensorK, Rows: 64}},
 	{Name: "scores", Value: ir.BlockScores{Q: "mean_q", K: "mean_k"}},
 	{Name: "best", Value: ir.Select{Of: "scores", N: ir.Var("topk"), Last: ir.Int(1)}},
 }
@@ -197,7 +197,8 @@ func TestAntidiagonals(t *testing.T) {
 	require.NoError(t, err)
 	half := float64(ir.BlockSize / 2)
 	one := []float64{(first + half - 1) / (first + 2*half - 1), half / (first + 2*half - 1), 0}
-	two := []float64{(second + half - 1) / (second + 2*half - 1 + late), half / (second + 2*half - 1 + late), late / (second + 2*half - 1 + late)}
+	two := []float64{(second + half - 1) / (second + 2*half - 1 + late), half / (second + 2*half - 1 + late),
+		late / (second + 2*half - 1 + late)}
 	for b, got := range values["best"][0] {
 		require.InDelta(t, (one[b]+two[b])/2, got, 1e-12, "key block %d", b)
 	}
@@ -383,12 +384,16 @@ func TestIndexInputsAreChecked(t *testing.T) {
 
 // blocksOf evaluates block scores with a kind of pooling for queries that are 1 everywhere, and chooses n.
 func blocksOf(t *testing.T, with ir.Reduction, n int64, k []float64) [][]int {
+	return blocksOver(t, ir.Pool{Of: ir.TensorK, With: with, Rows: 64}, n, k)
+}
+
+func blocksOver(t *testing.T, pool ir.Pool, n int64, k []float64) [][]int {
 	in := ir.HeadInputs[float64]{Sq: len(k), Sk: len(k), D: 1, Scale: 1, K: k}
 	for range k {
 		in.Q = append(in.Q, 1)
 	}
 	sel, err := ir.EvalIndex([]ir.IndexDef{
-		{Name: "a", Value: ir.Pool{Of: ir.TensorQ, With: with}}, {Name: "b", Value: ir.Pool{Of: ir.TensorK, With: with}},
+		{Name: "a", Value: ir.Pool{Of: ir.TensorQ, With: pool.With, Rows: 64}}, {Name: "b", Value: pool},
 		{Name: "s", Value: ir.BlockScores{Q: "a", K: "b"}}, {Name: "c", Value: ir.Select{Of: "s", N: ir.Int(n)}},
 	}, nil, in)
 	require.NoError(t, err)
@@ -407,6 +412,22 @@ func TestPooling(t *testing.T) {
 	require.Equal(t, [][]int{{0}, {1}, {1}}, blocksOf(t, ir.ReduceMax, 1, k), "a maximum skips NaN")
 	k[70] = math.Inf(-1)
 	require.Equal(t, [][]int{{0}, {1, 0}, {2, 0}}, blocksOf(t, ir.ReduceMean, 2, k), "NaN counts as -Inf: a tie")
+}
+
+// Two blocks of 64 keys share the pooled row of the 128 keys that they lie in, so that an even budget keeps both, and the last keys may be
+// fewer.
+func TestPoolingOver128(t *testing.T) {
+	k := make([]float64, 64*4+70) // the pools end with 70 keys, in two blocks
+	k[200], k[300] = 100, 50      // means of the second and third 128 keys: 100/128, 50/70
+	pool := ir.Pool{Of: ir.TensorK, Rows: 128}
+	two := [][]int{{0}, {1, 0}, {2, 0}, {3, 2}, {3, 2}, {3, 2}}
+	require.Equal(t, two, blocksOver(t, pool, 2, k), "equal scores go to the smaller block")
+	require.Equal(t, []int{5, 4, 3, 2}, blocksOver(t, pool, 4, k)[5])
+	pool.Rows = 64
+	require.Equal(t, []int{4, 3}, blocksOver(t, pool, 2, k)[5], "each block for itself")
+	k[70] = 60
+	pool = ir.Pool{Of: ir.TensorK, With: ir.ReduceMax, Rows: 128}
+	require.Equal(t, []int{3, 2, 1, 0}, blocksOver(t, pool, 4, k)[5])
 }
 
 func TestQueriesBeforeTheCallAreInNoBlock(t *testing.T) {

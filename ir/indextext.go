@@ -2,15 +2,8 @@ package ir
 
 import (
 	"fmt"
+	"slices"
 	"strings"
-)
-
-// The words of the index stage in the text form.
-var (
-	axisWords      = []string{OverQueries: "queries", OverDiagonals: "diagonals", OverBlocks: "blocks"}
-	tensorWords    = []string{TensorQ: "q", TensorK: "k"}
-	reductionWords = []string{ReduceMean: "mean", ReduceMax: "max"}
-	ruleWords      = []string{Top: "top", TopP: "mass", Above: "above"}
 )
 
 // String writes the definition in one line, without the indentation:
@@ -22,55 +15,15 @@ var (
 //	index cols = top vertical from heat first 30
 //	index many = mass 950 from heat last 4 most 4096    (mass in thousandths, a threshold after "above" in millionths)
 //	index pooled = pool mean q
+//	index pooled_k = pool max k over 128
 //	index tiles = blocks pooled pooled_k
 //	index squares = antidiagonals 8
 //	index shares = sum square_probs over blocks
-func (d IndexDef) String() string { return "index " + d.Name + " = " + indexText(d.Value) }
-
-func indexText(x Index) string {
-	switch x := x.(type) {
-	case Probe:
-		return probeText(x)
-	case Antidiagonals:
-		return fmt.Sprintf("antidiagonals %d", x.Step)
-	case Softmax:
-		return "softmax " + x.Of
-	case Sum:
-		return fmt.Sprintf("sum %s over %s", x.Of, wordOf(axisWords, int(x.Over)))
-	case Pool:
-		return fmt.Sprintf("pool %s %s", wordOf(reductionWords, int(x.With)), wordOf(tensorWords, int(x.Of)))
-	case BlockScores:
-		return fmt.Sprintf("blocks %s %s", x.Q, x.K)
-	case Select:
-		return selectText(x)
-	default:
-		return fmt.Sprintf("unknown index %T", x)
+func (d IndexDef) String() string {
+	if d.Value == nil {
+		return "index " + d.Name + " = nothing"
 	}
-}
-
-func probeText(x Probe) string {
-	switch {
-	case x.Last != nil:
-		return fmt.Sprintf("probe last %s", *x.Last)
-	case x.Stride != nil:
-		return fmt.Sprintf("probe stride %s", *x.Stride)
-	}
-	return "probe"
-}
-
-func selectText(x Select) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s from %s", wordOf(ruleWords, int(x.Rule)), x.N, x.Of)
-	if !x.First.Equal(Poly{}) {
-		fmt.Fprintf(&b, " first %s", x.First)
-	}
-	if !x.Last.Equal(Poly{}) {
-		fmt.Fprintf(&b, " last %s", x.Last)
-	}
-	if x.Most != nil {
-		fmt.Fprintf(&b, " most %s", *x.Most)
-	}
-	return b.String()
+	return "index " + d.Name + " = " + d.Value.text()
 }
 
 func wordOf(words []string, n int) string {
@@ -100,69 +53,36 @@ func readIndexDef(n *node) (IndexDef, error) {
 	return d, c.leaf(n)
 }
 
+// indexReaders read the values of the index stage, by the first word of their text. Choices begin with the word of their rule.
+var indexReaders = map[string]func(*cursor) Index{
+	"probe":         (*cursor).probe,
+	"antidiagonals": (*cursor).antidiagonals,
+	"softmax":       (*cursor).softmax,
+	"sum":           (*cursor).sum,
+	"pool":          (*cursor).pool,
+	"blocks":        (*cursor).blocks,
+}
+
 func (c *cursor) index() Index {
-	switch w := c.next(); w {
-	case "probe":
-		return c.probe()
-	case "antidiagonals":
-		return c.antidiagonals()
-	case "softmax":
-		return Softmax{c.name()}
-	case "sum":
-		of := c.name()
-		c.expect("over")
-		return Sum{of, Axis(c.oneOf(axisWords))}
-	case "pool":
-		with := Reduction(c.oneOf(reductionWords))
-		return Pool{Of: Tensor(c.oneOf(tensorWords)), With: with}
-	case "blocks":
-		q := c.name()
-		return BlockScores{q, c.name()}
-	default:
-		for rule, word := range ruleWords {
-			if w == word {
-				return c.selection(Rule(rule))
-			}
-		}
-		c.fail("found %s, want a value of the index stage", found(w))
-		return nil
+	w := c.next()
+	if read := indexReaders[w]; read != nil {
+		return read(c)
 	}
+	if rule := slices.Index(ruleWords, w); rule >= 0 {
+		return c.selection(Rule(rule))
+	}
+	c.fail("found %s, want a value of the index stage", found(w))
+	return nil
 }
 
-func (c *cursor) probe() Index {
-	if c.accept("stride") {
-		p := c.poly()
-		return Probe{Stride: &p}
-	}
-	c.expect("last")
-	p := c.poly()
-	return Probe{Last: &p}
-}
-
-func (c *cursor) antidiagonals() Index {
+// constant reads a number without parameters.
+func (c *cursor) constant() int {
 	p := c.poly()
 	n, constant := p.Const()
 	if !constant {
 		c.fail("found %s, want a number", p)
 	}
-	return Antidiagonals{int(n)}
-}
-
-func (c *cursor) selection(rule Rule) Index {
-	s := Select{Rule: rule, N: c.poly()}
-	c.expect("from")
-	s.Of = c.name()
-	if c.accept("first") {
-		s.First = c.poly()
-	}
-	if c.accept("last") {
-		s.Last = c.poly()
-	}
-	if c.accept("most") {
-		p := c.poly()
-		s.Most = &p
-	}
-	return s
+	return int(n)
 }
 
 // oneOf reads one of the words and returns its index.

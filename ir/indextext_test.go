@@ -21,7 +21,9 @@ var indexLines = []string{
 	"index some = above 1000 from slopes",
 	"index mean_q = pool mean q",
 	"index max_k = pool max k",
+	"index wide_q = pool mean q over 128",
 	"index tiles = blocks mean_q max_k",
+	"index wide = blocks wide_q max_k",
 	"index best = top n from tiles last 1",
 	"index shares = softmax tiles",
 	"index main = mass 900 from shares last 1",
@@ -50,7 +52,7 @@ func TestIndexTextRoundTrip(t *testing.T) {
 	require.NoError(t, ir.VerifyIndex(defs, indexParams, nil))
 	most := ir.Int(2).Mul(ir.Var("vertical"))
 	require.Equal(t, ir.Select{Of: "heat", Rule: ir.TopP, N: ir.Int(950), Last: ir.Int(4), Most: &most}, defs[7].Value)
-	require.Equal(t, ir.Pool{Of: ir.TensorK, With: ir.ReduceMax}, defs[10].Value)
+	require.Equal(t, ir.Pool{Of: ir.TensorK, With: ir.ReduceMax, Rows: 64}, defs[10].Value)
 }
 
 func TestIndexTextErrors(t *testing.T) {
@@ -61,6 +63,7 @@ func TestIndexTextErrors(t *testing.T) {
 		"index a = probe first 1":         `found "first", want "last"`,
 		"index a = sum b over keys":       `found "keys", want queries or diagonals or blocks`,
 		"index a = pool min q":            `found "min", want mean or max`,
+		"index a = pool mean q over n":    `found n, want a number`,
 		"index a = top 3 of b":            `found "of", want "from"`,
 		"index a = top 3 from b last 3 x": `found "x" after the end`,
 		"index a = top 3 from b last 1 !": `want a name, a number or an operator`,
@@ -95,6 +98,7 @@ func TestVerifyIndexFindsFaults(t *testing.T) {
 		"index a = probe stride vertical":                     "the probe's vertical may be below 1",
 		"index a = probe last 64;index a = softmax a":         `index "a" is defined twice`,
 		"index a = probe last z":                              `"z", which is no declared parameter`,
+		"index a = pool mean q over 96":                       "a pool over 96 rows, want one over any of [64 128]",
 		"index a = pool mean q;index b = softmax a":           `"a" is pooled queries, want scores`,
 		"index a = probe last 1;index b = sum a over queries": `"a" is scores, want probabilities`,
 		"index a = pool mean q;index b = blocks a a":          `"a" is pooled queries, want pooled keys`,
@@ -105,6 +109,7 @@ func TestVerifyIndexFindsFaults(t *testing.T) {
 		err := ir.VerifyIndex(parseIndex(t, strings.Split(lines, ";")...), indexParams, nil)
 		require.ErrorContains(t, err, want, lines)
 	}
-	require.ErrorContains(t, ir.VerifyIndex([]ir.IndexDef{{Name: "a"}}, nil, nil), "unknown kind <nil>")
-	require.ErrorContains(t, ir.VerifyIndex([]ir.IndexDef{{Name: "a", Value: ir.Probe{}}}, nil, nil), "either a number of last queries or a stride")
+	require.ErrorContains(t, ir.VerifyIndex([]ir.IndexDef{{Name: "a"}}, nil, nil), "there is no value")
+	require.ErrorContains(t, ir.VerifyIndex([]ir.IndexDef{{Name: "a", Value: ir.Probe{}}}, nil, nil),
+		"either a number of last queries or a stride")
 }

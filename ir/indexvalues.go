@@ -12,10 +12,11 @@ func EvalIndexValues[F Float](defs []IndexDef, values map[string]int64, in HeadI
 	if err := in.check(); err != nil {
 		return nil, nil, err
 	}
-	e := &indexEval[F]{in: in, values: values, results: map[string]any{}, out: &Selection{QOffset: in.QOffset}}
+	e := newIndexEval(in, values)
 	from := map[string]IndexValues{}
 	for _, d := range defs {
-		x, err := e.eval(d)
+		e.name = d.Name
+		x, err := d.Value.eval(e)
 		if err != nil {
 			return nil, nil, fmt.Errorf("index %q: %w", d.Name, err)
 		}
@@ -27,13 +28,13 @@ func EvalIndexValues[F Float](defs []IndexDef, values map[string]int64, in HeadI
 	return e.out, from, nil
 }
 
-func (e *indexEval[F]) valuesOf(name string) IndexValues {
+func (e *indexEval) valuesOf(name string) IndexValues {
 	switch of := e.results[name].(type) {
 	case sums:
 		return IndexValues{of.values}
 	case blockScores:
 		return IndexValues(of)
-	default: // choose refused it
+	default: // the choice refused it
 		return nil
 	}
 }

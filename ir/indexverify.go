@@ -3,6 +3,7 @@ package ir
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // IndexKind is the type of a definition of the index stage: what its numbers are, and what they range over.
@@ -24,7 +25,8 @@ const (
 	KindBlocks
 )
 
-var kindWords = []string{"scores", "probabilities", "scores of squares", "probabilities of squares", "values over columns", "values over distances", "pooled queries", "pooled keys",
+var kindWords = []string{"scores", "probabilities", "scores of squares", "probabilities of squares", "values over columns",
+	"values over distances", "pooled queries", "pooled keys",
 	"values over blocks", "shares of blocks", "chosen columns", "chosen distances", "chosen blocks"}
 
 // String is the kind in words: "values over columns".
@@ -43,11 +45,6 @@ func (k IndexKind) Chosen() (ChosenKind, bool) {
 	return 0, false
 }
 
-// selected is what choosing from values of a kind gives.
-var selected = map[IndexKind]IndexKind{
-	KindColumnValues: KindColumns, KindDistanceValues: KindDistances, KindBlockValues: KindBlocks, KindBlockShares: KindBlocks,
-}
-
 // IndexType is the type of the definition called name; ok is false if there is none or if it is not well typed.
 func IndexType(defs []IndexDef, name string) (kind IndexKind, ok bool) {
 	kinds, _ := indexTypes(defs)
@@ -55,7 +52,7 @@ func IndexType(defs []IndexDef, name string) (kind IndexKind, ok bool) {
 	return kind, ok
 }
 
-// indexTypes types the definitions in order; those with an error have no kind.
+// indexTypes types the definitions in order; a definition with an error has no kind.
 func indexTypes(defs []IndexDef) (map[string]IndexKind, []error) {
 	kinds, seen := map[string]IndexKind{}, map[string]bool{}
 	var errs []error
@@ -80,63 +77,10 @@ func indexTypes(defs []IndexDef) (map[string]IndexKind, []error) {
 }
 
 func typeOf(x Index, kinds map[string]IndexKind) (IndexKind, error) {
-	switch x := x.(type) {
-	case Probe:
-		if (x.Last == nil) == (x.Stride == nil) {
-			return 0, errors.New("a probe has either a number of last queries or a stride")
-		}
-		return KindScores, nil
-	case Softmax:
-		switch kinds[x.Of] {
-		case KindBlockValues:
-			return KindBlockShares, nil
-		case KindSquareScores:
-			return KindSquareProbabilities, nil
-		}
-		return KindProbabilities, wantKind(kinds, x.Of, KindScores)
-	case Antidiagonals:
-		if x.Step < 2 || x.Step > BlockSize || x.Step&(x.Step-1) != 0 {
-			return 0, fmt.Errorf("antidiagonals of squares of %d by %d, want a power of 2 from 2 to %d", x.Step, x.Step, BlockSize)
-		}
-		return KindSquareScores, nil
-	case Sum:
-		switch x.Over {
-		case OverQueries:
-			return KindColumnValues, wantKind(kinds, x.Of, KindProbabilities)
-		case OverDiagonals:
-			return KindDistanceValues, wantKind(kinds, x.Of, KindProbabilities)
-		case OverBlocks:
-			return KindBlockShares, wantKind(kinds, x.Of, KindSquareProbabilities)
-		}
-		return 0, fmt.Errorf("a sum over the unknown axis %d", x.Over)
-	case Pool:
-		if x.Of > TensorK || x.With > ReduceMax {
-			return 0, fmt.Errorf("a pool of the unknown tensor %d or reduction %d", x.Of, x.With)
-		}
-		return KindPooledQ + IndexKind(x.Of), nil
-	case BlockScores:
-		return KindBlockValues, errors.Join(wantKind(kinds, x.Q, KindPooledQ), wantKind(kinds, x.K, KindPooledK))
-	case Select:
-		return typeOfSelect(x, kinds)
-	default:
-		return 0, fmt.Errorf("found a value of the unknown kind %T", x)
+	if x == nil {
+		return 0, errors.New("there is no value")
 	}
-}
-
-func typeOfSelect(x Select, kinds map[string]IndexKind) (IndexKind, error) {
-	of, known := kinds[x.Of]
-	kind, ok := selected[of]
-	switch {
-	case !known:
-		return 0, fmt.Errorf("%q is not defined before it", x.Of)
-	case !ok:
-		return 0, fmt.Errorf("%q is %s, want values over columns, distances or blocks", x.Of, of)
-	case x.Rule > Above:
-		return 0, fmt.Errorf("unknown rule %d", x.Rule)
-	case x.Rule != Top && of == KindBlockValues:
-		return 0, fmt.Errorf("block scores are no shares of a whole, so that only the number of blocks can be chosen, not %s; take their softmax", ruleWords[x.Rule])
-	}
-	return kind, nil
+	return x.typed(kinds)
 }
 
 func wantKind(kinds map[string]IndexKind, name string, want IndexKind) error {
@@ -175,23 +119,14 @@ func (c *checker) index(defs []IndexDef) {
 }
 
 func (c *checker) indexNumbers(d IndexDef) {
-	where := "index " + d.Name
-	switch x := d.Value.(type) {
-	case Probe:
-		for _, p := range []*Poly{x.Last, x.Stride} {
-			if p != nil && c.poly(*p, where) && !c.facts.AtLeast(*p, 1) {
-				c.fail("%s: the probe's %s may be below 1; give the parameter a minimum or require it", where, *p)
-			}
-		}
-	case Select:
-		polys := []Poly{x.N, x.First, x.Last}
-		if x.Most != nil {
-			polys = append(polys, *x.Most)
-		}
-		for _, p := range polys {
-			if c.poly(p, where) && !c.facts.AtLeast(p, 0) {
-				c.fail("%s: %s may be below 0; give the parameter a minimum or require it", where, p)
-			}
+	x, ok := d.Value.(parameterized)
+	if !ok {
+		return
+	}
+	where, n := "index "+d.Name, x.numbers()
+	for _, p := range slices.Concat(n.budgets, n.others) {
+		if c.poly(p, where) && !c.facts.AtLeast(p, n.least) {
+			c.fail("%s: %s%s may be below %d; give the parameter a minimum or require it", where, n.who, p, n.least)
 		}
 	}
 }
@@ -213,12 +148,8 @@ func (k ChosenKind) String() string {
 func MapIndexPolys(defs []IndexDef, f func(Poly) Poly) []IndexDef {
 	var out []IndexDef
 	for _, d := range defs {
-		switch x := d.Value.(type) {
-		case Probe:
-			d.Value = Probe{mapEnd(x.Last, f), mapEnd(x.Stride, f)}
-		case Select:
-			x.N, x.First, x.Last, x.Most = f(x.N), f(x.First), f(x.Last), mapEnd(x.Most, f)
-			d.Value = x
+		if x, ok := d.Value.(parameterized); ok {
+			d.Value = x.mapPolys(f)
 		}
 		out = append(out, d)
 	}

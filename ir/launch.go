@@ -105,7 +105,8 @@ func unknownParam(name string, known []string) error {
 }
 
 // CheckValues says whether every number of p stays within MaxParam by magnitude. A schedule asks for no number that the passes found to
-// make no difference, but it has no meaning beyond the limit either. values are those of the launch; const parameters have their defaults.
+// make no difference, but it has no meaning beyond the limit either. Values has a number for each launch parameter; const parameters
+// have their defaults.
 func (p *Pattern) CheckValues(values map[string]int64) error {
 	all := map[string]int64{}
 	for _, x := range p.Params {

@@ -53,7 +53,8 @@ func TestCheckValues(t *testing.T) {
 		{Hop: -1, Hi: []ir.Bound{{Off: ir.Var("a").Mul(ir.Var("b"))}}, Tests: []ir.Test{{Off: ir.Var("b"), Step: ir.Var("a")}}},
 	}}
 	require.NoError(t, s.CheckValues(map[string]int64{"a": 1 << 15, "b": 1 << 15}))
-	require.ErrorContains(t, s.CheckValues(map[string]int64{"a": 1<<15 + 1, "b": 1 << 15}), "a*b is 1073774592, beyond the limit of 1073741824")
+	require.ErrorContains(t, s.CheckValues(map[string]int64{"a": 1<<15 + 1, "b": 1 << 15}),
+		"a*b is 1073774592, beyond the limit of 1073741824")
 	require.ErrorContains(t, s.CheckValues(map[string]int64{"a": 0, "b": 1}), "the step a is 0, want at least 1")
 	require.ErrorContains(t, s.CheckValues(map[string]int64{"a": 1}), `no value for parameter "b"`)
 }

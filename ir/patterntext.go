@@ -123,7 +123,8 @@ func (p *Pattern) readLine(n *node) error {
 		p.Keep, err = readSet(n.kids[0])
 		return err
 	default:
-		return lineError(n.number, `found %q, want "param", "const", "require", "index" or "keep" with one set below it`, strings.Join(n.words, " "))
+		return lineError(n.number, `found %q, want "param", "const", "require", "index" or "keep" with one set below it`,
+			strings.Join(n.words, " "))
 	}
 	return nil
 }

@@ -196,8 +196,8 @@ func (p Poly) atMinimum(min map[string]int64) int64 {
 	return sum
 }
 
-// rises says whether no term of the highest degree is negative: those do not change when parameters are shifted, so they
-// show early that a proof must fail.
+// rises says whether no term of the highest degree is negative: terms of the highest degree stay when parameters are
+// shifted, so they show early that a proof must fail.
 func (p Poly) rises() bool {
 	for _, t := range p.terms {
 		if len(t.vars) > 0 && t.coef < 0 && len(t.vars) == len(p.terms[0].vars) {

@@ -69,7 +69,7 @@ type Buffer struct {
 	Type    string // i32, u32, f32 or the data's own type, elem
 	Shape   []Expr // elements; the first dimension varies slowest
 	Passing bool   // used within parts before the attention alone, so that calls in a row may share it
-	Over    string // the buffer in whose place it lies, "" for a place of its own
+	Over    string // the buffer whose extent it has, "" for one of its own
 }
 
 // Part is a number of steps that are run together. Which parts a call runs is decided from costs.

@@ -124,10 +124,12 @@ func smallKernels(t *testing.T) ir.Kernels {
 	ptr := func(name string, reads, writes *ir.Expr) ir.KernelParam {
 		return ir.KernelParam{Name: name, Type: "ptr", Reads: reads, Writes: writes}
 	}
-	add := []ir.KernelParam{ptr("x", nil, nil), ptr("y", nil, size("4*n*grid_y")), {Name: "n", Type: "i32"}, {Name: "scale", Type: "f32"}, {Name: "sk", Type: "i32"}}
+	add := []ir.KernelParam{ptr("x", nil, nil), ptr("y", nil, size("4*n*grid_y")), {Name: "n", Type: "i32"},
+		{Name: "scale", Type: "f32"}, {Name: "sk", Type: "i32"}}
 	kernels := map[string][]ir.KernelParam{
 		"add.1": add, "add.2": add, // four have no room
-		"pick":  {ptr("from", size("4*n*grid_x*grid_y"), nil), ptr("to", nil, size("4*cap*grid_x*grid_y")), {Name: "n", Type: "i32"}, {Name: "cap", Type: "i32"}, ptr("heads", nil, nil)},
+		"pick": {ptr("from", size("4*n*grid_x*grid_y"), nil), ptr("to", nil, size("4*cap*grid_x*grid_y")), {Name: "n", Type: "i32"},
+			{Name: "cap", Type: "i32"}, ptr("heads", nil, nil)},
 		"store": {ptr("to", nil, nil), {Name: "w0", Type: "i64"}, {Name: "w1", Type: "i64"}},
 	}
 	return func(name string) ([]ir.KernelParam, bool) {
@@ -152,7 +154,8 @@ func TestProgramRoundTrip(t *testing.T) {
 }
 
 func launch(t *testing.T, batch, heads int64, absent ...int) ir.ProgramLaunch {
-	l := ir.ProgramLaunch{Kernels: smallKernels(t), Numbers: ir.Env{"batch": batch, "q_heads": heads, "kv_heads": heads, "group": 1, "sq": 10, "sk": 21,
+	l := ir.ProgramLaunch{Kernels: smallKernels(t), Numbers: ir.Env{"batch": batch, "q_heads": heads, "kv_heads": heads, "group": 1,
+		"sq": 10, "sk": 21,
 		"q_offset": 0, "head_dim": 64, "sharers": 3, "k_batch": 1000, "p_n": 5}}
 	for h := range heads {
 		l.Heads = append(l.Heads, ir.Env{"p_n": 5 + h})
@@ -171,7 +174,7 @@ func TestProgramActions(t *testing.T) {
 	require.EqualValues(t, 7, b.Number("largest"))
 	require.EqualValues(t, 256+256+256, b.Kept, "numbers, queue and list")
 	require.EqualValues(t, 512, b.Passing, "one place for two buffers of 2*3*11 floats")
-	require.Equal(t, b.Place("sums").Offset, b.Place("scores").Offset)
+	require.Equal(t, b.Extent("sums").Offset, b.Extent("scores").Offset)
 
 	store, err := b.Part(ir.PartNumbers, ir.Routed{})
 	require.NoError(t, err)
@@ -203,7 +206,8 @@ func TestProgramActions(t *testing.T) {
 func TestProgramsThatDoNotFitACall(t *testing.T) {
 	_, err := parsed(t, small).Bind(launch(t, 40, 3))
 	require.EqualError(t, err, "the heads of all entries is 120, want at most 100; split the batch")
-	_, err = parsed(t, strings.Replace(small, "buffer list i32 batch*q_heads, largest", "buffer list i32 q_offset - 1", 1)).Bind(launch(t, 1, 1))
+	negative := strings.Replace(small, "buffer list i32 batch*q_heads, largest", "buffer list i32 q_offset - 1", 1)
+	_, err = parsed(t, negative).Bind(launch(t, 1, 1))
 	require.ErrorContains(t, err, "for list, which no device has")
 	for old, new := range map[string]string{
 		"list i32 batch*q_heads, largest": "list i32 batch*q_heads, largest - 1", // smaller than its writer says
@@ -227,7 +231,7 @@ func TestProgramVerifyRefuses(t *testing.T) {
 		{"      from = at sums\n", "      from = at list\n", "buffer list is read before it is written"},
 		{"      from = at sums\n", "      from = at sims\n", "there is no buffer sims"},
 		{"y = at sums", "y = at scores", "buffer sums is read before it is written"},
-		{"      to = at list\n", "      to = at scores\n", "buffers sums and scores lie in one place and are in use at the same time"},
+		{"      to = at list\n", "      to = at scores\n", "buffers sums and scores have one extent and are in use at the same time"},
 		{"let first = b*q_heads", "let half = b*q_heads", "half is defined twice"},
 		{"let first = b*q_heads", "let first = c*q_heads", "c is not defined where c*q_heads uses it"},
 		{"count(p_n)\n  limit", "count(p_m)\n  limit", "p_m is not defined"},
@@ -237,8 +241,8 @@ func TestProgramVerifyRefuses(t *testing.T) {
 		{"run add.size", "run add.saze", "comes in the variant saze, which is not defined"},
 		{"of 1, 2, 4", "of 4, 2, 1", "want ascending numbers"},
 		{"buffer queue u32", "buffer queue f16", "elements of type f16"},
-		{"buffer queue u32", "buffer q u32", "two places are called q"},
-		{"buffer queue u32", "buffer sums u32", "two places are called sums"},
+		{"buffer queue u32", "buffer q u32", "two buffers or tensors are called q"},
+		{"buffer queue u32", "buffer sums u32", "two buffers or tensors are called sums"},
 		{"passing over sums", "over sums", `lies over "sums", want an earlier buffer of its kind`},
 		{"passing over sums", "passing over scores", `lies over "scores"`},
 		{"part numbers", "part letters", "part letters stands where it cannot"},

@@ -11,26 +11,26 @@ import (
 // ProgramLaunch is what a program is interpreted for: one call on one device.
 type ProgramLaunch struct {
 	Numbers Env   // everything that Program lists but parts of it that differ by head
-	Heads   []Env // parameters of each q head, nil for those that take no part
+	Heads   []Env // parameters of each q head, nil for heads that take no part
 	Kernels Kernels
 }
 
-// Place is where a buffer lies, in bytes from the start of the memory that it is in: what attention reads (kept), or what is free
+// Extent is where a buffer lies, in bytes from the start of the memory that it is in: what attention reads (kept), or what is free
 // again when attention begins (passing).
-type Place struct {
+type Extent struct {
 	Passing       bool
 	Offset, Bytes int64
 }
 
-// PlaceAlign is what buffers are aligned to, in bytes.
-const PlaceAlign = 256
+// BufferAlign is what buffers are aligned to, in bytes.
+const BufferAlign = 256
 
 // BoundProgram is a program with the numbers of a call. It is immutable.
 type BoundProgram struct {
 	program *Program
 	launch  ProgramLaunch
 	numbers Env
-	places  map[string]Place
+	extents map[string]Extent
 
 	Kept, Passing int64 // bytes of memory of either kind
 }
@@ -69,7 +69,7 @@ type ActionArg struct {
 
 // Bind computes everything of a program that depends on the call's numbers alone. Errors are about the call.
 func (p *Program) Bind(l ProgramLaunch) (*BoundProgram, error) {
-	b := &BoundProgram{program: p, launch: l, numbers: maps.Clone(l.Numbers), places: map[string]Place{}}
+	b := &BoundProgram{program: p, launch: l, numbers: maps.Clone(l.Numbers), extents: map[string]Extent{}}
 	for _, v := range p.Variants {
 		if err := b.pick(v); err != nil {
 			return nil, err
@@ -130,7 +130,7 @@ func (p *Program) kernelsOf(variant string) (out []string) {
 	return out
 }
 
-// eachStep calls f for the steps of all parts, those of loops behind their loop.
+// eachStep calls f for the steps of all parts, the steps of a loop behind the loop.
 func (p *Program) eachStep(f func(Step)) {
 	var walk func(steps []Step)
 	walk = func(steps []Step) {
@@ -178,7 +178,7 @@ func (b *BoundProgram) eachHead(f func(h int, own Env) error) error {
 // elementBytes is the size of an element of each type of buffer. Elements of the data itself have 16 bits.
 var elementBytes = map[string]int64{"i32": 4, "u32": 4, "f32": 4, "elem": 2}
 
-// layOut gives every buffer its place.
+// layOut gives every buffer its extent.
 func (b *BoundProgram) layOut() error {
 	for _, x := range b.program.Buffers {
 		bytes := N(elementBytes[x.Type])
@@ -193,29 +193,29 @@ func (b *BoundProgram) layOut() error {
 		if x.Passing {
 			end = &b.Passing
 		}
-		place := Place{x.Passing, *end, n}
+		extent := Extent{x.Passing, *end, n}
 		if x.Over != "" {
-			place.Offset = b.places[x.Over].Offset
+			extent.Offset = b.extents[x.Over].Offset
 		}
-		b.places[x.Name] = place
-		*end = max(*end, place.Offset+(n+PlaceAlign-1)/PlaceAlign*PlaceAlign)
+		b.extents[x.Name] = extent
+		*end = max(*end, extent.Offset+(n+BufferAlign-1)/BufferAlign*BufferAlign)
 	}
 	return nil
 }
 
-// Place is where a buffer lies.
-func (b *BoundProgram) Place(buffer string) Place { return b.places[buffer] }
+// Extent is where a buffer lies.
+func (b *BoundProgram) Extent(buffer string) Extent { return b.extents[buffer] }
 
 // Number is the value of a name of the program or of its launch; 0 for one that has none.
 func (b *BoundProgram) Number(name string) int64 { return b.numbers[name] }
 
 // At is the address of a buffer.
 func (b *BoundProgram) At(buffer string) Address {
-	place := b.places[buffer]
-	if place.Passing {
-		return Address{BasePassing, place.Offset}
+	extent := b.extents[buffer]
+	if extent.Passing {
+		return Address{BasePassing, extent.Offset}
 	}
-	return Address{BaseKept, place.Offset}
+	return Address{BaseKept, extent.Offset}
 }
 
 // Work adds up what the program says of the work of one batch entry, by unit.

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// RouteElsewhere is the word of a head that takes no part, among those that say which kernel computes a head.
+// RouteElsewhere is the word of a head that takes no part, among the words that say which kernel computes a head.
 const (
 	RouteSparse    = 0 // the kernel of the pattern
 	RouteDense     = 1 // the kernel of the pattern without sparsity
@@ -59,7 +59,7 @@ func (w *stepWalk) step(s Step, env Env) (goes bool, err error) {
 		first, n, err := evalTwo(s.First, s.N, env)
 		return err == nil && w.takesPart(first, n), err
 	case Zero:
-		w.out = append(w.out, Action{To: w.At(s.Buffer), Bytes: w.places[s.Buffer].Bytes})
+		w.out = append(w.out, Action{To: w.At(s.Buffer), Bytes: w.extents[s.Buffer].Bytes})
 	case Store:
 		err = w.store(s)
 	case Run:
@@ -267,7 +267,7 @@ func (b *BoundProgram) Address(of string, r Routed) (Address, error) {
 	case of == "heads", of == "route":
 		return b.headWords()
 	}
-	if _, there := b.places[of]; !there {
+	if _, there := b.extents[of]; !there {
 		return Address{}, fmt.Errorf("there is no buffer %s", of)
 	}
 	return b.At(of), nil
@@ -289,15 +289,15 @@ func (b *BoundProgram) headWords() (Address, error) {
 func (w *stepWalk) checkReach(s Run, params []KernelParam, a Action) error {
 	var env Env
 	for i, p := range params {
-		at, place := a.Args[i].Address, w.places[s.arg(p).Of]
-		if p.Reads == nil && p.Writes == nil || at.Base == "" || place == (Place{}) {
+		at, extent := a.Args[i].Address, w.extents[s.arg(p).Of]
+		if p.Reads == nil && p.Writes == nil || at.Base == "" || extent == (Extent{}) {
 			continue
 		}
 		if env == nil {
 			env = a.numbers(params)
 			env["head_dim"] = w.numbers["head_dim"]
 		}
-		room := place.Offset + place.Bytes - at.Bytes
+		room := extent.Offset + extent.Bytes - at.Bytes
 		for _, e := range []*Expr{p.Reads, p.Writes} {
 			if e == nil {
 				continue

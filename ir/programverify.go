@@ -21,7 +21,7 @@ var launchAddresses = append(slices.Clone(tensorNames), "heads", "route")
 //   - every name is defined once and before its use
 //   - every parameter of a kernel has an argument of its type, and every argument a parameter
 //   - no buffer is read before it is written
-//   - buffers in one place are not in use at the same time
+//   - buffers of one extent are not in use at the same time
 //
 // That no buffer is smaller than its reader asks depends on the call: BoundProgram.Part says so.
 func (p *Program) Verify(params []Param, kernels Kernels) error {
@@ -41,7 +41,7 @@ func (p *Program) Verify(params []Param, kernels Kernels) error {
 		v.steps(part.Steps, v.known)
 	}
 	v.where = ""
-	v.places()
+	v.extents()
 	if v.err != nil {
 		return fmt.Errorf("program %s: %w", p.Name, v.err)
 	}
@@ -94,13 +94,13 @@ func (v *programVerifier) head() {
 	seen := map[string]Buffer{}
 	for _, x := range v.Buffers {
 		if _, twice := seen[x.Name]; twice || slices.Contains(launchAddresses, x.Name) {
-			v.fail("two places are called %s", x.Name)
+			v.fail("two buffers or tensors are called %s", x.Name)
 		}
 		if elementBytes[x.Type] == 0 {
 			v.fail("buffer %s has elements of type %s, want i32, u32, f32 or elem", x.Name, x.Type)
 		}
 		if under, there := seen[x.Over]; x.Over != "" && (!there || under.Over != "" || under.Passing != x.Passing) {
-			v.fail("buffer %s lies over %q, want an earlier buffer of its kind with a place of its own", x.Name, x.Over)
+			v.fail("buffer %s lies over %q, want an earlier buffer of its kind with an extent of its own", x.Name, x.Over)
 		}
 		for _, e := range x.Shape {
 			v.defined(e, v.known)
@@ -306,23 +306,23 @@ func (v *programVerifier) writes(buffer string) {
 	v.uses[buffer] = &use{v.step, v.step}
 }
 
-// places checks that buffers in one place are not in use at the same time.
-func (v *programVerifier) places() {
+// extents checks that buffers of one extent are not in use at the same time.
+func (v *programVerifier) extents() {
 	for i, x := range v.Buffers {
 		for _, y := range v.Buffers[:i] {
-			if place(x) != place(y) {
+			if extentOf(x) != extentOf(y) {
 				continue
 			}
 			a, b := v.uses[x.Name], v.uses[y.Name]
 			if a != nil && b != nil && a.first <= b.last && b.first <= a.last {
-				v.fail("buffers %s and %s lie in one place and are in use at the same time", y.Name, x.Name)
+				v.fail("buffers %s and %s have one extent and are in use at the same time", y.Name, x.Name)
 			}
 		}
 	}
 }
 
-// place is the buffer whose place it is.
-func place(x Buffer) string {
+// extentOf is the buffer whose extent it has.
+func extentOf(x Buffer) string {
 	if x.Over != "" {
 		return x.Over
 	}

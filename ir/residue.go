@@ -27,7 +27,7 @@ func (t Test) kept() Test {
 	return t
 }
 
-// dividesVars says whether the product of a divides that of b. Both are sorted.
+// dividesVars says whether the product of a divides the product of b. Both are sorted.
 func dividesVars(a, b []string) bool {
 	for _, v := range b {
 		if len(a) > 0 && a[0] == v {
@@ -89,7 +89,7 @@ func (t Test) excludes(o Test) bool {
 	}
 }
 
-// refines says whether the residue class of t lies in that of o, whatever their Not says.
+// refines says whether the residue class of t lies in the residue class of o, whatever their Not says.
 func refines(t, o Test) bool {
 	if t.Step.Equal(o.Step) && t.Reduced().Off.Equal(o.Reduced().Off) {
 		return true

@@ -76,7 +76,7 @@ func (f Facts) withRowUpper(g Segment, b RowBound) (Segment, bool) {
 	return g, true
 }
 
-// tightest adds b to bounds on one side, without those that another implies.
+// tightest adds b to bounds on one side, without bounds that another implies.
 func tightest(bounds []RowBound, b RowBound, implies func(x, y RowBound) bool) []RowBound {
 	var keep []RowBound
 	for _, x := range bounds {
@@ -245,7 +245,7 @@ func (g launchedSegment) rows(end int) (from, to int) {
 	return from, to
 }
 
-// clip cuts the rows first..last to those of the segment. Where it has none of them first and last stay among them, and some is false.
+// clip cuts the rows first..last to the rows of the segment. Where it has none of them, first and last stay among them, and some is false.
 func (g launchedSegment) clip(first, last, end int) (f, l int, some bool) {
 	from, to := g.rows(end)
 	some = max(first, from) < min(last+1, to)

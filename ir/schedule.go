@@ -42,14 +42,14 @@ const (
 //	full tiles:       the next floor((top-upper*Keys-fullBottom)/Keys), none when there are tests
 //	lower edge tiles: the rest
 //
-// A row tile without rows of the segment has no tiles of it. One with other rows, too, has edge tiles alone: there, top and bottom are
-// those of the last and the first row of the segment, and the mask leaves the other rows out.
+// A row tile without rows of the segment has no tiles of it. One with other rows, too, has edge tiles alone: there, top is the
+// top of the segment's last row and bottom the bottom of its first, and the mask leaves the other rows out.
 //
 // A segment whose keys come from a list visits the tiles of BlockSize keys that the list says instead (see Launched.Slots);
 // bounds and tests hold there, too.
 //
 // All bounds have slope 0 or 1 in q, so a full tile keeps every pair of every row: it needs no mask.
-// A lower edge tile may begin below key 0; those keys are masked.
+// A lower edge tile may begin below key 0; keys below 0 are masked.
 type Segment struct {
 	Lo, Hi []Bound // empty Lo: from key 0; empty Hi: up to sk
 	Tests  []Test
@@ -165,8 +165,8 @@ func (s *Schedule) Lists() []Source {
 	return out
 }
 
-// HasRow says whether the query at position q is one of the segment's rows, in a call that ends at a position. Values are the parameters of a
-// legal launch.
+// HasRow says whether the query at position q is one of the segment's rows, in a call that ends at a position. Values are the parameters of
+// a legal launch.
 func (g Segment) HasRow(values map[string]int64, q, end int) bool {
 	bound, err := g.bind(values)
 	if err != nil {

@@ -158,7 +158,8 @@ func (s *Schedule) readLine(n *node, tiled *bool) error {
 	case word == "segment" && *tiled:
 		return s.readSegment(n)
 	default:
-		return lineError(n.number, `found %q, want "param", "const", "require" and "index" lines, then one "tile", then "segment" lines`, strings.Join(n.words, " "))
+		return lineError(n.number, `found %q, want "param", "const", "require" and "index" lines, then one "tile", then "segment" lines`,
+			strings.Join(n.words, " "))
 	}
 	return nil
 }

@@ -77,8 +77,8 @@ func (l *Launched) readAll(sel *Selection) (map[Source]lists, error) {
 }
 
 // Slots lists what a kernel walks for row tile n, in order: the segments one after the other; a range as Tiles does; the runs
-// nearest first, ended by the first one below all keys that the segment keeps, without those above them; blocks as listed;
-// columns up to the last one that the segment keeps for the last row.
+// nearest first, without the runs above all keys that the segment keeps, and ended by the first run below all of them; blocks as
+// listed; columns up to the last one that the segment keeps for the last row.
 func (l *Launched) Slots(sel *Selection, shape Shape, n int) ([]SlotTile, error) {
 	read, err := l.readAll(sel)
 	if err != nil {
@@ -209,7 +209,7 @@ func (r *rowMarks) mark(t SlotTile) error {
 	return nil
 }
 
-// keys are those of a slot, masked ones included.
+// keys are the keys of a slot, masked ones included.
 func (r *rowMarks) keys(t SlotTile) []int {
 	width := BlockSize
 	switch t.Source {

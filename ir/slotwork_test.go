@@ -39,7 +39,7 @@ func randomMembers(rng *rand.Rand, n int, share float64) (out []int) {
 	return out
 }
 
-// TestCountWorkIsWhatIsWalked: pairs are those of the rows' covers, the area is that of the slots.
+// TestCountWorkIsWhatIsWalked: the pairs are the pairs of the rows' covers, the area is the area of the slots.
 func TestCountWorkIsWhatIsWalked(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, text := range []string{verticalSlashSchedule, blocksAndColumns, testedColumns} {

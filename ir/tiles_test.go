@@ -24,7 +24,8 @@ func TestTilesByHand(t *testing.T) {
 		// top min(50, 84), bottom 0, fullTop -43: one upper edge tile
 		{Start: -14, Segment: 1},
 	}, got)
-	got, err = s.Tiles(values, ir.Shape{Sq: 128, Sk: 130, QOffset: 256}, 0) // fewer keys than queries: the tiles hang from sk, and all rows reach it
+	// Fewer keys than queries: the tiles hang from sk, and all rows reach it.
+	got, err = s.Tiles(values, ir.Shape{Sq: 128, Sk: 130, QOffset: 256}, 0)
 	require.NoError(t, err)
 	require.Equal(t, []ir.KeyTile{{Start: 66}, {Start: 2}, {Start: -62}, {Start: -14, Segment: 1}}, got)
 }

@@ -210,7 +210,8 @@ func goodTile(n int) bool { return n > 0 && n%16 == 0 && n <= maxTile }
 
 func (c *checker) segment(g Segment, tile Tile, where string) {
 	if max(len(g.Lo), len(g.Hi), len(g.Tests)) > MaxLiterals {
-		c.fail("%s: %d lower bounds, %d upper bounds and %d tests, want at most %d of each", where, len(g.Lo), len(g.Hi), len(g.Tests), MaxLiterals)
+		c.fail("%s: %d lower bounds, %d upper bounds and %d tests, want at most %d of each", where, len(g.Lo), len(g.Hi), len(g.Tests),
+			MaxLiterals)
 		return
 	}
 	if max(len(g.RowLo), len(g.RowHi)) > MaxLiterals {

@@ -1,7 +1,7 @@
 package ir
 
 // Widest is p as if the data had chosen all there is to choose: the same pattern without an index stage, which keeps
-// whatever p can keep. Its parameters are p's, those that only were budgets included.
+// whatever p can keep. Its parameters are p's, budgets included.
 func (p *Pattern) Widest() *Pattern {
 	out := *p
 	out.Index, out.Keep = nil, widen(p.Keep, All{})

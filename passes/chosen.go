@@ -55,27 +55,11 @@ func usedIndex(defs []ir.IndexDef, bands []ir.Segment) []ir.IndexDef {
 		if !used[d.Name] {
 			continue
 		}
-		for _, name := range operands(d.Value) {
+		for _, name := range d.Value.Operands() {
 			used[name] = true
 		}
 		out = append(out, d)
 	}
 	slices.Reverse(out)
 	return out
-}
-
-// operands are the names that a value of the index stage is computed from.
-func operands(x ir.Index) []string {
-	switch x := x.(type) {
-	case ir.Softmax:
-		return []string{x.Of}
-	case ir.Sum:
-		return []string{x.Of}
-	case ir.BlockScores:
-		return []string{x.Q, x.K}
-	case ir.Select:
-		return []string{x.Of}
-	default: // Probe and Pool start from q and k
-		return nil
-	}
 }

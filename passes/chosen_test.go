@@ -130,11 +130,11 @@ func TestClassifyChosen(t *testing.T) {
 		}
 	}})
 	require.NoError(t, err)
-	require.Contains(t, text, `part 0: row-invariant range: sink(3)
-part 1: translation-invariant strided: diagonals(0.. step 3)
-part 2: translation-invariant chosen runs: diagonals(d)
-part 3: translation-invariant strided chosen runs: diagonals(d2) & diagonals(0.. step n)
-part 4: mixed chosen blocks: blocks(b)
-part 5: row-invariant chosen columns: columns(c)
+	require.Contains(t, text, `member 0: row-invariant range: sink(3)
+member 1: translation-invariant strided: diagonals(0.. step 3)
+member 2: translation-invariant chosen runs: diagonals(d)
+member 3: translation-invariant strided chosen runs: diagonals(d2) & diagonals(0.. step n)
+member 4: mixed chosen blocks: blocks(b)
+member 5: row-invariant chosen columns: columns(c)
 `)
 }

@@ -42,8 +42,8 @@ func (c Class) String() string {
 	return words
 }
 
-// Part is a member of the outermost union, with the conditions around it left out.
-type Part struct {
+// UnionMember is a member of the outermost union, with the conditions around it left out.
+type UnionMember struct {
 	Set   ir.Set
 	Class Class
 }
@@ -53,15 +53,15 @@ type Part struct {
 // members what earlier ones keep, so ranges stay whole and the cut falls on what needs masks anyway.
 func classify(u *Unit) error {
 	u.Pattern.Keep = sortUnions(u.Pattern.Keep)
-	u.Parts = nil
-	for _, s := range parts(u.Pattern.Keep) {
-		u.Parts = append(u.Parts, Part{s, classOf(s)})
+	u.Members = nil
+	for _, s := range outerUnion(u.Pattern.Keep) {
+		u.Members = append(u.Members, UnionMember{s, classOf(s)})
 	}
 	return nil
 }
 
-// parts are the members of the first union found from the outside, or the whole set.
-func parts(s ir.Set) []ir.Set {
+// outerUnion are the members of the first union found from the outside, or the whole set.
+func outerUnion(s ir.Set) []ir.Set {
 	switch s := s.(type) {
 	case ir.Union:
 		return s.Sets
@@ -72,7 +72,7 @@ func parts(s ir.Set) []ir.Set {
 			}
 		}
 	case ir.Minus:
-		return parts(s.Left)
+		return outerUnion(s.Left)
 	}
 	return []ir.Set{s}
 }

@@ -22,12 +22,12 @@ func TestClassify(t *testing.T) {
         columns from 4 to 4*n step 1
         window left n right 2
 `), Options{})
-	require.Contains(t, text, `part 0: translation-invariant range: window(n, 2)
-part 1: row-invariant range: sink(n)
-part 2: row-invariant range: columns(4..4*n)
-part 3: mixed range: sink(3) & window(2, 0)
-part 4: translation-invariant strided: diagonals(0..3*n step n)
-part 5: row-invariant strided: columns(0.. step n)
+	require.Contains(t, text, `member 0: translation-invariant range: window(n, 2)
+member 1: row-invariant range: sink(n)
+member 2: row-invariant range: columns(4..4*n)
+member 3: mixed range: sink(3) & window(2, 0)
+member 4: translation-invariant strided: diagonals(0..3*n step n)
+member 5: row-invariant strided: columns(0.. step n)
 `)
-	require.Contains(t, after(t, "classify", parsePattern(t, "  keep\n    all\n"), Options{}), "part 0: everything range: all\n")
+	require.Contains(t, after(t, "classify", parsePattern(t, "  keep\n    all\n"), Options{}), "member 0: everything range: all\n")
 }

@@ -66,8 +66,8 @@ func splitParams(params []ir.Param) (baked, launch []ir.Param) {
 	return baked, launch
 }
 
-// substituteRequires keeps the conditions that still depend on the launch. Those without parameters must hold now, and
-// those that follow from the minima of parameters say nothing new.
+// substituteRequires keeps the conditions that still depend on the launch. Conditions without parameters must hold now, and
+// conditions that follow from the minima of parameters say nothing new.
 func substituteRequires(requires []ir.Require, substitute func(ir.Poly) ir.Poly, minima map[string]int64) ([]ir.Require, error) {
 	var out []ir.Require
 	for _, r := range requires {

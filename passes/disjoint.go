@@ -40,7 +40,8 @@ func tooMany(n int) error {
 }
 
 func tooLarge(found string) error {
-	return &ir.Unsupported{Reason: ir.TooLarge, Found: found, Help: "combine fewer parts that overlap, or give parameters minima that order them"}
+	return &ir.Unsupported{Reason: ir.TooLarge, Found: found,
+		Help: "combine fewer parts that overlap, or give parameters minima that order them"}
 }
 
 type lowering struct{ facts ir.Facts }

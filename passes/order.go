@@ -7,9 +7,9 @@ import (
 	"github.com/minfc/minfc/ir"
 )
 
-// order sorts the segments: ranges before those with tests, and among them those that move with the row first. A row's
-// running maximum settles early near the diagonal, and kernels fall into their longest plain loop at once. Lists come after
-// all ranges, in the order of their kinds.
+// order sorts the segments: ranges before segments with tests, and among them segments that move with the row first.
+// A row's running maximum settles early near the diagonal, and kernels fall into their longest plain loop at once. Lists come
+// after all ranges, in the order of their kinds.
 func order(u *Unit) error {
 	s := u.Schedule
 	slices.SortStableFunc(s.Segments, func(a, b ir.Segment) int {

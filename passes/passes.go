@@ -13,8 +13,8 @@ import (
 // Unit is what passes work on: the pattern, what was found out about it, and from disjoint on the schedule.
 type Unit struct {
 	Pattern  *ir.Pattern
-	Parts    []Part       // set by classify
-	Schedule *ir.Schedule // set by disjoint
+	Members  []UnionMember // set by classify
+	Schedule *ir.Schedule  // set by disjoint
 
 	tile   func(*ir.Schedule) ir.Tile
 	consts map[string]int64
@@ -23,15 +23,15 @@ type Unit struct {
 // facts are what proofs about the unit may rest on.
 func (u *Unit) facts() ir.Facts { return ir.NewFacts(u.Pattern.Params, u.Pattern.Requires) }
 
-// String is the text that print-after shows: the schedule once there is one, else the pattern and its parts.
+// String is the text that print-after shows: the schedule once there is one, else the pattern and its members.
 func (u *Unit) String() string {
 	if u.Schedule != nil {
 		return u.Schedule.String()
 	}
 	var b strings.Builder
 	b.WriteString(u.Pattern.String())
-	for i, p := range u.Parts {
-		fmt.Fprintf(&b, "part %d: %s: %s\n", i, p.Class, ir.FormatSet(p.Set))
+	for i, p := range u.Members {
+		fmt.Fprintf(&b, "member %d: %s: %s\n", i, p.Class, ir.FormatSet(p.Set))
 	}
 	return b.String()
 }
@@ -134,7 +134,8 @@ func Run(p *ir.Pattern, opts Options) (*ir.Schedule, error) {
 	}
 	switch err := u.verify(); {
 	case errors.Is(err, ir.ErrTooInvolved):
-		return nil, fmt.Errorf("pattern %q: %w", u.Pattern.Name, tooLarge("the bands of the set are too involved to prove that they do not overlap"))
+		return nil, fmt.Errorf("pattern %q: %w", u.Pattern.Name,
+			tooLarge("the bands of the set are too involved to prove that they do not overlap"))
 	case err != nil:
 		return nil, fmt.Errorf("internal: after all passes: %w", err)
 	}

@@ -2,6 +2,7 @@ package passes
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/minfc/minfc/abi"
@@ -11,7 +12,8 @@ import (
 // Program makes the launch program of a schedule's index stage: which kernels compute the lists that the schedule reads, and in which
 // memory. Attend adds the kernels of attention. A composition of primitives that no kernels compute is an error.
 //
-// One file has the choices that start from probes, one the choices of blocks, one what is decided from the lists.
+// The table forms has the compositions. Choices of columns and distances start from the sums of a probe (programprobes.go), choices of
+// blocks from scores (programblocks.go), of which each kind has a file. programdecide.go has what is decided from the lists.
 func Program(s *ir.Schedule) (*ir.Program, error) {
 	b := &programBuilder{Program: &ir.Program{Name: s.Name}, schedule: s, defs: map[string]ir.Index{}, shaped: map[string]bool{}}
 	for _, d := range s.Index {
@@ -44,9 +46,37 @@ type programBuilder struct {
 type choice struct {
 	ir.Select
 	source ir.Source
-	row    int // of its numbers, in the rows that are stored; its limits are in the next one
-	probe  int // number of the probe behind it, of columns and distances
-	blocks     // of blocks: what is scored
+	row    int         // of its numbers, in the rows that are stored; its limits are in the next one
+	probe  int         // number of the probe behind it, of columns and distances
+	scores blockScores // of blocks: what it chooses from
+}
+
+// form is a composition of values that kernels compute. It reads the definitions backwards, from the one that a choice is made from,
+// and leaves with the choice what it found; false: the definitions are something else.
+type form struct {
+	what string
+	read func(b *programBuilder, of string, c *choice) bool
+}
+
+var forms = []form{
+	{"sums of the softmax of a probe", (*programBuilder).readSums},
+	{"products of pooled rows, or their softmax", (*programBuilder).readPooled},
+	{"sums of the softmax of squares", (*programBuilder).readSquares},
+}
+
+// computed lists the forms, for an error.
+func computed() string {
+	var out []string
+	for _, f := range forms {
+		out = append(out, f.what)
+	}
+	return strings.Join(out, ", ")
+}
+
+// defined is the definition called name, if it is a T.
+func defined[T ir.Index](b *programBuilder, name string) (T, bool) {
+	x, ok := b.defs[name].(T)
+	return x, ok
 }
 
 func (c choice) name(field string) string   { return ir.ListName(c.source.Name, field) }
@@ -85,8 +115,8 @@ func (b *programBuilder) buffer(name, kind string, passing bool, shape ...ir.Exp
 	}
 }
 
-// lengths defines what follows from the lengths: positions 0..reach-1 are the positions of the queries and of what they may see; columns are the keys
-// that some query may see.
+// lengths defines what follows from the lengths: positions 0..reach-1 are the positions of the queries and of what they may see; columns
+// are the keys that some query may see.
 func (b *programBuilder) lengths() {
 	if len(b.schedule.Index) == 0 {
 		return
@@ -106,14 +136,8 @@ func (b *programBuilder) choice(name string, s ir.Select) error {
 	kind, _ := ir.IndexType(b.schedule.Index, name)
 	chosen, _ := kind.Chosen()
 	c := choice{Select: s, source: ir.Chosen{Name: name, Kind: chosen}.Source(), row: len(b.rows)}
-	var err error
-	if c.source.Kind == ir.SourceBlocks {
-		c.blocks, err = b.blocksOf(s)
-	} else {
-		c.probe, err = b.probeOf(s)
-	}
-	if err != nil {
-		return err
+	if !slices.ContainsFunc(forms, func(f form) bool { return f.read(b, s.Of, &c) }) {
+		return fmt.Errorf("internal: a choice from %q, which no kernels compute; they compute %s", s.Of, computed())
 	}
 	b.numbers(&c)
 	b.choices = append(b.choices, c)

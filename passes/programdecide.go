@@ -35,7 +35,8 @@ func (b *programBuilder) decide() (out []ir.Step) {
 			}
 			taken, args = append(taken, g.From.Kind), append(args, b.decideOn(g)...)
 		}
-		out, left = append(out, ir.Run{Kernel: abi.Decide, Grid: [3]ir.Expr{allHeads, ir.N(1), ir.N(1)}, Args: append(args, unlisted(args)...)}), later
+		out, left = append(out, ir.Run{Kernel: abi.Decide, Grid: [3]ir.Expr{allHeads, ir.N(1), ir.N(1)},
+			Args: append(args, unlisted(args)...)}), later
 	}
 	return out
 }

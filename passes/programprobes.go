@@ -18,26 +18,20 @@ type probe struct {
 	number       int
 }
 
-// probeOf follows a choice to its probe, and returns its number.
-func (b *programBuilder) probeOf(s ir.Select) (int, error) {
-	sum, ok := b.defs[s.Of].(ir.Sum)
+// readSums finds the probe behind a sum over queries or diagonals. Choices from one probe share its sums.
+func (b *programBuilder) readSums(of string, c *choice) bool {
+	sum, _ := defined[ir.Sum](b, of)
+	soft, _ := defined[ir.Softmax](b, sum.Of)
+	p, ok := defined[ir.Probe](b, soft.Of)
 	if !ok {
-		return 0, fmt.Errorf("internal: a choice from %T", b.defs[s.Of])
+		return false
 	}
-	soft, ok := b.defs[sum.Of].(ir.Softmax)
-	if !ok {
-		return 0, fmt.Errorf("internal: a sum of %T", b.defs[sum.Of])
+	c.probe = slices.IndexFunc(b.probes, func(x probe) bool { return x.name == soft.Of })
+	if c.probe < 0 {
+		c.probe = len(b.probes)
+		b.probes = append(b.probes, probe{soft.Of, p.Last, p.Stride, c.probe})
 	}
-	of, ok := b.defs[soft.Of].(ir.Probe)
-	if !ok {
-		return 0, fmt.Errorf("internal: a softmax of %T", b.defs[soft.Of])
-	}
-	i := slices.IndexFunc(b.probes, func(x probe) bool { return x.name == soft.Of })
-	if i < 0 {
-		i = len(b.probes)
-		b.probes = append(b.probes, probe{soft.Of, of.Last, of.Stride, i})
-	}
-	return i, nil
+	return true
 }
 
 // spread says whether the probe is not known to be the last rows of one launch, for which there are faster kernels.
@@ -114,7 +108,8 @@ func (b *programBuilder) rowsOf(p probe) {
 		b.define(p.named("rows"), ir.Call(ir.OpCeilDiv, sq, n))
 		b.define(p.named("row0"), ir.N(0))
 		b.define(p.named("step"), ir.Call(ir.OpPick, ir.Call(ir.OpAtLeast, ir.N(1), p.value("rows")), ir.N(1), n)) // of one row there is no next
-		b.Limits = append(b.Limits, ir.Limit{Value: p.value("step"), Most: maxStep, What: "the step from query to query of a probe; probe more of them"})
+		b.Limits = append(b.Limits, ir.Limit{Value: p.value("step"), Most: maxStep,
+			What: "the step from query to query of a probe; probe more of them"})
 	}
 	b.Work = append(b.Work, ir.Work{Unit: ir.WorkProbed, Amount: ir.Name("present").Times(sk).Times(p.value("rows").Over(abi.ProbeRows))})
 }
@@ -204,7 +199,8 @@ func (p probe) steps() (out []ir.Step) {
 		ir.Let{Name: "keys", Expr: ir.Call(ir.OpMin, sk, q0.Plus(ir.Name("probe_rows").Minus(ir.N(1)).Times(step)).Plus(ir.N(1)))},
 		ir.Let{Name: "class", Expr: ir.Call(ir.OpMax, ir.N(1), ir.Call(ir.OpCeilDiv, keys, step).Over(ir.BlockSize))},
 		// A class gets one more where its distances reach beyond its keys: see internal/codegen/index/spread.go.
-		ir.Let{Name: "class_tiles", Expr: class.Plus(ir.Call(ir.OpAtLeast, q0.Minus(ir.N(abi.ProbeRows).Times(step).Times(class.Minus(ir.N(1)))), step))},
+		ir.Let{Name: "class_tiles", Expr: class.Plus(
+			ir.Call(ir.OpAtLeast, q0.Minus(ir.N(abi.ProbeRows).Times(step).Times(class.Minus(ir.N(1)))), step))},
 		ir.Let{Name: "tiles", Expr: ir.Name("class_tiles").Times(ir.Call(ir.OpMin, step, keys))},
 	}, p.pass(ir.Name("tiles"))...)})
 }

@@ -73,7 +73,7 @@ func checkClaims(p *ir.Pattern, values map[string]int64, shape ir.Shape, causal,
 	return nil
 }
 
-// compare checks one launch; it counts the full tiles and those that hops left out.
+// compare checks one launch; it counts the full tiles, and the tiles that hops left out.
 func compare(p *ir.Pattern, s *ir.Schedule, values map[string]int64, shape ir.Shape) (full, hops int, err error) {
 	keep, err := p.EndingAt(shape.End()).Keeps(values)
 	if err != nil {
@@ -99,7 +99,8 @@ func compare(p *ir.Pattern, s *ir.Schedule, values map[string]int64, shape ir.Sh
 
 // compareTiles checks that full tiles hold kept pairs only. A full tile counts all of its rows, so a wrong one also shows in
 // Row; here the claim itself is checked.
-func compareTiles(keep func(q, k int) bool, s *ir.Schedule, launched *ir.Launched, values map[string]int64, shape ir.Shape) (full, hops int, err error) {
+func compareTiles(keep func(q, k int) bool, s *ir.Schedule, launched *ir.Launched, values map[string]int64,
+	shape ir.Shape) (full, hops int, err error) {
 	plain := *s
 	plain.Segments = append([]ir.Segment(nil), s.Segments...)
 	for i := range plain.Segments {

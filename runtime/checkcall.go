@@ -215,8 +215,8 @@ func (c *call) checkWorkspace(at Pointers, bytes int64) error {
 		return nil
 	case at.Workspace == 0:
 		return device.BadCall("Workspace is a null pointer, want %d bytes of device memory, see the method Workspace", bytes)
-	case at.Workspace%ir.PlaceAlign != 0:
-		return device.BadCall("Workspace starts at %#x, want an address that is a multiple of %d bytes", uint64(at.Workspace), ir.PlaceAlign)
+	case at.Workspace%ir.BufferAlign != 0:
+		return device.BadCall("Workspace starts at %#x, want an address that is a multiple of %d bytes", uint64(at.Workspace), ir.BufferAlign)
 	case at.WorkspaceBytes < bytes:
 		return device.BadCall("Workspace has %d bytes, want %d, see the method Workspace", at.WorkspaceBytes, bytes)
 	}

@@ -199,7 +199,7 @@ func (r *chosenReader) perHead(at int64, n int) (out []int32, err error) {
 // lengths. The device writes nothing behind the end of some lists; padded ones are read together, because there may be
 // very many.
 func (r *chosenReader) lists(list, count string, limit int, padded bool) ([][]int32, error) {
-	each := int(r.Place(count).Bytes/4) / r.heads()
+	each := int(r.Extent(count).Bytes/4) / r.heads()
 	counts, err := r.perHead(r.at(count), each)
 	if err != nil {
 		return nil, err

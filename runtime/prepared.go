@@ -82,7 +82,7 @@ func (p *Prepared) ListBytes() (sum int64) {
 		for _, n := range part.bound.choices {
 			for _, f := range abi.ListFields[n.source.Kind] {
 				if f.Name != "kc" && f.Name != "vc" && f.Type == "ptr" {
-					sum += part.bound.Place(n.list(f.Name)).Bytes
+					sum += part.bound.Extent(n.list(f.Name)).Bytes
 				}
 			}
 		}

@@ -155,8 +155,8 @@ func TestBuffersDoNotOverlap(t *testing.T) {
 	}
 	var places []place
 	for _, b := range k.patterns[0].program.Buffers {
-		p := place{b.Name, x.at(b.Name), x.at(b.Name) + x.Place(b.Name).Bytes}
-		require.Zero(t, p.start%ir.PlaceAlign, b.Name)
+		p := place{b.Name, x.at(b.Name), x.at(b.Name) + x.Extent(b.Name).Bytes}
+		require.Zero(t, p.start%ir.BufferAlign, b.Name)
 		require.LessOrEqual(t, p.end, bytes, b.Name)
 		require.Empty(t, b.Over, "nothing of this pattern lies over something else")
 		for _, other := range places {
@@ -164,7 +164,7 @@ func TestBuffersDoNotOverlap(t *testing.T) {
 		}
 		places = append(places, p)
 	}
-	size := func(name string) int64 { return x.Place(name).Bytes }
+	size := func(name string) int64 { return x.Extent(name).Bytes }
 	h := int64(12)
 	require.Equal(t, h*448*4, size("col_sum"))
 	require.Equal(t, h*(448+128)*4, size("diag_sum"))

@@ -162,8 +162,8 @@ func (w *chosenWriter) words(name string, words []uint32) error {
 	if err != nil || len(data) == 0 {
 		return err
 	}
-	if int64(len(data)) > w.Place(name).Bytes {
-		return fmt.Errorf("internal: %d bytes for the %d of %s", len(data), w.Place(name).Bytes, name)
+	if int64(len(data)) > w.Extent(name).Bytes {
+		return fmt.Errorf("internal: %d bytes for the %d of %s", len(data), w.Extent(name).Bytes, name)
 	}
 	return w.dev.CopyToDevice(w.workspace+device.Ptr(w.at(name)), data, w.stream)
 }
@@ -234,7 +234,7 @@ func (w *chosenWriter) writeColumns(n choiceCall, sets []*ir.Selected) error {
 
 // wordsOf is how many words of a bitmap a head has.
 func (x *boundCall) wordsOf(n choiceCall, field string) int {
-	return int(x.Place(n.list(field)).Bytes/4) / x.heads()
+	return int(x.Extent(n.list(field)).Bytes/4) / x.heads()
 }
 
 // bitmaps has the bitmaps of all heads, one after the other.

@@ -95,7 +95,7 @@ func (e *evaluator) rows(g ir.Segment, end int) (from, to int) {
 	return from, to
 }
 
-// clip cuts the rows first..last to those of the band; there are none where last is then before first.
+// clip cuts the rows first..last to the rows of the band; there are none where last is then before first.
 func (b band) clip(first, last int) (int, int) {
 	return max(first, b.rowFrom), min(last, b.rowTo-1)
 }

@@ -102,7 +102,8 @@ func TestHopsAgreeWithWalk(t *testing.T) {
 					s := &ir.Schedule{Name: "hop", Tile: tile, Segments: []ir.Segment{{
 						Tests: []ir.Test{{Diag: diag, Off: ir.Int(off), Step: ir.Int(int64(step))}}, NeverFull: true, Hop: 0,
 					}}}
-					w := Work{HeadDim: 64, DType: "f16", RowTile: tile.Rows, KeyTile: tile.Keys, Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: tile.Rows, SeqK: 3001, QOffset: 40, Schedule: s}
+					w := Work{HeadDim: 64, DType: "f16", RowTile: tile.Rows, KeyTile: tile.Keys, Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: tile.Rows,
+						SeqK: 3001, QOffset: 40, Schedule: s}
 					tiles, err := s.Tiles(nil, ir.Shape{Sq: tile.Rows, Sk: w.SeqK, QOffset: 40}, 0)
 					require.NoError(t, err)
 					c, err := Count(w)

@@ -52,7 +52,8 @@ var machines = []Machine{
 	},
 	{
 		Name: "A100", Target: "sm_80", Source: "the H200's rates a clock cycle, at A100's clock and units; not measured",
-		Multiprocessors: 108, L2Bytes: 40 << 20, MemoryGBs: 1700, LaunchMicros: 4, Rates: a100sm80(h200sm80), Lists: h200lists80.slower(a100Slower),
+		Multiprocessors: 108, L2Bytes: 40 << 20, MemoryGBs: 1700, LaunchMicros: 4, Rates: a100sm80(h200sm80),
+		Lists: h200lists80.slower(a100Slower),
 		Index: h200index.slower(a100Slower),
 	},
 }

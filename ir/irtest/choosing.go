@@ -62,8 +62,10 @@ func (x *choosing) define(value ir.Index) string {
 func (x *choosing) kinds() []ir.ChosenKind {
 	columns, distances, blocks := ir.ChosenColumns, ir.ChosenDistances, ir.ChosenBlocks
 	all := [][]ir.ChosenKind{
-		{columns}, {distances}, {blocks}, {columns, distances}, {columns, distances}, {columns, distances}, {distances, columns}, {columns, blocks},
-		{distances, blocks}, {blocks, blocks}, {distances, distances}, {columns, distances, distances}, {columns, distances, blocks}, {blocks, distances, blocks},
+		{columns}, {distances}, {blocks}, {columns, distances}, {columns, distances}, {columns, distances}, {distances, columns},
+		{columns, blocks},
+		{distances, blocks}, {blocks, blocks}, {distances, distances}, {columns, distances, distances}, {columns, distances, blocks},
+		{blocks, distances, blocks},
 		{columns, columns},
 	}
 	return all[x.rng.IntN(len(all))]
@@ -87,8 +89,8 @@ func (x *choosing) choose(kind ir.ChosenKind) ir.Chosen {
 	return ir.Chosen{Name: name, Kind: kind}
 }
 
-// budgetNumbers are numbers of members, thousandths of the mass and millionths, small ones, those of the size of the length
-// or of all mass, and larger ones.
+// budgetNumbers are numbers of members, thousandths of the mass and millionths, small ones, numbers near the length or all
+// mass, and larger ones.
 var budgetNumbers = map[ir.Rule][]int64{
 	ir.Top:   {0, 1, 2, 3, 7, 20, 31, 63, 64, 65, 100, 150, 200, 400, ir.MaxParam - 1, ir.MaxParam},
 	ir.TopP:  {0, 1, 50, 200, 300, 500, 700, 900, 950, 999, 1000, 1001, ir.MaxParam},
@@ -139,8 +141,7 @@ func (x *choosing) values(kind ir.ChosenKind) (name string, shares bool) {
 		squares := x.define(ir.Antidiagonals{Step: 2 << x.rng.IntN(6)})
 		return x.define(ir.Sum{Of: x.define(ir.Softmax{Of: squares}), Over: ir.OverBlocks}), true
 	}
-	q := x.define(ir.Pool{Of: ir.TensorQ, With: ir.Reduction(x.rng.IntN(2))})
-	k := x.define(ir.Pool{Of: ir.TensorK, With: ir.Reduction(x.rng.IntN(2))})
+	q, k := x.define(x.pool(ir.TensorQ)), x.define(x.pool(ir.TensorK))
 	name = x.define(ir.BlockScores{Q: q, K: k})
 	if x.rng.IntN(2) == 0 {
 		return name, false
@@ -148,7 +149,12 @@ func (x *choosing) values(kind ir.ChosenKind) (name string, shares bool) {
 	return x.define(ir.Softmax{Of: name}), true
 }
 
-// probabilities are those of the last queries, or of queries in equal steps; half of the time a probe serves two choices.
+// pool draws a pool of a tensor, with any reduction and any number of rows.
+func (x *choosing) pool(of ir.Tensor) ir.Pool {
+	return ir.Pool{Of: of, With: ir.Reduction(x.rng.IntN(2)), Rows: pickOne(x.rng, ir.PoolRows)}
+}
+
+// probabilities defines the probabilities of the last queries, or of queries in equal steps; half of the time a probe serves two choices.
 func (x *choosing) probabilities() string {
 	last := slices.IndexFunc(x.defs, func(d ir.IndexDef) bool { _, is := d.Value.(ir.Probe); return is })
 	if last >= 0 && x.rng.IntN(2) == 0 {

@@ -16,12 +16,14 @@ const dynamicIndex = `pattern index
   index mq = pool mean q
   index mk = pool mean k
   index scores = blocks mq mk
+  index wq = pool max q over 128
+  index wide = blocks wq mk
   index cols = top 40 from heat first 1
   index cols2 = top 10 from heat
   index diags = top 40 from trace first 1
   index diags2 = top 10 from trace
   index best = top 3 from scores last 1
-  index best2 = top 2 from scores
+  index best2 = top 2 from wide
   keep
     all
 `

@@ -7,7 +7,7 @@ import (
 )
 
 // Numbers at the limits of the language and next to them. Bounds of a kernel are sums of such numbers in 32 bits, so they are
-// drawn often. Most of them leave every key or none; those near MaxEnd meet the keys of queries at the last positions.
+// drawn often. Most of them leave every key or none; numbers near MaxEnd meet the keys of queries at the last positions.
 
 // limit draws a number next to a limit, of either sign.
 func limit(rng *rand.Rand) int64 {

@@ -43,7 +43,7 @@ func operands(s ir.Set) []ir.Set {
 	return nil
 }
 
-// changeSet puts bounds on rows into set number at of s and those below it.
+// changeSet puts bounds on rows into set number at of s and the sets below it.
 func (g *generator) changeSet(s ir.Set, at *int) ir.Set {
 	if *at--; *at == -1 {
 		return g.rowsIn(s)

@@ -19,7 +19,7 @@ type comparison struct {
 	length  int
 	heads   string
 	dim     string
-	density float64 // kept pairs over those of dense attention
+	density float64 // kept pairs over the pairs of dense attention
 	ms      float64
 	times   map[string]ratio // by peer
 	file    string
@@ -100,7 +100,8 @@ func (m *measurements) ofReport(file string, r *bench.Report) (out []comparison)
 		if !x.Ours() || x.Failure != "" || r.Tool == bench.ToolBench && !sparse {
 			continue
 		}
-		c := comparison{target: strings.TrimPrefix(x.Implementation, "minfc "), chosen: sparse, pattern: label(x.Label()), input: r.Workload.Kind, length: x.SeqLen,
+		c := comparison{target: strings.TrimPrefix(x.Implementation, "minfc "), chosen: sparse, pattern: label(x.Label()),
+			input: r.Workload.Kind, length: x.SeqLen,
 			heads: heads(r.Call), dim: fmt.Sprintf("%d %s", r.Call.HeadDim, r.Call.DType), density: x.Density, ms: x.TotalMS,
 			times: beside(r, x), file: file, date: r.Date, row: x}
 		if sparse && len(c.times) == 0 {
@@ -127,7 +128,7 @@ func beside(r *bench.Report, x bench.Row) map[string]ratio {
 	return times
 }
 
-// dense are the times of dense causal attention over that of a head of ours. Several files may have one peer: its fastest counts.
+// dense are the times of dense causal attention over the time of a head of ours. Several files may have one peer: its fastest counts.
 func (m *measurements) dense(c comparison, head float64) map[string]ratio {
 	times := map[string]ratio{}
 	note := func(peer string, ms float64) {

@@ -23,7 +23,8 @@ func (p *page) index() {
 	cells := [][]string{{"beside code", "pattern", "input", "length", "heads", "index ms", "attention ms", "workspace MB", "measured"}}
 	for _, c := range p.comparisons() {
 		if x := c.row; x.IndexMS > 0 {
-			cells = append(cells, []string{c.target, c.pattern, c.input, bench.Length(c.length), c.heads, fmt.Sprintf("%.3f", x.IndexMS), fmt.Sprintf("%.4g", x.AttentionMS),
+			cells = append(cells, []string{c.target, c.pattern, c.input, bench.Length(c.length), c.heads, fmt.Sprintf("%.3f", x.IndexMS),
+				fmt.Sprintf("%.4g", x.AttentionMS),
 				fmt.Sprintf("%.0f", float64(x.WorkspaceBytes)/1e6), p.source(c.file, c.date)})
 		}
 	}
@@ -62,7 +63,8 @@ func (p *page) agreement() {
 	cells := [][]string{{"code", "type", "kernels and shapes", "worst relative error", "worst row", "worst LSE", "limits"}}
 	for _, w := range list {
 		l := selfcheck.LimitsOf(abi.DType(w.dtype))
-		cells = append(cells, []string{w.target, w.dtype, fmt.Sprint(w.cases), fmt.Sprintf("%.1e", w.errors.Frobenius), fmt.Sprintf("%.1e", w.errors.WorstRow),
+		cells = append(cells, []string{w.target, w.dtype, fmt.Sprint(w.cases), fmt.Sprintf("%.1e", w.errors.Frobenius),
+			fmt.Sprintf("%.1e", w.errors.WorstRow),
 			fmt.Sprintf("%.1e", w.errors.LSE), fmt.Sprintf("%.0e, %.0e, %.0e", l.Frobenius, l.Row, l.LSE)})
 	}
 	writeTable(&p.Buffer, byTarget(cells))
@@ -71,7 +73,8 @@ func (p *page) agreement() {
 func (w *worst) add(x row) {
 	w.cases++
 	for _, c := range x.Checks {
-		w.errors.Frobenius, w.errors.WorstRow, w.errors.LSE = max(w.errors.Frobenius, c.Frobenius), max(w.errors.WorstRow, c.WorstRow), max(w.errors.LSE, c.LSE)
+		w.errors.Frobenius, w.errors.WorstRow, w.errors.LSE = max(w.errors.Frobenius, c.Frobenius), max(w.errors.WorstRow, c.WorstRow),
+			max(w.errors.LSE, c.LSE)
 	}
 }
 
@@ -80,7 +83,8 @@ func (p *page) checks() {
 	var parts []string
 	for _, f := range p.files {
 		if runs, bad := sanitized(p.printed[f]); runs > 0 && strings.HasPrefix(f, "sanitizer_") {
-			parts = append(parts, fmt.Sprintf("%d of %d runs with a report ([%s](%s/%s))", bad, runs, strings.TrimSuffix(strings.TrimPrefix(f, "sanitizer_"), ".txt"), folder, f))
+			parts = append(parts, fmt.Sprintf("%d of %d runs with a report ([%s](%s/%s))", bad, runs,
+				strings.TrimSuffix(strings.TrimPrefix(f, "sanitizer_"), ".txt"), folder, f))
 		}
 	}
 	if len(parts) > 0 {
@@ -91,7 +95,7 @@ func (p *page) checks() {
 // clean is a run in which neither the tool nor the check of the output complained.
 var clean = regexp.MustCompile(`SUMMARY: (0 hazards displayed \(0 errors, 0 warnings\)|0 errors); check ok\s*$`)
 
-// sanitized counts the runs that a file of bench/sanitize.sh has, and those that were not clean.
+// sanitized counts the runs that a file of bench/sanitize.sh has, and the runs that were not clean.
 func sanitized(text string) (runs, bad int) {
 	for line := range strings.Lines(text) {
 		if tool, _, _ := strings.Cut(line, " "); !strings.HasSuffix(tool, "check") {

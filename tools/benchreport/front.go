@@ -15,7 +15,8 @@ const frontLimit = 15 << 10
 
 // sections of BENCHMARKS.md, in order. A section without measurements writes nothing.
 var sections = []func(*page){
-	(*page).preamble, (*page).summary, (*page).repeat, (*page).generated, (*page).planted, (*page).index, (*page).layers, (*page).agreement, (*page).checks, (*page).rest,
+	(*page).preamble, (*page).summary, (*page).repeat, (*page).generated, (*page).planted, (*page).index, (*page).layers,
+	(*page).agreement, (*page).checks, (*page).rest,
 }
 
 func frontPage(m *measurements) ([]byte, error) {
@@ -156,7 +157,8 @@ func (p *page) generated() {
 	}
 	cells := [][]string{append(head, "measured")}
 	for _, c := range list {
-		line := []string{c.target, c.pattern, c.input, bench.Length(c.length), c.heads, short(c.dim), fmt.Sprintf("%.3g", 100*c.density), fmt.Sprintf("%.4g", c.ms)}
+		line := []string{c.target, c.pattern, c.input, bench.Length(c.length), c.heads, short(c.dim), fmt.Sprintf("%.3g", 100*c.density),
+			fmt.Sprintf("%.4g", c.ms)}
 		for _, name := range columns {
 			text := ""
 			if r, ok := c.times[name]; ok {

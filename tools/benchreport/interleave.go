@@ -112,7 +112,8 @@ func (r report) comparisons(file string) (out []comparison) {
 		}
 		about := x.about()
 		length, _ := strconv.Atoi(c[1])
-		out = append(out, comparison{target: x.target(), pattern: about[0], input: "random", length: length, heads: about[2], dim: about[3], density: 1, ms: *x.MS,
+		out = append(out, comparison{target: x.target(), pattern: about[0], input: "random", length: length, heads: about[2],
+			dim: about[3], density: 1, ms: *x.MS,
 			times: times, file: file, date: r.Date})
 	}
 	return out

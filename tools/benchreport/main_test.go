@@ -19,7 +19,8 @@ func repository(t *testing.T) string {
 	root := t.TempDir()
 	require.NoError(t, os.MkdirAll(filepath.Join(root, folder), 0o755))
 	r := &bench.Report{Schema: bench.Schema, Tool: bench.ToolBench, Version: "minfc 0.1.0", Date: "2026-01-02", Command: "minfc bench dense",
-		Machine: bench.Machine{Name: "H200", Multiprocessors: 132}, Call: bench.Call{Batch: 1, QHeads: 8, KVHeads: 2, HeadDim: 128, DType: "bf16"},
+		Machine:  bench.Machine{Name: "H200", Multiprocessors: 132},
+		Call:     bench.Call{Batch: 1, QHeads: 8, KVHeads: 2, HeadDim: 128, DType: "bf16"},
 		Workload: bench.Workload{Kind: "mixed", Seed: 1},
 		Rows: []bench.Row{
 			{Implementation: "minfc sm_80", Pattern: "dense", SeqLen: 4096, AttentionMS: 1, TotalMS: 1, Density: 1, PredictedMS: ptr(9)},
@@ -91,10 +92,13 @@ func hopperFiles(t *testing.T, root string) {
 		{"case": "vertical_slash:131072:8:8:128:bf16:k/sm_90a/v.minf:vertical=30,slash=800", "kernel": "cudnn", "ms": 31.98, "tflops": 550},
 		{"case": "vertical_slash:1048576:32:32:128:bf16:k/sm_90a/v.minf:vertical=1000,slash=6096", "kernel": "k/sm_90a/v.minf", "ms": 6, "tflops": 528},
 		{"case": "vertical_slash:1048576:32:32:128:bf16:k/sm_90a/v.minf:vertical=1000,slash=6096", "kernel": "cudnn", "ms": 31.98, "tflops": 550}]}`)
-	r := bench.Report{Schema: bench.Schema, Tool: bench.ToolBench, Version: "minfc 0.1.0", Date: "2026-01-02", Command: "minfc bench --planted",
-		Machine: bench.Machine{Name: "H200", Multiprocessors: 132}, Call: bench.Call{Batch: 1, QHeads: 8, KVHeads: 8, HeadDim: 128, DType: "bf16"},
+	r := bench.Report{Schema: bench.Schema, Tool: bench.ToolBench, Version: "minfc 0.1.0", Date: "2026-01-02",
+		Command:  "minfc bench --planted",
+		Machine:  bench.Machine{Name: "H200", Multiprocessors: 132},
+		Call:     bench.Call{Batch: 1, QHeads: 8, KVHeads: 8, HeadDim: 128, DType: "bf16"},
 		Workload: bench.Workload{Kind: "mixed", Seed: 1, Planted: true}}
-	row := bench.Row{Implementation: "minfc sm_90a", Pattern: "vertical_slash", Params: map[string]int64{"vertical": 1000, "slash": 6096}, SeqLen: 128 << 10,
+	row := bench.Row{Implementation: "minfc sm_90a", Pattern: "vertical_slash",
+		Params: map[string]int64{"vertical": 1000, "slash": 6096}, SeqLen: 128 << 10,
 		AttentionMS: 6, TotalMS: 6, Density: 0.1, TileTFLOPS: ptr(551), WorkspaceBytes: 300e6}
 	r.Rows = []bench.Row{row}
 	save(t, root, "sm90_dynamic_128k.json", r)
@@ -150,7 +154,7 @@ func TestWholeCalls(t *testing.T) {
 	require.NoError(t, run(root, true))
 }
 
-// Whoever ran beside ours in bench/peers.py has a column, and a pattern's peers are those of its parameters.
+// Whoever ran beside ours in bench/peers.py has a column, and a pattern's peers ran with its parameters.
 func TestPeersOfOneProcess(t *testing.T) {
 	root := repository(t)
 	peers, err := bench.ReadReport(filepath.Join(root, folder, "peers.json"))
@@ -173,8 +177,10 @@ func TestPeersOfOneProcess(t *testing.T) {
 func TestCallsBesideDense(t *testing.T) {
 	root := repository(t)
 	r := bench.Report{Schema: bench.Schema, Tool: bench.ToolBench, Version: "minfc 0.1.0", Date: "2026-01-02", Command: "minfc bench",
-		Machine: bench.Machine{Name: "H200"}, Call: bench.Call{Batch: 1, QHeads: 8, KVHeads: 8, HeadDim: 64, DType: "f16"}, Workload: bench.Workload{Kind: "mixed"}}
-	row := bench.Row{Implementation: "minfc sm_80", Pattern: "block_sparse", SeqLen: 16 << 10, IndexMS: 1, AttentionMS: 5, TotalMS: 6, Density: 0.25, WorkspaceBytes: 1, VsDense: ptr(1.5)}
+		Machine: bench.Machine{Name: "H200"}, Call: bench.Call{Batch: 1, QHeads: 8, KVHeads: 8, HeadDim: 64, DType: "f16"},
+		Workload: bench.Workload{Kind: "mixed"}}
+	row := bench.Row{Implementation: "minfc sm_80", Pattern: "block_sparse", SeqLen: 16 << 10, IndexMS: 1, AttentionMS: 5, TotalMS: 6,
+		Density: 0.25, WorkspaceBytes: 1, VsDense: ptr(1.5)}
 	all := row
 	all.DenseHeads, all.VsDense = 8, ptr(1.01)
 	r.Rows = []bench.Row{row, all}
@@ -198,9 +204,12 @@ func TestPlanted(t *testing.T) {
 // How blocks share is part of a list's density.
 func TestPlantedBlocks(t *testing.T) {
 	root := repository(t)
-	r := bench.Report{Schema: bench.Schema, Tool: bench.ToolBench, Version: "minfc 0.1.0", Date: "2026-01-02", Command: "minfc bench --planted",
-		Call: bench.Call{Batch: 1, QHeads: 8, KVHeads: 8, HeadDim: 64, DType: "bf16"}, Workload: bench.Workload{Kind: "mixed", Planted: true, PlantedBlocks: bench.BlocksWide}}
-	r.Rows = []bench.Row{{Implementation: "minfc sm_80", Pattern: "block_sparse", Params: map[string]int64{"topk": 100}, SeqLen: 128 << 10, AttentionMS: 5, TotalMS: 5, Density: 0.2}}
+	r := bench.Report{Schema: bench.Schema, Tool: bench.ToolBench, Version: "minfc 0.1.0", Date: "2026-01-02",
+		Command:  "minfc bench --planted",
+		Call:     bench.Call{Batch: 1, QHeads: 8, KVHeads: 8, HeadDim: 64, DType: "bf16"},
+		Workload: bench.Workload{Kind: "mixed", Planted: true, PlantedBlocks: bench.BlocksWide}}
+	r.Rows = []bench.Row{{Implementation: "minfc sm_80", Pattern: "block_sparse", Params: map[string]int64{"topk": 100},
+		SeqLen: 128 << 10, AttentionMS: 5, TotalMS: 5, Density: 0.2}}
 	save(t, root, "wide.json", r)
 	write(t, root, "lists.json", `{"date": "2026-01-04", "rows": [
 		{"case": "block_sparse:131072:8:8:64:bf16:k/sm_80/b.minf:topk=100", "kernel": "k/sm_80/b.minf", "ms": 5, "tflops": 275},

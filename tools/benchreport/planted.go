@@ -22,7 +22,8 @@ of it is one over the density. Lists that the data chooses may be denser at the 
 
 // planted writes the kernels over planted lists whose density some report of minfc bench has: no ratio stands without one.
 func (p *page) planted() {
-	cells := [][]string{{"code", "lists", "length", "heads", "D", "density %", "ms", "TFLOP/s of tiles", "cuDNN TFLOP/s", "rate, of cuDNN", "time, cuDNN dense", "measured"}}
+	cells := [][]string{{"code", "lists", "length", "heads", "D", "density %", "ms", "TFLOP/s of tiles", "cuDNN TFLOP/s",
+		"rate, of cuDNN", "time, cuDNN dense", "measured"}}
 	for _, f := range p.files {
 		for i, x := range p.checked[f].Rows {
 			if line, ok := p.plantedRow(f, p.checked[f].Rows[i:], x); ok {
@@ -50,8 +51,10 @@ func (p *page) plantedRow(file string, after []row, x row) ([]string, bool) {
 		time = fmt.Sprintf("%.1fx", yardHead(yard)/(*x.MS/float64(count)))
 	}
 	about := x.about()
-	return []string{x.target(), label(about[0]), bench.Length(length), about[2], short(about[3]), fmt.Sprintf("%.3g", 100*density), fmt.Sprintf("%.4g", *x.MS),
-		number(x.TFLOPS, "%.0f"), fmt.Sprintf("%.0f", yard), fmt.Sprintf("%.2fx", *x.TFLOPS/yard), time, p.source(file, p.checked[file].Date)}, true
+	return []string{x.target(), label(about[0]), bench.Length(length), about[2], short(about[3]), fmt.Sprintf("%.3g", 100*density),
+		fmt.Sprintf("%.4g", *x.MS),
+		number(x.TFLOPS, "%.0f"), fmt.Sprintf("%.0f", yard), fmt.Sprintf("%.2fx", *x.TFLOPS/yard), time,
+		p.source(file, p.checked[file].Date)}, true
 }
 
 // The call of cuDNN that bench/interleave.py times beside planted lists.
@@ -93,11 +96,13 @@ func (m *measurements) plantedDensity(x row) (float64, bool) {
 	}
 	for _, f := range m.files {
 		r := m.reports[f]
-		if r == nil || !r.Workload.Planted || (r.Workload.PlantedBlocks != sharing && (sharing != bench.BlocksApart || r.Workload.PlantedBlocks != "")) {
+		if r == nil || !r.Workload.Planted ||
+			(r.Workload.PlantedBlocks != sharing && (sharing != bench.BlocksApart || r.Workload.PlantedBlocks != "")) {
 			continue
 		}
 		for _, y := range r.Rows {
-			if y.Pattern == c[0] && strconv.Itoa(y.SeqLen) == c[1] && strconv.Itoa(r.Call.HeadDim) == c[4] && maps.Equal(y.Params, params) && y.Failure == "" {
+			if y.Pattern == c[0] && strconv.Itoa(y.SeqLen) == c[1] && strconv.Itoa(r.Call.HeadDim) == c[4] && maps.Equal(y.Params, params) &&
+				y.Failure == "" {
 				return y.Density, true
 			}
 		}

@@ -128,8 +128,10 @@ func hopperFolder(t *testing.T, m cost.Machine) string {
 		MS     float64 `json:"ms"`
 	}
 	rows := []row{{"dense:32768:16:16:128:bf16:x", "bin/kernels/sm_80/dense128bf16.minf", 1}, {"dense:32768:16:16:128:bf16:x", "cudnn", 1}}
-	for _, c := range []string{"dense:32768:16:16:128:bf16:x", "dense:32768:16:16:64:bf16:x", "dense:32768:16:16:256:bf16:x", "full:32768:8:8:128:bf16:x",
-		"dense:4096:4:4:64:bf16:x", "dense:131072:4:4:192:bf16:x", "a_shape:131072:8:8:128:bf16:x:sink=128,window=1024", "sliding:131072:8:8:64:bf16:x:window=300"} {
+	for _, c := range []string{"dense:32768:16:16:128:bf16:x", "dense:32768:16:16:64:bf16:x", "dense:32768:16:16:256:bf16:x",
+		"full:32768:8:8:128:bf16:x",
+		"dense:4096:4:4:64:bf16:x", "dense:131072:4:4:192:bf16:x", "a_shape:131072:8:8:128:bf16:x:sink=128,window=1024",
+		"sliding:131072:8:8:64:bf16:x:window=300"} {
 		x, err := parse(c, "sm_90a")
 		require.NoError(t, err)
 		p, err := m.Price(x.counts)
@@ -140,7 +142,8 @@ func hopperFolder(t *testing.T, m cost.Machine) string {
 	for i, budgets := range [][2]int64{{1000, 6096}, {3500, 100}, {500, 700}, {30, 800}} {
 		tiles := (budgets[1]/50 + budgets[0]/128) * 2048 * 8
 		x := listed{call: bench.Call{Batch: 1, QHeads: 8, KVHeads: 8, HeadDim: 128, DType: "bf16"}, row: bench.Row{Implementation: "minfc sm_90a",
-			Pattern: "vertical_slash", Params: map[string]int64{"vertical": budgets[0], "slash": budgets[1]}, SeqLen: 131072, TotalMS: 1, Tiles: &tiles}}
+			Pattern: "vertical_slash", Params: map[string]int64{"vertical": budgets[0], "slash": budgets[1]}, SeqLen: 131072, TotalMS: 1,
+			Tiles: &tiles}}
 		var err error
 		x.row.AttentionMS, err = x.millis(m)
 		require.NoError(t, err)
@@ -148,8 +151,9 @@ func hopperFolder(t *testing.T, m cost.Machine) string {
 		dense.DenseHeads, dense.AttentionMS = 1, 1
 		old.Implementation, old.AttentionMS = "minfc sm_80", 1
 		failed.Failure, failed.AttentionMS = "out of memory", 0
-		save(t, folder, fmt.Sprintf("sm90_dynamic_%d.json", i), bench.Report{Schema: bench.Schema, Call: x.call, Workload: bench.Workload{Planted: true},
-			Rows: []bench.Row{x.row, dense, failed}})
+		save(t, folder, fmt.Sprintf("sm90_dynamic_%d.json", i), bench.Report{Schema: bench.Schema, Call: x.call,
+			Workload: bench.Workload{Planted: true},
+			Rows:     []bench.Row{x.row, dense, failed}})
 	}
 	return folder
 }

@@ -86,7 +86,8 @@ func parse(text, target string) (measurement, error) {
 	}
 	n := numbers{}
 	seq := n.parse(part[1])
-	w := cost.Work{Batch: 1, QHeads: n.parse(part[2]), KVHeads: n.parse(part[3]), HeadDim: n.parse(part[4]), DType: abi.DType(part[5]), SeqQ: seq, SeqK: seq}
+	w := cost.Work{Batch: 1, QHeads: n.parse(part[2]), KVHeads: n.parse(part[3]), HeadDim: n.parse(part[4]), DType: abi.DType(part[5]), SeqQ: seq,
+		SeqK: seq}
 	m := measurement{name: part[0]}
 	if len(part) > 7 {
 		m.name += " " + part[7]

@@ -73,7 +73,8 @@ func (f fitting) listTable(b *bytes.Buffer) error {
 func (f fitting) leaveOneOut() ([]float64, error) {
 	var out []float64
 	for i, x := range f.rows {
-		p := problem[cost.Rates]{f.tiles, func(m *cost.Machine) *cost.Rates { return &m.Rates }, tileRatios(slices.Delete(slices.Clone(f.rows), i, i+1))}
+		p := problem[cost.Rates]{f.tiles, func(m *cost.Machine) *cost.Rates { return &m.Rates },
+			tileRatios(slices.Delete(slices.Clone(f.rows), i, i+1))}
 		others, err := p.fit(f.machine, leftOutSteps)
 		if err != nil {
 			return nil, err

@@ -55,7 +55,8 @@ var targets = []target{
 			{"RowNanos", func(r *cost.Rates) *float64 { return &r.RowNanos }, 700, 0, 0},
 			{"Overlap", func(r *cost.Rates) *float64 { return &r.Overlap }, 3, 1, 0},
 		},
-		entries: append(listCoefficients(1500), coefficient[cost.ListRates]{"SlotNanos", func(r *cost.ListRates) *float64 { return &r.SlotNanos }, 10, 0, 0}),
+		entries: append(listCoefficients(1500), coefficient[cost.ListRates]{"SlotNanos",
+			func(r *cost.ListRates) *float64 { return &r.SlotNanos }, 10, 0, 0}),
 	},
 	{
 		name: "sm_90a", speed: "sm90_speed.json", rates: "h200sm90", lists: "h200lists90",

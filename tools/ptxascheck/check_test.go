@@ -55,7 +55,8 @@ func TestLossesOfPerformanceAreComplaints(t *testing.T) {
 	const loss = "ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized due to X in function attention"
 	r := sampleRow(64, 0)
 	var err error
-	r.resources, err = parseResources(loss+"\n"+strings.ReplaceAll(report, "24 bytes stack frame, 12 bytes spill stores, 16", "0 bytes stack frame, 0 bytes spill stores, 0"), "attention")
+	r.resources, err = parseResources(loss+"\n"+strings.ReplaceAll(report, "24 bytes stack frame, 12 bytes spill stores, 16",
+		"0 bytes stack frame, 0 bytes spill stores, 0"), "attention")
 	require.NoError(t, err)
 	require.EqualError(t, complaints([]row{r}), "dense bf16 d64 sm_80: "+loss)
 }

@@ -148,8 +148,9 @@ func compileGenerator(dtype abi.DType, dim int) (kernel, error) {
 		return kernel{}, err
 	}
 	ptx, err := ptxgen.Compile(k.Module, ptxgen.Options{Target: common})
-	return kernel{pattern: generator, target: common, dtype: dtype, headDim: dim, entry: k.Entry, threads: k.Threads, dynamicShared: k.SharedBytes,
-		ptx: ptx, llvm: k.Module.String()}, err
+	return kernel{pattern: generator, target: common, dtype: dtype, headDim: dim, entry: k.Entry, threads: k.Threads,
+		dynamicShared: k.SharedBytes,
+		ptx:           ptx, llvm: k.Module.String()}, err
 }
 
 // group names the kernels of head plans in the table. Its members walk all that there is to walk.

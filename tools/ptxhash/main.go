@@ -1,5 +1,5 @@
-// Command ptxhash prints a hash of every kernel of the pattern library, so that two versions of the compiler can be compared: a line a kernel
-// of head dims 64, 128 and 256, both targets. Names of parameters do not count, nor does the order in which modules lie in an artifact.
+// Command ptxhash prints a hash of every kernel of the pattern library, so that two versions of the compiler can be compared: a line a
+// kernel of head dims 64, 128 and 256, both targets. Names of parameters do not count, nor does the order in which modules lie in an artifact.
 //
 //	go run ./tools/ptxhash > new.txt; git stash; go run ./tools/ptxhash > old.txt; diff old.txt new.txt
 package main

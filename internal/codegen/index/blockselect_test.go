@@ -168,8 +168,8 @@ func (s blockShape) checkInterpreter(t *testing.T, f abi.DType, with ir.Reductio
 	r, value := newBlockRig(t), normal(uint64(s.sk))
 	q, k := r.tensor(s.batch, s.hq, s.sq, s.dim, f, value), r.tensor(s.batch, s.hkv, s.sk, s.dim, f, value)
 	c := blockChoice{budgets: slices.Repeat([]int32{n}, s.hq), cap: 8, last: 1}
-	qp, _ := r.pool(q, f, with)
-	kp, _ := r.pool(k, f, with)
+	qp, _ := r.pool(q, f, with, 64)
+	kp, _ := r.pool(k, f, with, 64)
 	score, choose, l := r.function(BlockScores(s.dim)), r.function(BlockSelect(ir.Top)), r.lists(s, c)
 	ws := r.empty(4 * s.heads() * slab * s.pad())
 	for start := 0; start < s.rowBlocks(); start += slab {
@@ -191,8 +191,8 @@ func (s blockShape) checkInterpreter(t *testing.T, f abi.DType, with ir.Reductio
 
 func (s blockShape) interpret(t *testing.T, q, k []float32, with ir.Reduction, n int64) [][]int {
 	defs := []ir.IndexDef{
-		{Name: "pq", Value: ir.Pool{Of: ir.TensorQ, With: with}},
-		{Name: "pk", Value: ir.Pool{Of: ir.TensorK, With: with}},
+		{Name: "pq", Value: ir.Pool{Of: ir.TensorQ, With: with, Rows: 64}},
+		{Name: "pk", Value: ir.Pool{Of: ir.TensorK, With: with, Rows: 64}},
 		{Name: "s", Value: ir.BlockScores{Q: "pq", K: "pk"}},
 		{Name: "b", Value: ir.Select{Of: "s", Rule: ir.Top, N: ir.Int(n), First: ir.Int(0), Last: ir.Int(1)}},
 	}

@@ -2,6 +2,8 @@ package index
 
 import (
 	"fmt"
+	"math/bits"
+	"slices"
 
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
@@ -19,6 +21,7 @@ type PoolConfig struct {
 	HeadDim int
 	DType   abi.DType
 	With    ir.Reduction
+	Rows    int // that become one: 64, or 128, whose two blocks get the same row
 }
 
 // The parameters of pool. Strides are in bytes; rows lie on 16 bytes.
@@ -27,14 +30,14 @@ type PoolConfig struct {
 //	out  float32 [batch, heads, blocks of n, head dim]
 //	q_heads  of each head of x: a head of k is pooled if one of the q heads that share it takes part
 //
-// Launch: grid (blocks, heads, batch). A part of the rows is pooled by moving x to its first block and n to its length.
+// Launch: grid (n/Rows, rounded up; heads, batch). A part of the rows is pooled by moving x to its first block and n to its length.
 
 const (
 	blockSize = ir.BlockSize
 	blockLog  = 6 // its log2
 
-	// poolGroups threads share one 16-byte chunk of the head dim, each with every poolGroups-th row: eight loads a thread
-	// in flight, and as many threads as head dims for the sum over the groups.
+	// poolGroups threads share one 16-byte chunk of the head dim, each with every poolGroups-th row: eight or sixteen
+	// loads a thread in flight, and as many threads as head dims for the sum over the groups.
 	poolGroups = 8
 	chunkElems = 8
 )
@@ -44,12 +47,12 @@ type poolKernel struct {
 	*lower.Builder
 	cfg    PoolConfig
 	shared lower.Value
-	rows   lower.Value // of the block: blockSize, fewer in the last one
+	rows   lower.Value // that the block reduces: cfg.Rows, fewer in the last one
 }
 
-// Pool reduces each block of 64 rows to one: its mean, or its maximum without NaNs. Sums run in float32 over 1/64 of each row, which
+// Pool reduces 64 or 128 rows to one: their mean, or their maximum without NaNs. Sums run in float32 over 1/64 (1/128) of each row, which
 // no finite rows make infinite, rows t, t+8, ... first, then the eight partial sums in order; a NaN makes its mean a NaN.
-// Blocks of equal rows have equal means, the last one, which may be shorter, too.
+// Equal rows have equal means, the last ones, which may be fewer, too.
 func Pool(cfg PoolConfig) (*lower.Kernel, error) {
 	if err := abi.CheckHeadDim(cfg.HeadDim); err != nil {
 		return nil, err
@@ -59,6 +62,9 @@ func Pool(cfg PoolConfig) (*lower.Kernel, error) {
 	}
 	if cfg.With != ir.ReduceMean && cfg.With != ir.ReduceMax {
 		return nil, fmt.Errorf("internal: unknown reduction %d", cfg.With)
+	}
+	if !slices.Contains(ir.PoolRows, cfg.Rows) {
+		return nil, fmt.Errorf("internal: a pool over %d rows, want %v", cfg.Rows, ir.PoolRows)
 	}
 	threads := cfg.HeadDim / chunkElems * poolGroups
 	k := &poolKernel{Builder: lower.NewKernel(poolEntry, abi.IndexParams[abi.PoolMean], threads, 1), cfg: cfg}
@@ -71,8 +77,8 @@ func (k *poolKernel) emit() {
 	head := k.Add(k.Mul(k.BlockZ(), k.GridY()), k.BlockY())
 	k.LeaveUnless(k.SomeTakePart(k.Mul(head, k.Param("q_heads")), k.Param("q_heads")), nil)
 	k.shared = k.SharedBase()
-	tid, row0 := k.ThreadX(), k.Shl(k.BlockX(), blockLog)
-	k.rows = k.Min(lower.I32(blockSize), k.Sub(k.Param("n"), row0))
+	tid, row0 := k.ThreadX(), k.Shl(k.BlockX(), int64(bits.TrailingZeros(uint(k.cfg.Rows))))
+	k.rows = k.Min(lower.I32(int64(k.cfg.Rows)), k.Sub(k.Param("n"), row0))
 	chunks := int64(k.cfg.HeadDim / chunkElems)
 	group := k.UDiv(tid, lower.I32(chunks))
 	chunk := k.Sub(tid, k.Mul(group, lower.I32(chunks)))
@@ -92,7 +98,7 @@ func (k *poolKernel) source(row0 lower.Value) lower.Value {
 
 // partial reduces the rows group, group+8, ... of one chunk. A row past the end is read as the last one and left out.
 func (k *poolKernel) partial(src, group lower.Value) []lower.Value {
-	loads := make([]lower.Value, blockSize/poolGroups)
+	loads := make([]lower.Value, k.cfg.Rows/poolGroups)
 	valid := make([]lower.Value, len(loads))
 	for i := range loads {
 		row := k.Add(group, lower.I32(int64(i*poolGroups)))
@@ -117,7 +123,7 @@ func (k *poolKernel) accumulate(acc *lower.Value, x, valid lower.Value) {
 		*acc = k.identity()
 	}
 	if k.cfg.With == ir.ReduceMean {
-		*acc = k.FMA(x, lower.F32(1./blockSize), *acc)
+		*acc = k.FMA(x, lower.F32(1/float64(k.cfg.Rows)), *acc)
 		return
 	}
 	*acc = k.reduce(*acc, x)
@@ -161,18 +167,35 @@ func (k *poolKernel) finish(tid lower.Value) {
 	if k.cfg.With == ir.ReduceMean {
 		sum = k.mean(sum)
 	}
-	head := k.Add(k.Mul(k.BlockZ(), k.GridY()), k.BlockY())
-	row := k.Add(k.Mul(k.ZExt64(head), k.ZExt64(blocksOf(k.Builder, k.Param("n")))), k.ZExt64(k.BlockX()))
-	out := k.Offset(k.Param("out"), k.Mul(row, lower.I64(int64(4*k.cfg.HeadDim))))
-	k.Store(sum, k.Offset(out, k.ZExt64(k.Shl(tid, 2))), 4)
+	k.store(tid, sum)
 }
 
-// mean is the mean of a block whose sum is 1/64 of its rows'. The division is rounded once: n equal rows have themselves as mean.
+// store writes element t of the pooled row, for every block of 64 rows that has it.
+func (k *poolKernel) store(tid, x lower.Value) {
+	head := k.Add(k.Mul(k.BlockZ(), k.GridY()), k.BlockY())
+	first := k.Mul(k.ZExt64(head), k.ZExt64(blocksOf(k.Builder, k.Param("n"))))
+	per, block := k.cfg.Rows/blockSize, k.BlockX()
+	if per > 1 {
+		block = k.Mul(block, lower.I32(int64(per)))
+	}
+	row := k.Add(first, k.ZExt64(block))
+	out := k.Offset(k.Param("out"), k.Mul(row, lower.I64(int64(4*k.cfg.HeadDim))))
+	out = k.Offset(out, k.ZExt64(k.Shl(tid, 2)))
+	k.Store(x, out, 4)
+	for i := 1; i < per; i++ {
+		k.If("block", k.ICmp(enum.IPredSLT, lower.I32(int64(i*blockSize)), k.rows), nil, func() []lower.Value {
+			k.Store(x, k.Offset(out, lower.I64(int64(4*k.cfg.HeadDim*i))), 4)
+			return nil
+		})
+	}
+}
+
+// mean is the mean of rows, given the sum of 1/cfg.Rows of each. The division is rounded once: n equal rows have themselves as mean.
 func (k *poolKernel) mean(sum lower.Value) lower.Value {
-	short := k.ICmp(enum.IPredSLT, k.rows, lower.I32(blockSize))
+	short := k.ICmp(enum.IPredSLT, k.rows, lower.I32(int64(k.cfg.Rows)))
 	return k.If("short", short, []lower.Value{sum}, func() []lower.Value {
 		rows := k.Block.NewSIToFP(k.rows, types.Float)
-		return []lower.Value{k.FMul(k.FDiv(sum, rows), lower.F32(blockSize))}
+		return []lower.Value{k.FMul(k.FDiv(sum, rows), lower.F32(float64(k.cfg.Rows)))}
 	})[0]
 }
 

@@ -140,13 +140,13 @@ func (r blockRig) tensor(batch, heads, n, dim int, f abi.DType, value func() flo
 
 func (x tensor) head(h int) []float32 { return x.values[h*x.n*x.dim:][:x.n*x.dim] }
 
-// pool runs the kernel on a tensor and returns its output on the device, and its number of blocks.
-func (r blockRig) pool(x tensor, f abi.DType, with ir.Reduction) (device.Ptr, int) {
-	k := r.function(Pool(PoolConfig{HeadDim: x.dim, DType: abi.DType(f), With: with}))
+// pool runs the kernel on a tensor and returns its output on the device, and its number of blocks of 64 rows.
+func (r blockRig) pool(x tensor, f abi.DType, with ir.Reduction, rows int) (device.Ptr, int) {
+	k := r.function(Pool(PoolConfig{HeadDim: x.dim, DType: abi.DType(f), With: with, Rows: rows}))
 	blocks := (x.n + ir.BlockSize - 1) / ir.BlockSize
 	out := r.empty(4 * x.batch * x.heads * blocks * x.dim)
 	row := 2 * x.rowElems
-	k.launch([3]uint32{uint32(blocks), uint32(x.heads), uint32(x.batch)}, k.Threads, args{"x": x.ptr, "out": out,
+	k.launch([3]uint32{uint32((x.n + rows - 1) / rows), uint32(x.heads), uint32(x.batch)}, k.Threads, args{"x": x.ptr, "out": out,
 		"x_batch": row * x.n * x.heads, "x_head": row * x.n, "x_row": row, "n": x.n, "q_heads": 1})
 	return out, blocks
 }
@@ -176,28 +176,33 @@ func pooledRow(rows []float32, dim int, with ir.Reduction) []float64 {
 
 func TestPoolReducesBlocks(t *testing.T) {
 	for i, dim := range []int{16, 48, 64, 80, 128, 208, 256} {
-		for _, n := range []int{1, 7, 63, 64, 65, 200} {
+		for _, n := range []int{1, 7, 63, 64, 65, 128, 200, 321} {
 			for _, with := range []ir.Reduction{ir.ReduceMean, ir.ReduceMax} {
-				f := []abi.DType{abi.BF16, abi.F16}[i%2]
-				t.Run(fmt.Sprintf("D%d_%s_n%d_%d", dim, f, n, with), func(t *testing.T) {
-					r := newBlockRig(t)
-					x := r.tensor(2, 3, n, dim, f, normal(uint64(n)))
-					ptr, blocks := r.pool(x, f, with)
-					got := r.floats(ptr, 6*blocks*dim)
-					for at := range 6 * blocks {
-						from, to := at%blocks*64, min(n, at%blocks*64+64)
-						want := pooledRow(x.head(at / blocks)[from*dim:to*dim], dim, with)
-						for j := range want {
-							require.InDelta(t, want[j], got[at*dim+j], 1e-6, "block %d, element %d", at, j)
-						}
-					}
-				})
+				f := []abi.DType{abi.BF16, abi.F16}[(i+n)%2]
+				t.Run(fmt.Sprintf("D%d_%s_n%d_%d", dim, f, n, with), func(t *testing.T) { checkPool(t, dim, n, f, with) })
 			}
 		}
 	}
 }
 
-// The maximum is that of the numbers; a mean with a NaN is a NaN, and others are as they were.
+// checkPool compares the pooled rows of 2 by 3 heads with float64, over 64 rows and over 128.
+func checkPool(t *testing.T, dim, n int, f abi.DType, with ir.Reduction) {
+	for _, rows := range ir.PoolRows {
+		r := newBlockRig(t)
+		x := r.tensor(2, 3, n, dim, f, normal(uint64(n)))
+		ptr, blocks := r.pool(x, f, with, rows)
+		got := r.floats(ptr, 6*blocks*dim)
+		for at := range 6 * blocks {
+			from := at % blocks * 64 / rows * rows
+			want := pooledRow(x.head(at / blocks)[from*dim:min(n, from+rows)*dim], dim, with)
+			for j := range want {
+				require.InDelta(t, want[j], got[at*dim+j], 1e-6, "over %d rows, block %d, element %d", rows, at, j)
+			}
+		}
+	}
+}
+
+// The maximum is the maximum of the numbers; a mean with a NaN is a NaN, and others are as they were.
 func TestPoolOfNaN(t *testing.T) {
 	for _, with := range []ir.Reduction{ir.ReduceMean, ir.ReduceMax} {
 		r, i := newBlockRig(t), 0
@@ -208,7 +213,7 @@ func TestPoolOfNaN(t *testing.T) {
 			}
 			return -2
 		})
-		ptr, blocks := r.pool(x, abi.BF16, with)
+		ptr, blocks := r.pool(x, abi.BF16, with, 64)
 		got := r.floats(ptr, blocks*16)
 		require.Equal(t, with == ir.ReduceMean, math.IsNaN(float64(got[0])))
 		for j, v := range got[1:] {
@@ -221,7 +226,8 @@ func TestPoolOfNaN(t *testing.T) {
 }
 
 func TestPoolRefuses(t *testing.T) {
-	for _, cfg := range []PoolConfig{{HeadDim: 24, DType: abi.BF16}, {HeadDim: 64, DType: "f32"}, {HeadDim: 64, DType: abi.F16, With: 9}} {
+	for _, cfg := range []PoolConfig{{HeadDim: 24, DType: abi.BF16, Rows: 64}, {HeadDim: 64, DType: "f32", Rows: 64},
+		{HeadDim: 64, DType: abi.F16, With: 9, Rows: 64}, {HeadDim: 64, DType: abi.F16, Rows: 96}} {
 		_, err := Pool(cfg)
 		require.Error(t, err)
 	}

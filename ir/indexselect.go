@@ -1,0 +1,200 @@
+package ir
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// Select chooses from values: over columns, over distances, or over key blocks per query block. Ties go to the smaller
+// column, distance or block; sums whose terms are equal row by row tie. First and Last force that many members at either end (columns: the
+// first keys; distances: the nearest; blocks: Last is the diagonal block and the blocks before it); forced ones count within the budget.
+// Where the rule would choose more than Most, the Most largest stay, forced ones before all.
+// Type: chosen columns, distances or blocks.
+type Select struct {
+	Of          string
+	Rule        Rule
+	N           Poly // Top: how many. TopP: mass in thousandths. Above: threshold in millionths
+	First, Last Poly
+	Most        *Poly // nil: no limit
+}
+
+// Rule is how Select decides.
+type Rule uint8
+
+const (
+	Top   Rule = iota // the N largest
+	TopP              // the largest until they hold the share of all mass
+	Above             // all above a threshold
+)
+
+var ruleWords = []string{Top: "top", TopP: "mass", Above: "above"}
+
+// Word is asked for by no pattern: no value is computed from a choice.
+func (Select) Word() string         { return "part" }
+func (x Select) Operands() []string { return []string{x.Of} }
+
+func (x Select) text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s from %s", wordOf(ruleWords, int(x.Rule)), x.N, x.Of)
+	if !x.First.Equal(Poly{}) {
+		fmt.Fprintf(&b, " first %s", x.First)
+	}
+	if !x.Last.Equal(Poly{}) {
+		fmt.Fprintf(&b, " last %s", x.Last)
+	}
+	if x.Most != nil {
+		fmt.Fprintf(&b, " most %s", *x.Most)
+	}
+	return b.String()
+}
+
+func (c *cursor) selection(rule Rule) Index {
+	s := Select{Rule: rule, N: c.poly()}
+	c.expect("from")
+	s.Of = c.name()
+	if c.accept("first") {
+		s.First = c.poly()
+	}
+	if c.accept("last") {
+		s.Last = c.poly()
+	}
+	if c.accept("most") {
+		p := c.poly()
+		s.Most = &p
+	}
+	return s
+}
+
+// selected is what choosing from values of a kind gives.
+var selected = map[IndexKind]IndexKind{
+	KindColumnValues: KindColumns, KindDistanceValues: KindDistances, KindBlockValues: KindBlocks, KindBlockShares: KindBlocks,
+}
+
+func (x Select) typed(kinds map[string]IndexKind) (IndexKind, error) {
+	of, known := kinds[x.Of]
+	kind, ok := selected[of]
+	switch {
+	case !known:
+		return 0, fmt.Errorf("%q is not defined before it", x.Of)
+	case !ok:
+		return 0, fmt.Errorf("%q is %s, want values over columns, distances or blocks", x.Of, of)
+	case x.Rule > Above:
+		return 0, fmt.Errorf("unknown rule %d", x.Rule)
+	case x.Rule != Top && of == KindBlockValues:
+		return 0, fmt.Errorf("block scores are no shares of a whole, so that only the number of blocks can be chosen, not %s; take their softmax",
+			ruleWords[x.Rule])
+	}
+	return kind, nil
+}
+
+func (x Select) mapPolys(f func(Poly) Poly) Index {
+	x.N, x.First, x.Last, x.Most = f(x.N), f(x.First), f(x.Last), mapEnd(x.Most, f)
+	return x
+}
+
+func (x Select) numbers() indexNumbers {
+	out := indexNumbers{budgets: []Poly{x.N}, others: []Poly{x.First, x.Last}}
+	if x.Most != nil {
+		out.budgets = append(out.budgets, *x.Most)
+	}
+	return out
+}
+
+// eval leaves what is chosen with the selection; no definition is computed from it.
+func (x Select) eval(e *indexEval) (any, error) {
+	n, err := evalAll(e.values, x.N, x.First, x.Last)
+	if err != nil {
+		return nil, err
+	}
+	c := choice{x.Rule, n[0], n[1], n[2], math.MaxInt}
+	if x.Most != nil {
+		most, err := evalAll(e.values, *x.Most)
+		if err != nil {
+			return nil, err
+		}
+		c.most = most[0]
+	}
+	s := Selected{Name: e.name}
+	switch of := e.results[x.Of].(type) {
+	case sums:
+		s.Kind, s.Members = of.kind, c.from(of.values)
+	case blockScores:
+		s.Kind = ChosenBlocks
+		s.Blocks = make([][]int, len(of))
+		inParallel(len(of), manySorts, func(t int) {
+			s.Blocks[t] = c.from(of[t])
+			slices.Reverse(s.Blocks[t])
+		})
+	default:
+		return nil, fmt.Errorf("internal: a choice from %T", of)
+	}
+	e.out.Sets = append(e.out.Sets, s)
+	return nil, nil
+}
+
+// choice is a Select with numbers for its parameters.
+type choice struct {
+	rule                 Rule
+	n, first, last, most int
+}
+
+// Units of the numbers of a Select.
+const (
+	massUnit      = 1e3
+	thresholdUnit = 1e6
+)
+
+// from chooses among values by their index and returns the indices in ascending order.
+func (c choice) from(values []float64) []int {
+	n := len(values)
+	first, last := min(c.first, n), max(n-c.last, 0)
+	forced := func(i int) bool { return i < first || i >= last }
+	var out, free []int
+	for i := range values {
+		if forced(i) {
+			out = append(out, i)
+		} else {
+			free = append(free, i)
+		}
+	}
+	slices.SortStableFunc(free, func(a, b int) int { return cmp.Compare(values[b], values[a]) })
+	out = append(out, free[:min(c.count(values, out, free), max(c.most-len(out), 0))]...)
+	slices.Sort(out)
+	return out
+}
+
+// count is how many of free, sorted by falling value, join the forced members.
+func (c choice) count(values []float64, forced, free []int) int {
+	switch c.rule {
+	case Top:
+		return min(max(c.n-len(forced), 0), len(free))
+	case TopP:
+		return countMass(values, forced, free, float64(c.n)/massUnit)
+	default:
+		n := 0
+		for n < len(free) && values[free[n]] > float64(c.n)/thresholdUnit {
+			n++
+		}
+		return n
+	}
+}
+
+// countMass is how many of free must join forced to hold the share of the sum of all values. What has no mass never joins.
+func countMass(values []float64, forced, free []int, share float64) int {
+	total, have := 0.0, 0.0
+	for _, x := range values {
+		total += x
+	}
+	for _, i := range forced {
+		have += values[i]
+	}
+	n := 0
+	for n < len(free) && have < share*total && values[free[n]] > 0 {
+		have += values[free[n]]
+		n++
+	}
+	return n
+}
