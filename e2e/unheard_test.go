@@ -29,18 +29,18 @@ func everyNth(t *testing.T) (*lower.Kernel, []byte) {
 	for _, job := range []string{"first", "second"} {
 		words := b.LShr(b.Param(job+"_stride"), 5)
 		row := b.Mul(b.BlockX(), words)
-		b.While(job, []lower.Value{b.ThreadX()}, func(v []lower.Value) lower.Value {
-			return b.ICmp(enum.IPredULT, v[0], words)
-		}, func(v []lower.Value) []lower.Value {
+		b.While(job, b.ThreadX(), func(at lower.Value) lower.Value {
+			return b.ICmp(enum.IPredULT, at, words)
+		}, func(at lower.Value) lower.Value {
 			word := lower.Value(lower.I32(0))
 			for bit := range 32 {
-				member := b.Add(b.Shl(v[0], 5), lower.I32(int64(bit)))
+				member := b.Add(b.Shl(at, 5), lower.I32(int64(bit)))
 				chosen := b.ICmp(enum.IPredEQ, b.Sub(member, b.Mul(b.UDiv(member, b.Param("n")), b.Param("n"))), lower.I32(0))
 				inside := b.ICmp(enum.IPredSLT, member, b.Param(job+"_end"))
 				word = b.Or(word, b.Select(b.And(chosen, inside), lower.I32(1<<bit), lower.I32(0)))
 			}
-			b.Store(word, b.Offset(b.Param(job+"_bits"), b.ZExt64(b.Shl(b.Add(row, v[0]), 2))), 4)
-			return []lower.Value{b.Add(v[0], lower.I32(threads))}
+			b.Store(word, b.Offset(b.Param(job+"_bits"), b.ZExt64(b.Shl(b.Add(row, at), 2))), 4)
+			return b.Add(at, lower.I32(threads))
 		})
 	}
 	b.Block.NewRet(nil)

@@ -14,7 +14,9 @@ const blockMassOne = 1 << 30
 var forcedBlock = lower.I32(-1)
 
 // blockMass is what a threshold leaves: how many keys, and their mass.
-type blockMass struct{ number, mass lower.Value }
+type blockMass struct{ number, mass Value }
+
+func (m *blockMass) Values() []*Value { return []*Value{&m.number, &m.mass} }
 
 // searchMass finds the largest threshold from which on there are n keys, or enough to hold the share of all mass. It sets n
 // to the number that is chosen; the first so many ties do.
@@ -28,13 +30,13 @@ func (k *selectKernel) searchMass() (threshold, exact lower.Value) {
 	reached := func(m blockMass) lower.Value {
 		return k.Or(k.ICmp(enum.IPredSGE, m.number, k.n), k.ICmp(enum.IPredSGE, m.mass, goal))
 	}
-	v := k.Repeat("mass", []lower.Value{lower.I32(-1 << 31), lower.I32(0)}, func(v []lower.Value) ([]lower.Value, lower.Value) {
-		try := k.Or(v[1], v[0])
-		threshold := k.Select(reached(k.massFrom(try, k.parity(v[0]))), try, v[1])
-		bit := k.LShr(v[0], 1)
-		return []lower.Value{bit, threshold}, k.ICmp(enum.IPredNE, bit, lower.I32(0))
-	})
-	threshold = v[1]
+	start := lower.Fold{At: lower.I32(-1 << 31), Made: lower.I32(0)}
+	threshold = lower.Repeat(k.Builder, "mass", start, func(bit lower.Fold) (next lower.Fold, again Value) {
+		try := k.Or(bit.Made, bit.At)
+		next.Made = k.Select(reached(k.massFrom(try, k.parity(bit.At))), try, bit.Made)
+		next.At = k.LShr(bit.At, 1)
+		return next, k.ICmp(enum.IPredNE, next.At, lower.I32(0))
+	}).Made
 	onlyForced := k.ICmp(enum.IPredEQ, threshold, forcedBlock)
 	above := k.massFrom(k.Select(onlyForced, threshold, k.Add(threshold, lower.I32(1))), lower.I32(0))
 	one := k.Max(k.mass(threshold), lower.I32(1))
@@ -47,14 +49,15 @@ func (k *selectKernel) searchMass() (threshold, exact lower.Value) {
 // forcedMass is the mass of the forced blocks, whose keys no longer tell.
 func (k *selectKernel) forcedMass() lower.Value {
 	forced := k.Min(k.Add(k.first, k.Sub(k.candidates, k.tail)), k.candidates)
-	sum := k.While("forced", []lower.Value{k.tid, lower.I32(0)}, func(v []lower.Value) lower.Value {
-		return k.ICmp(enum.IPredSLT, v[0], forced)
-	}, func(v []lower.Value) []lower.Value {
-		behind := k.Add(k.Sub(k.candidates, forced), v[0])
-		i := k.Select(k.ICmp(enum.IPredSLT, v[0], k.first), v[0], behind)
+	start := lower.Fold{At: k.tid, Made: lower.I32(0)}
+	sum := lower.While(k.Builder, "forced", start, func(n lower.Fold) Value {
+		return k.ICmp(enum.IPredSLT, n.At, forced)
+	}, func(n lower.Fold) lower.Fold {
+		behind := k.Add(k.Sub(k.candidates, forced), n.At)
+		i := k.Select(k.ICmp(enum.IPredSLT, n.At, k.first), n.At, behind)
 		share := k.Load(types.Float, k.Offset(k.scores(), k.Shl(k.ZExt64(i), 2)), 4)
-		return []lower.Value{k.Add(v[0], k.threads), k.Add(v[1], k.mass(k.AsInt(share)))}
-	})[1]
+		return lower.Fold{At: k.Add(n.At, k.threads), Made: k.Add(n.Made, k.mass(k.AsInt(share)))}
+	}).Made
 	return k.blockAdd(sum, lower.I32(sumsTies))
 }
 
@@ -68,18 +71,17 @@ func (k *selectKernel) mass(key lower.Value) lower.Value {
 // massFrom sums over the block the keys that are at least x. The sums lie at an offset of their arrays: there are two, in turn.
 func (k *selectKernel) massFrom(x, sums lower.Value) blockMass {
 	zero := lower.I32(0)
-	v := k.groups("weigh", []lower.Value{zero, zero}, func(g int, v []lower.Value) []lower.Value {
-		n, mass := v[0], v[1]
+	sum := groups(k, "weigh", blockMass{zero, zero}, func(g int, sum blockMass) blockMass {
 		for _, key := range k.keys[g*selectGroup : (g+1)*selectGroup] {
 			in := k.ICmp(enum.IPredUGE, key, x)
-			n = k.Select(in, k.Add(n, lower.I32(1)), n)
-			mass = k.Select(in, k.Add(mass, k.mass(key)), mass)
+			sum.number = k.Select(in, k.Add(sum.number, lower.I32(1)), sum.number)
+			sum.mass = k.Select(in, k.Add(sum.mass, k.mass(key)), sum.mass)
 		}
-		return []lower.Value{n, mass}
+		return sum
 	})
 	masses := k.Add(sums, lower.I32(blockMassSums))
-	k.putSum(k.WarpAdd(v[0]), sums)
-	k.putSum(k.WarpAdd(v[1]), masses)
+	k.putSum(k.WarpAdd(sum.number), sums)
+	k.putSum(k.WarpAdd(sum.mass), masses)
 	k.Barrier()
 	return blockMass{k.sumBelow(k.warps, sums), k.sumBelow(k.warps, masses)}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/minfc/minfc/runtime/device"
 )
 
-// scoreKinds are scores of rows: like those of data, all equal, of one block alone, and with numbers that say nothing.
+// scoreKinds are scores of rows: as data gives them, all equal, of one block alone, and with numbers that say nothing.
 var scoreKinds = map[string]func(rng *rand.Rand) float32{
 	"normal": func(rng *rand.Rand) float32 { return float32(4 * rng.NormFloat64()) },
 	"equal":  func(*rand.Rand) float32 { return 3 },

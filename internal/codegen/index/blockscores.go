@@ -1,6 +1,8 @@
 package index
 
 import (
+	"slices"
+
 	"github.com/llir/llvm/ir/constant"
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
@@ -72,10 +74,9 @@ func (k *scoresKernel) emit() {
 	// The tile's last row reaches furthest.
 	last := k.UMin(k.Add(k.row0, lower.I32(scoreRows-1)), k.Sub(k.Param("slab"), lower.I32(1)))
 	some := k.ICmp(enum.IPredSLT, k.key0, k.candidates(last))
-	k.If("tile", some, nil, func() []lower.Value {
+	k.If("tile", some, func() {
 		k.prepare()
 		k.store(k.products())
-		return nil
 	})
 	k.Block.NewRet(nil)
 }
@@ -146,26 +147,31 @@ func (k *scoresKernel) copyRows(l scoreLoad, bytes, to lower.Value, first, n int
 func (k *scoresKernel) products() []lower.Value {
 	k.start(lower.I32(0), lower.I32(0))
 	steps := lower.I32(int64(k.headDim / scoreStep))
-	init := []lower.Value{lower.I32(0), lower.I32(0)}
-	for range scoreMicro * scoreMicro {
-		init = append(init, lower.F32(0))
-	}
-	out := k.Repeat("steps", init, func(v []lower.Value) ([]lower.Value, lower.Value) {
+	start := scoreSteps{lower.I32(0), lower.I32(0), slices.Repeat([]Value{lower.F32(0)}, scoreMicro*scoreMicro)}
+	return lower.Repeat(k.Builder, "steps", start, func(s scoreSteps) (scoreSteps, Value) {
 		k.CopyWaitAll()
 		k.Barrier()
-		next := k.Add(v[0], lower.I32(1))
-		other := k.Sub(lower.I32(scoreStage), v[1])
-		more := k.ICmp(enum.IPredSLT, next, steps)
-		k.If("ahead", more, nil, func() []lower.Value {
-			k.start(next, other)
-			return nil
+		next := scoreSteps{k.Add(s.step, lower.I32(1)), k.Sub(lower.I32(scoreStage), s.stage), slices.Clone(s.acc)}
+		more := k.ICmp(enum.IPredSLT, next.step, steps)
+		k.If("ahead", more, func() {
+			k.start(next.step, next.stage)
 		})
-		acc := append([]lower.Value(nil), v[2:]...)
-		k.multiply(acc, v[1])
-		return append([]lower.Value{next, other}, acc...), more
-	})
-	return out[2:]
+		k.multiply(next.acc, s.stage)
+		return next, more
+	}).acc
 }
+
+// scoreSteps is what the loop over the head dim carries: a step, the offset of its stage of shared memory, and the products so far.
+type scoreSteps struct {
+	step, stage Value
+	acc         []Value
+}
+
+func (s *scoreSteps) Values() []*Value {
+	return append([]*Value{&s.step, &s.stage}, lower.Pointers(s.acc)...)
+}
+
+func (s scoreSteps) Clone() scoreSteps { return scoreSteps{s.step, s.stage, slices.Clone(s.acc)} }
 
 // multiply adds one stage's products.
 func (k *scoresKernel) multiply(acc []lower.Value, stage lower.Value) {
@@ -208,23 +214,21 @@ func (k *scoresKernel) store(acc []lower.Value) {
 	head := k.Mul(k.ZExt64(k.BlockZ()), k.ZExt64(k.Param("slab")))
 	for i := range scoreMicro {
 		row := k.Add(k.Add(k.row0, k.ty), lower.I32(int64(i*scoreLanesY)))
-		k.If("row", k.ICmp(enum.IPredSLT, row, k.Param("slab")), nil, func() []lower.Value {
+		k.If("row", k.ICmp(enum.IPredSLT, row, k.Param("slab")), func() {
 			at := k.Add(k.Mul(k.Add(head, k.ZExt64(row)), k.ZExt64(pad)), k.ZExt64(key))
 			p, seen := k.Offset(k.Param("scores"), k.Shl(at, 2)), k.candidates(row)
 			for j := range scoreMicro {
 				k.storeOne(p, key, pad, seen, j, acc[i*scoreMicro+j])
 			}
-			return nil
 		})
 	}
 }
 
 func (k *scoresKernel) storeOne(p, key, pad, seen lower.Value, j int, score lower.Value) {
 	key = k.Add(key, lower.I32(int64(j*scoreLanesX)))
-	k.If("key", k.ICmp(enum.IPredSLT, key, pad), nil, func() []lower.Value {
+	k.If("key", k.ICmp(enum.IPredSLT, key, pad), func() {
 		score = k.Select(k.ICmp(enum.IPredSLT, key, seen), score, lower.NegInf())
 		k.Store(score, k.Offset(p, lower.I64(int64(4*j*scoreLanesX))), 4)
-		return nil
 	})
 }
 

@@ -3,6 +3,7 @@ package index
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
@@ -120,17 +121,17 @@ func (k *selectKernel) index(i int) lower.Value {
 	return k.Add(k.Mul(k.threads, lower.I32(int64(i))), k.tid)
 }
 
-// groups runs body for each group of scores that has candidates, in order; values are zeros from the first other one on.
-func (k *selectKernel) groups(name string, values []lower.Value, body func(group int, values []lower.Value) []lower.Value) []lower.Value {
-	var from func(g int, values []lower.Value) []lower.Value
-	from = func(g int, values []lower.Value) []lower.Value {
+// groups runs body for each group of scores that has candidates, in order; it takes state on.
+func groups[T any, P lower.State[T]](k *selectKernel, name string, state T, body func(group int, state T) T) T {
+	var from func(g int, state T) T
+	from = func(g int, state T) T {
 		if g == selectKeys/selectGroup {
-			return values
+			return state
 		}
 		some := k.ICmp(enum.IPredSGT, k.candidates, k.Mul(k.threads, lower.I32(int64(g*selectGroup))))
-		return k.If(name, some, values, func() []lower.Value { return from(g+1, body(g, values)) })
+		return lower.Choose[T, P](k.Builder, name, some, state, func() T { return from(g+1, body(g, state)) })
 	}
-	return from(0, values)
+	return from(0, state)
 }
 
 // scores is the first score of the row.
@@ -144,19 +145,16 @@ func (k *selectKernel) scores() lower.Value {
 // every score; a forced block becomes the greatest number.
 func (k *selectKernel) loadKeys() {
 	base := k.scores()
-	zeros := make([]lower.Value, selectKeys)
-	for i := range zeros {
-		zeros[i] = lower.I32(0)
-	}
 	last := k.Sub(k.candidates, lower.I32(1))
-	k.keys = k.groups("load", zeros, func(g int, values []lower.Value) []lower.Value {
-		out := append([]lower.Value(nil), values...)
+	zeros := lower.Vectors{slices.Repeat([]Value{lower.I32(0)}, selectKeys)}
+	k.keys = groups(k, "load", zeros, func(g int, keys lower.Vectors) lower.Vectors {
+		keys = keys.Clone()
 		for i := g * selectGroup; i < (g+1)*selectGroup; i++ {
 			at := k.index(i)
-			out[i] = k.loadKey(base, at, last)
+			keys[0][i] = k.loadKey(base, at, last)
 		}
-		return out
-	})
+		return keys
+	})[0]
 }
 
 func (k *selectKernel) loadKey(base, at, last lower.Value) lower.Value {
@@ -172,23 +170,35 @@ func (k *selectKernel) loadKey(base, at, last lower.Value) lower.Value {
 // search returns the largest threshold that at least n keys reach, and 1 if exactly n do. When the search ends early the
 // threshold is smaller, but parts the same keys.
 func (k *selectKernel) search() (threshold, exact lower.Value) {
-	all := []lower.Value{lower.I32(1), lower.I32(1)} // a key of 1 or more is a candidate
-	out := k.If("some", k.ICmp(enum.IPredSLT, k.n, k.candidates), all, func() []lower.Value {
-		start := []lower.Value{lower.I32(math.MinInt32), lower.I32(0), lower.I32(0)}
-		v := k.Repeat("search", start, func(v []lower.Value) ([]lower.Value, lower.Value) {
-			bit, threshold := v[0], v[1]
-			try := k.Or(threshold, bit)
-			c := k.blockAdd(k.countFrom(try), k.parity(bit))
-			threshold = k.Select(k.ICmp(enum.IPredSGE, c, k.n), try, threshold)
+	all := searchEnd{lower.I32(1), lower.I32(1)} // a key of 1 or more is a candidate
+	out := lower.Choose(k.Builder, "some", k.ICmp(enum.IPredSLT, k.n, k.candidates), all, func() searchEnd {
+		start := searchStep{lower.I32(math.MinInt32), searchEnd{lower.I32(0), lower.I32(0)}}
+		return lower.Repeat(k.Builder, "search", start, func(s searchStep) (searchStep, Value) {
+			try := k.Or(s.threshold, s.bit)
+			c := k.blockAdd(k.countFrom(try), k.parity(s.bit))
+			s.threshold = k.Select(k.ICmp(enum.IPredSGE, c, k.n), try, s.threshold)
 			equal := k.ICmp(enum.IPredEQ, c, k.n)
-			bit = k.LShr(bit, 1)
-			again := k.And(k.ICmp(enum.IPredNE, bit, lower.I32(0)), k.ICmp(enum.IPredNE, c, k.n))
-			return []lower.Value{bit, threshold, k.Block.NewZExt(equal, types.I32)}, again
-		})
-		return v[1:]
+			s.bit = k.LShr(s.bit, 1)
+			again := k.And(k.ICmp(enum.IPredNE, s.bit, lower.I32(0)), k.ICmp(enum.IPredNE, c, k.n))
+			s.exact = k.Block.NewZExt(equal, types.I32)
+			return s, again
+		}).searchEnd
 	})
-	return out[0], out[1]
+	return out.threshold, out.exact
 }
+
+// searchEnd is a threshold, and 1 if exactly as many keys reach it as are wanted.
+type searchEnd struct{ threshold, exact Value }
+
+func (s *searchEnd) Values() []*Value { return []*Value{&s.threshold, &s.exact} }
+
+// searchStep is what the search carries: the bit of the threshold that it tries.
+type searchStep struct {
+	bit Value
+	searchEnd
+}
+
+func (s *searchStep) Values() []*Value { return append([]*Value{&s.bit}, s.searchEnd.Values()...) }
 
 // parity is 0 or sumsBytes, in turn with the bits: a warp may write a step's sum while another still reads the last one's.
 func (k *selectKernel) parity(bit lower.Value) lower.Value {
@@ -198,14 +208,13 @@ func (k *selectKernel) parity(bit lower.Value) lower.Value {
 
 // countFrom is how many of the thread's keys are at least x.
 func (k *selectKernel) countFrom(x lower.Value) lower.Value {
-	return k.groups("count", []lower.Value{lower.I32(0)}, func(g int, values []lower.Value) []lower.Value {
-		n := values[0]
+	return groups(k, "count", lower.One{Value: lower.I32(0)}, func(g int, n lower.One) lower.One {
 		for _, key := range k.keys[g*selectGroup : (g+1)*selectGroup] {
 			reached := k.ICmp(enum.IPredUGE, key, x)
-			n = k.Select(reached, k.Add(n, lower.I32(1)), n)
+			n.Value = k.Select(reached, k.Add(n.Value, lower.I32(1)), n.Value)
 		}
-		return []lower.Value{n}
-	})[0]
+		return n
+	}).Value
 }
 
 // blockAdd is the sum of x over the block, through the sums at an offset of shared memory.
@@ -217,19 +226,18 @@ func (k *selectKernel) blockAdd(x, sums lower.Value) lower.Value {
 
 // putSum stores a warp's sum.
 func (k *selectKernel) putSum(x, sums lower.Value) {
-	k.If("sum", k.ICmp(enum.IPredEQ, k.lane, lower.I32(0)), nil, func() []lower.Value {
+	k.If("sum", k.ICmp(enum.IPredEQ, k.lane, lower.I32(0)), func() {
 		k.Store(x, k.SharedAt(k.Add(k.Add(k.shared, sums), k.Shl(k.warp, 2)), 0), 4)
-		return nil
 	})
 }
 
 // sumBelow adds the sums of the warps below limit.
 func (k *selectKernel) sumBelow(limit, sums lower.Value) lower.Value {
 	below := k.ICmp(enum.IPredULT, k.lane, limit)
-	x := k.If("below", below, []lower.Value{lower.I32(0)}, func() []lower.Value {
-		return []lower.Value{k.Load(types.I32, k.SharedAt(k.Add(k.Add(k.shared, sums), k.Shl(k.lane, 2)), 0), 4)}
+	x := k.Choose("below", below, lower.I32(0), func() lower.Value {
+		return k.Load(types.I32, k.SharedAt(k.Add(k.Add(k.shared, sums), k.Shl(k.lane, 2)), 0), 4)
 	})
-	return k.WarpAdd(x[0])
+	return k.WarpAdd(x)
 }
 
 // scan is the sum of x over this thread and all before it.
@@ -240,35 +248,33 @@ func (k *selectKernel) scan(x lower.Value, sums int64) lower.Value {
 	return k.Add(in, k.sumBelow(k.warp, lower.I32(sums)))
 }
 
-// chosen returns the thread's word of the bitmap of chosen blocks: keys from the threshold on if it is exact; else those
-// above it, and of those equal to it the first, as many as are missing.
+// chosen returns the thread's word of the bitmap of chosen blocks: keys from the threshold on if it is exact; else the keys
+// above it, and of the keys equal to it the first, as many as are missing.
 func (k *selectKernel) chosen(threshold, exact lower.Value) lower.Value {
 	isExact := k.ICmp(enum.IPredEQ, exact, lower.I32(1))
 	cut := k.Select(isExact, threshold, k.Add(threshold, lower.I32(1)))
 	k.bitmap("above", 0, func(key lower.Value) lower.Value { return k.ICmp(enum.IPredUGE, key, cut) })
-	k.If("ties", k.Block.NewXor(isExact, lower.Bool(true)), nil, func() []lower.Value {
+	k.If("ties", k.Block.NewXor(isExact, lower.Bool(true)), func() {
 		k.bitmap("equal", 1, func(key lower.Value) lower.Value { return k.ICmp(enum.IPredEQ, key, threshold) })
-		return nil
 	})
 	k.Barrier()
 	word := k.word(0)
-	return k.If("fill", k.Block.NewXor(isExact, lower.Bool(true)), []lower.Value{word}, func() []lower.Value {
-		return []lower.Value{k.Or(word, k.firstTies(word))}
-	})[0]
+	return k.Choose("fill", k.Block.NewXor(isExact, lower.Bool(true)), word, func() lower.Value {
+		return k.Or(word, k.firstTies(word))
+	})
 }
 
 // bitmap votes on all keys: lane i of a warp keeps the warp's vote on its keys number i and stores it.
 func (k *selectKernel) bitmap(name string, which int64, holds func(key lower.Value) lower.Value) {
-	v := k.groups(name, []lower.Value{lower.I32(0)}, func(g int, values []lower.Value) []lower.Value {
-		mine := values[0]
+	word := groups(k, name, lower.One{Value: lower.I32(0)}, func(g int, mine lower.One) lower.One {
 		for i := g * selectGroup; i < (g+1)*selectGroup; i++ {
 			vote := k.Ballot(holds(k.keys[i]))
-			mine = k.Select(k.ICmp(enum.IPredEQ, k.lane, lower.I32(int64(i))), vote, mine)
+			mine.Value = k.Select(k.ICmp(enum.IPredEQ, k.lane, lower.I32(int64(i))), vote, mine.Value)
 		}
-		return []lower.Value{mine}
+		return mine
 	})
 	at := k.Add(k.Mul(k.lane, k.warps), k.warp)
-	k.Store(v[0], k.wordAt(at, which), 4)
+	k.Store(word.Value, k.wordAt(at, which), 4)
 }
 
 // word is the thread's word of a bitmap: blocks 32*thread and the 31 after it.
@@ -288,44 +294,52 @@ func (k *selectKernel) firstTies(word lower.Value) lower.Value {
 	total := k.blockAdd(k.Popc(word), lower.I32(0))
 	before := k.Sub(k.scan(have, sumsTies), have)
 	room := k.Sub(k.Sub(k.n, total), before)
-	out := k.While("tie", []lower.Value{ties, lower.I32(0), room}, func(v []lower.Value) lower.Value {
-		return k.And(k.ICmp(enum.IPredNE, v[0], lower.I32(0)), k.ICmp(enum.IPredSGT, v[2], lower.I32(0)))
-	}, func(v []lower.Value) []lower.Value {
-		low := k.And(v[0], k.Sub(lower.I32(0), v[0]))
-		return []lower.Value{k.Xor(v[0], low), k.Or(v[1], low), k.Sub(v[2], lower.I32(1))}
-	})
-	return out[1]
+	return lower.While(k.Builder, "tie", tieBits{ties, lower.I32(0), room}, func(t tieBits) Value {
+		return k.And(k.ICmp(enum.IPredNE, t.left, lower.I32(0)), k.ICmp(enum.IPredSGT, t.room, lower.I32(0)))
+	}, func(t tieBits) tieBits {
+		low := k.And(t.left, k.Sub(lower.I32(0), t.left))
+		return tieBits{k.Xor(t.left, low), k.Or(t.taken, low), k.Sub(t.room, lower.I32(1))}
+	}).taken
 }
+
+// tieBits are bits of ties that are left and taken, and how many more may be.
+type tieBits struct{ left, taken, room Value }
+
+func (t *tieBits) Values() []*Value { return []*Value{&t.left, &t.taken, &t.room} }
 
 // write stores the chosen blocks from the last down, the padding and the count.
 func (k *selectKernel) write(word lower.Value) {
 	base := k.Offset(k.Param("blocks"), k.Shl(k.Mul(k.row(), k.ZExt64(k.Param("block_cap"))), 2))
 	pos := k.Sub(k.n, k.scan(k.Popc(word), sumsChosen))
 	first := k.Shl(k.tid, 5)
-	k.While("emit", []lower.Value{word, pos}, func(v []lower.Value) lower.Value {
-		return k.ICmp(enum.IPredNE, v[0], lower.I32(0))
-	}, func(v []lower.Value) []lower.Value {
-		bit := k.HighBit(v[0])
-		k.Store(k.Add(first, bit), k.Offset(base, k.Shl(k.ZExt64(v[1]), 2)), 4)
-		return []lower.Value{k.Xor(v[0], k.ShlClamp(lower.I32(1), bit)), k.Add(v[1], lower.I32(1))}
+	lower.While(k.Builder, "emit", wordBits{word, pos}, func(w wordBits) Value {
+		return k.ICmp(enum.IPredNE, w.left, lower.I32(0))
+	}, func(w wordBits) wordBits {
+		bit := k.HighBit(w.left)
+		k.Store(k.Add(first, bit), k.Offset(base, k.Shl(k.ZExt64(w.entry), 2)), 4)
+		return wordBits{k.Xor(w.left, k.ShlClamp(lower.I32(1), bit)), k.Add(w.entry, lower.I32(1))}
 	})
-	k.While("pad", []lower.Value{k.Add(k.n, k.tid)}, func(v []lower.Value) lower.Value {
-		return k.ICmp(enum.IPredSLT, v[0], k.Param("block_cap"))
-	}, func(v []lower.Value) []lower.Value {
-		k.Store(lower.I32(-1), k.Offset(base, k.Shl(k.ZExt64(v[0]), 2)), 4)
-		return []lower.Value{k.Add(v[0], k.threads)}
+	k.While("pad", k.Add(k.n, k.tid), func(entry Value) Value {
+		return k.ICmp(enum.IPredSLT, entry, k.Param("block_cap"))
+	}, func(entry Value) Value {
+		k.Store(lower.I32(-1), k.Offset(base, k.Shl(k.ZExt64(entry), 2)), 4)
+		return k.Add(entry, k.threads)
 	})
 	k.writeCount(k.n)
 }
 
+// wordBits are bits of a word that are left to list, and the entry of the list for the next one.
+type wordBits struct{ left, entry Value }
+
+func (w *wordBits) Values() []*Value { return []*Value{&w.left, &w.entry} }
+
 func (k *selectKernel) writeCount(n lower.Value) {
-	k.If("count", k.ICmp(enum.IPredEQ, k.tid, lower.I32(0)), nil, func() []lower.Value {
+	k.If("count", k.ICmp(enum.IPredEQ, k.tid, lower.I32(0)), func() {
 		k.Store(n, k.Offset(k.Param("block_count"), k.Shl(k.row(), 2)), 4)
-		return nil
 	})
 }
 
-// row is the number of the row block among those of all heads.
+// row is the number of the row block among the row blocks of all heads.
 func (k *selectKernel) row() lower.Value {
 	rows := blocksOf(k.Builder, k.Param("sq"))
 	return k.Add(k.Mul(k.ZExt64(k.BlockY()), k.ZExt64(rows)), k.ZExt64(k.t))

@@ -16,7 +16,7 @@ import (
 //	slab_start  first row block of the slab
 //	slab        row blocks of the slab
 //	fold        a divisor of 64
-//	scale       of the scores, to those of base 2
+//	scale       of the scores, to scores of base 2
 //
 // Launch: grid (row blocks of the slab, H).
 
@@ -44,11 +44,11 @@ func BlockShares() (*lower.Kernel, error) {
 	s := &sharesKernel{blockKernel: newBlockKernel(abi.BlockShares, abi.IndexParams[abi.BlockShares], sharesThreads)}
 	s.LeaveUnless(s.TakesPart(s.BlockY()), nil)
 	s.locate()
-	s.While("row", []Value{lower.I32(0)}, func(v []Value) Value {
-		return s.ICmp(enum.IPredSLT, v[0], s.rows)
-	}, func(v []Value) []Value {
-		s.normalise(v[0])
-		return []Value{s.Add(v[0], lower.I32(1))}
+	s.While("row", lower.I32(0), func(row Value) Value {
+		return s.ICmp(enum.IPredSLT, row, s.rows)
+	}, func(row Value) Value {
+		s.normalise(row)
+		return s.Add(row, lower.I32(1))
 	})
 	s.Barrier()
 	s.write()
@@ -75,67 +75,63 @@ func (s *sharesKernel) locate() {
 func (s *sharesKernel) score(row, b Value) (x, sum Value) {
 	line := s.Mul(s.ZExt64(row), s.rowBytes)
 	x = s.Load(types.Float, s.at(s.Offset(s.scores, line), b), 4)
-	sum = s.If("summed", s.summed, []Value{lower.F32(0)}, func() []Value {
-		return []Value{s.Load(types.Float, s.at(s.Offset(s.sums, line), b), 4)}
-	})[0]
+	sum = s.Choose("summed", s.summed, lower.F32(0), func() Value {
+		return s.Load(types.Float, s.at(s.Offset(s.sums, line), b), 4)
+	})
 	return s.Select(s.FCmp(enum.FPredOLT, x, infinity), x, lower.NegInf()), sum
 }
 
-func (s *sharesKernel) join(m, l, m2, l2 Value) (Value, Value) {
-	return joinStats(s.Builder, s.Param("scale"), m, l, m2, l2)
-}
+func (s *sharesKernel) join(x, y stat) stat { return joinStats(s.Builder, s.Param("scale"), x, y) }
 
 // normalise leaves a row's maximum and log2 of its sum in shared memory, 0 and +inf for one that sees nothing.
 func (s *sharesKernel) normalise(row Value) {
-	v := s.While("score", []Value{s.tid, lower.F32(lowest), lower.F32(0)}, func(v []Value) Value {
-		return s.ICmp(enum.IPredSLT, v[0], s.candidates)
-	}, func(v []Value) []Value {
-		x, sum := s.score(row, v[0])
-		m, l := s.join(v[1], v[2], x, s.Exp2(sum))
-		return []Value{s.Add(v[0], lower.I32(sharesThreads)), m, l}
-	})
-	m, l := v[1], v[2]
+	stats := lower.While(s.Builder, "score", lower.Walking(s.tid, noStat), func(b statWalk) Value {
+		return s.ICmp(enum.IPredSLT, b.At, s.candidates)
+	}, func(b statWalk) statWalk {
+		x, sum := s.score(row, b.At)
+		joined := s.join(b.Of, stat{x, s.Exp2(sum)})
+		return lower.Walking(s.Add(b.At, lower.I32(sharesThreads)), joined)
+	}).Of
 	for lanes := int64(1); lanes < 32; lanes *= 2 {
-		m, l = s.join(m, l, s.ShuffleXor(m, lanes), s.ShuffleXor(l, lanes))
+		stats = s.join(stats, stat{s.ShuffleXor(stats.m, lanes), s.ShuffleXor(stats.l, lanes)})
 	}
 	mine := s.Add(s.shared, s.Shl(s.warp, 3))
 	s.Barrier() // the warps' numbers of the row before are read
-	s.If("leader", s.ICmp(enum.IPredEQ, s.lane, lower.I32(0)), nil, func() []Value {
-		s.Store(m, s.SharedAt(mine, 0), 4)
-		s.Store(l, s.SharedAt(mine, 4), 4)
-		return nil
+	s.If("leader", s.ICmp(enum.IPredEQ, s.lane, lower.I32(0)), func() {
+		s.Store(stats.m, s.SharedAt(mine, 0), 4)
+		s.Store(stats.l, s.SharedAt(mine, 4), 4)
 	})
 	s.Barrier()
-	s.If("join", s.ICmp(enum.IPredEQ, s.tid, lower.I32(0)), nil, func() []Value {
+	s.If("join", s.ICmp(enum.IPredEQ, s.tid, lower.I32(0)), func() {
 		for w := 1; w < sharesThreads/32; w++ {
-			m2 := s.Load(types.Float, s.SharedAt(s.shared, 8*w), 4)
-			m, l = s.join(m, l, m2, s.Load(types.Float, s.SharedAt(s.shared, 8*w+4), 4))
+			m := s.Load(types.Float, s.SharedAt(s.shared, 8*w), 4)
+			stats = s.join(stats, stat{m, s.Load(types.Float, s.SharedAt(s.shared, 8*w+4), 4)})
 		}
-		some := s.FCmp(enum.FPredOGT, l, lower.F32(0))
+		some := s.FCmp(enum.FPredOGT, stats.l, lower.F32(0))
 		at := s.Add(s.shared, s.Shl(row, 3))
-		s.Store(s.Select(some, m, lower.F32(0)), s.SharedAt(at, sharesStats), 4)
-		s.Store(s.Select(some, s.Log2(l), infinity), s.SharedAt(at, sharesStats+4), 4)
-		return nil
+		s.Store(s.Select(some, stats.m, lower.F32(0)), s.SharedAt(at, sharesStats), 4)
+		s.Store(s.Select(some, s.Log2(stats.l), infinity), s.SharedAt(at, sharesStats+4), 4)
 	})
 }
 
 // write adds a key block's shares of all rows up.
 func (s *sharesKernel) write() {
 	part := s.Rcp(s.Block.NewSIToFP(s.rows, types.Float))
-	s.While("share", []Value{s.tid}, func(v []Value) Value {
-		return s.ICmp(enum.IPredSLT, v[0], s.candidates)
-	}, func(b []Value) []Value {
-		sum := s.While("of_row", []Value{lower.I32(0), lower.F32(0)}, func(v []Value) Value {
-			return s.ICmp(enum.IPredSLT, v[0], s.rows)
-		}, func(v []Value) []Value {
-			at := s.Add(s.shared, s.Shl(v[0], 3))
+	s.While("share", s.tid, func(b Value) Value {
+		return s.ICmp(enum.IPredSLT, b, s.candidates)
+	}, func(b Value) Value {
+		start := lower.Fold{At: lower.I32(0), Made: lower.F32(0)}
+		sum := lower.While(s.Builder, "of_row", start, func(row lower.Fold) Value {
+			return s.ICmp(enum.IPredSLT, row.At, s.rows)
+		}, func(row lower.Fold) lower.Fold {
+			at := s.Add(s.shared, s.Shl(row.At, 3))
 			top := s.Load(types.Float, s.SharedAt(at, sharesStats), 4)
 			log := s.Load(types.Float, s.SharedAt(at, sharesStats+4), 4)
-			x, sum := s.score(v[0], b[0])
+			x, sum := s.score(row.At, b)
 			share := s.Exp2(s.FMA(s.FSub(x, top), s.Param("scale"), s.FSub(sum, log)))
-			return []Value{s.Add(v[0], lower.I32(1)), s.FAdd(v[1], share)}
-		})[1]
-		s.Store(s.FMul(sum, part), s.at(s.shares, b[0]), 4)
-		return []Value{s.Add(b[0], lower.I32(sharesThreads))}
+			return lower.Fold{At: s.Add(row.At, lower.I32(1)), Made: s.FAdd(row.Made, share)}
+		}).Made
+		s.Store(s.FMul(sum, part), s.at(s.shares, b), 4)
+		return s.Add(b, lower.I32(sharesThreads))
 	})
 }

@@ -30,9 +30,8 @@ func newBlockKernel(entry string, params []lower.Param, threads int) *blockKerne
 // leaveEmpty ends the block if its head takes no part; the length of its list is 0 then.
 func (b *blockKernel) leaveEmpty(count string) {
 	b.LeaveUnless(b.TakesPart(b.BlockX()), func() {
-		b.If("empty", b.ICmp(enum.IPredEQ, b.tid, lower.I32(0)), nil, func() []Value {
+		b.If("empty", b.ICmp(enum.IPredEQ, b.tid, lower.I32(0)), func() {
 			b.Store(lower.I32(0), b.at(b.Param(count), b.BlockX()), 4)
-			return nil
 		})
 	})
 }
@@ -49,9 +48,8 @@ func (b *blockKernel) word(i Value) Value { return b.Add(b.shared, b.Shl(i, 2)) 
 func (b *blockKernel) scan(x Value, at int) (before, total Value) {
 	t := x.Type().(*types.IntType)
 	upTo := b.WarpScan(x, b.lane)
-	b.If("total", b.ICmp(enum.IPredEQ, b.lane, lower.I32(31)), nil, func() []Value {
+	b.If("total", b.ICmp(enum.IPredEQ, b.lane, lower.I32(31)), func() {
 		b.Store(upTo, b.SharedAt(b.number(t, b.warp), at), int(t.BitSize/8))
-		return nil
 	})
 	warps, total := b.warpSums(t, at)
 	return b.Sub(b.Add(warps, upTo), x), total
@@ -65,9 +63,8 @@ func (b *blockKernel) scanUniform(x Value, at int) (before, total Value) {
 
 // leaderStores has the first lane of each warp store x in the warp's word at an offset.
 func (b *blockKernel) leaderStores(x Value, at int) {
-	b.If("leader", b.ICmp(enum.IPredEQ, b.lane, lower.I32(0)), nil, func() []Value {
+	b.If("leader", b.ICmp(enum.IPredEQ, b.lane, lower.I32(0)), func() {
 		b.Store(x, b.SharedAt(b.word(b.warp), at), 4)
-		return nil
 	})
 }
 
@@ -81,11 +78,11 @@ func (b *blockKernel) at(row, i Value) Value { return b.Offset(row, b.Shl(b.ZExt
 
 // fill writes x to the words from..end-1 of a row, all threads together.
 func (b *blockKernel) fill(row, from, end, x Value) {
-	b.While("fill", []Value{b.Add(from, b.tid)}, func(v []Value) Value {
-		return b.ICmp(enum.IPredSLT, v[0], end)
-	}, func(v []Value) []Value {
-		b.Store(x, b.at(row, v[0]), 4)
-		return []Value{b.Add(v[0], lower.I32(int64(b.threads)))}
+	b.While("fill", b.Add(from, b.tid), func(i Value) Value {
+		return b.ICmp(enum.IPredSLT, i, end)
+	}, func(i Value) Value {
+		b.Store(x, b.at(row, i), 4)
+		return b.Add(i, lower.I32(int64(b.threads)))
 	})
 }
 
@@ -97,13 +94,13 @@ func (b *blockKernel) number(t *types.IntType, i Value) Value {
 	return b.word(i)
 }
 
-// warpSums reads the sums of a type that the warps left at offset at: those of the warps below this one, and of all.
+// warpSums reads the sums of a type that the warps left at offset at: the sum over the warps below this one, and over all.
 func (b *blockKernel) warpSums(t *types.IntType, at int) (before, total Value) {
 	b.Barrier()
 	there := b.ICmp(enum.IPredULT, b.lane, lower.I32(int64(b.threads/32)))
-	sum := b.If("sums", there, []Value{constant.NewInt(t, 0)}, func() []Value {
-		return []Value{b.Load(t, b.SharedAt(b.number(t, b.lane), at), int(t.BitSize/8))}
-	})[0]
+	sum := b.Choose("sums", there, constant.NewInt(t, 0), func() Value {
+		return b.Load(t, b.SharedAt(b.number(t, b.lane), at), int(t.BitSize/8))
+	})
 	upTo := b.WarpScan(sum, b.lane)
 	below := b.ShuffleFrom(b.Sub(upTo, sum), b.warp)
 	return below, b.ShuffleFrom(upTo, lower.I32(31))

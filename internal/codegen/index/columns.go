@@ -26,8 +26,8 @@ type columnsKernel struct {
 	from, end  Value // words of this warp
 }
 
-// Columns turns the bitmap of each head into a sorted list. Every warp counts its part of the bitmap, then writes it from
-// the sum of those before on.
+// Columns turns the bitmap of each head into a sorted list. Every warp counts its part of the bitmap, then writes it behind the
+// columns of the warps before.
 func Columns() (*lower.Kernel, error) {
 	c := &columnsKernel{blockKernel: newBlockKernel(abi.Columns, abi.IndexParams[abi.Columns], columnsThreads)}
 	c.leaveEmpty("col_count")
@@ -38,9 +38,8 @@ func Columns() (*lower.Kernel, error) {
 	count := c.Min(total, c.Param("col_cap"))
 	c.write(before)
 	c.fill(c.cols, count, c.Param("col_cap"), lower.I32(NoColumn))
-	c.If("count", c.ICmp(enum.IPredEQ, c.tid, lower.I32(0)), nil, func() []Value {
+	c.If("count", c.ICmp(enum.IPredEQ, c.tid, lower.I32(0)), func() {
 		c.Store(count, c.at(c.Param("col_count"), c.BlockX()), 4)
-		return nil
 	})
 	c.Block.NewRet(nil)
 	return c.finish(4 * columnsThreads / 32), nil
@@ -48,15 +47,15 @@ func Columns() (*lower.Kernel, error) {
 
 // eachWord walks this warp's words, one a lane at a time.
 func (c *columnsKernel) eachWord(name string, start Value, body func(carry, index, word Value) Value) Value {
-	return c.While(name, []Value{c.from, start}, func(v []Value) Value {
-		return c.ICmp(enum.IPredSLT, v[0], c.end)
-	}, func(v []Value) []Value {
-		i := c.Add(v[0], c.lane)
-		word := c.If("load", c.ICmp(enum.IPredSLT, i, c.end), []Value{lower.I32(0)}, func() []Value {
-			return []Value{c.Load(types.I32, c.at(c.bits, i), 4)}
-		})[0]
-		return []Value{c.Add(v[0], lower.I32(32)), body(v[1], v[0], word)}
-	})[1]
+	return lower.While(c.Builder, name, lower.Fold{At: c.from, Made: start}, func(w lower.Fold) Value {
+		return c.ICmp(enum.IPredSLT, w.At, c.end)
+	}, func(w lower.Fold) lower.Fold {
+		i := c.Add(w.At, c.lane)
+		word := c.Choose("load", c.ICmp(enum.IPredSLT, i, c.end), lower.I32(0), func() Value {
+			return c.Load(types.I32, c.at(c.bits, i), 4)
+		})
+		return lower.Fold{At: c.Add(w.At, lower.I32(32)), Made: body(w.Made, w.At, word)}
+	}).Made
 }
 
 func (c *columnsKernel) count() Value {
@@ -70,14 +69,13 @@ func (c *columnsKernel) write(next Value) {
 		some := c.Popc(word)
 		upTo := c.Add(next, c.WarpScan(some, c.lane))
 		first := c.Shl(c.Add(index, c.lane), 5)
-		c.While("bit", []Value{word, c.Sub(upTo, some)}, func(v []Value) Value {
-			return c.ICmp(enum.IPredNE, v[0], lower.I32(0))
-		}, func(v []Value) []Value {
-			c.If("column", c.ICmp(enum.IPredSLT, v[1], c.Param("col_cap")), nil, func() []Value {
-				c.Store(c.Add(first, c.LowBit(v[0])), c.at(c.cols, v[1]), 4)
-				return nil
+		lower.While(c.Builder, "bit", wordBits{word, c.Sub(upTo, some)}, func(w wordBits) Value {
+			return c.ICmp(enum.IPredNE, w.left, lower.I32(0))
+		}, func(w wordBits) wordBits {
+			c.If("column", c.ICmp(enum.IPredSLT, w.entry, c.Param("col_cap")), func() {
+				c.Store(c.Add(first, c.LowBit(w.left)), c.at(c.cols, w.entry), 4)
 			})
-			return []Value{c.And(v[0], c.Sub(v[0], lower.I32(1))), c.Add(v[1], lower.I32(1))}
+			return wordBits{c.And(w.left, c.Sub(w.left, lower.I32(1))), c.Add(w.entry, lower.I32(1))}
 		})
 		return c.ShuffleFrom(upTo, lower.I32(31))
 	})

@@ -13,7 +13,7 @@ import (
 //
 //	k v        [batch, kv heads, sk, head dim] of a 16-bit type
 //	cols       i32 [H, col_cap], col_count i32 [H]: the chosen columns
-//	kc vc      [H, col_cap, head dim]: their rows; those from col_count up to the next multiple of 64 become zeros, as far
+//	kc vc      [H, col_cap, head dim]: their rows; rows from col_count up to the next multiple of 64 become zeros, as far
 //	           as col_cap reaches, and the rest stays as it is
 //	group      q heads of one kv head; hq q heads of one batch
 
@@ -40,9 +40,8 @@ func Compact(headDim int) (*lower.Kernel, error) {
 	head := c.BlockY()
 	c.first = c.Mul(c.BlockX(), lower.I32(abi.CompactRows))
 	c.count = c.Load(types.I32, c.at(c.Param("col_count"), head), 4)
-	c.If("some", c.ICmp(enum.IPredSLT, c.first, c.count), nil, func() []Value {
+	c.If("some", c.ICmp(enum.IPredSLT, c.first, c.count), func() {
 		c.gather(head)
-		return nil
 	})
 	c.Block.NewRet(nil)
 	return c.finish(0), nil
@@ -54,9 +53,9 @@ func (c *compactKernel) gather(head Value) {
 	c.kvHead = c.UDiv(c.Sub(head, c.Mul(c.batch, c.Param("hq"))), c.Param("group"))
 	rows := c.Shl(c.Mul(c.ZExt64(head), c.ZExt64(c.Param("col_cap"))), 2)
 	c.columns = c.Offset(c.Param("cols"), rows)
-	var parts []compactPart
+	var parts []lanePart
 	for i := 0; i < abi.CompactRows*c.chunks; i += c.threads {
-		parts = append(parts, c.part(i))
+		parts = append(parts, c.lanePart(i))
 	}
 	at := make([]Value, len(parts))
 	for i, p := range parts {
@@ -70,16 +69,15 @@ func (c *compactKernel) gather(head Value) {
 		v[i] = c.fetch("v", p)
 	}
 	for i, p := range parts {
-		c.If("store", p.writes, nil, func() []Value {
+		c.If("store", p.writes, func() {
 			c.Store(k[i], c.Offset(c.Offset(c.Param("kc"), at[i]), p.chunk), 16)
 			c.Store(v[i], c.Offset(c.Offset(c.Param("vc"), at[i]), p.chunk), 16)
-			return nil
 		})
 	}
 }
 
-// compactPart is one chunk of one row.
-type compactPart struct {
+// lanePart is one chunk of one row.
+type lanePart struct {
 	slot   Value // row of kc and vc
 	chunk  Value // byte offset within the row, i64
 	column Value // row of k and v
@@ -87,11 +85,11 @@ type compactPart struct {
 	writes Value // i1: there is such a row
 }
 
-// part is the chunk number i of the block, plus the thread's number.
-func (c *compactKernel) part(i int) compactPart {
+// lanePart is the chunk number i of the block, plus the thread's number.
+func (c *compactKernel) lanePart(i int) lanePart {
 	n := c.Add(c.tid, lower.I32(int64(i)))
 	row := c.UDiv(n, lower.I32(int64(c.chunks)))
-	p := compactPart{slot: c.Add(c.first, row)}
+	p := lanePart{slot: c.Add(c.first, row)}
 	p.chunk = c.ZExt64(c.Shl(c.Sub(n, c.Mul(row, lower.I32(int64(c.chunks)))), 4))
 	inside := c.ICmp(enum.IPredSLT, row, lower.I32(abi.CompactRows))
 	p.writes = c.And(inside, c.ICmp(enum.IPredSLT, p.slot, c.Param("col_cap")))
@@ -102,10 +100,8 @@ func (c *compactKernel) part(i int) compactPart {
 }
 
 // fetch loads the chunk from k or v, or zeros behind the last column.
-func (c *compactKernel) fetch(tensor string, p compactPart) Value {
-	base := c.Offset(c.Param(tensor), c.Mul(c.ZExt64(c.batch), c.Param(tensor+"_batch")))
-	base = c.Offset(base, c.Mul(c.ZExt64(c.kvHead), c.Param(tensor+"_head")))
-	from := c.Offset(base, c.Mul(c.ZExt64(p.column), c.Param(tensor+"_row")))
+func (c *compactKernel) fetch(tensor string, p lanePart) Value {
+	from := c.RowsOf(tensor, lower.Is(c.kvHead), lower.Is(c.batch)).Start().At(p.column)
 	got := c.Load(lower.Vec4, c.Offset(from, p.chunk), 16)
 	words := make([]Value, 4)
 	for i := range words {

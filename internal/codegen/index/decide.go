@@ -9,7 +9,7 @@ import (
 	"github.com/minfc/minfc/ir"
 )
 
-// The parameters of decide. Launch: grid (H). A launch looks at one list of each kind, those whose length
+// The parameters of decide. Launch: grid (H). A launch looks at one list of each kind, where the list's length
 // is not null; a pattern with several takes several launches, of which all but the first carry on. Positions are absolute.
 //
 //	route        i32 [H]: ir.RouteDense where the head's nanoseconds are not below dense, else ir.RouteSparse
@@ -59,16 +59,16 @@ func (d *decideKernel) list(name, entries, count, limit string, step int64, f fu
 // unlessNull is f, or 0 if the pointer is null.
 func (d *decideKernel) unlessNull(name, pointer string, f func() Value) Value {
 	some := d.ICmp(enum.IPredNE, d.Address(d.Param(pointer)), lower.I64(0))
-	return d.If(name, some, []Value{lower.F32(0)}, func() []Value { return []Value{f()} })[0]
+	return d.Choose(name, some, lower.F32(0), func() Value { return f() })
 }
 
 // sum adds up whole numbers from entry from on.
 func (d *decideKernel) sum(name string, from, end Value, step int64, f func(i Value) Value) Value {
-	return d.While(name+".sum", []Value{from, lower.F32(0)}, func(v []Value) Value {
-		return d.ICmp(enum.IPredSLT, v[0], end)
-	}, func(v []Value) []Value {
-		return []Value{d.Add(v[0], lower.I32(step)), d.FAdd(v[1], d.Block.NewSIToFP(f(v[0]), types.Float))}
-	})[1]
+	return lower.While(d.Builder, name+".sum", lower.Fold{At: from, Made: lower.F32(0)}, func(i lower.Fold) Value {
+		return d.ICmp(enum.IPredSLT, i.At, end)
+	}, func(i lower.Fold) lower.Fold {
+		return lower.Fold{At: d.Add(i.At, lower.I32(step)), Made: d.FAdd(i.Made, d.Block.NewSIToFP(f(i.At), types.Float))}
+	}).Made
 }
 
 // from is how many row blocks there are from number first on; 0 where use does not hold.
@@ -119,17 +119,16 @@ func (d *decideKernel) warpSum(x Value) Value {
 }
 
 func (d *decideKernel) write(lists Value) {
-	d.If("write", d.ICmp(enum.IPredEQ, d.tid, lower.I32(0)), nil, func() []Value {
+	d.If("write", d.ICmp(enum.IPredEQ, d.tid, lower.I32(0)), func() {
 		at := d.at(d.Param("nanos"), d.BlockX())
 		carry := d.ICmp(enum.IPredNE, d.Param("carry"), lower.I32(0))
-		before := d.If("carry", carry, []Value{d.Param("start")}, func() []Value {
-			return []Value{d.Load(types.Float, at, 4)}
-		})[0]
+		before := d.Choose("carry", carry, d.Param("start"), func() Value {
+			return d.Load(types.Float, at, 4)
+		})
 		nanos := d.FAdd(before, lists)
 		d.Store(nanos, at, 4)
 		sparse := d.FCmp(enum.FPredOLT, nanos, d.Param("dense"))
 		route := d.Select(sparse, lower.I32(ir.RouteSparse), lower.I32(ir.RouteDense))
 		d.Store(route, d.at(d.Param("route"), d.BlockX()), 4)
-		return nil
 	})
 }

@@ -30,15 +30,15 @@ const (
 	threadRows = 2 * strips // of the 64 rows, a thread holds 8: lane/4 + 8i
 )
 
-// EstimateConfig selects the estimator kernels. Heads is how many q heads of one kv head a block takes, sharing the K
-// tile: 1, 2 or 4. Any group works with any of them; see EstimateHeads.
+// EstimateConfig selects the estimator kernels. HeadsPerBlock is how many q heads of one kv head a block takes, sharing the K
+// tile: 1, 2 or 4. Any group works with any of them; see HeadsPerBlock.
 //
 // Spread kernels take any 64 rows that lie a step apart; see spread.go.
 type EstimateConfig struct {
-	HeadDim int
-	DType   abi.DType
-	Heads   int
-	Spread  bool
+	HeadDim       int
+	DType         abi.DType
+	HeadsPerBlock int
+	Spread        bool
 }
 
 func (c EstimateConfig) check() error {
@@ -48,18 +48,18 @@ func (c EstimateConfig) check() error {
 	if err := c.DType.Check(); err != nil {
 		return err
 	}
-	if c.Heads != 1 && c.Heads != 2 && c.Heads != 4 {
-		return fmt.Errorf("internal: estimator for %d heads a block, want 1, 2 or 4", c.Heads)
+	if c.HeadsPerBlock != 1 && c.HeadsPerBlock != 2 && c.HeadsPerBlock != 4 {
+		return fmt.Errorf("internal: estimator for %d heads a block, want 1, 2 or 4", c.HeadsPerBlock)
 	}
 	return nil
 }
 
-// EstimateHeads is the number of heads a block should take: as many of the group as there are and as fit into a block's
+// HeadsPerBlock is the number of heads a block should take: as many of the group as there are and as fit into a block's
 // shared memory (bytes). It is 0 if not even one fits.
-func EstimateHeads(headDim, group, sharedBytes int) int {
+func HeadsPerBlock(headDim, group, sharedBytes int) int {
 	heads := 0
 	for _, n := range []int{1, 2, 4} {
-		fits := layoutOf(EstimateConfig{HeadDim: headDim, Heads: n}).sums <= sharedBytes
+		fits := layoutOf(EstimateConfig{HeadDim: headDim, HeadsPerBlock: n}).sums <= sharedBytes
 		if fits && (heads == 0 || n < 2*group) {
 			heads = n
 		}
@@ -72,7 +72,7 @@ func EstimateHeads(headDim, group, sharedBytes int) int {
 func (c EstimateConfig) blocksPerSM() int {
 	const sharedOfSM, reserved = 228 << 10, 1 << 10
 	fit := sharedOfSM / (layoutOf(c).sums + reserved)
-	return max(1, min(fit, map[int]int{1: 6, 2: 3, 4: 2}[c.Heads]))
+	return max(1, min(fit, map[int]int{1: 6, 2: 3, 4: 2}[c.HeadsPerBlock]))
 }
 
 // Shared memory: Q of every head, two tiles of K, then the exchange between warps. Q and K lie in panels of 64 columns,
@@ -96,13 +96,13 @@ type estimateLayout struct {
 func layoutOf(c EstimateConfig) estimateLayout {
 	l := estimateLayout{panels: (c.HeadDim + panelCols - 1) / panelCols}
 	l.lastChunks = (c.HeadDim - (l.panels-1)*panelCols) * 2 / chunkBytes
-	l.k = c.Heads * l.panels * panel
+	l.k = c.HeadsPerBlock * l.panels * panel
 	l.exchange = l.k + 2*l.panels*panel
-	l.flags = l.exchange + c.Heads*abi.ProbeRows*statBytes
-	l.kept = l.flags + 2*c.Heads*flagBytes
-	l.stats = l.kept + 2*c.Heads*flagBytes
-	l.minus = l.exchange + 2*c.Heads*regionBytes
-	l.sums = l.minus + 2*c.Heads*minusBytes
+	l.flags = l.exchange + c.HeadsPerBlock*abi.ProbeRows*statBytes
+	l.kept = l.flags + 2*c.HeadsPerBlock*flagBytes
+	l.stats = l.kept + 2*c.HeadsPerBlock*flagBytes
+	l.minus = l.exchange + 2*c.HeadsPerBlock*regionBytes
+	l.sums = l.minus + 2*c.HeadsPerBlock*minusBytes
 	return l
 }
 
@@ -123,7 +123,7 @@ type estimator struct {
 	tiles                   Value // tiles with keys that some row sees
 	first, end              Value // tiles of this chunk
 	pieces, flush           Value // of probe_sums: pieces of all tiles, and how many more diagonals need
-	place                   probePlace
+	copies                  copyLane
 	qLane, kLane            Value // where the lane reads Q and K
 }
 
@@ -131,7 +131,7 @@ type estimator struct {
 type Value = lower.Value
 
 func (c EstimateConfig) newEstimator(entry string, params []lower.Param) *estimator {
-	threads := 64 * c.Heads
+	threads := 64 * c.HeadsPerBlock
 	e := &estimator{EstimateConfig: c, estimateLayout: layoutOf(c)}
 	e.Builder = lower.NewKernel(entry, params, threads, c.blocksPerSM())
 	e.locate()
@@ -145,10 +145,10 @@ func (e *estimator) locate() {
 	e.quad, e.row = e.And(e.lane, lower.I32(3)), e.LShr(e.lane, 2)
 	e.slot, e.half = e.LShr(tid, 6), e.And(e.LShr(tid, 5), lower.I32(1))
 	group := e.Param("group")
-	parts := e.UDiv(e.Add(group, lower.I32(int64(e.Heads-1))), lower.I32(int64(e.Heads)))
+	parts := e.UDiv(e.Add(group, lower.I32(int64(e.HeadsPerBlock-1))), lower.I32(int64(e.HeadsPerBlock)))
 	e.kvHead = e.UDiv(e.BlockY(), parts)
 	e.part = e.Sub(e.BlockY(), e.Mul(e.kvHead, parts))
-	e.valid = e.ICmp(enum.IPredSLT, e.Add(e.Mul(e.part, lower.I32(int64(e.Heads))), e.slot), group)
+	e.valid = e.ICmp(enum.IPredSLT, e.Add(e.Mul(e.part, lower.I32(int64(e.HeadsPerBlock))), e.slot), group)
 	e.hb = e.Add(e.Mul(e.BlockZ(), e.Param("hq")), e.headOf(e.slot))
 	e.leaveAbsent()
 	if e.Spread {
@@ -158,16 +158,16 @@ func (e *estimator) locate() {
 	}
 	e.first = e.Mul(e.BlockX(), e.Param("chunk_tiles"))
 	e.end = e.Min(e.Add(e.first, e.Param("chunk_tiles")), e.tiles)
-	e.place = e.newPlace()
+	e.copies = e.newCopyLane()
 	e.newLanes()
 }
 
 // leaveAbsent ends the block if none of its heads takes part. Where some do, the others are computed beside them and not
 // stored.
 func (e *estimator) leaveAbsent() {
-	in := e.Mul(e.part, lower.I32(int64(e.Heads)))
+	in := e.Mul(e.part, lower.I32(int64(e.HeadsPerBlock)))
 	first := e.Add(e.Mul(e.BlockZ(), e.Param("hq")), e.Add(e.Mul(e.kvHead, e.Param("group")), in))
-	n := e.Min(lower.I32(int64(e.Heads)), e.Sub(e.Param("group"), in))
+	n := e.Min(lower.I32(int64(e.HeadsPerBlock)), e.Sub(e.Param("group"), in))
 	e.LeaveUnless(e.SomeTakePart(first, n), nil)
 	e.valid = e.And(e.valid, e.TakesPart(e.hb))
 }
@@ -182,12 +182,12 @@ func (e *estimator) locateLast() {
 
 // headOf is the q head of a slot. Slots to spare repeat the last head of the group and store nothing.
 func (e *estimator) headOf(slot Value) Value {
-	in := e.Add(e.Mul(e.part, lower.I32(int64(e.Heads))), slot)
+	in := e.Add(e.Mul(e.part, lower.I32(int64(e.HeadsPerBlock))), slot)
 	in = e.Min(in, e.Sub(e.Param("group"), lower.I32(1)))
 	return e.Add(e.Mul(e.kvHead, e.Param("group")), in)
 }
 
-// warpWord is the address of the warp's word of those at an offset of shared memory.
+// warpWord is the address of the warp's word in the array at an offset of shared memory.
 func (e *estimator) warpWord(at int) Value {
 	warp := e.Add(e.Shl(e.slot, 1), e.half)
 	return e.SharedAt(e.Add(e.shared, e.Shl(warp, 2)), at)
@@ -208,36 +208,34 @@ func (e *estimator) element(array string, i Value) Value {
 // kernel ends the lowering.
 func (e *estimator) kernel(entry string, params []lower.Param, shared int) *lower.Kernel {
 	e.Block.NewRet(nil)
-	return &lower.Kernel{Module: e.Module, Entry: entry, Threads: 64 * e.Heads, SharedBytes: shared, Params: params}
+	return &lower.Kernel{Module: e.Module, Entry: entry, Threads: 64 * e.HeadsPerBlock, SharedBytes: shared, Params: params}
 }
 
 // tileLoop runs body for every tile of the chunk that some row sees, with the scores of the warp's half. K of the next tile
-// arrives while one is computed. The values carried begin at start.
-func (e *estimator) tileLoop(start []Value, body func(s scores, carried []Value) []Value) []Value {
+// arrives while one is computed. body takes state on.
+func tileLoop[T any, P lower.State[T]](e *estimator, state T, body func(s scores, state T) T) T {
 	halves := func(tile Value) func(half int) Value {
 		return func(half int) Value { return e.halfKey(tile, lower.I32(int64(half))) }
 	}
-	e.If("load_first", e.ICmp(enum.IPredSLT, e.first, e.end), nil, func() []Value {
+	e.If("load_first", e.ICmp(enum.IPredSLT, e.first, e.end), func() {
 		e.loadQ()
 		e.loadK(halves(e.first), e.bufferOf(e.first))
-		return nil
 	})
 	e.CopyCommit()
-	out := e.While("tile", append([]Value{e.first}, start...),
-		func(v []Value) Value { return e.ICmp(enum.IPredSLT, v[0], e.end) },
-		func(v []Value) []Value {
+	type walk = lower.Walk[T, P]
+	return lower.While(e.Builder, "tile", lower.Walking[T, P](e.first, state),
+		func(tile walk) Value { return e.ICmp(enum.IPredSLT, tile.At, e.end) },
+		func(tile walk) walk {
 			e.CopyWaitAll()
 			e.Barrier()
-			next := e.Add(v[0], lower.I32(1))
-			e.If("load_next", e.ICmp(enum.IPredSLT, next, e.end), nil, func() []Value {
+			next := e.Add(tile.At, lower.I32(1))
+			e.If("load_next", e.ICmp(enum.IPredSLT, next, e.end), func() {
 				e.loadK(halves(next), e.bufferOf(next))
-				return nil
 			})
 			e.CopyCommit()
-			s := e.maskEdge(e.scores(e.bufferOf(v[0]), nil), e.halfKey(v[0], e.half))
-			return append([]Value{next}, body(s, v[1:])...)
-		})
-	return out[1:]
+			s := e.maskEdge(e.scores(e.bufferOf(tile.At), nil), e.halfKey(tile.At, e.half))
+			return lower.Walking[T, P](next, body(s, tile.Of))
+		}).Of
 }
 
 // bufferOf is which of the two buffers of K the tile or step with a number uses.

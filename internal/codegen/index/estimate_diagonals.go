@@ -12,7 +12,7 @@ import (
 //
 //	8(i - n) + g - h
 //
-// so a thread has the rows of one g and the keys of two h, and on a diagonal its terms are those of equal i - n. It adds them in
+// so a thread has the rows of one g and the keys of two h, and on a diagonal its terms have equal i - n. It adds them in
 // order of i. A piece has four n: a diagonal with eight rows of a g goes through two pieces or three, and what was added in one is
 // carried to the next, where i - n is larger by four. So the sum over the rows of a g is always
 //
@@ -34,35 +34,21 @@ type chains struct {
 	late    [2]Value
 }
 
-// list and chainsOf turn them into the values that a loop carries, and back. Chains of nothing are 0.
-func (c chains) list() (out []Value) {
+func (c *chains) Values() (out []*Value) {
 	for h := range 2 {
-		out = append(append(out, c.carried[h][1:]...), c.late[h])
+		out = append(append(out, lower.Pointers(c.carried[h][1:])...), &c.late[h])
 	}
-	for i, x := range out {
-		if x == nil {
-			out[i] = lower.F32(0)
+	return out
+}
+
+// filled is c with zeros for what there is nothing of. The zero chains become what a sequence of keys begins with.
+func (c chains) filled() chains {
+	return lower.Map(c, func(v Value) Value {
+		if v == nil {
+			return lower.F32(0)
 		}
-	}
-	return out
-}
-
-func chainsOf(v []Value) (c chains) {
-	for h := range 2 {
-		part := v[h*diagGroups:][:diagGroups]
-		copy(c.carried[h][1:], part)
-		c.late[h] = part[diagGroups-1]
-	}
-	return c
-}
-
-// noChains is what a sequence of keys begins with.
-func noChains() []Value {
-	out := make([]Value, 2*diagGroups)
-	for i := range out {
-		out[i] = lower.F32(0)
-	}
-	return out
+		return v
+	})
 }
 
 // advance adds a piece's terms. ended are the sums that are complete, by c and i - n - diagEnds.
@@ -138,7 +124,7 @@ func (e *estimator) newDiagonals() *diagonals {
 	return d
 }
 
-// window adds up the sums of the lane's distance over the eight g. late are those that ended in the piece before.
+// window adds up the sums of the lane's distance over the eight g. late are the sums that ended in the piece before.
 func (d *diagonals) window(late [2]Value, ended [2][columnGroups]Value) Value {
 	e := d.e
 	for c := range ended {
@@ -167,21 +153,19 @@ func (d *diagonals) store(first, there, sum Value) {
 		d.add(distance, there, sum)
 		return
 	}
-	e.If("store_diagonal", e.And(there, e.ICmp(enum.IPredSGE, distance, lower.I32(0))), nil, func() []Value {
+	e.If("store_diagonal", e.And(there, e.ICmp(enum.IPredSGE, distance, lower.I32(0))), func() {
 		e.Store(sum, e.element("diag_sum", e.Add(d.out, e.ZExt64(distance))), 4)
-		return nil
 	})
 }
 
-// clear zeroes what no window covers: the first chunk the distances above the first piece's, the last chunk those below the last
-// one's.
+// clear zeroes what no window covers: the first chunk the distances above the first piece's, the last chunk the distances below the
+// last one's.
 func (d *diagonals) clear() {
 	e := d.e
 	top := e.Add(e.q0, lower.I32(windowFirst+windowSize))
 	edge := func(name string, mine, from, to Value) {
-		e.If(name, mine, nil, func() []Value {
+		e.If(name, mine, func() {
 			d.fill(from, to)
-			return nil
 		})
 	}
 	edge("clear_far", e.ICmp(enum.IPredEQ, e.BlockX(), lower.I32(0)), top, e.Trunc32(d.distPad))
@@ -192,10 +176,10 @@ func (d *diagonals) clear() {
 
 func (d *diagonals) fill(from, to Value) {
 	e := d.e
-	e.While("fill", []Value{e.Add(from, e.inSlot())},
-		func(v []Value) Value { return e.ICmp(enum.IPredSLT, v[0], to) },
-		func(v []Value) []Value {
-			e.Store(lower.F32(0), e.element("diag_sum", e.Add(d.out, e.ZExt64(v[0]))), 4)
-			return []Value{e.Add(v[0], lower.I32(64))}
+	e.While("fill", e.Add(from, e.inSlot()),
+		func(distance Value) Value { return e.ICmp(enum.IPredSLT, distance, to) },
+		func(distance Value) Value {
+			e.Store(lower.F32(0), e.element("diag_sum", e.Add(d.out, e.ZExt64(distance))), 4)
+			return e.Add(distance, lower.I32(64))
 		})
 }

@@ -8,8 +8,8 @@ import (
 
 // probe_sums takes keys in pieces of 32. The first warp of a head walks the first half of the chunk's pieces, the second
 // the other half, so that what a warp carries along diagonals stays in its registers. Sums along the diagonals that come
-// from before the warp's first piece begin in the two pieces there: the warp computes those parts of them again, about 5 of 16 products
-// of a piece and 7 of 8, and none of their columns.
+// from before the warp's first piece begin in the two pieces there: the warp computes again what it needs of them, about 5 of 16
+// products of one piece and 7 of 8 of the other, and none of their columns.
 
 // pieceRange is what the two warps of a head walk: pieces start, start+1, ..., count of them.
 type pieceRange struct{ start, count [2]Value }
@@ -70,53 +70,48 @@ func (e *estimator) loadPieces(piece, buffer Value) {
 // steps.
 func (e *estimator) pieceLoop(r pieceRange, p probe, body func(piece, first Value, s scores, c chains) chains) {
 	steps, start := e.Max(r.count[0], r.count[1]), e.mine(r.start)
-	e.If("pieces", e.ICmp(enum.IPredSGT, steps, lower.I32(0)), nil, func() []Value {
+	e.If("pieces", e.ICmp(enum.IPredSGT, steps, lower.I32(0)), func() {
 		end := e.Add(start, steps)
-		e.While("piece", append([]Value{start}, e.warmUp(r, p)...),
-			func(v []Value) Value { return e.ICmp(enum.IPredSLT, v[0], end) },
-			func(v []Value) []Value {
+		type walk = lower.Walk[chains, *chains]
+		lower.While(e.Builder, "piece", lower.Walking(start, e.warmUp(r, p)),
+			func(piece walk) Value { return e.ICmp(enum.IPredSLT, piece.At, end) },
+			func(piece walk) walk {
 				e.CopyWaitAll()
 				e.Barrier()
-				next := e.Add(v[0], lower.I32(1))
-				e.If("load_next", e.ICmp(enum.IPredSLT, next, end), nil, func() []Value {
+				next := e.Add(piece.At, lower.I32(1))
+				e.If("load_next", e.ICmp(enum.IPredSLT, next, end), func() {
 					e.loadPieces(e.Sub(next, e.Mul(e.half, e.Param("chunk_tiles"))), e.bufferOf(next))
-					return nil
 				})
-				first := e.pieceKey(v[0])
-				c := body(v[0], first, e.maskEdge(e.scores(e.bufferOf(v[0]), nil), first), e.fresh(v[0], v[1:]))
-				return append([]Value{next}, c.list()...)
+				first := e.pieceKey(piece.At)
+				s := e.maskEdge(e.scores(e.bufferOf(piece.At), nil), first)
+				return lower.Walking(next, body(piece.At, first, s, e.fresh(piece.At, piece.Of)).filled())
 			})
-		return nil
 	})
 }
 
 // fresh are the chains with which a piece begins. Without spread keys only the very first piece has none, which warmUp knows.
-func (e *estimator) fresh(piece Value, carried []Value) chains {
+func (e *estimator) fresh(piece Value, carried chains) chains {
 	if !e.Spread {
-		return chainsOf(carried)
+		return carried
 	}
 	begins := e.beginsClass(piece)
-	out := noChains()
-	for i := range out {
-		out[i] = e.Select(begins, out[i], carried[i])
-	}
-	return chainsOf(out)
+	return lower.Map(carried, func(v Value) Value { return e.Select(begins, lower.F32(0), v) })
 }
 
 // warmUp computes the chains that come to the warp's first piece out of the two before it, and starts the copy of that piece.
-func (e *estimator) warmUp(r pieceRange, p probe) []Value {
+func (e *estimator) warmUp(r pieceRange, p probe) chains {
 	start := e.mine(r.start)
 	begins := e.Or(e.beginsClass(start), e.ICmp(enum.IPredSGE, start, e.pieces))
 	e.loadQ()
 	for i := range 2 {
 		e.loadPieces(e.Add(r.start[0], lower.I32(int64(i-2))), lower.I32(int64(i)))
 	}
-	c := noChains()
+	c := chains{}.filled()
 	for i, buffer := range []Value{lower.I32(0), lower.I32(1)} {
 		before := int64(2 - i)
 		e.CopyWait(1)
 		e.Barrier()
-		c = e.If("warm_up", e.Not(begins), c, func() []Value {
+		c = lower.Choose(e.Builder, "warm_up", e.Not(begins), c, func() chains {
 			return e.before(p, buffer, e.Sub(start, lower.I32(before)), before, c)
 		})
 		if i == 0 {
@@ -128,15 +123,15 @@ func (e *estimator) warmUp(r pieceRange, p probe) []Value {
 }
 
 // before takes a piece that lies so many before the warp's first one, as far as its diagonals reach it or its window.
-func (e *estimator) before(p probe, buffer, piece Value, before int64, c []Value) []Value {
+func (e *estimator) before(p probe, buffer, piece Value, before int64, c chains) chains {
 	reach := int(2-before)*columnGroups + 1 // i - n of the first diagonal that does not
 	s := e.scores(buffer, func(i, n int) bool { return i-n < reach })
 	x := p.of(e.maskEdge(s, e.pieceKey(piece)))
-	advance := func(x scores) []Value {
-		next, _ := e.advance(chainsOf(c), x)
-		return next.list()
+	advance := func(x scores) chains {
+		next, _ := e.advance(c, x)
+		return next.filled()
 	}
 	out := advance(x)
-	bad := e.FCmp(enum.FPredUGE, e.sum(out), infinity)
-	return e.If("nonfinite", e.AnyLane(bad), out, func() []Value { return advance(e.clean(x)) })
+	bad := e.FCmp(enum.FPredUGE, e.sum(lower.ValuesOf(out)), infinity)
+	return lower.Choose(e.Builder, "nonfinite", e.AnyLane(bad), out, func() chains { return advance(e.clean(x)) })
 }

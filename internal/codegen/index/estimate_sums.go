@@ -30,10 +30,9 @@ func ProbeSums(c EstimateConfig) (*lower.Kernel, error) {
 	e.locatePieces()
 	d, p, r := e.newDiagonals(), e.newProbe(), e.newRange()
 	if !e.Spread {
-		e.If("clear", e.valid, nil, func() []Value {
+		e.If("clear", e.valid, func() {
 			e.clearColumns()
 			d.clear()
-			return nil
 		})
 	}
 	end := e.Select(e.valid, e.Add(e.mine(r.start), e.mine(r.count)), lower.I32(0))
@@ -43,9 +42,9 @@ func ProbeSums(c EstimateConfig) (*lower.Kernel, error) {
 		x := p.of(s)
 		cols := e.columnSums(x)
 		bad := e.FCmp(enum.FPredUGE, e.sum(cols), infinity)
-		x, cols = e.skip(x, cols, bad)
-		e.storeColumn(e.Add(first, e.apart(column)), e.And(there, e.seenPiece(first)), cols)
-		next, ended := e.advance(c, x)
+		sums := e.skip(pieceSums{x, cols}, bad)
+		e.storeColumn(e.Add(first, e.apart(column)), e.And(there, e.seenPiece(first)), sums.cols)
+		next, ended := e.advance(c, sums.scores)
 		d.store(first, there, d.window(c.late, ended))
 		return next
 	})
@@ -54,7 +53,7 @@ func ProbeSums(c EstimateConfig) (*lower.Kernel, error) {
 
 var infinity = lower.F32(math.Inf(1))
 
-// seenPiece says whether a piece has columns: those added for diagonals that end late may lie behind all keys.
+// seenPiece says whether a piece has columns: pieces added for diagonals that end late may lie behind all keys.
 func (e *estimator) seenPiece(first Value) Value {
 	if e.Spread {
 		return lower.Bool(true) // addColumn looks at each key
@@ -75,28 +74,37 @@ const (
 	minusBytes   = 4 * abi.ProbeRows
 )
 
-// newProbe reads the numbers of the thread's rows; those of a head that stores nothing may not have been written. What is subtracted
+// newProbe reads the numbers of the thread's rows; numbers of a head that stores nothing may not have been written. What is subtracted
 // from exponents goes to shared memory: the loop is short of registers.
 func (e *estimator) newProbe() probe {
 	warp := e.Add(e.Shl(e.slot, 1), e.half)
 	p := probe{e: e, at: e.Add(e.shared, e.Add(e.Mul(warp, lower.I32(minusBytes)), e.Shl(e.row, 5)))}
-	none := append(slices.Repeat([]Value{infinity}, threadRows), lower.Bool(false))
-	out := e.If("lse", e.valid, none, p.numbers)
-	p.huge = out[threadRows]
-	e.If("minus", e.ICmp(enum.IPredEQ, e.quad, lower.I32(0)), nil, func() []Value {
-		for i, x := range out[:threadRows] {
+	none := probeNumbers{huge: lower.Bool(false)}
+	for i := range none.minus {
+		none.minus[i] = infinity
+	}
+	out := lower.Choose(e.Builder, "lse", e.valid, none, p.numbers)
+	p.huge = out.huge
+	e.If("minus", e.ICmp(enum.IPredEQ, e.quad, lower.I32(0)), func() {
+		for i, x := range out.minus {
 			e.Store(x, e.SharedAt(p.at, e.minus+4*i), 4)
 		}
-		return nil
 	})
 	e.WarpSync()
 	return p
 }
 
-// numbers are minus of the thread's rows, and huge.
-func (p probe) numbers() []Value {
+// probeNumbers are minus of the thread's rows, and huge.
+type probeNumbers struct {
+	minus [threadRows]Value
+	huge  Value
+}
+
+func (n *probeNumbers) Values() []*Value { return append(lower.Pointers(n.minus[:]), &n.huge) }
+
+func (p probe) numbers() (out probeNumbers) {
 	e, scale := p.e, p.e.Param("scale_log2")
-	var tops, logs, minus [threadRows]Value
+	var tops, logs [threadRows]Value
 	var huge Value = lower.Bool(false)
 	for i := range threadRows {
 		tops[i], logs[i] = p.number(i, 0), p.number(i, 1)
@@ -104,11 +112,11 @@ func (p probe) numbers() []Value {
 		apart := e.FMax(scaled, e.FNeg(scaled))
 		huge = e.Or(huge, e.Not(e.FCmp(enum.FPredOLE, apart, lower.F32(hugeExponent))))
 	}
-	huge = e.AnyLane(huge)
-	for i := range minus {
-		minus[i] = e.Select(huge, logs[i], e.FMA(tops[i], scale, logs[i]))
+	out.huge = e.AnyLane(huge)
+	for i := range out.minus {
+		out.minus[i] = e.Select(out.huge, logs[i], e.FMA(tops[i], scale, logs[i]))
 	}
-	return append(minus[:], huge)
+	return out
 }
 
 // loadMinus reads what is subtracted from exponents.
@@ -133,13 +141,13 @@ func (p probe) number(i, which int) Value {
 // of turns scores into probabilities.
 func (p probe) of(s scores) scores {
 	e := p.e
-	s = s.like(e.If("huge", p.huge, s.flat(), func() []Value {
+	s = lower.Choose(e.Builder, "huge", p.huge, s, func() scores {
 		var tops [threadRows]Value
 		for i := range tops {
 			tops[i] = p.number(i, 0)
 		}
-		return s.each(func(i, _ int, x Value) Value { return e.FSub(x, tops[i]) }).flat()
-	}))
+		return s.each(func(i, _ int, x Value) Value { return e.FSub(x, tops[i]) })
+	})
 	minus := p.loadMinus()
 	return s.each(func(i, _ int, x Value) Value {
 		return e.Exp2(e.FMA(x, e.Param("scale_log2"), minus[i]))
@@ -147,13 +155,22 @@ func (p probe) of(s scores) scores {
 }
 
 // skip leaves out the logits that are NaN or +inf, if bad holds in some lane: there are some.
-func (e *estimator) skip(p scores, cols []Value, bad Value) (scores, []Value) {
-	out := e.If("nonfinite", e.AnyLane(bad), append(p.flat(), cols...), func() []Value {
-		clean := e.clean(p)
-		return append(clean.flat(), e.columnSums(clean)...)
+func (e *estimator) skip(p pieceSums, bad Value) pieceSums {
+	return lower.Choose(e.Builder, "nonfinite", e.AnyLane(bad), p, func() pieceSums {
+		clean := e.clean(p.scores)
+		return pieceSums{clean, e.columnSums(clean)}
 	})
-	return p.like(out), out[threadRows*threadCols:]
 }
+
+// pieceSums are the probabilities of a piece, and their sums over the thread's rows.
+type pieceSums struct {
+	scores
+	cols []Value
+}
+
+func (p *pieceSums) Values() []*Value { return append(p.scores.Values(), lower.Pointers(p.cols)...) }
+
+func (p pieceSums) Clone() pieceSums { return pieceSums{p.scores.Clone(), slices.Clone(p.cols)} }
 
 func (e *estimator) clean(p scores) scores {
 	return p.each(func(_, _ int, x Value) Value {
@@ -201,9 +218,8 @@ func (e *estimator) storeColumn(key, there Value, cols []Value) {
 		e.addColumn(key, there, cols[0])
 		return
 	}
-	e.If("store_column", there, nil, func() []Value {
+	e.If("store_column", there, func() {
 		e.Store(cols[0], e.element("col_sum", e.Add(e.Mul(e.ZExt64(e.hb), e.keysPad()), e.ZExt64(key))), 4)
-		return nil
 	})
 }
 
@@ -211,11 +227,11 @@ func (e *estimator) storeColumn(key, there Value, cols []Value) {
 func (e *estimator) clearColumns() {
 	end := e.Min(e.Add(e.first, e.Param("chunk_tiles")), e.tilesOf(e.Param("sk")))
 	base := e.Add(e.Mul(e.ZExt64(e.hb), e.keysPad()), e.ZExt64(e.inSlot()))
-	e.While("clear_columns", []Value{e.Max(e.first, e.tiles)},
-		func(v []Value) Value { return e.ICmp(enum.IPredSLT, v[0], end) },
-		func(v []Value) []Value {
-			e.Store(lower.F32(0), e.element("col_sum", e.Add(base, e.Shl(e.ZExt64(v[0]), 6))), 4)
-			return []Value{e.Add(v[0], lower.I32(1))}
+	e.While("clear_columns", e.Max(e.first, e.tiles),
+		func(tile Value) Value { return e.ICmp(enum.IPredSLT, tile, end) },
+		func(tile Value) Value {
+			e.Store(lower.F32(0), e.element("col_sum", e.Add(base, e.Shl(e.ZExt64(tile), 6))), 4)
+			return e.Add(tile, lower.I32(1))
 		})
 }
 

@@ -35,11 +35,11 @@ type estimateCase struct {
 }
 
 func (c estimateCase) String() string {
-	return fmt.Sprintf("D%d/%s/x%d/b%d_kv%d_g%d_q%d_k%d_at%d", c.HeadDim, c.DType, c.Heads, c.batch, c.kvHeads, c.group, c.sq, c.sk, c.qOffset)
+	return fmt.Sprintf("D%d/%s/x%d/b%d_kv%d_g%d_q%d_k%d_at%d", c.HeadDim, c.DType, c.HeadsPerBlock, c.batch, c.kvHeads, c.group, c.sq, c.sk, c.qOffset)
 }
 
 func (c estimateCase) launch() EstimateLaunch {
-	l := EstimateLaunchFor(c.Heads, c.batch, c.kvHeads, c.group, c.sk)
+	l := EstimateLaunchFor(c.HeadsPerBlock, c.batch, c.kvHeads, c.group, c.sk)
 	if c.chunkTiles > 0 {
 		l.ChunkTiles = c.chunkTiles
 		l.Chunks = (max(1, (c.sk+63)/64) + c.chunkTiles - 1) / c.chunkTiles
@@ -89,7 +89,7 @@ func (c estimateCase) input(t testing.TB) (q, k []byte, qv, kv []float32) {
 	return q, k, qv, kv
 }
 
-// reference is the definition in float64: softmax of the last rows' logits, without those that are NaN or +inf.
+// reference is the definition in float64: softmax of the last rows' logits, without logits that are NaN or +inf.
 func (c estimateCase) reference(q, k []float32) estimate {
 	keysPad, distPad := (c.sk+63)/64*64, DistPad(c.qOffset, c.sq)
 	e := estimate{make([]float64, 64*c.heads()), make([]float64, keysPad*c.heads()), make([]float64, distPad*c.heads())}
@@ -167,8 +167,8 @@ func TestEstimateAgreesWithFloat64(t *testing.T) {
 		for _, dt := range []abi.DType{abi.BF16, abi.F16} {
 			for _, heads := range []int{1, 2, 4} {
 				r := newEstimateRig(t, emu.Options{Capability: 80}) // code for sm_80 has no more shared memory on later devices
-				cfg := EstimateConfig{HeadDim: d, DType: dt, Heads: heads}
-				if EstimateHeads(d, heads, r.dev.Info().MaxSharedBytes) < heads {
+				cfg := EstimateConfig{HeadDim: d, DType: dt, HeadsPerBlock: heads}
+				if HeadsPerBlock(d, heads, r.dev.Info().MaxSharedBytes) < heads {
 					continue // head dim 256
 				}
 				k, rng := newEstimateKernels(t, cfg), rand.New(rand.NewPCG(uint64(d), uint64(heads)))
@@ -195,7 +195,7 @@ func TestEstimateAgreesWithFloat64(t *testing.T) {
 
 // Every length around a tile against itself, and queries far behind or before the keys.
 func TestEstimateLengths(t *testing.T) {
-	cfg := EstimateConfig{HeadDim: 64, DType: abi.BF16, Heads: 1}
+	cfg := EstimateConfig{HeadDim: 64, DType: abi.BF16, HeadsPerBlock: 1}
 	k, r := newEstimateKernels(t, cfg), newEstimateRig(t, emu.Options{})
 	for n := 1; n <= 130; n += campaign.Cases(21, 1, 1) { // 1, 22, 43, 64, 85, 106, 127
 		c := estimateCase{EstimateConfig: cfg, batch: 1, kvHeads: 1, group: 1, sq: n, sk: n, seed: uint64(n)}
@@ -208,7 +208,7 @@ func TestEstimateLengths(t *testing.T) {
 }
 
 func TestEstimateReadsStrides(t *testing.T) {
-	cfg := EstimateConfig{HeadDim: 32, DType: abi.BF16, Heads: 2}
+	cfg := EstimateConfig{HeadDim: 32, DType: abi.BF16, HeadsPerBlock: 2}
 	c := estimateCase{EstimateConfig: cfg, batch: 2, kvHeads: 3, group: 2, sq: 70, sk: 150, qOffset: 80, seed: 6, interleaved: true}
 	c.check(t, newEstimateRig(t, emu.Options{}), newEstimateKernels(t, cfg))
 }
@@ -223,9 +223,9 @@ func TestEstimateOperationsOfATile(t *testing.T) {
 		mmaBefore = (1 + 1 + 2 + 2) + (3 + 3 + 4 + 4)
 	)
 	for _, d := range []int{16, 64, 80, 128, 256} {
-		cfg := EstimateConfig{HeadDim: d, DType: abi.BF16, Heads: 2}
+		cfg := EstimateConfig{HeadDim: d, DType: abi.BF16, HeadsPerBlock: 2}
 		if d == 256 {
-			cfg.Heads = 1
+			cfg.HeadsPerBlock = 1
 		}
 		k := newEstimateKernels(t, cfg)
 		for ptx, want := range map[string][4]int{
@@ -244,7 +244,7 @@ func TestEstimateOperationsOfATile(t *testing.T) {
 func TestEstimateIsLLVM(t *testing.T) {
 	llc, err := exec.LookPath("llc")
 	for _, heads := range []int{1, 4} {
-		k := newEstimateKernels(t, EstimateConfig{HeadDim: 80, DType: abi.F16, Heads: heads})
+		k := newEstimateKernels(t, EstimateConfig{HeadDim: 80, DType: abi.F16, HeadsPerBlock: heads})
 		for _, x := range []*lower.Kernel{k.stats, k.combine, k.sums} {
 			text := x.Module.String()
 			require.Contains(t, text, "@"+x.Entry)
@@ -261,7 +261,7 @@ func TestEstimateIsLLVM(t *testing.T) {
 
 // Logits that are NaN or infinite count as masked, wherever they come from; the other keys keep their sums.
 func TestEstimateSkipsNonFiniteLogits(t *testing.T) {
-	cfg := EstimateConfig{HeadDim: 64, DType: abi.BF16, Heads: 2}
+	cfg := EstimateConfig{HeadDim: 64, DType: abi.BF16, HeadsPerBlock: 2}
 	k, r := newEstimateKernels(t, cfg), newEstimateRig(t, emu.Options{})
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	for name, spoil := range map[string]map[int]float32{
@@ -283,7 +283,7 @@ func TestEstimateSkipsNonFiniteLogits(t *testing.T) {
 
 // Sharp softmax: logits far apart, so that a wrong maximum overflows.
 func TestEstimateSharp(t *testing.T) {
-	cfg := EstimateConfig{HeadDim: 128, DType: abi.BF16, Heads: 2}
+	cfg := EstimateConfig{HeadDim: 128, DType: abi.BF16, HeadsPerBlock: 2}
 	c := estimateCase{EstimateConfig: cfg, batch: 1, kvHeads: 1, group: 2, sq: 150, sk: 1200, qOffset: 1050, seed: 3, sharp: 20}
 	q, kk, qv, kv := c.input(t)
 	want, got := c.reference(qv, kv), c.run(newEstimateRig(t, emu.Options{}), newEstimateKernels(t, cfg), q, kk)
@@ -294,7 +294,7 @@ func TestEstimateSharp(t *testing.T) {
 
 // Equal inputs give equal bits, however the warps interleave.
 func TestEstimateDoesNotDependOnWarpOrder(t *testing.T) {
-	cfg := EstimateConfig{HeadDim: 64, DType: abi.F16, Heads: 4}
+	cfg := EstimateConfig{HeadDim: 64, DType: abi.F16, HeadsPerBlock: 4}
 	c := estimateCase{EstimateConfig: cfg, batch: 1, kvHeads: 1, group: 3, sq: 100, sk: 1500, qOffset: 1400, seed: 8}
 	k := newEstimateKernels(t, cfg)
 	q, kk, _, _ := c.input(t)
@@ -355,7 +355,7 @@ func top(v []float64, n int) map[int]bool {
 
 // What is chosen from the sums is what float64 chooses.
 func TestEstimateRanksLikeFloat64(t *testing.T) {
-	cfg := EstimateConfig{HeadDim: 64, DType: abi.BF16, Heads: 2}
+	cfg := EstimateConfig{HeadDim: 64, DType: abi.BF16, HeadsPerBlock: 2}
 	c := estimateCase{EstimateConfig: cfg, batch: 1, kvHeads: 1, group: 2, sq: 64, sk: 4096, qOffset: 4032, seed: 4}
 	q, kk, qv, kv := c.structured(t)
 	want, got := c.reference(qv, kv), c.run(newEstimateRig(t, emu.Options{}), newEstimateKernels(t, cfg), q, kk)
@@ -378,17 +378,17 @@ func TestEstimateRanksLikeFloat64(t *testing.T) {
 	require.GreaterOrEqual(t, float64(agree)/float64(all), 0.999)
 }
 
-func TestEstimateHeads(t *testing.T) {
+func TestHeadsPerBlock(t *testing.T) {
 	for _, c := range []struct{ headDim, group, shared, want int }{
 		{128, 4, 232448, 4}, {128, 8, 232448, 4}, {128, 3, 232448, 4}, {128, 2, 232448, 2}, {128, 1, 232448, 1},
 		{128, 4, 101376, 2}, {256, 4, 166912, 2}, {256, 4, 232448, 4}, {256, 4, 101376, 1}, {208, 1, 101376, 1}, {256, 4, 101375, 1}, {256, 1, 99999, 0}, {256, 1, 166912, 1},
 	} {
-		require.Equal(t, c.want, EstimateHeads(c.headDim, c.group, c.shared), "%+v", c)
+		require.Equal(t, c.want, HeadsPerBlock(c.headDim, c.group, c.shared), "%+v", c)
 	}
 }
 
 func TestEstimateRefuses(t *testing.T) {
-	for _, c := range []EstimateConfig{{HeadDim: 24, DType: abi.BF16, Heads: 1}, {HeadDim: 64, DType: "f32", Heads: 1}, {HeadDim: 64, DType: abi.F16, Heads: 3}} {
+	for _, c := range []EstimateConfig{{HeadDim: 24, DType: abi.BF16, HeadsPerBlock: 1}, {HeadDim: 64, DType: "f32", HeadsPerBlock: 1}, {HeadDim: 64, DType: abi.F16, HeadsPerBlock: 3}} {
 		_, err := ProbeStats(c)
 		require.Error(t, err)
 		_, err = ProbeSums(c)

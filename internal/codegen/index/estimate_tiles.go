@@ -9,16 +9,16 @@ import (
 	"github.com/minfc/minfc/internal/codegen/lower"
 )
 
-// probePlace is the part of a tile that one thread copies: eight threads copy one 128-byte row of a panel.
-type probePlace struct {
+// copyLane is the part of a tile that one thread copies: eight threads copy one 128-byte row of a panel.
+type copyLane struct {
 	row, chunk Value
 	shared     Value // address of (row, chunk) in a panel at offset 0
 	tail       Value // bytes of the last panel's chunk, 16 or 0; nil if the panel is whole
 }
 
-func (e *estimator) newPlace() probePlace {
+func (e *estimator) newCopyLane() copyLane {
 	tid := e.ThreadX()
-	p := probePlace{row: e.LShr(tid, 3), chunk: e.And(tid, lower.I32(7))}
+	p := copyLane{row: e.LShr(tid, 3), chunk: e.And(tid, lower.I32(7))}
 	p.shared = e.swizzled(p.row, p.chunk)
 	if e.lastChunks < panelBytes/chunkBytes {
 		in := e.ICmp(enum.IPredULT, p.chunk, lower.I32(int64(e.lastChunks)))
@@ -34,7 +34,7 @@ func (e *estimator) swizzled(row, chunk Value) Value {
 }
 
 // rowsPerPass is how many rows all threads copy at a time; it divides 32.
-func (e *estimator) rowsPerPass() int { return 64 * e.Heads / 8 }
+func (e *estimator) rowsPerPass() int { return 64 * e.HeadsPerBlock / 8 }
 
 // loadQ starts the copy of the probe rows of all heads; rows past the last become zeros.
 func (e *estimator) loadQ() {
@@ -42,45 +42,45 @@ func (e *estimator) loadQ() {
 	if !e.Spread {
 		row0 = e.Sub(e.Param("sq"), e.rows)
 	}
-	for i := range e.Heads * abi.ProbeRows / e.rowsPerPass() {
+	for i := range e.HeadsPerBlock * abi.ProbeRows / e.rowsPerPass() {
 		slot, from := i*e.rowsPerPass()/abi.ProbeRows, i*e.rowsPerPass()%abi.ProbeRows
-		row := e.Add(e.place.row, lower.I32(int64(from)))
-		base := e.tensor("q", e.headOf(lower.I32(int64(slot))))
+		row := e.Add(e.copies.row, lower.I32(int64(from)))
+		rows := e.rowsOf("q", e.headOf(lower.I32(int64(slot))))
 		in := e.ICmp(enum.IPredULT, row, e.rows)
-		to := e.Add(e.place.shared, lower.I32(int64(slot*e.panels*panel+from*panelBytes)))
-		e.copyRow("q", base, e.Add(row0, e.apart(row)), in, to)
+		to := e.Add(e.copies.shared, lower.I32(int64(slot*e.panels*panel+from*panelBytes)))
+		e.copyRow(rows, e.Add(row0, e.apart(row)), in, to)
 	}
 }
 
-// loadK starts the copy of two times 32 keys into one of the two buffers: those from first(0) on and those from first(1) on.
+// loadK starts the copy of two times 32 keys into one of the two buffers: keys from first(0) on and keys from first(1) on.
 // Keys past sk, and before key 0, become zeros.
 func (e *estimator) loadK(first func(half int) Value, buffer Value) {
-	base, p := e.tensor("k", e.kvHead), e.place
+	rows, p := e.rowsOf("k", e.kvHead), e.copies
 	to := e.Add(p.shared, e.Mul(buffer, lower.I32(int64(e.panels*panel))))
 	for half := range 2 {
 		from := e.Add(first(half), e.apart(p.row))
 		for i := 0; i < halfKeys; i += e.rowsPerPass() {
 			key := e.Add(from, e.apart(lower.I32(int64(i))))
 			in := e.ICmp(enum.IPredULT, key, e.Param("sk"))
-			e.copyRow("k", base, key, in, e.Add(to, lower.I32(int64(e.k+(half*halfKeys+i)*panelBytes))))
+			e.copyRow(rows, key, in, e.Add(to, lower.I32(int64(e.k+(half*halfKeys+i)*panelBytes))))
 		}
 	}
 }
 
-// tensor is the start of a tensor for the block's batch and a head, at the thread's chunk.
-func (e *estimator) tensor(name string, head Value) Value {
-	p := e.Offset(e.Param(name), e.Mul(e.ZExt64(e.BlockZ()), e.Param(name+"_batch")))
-	return e.Offset(p, e.Mul(e.ZExt64(head), e.Param(name+"_head")))
+// rowsOf are the rows of a tensor for the block's batch and a head.
+func (e *estimator) rowsOf(tensor string, head Value) lower.Rows {
+	return e.RowsOf(tensor, lower.Is(head), e.BlockZ).Signed().Start()
 }
 
-func (e *estimator) copyRow(name string, base, row, in, to Value) {
-	p := e.Offset(base, e.Mul(e.SExt64(row), e.Param(name+"_row")))
-	p = e.Offset(p, e.ZExt64(e.Shl(e.place.chunk, 4)))
+// copyRow starts the copy of the thread's chunks of a row.
+func (e *estimator) copyRow(rows lower.Rows, row, in, to Value) {
+	p := rows.At(row)
+	p = e.Offset(p, e.ZExt64(e.Shl(e.copies.chunk, 4)))
 	whole := e.Select(in, lower.I32(chunkBytes), lower.I32(0))
 	for n := range e.panels {
 		bytes := whole
-		if n == e.panels-1 && e.place.tail != nil {
-			bytes = e.And(bytes, e.place.tail)
+		if n == e.panels-1 && e.copies.tail != nil {
+			bytes = e.And(bytes, e.copies.tail)
 		}
 		e.Copy16If(e.SharedAt(to, n*panel), e.Offset(p, lower.I64(int64(n*panelBytes))), bytes)
 	}
@@ -106,35 +106,19 @@ const (
 	columnGroups = halfKeys / 8
 )
 
-// wanted says which groups of scores are wanted: those of the thread's row i and its columns 2n and 2n+1. A nil one wants all.
+// wanted says which scores are wanted, by the thread's row i and its columns 2n and 2n+1. A nil one wants all.
 type wanted func(i, n int) bool
 
 func (w wanted) all(i, n int) bool { return w == nil || w(i, n) }
 
-// flat lists the scores that are there row by row, and like puts such a list in their places.
-func (s scores) flat() []Value {
-	var out []Value
-	for _, row := range s {
-		for _, x := range row {
-			if x != nil {
-				out = append(out, x)
-			}
-		}
-	}
-	return out
-}
+// Values lists the scores that are there, row by row.
+func (s *scores) Values() []*Value { return lower.Some(lower.Pointers(s[:]...)...) }
 
-func (s scores) like(v []Value) (out scores) {
-	for i, row := range s {
-		for _, x := range row {
-			if x == nil {
-				out[i] = append(out[i], nil)
-				continue
-			}
-			out[i], v = append(out[i], v[0]), v[1:]
-		}
+func (s scores) Clone() scores {
+	for i := range s {
+		s[i] = slices.Clone(s[i])
 	}
-	return out
+	return s
 }
 
 // each computes f of every score that is there.
@@ -150,7 +134,7 @@ func (s scores) each(f func(i, j int, x Value) Value) (out scores) {
 	return out
 }
 
-// products accumulates the wanted products of all rows with 32 keys; nil are those of strips with none.
+// products accumulates the wanted products of all rows with 32 keys; a strip without any has nil.
 type products [strips][columnGroups][]Value
 
 func newProducts(want wanted) (acc products) {
@@ -219,7 +203,7 @@ func (e *estimator) maskEdge(s scores, first Value) scores {
 	over := e.ICmp(enum.IPredSGT, e.Add(first, lower.I32(halfKeys)), e.Param("sk"))
 	short := e.ICmp(enum.IPredSLT, e.rows, lower.I32(abi.ProbeRows))
 	key := e.Add(first, e.Shl(e.quad, 1))
-	return s.like(e.If("edge", e.Or(e.Or(after, over), short), s.flat(), func() []Value {
+	return lower.Choose(e.Builder, "edge", e.Or(e.Or(after, over), short), s, func() scores {
 		var room [threadRows]Value
 		for i := range room {
 			room[i] = e.Sub(e.rowEnd(i), key)
@@ -227,8 +211,8 @@ func (e *estimator) maskEdge(s scores, first Value) scores {
 		return s.each(func(i, j int, x Value) Value {
 			keep := e.ICmp(enum.IPredSGT, room[i], lower.I32(int64(8*(j/2)+j%2)))
 			return e.Select(keep, x, lower.NegInf())
-		}).flat()
-	}))
+		})
+	})
 }
 
 // rowEnd is the key after the last that row i of the thread sees.

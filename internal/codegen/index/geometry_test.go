@@ -18,7 +18,7 @@ func SquareScoresGrid(sk, slab, fold, h int) [3]uint32 {
 	return [3]uint32{tiles((sk + fold - 1) / fold), tiles(slab * blockSize / fold), uint32(h)}
 }
 
-// EstimateLaunch is the geometry of one estimate. Grid is that of probe_stats and probe_sums, ChunkTiles their parameter
+// EstimateLaunch is the geometry of one estimate. Grid is the grid of probe_stats and probe_sums, ChunkTiles their parameter
 // chunk_tiles: how many tiles of 64 keys a block takes; Chunks is how many chunks that gives, at least one.
 type EstimateLaunch struct {
 	Grid       [3]uint32

@@ -55,7 +55,7 @@ func always(lowered func() (*lower.Kernel, error)) func(config) (*lower.Kernel, 
 
 func probed(lowered func(EstimateConfig) (*lower.Kernel, error), spread bool) func(config) (*lower.Kernel, error) {
 	return func(c config) (*lower.Kernel, error) {
-		return lowered(EstimateConfig{HeadDim: c.HeadDim, DType: c.DType, Heads: c.Size, Spread: spread})
+		return lowered(EstimateConfig{HeadDim: c.HeadDim, DType: c.DType, HeadsPerBlock: c.Size, Spread: spread})
 	}
 }
 
@@ -87,7 +87,7 @@ const maxShared = 163 << 10
 // at launch.
 func Fits(name string, headDim int) bool {
 	_, heads := sized(name)
-	return heads <= 1 || EstimateHeads(headDim, heads, maxShared) >= heads
+	return heads <= 1 || HeadsPerBlock(headDim, heads, maxShared) >= heads
 }
 
 // sized splits the name of a kernel that comes in sizes; 0 is of one that does not.

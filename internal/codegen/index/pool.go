@@ -82,29 +82,23 @@ func (k *poolKernel) emit() {
 	chunks := int64(k.cfg.HeadDim / chunkElems)
 	group := k.UDiv(tid, lower.I32(chunks))
 	chunk := k.Sub(tid, k.Mul(group, lower.I32(chunks)))
-	src := k.Offset(k.source(row0), k.ZExt64(k.Shl(chunk, 4)))
-	k.stage(k.partial(src, group), group, chunk)
+	rows := k.RowsOf("x", k.BlockY, k.BlockZ).Start().From(row0)
+	rows = rows.Shift(k.ZExt64(k.Shl(chunk, 4)))
+	k.stage(k.partial(rows, group), group, chunk)
 	k.Barrier()
 	k.finish(tid)
 	k.Block.NewRet(nil)
 }
 
-// source is the first row of the block.
-func (k *poolKernel) source(row0 lower.Value) lower.Value {
-	p := k.Offset(k.Param("x"), k.Mul(k.ZExt64(k.BlockZ()), k.Param("x_batch")))
-	p = k.Offset(p, k.Mul(k.ZExt64(k.BlockY()), k.Param("x_head")))
-	return k.Offset(p, k.Mul(k.ZExt64(row0), k.Param("x_row")))
-}
-
 // partial reduces the rows group, group+8, ... of one chunk. A row past the end is read as the last one and left out.
-func (k *poolKernel) partial(src, group lower.Value) []lower.Value {
+func (k *poolKernel) partial(rows lower.Rows, group lower.Value) []lower.Value {
 	loads := make([]lower.Value, k.cfg.Rows/poolGroups)
 	valid := make([]lower.Value, len(loads))
 	for i := range loads {
 		row := k.Add(group, lower.I32(int64(i*poolGroups)))
 		valid[i] = k.ICmp(enum.IPredSLT, row, k.rows)
 		row = k.Min(row, k.Sub(k.rows, lower.I32(1)))
-		loads[i] = k.Load(lower.Vec4, k.Offset(src, k.Mul(k.ZExt64(row), k.Param("x_row"))), 16)
+		loads[i] = k.Load(lower.Vec4, rows.At(row), 16)
 	}
 	acc := make([]lower.Value, chunkElems)
 	for i, v := range loads {
@@ -183,9 +177,8 @@ func (k *poolKernel) store(tid, x lower.Value) {
 	out = k.Offset(out, k.ZExt64(k.Shl(tid, 2)))
 	k.Store(x, out, 4)
 	for i := 1; i < per; i++ {
-		k.If("block", k.ICmp(enum.IPredSLT, lower.I32(int64(i*blockSize)), k.rows), nil, func() []lower.Value {
+		k.If("block", k.ICmp(enum.IPredSLT, lower.I32(int64(i*blockSize)), k.rows), func() {
 			k.Store(x, k.Offset(out, lower.I64(int64(4*k.cfg.HeadDim*i))), 4)
-			return nil
 		})
 	}
 }
@@ -193,10 +186,10 @@ func (k *poolKernel) store(tid, x lower.Value) {
 // mean is the mean of rows, given the sum of 1/cfg.Rows of each. The division is rounded once: n equal rows have themselves as mean.
 func (k *poolKernel) mean(sum lower.Value) lower.Value {
 	short := k.ICmp(enum.IPredSLT, k.rows, lower.I32(int64(k.cfg.Rows)))
-	return k.If("short", short, []lower.Value{sum}, func() []lower.Value {
+	return k.Choose("short", short, sum, func() lower.Value {
 		rows := k.Block.NewSIToFP(k.rows, types.Float)
-		return []lower.Value{k.FMul(k.FDiv(sum, rows), lower.F32(float64(k.cfg.Rows)))}
-	})[0]
+		return k.FMul(k.FDiv(sum, rows), lower.F32(float64(k.cfg.Rows)))
+	})
 }
 
 // blocksOf is the number of blocks of n rows.

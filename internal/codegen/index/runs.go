@@ -55,9 +55,8 @@ func (r *runsKernel) emit() {
 	enter, count := r.agree()
 	before, total := r.scanUniform(count, runsScan)
 	r.walk("write", enter, before, func(i, last Value) { r.put(i, last) })
-	r.If("total", r.ICmp(enum.IPredEQ, r.tid, lower.I32(0)), nil, func() []Value {
+	r.If("total", r.ICmp(enum.IPredEQ, r.tid, lower.I32(0)), func() {
 		r.Store(r.Min(total, r.Param("run_cap")), r.at(r.Param("run_count"), r.BlockX()), 4)
-		return nil
 	})
 	r.Block.NewRet(nil)
 }
@@ -70,24 +69,34 @@ func (r *runsKernel) agree() (enter, count Value) {
 	start := r.far(r.from)
 	before := r.SharedAt(r.word(r.Max(r.Sub(r.warp, lower.I32(1)), lower.I32(0))), runsOut)
 	first := r.ICmp(enum.IPredEQ, r.warp, lower.I32(0))
-	out := r.Repeat("round", []Value{start, lower.I32(0), lower.I32(1)}, func(v []Value) ([]Value, Value) {
-		again := r.ICmp(enum.IPredNE, v[2], lower.I32(0))
-		count := r.If("walk_again", again, []Value{v[1]}, func() []Value {
-			left, count := r.walk("count", v[0], lower.I32(0), nil)
+	out := lower.Repeat(r.Builder, "round", partWalk{start, lower.I32(0), lower.I32(1)}, func(w partWalk) (partWalk, Value) {
+		again := r.ICmp(enum.IPredNE, w.changed, lower.I32(0))
+		count := r.Choose("walk_again", again, w.count, func() Value {
+			left, count := r.walk("count", w.enter, lower.I32(0), nil)
 			r.leaderStores(left, runsOut)
-			return []Value{count}
-		})[0]
+			return count
+		})
 		r.Barrier()
 		enter := r.Max(r.Load(types.I32, before, 4), start)
 		enter = r.Select(first, start, enter)
-		changed := r.Block.NewZExt(r.ICmp(enum.IPredNE, enter, v[0]), types.I32)
+		changed := r.Block.NewZExt(r.ICmp(enum.IPredNE, enter, w.enter), types.I32)
 		r.leaderStores(changed, runsAgain)
 		r.Barrier()
 		somebody := r.Ballot(r.ICmp(enum.IPredNE, r.Load(types.I32, r.SharedAt(r.word(r.lane), runsAgain), 4), lower.I32(0)))
-		return []Value{enter, count, changed}, r.ICmp(enum.IPredNE, somebody, lower.I32(0))
+		return partWalk{enter, count, changed}, r.ICmp(enum.IPredNE, somebody, lower.I32(0))
 	})
-	return out[0], out[1]
+	return out.enter, out.count
 }
+
+// partWalk is a warp's walk of its part: the state in which it entered, the tiles that it met, and whether that state is another one now.
+type partWalk struct{ enter, count, changed Value }
+
+func (w *partWalk) Values() []*Value { return []*Value{&w.enter, &w.count, &w.changed} }
+
+// chainStep is where a walk looks next, its state, and the number of the next tile.
+type chainStep struct{ search, state, index Value }
+
+func (s *chainStep) Values() []*Value { return []*Value{&s.search, &s.state, &s.index} }
 
 // walk covers this warp's part from state enter on; its tiles are numbered from index on. It returns the state behind it
 // and the next number. Lane j looks at the window of 64 distances at+64j.. of which each that is not empty, up to the first
@@ -95,44 +104,42 @@ func (r *runsKernel) agree() (enter, count Value) {
 // from the last window, which is empty: every distance behind it is far from all tiles.
 func (r *runsKernel) walk(name string, enter, index Value, put func(i, last Value)) (left, next Value) {
 	end := r.Shl(r.end, 5)
-	out := r.While(name, []Value{enter, enter, index}, func(v []Value) Value {
-		return r.ICmp(enum.IPredSLT, v[0], end)
-	}, func(v []Value) []Value {
-		at := r.Add(v[0], r.Shl(r.lane, tileLog))
+	out := lower.While(r.Builder, name, chainStep{enter, enter, index}, func(s chainStep) Value {
+		return r.ICmp(enum.IPredSLT, s.search, end)
+	}, func(s chainStep) chainStep {
+		at := r.Add(s.search, r.Shl(r.lane, tileLog))
 		low, high := r.window(at)
 		full := r.Ballot(r.ICmp(enum.IPredNE, r.Or(low, high), lower.I32(0)))
 		run := r.LowBit(r.Not(full))
 		if put != nil {
-			r.If("run", r.ICmp(enum.IPredULT, r.lane, run), nil, func() []Value {
-				put(r.Add(v[2], r.lane), r.Add(at, lower.I32(1<<tileLog-1)))
-				return nil
+			r.If("run", r.ICmp(enum.IPredULT, r.lane, run), func() {
+				put(r.Add(s.index, r.lane), r.Add(at, lower.I32(1<<tileLog-1)))
 			})
 		}
-		behind := r.Add(v[0], r.Shl(run, tileLog))
-		state := r.Select(r.ICmp(enum.IPredEQ, run, lower.I32(0)), v[1], behind)
+		behind := r.Add(s.search, r.Shl(run, tileLog))
+		state := r.Select(r.ICmp(enum.IPredEQ, run, lower.I32(0)), s.state, behind)
 		whole := r.ICmp(enum.IPredEQ, full, lower.I32(-1))
-		search := r.Select(whole, behind, r.Add(v[0], lower.I32(31<<tileLog)))
-		return r.newRun(full, run, at, low, high, []Value{search, state, r.Add(v[2], run)}, put)
+		search := r.Select(whole, behind, r.Add(s.search, lower.I32(31<<tileLog)))
+		return r.newRun(full, run, at, low, high, chainStep{search, state, r.Add(s.index, run)}, put)
 	})
-	return out[1], out[2]
+	return out.state, out.index
 }
 
 // newRun begins a run at the first distance behind the last one, if this step sees it.
-func (r *runsKernel) newRun(full, run, at, low, high Value, otherwise []Value, put func(i, last Value)) []Value {
+func (r *runsKernel) newRun(full, run, at, low, high Value, otherwise chainStep, put func(i, last Value)) chainStep {
 	rest := r.And(full, r.Not(r.Sub(r.ShlClamp(lower.I32(1), run), lower.I32(1))))
-	return r.If("new", r.ICmp(enum.IPredNE, rest, lower.I32(0)), otherwise, func() []Value {
+	return lower.Choose(r.Builder, "new", r.ICmp(enum.IPredNE, rest, lower.I32(0)), otherwise, func() chainStep {
 		inLow := r.ICmp(enum.IPredNE, low, lower.I32(0))
 		bit := r.Select(inLow, r.LowBit(low), r.Add(r.LowBit(high), lower.I32(32)))
 		last := r.ShuffleFrom(r.Add(at, bit), r.LowBit(rest))
-		index := otherwise[2]
+		index := otherwise.index
 		if put != nil {
-			r.If("begin", r.ICmp(enum.IPredEQ, r.lane, lower.I32(0)), nil, func() []Value {
+			r.If("begin", r.ICmp(enum.IPredEQ, r.lane, lower.I32(0)), func() {
 				put(index, last)
-				return nil
 			})
 		}
 		behind := r.Add(last, lower.I32(1))
-		return []Value{behind, behind, r.Add(index, lower.I32(1))}
+		return chainStep{behind, behind, r.Add(index, lower.I32(1))}
 	})
 }
 
@@ -151,17 +158,15 @@ func (r *runsKernel) window(at Value) (low, high Value) {
 
 // put writes tile i, whose farthest distance is last, and its covered bits.
 func (r *runsKernel) put(i, last Value) {
-	r.If("tile", r.ICmp(enum.IPredSLT, i, r.Param("run_cap")), nil, func() []Value {
+	r.If("tile", r.ICmp(enum.IPredSLT, i, r.Param("run_cap")), func() {
 		r.Store(r.Sub(lower.I32(0), last), r.at(r.tiles, i), 4)
 		word := r.at(r.covered, r.LShr(last, 5))
 		ones := lower.I32(-1)
 		r.GlobalOr(word, r.ShlClamp(ones, r.And(last, lower.I32(31))))
 		r.GlobalOr(r.Offset(word, lower.I64(4)), ones)
 		rest := r.Not(r.ShlClamp(ones, r.And(last, lower.I32(31))))
-		r.If("third", r.ICmp(enum.IPredNE, rest, lower.I32(0)), nil, func() []Value {
+		r.If("third", r.ICmp(enum.IPredNE, rest, lower.I32(0)), func() {
 			r.GlobalOr(r.Offset(word, lower.I64(8)), rest)
-			return nil
 		})
-		return nil
 	})
 }

@@ -59,8 +59,10 @@ type selector struct {
 	dropped     Value // see dropBits
 }
 
-// found says which candidates are chosen: those with keys above top, and the first want of the held ones whose key is top.
+// found says which candidates are chosen: candidates with keys above top, and the first want of the held ones whose key is top.
 type found struct{ top, want, held Value }
+
+func (f *found) Values() []*Value { return []*Value{&f.top, &f.want, &f.held} }
 
 // SelectTop chooses the largest values of each head, ties by the smaller index: a radix select on the bits of the floats,
 // which order like integers when none is negative. Negative values and NaN count as 0. Three passes find the key of the
@@ -113,13 +115,11 @@ func (s *selector) search(want Value) found {
 func (s *selector) searchAbove() found {
 	want := s.wanted("most")
 	zero := lower.I32(0)
-	v := s.If("limited", s.ICmp(enum.IPredSLT, want, s.all), []Value{zero, zero, zero}, func() []Value {
-		f := s.search(want)
-		return []Value{f.top, f.want, f.held}
-	})
+	limited := s.ICmp(enum.IPredSLT, want, s.all)
+	f := lower.Choose(s.Builder, "limited", limited, found{zero, zero, zero}, func() found { return s.search(want) })
 	smallest := s.ofHead("budget")
-	all := s.ICmp(enum.IPredSGT, smallest, v[0]) // of those with the last key
-	return found{s.Max(smallest, v[0]), s.Select(all, zero, v[1]), s.Select(all, zero, v[2])}
+	all := s.ICmp(enum.IPredSGT, smallest, f.top) // of the candidates with the last key
+	return found{s.Max(smallest, f.top), s.Select(all, zero, f.want), s.Select(all, zero, f.held)}
 }
 
 // ofHead is this head's entry of a parameter.
@@ -172,22 +172,21 @@ func (s *selector) histogram(p radixPass, top Value, first bool) {
 		}
 	}
 	if first { // what findBin finds where nothing is wanted
-		s.If("state", s.ICmp(enum.IPredEQ, s.tid, lower.I32(0)), nil, func() []Value {
+		s.If("state", s.ICmp(enum.IPredEQ, s.tid, lower.I32(0)), func() {
 			s.Store(s.Pack4(lower.I32(0), lower.I32(0), lower.I32(0), lower.I32(0)), s.SharedAt(s.shared, selectState), 16)
 			if s.rule == ir.TopP {
 				s.Store(lower.I64(0), s.SharedAt(s.shared, massGoal), 8)
 			}
-			return nil
 		})
 	}
 	s.Barrier()
 	in := s.inPass(p, top, first)
-	s.While("count", []Value{lower.I32(0)}, func(v []Value) Value {
-		return s.ICmp(enum.IPredSLT, v[0], s.n)
-	}, func(v []Value) []Value {
-		at := s.Add(v[0], s.Shl(s.tid, 2))
-		s.IfElse("plain", s.plain(v[0], countAtOnce), func() { s.countPlain(p, at, in) }, func() { s.countAny(p, at, in) })
-		return []Value{s.Add(v[0], lower.I32(countAtOnce))}
+	s.While("count", lower.I32(0), func(from Value) Value {
+		return s.ICmp(enum.IPredSLT, from, s.n)
+	}, func(from Value) Value {
+		at := s.Add(from, s.Shl(s.tid, 2))
+		s.IfElse("plain", s.plain(from, countAtOnce), func() { s.countPlain(p, at, in) }, func() { s.countAny(p, at, in) })
+		return s.Add(from, lower.I32(countAtOnce))
 	})
 	s.Barrier()
 }
@@ -233,11 +232,10 @@ func (s *selector) countPlain(p radixPass, at Value, in func(key Value) Value) {
 		for _, k := range keys[1:4] {
 			any = s.Or(any, in(k))
 		}
-		s.If("some", any, nil, func() []Value {
+		s.If("some", any, func() {
 			for _, k := range keys[:4] {
 				s.hit(p, k, in(k))
 			}
-			return nil
 		})
 	}
 }
@@ -261,19 +259,18 @@ func (s *selector) countAny(p radixPass, at Value, in func(key Value) Value) {
 
 // hit adds a key to the histogram, if c holds or is nil.
 func (s *selector) hit(p radixPass, key, c Value) {
-	count := func() []Value {
+	count := func() {
 		bin := s.word(s.And(s.LShr(key, p.shift), lower.I32(1<<p.bits-1)))
 		s.SharedInc(bin)
 		if s.rule == ir.TopP {
 			s.weigh(p, key, bin)
 		}
-		return nil
 	}
 	if c == nil {
 		count()
 		return
 	}
-	s.If("hit", c, nil, count)
+	s.If("hit", c, count)
 }
 
 // vectors loads four values at each offset from byte start on.
@@ -307,12 +304,11 @@ func (s *selector) findBin(p radixPass, f found) found {
 	h, l := s.binPair(high, 0)
 	before, _ := s.scan(s.Add(h, l), selectScan)
 	inHigh, inLow := s.Add(before, h), s.Add(s.Add(before, h), l)
-	s.If("mine", s.And(s.ICmp(enum.IPredSLT, before, want), s.ICmp(enum.IPredSLE, want, inLow)), nil, func() []Value {
+	s.If("mine", s.And(s.ICmp(enum.IPredSLT, before, want), s.ICmp(enum.IPredSLE, want, inLow)), func() {
 		c := s.ICmp(enum.IPredSLE, want, inHigh)
 		bin := s.Select(c, high, s.Sub(high, lower.I32(1)))
 		left := s.Sub(want, s.Select(c, before, inHigh))
 		s.Store(s.Pack4(bin, left, s.Select(c, h, l), lower.I32(0)), s.SharedAt(s.shared, selectState), 16)
-		return nil
 	})
 	s.Barrier()
 	state := s.Load(lower.Vec4, s.SharedAt(s.shared, selectState), 16)
@@ -333,7 +329,7 @@ const everyTie = -1 << 30
 // left out: the first of them whose count is negative are chosen. All are when they all fit, and nobody counts.
 func (s *selector) ties(words Value, f found) Value {
 	some := s.ICmp(enum.IPredSLT, f.want, f.held)
-	return s.If("ties", some, []Value{lower.I32(everyTie)}, func() []Value {
+	return s.Choose("ties", some, lower.I32(everyTie), func() Value {
 		from, end := s.span(words, plainWords)
 		mine := s.eachWords("tie", from, end, lower.I32(0), func(seen, _ Value, keys, in []Value) Value {
 			for u := range keys {
@@ -343,27 +339,26 @@ func (s *selector) ties(words Value, f found) Value {
 			return seen
 		})
 		before, _ := s.scanUniform(mine, selectScan)
-		return []Value{s.Sub(before, f.want)}
-	})[0]
+		return s.Sub(before, f.want)
+	})
 }
 
 // choose writes the bitmap.
 func (s *selector) choose(bits, words, top, seen Value) {
 	from, end := s.span(words, plainWords)
 	every := s.ICmp(enum.IPredEQ, seen, lower.I32(everyTie))
-	s.While("word", []Value{from, seen}, func(v []Value) Value {
-		return s.ICmp(enum.IPredSLT, v[0], end)
-	}, func(v []Value) []Value {
-		next := s.Min(s.Add(v[0], lower.I32(plainWords)), end)
-		plain := s.And(every, s.plain(s.Shl(v[0], 5), 32*plainWords))
-		rest := s.If("careful", s.Not(plain), []Value{v[1]}, func() []Value {
-			return []Value{s.chooseAny(bits, v[0], next, top, v[1])}
-		})[0]
-		s.If("easy", plain, nil, func() []Value {
-			s.choosePlain(bits, v[0], end, top)
-			return nil
+	lower.While(s.Builder, "word", lower.Fold{At: from, Made: seen}, func(word lower.Fold) Value {
+		return s.ICmp(enum.IPredSLT, word.At, end)
+	}, func(word lower.Fold) lower.Fold {
+		next := s.Min(s.Add(word.At, lower.I32(plainWords)), end)
+		plain := s.And(every, s.plain(s.Shl(word.At, 5), 32*plainWords))
+		rest := s.Choose("careful", s.Not(plain), word.Made, func() Value {
+			return s.chooseAny(bits, word.At, next, top, word.Made)
 		})
-		return []Value{next, rest}
+		s.If("easy", plain, func() {
+			s.choosePlain(bits, word.At, end, top)
+		})
+		return lower.Fold{At: next, Made: rest}
 	})
 }
 
@@ -389,9 +384,8 @@ func (s *selector) putWords(bits, word, end Value, made []Value) {
 	}
 	at := s.Add(word, s.lane)
 	writes := s.And(s.ICmp(enum.IPredULT, s.lane, lower.I32(int64(len(made)))), s.ICmp(enum.IPredSLT, at, end))
-	s.If("store", writes, nil, func() []Value {
+	s.If("store", writes, func() {
 		s.Store(mine, s.at(bits, at), 4)
-		return nil
 	})
 }
 
@@ -416,12 +410,12 @@ func (s *selector) chooseAny(bits, from, end, top, seen Value) Value {
 // eachWords walks the words from..end-1, wordsAtOnce at a time, with the key of each lane's candidate in each word.
 func (s *selector) eachWords(name string, from, end, start Value, body func(carry, word Value, keys, in []Value) Value) Value {
 	last := s.Max(s.Sub(s.n, lower.I32(1)), lower.I32(0))
-	return s.While(name, []Value{from, start}, func(v []Value) Value {
-		return s.ICmp(enum.IPredSLT, v[0], end)
-	}, func(v []Value) []Value {
+	return lower.While(s.Builder, name, lower.Fold{At: from, Made: start}, func(word lower.Fold) Value {
+		return s.ICmp(enum.IPredSLT, word.At, end)
+	}, func(word lower.Fold) lower.Fold {
 		index := make([]Value, wordsAtOnce)
 		for u := range index {
-			index[u] = s.Add(s.Shl(s.Add(v[0], lower.I32(int64(u))), 5), s.lane)
+			index[u] = s.Add(s.Shl(s.Add(word.At, lower.I32(int64(u))), 5), s.lane)
 		}
 		vals := make([]Value, wordsAtOnce)
 		for u, i := range index {
@@ -431,7 +425,7 @@ func (s *selector) eachWords(name string, from, end, start Value, body func(carr
 		for u := range keys {
 			keys[u], in[u] = s.key(vals[u], index[u])
 		}
-		next := body(v[1], v[0], keys, in)
-		return []Value{s.Add(v[0], lower.I32(wordsAtOnce)), next}
-	})[1]
+		next := body(word.Made, word.At, keys, in)
+		return lower.Fold{At: s.Add(word.At, lower.I32(wordsAtOnce)), Made: next}
+	}).Made
 }

@@ -13,7 +13,7 @@ import (
 // of their mantissas. That sum has 32 bits: of many values the last bits are dropped, which leaves 18 bits of each of 128K
 // values in the first pass, 15 of each of a million.
 
-// Shared memory of select_mass behind that of select_top.
+// Shared memory of select_mass, behind the shared memory that select_top has too.
 const (
 	massParts  = selectShared             // sums of what is left of the mantissas, by bin
 	massScan   = massParts + 4*selectBins // sums of the 32 warps
@@ -33,7 +33,7 @@ type massGoals struct {
 	mass   Value // i64, in thousandths of units
 }
 
-// SelectMass chooses the largest values of each head until together with those that are forced they hold a share of the
+// SelectMass chooses the largest values of each head until together with the forced ones they hold a share of the
 // sum of all, and not more than a number; ties by the smaller index. Negative values and NaN count as 0, and what is 0 is
 // chosen only by force.
 func SelectMass() (*lower.Kernel, error) {
@@ -84,7 +84,7 @@ func (s *selector) dropBits(p radixPass) Value {
 	return s.Max(bits, lower.I32(0))
 }
 
-// weigh adds what is left of a key's mantissa to the sum of its bin, whose address is that of the counter.
+// weigh adds what is left of a key's mantissa to the sum of its bin, of which bin is the counter's address.
 func (s *selector) weigh(p radixPass, key, bin Value) {
 	if p.shift == 0 {
 		return // nothing is left
@@ -116,15 +116,15 @@ func (s *selector) massOf(p radixPass, digits, count, parts Value) Value {
 // forcedMass is the mass of the candidates that are forced.
 func (s *selector) forcedMass() Value {
 	last := radixPasses[2]
-	sum := s.While("forced", []Value{s.tid, lower.I64(0)}, func(v []Value) Value {
-		return s.ICmp(enum.IPredSLT, v[0], s.forced)
-	}, func(v []Value) []Value {
-		behind := s.Add(s.Sub(s.all, s.forced), v[0])
-		i := s.Select(s.ICmp(enum.IPredSLT, v[0], s.first), v[0], behind)
+	sum := lower.While(s.Builder, "forced", lower.Fold{At: s.tid, Made: lower.I64(0)}, func(n lower.Fold) Value {
+		return s.ICmp(enum.IPredSLT, n.At, s.forced)
+	}, func(n lower.Fold) lower.Fold {
+		behind := s.Add(s.Sub(s.all, s.forced), n.At)
+		i := s.Select(s.ICmp(enum.IPredSLT, n.At, s.first), n.At, behind)
 		key := s.order(s.Load(types.Float, s.at(s.values, i), 4))
 		one := s.Select(s.ICmp(enum.IPredEQ, key, lower.I32(0)), lower.I32(0), lower.I32(1))
-		return []Value{s.Add(v[0], lower.I32(selectThreads)), s.Add(v[1], s.massOf(last, key, one, nil))}
-	})[1]
+		return lower.Fold{At: s.Add(n.At, lower.I32(selectThreads)), Made: s.Add(n.Made, s.massOf(last, key, one, nil))}
+	}).Made
 	_, total := s.scan(sum, massScan)
 	s.Barrier() // the sums are used again
 	return total
@@ -167,13 +167,12 @@ func (s *selector) reach(p radixPass, f found, b massBins, g massGoals) (found, 
 	number, mass := s.Add(b.before, b.counts[0]), s.Add(b.below, b.masses[0])
 	inHigh := reached(number, mass)
 	inEither := reached(s.Add(number, b.counts[1]), s.Add(mass, b.masses[1]))
-	s.If("mine", s.And(s.Not(reached(b.before, b.below)), inEither), nil, func() []Value {
+	s.If("mine", s.And(s.Not(reached(b.before, b.below)), inEither), func() {
 		pick := func(high, low Value) Value { return s.Select(inHigh, high, low) }
 		rest := s.Sub(g.number, pick(b.before, number))
 		bin := pick(b.high, s.Sub(b.high, lower.I32(1)))
 		s.Store(s.Pack4(bin, rest, pick(b.counts[0], b.counts[1]), lower.I32(0)), s.SharedAt(s.shared, selectState), 16)
 		s.Store(s.Sub(g.mass, s.Mul(pick(b.below, mass), scale)), s.SharedAt(s.shared, massGoal), 8)
-		return nil
 	})
 	s.Barrier()
 	state := s.Load(lower.Vec4, s.SharedAt(s.shared, selectState), 16)

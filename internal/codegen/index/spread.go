@@ -74,10 +74,9 @@ func (e *estimator) maskSpread(s scores, first Value) scores {
 // addColumn adds to the sum of a column. No other thread of a launch has it.
 func (e *estimator) addColumn(key, there, sum Value) {
 	there = e.And(there, e.ICmp(enum.IPredULT, key, e.Param("sk")))
-	e.If("add_column", there, nil, func() []Value {
+	e.If("add_column", there, func() {
 		at := e.element("col_sum", e.Add(e.Mul(e.ZExt64(e.hb), e.keysPad()), e.ZExt64(key)))
 		e.Store(e.FAdd(e.Load(types.Float, at, 4), sum), at, 4)
-		return nil
 	})
 }
 
@@ -86,10 +85,9 @@ func (d *diagonals) add(distance, there, sum Value) {
 	e := d.e
 	reach := e.Add(e.Param("q_offset"), e.Param("sq"))
 	there = e.And(there, e.ICmp(enum.IPredULT, distance, reach))
-	e.If("add_diagonal", there, nil, func() []Value {
+	e.If("add_diagonal", there, func() {
 		at := e.element("diag_sum", e.Add(d.out, e.ZExt64(distance)))
 		e.Store(e.FAdd(e.Load(types.Float, at, 4), sum), at, 4)
-		return nil
 	})
 }
 
@@ -103,11 +101,11 @@ func Clear() (*lower.Kernel, error) {
 	start := b.Add(b.Mul(b.ZExt64(b.BlockX()), lower.I64(abi.ClearThreads)), b.ZExt64(b.ThreadX()))
 	step := b.Mul(b.ZExt64(b.GridX()), lower.I64(abi.ClearThreads))
 	zero := lower.I32(0)
-	b.While("clear", []Value{start}, func(v []Value) Value {
-		return b.ICmp(enum.IPredULT, v[0], b.Param("n"))
-	}, func(v []Value) []Value {
-		b.Store(b.Pack4(zero, zero, zero, zero), b.Offset(b.Param("to"), b.Shl(v[0], 4)), 16)
-		return []Value{b.Add(v[0], step)}
+	b.While("clear", start, func(i Value) Value {
+		return b.ICmp(enum.IPredULT, i, b.Param("n"))
+	}, func(i Value) Value {
+		b.Store(b.Pack4(zero, zero, zero, zero), b.Offset(b.Param("to"), b.Shl(i, 4)), 16)
+		return b.Add(i, step)
 	})
 	b.Block.NewRet(nil)
 	return &lower.Kernel{Module: b.Module, Entry: abi.Clear, Threads: abi.ClearThreads, Params: abi.IndexParams[abi.Clear]}, nil

@@ -97,8 +97,8 @@ func TestSpreadProbes(t *testing.T) {
 	clearPTX := compilePTX(t, clear, err)
 	rng := rand.New(rand.NewPCG(8, 8))
 	for i, cfg := range []EstimateConfig{
-		{HeadDim: 64, DType: abi.BF16, Heads: 1}, {HeadDim: 128, DType: abi.F16, Heads: 2},
-		{HeadDim: 80, DType: abi.BF16, Heads: 4}, {HeadDim: 16, DType: abi.F16, Heads: 2},
+		{HeadDim: 64, DType: abi.BF16, HeadsPerBlock: 1}, {HeadDim: 128, DType: abi.F16, HeadsPerBlock: 2},
+		{HeadDim: 80, DType: abi.BF16, HeadsPerBlock: 4}, {HeadDim: 16, DType: abi.F16, HeadsPerBlock: 2},
 	}[:campaign.Cases(1, 4, 4)] {
 		cfg.Spread = true
 		k := newEstimateKernels(t, cfg)

@@ -44,9 +44,9 @@ type squaresKernel struct {
 	panels, lastChunks       int
 	shared, tid              Value
 	fold, perBlock           Value // rows of a square, and squares of a block's side
-	row0, rows, column0      Value // first row of squares of the tile, and those of the slab; first column
+	row0, rows, column0      Value // first row of squares of the tile, and rows of the slab; first column
 	first                    Value // row of squares of the slab's first
-	q, k                     Value // of the head
+	q, k                     lower.Rows
 	qLane, kLane             Value
 	copyRow, copyChunk, copy Value
 }
@@ -73,11 +73,10 @@ func (s *squaresKernel) emit() {
 	s.locate()
 	lastRow := s.Min(s.Add(s.row0, lower.I32(squareTile)), s.rows)
 	some := s.ICmp(enum.IPredSLT, s.Mul(s.column0, s.fold), s.seen(s.Sub(lastRow, lower.I32(1))))
-	s.If("tile", s.And(some, s.ICmp(enum.IPredSLT, s.row0, s.rows)), nil, func() []Value {
+	s.If("tile", s.And(some, s.ICmp(enum.IPredSLT, s.row0, s.rows)), func() {
 		s.prepare()
 		s.putProducts(s.products())
 		s.blocks()
-		return nil
 	})
 	s.Block.NewRet(nil)
 }
@@ -102,24 +101,21 @@ func (s *squaresKernel) seen(row Value) Value {
 // prepare finds the thread's copies and the addresses that ldmatrix reads.
 func (s *squaresKernel) prepare() {
 	head := s.Block.NewURem(s.BlockZ(), s.Param("hq"))
-	batch := s.ZExt64(s.UDiv(s.BlockZ(), s.Param("hq")))
-	tensor := func(name string, head Value) Value {
-		p := s.Offset(s.Param(name), s.Mul(batch, s.Param(name+"_batch")))
-		return s.Offset(p, s.Mul(s.ZExt64(head), s.Param(name+"_head")))
-	}
-	s.q, s.k = tensor("q", head), tensor("k", s.UDiv(head, s.Param("group")))
+	batch := lower.Is(s.ZExt64(s.UDiv(s.BlockZ(), s.Param("hq"))))
+	s.q = s.RowsOf("q", lower.Is(head), batch).Start()
+	s.k = s.RowsOf("k", lower.Is(s.UDiv(head, s.Param("group"))), batch).Start()
 	s.copyRow, s.copyChunk = s.LShr(s.tid, 3), s.And(s.tid, lower.I32(7))
 	s.copy = s.swizzled(s.copyRow, s.copyChunk)
-	lane, rowHalf, keyOf := s.part()
+	lane, rowHalf, keyOf := s.lanePart()
 	low4, high := s.And(lane, lower.I32(15)), s.LShr(lane, 4)
 	s.qLane = s.Add(s.swizzled(low4, high), s.Shl(rowHalf, 7))
 	key := s.Add(s.And(lane, lower.I32(7)), s.Shl(high, 3))
 	s.kLane = s.Add(s.swizzled(key, s.And(s.LShr(lane, 3), lower.I32(1))), s.Add(s.Shl(keyOf, 7), lower.I32(squareTile*panelBytes)))
 }
 
-// part is the thread's number in its warp and the warp's part of the tile: where its 64 rows and its 32 columns begin. They are computed
-// again where they are needed, so that they do not live through the loop.
-func (s *squaresKernel) part() (lane, rowHalf, keyOf Value) {
+// lanePart is the thread's number in its warp and the warp's part of the tile: where its 64 rows and its 32 columns begin. They are
+// computed again where they are needed, so that they do not live through the loop.
+func (s *squaresKernel) lanePart() (lane, rowHalf, keyOf Value) {
 	tid := s.ThreadX()
 	warp := s.LShr(tid, 5)
 	return s.And(tid, lower.I32(31)), s.Shl(s.And(warp, lower.I32(1)), 6), s.Shl(s.LShr(warp, 1), 5)
@@ -139,19 +135,19 @@ func (s *squaresKernel) load(n, stage Value) {
 	inPanel := s.Or(s.Not(last), s.ICmp(enum.IPredULT, s.copyChunk, lower.I32(int64(s.lastChunks))))
 	column := s.ZExt64(s.Add(s.Shl(panel, 7), s.Shl(s.copyChunk, 4)))
 	to := s.Add(s.copy, stage)
-	s.copyRows("q", "sq", s.q, s.row0, element, column, inPanel, to)
+	s.copyRows("sq", s.q, s.row0, element, column, inPanel, to)
 	opposite := s.Sub(s.Sub(s.fold, lower.I32(1)), element)
-	s.copyRows("k", "sk", s.k, s.column0, opposite, column, inPanel, s.Add(to, lower.I32(squareTile*panelBytes)))
+	s.copyRows("sk", s.k, s.column0, opposite, column, inPanel, s.Add(to, lower.I32(squareTile*panelBytes)))
 	s.CopyCommit()
 }
 
 // copyRows copies one element of every square of the tile; what lies past the end becomes zeros.
-func (s *squaresKernel) copyRows(name, length string, base, square0, element, column, inPanel, to Value) {
+func (s *squaresKernel) copyRows(length string, rows lower.Rows, square0, element, column, inPanel, to Value) {
 	for i := range squareTile / squareRows {
 		square := s.Add(s.Add(square0, s.copyRow), lower.I32(int64(i*squareRows)))
 		row := s.Add(s.Mul(square, s.fold), element)
 		in := s.And(inPanel, s.ICmp(enum.IPredSLT, row, s.Param(length)))
-		from := s.Offset(s.Offset(base, s.Mul(s.ZExt64(row), s.Param(name+"_row"))), column)
+		from := s.Offset(rows.At(row), column)
 		s.Copy16If(s.SharedAt(to, i*squareRows*panelBytes), from, s.Select(in, lower.I32(chunkBytes), lower.I32(0)))
 	}
 }
@@ -165,23 +161,21 @@ func (s *squaresKernel) products() scores {
 		whole[i] = slices.Repeat([]Value{lower.F32(0)}, threadCols)
 	}
 	stage := func(n Value) Value { return s.Mul(s.And(n, lower.I32(1)), lower.I32(squareStage)) }
-	out := s.Repeat("steps", append([]Value{lower.I32(0)}, whole.flat()...), func(v []Value) ([]Value, Value) {
+	type walk = lower.Walk[scores, *scores]
+	return lower.Repeat(s.Builder, "steps", lower.Walking(lower.I32(0), whole), func(step walk) (walk, Value) {
 		s.CopyWaitAll()
 		s.Barrier()
-		next := s.Add(v[0], lower.I32(1))
+		next := s.Add(step.At, lower.I32(1))
 		more := s.ICmp(enum.IPredSLT, next, steps)
-		s.If("ahead", more, nil, func() []Value {
+		s.If("ahead", more, func() {
 			s.load(next, stage(next))
-			return nil
 		})
-		sum := s.multiply(whole.like(v[1:]), stage(v[0]))
-		return append([]Value{next}, sum.flat()...), more
-	})
-	return whole.like(out[1:])
+		return lower.Walking(next, s.multiply(step.Of, stage(step.At))), more
+	}).Of
 }
 
-// multiply adds the products of one stage. The k-steps of 16 columns differ by an XOR, which is as good after the stage is added as before:
-// one address of each operand lives through the loop, not four.
+// multiply adds the products of one stage. The k-steps of 16 columns differ by an XOR, which is as good after the stage is added as
+// before: one address of each operand lives through the loop, not four.
 func (s *squaresKernel) multiply(acc scores, stage Value) (sum scores) {
 	qStage, kStage := s.Add(s.qLane, stage), s.Add(s.kLane, stage)
 	for step := range panelCols / 16 {
@@ -206,7 +200,7 @@ func (s *squaresKernel) multiply(acc scores, stage Value) (sum scores) {
 // putProducts leaves the tile in shared memory, where the stages were.
 func (s *squaresKernel) putProducts(x scores) {
 	s.Barrier()
-	lane, rowHalf, keyOf := s.part()
+	lane, rowHalf, keyOf := s.lanePart()
 	row, quad := s.Add(rowHalf, s.LShr(lane, 2)), s.And(lane, lower.I32(3))
 	at := s.Add(s.shared, s.Shl(s.Add(s.Mul(row, lower.I32(squarePitch)), s.Add(keyOf, s.Shl(quad, 1))), 2))
 	x.each(func(i, j int, y Value) Value {
@@ -246,36 +240,36 @@ func (s *squaresKernel) blocks() {
 	number := s.UDiv(lower.I32(squareTile), s.perBlock)
 	there := s.ICmp(enum.IPredSLT, s.Add(s.row0, row), s.rows)
 	end := s.Select(there, s.Min(number, s.Add(l.last, lower.I32(1))), lower.I32(0))
-	s.While("block", []Value{s.LShr(s.tid, 7)}, func(v []Value) Value {
-		return s.ICmp(enum.IPredSLT, v[0], end)
-	}, func(v []Value) []Value {
-		column := s.Mul(v[0], s.perBlock)
+	s.While("block", s.LShr(s.tid, 7), func(block Value) Value {
+		return s.ICmp(enum.IPredSLT, block, end)
+	}, func(block Value) Value {
+		column := s.Mul(block, s.perBlock)
 		top := s.foldSquares(l, column, lower.NegInf(), s.FMax)
 		finite := s.FMax(top, lower.F32(lowest))
 		sum := s.foldSquares(l, column, lower.F32(0), func(sum, x Value) Value {
 			return s.FAdd(sum, powerOf(s.Builder, x, finite, s.Param("scale")))
 		})
 		log := s.Select(s.FCmp(enum.FPredOGT, sum, lower.F32(0)), s.Log2(sum), lower.F32(0))
-		to := s.Add(l.to, s.Shl(s.ZExt64(v[0]), 2))
+		to := s.Add(l.to, s.Shl(s.ZExt64(block), 2))
 		s.Store(top, s.Offset(s.Param("scores"), to), 4)
 		s.Store(log, s.Offset(s.Param("sums"), to), 4)
-		return []Value{s.Add(v[0], lower.I32(squareThreads/squareTile))}
+		return s.Add(block, lower.I32(squareThreads/squareTile))
 	})
 }
 
-// foldSquares folds the squares of a block, a few at a time; those that do not count are -inf.
+// foldSquares folds the squares of a block, a few at a time; squares that do not count are -inf.
 func (s *squaresKernel) foldSquares(l squareLine, column, start Value, fold func(x, y Value) Value) Value {
 	const atOnce = 4
-	return s.While("square", []Value{lower.I32(0), start}, func(v []Value) Value {
-		return s.ICmp(enum.IPredSLT, v[0], s.perBlock)
-	}, func(v []Value) []Value {
-		out, room := v[1], s.Min(l.limit, s.Add(column, s.perBlock))
+	return lower.While(s.Builder, "square", lower.Fold{At: lower.I32(0), Made: start}, func(square lower.Fold) Value {
+		return s.ICmp(enum.IPredSLT, square.At, s.perBlock)
+	}, func(square lower.Fold) lower.Fold {
+		out, room := square.Made, s.Min(l.limit, s.Add(column, s.perBlock))
 		for i := range atOnce {
-			at := s.Add(s.Add(column, v[0]), lower.I32(int64(i)))
+			at := s.Add(s.Add(column, square.At), lower.I32(int64(i)))
 			x := s.Load(types.Float, s.SharedAt(s.Add(l.at, s.Shl(s.Min(at, lower.I32(squareTile-1)), 2)), 0), 4)
 			in := s.And(s.ICmp(enum.IPredSLT, at, room), s.FCmp(enum.FPredOLT, x, infinity))
 			out = fold(out, s.Select(in, x, lower.NegInf()))
 		}
-		return []Value{s.Add(v[0], lower.I32(atOnce)), out}
-	})[1]
+		return lower.Fold{At: s.Add(square.At, lower.I32(atOnce)), Made: out}
+	}).Made
 }

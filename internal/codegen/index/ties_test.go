@@ -30,7 +30,7 @@ func repeating(period, dim int, size float32) func(q, k []float32) {
 	}
 }
 
-// requireEqualApart compares sums that are a period apart bit by bit, of those that all rows of the probe see.
+// requireEqualApart compares sums that are a period apart bit by bit, sums that all rows of the probe see.
 func requireEqualApart(t *testing.T, what string, sums []float64, from, end, period int) {
 	for i := from; i+period < end; i++ {
 		require.Equal(t, sums[i], sums[i+period], "%s %d and %d", what, i, i+period)
@@ -42,7 +42,7 @@ func requireEqualApart(t *testing.T, what string, sums []float64, from, end, per
 // chunks and warps.
 func TestEqualTermsHaveEqualSums(t *testing.T) {
 	for i, period := range []int{1, 2, 7, 8, 24, 40, 64, 100} {
-		cfg := EstimateConfig{HeadDim: []int{16, 64, 80, 128}[i%4], DType: abi.BF16, Heads: []int{1, 2, 4}[i%3]}
+		cfg := EstimateConfig{HeadDim: []int{16, 64, 80, 128}[i%4], DType: abi.BF16, HeadsPerBlock: []int{1, 2, 4}[i%3]}
 		k := newEstimateKernels(t, cfg)
 		for j, size := range []float32{0, 1, 3, 1e8} {
 			c := estimateCase{EstimateConfig: cfg, batch: 1, kvHeads: 1, group: 2, sq: []int{64, 150, 30, 64}[j], sk: 1300 + 37*j, seed: uint64(i)}
@@ -71,7 +71,7 @@ func TestEqualTermsOfSpreadProbes(t *testing.T) {
 	clear, err := Clear()
 	clearPTX := compilePTX(t, clear, err)
 	for i, step := range []int{1, 2, 5, 16} {
-		cfg := EstimateConfig{HeadDim: 64, DType: abi.F16, Heads: 1 + i%2, Spread: true}
+		cfg := EstimateConfig{HeadDim: 64, DType: abi.F16, HeadsPerBlock: 1 + i%2, Spread: true}
 		k, period := newEstimateKernels(t, cfg), []int{1, 8, 24, 36}[i]
 		n := 70
 		c := spreadCase{estimateCase: estimateCase{EstimateConfig: cfg, batch: 1, kvHeads: 1, group: 1, sq: n * step, sk: 1500 + n*step, qOffset: 1500, seed: 3}, step: step, n: n}
@@ -132,7 +132,7 @@ func allEqual(a, b float32) func(q, k []float32) {
 // TestEstimateOfHugeProducts: an exponent is not off by the rounding of a maximum that is beyond what float32 holds a unit of.
 func TestEstimateOfHugeProducts(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 3))
-	cfg := EstimateConfig{HeadDim: 64, DType: abi.BF16, Heads: 2}
+	cfg := EstimateConfig{HeadDim: 64, DType: abi.BF16, HeadsPerBlock: 2}
 	k, r := newEstimateKernels(t, cfg), newEstimateRig(t, emu.Options{})
 	for name, fill := range hugeFills {
 		for _, size := range []float32{30, 1 << 7, 35160, 1 << 20, 1e9, 1e17} {
@@ -143,9 +143,9 @@ func TestEstimateOfHugeProducts(t *testing.T) {
 	}
 }
 
-// Keys that no row sees reach no sum, whatever their bytes are; those that rows see leave all other sums as they are.
+// Keys that no row sees reach no sum, whatever their bytes are; keys that rows see leave all other sums as they are.
 func TestEstimateOfKeysThatNobodySees(t *testing.T) {
-	cfg := EstimateConfig{HeadDim: 64, DType: abi.F16, Heads: 1}
+	cfg := EstimateConfig{HeadDim: 64, DType: abi.F16, HeadsPerBlock: 1}
 	k, r := newEstimateKernels(t, cfg), newEstimateRig(t, emu.Options{})
 	nan := float32(math.NaN())
 	for _, sk := range []int{200, 230, 300} {

@@ -2,7 +2,6 @@ package lower
 
 import (
 	"math"
-	"slices"
 
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
@@ -14,9 +13,9 @@ import (
 // whatever its size; probabilities leave headroom for sums of the largest values; and a value that is not finite reaches the rows
 // that keep its key alone. m starts at -inf, l and o at 0.
 
-// headroom of a type: probabilities are at most 2^-headroom, so that with 2^32 keys the products with the largest finite values do not
+// Headroom of a type: probabilities are at most 2^-Headroom, so that with 2^32 keys the products with the largest finite values do not
 // add up to infinity. float32 has room for values of f16 as it is.
-func headroom(t abi.DType) float64 {
+func Headroom(t abi.DType) float64 {
 	if t == abi.BF16 {
 		return 32
 	}
@@ -42,20 +41,20 @@ func exponents(t abi.DType) (bits, units int64) {
 // ExactMaximum takes the largest of a thread's raw scores of a row into its maximum, and says what brings sums to the new one.
 func (k *RowTile) ExactMaximum(was, threadMax Value) (m, alpha Value) {
 	m = k.FMax(was, k.MaxQuad(threadMax))
-	alpha = k.Exp2(k.FMul(k.FSub(was, m), k.Param("scale_log2")))
+	alpha = k.Exp2(k.FMul(k.FSub(was, m), k.scale()))
 	return m, k.Select(k.FCmp(enum.FPredOEQ, m, NegInf()), F32(1), alpha)
 }
 
-// ExactProbability is that of a raw score beside its row's maximum.
+// ExactProbability is the probability of a raw score beside its row's maximum.
 func (k *RowTile) ExactProbability(score, m Value) Value {
 	from := k.Select(k.FCmp(enum.FPredOEQ, m, NegInf()), F32(0), m) // a row without keys: all its scores are -inf
-	return k.Exp2(k.FMA(k.FSub(score, from), k.Param("scale_log2"), F32(-headroom(k.DType))))
+	return k.Exp2(k.FMA(k.FSub(score, from), k.scale(), F32(-Headroom(k.DType))))
 }
 
 // ExactLSE is the natural logarithm of the sum of exp(scale*score) of a row, -inf if it kept nothing.
 func (k *RowTile) ExactLSE(m, l Value) Value {
-	sum := k.FMul(k.Log2(k.FMul(l, F32(math.Exp2(headroom(k.DType))))), F32(math.Ln2))
-	lse := k.FMA(m, k.FMul(k.Param("scale_log2"), F32(math.Ln2)), sum)
+	sum := k.FMul(k.Log2(k.FMul(l, F32(math.Exp2(Headroom(k.DType))))), F32(math.Ln2))
+	lse := k.FMA(m, k.FMul(k.scale(), F32(math.Ln2)), sum)
 	return k.Select(k.FCmp(enum.FPredOEQ, l, F32(0)), NegInf(), lse)
 }
 
@@ -99,7 +98,7 @@ type ValueTile struct {
 	Panels int
 	Panel  int // bytes from one panel to the next
 
-	Warp  Value // this warp's number among those that read the tile
+	Warp  Value // this warp's number among the warps that read the tile
 	Warps int
 	Meet  func() // waits for all of them; what they wrote is then there for the next product
 }
@@ -111,41 +110,34 @@ const panelRow = 128
 // and puts zeros in their place. first is the tile's row of a warp's first key; scores and o are of each of the thread's rows its masked
 // scores, two of every eight keys, and its outputs, two of every eight columns. All warps that read the tile must call it.
 func (k *RowTile) CleanValues(t ValueTile, first Value, scores, o [][]Value) [][]Value {
-	all := slices.Concat(o...)
 	found := k.AnyLane(k.ICmp(enum.IPredNE, k.scan(t, I32(0), I32(1), false), I32(0)))
-	v := k.If("not_finite", found, all, func() []Value {
-		var out []Value
+	return Choose(k.Builder, "not_finite", found, Vectors(o), func() Vectors {
+		var out Vectors
 		for i := 0; i < len(o); i += 2 { // strip by strip: registers are short here
 			kept := [][]Value{k.KeptKeys(scores[i]), k.KeptKeys(scores[i+1])}
-			out = append(out, k.spread(t, first, kept, slices.Concat(o[i:i+2]...))...)
+			out = append(out, k.spread(t, first, kept, o[i:i+2])...)
 		}
 		t.Meet()
 		k.scan(t, t.Warp, I32(int64(t.Warps)), true)
 		t.Meet()
 		return out
 	})
-	out := make([][]Value, len(o))
-	for i := range o {
-		out[i], v = v[:len(o[i])], v[len(o[i]):]
-	}
-	return out
 }
 
 // scan looks at every step-th four rows of a tile from number start on, a lane at 16 bytes, and gives a word that is not 0 if it saw
 // values that are not finite. With clean it puts zeros in their place.
 func (k *RowTile) scan(t ValueTile, start, step Value, clean bool) Value {
 	at := k.Add(t.At, k.Add(k.Shl(k.And(k.Lane, I32(7)), 4), k.MulBy(k.LShr(k.Lane, 3), panelRow)))
-	end := k.While("scan", []Value{start, I32(0)},
-		func(v []Value) Value { return k.ICmp(enum.IPredSLT, v[0], k.LShr(t.Keys, 2)) },
-		func(v []Value) []Value {
-			seen := v[1]
+	return While(k.Builder, "scan", Fold{start, I32(0)},
+		func(v Fold) Value { return k.ICmp(enum.IPredSLT, v.At, k.LShr(t.Keys, 2)) },
+		func(v Fold) Fold {
+			seen := v.Made
 			for p := range t.Panels {
-				from := k.SharedAt(k.Add(at, k.MulBy(v[0], 4*panelRow)), p*t.Panel)
+				from := k.SharedAt(k.Add(at, k.MulBy(v.At, 4*panelRow)), p*t.Panel)
 				seen = k.Or(seen, k.scanWords(from, clean))
 			}
-			return []Value{k.Add(v[0], step), seen}
-		})
-	return end[1]
+			return Fold{k.Add(v.At, step), seen}
+		}).Made
 }
 
 func (k *RowTile) scanWords(from Value, clean bool) Value {
@@ -170,16 +162,16 @@ func (k *RowTile) notFinite(pair Value) Value {
 	return k.Mul(k.LShr(top, 15), I32(0xffff))
 }
 
-// spread adds the values that are not finite to the outputs of the rows that keep their keys.
-func (k *RowTile) spread(t ValueTile, first Value, kept [][]Value, o []Value) []Value {
-	v := k.While("spread", append([]Value{I32(0)}, o...),
-		func(v []Value) Value { return k.ICmp(enum.IPredSLT, v[0], I32(int64(t.Own))) },
-		func(v []Value) []Value {
-			out := append([]Value{k.Add(v[0], I32(1))}, v[1:]...)
-			k.spreadKey(t, k.Add(first, v[0]), k.keeps(kept, v[0]), out[1:])
-			return out
-		})
-	return v[1:]
+// spread adds the values that are not finite to the outputs o of the rows that keep their keys.
+func (k *RowTile) spread(t ValueTile, first Value, kept, o Vectors) Vectors {
+	type walk = Walk[Vectors, *Vectors]
+	return While(k.Builder, "spread", walk{I32(0), o},
+		func(key walk) Value { return k.ICmp(enum.IPredSLT, key.At, I32(int64(t.Own))) },
+		func(key walk) walk {
+			next := walk{k.Add(key.At, I32(1)), key.Of.Clone()}
+			k.spreadKey(t, k.Add(first, key.At), k.keeps(kept, key.At), next.Of)
+			return next
+		}).Of
 }
 
 // keeps says of each row whether it keeps key n of its words.
@@ -195,9 +187,9 @@ func (k *RowTile) keeps(kept [][]Value, n Value) (out []Value) {
 	return out
 }
 
-// spreadKey adds what is not finite of one key's value to the outputs, which are those of one row after the other.
-func (k *RowTile) spreadKey(t ValueTile, key Value, keeps, o []Value) {
-	columns := len(o) / len(keeps) // of a row in this thread: two of every eight
+// spreadKey adds what is not finite of one key's value to the outputs of the rows that keep it.
+func (k *RowTile) spreadKey(t ValueTile, key Value, keeps []Value, o Vectors) {
+	columns := len(o[0]) // of a row in this thread: two of every eight
 	row := k.Add(t.At, k.Add(k.MulBy(key, panelRow), k.Shl(k.And(k.Lane, I32(3)), 2)))
 	turn := k.Shl(k.And(key, I32(7)), 4)
 	for i := 0; i < columns; i += 2 {
@@ -206,8 +198,8 @@ func (k *RowTile) spreadKey(t ValueTile, key Value, keeps, o []Value) {
 		pair := k.Load(types.I32, at, 4)
 		lo, hi := k.Widen(k.DType, k.And(pair, k.notFinite(pair)))
 		for r, keep := range keeps {
-			o[r*columns+i] = k.FAdd(o[r*columns+i], k.Select(keep, lo, F32(0)))
-			o[r*columns+i+1] = k.FAdd(o[r*columns+i+1], k.Select(keep, hi, F32(0)))
+			o[r][i] = k.FAdd(o[r][i], k.Select(keep, lo, F32(0)))
+			o[r][i+1] = k.FAdd(o[r][i+1], k.Select(keep, hi, F32(0)))
 		}
 	}
 }

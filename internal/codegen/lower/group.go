@@ -187,11 +187,11 @@ func (k *RowTile) LeaveSection(tiles int) {
 	k.LeaveOthers(k.HeadIndex())
 }
 
-// SectionPlace is the tile of a block in a group where every tile has one: tiles along x, batch along z, and along y heads: all that the
+// SectionWorkTile is the tile of a block in a group where every tile has one: tiles along x, batch along z, and along y heads: all that the
 // section spans if it has lists, for those are counted by head; else those that row_heads names.
-func (k *RowTile) SectionPlace() Place {
+func (k *RowTile) SectionWorkTile() WorkTile {
 	param := func(name string) func() Value { return func() Value { return k.Param(name) } }
-	at := Place{Tile: k.BlockX, Heads: param("q_heads"), Batch: k.BlockZ}
+	at := WorkTile{Tile: k.BlockX, Heads: param("q_heads"), Batch: k.BlockZ}
 	if k.HasLists() {
 		at.Tiles, at.Head0 = param("row_tiles"), param("head0")
 		at.Head = func() Value { return k.Sub(k.BlockY(), k.Param("row0")) }

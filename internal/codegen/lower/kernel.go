@@ -14,6 +14,7 @@ type Config struct {
 	HeadDim int
 	DType   abi.DType
 	Target  string
+	Scores  *Scores // what scores are between product and mask; nil: products as they are
 }
 
 // ListTile is the tile of every schedule that reads lists: a row block by a slot.
@@ -26,8 +27,8 @@ type Grouping struct {
 	Lists     bool      // blocks are the ones of kernels with lists
 }
 
-// Choose is the first of some shapes, by rising head dim, that is for a head dim; the last one is for all that remain.
-func Choose[S interface{ Most() int }](shapes []S, headDim int) S {
+// ShapeFor is the first of some shapes, by rising head dim, that is for a head dim; the last one is for all that remain.
+func ShapeFor[S interface{ Most() int }](shapes []S, headDim int) S {
 	for _, s := range shapes {
 		if headDim <= s.Most() {
 			return s
@@ -42,7 +43,7 @@ type Kernel struct {
 	Entry       string
 	Threads     int // of a block
 	SharedBytes int // dynamic shared memory of a block
-	BlockRows   int // query rows that a block takes at a time; 0: those of the schedule's tile
+	BlockRows   int // query rows that a block takes at a time; 0: a tile of the schedule
 	BlocksPerSM int // of kernels with QueueParams, which are launched with as many blocks as run at once; else 0
 	Params      []Param
 	Sections    []Section // of a group

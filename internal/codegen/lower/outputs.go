@@ -36,18 +36,18 @@ func (k *RowTile) Outputs(o []Value, l Value) (pairs []Value, test Value) {
 	return pairs, test
 }
 
-// Doubtful says whether the tile must be computed again because of the thread's row i: m and l are its maximum and sum, test is that of
-// Outputs. Rows past sq never are.
+// Doubtful says whether the tile must be computed again because of the thread's row i: m and l are its maximum and sum, test is the
+// word of Outputs. Rows past sq are never doubtful.
 func (k *RowTile) Doubtful(i int, m, l, test Value) Value {
 	big := k.FCmp(enum.FPredUGE, k.FAbs(m), F32(far))
 	infinite := k.ICmp(enum.IPredNE, k.And(test, I32(0x7fff7fff)), I32(0))
 	some := k.Or(big, infinite)
-	return k.If("doubt", some, []Value{Bool(false)}, func() []Value {
+	return k.Choose("doubt", some, Bool(false), func() Value {
 		row := k.Add(k.Row0(), k.RowOf(i))
 		inside := k.ICmp(enum.IPredSLT, row, k.Param("sq"))
 		nothing := k.And(k.FCmp(enum.FPredOEQ, l, F32(0)), k.keepsNothing(i))
-		return []Value{k.And(inside, k.Xor(nothing, Bool(true)))}
-	})[0]
+		return k.And(inside, k.Xor(nothing, Bool(true)))
+	})
 }
 
 // keepsNothing says whether the bounds of the schedule's segments leave the thread's row i no key. What lists and residues leave is

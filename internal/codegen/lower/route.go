@@ -22,10 +22,10 @@ func (b *Builder) TakesPart(head Value) Value {
 // SomeTakePart says whether one of n heads takes part, under the conditions of Computes.
 func (b *Builder) SomeTakePart(first, n Value) Value {
 	end := b.Add(first, n)
-	at := b.While("seek", []Value{first}, func(v []Value) Value {
-		inside := b.ICmp(enum.IPredSLT, v[0], end)
-		return b.If("seek.head", inside, []Value{Bool(false)}, func() []Value { return []Value{b.Not(b.TakesPart(v[0]))} })[0]
-	}, func(v []Value) []Value { return []Value{b.Add(v[0], I32(1))} })[0]
+	at := b.While("seek", first, func(head Value) Value {
+		inside := b.ICmp(enum.IPredSLT, head, end)
+		return b.Choose("seek.head", inside, Bool(false), func() Value { return b.Not(b.TakesPart(head)) })
+	}, func(head Value) Value { return b.Add(head, I32(1)) })
 	return b.ICmp(enum.IPredSLT, at, end)
 }
 
@@ -33,23 +33,10 @@ func (b *Builder) SomeTakePart(first, n Value) Value {
 func (b *Builder) routeOf(array string, head, otherwise Value) Value {
 	route := b.Param(array)
 	look := b.ICmp(enum.IPredNE, b.Address(route), I64(0))
-	return b.If("route", look, []Value{otherwise}, func() []Value {
-		return []Value{b.ShuffleFrom(b.Load(types.I32, b.Offset(route, b.Shl(b.ZExt64(head), 2)), 4), I32(0))}
-	})[0]
+	return b.Choose("route", look, otherwise, func() Value {
+		return b.ShuffleFrom(b.Load(types.I32, b.Offset(route, b.Shl(b.ZExt64(head), 2)), 4), I32(0))
+	})
 }
 
 // LeaveOthers ends the block if its head is another kernel's. It is for the start of a block, where all threads are together.
 func (b *Builder) LeaveOthers(head Value) { b.LeaveUnless(b.Computes(head), nil) }
-
-// LeaveUnless ends the block unless stays holds, which all threads must agree on; last, if any, is what it does before.
-func (b *Builder) LeaveUnless(stays Value, last func()) {
-	from, leave := b.Block, b.NewBlock("leave")
-	b.Enter(leave)
-	if last != nil {
-		last()
-	}
-	b.Block.NewRet(nil)
-	stay := b.NewBlock("stay")
-	from.NewCondBr(stays, stay, leave)
-	b.Enter(stay)
-}

@@ -74,8 +74,8 @@ func (k *RowTile) lastOf(s Segment) Value {
 	return k.Max(k.First(), k.Min(k.Last(), k.Sub(k.rowTo(s), I32(1))))
 }
 
-// Top and Bottom are the sides of all keys that a row of the tile keeps, FullTop and FullBottom those of the keys that all rows keep.
-// Top is at most 0 if no row is the segment's, FullTop if one is not.
+// Top and Bottom are the sides of the keys that some row of the tile keeps, FullTop and FullBottom the sides of the keys that all rows
+// keep. Top is at most 0 if no row is the segment's, FullTop if one is not.
 func (k *RowTile) Top(s Segment) Value        { return k.HiAt(s, k.lastOf(s)) }
 func (k *RowTile) Bottom(s Segment) Value     { return k.LoAt(s, k.firstOf(s)) }
 func (k *RowTile) FullBottom(s Segment) Value { return k.LoAt(s, k.Last()) }

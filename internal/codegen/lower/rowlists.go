@@ -10,7 +10,7 @@ import (
 	"github.com/minfc/minfc/ir"
 )
 
-// Lists: segments whose keys the data chose. Their buffers are Lists'; one list a head for runs and columns, one a row block
+// Lists: segments whose keys the data chose. abi.ListFields has their buffers; one list a head for runs and columns, one a row block
 // for blocks.
 
 // CheckLists refuses, with an *ir.Unsupported, what lists cannot do on devices.
@@ -25,7 +25,8 @@ func CheckLists(s *ir.Schedule) error {
 		}
 		for _, x := range g.Except {
 			if g.From.Kind != ir.SourceColumns || x.Kind != ir.SourceRuns {
-				return refuseLists(fmt.Sprintf("%s and %s may keep the same pair, and of chosen sets kernels unite columns with diagonals alone", written(g.From), written(x)),
+				return refuseLists(fmt.Sprintf("%s and %s may keep the same pair, and of chosen sets kernels unite columns with diagonals alone",
+					written(g.From), written(x)),
 					"keep one of the two, or cut both with sets of the language so that they lie apart", g.From, x)
 			}
 		}
@@ -42,7 +43,8 @@ func refuseColumns(a, b ir.Source) error {
 		return refuseLists(fmt.Sprintf("%s and %s are two choices of columns, and a kernel reads one", written(a), written(b)),
 			"choose once, with a larger budget", a, b)
 	}
-	return refuseLists(fmt.Sprintf("other parts of the pattern cut %s into several bands, and a kernel reads chosen columns in one", written(a)),
+	return refuseLists(fmt.Sprintf("other parts of the pattern cut %s into several bands, and a kernel reads chosen columns in one",
+		written(a)),
 		"unite them with one set that ends where they begin, as in columns(c) | window(n)", a)
 }
 
@@ -71,18 +73,18 @@ func (k *RowTile) IsColumns(s Slot) Value {
 	return k.ICmp(enum.IPredNE, k.And(s.Flags, I32(FlagColumns)), I32(0))
 }
 
-// columnMask are the mask words of a slot of columns: those that count, the same for all rows, unless one of them lies where
+// columnMask are the mask words of a slot of columns: the columns that count, the same for all rows, unless one of them lies where
 // rows differ. v holds two words of KeptColumns, then two of OpenColumns.
 func (k *RowTile) columnMask(s Slot, strip int, v Value) []Value {
 	shift := k.Shl(k.And(k.Lane, I32(3)), 1)
 	lo, hi := k.ShrClamp(k.Lane4(v, 0), shift), k.ShrClamp(k.Lane4(v, 1), shift)
 	words := []Value{lo, hi, lo, hi}
 	open := k.ICmp(enum.IPredNE, k.Or(k.Lane4(v, 2), k.Lane4(v, 3)), I32(0))
-	return k.If("open", open, words, func() []Value { return k.columnBounds(s, strip, words) })
+	return k.ChooseAll("open", open, words, func() []Value { return k.columnBounds(s, strip, words) })
 }
 
 // columnBounds cuts the words of a slot of columns by the bounds of the thread's two rows of a strip, column by column. Few
-// slots need it: those with columns near the diagonal.
+// slots need it: slots with columns near the diagonal.
 func (k *RowTile) columnBounds(s Slot, strip int, words []Value) []Value {
 	seg := k.ColumnSegment()
 	first := k.Add(s.Start, k.Shl(k.And(k.Lane, I32(3)), 1))
@@ -154,13 +156,13 @@ var lists = map[ir.SourceKind]listBuffer{
 	ir.SourceColumns: {"cols", "col_cap"},
 }
 
-// cover is that of the bits of the distances that runs cover.
+// cover is the buffer with a bit for every distance that runs cover.
 var cover = listBuffer{"covered", "cover_words"}
 
 type listBuffer struct{ buffer, limit string }
 
-// ListStarts computes where the lists of the tile at k.At begin that tell which columns count, for code that reads them again
-// and again; Hold makes such values (in the same order) the ones that are used, until it gets nil.
+// ListStarts computes where the lists of the tile begin that tell which columns count, for code that reads them again and again
+// under WithStarts.
 func (k *RowTile) ListStarts() (starts []Value) {
 	for _, l := range k.columnLists() {
 		starts = append(starts, k.listStart(l.Source, l.listBuffer))
@@ -168,13 +170,13 @@ func (k *RowTile) ListStarts() (starts []Value) {
 	return starts
 }
 
-func (k *RowTile) Hold(starts []Value) {
-	k.held = map[string]Value{}
+// WithStarts is the tile with the values of ListStarts in registers.
+func (k *RowTile) WithStarts(tile WorkTile, starts []Value) WorkTile {
+	tile.starts = map[string]Value{}
 	for i, l := range k.columnLists() {
-		if starts != nil {
-			k.held[ir.ListName(l.Name, l.buffer)] = starts[i]
-		}
+		tile.starts[ir.ListName(l.Name, l.buffer)] = starts[i]
 	}
+	return tile
 }
 
 type sourceBuffer struct {
@@ -194,7 +196,7 @@ func (k *RowTile) columnLists() []sourceBuffer {
 
 // listStart is the address of the first entry that belongs to the tile's head, or to its row block for lists of blocks.
 func (k *RowTile) listStart(l ir.Source, b listBuffer) Value {
-	if v := k.held[ir.ListName(l.Name, b.buffer)]; v != nil {
+	if v := k.At.starts[ir.ListName(l.Name, b.buffer)]; v != nil {
 		return v
 	}
 	n := k.HeadIndex()
@@ -226,7 +228,7 @@ func (k *RowTile) Count(s Segment) Value {
 	if s.From.Kind == ir.SourceBlocks {
 		return length
 	}
-	n := k.prefix(length, func(i Value) Value { return k.Matters(s, k.ListAt(s.From, i)) })
+	n := k.leading(length, func(i Value) Value { return k.Matters(s, k.ListAt(s.From, i)) })
 	if s.From.Kind == ir.SourceColumns {
 		return k.LShr(k.Add(n, I32(ir.BlockSize-1)), 6)
 	}
@@ -244,36 +246,41 @@ func (k *RowTile) listLength(l ir.Source) Value {
 	return k.Load(types.I32, k.Offset(k.ListField(l, name), k.Shl(k.SExt64(n), 2)), 4)
 }
 
-// Matters says whether an entry of a list has keys that the row tile's bounds keep. Those that have come first: runs are
+// Matters says whether an entry of a list has keys that the row tile's bounds keep. Such entries come first: runs are
 // sorted nearest first, columns ascending; all blocks of a list matter.
 func (k *RowTile) Matters(s Segment, entry Value) Value {
 	switch s.From.Kind {
-	case ir.SourceRuns: // those that, seen from the tile's last row block, reach above the lowest key of its first row
+	case ir.SourceRuns: // a run that, seen from the tile's last row block, reaches above the lowest key of its first row
 		end := k.Add(k.Add(k.First(), entry), I32(int64(k.Rows)))
 		return k.ICmp(enum.IPredSGT, end, k.Bottom(s))
-	case ir.SourceColumns: // those below the highest bound
+	case ir.SourceColumns: // a column below the highest bound
 		return k.ICmp(enum.IPredSLT, entry, k.Top(s))
 	}
 	return Bool(true)
 }
 
-// prefix counts the leading elements below n for which holds is true, when all those come first. The lanes of a warp test 32
-// places at a time, so that thousands of elements take three dependent loads.
-func (k *RowTile) prefix(n Value, holds func(i Value) Value) Value {
+// leading counts the elements below n for which holds is true, when all of them come first. The lanes of a warp test 32
+// elements at a time, so that thousands of them take three dependent loads.
+func (k *RowTile) leading(n Value, holds func(i Value) Value) Value {
 	zero := Value(I32(0))
-	return k.If("prefix", k.ICmp(enum.IPredSGT, n, zero), []Value{zero}, func() []Value {
+	return k.Choose("prefix", k.ICmp(enum.IPredSGT, n, zero), zero, func() Value {
 		last := k.Sub(n, I32(1))
-		return k.Repeat("prefix.round", []Value{zero, n}, func(v []Value) ([]Value, Value) {
-			known, rest := v[0], v[1]
-			stride := k.LShr(k.Add(rest, I32(31)), 5)
-			at := k.Sub(k.Add(known, k.Mul(k.Add(k.Lane, I32(1)), stride)), I32(1))
+		end := Repeat(k.Builder, "prefix.round", prefix{zero, n}, func(p prefix) (prefix, Value) {
+			stride := k.LShr(k.Add(p.rest, I32(31)), 5)
+			at := k.Sub(k.Add(p.known, k.Mul(k.Add(k.Lane, I32(1)), stride)), I32(1))
 			good := k.And(holds(k.Min(at, last)), k.ICmp(enum.IPredSLE, at, last))
-			known = k.Add(known, k.Mul(k.Popc(k.Ballot(good)), stride))
-			rest = k.Min(k.Sub(stride, I32(1)), k.Sub(n, known))
-			return []Value{known, rest}, k.ICmp(enum.IPredSGT, rest, zero)
-		})[:1]
-	})[0]
+			p.known = k.Add(p.known, k.Mul(k.Popc(k.Ballot(good)), stride))
+			p.rest = k.Min(k.Sub(stride, I32(1)), k.Sub(n, p.known))
+			return p, k.ICmp(enum.IPredSGT, p.rest, zero)
+		})
+		return end.known
+	})
 }
+
+// prefix is how many leading elements are known to hold, and of how many after them it is not known.
+type prefix struct{ known, rest Value }
+
+func (p *prefix) Values() []*Value { return []*Value{&p.known, &p.rest} }
 
 // CoverWord is the word of a head's runs that has a column's bit for a row block of the tile.
 func (k *RowTile) CoverWord(runs ir.Source, id Value, block int) Value {
@@ -286,7 +293,7 @@ func (k *RowTile) coverDelta(id Value, block int) Value {
 	return k.Sub(k.Add(k.First(), I32(int64(ir.BlockSize*(block+1)-1))), id)
 }
 
-// CoverWords are those words for every set of runs that the segment of columns leaves out.
+// CoverWords are the cover words for every set of runs that the segment of columns leaves out.
 func (k *RowTile) CoverWords(id Value, block int) []Value {
 	var out []Value
 	for _, x := range k.ColumnSegment().Except {
@@ -331,7 +338,7 @@ type SlotPiece struct {
 	Flags      int64
 }
 
-// SlotPieces are those of a segment: three of a range, one of a list.
+// SlotPieces are the pieces of a segment: three of a range, one of a list.
 func (k *RowTile) SlotPieces(s Segment) []SlotPiece {
 	if s.From.Kind != ir.SourceRange {
 		return []SlotPiece{{Slots: k.Count(s), Top: I32(0)}}
@@ -344,11 +351,11 @@ func (k *RowTile) SlotPieces(s Segment) []SlotPiece {
 	return out
 }
 
-// ListSlot is the start and flags of slot i of a list, whose entry is that of the list (not asked for columns). It is an edge
-// unless all rows keep all its keys.
-func (k *RowTile) ListSlot(s Segment, i Value, entry func() Value, number, fullBottom, fullTop Value) []Value {
+// ListSlot is slot i of a list, which has an entry there (it is not asked for columns). It is an edge unless all rows keep all its keys.
+// number is the segment's, where it stands in flags.
+func (k *RowTile) ListSlot(s Segment, i Value, entry func() Value, number, fullBottom, fullTop Value) Slot {
 	if s.From.Kind == ir.SourceColumns {
-		return []Value{k.Shl(i, 6), k.Or(number, I32(FlagColumns))}
+		return Slot{Start: k.Shl(i, 6), Flags: k.Or(number, I32(FlagColumns))}
 	}
 	start := entry()
 	if s.From.Kind == ir.SourceBlocks {
@@ -358,5 +365,5 @@ func (k *RowTile) ListSlot(s Segment, i Value, entry func() Value, number, fullB
 	}
 	end := k.Add(start, I32(ir.BlockSize))
 	full := k.And(k.ICmp(enum.IPredSGE, start, fullBottom), k.ICmp(enum.IPredSLE, end, fullTop))
-	return []Value{start, k.Select(full, number, k.Or(number, I32(FlagEdge)))}
+	return Slot{Start: start, Flags: k.Select(full, number, k.Or(number, I32(FlagEdge)))}
 }

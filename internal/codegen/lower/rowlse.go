@@ -11,16 +11,14 @@ import (
 func (k *RowTile) StoreLSE(rows int, lse func(i int) Value) {
 	wanted := k.ICmp(enum.IPredNE, k.Address(k.Param("lse")), I64(0))
 	leader := k.ICmp(enum.IPredEQ, k.And(k.Lane, I32(3)), I32(0))
-	k.If("store_lse", k.And(wanted, leader), nil, func() []Value {
-		base, row0 := k.Base("lse", k.TensorHead()), k.Row0()
+	k.If("store_lse", k.And(wanted, leader), func() {
+		lines, row0 := k.TileRows("lse", k.TensorHead()).Words().Start(), k.Row0()
 		for i := range rows {
 			row := k.Add(row0, k.RowOf(i))
-			k.If("store_lse_row", k.ICmp(enum.IPredSLT, row, k.Param("sq")), nil, func() []Value {
-				k.Store(lse(i), k.Offset(base, k.Shl(k.ZExt64(row), 2)), 4)
-				return nil
+			k.If("store_lse_row", k.ICmp(enum.IPredSLT, row, k.Param("sq")), func() {
+				k.Store(lse(i), lines.At(row), 4)
 			})
 		}
-		return nil
 	})
 }
 

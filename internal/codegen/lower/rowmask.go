@@ -1,6 +1,10 @@
 package lower
 
-import "github.com/llir/llvm/ir/enum"
+import (
+	"slices"
+
+	"github.com/llir/llvm/ir/enum"
+)
 
 // Masks are words of 32 keys a row, shifted by the thread's first column (2*(lane mod 4)), so that every accumulator
 // tests a constant bit. Bounds and residue tests of any schedule become words; only edge slots pay for them.
@@ -9,6 +13,23 @@ import "github.com/llir/llvm/ir/enum"
 type rowMask struct {
 	lo, hi Value
 	tests  []Value // one a word, nil without tests in the schedule
+}
+
+// rowMasks are the masks of the thread's two rows of a strip.
+type rowMasks [2]rowMask
+
+func (m *rowMasks) Values() (out []*Value) {
+	for r := range m {
+		out = append(append(out, &m[r].lo, &m[r].hi), Pointers(m[r].tests)...)
+	}
+	return out
+}
+
+func (m rowMasks) Clone() rowMasks {
+	for r := range m {
+		m[r].tests = slices.Clone(m[r].tests)
+	}
+	return m
 }
 
 // MaskScores sets the scores of one strip of a slot that it does not keep to -inf. columns reads the words of a slot of columns
@@ -36,7 +57,7 @@ func (k *RowTile) slotWords(sl Slot, strip int, words func() Value) []Value {
 		return bounds()
 	}
 	columns := k.IsColumns(sl)
-	return k.If("columns", columns, k.If("range", k.Xor(columns, Bool(true)), k.zeros(2*k.Words()), bounds),
+	return k.ChooseAll("columns", columns, k.ChooseAll("range", k.Xor(columns, Bool(true)), k.zeros(2*k.Words()), bounds),
 		func() []Value { return k.columnMask(sl, strip, words()) })
 }
 
@@ -90,35 +111,26 @@ func (k *RowTile) notBelow(n Value) Value {
 }
 
 // rowMasks computes the bounds of the slot's segment for the thread's two rows of a strip.
-func (k *RowTile) rowMasks(sl Slot, strip int, key Value) [2]rowMask {
+func (k *RowTile) rowMasks(sl Slot, strip int, key Value) rowMasks {
 	var segment Value
 	if len(k.Segs) > 1 {
 		segment = sl.Segment()
 	}
-	vals := k.segmentMasks(k.Segs[0], strip, key)
+	out := k.segmentMasks(k.Segs[0], strip, key)
 	for i, s := range k.Segs[1:] {
 		mine := k.ICmp(enum.IPredEQ, segment, I32(int64(i+1)))
-		vals = k.If("segment", mine, vals, func() []Value { return k.segmentMasks(s, strip, key) })
-	}
-	var out [2]rowMask
-	for r := range out {
-		v := vals[r*len(vals)/2:][:len(vals)/2]
-		out[r] = rowMask{lo: v[0], hi: v[1]}
-		if len(v) > 2 {
-			out[r].tests = v[2:]
-		}
+		out = Choose(k.Builder, "segment", mine, out, func() rowMasks { return k.segmentMasks(s, strip, key) })
 	}
 	return out
 }
 
-// segmentMasks lists lo, hi and the test words of both rows, flat, so that segments can be joined by phis.
-func (k *RowTile) segmentMasks(s Segment, strip int, key Value) []Value {
-	var out []Value
-	for r := range 2 {
+// segmentMasks are what the bounds and tests of one segment keep.
+func (k *RowTile) segmentMasks(s Segment, strip int, key Value) (out rowMasks) {
+	for r := range out {
 		q := k.Query(strip, r)
-		out = append(out, k.LoAt(s, q), k.HiAt(s, q))
+		out[r] = rowMask{lo: k.LoAt(s, q), hi: k.HiAt(s, q)}
 		if k.hasTests() {
-			out = append(out, k.testWords(s, q, key)...)
+			out[r].tests = k.testWords(s, q, key)
 		}
 	}
 	return out

@@ -7,8 +7,8 @@ import (
 	"github.com/minfc/minfc/ir"
 )
 
-// RowTile is what every attention kernel computes of the schedule for the query rows of one block: which keys they meet and
-// which of those count. The backends embed it.
+// RowTile is what every attention kernel computes of the schedule for the query rows of one block: which keys the rows meet, and
+// which of these keys count. The backends embed it.
 type RowTile struct {
 	*Builder
 	Schedule *ir.Schedule
@@ -17,10 +17,9 @@ type RowTile struct {
 	SlotKeys int       // keys of one slot, the unit in which a schedule's segments are walked
 	DType    abi.DType // of q, k, v and o
 	Lane     Value     // the thread's number in its warp
+	Scores   *Scores   // nil: products as they are
 
-	At Place // which tile; of the block unless a kernel says otherwise
-
-	held map[string]Value // see Hold
+	At WorkTile // which tile: the block's, or another one's within In
 
 	// Query is the absolute position of the thread's row r (0 or 1) of a 16-row strip: accumulators of 16x8 tiles give each
 	// thread two rows.
@@ -29,37 +28,60 @@ type RowTile struct {
 	RowOf func(i int) Value // the row within the tile of the thread's row i, of two a strip
 }
 
-// Place is a row tile among all that a launch computes. Its values are asked for where they are used: some are cheaper to
+// WorkTile is a row tile among all that a launch computes. Its values are asked for where they are used: some are cheaper to
 // compute again than to keep. Heads are counted as lists and routes count them; Head0 is which head of the tensors number 0 is,
 // nil for the first.
-type Place struct{ Tile, Tiles, Head, Heads, Head0, Batch func() Value }
+type WorkTile struct {
+	Tile, Tiles, Head, Heads, Head0, Batch func() Value
 
-// BlockPlace is the tile of a block when every tile has one: tiles along x, heads along y, batch along z.
-func (b *Builder) BlockPlace() Place {
-	return Place{Tile: b.BlockX, Tiles: b.GridX, Head: b.BlockY, Heads: b.GridY, Batch: b.BlockZ}
+	kvHead Value            // see Loading
+	starts map[string]Value // see WithStarts
+}
+
+// In emits body for another row tile.
+func (k *RowTile) In(tile WorkTile, body func()) {
+	was := k.At
+	k.At = tile
+	body()
+	k.At = was
+}
+
+// Loading is the tile with its kv head in a register, for code that copies K and V of it again and again.
+func (t WorkTile) Loading(kvHead Value) WorkTile {
+	t.kvHead = kvHead
+	return t
+}
+
+// BlockWorkTile is the tile of a block when every tile has one: tiles along x, heads along y, batch along z.
+func (b *Builder) BlockWorkTile() WorkTile {
+	return WorkTile{Tile: b.BlockX, Tiles: b.GridX, Head: b.BlockY, Heads: b.GridY, Batch: b.BlockZ}
 }
 
 // TensorHead is the tile's q head in q, o and lse.
-func (k *RowTile) TensorHead() Value { return k.At.tensorHead(k.Builder, k.At.Head()) }
-
-// KVHead is the kv head of a q head as At counts them.
-func (k *RowTile) KVHead(head Value) Value {
-	return k.UDiv(k.At.tensorHead(k.Builder, head), k.Param("group"))
-}
-
-func (p Place) tensorHead(b *Builder, head Value) Value {
-	if p.Head0 == nil {
+func (k *RowTile) TensorHead() Value {
+	head := k.At.Head()
+	if k.At.Head0 == nil {
 		return head
 	}
-	return b.Add(head, p.Head0())
+	return k.Add(head, k.At.Head0())
+}
+
+// KVHead is the kv head of the tile's q head.
+func (k *RowTile) KVHead() Value {
+	if v := k.At.kvHead; v != nil {
+		return v
+	}
+	return k.UDiv(k.TensorHead(), k.Param("group"))
 }
 
 // Slot is a run of SlotKeys keys that a step computes.
 type Slot struct {
 	Start   Value        // first key, or first row of compacted columns; it may be negative
 	Flags   Value        // FlagEdge, FlagColumns
-	Segment func() Value // number of its segment
+	Segment func() Value // number of its segment; not carried by loops
 }
+
+func (s *Slot) Values() []*Value { return []*Value{&s.Start, &s.Flags} }
 
 // Flags of slots.
 const (
@@ -137,12 +159,6 @@ func NonEmpty(s *ir.Schedule) *ir.Schedule {
 	c := *s
 	c.Segments = []ir.Segment{{Hi: []ir.Bound{{Off: ir.Int(0)}}, Hop: -1, NeverFull: true}}
 	return &c
-}
-
-// Base is the start of a tensor for this block's batch and the given head of it.
-func (k *RowTile) Base(name string, head Value) Value {
-	p := k.Offset(k.Param(name), k.Mul(k.ZExt64(k.At.Batch()), k.Param(name+"_batch")))
-	return k.Offset(p, k.Mul(k.ZExt64(head), k.Param(name+"_head")))
 }
 
 // SumQuads brings each row's sum, of which the four lanes of a row have a part each, to all of them.

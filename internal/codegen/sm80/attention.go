@@ -11,8 +11,6 @@
 package sm80
 
 import (
-	"slices"
-
 	"github.com/llir/llvm/ir/enum"
 
 	"github.com/minfc/minfc/abi"
@@ -39,11 +37,8 @@ type kernel struct {
 
 	shared Value // start of shared memory
 	warp   Value // the warp's number in the block
-	load   loader
-	lanes  laneAddresses
-	walk   walk
-	exact  bool      // the tile is computed with care (see lower/exact.go); m are raw maxima then
-	qRegs  [][]Value // Q fragments of every k-step where they fit registers, else nil
+	walk   tileWalk
+	exact  bool // the tile is computed with care (see lower/exact.go); m are raw maxima then
 }
 
 // Attention lowers s to a kernel of its own.
@@ -54,7 +49,7 @@ func (Backend) Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error
 	sh := shapeFor(cfg.HeadDim, len(s.Lists()) > 0)
 	params := abi.Params(s)
 	k := newKernel(lower.NewKernel(Entry, params, sh.threads(), sh.minBlocks), s, cfg, sh)
-	k.At = k.BlockPlace()
+	k.At = k.BlockWorkTile()
 	k.LeaveOthers(k.HeadIndex())
 	k.emit()
 	return &lower.Kernel{Module: k.Module, Entry: Entry, Threads: sh.threads(), SharedBytes: k.total, Params: params}, nil
@@ -67,17 +62,22 @@ func newKernel(b *lower.Builder, s *ir.Schedule, cfg lower.Config, sh shape) *ke
 		slotKeys = ir.BlockSize
 	}
 	k := &kernel{
-		RowTile: lower.RowTile{Builder: b, Schedule: s, Rows: sh.rows, SlotKeys: slotKeys, DType: cfg.DType},
+		RowTile: lower.RowTile{Builder: b, Schedule: s, Rows: sh.rows, SlotKeys: slotKeys, DType: cfg.DType, Scores: cfg.Scores},
 		shape:   sh, layout: layoutFor(sh, cfg.HeadDim, max(1, len(s.Segments)), lists),
 		headDim: cfg.HeadDim, strips: sh.rows / (16 * sh.warps),
 	}
+	k.bind()
+	return k
+}
+
+// bind makes k the kernel that its parts ask.
+func (k *kernel) bind() {
 	k.Query = func(strip, r int) Value { return k.Add(k.First(), k.rowOf(strip, r)) }
 	k.RowOf = func(i int) Value { return k.rowOf(i/2, i%2) }
 	k.walk = pieces{k}
-	if lists {
+	if k.HasLists() {
 		k.walk = &queue{k: k}
 	}
-	return k
 }
 
 func (k *kernel) emit() {
@@ -85,30 +85,29 @@ func (k *kernel) emit() {
 	k.Segs = k.Builder.Segments(lower.NonEmpty(k.Schedule))
 	k.noDoubt()
 	k.epilogue(k.tile())
-	k.If("again", k.doubtful(), nil, func() []Value {
+	k.If("again", k.doubtful(), func() {
 		k.again()
-		return nil
 	})
 	k.Block.NewRet(nil)
 }
 
 // tile computes the block's tile.
-func (k *kernel) tile() state {
-	k.load = k.newLoader()
-	k.load.q()
-	k.lanes, k.qRegs = k.newLaneAddresses(), nil
-	start := k.walk.start()
-	none := k.ICmp(enum.IPredEQ, start.done(), lower.I32(1))
+func (k *kernel) tile() rowState {
+	work := &tileWork{kernel: k, load: k.newLoader()}
+	work.load.q()
+	work.lanes = k.newLaneAddresses()
+	start, initial := k.walk.start(), k.initial()
+	none := k.ICmp(enum.IPredEQ, start.done, lower.I32(1))
 	entry := k.Block
 	prologue, loop := k.NewBlock("prologue"), k.NewBlock("loop")
 	k.Enter(prologue)
 	if k.HasLists() { // a group of Q's own
 		k.CopyCommit()
 	}
-	k.load.kv(k.load.k, k.walk.slots(start))
+	work.load.kv(work.load.k, k.walk.slots(start))
 	k.CopyCommit()
 	if k.HasLists() {
-		k.loadQ()
+		work.loadQ()
 		look, vote := k.columnWordsOf(start)
 		look()
 		vote()
@@ -117,13 +116,13 @@ func (k *kernel) tile() state {
 	from := k.Block
 
 	k.Enter(loop)
-	st := k.phis(start, from)
-	end := k.iteration(st)
-	more := k.ICmp(enum.IPredEQ, end.at.done(), lower.I32(0))
+	carried := lower.Open(k.Builder, state{start, initial}, from)
+	end := work.iteration(carried.State)
+	more := k.ICmp(enum.IPredEQ, end.at.done, lower.I32(0))
 	latch := k.Block
 	exit := k.NewBlock("exit")
 	latch.NewCondBr(more, loop, exit)
-	st.close(end, latch)
+	carried.Close(end, latch)
 
 	// A tile that keeps nothing still has its Q copies in flight, and the epilogue writes over Q.
 	empty := k.NewBlock("empty")
@@ -136,7 +135,15 @@ func (k *kernel) tile() state {
 	k.Barrier()
 	k.Br(epilogue)
 	k.Enter(epilogue)
-	return end.join(k, exit, empty)
+	return lower.Join(k.Builder, state{rowState: end.rowState}, exit, state{rowState: initial}, empty).rowState
+}
+
+// tileWork is what all steps of a tile share.
+type tileWork struct {
+	*kernel
+	load  loader
+	lanes laneAddresses
+	q     [][]Value // fragments of Q of every k-step where they fit registers, else nil
 }
 
 // locate finds the thread and the block's tile.
@@ -147,87 +154,26 @@ func (k *kernel) locate() {
 	k.warp = k.LShr(tid, 5)
 }
 
-// state is what the loop carries. m and l have one value a row of the thread (two a strip), o one list a strip.
-type state struct {
-	at   position
-	m, l []Value
-	o    [][]Value
-}
-
-// rowsPerThread is two a strip: lane l of a warp holds rows l/4 and l/4+8 of each 16-row strip.
-func (k *kernel) rowsPerThread() int { return 2 * k.strips }
-
-func (k *kernel) initial(at position) state {
-	s := state{at: slices.Clone(at)}
-	for range k.rowsPerThread() {
-		s.m = append(s.m, k.lowest())
-		s.l = append(s.l, lower.F32(0))
-	}
-	for range k.strips {
-		o := make([]Value, k.headDim/2)
-		for i := range o {
-			o[i] = lower.F32(0)
-		}
-		s.o = append(s.o, o)
-	}
-	return s
-}
-
-// lowest is where maxima start.
-func (k *kernel) lowest() Value {
-	if k.exact {
-		return lower.NegInf()
-	}
-	return lower.F32(lower.Lowest)
-}
-
-// values lists the state in a fixed order, so that phis can be made and closed by position.
-func (s *state) values() []*Value {
-	var out []*Value
-	for i := range s.at {
-		out = append(out, &s.at[i])
-	}
-	for i := range s.m {
-		out = append(out, &s.m[i], &s.l[i])
-	}
-	for i := range s.o {
-		for j := range s.o[i] {
-			out = append(out, &s.o[i][j])
-		}
-	}
-	return out
-}
-
-func (s state) clone() state {
-	c := state{at: slices.Clone(s.at), m: append([]Value(nil), s.m...), l: append([]Value(nil), s.l...)}
-	for _, o := range s.o {
-		c.o = append(c.o, append([]Value(nil), o...))
-	}
-	return c
-}
-
 // iteration computes one key tile and returns the state for the next.
-func (k *kernel) iteration(st *loopState) state {
+func (k *tileWork) iteration(st state) state {
 	k.CopyWaitAll()
 	k.Barrier()
 	k.load.kv(k.load.v, k.walk.slots(st.at))
 	k.CopyCommit()
-	s := k.maskSlots(k.scores(), k.walk.slots(st.at))
+	s, slots := k.scores(), k.walk.slots(st.at)
+	s = k.maskSlots(k.modifySlots(s, slots), slots)
 	k.CopyWaitAll()
 	k.Barrier()
 	next := k.walk.next(st.at)
-	k.If("next_k", k.ICmp(enum.IPredEQ, next.done(), lower.I32(0)), nil, func() []Value {
+	k.If("next_k", k.ICmp(enum.IPredEQ, next.done, lower.I32(0)), func() {
 		k.load.kv(k.load.k, k.walk.slots(next))
 		k.CopyCommit()
-		return nil
 	})
-	out := k.addStep(st.state, s, next)
-	out.at = next
-	return out
+	return state{next, k.addStep(st.rowState, s, next)}
 }
 
-// addStep takes the scores of a step into the state, and finds the words of the next step's columns meanwhile.
-func (k *kernel) addStep(st state, s [][]Value, next position) state {
+// addStep takes the scores of a step into the rows, and finds the words of the next step's columns meanwhile.
+func (k *tileWork) addStep(st rowState, s [][]Value, next position) rowState {
 	look, vote := k.columnWordsOf(next)
 	out := k.raise(st, s)
 	k.accumulate(&out, s, look)
@@ -236,7 +182,7 @@ func (k *kernel) addStep(st state, s [][]Value, next position) state {
 }
 
 // scores is S = Q K^T for the tile: a list a strip, in accumulator order (four values per eight keys).
-func (k *kernel) scores() [][]Value {
+func (k *tileWork) scores() [][]Value {
 	s := make([][]Value, k.strips)
 	for m := range s {
 		for range k.keys / 2 {
@@ -249,7 +195,7 @@ func (k *kernel) scores() [][]Value {
 			a[m] = k.qFragment(step, m)
 		}
 		for n := range k.keys / 16 {
-			b := k.LdMatrix4(k.lanes.kAt(k, step, n), false)
+			b := k.LdMatrix4(k.lanes.kAt(k.kernel, step, n), false)
 			for m := range s {
 				k.mmaPair(s[m][8*n:8*n+8], a[m], b)
 			}
@@ -259,23 +205,23 @@ func (k *kernel) scores() [][]Value {
 }
 
 // qFragment is the A operand of a k-step.
-func (k *kernel) qFragment(step, strip int) []Value {
-	if k.qRegs != nil {
-		return k.qRegs[step]
+func (k *tileWork) qFragment(step, strip int) []Value {
+	if k.q != nil {
+		return k.q[step]
 	}
-	return k.LdMatrix4(k.lanes.qAt(k, step, strip), false)
+	return k.LdMatrix4(k.lanes.qAt(k.kernel, step, strip), false)
 }
 
 // loadQ keeps Q in registers where one strip of rows leaves room for it: a strip alone reads shared memory twice as often
-// for each mma, and that is what limits it. It waits for the Q copies, which were committed before those of K.
-func (k *kernel) loadQ() {
+// for each mma, and that is what limits it. It waits for the copies of Q, which were committed before the copies of K.
+func (k *tileWork) loadQ() {
 	if k.strips > 1 || k.headDim > 128 {
 		return
 	}
 	k.CopyWait(1)
 	k.Barrier()
 	for step := range k.headDim / 16 {
-		k.qRegs = append(k.qRegs, k.LdMatrix4(k.lanes.qAt(k, step, 0), false))
+		k.q = append(k.q, k.LdMatrix4(k.lanes.qAt(k.kernel, step, 0), false))
 	}
 }
 

@@ -12,9 +12,8 @@ import (
 
 // noDoubt clears the word. The barriers of the tile stand before its first use.
 func (k *kernel) noDoubt() {
-	k.If("clear", k.ICmp(enum.IPredEQ, k.ThreadX(), lower.I32(0)), nil, func() []Value {
+	k.If("clear", k.ICmp(enum.IPredEQ, k.ThreadX(), lower.I32(0)), func() {
 		k.Store(lower.I32(0), k.doubtAt(), 4)
-		return nil
 	})
 }
 
@@ -23,9 +22,8 @@ func (k *kernel) doubtAt() Value { return k.SharedAt(k.shared, k.layout.doubt) }
 // note counts the warp if one of its lanes doubts its rows.
 func (k *kernel) note(doubt Value) {
 	some := k.AnyLane(doubt)
-	k.If("note", k.And(some, k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0))), nil, func() []Value {
+	k.If("note", k.And(some, k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0))), func() {
 		k.SharedAdd(k.Add(k.shared, lower.I32(int64(k.layout.doubt))), lower.I32(1))
-		return nil
 	})
 }
 
@@ -37,27 +35,29 @@ func (k *kernel) doubtful() Value {
 // again computes the tile with care: one strip of each warp after the other, where the fast way computes all at once and has no register
 // left for more.
 func (k *kernel) again() {
-	strips := k.strips
-	k.exact, k.strips = true, 1
-	compute := func() {
-		k.Barrier() // the outputs have left Q's place
-		k.epilogue(k.tile())
-	}
-	if strips == 1 {
-		compute()
+	if k.strips == 1 {
+		k.carefully(nil)
 		return
 	}
-	k.Repeat("strip", []Value{lower.I32(0)}, func(v []Value) ([]Value, Value) {
-		k.before = k.MulBy(v[0], k.stripRows())
-		compute()
-		next := k.Add(v[0], lower.I32(1))
-		return []Value{next}, k.ICmp(enum.IPredULT, next, lower.I32(int64(strips)))
+	k.Repeat("strip", lower.I32(0), func(strip Value) (Value, Value) {
+		k.carefully(k.MulBy(strip, k.stripRows()))
+		next := k.Add(strip, lower.I32(1))
+		return next, k.ICmp(enum.IPredULT, next, lower.I32(int64(k.strips)))
 	})
 }
 
+// carefully computes one strip of each warp, the one that so many rows of the tile stand before.
+func (k *kernel) carefully(before Value) {
+	own := *k
+	own.exact, own.strips, own.before = true, 1, before
+	own.bind()
+	k.Barrier() // the outputs have left Q's place
+	own.epilogue(own.tile())
+}
+
 // exactMaxima takes the scores of a step into the maxima, brings sums and outputs to them, and cleans the step's V.
-func (k *kernel) exactMaxima(st state, s [][]Value) state {
-	out := st.clone()
+func (k *kernel) exactMaxima(st rowState, s [][]Value) rowState {
+	out := st.Clone()
 	var scores, o [][]Value
 	for i := range out.m {
 		row := lower.OfRow(s[i/2], i%2)

@@ -48,7 +48,7 @@ func (Backend) Group(schedules []*ir.Schedule, lists bool, cfg lower.Config) (*l
 		s := schedules[n]
 		return lower.Body{Params: abi.SectionAsked(s), Emit: func(b *lower.Builder) {
 			k := newKernel(b, s, cfg, sh)
-			k.At = k.SectionPlace()
+			k.At = k.SectionWorkTile()
 			k.LeaveSection(1)
 			k.emit()
 			shared = max(shared, k.total)

@@ -6,16 +6,16 @@ import (
 	"github.com/minfc/minfc/internal/codegen/lower"
 )
 
-// Lists: segments whose keys the data chose. Their buffers are lower.Lists'; one list a head for runs and columns, one a
+// Lists: segments whose keys the data chose. abi.ListFields has their buffers; one list a head for runs and columns, one a
 // row block for blocks. queue.go turns their entries into slots.
 
 // compacted starts the copy of a slot of columns. The copies are padded to whole slots, so there are no bounds.
 func (l loader) compacted(src source, s lower.Slot) {
 	k := l.kn
 	list := k.ColumnSegment().From
-	buffer := k.ListField(list, src.name+"c")
+	buffer := k.ListField(list, src.rows.Tensor+"c")
 	row := k.Add(k.Add(s.Start, l.row), k.Mul(k.HeadIndex(), k.ListField(list, "col_cap"))) // H * col_cap stays far below 2^31
-	p := k.Offset(buffer, k.Add(k.Mul(k.SExt64(row), lower.I64(int64(2*k.headDim))), k.chunkOffset(l.place)))
+	p := k.Offset(buffer, k.Add(k.Mul(k.SExt64(row), lower.I64(int64(2*k.headDim))), k.chunkOffset(l.copyLane)))
 	for i := range k.SlotKeys / k.rowsPerPass() {
 		from := k.Offset(p, lower.I64(int64(i*k.rowsPerPass()*2*k.headDim)))
 		l.panels(from, src.offset+i*k.rowsPerPass()*panelBytes, k.kvPanel, nil)
@@ -23,7 +23,7 @@ func (l loader) compacted(src source, s lower.Slot) {
 }
 
 // wordsBytes is what a slot of columns has in shared memory: two words of columns that count for this row block, and two of
-// those among them whose place must be compared with each row's bounds.
+// the columns among them whose position must be compared with each row's bounds.
 const wordsBytes = 16
 
 // columnWordsOf finds the words of the step at p, in three parts, so that the caller can put other work behind each of its two
@@ -67,11 +67,11 @@ func (k *kernel) newColumnHalf(p position, slots []lower.Slot, first int) *colum
 		s.Start, s.Flags = k.Select(mine, x.Start, s.Start), k.Select(mine, x.Flags, s.Flags)
 	}
 	h := &columnHalf{k: k, at: k.Add(k.shared, k.Add(k.Shl(index, 4), k.Shl(half, 2)))}
-	h.columns = k.And(k.IsColumns(s), k.ICmp(enum.IPredEQ, p.done(), lower.I32(0)))
+	h.columns = k.And(k.IsColumns(s), k.ICmp(enum.IPredEQ, p.done, lower.I32(0)))
 	h.columns = k.And(h.columns, k.ICmp(enum.IPredSLT, index, lower.I32(int64(len(slots)))))
-	h.id = k.If("ids", h.columns, []Value{lower.I32(lower.NoColumn)}, func() []Value {
-		return []Value{k.ListAt(k.ColumnSegment().From, k.Add(k.Add(s.Start, k.Lane), k.Shl(half, 5)))}
-	})[0]
+	h.id = k.Choose("ids", h.columns, lower.I32(lower.NoColumn), func() Value {
+		return k.ListAt(k.ColumnSegment().From, k.Add(k.Add(s.Start, k.Lane), k.Shl(half, 5)))
+	})
 	return h
 }
 
@@ -84,9 +84,8 @@ func (h *columnHalf) look() {
 func (h *columnHalf) vote() {
 	k := h.k
 	keptWord, openWord := k.KeptColumns(h.id, h.covered, 0), k.OpenColumns(h.id)
-	k.If("words", k.And(k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), h.columns), nil, func() []Value {
+	k.If("words", k.And(k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), h.columns), func() {
 		k.Store(keptWord, k.SharedAt(h.at, k.layout.words), 4)
 		k.Store(openWord, k.SharedAt(h.at, k.layout.words+8), 4)
-		return nil
 	})
 }

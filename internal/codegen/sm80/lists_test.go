@@ -126,7 +126,7 @@ func words[T ~int32 | ~uint32](xs []T) []byte {
 	return b
 }
 
-// buffers lays the lists of all heads out as lower.Lists says, with k and v as 16-bit words for the compacted copies.
+// buffers lays the lists of all heads out as abi.ListFields says, with k and v as 16-bit words for the compacted copies.
 func (c listCase) buffers(all []lists, k, v []byte) (map[string][]byte, map[string]int32) {
 	const pad = 0x7fffffff
 	runCap, colCap, blockCap := 1, 128, 1

@@ -6,20 +6,20 @@ import (
 	"github.com/minfc/minfc/internal/codegen/lower"
 )
 
-// place is the part of a tile that one thread copies. Eight threads copy one 128-byte row of a panel, the same threads
+// copyLane is the part of a tile that one thread copies. Eight threads copy one 128-byte row of a panel, the same threads
 // all panels of that row: a warp then writes four whole rows and meets no bank twice.
-type place struct {
+type copyLane struct {
 	row    Value // first row of this thread
 	chunk  Value // its 16-byte chunk of a panel row
 	shared Value // shared address of (row, chunk) in panel 0 of a tile at offset 0
 	tail   Value // bytes to copy of the last panel's chunk: 16, or 0 beyond the head dim; nil if the panel is whole
 }
 
-// newPlace computes the thread's place from scratch: cheaper, at the end of the kernel, than keeping it in registers. before are the rows
+// newCopyLane computes the thread's part from scratch: cheaper, at the end of the kernel, than keeping it in registers. before are the rows
 // of the tile that are not copied, nil for none.
-func (k *kernel) newPlace(before Value) place {
+func (k *kernel) newCopyLane(before Value) copyLane {
 	tid := k.ThreadX()
-	p := place{row: k.after(before, k.LShr(tid, 3)), chunk: k.And(tid, lower.I32(chunks-1))}
+	p := copyLane{row: k.after(before, k.LShr(tid, 3)), chunk: k.And(tid, lower.I32(chunks-1))}
 	p.shared = k.swizzled(p.row, p.chunk)
 	if k.lastPanelChunks < chunks {
 		in := k.ICmp(enum.IPredULT, p.chunk, lower.I32(int64(k.lastPanelChunks)))
@@ -28,28 +28,27 @@ func (k *kernel) newPlace(before Value) place {
 	return p
 }
 
-// chunkOffset is the offset of the place's chunk within a panel row, as an i64.
-func (k *kernel) chunkOffset(p place) Value { return k.ZExt64(k.Shl(p.chunk, 4)) }
+// chunkOffset is the offset of the thread's chunk within a panel row, as an i64.
+func (k *kernel) chunkOffset(p copyLane) Value { return k.ZExt64(k.Shl(p.chunk, 4)) }
 
 // loader copies tiles from global to swizzled shared memory.
 type loader struct {
-	place
+	copyLane
 	kn   *kernel
 	k, v source
 }
 
 // source is one of Q, K and V.
 type source struct {
-	name   string
-	ptr    Value // this thread's row of the first pass and its chunk, for a tile that starts at row 0
-	offset int   // of the tile in shared memory
+	rows   lower.Rows // from this thread's row of the first pass and its chunk on, for a tile that starts at row 0
+	offset int        // of the tile in shared memory
 }
 
 func (k *kernel) rowsPerPass() int { return 32 * k.warps / chunks }
 
 func (k *kernel) newLoader() loader {
-	l := loader{kn: k, place: k.newPlace(nil)}
-	kvHead := k.KVHead(k.At.Head())
+	l := loader{kn: k, copyLane: k.newCopyLane(nil)}
+	kvHead := k.KVHead()
 	l.k = l.source("k", kvHead, k.layout.k)
 	l.v = l.source("v", kvHead, k.layout.v)
 	return l
@@ -67,9 +66,8 @@ func (k *kernel) swizzle(lin Value) Value {
 }
 
 func (l loader) source(name string, head Value, offset int) source {
-	k := l.kn
-	chunk := k.Offset(k.Base(name, head), k.chunkOffset(l.place))
-	return source{name, k.rowAddress(chunk, name, l.row), offset}
+	rows := l.kn.TileRows(name, head).Narrow().Start()
+	return source{rows.Shift(l.kn.chunkOffset(l.copyLane)).From(l.row), offset}
 }
 
 // q starts the copy of the block's query rows; rows past sq become zeros.
@@ -98,7 +96,7 @@ func (l loader) slot(src source, s lower.Slot) {
 		l.columnSlot(src, s, inside)
 		return
 	}
-	k.IfElse(src.name, inside, func() { l.tile(src, s.Start, k.SlotKeys, k.kvPanel, nil) },
+	k.IfElse(src.rows.Tensor, inside, func() { l.tile(src, s.Start, k.SlotKeys, k.kvPanel, nil) },
 		func() { l.tile(src, s.Start, k.SlotKeys, k.kvPanel, k.Param("sk")) })
 }
 
@@ -106,8 +104,8 @@ func (l loader) slot(src source, s lower.Slot) {
 func (l loader) columnSlot(src source, s lower.Slot, inside Value) {
 	k := l.kn
 	columns := k.ICmp(enum.IPredNE, k.And(s.Flags, lower.I32(lower.FlagColumns)), lower.I32(0))
-	k.IfElse(src.name+"_columns", columns, func() { l.compacted(src, s) }, func() {
-		k.IfElse(src.name, inside, func() { l.tile(src, s.Start, k.SlotKeys, k.kvPanel, nil) },
+	k.IfElse(src.rows.Tensor+"_columns", columns, func() { l.compacted(src, s) }, func() {
+		k.IfElse(src.rows.Tensor, inside, func() { l.tile(src, s.Start, k.SlotKeys, k.kvPanel, nil) },
 			func() { l.tile(src, s.Start, k.SlotKeys, k.kvPanel, k.Param("sk")) })
 	})
 }
@@ -117,7 +115,7 @@ func (l loader) tile(src source, start Value, rows, panel int, limit Value) {
 	k := l.kn
 	for i := range rows / k.rowsPerPass() {
 		at := k.Add(start, lower.I32(int64(i*k.rowsPerPass())))
-		p := k.rowAddress(src.ptr, src.name, at)
+		p := src.rows.At(at)
 		var bytes Value
 		if limit != nil {
 			in := k.ICmp(enum.IPredULT, k.Add(at, l.row), limit)
@@ -125,13 +123,6 @@ func (l loader) tile(src source, start Value, rows, panel int, limit Value) {
 		}
 		l.panels(p, src.offset+i*k.rowsPerPass()*panelBytes, panel, bytes)
 	}
-}
-
-// rowAddress is ptr plus row times the tensor's row stride. The runtime keeps row strides below 2^31 bytes, so that this
-// is one 32-bit multiplication with a 64-bit sum, and no stride has to stay in registers.
-func (k *kernel) rowAddress(ptr Value, tensor string, row Value) Value {
-	stride := k.Trunc32(k.Param(tensor + "_row"))
-	return k.Offset(ptr, k.Mul(k.SExt64(row), k.SExt64(stride)))
 }
 
 // panels copies this thread's chunk of every panel of one row; bytes is 16, 0, or nil for an unconditional 16.

@@ -6,6 +6,17 @@ import (
 	"github.com/minfc/minfc/internal/codegen/lower"
 )
 
+// modifySlots does to the scores of a step's slots what the kernel's lower.Scores say.
+func (k *kernel) modifySlots(s [][]Value, slots []lower.Slot) [][]Value {
+	n := k.SlotKeys / 2 // accumulators of a slot, of one strip
+	for m, strip := range s {
+		for i, sl := range slots {
+			copy(strip[i*n:], k.Modified(strip[i*n:(i+1)*n], sl, m))
+		}
+	}
+	return s
+}
+
 // maskSlots sets the scores that the step's slots do not keep to -inf; slots that keep all of theirs pay one branch.
 func (k *kernel) maskSlots(s [][]Value, slots []lower.Slot) [][]Value {
 	for i, sl := range slots {
@@ -22,11 +33,11 @@ func (k *kernel) maskSlot(s [][]Value, sl lower.Slot, i int) [][]Value {
 	}
 	edge := k.ICmp(enum.IPredNE, k.And(sl.Flags, lower.I32(lower.FlagEdge|lower.FlagColumns)), lower.I32(0))
 	masked := func() []Value { return k.masked(flat, sl, i) }
-	flat = k.If("edge", edge, flat, func() []Value {
+	flat = k.ChooseAll("edge", edge, flat, func() []Value {
 		if !k.HasColumns() {
 			return masked()
 		}
-		return k.If("some", k.dropsSome(sl, i), flat, masked)
+		return k.ChooseAll("some", k.dropsSome(sl, i), flat, masked)
 	})
 	out := make([][]Value, len(s))
 	for m, strip := range s {
@@ -47,16 +58,16 @@ func (k *kernel) masked(flat []Value, sl lower.Slot, index int) []Value {
 
 // dropsSome says whether a slot that is no full one has scores to drop: one of columns has none where all of them count.
 func (k *kernel) dropsSome(sl lower.Slot, index int) Value {
-	return k.If("columns", k.IsColumns(sl), []Value{lower.Bool(true)}, func() []Value {
+	return k.Choose("columns", k.IsColumns(sl), lower.Bool(true), func() Value {
 		v, words := k.columnWords(index), []Value(nil)
 		for i := range 4 {
 			words = append(words, k.Lane4(v, i))
 		}
-		return []Value{k.Xor(k.AllColumns(words), lower.Bool(true))}
-	})[0]
+		return k.Xor(k.AllColumns(words), lower.Bool(true))
+	})
 }
 
-// columnWords are those that vote wrote for a slot of the step.
+// columnWords are the words that vote wrote for a slot of the step.
 func (k *kernel) columnWords(index int) Value {
 	return k.Load(lower.Vec4, k.SharedAt(k.shared, k.layout.words+index*wordsBytes), 16)
 }

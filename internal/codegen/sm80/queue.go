@@ -27,8 +27,8 @@ const (
 
 func (w *queue) slotsPerStep() int { return w.k.keys / w.k.SlotKeys }
 
-// place is the number of a slot within the queue, which has one for each thread.
-func (w *queue) place(n Value) Value { return w.k.And(n, lower.I32(int64(32*w.k.warps-1))) }
+// within is the number of a slot within the queue, which has one for each thread.
+func (w *queue) within(n Value) Value { return w.k.And(n, lower.I32(int64(32*w.k.warps-1))) }
 
 func (w *queue) start() position {
 	k := w.k
@@ -43,9 +43,8 @@ func (w *queue) start() position {
 		}
 	}
 	k.put(at, k.writer(), first, lower.I32(0), lower.I32(0), lower.I32(0))
-	k.If("total", k.writer(), nil, func() []Value {
+	k.If("total", k.writer(), func() {
 		k.Store(first, w.totalAt(), 4)
-		return nil
 	})
 	k.Barrier()
 	w.fill(lower.I32(0))
@@ -60,17 +59,16 @@ func (w *queue) totalAt() Value { return w.k.SharedAt(w.k.shared, w.k.layout.slo
 // at is the position of slot n.
 func (w *queue) at(n Value) position {
 	k := w.k
-	return position{n, k.Select(k.ICmp(enum.IPredSLT, n, w.total()), lower.I32(0), lower.I32(1))}
+	return position{at: n, done: k.Select(k.ICmp(enum.IPredSLT, n, w.total()), lower.I32(0), lower.I32(1))}
 }
 
 func (w *queue) next(p position) position {
 	k := w.k
-	n := k.Add(p[0], lower.I32(int64(w.slotsPerStep())))
-	wrapped := k.ICmp(enum.IPredEQ, w.place(n), lower.I32(0))
+	n := k.Add(p.at, lower.I32(int64(w.slotsPerStep())))
+	wrapped := k.ICmp(enum.IPredEQ, w.within(n), lower.I32(0))
 	refill := k.And(wrapped, k.ICmp(enum.IPredSLT, n, w.total()))
-	k.If("refill", refill, nil, func() []Value {
+	k.If("refill", refill, func() {
 		w.fill(n)
-		return nil
 	})
 	return w.at(n)
 }
@@ -78,14 +76,14 @@ func (w *queue) next(p position) position {
 func (w *queue) slots(p position) []lower.Slot {
 	var out []lower.Slot
 	for i := range w.slotsPerStep() {
-		out = append(out, w.read(w.k.Add(p[0], lower.I32(int64(i)))))
+		out = append(out, w.read(w.k.Add(p.at, lower.I32(int64(i)))))
 	}
 	return out
 }
 
 func (w *queue) entry(n Value) Value {
 	k := w.k
-	return k.SharedAt(k.Add(k.shared, k.Shl(w.place(n), 3)), k.layout.queue)
+	return k.SharedAt(k.Add(k.shared, k.Shl(w.within(n), 3)), k.layout.queue)
 }
 
 func (w *queue) read(n Value) lower.Slot {
@@ -103,32 +101,32 @@ func (w *queue) fill(base Value) {
 	tid := k.ThreadX()
 	n := k.Add(base, tid)
 	live := k.ICmp(enum.IPredSLT, n, w.total())
-	none := []Value{lower.I32(lower.FarBelow), lower.I32(lower.FlagEdge)}
-	out := k.If("resolve", live, none, func() []Value { return w.resolve(n) })
-	k.Store(k.PackVector(out...), w.entry(n), slotBytes)
+	none := lower.Slot{Start: lower.I32(lower.FarBelow), Flags: lower.I32(lower.FlagEdge)}
+	out := lower.Choose(k.Builder, "resolve", live, none, func() lower.Slot { return w.resolve(n) })
+	k.Store(k.PackVector(out.Start, out.Flags), w.entry(n), slotBytes)
 	k.Barrier()
 }
 
 // resolve is the start and flags of slot n.
-func (w *queue) resolve(n Value) []Value {
+func (w *queue) resolve(n Value) lower.Slot {
 	k := w.k
 	table := k.Add(k.shared, lower.I32(int64(k.table)))
 	word := func(at Value, i int) Value { return k.Load(types.I32, k.SharedAt(at, 4*i), 4) }
-	at := k.Repeat("piece", []Value{k.Sub(table, lower.I32(pieceBytes))}, func(v []Value) ([]Value, Value) {
-		next := k.Add(v[0], lower.I32(pieceBytes))
-		return []Value{next}, k.ICmp(enum.IPredSGE, n, word(next, pieceBytes/4+wordFirst))
-	})[0]
+	at := k.Repeat("piece", k.Sub(table, lower.I32(pieceBytes)), func(at Value) (Value, Value) {
+		next := k.Add(at, lower.I32(pieceBytes))
+		return next, k.ICmp(enum.IPredSGE, n, word(next, pieceBytes/4+wordFirst))
+	})
 	i := k.Sub(n, word(at, wordFirst))
 	segment := word(at, wordSegment)
 	number := k.Shl(segment, lower.SegmentShift)
 	start := k.Sub(word(at, wordQueueTop), k.Shl(k.Add(i, lower.I32(1)), 6))
-	out := []Value{start, k.Or(number, word(at, wordFlags))}
+	out := lower.Slot{Start: start, Flags: k.Or(number, word(at, wordFlags))}
 	for j, s := range k.Segs {
 		if s.From.Kind == ir.SourceRange {
 			continue
 		}
 		mine := k.ICmp(enum.IPredEQ, segment, lower.I32(int64(j)))
-		out = k.If("list", mine, out, func() []Value {
+		out = lower.Choose(k.Builder, "list", mine, out, func() lower.Slot {
 			return k.ListSlot(s, i, func() Value { return k.ListAt(s.From, i) }, number, word(at, wordFullBottom), word(at, wordFullTop))
 		})
 	}

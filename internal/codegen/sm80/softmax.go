@@ -1,36 +1,28 @@
 package sm80
 
-import "slices"
+import "github.com/minfc/minfc/internal/codegen/lower"
 
 // raise brings maxima, sums and output to new maxima where the old ones do not do any more for the scores of a step.
-func (k *kernel) raise(st state, s [][]Value) state {
+func (k *kernel) raise(st rowState, s [][]Value) rowState {
 	if k.exact {
 		return k.exactMaxima(st, s)
 	}
 	x := make([]Value, len(st.m))
 	for i := range x {
-		x[i] = k.FMul(k.threadMax(s[i/2], i%2), k.Param("scale_log2"))
+		x[i] = k.Scaled(k.threadMax(s[i/2], i%2))
 	}
-	out := st.clone()
-	lists := func(st state) []Value { return slices.Concat(append([][]Value{st.m, st.l}, st.o...)...) }
-	v := k.If("raise", k.Exceed(x, st.m), lists(st), func() []Value {
-		up := st.clone()
+	return lower.Choose(k.Builder, "raise", k.Exceed(x, st.m), st, func() rowState {
+		up := st.Clone()
 		for i := range up.m {
 			k.rescale(&up, s, i)
 		}
-		return lists(up)
+		return up
 	})
-	n := copy(out.m, v)
-	n += copy(out.l, v[n:])
-	for _, o := range out.o {
-		n += copy(o, v[n:])
-	}
-	return out
 }
 
 // accumulate adds P V to the output. Exponentials and conversions of 16 keys stand right before the mma that use them: P then
 // lives shortly, which is what makes 255 registers enough. halfway runs in the middle, where half the scores are gone.
-func (k *kernel) accumulate(out *state, s [][]Value, halfway func()) {
+func (k *tileWork) accumulate(out *rowState, s [][]Value, halfway func()) {
 	for n := range k.keys / 16 {
 		if n == k.keys/32 {
 			halfway()
@@ -40,7 +32,7 @@ func (k *kernel) accumulate(out *state, s [][]Value, halfway func()) {
 			p[m] = k.probabilities(out, s[m], m, n)
 		}
 		for d := range k.headDim / 16 {
-			b := k.LdMatrix4(k.lanes.vAt(k, n, d), true)
+			b := k.LdMatrix4(k.lanes.vAt(k.kernel, n, d), true)
 			for m := range p {
 				k.mmaPair(out.o[m][8*d:8*d+8], p[m], b)
 			}
@@ -49,12 +41,10 @@ func (k *kernel) accumulate(out *state, s [][]Value, halfway func()) {
 }
 
 // rescale updates the maximum of row i (two a strip) and brings l and o to it.
-func (k *kernel) rescale(st *state, s [][]Value, i int) {
+func (k *kernel) rescale(st *rowState, s [][]Value, i int) {
 	strip, r := i/2, i%2
-	max := k.FMax(k.FMul(k.MaxQuad(k.threadMax(s[strip], r)), k.Param("scale_log2")), st.m[i])
-	alpha := k.Exp2(k.FSub(st.m[i], max))
-	st.m[i] = max
-	st.l[i] = k.FMul(st.l[i], alpha)
+	m, alpha := k.NewMaximum(st.m[i], k.threadMax(s[strip], r))
+	st.m[i], st.l[i] = m, k.FMul(st.l[i], alpha)
 	for j := range st.o[strip] {
 		if j/2%2 == r {
 			st.o[strip][j] = k.FMul(st.o[strip][j], alpha)
@@ -78,16 +68,15 @@ func (k *kernel) threadMax(s []Value, r int) Value {
 	return k.FMax(chain[0], chain[1])
 }
 
-// probability of a score: the sign of m is a modifier of the FMA, no instruction.
 func (k *kernel) probability(score, m Value) Value {
 	if k.exact {
 		return k.ExactProbability(score, m)
 	}
-	return k.Exp2(k.FMA(score, k.Param("scale_log2"), k.FNeg(m)))
+	return k.Probability(score, k.FNeg(m))
 }
 
 // probabilities are the A fragment of keys 16n..16n+15 of a strip; their sum goes to l.
-func (k *kernel) probabilities(st *state, s []Value, strip, n int) []Value {
+func (k *kernel) probabilities(st *rowState, s []Value, strip, n int) []Value {
 	var p [8]Value
 	for i := range p {
 		row := 2*strip + i/2%2

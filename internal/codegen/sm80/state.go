@@ -1,46 +1,51 @@
 package sm80
 
 import (
-	llir "github.com/llir/llvm/ir"
+	"slices"
 
 	"github.com/minfc/minfc/internal/codegen/lower"
 )
 
-// loopState is the state as the loop sees it: phis that close at the latch.
-type loopState struct {
-	state
-	phis []*llir.InstPhi
+// state is what the loop carries.
+type state struct {
+	at position
+	rowState
 }
 
-// phis opens the loop's state with its value before the first tile.
-func (k *kernel) phis(start position, from *llir.Block) *loopState {
-	s := &loopState{state: k.initial(start)}
-	for _, v := range s.values() {
-		p := k.Phi(*v, from)
-		s.phis = append(s.phis, p)
-		*v = p
+// Values lists m and l row by row.
+func (s *state) Values() []*Value {
+	out := s.at.Values()
+	for i := range s.m {
+		out = append(out, &s.m[i], &s.l[i])
+	}
+	return append(out, lower.Pointers(s.o...)...)
+}
+
+func (s state) Clone() state { return state{s.at, s.rowState.Clone()} }
+
+// rowState is what the thread's rows have come to. m and l have one value a row (two a strip), o one list a strip.
+type rowState struct {
+	m, l []Value
+	o    lower.Vectors
+}
+
+func (s *rowState) Values() []*Value { return append(lower.Pointers(s.m, s.l), s.o.Values()...) }
+
+func (s rowState) Clone() rowState {
+	return rowState{slices.Clone(s.m), slices.Clone(s.l), s.o.Clone()}
+}
+
+// rowsPerThread is two a strip: lane l of a warp holds rows l/4 and l/4+8 of each 16-row strip.
+func (k *kernel) rowsPerThread() int { return 2 * k.strips }
+
+// initial is what rows begin with.
+func (k *kernel) initial() (s rowState) {
+	for i := range k.rowsPerThread() {
+		m, l := k.InitialRow(i, k.exact)
+		s.m, s.l = append(s.m, m), append(s.l, l)
+	}
+	for range k.strips {
+		s.o = append(s.o, slices.Repeat([]Value{lower.F32(0)}, k.headDim/2))
 	}
 	return s
-}
-
-// close completes the phis with the state at the end of an iteration.
-func (s *loopState) close(end state, latch *llir.Block) {
-	for i, v := range end.values() {
-		lower.AddIncoming(s.phis[i], *v, latch)
-	}
-}
-
-// join is the state after the loop, or its start value where the loop never ran.
-func (s state) join(k *kernel, ran, empty *llir.Block) state {
-	out, none := s.clone(), k.initial(s.at)
-	start := none.values()
-	for i, v := range out.values() {
-		if i < len(s.at) {
-			continue // the walk is over
-		}
-		p := k.Phi(*v, ran)
-		lower.AddIncoming(p, *start[i], empty)
-		*v = p
-	}
-	return out
 }

@@ -34,12 +34,12 @@ func shapesOf(bodies []abi.Body) (out []shape) {
 // Most is the largest head dim that the shape is for.
 func (s shape) Most() int { return s.maxHeadDim }
 
-// shapeFor is the shape of kernels with lists or of those without. A group's blocks are all alike: with lists if any of it has some.
+// shapeFor is the shape of kernels with lists, or of kernels without. A group's blocks are all alike: with lists if any member has some.
 func shapeFor(headDim int, lists bool) shape {
 	if lists {
-		return lower.Choose(listShapes, headDim)
+		return lower.ShapeFor(listShapes, headDim)
 	}
-	return lower.Choose(shapes, headDim)
+	return lower.ShapeFor(shapes, headDim)
 }
 
 func (s shape) threads() int { return 32 * s.warps }

@@ -10,8 +10,8 @@ import (
 	"github.com/minfc/minfc/internal/codegen/lower"
 )
 
-// walk is how a kernel steps through its key tiles. A position is what the loop carries of it.
-type walk interface {
+// tileWalk is how a kernel steps through its key tiles. A position is what the loop carries of it.
+type tileWalk interface {
 	// start prepares the walk, after the block is located, and returns the position of the first step.
 	start() position
 	// slots are the keys of the step at p. They may be asked for more than once; it costs less than holding them.
@@ -21,23 +21,31 @@ type walk interface {
 	next(p position) position
 }
 
-// position is a place in a walk; its last value is 1 when there is no step there.
-type position []Value
+// position is how far a walk has come. Where its tiles are pieces of ranges, at is the exclusive end of the current tile's keys, and piece
+// the address of the current piece in the table, plus its flags: entries lie on 32 bytes, the low bits of their address are free for what
+// every tile asks. In a queue, at is the number of the step's first slot, and piece is nil.
+type position struct {
+	at, piece Value
+	done      Value // 1 when there is no step
+}
 
-func (p position) done() Value { return p[len(p)-1] }
+func (p *position) Values() []*Value {
+	switch {
+	case p.at == nil: // the walk is over
+		return nil
+	case p.piece == nil:
+		return []*Value{&p.at, &p.done}
+	}
+	return []*Value{&p.at, &p.piece, &p.done}
+}
 
 // pieces walks ranges of keys. They stand in a table of pieces in shared memory: a piece is a run of tiles that share a
 // segment and a kind (edge or full), cut downwards from its top as ir.Segment says. Registers are what this kernel is
 // short of, so the piece's bottom is read again when it is needed.
 type pieces struct{ k *kernel }
 
-// Of a position: the exclusive end of the current tile's keys, and the address of the current piece in the table, plus its
-// flags. Entries lie on 32 bytes: the low bits of their address are free for what every tile asks.
-const (
-	posEnd = iota
-	posEntry
-	entryMask = ^int64(pieceBytes - 1)
-)
+// entryMask leaves the address of an entry.
+const entryMask = ^int64(pieceBytes - 1)
 
 // The words of an entry. After the last piece comes one without segment.
 const (
@@ -74,19 +82,18 @@ func (w pieces) start() position {
 func (w pieces) slots(p position) []lower.Slot {
 	k := w.k
 	return []lower.Slot{{
-		Start:   k.Sub(p[posEnd], lower.I32(int64(k.SlotKeys))),
-		Flags:   k.And(p[posEntry], lower.I32(lower.FlagEdge)),
-		Segment: func() Value { return w.word(p[posEntry], wordSegment) },
+		Start:   k.Sub(p.at, lower.I32(int64(k.SlotKeys))),
+		Flags:   k.And(p.piece, lower.I32(lower.FlagEdge)),
+		Segment: func() Value { return w.word(p.piece, wordSegment) },
 	}}
 }
 
 // put writes an entry of the table if c holds.
 func (k *kernel) put(at, c Value, words ...Value) {
-	k.If("piece", c, nil, func() []Value {
+	k.If("piece", c, func() {
 		for i := 0; i < len(words); i += 4 {
 			k.Store(k.Pack4(words[i:i+4]...), k.SharedAt(at, 4*i), 16)
 		}
-		return nil
 	})
 }
 
@@ -105,13 +112,13 @@ func (k *kernel) putPiece(at Value, segment int, p lower.Piece) Value {
 func (w pieces) next(p position) position {
 	k := w.k
 	from := k.Block
-	end := k.Sub(p[posEnd], lower.I32(int64(k.SlotKeys)))
+	end := k.Sub(p.at, lower.I32(int64(k.SlotKeys)))
 	check, next := k.NewBlock("walk"), k.NewBlock("walk.next")
 	tile, finish := k.NewBlock("walk.tile"), k.NewBlock("walk.end")
 	from.NewBr(check)
 
 	k.Enter(check)
-	e, entry := k.Phi(end, from), k.Phi(p[posEntry], from)
+	e, entry := k.Phi(end, from), k.Phi(p.piece, from)
 	k.CondBr(k.ICmp(enum.IPredSLE, e, w.word(entry, wordBottom)), next, tile)
 
 	k.Enter(next)
@@ -133,13 +140,7 @@ func (w pieces) next(p position) position {
 	}
 
 	k.Enter(finish)
-	var out position
-	for i, v := range []Value{e2, entry2, lower.I32(0)} {
-		p := k.Phi([]Value{e, entry, lower.I32(1)}[i], next)
-		lower.AddIncoming(p, v, tile)
-		out = append(out, p)
-	}
-	return out
+	return lower.Join(k.Builder, position{e, entry, lower.I32(1)}, next, position{e2, entry2, lower.I32(0)}, tile)
 }
 
 // hop moves the end down to the next tile that holds a residue of its segment's test; the caller checks it against the

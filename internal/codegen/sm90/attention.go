@@ -8,7 +8,7 @@
 // there are no more, and knows nothing of the schedule but the bounds that edge stages need.
 //
 // The online softmax works in base 2 (FlashAttention-2, arXiv 2307.08691, section 3.1); warp specialisation, the overlap of
-// softmax and products, and registers that move to the consumers are those of FlashAttention-3 (arXiv 2407.08608, section 3).
+// softmax and products, and registers that move to the consumers come from FlashAttention-3 (arXiv 2407.08608, section 3).
 // docs/sm90.md has the pipeline, the reasons and measurements.
 package sm90
 
@@ -43,10 +43,8 @@ type kernel struct {
 	shared Value // start of shared memory
 	half   Value // of a block of two: which it is
 	warp   Value // the warp's number in the block, known to be the same for all its lanes
-	group  Value // the consumer's number
-	round  Value // of the warp that walks: 0, then 1 for tiles that are computed again
-	kvHead Value // the kv head of the tile's q head, for the warps that load
-	qRegs  [][]Value
+	group  Value // of a consumer: its number
+	pass   Value // of the warp that walks: 0, then 1 for tiles that are computed again
 }
 
 // Attention lowers s to a kernel of its own.
@@ -65,7 +63,7 @@ func (Backend) Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error
 	params = withMaps(params, maps(s, sh, slotKeys))
 	b := lower.NewKernel(Entry, params, sh.threads(), sh.minBlocks)
 	k := newKernel(b, s, cfg, cut{blockThreads: sh.threads(), tiles: 1, shape: sh, slotKeys: slotKeys})
-	k.At = k.BlockPlace()
+	k.At = k.BlockWorkTile()
 	if !k.queued {
 		k.LeaveOthers(k.HeadIndex())
 	}
@@ -81,17 +79,38 @@ func queued(s *ir.Schedule, sh shape) bool { return len(s.Lists()) > 0 && sh.qIn
 // newKernel is a kernel that is to be emitted with b.
 func newKernel(b *lower.Builder, s *ir.Schedule, cfg lower.Config, c cut) *kernel {
 	k := &kernel{
-		RowTile: lower.RowTile{Builder: b, Schedule: s, Rows: c.rows(), SlotKeys: c.slotKeys, DType: cfg.DType},
+		RowTile: lower.RowTile{Builder: b, Schedule: s, Rows: c.rows(), SlotKeys: c.slotKeys, DType: cfg.DType, Scores: cfg.Scores},
 		cut:     c, layout: layoutFor(c.shape, cfg.HeadDim, c.slotKeys), headDim: cfg.HeadDim,
 		queued: queued(s, c.shape),
 	}
-	k.Query = func(_, r int) Value { return k.Add(k.First(), k.rowOf(r)) }
-	k.RowOf = k.rowOf
+	k.bind()
 	return k
 }
 
-// maps are the tensor maps: boxes of a panel by the rows of a copy, which are those of one slot or, of staggered stages, of
-// several that follow each other.
+// bind makes k the kernel that its parts ask.
+func (k *kernel) bind() {
+	k.Query = func(_, r int) Value { return k.Add(k.First(), k.rowOf(r)) }
+	k.RowOf = k.rowOf
+}
+
+// consumer is the kernel as the consumer warpgroup with a number sees it.
+func (k *kernel) consumer(number Value) *kernel {
+	own := *k
+	own.group = number
+	own.bind()
+	return &own
+}
+
+// inPass is the kernel as the warp that walks sees it in one pass over the tiles.
+func (k *kernel) inPass(pass Value) *kernel {
+	own := *k
+	own.pass = pass
+	own.bind()
+	return &own
+}
+
+// maps are the tensor maps: boxes of a panel by the rows of a copy, which has one slot or, in staggered stages, several slots that follow
+// each other.
 func maps(s *ir.Schedule, sh shape, slotKeys int) []lower.Param {
 	var out []lower.Param
 	tensor := func(name string, slots, rows int) {
@@ -111,7 +130,7 @@ func maps(s *ir.Schedule, sh shape, slotKeys int) []lower.Param {
 	return out
 }
 
-// withMaps are the parameters with those that the maps make superfluous left out: addresses and strides of the tensors they show.
+// withMaps adds the maps to the parameters, and leaves out what they make superfluous: addresses and strides of the tensors they show.
 func withMaps(params, maps []lower.Param) []lower.Param {
 	shown := func(p lower.Param) bool {
 		return slices.ContainsFunc(maps, func(m lower.Param) bool {
@@ -126,11 +145,10 @@ func mapOf(tensor string, slots int) string { return fmt.Sprintf("map%d_%s", slo
 
 func (k *kernel) emit() {
 	k.locate()
-	k.If("init", k.ICmp(enum.IPredEQ, k.thread(), lower.I32(0)), nil, func() []Value {
+	k.If("init", k.ICmp(enum.IPredEQ, k.thread(), lower.I32(0)), func() {
 		k.initBarrier(k.meeting(), warpLanes*len(k.roles())+128*k.groups)
 		k.initBarriers()
 		k.noneDoubtful()
-		return nil
 	})
 	k.Barrier()
 	if k.tiles > 1 && !k.queued { // the last block may have one tile only
@@ -147,37 +165,27 @@ func (k *kernel) emit() {
 	k.IfElse("producer", k.ICmp(enum.IPredEQ, first, lower.I32(0)), func() {
 		k.AsmEffect(fmt.Sprintf("setmaxnreg.dec.sync.aligned.u32 %d;", producer), "~{memory}")
 		for i, role := range k.roles() {
-			k.If("warp", k.ICmp(enum.IPredEQ, k.warp, lower.I32(int64(i))), nil, func() []Value {
+			k.If("warp", k.ICmp(enum.IPredEQ, k.warp, lower.I32(int64(i))), func() {
 				k.twice(role, i == 0)
-				return nil
 			})
 		}
 	}, func() {
 		k.AsmEffect(fmt.Sprintf("setmaxnreg.inc.sync.aligned.u32 %d;", consumer), "~{memory}")
-		k.group = k.Sub(first, lower.I32(1))
-		if k.overlap {
-			k.consumeTile()
-		} else {
-			k.consumeStream()
-		}
-		k.If("again", k.verdict(), nil, func() []Value {
-			k.restart(false)
-			k.consumeExactly()
-			return nil
-		})
+		k.consumer(k.Sub(first, lower.I32(1))).consume()
 	})
 	k.Block.NewRet(nil)
 }
 
 // roles is the work of the warps of the first warpgroup.
-func (k *kernel) roles() []func(round Value) {
+func (k *kernel) roles() []func(pass Value) {
+	produce := func(pass Value) { k.inPass(pass).produceTiles() }
 	if k.HasColumns() {
-		return []func(Value){k.walk, k.follow, k.vote}
+		return []func(Value){produce, k.follow, k.vote}
 	}
-	return []func(Value){k.walk, k.follow}
+	return []func(Value){produce, k.follow}
 }
 
-// locate finds the thread's warp, among those that work on its tile. ptxas takes a value that comes from one lane to be the same in
+// locate finds the thread's warp, among the warps that work on its tile. ptxas takes a value that comes from one lane to be the same in
 // all: addresses and branches that follow from it then cost no vector registers.
 func (k *kernel) locate() {
 	k.shared = k.SharedBase()
@@ -191,7 +199,7 @@ func (k *kernel) locate() {
 	}
 }
 
-// thread is the thread's number among those that work on its tile.
+// thread is the thread's number among the threads that work on its tile.
 func (k *kernel) thread() Value {
 	if k.tiles == 1 {
 		return k.ThreadX()
@@ -211,9 +219,8 @@ func (k *kernel) rowOf(r int) Value {
 func (k *kernel) elected(body func()) {
 	pair := types.NewStruct(types.I32, types.I1)
 	one := k.AsmResult(pair, "elect.sync $0|$1, 0xffffffff;", "=r,=b")
-	k.If("elected", k.Field(one, 1), nil, func() []Value {
+	k.If("elected", k.Field(one, 1), func() {
 		body()
-		return nil
 	})
 	k.Converge()
 }

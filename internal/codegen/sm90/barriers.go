@@ -29,8 +29,8 @@ func (s shape) barrierCount() int { return 2 + int(kinds)*s.buffers }
 
 const warpLanes = 32
 
-// arrivals are the threads of one phase's: those of all warps that read the buffer or its header, or one for what a single thread
-// does.
+// arrivals is how many threads arrive in a phase: all threads of the warps that read the buffer or its header, or one for what a single
+// thread does.
 func (k *kernel) arrivals(b barrier) int {
 	switch {
 	case b == emptyK || b == emptyV:
@@ -106,9 +106,8 @@ func (k *kernel) letGo(b barrier, buffer Value) { k.arrive(k.barrierAt(b, buffer
 // release lets go of what products alone have read: the first lane arrives for the warp.
 func (k *kernel) release(b barrier, buffer Value) {
 	k.Converge()
-	k.If("release", k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), nil, func() []Value {
+	k.If("release", k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), func() {
 		k.arriveForWarp(b, buffer)
-		return nil
 	})
 }
 
@@ -117,23 +116,25 @@ func (k *kernel) arriveForWarp(b barrier, buffer Value) {
 	k.AsmEffect(fmt.Sprintf("mbarrier.arrive.shared::cta.b64 _, [$0], %d;", warpLanes), "r", k.barrierAt(b, buffer))
 }
 
-// place is a buffer in the pipeline and the parity of its phase. A consumer starts with parity 0, the producer with 1: waiting
+// pipelineSlot is a buffer in the pipeline and the parity of its phase. A consumer starts with parity 0, the producer with 1: waiting
 // for the phase before the first passes at once.
-type place struct{ buffer, parity Value }
+type pipelineSlot struct{ buffer, parity Value }
 
-func (k *kernel) nextPlace(p place) place {
+func (p *pipelineSlot) Values() []*Value { return []*Value{&p.buffer, &p.parity} }
+
+func (k *kernel) nextPipelineSlot(p pipelineSlot) pipelineSlot {
 	n := k.Add(p.buffer, lower.I32(1))
 	wrapped := k.ICmp(enum.IPredEQ, n, lower.I32(int64(k.buffers)))
-	return place{
+	return pipelineSlot{
 		k.Select(wrapped, lower.I32(0), n),
 		k.Xor(p.parity, k.Select(wrapped, lower.I32(1), lower.I32(0))),
 	}
 }
 
-// placeOfV is where V of the stage lies whose K is at p.
-func (k *kernel) placeOfV(p place) place {
+// pipelineSlotOfV is where V of the stage lies whose K is at p.
+func (k *kernel) pipelineSlotOfV(p pipelineSlot) pipelineSlot {
 	if k.ring {
-		return k.nextPlace(p)
+		return k.nextPipelineSlot(p)
 	}
 	return p
 }

@@ -23,66 +23,65 @@ import (
 // Waits for barriers stand where they do for ptxas as well, which moves a wait for products up over everything that is not behind a
 // branch.
 
-// state is what the loop carries. m and l have one value for each of the thread's two rows.
+// consume is the work of a consumer: all tiles, and the noted ones again.
+func (k *kernel) consume() {
+	if k.overlap {
+		k.consumeTile()
+	} else {
+		k.consumeStream()
+	}
+	k.If("again", k.verdict(), func() {
+		k.restart(false)
+		k.consumeExactly()
+	})
+}
+
+// state is what the loop carries.
 type state struct {
-	k    place // of K: of the next stage (overlap.go), or of the one that is computed (stream.go)
-	v    Value // the buffer of V of the stage before (overlap.go)
-	w    Value // the first slot of the stage before that this warpgroup takes
-	m, l []Value
-	o, p []Value // unnormalised output; probabilities of the stage before, as A fragments
-	next []Value // the header of the stage after k (stream.go)
-	tile []Value // row tile, head and batch, the parity of Q, and the fragments of Q (stream.go)
+	k pipelineSlot // of K: of the next stage (overlap.go), or of the one that is computed (stream.go)
+	v Value        // the buffer of V of the stage before (overlap.go)
+	w Value        // the first slot of the stage before that this warpgroup takes
+	rowState
+	p    []Value  // probabilities of the stage before, as A fragments
+	next header   // of the stage after k (stream.go)
+	tile heldTile // whose Q the products take (stream.go)
 }
 
-// values lists the state in a fixed order, so that phis can be made and closed by position.
-func (s *state) values() []*Value {
-	out := []*Value{&s.k.buffer, &s.k.parity, &s.v, &s.w}
-	for _, list := range [][]Value{s.m, s.l, s.o, s.p, s.next, s.tile} {
-		for i := range list {
-			out = append(out, &list[i])
-		}
-	}
-	return out
+func (s *state) Values() []*Value {
+	out := append(s.k.Values(), lower.Some(&s.v, &s.w)...)
+	out = append(out, lower.Pointers(s.m, s.l, s.o, s.p)...)
+	return append(append(out, lower.Some(&s.next)...), s.tile.Values()...)
 }
 
-func (s state) clone() state {
-	for _, list := range []*[]Value{&s.m, &s.l, &s.o, &s.p, &s.next, &s.tile} {
-		*list = slices.Clone(*list)
+func (s state) Clone() state {
+	s.rowState, s.p, s.tile = s.rowState.Clone(), slices.Clone(s.p), s.tile.Clone()
+	return s
+}
+
+// rowState is what the thread's two rows have come to: the unnormalised output of both, and of each the maximum and the sum.
+type rowState struct{ o, m, l []Value }
+
+func (s *rowState) Values() []*Value { return lower.Pointers(s.o, s.m, s.l) }
+
+func (s rowState) Clone() rowState {
+	return rowState{slices.Clone(s.o), slices.Clone(s.m), slices.Clone(s.l)}
+}
+
+// initial is what rows begin with; exact says that they are computed with care.
+func (k *kernel) initial(exact bool) rowState {
+	s := rowState{o: slices.Repeat([]Value{lower.F32(0)}, k.headDim/2)}
+	for r := range 2 {
+		m, l := k.InitialRow(r, exact)
+		s.m, s.l = append(s.m, m), append(s.l, l)
 	}
 	return s
 }
 
-// initial is the state before a row tile's first stage.
-func (k *kernel) initial(start place) state {
-	s := state{k: start, v: start.buffer, w: lower.I32(0)}
-	for range 2 {
-		s.m, s.l = append(s.m, lower.F32(lower.Lowest)), append(s.l, lower.F32(0))
-	}
-	for range k.headDim / 2 {
-		s.o = append(s.o, lower.F32(0))
-	}
-	return s
-}
-
-// carry opens the loop's state with its value before the loop.
-func (k *kernel) carry(start state, from *llir.Block) (state, []*llir.InstPhi) {
-	st := start.clone()
-	var phis []*llir.InstPhi
-	for _, v := range st.values() {
-		p := k.Phi(*v, from)
-		phis = append(phis, p)
-		*v = p
-	}
-	return st, phis
-}
-
-// close ends the loop's body with the state of its next round.
-func (k *kernel) close(phis []*llir.InstPhi, next state, loop *llir.Block) {
+// goRound ends the loop's body with the state of its next round.
+func (k *kernel) goRound(l *lower.Loop[state], next state, loop *llir.Block) {
 	latch := k.Block
-	latch.NewBr(loop)
-	for i, v := range next.values() {
-		lower.AddIncoming(phis[i], *v, latch)
-	}
+	k.Br(loop)
+	l.Close(next, latch)
 }
 
 // header is what a consumer knows of a stage before it computes: the flags of the first slot, and flagMask if any of its slots needs a
@@ -93,15 +92,15 @@ type header = Value
 const flagMask = 1 << 30
 
 // stageAt waits for a stage.
-func (k *kernel) stageAt(at place) header {
+func (k *kernel) stageAt(at pipelineSlot) header {
 	k.await(k.barrierAt(fullK, at.buffer), at.parity)
 	flags, n := k.headerFlags(at.buffer, 0), k.keys/k.SlotKeys
-	v := k.maskFlags(at.buffer)
-	any := v[0]
+	found := k.maskFlags(at.buffer)
+	any := found[0]
 	if k.stagger { // of its slots, the first or the last is the other warpgroup's
-		any = k.Select(k.ICmp(enum.IPredEQ, k.window(flags), lower.I32(0)), v[0], v[n])
+		any = k.Select(k.ICmp(enum.IPredEQ, k.window(flags), lower.I32(0)), found[0], found[n])
 	}
-	for _, x := range v[1:n] {
+	for _, x := range found[1:n] {
 		any = k.Or(any, x)
 	}
 	return k.Or(flags, k.Select(k.special(any), lower.I32(flagMask), lower.I32(0)))
@@ -110,7 +109,7 @@ func (k *kernel) stageAt(at place) header {
 // slots is how many slots a stage may have.
 func (k *kernel) slots() int { return k.stageKeys() / k.SlotKeys }
 
-// maskFlags are the flags of all slots as they matter to masks: those that the voter found, where there is one.
+// maskFlags are the flags of all slots as they matter to masks: flags that the voter found, where there is a voter.
 func (k *kernel) maskFlags(buffer Value) (out []Value) {
 	if k.HasColumns() {
 		return k.load4(k.SharedAt(k.headerAt(buffer), k.layout.header.found))[:k.slots()]
@@ -138,8 +137,8 @@ func (k *kernel) window(flags Value) Value {
 }
 
 // loadQ reads the Q fragments of every step, four registers each, where they are kept: that halves what the first product reads
-// of shared memory and frees the buffer for the Q of the next row tile.
-func (k *kernel) loadQ() (regs [][]Value) {
+// of shared memory and frees the buffer for the Q of the next row tile. It gives nil where Q is read in its buffer.
+func (k *kernel) loadQ() (regs lower.Vectors) {
 	if !k.qInRegs {
 		return nil
 	}
@@ -156,28 +155,49 @@ func (k *kernel) loadQ() (regs [][]Value) {
 	return regs
 }
 
-// maskAndFree masks the scores of a stage and frees its K.
+// maskAndFree makes of a stage's products what the kernel's lower.Scores say, masks them and frees the stage's K.
 func (k *kernel) maskAndFree(buffer Value, s []Value, h header) []Value {
-	s = k.mask(s, buffer, h)
+	s = k.mask(k.modify(s, buffer, h), buffer, h)
 	k.letGo(emptyK, buffer)
 	return s
 }
 
+// modify is what the kernel's lower.Scores do to the products of a stage.
+func (k *kernel) modify(s []Value, buffer Value, h header) (out []Value) {
+	if k.Scores == nil {
+		return s
+	}
+	var flags []Value // the walk's, for which columns are columns whether they need a mask or not
+	for i := range k.slots() {
+		flags = append(flags, k.headerFlags(buffer, i))
+	}
+	n := k.SlotKeys / 2 // accumulators of a slot
+	for i := range k.keys / k.SlotKeys {
+		out = append(out, k.Modified(s[i*n:(i+1)*n], k.slotAt(i, k.headerAt(buffer), flags, h), 0)...)
+	}
+	return out
+}
+
+// slotAt is slot i of the slots that this warpgroup takes of a stage; flags has one for each slot of the stage.
+func (k *kernel) slotAt(i int, header Value, flags []Value, h header) lower.Slot {
+	slot, f := k.Add(k.window(h), lower.I32(int64(i))), flags[i]
+	if k.stagger {
+		f = k.Select(k.ICmp(enum.IPredEQ, k.window(h), lower.I32(0)), flags[i], flags[i+1])
+	}
+	start := k.Load(types.I32, k.SharedAt(k.Add(header, k.Shl(slot, 3)), 0), 4)
+	return lower.Slot{Start: start, Flags: f, Segment: func() Value { return k.LShr(f, lower.SegmentShift) }}
+}
+
 // mask sets the scores that the stage does not keep to -inf. Stages that keep all pay one branch.
 func (k *kernel) mask(s []Value, buffer Value, h header) []Value {
-	return k.If("edge", k.has(h, flagMask), s, func() []Value {
+	return k.ChooseAll("edge", k.has(h, flagMask), s, func() []Value {
 		at, flags := k.headerAt(buffer), k.maskFlags(buffer)
 		words := k.Add(at, k.MulBy(k.window(h), k.blocks()*wordsBytes))
 		if k.stagger {
 			words = k.Add(words, k.MulBy(k.group, wordsBytes))
 		}
 		for i := range k.keys / k.SlotKeys {
-			slot, f := k.Add(k.window(h), lower.I32(int64(i))), flags[i]
-			if k.stagger {
-				f = k.Select(k.ICmp(enum.IPredEQ, k.window(h), lower.I32(0)), flags[i], flags[i+1])
-			}
-			start := k.Load(types.I32, k.SharedAt(k.Add(at, k.Shl(slot, 3)), 0), 4)
-			s = k.maskSlot(s, i, lower.Slot{Start: start, Flags: f, Segment: func() Value { return k.LShr(f, lower.SegmentShift) }}, words)
+			s = k.maskSlot(s, i, k.slotAt(i, at, flags, h), words)
 		}
 		return s
 	})
@@ -195,7 +215,7 @@ func (k *kernel) maskSlot(s []Value, i int, sl lower.Slot, words Value) []Value 
 	if k.keys == k.SlotKeys {
 		part = masked()
 	} else {
-		part = k.If("slot", k.special(sl.Flags), s[i*n:(i+1)*n], masked)
+		part = k.ChooseAll("slot", k.special(sl.Flags), s[i*n:(i+1)*n], masked)
 	}
 	return slices.Concat(s[:i*n], part, s[(i+1)*n:])
 }

@@ -65,7 +65,7 @@ type call struct {
 // calls lists the calls of the kernel in order.
 func (k lowered) calls() []call { return callsOf(k.Module.Funcs[0].Blocks) }
 
-// loop lists those of the loop over stages.
+// loop lists the calls of the loop over stages.
 func (k lowered) loop() []call {
 	blocks := k.Module.Funcs[0].Blocks
 	named := func(name string) func(*llir.Block) bool {
@@ -366,7 +366,7 @@ func TestBytesThatBarriersExpect(t *testing.T) {
 func TestSharedMemoryFits(t *testing.T) {
 	for _, shapes := range [][]shape{shapes, listShapes, staggerShapes} {
 		for d := 16; d <= shapes[len(shapes)-1].maxHeadDim; d += 16 {
-			s := lower.Choose(shapes, d)
+			s := lower.ShapeFor(shapes, d)
 			for _, slotKeys := range []int{s.keys, ir.BlockSize} {
 				l := layoutFor(s, d, slotKeys)
 				require.LessOrEqual(t, l.total, 232448, "head dim %d", d)

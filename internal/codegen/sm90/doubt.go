@@ -39,21 +39,19 @@ func (k *kernel) noneDoubtful() {
 // note notes the row tile if one of the warp's lanes doubts it.
 func (k *kernel) note(doubt Value) {
 	some := k.AnyLane(doubt)
-	k.If("note", k.And(some, k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0))), nil, func() []Value {
+	k.If("note", k.And(some, k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0))), func() {
 		if !k.queued {
 			k.SharedAdd(k.doubtAt(lower.I32(0), wordChain), lower.I32(1))
-			return nil
+			return
 		}
 		item := k.itemNumber()
 		mark := k.Add(item, lower.I32(1))
 		was := k.exchange(k.doubtAt(k.group, wordNoted), mark)
-		k.If("chain", k.ICmp(enum.IPredNE, was, mark), nil, func() []Value {
+		k.If("chain", k.ICmp(enum.IPredNE, was, mark), func() {
 			warp := k.And(k.warp, lower.I32(3))
 			before := k.exchange(k.doubtAt(k.group, wordChain), k.Add(k.Or(k.Shl(item, 2), warp), lower.I32(1)))
 			k.Store(before, k.outputRow(k.chainRow(k.group, warp)), 4)
-			return nil
 		})
-		return nil
 	})
 }
 
@@ -62,7 +60,7 @@ func (k *kernel) chainRow(group, warp Value) Value {
 	return k.Add(k.Row0(), k.Add(k.Shl(group, 6), k.Shl(warp, 4)))
 }
 
-// itemNumber is the number of the row tile at k.At among those of the launch: the inverse of placeOf.
+// itemNumber is the number of the row tile k.At among the row tiles of the launch: the inverse of workTile.
 func (k *kernel) itemNumber() Value {
 	row := k.Add(k.Mul(k.At.Batch(), k.Param("q_heads")), k.At.Head())
 	return k.Add(k.Mul(row, k.Param("row_tiles")), k.At.Tile())
@@ -73,19 +71,18 @@ func (k *kernel) exchange(at, x Value) Value {
 }
 
 // twice runs a role of the loading warps, and again if there are notes.
-func (k *kernel) twice(role func(round Value), walks bool) {
-	k.Repeat("round", []Value{lower.I32(0)}, func(v []Value) ([]Value, Value) {
-		role(v[0])
-		first := k.ICmp(enum.IPredEQ, v[0], lower.I32(0))
-		again := k.If("first", first, []Value{lower.Bool(false)}, func() []Value {
+func (k *kernel) twice(role func(pass Value), walks bool) {
+	k.Repeat("round", lower.I32(0), func(pass Value) (Value, Value) {
+		role(pass)
+		first := k.ICmp(enum.IPredEQ, pass, lower.I32(0))
+		again := k.Choose("first", first, lower.Bool(false), func() Value {
 			some := k.verdict()
-			k.If("restart", some, nil, func() []Value {
+			k.If("restart", some, func() {
 				k.restart(walks)
-				return nil
 			})
-			return []Value{some}
+			return some
 		})
-		return []Value{k.Add(v[0], lower.I32(1))}, again[0]
+		return k.Add(pass, lower.I32(1)), again
 	})
 }
 
@@ -114,7 +111,8 @@ func (k *kernel) meet(time int64) {
 	k.await(k.meeting(), lower.I32(time))
 }
 
-// meeting is the shared address of the barrier where they meet. It is none of eachBarrier's: they wait at it while those are made new.
+// meeting is the shared address of the barrier where they meet. It is none of eachBarrier's: the warps wait at it while the barriers of
+// the pipeline are made new.
 func (k *kernel) meeting() Value { return k.Add(k.shared, lower.I32(int64(k.layout.meeting))) }
 
 // restart makes the barriers of the pipeline new; one of the warps does it, the others wait.
@@ -131,30 +129,32 @@ func (k *kernel) restart(mine bool) {
 }
 
 // produceChains produces the noted tiles of one warpgroup after the other.
-func (k *kernel) produceChains(p place) place {
-	v := k.While("chains", []Value{lower.I32(0), p.buffer, p.parity, lower.I32(1)},
-		func(v []Value) Value { return k.ICmp(enum.IPredSLT, v[0], lower.I32(int64(k.groups))) },
-		func(v []Value) []Value {
-			return append([]Value{k.Add(v[0], lower.I32(1))}, k.produceChain(v[0], v[1:])...)
-		})
-	return place{v[1], v[2]}
+func (k *kernel) produceChains(p pipelineSlot) pipelineSlot {
+	return lower.While(k.Builder, "chains", lower.Walking(lower.I32(0), feed{p, lower.I32(1)}),
+		func(group feedWalk) Value { return k.ICmp(enum.IPredSLT, group.At, lower.I32(int64(k.groups))) },
+		func(group feedWalk) feedWalk {
+			next := k.Add(group.At, lower.I32(1))
+			return lower.Walking(next, k.produceChain(group.At, group.Of))
+		}).Of.pipelineSlot
 }
 
-// produceChain produces the noted tiles of a warpgroup, each with a last stage that says so. at and the result are the place of the next
-// stage and the parity of Q.
-func (k *kernel) produceChain(group Value, at []Value) []Value {
+// produceChain produces the noted tiles of a warpgroup, each with a last stage that says so.
+func (k *kernel) produceChain(group Value, f feed) feed {
 	flags := k.Or(lower.I32(flagFirst), k.MulBy(group, flagSecond)) // of two groups at most
-	start := append([]Value{k.ShuffleFrom(k.chain(group), lower.I32(0))}, at...)
-	v := k.While("chain", start,
-		func(v []Value) Value { return k.ICmp(enum.IPredNE, v[0], lower.I32(0)) },
-		func(v []Value) []Value {
-			code := k.Sub(v[0], lower.I32(1))
-			k.At = k.placeOf(k.LShr(code, 2))
-			link := k.Load(types.I32, k.outputRow(k.chainRow(group, k.And(code, lower.I32(3)))), 4)
-			link = k.ShuffleFrom(link, lower.I32(0))
-			last := k.produceItem(place{v[1], v[2]}, v[3], flags, k.entries(k.lengths()), func() {})
-			next := k.stage(cursor{last, lower.I32(flagSecond)}, k.noSlots())
-			return []Value{link, next.buffer, next.parity, k.Xor(v[3], lower.I32(1))}
-		})
-	return v[1:]
+	return lower.While(k.Builder, "chain", lower.Walking(k.ShuffleFrom(k.chain(group), lower.I32(0)), f),
+		func(code feedWalk) Value { return k.ICmp(enum.IPredNE, code.At, lower.I32(0)) },
+		func(code feedWalk) (next feedWalk) {
+			number := k.Sub(code.At, lower.I32(1))
+			k.In(k.fixed(k.workTile(k.LShr(number, 2))), func() {
+				link := k.Load(types.I32, k.outputRow(k.chainRow(group, k.And(number, lower.I32(3)))), 4)
+				next.At = k.ShuffleFrom(link, lower.I32(0))
+				heads := k.entries(k.lengths())
+				k.In(k.At.Loading(k.KVHead()), func() {
+					last := k.produceItem(code.Of, flags, heads, func() {})
+					next.Of.pipelineSlot = k.stage(cursor{last, lower.I32(flagSecond)}, k.noSlots()).pipelineSlot
+				})
+			})
+			next.Of.q = k.Xor(code.Of.q, lower.I32(1))
+			return next
+		}).Of
 }

@@ -7,7 +7,8 @@ import (
 )
 
 // epilogue normalises the output and stores it and the LSE, and notes the tile if it must be computed again.
-func (k *kernel) epilogue(st state) {
+func (k *kernel) epilogue(st rowState) {
+	st = st.Clone()
 	k.SumQuads(st.l)
 	doubt := Value(lower.Bool(false))
 	for r := range 2 {
@@ -28,7 +29,7 @@ func (k *kernel) storeOutputs(r int, pairs []Value) {
 
 // outputRow is the address of a row of the output.
 func (k *kernel) outputRow(row Value) Value {
-	return k.Offset(k.Base("o", k.TensorHead()), k.Mul(k.ZExt64(row), k.Param("o_row")))
+	return k.TileRows("o", k.TensorHead()).Start().At(row)
 }
 
 // storeRow stores the thread's part of a row if it is inside. What is left of 32 columns goes a pair at a time.
@@ -39,14 +40,13 @@ func (k *kernel) storeRow(pairs []Value, to, inside Value) {
 		copy(pairs[i:], k.transpose(pairs[i:i+4], quad))
 	}
 	wide, narrow := k.Offset(to, k.ZExt64(k.Shl(quad, 4))), k.Offset(to, k.ZExt64(k.Shl(quad, 2)))
-	k.If("store", inside, nil, func() []Value {
+	k.If("store", inside, func() {
 		for i := 0; i < whole; i += 4 {
 			k.Store(k.Pack4(pairs[i:i+4]...), k.Offset(wide, lower.I64(int64(16*i))), 16)
 		}
 		for i := whole; i < len(pairs); i++ {
 			k.Store(pairs[i], k.Offset(narrow, lower.I64(int64(16*i))), 4)
 		}
-		return nil
 	})
 }
 

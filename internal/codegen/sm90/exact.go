@@ -1,8 +1,6 @@
 package sm90
 
 import (
-	"slices"
-
 	"github.com/llir/llvm/ir/enum"
 
 	"github.com/minfc/minfc/internal/codegen/lower"
@@ -16,58 +14,52 @@ import (
 func (k *kernel) consumeExactly() {
 	zero := lower.I32(0)
 	var h header
-	k.While("exact", []Value{zero, zero, zero},
-		func(v []Value) Value {
-			h = k.stageAt(place{v[0], v[1]})
+	lower.While(k.Builder, "exact", feed{pipelineSlot{zero, zero}, zero},
+		func(f feed) Value {
+			h = k.stageAt(f.pipelineSlot)
 			return k.lacks(h, flagEnd)
 		},
-		func(v []Value) []Value {
-			p := place{v[0], v[1]}
-			if k.queued {
-				item := k.itemAt(p.buffer)
-				k.At = k.fixed(item[0], item[1], item[2])
-			}
-			k.await(k.fullQ(), v[2])
-			k.qRegs = nil // Q is read where it lies
-			next := k.exactTile(p, h)
+		func(f feed) feed {
+			next := feed{}
+			k.inTile(k.postedItem(f.buffer), func() {
+				k.await(k.fullQ(), f.q)
+				next.pipelineSlot = k.exactTile(f.pipelineSlot, h)
+			})
 			if k.qInRegs {
 				k.arrive(k.emptyQ())
 			}
-			return []Value{next.buffer, next.parity, k.Xor(v[2], lower.I32(1))}
+			next.q = k.Xor(f.q, lower.I32(1))
+			return next
 		})
 }
 
 // exactTile computes one tile, whose first stage, with header h, is at p, and stores its outputs if they are wanted. The tile's last
 // stage says that it is: Q is not free before, and without it there is no next tile to look at.
-func (k *kernel) exactTile(p place, h header) place {
-	st := k.initial(p)
-	st.m = []Value{lower.NegInf(), lower.NegInf()}
-	start := slices.Concat([]Value{p.buffer, p.parity}, st.m, st.l, st.o)
-	v := k.Repeat("exact_stage", start, func(v []Value) ([]Value, Value) {
-		st := state{k: place{v[0], v[1]}, m: slices.Clone(v[2:4]), l: slices.Clone(v[4:6]), o: v[6:]}
+func (k *kernel) exactTile(p pipelineSlot, h header) pipelineSlot {
+	start := state{k: p, rowState: k.initial(true)}
+	end := lower.Repeat(k.Builder, "exact_stage", start, func(st state) (state, Value) {
 		h := k.stageAt(st.k)
 		last := k.ICmp(enum.IPredEQ, k.And(h, lower.I32(flagFirst|flagSecond)), lower.I32(flagSecond))
-		k.exactStage(&st, h)
-		next := k.nextPlace(k.placeOfV(st.k))
-		return slices.Concat([]Value{next.buffer, next.parity}, st.m, st.l, st.o), k.Xor(last, lower.Bool(true))
+		rows := k.exactStage(st, h)
+		return state{k: k.nextPipelineSlot(k.pipelineSlotOfV(st.k)), rowState: rows}, k.Xor(last, lower.Bool(true))
 	})
 	wanted := Value(lower.Bool(true))
 	if k.queued && k.groups > 1 {
 		wanted = k.ICmp(enum.IPredEQ, k.group, k.Select(k.has(h, flagSecond), lower.I32(1), lower.I32(0)))
 	}
-	k.If("wanted", wanted, nil, func() []Value {
-		k.exactEpilogue(v[2:4], slices.Clone(v[4:6]), v[6:])
-		return nil
+	k.If("wanted", wanted, func() {
+		k.exactEpilogue(end.rowState)
 	})
-	return place{v[0], v[1]}
+	return end.k
 }
 
-// exactStage computes one stage.
-func (k *kernel) exactStage(st *state, h header) {
+// exactStage computes one stage. Q is read where it lies.
+func (k *kernel) exactStage(st state, h header) rowState {
+	st = st.Clone()
 	st.w = k.window(h)
-	s := k.awaitProducts(0, k.scores(st.k.buffer, st.w))
+	s := k.awaitProducts(0, k.scores(st.k.buffer, st.w, nil))
 	s = k.maskAndFree(st.k.buffer, s, h)
-	v := k.placeOfV(st.k)
+	v := k.pipelineSlotOfV(st.k)
 	k.await(k.barrierAt(fullV, v.buffer), v.parity)
 	o := make([][]Value, 2)
 	for r := range o {
@@ -85,8 +77,9 @@ func (k *kernel) exactStage(st *state, h header) {
 		st.l[i/2%2] = k.FAdd(st.l[i/2%2], p[i])
 	}
 	st.o, st.p = lower.JoinRows(o[0], o[1]), k.fragments(p)
-	st.o = k.awaitProducts(0, k.addValues(*st, v.buffer))
+	st.o = k.awaitProducts(0, k.addValues(st, v.buffer))
 	k.release(emptyV, v.buffer)
+	return st.rowState
 }
 
 // valueTile is V of the stage with header h, at a buffer.
@@ -100,15 +93,16 @@ func (k *kernel) valueTile(buffer Value, h header) lower.ValueTile {
 	return lower.ValueTile{At: at, Keys: keys, Own: k.keys, Panels: k.panels, Panel: k.kvPanel,
 		Warp: warp, Warps: 4 * k.groups, Meet: func() {
 			k.AsmEffect("fence.proxy.async.shared::cta;", "~{memory}")
-			k.BarrierOf(k.ofHalf(lower.I32(1)), 128*k.groups) // all at one instruction: synccheck wants that of named barriers
+			k.BarrierOf(k.ofHalf(lower.I32(1)), 128*k.groups) // all at one instruction, as synccheck wants it of named barriers
 		}}
 }
 
 // exactEpilogue stores the outputs and the LSE of a tile.
-func (k *kernel) exactEpilogue(m, l, o []Value) {
-	k.SumQuads(l)
+func (k *kernel) exactEpilogue(st rowState) {
+	st = st.Clone()
+	k.SumQuads(st.l)
 	for r := range 2 {
-		k.storeOutputs(r, k.ExactOutputs(lower.OfRow(o, r), l[r]))
+		k.storeOutputs(r, k.ExactOutputs(lower.OfRow(st.o, r), st.l[r]))
 	}
-	k.StoreLSE(2, func(r int) Value { return k.ExactLSE(m[r], l[r]) })
+	k.StoreLSE(2, func(r int) Value { return k.ExactLSE(st.m[r], st.l[r]) })
 }

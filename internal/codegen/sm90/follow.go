@@ -10,35 +10,52 @@ import (
 // follow is the work of the warp that loads V: it reads header after header and loads what they say. So the walk never waits for
 // a V buffer, and has time to look at lists.
 func (k *kernel) follow(Value) {
-	p := place{lower.I32(0), lower.I32(0)}
+	own := k.At // of a block without a queue
 	if !k.queued {
-		k.kvHead = k.KVHead(k.At.Head())
+		own = own.Loading(k.KVHead())
 	}
 	zero := lower.I32(0)
-	k.While("follow", []Value{p.buffer, p.parity, zero, zero, zero},
-		func(v []Value) Value { return k.isPosted(place{v[0], v[1]}) },
-		func(v []Value) []Value {
-			p := place{v[0], v[1]}
-			item := k.itemOf(p.buffer, v[2:])
+	lower.While(k.Builder, "follow", followed{pipelineSlot{zero, zero}, loadedHead{zero, zero, zero}},
+		func(f followed) Value { return k.isPosted(f.pipelineSlot) },
+		func(f followed) followed {
+			p, head, tile := f.pipelineSlot, f.loadedHead, own
+			if k.queued {
+				head = k.postedHead(p.buffer, head)
+				tile = k.tileOfHead(head)
+			}
 			slots := k.postedSlots(p.buffer)
 			k.Converge()
-			at := k.placeOfV(p)
+			at := k.pipelineSlotOfV(p)
 			k.await(k.barrierAt(emptyV, at.buffer), k.Xor(at.parity, lower.I32(1)))
 			k.letGo(emptyK, p.buffer) // the header has been read
 			k.elected(func() {
-				k.loadV(at.buffer, slots)
+				k.In(tile, func() { k.loadV(at.buffer, slots) })
 				if k.ring {
 					k.postV(at)
 				}
 				k.arriveForWarp(emptyV, at.buffer) // last: from now on the walk may post K there
 			})
-			next := k.nextPlace(at)
-			return append([]Value{next.buffer, next.parity}, item...)
+			return followed{k.nextPipelineSlot(at), head}
 		})
 }
 
+// followed is what the loop of follow carries.
+type followed struct {
+	pipelineSlot
+	loadedHead
+}
+
+func (f *followed) Values() []*Value {
+	return append(f.pipelineSlot.Values(), f.loadedHead.Values()...)
+}
+
+// loadedHead is whose V the stages have.
+type loadedHead struct{ kvHead, head, batch Value }
+
+func (h *loadedHead) Values() []*Value { return []*Value{&h.kvHead, &h.head, &h.batch} }
+
 // postV is for one thread: in a ring V's buffer is K's next time, and its phases must go on alike.
-func (k *kernel) postV(at place) {
+func (k *kernel) postV(at pipelineSlot) {
 	k.arrive(k.barrierAt(posted, at.buffer))
 	if k.HasColumns() {
 		k.arriveForWarp(fullV, at.buffer)
@@ -48,7 +65,7 @@ func (k *kernel) postV(at place) {
 }
 
 // isPosted waits for a header and says whether there is a stage to it.
-func (k *kernel) isPosted(p place) Value {
+func (k *kernel) isPosted(p pipelineSlot) Value {
 	k.await(k.barrierAt(posted, p.buffer), p.parity)
 	return k.lacks(k.headerFlags(p.buffer, 0), flagEnd)
 }
@@ -58,35 +75,36 @@ func (k *kernel) headerFlags(buffer Value, slot int) Value {
 	return k.Load(types.I32, k.SharedAt(k.headerAt(buffer), slot*slotBytes+4), 4)
 }
 
-// itemOf sets whose stage it is, where that may change: a header of another tile says so. was and the result are kv head, head and
-// batch.
-func (k *kernel) itemOf(buffer Value, was []Value) []Value {
-	if !k.queued {
-		return was
-	}
-	is := k.If("another", k.has(k.headerFlags(buffer, 0), flagFirst), was, func() []Value {
+// postedHead is whose stage it is: the same head's as was, unless the header begins another tile.
+func (k *kernel) postedHead(buffer Value, was loadedHead) loadedHead {
+	return lower.Choose(k.Builder, "another", k.has(k.headerFlags(buffer, 0), flagFirst), was, func() (is loadedHead) {
 		item := k.itemAt(buffer)
-		return []Value{k.KVHead(item[1]), item[1], item[2]}
+		k.In(k.fixed(item), func() { is = loadedHead{k.KVHead(), item.head, item.batch} })
+		return is
 	})
-	k.kvHead, k.At = is[0], k.fixed(nil, is[1], is[2])
-	return is
+}
+
+// tileOfHead is a row tile of which only the head is known.
+func (k *kernel) tileOfHead(h loadedHead) lower.WorkTile {
+	tile := k.fixed(tileID{head: h.head, batch: h.batch}).Loading(h.kvHead)
+	tile.Tile = func() Value { panic("internal: the warp that loads V does not know the row tile") }
+	return tile
 }
 
 // postedSlots reads the slots of a header. A stage without stagger has no third one.
 func (k *kernel) postedSlots(buffer Value) []slot {
 	var out []slot
-	read := func(i int) []Value {
+	read := func(i int) slot {
 		start := k.Load(types.I32, k.SharedAt(k.headerAt(buffer), i*slotBytes), 4)
-		return []Value{start, k.headerFlags(buffer, i)}
+		return slot{start: start, flags: k.headerFlags(buffer, i)}
 	}
 	for i := range k.keys / k.SlotKeys {
-		v := read(i)
-		out = append(out, slot{start: v[0], flags: v[1]})
+		out = append(out, read(i))
 	}
 	if k.stagger {
-		none := []Value{emptySlot.start, emptySlot.flags}
-		v := k.If("third", k.isStaggered(out[0]), none, func() []Value { return read(len(out)) })
-		out = append(out, slot{v[0], v[1], keys})
+		third := lower.Choose(k.Builder, "third", k.isStaggered(out[0]), emptySlot, func() slot { return read(len(out)) })
+		third.from = keys
+		out = append(out, third)
 	}
 	return out
 }

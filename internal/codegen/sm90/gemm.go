@@ -102,15 +102,16 @@ func (k *kernel) awaitProducts(n int, ready []Value) []Value {
 	return k.Fields(k.AsmResult(ret, text, strings.Join(append(constraints, "~{memory}"), ","), ready...), len(ready))
 }
 
-// scores starts S = Q K^T for the stage whose K is at a buffer, from slot window on.
-func (k *kernel) scores(buffer, window Value) []Value {
+// scores starts S = Q K^T for the stage whose K is at a buffer, from slot window on. q are the fragments of Q, nil where it is read in its
+// buffer.
+func (k *kernel) scores(buffer, window Value, q lower.Vectors) []Value {
 	p := product{columns: k.keys}
 	low := k.slotWord(k.stageWord(k.lowWord(k.layout.k, 16), buffer), window)
 	query := k.Add(k.lowWord(k.layout.q, 16), k.Shl(k.group, 9)) // 64 rows of 128 bytes
 	for step := range k.headDim / 16 {
 		p.b = append(p.b, k.descriptor(k.Add(low, lower.I32(stepWords(step, k.kvPanel)))))
-		if k.qRegs != nil {
-			p.a = append(p.a, k.qRegs[step])
+		if q != nil {
+			p.a = append(p.a, q[step])
 		} else {
 			p.a = append(p.a, []Value{k.descriptor(k.Add(query, lower.I32(stepWords(step, k.qPanel))))})
 		}

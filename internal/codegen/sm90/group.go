@@ -116,7 +116,7 @@ func bodyParams(s *ir.Schedule, c cut) []lower.Param {
 
 // emitSection emits the kernel as the body of a section.
 func (k *kernel) emitSection() {
-	k.At = k.SectionPlace()
+	k.At = k.SectionWorkTile()
 	if k.queued {
 		own := k.And(k.ICmp(enum.IPredSLT, k.sectionBlock(), k.queueBlocks()), k.ICmp(enum.IPredEQ, k.BlockZ(), lower.I32(0)))
 		k.LeaveUnless(own, nil)

@@ -10,9 +10,9 @@ import (
 )
 
 // Schedules with lists. A segment's slots are taken 32 at a time, one a lane: all lanes read their entries at once, see which
-// matter to this row tile (those come first) and which slots they are. The entries of the next 32 are under way meanwhile.
+// matter to this row tile (they come first) and which slots they are. The entries of the next 32 are under way meanwhile.
 // Slots of different segments share a stage: one that is left over waits for the next segment. This is the walk where a tile
-// is one row block; stagger.go has that of two.
+// is one row block; stagger.go has the walk for two.
 
 // batch is the number of slots that are resolved at once.
 const batch = 32
@@ -26,23 +26,27 @@ type source struct {
 	entry   Value           // of lists: this lane's entry of the first batch
 }
 
-// walk is what the loops carry: where the next stage goes, and the slot that waits for a second one.
-type walk struct {
+// listState is what the loops carry: where the next stage goes, and the slot that waits for a second one.
+type listState struct {
 	cursor
 	waiting Value // 1 or 0
 	slot
 }
 
-func (w walk) values() []Value {
-	return []Value{w.buffer, w.parity, w.first, w.waiting, w.start, w.flags}
+func (l *listState) Values() []*Value {
+	return append(append(l.cursor.Values(), &l.waiting), l.slot.Values()...)
 }
 
-func walkOf(v []Value) walk {
-	return walk{cursor{place{v[0], v[1]}, v[2]}, v[3], slot{start: v[4], flags: v[5]}}
+// listBatch is a batch of a source's slots: number of the first one, and this lane's entry.
+type listBatch struct {
+	listState
+	base, entry Value
 }
 
-func (k *kernel) walkSources(c cursor, sources []source) walk {
-	w := walk{c, lower.I32(0), emptySlot}
+func (b *listBatch) Values() []*Value { return append(b.listState.Values(), &b.base, &b.entry) }
+
+func (k *kernel) walkSources(c cursor, sources []source) listState {
+	w := listState{c, lower.I32(0), emptySlot}
 	for _, s := range sources {
 		w = k.walkSource(s, w)
 	}
@@ -50,7 +54,7 @@ func (k *kernel) walkSources(c cursor, sources []source) walk {
 }
 
 // lastSlot loads the slot that still waits. There is a stage even if there are no slots.
-func (k *kernel) lastSlot(w walk) place {
+func (k *kernel) lastSlot(w listState) pipelineSlot {
 	waits := k.ICmp(enum.IPredNE, w.waiting, lower.I32(0))
 	last := slot{start: k.Select(waits, w.start, emptySlot.start), flags: k.Select(waits, w.flags, emptySlot.flags)}
 	slots := []slot{last, emptySlot}[:k.perStage()]
@@ -62,12 +66,14 @@ func (k *kernel) perStage() int { return k.keys / k.SlotKeys }
 // listHeads are, of each list that the segments read, its length for a row tile and this lane's entry of the first batch.
 type listHeads struct{ length, entry []Value }
 
-func (h listHeads) values() []Value { return slices.Concat(h.length, h.entry) }
+func (h *listHeads) Values() []*Value { return lower.Pointers(h.length, h.entry) }
 
-// with is h with other values, in the order of values.
-func (h listHeads) with(v []Value) listHeads {
-	n := len(h.length)
-	return listHeads{v[:n], v[n : 2*n]}
+func (h listHeads) Clone() listHeads { return listHeads{slices.Clone(h.length), slices.Clone(h.entry)} }
+
+// unread is h with zeros for what has not been read.
+func (h listHeads) unread() listHeads {
+	none := slices.Repeat([]Value{lower.I32(0)}, len(h.length))
+	return listHeads{none, none}.Clone()
 }
 
 // lengths starts to read the lists of the tile at k.At, entries goes on.
@@ -115,7 +121,7 @@ func (k *kernel) sources(heads listHeads) []source {
 func (k *kernel) entryOf(x source, i Value) Value {
 	at := k.indexOf(x, i)
 	inside := k.ICmp(enum.IPredSLT, at, x.length)
-	return k.If("entry", inside, []Value{lower.I32(0)}, func() []Value { return []Value{k.ListAt(x.segment.From, at)} })[0]
+	return k.Choose("entry", inside, lower.I32(0), func() Value { return k.ListAt(x.segment.From, at) })
 }
 
 // indexOf is where that is in the list.
@@ -127,24 +133,21 @@ func (k *kernel) indexOf(x source, i Value) Value {
 }
 
 // walkSource walks the batches of one source; the first that is not full is the last.
-func (k *kernel) walkSource(x source, w walk) walk {
+func (k *kernel) walkSource(x source, w listState) listState {
 	entry := x.entry
 	if entry == nil {
 		entry = lower.I32(0)
 	}
-	start := append(w.values(), lower.I32(0), entry)
-	v := k.Repeat("batch", start, func(v []Value) ([]Value, Value) {
-		w, base, entry := walkOf(v), v[6], v[7]
-		i := k.Add(base, k.Lane)
-		n, own := k.Popc(k.Ballot(k.live(x, i, entry))), k.slotOf(x, i, entry)
-		base = k.Add(base, lower.I32(batch))
+	return lower.Repeat(k.Builder, "batch", listBatch{w, lower.I32(0), entry}, func(b listBatch) (listBatch, Value) {
+		i := k.Add(b.base, k.Lane)
+		n, own := k.Popc(k.Ballot(k.live(x, i, b.entry))), k.slotOf(x, i, b.entry)
+		b.base = k.Add(b.base, lower.I32(batch))
 		if x.entry != nil {
-			entry = k.entryOf(x, k.Add(base, k.Lane))
+			b.entry = k.entryOf(x, k.Add(b.base, k.Lane))
 		}
-		w = k.stagesOf(own, n, w)
-		return append(w.values(), base, entry), k.ICmp(enum.IPredEQ, n, lower.I32(batch))
-	})
-	return walkOf(v)
+		b.listState = k.stagesOf(own, n, b.listState)
+		return b, k.ICmp(enum.IPredEQ, n, lower.I32(batch))
+	}).listState
 }
 
 // live says whether slot i is there and matters.
@@ -163,12 +166,12 @@ func (k *kernel) slotOf(x source, i, entry Value) slot {
 		return slot{start: start, flags: lower.I32(x.piece.Flags | number)}
 	}
 	s := x.segment
-	v := k.ListSlot(s, i, func() Value { return entry }, lower.I32(number), k.FullBottom(s), k.FullTop(s))
-	return slot{start: v[0], flags: v[1]}
+	of := k.ListSlot(s, i, func() Value { return entry }, lower.I32(number), k.FullBottom(s), k.FullTop(s))
+	return slot{start: of.Start, flags: of.Flags}
 }
 
 // stagesOf loads the n slots that the lanes hold, as many a stage as fit; the one that is left over waits.
-func (k *kernel) stagesOf(own slot, n Value, w walk) walk {
+func (k *kernel) stagesOf(own slot, n Value, w listState) listState {
 	per := lower.I32(int64(k.perStage()))
 	total := k.Add(n, w.waiting)
 	// Slot j of the batch with the waiting one in front.
@@ -185,12 +188,12 @@ func (k *kernel) stagesOf(own slot, n Value, w walk) walk {
 		}
 		return slots
 	}
-	v := k.While("slots", []Value{lower.I32(0), w.buffer, w.parity, w.first},
-		func(v []Value) Value { return k.ICmp(enum.IPredSLE, k.Add(v[0], per), total) },
-		func(v []Value) []Value {
-			c := k.stage(cursor{place{v[1], v[2]}, v[3]}, stageAt(v[0]))
-			return []Value{k.Add(v[0], per), c.buffer, c.parity, c.first}
+	end := lower.While(k.Builder, "slots", lower.Walking(lower.I32(0), w.cursor),
+		func(j cursorWalk) Value { return k.ICmp(enum.IPredSLE, k.Add(j.At, per), total) },
+		func(j cursorWalk) cursorWalk {
+			c := k.stage(j.Of, stageAt(j.At))
+			return lower.Walking(k.Add(j.At, per), c)
 		})
-	left := at(v[0])
-	return walk{cursor{place{v[1], v[2]}, v[3]}, k.Sub(total, v[0]), left}
+	left := at(end.At)
+	return listState{end.Of, k.Sub(total, end.At), left}
 }

@@ -10,13 +10,15 @@ import (
 	"github.com/minfc/minfc/ir"
 )
 
-// Flags of a header beside those of its first slot.
+// Flags of a header beside the flags of its first slot.
 const (
 	flagEnd     = 4  // no stage: there are no more
 	flagFirst   = 8  // the first stage of a row tile
 	flagStagger = 16 // the second warpgroup's keys start at slot 1; there are three slots, not two
 	flagWhole   = 32 // all slots follow each other in K and V: one copy a panel
-	flagSecond  = 64 // of tiles that are computed again: in the first stage, the second warpgroup's outputs are wanted, else the first's; in a later one, it is the tile's last, without keys
+	// Of tiles that are computed again: in the first stage, the second warpgroup's outputs are wanted, else the first's; in a later one, it
+	// is the tile's last stage, without keys.
+	flagSecond = 64
 )
 
 // headerAt is the shared address of the header of the stage whose K is at a buffer.
@@ -26,42 +28,52 @@ func (k *kernel) headerAt(buffer Value) Value {
 
 // cursor is where the next stage goes; first are flags of the stage itself: flagFirst until the row tile has one.
 type cursor struct {
-	place
+	pipelineSlot
 	first Value
 }
 
-// walk is the work of the warp that walks the schedule, all lanes alike except in copies and in reading lists.
-func (k *kernel) walk(round Value) {
-	k.round = round
-	p := place{lower.I32(0), lower.I32(1)}
+func (c *cursor) Values() []*Value { return append(c.pipelineSlot.Values(), &c.first) }
+
+// cursorWalk is a loop that loads stages: at what it walks beside where the next stage goes.
+type cursorWalk = lower.Walk[cursor, *cursor]
+
+// feed is what row tiles hand on to the next one: where its first stage goes, and the parity of Q.
+type feed struct {
+	pipelineSlot
+	q Value
+}
+
+func (f *feed) Values() []*Value { return append(f.pipelineSlot.Values(), &f.q) }
+
+type feedWalk = lower.Walk[feed, *feed]
+
+// produceTiles is the work of the warp that walks the schedule, all lanes alike except in copies and in reading lists.
+func (k *kernel) produceTiles() {
+	p := pipelineSlot{lower.I32(0), lower.I32(1)}
 	if k.queued {
-		first := k.ICmp(enum.IPredEQ, round, lower.I32(0))
-		at := k.If("queue", first, []Value{p.buffer, p.parity}, func() []Value {
-			end := k.produceQueued(p)
-			return []Value{end.buffer, end.parity}
-		})
-		at = k.If("chains", k.Xor(first, lower.Bool(true)), at, func() []Value {
-			end := k.produceChains(p)
-			return []Value{end.buffer, end.parity}
-		})
-		p = place{at[0], at[1]}
-	} else {
-		p = k.produceItem(p, lower.I32(1), lower.I32(flagFirst), k.entries(k.lengths()), func() {})
-		again := k.ICmp(enum.IPredNE, round, lower.I32(0))
-		p = k.stageIf("close", again, cursor{p, lower.I32(flagSecond)}, k.noSlots())
+		first := k.ICmp(enum.IPredEQ, k.pass, lower.I32(0))
+		end := lower.Choose(k.Builder, "queue", first, p, func() pipelineSlot { return k.produceQueued(p) })
+		end = lower.Choose(k.Builder, "chains", k.Xor(first, lower.Bool(true)), end, func() pipelineSlot { return k.produceChains(p) })
+		k.postEnd(end)
+		return
 	}
+	heads := k.entries(k.lengths())
+	k.In(k.At.Loading(k.KVHead()), func() {
+		p = k.produceItem(feed{p, lower.I32(1)}, lower.I32(flagFirst), heads, func() {})
+		again := k.ICmp(enum.IPredNE, k.pass, lower.I32(0))
+		p = k.stageIf("close", again, cursor{p, lower.I32(flagSecond)}, k.noSlots())
+	})
 	k.postEnd(p)
 }
 
 // postEnd says that there are no more stages. Where consumers have issued the first product of a stage before they look at its flags,
 // it has keys as well: zeros.
-func (k *kernel) postEnd(p place) {
+func (k *kernel) postEnd(p pipelineSlot) {
 	if !k.overlap {
 		zero := lower.I32(0)
-		if k.kvHead = zero; k.queued {
-			k.At = k.fixed(zero, zero, zero)
-		}
-		k.stage(cursor{p, lower.I32(flagEnd)}, k.noSlots())
+		k.inTile(tileID{zero, zero, zero}, func() {
+			k.In(k.At.Loading(zero), func() { k.stage(cursor{p, lower.I32(flagEnd)}, k.noSlots()) })
+		})
 		return
 	}
 	k.await(k.barrierAt(emptyK, p.buffer), p.parity)
@@ -74,37 +86,53 @@ func (k *kernel) postEnd(p place) {
 
 // produceQueued takes row tiles while there are any: the block's own number first, then what the queue says. What the lists of a
 // tile begin with is read while the tile before is walked, in two steps that depend on each other: lengths, then entries.
-func (k *kernel) produceQueued(p place) place {
+func (k *kernel) produceQueued(p pipelineSlot) pipelineSlot {
 	first := k.block()
-	k.At = k.placeOf(k.firstItem(first))
-	heads := k.entries(k.lengths())
-	start := append([]Value{first, k.taken(k.take()), p.buffer, p.parity, lower.I32(1)}, append(k.tripleOf(k.At), heads.values()...)...)
-	v := k.While("item", start,
-		func(v []Value) Value { return k.ICmp(enum.IPredSLT, v[0], k.Param("items")) },
-		func(v []Value) []Value {
-			next, own, heads := v[1], k.fixed(v[5], v[6], v[7]), heads.with(v[8:])
+	start := queuedItem{number: first, feed: feed{p, lower.I32(1)}, tileID: k.workTile(k.firstItem(first))}
+	k.inTile(start.tileID, func() { start.heads = k.entries(k.lengths()) })
+	start.next = k.taken(k.take())
+	return lower.While(k.Builder, "item", start,
+		func(is queuedItem) Value { return k.ICmp(enum.IPredSLT, is.number, k.Param("items")) },
+		func(is queuedItem) queuedItem {
+			next := queuedItem{number: is.next}
 			afterNext := k.take()
-			// Beyond the last tile, that is read again; nobody uses it.
-			following := k.placeOf(k.lastOr(next))
-			k.At = following
-			ahead := k.lengths()
-			k.At = own
-			made, ahead := k.produceOwn(v[2:5], heads, func() listHeads {
-				k.At = following
-				defer func() { k.At = own }()
-				return k.entries(ahead)
+			// Beyond the last tile, that tile is read again; nobody uses it.
+			next.tileID = k.workTile(k.lastOr(is.next))
+			k.inTile(next.tileID, func() { next.heads = k.lengths() })
+			k.inTile(is.tileID, func() {
+				next.feed, next.heads = k.produceOwn(is.feed, is.heads, func() (ahead listHeads) {
+					k.inTile(next.tileID, func() { ahead = k.entries(next.heads) })
+					return ahead
+				})
 			})
-			out := slices.Concat([]Value{next, k.taken(afterNext)}, made, k.tripleOf(following))
-			return append(out, ahead.values()...)
-		})
-	return place{v[2], v[3]}
+			next.next = k.taken(afterNext)
+			return next
+		}).pipelineSlot
+}
+
+// queuedItem is what the loop of produceQueued carries: a row tile's number and the number of the one after it, which row tile it is, and
+// what its lists begin with.
+type queuedItem struct {
+	number, next Value
+	feed
+	tileID
+	heads listHeads
+}
+
+func (q *queuedItem) Values() []*Value {
+	return slices.Concat([]*Value{&q.number, &q.next}, q.feed.Values(), q.tileID.Values(), q.heads.Values())
+}
+
+func (q queuedItem) Clone() queuedItem {
+	q.heads = q.heads.Clone()
+	return q
 }
 
 // take asks the queue for a row tile that no other block takes; taken, later, says which that is.
 func (k *kernel) take() Value {
-	return k.If("take", k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), []Value{lower.I32(0)}, func() []Value {
-		return []Value{k.AsmResult(types.I32, "atom.global.add.u32 $0, [$1], 1;", "=r,l", k.Param("queue"))}
-	})[0]
+	return k.Choose("take", k.ICmp(enum.IPredEQ, k.Lane, lower.I32(0)), lower.I32(0), func() Value {
+		return k.AsmResult(types.I32, "atom.global.add.u32 $0, [$1], 1;", "=r,l", k.Param("queue"))
+	})
 }
 
 func (k *kernel) taken(v Value) Value { return k.Add(k.ShuffleFrom(v, lower.I32(0)), k.queueBlocks()) }
@@ -120,8 +148,8 @@ func (k *kernel) firstItem(first Value) Value {
 	return k.lastOr(first)
 }
 
-// block is the block's number among those that the queue knows, queueBlocks is how many these are. Of a group they are those of the
-// section's rows, and of a block of two tiles each half is one.
+// block is the block's number among the blocks that the queue knows, queueBlocks is how many these are: in a group the blocks of the
+// section's rows, where each half of a block of two tiles is one.
 func (k *kernel) block() Value {
 	if !k.grouped {
 		return k.BlockX()
@@ -136,53 +164,71 @@ func (k *kernel) queueBlocks() Value {
 	return k.Param("blocks")
 }
 
-func (k *kernel) tripleOf(p lower.Place) []Value { return []Value{p.Tile(), p.Head(), p.Batch()} }
-
-// produceOwn produces the row tile, unless its head is another kernel's: its consumers do not hear of it then. at is the
-// place of the next stage and the parity of Q. In the midst of it, it calls ahead to read what comes after.
-func (k *kernel) produceOwn(at []Value, heads listHeads, ahead func() listHeads) ([]Value, listHeads) {
+// produceOwn produces the row tile, unless its head is another kernel's: consumers of this kernel do not hear of such a tile. In the midst
+// of it, it calls ahead to read what comes after.
+func (k *kernel) produceOwn(f feed, heads listHeads, ahead func() listHeads) (feed, listHeads) {
 	own := k.Computes(k.HeadIndex())
-	unread := make([]Value, len(heads.values()))
-	for i := range unread {
-		unread[i] = lower.I32(0)
-	}
-	v := k.If("own", own, slices.Concat(at, unread), func() []Value {
-		var read listHeads
-		p := k.produceItem(place{at[0], at[1]}, at[2], lower.I32(flagFirst), heads, func() { read = ahead() })
-		return append([]Value{p.buffer, p.parity, k.Xor(at[2], lower.I32(1))}, read.values()...)
+	out := lower.Choose(k.Builder, "own", own, fedTile{f, heads.unread()}, func() (made fedTile) {
+		k.In(k.At.Loading(k.KVHead()), func() {
+			made.pipelineSlot = k.produceItem(f, lower.I32(flagFirst), heads, func() { made.ahead = ahead() })
+		})
+		made.q = k.Xor(f.q, lower.I32(1))
+		return made
 	})
-	values := k.If("other", k.Xor(own, lower.Bool(true)), v[3:], func() []Value { return ahead().values() })
-	return v[:3], heads.with(values)
+	return out.feed, lower.Choose(k.Builder, "other", k.Xor(own, lower.Bool(true)), out.ahead, ahead)
 }
 
-// placeOf is row tile number item of the launch: one head after the other, so that the K and V of few are in use at a time.
-func (k *kernel) placeOf(item Value) lower.Place {
+// fedTile is what a row tile leaves: its feed, and what the lists of the tile after it begin with.
+type fedTile struct {
+	feed
+	ahead listHeads
+}
+
+func (t *fedTile) Values() []*Value { return append(t.feed.Values(), t.ahead.Values()...) }
+
+func (t fedTile) Clone() fedTile { return fedTile{t.feed, t.ahead.Clone()} }
+
+// tileID says in registers which row tile it is.
+type tileID struct{ tile, head, batch Value }
+
+func (t *tileID) Values() []*Value { return lower.Some(&t.tile, &t.head, &t.batch) }
+
+// workTile is row tile number item of the launch: one head after the other, so that the K and V of few are in use at a time.
+func (k *kernel) workTile(item Value) tileID {
 	tiles, heads := k.Param("row_tiles"), k.Param("q_heads")
 	row := k.UDiv(item, tiles)
 	batch := k.UDiv(row, heads)
 	tile, head := k.Sub(item, k.Mul(row, tiles)), k.Sub(row, k.Mul(batch, heads))
-	return k.fixed(tile, head, batch)
+	return tileID{tile, head, batch}
 }
 
-// fixed is a place whose numbers are in registers.
-func (k *kernel) fixed(tile, head, batch Value) lower.Place {
-	is := func(v Value) func() Value { return func() Value { return v } }
-	return lower.Place{Tile: is(tile), Head: is(head), Batch: is(batch),
-		Tiles: is(k.Param("row_tiles")), Heads: is(k.Param("q_heads")), Head0: k.At.Head0}
+// fixed is a row tile whose numbers are in registers.
+func (k *kernel) fixed(t tileID) lower.WorkTile {
+	return lower.WorkTile{Tile: lower.Is(t.tile), Head: lower.Is(t.head), Batch: lower.Is(t.batch),
+		Tiles: lower.Is(k.Param("row_tiles")), Heads: lower.Is(k.Param("q_heads")), Head0: k.At.Head0}
+}
+
+// inTile emits body for a row tile that a queue gave; without a queue the block has one tile, and t says nothing.
+func (k *kernel) inTile(t tileID, body func()) {
+	tile := k.At
+	if k.queued {
+		tile = k.fixed(t)
+	}
+	k.In(tile, body)
 }
 
 // produceItem loads Q and all stages of a row tile; one that keeps nothing has a stage without keys. first are flags of the first
 // stage. Once the first ones are under way, it calls ahead.
-func (k *kernel) produceItem(p place, qParity, first Value, heads listHeads, ahead func()) place {
-	k.kvHead = k.KVHead(k.At.Head())
-	k.await(k.emptyQ(), qParity)
+func (k *kernel) produceItem(f feed, first Value, heads listHeads, ahead func()) pipelineSlot {
+	k.await(k.emptyQ(), f.q)
 	k.elected(func() {
 		at := k.fullQ()
 		k.expect(at, k.layout.k)
 		to := copyOf{slots: 1, offset: k.layout.q, panel: k.qPanel, base: lower.I32(0), barrier: at}
-		k.loadAt(to, "q", k.Row0(), k.TensorHead(), k.At.Batch())
+		row := k.Row0()
+		k.load(to, k.TileRows("q", k.TensorHead()), row)
 	})
-	c := cursor{p, first}
+	c := cursor{f.pipelineSlot, first}
 	switch {
 	case k.stagger:
 		return k.produceStaggered(c, k.sources(heads), ahead)
@@ -204,42 +250,34 @@ var emptySlot = slot{start: lower.I32(lower.FarBelow), flags: lower.I32(lower.Fl
 func (k *kernel) noSlots() []slot { return []slot{emptySlot, emptySlot}[:k.keys/k.SlotKeys] }
 
 // stageIf loads one more stage if some holds.
-func (k *kernel) stageIf(name string, some Value, c cursor, slots []slot) place {
-	v := k.If(name, some, []Value{c.buffer, c.parity}, func() []Value {
-		next := k.stage(c, slots)
-		return []Value{next.buffer, next.parity}
-	})
-	return place{v[0], v[1]}
+func (k *kernel) stageIf(name string, some Value, c cursor, slots []slot) pipelineSlot {
+	return lower.Choose(k.Builder, name, some, c.pipelineSlot, func() pipelineSlot { return k.stage(c, slots).pipelineSlot })
 }
 
 // produceRange walks the pieces of a segment without lists, a stage a tile, and hops over tiles without a residue where the
 // segment says so (ir.Segment.Hop).
 func (k *kernel) produceRange(c cursor, number int, s lower.Segment) cursor {
 	for _, x := range k.Cut(s) {
-		v := k.While("piece", []Value{x.Top, c.buffer, c.parity, c.first},
-			func(v []Value) Value { return k.ICmp(enum.IPredSGT, v[0], x.Bottom) },
-			func(v []Value) []Value {
-				end, at := v[0], cursor{place{v[1], v[2]}, v[3]}
-				flags := lower.I32(x.Flags | int64(number)<<lower.SegmentShift)
-				return k.tileOrHop(s, end, at, flags)
-			})
-		c = cursor{place{v[1], v[2]}, v[3]}
+		c = lower.While(k.Builder, "piece", lower.Walking(x.Top, c),
+			func(end cursorWalk) Value { return k.ICmp(enum.IPredSGT, end.At, x.Bottom) },
+			func(end cursorWalk) cursorWalk {
+				return k.tileOrHop(s, end, lower.I32(x.Flags|int64(number)<<lower.SegmentShift))
+			}).Of
 	}
 	return c
 }
 
 // tileOrHop loads the tile that ends at end, or moves the end down to one that holds a residue.
-func (k *kernel) tileOrHop(s lower.Segment, end Value, c cursor, flags Value) []Value {
-	load := func() []Value {
-		start := k.Sub(end, lower.I32(int64(k.SlotKeys)))
-		next := k.stage(c, []slot{{start: start, flags: flags}})
-		return []Value{start, next.buffer, next.parity, next.first}
+func (k *kernel) tileOrHop(s lower.Segment, end cursorWalk, flags Value) cursorWalk {
+	load := func() cursorWalk {
+		start := k.Sub(end.At, lower.I32(int64(k.SlotKeys)))
+		return lower.Walking(start, k.stage(end.Of, []slot{{start: start, flags: flags}}))
 	}
 	if s.Hop < 0 {
 		return load()
 	}
-	hopped := k.Hopped(s.Tests[s.Hop], end)
-	return k.If("tile", k.ICmp(enum.IPredEQ, hopped, end), []Value{hopped, c.buffer, c.parity, c.first}, load)
+	hopped := k.Hopped(s.Tests[s.Hop], end.At)
+	return lower.Choose(k.Builder, "tile", k.ICmp(enum.IPredEQ, hopped, end.At), lower.Walking(hopped, end.Of), load)
 }
 
 // slot is one slot of a stage as the producer sees it.
@@ -247,6 +285,8 @@ type slot struct {
 	start, flags Value
 	from         origin
 }
+
+func (s *slot) Values() []*Value { return []*Value{&s.start, &s.flags} }
 
 // origin is the tensor a slot comes from, as far as it is known before the kernel runs.
 type origin int
@@ -274,20 +314,19 @@ func (k *kernel) stageOf(c cursor, slots []slot, whole bool) cursor {
 		k.arrive(k.barrierAt(posted, c.buffer))
 		k.loadTile("k", k.layout.k, fullK, c.buffer, slots, whole)
 	})
-	k.letVoteCatchUp(c.place)
-	return cursor{k.nextPlace(k.placeOfV(c.place)), lower.I32(0)}
+	k.letVoteCatchUp(c.pipelineSlot)
+	return cursor{k.nextPipelineSlot(k.pipelineSlotOfV(c.pipelineSlot)), lower.I32(0)}
 }
 
 // letVoteCatchUp waits, where tiles are computed again, until the stage at p is full. In a ring the warp that votes must have seen V's
 // phase of a buffer before K is posted there again. Consumers see to that where they wait for the next K before they let go of V; with
 // care they do not.
-func (k *kernel) letVoteCatchUp(p place) {
+func (k *kernel) letVoteCatchUp(p pipelineSlot) {
 	if !k.ring || !k.HasColumns() {
 		return
 	}
-	k.If("again", k.ICmp(enum.IPredNE, k.round, lower.I32(0)), nil, func() []Value {
+	k.If("again", k.ICmp(enum.IPredNE, k.pass, lower.I32(0)), func() {
 		k.await(k.barrierAt(fullK, p.buffer), k.Xor(p.parity, lower.I32(1)))
-		return nil
 	})
 }
 
@@ -328,7 +367,8 @@ func (k *kernel) loadTile(tensor string, offset int, full barrier, buffer Value,
 // loadSlot starts the copies of one slot.
 func (k *kernel) loadSlot(to copyOf, tensor string, s slot) {
 	fromCopies := func() {
-		k.loadAt(to, ir.ListName(k.ColumnSegment().From.Name, tensor+"c"), s.start, k.HeadIndex(), lower.I32(0))
+		copies := ir.ListName(k.ColumnSegment().From.Name, tensor+"c")
+		k.load(to, k.RowsOf(copies, k.HeadIndex, lower.Is(lower.I32(0))), s.start)
 	}
 	switch {
 	case s.from == keys || !k.HasColumns():
@@ -341,7 +381,7 @@ func (k *kernel) loadSlot(to copyOf, tensor string, s slot) {
 }
 
 func (k *kernel) loadKeys(to copyOf, tensor string, s slot) {
-	k.loadAt(to, tensor, s.start, k.kvHead, k.At.Batch())
+	k.load(to, k.TileRows(tensor, k.KVHead()), s.start)
 }
 
 // copyOf is a copy: of how many slots, to which offset from which base in shared memory, with which distance of panels there, for
@@ -351,13 +391,15 @@ type copyOf struct {
 	base, barrier        Value
 }
 
-// loadAt copies a box a panel. Boxes may lie outside the tensor in part or in all: zeros are written there, and they count.
-func (k *kernel) loadAt(c copyOf, tensor string, row, head, batch Value) {
-	m := k.Asm(types.I64, "cvta.param.u64 $0, $1;", "=l,l", k.Param(mapOf(tensor, c.slots)))
+// load copies the rows from one on, a box a panel. Boxes may lie outside the tensor in part or in all: zeros are written there, and they
+// count.
+func (k *kernel) load(c copyOf, rows lower.Rows, row Value) {
+	box := rows.Box(row)
+	m := k.Asm(types.I64, "cvta.param.u64 $0, $1;", "=l,l", k.Param(mapOf(rows.Tensor, c.slots)))
 	for p := range k.panels {
 		to := k.Add(k.Add(k.shared, c.base), lower.I32(int64(c.offset+p*c.panel)))
 		k.AsmEffect("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [$0], [$1, {$2, $3, $4, $5}], [$6];",
-			"r,l,r,r,r,r,r", to, m, lower.I32(int64(p*panelCols)), row, head, batch, c.barrier)
+			"r,l,r,r,r,r,r", to, m, lower.I32(int64(p*panelCols)), box.Row, box.Head, box.Batch, c.barrier)
 	}
 }
 

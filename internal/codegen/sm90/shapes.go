@@ -61,14 +61,14 @@ func shapesOf(bodies []abi.Body, own []shape) []shape {
 func shapeFor(s *ir.Schedule, headDim int) (sh shape, slotKeys int) {
 	lists := s.Lists()
 	if len(lists) == 0 {
-		own := lower.Choose(shapes, headDim)
+		own := lower.ShapeFor(shapes, headDim)
 		return own, own.keys
 	}
 	blocks := slices.ContainsFunc(lists, func(l ir.Source) bool { return l.Kind == ir.SourceBlocks })
 	if widest := staggerShapes[len(staggerShapes)-1]; !blocks && headDim <= widest.maxHeadDim {
-		return lower.Choose(staggerShapes, headDim), ir.BlockSize
+		return lower.ShapeFor(staggerShapes, headDim), ir.BlockSize
 	}
-	return lower.Choose(listShapes, headDim), ir.BlockSize
+	return lower.ShapeFor(listShapes, headDim), ir.BlockSize
 }
 
 // Most is the largest head dim that the shape is for.
@@ -139,7 +139,7 @@ type layout struct {
 }
 
 // headerLayout is the header of a stage: start and flags of each slot, then which row tile it belongs to; then what is found out
-// about columns: the flags again, without those that need no mask, and the words of each slot for each row block. It is freed
+// about columns: the flags again, without flags of slots that need no mask, and the words of each slot for each row block. It is freed
 // with K.
 type headerLayout struct{ item, found, words, bytes int }
 

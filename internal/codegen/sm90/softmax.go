@@ -1,46 +1,42 @@
 package sm90
 
-import "slices"
+import "github.com/minfc/minfc/internal/codegen/lower"
 
 // The online softmax (FlashAttention-2, arXiv 2307.08691, section 3.1): probabilities are relative to a maximum of each row, which
 // grows with the stages; what was summed up before then shrinks.
 
 // newMaxima takes the scores into the running maxima and brings the sums to the new ones. It returns the factors that do the same
 // for the output.
-func (k *kernel) newMaxima(st *state, s []Value) []Value {
+func (k *kernel) newMaxima(st *rowState, s []Value) []Value {
 	alpha := make([]Value, 2)
 	for r := range 2 {
-		m := k.FMax(k.FMul(k.MaxQuad(k.threadMax(s, r)), k.Param("scale_log2")), st.m[r])
-		alpha[r] = k.Exp2(k.FSub(st.m[r], m))
-		st.m[r] = m
+		st.m[r], alpha[r] = k.NewMaximum(st.m[r], k.threadMax(s, r))
 		st.l[r] = k.FMul(st.l[r], alpha[r])
 	}
 	return alpha
 }
 
 // raise brings maxima, sums and output to new maxima where the old ones do not do any more. The output must not be in flight.
-func (k *kernel) raise(st *state, s []Value) {
+func (k *kernel) raise(st rowState, s []Value) rowState {
 	x := make([]Value, 2)
 	for r := range x {
-		x[r] = k.FMul(k.threadMax(s, r), k.Param("scale_log2"))
+		x[r] = k.Scaled(k.threadMax(s, r))
 	}
-	v := k.If("raise", k.Exceed(x, st.m), slices.Concat(st.o, st.m, st.l), func() []Value {
-		out := st.clone()
+	return lower.Choose(k.Builder, "raise", k.Exceed(x, st.m), st, func() rowState {
+		out := st.Clone()
 		k.rescale(out.o, k.newMaxima(&out, s))
-		return slices.Concat(out.o, out.m, out.l)
+		return out
 	})
-	n := len(st.o)
-	st.o, st.m, st.l = v[:n], v[n:n+2], v[n+2:]
 }
 
-// probabilities are those of a stage's scores, which it adds to the sums.
-func (k *kernel) probabilities(st *state, s []Value) []Value {
+// probabilities are what a stage's scores give; they are added to the sums.
+func (k *kernel) probabilities(st *rowState, s []Value) []Value {
 	p := make([]Value, len(s))
 	for r := range 2 {
-		neg := k.FNeg(st.m[r]) // a modifier of the FMA, no instruction
+		neg := k.FNeg(st.m[r])
 		for i := range s {
 			if i/2%2 == r {
-				p[i] = k.Exp2(k.FMA(s[i], k.Param("scale_log2"), neg))
+				p[i] = k.Probability(s[i], neg)
 			}
 		}
 	}

@@ -21,7 +21,7 @@ type columnCursor struct{ next, total Value }
 
 // produceStaggered loads all stages of a tile and returns where the next one's start. Pairs come first: they need nothing that is
 // not there, and what is known of the columns arrives beside them.
-func (k *kernel) produceStaggered(c cursor, sources []source, ahead func()) place {
+func (k *kernel) produceStaggered(c cursor, sources []source, ahead func()) pipelineSlot {
 	for _, s := range sources {
 		switch s.segment.From.Kind {
 		case ir.SourceRuns:
@@ -50,16 +50,25 @@ func (k *kernel) produceStaggered(c cursor, sources []source, ahead func()) plac
 
 // countColumns is the number of slots of columns that matter to the tile.
 func (k *kernel) countColumns(x source) Value {
-	v := k.Repeat("count", []Value{lower.I32(0), lower.I32(0), x.entry}, func(v []Value) ([]Value, Value) {
-		live := k.Popc(k.Ballot(k.live(x, k.Add(v[0], k.Lane), v[2])))
-		base := k.Add(v[0], lower.I32(batch))
+	start := countedBatch{lower.I32(0), lower.I32(0), x.entry}
+	return lower.Repeat(k.Builder, "count", start, func(b countedBatch) (countedBatch, Value) {
+		live := k.Popc(k.Ballot(k.live(x, k.Add(b.base, k.Lane), b.entry)))
+		b.base = k.Add(b.base, lower.I32(batch))
 		again := k.ICmp(enum.IPredEQ, live, lower.I32(batch))
-		entry := k.If("more", again, []Value{lower.I32(0)}, func() []Value {
-			return []Value{k.entryOf(x, k.Add(base, k.Lane))}
-		})
-		return []Value{base, k.Add(v[1], live), entry[0]}, again
-	})
-	return v[1]
+		b.entry = k.entryIf(again, x, b.base)
+		b.count = k.Add(b.count, live)
+		return b, again
+	}).count
+}
+
+// countedBatch is a batch of a source's entries: number of the first one, how many before it count, and this lane's entry.
+type countedBatch struct{ base, count, entry Value }
+
+func (b *countedBatch) Values() []*Value { return []*Value{&b.base, &b.count, &b.entry} }
+
+// entryIf reads this lane's entry of the batch at base, if more holds.
+func (k *kernel) entryIf(more Value, x source, base Value) Value {
+	return k.Choose("more", more, lower.I32(0), func() Value { return k.entryOf(x, k.Add(base, k.Lane)) })
 }
 
 // columnSlot is slot n of the columns, an empty one from total on.
@@ -79,18 +88,27 @@ func (k *kernel) columnSlot(n, total Value) slot {
 }
 
 // eachBatch walks the entries of a list of runs that matter, 32 at a time. body gets this lane's entry, and as words of lanes
-// which begin a pair of neighbours and which are alone.
-func (k *kernel) eachBatch(x source, v []Value, body func(entry, pairs, alone Value, v []Value) []Value) []Value {
-	out := k.Repeat("batch", append([]Value{lower.I32(0), x.entry}, v...), func(v []Value) ([]Value, Value) {
-		base, entry := v[0], v[1]
-		live := k.Ballot(k.live(x, k.Add(base, k.Lane), entry))
+// which begin a pair of neighbours and which are alone; it takes state on.
+func eachBatch[T any, P lower.State[T]](k *kernel, x source, state T, body func(entry, pairs, alone Value, state T) T) T {
+	type entries = batchOf[T, P]
+	return lower.Repeat(k.Builder, "batch", entries{lower.I32(0), x.entry, state}, func(b entries) (entries, Value) {
+		live := k.Ballot(k.live(x, k.Add(b.base, k.Lane), b.entry))
 		full := k.ICmp(enum.IPredEQ, live, lower.I32(-1))
-		base = k.Add(base, lower.I32(batch))
-		next := k.If("more", full, []Value{lower.I32(0)}, func() []Value { return []Value{k.entryOf(x, k.Add(base, k.Lane))} })
-		pairs, alone := k.pair(entry, live)
-		return append([]Value{base, next[0]}, body(entry, pairs, alone, v[2:])...), full
-	})
-	return out[2:]
+		base := k.Add(b.base, lower.I32(batch))
+		next := k.entryIf(full, x, base)
+		pairs, alone := k.pair(b.entry, live)
+		return entries{base, next, body(b.entry, pairs, alone, b.state)}, full
+	}).state
+}
+
+// batchOf is a batch of a list's entries: number of the first one, this lane's entry, and what is carried beside them.
+type batchOf[T any, P lower.State[T]] struct {
+	base, entry Value
+	state       T
+}
+
+func (b *batchOf[T, P]) Values() []*Value {
+	return append([]*Value{&b.base, &b.entry}, P(&b.state).Values()...)
 }
 
 // pair tells of the lanes' entries which begin a pair of neighbours and which stay alone, as words of lanes. Entries follow each
@@ -108,23 +126,23 @@ func (k *kernel) pair(entry, live Value) (pairs, alone Value) {
 	return k.And(evens, followed), k.And(evens, k.Not(followed))
 }
 
-// eachLane runs body for every bit of a word, lowest first; v are the values it carries.
-func (k *kernel) eachLane(name string, word Value, v []Value, body func(lane Value, v []Value) []Value) []Value {
-	out := k.While(name, append([]Value{word}, v...),
-		func(v []Value) Value { return k.ICmp(enum.IPredNE, v[0], lower.I32(0)) },
-		func(v []Value) []Value {
-			lane := k.LowBit(v[0])
-			rest := k.And(v[0], k.Sub(v[0], lower.I32(1)))
-			return append([]Value{rest}, body(lane, v[1:])...)
-		})
-	return out[1:]
+// eachLane runs body for every bit of a word, lowest first; it takes state on.
+func eachLane[T any, P lower.State[T]](k *kernel, name string, word Value, state T, body func(lane Value, state T) T) T {
+	type walk = lower.Walk[T, P]
+	return lower.While(k.Builder, name, lower.Walking[T, P](word, state),
+		func(bits walk) Value { return k.ICmp(enum.IPredNE, bits.At, lower.I32(0)) },
+		func(bits walk) walk {
+			lane := k.LowBit(bits.At)
+			rest := k.And(bits.At, k.Sub(bits.At, lower.I32(1)))
+			return lower.Walking[T, P](rest, body(lane, bits.Of))
+		}).Of
 }
 
 // runSlot is a slot at an offset from the tile's first query.
 func (k *kernel) runSlot(x source, offset Value) slot {
-	v := k.ListSlot(x.segment, nil, func() Value { return offset }, lower.I32(int64(x.number)<<lower.SegmentShift),
+	of := k.ListSlot(x.segment, nil, func() Value { return offset }, lower.I32(int64(x.number)<<lower.SegmentShift),
 		k.FullBottom(x.segment), k.FullTop(x.segment))
-	return slot{v[0], v[1], keys}
+	return slot{of.Start, of.Flags, keys}
 }
 
 // staggered marks the first slot of a stage.
@@ -134,62 +152,65 @@ func (k *kernel) staggered(s slot) slot {
 
 // producePairs loads the stages of all pairs of a list.
 func (k *kernel) producePairs(x source, c cursor) cursor {
-	v := k.eachBatch(x, []Value{c.buffer, c.parity, c.first}, func(entry, pairs, _ Value, v []Value) []Value {
-		return k.eachLane("pair", pairs, v, func(lane Value, v []Value) []Value {
+	return eachBatch(k, x, c, func(entry, pairs, _ Value, c cursor) cursor {
+		return eachLane(k, "pair", pairs, c, func(lane Value, c cursor) cursor {
 			upper := k.ShuffleFrom(entry, lane)
 			var slots []slot
 			for i := range 3 {
 				slots = append(slots, k.runSlot(x, k.Add(upper, lower.I32(int64(ir.BlockSize*(i-1))))))
 			}
 			slots[0] = k.staggered(slots[0])
-			next := k.wholeStage(cursor{place{v[0], v[1]}, v[2]}, slots)
-			return []Value{next.buffer, next.parity, next.first}
+			return k.wholeStage(c, slots)
 		})
 	})
-	return cursor{place{v[0], v[1]}, v[2]}
 }
 
 // produceAlone loads the stages of all tiles of a list that are alone, a slot of columns beside each.
 func (k *kernel) produceAlone(x source, c cursor, cols columnCursor) (cursor, columnCursor) {
-	v := k.eachBatch(x, []Value{c.buffer, c.parity, c.first, cols.next}, func(entry, _, alone Value, v []Value) []Value {
-		return k.eachLane("alone", alone, v, func(lane Value, v []Value) []Value {
+	end := eachBatch(k, x, slotCursor{c, cols.next}, func(entry, _, alone Value, c slotCursor) slotCursor {
+		return eachLane(k, "alone", alone, c, func(lane Value, c slotCursor) slotCursor {
 			offset := k.ShuffleFrom(entry, lane)
 			slots := []slot{
 				k.staggered(k.runSlot(x, offset)),
-				k.columnSlot(v[3], cols.total),
+				k.columnSlot(c.slot, cols.total),
 				k.runSlot(x, k.Add(offset, lower.I32(ir.BlockSize))),
 			}
-			c := k.stage(cursor{place{v[0], v[1]}, v[2]}, slots)
-			return []Value{c.buffer, c.parity, c.first, k.Add(v[3], lower.I32(1))}
+			return slotCursor{k.stage(c.cursor, slots), k.Add(c.slot, lower.I32(1))}
 		})
 	})
-	return cursor{place{v[0], v[1]}, v[2]}, columnCursor{v[3], cols.total}
+	return end.cursor, columnCursor{end.slot, cols.total}
 }
+
+// slotCursor is where the next stage goes and, of columns or a range, the number of its first slot.
+type slotCursor struct {
+	cursor
+	slot Value
+}
+
+func (c *slotCursor) Values() []*Value { return append(c.cursor.Values(), &c.slot) }
 
 // produceColumns loads the columns that are left, two slots a stage.
 func (k *kernel) produceColumns(c cursor, cols columnCursor) cursor {
-	v := k.While("columns", []Value{c.buffer, c.parity, c.first, cols.next},
-		func(v []Value) Value { return k.ICmp(enum.IPredSLT, v[3], cols.total) },
-		func(v []Value) []Value {
-			after := k.Add(v[3], lower.I32(1))
-			c := k.stage(cursor{place{v[0], v[1]}, v[2]}, []slot{k.columnSlot(v[3], cols.total), k.columnSlot(after, cols.total)})
-			return []Value{c.buffer, c.parity, c.first, k.Add(v[3], lower.I32(2))}
-		})
-	return cursor{place{v[0], v[1]}, v[2]}
+	return lower.While(k.Builder, "columns", slotCursor{c, cols.next},
+		func(c slotCursor) Value { return k.ICmp(enum.IPredSLT, c.slot, cols.total) },
+		func(c slotCursor) slotCursor {
+			after := k.Add(c.slot, lower.I32(1))
+			next := k.stage(c.cursor, []slot{k.columnSlot(c.slot, cols.total), k.columnSlot(after, cols.total)})
+			return slotCursor{next, k.Add(c.slot, lower.I32(2))}
+		}).cursor
 }
 
 // producePiece walks a piece of a range from its top down, two slots a stage.
 func (k *kernel) producePiece(x source, c cursor) cursor {
 	flags := lower.I32(x.piece.Flags | int64(x.number)<<lower.SegmentShift)
-	v := k.While("piece", []Value{c.buffer, c.parity, c.first, lower.I32(0)},
-		func(v []Value) Value { return k.ICmp(enum.IPredSLT, v[3], x.piece.Slots) },
-		func(v []Value) []Value {
-			upper := slot{k.Sub(x.piece.Top, k.MulBy(k.Add(v[3], lower.I32(1)), ir.BlockSize)), flags, keys}
-			more := k.ICmp(enum.IPredSLT, k.Add(v[3], lower.I32(1)), x.piece.Slots)
+	return lower.While(k.Builder, "piece", slotCursor{c, lower.I32(0)},
+		func(c slotCursor) Value { return k.ICmp(enum.IPredSLT, c.slot, x.piece.Slots) },
+		func(c slotCursor) slotCursor {
+			upper := slot{k.Sub(x.piece.Top, k.MulBy(k.Add(c.slot, lower.I32(1)), ir.BlockSize)), flags, keys}
+			more := k.ICmp(enum.IPredSLT, k.Add(c.slot, lower.I32(1)), x.piece.Slots)
 			below := k.Sub(upper.start, lower.I32(ir.BlockSize))
 			lowerSlot := slot{k.Select(more, below, emptySlot.start), k.Select(more, flags, emptySlot.flags), keys}
-			next := k.stage(cursor{place{v[0], v[1]}, v[2]}, []slot{lowerSlot, upper})
-			return []Value{next.buffer, next.parity, next.first, k.Add(v[3], lower.I32(2))}
-		})
-	return cursor{place{v[0], v[1]}, v[2]}
+			next := k.stage(c.cursor, []slot{lowerSlot, upper})
+			return slotCursor{next, k.Add(c.slot, lower.I32(2))}
+		}).cursor
 }

@@ -12,46 +12,59 @@ import (
 // columns and whether runs cover them, and writes words for the masks. That takes two loads that depend on each other, about as
 // long as K takes to land; the walk must not wait for them.
 func (k *kernel) vote(Value) {
-	p := place{lower.I32(0), lower.I32(0)}
 	zero := lower.I32(0)
-	if k.queued { // any tile, until a header says which
-		k.At = k.fixed(zero, zero, zero)
-	}
-	start := slices.Concat([]Value{p.buffer, p.parity, zero, zero, zero}, k.ListStarts())
-	end := k.While("vote", start,
-		func(v []Value) Value { return k.isPosted(place{v[0], v[1]}) },
-		func(v []Value) []Value {
-			p := place{v[0], v[1]}
-			held := k.holdItem(p.buffer, v[2:])
-			k.findWords(p.buffer)
-			k.Hold(nil)
-			values := k.placeOfV(p)
+	none := tileID{zero, zero, zero} // any tile, until a header says which
+	start := voted{pipelineSlot{zero, zero}, votedTile{tileID: none}}
+	k.inTile(none, func() { start.starts = k.ListStarts() })
+	end := lower.While(k.Builder, "vote", start,
+		func(v voted) Value { return k.isPosted(v.pipelineSlot) },
+		func(v voted) voted {
+			p, tile := v.pipelineSlot, k.postedTile(v.buffer, v.votedTile)
+			k.inTile(tile.tileID, func() {
+				k.In(k.WithStarts(k.At, tile.starts), func() { k.findWords(p.buffer) })
+			})
+			values := k.pipelineSlotOfV(p)
 			if k.ring { // a wait sees one phase ahead at most, and V's is one of them
 				k.await(k.barrierAt(posted, values.buffer), values.parity)
 			}
-			next := k.nextPlace(values)
-			return append([]Value{next.buffer, next.parity}, held...)
+			return voted{k.nextPipelineSlot(values), tile}
 		})
 	k.elected(func() { // consumers read flags before they see that it is the end
-		k.storeFound(k.headerAt(end[0]), nil)
+		k.storeFound(k.headerAt(end.buffer), nil)
 	})
-	k.letGo(fullK, end[0])
+	k.letGo(fullK, end.buffer)
 }
 
-// holdItem sets whose stage it is and where the lists begin, where that may change. was and the result are tile, head, batch and
-// lower.RowTile.ListStarts.
-func (k *kernel) holdItem(buffer Value, was []Value) []Value {
-	is := was
-	if k.queued {
-		is = k.If("another", k.has(k.headerFlags(buffer, 0), flagFirst), was, func() []Value {
-			item := k.itemAt(buffer)
-			k.At = k.fixed(item[0], item[1], item[2])
-			return append(k.tripleOf(k.At), k.ListStarts()...)
-		})
-		k.At = k.fixed(is[0], is[1], is[2])
+// voted is what the loop of vote carries.
+type voted struct {
+	pipelineSlot
+	votedTile
+}
+
+func (v *voted) Values() []*Value { return append(v.pipelineSlot.Values(), v.votedTile.Values()...) }
+
+func (v voted) Clone() voted { return voted{v.pipelineSlot, v.votedTile.Clone()} }
+
+// votedTile is a row tile and where its lists begin (lower.RowTile.ListStarts).
+type votedTile struct {
+	tileID
+	starts []Value
+}
+
+func (t *votedTile) Values() []*Value { return append(t.tileID.Values(), lower.Pointers(t.starts)...) }
+
+func (t votedTile) Clone() votedTile { return votedTile{t.tileID, slices.Clone(t.starts)} }
+
+// postedTile is whose stage it is: the same tile's as was, unless the header begins another one.
+func (k *kernel) postedTile(buffer Value, was votedTile) votedTile {
+	if !k.queued {
+		return was
 	}
-	k.Hold(is[3:])
-	return is
+	return lower.Choose(k.Builder, "another", k.has(k.headerFlags(buffer, 0), flagFirst), was, func() votedTile {
+		is := votedTile{tileID: k.itemAt(buffer)}
+		k.inTile(is.tileID, func() { is.starts = k.ListStarts() })
+		return is
+	})
 }
 
 // findWords writes what is found of a stage and tells the consumers.
@@ -60,11 +73,11 @@ func (k *kernel) findWords(buffer Value) {
 	c := k.cover(k.look(slots))
 	var flags []Value
 	for i, s := range slots {
-		flags = append(flags, k.If("vote", k.has(s.flags, lower.FlagColumns), []Value{s.flags}, func() []Value {
+		flags = append(flags, k.Choose("vote", k.has(s.flags, lower.FlagColumns), s.flags, func() Value {
 			words := k.slotWords(c, i)
-			k.elected(func() { k.storeWords(header, i, words) }) // at once: those of all slots are too many for this warp's registers
-			return []Value{k.dropFull(s.flags, words)}
-		})...)
+			k.elected(func() { k.storeWords(header, i, words) }) // at once: words of all slots are too many for this warp's registers
+			return k.dropFull(s.flags, words)
+		}))
 	}
 	k.elected(func() { k.storeFound(header, flags) })
 	k.letGo(fullK, buffer)
@@ -87,7 +100,7 @@ func (k *kernel) storeFound(header Value, flags []Value) {
 // wordsAt is where the words of a slot lie in a header.
 func (k *kernel) wordsAt(slot int) int { return k.layout.header.words + slot*k.blocks()*wordsBytes }
 
-// columns are those of a stage's slots, as the lanes see them while it is found out which count: first their ids are read (look),
+// columns are the columns in a stage's slots, as the lanes see them while it is found out which count: first their ids are read (look),
 // then whether runs cover them (cover), then the lanes vote (slotWords).
 type columns struct {
 	ids     []Value   // of each half slot, this lane's
@@ -98,7 +111,7 @@ type columns struct {
 func (k *kernel) look(slots []slot) (c columns) {
 	none := lower.I32(lower.NoColumn)
 	for _, s := range slots {
-		c.ids = append(c.ids, k.If("columns", k.has(s.flags, lower.FlagColumns), []Value{none, none}, func() []Value {
+		c.ids = append(c.ids, k.ChooseAll("columns", k.has(s.flags, lower.FlagColumns), []Value{none, none}, func() []Value {
 			at := k.Add(s.start, k.Lane)
 			list := k.ColumnSegment().From
 			return []Value{k.ListAt(list, at), k.ListAt(list, k.Add(at, lower.I32(32)))}
@@ -109,26 +122,23 @@ func (k *kernel) look(slots []slot) (c columns) {
 
 func (k *kernel) cover(c columns) columns {
 	for i := range c.ids {
-		none := make([]Value, len(k.ColumnSegment().Except)*k.blocks())
-		for n := range none {
-			none[n] = lower.I32(0)
+		var none lower.Vectors
+		for range k.blocks() {
+			none = append(none, slices.Repeat([]Value{lower.I32(0)}, len(k.ColumnSegment().Except)))
 		}
 		there := k.AnyLane(k.ICmp(enum.IPredNE, c.ids[i], lower.I32(lower.NoColumn)))
-		words := k.If("cover", there, none, func() (out []Value) {
+		c.covered = append(c.covered, lower.Choose(k.Builder, "cover", there, none, func() (words lower.Vectors) {
 			for b := range k.blocks() {
-				out = append(out, k.CoverWords(c.ids[i], b)...)
+				words = append(words, k.CoverWords(c.ids[i], b))
 			}
-			return out
-		})
-		for b := range k.blocks() {
-			n := len(words) / k.blocks()
-			c.covered = append(c.covered, words[b*n:(b+1)*n])
-		}
+			return words
+		})...)
 	}
 	return c
 }
 
-// slotWords are the words about a slot's columns, for each row block two that count and two that are open (lower.KeptColumns and OpenColumns).
+// slotWords are the words about a slot's columns, for each row block two that count and two that are open (lower.KeptColumns and
+// OpenColumns).
 func (k *kernel) slotWords(c columns, slot int) []Value {
 	var open, out []Value
 	for half := range 2 {

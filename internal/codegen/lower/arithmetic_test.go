@@ -40,7 +40,12 @@ func TestUDivBy(t *testing.T) {
 
 // launch runs body in every thread of a block: words in, words out.
 func launch(t *testing.T, threads int, in []byte, body func(b *lower.Builder, x lower.Value) lower.Value) []byte {
-	b := lower.NewKernel("k", []lower.Param{{Name: "x", Type: "ptr"}}, threads, 1)
+	return launchWith(t, threads, in, nil, nil, body)
+}
+
+// launchWith is launch with more parameters.
+func launchWith(t *testing.T, threads int, in []byte, params []lower.Param, args [][]byte, body func(b *lower.Builder, x lower.Value) lower.Value) []byte {
+	b := lower.NewKernel("k", append([]lower.Param{{Name: "x", Type: "ptr"}}, params...), threads, 1)
 	at := b.Offset(b.Param("x"), b.ZExt64(b.Shl(b.ThreadX(), 2)))
 	b.Store(body(b, b.Load(types.I32, at, 4)), at, 4)
 	b.Block.NewRet(nil)
@@ -55,7 +60,7 @@ func launch(t *testing.T, threads int, in []byte, body func(b *lower.Builder, x 
 	p, err := dev.Alloc(int64(len(in)))
 	require.NoError(t, err)
 	require.NoError(t, dev.CopyToDevice(p, in, nil))
-	args := [][]byte{binary.LittleEndian.AppendUint64(nil, uint64(p))}
+	args = append([][]byte{binary.LittleEndian.AppendUint64(nil, uint64(p))}, args...)
 	require.NoError(t, f.Launch(device.Launch{Grid: [3]uint32{1, 1, 1}, Block: [3]uint32{uint32(threads), 1, 1}}, args, nil))
 	out := make([]byte, len(in))
 	require.NoError(t, dev.CopyToHost(out, p, nil))
