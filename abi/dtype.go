@@ -40,11 +40,16 @@ func (t DType) Check() error {
 	if slices.Contains(DTypes(), t) {
 		return nil
 	}
+	return fmt.Errorf("data type %q is not supported: want %s", string(t), JoinDTypes(" or "))
+}
+
+// JoinDTypes are the names of the types that kernels take, with a word between them.
+func JoinDTypes(between string) string {
 	var names []string
-	for _, known := range DTypes() {
-		names = append(names, string(known))
+	for _, t := range DTypes() {
+		names = append(names, string(t))
 	}
-	return fmt.Errorf("data type %q is not supported: want %s", string(t), strings.Join(names, " or "))
+	return strings.Join(names, between)
 }
 
 // Size is the size of an element in bytes, 0 of a type that kernels do not take.
@@ -66,10 +71,15 @@ const (
 	HeadDimStep = 16
 )
 
+// HeadDims says in words which head dims kernels are made for.
+func HeadDims() string {
+	return fmt.Sprintf("a multiple of %d from %d to %d", HeadDimStep, MinHeadDim, MaxHeadDim)
+}
+
 // CheckHeadDim says whether kernels are made for a head dim.
 func CheckHeadDim(d int) error {
 	if d < MinHeadDim || d > MaxHeadDim || d%HeadDimStep != 0 {
-		return fmt.Errorf("head dim %d is not supported: want a multiple of %d from %d to %d", d, HeadDimStep, MinHeadDim, MaxHeadDim)
+		return fmt.Errorf("head dim %d is not supported: want %s", d, HeadDims())
 	}
 	return nil
 }

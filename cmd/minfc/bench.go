@@ -22,7 +22,7 @@ type benchCmd struct {
 	Heads      int             `default:"8" placeholder:"H" help:"Query heads. Default: 8."`
 	KVHeads    int             `name:"kv-heads" placeholder:"K" help:"Heads of k and v. Default: as many as query heads."`
 	HeadDim    int             `default:"128" placeholder:"D" help:"Head dim. Default: 128."`
-	DType      flags.DType     `name:"dtype" default:"bf16" placeholder:"bf16|f16" help:"Type of q, k, v and o: bf16 or f16."`
+	DType      flags.DType     `name:"dtype" default:"bf16" placeholder:"${dtype}" help:"Type of q, k, v and o: ${dtypes}."`
 	Target     flags.Target    `default:"auto" help:"GPU generation to compile for or to select: one of ${targets}; auto is the best that the device runs. Default: auto."`
 	Device     string          `default:"auto" help:"auto, cuda, cuda:N, emu, or emu:sm_89 for an emulated GPU of another generation."`
 	Workload   string          `default:"mixed" placeholder:"KIND" help:"Structure of the inputs; minfc gen --help lists the kinds. Default: mixed."`

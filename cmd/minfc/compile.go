@@ -20,8 +20,8 @@ type compileCmd struct {
 	File       string           `arg:"" help:"Pattern file, or the name of a library pattern."`
 	Pattern    string           `short:"p" help:"Pattern of the file; not needed when it has only one."`
 	Target     flags.Target     `default:"auto" help:"GPU generation to compile for: one of ${targets}; auto puts the kernels of all into the artifact, and loading it picks the best that the device runs. Default: auto."`
-	HeadDim    int              `required:"" placeholder:"D" help:"Head dim: a multiple of 16 from 16 to 256."`
-	DType      flags.DType      `name:"dtype" required:"" placeholder:"bf16|f16" help:"Type of q, k, v and o: bf16 or f16."`
+	HeadDim    int              `required:"" placeholder:"D" help:"Head dim: ${headdims}."`
+	DType      flags.DType      `name:"dtype" required:"" placeholder:"${dtype}" help:"Type of q, k, v and o: ${dtypes}."`
 	Out        string           `short:"o" placeholder:"OUT.minf" help:"Artifact to write; - is standard output. Default without --emit: PATTERN.minf."`
 	Emit       []flags.Emission `sep:"none" placeholder:"KIND[=PATH]" help:"Print a form of the pattern: ast, ir, schedule, program, llvm, ptx or manifest. May be repeated; without a path, or with -, to standard output."`
 	Set        []flags.Setting  `sep:"none" placeholder:"NAME=VALUE" help:"Value of a const parameter. May be repeated."`

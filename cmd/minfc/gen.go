@@ -17,7 +17,7 @@ type genCmd struct {
 	Heads     int         `default:"8" placeholder:"H" help:"Query heads. Default: 8."`
 	KVHeads   int         `name:"kv-heads" placeholder:"K" help:"Heads of k and v. Default: as many as query heads."`
 	HeadDim   int         `default:"128" placeholder:"D" help:"Head dim. Default: 128."`
-	DType     flags.DType `name:"dtype" default:"bf16" placeholder:"bf16|f16" help:"Type of q, k and v: bf16 or f16."`
+	DType     flags.DType `name:"dtype" default:"bf16" placeholder:"${dtype}" help:"Type of q, k and v: ${dtypes}."`
 	Sharpness float64     `default:"1" placeholder:"X" help:"Factor of the planted logits, up to 4: above 1 attention keeps closer to what was planted. Default: 1."`
 	Seed      uint64      `default:"1" placeholder:"N" help:"The same seed gives the same bytes everywhere. Default: 1."`
 	Out       string      `short:"o" required:"" placeholder:"OUT.safetensors" help:"Tensors q [B, H, N, D], k and v [B, K, N, D]; - is standard output, and the table then goes to standard error."`

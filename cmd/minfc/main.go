@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
-	"strings"
 
 	"github.com/alecthomas/kong"
 
@@ -51,7 +50,7 @@ func run(grammar any, args []string, stdout, stderr io.Writer) (code int) {
 	out := console.New(stdout, stderr)
 	defer out.Progress.Clear()
 	parser, err := kong.New(grammar, kong.Name("minfc"), kong.Writers(stdout, stderr), kong.Bind(out),
-		kong.Vars{"targets": strings.Join(flags.Targets(), ","), "version": version.Text()},
+		kong.Vars(flags.Vars()), kong.Vars{"version": version.Text()},
 		kong.Description("A compiler for sparse attention. Exit codes: 0 done, 1 bad input, 2 bad usage, 3 a fault of minfc, 130 ended by Ctrl-C."))
 	if err != nil {
 		return failure.Report(stderr, failure.Bug(err))

@@ -68,8 +68,8 @@ type planCompileCmd struct {
 	File     string       `arg:"" help:"Head plan, of MInference or minfc."`
 	Out      string       `short:"o" required:"" placeholder:"OUT.minf" help:"Artifact to write; - is standard output."`
 	Target   flags.Target `default:"auto" help:"GPU generation to compile for: one of ${targets}; auto puts the kernels of all into the artifact. Default: auto."`
-	HeadDim  int          `required:"" placeholder:"D" help:"Head dim: a multiple of 16 from 16 to 256."`
-	DType    flags.DType  `name:"dtype" required:"" placeholder:"bf16|f16" help:"Type of q, k, v and o: bf16 or f16."`
+	HeadDim  int          `required:"" placeholder:"D" help:"Head dim: ${headdims}."`
+	DType    flags.DType  `name:"dtype" required:"" placeholder:"${dtype}" help:"Type of q, k, v and o: ${dtypes}."`
 	Heads    int          `placeholder:"N" help:"Query heads of the model. Default: up to the last one that the plan names."`
 	Patterns string       `placeholder:"FILE" help:"Patterns beyond the library's that the plan names: pattern file or artifact."`
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/cost"
 	"github.com/minfc/minfc/internal/workload"
@@ -40,4 +41,9 @@ func CheckDevice(text string) error {
 		err = fmt.Errorf("--device: no driver %q, want auto or one of %s", spec.Driver, strings.Join(device.Drivers(), ", "))
 	}
 	return err
+}
+
+// Vars are words of the help that are known elsewhere, by the names that the tags of the commands have for them.
+func Vars() map[string]string {
+	return map[string]string{"targets": strings.Join(Targets(), ","), "dtypes": abi.JoinDTypes(" or "), "dtype": abi.JoinDTypes("|"), "headdims": abi.HeadDims()}
 }
