@@ -45,5 +45,6 @@ func CheckDevice(text string) error {
 
 // Vars are words of the help that are known elsewhere, by the names that the tags of the commands have for them.
 func Vars() map[string]string {
-	return map[string]string{"targets": strings.Join(Targets(), ","), "dtypes": abi.JoinDTypes(" or "), "dtype": abi.JoinDTypes("|"), "headdims": abi.HeadDims()}
+	return map[string]string{"targets": strings.Join(Targets(), ","),
+		"dtypes": abi.JoinDTypes(" or "), "dtype": abi.JoinDTypes("|"), "headdims": abi.HeadDims()}
 }
