@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/plan"
@@ -24,8 +25,8 @@ type Spec struct {
 // Heads are the query heads and the kv heads of a layer, each of Dim elements of a type.
 type Heads struct {
 	Q, KV int
-	Dim   int    // a multiple of 16 from 16 to 256
-	DType string // "bf16" or "f16"
+	Dim   int // a multiple of 16 from 16 to 256
+	DType abi.DType
 }
 
 // Shape, Pointers and Call are the three parts of a run; package runtime has their methods.
@@ -58,18 +59,18 @@ func NewAttention(dev device.Device, spec Spec, heads Heads) (*Attention, error)
 		return nil, err
 	}
 	part := runtime.Part{Params: map[string]int64{}}
-	opts.Consts = map[string]int64{}
+	consts := map[string]int64{}
 	for _, x := range p.Pattern.Params {
 		if v, given := spec.Params[x.Name]; given && x.Binding == ir.BindConst {
-			opts.Consts[x.Name] = v
+			consts[x.Name] = v
 		}
 	}
 	for name, v := range spec.Params {
-		if _, is := opts.Consts[name]; !is {
+		if _, is := consts[name]; !is {
 			part.Params[name] = v
 		}
 	}
-	art, err := p.Compile(opts)
+	art, err := p.With(consts).Compile(opts, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +85,7 @@ func (s Spec) load() (*compile.Program, error) {
 	if s.Source == "" {
 		return compile.LoadLibrary(s.Pattern)
 	}
-	return compile.Load("spec", []byte(s.Source), compile.Options{Pattern: s.Pattern})
+	return compile.Load("spec", []byte(s.Source), s.Pattern, nil)
 }
 
 // newLayer is NewAttention for a layer of a head plan.
@@ -96,7 +97,7 @@ func newLayer(dev device.Device, spec Spec, heads Heads, opts compile.Options) (
 	if err != nil {
 		return nil, err
 	}
-	art, err := compile.Plan(opts, nil, layer)
+	art, err := compile.Plan([][]plan.Head{layer}, nil, opts, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc"
-	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/selfcheck"
 	"github.com/minfc/minfc/plan"
@@ -48,7 +48,7 @@ func TestNewAttention(t *testing.T) {
 	dev, err := emu.Open(emu.Options{})
 	require.NoError(t, err)
 	defer dev.Close()
-	in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 150, SeqK: 150, HeadDim: 32}, half.BF16, 7)
+	in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 150, SeqK: 150, HeadDim: 32}, abi.BF16, 7)
 	require.NoError(t, err)
 	window := func(left int) func(q, k int) bool {
 		return func(q, k int) bool { return k <= q && q-k < left || k < 2 && k <= q }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/dsl"
 	"github.com/minfc/minfc/internal/codegen"
 	"github.com/minfc/minfc/ir"
@@ -11,7 +12,7 @@ import (
 )
 
 // checkedAs is what Check compiles patterns for: what is refused depends on neither head dim nor data type.
-var checkedAs = Options{Target: TargetAuto, DType: string(codegen.BF16), HeadDim: 64}
+var checkedAs = Options{Target: TargetAuto, DType: abi.BF16, HeadDim: 64}
 
 // Check reads the patterns of a source and compiles every one of them, for all targets, so that it refuses exactly what Compile refuses
 // with the same values of const parameters. The error of a bad source is a *dsl.Error with everything that is wrong.
@@ -23,9 +24,8 @@ func Check(file string, src []byte, consts map[string]int64) (*dsl.File, []*ir.P
 	refused := f.Warnings
 	var errs []error
 	for _, p := range patterns {
-		opts := checkedAs
-		opts.Consts = constsOf(p, consts)
-		_, err := (&Program{Pattern: p, Source: sourceOf(f, p.Name), file: f}).Compile(opts)
+		program := &Program{Pattern: p, Source: sourceOf(f, p.Name), file: f}
+		_, err := program.With(constsOf(p, consts)).Compile(checkedAs, nil)
 		var source *dsl.Error
 		switch {
 		case errors.As(err, &source):
@@ -52,9 +52,9 @@ func constsOf(p *ir.Pattern, consts map[string]int64) map[string]int64 {
 	return out
 }
 
-// Check says whether any kernel has the pattern with these values of its const parameters, without compiling it.
-func (p *Program) Check(consts map[string]int64) error {
-	consts, err := p.bake(consts)
+// Check says whether any kernel has the pattern, without compiling it.
+func (p *Program) Check() error {
+	consts, err := passes.Consts(p.Pattern, p.consts)
 	if err != nil {
 		return err
 	}
@@ -62,12 +62,6 @@ func (p *Program) Check(consts map[string]int64) error {
 		return p.place(u, consts)
 	}
 	return nil
-}
-
-// CheckHeadDim says whether there are kernels for a head dim.
-func CheckHeadDim(d int) error {
-	_, err := codegen.TileFor(Targets()[0], d, false)
-	return err
 }
 
 // place gives an error about what kernels do not have its place in the source, as a *dsl.Error.
@@ -94,7 +88,7 @@ func (p *Program) supports(set ir.Set, consts map[string]int64) (u *ir.Unsupport
 	part := *p.Pattern
 	part.Keep = set
 	for _, x := range []*ir.Pattern{&part, part.Widest()} {
-		s, err := passes.Run(x, passes.Options{Tile: ir.Tile{Rows: ir.BlockSize, Keys: ir.BlockSize}, Consts: consts})
+		s, err := passes.Run(x, passes.Options{Tile: passes.Fixed(ir.Tile{Rows: ir.BlockSize, Keys: ir.BlockSize}), Consts: consts})
 		if err == nil {
 			err = codegen.CheckLists(s)
 		}

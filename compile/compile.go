@@ -5,10 +5,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/dsl"
-	"github.com/minfc/minfc/internal/codegen"
 	"github.com/minfc/minfc/internal/suggest"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/passes"
@@ -18,33 +17,21 @@ import (
 // Version is the version of the compiler, written into artifacts.
 const Version = "0.1.0"
 
-// Forms are the names of the forms of a pattern, in the order in which it takes them, as Options.Emit gives them.
-var Forms = []string{"ast", "ir", "schedule", "program", "llvm", "ptx", "manifest"}
-
-// Options select what is compiled and who watches. The hooks may be nil.
+// Options select the kernels that are compiled for a pattern.
 type Options struct {
-	Pattern string           // name of the pattern, "" when the source has only one
-	Target  string           // GPU generation, one of Targets, or TargetAuto for all of them in one artifact
-	DType   string           // type of q, k, v and o: "bf16" or "f16"
-	HeadDim int              // elements: a multiple of 16 from 16 to 256
-	Consts  map[string]int64 // values of const parameters; the others keep their defaults
-	Verify  bool             // verify after every pass, not only at the end
-
-	Emit       func(form, text string)            // receives every form's text
-	Module     func(llvm string)                  // receives the LLVM IR of every module of the artifact, in its order
-	PrintAfter func(pass, target, text string)    // receives the unit after every pass, for every target
-	Timing     func(step string, d time.Duration) // receives the time of every step; with several targets, it says for which
-	Warn       func(rendered string)              // receives the source's warnings, several lines each
+	Target  string    // GPU generation, one of Targets, or TargetAuto for all of them in one artifact
+	DType   abi.DType // type of q, k, v and o
+	HeadDim int       // elements: a multiple of 16 from 16 to 256
 }
 
-// Compile compiles one pattern of the source for one data type and head dim, and for one target or all. The file's name is used in
-// messages only. Errors of the source are a *dsl.Error; the same input gives the same artifact.
-func Source(file string, src []byte, opts Options) (*artifact.Artifact, error) {
-	p, err := Load(file, src, opts)
+// Source compiles the pattern of that name, "" when the source has only one, with the defaults of its const parameters. The file's name is
+// used in messages only. Errors of the source are a *dsl.Error; the same input gives the same artifact. watch may be nil.
+func Source(file string, src []byte, pattern string, opts Options, watch *Observer) (*artifact.Artifact, error) {
+	p, err := Load(file, src, pattern, watch)
 	if err != nil {
 		return nil, err
 	}
-	return p.Compile(opts)
+	return p.Compile(opts, watch)
 }
 
 // Program is a pattern that has been read and checked.
@@ -52,27 +39,35 @@ type Program struct {
 	Pattern *ir.Pattern
 	Source  string // the pattern in the language
 
-	file *dsl.File // for places in errors; nil where only the pattern is known
+	file   *dsl.File        // for places in errors; nil where only the pattern is known
+	consts map[string]int64 // see With
 }
 
-// Load reads the source and selects the pattern; of opts it uses Pattern, Emit, Timing and Warn.
-func Load(file string, src []byte, opts Options) (*Program, error) {
-	done := opts.clock("parse and check")
+// With is the program with values of const parameters; the others keep their defaults. Check and Compile say what is wrong with them.
+func (p *Program) With(consts map[string]int64) *Program {
+	out := *p
+	out.consts = consts
+	return &out
+}
+
+// Load reads the source and selects the pattern of that name, "" when it has only one. watch may be nil.
+func Load(file string, src []byte, pattern string, watch *Observer) (*Program, error) {
+	done := watch.clock("parse and check")
 	f, patterns, err := dsl.Load(file, src)
 	done()
 	if err != nil {
 		return nil, err
 	}
-	if len(f.Warnings) > 0 && opts.Warn != nil {
-		opts.Warn(dsl.Render(file, src, f.Warnings))
+	if len(f.Warnings) > 0 {
+		watch.warn(dsl.Render(file, src, f.Warnings))
 	}
-	p, err := selectPattern(file, patterns, opts.Pattern)
+	p, err := selectPattern(file, patterns, pattern)
 	if err != nil {
 		return nil, err
 	}
-	opts.emit("ast", func() string { return dsl.PrintAST(f) })
-	opts.emit("ir", p.String)
-	return &Program{p, sourceOf(f, p.Name), f}, nil
+	watch.emit("ast", func() string { return dsl.PrintAST(f) })
+	watch.emit("ir", p.String)
+	return &Program{Pattern: p, Source: sourceOf(f, p.Name), file: f}, nil
 }
 
 func selectPattern(file string, patterns []*ir.Pattern, name string) (*ir.Pattern, error) {
@@ -102,71 +97,45 @@ func sourceOf(f *dsl.File, name string) string {
 	return ""
 }
 
-// Compile takes the program down the rest of the road; of opts it uses everything but Pattern and Warn. What no kernel has is refused
-// with a *dsl.Error that names the place.
-func (p *Program) Compile(opts Options) (*artifact.Artifact, error) {
-	consts, err := p.bake(opts.Consts)
+// Compile takes the program down the rest of the road. What no kernel has is refused with a *dsl.Error that names the place. watch may be
+// nil.
+func (p *Program) Compile(opts Options, watch *Observer) (*artifact.Artifact, error) {
+	consts, err := passes.Consts(p.Pattern, p.consts)
 	if err != nil {
 		return nil, err
 	}
-	art, err := p.compile(opts, consts)
+	art, err := compiler{opts, watch}.program(p, consts)
 	return art, p.place(err, consts)
 }
 
-func (p *Program) compile(opts Options, consts map[string]int64) (*artifact.Artifact, error) {
+// compiler is one call: what is compiled, and who watches.
+type compiler struct {
+	Options
+	watch *Observer
+}
+
+func (c compiler) program(p *Program, consts map[string]int64) (*artifact.Artifact, error) {
 	var units []unit
-	for _, target := range opts.targets() {
-		u, err := p.compileFor(opts.forTarget(target), consts)
+	for _, target := range c.Targets() {
+		u, err := c.forTarget(target).unit(p, consts)
 		if err != nil {
 			return nil, err
 		}
 		units = append(units, u)
 	}
-	dense, err := p.compileDense(opts, units, consts)
+	dense, err := c.dense(p, units, consts)
 	if err != nil {
 		return nil, err
 	}
 	if err := addPrograms(units, dense); err != nil {
 		return nil, err
 	}
-	kernels, err := opts.generateIndex(units[0].program) // what the data chooses is listed alike for all targets
+	kernels, err := c.generateIndex(units[0].program) // what the data chooses is listed alike for all targets
 	if err != nil {
 		return nil, err
 	}
-	opts.emitUnits(units, kernels, dense)
-	return opts.pack(p.baked(consts), p.Source, units, kernels, dense)
-}
-
-// tile is what the schedule is cut to. It depends on whether the schedule reads lists of what data chose, which not every
-// pattern with an index stage does: the rest of the pattern may keep all of it anyway.
-func (p *Program) tile(opts Options, consts map[string]int64) (ir.Tile, error) {
-	tile, err := codegen.TileFor(opts.Target, opts.HeadDim, len(p.Pattern.Index) > 0)
-	if err != nil || len(p.Pattern.Index) == 0 {
-		return tile, err
-	}
-	s, err := passes.Run(p.Pattern, passes.Options{Tile: tile, Consts: consts})
-	if err != nil { // the run that is watched reports it again
-		return tile, nil
-	}
-	return codegen.TileFor(opts.Target, opts.HeadDim, len(s.Index) > 0)
-}
-
-// bake returns the value of every const parameter.
-func (p *Program) bake(given map[string]int64) (map[string]int64, error) {
-	var params []ir.Param
-	names := map[string]bool{}
-	for _, q := range p.Pattern.Params {
-		if q.Binding == ir.BindConst {
-			params, names[q.Name] = append(params, q), true
-		} else if _, ok := given[q.Name]; ok {
-			return nil, fmt.Errorf("parameter %s of %s is set at launch, not when compiling: it is not const", q.Name, p.Pattern.Name)
-		}
-	}
-	// Conditions that a launch parameter has a part in are checked at launch.
-	requires := slices.DeleteFunc(slices.Clone(p.Pattern.Requires), func(r ir.Require) bool {
-		return slices.ContainsFunc(r.Value.Vars(), func(v string) bool { return !names[v] })
-	})
-	return ir.CheckLaunch(params, requires, given)
+	c.watch.emitUnits(units, kernels, dense)
+	return c.pack(p.baked(consts), p.Source, units, kernels, dense)
 }
 
 // baked is the pattern as compiled: its const parameters have the chosen values for defaults, so that a reference
@@ -180,20 +149,4 @@ func (p *Program) baked(consts map[string]int64) *ir.Pattern {
 		}
 	}
 	return &out
-}
-
-func (o Options) emit(form string, text func() string) {
-	if o.Emit != nil {
-		o.Emit(form, text())
-	}
-}
-
-// clock starts timing a step and returns the function that ends it.
-func (o Options) clock(step string) func() {
-	start := time.Now()
-	return func() {
-		if o.Timing != nil {
-			o.Timing(step, time.Since(start))
-		}
-	}
 }

@@ -28,13 +28,11 @@ func TestLibraryCompiles(t *testing.T) {
 		for _, o := range []Options{{DType: "bf16", HeadDim: 16}, {DType: "f16", HeadDim: 64}, {DType: "bf16", HeadDim: 256}}[campaign.Few(2, 0):] {
 			o.Target = TargetAuto
 			file, src := library(t, name)
-			quiet := encode(t, file, src, o)
+			quiet := encode(t, file, src, o, nil)
 
-			o.Verify = true
-			o.Emit = func(string, string) {}
-			o.PrintAfter = func(string, string, string) {}
-			o.Timing = func(string, time.Duration) {}
-			require.Equal(t, quiet, encode(t, file, src, o), "%s: watching must not change the artifact", name)
+			watch := &Observer{Verify: true, Emit: func(string, string) {}, Module: func(string) {}, Warn: func(string) {},
+				PrintAfter: func(string, string, string) {}, Timing: func(string, time.Duration) {}}
+			require.Equal(t, quiet, encode(t, file, src, o, watch), "%s: watching must not change the artifact", name)
 
 			a, err := artifact.Read(quiet)
 			require.NoError(t, err)
@@ -50,19 +48,19 @@ func TestLibraryCompiles(t *testing.T) {
 	}
 }
 
-func encode(t *testing.T, file string, src []byte, o Options) []byte {
+func encode(t *testing.T, file string, src []byte, o Options, watch *Observer) []byte {
 	t.Helper()
-	a, err := Source(file, src, o)
+	a, err := Source(file, src, "", o, watch)
 	require.NoError(t, err)
 	data, err := a.Encode()
 	require.NoError(t, err)
 	return data
 }
 
-func TestStagesComeInOrder(t *testing.T) {
+func TestFormsComeInOrder(t *testing.T) {
 	var got []string
 	file, src := library(t, "a_shape")
-	_, err := Source(file, src, Options{Target: "sm_80", DType: "bf16", HeadDim: 64, Emit: func(form, text string) {
+	_, err := Source(file, src, "", Options{Target: "sm_80", DType: "bf16", HeadDim: 64}, &Observer{Emit: func(form, text string) {
 		got = append(got, form)
 		// One parameter can be followed all the way down.
 		require.Contains(t, text, "window", "in form %s", form)
@@ -74,7 +72,7 @@ func TestStagesComeInOrder(t *testing.T) {
 func TestEveryStepIsTimed(t *testing.T) {
 	var steps []string
 	file, src := library(t, "a_shape")
-	_, err := Source(file, src, Options{Target: "sm_80", DType: "bf16", HeadDim: 64, Timing: func(step string, d time.Duration) {
+	_, err := Source(file, src, "", Options{Target: "sm_80", DType: "bf16", HeadDim: 64}, &Observer{Timing: func(step string, d time.Duration) {
 		steps = append(steps, step)
 		require.GreaterOrEqual(t, d, time.Duration(0))
 	}})
@@ -87,7 +85,7 @@ func TestEveryStepIsTimed(t *testing.T) {
 func TestStepsNameTheirTarget(t *testing.T) {
 	var steps, printed []string
 	file, src := library(t, "block_sparse")
-	_, err := Source(file, src, Options{Target: TargetAuto, DType: "bf16", HeadDim: 64,
+	_, err := Source(file, src, "", Options{Target: TargetAuto, DType: "bf16", HeadDim: 64}, &Observer{
 		Timing:     func(step string, _ time.Duration) { steps = append(steps, step) },
 		PrintAfter: func(pass, target, _ string) { printed = append(printed, pass+" "+target) }})
 	require.NoError(t, err)
@@ -105,7 +103,9 @@ pattern far(window = 64) { keep causal \ window(window) }
 
 func TestConstsAreBakedIn(t *testing.T) {
 	compile := func(step int64) *artifact.Artifact {
-		a, err := Source("p.minf", []byte(source), Options{Pattern: "near", Target: "sm_80", DType: "bf16", HeadDim: 64, Consts: map[string]int64{"step": step}})
+		p, err := Load("p.minf", []byte(source), "near", nil)
+		require.NoError(t, err)
+		a, err := p.With(map[string]int64{"step": step}).Compile(Options{Target: "sm_80", DType: "bf16", HeadDim: 64}, nil)
 		require.NoError(t, err)
 		return a
 	}
@@ -124,33 +124,50 @@ func TestConstsAreBakedIn(t *testing.T) {
 }
 
 func TestCompileRefuses(t *testing.T) {
-	good := Options{Pattern: "near", Target: "sm_80", DType: "bf16", HeadDim: 64}
-	for _, c := range []struct {
-		want   string
-		change func(*Options)
-	}{
-		{`p.minf has 2 patterns (near, far)`, func(o *Options) { o.Pattern = "" }},
-		{`no pattern "neer", it has near, far, did you mean near?`, func(o *Options) { o.Pattern = "neer" }},
-		{`target "sm_70" is not supported`, func(o *Options) { o.Target = "sm_70" }},
-		{`data type "fp8" is not supported`, func(o *Options) { o.DType = "fp8" }},
-		{"head dim 72 is not supported: want a multiple of 16 from 16 to 256", func(o *Options) { o.HeadDim = 72 }},
-		{"parameter window of near is set at launch", func(o *Options) { o.Consts = map[string]int64{"window": 1} }},
-		{"step must be at least 1", func(o *Options) { o.Consts = map[string]int64{"step": 0} }},
-		{`unknown parameter "stepp"`, func(o *Options) { o.Consts = map[string]int64{"stepp": 1} }},
+	good := Options{Target: "sm_80", DType: "bf16", HeadDim: 64}
+	for pattern, want := range map[string]string{
+		"":     `p.minf has 2 patterns (near, far)`,
+		"neer": `no pattern "neer", it has near, far, did you mean near?`,
+	} {
+		_, err := Source("p.minf", []byte(source), pattern, good, nil)
+		require.ErrorContains(t, err, want)
+	}
+	near, err := Load("p.minf", []byte(source), "near", nil)
+	require.NoError(t, err)
+	for want, change := range map[string]func(*Options){
+		`target "sm_70" is not supported`:                                    func(o *Options) { o.Target = "sm_70" },
+		`data type "fp8" is not supported`:                                   func(o *Options) { o.DType = "fp8" },
+		"head dim 72 is not supported: want a multiple of 16 from 16 to 256": func(o *Options) { o.HeadDim = 72 },
 	} {
 		o := good
-		c.change(&o)
-		_, err := Source("p.minf", []byte(source), o)
-		require.ErrorContains(t, err, c.want)
+		change(&o)
+		_, err := near.Compile(o, nil)
+		require.ErrorContains(t, err, want)
+	}
+	for name, want := range map[string]string{
+		"window": "parameter window of near is set at launch", "step": "step must be at least 1", "stepp": `unknown parameter "stepp"`,
+	} {
+		set := near.With(map[string]int64{name: 0})
+		_, err := set.Compile(good, nil)
+		require.ErrorContains(t, err, want)
+		require.EqualError(t, set.Check(), err.Error())
 	}
 	var broken *dsl.Error
-	_, err := Source("p.minf", []byte("pattern p { keep windw(4) }"), good)
+	_, err = Source("p.minf", []byte("pattern p { keep windw(4) }"), "", good, nil)
 	require.ErrorAs(t, err, &broken)
+}
+
+// Values of const parameters belong to what With returns alone.
+func TestWithLeavesTheProgramAsItWas(t *testing.T) {
+	near, err := Load("p.minf", []byte(source), "near", nil)
+	require.NoError(t, err)
+	require.Error(t, near.With(map[string]int64{"step": 0}).Check())
+	require.NoError(t, near.Check())
 }
 
 func TestWarningsReachTheCaller(t *testing.T) {
 	warned := ""
-	_, err := Load("p.minf", []byte("pattern p(n = 4) { keep causal }"), Options{Warn: func(text string) { warned += text }})
+	_, err := Load("p.minf", []byte("pattern p(n = 4) { keep causal }"), "", &Observer{Warn: func(text string) { warned += text }})
 	require.NoError(t, err)
 	require.Contains(t, warned, "W0501")
 }
@@ -159,7 +176,7 @@ func TestWarningsReachTheCaller(t *testing.T) {
 func BenchmarkCompile(b *testing.B) {
 	file, src := library(b, "a_shape")
 	for b.Loop() {
-		if _, err := Source(file, src, Options{Target: "sm_80", DType: "bf16", HeadDim: 128}); err != nil {
+		if _, err := Source(file, src, "", Options{Target: "sm_80", DType: "bf16", HeadDim: 128}, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

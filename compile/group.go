@@ -1,7 +1,6 @@
 package compile
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,22 +16,21 @@ import (
 // Member is one of the patterns that share the heads of a layer.
 type Member struct {
 	*Program
-	Consts map[string]int64 // values of const parameters; the others keep their defaults
 	// Copies is how many sets of launch parameters, budgets aside, the heads of one launch may have; 0 is 1. More of them take a
 	// launch more.
 	Copies int
 }
 
 // Group compiles patterns into one artifact that runs them together, each on heads of its own: all heads of a layer in one
-// launch. Of opts it uses Target, DType, HeadDim, Verify, Module and Timing. The same input gives the same artifact.
-func Group(members []Member, opts Options) (*artifact.Artifact, error) {
+// launch. The same input gives the same artifact. watch may be nil.
+func Group(members []Member, opts Options, watch *Observer) (*artifact.Artifact, error) {
 	if len(members) == 0 {
 		return nil, fmt.Errorf("there are no patterns to compile")
 	}
 	c := &groupCompiler{members: members, artifact: newArtifact()}
 	m := &c.artifact.Manifest
 	for _, x := range members {
-		consts, err := x.bake(x.Consts)
+		consts, err := passes.Consts(x.Pattern, x.consts)
 		if err != nil {
 			return nil, err
 		}
@@ -44,12 +42,13 @@ func Group(members []Member, opts Options) (*artifact.Artifact, error) {
 			return nil, x.place(u, c.consts[i])
 		}
 	}
-	for _, target := range opts.targets() {
-		if err := c.compileFor(opts.forTarget(target)); err != nil {
+	all := compiler{opts, watch}
+	for _, target := range opts.Targets() {
+		if err := c.compileFor(all.forTarget(target)); err != nil {
 			return nil, err
 		}
 	}
-	if err := c.addPrograms(opts); err != nil {
+	if err := c.addPrograms(all); err != nil {
 		return nil, err
 	}
 	if err := c.artifact.Verify(); err != nil {
@@ -59,7 +58,7 @@ func Group(members []Member, opts Options) (*artifact.Artifact, error) {
 }
 
 // Plan is Group of what the heads of some layers need. program finds patterns by name; nil takes the library's patterns.
-func Plan(opts Options, program func(name string) (*Program, error), layers ...[]plan.Head) (*artifact.Artifact, error) {
+func Plan(layers [][]plan.Head, program func(name string) (*Program, error), opts Options, watch *Observer) (*artifact.Artifact, error) {
 	uses, err := plan.Uses(layers...)
 	if err != nil {
 		return nil, err
@@ -73,9 +72,9 @@ func Plan(opts Options, program func(name string) (*Program, error), layers ...[
 		if err != nil {
 			return nil, err
 		}
-		members = append(members, Member{p, u.Consts, u.Copies})
+		members = append(members, Member{p.With(u.Consts), u.Copies})
 	}
-	return Group(members, opts)
+	return Group(members, opts, watch)
 }
 
 // LoadLibrary reads a pattern of the library.
@@ -84,7 +83,7 @@ func LoadLibrary(name string) (*Program, error) {
 	if !ok {
 		return nil, fmt.Errorf("the library has no pattern %q, it has %s", name, strings.Join(patterns.Names(), ", "))
 	}
-	return Load(file, src, Options{})
+	return Load(file, src, "", nil)
 }
 
 type groupCompiler struct {
@@ -94,35 +93,27 @@ type groupCompiler struct {
 	first    []*ir.Schedule // of each member, for the first target: its program is alike for all
 }
 
-// compileFor compiles the groups of a target: one with all sections and, where blocks of ranges are others beside lists than by
-// themselves, one with the sections that read none.
-func (c *groupCompiler) compileFor(o Options) error {
-	tile, err := codegen.TileFor(o.Target, o.HeadDim, false)
+// compileFor compiles the groups of a target.
+func (c *groupCompiler) compileFor(by compiler) error {
+	sections, err := c.sections(by)
 	if err != nil {
 		return err
 	}
-	beside, same, err := codegen.BesideLists(o.Target, o.HeadDim)
+	var schedules []*ir.Schedule
+	for _, s := range sections {
+		schedules = append(schedules, s.schedule)
+	}
+	groups, err := codegen.Groups(schedules, by.config())
 	if err != nil {
 		return err
-	}
-	alone, err := c.sections(o, tile)
-	if err != nil {
-		return err
-	}
-	all, lists := alone, slices.ContainsFunc(alone, groupSection.reads)
-	if lists && !same {
-		if all, err = c.sections(o, beside); err != nil {
-			return err
-		}
 	}
 	m := &c.artifact.Manifest
-	m.Builds = append(m.Builds, artifact.Build{Target: o.Target, DType: o.DType, HeadDim: o.HeadDim})
-	c.describe(alone)
-	if err := c.addGroups(o, all, lists); err != nil {
-		return err
-	}
-	if lists && !same {
-		return c.addGroups(o, slices.DeleteFunc(alone, groupSection.reads), false)
+	m.Builds = append(m.Builds, artifact.Build{Target: by.Target, DType: string(by.DType), HeadDim: by.HeadDim})
+	c.describe(sections)
+	for _, g := range groups {
+		if err := c.addGroup(by, sections, g); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -131,18 +122,15 @@ func (c *groupCompiler) compileFor(o Options) error {
 type groupSection struct {
 	member   int
 	dense    bool
-	schedule *ir.Schedule
+	schedule *ir.Schedule // cut as for a kernel of its own
 }
 
-func (s groupSection) reads() bool { return len(s.schedule.Index) > 0 }
-
-// sections lists the sections of all members, their ranges cut to a tile: one of each first, copies after them, so that what most layers
-// need stays together.
-func (c *groupCompiler) sections(o Options, tile ir.Tile) (out []groupSection, err error) {
+// sections lists the sections of all members: one of each first, copies after them, so that what most layers need stays together.
+func (c *groupCompiler) sections(by compiler) (out []groupSection, err error) {
 	var of [][]groupSection // of each member
 	most := 0
 	for i := range c.members {
-		own, err := c.sectionsOf(o, i, tile)
+		own, err := c.sectionsOf(by, i)
 		if err != nil {
 			return nil, err
 		}
@@ -158,62 +146,69 @@ func (c *groupCompiler) sections(o Options, tile ir.Tile) (out []groupSection, e
 	return out, nil
 }
 
-// sectionsOf are a member's: sparse and dense, or one where no list is read.
-func (c *groupCompiler) sectionsOf(o Options, member int, tile ir.Tile) (out []groupSection, err error) {
-	m, consts := c.members[member], c.consts[member]
-	run := func(p *ir.Pattern, tile ir.Tile) (*ir.Schedule, error) {
-		return passes.Run(p, passes.Options{Tile: tile, Consts: consts, Verify: o.Verify, Time: o.Timing})
+// sectionsOf lists the sections of a member: sparse and dense, or one where no list is read.
+func (c *groupCompiler) sectionsOf(by compiler, member int) ([]groupSection, error) {
+	s, err := c.schedule(by, member, false, passes.Options{})
+	if err != nil || len(s.Index) == 0 {
+		return []groupSection{{member, false, s}}, err
 	}
-	ranges := m.Pattern
-	if len(m.Pattern.Index) > 0 {
-		lists, err := codegen.TileFor(o.Target, o.HeadDim, true)
-		if err != nil {
-			return nil, err
-		}
-		sparse, err := run(m.Pattern, lists)
-		if err != nil {
-			return nil, err
-		}
-		if len(sparse.Index) > 0 {
-			out, ranges = append(out, groupSection{member, false, sparse}), m.Pattern.Widest()
-		}
-	}
-	s, err := run(ranges, tile)
-	return append(out, groupSection{member, len(out) > 0, s}), err
+	dense, err := c.schedule(by, member, true, passes.Options{})
+	return []groupSection{{member, false, s}, {member, true, dense}}, err
 }
 
-// addGroups compiles a kernel of all these sections, or as many as it takes; beside says what their ranges are cut to.
-func (c *groupCompiler) addGroups(o Options, sections []groupSection, beside bool) error {
-	err := c.addGroup(o, sections, beside)
-	if !errors.Is(err, codegen.ErrParams) || len(sections) == 1 {
-		return err
+// schedule is the schedule of a member, or the one that its heads fall back to.
+func (c *groupCompiler) schedule(by compiler, member int, dense bool, how passes.Options) (*ir.Schedule, error) {
+	p := c.members[member].Pattern
+	if dense {
+		p = p.Widest()
 	}
-	half := len(sections) / 2
-	if err := c.addGroups(o, sections[:half], beside); err != nil {
-		return err
-	}
-	return c.addGroups(o, sections[half:], beside)
+	how.Time = by.watch.timing()
+	return by.schedule(p, c.consts[member], how)
 }
 
-// addGroup compiles a kernel of all these sections.
-func (c *groupCompiler) addGroup(o Options, sections []groupSection, beside bool) error {
+// addGroup compiles a group of some of the sections; it may become several.
+func (c *groupCompiler) addGroup(by compiler, all []groupSection, g codegen.Grouping) error {
+	var sections []groupSection
 	var schedules []*ir.Schedule
-	for _, s := range sections {
-		schedules = append(schedules, s.schedule)
+	for i, n := range g.Schedules {
+		s, err := c.cutTo(by, all[n], g.Tiles[i])
+		if err != nil {
+			return err
+		}
+		sections, schedules = append(sections, all[n]), append(schedules, s)
 	}
-	done := o.clock("group codegen")
-	kernel, err := codegen.Group(schedules, codegen.Config{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), Target: o.Target, BesideLists: beside})
+	done := by.watch.clock("group codegen")
+	kernels, err := codegen.Group(schedules, g, by.config())
 	done()
 	if err != nil {
 		return err
 	}
-	defer o.clock("group ptxgen")()
-	o.show(kernel)
-	k, err := o.ptx(kernel, o.Target)
+	for _, k := range kernels {
+		if err := c.addKernel(by, k, sections[:len(k.Sections)]); err != nil {
+			return err
+		}
+		sections = sections[len(k.Sections):]
+	}
+	return nil
+}
+
+// cutTo is the schedule of a section for another tile than that of its own kernel.
+func (c *groupCompiler) cutTo(by compiler, s groupSection, tile ir.Tile) (*ir.Schedule, error) {
+	if s.schedule.Tile == tile {
+		return s.schedule, nil
+	}
+	return c.schedule(by, s.member, s.dense, passes.Options{Tile: passes.Fixed(tile)})
+}
+
+// addKernel adds the kernel of a group with these sections to the artifact.
+func (c *groupCompiler) addKernel(by compiler, kernel *codegen.Kernel, sections []groupSection) error {
+	defer by.watch.clock("group ptxgen")()
+	by.watch.show(kernel)
+	k, err := by.ptx(kernel, by.Target)
 	if err != nil {
 		return err
 	}
-	n := k.addTo(c.artifact, o.Target)
+	n := k.addTo(c.artifact, by.Target)
 	for i, s := range sections {
 		x := k.Sections[i]
 		c.artifact.Manifest.Codes[n].Sections = append(c.artifact.Manifest.Codes[n].Sections,
@@ -243,7 +238,7 @@ func (c *groupCompiler) describe(sections []groupSection) {
 }
 
 // addPrograms makes the programs of all members, compiles their kernels, each once, and gives every member the kernels that it needs.
-func (c *groupCompiler) addPrograms(o Options) error {
+func (c *groupCompiler) addPrograms(by compiler) error {
 	programs := make([]*ir.Program, len(c.members))
 	for i, s := range c.first {
 		var err error
@@ -251,7 +246,7 @@ func (c *groupCompiler) addPrograms(o Options) error {
 			return err
 		}
 	}
-	kernels, err := o.generateIndex(programs...)
+	kernels, err := by.generateIndex(programs...)
 	if err != nil {
 		return err
 	}

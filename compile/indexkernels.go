@@ -5,7 +5,6 @@ import (
 	"sync"
 
 	"github.com/minfc/minfc/abi"
-	"github.com/minfc/minfc/internal/codegen"
 	"github.com/minfc/minfc/internal/codegen/index"
 	"github.com/minfc/minfc/ir"
 )
@@ -21,33 +20,33 @@ const indexTarget = "sm_80"
 
 // generateIndex compiles the kernels of programs, each once. They do not depend on each other and are more work than attention, so all
 // cores take part.
-func (o Options) generateIndex(programs ...*ir.Program) ([]indexKernel, error) {
-	defer o.clock("index kernels")()
+func (c compiler) generateIndex(programs ...*ir.Program) ([]indexKernel, error) {
+	defer c.watch.clock("index kernels")()
 	var names []string
 	for _, p := range programs {
 		for _, name := range p.KernelNames() {
-			if name != abi.Attend && name != abi.Dense && !slices.Contains(names, name) && index.Fits(name, o.HeadDim) {
+			if name != abi.Attend && name != abi.Dense && !slices.Contains(names, name) && index.Fits(name, c.HeadDim) {
 				names = append(names, name)
 			}
 		}
 	}
 	out, errs := make([]indexKernel, len(names)), make([]error, len(names))
-	eachAtOnce(len(names), func(i int) { out[i], errs[i] = o.generateKernel(names[i]) })
+	eachAtOnce(len(names), func(i int) { out[i], errs[i] = c.generateKernel(names[i]) })
 	for i := range out {
 		if errs[i] != nil {
 			return nil, errs[i]
 		}
-		o.show(out[i].Kernel)
+		c.watch.show(out[i].Kernel)
 	}
 	return out, nil
 }
 
-func (o Options) generateKernel(name string) (indexKernel, error) {
-	lowered, err := index.Lower(name, o.HeadDim, codegen.DType(o.DType))
+func (c compiler) generateKernel(name string) (indexKernel, error) {
+	lowered, err := index.Lower(name, c.HeadDim, c.DType)
 	if err != nil {
 		return indexKernel{}, err
 	}
-	k, err := o.ptx(lowered, indexTarget)
+	k, err := c.ptx(lowered, indexTarget)
 	return indexKernel{k, name}, err
 }
 

@@ -2,7 +2,6 @@ package compile
 
 import (
 	"slices"
-	"time"
 
 	"github.com/minfc/minfc/internal/codegen"
 	"github.com/minfc/minfc/internal/ptxgen"
@@ -15,21 +14,20 @@ const TargetAuto = "auto"
 // Targets lists the GPU generations that patterns are compiled for, older ones first.
 func Targets() []string { return codegen.Targets() }
 
-// targets lists what the options compile for.
-func (o Options) targets() []string {
+// Targets lists what the options compile for, in the order of an artifact's kernels.
+func (o Options) Targets() []string {
 	if o.Target == TargetAuto {
 		return Targets()
 	}
 	return []string{o.Target}
 }
 
-// forTarget are the options for one target of several.
-func (o Options) forTarget(target string) Options {
-	if timing := o.Timing; timing != nil && o.Target != target {
-		o.Timing = func(step string, d time.Duration) { timing(step+" for "+target, d) }
+// forTarget compiles for one target of several.
+func (c compiler) forTarget(target string) compiler {
+	if c.Target != target {
+		c.Target, c.watch = target, c.watch.forTarget(target)
 	}
-	o.Target = target
-	return o
+	return c
 }
 
 // TargetOn is the newest target that a device runs with its driver. passed says why a newer one that its GPU is made for is not it: an old

@@ -44,7 +44,7 @@ func TestTargetOn(t *testing.T) {
 // What package runtime says of drivers is of the PTX that is made, stages included.
 func TestPTXVersionsOfAnArtifact(t *testing.T) {
 	file, src := library(t, "vertical_slash")
-	a, err := Source(file, src, Options{Target: TargetAuto, DType: "bf16", HeadDim: 64})
+	a, err := Source(file, src, "", Options{Target: TargetAuto, DType: "bf16", HeadDim: 64}, nil)
 	require.NoError(t, err)
 	require.Equal(t, "7.4", ptxgen.Version("sm_80"), "the README and runtime.leastPTX say so")
 	require.Equal(t, "8.0", ptxgen.Version("sm_90a"), "the README says so")
@@ -78,7 +78,7 @@ func stages(a *artifact.Artifact, build int) []artifact.Use {
 func TestAutoHasAllTargets(t *testing.T) {
 	for _, pattern := range []string{"a_shape", "vertical_slash", "block_sparse"} {
 		file, src := library(t, pattern)
-		a, err := Source(file, src, Options{Target: TargetAuto, DType: "bf16", HeadDim: 64})
+		a, err := Source(file, src, "", Options{Target: TargetAuto, DType: "bf16", HeadDim: 64}, nil)
 		require.NoError(t, err)
 		var targets []string
 		for i, b := range a.Manifest.Builds {
@@ -86,7 +86,7 @@ func TestAutoHasAllTargets(t *testing.T) {
 			require.Contains(t, string(a.Modules[attention(t, a, i).Module]), ".target "+b.Target+"\n")
 		}
 		require.Equal(t, Targets(), targets)
-		one, err := Source(file, src, Options{Target: targets[0], DType: "bf16", HeadDim: 64})
+		one, err := Source(file, src, "", Options{Target: targets[0], DType: "bf16", HeadDim: 64}, nil)
 		require.NoError(t, err)
 		own := 1 // modules of a target alone
 		if artifacttest.Kernel(one, abi.Dense) != nil {
@@ -102,23 +102,23 @@ func TestAutoHasAllTargets(t *testing.T) {
 func TestArtifactOfTwoTargets(t *testing.T) {
 	file, src := library(t, "vertical_slash")
 	emitted := map[string]string{}
-	o := Options{Target: "sm_80", DType: "bf16", HeadDim: 64, Emit: func(form, text string) { emitted[form] = text }}
-	p, err := Load(file, src, o)
+	o := compiler{Options{Target: "sm_80", DType: "bf16", HeadDim: 64}, &Observer{Emit: func(form, text string) { emitted[form] = text }}}
+	p, err := Load(file, src, "", o.watch)
 	require.NoError(t, err)
-	old, err := p.compileFor(o, nil)
+	old, err := o.unit(p, nil)
 	require.NoError(t, err)
 	renamed := unit{target: "sm_90a", schedule: old.schedule}
 	renamed.kernel, err = o.ptx(old.kernel.Kernel, "sm_90a")
 	require.NoError(t, err)
 	units := []unit{old, renamed}
-	dense, err := p.compileDense(o, []unit{old}, nil)
+	dense, err := o.dense(p, []unit{old}, nil)
 	require.NoError(t, err)
 	dense = append(dense, dense[0])
 	dense[1].target = "sm_90a"
 	require.NoError(t, addPrograms(units, dense))
 	kernels, err := o.generateIndex(units[0].program)
 	require.NoError(t, err)
-	o.emitUnits(units, kernels, dense)
+	o.watch.emitUnits(units, kernels, dense)
 	require.Contains(t, emitted["schedule"], "// for sm_80\n\nschedule vertical_slash")
 	require.Contains(t, emitted["schedule"], "// for sm_90a\n\nschedule vertical_slash")
 	require.Contains(t, emitted["program"], "// for sm_90a\n\nprogram vertical_slash")

@@ -26,43 +26,47 @@ type compiled struct {
 	ptx []byte
 }
 
-// compileFor takes the program to the PTX of one target.
-func (p *Program) compileFor(opts Options, consts map[string]int64) (unit, error) {
-	tile, err := p.tile(opts, consts)
+// unit takes the program to the PTX of the compiler's one target.
+func (c compiler) unit(p *Program, consts map[string]int64) (unit, error) {
+	s, err := c.schedule(p.Pattern, consts, passes.Options{After: c.watch.after(c.Target), Time: c.watch.timing()})
 	if err != nil {
 		return unit{}, err
 	}
-	var after func(pass, text string)
-	if opts.PrintAfter != nil {
-		after = func(pass, text string) { opts.PrintAfter(pass, opts.Target, text) }
-	}
-	s, err := passes.Run(p.Pattern, passes.Options{Tile: tile, Consts: consts, After: after, Verify: opts.Verify, Time: opts.Timing})
-	if err != nil {
-		return unit{}, err
-	}
-	kernel, err := opts.generate("", s)
-	return unit{target: opts.Target, schedule: s, kernel: kernel}, err
+	kernel, err := c.generate("", s)
+	return unit{target: c.Target, schedule: s, kernel: kernel}, err
 }
 
-// compileDense compiles what heads of each unit fall back to where lists would not be faster: the pattern as if the data had
+// schedule runs the passes for the compiler's one target; how has their hooks, and their tile unless it is the one of a kernel of its own.
+func (c compiler) schedule(p *ir.Pattern, consts map[string]int64, how passes.Options) (s *ir.Schedule, err error) {
+	if how.Tile == nil {
+		if how.Tile, err = codegen.TileFor(c.Target, c.HeadDim); err != nil {
+			return nil, err
+		}
+	}
+	how.Consts, how.Verify = consts, c.watch.verify()
+	return passes.Run(p, how)
+}
+
+// config says to package codegen what is compiled.
+func (c compiler) config() codegen.Config {
+	return codegen.Config{HeadDim: c.HeadDim, DType: c.DType, Target: c.Target}
+}
+
+// dense compiles what heads of each unit fall back to where lists would not be faster: the pattern as if the data had
 // chosen all. There is none beside kernels without lists: a static pattern says exactly what is kept, and its tiles cost
 // what tiles of the dense kernel cost.
-func (p *Program) compileDense(opts Options, units []unit, consts map[string]int64) ([]unit, error) {
+func (c compiler) dense(p *Program, units []unit, consts map[string]int64) ([]unit, error) {
 	var out []unit
 	for _, u := range units {
 		if len(u.schedule.Index) == 0 {
 			continue
 		}
-		opts := opts.forTarget(u.target)
-		tile, err := codegen.TileFor(u.target, opts.HeadDim, false)
+		own := c.forTarget(u.target)
+		s, err := own.schedule(p.Pattern.Widest(), consts, passes.Options{})
 		if err != nil {
 			return nil, err
 		}
-		s, err := passes.Run(p.Pattern.Widest(), passes.Options{Tile: tile, Consts: consts, Verify: opts.Verify})
-		if err != nil {
-			return nil, err
-		}
-		kernel, err := opts.generate("dense ", s)
+		kernel, err := own.generate("dense ", s)
 		if err != nil {
 			return nil, err
 		}
@@ -92,19 +96,19 @@ func (u unit) attend(name string) passes.Kernel {
 }
 
 // generate lowers the schedule to LLVM IR and that to PTX; kind is what the steps are called.
-func (o Options) generate(kind string, s *ir.Schedule) (compiled, error) {
-	done := o.clock(kind + "codegen")
-	kernel, err := codegen.Attention(s, codegen.Config{HeadDim: o.HeadDim, DType: codegen.DType(o.DType), Target: o.Target})
+func (c compiler) generate(kind string, s *ir.Schedule) (compiled, error) {
+	done := c.watch.clock(kind + "codegen")
+	kernel, err := codegen.Attention(s, c.config())
 	done()
 	if err != nil {
 		return compiled{}, err
 	}
-	defer o.clock(kind + "ptxgen")()
-	o.show(kernel)
-	return o.ptx(kernel, o.Target)
+	defer c.watch.clock(kind + "ptxgen")()
+	c.watch.show(kernel)
+	return c.ptx(kernel, c.Target)
 }
 
-func (o Options) ptx(kernel *codegen.Kernel, target string) (compiled, error) {
+func (c compiler) ptx(kernel *codegen.Kernel, target string) (compiled, error) {
 	ptx, err := ptxgen.Compile(kernel.Module, ptxgen.Options{Target: target})
 	if err != nil {
 		return compiled{}, fmt.Errorf("internal: %s: %w", kernel.Entry, err)
@@ -112,16 +116,9 @@ func (o Options) ptx(kernel *codegen.Kernel, target string) (compiled, error) {
 	return compiled{kernel, ptx}, nil
 }
 
-// show gives the LLVM IR of a kernel to who asked for it.
-func (o Options) show(kernel *codegen.Kernel) {
-	if o.Module != nil {
-		o.Module(kernel.Module.String())
-	}
-}
-
 // emitUnits shows the schedule of every target, and the code of every module in the artifact's order. The one kernel that
 // static patterns have beside it, which stores numbers, is the same for all of them and not shown.
-func (o Options) emitUnits(units []unit, kernels []indexKernel, dense []unit) {
+func (w *Observer) emitUnits(units []unit, kernels []indexKernel, dense []unit) {
 	if len(units[0].schedule.Index) == 0 {
 		kernels = nil
 	}
@@ -143,12 +140,12 @@ func (o Options) emitUnits(units []unit, kernels []indexKernel, dense []unit) {
 		name := fmt.Sprintf("module %d: dense %s for %s", len(modules), u.kernel.Entry, u.target)
 		modules, code = append(modules, name), append(code, u.kernel)
 	}
-	o.emit("schedule", func() string { return joined("//", targets, schedules) })
-	o.emit("program", func() string { return joined("//", targets, programs) })
-	o.emit("llvm", func() string {
+	w.emit("schedule", func() string { return joined("//", targets, schedules) })
+	w.emit("program", func() string { return joined("//", targets, programs) })
+	w.emit("llvm", func() string {
 		return joined(";", modules, textsOf(code, func(k compiled) string { return k.Module.String() }))
 	})
-	o.emit("ptx", func() string {
+	w.emit("ptx", func() string {
 		return joined("//", modules, textsOf(code, func(k compiled) string { return string(k.ptx) }))
 	})
 }
@@ -174,14 +171,14 @@ func joined(comment string, names, texts []string) string {
 
 // pack makes the artifact of an attention kernel for each target, the index kernels that all of them share and the dense kernel
 // beside each, if there is one, and proves that it can be read back.
-func (o Options) pack(p *ir.Pattern, source string, units []unit, kernels []indexKernel, dense []unit) (*artifact.Artifact, error) {
+func (c compiler) pack(p *ir.Pattern, source string, units []unit, kernels []indexKernel, dense []unit) (*artifact.Artifact, error) {
 	a := newArtifact()
 	lowered := make([]artifact.Lowered, len(units))
 	use := func(l *artifact.Lowered, name string, code int) {
 		l.Kernels = append(l.Kernels, artifact.Use{Name: name, Code: code})
 	}
 	for i, u := range units {
-		a.Manifest.Builds = append(a.Manifest.Builds, artifact.Build{Target: u.target, DType: o.DType, HeadDim: o.HeadDim})
+		a.Manifest.Builds = append(a.Manifest.Builds, artifact.Build{Target: u.target, DType: string(c.DType), HeadDim: c.HeadDim})
 		lowered[i] = artifact.Lowered{Schedule: u.schedule.String(), Program: a.AddProgram(u.program.String())}
 		use(&lowered[i], abi.Attend, u.addTo(a))
 	}
@@ -203,7 +200,7 @@ func (o Options) pack(p *ir.Pattern, source string, units []unit, kernels []inde
 	if err != nil {
 		return nil, fmt.Errorf("internal: %w", err)
 	}
-	o.emit("manifest", func() string { return string(manifest) })
+	c.watch.emit("manifest", func() string { return string(manifest) })
 	return a, nil
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/half"
@@ -29,7 +30,7 @@ type attentionCase struct {
 	program *compile.Program
 	target  string // "" for sm_80
 	headDim int
-	dtype   half.Format
+	dtype   abi.DType
 	shape   qkv.Shape
 	params  map[string]int64 // of both bindings
 	random  bool             // inputs without structure
@@ -57,7 +58,7 @@ func (c attentionCase) input(t *testing.T) *qkv.Input {
 			for i := range values {
 				values[i] = float32(rng.NormFloat64())
 			}
-			*p, err = c.dtype.Encode(values)
+			*p, err = half.Encode(c.dtype, values)
 			require.NoError(t, err)
 		}
 	}
@@ -98,7 +99,11 @@ func openEmulator(t *testing.T, opts emu.Options) device.Device {
 }
 
 func (c attentionCase) options() compile.Options {
-	return compile.Options{Target: cmp.Or(c.target, "sm_80"), DType: string(c.dtype), HeadDim: c.headDim, Consts: c.bound(ir.BindConst), Verify: true}
+	return compile.Options{Target: cmp.Or(c.target, "sm_80"), DType: c.dtype, HeadDim: c.headDim}
+}
+
+func (c attentionCase) artifact() (*artifact.Artifact, error) {
+	return c.program.With(c.bound(ir.BindConst)).Compile(c.options(), &compile.Observer{Verify: true})
 }
 
 // compiled has the artifacts of cases, which tests share, by what they are compiled from.
@@ -107,7 +112,7 @@ var compiled sync.Map
 // compile is the artifact of a case, which nobody may change.
 func (c attentionCase) compile(t *testing.T) *artifact.Artifact {
 	key := fmt.Sprint(c.kernel(), c.bound(ir.BindConst), c.program.Pattern)
-	once, _ := compiled.LoadOrStore(key, sync.OnceValues(func() (*artifact.Artifact, error) { return c.program.Compile(c.options()) }))
+	once, _ := compiled.LoadOrStore(key, sync.OnceValues(c.artifact))
 	a, err := once.(func() (*artifact.Artifact, error))()
 	require.NoError(t, err)
 	return a
@@ -147,7 +152,7 @@ func (c attentionCase) compare(t *testing.T, l *runtime.Loaded, in *qkv.Input) {
 func library(t *testing.T, name string) *compile.Program {
 	file, src, ok := patterns.Source(name)
 	require.True(t, ok)
-	p, err := compile.Load(file, src, compile.Options{})
+	p, err := compile.Load(file, src, "", nil)
 	require.NoError(t, err)
 	return p
 }
@@ -193,8 +198,8 @@ func randomShape(rng *rand.Rand) qkv.Shape {
 }
 
 // formats are both, the i-th first: tests that take turns take the first one alone.
-func formats(i int) []half.Format {
-	both := []half.Format{half.BF16, half.F16, half.BF16}
+func formats(i int) []abi.DType {
+	both := []abi.DType{abi.BF16, abi.F16, abi.BF16}
 	return both[i%2:][:2]
 }
 
@@ -237,7 +242,7 @@ func TestLibraryPatternsAgreeWithFloat64(t *testing.T) {
 func TestEveryLength(t *testing.T) {
 	for _, target := range compile.Targets() {
 		for _, d := range []int{64, 128, 192, 256}[:campaign.Few(2, 4)] { // one head dim a tile shape
-			c := attentionCase{program: library(t, "a_shape"), target: target, headDim: d, dtype: half.BF16, params: map[string]int64{"sink": 10, "window": 100}}
+			c := attentionCase{program: library(t, "a_shape"), target: target, headDim: d, dtype: abi.BF16, params: map[string]int64{"sink": 10, "window": 100}}
 			t.Run(c.kernel(), func(t *testing.T) {
 				t.Parallel()
 				l := c.load(t, emu.Options{})
@@ -256,14 +261,14 @@ func TestRandomPatternsAgreeWithFloat64(t *testing.T) {
 	for seed := range uint64(cases) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		p := irtest.RowsBySeed(seed, irtest.RandomPattern(rng))
-		c := attentionCase{program: &compile.Program{Pattern: p}, headDim: pick(rng, []int{32, 64, 128, 256}), dtype: half.BF16, seed: seed}
+		c := attentionCase{program: &compile.Program{Pattern: p}, headDim: pick(rng, []int{32, 64, 128, 256}), dtype: abi.BF16, seed: seed}
 		c.shape = qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 1 + rng.IntN(200), SeqK: 1 + rng.IntN(200), QOffset: rng.IntN(100)}
 		if rng.IntN(4) == 0 {
 			c.shape.QOffset = irtest.AtLimit(rng, ir.Shape{Sq: c.shape.SeqQ}).QOffset
 		}
 		c.params = irtest.RandomValues(rng, p)
 		c.target = pick(rng, compile.Targets())
-		a, err := c.program.Compile(c.options())
+		a, err := c.artifact()
 		if err != nil { // the generator cannot know the limit of bands
 			require.ErrorContains(t, err, "disjoint bands")
 			refused++
@@ -281,7 +286,7 @@ func TestRandomPatternsAgreeWithFloat64(t *testing.T) {
 func TestResultsDoNotDependOnWarpOrder(t *testing.T) {
 	for _, target := range compile.Targets() {
 		for _, d := range []int{64, 128, 256}[:campaign.Few(1, 3)] {
-			c := attentionCase{program: library(t, "a_shape"), target: target, headDim: d, dtype: half.BF16, params: map[string]int64{"window": 150},
+			c := attentionCase{program: library(t, "a_shape"), target: target, headDim: d, dtype: abi.BF16, params: map[string]int64{"window": 150},
 				shape: qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 150, SeqK: 300, QOffset: 150}}
 			in := c.input(t)
 			var first runtime.HostResult
@@ -302,10 +307,10 @@ func TestResultsDoNotDependOnWarpOrder(t *testing.T) {
 // Compiling twice gives the same bytes: artifacts can be cached and compared.
 func TestCompileIsDeterministic(t *testing.T) {
 	for _, name := range patterns.Names() {
-		c := attentionCase{program: library(t, name), headDim: 128, dtype: half.BF16}
+		c := attentionCase{program: library(t, name), headDim: 128, dtype: abi.BF16}
 		var files [2][]byte
 		for i := range files {
-			a, err := c.program.Compile(c.options())
+			a, err := c.artifact()
 			require.NoError(t, err)
 			files[i], err = a.Encode()
 			require.NoError(t, err)

@@ -17,7 +17,7 @@ func BenchmarkCompile(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/D%d", name, dim), func(b *testing.B) {
 				file, src, _ := patterns.Source(name)
 				for b.Loop() {
-					_, err := compile.Source(file, src, compile.Options{Target: "sm_80", DType: "bf16", HeadDim: dim})
+					_, err := compile.Source(file, src, "", compile.Options{Target: "sm_80", DType: "bf16", HeadDim: dim}, nil)
 					require.NoError(b, err)
 				}
 			})

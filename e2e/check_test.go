@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/tools/txtar"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/dsl"
 	"github.com/minfc/minfc/internal/campaign"
@@ -177,11 +178,10 @@ func requireSameVerdict(t *testing.T, src string, rng *rand.Rand) error {
 	for _, p := range found {
 		names = append(names, p.Name)
 	}
-	opts := compile.Options{Target: pick(rng, []string{"auto", "sm_80", "sm_90a"}), DType: pick(rng, []string{"bf16", "f16"}), HeadDim: pick(rng, []int{16, 64, 128, 256})}
+	opts := compile.Options{Target: pick(rng, []string{"auto", "sm_80", "sm_90a"}), DType: pick(rng, abi.DTypes()), HeadDim: pick(rng, []int{16, 64, 128, 256})}
 	var compiled error
 	for _, name := range append(names, "")[:max(1, len(names))] {
-		opts.Pattern = name
-		_, err := compile.Source("p.minf", []byte(src), opts)
+		_, err := compile.Source("p.minf", []byte(src), name, opts, nil)
 		compiled = errors.Join(compiled, err)
 	}
 	require.Equal(t, checked == nil, compiled == nil, "%s\ncheck: %v\ncompile: %v", src, checked, compiled)

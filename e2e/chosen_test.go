@@ -5,7 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/selfcheck"
 	"github.com/minfc/minfc/ir"
@@ -48,7 +48,7 @@ func askedOf(chosen []runtime.Chosen) (out []*ir.Selection) {
 func TestHalvesOfALaunchAndWrittenLists(t *testing.T) {
 	dev := openEmulator(t, emu.Options{})
 	for name, settings := range dynamicSettings {
-		c := attentionCase{program: library(t, name), headDim: 64, dtype: half.BF16, params: settings[1],
+		c := attentionCase{program: library(t, name), headDim: 64, dtype: abi.BF16, params: settings[1],
 			shape: qkv.Shape{Batch: 2, QHeads: 2, KVHeads: 1, SeqQ: 200, SeqK: 333, QOffset: 133}}
 		in := c.input(t)
 		p, at := c.prepared(t, dev, in)
@@ -80,7 +80,7 @@ func TestHalvesOfALaunchAndWrittenLists(t *testing.T) {
 // Kernels trust the lists, so what they cannot read is refused.
 func TestWriteChosenRefuses(t *testing.T) {
 	dev := openEmulator(t, emu.Options{})
-	c := attentionCase{program: library(t, "vertical_slash"), headDim: 64, dtype: half.BF16, params: map[string]int64{"vertical": 31, "slash": 104},
+	c := attentionCase{program: library(t, "vertical_slash"), headDim: 64, dtype: abi.BF16, params: map[string]int64{"vertical": 31, "slash": 104},
 		shape: qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 300, SeqK: 300}}
 	p, at := c.prepared(t, dev, c.input(t))
 	selection := func(columns, distances []int) *ir.Selection {
@@ -118,7 +118,7 @@ func upToMember(n int) []int {
 func TestAttentionFollowsWrittenLists(t *testing.T) {
 	dev := openEmulator(t, emu.Options{})
 	for name, settings := range dynamicSettings {
-		c := attentionCase{program: library(t, name), headDim: 64, dtype: half.BF16, params: settings[2], random: true,
+		c := attentionCase{program: library(t, name), headDim: 64, dtype: abi.BF16, params: settings[2], random: true,
 			shape: qkv.Shape{Batch: 1, QHeads: 3, KVHeads: 1, SeqQ: 300, SeqK: 300}}
 		in := c.input(t)
 		p, at := c.prepared(t, dev, in)
@@ -151,7 +151,7 @@ func TestAttentionFollowsWrittenLists(t *testing.T) {
 // Without an index stage the first half is nothing, and the second all.
 func TestHalvesOfAStaticLaunch(t *testing.T) {
 	dev := openEmulator(t, emu.Options{})
-	c := attentionCase{program: library(t, "a_shape"), headDim: 64, dtype: half.BF16, shape: qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 100, SeqK: 100}}
+	c := attentionCase{program: library(t, "a_shape"), headDim: 64, dtype: abi.BF16, shape: qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 100, SeqK: 100}}
 	in := c.input(t)
 	p, at := c.prepared(t, dev, in)
 	require.NoError(t, p.Run(nil, at))

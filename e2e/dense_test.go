@@ -7,7 +7,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc/abi"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime/artifact"
 	"github.com/minfc/minfc/runtime/artifact/artifacttest"
@@ -15,7 +14,7 @@ import (
 
 // A dense kernel serves the same calls as the one beside it, or the artifact is refused.
 func TestArtifactsWithBadDenseKernels(t *testing.T) {
-	c := attentionCase{program: library(t, "vertical_slash"), headDim: 64, dtype: half.BF16}
+	c := attentionCase{program: library(t, "vertical_slash"), headDim: 64, dtype: abi.BF16}
 	data, err := c.compile(t).Encode()
 	require.NoError(t, err)
 	remove := func(c *artifact.Code, names ...string) {

@@ -13,7 +13,6 @@ import (
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/campaign"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/selfcheck"
 	"github.com/minfc/minfc/ir"
@@ -192,10 +191,10 @@ pattern absorbed(a = 4) {
 func TestOtherChoices(t *testing.T) {
 	dev := openEmulator(t, emu.Options{})
 	for _, name := range []string{"ends", "cut", "pools", "absorbed"} {
-		p, err := compile.Load("odd.minf", []byte(odd), compile.Options{Pattern: name})
+		p, err := compile.Load("odd.minf", []byte(odd), name, nil)
 		require.NoError(t, err)
 		for _, target := range compile.Targets() {
-			c := attentionCase{program: p, target: target, headDim: 32, dtype: half.F16}
+			c := attentionCase{program: p, target: target, headDim: 32, dtype: abi.F16}
 			var l *runtime.Loaded
 			if name != "absorbed" {
 				l = c.load(t, emu.Options{})
@@ -232,7 +231,7 @@ func TestBudgetsDifferByHead(t *testing.T) {
 		"block_sparse":   {"topk": {1, 2, 1000, 0}},
 		"columns_window": {"vertical": {100, 31, 0, 500}},
 	} {
-		c := attentionCase{program: library(t, name), headDim: 16, dtype: half.BF16, shape: qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 70, SeqK: 320, QOffset: 250}}
+		c := attentionCase{program: library(t, name), headDim: 16, dtype: abi.BF16, shape: qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 70, SeqK: 320, QOffset: 250}}
 		l, in := c.load(t, emu.Options{}), c.input(t)
 		all := c.launch(t, l, in, budgets)
 		all.check(t)
@@ -254,7 +253,7 @@ func TestBudgetsDifferByHead(t *testing.T) {
 // The same call gives the same bits, however the emulator interleaves the warps of every kernel.
 func TestChoicesDoNotDependOnWarpOrder(t *testing.T) {
 	for name, params := range map[string]map[string]int64{"vertical_slash": {"vertical": 50, "slash": 120}, "block_sparse": {"topk": 2}} {
-		c := attentionCase{program: library(t, name), headDim: 64, dtype: half.BF16, params: params,
+		c := attentionCase{program: library(t, name), headDim: 64, dtype: abi.BF16, params: params,
 			shape: qkv.Shape{Batch: 1, QHeads: 3, KVHeads: 1, SeqQ: 130, SeqK: 400, QOffset: 270}}
 		in := c.input(t)
 		var first ended
@@ -273,7 +272,7 @@ func TestChoicesDoNotDependOnWarpOrder(t *testing.T) {
 // A NaN or an infinity in one key, or in a query of the probe, leaves the other choices as they are.
 func TestChoicesIgnoreNaN(t *testing.T) {
 	nan, inf := []byte{0xc0, 0x7f}, []byte{0x80, 0x7f}
-	c := attentionCase{program: library(t, "vertical_slash"), headDim: 64, dtype: half.BF16, params: map[string]int64{"vertical": 50, "slash": 120},
+	c := attentionCase{program: library(t, "vertical_slash"), headDim: 64, dtype: abi.BF16, params: map[string]int64{"vertical": 50, "slash": 120},
 		shape: qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 300, SeqK: 300}}
 	l := c.load(t, emu.Options{})
 	for _, spoil := range []func(in *qkv.Input){
@@ -300,7 +299,7 @@ func TestIndexStagesThatDevicesCannotCompute(t *testing.T) {
 	for rest, want := range map[string]string{
 		"index c = top(n, sum(softmax(q[-64:] * k), queries)) keep columns(c) | window(9, 9)": "other parts of the pattern cut columns(c) into several bands",
 	} {
-		_, err := compile.Source("p.minf", []byte("pattern p(n = 9) { "+rest+" }"), compile.Options{Target: "sm_80", DType: "bf16", HeadDim: 64})
+		_, err := compile.Source("p.minf", []byte("pattern p(n = 9) { "+rest+" }"), "", compile.Options{Target: "sm_80", DType: "bf16", HeadDim: 64}, nil)
 		require.ErrorContains(t, err, want)
 	}
 }
@@ -326,7 +325,7 @@ func deviceCall(t *testing.T, dev device.Device, c attentionCase, in *qkv.Input)
 func TestWorkspace(t *testing.T) {
 	dev := openEmulator(t, emu.Options{})
 	for name, params := range map[string]map[string]int64{"vertical_slash": {"vertical": 50, "slash": 120}, "block_sparse": {"topk": 2}} {
-		c := attentionCase{program: library(t, name), headDim: 64, dtype: half.BF16, params: params,
+		c := attentionCase{program: library(t, name), headDim: 64, dtype: abi.BF16, params: params,
 			shape: qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 300, SeqK: 300}}
 		l, a := c.loadOn(t, dev), deviceCall(t, dev, c, c.input(t))
 		call, err := a.Prepare(l)
@@ -362,7 +361,7 @@ func TestWorkspace(t *testing.T) {
 func TestBadHeadParams(t *testing.T) {
 	dev := openEmulator(t, emu.Options{})
 	run := func(name string, params map[string]int64, heads map[string][]int64) error {
-		c := attentionCase{program: library(t, name), headDim: 64, dtype: half.BF16, params: params, shape: qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 65, SeqK: 65}}
+		c := attentionCase{program: library(t, name), headDim: 64, dtype: abi.BF16, params: params, shape: qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 65, SeqK: 65}}
 		h := c.host(c.input(t))
 		h.Parts[0].HeadParams = heads
 		_, err := runOnce(t, dev, c.compile(t), h)
@@ -388,7 +387,7 @@ func TestBadHeadParams(t *testing.T) {
 
 // An artifact whose program does not fit its kernels is refused before anything is loaded.
 func TestArtifactsWithBadPrograms(t *testing.T) {
-	c := attentionCase{program: library(t, "vertical_slash"), headDim: 64, dtype: half.BF16}
+	c := attentionCase{program: library(t, "vertical_slash"), headDim: 64, dtype: abi.BF16}
 	data, err := c.compile(t).Encode()
 	require.NoError(t, err)
 	program := func(old, new string) func(a *artifact.Artifact) {

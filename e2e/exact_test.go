@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
@@ -24,11 +25,11 @@ import (
 // which score is the largest is then no matter of rounding.
 type extreme struct {
 	name string
-	fill func(rng *rand.Rand, f half.Format, q, k, v []float32)
+	fill func(rng *rand.Rand, f abi.DType, q, k, v []float32)
 }
 
 // largest is the exponent of the largest power of two of a format.
-var largest = map[half.Format]int{half.BF16: 127, half.F16: 15}
+var largest = map[abi.DType]int{abi.BF16: 127, abi.F16: 15}
 
 func integers(rng *rand.Rand, to []float32, exponent int) {
 	for i := range to {
@@ -50,13 +51,13 @@ func notFinite(rng *rand.Rand, to []float32) {
 }
 
 var extremes = []extreme{
-	{"huge logits", func(rng *rand.Rand, f half.Format, q, k, v []float32) {
+	{"huge logits", func(rng *rand.Rand, f abi.DType, q, k, v []float32) {
 		most := min(largest[f]-1, 59) // products of 16-bit floats reach 2^30 in f16, 2^118 and more in bf16
 		integers(rng, q, rng.IntN(most+1))
 		integers(rng, k, rng.IntN(most+1))
 		normals(rng, v)
 	}},
-	{"logits that are all far below zero", func(rng *rand.Rand, f half.Format, q, k, v []float32) {
+	{"logits that are all far below zero", func(rng *rand.Rand, f abi.DType, q, k, v []float32) {
 		e := min(largest[f]-1, 8+rng.IntN(50))
 		for i := range q {
 			q[i] = float32(math.Ldexp(1, e))
@@ -66,11 +67,11 @@ var extremes = []extreme{
 		}
 		normals(rng, v)
 	}},
-	{"the largest values", func(rng *rand.Rand, f half.Format, q, k, v []float32) {
+	{"the largest values", func(rng *rand.Rand, f abi.DType, q, k, v []float32) {
 		integers(rng, q, 0)
 		integers(rng, k, 0)
 		top := float32(65504)
-		if f == half.BF16 {
+		if f == abi.BF16 {
 			top = 0x1.fep127
 		}
 		for i := range v {
@@ -80,13 +81,13 @@ var extremes = []extreme{
 			}
 		}
 	}},
-	{"values that are not finite", func(rng *rand.Rand, f half.Format, q, k, v []float32) {
+	{"values that are not finite", func(rng *rand.Rand, f abi.DType, q, k, v []float32) {
 		integers(rng, q, 0)
 		integers(rng, k, 0)
 		normals(rng, v)
 		notFinite(rng, v)
 	}},
-	{"huge logits and values that are not finite", func(rng *rand.Rand, f half.Format, q, k, v []float32) {
+	{"huge logits and values that are not finite", func(rng *rand.Rand, f abi.DType, q, k, v []float32) {
 		integers(rng, q, 10)
 		integers(rng, k, 10)
 		normals(rng, v)
@@ -110,7 +111,7 @@ func TestExtremeInputs(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(extremePatterns)) {
 		turn++
 		for _, k := range extremeKernels {
-			for _, f := range []half.Format{half.BF16, half.F16} {
+			for _, f := range []abi.DType{abi.BF16, abi.F16} {
 				turn++
 				if turn%campaign.Cases(21, 6, 3) != 0 {
 					continue
@@ -141,10 +142,10 @@ func (c attentionCase) runExtremes(t *testing.T) {
 		q, k, v := make([]float32, len(in.Q)/2), make([]float32, len(in.K)/2), make([]float32, len(in.V)/2)
 		x.fill(rng, c.dtype, q, k, v)
 		for to, values := range map[*[]byte][]float32{&in.Q: q, &in.K: k, &in.V: v} {
-			*to, err = c.dtype.Encode(values)
+			*to, err = half.Encode(c.dtype, values)
 			require.NoError(t, err)
 		}
-		require.NoError(t, c.dtype.Decode(v, in.V))
+		require.NoError(t, half.Decode(c.dtype, v, in.V))
 		t.Run(fmt.Sprintf("%s/%s", x.name, c.launched()), func(t *testing.T) { c.extremeCase(t, l, in, q, k, v) })
 	}
 }
@@ -158,7 +159,7 @@ func (c attentionCase) extremeCase(t *testing.T, l *runtime.Loaded, in *qkv.Inpu
 	res, err := l.RunHost(t.Context(), h)
 	require.NoError(t, err)
 	o := make([]float32, len(res.O)/2)
-	require.NoError(t, c.dtype.Decode(o, res.O))
+	require.NoError(t, half.Decode(c.dtype, o, res.O))
 	values := finiteValues(v)
 	for head := range in.QHeads {
 		keep := c.kept(t, in, h.Chosen, func() []byte {
@@ -208,7 +209,7 @@ type meanCase struct {
 	q, k []float32
 	v    valuesOf
 	keep func(j int) bool
-	f    half.Format
+	f    abi.DType
 }
 
 // checkMean holds a row's output and LSE against float64: the finite part of it where all values are, else whatever is not finite.
@@ -225,7 +226,7 @@ func checkMean(t *testing.T, c meanCase, o []float32, lse float64) {
 		}
 	}
 	want, wantLSE := ir.Attend(c.q, c.k, c.v.finite, c.keep, 1/math.Sqrt(float64(d)))
-	tolerance := map[half.Format]float64{half.BF16: 8e-3, half.F16: 1e-3}[c.f]
+	tolerance := map[abi.DType]float64{abi.BF16: 8e-3, abi.F16: 1e-3}[c.f]
 	for i, x := range o {
 		got := float64(x)
 		if poisoned[i] {

@@ -14,7 +14,7 @@ import (
 )
 
 func member(t *testing.T, src string, copies int) compile.Member {
-	p, err := compile.Load("test.minf", []byte(src), compile.Options{})
+	p, err := compile.Load("test.minf", []byte(src), "", nil)
 	require.NoError(t, err)
 	return compile.Member{Program: p, Copies: copies}
 }
@@ -41,7 +41,7 @@ func TestCompileGroup(t *testing.T) {
 		for i := range c.members {
 			members = append(members, member(t, fmt.Sprintf(withColumns, fmt.Sprint("p", i)), c.copies))
 		}
-		a, err := compile.Group(members, compile.Options{Target: "sm_90a", DType: "f16", HeadDim: 32})
+		a, err := compile.Group(members, compile.Options{Target: "sm_90a", DType: "f16", HeadDim: 32}, nil)
 		require.NoError(t, err)
 		require.Len(t, a.Manifest.Patterns, c.members)
 		require.Equal(t, c.groups, len(groupsOf(a)), "%+v", c)
@@ -61,7 +61,7 @@ func TestCompileGroup(t *testing.T) {
 // TestCompileGroupInParts: parts of a group that read no lists are cut as it is.
 func TestCompileGroupInParts(t *testing.T) {
 	members := []compile.Member{member(t, fmt.Sprintf(withColumns, "p"), 1), member(t, "pattern near(n = 3) { keep causal & window(n) }", 120)}
-	a, err := compile.Group(members, compile.Options{Target: "sm_80", DType: "f16", HeadDim: 128})
+	a, err := compile.Group(members, compile.Options{Target: "sm_80", DType: "f16", HeadDim: 128}, nil)
 	require.NoError(t, err)
 	sections := map[int]int{} // by the rows of their tiles
 	for _, g := range groupsOf(a) {
@@ -77,7 +77,7 @@ func TestBlocksBesideLists(t *testing.T) {
 	members := []compile.Member{member(t, fmt.Sprintf(withColumns, "p"), 1)}
 	for target, groups := range map[string]map[int]int{"sm_80": {64: 2, 112: 2, 128: 2, 256: 1}, "sm_90a": {64: 1, 112: 1, 256: 1}} {
 		for headDim, want := range groups {
-			a, err := compile.Group(members, compile.Options{Target: target, DType: "f16", HeadDim: headDim})
+			a, err := compile.Group(members, compile.Options{Target: target, DType: "f16", HeadDim: headDim}, nil)
 			require.NoError(t, err)
 			require.Len(t, groupsOf(a), want, "%s, head dim %d", target, headDim)
 		}
@@ -85,7 +85,7 @@ func TestBlocksBesideLists(t *testing.T) {
 }
 
 func TestCompileGroupRefuses(t *testing.T) {
-	_, err := compile.Group(nil, compile.Options{Target: "sm_80", DType: "f16", HeadDim: 32})
+	_, err := compile.Group(nil, compile.Options{Target: "sm_80", DType: "f16", HeadDim: 32}, nil)
 	require.EqualError(t, err, "there are no patterns to compile")
 	m := member(t, "pattern p { keep causal }", 1)
 	for want, opts := range map[string]compile.Options{
@@ -93,11 +93,11 @@ func TestCompileGroupRefuses(t *testing.T) {
 		`target "sm_70" is not supported`:  {Target: "sm_70", DType: "f16", HeadDim: 32},
 		`data type "fp8" is not supported`: {Target: "sm_90a", DType: "fp8", HeadDim: 32},
 	} {
-		_, err := compile.Group([]compile.Member{m}, opts)
+		_, err := compile.Group([]compile.Member{m}, opts, nil)
 		require.ErrorContains(t, err, want)
 	}
-	m.Consts = map[string]int64{"step": 1}
-	_, err = compile.Group([]compile.Member{m}, compile.Options{Target: "sm_80", DType: "f16", HeadDim: 32})
+	m.Program = m.With(map[string]int64{"step": 1})
+	_, err = compile.Group([]compile.Member{m}, compile.Options{Target: "sm_80", DType: "f16", HeadDim: 32}, nil)
 	require.ErrorContains(t, err, "step")
 }
 
@@ -115,7 +115,7 @@ func TestSectionsShareCode(t *testing.T) {
 				group = llvm
 			}
 		}
-		a, err := compile.Group([]compile.Member{window, lists("a"), lists("b")}, compile.Options{Target: target, DType: "bf16", HeadDim: 64, Module: module})
+		a, err := compile.Group([]compile.Member{window, lists("a"), lists("b")}, compile.Options{Target: target, DType: "bf16", HeadDim: 64}, &compile.Observer{Module: module})
 		require.NoError(t, err)
 		require.Len(t, groupsOf(a)[0].Sections, 5+2+2)
 		require.Len(t, regexp.MustCompile(`(?m)^body(\.[0-9]+)?:$`).FindAllString(group, -1), 4, "windows, two of lists, causal")

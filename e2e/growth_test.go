@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
@@ -15,7 +16,7 @@ import (
 
 // growing are inputs whose scores change by so many powers of two from one 64 keys to the next, from the last key down, which is how
 // kernels walk. Every fourth row sees it the other way round, so that rows of one warp differ.
-func growing(t *testing.T, shape qkv.Shape, f half.Format, step float64) *qkv.Input {
+func growing(t *testing.T, shape qkv.Shape, f abi.DType, step float64) *qkv.Input {
 	rng := rand.New(rand.NewPCG(5, uint64(int64(step))))
 	in := &qkv.Input{Shape: shape, Format: f}
 	d := shape.HeadDim
@@ -27,7 +28,7 @@ func growing(t *testing.T, shape qkv.Shape, f half.Format, step float64) *qkv.In
 				values[i] = float32(first(i / d))
 			}
 		}
-		out, err := f.Encode(values)
+		out, err := half.Encode(f, values)
 		require.NoError(t, err)
 		return out
 	}
@@ -52,7 +53,7 @@ func TestScoresThatGrow(t *testing.T) {
 	shape := qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 130, SeqK: 500, QOffset: 370}
 	for _, name := range []string{"dense", "vertical_slash", "block_sparse"}[:campaign.Few(1, 3)] {
 		for _, target := range []string{"sm_80", "sm_90a"} {
-			c := attentionCase{program: library(t, name), target: target, headDim: 64, dtype: half.F16, shape: shape}
+			c := attentionCase{program: library(t, name), target: target, headDim: 64, dtype: abi.F16, shape: shape}
 			t.Run(c.kernel(), func(t *testing.T) {
 				t.Parallel()
 				l := c.load(t, emu.Options{})

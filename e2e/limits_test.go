@@ -10,9 +10,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/campaign"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
@@ -86,7 +86,7 @@ pattern forced_blocks(n = 1, m = 1) {
 `
 
 func limitsProgram(t *testing.T, src, name string) *compile.Program {
-	p, err := compile.Load("limits.minf", []byte(src), compile.Options{Pattern: name})
+	p, err := compile.Load("limits.minf", []byte(src), name, nil)
 	require.NoError(t, err)
 	return p
 }
@@ -115,7 +115,7 @@ func (c attentionCase) eachLimit(run func(c attentionCase)) {
 func TestLimitsOfPatterns(t *testing.T) {
 	for _, name := range []string{"from", "to", "behind", "ahead", "far", "near", "crossed", "apart", "hops", "residues", "opposite", "less", "rows_from", "rows_to", "rows_crossed"}[campaign.Few(12, 0):] {
 		for _, target := range compile.Targets() {
-			c := attentionCase{program: limitsProgram(t, limitPatterns, name), target: target, headDim: 32, dtype: half.BF16}
+			c := attentionCase{program: limitsProgram(t, limitPatterns, name), target: target, headDim: 32, dtype: abi.BF16}
 			t.Run(c.kernel(), func(t *testing.T) {
 				t.Parallel()
 				l := c.load(t, emu.Options{})
@@ -129,7 +129,7 @@ func TestLimitsOfPatterns(t *testing.T) {
 func TestLimitsOfDynamicPatterns(t *testing.T) {
 	for _, name := range []string{"columns_from", "runs_from", "blocks_from", "columns_crossed", "runs_crossed", "blocks_crossed", "both_from", "forced", "forced_blocks"}[campaign.Few(7, 0):] {
 		for _, target := range compile.Targets() {
-			c := attentionCase{program: limitsProgram(t, limitLists, name), target: target, headDim: 64, dtype: half.F16, random: true}
+			c := attentionCase{program: limitsProgram(t, limitLists, name), target: target, headDim: 64, dtype: abi.F16, random: true}
 			t.Run(c.kernel(), func(t *testing.T) {
 				t.Parallel()
 				l := c.load(t, emu.Options{})
@@ -151,7 +151,7 @@ pattern p(n = 1073741824, m = 1073741823) {
   index b = top(2, mean(q, 64) * mean(k, 64)) with last 1
   keep causal & (blocks(b) \ window(90) | window(90) & columns(..step n) & columns(..step m))
 }`, "p")
-	c := attentionCase{program: program, headDim: 64, dtype: half.BF16, shape: qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 100, SeqK: 100}}
+	c := attentionCase{program: program, headDim: 64, dtype: abi.BF16, shape: qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 100, SeqK: 100}}
 	l, in := c.load(t, emu.Options{}), c.input(t)
 	c.launch(t, l, in, nil).check(t)
 	weighed := c.host(in)
@@ -167,7 +167,7 @@ func TestNumbersThatMakeNoDifference(t *testing.T) {
 		`pattern p(n = 1) { keep columns(-n*n..) }`:                                                 "-n*n is -1073807361, beyond the limit of 1073741824",
 		`pattern p(n = 1, const c = 2) { keep causal | causal & diagonals(-n*n..c*n*n) | sink(2) }`: "beyond the limit of 1073741824",
 	} {
-		c := attentionCase{program: limitsProgram(t, src, "p"), headDim: 32, dtype: half.BF16,
+		c := attentionCase{program: limitsProgram(t, src, "p"), headDim: 32, dtype: abi.BF16,
 			shape: qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 70, SeqK: 70}, params: map[string]int64{"n": 100}}
 		l := c.load(t, emu.Options{})
 		c.run(t, l)
@@ -192,7 +192,7 @@ func TestLimitsOfLengths(t *testing.T) {
 		"far":    func(q, n int64) int64 { return q - n + 1 },
 	} {
 		for _, target := range compile.Targets() {
-			c := attentionCase{program: limitsProgram(t, limitPatterns, name), target: target, headDim: 32, dtype: half.BF16,
+			c := attentionCase{program: limitsProgram(t, limitPatterns, name), target: target, headDim: 32, dtype: abi.BF16,
 				shape: qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: sq, SeqK: 1, QOffset: ir.MaxEnd - sq}}
 			t.Run(c.kernel(), func(t *testing.T) {
 				t.Parallel()

@@ -8,9 +8,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/campaign"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
+	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime/artifact"
 	"github.com/minfc/minfc/runtime/emu"
 )
@@ -19,13 +21,12 @@ import (
 // is switched off: then both follow the IR operation by operation, and the results must be the same bits.
 func (c attentionCase) throughLLC(t *testing.T, llc string) *artifact.Artifact {
 	var text string
-	opts := c.options()
-	opts.Emit = func(stage, s string) {
-		if stage == "llvm" {
+	watch := &compile.Observer{Verify: true, Emit: func(form, s string) {
+		if form == "llvm" {
 			text = s
 		}
-	}
-	a, err := c.program.Compile(opts)
+	}}
+	a, err := c.program.With(c.bound(ir.BindConst)).Compile(c.options(), watch)
 	require.NoError(t, err)
 	in, out := filepath.Join(t.TempDir(), "kernel.ll"), filepath.Join(t.TempDir(), "kernel.ptx")
 	require.NoError(t, os.WriteFile(in, []byte(text), 0o644))
@@ -50,7 +51,7 @@ func TestLLVMMakesTheSameOfTheIR(t *testing.T) {
 	dev := openEmulator(t, emu.Options{})
 	for i, name := range []string{"dense", "a_shape", "strided", "dilated"}[campaign.Few(3, 0):] {
 		for _, dim := range []int{64, 80, 128, 256}[:campaign.Few(2, 4)] {
-			c := attentionCase{program: library(t, name), headDim: dim, dtype: []half.Format{half.BF16, half.F16}[i%2], seed: uint64(dim),
+			c := attentionCase{program: library(t, name), headDim: dim, dtype: []abi.DType{abi.BF16, abi.F16}[i%2], seed: uint64(dim),
 				shape: qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 150, SeqK: 201, QOffset: 51}, params: settings[name][0]}
 			t.Run(c.kernel(), func(t *testing.T) {
 				in := c.input(t)

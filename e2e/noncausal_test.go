@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/selfcheck"
 	"github.com/minfc/minfc/runtime/emu"
@@ -21,10 +21,10 @@ pattern around(a = 40, b = 30) {
   index cols = top(a, sum(softmax(q[-64:] * k), queries))
   index diags = top(b, sum(softmax(q[-64:] * k), diagonals))
   keep columns(cols) | diagonals(diags)
-}`), compile.Options{})
+}`), "", nil)
 	require.NoError(t, err)
 	for _, target := range compile.Targets() {
-		c := attentionCase{program: p, target: target, headDim: 64, dtype: half.F16, shape: qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 330, SeqK: 330}, random: true}
+		c := attentionCase{program: p, target: target, headDim: 64, dtype: abi.F16, shape: qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 330, SeqK: 330}, random: true}
 		e := c.launch(t, c.load(t, emu.Options{}), c.input(t), nil)
 		output, after := selfcheck.Case{In: e.in, Scale: 1 / math.Sqrt(64.), O: e.res.O, LSE: e.res.LSE}, 0
 		for h, chosen := range e.res.Chosen {

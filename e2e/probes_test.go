@@ -6,9 +6,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/campaign"
-	"github.com/minfc/minfc/internal/half"
 )
 
 // probes look at other queries than the last 64.
@@ -41,10 +41,10 @@ var probeSettings = map[string][]map[string]int64{
 func TestProbesAgreeWithFloat64(t *testing.T) {
 	shapes := campaign.Cases(1, 2, 8)
 	for _, name := range []string{"strided", "last", "two"} {
-		program, err := compile.Load("probes.minf", []byte(probes), compile.Options{Pattern: name})
+		program, err := compile.Load("probes.minf", []byte(probes), name, nil)
 		require.NoError(t, err)
 		for i, d := range []int{64, 80}[:campaign.Few(1, 2)] {
-			c := attentionCase{program: program, headDim: d, dtype: []half.Format{half.BF16, half.F16}[i]}
+			c := attentionCase{program: program, headDim: d, dtype: []abi.DType{abi.BF16, abi.F16}[i]}
 			rng := rand.New(rand.NewPCG(uint64(d), uint64(len(name))))
 			c.runMany(t, shapes, func(c *attentionCase, i int) {
 				c.shape, c.params, c.seed, c.random = dynamicShape(rng), pick(rng, probeSettings[name]), rng.Uint64(), i%2 == 0

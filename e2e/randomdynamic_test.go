@@ -14,9 +14,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/campaign"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/selfcheck"
 	"github.com/minfc/minfc/internal/workload"
@@ -139,7 +139,7 @@ func (r *randomRun) seed(t *testing.T, seed uint64) {
 	if targets == nil {
 		targets = compile.Targets()
 	}
-	c := attentionCase{target: targets[int(seed)%len(targets)], dtype: pick(rng, []half.Format{half.BF16, half.F16}),
+	c := attentionCase{target: targets[int(seed)%len(targets)], dtype: pick(rng, []abi.DType{abi.BF16, abi.F16}),
 		headDim: pick(rng, []int{16, 16, 16, 32, 32, 32, 48, 64, 64, 64, 80, 96, 128, 128, 160, 192, 208, 256})}
 	a := r.compile(t, rng, &c)
 	t.Cleanup(func() {
@@ -161,7 +161,7 @@ func (r *randomRun) compile(t *testing.T, rng *rand.Rand, c *attentionCase) *art
 	for i := range 60 {
 		c.program = &compile.Program{Pattern: irtest.RowsBySeed(c.seed+uint64(i), irtest.RandomChoosing(rng))}
 		require.NoError(t, c.program.Pattern.Verify(), "%s", c.program.Pattern)
-		a, err := c.program.Compile(c.options())
+		a, err := c.artifact()
 		switch {
 		case err != nil:
 			var why *ir.Unsupported
@@ -432,9 +432,9 @@ func TestFoundPatternsAgreeWithFloat64(t *testing.T) {
 	} {
 		for _, target := range compile.Targets() {
 			t.Run(what+"/"+target, func(t *testing.T) {
-				p, err := compile.Load("found.minf", []byte(c.source), compile.Options{})
+				p, err := compile.Load("found.minf", []byte(c.source), "", nil)
 				require.NoError(t, err)
-				a := attentionCase{program: p, target: target, headDim: c.headDim, dtype: half.BF16, shape: c.shape}
+				a := attentionCase{program: p, target: target, headDim: c.headDim, dtype: abi.BF16, shape: c.shape}
 				a.launch(t, a.load(t, emu.Options{Seed: 3}), a.input(t), nil).check(t)
 			})
 		}

@@ -5,9 +5,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/campaign"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime/emu"
@@ -34,7 +34,7 @@ var rowCalls = []qkv.Shape{
 func TestTriShapeAgreesWithFloat64(t *testing.T) {
 	for _, target := range compile.Targets() {
 		for _, d := range []int{64, 128, 256}[:campaign.Cases(1, 2, 3)] {
-			c := attentionCase{program: library(t, "tri_shape"), target: target, headDim: d, dtype: half.BF16, random: true}
+			c := attentionCase{program: library(t, "tri_shape"), target: target, headDim: d, dtype: abi.BF16, random: true}
 			eachRowCall(t, c, []map[string]int64{
 				{"sink": 5, "window": 20, "last": 0}, {"sink": 5, "window": 20, "last": 1}, {"sink": 0, "window": 1, "last": 77},
 				{"sink": 130, "window": 64, "last": 128}, {"sink": 3, "window": 9, "last": 299}, {"sink": 3, "window": 9, "last": ir.MaxParam},
@@ -46,7 +46,7 @@ func TestTriShapeAgreesWithFloat64(t *testing.T) {
 func TestRowsAgreeWithFloat64(t *testing.T) {
 	for _, name := range []string{"hops", "first", "others", "middle", "without"} {
 		for _, target := range compile.Targets() {
-			c := attentionCase{program: limitsProgram(t, rowPatterns, name), target: target, headDim: 64, dtype: half.F16, random: true}
+			c := attentionCase{program: limitsProgram(t, rowPatterns, name), target: target, headDim: 64, dtype: abi.F16, random: true}
 			all := []map[string]int64{{"n": 0, "m": 0}, {"n": 40, "m": 130}, {"n": 250, "m": 210}, {"n": ir.MaxParam, "m": 9}, {"n": 7, "m": ir.MaxParam}}
 			eachRowCall(t, c, all)
 		}
@@ -101,7 +101,7 @@ var rowKernels = []dynamicKernel{{"sm_80", 64, 0}, {"sm_90a", 64, 0}, {"sm_90a",
 func TestRowsOfListsAgreeWithFloat64(t *testing.T) {
 	for _, name := range []string{"columns", "late_columns", "runs", "vertical_slash", "blocks_then_runs"} {
 		for _, k := range rowKernels[:campaign.Cases(2, 3, 7)] {
-			c := attentionCase{program: limitsProgram(t, rowLists, name), target: k.target, headDim: k.headDim, dtype: half.BF16, random: true}
+			c := attentionCase{program: limitsProgram(t, rowLists, name), target: k.target, headDim: k.headDim, dtype: abi.BF16, random: true}
 			t.Run(c.kernel(), func(t *testing.T) {
 				t.Parallel()
 				l := c.load(t, emu.Options{})
@@ -127,7 +127,7 @@ pattern p {
   index c = top(40, sum(softmax(q[-64:] * k), queries)) with first 4
   keep causal & (columns(c) | rows(100..200) & sink(9) | rows(4..8))
 }`, "p")
-	_, err := program.Compile(compile.Options{Target: "sm_80", DType: "bf16", HeadDim: 64})
+	_, err := program.Compile(compile.Options{Target: "sm_80", DType: "bf16", HeadDim: 64}, nil)
 	require.ErrorContains(t, err, "error[E0601]: other parts of the pattern cut columns(c) into several bands")
 	require.ErrorContains(t, err, "limits.minf:4:18")
 }
@@ -146,7 +146,7 @@ pattern runs(n = 1) {
 }`
 	for _, name := range []string{"runs", "ranges", "blocks"}[:campaign.Few(1, 3)] {
 		for _, target := range compile.Targets() {
-			c := attentionCase{program: limitsProgram(t, src, name), target: target, headDim: 64, dtype: half.BF16,
+			c := attentionCase{program: limitsProgram(t, src, name), target: target, headDim: 64, dtype: abi.BF16,
 				shape: qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 1024, SeqK: 1024}}
 			t.Run(c.kernel(), func(t *testing.T) {
 				t.Parallel()

@@ -6,9 +6,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/campaign"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/runtime/emu"
 )
@@ -65,10 +65,10 @@ var ruleSettings = map[string][]map[string]int64{
 func TestRulesAgreeWithFloat64(t *testing.T) {
 	shapes := campaign.Cases(1, 3, 10)
 	for _, name := range []string{"mass", "threshold", "flex", "squares", "wide", "mixed"} {
-		program, err := compile.Load("rules.minf", []byte(rules), compile.Options{Pattern: name})
+		program, err := compile.Load("rules.minf", []byte(rules), name, nil)
 		require.NoError(t, err)
 		for i, d := range []int{64, 128}[:campaign.Few(1, 2)] {
-			c := attentionCase{program: program, headDim: d, dtype: []half.Format{half.BF16, half.F16}[i]}
+			c := attentionCase{program: program, headDim: d, dtype: []abi.DType{abi.BF16, abi.F16}[i]}
 			rng := rand.New(rand.NewPCG(uint64(d), uint64(len(name))))
 			c.runMany(t, shapes, func(c *attentionCase, i int) {
 				c.shape, c.params, c.seed, c.random = dynamicShape(rng), pick(rng, ruleSettings[name]), rng.Uint64(), i%2 == 0
@@ -79,9 +79,9 @@ func TestRulesAgreeWithFloat64(t *testing.T) {
 
 // A share of 1000 thousandths keeps every column with a mass, one of a limit no more than it.
 func TestMassesAndLimitsDifferByHead(t *testing.T) {
-	program, err := compile.Load("rules.minf", []byte(rules), compile.Options{Pattern: "mass"})
+	program, err := compile.Load("rules.minf", []byte(rules), "mass", nil)
 	require.NoError(t, err)
-	c := attentionCase{program: program, headDim: 64, dtype: half.BF16, shape: qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 100, SeqK: 320, QOffset: 220}}
+	c := attentionCase{program: program, headDim: 64, dtype: abi.BF16, shape: qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 100, SeqK: 320, QOffset: 220}}
 	all := c.launch(t, c.load(t, emu.Options{}), c.input(t), map[string][]int64{"share": {300, 1000, 1000, 900}, "limit": {1000, 320, 70, 5}})
 	all.check(t)
 	number := func(h int) int {
@@ -102,10 +102,10 @@ func TestLargerBlocksStayWhole(t *testing.T) {
 	program, err := compile.Load("larger.minf", []byte(`pattern larger(n = 4) {
 		index best = top(2 * n, mean(q, 128) * mean(k, 128))
 		keep causal & blocks(best)
-	}`), compile.Options{})
+	}`), "", nil)
 	require.NoError(t, err)
 	shape := qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 300, SeqK: 1324, QOffset: 1024}
-	c := attentionCase{program: program, headDim: 64, dtype: half.BF16, shape: shape}
+	c := attentionCase{program: program, headDim: 64, dtype: abi.BF16, shape: shape}
 	all := c.launch(t, c.load(t, emu.Options{}), c.input(t), map[string][]int64{"n": {3, 1}})
 	all.check(t)
 	for h, n := range []int{3, 1} {

@@ -6,9 +6,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/campaign"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/selfcheck"
 	"github.com/minfc/minfc/ir"
@@ -36,7 +36,7 @@ func TestLibraryWithLittleSharedMemory(t *testing.T) {
 	for p, name := range patterns.Names() {
 		program := library(t, name)
 		for i, d := range littleDims[p%2][:campaign.Cases(1, 4, 8)] { // patterns take turns but in a campaign
-			c := attentionCase{program: program, headDim: d, dtype: []half.Format{half.BF16, half.F16}[(i+p/2)%2], random: true}
+			c := attentionCase{program: program, headDim: d, dtype: []abi.DType{abi.BF16, abi.F16}[(i+p/2)%2], random: true}
 			t.Run(c.kernel(), func(t *testing.T) {
 				t.Parallel()
 				l := c.load(t, littleShared)
@@ -57,10 +57,10 @@ func TestLibraryWithLittleSharedMemory(t *testing.T) {
 
 // Probes of any rows have kernels of their own, of several sizes too: a block takes as many heads as both kernels of a probe have room for.
 func TestProbesWithLittleSharedMemory(t *testing.T) {
-	program, err := compile.Load("probes.minf", []byte(probes), compile.Options{Pattern: "two"})
+	program, err := compile.Load("probes.minf", []byte(probes), "two", nil)
 	require.NoError(t, err)
 	for _, d := range []int{96, 128, 256}[:campaign.Few(1, 3)] {
-		c := attentionCase{program: program, headDim: d, dtype: half.BF16, random: true, shape: littleShapes[1]}
+		c := attentionCase{program: program, headDim: d, dtype: abi.BF16, random: true, shape: littleShapes[1]}
 		t.Run(c.kernel(), func(t *testing.T) {
 			t.Parallel()
 			c.launch(t, c.load(t, littleShared), c.input(t), nil).check(t)
@@ -85,13 +85,13 @@ func TestPlanWithLittleSharedMemory(t *testing.T) {
 	}
 	for _, d := range []int{256, 192, 128, 64}[:campaign.Few(1, 4)] {
 		dev := openEmulator(t, littleShared)
-		a, err := compile.Plan(compile.Options{Target: "sm_80", DType: "bf16", HeadDim: d}, nil, layer)
+		a, err := compile.Plan([][]plan.Head{layer}, nil, compile.Options{Target: "sm_80", DType: "bf16", HeadDim: d}, nil)
 		require.NoError(t, err)
 		k, err := plan.Load(dev, a, artifact.Select{})
 		require.NoError(t, err)
 		l, err := k.Bind(layer)
 		require.NoError(t, err)
-		in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: len(layer), KVHeads: 1, SeqQ: 70, SeqK: 130, QOffset: 60, HeadDim: d}, half.BF16, 1)
+		in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: len(layer), KVHeads: 1, SeqQ: 70, SeqK: 130, QOffset: 60, HeadDim: d}, abi.BF16, 1)
 		require.NoError(t, err)
 		call := in.Call()
 		call.NoFallback = true

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/half"
@@ -71,10 +72,10 @@ var tiedInputs = []struct {
 // TestEqualValuesGoToTheSmaller: what devices choose is exactly what the interpreter does, where values are equal or far apart.
 func TestEqualValuesGoToTheSmaller(t *testing.T) {
 	for i, name := range []string{"sums", "spread", "more", "pooled", "largest", "shares", "squares"}[:campaign.Few(1, 7)] {
-		program, err := compile.Load("tied.minf", []byte(tied), compile.Options{Pattern: name})
+		program, err := compile.Load("tied.minf", []byte(tied), name, nil)
 		require.NoError(t, err)
 		for _, target := range []string{"sm_80", "sm_90a"} {
-			c := attentionCase{program: program, target: target, headDim: 64, dtype: half.BF16}
+			c := attentionCase{program: program, target: target, headDim: 64, dtype: abi.BF16}
 			t.Run(c.kernel(), func(t *testing.T) {
 				t.Parallel()
 				l := c.load(t, emu.Options{})
@@ -114,8 +115,8 @@ func (c attentionCase) rows(t *testing.T, n int, value func(i int) float64) ([]f
 	for i := range out {
 		out[i] = float32(value(i / c.headDim))
 	}
-	data, err := c.dtype.Encode(out)
+	data, err := half.Encode(c.dtype, out)
 	require.NoError(t, err)
-	require.NoError(t, c.dtype.Decode(out, data), fmt.Sprint(n, " rows"))
+	require.NoError(t, half.Decode(c.dtype, out, data), fmt.Sprint(n, " rows"))
 	return out, data
 }

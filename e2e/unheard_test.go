@@ -11,7 +11,6 @@ import (
 
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/codegen/lower"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/ptxgen"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/selfcheck"
@@ -72,9 +71,9 @@ func chooseEveryNth(t *testing.T, program string) string {
 // An artifact may bring a kernel that the runtime never heard of, in a program of its own: here every 16th column and distance is chosen
 // in place of the largest sums, without a probe, in every head, and only the artifact says so.
 func TestKernelsThatTheLoaderNeverHeardOf(t *testing.T) {
-	c := attentionCase{program: library(t, "vertical_slash"), headDim: 64, dtype: half.BF16,
+	c := attentionCase{program: library(t, "vertical_slash"), headDim: 64, dtype: abi.BF16,
 		shape: qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 300, SeqK: 333, QOffset: 33}}
-	a, err := c.program.Compile(c.options())
+	a, err := c.artifact()
 	require.NoError(t, err)
 	lowered := &a.Manifest.Patterns[0].Lowered[0]
 	kernel, ptx := everyNth(t)

@@ -87,7 +87,7 @@ func TestTextRoundTrip(t *testing.T) {
 		require.Equal(t, p.String(), again.String())
 		require.NoError(t, again.Verify())
 
-		s, err := passes.Run(p, passes.Options{Tile: tile})
+		s, err := passes.Run(p, passes.Options{Tile: passes.Fixed(tile)})
 		if err != nil {
 			continue // too many bands, or chosen sets that meet
 		}
@@ -168,7 +168,7 @@ func FuzzParsePattern(f *testing.F) {
 			return
 		}
 		// Verified means: no step panics. Refusals are fine.
-		_, err = passes.Run(p, passes.Options{Tile: ir.Tile{Rows: 64, Keys: 64}, Verify: true})
+		_, err = passes.Run(p, passes.Options{Tile: passes.Fixed(ir.Tile{Rows: 64, Keys: 64}), Verify: true})
 		if err != nil {
 			require.NotContains(t, err.Error(), "internal")
 		}

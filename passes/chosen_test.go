@@ -50,7 +50,7 @@ func TestDisjointChosen(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p := parsePattern(t, chosenHead+"  keep\n    intersect\n      causal\n      "+c.set+"\n")
 			got := ""
-			s, err := Run(p, Options{Tile: listTile, Verify: true, After: func(name, text string) {
+			s, err := Run(p, Options{Tile: Fixed(listTile), Verify: true, After: func(name, text string) {
 				if name == "disjoint" {
 					got = text
 				}
@@ -75,7 +75,7 @@ func TestChosenRefused(t *testing.T) {
 		{"complement in a union", "minus\n      all\n      union\n        sink n\n        chosen blocks b", "blocks(b)" + away},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := Run(parsePattern(t, chosenHead+"  keep\n    "+c.set+"\n"), Options{Tile: listTile, Verify: true})
+			_, err := Run(parsePattern(t, chosenHead+"  keep\n    "+c.set+"\n"), Options{Tile: Fixed(listTile), Verify: true})
 			require.EqualError(t, err, `pattern "test": `+c.want)
 		})
 	}
@@ -83,27 +83,27 @@ func TestChosenRefused(t *testing.T) {
 
 // TestUnusedIndexIsDropped: a schedule computes only what its segments read; a pattern whose lists are absorbed is static.
 func TestUnusedIndexIsDropped(t *testing.T) {
-	s, err := Run(parsePattern(t, chosenHead+"  keep\n    intersect\n      causal\n      chosen blocks b\n"), Options{Tile: listTile})
+	s, err := Run(parsePattern(t, chosenHead+"  keep\n    intersect\n      causal\n      chosen blocks b\n"), Options{Tile: Fixed(listTile)})
 	require.NoError(t, err)
 	var names []string
 	for _, d := range s.Index {
 		names = append(names, d.Name)
 	}
 	require.Equal(t, []string{"mq", "mk", "scores", "b"}, names)
-	s, err = Run(parsePattern(t, chosenHead+"  keep\n    union\n      causal\n      intersect\n        causal\n        chosen blocks b\n"), Options{Tile: tile128x64})
+	s, err = Run(parsePattern(t, chosenHead+"  keep\n    union\n      causal\n      intersect\n        causal\n        chosen blocks b\n"), Options{Tile: Fixed(tile128x64)})
 	require.NoError(t, err)
 	require.Empty(t, s.Index)
 }
 
 func TestListsNeedTheirTile(t *testing.T) {
-	_, err := Run(parsePattern(t, chosenHead+"  keep\n    chosen blocks b\n"), Options{Tile: tile128x64})
+	_, err := Run(parsePattern(t, chosenHead+"  keep\n    chosen blocks b\n"), Options{Tile: Fixed(tile128x64)})
 	require.EqualError(t, err, `pattern "test": the tile has 128 rows, but what the data chooses is listed for blocks of 64 rows; use a target with such tiles`)
 }
 
 // TestConstsReachTheIndex: a budget that is baked into the kernel is a number in the definitions.
 func TestConstsReachTheIndex(t *testing.T) {
 	p := parsePattern(t, "  const n = 9 min 1\n  index mq = pool mean q\n  index mk = pool mean k\n  index s = blocks mq mk\n  index b = top 2*n from s last n\n  keep\n    chosen blocks b\n")
-	s, err := Run(p, Options{Tile: listTile, Verify: true, Consts: map[string]int64{"n": 5}})
+	s, err := Run(p, Options{Tile: Fixed(listTile), Verify: true, Consts: map[string]int64{"n": 5}})
 	require.NoError(t, err)
 	require.Equal(t, "index b = top 10 from s last 5", s.Index[3].String())
 	require.Equal(t, "index b = top 2*n from s last n", p.Index[3].String(), "the pattern stays")
@@ -124,7 +124,7 @@ func TestClassifyChosen(t *testing.T) {
         diagonals from 0 step 3
         chosen diagonals d
         sink 3
-`), Options{Tile: listTile, After: func(name, after string) {
+`), Options{Tile: Fixed(listTile), After: func(name, after string) {
 		if name == "classify" {
 			text = after
 		}

@@ -3,22 +3,36 @@ package passes
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/minfc/minfc/ir"
 )
 
-// consts replaces const parameters by their values and drops the conditions that are settled by it.
-func consts(u *Unit) error {
-	baked, launch := splitParams(u.Pattern.Params)
-	for _, p := range launch {
-		if _, given := u.consts[p.Name]; given {
-			return fmt.Errorf("%s is a launch parameter; set it when the kernel runs, or declare it const", p.Name)
+// Consts are the values of all const parameters of a pattern: the given ones, and the defaults of the others. It refuses values that the
+// pattern does not allow; a condition that a launch parameter has a part in is checked at launch.
+func Consts(p *ir.Pattern, given map[string]int64) (map[string]int64, error) {
+	baked, launch := splitParams(p.Params)
+	for _, x := range launch {
+		if _, ok := given[x.Name]; ok {
+			return nil, fmt.Errorf("parameter %s of %s is set at launch, not when compiling: it is not const", x.Name, p.Name)
 		}
 	}
-	values, err := ir.CheckLaunch(baked, nil, u.consts)
+	isBaked := func(name string) bool {
+		return slices.ContainsFunc(baked, func(x ir.Param) bool { return x.Name == name })
+	}
+	requires := slices.DeleteFunc(slices.Clone(p.Requires), func(r ir.Require) bool {
+		return slices.ContainsFunc(r.Value.Vars(), func(v string) bool { return !isBaked(v) })
+	})
+	return ir.CheckLaunch(baked, requires, given)
+}
+
+// consts replaces const parameters by their values and drops the conditions that are settled by it.
+func consts(u *Unit) error {
+	values, err := Consts(u.Pattern, u.consts)
 	if err != nil {
 		return err
 	}
+	_, launch := splitParams(u.Pattern.Params)
 	var beyond []error
 	substitute := func(p ir.Poly) ir.Poly {
 		out, err := p.Bake(values)

@@ -34,10 +34,10 @@ func TestConstsBeyondTheLimit(t *testing.T) {
       columns from 0 to n*n*n*n step 1
       columns from n*n*m step 1
 `)
-	_, err := Run(p, Options{Tile: listTile, Consts: map[string]int64{"n": 32769}})
+	_, err := Run(p, Options{Tile: Fixed(listTile), Consts: map[string]int64{"n": 32769}})
 	require.ErrorContains(t, err, "with n = 32769, n*n*n*n is 1153062248537784321, beyond the limit of 1073741824")
 	require.ErrorContains(t, err, "with n = 32769, m*n*n has a factor beyond the limit of 1073741824")
 	require.NotContains(t, err.Error(), "internal")
-	_, err = Run(p, Options{Tile: listTile, Consts: map[string]int64{"n": 181}})
+	_, err = Run(p, Options{Tile: Fixed(listTile), Consts: map[string]int64{"n": 181}})
 	require.NoError(t, err, "181^4 is just below the limit")
 }

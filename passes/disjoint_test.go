@@ -56,7 +56,7 @@ func TestTooManyBands(t *testing.T) {
 	}
 	text := params.String() + "  keep\n    union\n" + sets.String()
 	start := time.Now()
-	_, err := Run(parsePattern(t, text), Options{Tile: tile128x64})
+	_, err := Run(parsePattern(t, text), Options{Tile: Fixed(tile128x64)})
 	require.ErrorContains(t, err, `pattern "test": the set falls into`)
 	require.ErrorContains(t, err, "64 are the limit; combine fewer parts that overlap")
 	require.Less(t, time.Since(start), 30*time.Second) // 2 s alone; CI runs other tests beside it

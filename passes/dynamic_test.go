@@ -24,7 +24,7 @@ func TestRandomDynamicPatterns(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 7))
 		p := irtest.RowsBySeed(seed, irtest.RandomDynamic(rng))
 		p.Keep = ir.Intersect{Sets: []ir.Set{ir.Causal{}, p.Keep}}
-		s, err := Run(p, Options{Tile: ir.Tile{Rows: 64, Keys: []int{32, 64, 128}[rng.IntN(3)]}, Verify: true})
+		s, err := Run(p, Options{Tile: Fixed(ir.Tile{Rows: 64, Keys: []int{32, 64, 128}[rng.IntN(3)]}), Verify: true})
 		if err != nil {
 			require.NotContains(t, err.Error(), "internal", "seed %d\n%s", seed, p)
 			require.Regexp(t, "disjoint bands|meets|is taken away", err.Error(), "seed %d\n%s", seed, p)
@@ -173,7 +173,7 @@ func TestEvaluatedSelections(t *testing.T) {
 		require.NoError(t, err)
 		p, err := ir.ParsePattern(string(archive.Files[0].Data))
 		require.NoError(t, err)
-		s, err := Run(p, Options{Tile: listTile, Verify: true})
+		s, err := Run(p, Options{Tile: Fixed(listTile), Verify: true})
 		require.NoError(t, err)
 		for seed := range uint64(60) {
 			rng := rand.New(rand.NewPCG(seed, 8))

@@ -34,7 +34,7 @@ func golden(t *testing.T, file string) {
 	require.NoError(t, err)
 	got := &txtar.Archive{Comment: archive.Comment, Files: []txtar.File{source}}
 	last := p.String()
-	_, err = Run(p, Options{Tile: goldenTile(p), Verify: true, After: func(name, text string) {
+	_, err = Run(p, Options{Tile: Fixed(goldenTile(p)), Verify: true, After: func(name, text string) {
 		if text != last {
 			got.Files = append(got.Files, txtar.File{Name: name, Data: []byte(text)})
 			last = text

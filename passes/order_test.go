@@ -17,7 +17,7 @@ func TestRowOrder(t *testing.T) {
 		"minus\n      all\n      causal": ir.OrderAscending, // later rows have fewer keys
 		"union":                          ir.OrderAscending,
 	} {
-		s, err := Run(parsePattern(t, "  param n = 9 min 1\n  keep\n    "+set+"\n"), Options{Tile: tile128x64})
+		s, err := Run(parsePattern(t, "  param n = 9 min 1\n  keep\n    "+set+"\n"), Options{Tile: Fixed(tile128x64)})
 		require.NoError(t, err)
 		require.Equal(t, want, s.Order, set)
 	}
@@ -33,7 +33,7 @@ func TestSegmentOrder(t *testing.T) {
         columns from 0 step n
         sink n
         window left n right 0
-`), Options{Tile: tile128x64})
+`), Options{Tile: Fixed(tile128x64)})
 	require.NoError(t, err)
 	require.Equal(t, `schedule test
   param n = 9 min 1

@@ -16,7 +16,7 @@ type Unit struct {
 	Members  []UnionMember // set by classify
 	Schedule *ir.Schedule  // set by disjoint
 
-	tile   ir.Tile
+	tile   func(*ir.Schedule) ir.Tile
 	consts map[string]int64
 }
 
@@ -42,8 +42,8 @@ func (u *Unit) verify() error {
 		return u.Pattern.Verify()
 	}
 	s := *u.Schedule
-	if s.Tile == (ir.Tile{}) {
-		s.Tile = u.tile // not set yet: verify what there is, for the tile that will be
+	if s.Tile == (ir.Tile{}) && u.tile != nil {
+		s.Tile = u.tile(&s) // not set yet: verify what there is, for the tile that will be
 	}
 	return s.Verify()
 }
@@ -107,11 +107,16 @@ func checkOrder(passes []Pass, constraints []Constraint) error {
 
 // Options steer Run. The zero value of each hook means: do nothing.
 type Options struct {
-	Tile   ir.Tile
-	Consts map[string]int64 // values of const parameters; the others keep their defaults
-	Verify bool             // verify after every pass, not only at the end
+	Tile   func(*ir.Schedule) ir.Tile // the size of tiles; the schedule has its segments then, and with them the lists that it reads
+	Consts map[string]int64           // values of const parameters; the others keep their defaults
+	Verify bool                       // verify after every pass, not only at the end
 	After  func(name, text string)
 	Time   func(name string, took time.Duration)
+}
+
+// Fixed is the tile of every schedule.
+func Fixed(tile ir.Tile) func(*ir.Schedule) ir.Tile {
+	return func(*ir.Schedule) ir.Tile { return tile }
 }
 
 // Run compiles a pattern into a verified schedule. Errors name the pattern and what to change in it; one that begins with

@@ -48,7 +48,7 @@ func TestProgramsOfTheLibrary(t *testing.T) {
 		file, src, _ := patterns.Source(name)
 		_, found, err := dsl.Load(file, src)
 		require.NoError(t, err)
-		s, err := Run(found[0], Options{Tile: blockTile})
+		s, err := Run(found[0], Options{Tile: Fixed(blockTile)})
 		require.NoError(t, err)
 		p := programOf(t, s)
 		require.NoError(t, p.Verify(s.Params, kernelsOf(s)), name)
@@ -70,7 +70,7 @@ func TestRandomPrograms(t *testing.T) {
 	for seed := range uint64(campaign.Cases(40, 150, 1500)) {
 		rng := rand.New(rand.NewPCG(seed, 14))
 		pattern := irtest.RandomChoosing(rng)
-		s, err := Run(pattern, Options{Tile: blockTile})
+		s, err := Run(pattern, Options{Tile: Fixed(blockTile)})
 		if err != nil || len(s.Index) == 0 {
 			continue
 		}

@@ -22,7 +22,7 @@ func TestRandomPatterns(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		p := irtest.RowsBySeed(seed, irtest.RandomPattern(rng))
 		tile := irtest.RandomTile(rng)
-		s, err := Run(p, Options{Tile: tile, Verify: true})
+		s, err := Run(p, Options{Tile: Fixed(tile), Verify: true})
 		if err != nil {
 			require.NotContains(t, err.Error(), "internal", "seed %d\n%s", seed, p)
 			require.Contains(t, err.Error(), "disjoint bands", "seed %d\n%s", seed, p)
@@ -138,7 +138,7 @@ func TestRunIsDeterministic(t *testing.T) {
 		for range 2 {
 			p := irtest.RowsBySeed(seed, irtest.RandomPattern(rand.New(rand.NewPCG(seed, 2))))
 			var log strings.Builder
-			_, err := Run(p, Options{Tile: ir.Tile{Rows: 64, Keys: 64}, After: func(name, text string) { log.WriteString(name + "\n" + text) }})
+			_, err := Run(p, Options{Tile: Fixed(ir.Tile{Rows: 64, Keys: 64}), After: func(name, text string) { log.WriteString(name + "\n" + text) }})
 			if err != nil {
 				log.WriteString(err.Error())
 			}

@@ -31,7 +31,7 @@ func TestSplit(t *testing.T) {
 		{"the wider gap", "intersect\n      columns from 0 step 70\n      columns from 10 step 300\n      window left n right 0", 1, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s, err := Run(parsePattern(t, "  param n = 9 min 1\n  keep\n    "+c.set+"\n"), Options{Tile: tile128x64, Verify: true})
+			s, err := Run(parsePattern(t, "  param n = 9 min 1\n  keep\n    "+c.set+"\n"), Options{Tile: Fixed(tile128x64), Verify: true})
 			require.NoError(t, err)
 			require.NotEmpty(t, s.Segments)
 			g := s.Segments[0]
@@ -43,7 +43,7 @@ func TestSplit(t *testing.T) {
 
 // TestHopSkipsEmptyTiles counts what a wide stride costs with and without it.
 func TestHopSkipsEmptyTiles(t *testing.T) {
-	s, err := Run(parsePattern(t, "  param step = 4096 min 1\n  keep\n    intersect\n      causal\n      columns from 0 step step\n"), Options{Tile: tile128x64})
+	s, err := Run(parsePattern(t, "  param step = 4096 min 1\n  keep\n    intersect\n      causal\n      columns from 0 step step\n"), Options{Tile: Fixed(tile128x64)})
 	require.NoError(t, err)
 	count := func(step int64) int {
 		tiles, err := s.Tiles(map[string]int64{"step": step}, ir.Shape{Sq: 128, Sk: 1 << 17, QOffset: 1<<17 - 128}, 0)

@@ -9,8 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/workload"
 	"github.com/minfc/minfc/plan"
 	"github.com/minfc/minfc/runtime"
@@ -31,7 +31,7 @@ type apart struct {
 
 func newApart(t testing.TB, dev device.Device, target string, s workload.Spec, entries []string) *apart {
 	heads := layer(t, entries...)
-	opts := compile.Options{Target: target, DType: string(s.DType), HeadDim: s.HeadDim}
+	opts := compile.Options{Target: target, DType: s.DType, HeadDim: s.HeadDim}
 	alone := map[string]*runtime.Loaded{}
 	for _, h := range heads {
 		if alone[h.Pattern.Name] != nil {
@@ -39,14 +39,14 @@ func newApart(t testing.TB, dev device.Device, target string, s workload.Spec, e
 		}
 		p, err := compile.LoadLibrary(h.Pattern.Name)
 		require.NoError(t, err)
-		a, err := p.Compile(opts)
+		a, err := p.Compile(opts, nil)
 		require.NoError(t, err)
 		k, err := runtime.Load(dev, a, artifact.Select{})
 		require.NoError(t, err)
 		t.Cleanup(func() { k.Close() })
 		alone[h.Pattern.Name] = k
 	}
-	a, err := compile.Plan(opts, nil, heads)
+	a, err := compile.Plan([][]plan.Head{heads}, nil, opts, nil)
 	require.NoError(t, err)
 	kernels, err := plan.Load(dev, a, artifact.Select{})
 	require.NoError(t, err)
@@ -169,7 +169,7 @@ func realHeads() (out []string) {
 
 // On targets whose tiles are the same in a group, one launch computes what several do, bit by bit.
 func TestOneLaunchComputesWhatSeveralDo(t *testing.T) {
-	s := workload.Spec{Kind: workload.Mixed, Batch: 1, QHeads: 8, KVHeads: 2, SeqLen: 200, HeadDim: 64, Seed: 3, DType: half.BF16}
+	s := workload.Spec{Kind: workload.Mixed, Batch: 1, QHeads: 8, KVHeads: 2, SeqLen: 200, HeadDim: 64, Seed: 3, DType: abi.BF16}
 	x := newApart(t, emulator(t), "sm_90a", s, interleaved)
 	for _, fallback := range []bool{false, true} {
 		x.setFallback(fallback)
@@ -197,7 +197,7 @@ func TestLayerOfAMillionTokens(t *testing.T) {
 	if info := dev.Info(); !device.TargetRuns(target, info.Major, info.Minor) {
 		t.Skipf("%s does not run %s code, the one whose outputs are the same both ways", info.Name, target)
 	}
-	s := workload.Spec{Kind: workload.Mixed, Batch: 1, QHeads: 32, KVHeads: 8, SeqLen: 1 << 20, HeadDim: 128, Seed: 3, DType: half.BF16}
+	s := workload.Spec{Kind: workload.Mixed, Batch: 1, QHeads: 32, KVHeads: 8, SeqLen: 1 << 20, HeadDim: 128, Seed: 3, DType: abi.BF16}
 	x := newApart(t, dev, target, s, realHeads())
 	require.Less(t, x.one.WorkspaceBytes, int64(1e9))
 	p, err := x.layer.Prepare(x.shape)
@@ -216,7 +216,7 @@ func BenchmarkLayer(b *testing.B) {
 	dev := gpu(b)
 	for _, target := range compile.Targets() {
 		for _, length := range []int{2 << 10, 8 << 10, 16 << 10, 32 << 10, 128 << 10} {
-			s := workload.Spec{Kind: workload.Mixed, Batch: 1, QHeads: 32, KVHeads: 8, SeqLen: length, HeadDim: 128, Seed: 3, DType: half.BF16}
+			s := workload.Spec{Kind: workload.Mixed, Batch: 1, QHeads: 32, KVHeads: 8, SeqLen: length, HeadDim: 128, Seed: 3, DType: abi.BF16}
 			b.Run(fmt.Sprintf("%s/%dk", target, length>>10), func(b *testing.B) { benchLayer(b, dev, target, s) })
 		}
 	}
@@ -263,7 +263,7 @@ func benchLayer(b *testing.B, dev device.Device, target string, s workload.Spec)
 func (x *apart) dense(t testing.TB, target string, s workload.Spec) func() error {
 	p, err := compile.LoadLibrary("dense")
 	require.NoError(t, err)
-	art, err := p.Compile(compile.Options{Target: target, DType: string(s.DType), HeadDim: s.HeadDim})
+	art, err := p.Compile(compile.Options{Target: target, DType: s.DType, HeadDim: s.HeadDim}, nil)
 	require.NoError(t, err)
 	k, err := runtime.Load(x.dev, art, artifact.Select{})
 	require.NoError(t, err)

@@ -8,8 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/workload"
 	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/artifact"
@@ -27,20 +27,20 @@ func BenchmarkHostTime(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			p, err := compile.LoadLibrary(name)
 			require.NoError(b, err)
-			a, err := p.Compile(compile.Options{Target: target, DType: "bf16", HeadDim: 128})
+			a, err := p.Compile(compile.Options{Target: target, DType: "bf16", HeadDim: 128}, nil)
 			require.NoError(b, err)
 			start := time.Now()
 			l, err := runtime.Load(dev, a, artifact.Select{})
 			require.NoError(b, err)
 			b.ReportMetric(milliseconds(time.Since(start)), "load-ms")
 			defer l.Close()
-			s := workload.Spec{Kind: workload.Mixed, Batch: 1, QHeads: 32, KVHeads: 8, SeqLen: 256, HeadDim: 128, Seed: 3, DType: half.BF16}
+			s := workload.Spec{Kind: workload.Mixed, Batch: 1, QHeads: 32, KVHeads: 8, SeqLen: 256, HeadDim: 128, Seed: 3, DType: abi.BF16}
 			benchRun(b, dev, s, func(shape runtime.Shape) (*runtime.Prepared, error) { return l.Prepare(shape) })
 		})
 	}
 	for _, length := range []int{8 << 10, 32 << 10, 1 << 20} {
 		b.Run(fmt.Sprintf("layer/%dk", length>>10), func(b *testing.B) {
-			s := workload.Spec{Kind: workload.Mixed, Batch: 1, QHeads: 32, KVHeads: 8, SeqLen: length, HeadDim: 128, Seed: 3, DType: half.BF16}
+			s := workload.Spec{Kind: workload.Mixed, Batch: 1, QHeads: 32, KVHeads: 8, SeqLen: length, HeadDim: 128, Seed: 3, DType: abi.BF16}
 			start := time.Now()
 			x := newApart(b, dev, target, s, realHeads())
 			b.ReportMetric(milliseconds(time.Since(start)), "all-loads-ms")

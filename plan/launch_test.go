@@ -12,9 +12,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/campaign"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/selfcheck"
 	"github.com/minfc/minfc/ir"
@@ -56,7 +56,7 @@ func (c *compiler) compile(t *testing.T, layers ...[]plan.Head) *artifact.Artifa
 	}
 	if c.built[key] == nil {
 		opts := compile.Options{Target: cmp.Or(c.target, "sm_80"), DType: "bf16", HeadDim: cmp.Or(c.headDim, headDim)}
-		c.built[key], err = compile.Plan(opts, nil, layers...)
+		c.built[key], err = compile.Plan(layers, nil, opts, nil)
 		require.NoError(t, err)
 	}
 	return c.built[key]
@@ -184,7 +184,7 @@ func randomHead(rng *rand.Rand) string {
 }
 
 func testMixedPlan(t *testing.T, c *compiler, rng *rand.Rand, s qkv.Shape) {
-	in, err := qkv.Generate(s, half.BF16, 5)
+	in, err := qkv.Generate(s, abi.BF16, 5)
 	require.NoError(t, err)
 	var entries []string
 	for len(entries) < s.QHeads { // neighbours are often alike
@@ -230,7 +230,7 @@ func TestOnePartForHeadsThatAreAlike(t *testing.T) {
 func TestStridesOfTheCaller(t *testing.T) {
 	c := newCompiler(emulator(t))
 	_, l := bind(t, c, entry("dense"), entry("vertical_slash", "vertical", 40, "slash", 110), entry("a_shape", "window", 20), entry("vertical_slash"))
-	in, err := qkv.Generate(qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 90, SeqK: 130, HeadDim: headDim, QOffset: 40}, half.BF16, 2)
+	in, err := qkv.Generate(qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 90, SeqK: 130, HeadDim: headDim, QOffset: 40}, abi.BF16, 2)
 	require.NoError(t, err)
 	want, err := l.RunHost(t.Context(), host(in))
 	require.NoError(t, err)

@@ -8,9 +8,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/campaign"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/device"
@@ -73,7 +73,7 @@ func TestInterleavedHeadsAreAsAlone(t *testing.T) {
 				c := newCompiler(dev)
 				c.target = target
 				s.HeadDim = headDim
-				in, err := qkv.Generate(s, half.BF16, 5)
+				in, err := qkv.Generate(s, abi.BF16, 5)
 				require.NoError(t, err)
 				heads, l := bind(t, c, interleaved...)
 				res, err := l.RunHost(t.Context(), host(in))

@@ -6,9 +6,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/campaign"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/runtime"
 )
@@ -20,7 +20,7 @@ import (
 func sequences(t *testing.T, shape qkv.Shape, n int) (out []*qkv.Input) {
 	shape.Batch = 1
 	for seed := range n {
-		in, err := qkv.Generate(shape, half.BF16, uint64(5+seed))
+		in, err := qkv.Generate(shape, abi.BF16, uint64(5+seed))
 		require.NoError(t, err)
 		out = append(out, in)
 	}

@@ -8,9 +8,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/campaign"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/selfcheck"
 	"github.com/minfc/minfc/ir"
@@ -86,14 +86,14 @@ func newWeighed(t *testing.T, name, target string, shape qkv.Shape) *weighed {
 		file, src = "many.minf", []byte(manyLists)
 	}
 	w := &weighed{dev: dev, budgets: mixedBudgets[name], attention: &attention, stages: stages}
-	w.program, err = compile.Load(file, src, compile.Options{Pattern: name})
+	w.program, err = compile.Load(file, src, name, nil)
 	require.NoError(t, err)
-	a, err := w.program.Compile(compile.Options{Target: target, DType: "bf16", HeadDim: shape.HeadDim, Verify: true})
+	a, err := w.program.Compile(compile.Options{Target: target, DType: "bf16", HeadDim: shape.HeadDim}, &compile.Observer{Verify: true})
 	require.NoError(t, err)
 	w.kernel, err = runtime.Load(dev, a, artifact.Select{})
 	require.NoError(t, err)
 	t.Cleanup(func() { w.kernel.Close() })
-	w.in, err = qkv.Generate(shape, half.BF16, 5)
+	w.in, err = qkv.Generate(shape, abi.BF16, 5)
 	require.NoError(t, err)
 	return w
 }
@@ -274,7 +274,7 @@ func TestShortInputsAreDense(t *testing.T) {
 	}
 	w.check(t, res)
 	file, src, _ := patterns.Source("dense")
-	a, err := compile.Source(file, src, compile.Options{Target: "sm_80", DType: "bf16", HeadDim: 64})
+	a, err := compile.Source(file, src, "", compile.Options{Target: "sm_80", DType: "bf16", HeadDim: 64}, nil)
 	require.NoError(t, err)
 	dense, err := runtime.Load(w.dev, a, artifact.Select{})
 	require.NoError(t, err)

@@ -11,10 +11,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/campaign"
-	"github.com/minfc/minfc/internal/codegen"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/input"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/selfcheck"
@@ -29,7 +28,7 @@ import (
 // group compiles the patterns that layers need.
 func group(t *testing.T, target string, headDim int, layers ...[]plan.Head) *artifact.Artifact {
 	t.Helper()
-	a, err := compile.Plan(compile.Options{Target: target, DType: "bf16", HeadDim: headDim, Verify: true}, nil, layers...)
+	a, err := compile.Plan(layers, nil, compile.Options{Target: target, DType: "bf16", HeadDim: headDim}, &compile.Observer{Verify: true})
 	require.NoError(t, err)
 	return a
 }
@@ -81,7 +80,7 @@ func newGrouped(t *testing.T, a *artifact.Artifact, shape qkv.Shape, heads []pla
 	g := &grouped{dev: dev, heads: heads, ran: &ran}
 	g.layer, err = k.Bind(heads)
 	require.NoError(t, err)
-	g.in, err = qkv.Generate(shape, half.BF16, 5)
+	g.in, err = qkv.Generate(shape, abi.BF16, 5)
 	require.NoError(t, err)
 	return g
 }
@@ -184,9 +183,9 @@ func TestGroupsOfShortInputs(t *testing.T) {
 		g := newGrouped(t, group(t, target, 64, heads), qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 300, SeqK: 300, HeadDim: 64}, heads)
 		res := g.run(t, false)
 		require.Equal(t, 1, len(*g.ran))
-		tile, err := codegen.TileFor(target, 64, false)
+		body, err := abi.RangeBody(target, 64)
 		require.NoError(t, err)
-		require.EqualValues(t, (300+tile.Rows-1)/tile.Rows, g.attentions()[0].Grid[0], "as wide as a dense kernel's tiles, not as those beside lists")
+		require.EqualValues(t, (300+body.Rows-1)/body.Rows, g.attentions()[0].Grid[0], "as wide as a dense kernel's tiles, not as those beside lists")
 		for h, c := range res.Chosen {
 			require.Equal(t, len(heads[h].Pattern.Index) > 0, c.Dense)
 		}
@@ -234,7 +233,7 @@ func TestGroupsAreConcurrent(t *testing.T) {
 	g := newGrouped(t, group(t, "sm_80", 32, heads), qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 1, SeqK: 1, HeadDim: 32}, heads)
 	var all sync.WaitGroup
 	for n := range 4 {
-		in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 100 + 60*n, SeqK: 100 + 60*n, HeadDim: 32}, half.BF16, 3)
+		in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 100 + 60*n, SeqK: 100 + 60*n, HeadDim: 32}, abi.BF16, 3)
 		require.NoError(t, err)
 		own := &grouped{dev: g.dev, heads: heads, layer: g.layer, in: in}
 		first := own.run(t, true)
@@ -255,14 +254,14 @@ func TestKernelsAreConcurrent(t *testing.T) {
 	require.NoError(t, err)
 	defer dev.Close()
 	file, src, _ := patterns.Source("vertical_slash")
-	a, err := compile.Source(file, src, compile.Options{Target: "sm_80", DType: "bf16", HeadDim: 32})
+	a, err := compile.Source(file, src, "", compile.Options{Target: "sm_80", DType: "bf16", HeadDim: 32}, nil)
 	require.NoError(t, err)
 	k, err := runtime.Load(dev, a, artifact.Select{})
 	require.NoError(t, err)
 	defer k.Close()
 	var all sync.WaitGroup
 	for n := range 3 {
-		in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 70 + 60*n, SeqK: 70 + 60*n, HeadDim: 32}, half.BF16, 3)
+		in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 70 + 60*n, SeqK: 70 + 60*n, HeadDim: 32}, abi.BF16, 3)
 		require.NoError(t, err)
 		run := func() runtime.HostResult {
 			h := in.Call()
@@ -419,12 +418,12 @@ func TestPlansAndPatternsAreLoadedAlike(t *testing.T) {
 
 	in, err := input.Read("a_shape")
 	require.NoError(t, err)
-	a, err = compile.Source(in.Name, in.Source, compile.Options{Target: "sm_80", DType: "bf16", HeadDim: 32})
+	a, err = compile.Source(in.Name, in.Source, "", compile.Options{Target: "sm_80", DType: "bf16", HeadDim: 32}, nil)
 	require.NoError(t, err)
 	one, err := runtime.Load(dev, a, artifact.Select{})
 	require.NoError(t, err)
 	defer one.Close()
-	data, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 90, SeqK: 90, HeadDim: 32}, half.BF16, 3)
+	data, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 90, SeqK: 90, HeadDim: 32}, abi.BF16, 3)
 	require.NoError(t, err)
 	parts := []runtime.Part{{Heads: []int{0, 2}, Params: map[string]int64{"window": 9}}, {Heads: []int{1, 3}, Params: map[string]int64{"window": 40}}}
 	h := data.Call()

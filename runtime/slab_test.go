@@ -5,8 +5,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/patterns"
 	"github.com/minfc/minfc/runtime"
@@ -20,12 +20,12 @@ func TestBlockScoresInParts(t *testing.T) {
 	require.NoError(t, err)
 	defer dev.Close()
 	file, src, _ := patterns.Source("block_sparse")
-	a, err := compile.Source(file, src, compile.Options{Target: "sm_80", DType: "bf16", HeadDim: 64})
+	a, err := compile.Source(file, src, "", compile.Options{Target: "sm_80", DType: "bf16", HeadDim: 64}, nil)
 	require.NoError(t, err)
 	k, err := runtime.Load(dev, a, artifact.Select{})
 	require.NoError(t, err)
 	defer k.Close()
-	in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 700, SeqK: 700, HeadDim: 64}, half.BF16, 3)
+	in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 700, SeqK: 700, HeadDim: 64}, abi.BF16, 3)
 	require.NoError(t, err)
 	h := in.Call()
 	h.Parts, h.Chosen, h.NoFallback = []runtime.Part{{Params: map[string]int64{"topk": 3}}}, true, true

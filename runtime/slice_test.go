@@ -5,9 +5,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/campaign"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/artifact"
@@ -28,7 +28,7 @@ func TestSumsOfHeadsInParts(t *testing.T) {
 	dev, err := emu.Open(emu.Options{})
 	require.NoError(t, err)
 	defer dev.Close()
-	a, err := compile.Source("two.minf", []byte(twoProbes), compile.Options{Target: "sm_80", DType: "bf16", HeadDim: 32})
+	a, err := compile.Source("two.minf", []byte(twoProbes), "", compile.Options{Target: "sm_80", DType: "bf16", HeadDim: 32}, nil)
 	require.NoError(t, err)
 	for _, s := range []qkv.Shape{
 		{Batch: 2, QHeads: 6, KVHeads: 3, SeqQ: 300, SeqK: 300, HeadDim: 32},
@@ -36,7 +36,7 @@ func TestSumsOfHeadsInParts(t *testing.T) {
 	}[campaign.Few(1, 0):] {
 		k, err := runtime.Load(dev, a, artifact.Select{})
 		require.NoError(t, err)
-		in, err := qkv.Generate(s, half.BF16, 3)
+		in, err := qkv.Generate(s, abi.BF16, 3)
 		require.NoError(t, err)
 		h := in.Call()
 		h.Parts = []runtime.Part{{HeadParams: map[string][]int64{"n": []int64{3, 20, 50, 0, 100, 7}[:s.QHeads]}}}

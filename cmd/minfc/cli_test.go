@@ -14,7 +14,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/safetensors"
 )
@@ -138,7 +138,7 @@ func mkqkv(args []string) error {
 		return err
 	}
 	s := qkv.Shape{Batch: n[0], QHeads: n[1], KVHeads: n[2], SeqQ: n[3], SeqK: n[4], HeadDim: n[5]}
-	in, err := qkv.Generate(s, half.Format(args[1]), 3)
+	in, err := qkv.Generate(s, abi.DType(args[1]), 3)
 	if err != nil {
 		return err
 	}

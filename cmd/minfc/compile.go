@@ -2,34 +2,35 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
+	"github.com/minfc/minfc/internal/console"
+	"github.com/minfc/minfc/internal/failure"
 	"github.com/minfc/minfc/internal/files"
+	"github.com/minfc/minfc/internal/flags"
 	"github.com/minfc/minfc/internal/input"
-	"github.com/minfc/minfc/internal/suggest"
-	"github.com/minfc/minfc/passes"
 	"github.com/minfc/minfc/runtime/artifact"
 )
 
 type compileCmd struct {
-	File       string     `arg:"" help:"Pattern file, or the name of a library pattern."`
-	Pattern    string     `short:"p" help:"Pattern of the file; not needed when it has only one."`
-	Target     targetName `default:"auto" help:"GPU generation to compile for: one of ${targets}; auto puts the kernels of all into the artifact, and loading it picks the best that the device runs. Default: auto."`
-	HeadDim    int        `required:"" placeholder:"D" help:"Head dim: a multiple of 16 from 16 to 256."`
-	DType      dtypeName  `name:"dtype" required:"" placeholder:"bf16|f16" help:"Type of q, k, v and o: bf16 or f16."`
-	Out        string     `short:"o" placeholder:"OUT.minf" help:"Artifact to write; - is standard output. Default without --emit: PATTERN.minf."`
-	Emit       []emission `sep:"none" placeholder:"KIND[=PATH]" help:"Print a form of the pattern: ast, ir, schedule, program, llvm, ptx or manifest. May be repeated; without a path, or with -, to standard output."`
-	Set        []setting  `sep:"none" placeholder:"NAME=VALUE" help:"Value of a const parameter. May be repeated."`
-	TimePasses bool       `help:"Print the time of every step to standard error."`
-	PrintAfter string     `placeholder:"NAME|all" help:"Print the pattern after a pass, or after all, to standard error."`
+	File       string           `arg:"" help:"Pattern file, or the name of a library pattern."`
+	Pattern    string           `short:"p" help:"Pattern of the file; not needed when it has only one."`
+	Target     flags.Target     `default:"auto" help:"GPU generation to compile for: one of ${targets}; auto puts the kernels of all into the artifact, and loading it picks the best that the device runs. Default: auto."`
+	HeadDim    int              `required:"" placeholder:"D" help:"Head dim: ${headdims}."`
+	DType      flags.DType      `name:"dtype" required:"" placeholder:"${dtype}" help:"Type of q, k, v and o: ${dtypes}."`
+	Out        string           `short:"o" placeholder:"OUT.minf" help:"Artifact to write; - is standard output. Default without --emit: PATTERN.minf."`
+	Emit       []flags.Emission `sep:"none" placeholder:"KIND[=PATH]" help:"Print a form of the pattern: ast, ir, schedule, program, llvm, ptx or manifest. May be repeated; without a path, or with -, to standard output."`
+	Set        []flags.Setting  `sep:"none" placeholder:"NAME=VALUE" help:"Value of a const parameter. May be repeated."`
+	TimePasses bool             `help:"Print the time of every step to standard error."`
+	PrintAfter flags.Pass       `placeholder:"NAME|all" help:"Print the pattern after a pass, or after all, to standard error."`
 }
 
-func (c *compileCmd) Run(a *app) error {
-	opts, err := c.options(a)
+func (c *compileCmd) Run(out *console.Console) error {
+	consts, err := flags.Values(c.Set)
 	if err != nil {
 		return err
 	}
@@ -41,110 +42,90 @@ func (c *compileCmd) Run(a *app) error {
 		return fmt.Errorf("%s: already a compiled artifact, want the source of a pattern", in.Name)
 	}
 	forms := map[string]string{}
-	opts.Emit = func(form, text string) { forms[form] = text }
-	p, err := compile.Load(in.Name, in.Source, opts)
+	watch := c.observer(out)
+	watch.Emit = func(form, text string) { forms[form] = text }
+	p, err := compile.Load(in.Name, in.Source, c.Pattern, watch)
 	if err != nil {
 		return err
 	}
-	out, err := c.output(in, p.Pattern.Name)
+	path, err := c.output(in, p.Pattern.Name)
 	if err != nil {
 		return err
 	}
-	art, err := p.Compile(opts)
+	opts := compile.Options{Target: string(c.Target), DType: abi.DType(c.DType), HeadDim: c.HeadDim}
+	art, err := p.With(consts).Compile(opts, watch)
 	if err != nil {
 		return err
 	}
 	for _, e := range c.Emit {
-		if err := write(a, e.path, []byte(forms[e.kind])); err != nil {
+		if err := out.Write(e.Path, []byte(forms[e.Form])); err != nil {
 			return err
 		}
 	}
-	if out == "" {
+	if path == "" {
 		return nil
 	}
-	return c.writeArtifact(a, out, art, p.Pattern.Name)
-}
-
-func (c *compileCmd) options(a *app) (compile.Options, error) {
-	consts, err := values(c.Set)
-	if err != nil {
-		return compile.Options{}, err
-	}
-	opts := compile.Options{Pattern: c.Pattern, Target: string(c.Target), DType: string(c.DType), HeadDim: c.HeadDim, Consts: consts}
-	opts.Warn = func(text string) { a.note("%s", strings.TrimRight(text, "\n")) }
-	if c.TimePasses {
-		opts.Timing = func(step string, d time.Duration) { a.note("%9.3f ms  %s", d.Seconds()*1e3, step) }
-	}
-	if c.PrintAfter != "" {
-		opts.PrintAfter, err = c.printer(a)
-	}
-	return opts, err
-}
-
-// printer prints after the passes that --print-after names.
-func (c *compileCmd) printer(a *app) (func(pass, target, text string), error) {
-	var names []string
-	for _, p := range passes.Table() {
-		names = append(names, p.Name)
-	}
-	if c.PrintAfter != "all" && !slices.Contains(names, c.PrintAfter) {
-		return nil, usagef("--print-after: no pass %q, want all or one of %s%s",
-			c.PrintAfter, strings.Join(names, ", "), suggest.Hint(c.PrintAfter, names))
-	}
-	return func(pass, target, text string) {
-		if c.PrintAfter == "all" || c.PrintAfter == pass {
-			a.note("// after %s for %s\n%s", pass, target, strings.TrimRight(text, "\n"))
-		}
-	}, nil
-}
-
-// output returns where the artifact goes, "" for nowhere, and proves that writing loses nothing: no output is the
-// source or another output, and the default name does not replace a file that is not an artifact.
-func (c *compileCmd) output(in *input.File, pattern string) (string, error) {
-	out := c.Out
-	if out == "" && len(c.Emit) == 0 {
-		out = pattern + ".minf"
-		if old, err := os.ReadFile(out); err == nil && !artifact.Is(old) {
-			return "", fmt.Errorf("%s is there and is not an artifact, name the output with -o", out)
-		}
-	}
-	var outs []string
-	for _, e := range c.Emit {
-		outs = append(outs, e.path)
-	}
-	if c.Out == "-" && slices.Contains(outs, "-") {
-		return "", usagef("the artifact and --emit cannot both go to standard output")
-	}
-	return out, distinct([]string{in.Path}, append(slices.DeleteFunc(outs, func(p string) bool { return p == "-" }), out))
-}
-
-func (c *compileCmd) writeArtifact(a *app, path string, art *artifact.Artifact, pattern string) error {
-	bytes, err := encode(a, path, art)
+	bytes, err := writeArtifact(out, path, art)
 	if err != nil {
 		return err
 	}
-	var targets []string
-	for _, b := range art.Manifest.Builds {
-		targets = append(targets, b.Target)
-	}
-	a.note("%s: %s for %s, head dim %d, %s, %d bytes", path, pattern, strings.Join(targets, " and "), c.HeadDim, c.DType, bytes)
+	out.Note("%s: %s for %s, head dim %d, %s, %d bytes",
+		path, p.Pattern.Name, strings.Join(opts.Targets(), " and "), c.HeadDim, c.DType, bytes)
 	return nil
 }
 
-// encode writes an artifact and returns its size.
-func encode(a *app, path string, art *artifact.Artifact) (bytes int, err error) {
-	data, err := art.Encode()
-	if err != nil {
-		return 0, bug(err)
+// observer prints what the command line asks for on the way.
+func (c *compileCmd) observer(out *console.Console) *compile.Observer {
+	watch := warnings(out)
+	if c.TimePasses {
+		watch.Timing = func(step string, d time.Duration) { out.Note("%9.3f ms  %s", d.Seconds()*1e3, step) }
 	}
-	return len(data), write(a, path, data)
+	if c.PrintAfter != "" {
+		watch.PrintAfter = func(pass, target, text string) {
+			if c.PrintAfter.Names(pass) {
+				out.Note("// after %s for %s\n%s", pass, target, strings.TrimRight(text, "\n"))
+			}
+		}
+	}
+	return watch
 }
 
-// write puts data at path, whole or not at all; - is standard output.
-func write(a *app, path string, data []byte) error {
-	if path == "-" {
-		_, err := a.out.Write(data)
-		return err
+// warnings prints the warnings of sources.
+func warnings(out *console.Console) *compile.Observer {
+	return &compile.Observer{Warn: func(text string) { out.Note("%s", strings.TrimRight(text, "\n")) }}
+}
+
+// output returns where the artifact goes, "" for nowhere, and proves that writing loses nothing.
+func (c *compileCmd) output(in *input.File, pattern string) (path string, err error) {
+	path = c.Out
+	if path == "" && len(c.Emit) == 0 {
+		if path, err = input.DefaultOutput(pattern); err != nil {
+			return "", err
+		}
 	}
-	return files.Write(path, data)
+	var emitted []string
+	for _, e := range c.Emit {
+		emitted = append(emitted, e.Path)
+	}
+	if c.Out == "-" && slices.Contains(emitted, "-") {
+		return "", failure.Usagef("the artifact and --emit cannot both go to standard output")
+	}
+	return path, failure.Usage(files.Distinct([]string{in.Path}, append(emitted, path)))
+}
+
+// writeArtifact writes an artifact and returns its size.
+func writeArtifact(out *console.Console, path string, art *artifact.Artifact) (bytes int, err error) {
+	data, err := art.Encode()
+	if err != nil {
+		return 0, failure.Bug(err)
+	}
+	return len(data), out.Write(path, data)
+}
+
+// writeJSON prints data as a result; that it could not be encoded is a fault of ours.
+func writeJSON(out *console.Console, data []byte, err error) error {
+	if err != nil {
+		return failure.Bug(err)
+	}
+	return out.Write("-", data)
 }

@@ -5,44 +5,49 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/dsl"
+	"github.com/minfc/minfc/internal/console"
+	"github.com/minfc/minfc/internal/failure"
 	"github.com/minfc/minfc/internal/files"
 	"github.com/minfc/minfc/internal/findings"
+	"github.com/minfc/minfc/internal/flags"
 	"github.com/minfc/minfc/internal/input"
-	"github.com/minfc/minfc/internal/suggest"
 )
 
 type checkCmd struct {
-	Set   []setting `sep:"none" placeholder:"NAME=VALUE" help:"Value of a const parameter, for the patterns that have it. May be repeated."`
-	Files []string  `arg:"" name:"file" help:"Pattern files, or names of library patterns."`
-	JSON  bool      `name:"json" help:"Print what was found as JSON."`
+	Set   []flags.Setting `sep:"none" placeholder:"NAME=VALUE" help:"Value of a const parameter, for the patterns that have it. May be repeated."`
+	Files []string        `arg:"" name:"file" help:"Pattern files, or names of library patterns."`
+	JSON  bool            `name:"json" help:"Print what was found as JSON."`
 }
 
 // Run reports on all files before it fails.
-func (c *checkCmd) Run(a *app) error {
-	consts, err := values(c.Set)
+func (c *checkCmd) Run(out *console.Console) error {
+	consts, err := flags.Values(c.Set)
 	if err != nil {
 		return err
 	}
 	bad := 0
 	var found []findings.File
 	for _, name := range c.Files {
-		f, err := a.check(name, consts, c.JSON)
-		if err != nil && !c.JSON {
-			report(a.err, err)
-		}
+		f, warnings, err := findings.Check(name, consts)
 		if err != nil {
 			bad++
 		}
 		found = append(found, f)
+		switch {
+		case c.JSON:
+		case err != nil:
+			failure.Report(out.Err, err)
+		default:
+			if warnings != "" {
+				out.Note("%s", warnings)
+			}
+			out.Printf("%s: ok, %s\n", f.Name, strings.Join(f.Patterns, ", "))
+		}
 	}
 	if c.JSON {
 		data, err := findings.JSON(found)
-		if err != nil {
-			return bug(err)
-		}
-		if err := write(a, "-", data); err != nil {
+		if err := writeJSON(out, data, err); err != nil {
 			return err
 		}
 	}
@@ -52,46 +57,14 @@ func (c *checkCmd) Run(a *app) error {
 	return nil
 }
 
-// check checks one file, and prints what it found unless it is quiet.
-func (a *app) check(name string, consts map[string]int64, quiet bool) (findings.File, error) {
-	in, err := source(name)
-	if err != nil {
-		return findings.Of(name, nil, nil, nil, err), err
-	}
-	f, patterns, err := compile.Check(in.Name, in.Source, consts)
-	if err != nil {
-		return findings.Of(in.Name, in.Source, nil, nil, err), err
-	}
-	var names []string
-	for _, p := range patterns {
-		names = append(names, p.Name)
-	}
-	if !quiet {
-		if len(f.Warnings) > 0 {
-			a.note("%s", strings.TrimRight(dsl.Render(in.Name, in.Source, f.Warnings), "\n"))
-		}
-		a.out.printf("%s: ok, %s\n", in.Name, strings.Join(names, ", "))
-	}
-	return findings.Of(in.Name, in.Source, names, f.Warnings, nil), nil
-}
-
-// source reads a FILE that must be source text.
-func source(name string) (*input.File, error) {
-	in, err := input.Read(name)
-	if err == nil && in.Artifact != nil {
-		return nil, fmt.Errorf("%s: a compiled artifact, want the source of a pattern", name)
-	}
-	return in, err
-}
-
 type fmtCmd struct {
 	Write bool     `short:"w" help:"Rewrite the files instead of printing."`
 	Files []string `arg:"" name:"file" help:"Pattern files, or names of library patterns."`
 }
 
-func (c *fmtCmd) Run(a *app) error {
+func (c *fmtCmd) Run(out *console.Console) error {
 	for _, name := range c.Files {
-		in, err := source(name)
+		in, err := input.ReadSource(name)
 		if err != nil {
 			return err
 		}
@@ -101,9 +74,9 @@ func (c *fmtCmd) Run(a *app) error {
 		}
 		switch text := dsl.Format(f); {
 		case !c.Write:
-			a.out.printf("%s", text)
+			out.Printf("%s", text)
 		case in.Path == "":
-			return usagef("-w cannot rewrite the library pattern %s", name)
+			return failure.Usagef("-w cannot rewrite the library pattern %s", name)
 		case !slices.Equal(text, in.Source):
 			if err := files.Write(in.Path, text); err != nil {
 				return err
@@ -117,15 +90,11 @@ type explainCmd struct {
 	Code string `arg:"" help:"Code of a diagnostic, such as E0203."`
 }
 
-func (c *explainCmd) Run(a *app) error {
-	text, ok := dsl.Explain(strings.ToUpper(c.Code))
-	if !ok {
-		var codes []string
-		for _, k := range dsl.Codes {
-			codes = append(codes, k.Code)
-		}
-		return fmt.Errorf("no diagnostic has the code %s%s", c.Code, suggest.Hint(strings.ToUpper(c.Code), codes))
+func (c *explainCmd) Run(out *console.Console) error {
+	text, err := findings.Explain(c.Code)
+	if err != nil {
+		return err
 	}
-	a.out.printf("%s\n", strings.TrimRight(text, "\n"))
+	out.Printf("%s\n", text)
 	return nil
 }

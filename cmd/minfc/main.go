@@ -9,7 +9,9 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/minfc/minfc/internal/progress"
+	"github.com/minfc/minfc/internal/console"
+	"github.com/minfc/minfc/internal/failure"
+	"github.com/minfc/minfc/internal/flags"
 	"github.com/minfc/minfc/internal/version"
 	_ "github.com/minfc/minfc/runtime/cuda"
 	_ "github.com/minfc/minfc/runtime/gorgonia" // empty without the build tag gorgonia
@@ -33,18 +35,6 @@ type commands struct {
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version, the commit and the targets."`
 }
 
-// app is what a command writes to: results to out, everything else to err.
-type app struct {
-	out      *results
-	err      io.Writer
-	progress *progress.Reporter // on err
-}
-
-func (a *app) note(format string, args ...any) {
-	a.progress.Clear()
-	fmt.Fprintf(a.err, format+"\n", args...)
-}
-
 func main() {
 	endOnSignals(os.Stderr)
 	os.Exit(run(&commands{}, os.Args[1:], os.Stdout, os.Stderr))
@@ -54,27 +44,28 @@ func main() {
 func run(grammar any, args []string, stdout, stderr io.Writer) (code int) {
 	defer func() {
 		if r := recover(); r != nil {
-			code = report(stderr, bug(fmt.Errorf("panic: %v\n%s", r, debug.Stack())))
+			code = failure.Report(stderr, failure.Bug(fmt.Errorf("panic: %v\n%s", r, debug.Stack())))
 		}
 	}()
-	a := &app{out: &results{w: stdout}, err: stderr, progress: progress.New(stderr)}
-	defer a.progress.Clear()
-	parser, err := kong.New(grammar, kong.Name("minfc"), kong.Writers(stdout, stderr), kong.Bind(a), targetNames, kong.Vars{"version": version.Text()},
+	out := console.New(stdout, stderr)
+	defer out.Progress.Clear()
+	parser, err := kong.New(grammar, kong.Name("minfc"), kong.Writers(stdout, stderr), kong.Bind(out),
+		kong.Vars(flags.Vars()), kong.Vars{"version": version.Text()},
 		kong.Description("A compiler for sparse attention. Exit codes: 0 done, 1 bad input, 2 bad usage, 3 a fault of minfc, 130 ended by Ctrl-C."))
 	if err != nil {
-		return report(stderr, bug(err))
+		return failure.Report(stderr, failure.Bug(err))
 	}
 	if len(args) == 0 { // asked for nothing: say what there is
 		return help(parser, stderr)
 	}
 	ctx, err := parser.Parse(args)
 	if err != nil {
-		return report(stderr, usage(err))
+		return failure.Report(stderr, failure.Usage(err))
 	}
 	if err = ctx.Run(); err == nil {
-		err = a.out.failed
+		err = out.Failed()
 	}
-	return report(stderr, err)
+	return failure.Report(stderr, err)
 }
 
 // help prints the help of the whole program, which was called without a command: that is no success.
@@ -84,23 +75,7 @@ func help(parser *kong.Kong, stderr io.Writer) int {
 		err = ctx.PrintUsage(false)
 	}
 	if err != nil {
-		return report(stderr, bug(err))
+		return failure.Report(stderr, failure.Bug(err))
 	}
-	return exitUsage
+	return failure.ExitUsage
 }
-
-// results is the standard output; it keeps the first error, so that a full disk behind a redirection is not missed.
-type results struct {
-	w      io.Writer
-	failed error
-}
-
-func (r *results) Write(p []byte) (int, error) {
-	n, err := r.w.Write(p)
-	if err != nil && r.failed == nil {
-		r.failed = fmt.Errorf("cannot write to standard output: %w", err)
-	}
-	return n, err
-}
-
-func (r *results) printf(format string, args ...any) { fmt.Fprintf(r, format, args...) }

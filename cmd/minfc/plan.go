@@ -1,21 +1,13 @@
 package main
 
 import (
-	"fmt"
-	"maps"
-	"os"
-	"slices"
-	"strings"
-	"text/tabwriter"
-
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
-	"github.com/minfc/minfc/dsl"
-	"github.com/minfc/minfc/internal/input"
-	"github.com/minfc/minfc/internal/summary"
-	"github.com/minfc/minfc/ir"
-	"github.com/minfc/minfc/plan"
-	"github.com/minfc/minfc/runtime"
-	"github.com/minfc/minfc/runtime/artifact"
+	"github.com/minfc/minfc/internal/console"
+	"github.com/minfc/minfc/internal/failure"
+	"github.com/minfc/minfc/internal/files"
+	"github.com/minfc/minfc/internal/flags"
+	"github.com/minfc/minfc/internal/headplan"
 )
 
 type planCmd struct {
@@ -31,34 +23,23 @@ type planShowCmd struct {
 	JSON     bool   `name:"json" help:"Print the heads as JSON."`
 }
 
-func (c *planShowCmd) Run(a *app) error {
-	p, _, err := readPlan(c.File, c.Patterns)
+func (c *planShowCmd) Run(out *console.Console) error {
+	p, err := headplan.Read(c.File, c.Patterns)
 	if err != nil {
 		return err
 	}
-	first, end := 0, len(p.Layers)
-	if c.Layer != nil {
-		if first, end = *c.Layer, *c.Layer+1; first < 0 || end > len(p.Layers) {
-			return fmt.Errorf("--layer: %s has no layer %d, it has %d, counted from 0", c.File, first, len(p.Layers))
-		}
+	first, end, err := p.Range(c.Layer)
+	if err != nil {
+		return err
 	}
-	if c.JSON {
-		data, err := p.ShowJSON(first, end)
-		if err != nil {
-			return fmt.Errorf("%s: %w", c.File, err)
-		}
-		return write(a, "-", data)
+	if !c.JSON {
+		return p.Write(out.Out, first, end)
 	}
-	w := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
-	fmt.Fprintf(w, "layer\thead\tscore\tpattern\n")
-	for i := first; i < end; i++ {
-		for _, h := range slices.Sorted(maps.Keys(p.Layers[i])) {
-			head := p.Layers[i][h]
-			fmt.Fprintf(w, "%d\t%d\t%.4g\t%s\n", i, h, head.Score, head)
-		}
+	data, err := p.EncodeLayers(first, end)
+	if err != nil {
+		return err
 	}
-	fmt.Fprintf(w, "all\tothers\t0\t%s\n", p.Default)
-	return w.Flush()
+	return out.Write("-", data)
 }
 
 type planConvertCmd struct {
@@ -68,296 +49,52 @@ type planConvertCmd struct {
 	Patterns string `placeholder:"FILE" help:"Patterns beyond the library's that the plan names: pattern file or artifact."`
 }
 
-func (c *planConvertCmd) Run(a *app) error {
-	if err := distinct([]string{c.In, c.Patterns}, []string{c.Out}); err != nil {
-		return err
+func (c *planConvertCmd) Run(out *console.Console) error {
+	if err := files.Distinct([]string{c.In, c.Patterns}, []string{c.Out}); err != nil {
+		return failure.Usage(err)
 	}
-	p, _, err := readPlan(c.In, c.Patterns)
+	p, err := headplan.Read(c.In, c.Patterns)
 	if err != nil {
 		return err
 	}
-	to := map[string]func() ([]byte, error){"minfc": p.JSON, "minference": p.MInference}[c.To]
-	data, err := to()
+	data, err := p.Encode(c.To)
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.In, err)
+		return err
 	}
-	return write(a, c.Out, data)
+	return out.Write(c.Out, data)
 }
 
 type planCompileCmd struct {
-	File     string     `arg:"" help:"Head plan, of MInference or minfc."`
-	Out      string     `short:"o" required:"" placeholder:"OUT.minf" help:"Artifact to write; - is standard output."`
-	Target   targetName `default:"auto" help:"GPU generation to compile for: one of ${targets}; auto puts the kernels of all into the artifact. Default: auto."`
-	HeadDim  int        `required:"" placeholder:"D" help:"Head dim: a multiple of 16 from 16 to 256."`
-	DType    dtypeName  `name:"dtype" required:"" placeholder:"bf16|f16" help:"Type of q, k, v and o: bf16 or f16."`
-	Heads    int        `placeholder:"N" help:"Query heads of the model. Default: up to the last one that the plan names."`
-	Patterns string     `placeholder:"FILE" help:"Patterns beyond the library's that the plan names: pattern file or artifact."`
+	File     string       `arg:"" help:"Head plan, of MInference or minfc."`
+	Out      string       `short:"o" required:"" placeholder:"OUT.minf" help:"Artifact to write; - is standard output."`
+	Target   flags.Target `default:"auto" help:"GPU generation to compile for: one of ${targets}; auto puts the kernels of all into the artifact. Default: auto."`
+	HeadDim  int          `required:"" placeholder:"D" help:"Head dim: ${headdims}."`
+	DType    flags.DType  `name:"dtype" required:"" placeholder:"${dtype}" help:"Type of q, k, v and o: ${dtypes}."`
+	Heads    int          `placeholder:"N" help:"Query heads of the model. Default: up to the last one that the plan names."`
+	Patterns string       `placeholder:"FILE" help:"Patterns beyond the library's that the plan names: pattern file or artifact."`
 }
 
-func (c *planCompileCmd) Run(a *app) error {
-	if err := distinct([]string{c.File, c.Patterns}, []string{c.Out}); err != nil {
-		return err
+func (c *planCompileCmd) Run(out *console.Console) error {
+	if err := files.Distinct([]string{c.File, c.Patterns}, []string{c.Out}); err != nil {
+		return failure.Usage(err)
 	}
-	p, file, err := readPlan(c.File, c.Patterns)
+	p, err := headplan.Read(c.File, c.Patterns)
 	if err != nil {
 		return err
 	}
-	layers, err := c.layers(p)
-	if err != nil {
-		return fmt.Errorf("%s: %w", c.File, err)
-	}
-	art, err := compilePlan(a, file, compile.Options{Target: string(c.Target), DType: string(c.DType), HeadDim: c.HeadDim}, layers...)
+	layers, err := p.Heads(c.Heads)
 	if err != nil {
 		return err
 	}
-	bytes, err := encode(a, c.Out, art)
+	art, err := p.Compile(compile.Options{Target: string(c.Target), DType: abi.DType(c.DType), HeadDim: c.HeadDim}, warnings(out), layers...)
 	if err != nil {
 		return err
 	}
-	a.note("%s: %d layers of %d heads, %d patterns, head dim %d, %s, %d bytes", c.Out, len(layers), len(layers[0]), len(art.Manifest.Patterns), c.HeadDim, c.DType, bytes)
+	bytes, err := writeArtifact(out, c.Out, art)
+	if err != nil {
+		return err
+	}
+	out.Note("%s: %d layers of %d heads, %d patterns, head dim %d, %s, %d bytes",
+		c.Out, len(layers), len(layers[0]), len(art.Manifest.Patterns), c.HeadDim, c.DType, bytes)
 	return nil
-}
-
-// layers are the heads of every layer.
-func (c *planCompileCmd) layers(p *plan.Plan) (out [][]plan.Head, err error) {
-	heads := c.Heads
-	for _, l := range p.Layers {
-		for h := range l {
-			if c.Heads == 0 {
-				heads = max(heads, h+1)
-			}
-		}
-	}
-	if heads < 1 {
-		return nil, fmt.Errorf("no layer has an entry, say with --heads how many query heads the model has")
-	}
-	for i := range p.Layers {
-		layer, _, err := p.Assign(i, heads) // heads without an entry are for run to speak of
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, layer)
-	}
-	return out, nil
-}
-
-// maxPlan bounds what is read of a plan, in bytes; a line for each of a million heads fits.
-const maxPlan = 128 << 20
-
-// readPlan reads a plan that may name the patterns of a file, "" for none, beside the library's patterns.
-func readPlan(path, patterns string) (*plan.Plan, *input.File, error) {
-	file, err := readPatterns(patterns)
-	if err != nil {
-		return nil, nil, err
-	}
-	p, err := planOf(path, file)
-	return p, file, err
-}
-
-func planOf(path string, file *input.File) (*plan.Plan, error) {
-	others, err := patternsOf(file)
-	if err != nil {
-		return nil, err
-	}
-	known, err := plan.Library(others...)
-	if err != nil {
-		return nil, err
-	}
-	switch st, err := os.Stat(path); {
-	case err == nil && st.IsDir():
-		return nil, fmt.Errorf("%s: is a directory, wanted a head plan", path)
-	case err == nil && st.Size() > maxPlan:
-		return nil, fmt.Errorf("%s: larger than %d MB, wanted a head plan", path, maxPlan>>20)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	return plan.Read(path, data, known)
-}
-
-// readPatterns reads a FILE argument, nil for none.
-func readPatterns(name string) (*input.File, error) {
-	if name == "" {
-		return nil, nil
-	}
-	return input.Read(name)
-}
-
-// patternsOf lists the patterns of a file.
-func patternsOf(file *input.File) ([]*ir.Pattern, error) {
-	switch {
-	case file == nil:
-		return nil, nil
-	case file.Artifact == nil:
-		_, patterns, err := dsl.Load(file.Name, file.Source)
-		return patterns, err
-	}
-	var out []*ir.Pattern
-	for _, x := range file.Artifact.Manifest.Patterns {
-		p, err := ir.ParsePattern(x.Text)
-		if err == nil {
-			err = p.Verify()
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w: pattern: %w", file.Name, artifact.ErrManifest, err)
-		}
-		out = append(out, p)
-	}
-	return out, nil
-}
-
-// planned is a layer of a plan, ready to run.
-type planned struct {
-	path   string
-	number int      // of the layer
-	text   []string // of heads, as the report shows them
-	heads  []*job   // [QHeads]: kernel, pattern and parameters of each
-	layer  *plan.LoadedLayer
-}
-
-// checkPlanUsage finds what is wrong in the flags of plans alone.
-func (c *runCmd) checkPlanUsage() error {
-	switch {
-	case c.Plan == "" && c.Layer != nil:
-		return usagef("--layer is a layer of --plan, which is not given")
-	case c.Plan == "" && c.File == "":
-		return usagef("expected a pattern file, an artifact or the name of a library pattern, or --plan")
-	case c.Plan == "":
-		return nil
-	case c.QKV == "":
-		return usagef("--plan needs tensors with the heads of the model, give --qkv")
-	case c.Pattern != "":
-		return usagef("-p names one pattern, but --plan has one for every head")
-	case len(c.Set) > 0:
-		return usagef("--set cannot change parameters of --plan, it has those of every head")
-	}
-	return nil
-}
-
-// fillPlan reads the plan; load compiles what the heads of the layer need.
-func (c *runCmd) fillPlan(a *app, j *job, file *input.File) (load func() error, err error) {
-	p, err := planOf(c.Plan, file)
-	if err != nil {
-		return nil, err
-	}
-	if j.in, err = c.input(a, j); err != nil {
-		return nil, err
-	}
-	if err := c.QOffset.place(a, j.in); err != nil {
-		return nil, err
-	}
-	layer, err := c.layerOf(p)
-	if err != nil {
-		return nil, err
-	}
-	heads, missing, err := p.Assign(layer, j.in.QHeads)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Plan, err)
-	}
-	if len(missing) > 0 {
-		a.note("%s: layer %d has no entry for %s: %s as MInference takes it", c.Plan, layer, runtime.ListHeads(missing), p.Default)
-	}
-	planned := &planned{path: c.Plan, number: layer, heads: make([]*job, len(heads))}
-	for _, h := range heads {
-		planned.text = append(planned.text, h.String())
-	}
-	return func() error {
-		if err := planned.load(a, j, file, c.Target, heads); err != nil {
-			return err
-		}
-		j.plan = planned
-		return nil
-	}, nil
-}
-
-func (c *runCmd) layerOf(p *plan.Plan) (int, error) {
-	switch {
-	case c.Layer != nil:
-		return *c.Layer, nil
-	case len(p.Layers) == 1:
-		return 0, nil
-	}
-	return 0, usagef("%s has %d layers, say which one with --layer", c.Plan, len(p.Layers))
-}
-
-// load compiles what the heads need, unless the file is an artifact already, loads it and makes the jobs of the heads.
-func (p *planned) load(a *app, j *job, file *input.File, target targetName, heads []plan.Head) error {
-	art, err := p.artifact(a, j, file, target, heads)
-	if err != nil {
-		return err
-	}
-	sel := artifact.Select{HeadDim: j.in.HeadDim, DType: string(j.in.Format), Target: wanted(target)}
-	kernels, err := plan.Load(j.dev, art, sel)
-	if err != nil {
-		return kernelFailure(err)
-	}
-	j.loaded = kernels.Loaded
-	if p.layer, err = kernels.Bind(heads); err != nil {
-		return err
-	}
-	if j.passed == nil {
-		j.passed = art.Manifest.Passed(j.dev.Info(), sel)
-	}
-	a.notePassed(j.loaded.Build().Target, j.passed)
-	for h, head := range heads {
-		p.heads[h] = &job{dev: j.dev, in: j.in, scale: j.scale, pattern: head.Pattern, kernel: p.layer.Pattern(h)}
-		if err := p.heads[h].setParams(head.Params); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (p *planned) artifact(a *app, j *job, file *input.File, target targetName, heads []plan.Head) (*artifact.Artifact, error) {
-	if file != nil && file.Artifact != nil && file.Artifact.IsPlan() {
-		return file.Artifact, nil
-	}
-	name, err := j.targetFor(target)
-	if err != nil {
-		return nil, err
-	}
-	return compilePlan(a, file, compile.Options{Target: name, DType: string(j.in.Format), HeadDim: j.in.HeadDim}, heads)
-}
-
-// compilePlan compiles the patterns that the heads of some layers need: a pattern of the file comes before the library's one of its name.
-func compilePlan(a *app, file *input.File, opts compile.Options, layers ...[]plan.Head) (*artifact.Artifact, error) {
-	return compile.Plan(opts, func(name string) (*compile.Program, error) { return programOf(a, file, name) }, layers...)
-}
-
-// programOf is a pattern of the file if it has it, else of the library.
-func programOf(a *app, file *input.File, name string) (*compile.Program, error) {
-	others, err := patternsOf(file)
-	if err != nil {
-		return nil, err
-	}
-	if !slices.ContainsFunc(others, func(p *ir.Pattern) bool { return p.Name == name }) {
-		if file, err = input.Read(name); err != nil {
-			return nil, err
-		}
-	}
-	src := file.Source
-	if file.Artifact != nil {
-		src = []byte(file.Artifact.Source(name))
-	}
-	warn := func(text string) { a.note("%s", strings.TrimRight(text, "\n")) }
-	return compile.Load(file.Name, src, compile.Options{Pattern: name, Warn: warn})
-}
-
-// summary lists what the heads of the layer run, heads that run the same in one line.
-func (p *planned) summary(call *runtime.Prepared) *summary.Plan {
-	out := &summary.Plan{Path: p.path, Layer: p.number, Heads: len(p.heads), Launches: call.Launches()}
-	for h, text := range p.text {
-		if slices.Index(p.text, text) < h {
-			continue
-		}
-		var same []int
-		for other, t := range p.text {
-			if t == text {
-				same = append(same, other)
-			}
-		}
-		out.Patterns = append(out.Patterns, text+": "+runtime.ListHeads(same))
-	}
-	return out
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/workload"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
@@ -19,7 +19,7 @@ import (
 
 func smallDynamic() Config {
 	return Config{
-		Patterns: []string{"vertical_slash", "block_sparse", "columns_window"}, SeqLens: []int{300}, QHeads: 2, KVHeads: 1, HeadDim: 64, DType: half.BF16,
+		Patterns: []string{"vertical_slash", "block_sparse", "columns_window"}, SeqLens: []int{300}, QHeads: 2, KVHeads: 1, HeadDim: 64, DType: abi.BF16,
 		Workload: workload.Slash, Seed: 3, Set: map[string]int64{"vertical": 40, "slash": 110, "topk": 2, "window": 70}, VsDense: true, Rounds: 1, Seconds: 1,
 		NoFallback: true, // so short an input would be dense
 	}

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/suggest"
 	"github.com/minfc/minfc/internal/workload"
 	"github.com/minfc/minfc/runtime"
@@ -20,7 +22,7 @@ type Config struct {
 	QHeads        int // a multiple of KVHeads
 	KVHeads       int
 	HeadDim       int
-	DType         half.Format
+	DType         abi.DType
 	Target        string // "" for the newest that the device runs
 	Workload      workload.Kind
 	Seed          uint64                             // of the inputs and of the order of the kernels
@@ -134,4 +136,16 @@ func paramNames(list []*subject) (names []string) {
 		}
 	}
 	return names
+}
+
+// CommandLine is a command and its arguments as a shell would take them.
+func CommandLine(args []string) string {
+	words := []string{"minfc"}
+	for _, w := range args {
+		if strings.ContainsAny(w, " \t\"'$\\") {
+			w = strconv.Quote(w)
+		}
+		words = append(words, w)
+	}
+	return strings.Join(words, " ")
 }

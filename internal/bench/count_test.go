@@ -19,7 +19,7 @@ func TestCountWork(t *testing.T) {
 	for seed := range uint64(campaign.Few(300, 600)) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		p := irtest.RowsBySeed(seed, irtest.RandomPattern(rng))
-		s, err := passes.Run(p, passes.Options{Tile: irtest.RandomTile(rng)})
+		s, err := passes.Run(p, passes.Options{Tile: passes.Fixed(irtest.RandomTile(rng))})
 		if err != nil {
 			continue // too many bands; package passes tests the refusal
 		}
@@ -57,7 +57,7 @@ func slowCount(t *testing.T, p *ir.Pattern, s *ir.Schedule, values map[string]in
 // A million tokens must count in well under a second: the kernels themselves take milliseconds.
 func TestCountingIsFast(t *testing.T) {
 	s, err := passes.Run(&ir.Pattern{Name: "s", Keep: ir.Intersect{Sets: []ir.Set{ir.Causal{}, ir.Diagonals{Step: ir.Int(1000)}}}},
-		passes.Options{Tile: ir.Tile{Rows: 128, Keys: 64}})
+		passes.Options{Tile: passes.Fixed(ir.Tile{Rows: 128, Keys: 64})})
 	require.NoError(t, err)
 	start := time.Now()
 	n := 1 << 20

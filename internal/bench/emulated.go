@@ -4,9 +4,11 @@ import (
 	"fmt"
 	goruntime "runtime"
 
+	"github.com/minfc/minfc/internal/progress"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/device"
+	"github.com/minfc/minfc/runtime/emu"
 )
 
 // LongEmulation is how many seconds a launch on the emulator may take before a person should be told.
@@ -42,6 +44,29 @@ func EmulatedSeconds(p *runtime.Pattern, headDim int, shape ir.Shape, params map
 	pairs := float64(count.Tiles) * float64(s.Tile.Rows) * float64(s.Tile.Keys)
 	cores := max(1, min(int64(goruntime.GOMAXPROCS(0)), blocks)) // a block runs on one of them
 	return pairs * nanos * 1e-9 / float64(cores)
+}
+
+// fewBlocks is how many blocks say too little of how far a launch is.
+const fewBlocks = 16
+
+// Watch shows the progress of a device that tells of it, which the emulator does. Outputs are the bytes that attention kernels write, 0 if
+// that is not known.
+func Watch(dev device.Device, show *progress.Reporter, outputs int64) {
+	d, ok := dev.(*emu.Device)
+	if !ok || show == nil {
+		return
+	}
+	d.Watch(func(p emu.Progress) {
+		done, total := int64(p.Done), int64(p.Blocks)
+		if p.Blocks < fewBlocks && outputs > 0 {
+			if total = outputs; p.Done < p.Blocks {
+				done = min(p.Written, total-1)
+			} else {
+				done = total
+			}
+		}
+		show.Step("emulating "+p.Kernel, done, total)
+	})
 }
 
 // emulatedPairs is what the emulator gets through in about a minute.

@@ -47,9 +47,9 @@ func readPattern(file string) (*ir.Pattern, error) {
 		}
 		return s.pattern, nil
 	}
-	p, err := compile.Load(in.Name, in.Source, compile.Options{})
+	p, err := compile.Load(in.Name, in.Source, "", nil)
 	if err == nil {
-		err = p.Check(nil)
+		err = p.Check()
 	}
 	if err != nil {
 		return nil, err

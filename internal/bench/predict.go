@@ -148,7 +148,7 @@ func ptr[T any](v T) *T { return &v }
 
 // work is the call for the cost model.
 func (s *subject) work(c Config, n int) cost.Work {
-	return cost.Work{HeadDim: c.HeadDim, DType: string(c.DType), RowTile: s.schedule.Tile.Rows, KeyTile: s.schedule.Tile.Keys,
+	return cost.Work{HeadDim: c.HeadDim, DType: c.DType, RowTile: s.schedule.Tile.Rows, KeyTile: s.schedule.Tile.Keys,
 		Batch: 1, QHeads: c.QHeads, KVHeads: c.KVHeads, SeqQ: n, SeqK: n, Schedule: s.schedule, Params: s.launch}
 }
 

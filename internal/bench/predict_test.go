@@ -7,12 +7,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/abi"
 )
 
 // predicted is a call of a model's layer.
 func predicted(lengths []int, patterns ...string) Config {
-	return Config{Patterns: patterns, SeqLens: lengths, QHeads: 8, KVHeads: 2, HeadDim: 128, DType: half.BF16, VsDense: true}
+	return Config{Patterns: patterns, SeqLens: lengths, QHeads: 8, KVHeads: 2, HeadDim: 128, DType: abi.BF16, VsDense: true}
 }
 
 func TestBestTargetIsPredicted(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	llir "github.com/llir/llvm/ir"
 	"github.com/llir/llvm/ir/enum"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/codegen/lower"
 	"github.com/minfc/minfc/internal/ptxgen"
 	"github.com/minfc/minfc/runtime/device"
@@ -25,7 +26,7 @@ const (
 
 // probeKernel is the LLVM IR of the probe: loops times probeChains products a warp. Operands differ from lane to lane and
 // have random mantissas, because idle bits would let the card clock higher than attention can.
-func probeKernel(t lower.DType) *lower.Builder {
+func probeKernel(t abi.DType) *lower.Builder {
 	b := lower.NewKernel(probeEntry, []lower.Param{{Name: "out", Type: "ptr"}, {Name: "loops", Type: "i32"}}, probeThreads, probeBlocks)
 	tid := b.Add(b.Mul(b.BlockX(), lower.I32(probeThreads)), b.ThreadX())
 	var operands []lower.Value
@@ -69,7 +70,7 @@ func probeOperand(b *lower.Builder, tid lower.Value, i int64) lower.Value {
 }
 
 // probeRate measures the rate of 16-bit matrix products in TFLOP/s.
-func probeRate(dev device.Device, t lower.DType, target string) (rate Rate, err error) {
+func probeRate(dev device.Device, t abi.DType, target string) (rate Rate, err error) {
 	ptx, err := ptxgen.Compile(probeKernel(t).Module, ptxgen.Options{Target: target})
 	if err != nil {
 		return Rate{}, fmt.Errorf("internal: matrix probe: %w", err)

@@ -6,14 +6,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc/internal/codegen/lower"
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/ptxgen"
 	"github.com/minfc/minfc/runtime/emu"
 )
 
 // The rate counts the products that really run.
 func TestProbeRunsItsProducts(t *testing.T) {
-	for _, dtype := range []lower.DType{lower.BF16, lower.F16} {
+	for _, dtype := range []abi.DType{abi.BF16, abi.F16} {
 		var products, launches int64
 		dev := emulator(t, emu.Options{Observe: func(s emu.Stats) {
 			launches++
@@ -33,7 +33,7 @@ func TestProbeRunsItsProducts(t *testing.T) {
 
 // Nothing but products and the counter may stand in the loop.
 func TestProbeLoopIsTight(t *testing.T) {
-	ptx, err := ptxgen.Compile(probeKernel(lower.BF16).Module, ptxgen.Options{Target: "sm_80"})
+	ptx, err := ptxgen.Compile(probeKernel(abi.BF16).Module, ptxgen.Options{Target: "sm_80"})
 	require.NoError(t, err)
 	_, loop, found := strings.Cut(string(ptx), "loop:")
 	require.True(t, found)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/runtime/device"
 )
 
@@ -61,7 +62,7 @@ func (c Config) readRow(dev device.Device, to []float32, from device.Ptr, at int
 	if err := dev.CopyToHost(raw, from+device.Ptr(at), nil); err != nil {
 		return err
 	}
-	return c.DType.Decode(to, raw)
+	return half.Decode(c.DType, to, raw)
 }
 
 // recall is the mean share of the dense softmax's mass that the pattern's rows hold.

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
-	"github.com/minfc/minfc/internal/codegen/lower"
 	"github.com/minfc/minfc/internal/cost"
 	"github.com/minfc/minfc/runtime/device"
 )
@@ -79,7 +79,7 @@ func (b *bencher) prepare(target string) (err error) {
 	if b.watch, err = newWatch(b.dev, nil); err != nil {
 		return err
 	}
-	rate, err := probeRate(b.dev, lower.DType(b.DType), target)
+	rate, err := probeRate(b.dev, abi.DType(b.DType), target)
 	b.report.Rates = []Rate{rate}
 	return err
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/selfcheck"
@@ -22,7 +23,7 @@ import (
 
 func small() Config {
 	return Config{
-		Patterns: []string{"a_shape", "full"}, SeqLens: []int{100, 256}, QHeads: 2, KVHeads: 1, HeadDim: 64, DType: half.BF16,
+		Patterns: []string{"a_shape", "full"}, SeqLens: []int{100, 256}, QHeads: 2, KVHeads: 1, HeadDim: 64, DType: abi.BF16,
 		Workload: workload.AShape, Seed: 3, Set: map[string]int64{"window": 40, "sink": 9}, VsDense: true, Rounds: 2, Seconds: 1,
 	}
 }
@@ -75,7 +76,7 @@ func requireQuality(t *testing.T, c Config, row Row) {
 		from []byte
 	}{{&in.Q, q}, {&in.K, k}, {&in.V, v}} {
 		*x.to = make([]float32, len(x.from)/2)
-		require.NoError(t, c.DType.Decode(*x.to, x.from))
+		require.NoError(t, half.Decode(c.DType, *x.to, x.from))
 	}
 	attend := func(keep func(q, k int) bool) (o, lse []float64) {
 		in.Keep = keep
@@ -128,7 +129,7 @@ func TestLengthWithoutMemory(t *testing.T) {
 
 // A kernel that writes wrong numbers must not get figures: here half of its stores are gone.
 func TestUnwrittenOutputsAreFound(t *testing.T) {
-	p, err := compile.Source("p", []byte("pattern p { keep causal & window(8) }"), compile.Options{Target: "sm_80", DType: "bf16", HeadDim: 64})
+	p, err := compile.Source("p", []byte("pattern p { keep causal & window(8) }"), "", compile.Options{Target: "sm_80", DType: "bf16", HeadDim: 64}, nil)
 	require.NoError(t, err)
 	before := string(p.Modules[0])
 	lines := slices.DeleteFunc(strings.SplitAfter(before, "\n"), func(l string) bool { return strings.Contains(l, "st.global.v4") })
@@ -219,4 +220,8 @@ func TestInputsRotate(t *testing.T) {
 		seen[string(row)] = true
 	}
 	require.Len(t, seen, 5)
+}
+
+func TestCommandLine(t *testing.T) {
+	require.Equal(t, `minfc bench "my pattern.minf" --set "a=$b"`, CommandLine([]string{"bench", "my pattern.minf", "--set", "a=$b"}))
 }

@@ -67,7 +67,7 @@ func (s *subject) find(dev device.Info, sel artifact.Select) error {
 }
 
 func (s *subject) fromSource(in *input.File, c Config, target string) error {
-	p, err := compile.Load(in.Name, in.Source, compile.Options{})
+	p, err := compile.Load(in.Name, in.Source, "", nil)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (s *subject) fromSource(in *input.File, c Config, target string) error {
 	if err := s.setParams(c.Set); err != nil {
 		return err
 	}
-	s.art, err = p.Compile(compile.Options{Target: target, DType: string(c.DType), HeadDim: c.HeadDim, Consts: s.consts})
+	s.art, err = p.With(s.consts).Compile(compile.Options{Target: target, DType: c.DType, HeadDim: c.HeadDim}, nil)
 	return err
 }
 

@@ -34,18 +34,18 @@ type scoresCase struct {
 	logit   func(x float64, q, k int) float64
 	sink    float64 // one more logit of every row, of no value; -inf for none
 	scale   float64
-	dtype   half.Format
+	dtype   abi.DType
 }
 
 func (c scoresCase) load(t *testing.T, target string) *runtime.Loaded {
 	file, src, ok := patterns.Source(c.pattern)
 	require.True(t, ok)
-	a, err := compile.Source(file, src, compile.Options{Target: target, DType: string(c.dtype), HeadDim: scoresDim})
+	a, err := compile.Source(file, src, "", compile.Options{Target: target, DType: c.dtype, HeadDim: scoresDim}, nil)
 	require.NoError(t, err)
 	m := &a.Manifest.Patterns[0].Lowered[0]
 	s, err := ir.ParseSchedule(m.Schedule)
 	require.NoError(t, err)
-	kernel, err := codegen.Attention(s, codegen.Config{HeadDim: scoresDim, DType: codegen.DType(c.dtype), Target: target, Scores: &c.scores})
+	kernel, err := codegen.Attention(s, codegen.Config{HeadDim: scoresDim, DType: c.dtype, Target: target, Scores: &c.scores})
 	require.NoError(t, err)
 	a.Modules[a.Manifest.Kernel(m, abi.Attend).Module], err = ptxgen.Compile(kernel.Module, ptxgen.Options{Target: target})
 	require.NoError(t, err)
@@ -98,9 +98,9 @@ func (c scoresCase) run(t *testing.T, target string, n int) {
 		for i, x := range first {
 			values[i] = -x
 		}
-		data, err := c.dtype.Encode(values)
+		data, err := half.Encode(c.dtype, values)
 		require.NoError(t, err)
-		require.NoError(t, c.dtype.Decode(values, data))
+		require.NoError(t, half.Decode(c.dtype, values, data))
 		return data, values
 	}
 	qb, q := tensor()
@@ -111,7 +111,7 @@ func (c scoresCase) run(t *testing.T, target string, n int) {
 		Parts: []runtime.Part{{Params: c.params}}, Chosen: true})
 	require.NoError(t, err)
 	o, limits := make([]float32, n*scoresDim), selfcheck.LimitsOf(c.dtype)
-	require.NoError(t, c.dtype.Decode(o, res.O))
+	require.NoError(t, half.Decode(c.dtype, o, res.O))
 	var columns []int
 	if res.Chosen != nil {
 		columns = res.Chosen[0].Kept.Sets[0].Members
@@ -159,16 +159,16 @@ func TestScores(t *testing.T) {
 	biased := func(x float64, q, k int) float64 { return x + 0.05*float64(k-q) }
 	some := map[string]int64{"vertical": 100, "window": 20}
 	cases := []scoresCase{
-		{"softcap", "dense", nil, lower.Scores{Modifiers: []lower.Modifier{softcap(1.5)}}, capped, none, small, half.F16},
-		{"bias", "dense", nil, lower.Scores{Modifiers: []lower.Modifier{distanceBias(0.05)}}, biased, none, small, half.F16},
+		{"softcap", "dense", nil, lower.Scores{Modifiers: []lower.Modifier{softcap(1.5)}}, capped, none, small, abi.F16},
+		{"bias", "dense", nil, lower.Scores{Modifiers: []lower.Modifier{distanceBias(0.05)}}, biased, none, small, abi.F16},
 		{"bias, with care", "dense", nil, lower.Scores{Modifiers: []lower.Modifier{distanceBias(50)}},
-			func(x float64, q, k int) float64 { return x + 50*float64(k-q) }, none, 512, half.BF16},
-		{"bias of columns", "columns_window", some, lower.Scores{Modifiers: []lower.Modifier{distanceBias(0.05)}}, biased, none, small, half.F16},
+			func(x float64, q, k int) float64 { return x + 50*float64(k-q) }, none, 512, abi.BF16},
+		{"bias of columns", "columns_window", some, lower.Scores{Modifiers: []lower.Modifier{distanceBias(0.05)}}, biased, none, small, abi.F16},
 		{"bias, then softcap", "dense", nil, lower.Scores{Modifiers: []lower.Modifier{distanceBias(0.05), softcap(1.5)}},
-			func(x float64, q, k int) float64 { return capped(biased(x, q, k), q, k) }, none, small, half.F16},
-		{"sink", "dense", nil, lower.Scores{Initial: sink(2)}, same, 2, small, half.F16},
-		{"sink, with care", "dense", nil, lower.Scores{Initial: sink(2)}, same, 2, 512, half.BF16},
-		{"sink and columns", "columns_window", some, lower.Scores{Initial: sink(2)}, same, 2, small, half.F16},
+			func(x float64, q, k int) float64 { return capped(biased(x, q, k), q, k) }, none, small, abi.F16},
+		{"sink", "dense", nil, lower.Scores{Initial: sink(2)}, same, 2, small, abi.F16},
+		{"sink, with care", "dense", nil, lower.Scores{Initial: sink(2)}, same, 2, 512, abi.BF16},
+		{"sink and columns", "columns_window", some, lower.Scores{Initial: sink(2)}, same, 2, small, abi.F16},
 	}
 	for _, c := range cases {
 		for _, target := range codegen.Targets() {

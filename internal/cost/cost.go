@@ -8,14 +8,15 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/ir"
 )
 
 // Work is one launch of an attention kernel.
 type Work struct {
-	HeadDim          int    // elements: a multiple of 16 from 16 to 256
-	DType            string // "bf16" or "f16": both run at the same rates
-	RowTile, KeyTile int    // the schedule's tile: queries of a block, keys of a step
+	HeadDim          int       // elements: a multiple of 16 from 16 to 256
+	DType            abi.DType // all types of a size run at the same rates
+	RowTile, KeyTile int       // the schedule's tile: queries of a block, keys of a step
 
 	Batch, QHeads, KVHeads int
 	SeqQ, SeqK, QOffset    int // query i sits at position QOffset+i
@@ -112,10 +113,10 @@ func (w Work) check() error {
 	switch {
 	case w.QHeads%w.KVHeads != 0:
 		return fmt.Errorf("%d q heads cannot share %d kv heads: want a multiple", w.QHeads, w.KVHeads)
-	case w.HeadDim < 16 || w.HeadDim > 256 || w.HeadDim%16 != 0:
-		return fmt.Errorf("head dim %d is not supported: want a multiple of 16 from 16 to 256", w.HeadDim)
-	case w.DType != "bf16" && w.DType != "f16":
-		return fmt.Errorf("data type %q is not supported: want bf16 or f16", w.DType)
+	case abi.CheckHeadDim(w.HeadDim) != nil:
+		return abi.CheckHeadDim(w.HeadDim)
+	case w.DType.Check() != nil:
+		return w.DType.Check()
 	case w.Schedule == nil:
 		return fmt.Errorf("the work has no schedule")
 	case w.Schedule.Tile != ir.Tile{Rows: w.RowTile, Keys: w.KeyTile}:

@@ -22,7 +22,7 @@ func TestListGeometry(t *testing.T) {
 		m, ok := cost.MachineFor(cost.Device{Name: "NVIDIA H200"}, target)
 		require.True(t, ok)
 		for dim := 16; dim <= 256; dim += campaign.Few(48, 16) {
-			k, err := codegen.Attention(s, codegen.Config{HeadDim: dim, DType: codegen.BF16, Target: target})
+			k, err := codegen.Attention(s, codegen.Config{HeadDim: dim, DType: abi.BF16, Target: target})
 			require.NoError(t, err)
 			b, err := abi.ListBody(target, dim, true)
 			require.NoError(t, err)

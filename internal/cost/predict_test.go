@@ -29,14 +29,14 @@ func workOf(t testing.TB, target, pattern string, headDim, length int, params ma
 	t.Helper()
 	file, src, ok := patterns.Source(pattern)
 	require.True(t, ok)
-	p, err := compile.Load(file, src, compile.Options{Pattern: pattern})
+	p, err := compile.Load(file, src, pattern, nil)
 	require.NoError(t, err)
-	tile, err := codegen.TileFor(target, headDim, false)
+	tile, err := codegen.TileFor(target, headDim)
 	require.NoError(t, err)
 	s, err := passes.Run(p.Pattern, passes.Options{Tile: tile, Consts: map[string]int64{}})
 	require.NoError(t, err)
 	return cost.Work{
-		HeadDim: headDim, DType: "bf16", RowTile: tile.Rows, KeyTile: tile.Keys, Batch: 1, QHeads: 1, KVHeads: 1,
+		HeadDim: headDim, DType: "bf16", RowTile: s.Tile.Rows, KeyTile: s.Tile.Keys, Batch: 1, QHeads: 1, KVHeads: 1,
 		SeqQ: length, SeqK: length, Schedule: s, Params: params,
 	}
 }
@@ -165,7 +165,7 @@ func TestEveryHeadDimHasAPrice(t *testing.T) {
 		before := 0.0
 		for dim := 16; dim <= 256; dim += campaign.Few(48, 16) { // 16, 64, 112, 160, 208 and 256
 			w := heads(workOf(t, target, "dense", dim, 1<<14, nil), 16)
-			k, err := codegen.Attention(w.Schedule, codegen.Config{HeadDim: dim, DType: codegen.BF16, Target: target})
+			k, err := codegen.Attention(w.Schedule, codegen.Config{HeadDim: dim, DType: abi.BF16, Target: target})
 			require.NoError(t, err)
 			b, err := abi.RangeBody(target, dim)
 			require.NoError(t, err)

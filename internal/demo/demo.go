@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/bench"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/summary"
 	"github.com/minfc/minfc/internal/workload"
@@ -42,7 +42,7 @@ var settings = map[string]setting{
 }
 
 // Input makes the tensors for a pattern.
-func Input(pattern string, s qkv.Shape, f half.Format) (*qkv.Input, error) {
+func Input(pattern string, s qkv.Shape, f abi.DType) (*qkv.Input, error) {
 	kind := settings[pattern].kind
 	if kind == "" {
 		kind = workload.Mixed

@@ -5,8 +5,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/dsl"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/patterns"
@@ -65,9 +65,9 @@ func TestGivenParametersStay(t *testing.T) {
 
 func TestInputsDiffer(t *testing.T) {
 	small := qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 64, SeqK: 64, HeadDim: 64}
-	a, err := Input("vertical_slash", small, half.BF16)
+	a, err := Input("vertical_slash", small, abi.BF16)
 	require.NoError(t, err)
-	b, err := Input("mine", small, half.BF16)
+	b, err := Input("mine", small, abi.BF16)
 	require.NoError(t, err)
 	require.NotEqual(t, a.K, b.K)
 }

@@ -6,9 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
+	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/dsl"
+	"github.com/minfc/minfc/internal/input"
+	"github.com/minfc/minfc/internal/suggest"
 )
 
 // File is what was found in one file.
@@ -29,6 +33,27 @@ type Diagnostic struct {
 	Message string   `json:"message"`
 	Notes   []string `json:"notes,omitempty"`
 	Help    string   `json:"help,omitempty"`
+}
+
+// Check checks a file of patterns, with these values for the const parameters that they have. Warnings are rendered for a person; the error
+// is why the file was refused.
+func Check(name string, consts map[string]int64) (found File, warnings string, err error) {
+	in, err := input.ReadSource(name)
+	if err != nil {
+		return Of(name, nil, nil, nil, err), "", err
+	}
+	f, patterns, err := compile.Check(in.Name, in.Source, consts)
+	if err != nil {
+		return Of(in.Name, in.Source, nil, nil, err), "", err
+	}
+	var names []string
+	for _, p := range patterns {
+		names = append(names, p.Name)
+	}
+	if len(f.Warnings) > 0 {
+		warnings = strings.TrimRight(dsl.Render(in.Name, in.Source, f.Warnings), "\n")
+	}
+	return Of(in.Name, in.Source, names, f.Warnings, nil), warnings, nil
 }
 
 // Of says what was found in a file: err is why it was refused, nil if it was not, and warnings are the warnings about its text src.
@@ -59,6 +84,19 @@ func place(src []byte, at int) (line, column int) {
 	before := src[:min(max(at, 0), len(src))]
 	start := bytes.LastIndexByte(before, '\n') + 1
 	return 1 + bytes.Count(before, []byte{'\n'}), 1 + utf8.RuneCount(before[start:])
+}
+
+// Explain says what the code of a diagnostic means, in any case of its letters.
+func Explain(code string) (string, error) {
+	text, ok := dsl.Explain(strings.ToUpper(code))
+	if ok {
+		return strings.TrimRight(text, "\n"), nil
+	}
+	var codes []string
+	for _, k := range dsl.Codes {
+		codes = append(codes, k.Code)
+	}
+	return "", fmt.Errorf("no diagnostic has the code %s%s", code, suggest.Hint(strings.ToUpper(code), codes))
 }
 
 // JSON is the list as JSON.

@@ -7,20 +7,13 @@ import (
 	"math"
 
 	"github.com/x448/float16"
-)
 
-// Format is a 16-bit floating-point format.
-type Format string
-
-// The formats, spelled as on the command line and in artifacts.
-const (
-	BF16 Format = "bf16"
-	F16  Format = "f16"
+	"github.com/minfc/minfc/abi"
 )
 
 // Encode rounds values to the nearest representable ones, ties to even, and returns their little-endian bytes.
-func (f Format) Encode(values []float32) ([]byte, error) {
-	bits, err := f.toBits()
+func Encode(t abi.DType, values []float32) ([]byte, error) {
+	bits, err := toBits(t)
 	if err != nil {
 		return nil, err
 	}
@@ -32,8 +25,8 @@ func (f Format) Encode(values []float32) ([]byte, error) {
 }
 
 // Decode widens little-endian 16-bit values; it is exact. dst needs len(src)/2 elements.
-func (f Format) Decode(dst []float32, src []byte) error {
-	value, err := f.fromBits()
+func Decode(t abi.DType, dst []float32, src []byte) error {
+	value, err := fromBits(t)
 	if err != nil {
 		return err
 	}
@@ -46,24 +39,24 @@ func (f Format) Decode(dst []float32, src []byte) error {
 	return nil
 }
 
-func (f Format) toBits() (func(float32) uint16, error) {
-	switch f {
-	case BF16:
+func toBits(t abi.DType) (func(float32) uint16, error) {
+	switch t {
+	case abi.BF16:
 		return bf16Bits, nil
-	case F16:
+	case abi.F16:
 		return func(v float32) uint16 { return float16.Fromfloat32(v).Bits() }, nil
 	}
-	return nil, fmt.Errorf("internal: unknown 16-bit format %q", string(f))
+	return nil, fmt.Errorf("internal: unknown 16-bit format %q", string(t))
 }
 
-func (f Format) fromBits() (func(uint16) float32, error) {
-	switch f {
-	case BF16:
+func fromBits(t abi.DType) (func(uint16) float32, error) {
+	switch t {
+	case abi.BF16:
 		return func(b uint16) float32 { return math.Float32frombits(uint32(b) << 16) }, nil
-	case F16:
+	case abi.F16:
 		return func(b uint16) float32 { return float16.Frombits(b).Float32() }, nil
 	}
-	return nil, fmt.Errorf("internal: unknown 16-bit format %q", string(f))
+	return nil, fmt.Errorf("internal: unknown 16-bit format %q", string(t))
 }
 
 // bf16Bits adds half of the last kept place, less one when that place is even: ties go to even, and a carry moves

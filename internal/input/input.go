@@ -7,8 +7,10 @@ import (
 	"os"
 	"strings"
 
+	"github.com/minfc/minfc/dsl"
 	"github.com/minfc/minfc/internal/filekind"
 	"github.com/minfc/minfc/internal/suggest"
+	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/patterns"
 	"github.com/minfc/minfc/runtime/artifact"
 )
@@ -54,6 +56,55 @@ func Read(name string) (*File, error) {
 		}
 	}
 	return in, nil
+}
+
+// ReadOptional is Read, with nil for no name.
+func ReadOptional(name string) (*File, error) {
+	if name == "" {
+		return nil, nil
+	}
+	return Read(name)
+}
+
+// ReadSource reads what must be the source of patterns.
+func ReadSource(name string) (*File, error) {
+	in, err := Read(name)
+	if err == nil && in.Artifact != nil {
+		return nil, fmt.Errorf("%s: a compiled artifact, want the source of a pattern", name)
+	}
+	return in, err
+}
+
+// Patterns lists the patterns of the file; no file has none.
+func (f *File) Patterns() ([]*ir.Pattern, error) {
+	switch {
+	case f == nil:
+		return nil, nil
+	case f.Artifact == nil:
+		_, patterns, err := dsl.Load(f.Name, f.Source)
+		return patterns, err
+	}
+	var out []*ir.Pattern
+	for _, x := range f.Artifact.Manifest.Patterns {
+		p, err := ir.ParsePattern(x.Text)
+		if err == nil {
+			err = p.Verify()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w: pattern: %w", f.Name, artifact.ErrManifest, err)
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// DefaultOutput is the name of a pattern's artifact where none is given. It does not replace a file that is no artifact.
+func DefaultOutput(pattern string) (string, error) {
+	path := pattern + ".minf"
+	if old, err := os.ReadFile(path); err == nil && !artifact.Is(old) {
+		return "", fmt.Errorf("%s is there and is not an artifact, name the output with -o", path)
+	}
+	return path, nil
 }
 
 func readFile(path string) ([]byte, error) {

@@ -32,7 +32,7 @@ func TestRead(t *testing.T) {
 	require.ErrorContains(t, err, "did you mean dense?")
 
 	file, src, _ := patterns.Source("dense")
-	art, err := compile.Source(file, src, compile.Options{Target: "sm_80", DType: "f16", HeadDim: 32})
+	art, err := compile.Source(file, src, "", compile.Options{Target: "sm_80", DType: "f16", HeadDim: 32}, nil)
 	require.NoError(t, err)
 	data, err := art.Encode()
 	require.NoError(t, err)

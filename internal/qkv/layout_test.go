@@ -7,13 +7,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/safetensors"
 )
 
 // A file in the other layout holds the same input, and its results go back in that layout.
 func TestLayouts(t *testing.T) {
-	in, err := Generate(Shape{Batch: 2, QHeads: 6, KVHeads: 3, SeqQ: 5, SeqK: 7, HeadDim: 16}, half.BF16, 1)
+	in, err := Generate(Shape{Batch: 2, QHeads: 6, KVHeads: 3, SeqQ: 5, SeqK: 7, HeadDim: 16}, abi.BF16, 1)
 	require.NoError(t, err)
 	var swapped []safetensors.Tensor
 	for _, x := range in.Tensors() {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/safetensors"
 	"github.com/minfc/minfc/runtime"
 )
@@ -22,7 +22,7 @@ func (s Shape) End() int { return s.QOffset + s.SeqQ }
 // Input is q [Batch, QHeads, SeqQ, HeadDim] and k, v [Batch, KVHeads, SeqK, HeadDim], contiguous, 16 bits an element.
 type Input struct {
 	Shape
-	Format  half.Format
+	Format  abi.DType
 	Q, K, V []byte
 	Layout  Layout // of the file that it came from and of the results that are written; not of Q, K and V
 }
@@ -79,7 +79,7 @@ func (in *Input) check(q, k, v safetensors.Info) error {
 			return fmt.Errorf("tensor q is %s and %s is %s: %s", q.DType, t.Name, t.DType, wanted)
 		}
 	}
-	in.Format = map[safetensors.DType]half.Format{safetensors.BF16: half.BF16, safetensors.F16: half.F16}[q.DType]
+	in.Format = map[safetensors.DType]abi.DType{safetensors.BF16: abi.BF16, safetensors.F16: abi.F16}[q.DType]
 	in.Shape = Shape{
 		Batch: q.Shape[0], QHeads: q.Shape[1], SeqQ: q.Shape[2], HeadDim: q.Shape[3],
 		KVHeads: k.Shape[1], SeqK: k.Shape[2],
@@ -106,7 +106,7 @@ func checkShapes(q, k, v []int) error {
 	return nil
 }
 
-var dtypes = map[half.Format]safetensors.DType{half.BF16: safetensors.BF16, half.F16: safetensors.F16}
+var dtypes = map[abi.DType]safetensors.DType{abi.BF16: safetensors.BF16, abi.F16: safetensors.F16}
 
 // Tensors returns q, k and v as Load reads them.
 func (in *Input) Tensors() []safetensors.Tensor {

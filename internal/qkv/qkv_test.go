@@ -8,8 +8,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/safetensors"
+	"github.com/minfc/minfc/internal/workload"
 )
 
 func write(t *testing.T, ts ...safetensors.Tensor) string {
@@ -36,7 +37,7 @@ func TestLoad(t *testing.T) {
 	in, err := Load(write(t, tensor("v", bf, 1, 2, 5, 16), tensor("k", bf, 1, 2, 5, 16), tensor("q", bf, 1, 4, 3, 16), tensor("mask", safetensors.F32, 7)))
 	require.NoError(t, err)
 	require.Equal(t, Shape{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 3, SeqK: 5, HeadDim: 16}, in.Shape)
-	require.Equal(t, half.BF16, in.Format)
+	require.Equal(t, abi.BF16, in.Format)
 	require.Equal(t, [3]byte{'q', 'k', 'v'}, [3]byte{in.Q[0], in.K[0], in.V[0]})
 	require.Equal(t, "q [1, 4, 3, 16], k and v [1, 2, 5, 16], bf16", in.String())
 }
@@ -67,7 +68,7 @@ func TestLoadRefuses(t *testing.T) {
 }
 
 func TestResultsAreLikeTheInput(t *testing.T) {
-	in, err := Generate(Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 3, SeqK: 4, HeadDim: 16}, half.F16, 1)
+	in, err := Generate(Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 3, SeqK: 4, HeadDim: 16}, abi.F16, 1)
 	require.NoError(t, err)
 	require.Len(t, in.Q, 2*3*16*2)
 	out := in.Output(in.Q, []float32{1, 2, 3, 4, 5, 6})
@@ -80,4 +81,15 @@ func TestResultsAreLikeTheInput(t *testing.T) {
 	cover := in.Cover(2, []byte("abcdefgh"))
 	require.Equal(t, []int{1, 2, 2, 4}, cover.Shape)
 	require.Equal(t, "abcdefghabcdefgh", string(cover.Data))
+}
+
+// The limit of a file is said before the tensors are made.
+func TestFilesHaveALimit(t *testing.T) {
+	s := workload.Spec{Kind: workload.Mixed, Batch: 1, QHeads: 8, KVHeads: 8, SeqLen: 1 << 10, HeadDim: 16, Seed: 1, DType: abi.F16}
+	require.NoError(t, CheckFileSize(s))
+	in, err := GenerateSpec(s, func(done, total int64) {})
+	require.NoError(t, err)
+	require.EqualValues(t, s.Bytes(), len(in.Q)+len(in.K)+len(in.V))
+	s.SeqLen = 1 << 25
+	require.ErrorContains(t, CheckFileSize(s), "q, k and v would take 25.8 GB, the limit of a file is 8.6")
 }

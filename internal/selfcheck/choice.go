@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/ir"
 )
@@ -121,7 +122,7 @@ func (c ChoiceCase) inputs(h int) (ir.HeadInputs[float32], error) {
 	}{{&out.Q, in.Q, h, in.SeqQ}, {&out.K, in.K, kv, in.SeqK}} {
 		n := part.sq * in.HeadDim
 		*part.to = make([]float32, n)
-		if err := in.Format.Decode(*part.to, part.from[2*n*part.head:][:2*n]); err != nil {
+		if err := half.Decode(in.Format, *part.to, part.from[2*n*part.head:][:2*n]); err != nil {
 			return out, err
 		}
 	}

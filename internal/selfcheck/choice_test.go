@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/ir"
 )
@@ -34,7 +34,7 @@ func choices(t *testing.T) ChoiceCase {
     all
 `)
 	require.NoError(t, err)
-	in, err := qkv.Generate(qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 300, SeqK: 300, HeadDim: 16}, half.BF16, 5)
+	in, err := qkv.Generate(qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 300, SeqK: 300, HeadDim: 16}, abi.BF16, 5)
 	require.NoError(t, err)
 	c := ChoiceCase{In: in, Index: p.Index, Values: []map[string]int64{{}}, Scale: 0.25}
 	c.choose(t)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 )
@@ -16,7 +17,7 @@ import (
 // device computes attention as a kernel may: products cut as tensor cores cut them, exponentials of float32, P rounded to the type
 // and with fewer bits of fraction than it has where bits is less.
 type device struct {
-	format half.Format
+	format abi.DType
 	bits   int
 }
 
@@ -54,9 +55,9 @@ func (d device) rounded(t *testing.T, p []float32) []float32 {
 			p[i] = float32(math.Ldexp(math.RoundToEven(math.Ldexp(f, d.bits+1)), e-d.bits-1))
 		}
 	}
-	b, err := d.format.Encode(p)
+	b, err := half.Encode(d.format, p)
 	require.NoError(t, err)
-	require.NoError(t, d.format.Decode(p, b))
+	require.NoError(t, half.Decode(d.format, p, b))
 	return p
 }
 
@@ -94,7 +95,7 @@ func (d device) solve(t *testing.T, n, dim int, size, value float64, sign float3
 		for i := range x {
 			x[i] = float32(f())
 		}
-		b, err := d.format.Encode(x)
+		b, err := half.Encode(d.format, x)
 		require.NoError(t, err)
 		return b
 	}
@@ -110,7 +111,7 @@ func (d device) again(t *testing.T, c Case) Case {
 	var x [3][]float32
 	for i, b := range [][]byte{c.In.Q, c.In.K, c.In.V} {
 		x[i] = make([]float32, len(b)/2)
-		require.NoError(t, d.format.Decode(x[i], b))
+		require.NoError(t, half.Decode(d.format, x[i], b))
 	}
 	var o []float32
 	c.LSE = nil
@@ -119,7 +120,7 @@ func (d device) again(t *testing.T, c Case) Case {
 		o, c.LSE = append(o, row...), append(c.LSE, l)
 	}
 	var err error
-	c.O, err = d.format.Encode(o)
+	c.O, err = half.Encode(d.format, o)
 	require.NoError(t, err)
 	return c
 }
@@ -127,17 +128,17 @@ func (d device) again(t *testing.T, c Case) Case {
 // change changes the output.
 func change(t *testing.T, c *Case, f func(o []float32)) {
 	o := make([]float32, len(c.O)/2)
-	require.NoError(t, c.In.Format.Decode(o, c.O))
+	require.NoError(t, half.Decode(c.In.Format, o, c.O))
 	f(o)
 	var err error
-	c.O, err = c.In.Format.Encode(o)
+	c.O, err = half.Encode(c.In.Format, o)
 	require.NoError(t, err)
 }
 
 // sizes are logits that each type can have.
-var sizes = map[half.Format][]float64{
-	half.BF16: {1, 30, 1e3, 1e4, 1e6, 1e8, 1e12, 1e20, 1e30, 1e36},
-	half.F16:  {1, 30, 1e3, 1e4, 1e6, 1e8, 1e10},
+var sizes = map[abi.DType][]float64{
+	abi.BF16: {1, 30, 1e3, 1e4, 1e6, 1e8, 1e12, 1e20, 1e30, 1e36},
+	abi.F16:  {1, 30, 1e3, 1e4, 1e6, 1e8, 1e10},
 }
 
 // spoiled is a copy of a solved case with a change.
@@ -207,7 +208,7 @@ func TestLargeLogitsThatDiffer(t *testing.T) {
 func (c Case) alike(t *testing.T) Case {
 	n, dim := c.In.SeqK, c.In.HeadDim
 	x := make([]float32, n*dim)
-	require.NoError(t, c.In.Format.Decode(x, c.In.K))
+	require.NoError(t, half.Decode(c.In.Format, x, c.In.K))
 	rng, first := rand.New(rand.NewPCG(3, 3)), slices.Clone(x[:dim])
 	for key := range n {
 		row := x[key*dim:][:dim]
@@ -216,7 +217,7 @@ func (c Case) alike(t *testing.T) Case {
 		rng.Shuffle(dim, func(i, j int) { row[i], row[j] = row[j], row[i] })
 	}
 	var err error
-	c.In.K, err = c.In.Format.Encode(x)
+	c.In.K, err = half.Encode(c.In.Format, x)
 	require.NoError(t, err)
 	for i := 2; i < len(c.In.Q); i++ { // all queries have one number everywhere
 		c.In.Q[i] = c.In.Q[i-2]
@@ -242,7 +243,7 @@ func TestLogitsThatFloat32CannotTell(t *testing.T) {
 
 // Rows whose products float32 cannot hold are not judged, and the report says so. Others are.
 func TestProductsBeyondFloat32(t *testing.T) {
-	c := device{format: half.BF16}.solve(t, 8, 16, 1e36, 1, 1, 1)
+	c := device{format: abi.BF16}.solve(t, 8, 16, 1e36, 1, 1, 1)
 	for i := range 16 {
 		copy(c.In.K[2*(5*16+i):], []byte{0x7f, 0x7f}) // 3e38
 	}
@@ -263,11 +264,11 @@ func TestProductsBeyondFloat32(t *testing.T) {
 func TestLimitsFollowFromTheType(t *testing.T) {
 	for _, size := range []float64{1, 4, 30} {
 		for _, dim := range []int{64, 128} {
-			require.True(t, compare(t, device{format: half.F16}.solve(t, 100, dim, size, 1, 1, 2)).OK())
-			require.True(t, compare(t, device{format: half.BF16}.solve(t, 100, dim, size, 1, 1, 2)).OK())
-			r := compare(t, device{half.F16, 7}.solve(t, 100, dim, size, 1, 1, 2))
+			require.True(t, compare(t, device{format: abi.F16}.solve(t, 100, dim, size, 1, 1, 2)).OK())
+			require.True(t, compare(t, device{format: abi.BF16}.solve(t, 100, dim, size, 1, 1, 2)).OK())
+			r := compare(t, device{abi.F16, 7}.solve(t, 100, dim, size, 1, 1, 2))
 			require.False(t, r.OK(), "7 bits in f16, logits of %g: %s", size, r)
-			r = compare(t, device{half.BF16, 4}.solve(t, 100, dim, size, 1, 1, 2))
+			r = compare(t, device{abi.BF16, 4}.solve(t, 100, dim, size, 1, 1, 2))
 			require.False(t, r.OK(), "4 bits in bf16, logits of %g: %s", size, r)
 		}
 	}
@@ -276,7 +277,7 @@ func TestLimitsFollowFromTheType(t *testing.T) {
 // Numbers that are small for a type have fewer bits: what they lose is no mistake, more is.
 func TestSmallValues(t *testing.T) {
 	for _, value := range []float64{1e-2, 1e-4, 1e-5, 1e-6} {
-		c := device{format: half.F16}.solve(t, 40, 64, 5, value, 1, 2)
+		c := device{format: abi.F16}.solve(t, 40, 64, 5, value, 1, 2)
 		r := compare(t, c)
 		require.True(t, r.OK(), "values of %g: %s", value, r)
 		r = compare(t, spoiled(c, func(c *Case) {

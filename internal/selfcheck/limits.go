@@ -1,6 +1,6 @@
 package selfcheck
 
-import "github.com/minfc/minfc/internal/half"
+import "github.com/minfc/minfc/abi"
 
 // Limits are the errors that a right kernel stays within where the logits are of ordinary size. Where a limit is exceeded, the
 // row is judged again by what float32 can know of its logits (see doubt).
@@ -13,10 +13,10 @@ type Limits struct {
 
 // limits follow from the types: P is rounded to the type before the second product, and outputs are rounded to it once more. A
 // rounding to bf16 errs by 2^-9 at most and 1.1e-3 on average, one to f16 by an eighth of both. The table in docs/measuring.md is the same.
-var limits = map[half.Format]Limits{
-	half.BF16: {Frobenius: 3e-3, Row: 8e-3, LSE: 2e-4, tiny: 0x1p-126},
-	half.F16:  {Frobenius: 4e-4, Row: 1e-3, LSE: 2e-4, tiny: 0x1p-25},
+var limits = map[abi.DType]Limits{
+	abi.BF16: {Frobenius: 3e-3, Row: 8e-3, LSE: 2e-4, tiny: 0x1p-126},
+	abi.F16:  {Frobenius: 4e-4, Row: 1e-3, LSE: 2e-4, tiny: 0x1p-25},
 }
 
 // LimitsOf returns the limits for tensors of a type; an unknown type has limits of 0.
-func LimitsOf(f half.Format) Limits { return limits[f] }
+func LimitsOf(f abi.DType) Limits { return limits[f] }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"strings"
 
+	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/ir"
 )
@@ -38,7 +39,7 @@ func findNonFinite(in *qkv.Input) (out []NonFinite, err error) {
 		size := t.seq * in.HeadDim
 		values := make([]float32, size)
 		for head := range in.Batch * t.heads {
-			if err := in.Format.Decode(values, t.data[2*size*head:][:2*size]); err != nil {
+			if err := half.Decode(in.Format, values, t.data[2*size*head:][:2*size]); err != nil {
 				return nil, err
 			}
 			for i, x := range values {

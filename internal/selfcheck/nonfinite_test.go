@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/abi"
 )
 
 // The bits of numbers of bf16 that are not finite.
@@ -21,9 +21,9 @@ func put(b []byte, i int, v uint16) { binary.LittleEndian.PutUint16(b[2*i:], v) 
 
 // attended is solved for another input: keys that a row does not keep are not looked at.
 func attended(t *testing.T, spoil func(c *Case)) Case {
-	c := device{format: half.BF16}.solve(t, 40, 64, 5, 1, 1, 3)
+	c := device{format: abi.BF16}.solve(t, 40, 64, 5, 1, 1, 3)
 	spoil(&c)
-	return device{format: half.BF16}.again(t, c)
+	return device{format: abi.BF16}.again(t, c)
 }
 
 // A value that is not finite is named, and what it reaches is not compared. All else is.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/ir"
 )
@@ -138,7 +139,7 @@ func (t *tally) head(c Case, kv int, rows []int) error {
 	}{{&q, in.Q, group * in.SeqQ}, {&ref.K, in.K, in.SeqK}, {&ref.V, in.V, in.SeqK}, {&o, c.O, group * in.SeqQ}} {
 		n := part.length * in.HeadDim
 		*part.to = make([]float32, n)
-		if err := in.Format.Decode(*part.to, part.from[2*n*kv:][:2*n]); err != nil {
+		if err := half.Decode(in.Format, *part.to, part.from[2*n*kv:][:2*n]); err != nil {
 			return err
 		}
 	}

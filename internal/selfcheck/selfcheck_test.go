@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/ir"
@@ -23,11 +24,11 @@ func causal(q, k int) bool { return k <= q && q != 3 }
 // solved is a call whose results were computed here, row by row, without the code under test.
 func solved(t *testing.T) Case {
 	t.Helper()
-	in, err := qkv.Generate(qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 9, SeqK: 12, HeadDim: 16}, half.BF16, 5)
+	in, err := qkv.Generate(qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 9, SeqK: 12, HeadDim: 16}, abi.BF16, 5)
 	require.NoError(t, err)
 	decode := func(b []byte) []float32 {
 		out := make([]float32, len(b)/2)
-		require.NoError(t, half.BF16.Decode(out, b))
+		require.NoError(t, half.Decode(abi.BF16, out, b))
 		return out
 	}
 	q, k, v := decode(in.Q), decode(in.K), decode(in.V)
@@ -44,7 +45,7 @@ func solved(t *testing.T) Case {
 		}
 	}
 	c := Case{In: in, Keep: causal, Scale: scale, LSE: lse}
-	c.O, err = half.BF16.Encode(o)
+	c.O, err = half.Encode(abi.BF16, o)
 	require.NoError(t, err)
 	return c
 }
@@ -115,7 +116,7 @@ func TestSample(t *testing.T) {
 }
 
 func TestReportSaysHowMuchWasCompared(t *testing.T) {
-	r := Report{Rows: 4, Of: 9, Frobenius: 1.5e-3, Row: 1e-2, LSE: 1e-6, HasLSE: true, Limits: LimitsOf(half.BF16)}
+	r := Report{Rows: 4, Of: 9, Frobenius: 1.5e-3, Row: 1e-2, LSE: 1e-6, HasLSE: true, Limits: LimitsOf(abi.BF16)}
 	require.Equal(t, "4 sampled rows of 9 of every head against float64: relative error 1.50e-03 (limit 3e-03), "+
 		"worst row 1.00e-02 (limit 8e-03), lse 1.00e-06 (limit 2e-04)", r.String())
 }
@@ -124,7 +125,7 @@ func TestReportSaysHowMuchWasCompared(t *testing.T) {
 func TestLimitsInTheDocs(t *testing.T) {
 	page, err := os.ReadFile("../../docs/measuring.md")
 	require.NoError(t, err)
-	for _, f := range []half.Format{half.BF16, half.F16} {
+	for _, f := range []abi.DType{abi.BF16, abi.F16} {
 		l := LimitsOf(f)
 		row := fmt.Sprintf("| %s | %.0e | %.0e | %.0e |", f, l.Frobenius, l.Row, l.LSE)
 		require.Contains(t, string(page), strings.ReplaceAll(row, "e-0", "e-"))

@@ -5,7 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/emu"
 )
@@ -35,7 +35,7 @@ func TestDeviceMakesTheSameBytes(t *testing.T) {
 func deviceSpecs() []Spec {
 	var out []Spec
 	for i, kind := range Kinds() {
-		for j, f := range []half.Format{half.BF16, half.F16} {
+		for j, f := range []abi.DType{abi.BF16, abi.F16} {
 			d := []int{64, 128, 48, 16, 256, 80}[(2*i+j)%6]
 			out = append(out, Spec{Kind: kind, Batch: 1 + i%2, QHeads: 4, KVHeads: 2, SeqLen: 200 + i, HeadDim: d, Seed: uint64(i), DType: f})
 		}

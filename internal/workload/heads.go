@@ -2,9 +2,11 @@ package workload
 
 import (
 	"fmt"
+	"io"
 	"math/bits"
 	"slices"
 	"strings"
+	"text/tabwriter"
 )
 
 // BlockSize is the number of keys that share a topic.
@@ -155,4 +157,14 @@ func (s Spec) blocks(kvHead int) []int {
 		out[i] = int(p.codeOf(uint32(i * BlockSize)))
 	}
 	return out
+}
+
+// WriteHeads prints what each q head holds, a line each.
+func (s Spec) WriteHeads(to io.Writer) error {
+	w := tabwriter.NewWriter(to, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "head\tkv head\tkind\tplanted\tfitting pattern")
+	for i, h := range s.Heads() {
+		fmt.Fprintf(w, "%d\t%d\t%s\t%s\t%s\n", i, h.KVHead, h.Kind, h.Planted(), h.Fit)
+	}
+	return w.Flush()
 }

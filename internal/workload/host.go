@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/minfc/minfc/internal/half"
 )
 
 // Generate makes q, k and v as OnDevice does, in host memory: little-endian, contiguous.
@@ -71,7 +73,7 @@ func (s Spec) fill(to []byte, p *plan, freq []uint32, pos uint32) error {
 		p.row(values[at:][:s.HeadDim], pos, freq)
 		pos++
 	}
-	encoded, err := s.DType.Encode(values)
+	encoded, err := half.Encode(s.DType, values)
 	copy(to, encoded)
 	return err
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/codegen/lower"
-	"github.com/minfc/minfc/internal/half"
 )
 
 // Entry is the name of the kernel.
@@ -22,12 +22,12 @@ var kernelParams = []lower.Param{{Name: "out", Type: "ptr"}, {Name: "plans", Typ
 
 // Kernel is the generator of one tensor as LLVM IR. Grid row y makes head y; each thread keeps a piece of 8 columns and
 // walks down the rows, with the grid as its step. It follows (*plan).row operation by operation.
-func Kernel(headDim int, f half.Format) (*lower.Kernel, error) {
+func Kernel(headDim int, f abi.DType) (*lower.Kernel, error) {
 	if err := (Spec{Kind: Random, Batch: 1, QHeads: 1, KVHeads: 1, SeqLen: 1, HeadDim: headDim, DType: f}).Check(); err != nil {
 		return nil, err
 	}
 	pieces := headDim / pieceCols
-	k := &kernel{headDim: headDim, dtype: lower.DType(f), blockRows: maxThreads / pieces}
+	k := &kernel{headDim: headDim, dtype: f, blockRows: maxThreads / pieces}
 	threads := k.blockRows * pieces
 	k.Builder = lower.NewKernel(Entry, kernelParams, threads, 1)
 	k.emit()
@@ -40,7 +40,7 @@ type Value = lower.Value
 type kernel struct {
 	*lower.Builder
 	headDim, blockRows int
-	dtype              lower.DType
+	dtype              abi.DType
 
 	plan  Value // this head's
 	piece Value // number of the thread's piece in the row

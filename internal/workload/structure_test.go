@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/half"
 )
 
@@ -29,7 +30,7 @@ func exactAttention(t *testing.T, s Spec, head int) attention {
 
 func decode(t *testing.T, s Spec, data []byte) []float32 {
 	out := make([]float32, len(data)/2)
-	require.NoError(t, s.DType.Decode(out, data))
+	require.NoError(t, half.Decode(s.DType, out, data))
 	return out
 }
 
@@ -147,14 +148,14 @@ func set(places []int) map[int]bool {
 	return out
 }
 
-var small = Spec{Batch: 1, QHeads: 2, KVHeads: 1, SeqLen: 1024, HeadDim: 64, DType: half.BF16}
+var small = Spec{Batch: 1, QHeads: 2, KVHeads: 1, SeqLen: 1024, HeadDim: 64, DType: abi.BF16}
 
 // eachSmall runs a check on the last head of small inputs of a kind: two head dims, types and seeds.
 func eachSmall(t *testing.T, kind Kind, check func(t *testing.T, h Head, a attention)) {
 	for i, d := range []int{64, 128} {
 		for _, seed := range []uint64{1, 2} {
 			s := small
-			s.Kind, s.HeadDim, s.Seed, s.DType = kind, d, seed, []half.Format{half.BF16, half.F16}[i]
+			s.Kind, s.HeadDim, s.Seed, s.DType = kind, d, seed, []abi.DType{abi.BF16, abi.F16}[i]
 			t.Run(fmt.Sprintf("D%d/seed%d", d, seed), func(t *testing.T) {
 				check(t, s.Heads()[1], exactAttention(t, s, 1))
 			})
@@ -245,7 +246,7 @@ func TestLongInputs(t *testing.T) {
 	}
 	for _, kind := range []Kind{AShape, Slash, Columns, Blocks} {
 		t.Run(string(kind), func(t *testing.T) {
-			s := Spec{Kind: kind, Batch: 1, QHeads: 1, KVHeads: 1, SeqLen: 1 << 16, HeadDim: 128, Seed: 3, DType: half.BF16}
+			s := Spec{Kind: kind, Batch: 1, QHeads: 1, KVHeads: 1, SeqLen: 1 << 16, HeadDim: 128, Seed: 3, DType: abi.BF16}
 			h := s.Heads()[0]
 			kept := 0.0
 			const rows = 6

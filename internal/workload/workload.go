@@ -13,8 +13,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/minfc/minfc/internal/codegen/lower"
-	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/suggest"
 )
 
@@ -45,7 +44,7 @@ type Spec struct {
 	HeadDim                int     // elements: a multiple of 16 from 16 to 256; from 64 on the structure is sharp
 	Sharpness              float64 // factor of the planted logits, up to 4; 0 means 1
 	Seed                   uint64
-	DType                  half.Format
+	DType                  abi.DType
 }
 
 // Limits. Positions and counts of 16-byte pieces stay below 2^31, a launch has one grid row a head.
@@ -68,12 +67,12 @@ func (s Spec) Check() error {
 		return fmt.Errorf("%d q heads do not share %d kv heads: want a multiple", s.QHeads, s.KVHeads)
 	case s.SeqLen < 1 || s.SeqLen > maxSeqLen:
 		return fmt.Errorf("sequence length %d: want 1 to %d", s.SeqLen, maxSeqLen)
-	case s.DType != half.BF16 && s.DType != half.F16:
-		return fmt.Errorf("data type %q is not supported: want bf16 or f16", s.DType)
+	case s.DType.Check() != nil:
+		return s.DType.Check()
 	case math.IsNaN(s.Sharpness) || s.Sharpness < 0 || s.Sharpness > maxSharpness:
 		return fmt.Errorf("sharpness %v: want a number above 0, at most %d", s.Sharpness, maxSharpness)
 	}
-	return lower.CheckHeadDim(s.HeadDim)
+	return abi.CheckHeadDim(s.HeadDim)
 }
 
 func kindNames() []string {
@@ -116,5 +115,5 @@ func (s Spec) heads(t Tensor) int {
 
 // Bytes is the size of q, k and v together.
 func (s Spec) Bytes() int64 {
-	return 2 * int64(s.Batch) * int64(s.QHeads+2*s.KVHeads) * int64(s.SeqLen) * int64(s.HeadDim)
+	return int64(s.DType.Size()) * int64(s.Batch) * int64(s.QHeads+2*s.KVHeads) * int64(s.SeqLen) * int64(s.HeadDim)
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/abi"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -35,7 +35,7 @@ func TestSameBytesEverywhere(t *testing.T) {
 func TestHeads(t *testing.T) {
 	var out strings.Builder
 	for _, n := range []int{16, 1 << 10, 1 << 15, 1 << 20} {
-		s := Spec{Kind: Mixed, Batch: 1, QHeads: 10, KVHeads: 5, SeqLen: n, HeadDim: 128, Seed: 1, DType: half.BF16}
+		s := Spec{Kind: Mixed, Batch: 1, QHeads: 10, KVHeads: 5, SeqLen: n, HeadDim: 128, Seed: 1, DType: abi.BF16}
 		require.NoError(t, s.Check())
 		for i, h := range s.Heads() {
 			require.Equal(t, i/2, h.KVHead)

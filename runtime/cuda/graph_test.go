@@ -13,6 +13,7 @@ import (
 	"github.com/ebitengine/purego"
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/plan"
@@ -87,7 +88,7 @@ func loadPattern(name string) func(*testing.T, device.Device, string) preparer {
 	return func(t *testing.T, dev device.Device, target string) preparer {
 		program, err := compile.LoadLibrary(name)
 		require.NoError(t, err)
-		compiled, err := program.Compile(compile.Options{Target: target, DType: "bf16", HeadDim: capturedDim})
+		compiled, err := program.Compile(compile.Options{Target: target, DType: "bf16", HeadDim: capturedDim}, nil)
 		require.NoError(t, err)
 		l, err := runtime.Load(dev, compiled, artifact.Select{Target: target})
 		require.NoError(t, err)
@@ -103,7 +104,7 @@ func loadPlan(t *testing.T, dev device.Device, target string) preparer {
 	require.NoError(t, err)
 	heads, _, err := p.Assign(0, 4)
 	require.NoError(t, err)
-	compiled, err := compile.Plan(compile.Options{Target: target, DType: "bf16", HeadDim: capturedDim}, nil, heads)
+	compiled, err := compile.Plan([][]plan.Head{heads}, nil, compile.Options{Target: target, DType: "bf16", HeadDim: capturedDim}, nil)
 	require.NoError(t, err)
 	k, err := plan.Load(dev, compiled, artifact.Select{Target: target})
 	require.NoError(t, err)
@@ -119,7 +120,7 @@ func (g graphs) fill(t *testing.T, to device.Ptr, rng *rand.Rand, n int) {
 	for i := range values {
 		values[i] = float32(rng.NormFloat64())
 	}
-	data, err := half.BF16.Encode(values)
+	data, err := half.Encode(abi.BF16, values)
 	require.NoError(t, err)
 	require.NoError(t, g.dev.CopyToDevice(to, data, nil))
 }

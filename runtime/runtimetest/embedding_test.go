@@ -125,7 +125,7 @@ func Example_prepare() {
 // compileAShape stands for a file that "minfc compile a_shape" wrote.
 func compileAShape(headDim int) []byte {
 	file, src, _ := patterns.Source("a_shape")
-	art, err := compile.Source(file, src, compile.Options{Target: "sm_80", DType: "bf16", HeadDim: headDim})
+	art, err := compile.Source(file, src, "", compile.Options{Target: "sm_80", DType: "bf16", HeadDim: headDim}, nil)
 	check(err)
 	data, err := art.Encode()
 	check(err)

@@ -7,8 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/bench"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/selfcheck"
 )
 
@@ -62,7 +62,7 @@ func (p *page) agreement() {
 	p.WriteString("\n## Agreement with float64\n\nOutputs are compared over random and structured inputs; the limits are the ones that `--check` uses. [Case by case](docs/bench/agreement.md).\n\n")
 	cells := [][]string{{"code", "type", "kernels and shapes", "worst relative error", "worst row", "worst LSE", "limits"}}
 	for _, w := range list {
-		l := selfcheck.LimitsOf(half.Format(w.dtype))
+		l := selfcheck.LimitsOf(abi.DType(w.dtype))
 		cells = append(cells, []string{w.target, w.dtype, fmt.Sprint(w.cases), fmt.Sprintf("%.1e", w.errors.Frobenius),
 			fmt.Sprintf("%.1e", w.errors.WorstRow),
 			fmt.Sprintf("%.1e", w.errors.LSE), fmt.Sprintf("%.0e, %.0e, %.0e", l.Frobenius, l.Row, l.LSE)})

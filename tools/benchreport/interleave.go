@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/selfcheck"
 )
 
@@ -155,7 +155,7 @@ func readChecked(data []byte) (r report, err error) {
 // withinLimits refuses errors that the self check would refuse: no page shows the speed of a kernel that is wrong.
 func (x row) withinLimits() error {
 	dtype := x.parts()[5]
-	limits := selfcheck.LimitsOf(half.Format(dtype))
+	limits := selfcheck.LimitsOf(abi.DType(dtype))
 	for _, kind := range []string{"random", "structured"} {
 		c, ok := x.Checks[kind]
 		if ok && !(c.Frobenius <= limits.Frobenius && c.WorstRow <= limits.Row && c.LSE <= limits.LSE) {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/codegen"
 	"github.com/minfc/minfc/internal/cost"
@@ -85,7 +86,7 @@ func parse(text, target string) (measurement, error) {
 	}
 	n := numbers{}
 	seq := n.parse(part[1])
-	w := cost.Work{Batch: 1, QHeads: n.parse(part[2]), KVHeads: n.parse(part[3]), HeadDim: n.parse(part[4]), DType: part[5], SeqQ: seq,
+	w := cost.Work{Batch: 1, QHeads: n.parse(part[2]), KVHeads: n.parse(part[3]), HeadDim: n.parse(part[4]), DType: abi.DType(part[5]), SeqQ: seq,
 		SeqK: seq}
 	m := measurement{name: part[0]}
 	if len(part) > 7 {
@@ -114,17 +115,19 @@ func schedule(w *cost.Work, pattern, target string) error {
 	if !ok {
 		return fmt.Errorf("the library has no pattern %q", pattern)
 	}
-	p, err := compile.Load(file, src, compile.Options{Pattern: pattern})
+	p, err := compile.Load(file, src, pattern, nil)
 	if err != nil {
 		return err
 	}
-	tile, err := codegen.TileFor(target, w.HeadDim, false)
+	tile, err := codegen.TileFor(target, w.HeadDim)
 	if err != nil {
 		return err
 	}
-	w.RowTile, w.KeyTile = tile.Rows, tile.Keys
-	w.Schedule, err = passes.Run(p.Pattern, passes.Options{Tile: tile})
-	return err
+	if w.Schedule, err = passes.Run(p.Pattern, passes.Options{Tile: tile}); err != nil {
+		return err
+	}
+	w.RowTile, w.KeyTile = w.Schedule.Tile.Rows, w.Schedule.Tile.Keys
+	return nil
 }
 
 // numbers parses and keeps the first error.

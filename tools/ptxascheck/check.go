@@ -9,18 +9,21 @@ import (
 	"strings"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/minfc/minfc/abi"
 )
 
 // kernel is one compiled pattern.
 type kernel struct {
-	pattern, dtype string
-	target         string // what its PTX is for
-	headDim        int
-	entry          string
-	threads        int
-	dynamicShared  int // bytes
-	ptx            []byte
-	llvm           string // the LLVM IR the PTX was made from
+	pattern       string
+	dtype         abi.DType
+	target        string // what its PTX is for
+	headDim       int
+	entry         string
+	threads       int
+	dynamicShared int // bytes
+	ptx           []byte
+	llvm          string // the LLVM IR the PTX was made from
 }
 
 // assembleAll assembles every kernel for every generation that its target runs on, jobs at a time. The rows come in the

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/patterns"
 )
@@ -82,7 +83,7 @@ func TestEveryPatternIsCheckedForEveryTarget(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for _, pattern := range append(patterns.Names(), ruleNames...) {
-		for _, dtype := range dtypes {
+		for _, dtype := range abi.DTypes() {
 			kernels, err := compiled(pattern, dtype, 128)
 			require.NoError(t, err)
 			for _, k := range kernels {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/ptxgen"
 	"github.com/minfc/minfc/internal/workload"
 	"github.com/minfc/minfc/patterns"
@@ -20,11 +19,17 @@ import (
 // Head dims that kernels are made for. shapeDims has the widest of every shape that a target cuts head dims to, and two that leave
 // part of a panel unused.
 var (
-	headDims  = []int{16, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256}
+	headDims  = allHeadDims()
 	shapeDims = []int{16, 64, 80, 96, 112, 128, 192, 256}
 	ruleDims  = []int{16, 64, 80, 128, 256} // of the patterns of rules.minf
-	dtypes    = []string{"bf16", "f16"}
 )
+
+func allHeadDims() (out []int) {
+	for d := abi.MinHeadDim; d <= abi.MaxHeadDim; d += abi.HeadDimStep {
+		out = append(out, d)
+	}
+	return out
+}
 
 // archs are the GPU generations that code of a target must assemble for. PTX for sm_80 runs on both.
 var archs = map[string][]string{"sm_80": {"sm_80", "sm_90"}, "sm_90a": {"sm_90a"}}
@@ -34,11 +39,11 @@ const common = "sm_80"
 
 // dimsOf lists the head dims a pattern is compiled for. The code for f16 is the code for bf16 with other names in its products and
 // conversions, and ptxas has never needed anything else for it: where shapes change is enough.
-func dimsOf(pattern, dtype string) []int {
+func dimsOf(pattern string, dtype abi.DType) []int {
 	switch {
 	case slices.Contains(ruleNames, pattern):
 		return ruleDims
-	case dtype == "f16":
+	case dtype == abi.F16:
 		return shapeDims
 	}
 	return headDims
@@ -52,8 +57,8 @@ var (
 )
 
 // targetOf is what to compile a pattern for: all targets, or the one that has all combinations.
-func targetOf(pattern, dtype string, dim int) string {
-	if slices.Contains(hopperDims, dim) || dtype == "bf16" && slices.Contains(walks, pattern) {
+func targetOf(pattern string, dtype abi.DType, dim int) string {
+	if slices.Contains(hopperDims, dim) || dtype == abi.BF16 && slices.Contains(walks, pattern) {
 		return compile.TargetAuto
 	}
 	return "sm_80"
@@ -63,7 +68,7 @@ func targetOf(pattern, dtype string, dim int) string {
 func compileAll(only string) ([]kernel, error) {
 	var all collected
 	for _, pattern := range append(patterns.Names(), ruleNames...) {
-		for _, dtype := range dtypes {
+		for _, dtype := range abi.DTypes() {
 			for _, dim := range dimsOf(pattern, dtype) {
 				if name := nameOf(pattern, dtype, dim); strings.Contains(name, only) {
 					k, err := compiled(pattern, dtype, dim)
@@ -73,12 +78,12 @@ func compileAll(only string) ([]kernel, error) {
 		}
 	}
 	for _, dim := range shapeDims {
-		if name := nameOf(group, "bf16", dim); strings.Contains(name, only) {
-			k, err := compileGroup("bf16", dim)
+		if name := nameOf(group, abi.BF16, dim); strings.Contains(name, only) {
+			k, err := compileGroup(abi.BF16, dim)
 			all.add(name, k, err)
 		}
 	}
-	for _, dtype := range dtypes {
+	for _, dtype := range abi.DTypes() {
 		for _, dim := range headDims {
 			if name := nameOf(generator, dtype, dim); strings.Contains(name, only) {
 				k, err := compileGenerator(dtype, dim)
@@ -92,7 +97,7 @@ func compileAll(only string) ([]kernel, error) {
 	return all.kernels, errors.Join(all.failures...)
 }
 
-func nameOf(pattern, dtype string, dim int) string {
+func nameOf(pattern string, dtype abi.DType, dim int) string {
 	return fmt.Sprintf("%s %s d%d", pattern, dtype, dim)
 }
 
@@ -137,8 +142,8 @@ func readParams(ptx string) string {
 // generator names the kernel of package workload, which makes inputs on the device, in the table.
 const generator = "workload"
 
-func compileGenerator(dtype string, dim int) (kernel, error) {
-	k, err := workload.Kernel(dim, half.Format(dtype))
+func compileGenerator(dtype abi.DType, dim int) (kernel, error) {
+	k, err := workload.Kernel(dim, dtype)
 	if err != nil {
 		return kernel{}, err
 	}
@@ -153,7 +158,7 @@ const group = "group"
 
 var members = map[string]int{"a_shape": 2, "block_sparse": 1, "columns_window": 1, "strided": 1, "vertical_slash": 1} // copies
 
-func compileGroup(dtype string, dim int) ([]kernel, error) {
+func compileGroup(dtype abi.DType, dim int) ([]kernel, error) {
 	var all []compile.Member
 	for _, name := range slices.Sorted(maps.Keys(members)) {
 		p, err := compile.LoadLibrary(name)
@@ -163,8 +168,8 @@ func compileGroup(dtype string, dim int) ([]kernel, error) {
 		all = append(all, compile.Member{Program: p, Copies: members[name]})
 	}
 	var llvm []string // of every module
-	art, err := compile.Group(all, compile.Options{Target: targetOf(group, dtype, dim), HeadDim: dim, DType: dtype, Verify: true,
-		Module: func(text string) { llvm = append(llvm, text) }})
+	art, err := compile.Group(all, compile.Options{Target: targetOf(group, dtype, dim), HeadDim: dim, DType: dtype},
+		&compile.Observer{Verify: true, Module: func(text string) { llvm = append(llvm, text) }})
 	if err != nil {
 		return nil, err
 	}
@@ -184,7 +189,7 @@ var ruleNames = []string{"spread", "shares"}
 //go:embed rules.minf
 var rules []byte
 
-func compiled(pattern, dtype string, dim int) ([]kernel, error) {
+func compiled(pattern string, dtype abi.DType, dim int) ([]kernel, error) {
 	file, src, ok := patterns.Source(pattern)
 	if slices.Contains(ruleNames, pattern) {
 		file, src, ok = "rules.minf", rules, true
@@ -193,10 +198,8 @@ func compiled(pattern, dtype string, dim int) ([]kernel, error) {
 		return nil, fmt.Errorf("internal: the library lists %q and has no source for it", pattern)
 	}
 	var llvm []string // of every module
-	art, err := compile.Source(file, src, compile.Options{
-		Pattern: pattern, Target: targetOf(pattern, dtype, dim), HeadDim: dim, DType: dtype, Verify: true,
-		Module: func(text string) { llvm = append(llvm, text) },
-	})
+	art, err := compile.Source(file, src, pattern, compile.Options{Target: targetOf(pattern, dtype, dim), HeadDim: dim, DType: dtype},
+		&compile.Observer{Verify: true, Module: func(text string) { llvm = append(llvm, text) }})
 	if err != nil {
 		return nil, err
 	}
@@ -204,7 +207,7 @@ func compiled(pattern, dtype string, dim int) ([]kernel, error) {
 }
 
 // listed are the kernels of an artifact of one pattern as rows of the table.
-func listed(pattern, dtype string, dim int, art *artifact.Artifact, llvm []string) (kernels []kernel) {
+func listed(pattern string, dtype abi.DType, dim int, art *artifact.Artifact, llvm []string) (kernels []kernel) {
 	add := func(name, target string, c *artifact.Code) {
 		kernels = append(kernels, kernel{pattern: name, target: target, dtype: dtype, headDim: dim, entry: c.Entry,
 			threads: c.Threads, dynamicShared: c.SharedBytes, ptx: art.Modules[c.Module], llvm: llvm[c.Module]})

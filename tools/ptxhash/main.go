@@ -28,7 +28,7 @@ func run() error {
 		file, src, _ := patterns.Source(name)
 		for _, target := range compile.Targets() {
 			for _, dim := range []int{64, 128, 256} {
-				a, err := compile.Source(file, src, compile.Options{Target: target, DType: "bf16", HeadDim: dim})
+				a, err := compile.Source(file, src, "", compile.Options{Target: target, DType: "bf16", HeadDim: dim}, nil)
 				if err != nil {
 					return fmt.Errorf("%s for %s, head dim %d: %w", name, target, dim, err)
 				}

@@ -59,7 +59,7 @@ type scoreLoad struct {
 // key block begins after the row block's last query are -inf, or not written where a whole tile of them is; block_select
 // reads neither.
 func BlockScores(headDim int) (*lower.Kernel, error) {
-	if err := lower.CheckHeadDim(headDim); err != nil {
+	if err := abi.CheckHeadDim(headDim); err != nil {
 		return nil, err
 	}
 	k := &scoresKernel{Builder: lower.NewKernel(abi.BlockScores, abi.IndexParams[abi.BlockScores], scoreThreads, 3), headDim: headDim}

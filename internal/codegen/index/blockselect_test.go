@@ -11,7 +11,6 @@ import (
 
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/campaign"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime/device"
 )
@@ -159,12 +158,12 @@ func TestBlocksAsTheInterpreter(t *testing.T) {
 		{1, 3, 1, 700, 300, 0, 128}, {1, 1, 1, 130, 5000, 900, 256}, {2, 8, 2, 333, 333, 12, 32},
 	} {
 		for _, with := range []ir.Reduction{ir.ReduceMean, ir.ReduceMax} {
-			t.Run(fmt.Sprint(s, with), func(t *testing.T) { s.checkInterpreter(t, []half.Format{half.BF16, half.F16}[i%2], with) })
+			t.Run(fmt.Sprint(s, with), func(t *testing.T) { s.checkInterpreter(t, []abi.DType{abi.BF16, abi.F16}[i%2], with) })
 		}
 	}
 }
 
-func (s blockShape) checkInterpreter(t *testing.T, f half.Format, with ir.Reduction) {
+func (s blockShape) checkInterpreter(t *testing.T, f abi.DType, with ir.Reduction) {
 	const slab, n = 5, 6
 	r, value := newBlockRig(t), normal(uint64(s.sk))
 	q, k := r.tensor(s.batch, s.hq, s.sq, s.dim, f, value), r.tensor(s.batch, s.hkv, s.sk, s.dim, f, value)

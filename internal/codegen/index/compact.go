@@ -33,7 +33,7 @@ type compactKernel struct {
 // Compact copies the rows of K and V at the chosen columns of each q head next to each other. The type of K and V does not
 // matter, as long as it has 16 bits.
 func Compact(headDim int) (*lower.Kernel, error) {
-	if err := lower.CheckHeadDim(headDim); err != nil {
+	if err := abi.CheckHeadDim(headDim); err != nil {
 		return nil, err
 	}
 	c := &compactKernel{blockKernel: newBlockKernel(abi.Compact, abi.IndexParams[abi.Compact], compactThreads), chunks: headDim / 8}

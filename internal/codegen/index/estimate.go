@@ -36,17 +36,17 @@ const (
 // Spread kernels take any 64 rows that lie a step apart; see spread.go.
 type EstimateConfig struct {
 	HeadDim       int
-	DType         lower.DType
+	DType         abi.DType
 	HeadsPerBlock int
 	Spread        bool
 }
 
 func (c EstimateConfig) check() error {
-	if err := lower.CheckHeadDim(c.HeadDim); err != nil {
+	if err := abi.CheckHeadDim(c.HeadDim); err != nil {
 		return err
 	}
-	if c.DType != lower.BF16 && c.DType != lower.F16 {
-		return fmt.Errorf("data type %q is not supported: want bf16 or f16", c.DType)
+	if err := c.DType.Check(); err != nil {
+		return err
 	}
 	if c.HeadsPerBlock != 1 && c.HeadsPerBlock != 2 && c.HeadsPerBlock != 4 {
 		return fmt.Errorf("internal: estimator for %d heads a block, want 1, 2 or 4", c.HeadsPerBlock)

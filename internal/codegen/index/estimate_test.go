@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/codegen/lower"
 	"github.com/minfc/minfc/internal/half"
@@ -78,13 +79,13 @@ func (c estimateCase) input(t testing.TB) (q, k []byte, qv, kv []float32) {
 	for i, x := range c.spoil {
 		kv[i] = x
 	}
-	f := half.Format(c.DType)
-	q, err := f.Encode(qv)
+	f := abi.DType(c.DType)
+	q, err := half.Encode(f, qv)
 	require.NoError(t, err)
-	k, err = f.Encode(kv)
+	k, err = half.Encode(f, kv)
 	require.NoError(t, err)
-	require.NoError(t, f.Decode(qv, q))
-	require.NoError(t, f.Decode(kv, k))
+	require.NoError(t, half.Decode(f, qv, q))
+	require.NoError(t, half.Decode(f, kv, k))
 	return q, k, qv, kv
 }
 
@@ -163,7 +164,7 @@ func TestEstimateAgreesWithFloat64(t *testing.T) {
 	long := []int{1024, 1025, 1100, 2050} // edges of the longest chunk
 	pick := func(rng *rand.Rand, from []int) int { return from[rng.IntN(len(from))] }
 	for n, d := range []int{64, 256, 16, 32, 80, 96, 128, 192}[:campaign.Few(1, 8)] {
-		for _, dt := range []lower.DType{lower.BF16, lower.F16, lower.BF16}[n%2:][:campaign.Cases(1, 1, 2)] { // types take turns
+		for _, dt := range []abi.DType{abi.BF16, abi.F16, abi.BF16}[n%2:][:campaign.Cases(1, 1, 2)] { // types take turns
 			for _, heads := range []int{1, 2, 4} {
 				r := newEstimateRig(t, emu.Options{Capability: 80}) // code for sm_80 has no more shared memory on later devices
 				cfg := EstimateConfig{HeadDim: d, DType: dt, HeadsPerBlock: heads}
@@ -194,7 +195,7 @@ func TestEstimateAgreesWithFloat64(t *testing.T) {
 
 // Every length around a tile against itself, and queries far behind or before the keys.
 func TestEstimateLengths(t *testing.T) {
-	cfg := EstimateConfig{HeadDim: 64, DType: lower.BF16, HeadsPerBlock: 1}
+	cfg := EstimateConfig{HeadDim: 64, DType: abi.BF16, HeadsPerBlock: 1}
 	k, r := newEstimateKernels(t, cfg), newEstimateRig(t, emu.Options{})
 	for n := 1; n <= 130; n += campaign.Few(21, 1) { // 1, 22, 43, 64, 85, 106, 127
 		c := estimateCase{EstimateConfig: cfg, batch: 1, kvHeads: 1, group: 1, sq: n, sk: n, seed: uint64(n)}
@@ -207,7 +208,7 @@ func TestEstimateLengths(t *testing.T) {
 }
 
 func TestEstimateReadsStrides(t *testing.T) {
-	cfg := EstimateConfig{HeadDim: 32, DType: lower.BF16, HeadsPerBlock: 2}
+	cfg := EstimateConfig{HeadDim: 32, DType: abi.BF16, HeadsPerBlock: 2}
 	c := estimateCase{EstimateConfig: cfg, batch: 2, kvHeads: 3, group: 2, sq: 70, sk: 150, qOffset: 80, seed: 6, interleaved: true}
 	c.check(t, newEstimateRig(t, emu.Options{}), newEstimateKernels(t, cfg))
 }
@@ -222,7 +223,7 @@ func TestEstimateOperationsOfATile(t *testing.T) {
 		mmaBefore = (1 + 1 + 2 + 2) + (3 + 3 + 4 + 4)
 	)
 	for _, d := range []int{16, 64, 80, 128, 256} {
-		cfg := EstimateConfig{HeadDim: d, DType: lower.BF16, HeadsPerBlock: 2}
+		cfg := EstimateConfig{HeadDim: d, DType: abi.BF16, HeadsPerBlock: 2}
 		if d == 256 {
 			cfg.HeadsPerBlock = 1
 		}
@@ -243,7 +244,7 @@ func TestEstimateOperationsOfATile(t *testing.T) {
 func TestEstimateIsLLVM(t *testing.T) {
 	llc, err := exec.LookPath("llc")
 	for _, heads := range []int{1, 4} {
-		k := newEstimateKernels(t, EstimateConfig{HeadDim: 80, DType: lower.F16, HeadsPerBlock: heads})
+		k := newEstimateKernels(t, EstimateConfig{HeadDim: 80, DType: abi.F16, HeadsPerBlock: heads})
 		for _, x := range []*lower.Kernel{k.stats, k.combine, k.sums} {
 			text := x.Module.String()
 			require.Contains(t, text, "@"+x.Entry)
@@ -260,7 +261,7 @@ func TestEstimateIsLLVM(t *testing.T) {
 
 // Logits that are NaN or infinite count as masked, wherever they come from; the other keys keep their sums.
 func TestEstimateSkipsNonFiniteLogits(t *testing.T) {
-	cfg := EstimateConfig{HeadDim: 64, DType: lower.BF16, HeadsPerBlock: 2}
+	cfg := EstimateConfig{HeadDim: 64, DType: abi.BF16, HeadsPerBlock: 2}
 	k, r := newEstimateKernels(t, cfg), newEstimateRig(t, emu.Options{})
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	for name, spoil := range map[string]map[int]float32{
@@ -282,7 +283,7 @@ func TestEstimateSkipsNonFiniteLogits(t *testing.T) {
 
 // Sharp softmax: logits far apart, so that a wrong maximum overflows.
 func TestEstimateSharp(t *testing.T) {
-	cfg := EstimateConfig{HeadDim: 128, DType: lower.BF16, HeadsPerBlock: 2}
+	cfg := EstimateConfig{HeadDim: 128, DType: abi.BF16, HeadsPerBlock: 2}
 	c := estimateCase{EstimateConfig: cfg, batch: 1, kvHeads: 1, group: 2, sq: 150, sk: 1200, qOffset: 1050, seed: 3, sharp: 20}
 	q, kk, qv, kv := c.input(t)
 	want, got := c.reference(qv, kv), c.run(newEstimateRig(t, emu.Options{}), newEstimateKernels(t, cfg), q, kk)
@@ -293,7 +294,7 @@ func TestEstimateSharp(t *testing.T) {
 
 // Equal inputs give equal bits, however the warps interleave.
 func TestEstimateDoesNotDependOnWarpOrder(t *testing.T) {
-	cfg := EstimateConfig{HeadDim: 64, DType: lower.F16, HeadsPerBlock: 4}
+	cfg := EstimateConfig{HeadDim: 64, DType: abi.F16, HeadsPerBlock: 4}
 	c := estimateCase{EstimateConfig: cfg, batch: 1, kvHeads: 1, group: 3, sq: 100, sk: 1500, qOffset: 1400, seed: 8}
 	k := newEstimateKernels(t, cfg)
 	q, kk, _, _ := c.input(t)
@@ -327,14 +328,14 @@ func (c estimateCase) structured(t testing.TB) (q, k []byte, qv, kv []float32) {
 		}
 		kv[i*d+1+i%8] = 3
 	}
-	f := half.Format(c.DType)
+	f := abi.DType(c.DType)
 	var err error
-	q, err = f.Encode(qv)
+	q, err = half.Encode(f, qv)
 	require.NoError(t, err)
-	k, err = f.Encode(kv)
+	k, err = half.Encode(f, kv)
 	require.NoError(t, err)
-	require.NoError(t, f.Decode(qv, q))
-	require.NoError(t, f.Decode(kv, k))
+	require.NoError(t, half.Decode(f, qv, q))
+	require.NoError(t, half.Decode(f, kv, k))
 	return q, k, qv, kv
 }
 
@@ -354,7 +355,7 @@ func top(v []float64, n int) map[int]bool {
 
 // What is chosen from the sums is what float64 chooses.
 func TestEstimateRanksLikeFloat64(t *testing.T) {
-	cfg := EstimateConfig{HeadDim: 64, DType: lower.BF16, HeadsPerBlock: 2}
+	cfg := EstimateConfig{HeadDim: 64, DType: abi.BF16, HeadsPerBlock: 2}
 	c := estimateCase{EstimateConfig: cfg, batch: 1, kvHeads: 1, group: 2, sq: 64, sk: 4096, qOffset: 4032, seed: 4}
 	q, kk, qv, kv := c.structured(t)
 	want, got := c.reference(qv, kv), c.run(newEstimateRig(t, emu.Options{}), newEstimateKernels(t, cfg), q, kk)
@@ -387,7 +388,7 @@ func TestHeadsPerBlock(t *testing.T) {
 }
 
 func TestEstimateRefuses(t *testing.T) {
-	for _, c := range []EstimateConfig{{HeadDim: 24, DType: lower.BF16, HeadsPerBlock: 1}, {HeadDim: 64, DType: "f32", HeadsPerBlock: 1}, {HeadDim: 64, DType: lower.F16, HeadsPerBlock: 3}} {
+	for _, c := range []EstimateConfig{{HeadDim: 24, DType: abi.BF16, HeadsPerBlock: 1}, {HeadDim: 64, DType: "f32", HeadsPerBlock: 1}, {HeadDim: 64, DType: abi.F16, HeadsPerBlock: 3}} {
 		_, err := ProbeStats(c)
 		require.Error(t, err)
 		_, err = ProbeSums(c)

@@ -13,7 +13,7 @@ import (
 // config is what a kernel of the index stage is compiled for; Size is the size of a kernel that comes in sizes.
 type config struct {
 	HeadDim int
-	DType   lower.DType
+	DType   abi.DType
 	Size    int
 }
 
@@ -70,7 +70,7 @@ func chosen(rule ir.Rule) func(config) (*lower.Kernel, error) {
 }
 
 // Lower lowers the kernel that programs call by this name, with its size behind a dot where it comes in sizes: "probe_stats.4".
-func Lower(name string, headDim int, dtype lower.DType) (*lower.Kernel, error) {
+func Lower(name string, headDim int, dtype abi.DType) (*lower.Kernel, error) {
 	kernel, size := sized(name)
 	lowered := kernels[kernel]
 	if lowered == nil {

@@ -8,18 +8,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc/abi"
-	"github.com/minfc/minfc/internal/codegen/lower"
 )
 
 // Every kernel that programs can name is lowered, with the parameters that they give it.
 func TestKernelsHaveTheParametersOfTheirNames(t *testing.T) {
 	require.ElementsMatch(t, slices.Collect(maps.Keys(abi.IndexParams)), slices.Collect(maps.Keys(kernels)))
 	for name, lowered := range kernels {
-		k, err := lowered(config{HeadDim: 64, DType: lower.BF16, Size: 1})
+		k, err := lowered(config{HeadDim: 64, DType: abi.BF16, Size: 1})
 		require.NoError(t, err, name)
 		require.Equal(t, abi.IndexParams[name], k.Params, name)
 	}
-	_, err := Lower("no_such_kernel", 64, lower.BF16)
+	_, err := Lower("no_such_kernel", 64, abi.BF16)
 	require.ErrorContains(t, err, "no kernel is called no_such_kernel")
 }
 

@@ -19,7 +19,7 @@ const poolEntry = "pool"
 // PoolConfig selects a pool kernel.
 type PoolConfig struct {
 	HeadDim int
-	DType   lower.DType
+	DType   abi.DType
 	With    ir.Reduction
 	Rows    int // that become one: 64, or 128, whose two blocks get the same row
 }
@@ -54,11 +54,11 @@ type poolKernel struct {
 // no finite rows make infinite, rows t, t+8, ... first, then the eight partial sums in order; a NaN makes its mean a NaN.
 // Equal rows have equal means, the last ones, which may be fewer, too.
 func Pool(cfg PoolConfig) (*lower.Kernel, error) {
-	if err := lower.CheckHeadDim(cfg.HeadDim); err != nil {
+	if err := abi.CheckHeadDim(cfg.HeadDim); err != nil {
 		return nil, err
 	}
-	if cfg.DType != lower.BF16 && cfg.DType != lower.F16 {
-		return nil, fmt.Errorf("data type %q is not supported: want bf16 or f16", cfg.DType)
+	if err := cfg.DType.Check(); err != nil {
+		return nil, err
 	}
 	if cfg.With != ir.ReduceMean && cfg.With != ir.ReduceMax {
 		return nil, fmt.Errorf("internal: unknown reduction %d", cfg.With)

@@ -122,15 +122,15 @@ type tensor struct {
 	ptr                            device.Ptr
 }
 
-func (r blockRig) tensor(batch, heads, n, dim int, f half.Format, value func() float32) tensor {
+func (r blockRig) tensor(batch, heads, n, dim int, f abi.DType, value func() float32) tensor {
 	x := tensor{batch: batch, heads: heads, n: n, dim: dim, rowElems: dim + 8}
 	padded := make([]float32, batch*heads*n*x.rowElems)
 	for i := range padded {
 		padded[i] = value()
 	}
-	raw, err := f.Encode(padded)
+	raw, err := half.Encode(f, padded)
 	require.NoError(r.t, err)
-	require.NoError(r.t, f.Decode(padded, raw))
+	require.NoError(r.t, half.Decode(f, padded, raw))
 	x.ptr = r.upload(raw)
 	for row := range batch * heads * n {
 		x.values = append(x.values, padded[row*x.rowElems:][:dim]...)
@@ -141,8 +141,8 @@ func (r blockRig) tensor(batch, heads, n, dim int, f half.Format, value func() f
 func (x tensor) head(h int) []float32 { return x.values[h*x.n*x.dim:][:x.n*x.dim] }
 
 // pool runs the kernel on a tensor and returns its output on the device, and its number of blocks of 64 rows.
-func (r blockRig) pool(x tensor, f half.Format, with ir.Reduction, rows int) (device.Ptr, int) {
-	k := r.function(Pool(PoolConfig{HeadDim: x.dim, DType: lower.DType(f), With: with, Rows: rows}))
+func (r blockRig) pool(x tensor, f abi.DType, with ir.Reduction, rows int) (device.Ptr, int) {
+	k := r.function(Pool(PoolConfig{HeadDim: x.dim, DType: abi.DType(f), With: with, Rows: rows}))
 	blocks := (x.n + ir.BlockSize - 1) / ir.BlockSize
 	out := r.empty(4 * x.batch * x.heads * blocks * x.dim)
 	row := 2 * x.rowElems
@@ -178,7 +178,7 @@ func TestPoolReducesBlocks(t *testing.T) {
 	for i, dim := range []int{16, 48, 64, 80, 128, 208, 256} {
 		for _, n := range []int{1, 7, 63, 64, 65, 128, 200, 321} {
 			for _, with := range []ir.Reduction{ir.ReduceMean, ir.ReduceMax} {
-				f := []half.Format{half.BF16, half.F16}[(i+n)%2]
+				f := []abi.DType{abi.BF16, abi.F16}[(i+n)%2]
 				t.Run(fmt.Sprintf("D%d_%s_n%d_%d", dim, f, n, with), func(t *testing.T) { checkPool(t, dim, n, f, with) })
 			}
 		}
@@ -186,7 +186,7 @@ func TestPoolReducesBlocks(t *testing.T) {
 }
 
 // checkPool compares the pooled rows of 2 by 3 heads with float64, over 64 rows and over 128.
-func checkPool(t *testing.T, dim, n int, f half.Format, with ir.Reduction) {
+func checkPool(t *testing.T, dim, n int, f abi.DType, with ir.Reduction) {
 	for _, rows := range ir.PoolRows {
 		r := newBlockRig(t)
 		x := r.tensor(2, 3, n, dim, f, normal(uint64(n)))
@@ -206,14 +206,14 @@ func checkPool(t *testing.T, dim, n int, f half.Format, with ir.Reduction) {
 func TestPoolOfNaN(t *testing.T) {
 	for _, with := range []ir.Reduction{ir.ReduceMean, ir.ReduceMax} {
 		r, i := newBlockRig(t), 0
-		x := r.tensor(1, 1, 130, 16, half.BF16, func() float32 {
+		x := r.tensor(1, 1, 130, 16, abi.BF16, func() float32 {
 			i++
 			if i == 1 { // row 0, element 0
 				return float32(math.NaN())
 			}
 			return -2
 		})
-		ptr, blocks := r.pool(x, half.BF16, with, 64)
+		ptr, blocks := r.pool(x, abi.BF16, with, 64)
 		got := r.floats(ptr, blocks*16)
 		require.Equal(t, with == ir.ReduceMean, math.IsNaN(float64(got[0])))
 		for j, v := range got[1:] {
@@ -226,8 +226,8 @@ func TestPoolOfNaN(t *testing.T) {
 }
 
 func TestPoolRefuses(t *testing.T) {
-	for _, cfg := range []PoolConfig{{HeadDim: 24, DType: lower.BF16, Rows: 64}, {HeadDim: 64, DType: "f32", Rows: 64},
-		{HeadDim: 64, DType: lower.F16, With: 9, Rows: 64}, {HeadDim: 64, DType: lower.F16, Rows: 96}} {
+	for _, cfg := range []PoolConfig{{HeadDim: 24, DType: abi.BF16, Rows: 64}, {HeadDim: 64, DType: "f32", Rows: 64},
+		{HeadDim: 64, DType: abi.F16, With: 9, Rows: 64}, {HeadDim: 64, DType: abi.F16, Rows: 96}} {
 		_, err := Pool(cfg)
 		require.Error(t, err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/codegen/lower"
 	"github.com/minfc/minfc/runtime/emu"
@@ -95,8 +96,8 @@ func TestSpreadProbes(t *testing.T) {
 	clearPTX := compilePTX(t, clear, err)
 	rng := rand.New(rand.NewPCG(8, 8))
 	for i, cfg := range []EstimateConfig{
-		{HeadDim: 64, DType: lower.BF16, HeadsPerBlock: 1}, {HeadDim: 128, DType: lower.F16, HeadsPerBlock: 2},
-		{HeadDim: 80, DType: lower.BF16, HeadsPerBlock: 4}, {HeadDim: 16, DType: lower.F16, HeadsPerBlock: 2},
+		{HeadDim: 64, DType: abi.BF16, HeadsPerBlock: 1}, {HeadDim: 128, DType: abi.F16, HeadsPerBlock: 2},
+		{HeadDim: 80, DType: abi.BF16, HeadsPerBlock: 4}, {HeadDim: 16, DType: abi.F16, HeadsPerBlock: 2},
 	}[:campaign.Few(1, 4)] {
 		cfg.Spread = true
 		k, r := newEstimateKernels(t, cfg), newEstimateRig(t, emu.Options{})

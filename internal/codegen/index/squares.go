@@ -40,7 +40,7 @@ const (
 // squaresKernel is the state of one lowering.
 type squaresKernel struct {
 	*lower.Builder
-	dtype                    lower.DType
+	dtype                    abi.DType
 	panels, lastChunks       int
 	shared, tid              Value
 	fold, perBlock           Value // rows of a square, and squares of a block's side
@@ -53,11 +53,11 @@ type squaresKernel struct {
 
 // SquareScores sums the products of each square's antidiagonal: one product of queries and keys that are fold apart for each
 // of its elements, all in the same accumulators.
-func SquareScores(headDim int, dtype lower.DType) (*lower.Kernel, error) {
-	if err := lower.CheckHeadDim(headDim); err != nil {
+func SquareScores(headDim int, dtype abi.DType) (*lower.Kernel, error) {
+	if err := abi.CheckHeadDim(headDim); err != nil {
 		return nil, err
 	}
-	if dtype != lower.BF16 && dtype != lower.F16 {
+	if dtype != abi.BF16 && dtype != abi.F16 {
 		return nil, fmt.Errorf("data type %q is not supported: want bf16 or f16", dtype)
 	}
 	s := &squaresKernel{Builder: lower.NewKernel(abi.SquareScores, abi.IndexParams[abi.SquareScores], squareThreads, 2), dtype: dtype}

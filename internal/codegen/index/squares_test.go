@@ -8,9 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/campaign"
-	"github.com/minfc/minfc/internal/codegen/lower"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/ir"
 )
 
@@ -37,14 +36,14 @@ func TestSquareScores(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 4))
 	for i, fold := range []int{2, 64, 8, 4, 16, 32, 8, 16, 4}[:campaign.Few(3, 9)] {
 		s := blockShape{1 + rng.IntN(2), 2, 1 + rng.IntN(2), 1 + rng.IntN(700), 1 + rng.IntN(900), rng.IntN(500), []int{16, 64, 80, 128}[i%4]}
-		t.Run(fmt.Sprint(fold, s), func(t *testing.T) { s.checkSquares(t, fold, []half.Format{half.BF16, half.F16}[i%2]) })
+		t.Run(fmt.Sprint(fold, s), func(t *testing.T) { s.checkSquares(t, fold, []abi.DType{abi.BF16, abi.F16}[i%2]) })
 	}
 }
 
-func (s blockShape) checkSquares(t *testing.T, fold int, f half.Format) {
+func (s blockShape) checkSquares(t *testing.T, fold int, f abi.DType) {
 	r, value := newBlockRig(t), normal(uint64(s.sk))
 	q, k := r.tensor(s.batch, s.hq, s.sq, s.dim, f, value), r.tensor(s.batch, s.hkv, s.sk, s.dim, f, value)
-	kernel := r.function(SquareScores(s.dim, lower.DType(f)))
+	kernel := r.function(SquareScores(s.dim, abi.DType(f)))
 	slab, per := max(1, (s.rowBlocks()+1)/2), ir.BlockSize/fold
 	scale := float32(math.Log2E / math.Sqrt(float64(s.dim)) / float64(fold))
 	for start := 0; start < s.rowBlocks(); start += slab {

@@ -10,8 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/campaign"
-	"github.com/minfc/minfc/internal/codegen/lower"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime/emu"
@@ -43,7 +43,7 @@ func requireEqualApart(t *testing.T, what string, sums []float64, from, end, per
 // chunks and warps.
 func TestEqualTermsHaveEqualSums(t *testing.T) {
 	for i, period := range []int{1, 7, 24, 100, 2, 8, 40, 64}[:campaign.Few(3, 8)] {
-		cfg := EstimateConfig{HeadDim: []int{16, 64, 80, 128}[i%4], DType: lower.BF16, HeadsPerBlock: []int{1, 2, 4}[i%3]}
+		cfg := EstimateConfig{HeadDim: []int{16, 64, 80, 128}[i%4], DType: abi.BF16, HeadsPerBlock: []int{1, 2, 4}[i%3]}
 		k, r := newEstimateKernels(t, cfg), newEstimateRig(t, emu.Options{})
 		for j, size := range []float32{0, 1, 3, 1e8} {
 			c := estimateCase{EstimateConfig: cfg, batch: 1, kvHeads: 1, group: 2, sq: []int{64, 150, 30, 64}[j], sk: 1300 + 37*j, seed: uint64(i)}
@@ -72,7 +72,7 @@ func TestEqualTermsOfSpreadProbes(t *testing.T) {
 	clear, err := Clear()
 	clearPTX := compilePTX(t, clear, err)
 	for i, step := range []int{1, 2, 5, 16} {
-		cfg := EstimateConfig{HeadDim: 64, DType: lower.F16, HeadsPerBlock: 1 + i%2, Spread: true}
+		cfg := EstimateConfig{HeadDim: 64, DType: abi.F16, HeadsPerBlock: 1 + i%2, Spread: true}
 		k, period := newEstimateKernels(t, cfg), []int{1, 8, 24, 36}[i]
 		n := 70
 		c := spreadCase{estimateCase: estimateCase{EstimateConfig: cfg, batch: 1, kvHeads: 1, group: 1, sq: n * step, sk: 1500 + n*step, qOffset: 1500, seed: 3}, step: step, n: n}
@@ -133,7 +133,7 @@ func allEqual(a, b float32) func(q, k []float32) {
 // TestEstimateOfHugeProducts: an exponent is not off by the rounding of a maximum that is beyond what float32 holds a unit of.
 func TestEstimateOfHugeProducts(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 3))
-	cfg := EstimateConfig{HeadDim: 64, DType: lower.BF16, HeadsPerBlock: 2}
+	cfg := EstimateConfig{HeadDim: 64, DType: abi.BF16, HeadsPerBlock: 2}
 	k, r := newEstimateKernels(t, cfg), newEstimateRig(t, emu.Options{})
 	for name, fill := range hugeFills {
 		for _, size := range []float32{30, 1 << 7, 35160, 1 << 20, 1e9, 1e17} {
@@ -146,7 +146,7 @@ func TestEstimateOfHugeProducts(t *testing.T) {
 
 // Keys that no row sees reach no sum, whatever their bytes are; keys that rows see leave all other sums as they are.
 func TestEstimateOfKeysThatNobodySees(t *testing.T) {
-	cfg := EstimateConfig{HeadDim: 64, DType: lower.F16, HeadsPerBlock: 1}
+	cfg := EstimateConfig{HeadDim: 64, DType: abi.F16, HeadsPerBlock: 1}
 	k, r := newEstimateKernels(t, cfg), newEstimateRig(t, emu.Options{})
 	nan := float32(math.NaN())
 	for _, sk := range []int{200, 230, 300} {
@@ -180,7 +180,7 @@ func TestEqualBlocksHaveEqualScores(t *testing.T) {
 func (s blockShape) checkEqualShares(t *testing.T, fold int, q, k []float32) {
 	r, per := newBlockRig(t), ir.BlockSize/fold
 	encode := func(x []float32) []byte {
-		b, err := half.BF16.Encode(x)
+		b, err := half.Encode(abi.BF16, x)
 		require.NoError(t, err)
 		return b
 	}
@@ -193,7 +193,7 @@ func (s blockShape) checkEqualShares(t *testing.T, fold int, q, k []float32) {
 		"q_batch": 0, "q_head": 0, "q_row": 2 * s.dim, "k_batch": 0, "k_head": 0, "k_row": 2 * s.dim}, args{"shares": shares}
 	maps.Copy(forSquares, both)
 	maps.Copy(forShares, both)
-	squares, share := r.function(SquareScores(s.dim, lower.BF16)), r.function(BlockShares())
+	squares, share := r.function(SquareScores(s.dim, abi.BF16)), r.function(BlockShares())
 	squares.launch(SquareScoresGrid(s.sk, s.rowBlocks(), fold, 1), squares.Threads, forSquares)
 	share.launch([3]uint32{uint32(s.rowBlocks()), 1, 1}, share.Threads, forShares)
 	got := r.floats(shares, s.rowBlocks()*s.pad())
@@ -212,8 +212,8 @@ func TestMeanOfEqualRows(t *testing.T) {
 		for n := 1; n <= 140; n += 3 {
 			for _, over := range ir.PoolRows {
 				r := newBlockRig(t)
-				in := r.tensor(1, 1, n, 16, half.BF16, func() float32 { return x })
-				out, blocks := r.pool(in, half.BF16, ir.ReduceMean, over)
+				in := r.tensor(1, 1, n, 16, abi.BF16, func() float32 { return x })
+				out, blocks := r.pool(in, abi.BF16, ir.ReduceMean, over)
 				for _, got := range r.floats(out, 16*blocks) {
 					require.Equal(t, in.values[0], got, "%d rows", n)
 				}

@@ -5,6 +5,8 @@ import (
 
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
+
+	"github.com/minfc/minfc/abi"
 )
 
 // How a tile is computed with care (outputs.go says when). Maxima are raw scores, so that the exponent of a row's maximum is exactly 0
@@ -13,24 +15,24 @@ import (
 
 // Headroom of a type: probabilities are at most 2^-Headroom, so that with 2^32 keys the products with the largest finite values do not
 // add up to infinity. float32 has room for values of f16 as it is.
-func (t DType) Headroom() float64 {
-	if t == BF16 {
+func Headroom(t abi.DType) float64 {
+	if t == abi.BF16 {
 		return 32
 	}
 	return 0
 }
 
-// Largest is the largest finite value of t.
-func (t DType) Largest() float64 {
-	if t == BF16 {
+// largest is the largest finite value of t.
+func largest(t abi.DType) float64 {
+	if t == abi.BF16 {
 		return 0x1.fep127
 	}
 	return 65504
 }
 
 // exponents are the bits of the exponents of a pair of t, which are all ones where a value is not finite; units are their lowest ones.
-func (t DType) exponents() (bits, units int64) {
-	if t == BF16 {
+func exponents(t abi.DType) (bits, units int64) {
+	if t == abi.BF16 {
 		return 0x7f807f80, 0x00800080
 	}
 	return 0x7c007c00, 0x04000400
@@ -46,12 +48,12 @@ func (k *RowTile) ExactMaximum(was, threadMax Value) (m, alpha Value) {
 // ExactProbability is the probability of a raw score beside its row's maximum.
 func (k *RowTile) ExactProbability(score, m Value) Value {
 	from := k.Select(k.FCmp(enum.FPredOEQ, m, NegInf()), F32(0), m) // a row without keys: all its scores are -inf
-	return k.Exp2(k.FMA(k.FSub(score, from), k.scale(), F32(-k.DType.Headroom())))
+	return k.Exp2(k.FMA(k.FSub(score, from), k.scale(), F32(-Headroom(k.DType))))
 }
 
 // ExactLSE is the natural logarithm of the sum of exp(scale*score) of a row, -inf if it kept nothing.
 func (k *RowTile) ExactLSE(m, l Value) Value {
-	sum := k.FMul(k.Log2(k.FMul(l, F32(math.Exp2(k.DType.Headroom())))), F32(math.Ln2))
+	sum := k.FMul(k.Log2(k.FMul(l, F32(math.Exp2(Headroom(k.DType))))), F32(math.Ln2))
 	lse := k.FMA(m, k.FMul(k.scale(), F32(math.Ln2)), sum)
 	return k.Select(k.FCmp(enum.FPredOEQ, l, F32(0)), NegInf(), lse)
 }
@@ -155,7 +157,7 @@ func (k *RowTile) scanWords(from Value, clean bool) Value {
 
 // notFinite has all bits of the halves of a pair set that are not finite.
 func (k *RowTile) notFinite(pair Value) Value {
-	bits, unit := k.DType.exponents()
+	bits, unit := exponents(k.DType)
 	top := k.And(k.Add(k.And(pair, I32(bits)), I32(unit)), I32(-0x7fff8000)) // the exponent's carry, in the place of the sign
 	return k.Mul(k.LShr(top, 15), I32(0xffff))
 }

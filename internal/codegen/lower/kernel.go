@@ -3,29 +3,38 @@
 package lower
 
 import (
-	"fmt"
-
 	llir "github.com/llir/llvm/ir"
 
 	"github.com/minfc/minfc/abi"
-)
-
-// DType is the type of q, k, v and o. Products accumulate in float32, P is rounded to it for the second product.
-type DType string
-
-const (
-	BF16 DType = "bf16"
-	F16  DType = "f16"
+	"github.com/minfc/minfc/ir"
 )
 
 // Config selects one kernel of a schedule.
 type Config struct {
 	HeadDim int
-	DType   DType
+	DType   abi.DType
 	Target  string
+	Scores  *Scores // what scores are between product and mask; nil: products as they are
+}
 
-	Scores      *Scores // what scores are between product and mask; nil: products as they are
-	BesideLists bool    // of groups: ranges are cut to the target's BesideLists, and blocks have the shape of blocks with lists
+// ListTile is the tile of every schedule that reads lists: a row block by a slot.
+var ListTile = ir.Tile{Rows: ir.BlockSize, Keys: ir.BlockSize}
+
+// Grouping says how some schedules of a layer become one kernel.
+type Grouping struct {
+	Schedules []int     // by their places among the schedules of the layer
+	Tiles     []ir.Tile // what each of these is cut to in the group
+	Lists     bool      // blocks are the ones of kernels with lists
+}
+
+// ShapeFor is the first of some shapes, by rising head dim, that is for a head dim; the last one is for all that remain.
+func ShapeFor[S interface{ Most() int }](shapes []S, headDim int) S {
+	for _, s := range shapes {
+		if headDim <= s.Most() {
+			return s
+		}
+	}
+	return shapes[len(shapes)-1]
 }
 
 // Kernel is one compiled-to-be kernel: its LLVM IR and what a runtime must know to launch it.
@@ -49,11 +58,3 @@ type Section struct {
 
 // Param is one kernel parameter.
 type Param = abi.Param
-
-// CheckHeadDim says whether any backend can be asked for head dim d.
-func CheckHeadDim(d int) error {
-	if d < 16 || d > 256 || d%16 != 0 {
-		return fmt.Errorf("head dim %d is not supported: want a multiple of 16 from 16 to 256", d)
-	}
-	return nil
-}

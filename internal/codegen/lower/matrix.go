@@ -2,6 +2,8 @@ package lower
 
 import (
 	"github.com/llir/llvm/ir/types"
+
+	"github.com/minfc/minfc/abi"
 )
 
 // Pairs of 16-bit floats, and products of matrices of them.
@@ -10,15 +12,15 @@ var (
 	i32x4   = types.NewStruct(types.I32, types.I32, types.I32, types.I32)
 	f32x4   = types.NewStruct(types.Float, types.Float, types.Float, types.Float)
 	halfx2  = types.NewVector(2, types.Half)
-	packAsm = map[DType]string{
-		BF16: "cvt.rn.bf16x2.f32 $0, $1, $2;",
-		F16:  "cvt.rn.f16x2.f32 $0, $1, $2;",
+	packAsm = map[abi.DType]string{
+		abi.BF16: "cvt.rn.bf16x2.f32 $0, $1, $2;",
+		abi.F16:  "cvt.rn.f16x2.f32 $0, $1, $2;",
 	}
 )
 
 // Widen splits a pair of 16-bit floats into two float32, exactly.
-func (b *Builder) Widen(t DType, pair Value) (lo, hi Value) {
-	if t == BF16 {
+func (b *Builder) Widen(t abi.DType, pair Value) (lo, hi Value) {
+	if t == abi.BF16 {
 		return b.AsFloat(b.Shl(pair, 16)), b.AsFloat(b.And(pair, I32(-1<<16)))
 	}
 	return b.widenHalf(pair), b.widenHalf(b.LShr(pair, 16))
@@ -29,12 +31,12 @@ func (b *Builder) widenHalf(x Value) Value {
 }
 
 // Pack rounds two floats to t and puts lo in the lower half.
-func (b *Builder) Pack(t DType, lo, hi Value) Value {
+func (b *Builder) Pack(t abi.DType, lo, hi Value) Value {
 	return b.Asm(types.I32, packAsm[t], "=r,f,f", hi, lo)
 }
 
 // PackedFMA is x*y+z of both halves of words of t, rounded once.
-func (b *Builder) PackedFMA(t DType, x, y, z Value) Value {
+func (b *Builder) PackedFMA(t abi.DType, x, y, z Value) Value {
 	return b.Asm(types.I32, "fma.rn."+string(t)+"x2 $0, $1, $2, $3;", "=r,r,r,r", x, y, z)
 }
 
@@ -48,10 +50,10 @@ func (b *Builder) LdMatrix4(p Value, trans bool) []Value {
 }
 
 // MMA is D = A*B + C for one 16x8x16 step: a four, bb two registers of 16-bit pairs, c four floats.
-func (b *Builder) MMA(t DType, a, bb, c []Value) []Value {
+func (b *Builder) MMA(t abi.DType, a, bb, c []Value) []Value {
 	ab := append(append([]Value(nil), a...), bb...)
 	name := "llvm.nvvm.mma.m16n8k16.row.col.bf16"
-	if t == F16 {
+	if t == abi.F16 {
 		name = "llvm.nvvm.mma.m16n8k16.row.col.f32.f32"
 		for i, x := range ab {
 			ab[i] = b.Block.NewBitCast(x, halfx2)

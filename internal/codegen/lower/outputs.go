@@ -63,7 +63,7 @@ func (k *RowTile) keepsNothing(i int) Value {
 
 // saturated is o*inv, within the finite values of the output if o is finite.
 func (k *RowTile) saturated(o, inv Value) Value {
-	x, most := k.FMul(o, inv), k.DType.Largest()
+	x, most := k.FMul(o, inv), largest(k.DType)
 	finite := k.FCmp(enum.FPredOLT, k.FAbs(o), F32(math.Inf(1)))
 	return k.Select(finite, k.FMin(k.FMax(x, F32(-most)), F32(most)), x)
 }

@@ -3,6 +3,7 @@ package lower
 import (
 	"github.com/llir/llvm/ir/enum"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/ir"
 )
 
@@ -12,11 +13,11 @@ type RowTile struct {
 	*Builder
 	Schedule *ir.Schedule
 	Segs     []Segment
-	Rows     int     // queries of the tile
-	SlotKeys int     // keys of one slot, the unit in which a schedule's segments are walked
-	DType    DType   // of q, k, v and o
-	Lane     Value   // the thread's number in its warp
-	Scores   *Scores // nil: products as they are
+	Rows     int       // queries of the tile
+	SlotKeys int       // keys of one slot, the unit in which a schedule's segments are walked
+	DType    abi.DType // of q, k, v and o
+	Lane     Value     // the thread's number in its warp
+	Scores   *Scores   // nil: products as they are
 
 	At WorkTile // which tile: the block's, or another one's within In
 

@@ -77,7 +77,7 @@ func (k *RowTile) InitialRow(i int, exact bool) (m, l Value) {
 	}
 	first := k.ICmp(enum.IPredEQ, k.And(k.Lane, I32(3)), I32(0))
 	if exact {
-		l = k.FMul(l, F32(math.Exp2(-k.DType.Headroom())))
+		l = k.FMul(l, F32(math.Exp2(-Headroom(k.DType))))
 	} else {
 		m = k.FMul(m, k.scale())
 	}

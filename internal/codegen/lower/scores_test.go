@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/codegen/lower"
 	"github.com/minfc/minfc/ir"
 )
@@ -16,7 +17,7 @@ var scaleParam = []lower.Param{{Name: "scale_log2", Type: "f32"}}
 
 // rowTile is a row tile that knows its lane and the scale.
 func rowTile(b *lower.Builder, s *lower.Scores) *lower.RowTile {
-	k := &lower.RowTile{Builder: b, Schedule: &ir.Schedule{}, Scores: s, DType: lower.BF16, SlotKeys: 64, Lane: b.And(b.ThreadX(), lower.I32(31))}
+	k := &lower.RowTile{Builder: b, Schedule: &ir.Schedule{}, Scores: s, DType: abi.BF16, SlotKeys: 64, Lane: b.And(b.ThreadX(), lower.I32(31))}
 	k.Query = func(strip, r int) lower.Value { return lower.I32(int64(100 + 16*strip + 8*r)) }
 	return k
 }
@@ -79,7 +80,7 @@ func TestInitialRow(t *testing.T) {
 	for _, c := range []struct {
 		exact  bool
 		m, sum float64
-	}{{false, 5 * math.Log2E, 0.5}, {true, 5, 0.5 * math.Exp2(-lower.BF16.Headroom())}} {
+	}{{false, 5 * math.Log2E, 0.5}, {true, 5, 0.5 * math.Exp2(-lower.Headroom(abi.BF16))}} {
 		maxima := ofLanes(t, []float32{0}, func(b *lower.Builder, _ lower.Value) lower.Value {
 			m, _ := rowTile(b, s).InitialRow(2, c.exact)
 			return m
@@ -128,7 +129,7 @@ func TestScaleOfExponents(t *testing.T) {
 			require.InEpsilon(t, 2*c.scale, maximum[lane], 1e-6, name)
 			require.InEpsilon(t, math.Exp2(1-2*c.scale), alpha[lane], 1e-5, name)
 			require.InEpsilon(t, math.Exp2(x*c.scale-1), fast[lane], 1e-5, name)
-			require.InEpsilon(t, math.Exp2((x-2)*c.scale-lower.BF16.Headroom()), exact[lane], 1e-5, name)
+			require.InEpsilon(t, math.Exp2((x-2)*c.scale-lower.Headroom(abi.BF16)), exact[lane], 1e-5, name)
 		}
 	}
 }

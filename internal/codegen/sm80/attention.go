@@ -41,8 +41,8 @@ type kernel struct {
 	exact  bool // the tile is computed with care (see lower/exact.go); m are raw maxima then
 }
 
-// Attention lowers s, cut to TileFor(cfg.HeadDim), or ListTileFor if it has lists.
-func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
+// Attention lowers s to a kernel of its own.
+func (Backend) Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 	if err := lower.CheckLists(s); err != nil {
 		return nil, err
 	}

@@ -8,12 +8,13 @@ import (
 	llir "github.com/llir/llvm/ir"
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/codegen/lower"
 	"github.com/minfc/minfc/ir"
 )
 
 func causal(headDim int) *ir.Schedule {
-	return &ir.Schedule{Name: "dense", Tile: TileFor(headDim), Order: ir.OrderLongestFirst,
+	return &ir.Schedule{Name: "dense", Tile: Backend{}.Tile(&ir.Schedule{}, headDim), Order: ir.OrderLongestFirst,
 		Segments: []ir.Segment{{Hi: []ir.Bound{{Row: true, Off: ir.Int(1)}}, Hop: -1}}}
 }
 
@@ -45,8 +46,9 @@ func calls(k *lower.Kernel) (fast, again map[string]int) {
 func TestOperationsOfATile(t *testing.T) {
 	for _, d := range []int{16, 64, 80, 112, 128, 192, 256} {
 		t.Run(fmt.Sprint(d), func(t *testing.T) {
-			s, tile := shapeFor(d, false), TileFor(d)
-			k, err := Attention(causal(d), lower.Config{HeadDim: d, DType: lower.BF16, Target: "sm_80"})
+			s, schedule := shapeFor(d, false), causal(d)
+			tile := schedule.Tile
+			k, err := Backend{}.Attention(schedule, lower.Config{HeadDim: d, DType: abi.BF16, Target: "sm_80"})
 			require.NoError(t, err)
 			strips := tile.Rows / (16 * s.warps)
 			c, again := calls(k)
@@ -62,7 +64,7 @@ func TestOperationsOfATile(t *testing.T) {
 
 // Only edge tiles pay for masks: outside the edge blocks no score is selected.
 func TestFullTilesHaveNoMask(t *testing.T) {
-	k, err := Attention(causal(128), lower.Config{HeadDim: 128, DType: lower.F16, Target: "sm_80"})
+	k, err := Backend{}.Attention(causal(128), lower.Config{HeadDim: 128, DType: abi.F16, Target: "sm_80"})
 	require.NoError(t, err)
 	masked := 0
 	for _, b := range k.Module.Funcs[0].Blocks {

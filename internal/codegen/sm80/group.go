@@ -6,11 +6,44 @@ import (
 	"github.com/minfc/minfc/ir"
 )
 
-// Group lowers schedules to one kernel with a section for each. They are cut to ListTileFor if they have lists, else to TileFor. With
-// cfg.BesideLists blocks are those of kernels with lists, and ranges are cut to BesideLists: their row tiles are as short then, which
-// costs them a few percent (docs/design-plans.md). A block of two lists' tiles would cost the lists more.
-func Group(schedules []*ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
-	sh, shared := shapeFor(cfg.HeadDim, cfg.BesideLists), 0
+// Backend makes attention for sm_80 and later GPUs; codegen.Backend says what its methods are for.
+type Backend struct{}
+
+// Tile is the tile of the schedule's own kernel.
+func (Backend) Tile(s *ir.Schedule, headDim int) ir.Tile {
+	return shapeFor(headDim, len(s.Lists()) > 0).tile(s)
+}
+
+// Groups puts all schedules into one kernel. Where one of them reads lists all blocks are the ones of kernels with lists: the row tiles of
+// ranges are as short then, which costs them a few percent (docs/design-plans.md), while a block of two lists' tiles would cost the lists
+// more. So schedules of ranges have a kernel without lists as well, for launches that need no other, unless its blocks would be the same.
+func (Backend) Groups(schedules []*ir.Schedule, headDim int) []lower.Grouping {
+	var ranges []int
+	for i, s := range schedules {
+		if len(s.Lists()) == 0 {
+			ranges = append(ranges, i)
+		}
+	}
+	lists := len(ranges) < len(schedules)
+	own, beside := shapeFor(headDim, false), shapeFor(headDim, lists)
+	all := lower.Grouping{Lists: lists}
+	for i, s := range schedules {
+		all.Schedules, all.Tiles = append(all.Schedules, i), append(all.Tiles, beside.tile(s))
+	}
+	own.maxHeadDim = beside.maxHeadDim
+	if own == beside || len(ranges) == 0 {
+		return []lower.Grouping{all}
+	}
+	alone := lower.Grouping{Schedules: ranges}
+	for _, i := range ranges {
+		alone.Tiles = append(alone.Tiles, own.tile(schedules[i]))
+	}
+	return []lower.Grouping{all, alone}
+}
+
+// Group lowers schedules to one kernel with a section for each.
+func (Backend) Group(schedules []*ir.Schedule, lists bool, cfg lower.Config) (*lower.Kernel, error) {
+	sh, shared := shapeFor(cfg.HeadDim, lists), 0
 	out, err := lower.NewGroup(schedules, sh.threads(), sh.minBlocks, func(n int) lower.Body {
 		s := schedules[n]
 		return lower.Body{Params: abi.SectionAsked(s), Emit: func(b *lower.Builder) {

@@ -13,7 +13,7 @@ import (
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/codegen"
-	"github.com/minfc/minfc/internal/codegen/sm80"
+	"github.com/minfc/minfc/internal/codegen/lower"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/ptxgen"
 	"github.com/minfc/minfc/internal/selfcheck"
@@ -26,7 +26,7 @@ import (
 type listCase struct {
 	schedule             *ir.Schedule
 	headDim              int
-	dtype                half.Format
+	dtype                abi.DType
 	batch, hq, hk        int
 	sq, sk, offset       int
 	runs, blocks, cols   bool
@@ -47,7 +47,7 @@ func one(row bool, off ir.Poly) []ir.Bound { return []ir.Bound{{Row: row, Off: o
 // verticalSlash is what the passes make of causal & (columns(cols) | diagonals(diags)).
 func verticalSlash() *ir.Schedule {
 	diags := ir.Source{Kind: ir.SourceRuns, Name: "diags"}
-	return &ir.Schedule{Name: "vertical_slash", Tile: sm80.ListTileFor(0), Order: ir.OrderLongestFirst, Segments: []ir.Segment{
+	return &ir.Schedule{Name: "vertical_slash", Tile: lower.ListTile, Order: ir.OrderLongestFirst, Segments: []ir.Segment{
 		{Hi: one(true, ir.Int(1)), Hop: -1, From: diags},
 		{Hi: one(true, ir.Int(1)), Hop: -1, From: ir.Source{Kind: ir.SourceColumns, Name: "cols"}, Except: []ir.Source{diags}},
 	}}
@@ -55,7 +55,7 @@ func verticalSlash() *ir.Schedule {
 
 // columnsWindow is causal & (columns(cols) | window(w)).
 func columnsWindow(w int64) *ir.Schedule {
-	return &ir.Schedule{Name: "columns_window", Tile: sm80.ListTileFor(0), Order: ir.OrderLongestFirst, Segments: []ir.Segment{
+	return &ir.Schedule{Name: "columns_window", Tile: lower.ListTile, Order: ir.OrderLongestFirst, Segments: []ir.Segment{
 		{Lo: one(true, ir.Int(1-w)), Hi: one(true, ir.Int(1)), Hop: -1},
 		{Hi: one(true, ir.Int(1-w)), Hop: -1, From: ir.Source{Kind: ir.SourceColumns, Name: "cols"}},
 	}}
@@ -63,7 +63,7 @@ func columnsWindow(w int64) *ir.Schedule {
 
 // blockSparse is causal & blocks(best).
 func blockSparse() *ir.Schedule {
-	return &ir.Schedule{Name: "block_sparse", Tile: sm80.ListTileFor(0), Order: ir.OrderLongestFirst, Segments: []ir.Segment{
+	return &ir.Schedule{Name: "block_sparse", Tile: lower.ListTile, Order: ir.OrderLongestFirst, Segments: []ir.Segment{
 		{Hi: one(true, ir.Int(1)), Hop: -1, From: ir.Source{Kind: ir.SourceBlocks, Name: "best"}},
 	}}
 }
@@ -183,7 +183,7 @@ func (c listCase) tensor(t *testing.T, rng *rand.Rand, n int) []byte {
 	for i := range values {
 		values[i] = float32(rng.NormFloat64())
 	}
-	b, err := c.dtype.Encode(values)
+	b, err := half.Encode(c.dtype, values)
 	require.NoError(t, err)
 	return b
 }
@@ -260,7 +260,7 @@ func (c listCase) run(t *testing.T, dev device.Device, fn device.Function, kerne
 
 func (c listCase) decode(t *testing.T, b []byte) []float32 {
 	out := make([]float32, len(b)/2)
-	require.NoError(t, c.dtype.Decode(out, b))
+	require.NoError(t, half.Decode(c.dtype, out, b))
 	return out
 }
 
@@ -298,7 +298,7 @@ func TestListsOnTheEmulator(t *testing.T) {
 	for _, c := range kinds {
 		for _, d := range []int{32, 64, 80, 128, 192, 256} {
 			c := c
-			c.headDim, c.dtype = d, []half.Format{half.BF16, half.F16}[d/16%2]
+			c.headDim, c.dtype = d, []abi.DType{abi.BF16, abi.F16}[d/16%2]
 			t.Run(fmt.Sprintf("%s/D%d", c.schedule.Name, d), func(t *testing.T) {
 				t.Parallel()
 				c.runMany(t, campaign.Cases(2, 12, 60))
@@ -329,7 +329,7 @@ func (c listCase) load(t *testing.T, observe func(emu.Stats)) (device.Device, de
 	dev, err := emu.Open(emu.Options{Observe: observe})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, dev.Close()) })
-	kernel, err := codegen.Attention(c.schedule, codegen.Config{HeadDim: c.headDim, DType: codegen.DType(c.dtype), Target: "sm_80"})
+	kernel, err := codegen.Attention(c.schedule, codegen.Config{HeadDim: c.headDim, DType: abi.DType(c.dtype), Target: "sm_80"})
 	require.NoError(t, err)
 	ptx, err := ptxgen.Compile(kernel.Module, ptxgen.Options{Target: "sm_80"})
 	require.NoError(t, err)
@@ -346,7 +346,7 @@ func TestColumnsThatAllCountAreNotMasked(t *testing.T) {
 	const offset = 1024
 	for _, d := range []int{64, 128} {
 		selects := map[string]int64{}
-		c := listCase{schedule: verticalSlash(), headDim: d, dtype: half.BF16, batch: 1, hq: 1, hk: 1, sq: 64, sk: offset + 64, offset: offset, runs: true, cols: true}
+		c := listCase{schedule: verticalSlash(), headDim: d, dtype: abi.BF16, batch: 1, hq: 1, hk: 1, sq: 64, sk: offset + 64, offset: offset, runs: true, cols: true}
 		for name, tiles := range map[string][]int{
 			"none covered": {0, 400, 600},
 			"some of each": {0, offset - 327, offset}, // delta is offset + 63 - id: 760 to 823 and 1024 to 1087

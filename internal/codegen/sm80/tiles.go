@@ -2,6 +2,7 @@ package sm80
 
 import (
 	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/internal/codegen/lower"
 	"github.com/minfc/minfc/ir"
 )
 
@@ -30,39 +31,26 @@ func shapesOf(bodies []abi.Body) (out []shape) {
 	return out
 }
 
-func choose(from []shape, headDim int) shape {
-	for _, s := range from {
-		if headDim <= s.maxHeadDim {
-			return s
-		}
-	}
-	return from[len(from)-1]
-}
+// Most is the largest head dim that the shape is for.
+func (s shape) Most() int { return s.maxHeadDim }
 
 // shapeFor is the shape of kernels with lists, or of kernels without. A group's blocks are all alike: with lists if any member has some.
 func shapeFor(headDim int, lists bool) shape {
 	if lists {
-		return choose(listShapes, headDim)
+		return lower.ShapeFor(listShapes, headDim)
 	}
-	return choose(shapes, headDim)
+	return lower.ShapeFor(shapes, headDim)
 }
 
 func (s shape) threads() int { return 32 * s.warps }
 
-// TileFor is the tile of a head dim from 16 to 256, for schedules of ranges alone.
-func TileFor(headDim int) ir.Tile { return shapeFor(headDim, false).tile() }
-
-// BesideLists is that tile in a group that has lists, and whether blocks of ranges are the same there.
-func BesideLists(headDim int) (tile ir.Tile, same bool) {
-	own, beside := shapeFor(headDim, false), shapeFor(headDim, true)
-	own.maxHeadDim = beside.maxHeadDim
-	return beside.tile(), own == beside
+// tile is what a schedule is cut to in blocks of the shape.
+func (s shape) tile(schedule *ir.Schedule) ir.Tile {
+	if len(schedule.Lists()) > 0 {
+		return lower.ListTile
+	}
+	return ir.Tile{Rows: s.rows, Keys: s.keys}
 }
-
-func (s shape) tile() ir.Tile { return ir.Tile{Rows: s.rows, Keys: s.keys} }
-
-// ListTileFor is the tile of schedules with lists: a row block by a slot.
-func ListTileFor(int) ir.Tile { return ir.Tile{Rows: ir.BlockSize, Keys: ir.BlockSize} }
 
 // Shared memory holds tiles as panels of 64 columns, 128 bytes a row, the 16-byte chunk index XORed with the row modulo
 // 8: ldmatrix then meets no bank twice. A head dim that is no multiple of 64 leaves its last panel partly unused.

@@ -47,8 +47,8 @@ type kernel struct {
 	pass   Value // of the warp that walks: 0, then 1 for tiles that are computed again
 }
 
-// Attention lowers s, cut to TileFor(cfg.HeadDim), or ListTileFor if it has lists.
-func Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
+// Attention lowers s to a kernel of its own.
+func (Backend) Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
 	if err := lower.CheckLists(s); err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/llir/llvm/ir/constant"
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/codegen/lower"
 	"github.com/minfc/minfc/internal/ptxgen"
 	"github.com/minfc/minfc/ir"
@@ -46,12 +47,10 @@ func eachKernel(t *testing.T, test func(t *testing.T, k lowered)) {
 func someKernels(t *testing.T, kinds []string, headDims []int, test func(t *testing.T, k lowered)) {
 	for _, name := range kinds {
 		for _, d := range headDims {
-			s := &ir.Schedule{Name: "test", Tile: ListTileFor(d), Order: ir.OrderLongestFirst, Segments: causal[name]}
-			if name == "ranges" {
-				s.Tile = TileFor(d)
-			}
+			s := &ir.Schedule{Name: "test", Order: ir.OrderLongestFirst, Segments: causal[name]}
+			s.Tile = Backend{}.Tile(s, d)
 			sh, slotKeys := shapeFor(s, d)
-			k, err := Attention(s, lower.Config{HeadDim: d, DType: lower.BF16, Target: "sm_90a"})
+			k, err := Backend{}.Attention(s, lower.Config{HeadDim: d, DType: abi.BF16, Target: "sm_90a"})
 			require.NoError(t, err)
 			t.Run(fmt.Sprintf("%s/D%d", name, d), func(t *testing.T) {
 				test(t, lowered{k, sh, layoutFor(sh, d, slotKeys), d})
@@ -371,7 +370,7 @@ func TestBytesThatBarriersExpect(t *testing.T) {
 func TestSharedMemoryFits(t *testing.T) {
 	for _, shapes := range [][]shape{shapes, listShapes, staggerShapes} {
 		for d := 16; d <= shapes[len(shapes)-1].maxHeadDim; d += 16 {
-			s := choose(shapes, d)
+			s := lower.ShapeFor(shapes, d)
 			for _, slotKeys := range []int{s.keys, ir.BlockSize} {
 				l := layoutFor(s, d, slotKeys)
 				require.LessOrEqual(t, l.total, 232448, "head dim %d", d)

@@ -59,8 +59,30 @@ func cuts(schedules []*ir.Schedule, headDim int) []cut {
 	return out
 }
 
-// Group lowers schedules, each cut as for Attention, to one kernel with a section for each.
-func Group(schedules []*ir.Schedule, cfg lower.Config) (*lower.Kernel, error) {
+// Backend makes attention for sm_90a GPUs; codegen.Backend says what its methods are for.
+type Backend struct{}
+
+// Tile is the tile of the schedule's own kernel.
+func (Backend) Tile(s *ir.Schedule, headDim int) ir.Tile {
+	if len(s.Lists()) > 0 {
+		return lower.ListTile
+	}
+	sh, _ := shapeFor(s, headDim)
+	return ir.Tile{Rows: sh.rows(), Keys: sh.keys}
+}
+
+// Groups puts all schedules into one kernel, each cut as in its own: a block serves whatever its section needs.
+func (b Backend) Groups(schedules []*ir.Schedule, headDim int) []lower.Grouping {
+	var all lower.Grouping
+	for i, s := range schedules {
+		all.Schedules, all.Tiles = append(all.Schedules, i), append(all.Tiles, b.Tile(s, headDim))
+		all.Lists = all.Lists || len(s.Lists()) > 0
+	}
+	return []lower.Grouping{all}
+}
+
+// Group lowers schedules to one kernel with a section for each.
+func (Backend) Group(schedules []*ir.Schedule, _ bool, cfg lower.Config) (*lower.Kernel, error) {
 	all, shared := cuts(schedules, cfg.HeadDim), 0
 	out, err := lower.NewGroup(schedules, all[0].blockThreads, 1, func(n int) lower.Body {
 		s, c := schedules[n], all[n]

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/codegen/lower"
 	"github.com/minfc/minfc/internal/ptxgen"
@@ -179,20 +180,18 @@ func TestGroupsHaveTheLoopsOfKernelsAlone(t *testing.T) {
 	for _, d := range []int{64, 128, 192, 256, 32}[:campaign.Cases(0, 2, 5)] { // with -short none, they take seconds each
 		t.Run(fmt.Sprint(d), func(t *testing.T) {
 			t.Parallel()
-			cfg := lower.Config{HeadDim: d, DType: lower.BF16, Target: "sm_90a", BesideLists: true}
+			cfg := lower.Config{HeadDim: d, DType: abi.BF16, Target: "sm_90a"}
 			var schedules []*ir.Schedule
 			var alone []loop
 			for _, name := range []string{"ranges", "blocks", "runs and columns"} {
-				s := &ir.Schedule{Name: "test", Tile: ListTileFor(d), Order: ir.OrderLongestFirst, Segments: causal[name]}
-				if name == "ranges" {
-					s.Tile = TileFor(d)
-				}
-				k, err := Attention(s, cfg)
+				s := &ir.Schedule{Name: "test", Order: ir.OrderLongestFirst, Segments: causal[name]}
+				s.Tile = Backend{}.Tile(s, d)
+				k, err := Backend{}.Attention(s, cfg)
 				require.NoError(t, err)
 				schedules, alone = append(schedules, s), append(alone, loopsOf(sassOf(t, k, ptxas, nvdisasm))...)
 			}
 			for _, more := range [][]*ir.Schedule{nil, {schedules[0], schedules[0]}} {
-				k, err := Group(append(slices.Clone(schedules), more...), cfg)
+				k, err := Backend{}.Group(append(slices.Clone(schedules), more...), true, cfg)
 				require.NoError(t, err)
 				lines := sassOf(t, k, ptxas, nvdisasm)
 				checkRegisters(t, lines, cuts(schedules, d))

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/internal/codegen/lower"
 	"github.com/minfc/minfc/ir"
 )
 
@@ -60,23 +61,18 @@ func shapesOf(bodies []abi.Body, own []shape) []shape {
 func shapeFor(s *ir.Schedule, headDim int) (sh shape, slotKeys int) {
 	lists := s.Lists()
 	if len(lists) == 0 {
-		return choose(shapes, headDim), TileFor(headDim).Keys
+		own := lower.ShapeFor(shapes, headDim)
+		return own, own.keys
 	}
 	blocks := slices.ContainsFunc(lists, func(l ir.Source) bool { return l.Kind == ir.SourceBlocks })
 	if widest := staggerShapes[len(staggerShapes)-1]; !blocks && headDim <= widest.maxHeadDim {
-		return choose(staggerShapes, headDim), ir.BlockSize
+		return lower.ShapeFor(staggerShapes, headDim), ir.BlockSize
 	}
-	return choose(listShapes, headDim), ir.BlockSize
+	return lower.ShapeFor(listShapes, headDim), ir.BlockSize
 }
 
-func choose(from []shape, headDim int) shape {
-	for _, s := range from {
-		if headDim <= s.maxHeadDim {
-			return s
-		}
-	}
-	return from[len(from)-1]
-}
+// Most is the largest head dim that the shape is for.
+func (s shape) Most() int { return s.maxHeadDim }
 
 func (s shape) rows() int    { return 64 * s.groups }
 func (s shape) threads() int { return 128 * (s.groups + 1) }
@@ -118,18 +114,6 @@ func (s shape) registers() (producer, consumer int) {
 	}
 	return 32, 160
 }
-
-// TileFor is the tile of a head dim from 16 to 256, for schedules of ranges alone.
-func TileFor(headDim int) ir.Tile {
-	s := choose(shapes, headDim)
-	return ir.Tile{Rows: s.rows(), Keys: s.keys}
-}
-
-// BesideLists is TileFor in a group that has lists, where blocks of ranges are the same.
-func BesideLists(headDim int) (tile ir.Tile, same bool) { return TileFor(headDim), true }
-
-// ListTileFor is the tile of schedules with lists: a row block by a slot.
-func ListTileFor(int) ir.Tile { return ir.Tile{Rows: ir.BlockSize, Keys: ir.BlockSize} }
 
 // Shared memory holds tiles as panels of 64 columns, 128 bytes a row, in the 128-byte swizzle that TMA writes and wgmma reads. A
 // head dim that is no multiple of 64 leaves the rest of its last panel zero: TMA fills what lies outside the tensor.

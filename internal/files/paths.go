@@ -1,14 +1,13 @@
-package main
+package files
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
-
-	"github.com/minfc/minfc/internal/files"
 )
 
-// distinct proves that no output is one of the inputs or another output. Empty paths and "-" do not count.
-func distinct(inputs, outputs []string) error {
+// Distinct proves that no output is one of the inputs or another output. Empty paths and "-" do not count.
+func Distinct(inputs, outputs []string) error {
 	taken := map[string]string{}
 	for _, p := range inputs {
 		taken[realPath(p)] = "an input"
@@ -18,7 +17,7 @@ func distinct(inputs, outputs []string) error {
 			continue
 		}
 		if what, ok := taken[realPath(p)]; ok {
-			return usagef("%s would be written over, it is also %s: name another file", p, what)
+			return fmt.Errorf("%s would be written over, it is also %s: name another file", p, what)
 		}
 		taken[realPath(p)] = "another output"
 	}
@@ -31,18 +30,27 @@ func regular(p string) bool {
 	return err != nil || st.Mode().IsRegular()
 }
 
-// writable says whether a new file can be made at path. One that is there already, or a pipe, is left alone.
+// Writable says whether new files can be made at paths. One that is there already, or a pipe, is left alone.
+func Writable(paths ...string) error {
+	for _, path := range paths {
+		if err := writable(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func writable(path string) error {
 	if path == "" || path == "-" {
 		return nil
 	}
 	switch st, err := os.Stat(path); {
 	case err == nil && st.IsDir():
-		return files.Write(path, nil) // says so
+		return Write(path, nil) // says so
 	case err == nil:
 		return nil
 	}
-	return files.CheckWritable(path)
+	return CheckWritable(path)
 }
 
 // realPath follows links, also of the folder of a file that is not there yet.

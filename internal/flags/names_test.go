@@ -1,9 +1,11 @@
-package main
+package flags
 
 import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc/internal/failure"
 )
 
 func TestTargetsOfOtherPrograms(t *testing.T) {
@@ -24,11 +26,11 @@ func TestTargetsOfOtherPrograms(t *testing.T) {
 		"autto":      "did you mean auto?",
 		"h100":       `target must be one of "auto","sm_80","sm_90a" but got "h100"`,
 	} {
-		var got targetName
+		var got Target
 		require.ErrorContains(t, got.UnmarshalText([]byte(name)), want, name)
 	}
 	for _, name := range []string{"auto", "sm_80", "sm_90a"} {
-		var got targetName
+		var got Target
 		require.NoError(t, got.UnmarshalText([]byte(name)))
 		require.Equal(t, name, string(got))
 	}
@@ -42,12 +44,12 @@ func TestTypesOfOtherPrograms(t *testing.T) {
 		"fp32": none, "float32": none, "f32": none, "float": none, "tf32": none, "fp8": none, "f8": none, "e4m3": none, "fp8_e4m3": none,
 		"float8_e5m2": none, "int8": none, "double": none, "F8_E4M3": none, "f64": none, "nvfp4": none,
 	} {
-		var got dtypeName
+		var got DType
 		err := got.UnmarshalText([]byte(name))
 		require.ErrorContains(t, err, want, name)
 		require.ErrorContains(t, err, `dtype must be one of "bf16","f16" but got`)
 	}
-	var got dtypeName
+	var got DType
 	require.EqualError(t, got.UnmarshalText([]byte("x")), `dtype must be one of "bf16","f16" but got "x"`)
 	require.NoError(t, got.UnmarshalText([]byte("f16")))
 }
@@ -62,9 +64,50 @@ func TestCounts(t *testing.T) {
 		_, err := parseCount(text)
 		require.Error(t, err, "%q", text)
 	}
-	var s setting
+	var s Setting
 	require.NoError(t, s.UnmarshalText([]byte("window=4k")))
-	require.Equal(t, setting{"window", 4096}, s)
+	require.Equal(t, Setting{"window", 4096}, s)
 	require.ErrorContains(t, s.UnmarshalText([]byte("window=4g")), `the value of window is "4g", want an integer such as 4096, 4k (4096) or 1m (1048576)`)
 	require.ErrorContains(t, s.UnmarshalText([]byte("window=")), `the value of window is "", want an integer`)
+}
+
+func TestEmissions(t *testing.T) {
+	var e Emission
+	require.NoError(t, e.UnmarshalText([]byte("ptx")))
+	require.Equal(t, Emission{"ptx", "-"}, e)
+	require.NoError(t, e.UnmarshalText([]byte("llvm=a=b")))
+	require.Equal(t, Emission{"llvm", "a=b"}, e)
+	require.EqualError(t, e.UnmarshalText([]byte("ptx=")), `no path after "ptx="`)
+	require.ErrorContains(t, e.UnmarshalText([]byte("ptxx")), "did you mean ptx?")
+}
+
+func TestValuesAreGivenOnce(t *testing.T) {
+	got, err := Values([]Setting{{"a", 1}, {"b", 2}})
+	require.NoError(t, err)
+	require.Equal(t, map[string]int64{"a": 1, "b": 2}, got)
+	_, err = Values([]Setting{{"a", 1}, {"a", 1}})
+	require.EqualError(t, err, "--set a is given twice")
+	require.Equal(t, failure.ExitUsage, failure.ExitCode(err))
+}
+
+func TestPasses(t *testing.T) {
+	var p Pass
+	require.NoError(t, p.UnmarshalText([]byte("tile")))
+	require.True(t, p.Names("tile"))
+	require.False(t, p.Names("split"))
+	require.NoError(t, p.UnmarshalText([]byte("all")))
+	require.True(t, p.Names("split"))
+	require.ErrorContains(t, p.UnmarshalText([]byte("tyle")), `no pass "tyle", want all or one of consts, `)
+}
+
+// Every value that a flag lists for completion is one that it takes.
+func TestWordsAreTaken(t *testing.T) {
+	for flag, take := range map[string]func([]byte) error{
+		"target": new(Target).UnmarshalText, "dtype": new(DType).UnmarshalText, "emit": new(Emission).UnmarshalText, "print-after": new(Pass).UnmarshalText,
+	} {
+		require.NotEmpty(t, Words()[flag], flag)
+		for _, word := range Words()[flag] {
+			require.NoError(t, take([]byte(word)), "--%s %s", flag, word)
+		}
+	}
 }

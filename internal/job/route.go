@@ -1,4 +1,4 @@
-package main
+package job
 
 import (
 	"fmt"
@@ -8,8 +8,8 @@ import (
 )
 
 // routes says which heads ran without sparsity because that was predicted to be faster, and by what figures.
-func (j *job) routes(res runtime.HostResult) (out []summary.Route) {
-	if len(res.Chosen) > 0 && j.noFallback {
+func (j *Job) routes(res runtime.HostResult) (out []summary.Route) {
+	if len(res.Chosen) > 0 && j.NoFallback {
 		return []summary.Route{{Kind: "sparse", Why: fmt.Sprintf("all %d heads, also where dense attention may be faster (--fallback)", len(res.Chosen))}}
 	}
 	groups := map[bool]*routed{true: {}, false: {}}
@@ -49,12 +49,12 @@ func (r *routed) against(ran, other float64) string {
 }
 
 // nameHeads counts the heads, and names them where there is one batch.
-func (j *job) nameHeads(heads []int) string {
-	all := j.in.Batch * j.in.QHeads
+func (j *Job) nameHeads(heads []int) string {
+	all := j.In.Batch * j.In.QHeads
 	switch {
 	case len(heads) == all:
 		return fmt.Sprintf("all %d heads", all)
-	case j.in.Batch == 1:
+	case j.In.Batch == 1:
 		return runtime.ListHeads(heads)
 	}
 	return fmt.Sprintf("%d of %d heads", len(heads), all)

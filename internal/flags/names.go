@@ -1,4 +1,4 @@
-package main
+package flags
 
 import (
 	"fmt"
@@ -7,20 +7,32 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/suggest"
 	"github.com/minfc/minfc/runtime/device"
 )
 
-// targetName is the value of --target: a target of the compiler, or auto.
-type targetName string
+// Target is the value of --target: a target of the compiler, or auto.
+type Target string
 
-func (t *targetName) UnmarshalText(text []byte) error {
-	all := append([]string{compile.TargetAuto}, compile.Targets()...)
+// Targets lists the values of --target.
+func Targets() []string { return append([]string{compile.TargetAuto}, compile.Targets()...) }
+
+// Selected is the target as packages runtime and bench take it, where none stands for the best.
+func (t Target) Selected() string {
+	if t == compile.TargetAuto {
+		return ""
+	}
+	return string(t)
+}
+
+func (t *Target) UnmarshalText(text []byte) error {
+	all := Targets()
 	if !slices.Contains(all, string(text)) {
 		return fmt.Errorf(`target must be one of "%s" but got %q%s`, strings.Join(all, `","`), text, targetAdvice(string(text), all))
 	}
-	*t = targetName(text)
+	*t = Target(text)
 	return nil
 }
 
@@ -50,26 +62,32 @@ func targetAdvice(name string, all []string) string {
 	return fmt.Sprintf(": %s code is for GPUs of compute capability %d.%d, and %s code runs there as well; give --target %s or auto", best, major, minor, oldest, best)
 }
 
-// dtypeName is the value of --dtype.
-type dtypeName string
+// DType is the value of --dtype.
+type DType abi.DType
 
-var dtypeNames = []string{"bf16", "f16"}
-
-func (d *dtypeName) UnmarshalText(text []byte) error {
-	if !slices.Contains(dtypeNames, string(text)) {
-		return fmt.Errorf(`dtype must be one of "%s" but got %q%s`, strings.Join(dtypeNames, `","`), text, dtypeAdvice(strings.ToLower(string(text))))
+// DTypes lists the values of --dtype.
+func DTypes() (out []string) {
+	for _, t := range abi.DTypes() {
+		out = append(out, t.String())
 	}
-	*d = dtypeName(text)
+	return out
+}
+
+func (d *DType) UnmarshalText(text []byte) error {
+	if _, err := abi.ParseDType(string(text)); err != nil {
+		return fmt.Errorf(`dtype must be one of "%s" but got %q%s`, strings.Join(DTypes(), `","`), text, dtypeAdvice(strings.ToLower(string(text))))
+	}
+	*d = DType(text)
 	return nil
 }
 
 // otherDTypes are the names that other programs have for types: of ours, or, with "", of types that kernels do not take.
 var otherDTypes = []struct {
 	names *regexp.Regexp
-	ours  string
+	ours  abi.DType
 }{
-	{regexp.MustCompile(`^(torch\.)?(bf16|bfloat16|bfloat|bf_16|brain.*)$`), "bf16"},
-	{regexp.MustCompile(`^(torch\.)?(f16|fp16|float16|half|f_16|fp_16)$`), "f16"},
+	{regexp.MustCompile(`^(torch\.)?(bf16|bfloat16|bfloat|bf_16|brain.*)$`), abi.BF16},
+	{regexp.MustCompile(`^(torch\.)?(f16|fp16|float16|half|f_16|fp_16)$`), abi.F16},
 	{regexp.MustCompile(`^(torch\.)?(t?f|fp|float|double|int|i|u|uint|f?e[0-9]m[0-9]|single|nvfp|mxfp)_?[0-9]*(_.*)?$`), ""},
 	{regexp.MustCompile(`^e[0-9]m[0-9].*$`), ""},
 }
@@ -79,10 +97,10 @@ func dtypeAdvice(name string) string {
 		switch {
 		case !o.names.MatchString(name):
 		case o.ours != "":
-			return ", did you mean " + o.ours + "?"
+			return ", did you mean " + o.ours.String() + "?"
 		default:
 			return ": kernels take 16-bit inputs alone, convert q, k and v to bf16 or f16 (sums and softmax are float32 in any case)"
 		}
 	}
-	return suggest.Hint(name, dtypeNames)
+	return suggest.Hint(name, DTypes())
 }

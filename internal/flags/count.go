@@ -1,4 +1,4 @@
-package main
+package flags
 
 import (
 	"fmt"
@@ -7,20 +7,20 @@ import (
 	"strings"
 )
 
-// count is a number of things on the command line, such as 4096, 32k (32768) or 1m (1048576).
-type count int
+// Count is a number of things on the command line, such as 4096, 32k (32768) or 1m (1048576).
+type Count int
 
 var countSuffixes = []struct {
 	letter string
 	factor int
 }{{"k", 1 << 10}, {"m", 1 << 20}}
 
-func (c *count) UnmarshalText(text []byte) error {
+func (c *Count) UnmarshalText(text []byte) error {
 	n, err := parseCount(string(text))
 	if err != nil || n < 0 || n > math.MaxInt32 {
 		return fmt.Errorf("%q is not a count, want an integer such as 4096, 32k (32768) or 1m (1048576)", text)
 	}
-	*c = count(n)
+	*c = Count(n)
 	return nil
 }
 

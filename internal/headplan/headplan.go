@@ -1,0 +1,153 @@
+// Package headplan reads the file of a head plan beside the patterns that it names, and compiles what its heads run.
+package headplan
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/minfc/minfc/compile"
+	"github.com/minfc/minfc/internal/input"
+	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/plan"
+	"github.com/minfc/minfc/runtime/artifact"
+)
+
+// File is a head plan, and where the patterns are that it names beyond the library's.
+type File struct {
+	*plan.Plan
+	path   string
+	beyond *input.File // nil for none
+}
+
+// maxPlan bounds what is read of a plan, in bytes; a line for each of a million heads fits.
+const maxPlan = 128 << 20
+
+// Read reads a plan, and says first what is wrong with the file of patterns; "" stands for none.
+func Read(path, patterns string) (*File, error) {
+	beyond, err := input.ReadOptional(patterns)
+	if err != nil {
+		return nil, err
+	}
+	return ReadBeside(path, beyond)
+}
+
+// ReadBeside reads a plan that may name the patterns of a file beside the library's; nil stands for none.
+func ReadBeside(path string, beyond *input.File) (*File, error) {
+	others, err := beyond.Patterns()
+	if err != nil {
+		return nil, err
+	}
+	known, err := plan.Library(others...)
+	if err != nil {
+		return nil, err
+	}
+	switch st, err := os.Stat(path); {
+	case err == nil && st.IsDir():
+		return nil, fmt.Errorf("%s: is a directory, wanted a head plan", path)
+	case err == nil && st.Size() > maxPlan:
+		return nil, fmt.Errorf("%s: larger than %d MB, wanted a head plan", path, maxPlan>>20)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	p, err := plan.Read(path, data, known)
+	return &File{p, path, beyond}, err
+}
+
+// Heads are the heads of every layer of a model with so many of them; 0 stands for the last one that the plan names.
+func (f *File) Heads(heads int) (layers [][]plan.Head, err error) {
+	named := 0
+	for _, l := range f.Layers {
+		for h := range l {
+			named = max(named, h+1)
+		}
+	}
+	if heads == 0 {
+		heads = named
+	}
+	if heads < 1 {
+		return nil, fmt.Errorf("%s: no layer has an entry, say with --heads how many query heads the model has", f.path)
+	}
+	for i := range f.Layers {
+		layer, _, err := f.Assign(i, heads) // heads without an entry are for run to speak of
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f.path, err)
+		}
+		layers = append(layers, layer)
+	}
+	return layers, nil
+}
+
+// Compile compiles the patterns that the heads of some layers need: a pattern of the file comes before the library's one of its name.
+func (f *File) Compile(opts compile.Options, watch *compile.Observer, layers ...[]plan.Head) (*artifact.Artifact, error) {
+	find := func(name string) (*compile.Program, error) { return f.program(name, watch) }
+	return compile.Plan(layers, find, opts, watch)
+}
+
+// program is a pattern of the file if it has it, else of the library.
+func (f *File) program(name string, watch *compile.Observer) (*compile.Program, error) {
+	others, err := f.beyond.Patterns()
+	if err != nil {
+		return nil, err
+	}
+	file := f.beyond
+	if !slices.ContainsFunc(others, func(p *ir.Pattern) bool { return p.Name == name }) {
+		if file, err = input.Read(name); err != nil {
+			return nil, err
+		}
+	}
+	src := file.Source
+	if file.Artifact != nil {
+		src = []byte(file.Artifact.Source(name))
+	}
+	return compile.Load(file.Name, src, name, watch)
+}
+
+// Range is a layer, or all where none is named: the first one and the one after the last.
+func (f *File) Range(layer *int) (first, end int, err error) {
+	if layer == nil {
+		return 0, len(f.Layers), nil
+	}
+	if *layer < 0 || *layer >= len(f.Layers) {
+		return 0, 0, fmt.Errorf("--layer: %s has no layer %d, it has %d, counted from 0", f.path, *layer, len(f.Layers))
+	}
+	return *layer, *layer + 1, nil
+}
+
+// Write prints what the heads of some layers run, a line each.
+func (f *File) Write(to io.Writer, first, end int) error {
+	w := tabwriter.NewWriter(to, 0, 8, 2, ' ', 0)
+	fmt.Fprintf(w, "layer\thead\tscore\tpattern\n")
+	for i := first; i < end; i++ {
+		for _, h := range slices.Sorted(maps.Keys(f.Layers[i])) {
+			head := f.Layers[i][h]
+			fmt.Fprintf(w, "%d\t%d\t%.4g\t%s\n", i, h, head.Score, head)
+		}
+	}
+	fmt.Fprintf(w, "all\tothers\t0\t%s\n", f.Default)
+	return w.Flush()
+}
+
+// EncodeLayers is what Write prints, as JSON.
+func (f *File) EncodeLayers(first, end int) ([]byte, error) {
+	data, err := f.ShowJSON(first, end)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.path, err)
+	}
+	return data, nil
+}
+
+// Encode is the plan in a format: minfc or minference.
+func (f *File) Encode(format string) ([]byte, error) {
+	write := map[string]func() ([]byte, error){"minfc": f.JSON, "minference": f.MInference}[format]
+	data, err := write()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.path, err)
+	}
+	return data, nil
+}
