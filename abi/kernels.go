@@ -65,8 +65,8 @@ const (
 	MaxKeyBlocks    = SelectKeys * 1024 // that block_select can choose from, in its largest block: two million tokens
 )
 
-// ProbeHeads are the sizes in which the kernels of a probe come: q heads of one kv head that a block takes.
-var ProbeHeads = []int64{1, 2, 4}
+// ProbeHeadsPerBlock are the sizes in which the kernels of a probe come: q heads of one kv head that a block takes.
+var ProbeHeadsPerBlock = []int64{1, 2, 4}
 
 const (
 	probeTensors = "q_batch q_head q_row k_batch k_head k_row i32 sq sk q_offset group hq chunk_tiles f32 scale_log2 ptr heads"

@@ -14,12 +14,12 @@ import (
 type Param = ir.KernelParam
 
 // ParamBytes is the size of each type of parameter, in bytes.
-var ParamBytes = map[string]int{"ptr": 8, "i64": 8, "i32": 4, "f32": 4, MapType: TensorMapBytes, HeadsType: RowHeadBytes * RowHeadsMost}
+var ParamBytes = map[string]int{"ptr": 8, "i64": 8, "i32": 4, "f32": 4, MapType: TensorMapBytes, RowHeadsType: RowHeadBytes * RowHeadsMost}
 
 // Types of parameters that are no numbers.
 const (
 	MapType   = ir.MapType
-	HeadsType = ir.HeadsType
+	RowHeadsType = ir.RowHeadsType
 )
 
 // TensorMapBytes is the size of an encoded tensor map.
@@ -183,7 +183,7 @@ var SectionHeadsParams = Typed("i32 heads_at")
 var SectionQueueParams = Typed("ptr queue i32 items blocks")
 
 // RowHeads says of RowHeadsMost rows of a group's grid, the rows of sections without lists, which head of the tensors each is.
-var RowHeads = Param{Name: "row_heads", Type: HeadsType}
+var RowHeads = Param{Name: "row_heads", Type: RowHeadsType}
 
 // RowHeadsMost is how many places row_heads has, a u16 each: a launch has at most 65535 heads, so every number fits.
 const (

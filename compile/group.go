@@ -108,7 +108,7 @@ func (c *groupCompiler) compileFor(by compiler) error {
 		return err
 	}
 	m := &c.artifact.Manifest
-	m.Builds = append(m.Builds, artifact.Build{Target: by.Target, DType: string(by.DType), HeadDim: by.HeadDim})
+	m.Builds = append(m.Builds, artifact.Build{Target: by.Target, DType: by.DType, HeadDim: by.HeadDim})
 	c.describe(sections)
 	for _, g := range groups {
 		if err := c.addGroup(by, sections, g); err != nil {

@@ -178,7 +178,7 @@ func (c compiler) pack(p *ir.Pattern, source string, units []unit, kernels []ind
 		l.Kernels = append(l.Kernels, artifact.Use{Name: name, Code: code})
 	}
 	for i, u := range units {
-		a.Manifest.Builds = append(a.Manifest.Builds, artifact.Build{Target: u.target, DType: string(c.DType), HeadDim: c.HeadDim})
+		a.Manifest.Builds = append(a.Manifest.Builds, artifact.Build{Target: u.target, DType: c.DType, HeadDim: c.HeadDim})
 		lowered[i] = artifact.Lowered{Schedule: u.schedule.String(), Program: a.AddProgram(u.program.String())}
 		use(&lowered[i], abi.Attend, u.addTo(a))
 	}

@@ -183,7 +183,7 @@ func NullArg(param string) Arg { return Arg{Param: param, Kind: ArgNull, Expr: N
 // Types of kernel parameters that are no numbers: tensor maps, and the heads of a grid's rows.
 const (
 	MapType   = "map"
-	HeadsType = "u16x128"
+	RowHeadsType = "u16x128"
 )
 
 // KernelParam is one parameter of a compiled kernel, in the order of its PTX entry. Type is ptr, i32, i64, f32; map, which is a tensor

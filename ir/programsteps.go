@@ -205,7 +205,7 @@ func (w *stepWalk) run(s Run, env Env) (err error) {
 
 // argument is the value of a parameter: the listed one, or what has its name.
 func (w *stepWalk) argument(s Run, p KernelParam, env Env) (ActionArg, error) {
-	if p.Type == MapType || p.Type == HeadsType {
+	if p.Type == MapType || p.Type == RowHeadsType {
 		return ActionArg{}, nil
 	}
 	a := s.arg(p)

@@ -96,7 +96,7 @@ func (b *programBuilder) chooseSums() []ir.Step {
 // rowsOf defines which rows a probe has: rows of them from row0 on, step apart.
 func (b *programBuilder) rowsOf(p probe) {
 	if !slices.ContainsFunc(b.Variants, func(v ir.Variant) bool { return v.Name == p.variant() }) {
-		b.Variants = append(b.Variants, ir.Variant{Name: p.variant(), Of: abi.ProbeHeads, For: ir.Name("sharers")})
+		b.Variants = append(b.Variants, ir.Variant{Name: p.variant(), Of: abi.ProbeHeadsPerBlock, For: ir.Name("sharers")})
 	}
 	switch {
 	case p.last != nil:

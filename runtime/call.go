@@ -6,7 +6,10 @@
 //	err = call.Run(stream, runtime.Pointers{Q: q, K: k, V: v, O: o, Workspace: w, WorkspaceBytes: call.Workspace()})
 package runtime
 
-import "github.com/minfc/minfc/runtime/device"
+import (
+	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/runtime/device"
+)
 
 // Shape is a call but for its pointers and parameters: O = softmax over the kept pairs of (Scale Q K^T) V, for every batch and head.
 //
@@ -57,7 +60,7 @@ type Pointers struct {
 type call struct {
 	Shape
 	headDim    int
-	dtype      string
+	dtype      abi.DType
 	scaleLog2  float32
 	params     map[string]int64   // as given
 	headParams map[string][]int64 // for each of QHeads

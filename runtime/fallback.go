@@ -3,7 +3,6 @@ package runtime
 import (
 	"slices"
 
-	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/cost"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime/device"
@@ -128,7 +127,7 @@ func (v verdict) limit() float64 { return v.dense * (1 - fallbackMargin) }
 
 // price fills in what does not depend on the lists.
 func (f *fallback) price(k *Pattern, x *boundCall) (v verdict, err error) {
-	work := cost.Work{HeadDim: x.headDim, DType: abi.DType(x.dtype), Batch: 1, QHeads: 1, KVHeads: 1,
+	work := cost.Work{HeadDim: x.headDim, DType: x.dtype, Batch: 1, QHeads: 1, KVHeads: 1,
 		SeqQ: x.SeqQ, SeqK: x.SeqK, QOffset: x.QOffset, Params: x.params}
 	count := func(s *ir.Schedule) (*cost.Counts, error) {
 		w := work

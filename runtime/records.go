@@ -102,7 +102,7 @@ func (r *recorder) launch(code *loadedCode, params []artifact.Param, callOf func
 		rec.launch.Grid[i] = uint32(n)
 	}
 	for i, p := range params {
-		if p.Type == abi.HeadsType {
+		if p.Type == abi.RowHeadsType {
 			copy(r.template[r.reserve(&rec, p):], rowHeads)
 			continue
 		}

@@ -3,7 +3,6 @@ package bench
 import (
 	"fmt"
 
-	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/cost"
 	"github.com/minfc/minfc/ir"
@@ -82,7 +81,7 @@ func (o *Outlook) dynamic(l *runtime.Loaded, c PricedCall) error {
 
 // priceStatic is the time of a schedule that does not depend on data.
 func priceStatic(m cost.Machine, b artifact.Build, s *ir.Schedule, c PricedCall) (float64, error) {
-	p, err := cost.Predict(m, cost.Work{HeadDim: b.HeadDim, DType: abi.DType(b.DType), RowTile: s.Tile.Rows, KeyTile: s.Tile.Keys, Batch: c.Batch,
+	p, err := cost.Predict(m, cost.Work{HeadDim: b.HeadDim, DType: b.DType, RowTile: s.Tile.Rows, KeyTile: s.Tile.Keys, Batch: c.Batch,
 		QHeads: c.QHeads, KVHeads: c.KVHeads, SeqQ: c.SeqQ, SeqK: c.SeqK, QOffset: c.QOffset, Schedule: s, Params: c.Params})
 	return p.Milliseconds, err
 }
@@ -90,7 +89,7 @@ func priceStatic(m cost.Machine, b artifact.Build, s *ir.Schedule, c PricedCall)
 // priceDense is the time of a library pattern without sparsity.
 func priceDense(m cost.Machine, b artifact.Build, name string, c PricedCall) (float64, error) {
 	file, src, _ := patterns.Source(name)
-	art, err := compile.Source(file, src, "", compile.Options{Target: b.Target, DType: abi.DType(b.DType), HeadDim: b.HeadDim}, nil)
+	art, err := compile.Source(file, src, "", compile.Options{Target: b.Target, DType: b.DType, HeadDim: b.HeadDim}, nil)
 	if err != nil {
 		return 0, err
 	}

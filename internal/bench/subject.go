@@ -44,7 +44,7 @@ func newSubject(file string, c Config, dev device.Info, target string) (*subject
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", in.Name, err)
 	}
-	sel := artifact.Select{HeadDim: c.HeadDim, DType: string(c.DType), Target: c.Target}
+	sel := artifact.Select{HeadDim: c.HeadDim, DType: c.DType, Target: c.Target}
 	if err := s.find(dev, sel); err != nil {
 		return nil, fmt.Errorf("%s: %w", in.Name, err)
 	}

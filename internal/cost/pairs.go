@@ -51,7 +51,7 @@ func (b band) pairsUnder(tests []ir.Residue, first, last int) int64 {
 		return 0
 	}
 	total := int64(0)
-	for _, p := range b.pieces(first, last) {
+	for _, p := range b.rowRanges(first, last) {
 		switch {
 		case distances.step == 1:
 			total += p.keysIn(keys, 0)
@@ -64,8 +64,8 @@ func (b band) pairsUnder(tests []ir.Residue, first, last int) int64 {
 	return total
 }
 
-// piece is a run of rows in which both sides of the band move evenly, by slopes 0 or 1, and from <= to.
-type piece struct {
+// rowRange is a run of rows in which both sides of the band move evenly, by slopes 0 or 1, and from <= to.
+type rowRange struct {
 	first, last int // rows
 	from, to    line
 }
@@ -75,8 +75,8 @@ type line struct{ slope, off int }
 
 func (l line) at(q int) int { return l.slope*q + l.off }
 
-// pieces cuts the rows where a row bound meets a constant one.
-func (b band) pieces(first, last int) []piece {
+// rowRanges cuts the rows where a row bound meets a constant one.
+func (b band) rowRanges(first, last int) []rowRange {
 	cuts := []int{first, last + 1}
 	bounds := append(append([]bound{{off: 0}, {off: b.sk}}, b.lo...), b.hi...)
 	for _, x := range bounds {
@@ -88,11 +88,11 @@ func (b band) pieces(first, last int) []piece {
 	}
 	slices.Sort(cuts)
 	cuts = slices.Compact(cuts)
-	var out []piece
+	var out []rowRange
 	for i := range len(cuts) - 1 {
-		p := piece{first: cuts[i], last: cuts[i+1] - 1}
+		p := rowRange{first: cuts[i], last: cuts[i+1] - 1}
 		p.from, p.to = through(p, b.from), through(p, b.to)
-		// Sides can only meet at the first row of a piece.
+		// Sides can only meet at the first row of a rowRange.
 		if p.from.at(p.last) < p.to.at(p.last) || p.from.at(p.first) < p.to.at(p.first) {
 			out = append(out, p)
 		}
@@ -101,7 +101,7 @@ func (b band) pieces(first, last int) []piece {
 }
 
 // through is the line that f follows in the rows of p.
-func through(p piece, f func(int) int) line {
+func through(p rowRange, f func(int) int) line {
 	if p.first == p.last {
 		return line{0, f(p.first)}
 	}
@@ -110,7 +110,7 @@ func through(p piece, f func(int) int) line {
 }
 
 // keysIn counts the pairs of p with k = off + slope*q modulo step.
-func (p piece) keysIn(c class, slope int) int64 {
+func (p rowRange) keysIn(c class, slope int) int64 {
 	below := func(l line) int64 { // class members below the line, up to a constant that cancels
 		return sumFloor(l.slope-slope, l.off-1-c.off, c.step, p.first, p.last)
 	}
@@ -118,7 +118,7 @@ func (p piece) keysIn(c class, slope int) int64 {
 }
 
 // mixed counts, row by row, the pairs with k in one class and q - k in another.
-func (p piece) mixed(keys, distances class) int64 {
+func (p rowRange) mixed(keys, distances class) int64 {
 	total := int64(0)
 	for q := p.first; q <= p.last; q++ {
 		c := keys.and(class{q - distances.off, distances.step})

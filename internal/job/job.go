@@ -196,7 +196,7 @@ func (j *Job) load() (err error) {
 
 // selection says which of an artifact's kernels the input needs.
 func (j *Job) selection() artifact.Select {
-	return artifact.Select{HeadDim: j.In.HeadDim, DType: string(j.In.Format), Target: j.Target.Selected()}
+	return artifact.Select{HeadDim: j.In.HeadDim, DType: j.In.Format, Target: j.Target.Selected()}
 }
 
 // options say what to compile for the input and the device.

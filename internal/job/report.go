@@ -47,7 +47,7 @@ func (j *Job) summarize(res runtime.HostResult) (*summary.Run, error) {
 	info, k, tile := j.dev.Info(), j.loaded.Build(), j.headAt(0).kernel.Schedule().Tile
 	sum := &summary.Run{
 		Device: fmt.Sprintf("%s:%d %s", info.Driver, info.Ordinal, info.Name), Emulated: info.Driver == "emu", NoGPU: j.noGPU,
-		Target: k.Target, HeadDim: k.HeadDim, DType: k.DType, Shape: j.In.String(), QOffset: j.In.QOffset, Scale: j.scale(),
+		Target: k.Target, HeadDim: k.HeadDim, DType: string(k.DType), Shape: j.In.String(), QOffset: j.In.QOffset, Scale: j.scale(),
 		Q: []int{j.In.Batch, j.In.QHeads, j.In.SeqQ, j.In.HeadDim}, KV: []int{j.In.Batch, j.In.KVHeads, j.In.SeqK, j.In.HeadDim},
 		Routes: j.routes(res), Millis: res.Milliseconds,
 	}

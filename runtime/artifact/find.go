@@ -12,7 +12,7 @@ import (
 // Select chooses what of an artifact is loaded. A zero field takes any; Target "" takes the newest that the device runs.
 type Select struct {
 	HeadDim int
-	DType   string // "bf16" or "f16"
+	DType   abi.DType
 	Target  string // "sm_80"
 }
 
@@ -79,7 +79,7 @@ func (s Select) String() string {
 	if s.HeadDim != 0 {
 		parts = append(parts, fmt.Sprintf("head dim %d", s.HeadDim))
 	}
-	for _, p := range []string{s.DType, s.Target} {
+	for _, p := range []string{string(s.DType), s.Target} {
 		if p != "" {
 			parts = append(parts, p)
 		}

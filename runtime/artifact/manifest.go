@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+
+	"github.com/minfc/minfc/abi"
 )
 
 // SchemaVersion is the manifest schema this package writes and reads.
@@ -24,10 +26,10 @@ type Manifest struct {
 
 // Build is one target, data type and head dim that all patterns were compiled for.
 type Build struct {
-	Target  string `json:"target"`           // "sm_80"
-	DType   string `json:"dtype"`            // "bf16" or "f16"
-	HeadDim int    `json:"head_dim"`         // elements
-	Groups  []int  `json:"groups,omitempty"` // codes with sections, which compute several patterns in one launch
+	Target  string    `json:"target"` // "sm_80"
+	DType   abi.DType `json:"dtype"`
+	HeadDim int       `json:"head_dim"`         // elements
+	Groups  []int     `json:"groups,omitempty"` // codes with sections, which compute several patterns in one launch
 }
 
 // Pattern is a pattern, and what became of it.

@@ -101,8 +101,8 @@ func (r *reader) readBuilds() error {
 	for i, b := range r.Manifest.Builds {
 		if err := want.All(
 			want.That(device.IsTarget(b.Target), "target", fmt.Sprintf("%q", b.Target), "a GPU generation such as sm_80"),
-			want.That(b.DType == "bf16" || b.DType == "f16", "dtype", fmt.Sprintf("%q", b.DType), "bf16 or f16"),
-			want.That(want.Multiple(b.HeadDim, 16, 16, 256), "head_dim", fmt.Sprint(b.HeadDim), "a multiple of 16 from 16 to 256"),
+			want.That(b.DType.Check() == nil, "dtype", fmt.Sprintf("%q", b.DType), abi.JoinDTypes(" or ")),
+			want.That(abi.CheckHeadDim(b.HeadDim) == nil, "head_dim", fmt.Sprint(b.HeadDim), abi.HeadDims()),
 		); err != nil {
 			return fmt.Errorf("build %d: %w", i, err)
 		}

@@ -7,12 +7,13 @@ import (
 	goruntime "runtime"
 	"unsafe"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/runtime/device"
 )
 
 // Values of the enumerations that cuTensorMapEncodeTiled takes.
 var (
-	mapDTypes   = map[string]uintptr{"f16": 6, "bf16": 9}
+	mapDTypes   = map[abi.DType]uintptr{"f16": 6, "bf16": 9}
 	mapSwizzles = map[int]uintptr{0: 0, 32: 1, 64: 2, 128: 3}
 )
 

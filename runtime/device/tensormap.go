@@ -11,7 +11,7 @@ import (
 // TensorMap describes a tensor in global memory to the hardware that copies boxes of it to and from shared memory (TMA).
 // What a box has outside the tensor reads as zeros and is not written.
 type TensorMap struct {
-	DType   string // of the elements: "bf16" or "f16"
+	DType   abi.DType // of the elements
 	Base    Ptr
 	Dims    []uint64 // elements, the contiguous dimension first
 	Strides []uint64 // bytes, of dims 1..

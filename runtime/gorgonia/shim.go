@@ -58,6 +58,7 @@ import (
 
 	"gorgonia.org/cu"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/runtime/device"
 )
 
@@ -106,7 +107,7 @@ func setMaxDynamicShared(fn cu.Function, bytes int) error {
 
 // Values of the enumerations that cuTensorMapEncodeTiled takes.
 var (
-	mapDTypes   = map[string]C.int{"f16": C.CU_TENSOR_MAP_DATA_TYPE_FLOAT16, "bf16": C.CU_TENSOR_MAP_DATA_TYPE_BFLOAT16}
+	mapDTypes   = map[abi.DType]C.int{"f16": C.CU_TENSOR_MAP_DATA_TYPE_FLOAT16, "bf16": C.CU_TENSOR_MAP_DATA_TYPE_BFLOAT16}
 	mapSwizzles = map[int]C.int{
 		0: C.CU_TENSOR_MAP_SWIZZLE_NONE, 32: C.CU_TENSOR_MAP_SWIZZLE_32B, 64: C.CU_TENSOR_MAP_SWIZZLE_64B, 128: C.CU_TENSOR_MAP_SWIZZLE_128B,
 	}

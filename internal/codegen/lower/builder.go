@@ -80,7 +80,7 @@ var paramTypes = map[string]struct {
 	"i32":         {is: types.I32},
 	"f32":         {is: types.Float},
 	abi.MapType:   {types.NewArray(abi.TensorMapBytes, types.I8), 64},
-	abi.HeadsType: {types.NewArray(abi.RowHeadsMost, types.I16), 2},
+	abi.RowHeadsType: {types.NewArray(abi.RowHeadsMost, types.I16), 2},
 }
 
 func newParam(p Param) *llir.Param {

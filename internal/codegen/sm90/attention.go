@@ -34,7 +34,7 @@ type Value = lower.Value
 // (scaled, in the log2 domain), l the running row sum of this thread's columns, o the unnormalised output.
 type kernel struct {
 	lower.RowTile // a stage has keys/SlotKeys slots
-	cut
+	memberShape
 	layout
 	headDim int
 
@@ -62,7 +62,7 @@ func (Backend) Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error
 	}
 	params = withMaps(params, maps(s, sh, slotKeys))
 	b := lower.NewKernel(Entry, params, sh.threads(), sh.minBlocks)
-	k := newKernel(b, s, cfg, cut{blockThreads: sh.threads(), tiles: 1, shape: sh, slotKeys: slotKeys})
+	k := newKernel(b, s, cfg, memberShape{blockThreads: sh.threads(), tiles: 1, shape: sh, slotKeys: slotKeys})
 	k.At = k.BlockWorkTile()
 	if !k.queued {
 		k.LeaveOthers(k.HeadIndex())
@@ -77,10 +77,10 @@ func (Backend) Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error
 func queued(s *ir.Schedule, sh shape) bool { return len(s.Lists()) > 0 && sh.qInRegs }
 
 // newKernel is a kernel that is to be emitted with b.
-func newKernel(b *lower.Builder, s *ir.Schedule, cfg lower.Config, c cut) *kernel {
+func newKernel(b *lower.Builder, s *ir.Schedule, cfg lower.Config, c memberShape) *kernel {
 	k := &kernel{
-		RowTile: lower.RowTile{Builder: b, Schedule: s, Rows: c.rows(), SlotKeys: c.slotKeys, DType: cfg.DType, Scores: cfg.Scores},
-		cut:     c, layout: layoutFor(c.shape, cfg.HeadDim, c.slotKeys), headDim: cfg.HeadDim,
+		RowTile:     lower.RowTile{Builder: b, Schedule: s, Rows: c.rows(), SlotKeys: c.slotKeys, DType: cfg.DType, Scores: cfg.Scores},
+		memberShape: c, layout: layoutFor(c.shape, cfg.HeadDim, c.slotKeys), headDim: cfg.HeadDim,
 		queued: queued(s, c.shape),
 	}
 	k.bind()

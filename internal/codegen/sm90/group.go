@@ -8,10 +8,10 @@ import (
 	"github.com/minfc/minfc/ir"
 )
 
-// cut is how a kernel's work is laid out over the blocks of its launch. In a group all blocks have as many threads: shapes of which two
+// memberShape is how a kernel's work is laid out over the blocks of its launch. In a group all blocks have as many threads: shapes of which two
 // blocks share an SM become one block of two tiles, each with its own half of warps, shared memory and barriers, and warpgroups
 // that a shape does not need give their registers up.
-type cut struct {
+type memberShape struct {
 	shape
 	slotKeys     int
 	blockThreads int
@@ -20,13 +20,13 @@ type cut struct {
 }
 
 // idle is the number of warpgroups without work.
-func (c cut) idle() int { return c.blockThreads/128 - c.tiles*(c.groups+1) }
+func (c memberShape) idle() int { return c.blockThreads/128 - c.tiles*(c.groups+1) }
 
 // idleRegisters is the least that setmaxnreg leaves a thread.
 const idleRegisters = 24
 
 // registers are those of shape, or what idle warpgroups and the launch leave of them.
-func (c cut) registers() (producer, consumer int) {
+func (c memberShape) registers() (producer, consumer int) {
 	producer, consumer = c.shape.registers()
 	if c.idle() == 0 {
 		return producer, consumer
@@ -38,18 +38,20 @@ func (c cut) registers() (producer, consumer int) {
 }
 
 // tileBytes is the distance of the tiles of a block in shared memory.
-func (c cut) tileBytes(total int) int { return (total + sharedAlign - 1) / sharedAlign * sharedAlign }
+func (c memberShape) tileBytes(total int) int {
+	return (total + sharedAlign - 1) / sharedAlign * sharedAlign
+}
 
 // sharedAlign is that of swizzled tiles.
 const sharedAlign = 1024
 
-// cuts are those of the schedules of a group. Its blocks are one an SM.
-func cuts(schedules []*ir.Schedule, headDim int) []cut {
-	var out []cut
+// memberShapes are the shapes of the schedules of a group, in their order. Its blocks are one an SM.
+func memberShapes(schedules []*ir.Schedule, headDim int) []memberShape {
+	var out []memberShape
 	threads := 0
 	for _, s := range schedules {
 		sh, slotKeys := shapeFor(s, headDim)
-		c := cut{shape: sh, slotKeys: slotKeys, tiles: sh.minBlocks, grouped: true}
+		c := memberShape{shape: sh, slotKeys: slotKeys, tiles: sh.minBlocks, grouped: true}
 		threads = max(threads, c.tiles*sh.threads())
 		out = append(out, c)
 	}
@@ -83,7 +85,7 @@ func (b Backend) Groups(schedules []*ir.Schedule, headDim int) []lower.Grouping 
 
 // Group lowers schedules to one kernel with a section for each.
 func (Backend) Group(schedules []*ir.Schedule, _ bool, cfg lower.Config) (*lower.Kernel, error) {
-	all, shared := cuts(schedules, cfg.HeadDim), 0
+	all, shared := memberShapes(schedules, cfg.HeadDim), 0
 	out, err := lower.NewGroup(schedules, all[0].blockThreads, 1, func(n int) lower.Body {
 		s, c := schedules[n], all[n]
 		return lower.Body{Params: bodyParams(s, c), Emit: func(b *lower.Builder) {
@@ -106,7 +108,7 @@ func (Backend) Group(schedules []*ir.Schedule, _ bool, cfg lower.Config) (*lower
 	return out, nil
 }
 
-func bodyParams(s *ir.Schedule, c cut) []lower.Param {
+func bodyParams(s *ir.Schedule, c memberShape) []lower.Param {
 	params := abi.SectionAsked(s)
 	if queued(s, c.shape) {
 		params = append(params, abi.SectionQueueParams...)

@@ -194,15 +194,15 @@ func TestGroupsHaveTheLoopsOfKernelsAlone(t *testing.T) {
 				k, err := Backend{}.Group(append(slices.Clone(schedules), more...), true, cfg)
 				require.NoError(t, err)
 				lines := sassOf(t, k, ptxas, nvdisasm)
-				checkRegisters(t, lines, cuts(schedules, d))
-				compareLoops(t, alone, loopsOf(lines), cuts(schedules, d), d)
+				checkRegisters(t, lines, memberShapes(schedules, d))
+				compareLoops(t, alone, loopsOf(lines), memberShapes(schedules, d), d)
 			}
 		})
 	}
 }
 
 // checkRegisters finds spills, and warpgroups that keep or want other registers than they should.
-func checkRegisters(t *testing.T, lines []string, bodies []cut) {
+func checkRegisters(t *testing.T, lines []string, bodies []memberShape) {
 	got, want := 0, 0
 	for _, line := range lines {
 		for _, op := range []string{" LDL", " STL", " BRA.U.ANY", " CALL"} {
@@ -218,7 +218,7 @@ func checkRegisters(t *testing.T, lines []string, bodies []cut) {
 	require.Equal(t, want, got)
 }
 
-func compareLoops(t *testing.T, alone, grouped []loop, bodies []cut, headDim int) {
+func compareLoops(t *testing.T, alone, grouped []loop, bodies []memberShape, headDim int) {
 	steps, found := map[int]bool{}, 0 // of the products of a round
 	for _, c := range bodies {
 		steps[headDim/16+c.keys/16] = true
