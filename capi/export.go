@@ -1,0 +1,175 @@
+//go:build cgo && linux && (amd64 || arm64)
+
+package main
+
+/*
+#cgo CFLAGS: -std=gnu11 -Wall -Wextra -Wno-unused-parameter -fvisibility=hidden
+#include "minfc.h"
+*/
+import "C"
+
+import (
+	"sync"
+	"unsafe"
+
+	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/compile"
+	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
+)
+
+// answer writes an error of a call where its caller sees it, and gives its code.
+func answer(err error, out *C.minfc_error) C.int {
+	if err == nil {
+		return C.MINFC_OK
+	}
+	code, text := codeOf(err), cut(err.Error(), len(out.message)-1)
+	out.code = C.int32_t(code)
+	room := unsafe.Slice((*byte)(unsafe.Pointer(&out.message[0])), len(out.message))
+	room[copy(room, text)] = 0
+	return C.int(code)
+}
+
+// answerText is answer of a call whose result is a text.
+func answerText(text string, err error, to *C.char, capacity C.size_t, length *C.size_t, out *C.minfc_error) C.int {
+	if err != nil {
+		return answer(err, out)
+	}
+	if length != nil {
+		*length = C.size_t(len(text))
+	}
+	if to != nil && capacity > 0 {
+		room := unsafe.Slice((*byte)(unsafe.Pointer(to)), capacity)
+		room[copy(room, cut(text, int(capacity)-1))] = 0
+	}
+	return C.MINFC_OK
+}
+
+func shapeOf(s *C.minfc_shape) shape {
+	at := func(x C.minfc_stride) runtime.Stride {
+		return runtime.Stride{Batch: int64(x.batch), Head: int64(x.head), Row: int64(x.row)}
+	}
+	return shape{explicit: s.explicit_strides != 0, Shape: minfc.Shape{Batch: int(s.batch), SeqQ: int(s.seq_q), SeqK: int(s.seq_k),
+		QOffset: int(s.q_offset), Scale: float64(s.scale), NoFallback: s.no_fallback != 0,
+		Strides: runtime.Strides{Q: at(s.q), K: at(s.k), V: at(s.v), O: at(s.o), LSE: at(s.lse)}}}
+}
+
+func headsOf(h *C.minfc_heads) heads {
+	return heads{q: int(h.q_heads), kv: int(h.kv_heads), dim: int(h.head_dim), dtype: int(h.dtype)}
+}
+
+func pointersOf(p *C.minfc_pointers) pointers {
+	return pointers{Q: device.Ptr(p.q), K: device.Ptr(p.k), V: device.Ptr(p.v), O: device.Ptr(p.o), LSE: device.Ptr(p.lse),
+		Workspace: device.Ptr(p.workspace), WorkspaceBytes: bytesOf(p.workspace_bytes)}
+}
+
+var version = sync.OnceValue(func() *C.char { return C.CString(compile.Version) })
+
+//export goVersion
+func goVersion() *C.char { return version() }
+
+//export goOpen
+func goOpen(spec *C.char, out *C.uintptr_t, e *C.minfc_error) C.int {
+	return answer(guard(func() error { return made(out)(open(C.GoString(spec))) }), e)
+}
+
+// made puts a new object where its caller wants it.
+func made(out *C.uintptr_t) func(h handle, err error) error {
+	return func(h handle, err error) error {
+		if err == nil {
+			*out = C.uintptr_t(h)
+		}
+		return err
+	}
+}
+
+//export goDeviceInfo
+func goDeviceInfo(d C.uintptr_t, to *C.char, capacity C.size_t, length *C.size_t, e *C.minfc_error) C.int {
+	text, err := guardText(func() (string, error) { return deviceInfo(handle(d)) })
+	return answerText(text, err, to, capacity, length, e)
+}
+
+//export goDeviceClose
+func goDeviceClose(d C.uintptr_t, e *C.minfc_error) C.int {
+	return answer(guard(func() error { return closeDevice(handle(d)) }), e)
+}
+
+//export goAlloc
+func goAlloc(d C.uintptr_t, bytes C.uint64_t, out *C.uint64_t, e *C.minfc_error) C.int {
+	return answer(guard(func() error {
+		p, err := alloc(handle(d), bytesOf(bytes))
+		if err == nil {
+			*out = C.uint64_t(p)
+		}
+		return err
+	}), e)
+}
+
+//export goFree
+func goFree(d C.uintptr_t, p C.uint64_t, e *C.minfc_error) C.int {
+	return answer(guard(func() error { return free(handle(d), device.Ptr(p)) }), e)
+}
+
+//export goCopyToDevice
+func goCopyToDevice(d C.uintptr_t, to C.uint64_t, from unsafe.Pointer, bytes C.uint64_t, stream C.uintptr_t, e *C.minfc_error) C.int {
+	return answer(guard(func() error {
+		return copyToDevice(handle(d), device.Ptr(to), from, bytesOf(bytes), uintptr(stream))
+	}), e)
+}
+
+//export goCopyToHost
+func goCopyToHost(d C.uintptr_t, to unsafe.Pointer, from C.uint64_t, bytes C.uint64_t, stream C.uintptr_t, e *C.minfc_error) C.int {
+	return answer(guard(func() error {
+		return copyToHost(handle(d), to, device.Ptr(from), bytesOf(bytes), uintptr(stream))
+	}), e)
+}
+
+//export goSynchronize
+func goSynchronize(d C.uintptr_t, e *C.minfc_error) C.int {
+	return answer(guard(func() error { return synchronize(handle(d)) }), e)
+}
+
+//export goAttentionNew
+func goAttentionNew(d C.uintptr_t, spec *C.char, h *C.minfc_heads, out *C.uintptr_t, e *C.minfc_error) C.int {
+	return answer(guard(func() error { return made(out)(newAttention(handle(d), C.GoString(spec), headsOf(h))) }), e)
+}
+
+//export goAttentionClose
+func goAttentionClose(a C.uintptr_t, e *C.minfc_error) C.int {
+	return answer(guard(func() error { return closeAttention(handle(a)) }), e)
+}
+
+//export goPrepare
+func goPrepare(a C.uintptr_t, s *C.minfc_shape, out *C.uintptr_t, workspace *C.uint64_t, e *C.minfc_error) C.int {
+	return answer(guard(func() error {
+		h, bytes, err := prepare(handle(a), shapeOf(s))
+		if err == nil {
+			*out, *workspace = C.uintptr_t(h), C.uint64_t(bytes)
+		}
+		return err
+	}), e)
+}
+
+//export goCallClose
+func goCallClose(c C.uintptr_t, e *C.minfc_error) C.int {
+	return answer(guard(func() error { return closeCall(handle(c)) }), e)
+}
+
+//export goRun
+func goRun(c C.uintptr_t, p *C.minfc_pointers, stream C.uintptr_t, e *C.minfc_error) C.int {
+	return answer(guard(func() error { return run(handle(c), pointersOf(p), uintptr(stream)) }), e)
+}
+
+//export goChosen
+func goChosen(c C.uintptr_t, p *C.minfc_pointers, stream C.uintptr_t, to *C.char, capacity C.size_t, length *C.size_t, e *C.minfc_error) C.int {
+	text, err := guardText(func() (string, error) { return chosen(handle(c), pointersOf(p), uintptr(stream)) })
+	return answerText(text, err, to, capacity, length, e)
+}
+
+//export goEstimate
+func goEstimate(spec *C.char, h *C.minfc_heads, s *C.minfc_shape, machine, to *C.char, capacity C.size_t, length *C.size_t, e *C.minfc_error) C.int {
+	text, err := guardText(func() (string, error) {
+		return estimate(C.GoString(spec), headsOf(h), shapeOf(s), C.GoString(machine))
+	})
+	return answerText(text, err, to, capacity, length, e)
+}

@@ -1,0 +1,117 @@
+//go:build cgo && linux && (amd64 || arm64)
+
+package main
+
+import (
+	"strings"
+
+	"github.com/minfc/minfc/internal/bench"
+	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
+)
+
+// headJSON is what one head of a batch entry did.
+type headJSON struct {
+	Dense     bool    `json:"dense"`
+	SparseMS  float64 `json:"sparse_ms"`
+	DenseMS   float64 `json:"dense_ms"`
+	Columns   int     `json:"columns"`
+	Diagonals int     `json:"diagonals"`
+	Blocks    int     `json:"blocks"`
+}
+
+// chosen is what a run did, as JSON.
+func chosen(h handle, at pointers, stream uintptr) (string, error) {
+	c, err := calls.get(h)
+	if err != nil {
+		return "", err
+	}
+	s, err := c.of.dev.stream(stream)
+	if err != nil {
+		return "", err
+	}
+	heads, err := c.ReadChosen(s, at)
+	if err != nil {
+		return "", err
+	}
+	var out struct {
+		Heads  []headJSON `json:"heads"`
+		Dense  int        `json:"dense_heads"`
+		Sparse int        `json:"sparse_heads"`
+	}
+	out.Heads = make([]headJSON, c.Shape().Batch*c.Shape().QHeads)
+	for i, x := range heads {
+		out.Heads[i] = countsOf(x)
+		if x.Dense {
+			out.Dense++
+		}
+	}
+	out.Sparse = len(out.Heads) - out.Dense
+	return inJSON(out)
+}
+
+func countsOf(x runtime.Chosen) headJSON {
+	out := headJSON{Dense: x.Dense, SparseMS: x.SparseMS, DenseMS: x.DenseMS}
+	for _, s := range x.Asked.Sets {
+		switch s.Kind {
+		case ir.ChosenColumns:
+			out.Columns += len(s.Members)
+		case ir.ChosenDistances:
+			out.Diagonals += len(s.Members)
+		default:
+			for _, blocks := range s.Blocks {
+				out.Blocks += len(blocks)
+			}
+		}
+	}
+	return out
+}
+
+// estimate is what a call is expected to take on a machine, as JSON. It compiles for an emulated GPU, which launches nothing.
+func estimate(spec string, want heads, s shape, machine string) (string, error) {
+	m, err := bench.FindMachine("", machine)
+	if err != nil {
+		return "", device.BadCall("%w", err)
+	}
+	dev, _, err := device.OpenSpec("emu:" + strings.TrimSuffix(m.Target, "a"))
+	if err != nil {
+		return "", err
+	}
+	defer dev.Close()
+	a, err := compileOn(&openDevice{Device: dev}, spec, want)
+	if err != nil {
+		return "", err
+	}
+	defer a.Close()
+	if a.spec.Plan != nil {
+		return "", device.Unsupported("there are no estimates of the layers of a plan yet: ask for its patterns one by one")
+	}
+	call, err := a.prepare(s)
+	if err != nil {
+		return "", err
+	}
+	o, err := bench.Expect(device.Info{Name: m.Name}, a.Loaded(), bench.PricedCall{Shape: call.Shape(), Params: a.launchParams()})
+	if err != nil {
+		return "", err
+	}
+	return inJSON(struct {
+		Machine   string  `json:"machine"`
+		Target    string  `json:"target"`
+		Low       float64 `json:"low_ms"`
+		High      float64 `json:"high_ms"`
+		Dense     float64 `json:"dense_ms"`
+		RunsDense bool    `json:"runs_dense"`
+	}{o.Machine.Name, o.Machine.Target, o.Low, o.High, o.Dense, o.RunsDense})
+}
+
+// launchParams are the parameters of the spec that were not compiled in.
+func (a *attention) launchParams() map[string]int64 {
+	out := map[string]int64{}
+	for _, p := range a.Loaded().Patterns()[0].Schedule().Params {
+		if v, given := a.spec.Params[p.Name]; given && p.Binding != ir.BindConst {
+			out[p.Name] = v
+		}
+	}
+	return out
+}

@@ -1,0 +1,65 @@
+//go:build cgo && linux && (amd64 || arm64)
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/plan"
+)
+
+// specJSON is the text of a spec.
+type specJSON struct {
+	Pattern string           `json:"pattern"`
+	Source  string           `json:"source"`
+	Params  map[string]int64 `json:"params"`
+	Plan    json.RawMessage  `json:"plan"`
+	Layer   *int             `json:"layer"`
+}
+
+// specError is an error of what a spec says, unless it is of a kind of its own.
+type specError struct{ error }
+
+func (e specError) Unwrap() error { return e.error }
+
+func parseSpec(text string) (minfc.Spec, error) {
+	var in specJSON
+	d := json.NewDecoder(bytes.NewReader([]byte(text)))
+	d.DisallowUnknownFields()
+	err := d.Decode(&in)
+	if err == nil {
+		if _, more := d.Token(); !errors.Is(more, io.EOF) {
+			err = fmt.Errorf("there is text behind its end, at byte %d", d.InputOffset())
+		}
+	}
+	if err != nil {
+		return minfc.Spec{}, specError{fmt.Errorf("the spec is not understood: %w; want JSON such as "+
+			`{"pattern": "vertical_slash", "params": {"vertical": 1000}} or {"plan": {...}, "layer": 0}`, err)}
+	}
+	return in.spec()
+}
+
+func (in *specJSON) spec() (minfc.Spec, error) {
+	out := minfc.Spec{Pattern: in.Pattern, Source: in.Source, Params: in.Params}
+	switch {
+	case in.Plan == nil && in.Layer != nil:
+		return out, specError{errors.New("the spec has a layer and no plan")}
+	case in.Plan == nil && in.Pattern == "" && in.Source == "":
+		return out, specError{errors.New("the spec names nothing, want a pattern, a source or a plan")}
+	case in.Plan == nil:
+		return out, nil
+	case in.Layer == nil:
+		return out, specError{errors.New("the spec has a plan and no layer")}
+	}
+	var err error
+	out.Layer = *in.Layer
+	if out.Plan, err = plan.Read("plan", in.Plan, nil); err != nil {
+		return out, specError{err}
+	}
+	return out, nil
+}
