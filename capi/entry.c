@@ -27,7 +27,7 @@ static int fail(minfc_error *error, int code, const char *format, ...) {
 // enter says whether a call may enter Go, and gives it room for its error.
 static int enter(minfc_error **error, minfc_error *own) {
   if (forked)
-    return fail(*error, MINFC_E_FORK, "this process is a forked child: minfc works in the process that loaded it alone; start workers with exec or spawn");
+    return fail(*error, MINFC_E_FORK, "this process is a forked child, and minfc works in the one that loaded it alone: start workers by exec");
   if (!*error) *error = own;
   (*error)->code = 0, (*error)->message[0] = 0;
   return 0;
@@ -40,8 +40,8 @@ static int enter(minfc_error **error, minfc_error *own) {
 #define WANT(error, pointer) \
   if (!(pointer)) return fail(error, MINFC_E_ARGUMENT, "%s: " #pointer " is NULL", __func__)
 
-// grow copies a struct of the program into one of the library, whose fields that the program's has not stay 0, their default. oldest is the size
-// of the struct in the first header of this version.
+// grow copies a struct of the program into one of the library, whose fields that the program's has not stay 0, their default. oldest is the
+// size of the least struct of this version: strides may be left out.
 static int grow(void *to, size_t size, size_t oldest, const void *from, const char *name, minfc_error *error) {
   uint32_t version, given;
   memcpy(&version, from, sizeof version);
@@ -50,9 +50,11 @@ static int grow(void *to, size_t size, size_t oldest, const void *from, const ch
     return fail(error, MINFC_E_VERSION, "%s has abi_version %u, the library has %d: %s", name, version, MINFC_ABI_VERSION,
                 version ? "compile the program with the library's minfc.h" : "begin with the struct's _init function");
   if (given < oldest)
-    return fail(error, MINFC_E_VERSION, "%s has struct_size %u, want %zu at least: begin with the struct's _init function", name, given, oldest);
+    return fail(error, MINFC_E_VERSION, "%s has struct_size %u, want %zu at least: begin with the struct's _init function", name, given,
+                oldest);
   if (given > size)
-    return fail(error, MINFC_E_VERSION, "%s has struct_size %u, the library knows %zu bytes: the program was compiled with a newer minfc.h", name, given, size);
+    return fail(error, MINFC_E_VERSION, "%s has struct_size %u, the library's has %zu: the program was compiled with a newer minfc.h", name,
+                given, size);
   memset(to, 0, size);
   memcpy(to, from, given);
   return 0;
@@ -98,7 +100,8 @@ MINFC_API int minfc_free(minfc_device *device, uint64_t pointer, minfc_error *er
   return goFree(NUMBER(device), pointer, error);
 }
 
-MINFC_API int minfc_copy_to_device(minfc_device *device, uint64_t to, const void *from, uint64_t bytes, void *stream, minfc_error *error) {
+MINFC_API int minfc_copy_to_device(minfc_device *device, uint64_t to, const void *from, uint64_t bytes, void *stream,
+                                   minfc_error *error) {
   ENTER(error);
   WANT(error, from);
   return goCopyToDevice(NUMBER(device), to, (void *)from, bytes, NUMBER(stream), error);
@@ -115,7 +118,8 @@ MINFC_API int minfc_synchronize(minfc_device *device, minfc_error *error) {
   return goSynchronize(NUMBER(device), error);
 }
 
-MINFC_API int minfc_attention_new(minfc_device *device, const char *spec, const minfc_heads *heads, minfc_attention **out, minfc_error *error) {
+MINFC_API int minfc_attention_new(minfc_device *device, const char *spec, const minfc_heads *heads, minfc_attention **out,
+                                  minfc_error *error) {
   ENTER(error);
   WANT(error, spec);
   WANT(error, heads);
@@ -129,7 +133,8 @@ MINFC_API int minfc_attention_close(minfc_attention *attention, minfc_error *err
   return goAttentionClose(NUMBER(attention), error);
 }
 
-MINFC_API int minfc_prepare(minfc_attention *attention, const minfc_shape *shape, minfc_call **out, uint64_t *workspace, minfc_error *error) {
+MINFC_API int minfc_prepare(minfc_attention *attention, const minfc_shape *shape, minfc_call **out, uint64_t *workspace,
+                            minfc_error *error) {
   ENTER(error);
   WANT(error, shape);
   WANT(error, out);
@@ -150,16 +155,16 @@ MINFC_API int minfc_run(const minfc_call *call, const minfc_pointers *pointers, 
   return goRun(NUMBER(call), &full, NUMBER(stream), error);
 }
 
-MINFC_API int minfc_chosen(const minfc_call *call, const minfc_pointers *pointers, void *stream, char *json, size_t capacity, size_t *length,
-                           minfc_error *error) {
+MINFC_API int minfc_chosen(const minfc_call *call, const minfc_pointers *pointers, void *stream, char *json, size_t capacity,
+                           size_t *length, minfc_error *error) {
   ENTER(error);
   WANT(error, pointers);
   POINTERS(full, pointers, error);
   return goChosen(NUMBER(call), &full, NUMBER(stream), json, capacity, length, error);
 }
 
-MINFC_API int minfc_estimate(const char *spec, const minfc_heads *heads, const minfc_shape *shape, const char *machine, char *json, size_t capacity,
-                             size_t *length, minfc_error *error) {
+MINFC_API int minfc_estimate(const char *spec, const minfc_heads *heads, const minfc_shape *shape, const char *machine, char *json,
+                             size_t capacity, size_t *length, minfc_error *error) {
   ENTER(error);
   WANT(error, spec);
   WANT(error, heads);

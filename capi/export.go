@@ -161,13 +161,15 @@ func goRun(c C.uintptr_t, p *C.minfc_pointers, stream C.uintptr_t, e *C.minfc_er
 }
 
 //export goChosen
-func goChosen(c C.uintptr_t, p *C.minfc_pointers, stream C.uintptr_t, to *C.char, capacity C.size_t, length *C.size_t, e *C.minfc_error) C.int {
+func goChosen(c C.uintptr_t, p *C.minfc_pointers, stream C.uintptr_t, to *C.char, capacity C.size_t, length *C.size_t,
+	e *C.minfc_error) C.int {
 	text, err := guardText(func() (string, error) { return chosen(handle(c), pointersOf(p), uintptr(stream)) })
 	return answerText(text, err, to, capacity, length, e)
 }
 
 //export goEstimate
-func goEstimate(spec *C.char, h *C.minfc_heads, s *C.minfc_shape, machine, to *C.char, capacity C.size_t, length *C.size_t, e *C.minfc_error) C.int {
+func goEstimate(spec *C.char, h *C.minfc_heads, s *C.minfc_shape, machine, to *C.char, capacity C.size_t, length *C.size_t,
+	e *C.minfc_error) C.int {
 	text, err := guardText(func() (string, error) {
 		return estimate(C.GoString(spec), headsOf(h), shapeOf(s), C.GoString(machine))
 	})

@@ -7,9 +7,9 @@
  * and nothing has to be closed; what a function would have written through other pointers is then not written.
  *
  * Structs begin with the version and the size that the _init functions below write. They are compiled into the program, so that they say
- * what the program was compiled with: a library of another version refuses it (MINFC_E_VERSION), and a newer library of the same version
- * takes the defaults for fields that an older struct has not. From other languages: zero the struct, then write MINFC_ABI_VERSION and its
- * size.
+ * what the program was compiled with: a library of another version, or one that is older than the header, refuses it (MINFC_E_VERSION), and
+ * a newer library of the same version takes the defaults for fields that an older struct has not. From other languages: zero the struct,
+ * then write MINFC_ABI_VERSION and its size.
  *
  * Objects are numbers in the clothes of pointers: one that was closed is MINFC_E_CLOSED, and any other address MINFC_E_ARGUMENT, for ever.
  * An object is closed after what was made of it: a call, then its attention, then its device; else the answer is MINFC_E_ARGUMENT.
@@ -41,10 +41,10 @@ typedef struct minfc_call minfc_call;
 
 enum minfc_code {
   MINFC_OK = 0,
-  MINFC_E_ARGUMENT = 1,    /* the call is at fault: shapes, strides, pointers, parameters; runtime's ErrBadCall */
+  MINFC_E_ARGUMENT = 1,    /* the call is at fault: shapes, strides, pointers, parameters */
   MINFC_E_PATTERN = 2,     /* the text of a spec, a pattern or a plan is wrong, or the plan is not one of so many heads */
   MINFC_E_NO_DEVICE = 3,   /* no driver library, no GPU, no such device */
-  MINFC_E_DEVICE = 4,      /* a GPU or its driver is there and does not work */
+  MINFC_E_DEVICE = 4,      /* a GPU or its driver is there and does not work, or a kernel or a copy failed there */
   MINFC_E_MEMORY = 5,      /* out of device memory */
   MINFC_E_UNSUPPORTED = 6, /* the device cannot do this */
   MINFC_E_VERSION = 7,     /* the header and the library do not fit each other */
@@ -76,15 +76,15 @@ typedef struct {
 typedef struct {
   uint32_t abi_version, struct_size; /* minfc_shape_init */
   int32_t batch;
-  int32_t seq_q, seq_k;   /* query i sits at position q_offset + i, keys at 0 .. seq_k-1 */
+  int32_t seq_q, seq_k;     /* query i sits at position q_offset + i, keys at 0 .. seq_k-1 */
   int32_t q_offset;
-  double scale;           /* of the softmax; 0: 1/sqrt(head_dim) */
+  double scale;             /* of the softmax; 0: 1/sqrt(head_dim) */
   int32_t explicit_strides; /* 0: all tensors are contiguous [batch, heads, rows, head_dim]; 1: they lie as the strides say */
-  int32_t no_fallback;    /* 1: heads stay sparse where dense attention is predicted to be faster */
+  int32_t no_fallback;      /* 1: heads stay sparse where dense attention is predicted to be faster */
   /* With explicit_strides. A stride of 0 repeats a dimension, as a broadcast tensor does, but not all dimensions at once: the strides of a
    * tensor of q, k, v and o must not all be 0, unless batch, heads and rows all are 1. */
   minfc_stride q, k, v, o;
-  minfc_stride lse;       /* float32 [batch, q_heads, seq_q]; row is 1; all 0: contiguous */
+  minfc_stride lse; /* float32 [batch, q_heads, seq_q]; row is 1; all 0: contiguous */
 } minfc_shape;
 
 /* Addresses in the memory of the device. */
@@ -139,12 +139,14 @@ MINFC_API int minfc_synchronize(minfc_device *device, minfc_error *error);
  *   {"plan": {...}, "layer": 3}                                                    a layer of a head plan, minfc's or MInference's JSON
  *
  * It takes tenths of a second: do it once, at start-up. */
-MINFC_API int minfc_attention_new(minfc_device *device, const char *spec, const minfc_heads *heads, minfc_attention **out, minfc_error *error);
+MINFC_API int minfc_attention_new(minfc_device *device, const char *spec, const minfc_heads *heads, minfc_attention **out,
+                                  minfc_error *error);
 MINFC_API int minfc_attention_close(minfc_attention *attention, minfc_error *error);
 
 /* minfc_prepare checks a shape and computes all that does not depend on pointers. Calls of one shape are remembered, so preparing one
  * again is cheap. *workspace is how many bytes of device memory a run needs; the workspace of the largest call serves all smaller ones. */
-MINFC_API int minfc_prepare(minfc_attention *attention, const minfc_shape *shape, minfc_call **out, uint64_t *workspace, minfc_error *error);
+MINFC_API int minfc_prepare(minfc_attention *attention, const minfc_shape *shape, minfc_call **out, uint64_t *workspace,
+                            minfc_error *error);
 MINFC_API int minfc_call_close(minfc_call *call, minfc_error *error);
 
 /* minfc_run enqueues the call on a stream (a CUstream; NULL: the default stream; not CU_STREAM_PER_THREAD) and returns. It allocates no
@@ -158,8 +160,8 @@ MINFC_API int minfc_run(const minfc_call *call, const minfc_pointers *pointers, 
  *
  * one entry a head of each batch entry. columns, diagonals and blocks are how many of them were chosen. dense counts the fallback to dense
  * attention: heads whose pattern no data decides have false and zeros. */
-MINFC_API int minfc_chosen(const minfc_call *call, const minfc_pointers *pointers, void *stream, char *json, size_t capacity, size_t *length,
-                 minfc_error *error);
+MINFC_API int minfc_chosen(const minfc_call *call, const minfc_pointers *pointers, void *stream, char *json, size_t capacity,
+                           size_t *length, minfc_error *error);
 
 /* minfc_estimate says without a device what a call is expected to take on a machine ("" or NULL: the first that the cost model knows), as
  * JSON. The time lies between low_ms and high_ms, whatever the data would choose; runs_dense: all heads fall back. Heads of a plan have no
@@ -167,8 +169,8 @@ MINFC_API int minfc_chosen(const minfc_call *call, const minfc_pointers *pointer
  *
  *   {"machine": "H200", "target": "sm_90a", "low_ms": 1.5, "high_ms": 4.2, "dense_ms": 9.1, "runs_dense": false}
  */
-MINFC_API int minfc_estimate(const char *spec, const minfc_heads *heads, const minfc_shape *shape, const char *machine, char *json, size_t capacity,
-                   size_t *length, minfc_error *error);
+MINFC_API int minfc_estimate(const char *spec, const minfc_heads *heads, const minfc_shape *shape, const char *machine, char *json,
+                             size_t capacity, size_t *length, minfc_error *error);
 
 #ifdef __cplusplus
 }

@@ -5,7 +5,7 @@ package main
 import (
 	"strings"
 
-	"github.com/minfc/minfc/internal/bench"
+	"github.com/minfc/minfc/internal/outlook"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/device"
@@ -70,7 +70,7 @@ func countsOf(x runtime.Chosen) headJSON {
 
 // estimate is what a call is expected to take on a machine, as JSON. It compiles for an emulated GPU, which launches nothing.
 func estimate(spec string, want heads, s shape, machine string) (string, error) {
-	m, err := bench.FindMachine("", machine)
+	m, err := outlook.FindMachine("", machine)
 	if err != nil {
 		return "", device.BadCall("%w", err)
 	}
@@ -91,7 +91,7 @@ func estimate(spec string, want heads, s shape, machine string) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	o, err := bench.Expect(device.Info{Name: m.Name}, a.Loaded(), bench.PricedCall{Shape: call.Shape(), Params: a.launchParams()})
+	o, err := outlook.Expect(device.Info{Name: m.Name}, a.Loaded(), outlook.Call{Shape: call.Shape(), Params: a.launchParams()})
 	if err != nil {
 		return "", err
 	}

@@ -2,12 +2,9 @@ package bench
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 
-	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/cost"
-	"github.com/minfc/minfc/internal/suggest"
+	"github.com/minfc/minfc/internal/outlook"
 	"github.com/minfc/minfc/internal/workload"
 	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/device"
@@ -21,7 +18,7 @@ func Predict(c Config, machine string) (*Report, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	m, err := findMachine(c.Target, machine)
+	m, err := outlook.FindMachine(c.Target, machine)
 	if err != nil {
 		return nil, err
 	}
@@ -85,14 +82,14 @@ func (p *predictor) length(n int) error {
 		if err != nil {
 			return err
 		}
-		m, err := findMachine(s.build.Target, p.machine) // an artifact may lack the best target
+		m, err := outlook.FindMachine(s.build.Target, p.machine) // an artifact may lack the best target
 		if err != nil {
 			return err
 		}
 		if s.dynamic() {
 			err = p.priceLists(&row, s, m, n)
 		} else {
-			row.AttentionMS, err = priceStatic(m, s.build, s.schedule, p.call(s, n))
+			row.AttentionMS, err = outlook.Static(m, s.build, s.schedule, p.call(s, n))
 			row.TotalMS = row.AttentionMS
 		}
 		if err != nil {
@@ -110,13 +107,13 @@ func (p *predictor) length(n int) error {
 	return nil
 }
 
-func (p *predictor) call(s *subject, n int) PricedCall { return PricedCall{p.shape(n), s.launch} }
+func (p *predictor) call(s *subject, n int) outlook.Call { return outlook.Call{Shape: p.shape(n), Params: s.launch} }
 
 // priceLists prices a pattern whose budgets say how much work its lists are, whatever the data moves: blocks by their number. The
 // counts are of lists with as many blocks anywhere.
 func (p *predictor) priceLists(r *Row, s *subject, m cost.Machine, n int) error {
-	o := Outlook{Machine: m}
-	if err := o.dynamic(s.kernels, p.call(s, n)); err != nil {
+	o, err := outlook.Dynamic(m, s.kernels, p.call(s, n))
+	if err != nil {
 		return fmt.Errorf("%s: %w", s.pattern.Name, err)
 	}
 	if o.High > 1.001*o.Low {
@@ -150,37 +147,6 @@ func ptr[T any](v T) *T { return &v }
 func (s *subject) work(c Config, n int) cost.Work {
 	return cost.Work{HeadDim: c.HeadDim, DType: c.DType, RowTile: s.schedule.Tile.Rows, KeyTile: s.schedule.Tile.Keys,
 		Batch: 1, QHeads: c.QHeads, KVHeads: c.KVHeads, SeqQ: n, SeqK: n, Schedule: s.schedule, Params: s.launch}
-}
-
-// findMachine is the machine of that name, "" for the first, with its rates for a target, "" for the newest that it has.
-func findMachine(target, name string) (cost.Machine, error) {
-	var names []string
-	var best *cost.Machine
-	newer := func(m cost.Machine) bool {
-		targets := compile.Targets()
-		return best == nil || slices.Index(targets, m.Target) > slices.Index(targets, best.Target)
-	}
-	for _, m := range cost.Machines() {
-		if target != "" && m.Target != target {
-			continue
-		}
-		if name == "" {
-			name = m.Name
-		}
-		if m.Name == name && newer(m) {
-			best = &m
-		}
-		if !slices.Contains(names, m.Name) {
-			names = append(names, m.Name)
-		}
-	}
-	switch {
-	case best != nil:
-		return *best, nil
-	case len(names) == 0:
-		return cost.Machine{}, fmt.Errorf("the cost model knows no machine with %s code", target)
-	}
-	return cost.Machine{}, fmt.Errorf("the cost model does not know %q, it has %s%s", name, strings.Join(names, ", "), suggest.Hint(name, names))
 }
 
 // deviceOf describes the machine as its driver would, as far as choosing a kernel needs it.

@@ -8,6 +8,7 @@ import (
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/cost"
+	"github.com/minfc/minfc/internal/outlook"
 	"github.com/minfc/minfc/runtime/device"
 )
 
@@ -260,18 +261,13 @@ func (b *bencher) fill(rows []Row, of map[*subject]timings, n int) {
 			ratio := of[s.baseline].total().Median / t.Median
 			r.VsDense = &ratio
 		}
-		if m, known := cost.MachineFor(priced(b.dev.Info()), s.build.Target); known && !s.dynamic() {
+		if m, known := cost.MachineFor(outlook.Device(b.dev.Info()), s.build.Target); known && !s.dynamic() {
 			if p, err := cost.Predict(m, s.work(b.Config, n)); err == nil {
 				r.PredictedMS = &p.Milliseconds
 			}
 		}
 		r.finish(b.report.Call, b.report.Rates)
 	}
-}
-
-// priced is a device as the cost model knows it.
-func priced(d device.Info) cost.Device {
-	return cost.Device{Name: d.Name, Multiprocessors: d.Multiprocessors, L2Bytes: d.L2Bytes}
 }
 
 // fail records why a length has no figures.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/input"
+	"github.com/minfc/minfc/internal/outlook"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/artifact"
@@ -117,14 +118,7 @@ func (s *subject) setParams(set map[string]int64) (err error) {
 }
 
 // baselineName is the library pattern without sparsity whose softmax the pattern thins out.
-func (s *subject) baselineName() string { return baselineOf(s.schedule) }
-
-func baselineOf(s *ir.Schedule) string {
-	if s.Causal() {
-		return "dense"
-	}
-	return "full"
-}
+func (s *subject) baselineName() string { return outlook.BaselineOf(s.schedule) }
 
 // row is the part of a row that needs no measurement. The work of a pattern that data decides is not in it.
 func (s *subject) row(c Config, n int) (Row, error) {

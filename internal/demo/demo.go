@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/minfc/minfc/abi"
-	"github.com/minfc/minfc/internal/bench"
+	"github.com/minfc/minfc/internal/outlook"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/summary"
 	"github.com/minfc/minfc/internal/workload"
@@ -72,12 +72,12 @@ const (
 )
 
 // Call is what the cost model is asked about: a layer of a model on a long prompt, with the parameters as given.
-func Call(given map[string]int64) bench.PricedCall {
-	return bench.PricedCall{Shape: runtime.Shape{Batch: 1, QHeads: 32, KVHeads: 8, SeqQ: 128 << 10, SeqK: 128 << 10}, Params: given}
+func Call(given map[string]int64) outlook.Call {
+	return outlook.Call{Shape: runtime.Shape{Batch: 1, QHeads: 32, KVHeads: 8, SeqQ: 128 << 10, SeqK: 128 << 10}, Params: given}
 }
 
 // Model is an answer of the cost model about Call.
-func Model(o bench.Outlook) *summary.Model {
+func Model(o outlook.Outlook) *summary.Model {
 	c := Call(nil)
 	return &summary.Model{Machine: o.Machine.Name, Target: o.Machine.Target, SeqLen: c.SeqQ, Heads: c.QHeads, LowMS: o.Low, HighMS: o.High, DenseMS: o.Dense}
 }

@@ -6,8 +6,8 @@ import (
 	"strings"
 
 	"github.com/minfc/minfc/compile"
-	"github.com/minfc/minfc/internal/bench"
 	"github.com/minfc/minfc/internal/demo"
+	"github.com/minfc/minfc/internal/outlook"
 	"github.com/minfc/minfc/internal/pairs"
 	"github.com/minfc/minfc/internal/selfcheck"
 	"github.com/minfc/minfc/internal/summary"
@@ -72,7 +72,7 @@ func (j *Job) summarize(res runtime.HostResult) (*summary.Run, error) {
 func (j *Job) addDemo(sum *summary.Run, mask pairs.Mask) {
 	picture := mask.Draw(j.In.SeqQ, demo.Width, demo.Height)
 	sum.Picture, sum.Runs, sum.Try = &picture, compile.GPUs(sum.Target), demo.Try(demo.Program(os.Args[0]), j.pattern)
-	if look, err := bench.Expect(j.dev.Info(), j.loaded, demo.Call(j.Set)); err == nil { // a kernel without prices has no such line
+	if look, err := outlook.Expect(j.dev.Info(), j.loaded, demo.Call(j.Set)); err == nil { // a kernel without prices has no such line
 		sum.Model = demo.Model(look)
 	}
 }

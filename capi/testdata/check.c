@@ -1,0 +1,307 @@
+/* Checks of libminfc.so on the emulator, one a name: check NAME. They print nothing when all is well. */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "check.h"
+
+static minfc_error error;
+static minfc_device *device;
+static minfc_attention *attention;
+static minfc_call *call;
+static tensors data;
+static room mine;
+
+static void set_up(void) {
+  minfc_heads heads = some_heads();
+  minfc_shape shape = strided_shape();
+  uint64_t workspace = 1;
+  MUST(minfc_open("emu", &device, &error));
+  MUST(minfc_attention_new(device, A_SHAPE, &heads, &attention, &error));
+  MUST(minfc_prepare(attention, &shape, &call, &workspace, &error));
+  if (workspace != 0) FAIL("a_shape wants %llu bytes of workspace", (unsigned long long)workspace);
+  fill(&data, 1);
+  mine = place(device, &data);
+}
+
+static void numbers(void) {
+  set_up();
+  MUST(minfc_run(call, &mine.at, NULL, &error));
+  MUST(minfc_synchronize(device, &error));
+  MUST(minfc_copy_to_host(device, &data, mine.all, sizeof data, NULL, &error));
+  double got = off(&data);
+  if (!(got < 1e-2)) FAIL("o and lse are off by %g", got);
+  data.o[50][1][3] ^= 0x8000;
+  if (off(&data) < 1e-2) FAIL("the reference sees no difference");
+}
+
+/* reports: what chosen, estimate and device_info say, and texts that are cut. */
+static void reports(void) {
+  set_up();
+  char text[4096], cut[8];
+  size_t length;
+  MUST(minfc_run(call, &mine.at, NULL, &error));
+  MUST(minfc_chosen(call, &mine.at, NULL, text, sizeof text, &length, &error));
+  if (length != strlen(text) || !strstr(text, "\"dense_heads\":0,\"sparse_heads\":2}")) FAIL("chosen says %s", text);
+  MUST(minfc_device_info(device, text, sizeof text, &length, &error));
+  if (!strstr(text, "\"driver\":\"emu\"") || !strstr(text, "\"target\":\"sm_90a\"")) FAIL("info says %s", text);
+  size_t again;
+  MUST(minfc_device_info(device, cut, sizeof cut, &again, &error));
+  if (again != length || strlen(cut) != 7 || memcmp(cut, text, 7)) FAIL("cut to %s, length %zu", cut, again);
+  MUST(minfc_device_info(device, NULL, 0, NULL, &error));
+
+  minfc_heads heads = some_heads();
+  minfc_shape shape = some_shape(128 << 10);
+  heads.q_heads = 32, heads.kv_heads = 8, heads.head_dim = 128;
+  double low, high, dense;
+  MUST(minfc_estimate("{\"pattern\": \"vertical_slash\"}", &heads, &shape, "H200", text, sizeof text, NULL, &error));
+  const char *times = strstr(text, "\"low_ms\"");
+  if (!times || sscanf(times, "\"low_ms\":%lf,\"high_ms\":%lf,\"dense_ms\":%lf", &low, &high, &dense) != 3 || !(1 < low && low < high && high < 2 * dense))
+    FAIL("estimate says %s", text);
+  MUST(minfc_estimate("{\"source\": \"pattern near(n = 9, const first = 1) { keep causal & (window(n) | sink(first)) }\", \"params\": {\"n\": 1000, \"first\": 2}}",
+                      &heads, &shape, "A100", text, sizeof text, NULL, &error));
+  if (!strstr(text, "\"target\":\"sm_80\"")) FAIL("estimate says %s", text);
+  MUST(minfc_estimate("{\"pattern\": \"dense\"}", &heads, &shape, NULL, text, sizeof text, NULL, &error));
+  WANT_CODE(MINFC_E_ARGUMENT, "H201", minfc_estimate("{\"pattern\": \"dense\"}", &heads, &shape, "H201", text, sizeof text, NULL, &error));
+}
+
+/* fallback: short calls run dense, are counted, and can be forbidden to. */
+static void fallback(void) {
+  minfc_heads heads = some_heads();
+  uint64_t bytes;
+  char text[4096];
+  MUST(minfc_open("emu", &device, &error));
+  MUST(minfc_attention_new(device, "{\"pattern\": \"vertical_slash\", \"params\": {\"vertical\": 16, \"slash\": 16}}", &heads, &attention, &error));
+  for (int forbidden = 0; forbidden < 2; forbidden++) {
+    minfc_shape shape = strided_shape();
+    shape.no_fallback = forbidden;
+    MUST(minfc_prepare(attention, &shape, &call, &bytes, &error));
+    fill(&data, 1);
+    mine = place(device, &data);
+    mine.at.workspace_bytes = bytes;
+    if (bytes) MUST(minfc_alloc(device, bytes, &mine.at.workspace, &error));
+    MUST(minfc_run(call, &mine.at, NULL, &error));
+    MUST(minfc_chosen(call, &mine.at, NULL, text, sizeof text, NULL, &error));
+    if (!strstr(text, forbidden ? "\"dense_heads\":0,\"sparse_heads\":2}" : "\"dense_heads\":2,\"sparse_heads\":0}")) FAIL("chosen says %s", text);
+    if (forbidden && !strstr(text, "\"columns\":16,\"diagonals\":16")) FAIL("chosen says %s", text);
+  }
+  mine.at.workspace_bytes--;
+  WANT_CODE(MINFC_E_ARGUMENT, "Workspace", minfc_run(call, &mine.at, NULL, &error));
+  mine.at.workspace = 0;
+  WANT_CODE(MINFC_E_ARGUMENT, "Workspace", minfc_run(call, &mine.at, NULL, &error));
+}
+
+static void new_fails(int code, const char *words, const char *spec) {
+  minfc_heads heads = some_heads();
+  minfc_attention *out = (void *)7;
+  WANT_CODE(code, words, minfc_attention_new(device, spec, &heads, &out, &error));
+  if (out != (void *)7) FAIL("an error wrote an attention");
+}
+
+static void bad_specs(void) {
+  set_up();
+  new_fails(MINFC_E_PATTERN, "not understood", "a_shape");
+  new_fails(MINFC_E_PATTERN, "behind its end", "{\"pattern\": \"a_shape\"} x");
+  new_fails(MINFC_E_PATTERN, "patern", "{\"patern\": \"a_shape\"}");
+  new_fails(MINFC_E_PATTERN, "names nothing", "{}");
+  new_fails(MINFC_E_PATTERN, "a_shap", "{\"pattern\": \"a_shap\"}");
+  new_fails(MINFC_E_PATTERN, "windw", "{\"source\": \"pattern p { keep windw }\"}");
+  new_fails(MINFC_E_ARGUMENT, "windw", "{\"pattern\": \"a_shape\", \"params\": {\"windw\": 3}}");
+  new_fails(MINFC_E_ARGUMENT, "window", "{\"pattern\": \"a_shape\", \"params\": {\"window\": -3}}");
+  new_fails(MINFC_E_PATTERN, "no layer", "{\"plan\": [{\"0\": [\"stream_llm\", 2, 30, 1]}]}");
+  new_fails(MINFC_E_PATTERN, "there is no layer 1", "{\"plan\": [{\"0\": [\"stream_llm\", 2, 30, 1]}], \"layer\": 1}");
+  new_fails(MINFC_E_PATTERN, "has 2 query heads", "{\"plan\": [{\"7\": [\"stream_llm\", 2, 30, 1]}], \"layer\": 0}");
+  new_fails(MINFC_E_PATTERN, "one of them", "{\"pattern\": \"dense\", \"plan\": [{\"0\": [\"stream_llm\", 2, 30, 1]}], \"layer\": 0}");
+  minfc_heads heads = some_heads();
+  minfc_attention *planned;
+  MUST(minfc_attention_new(device, "{\"plan\": [{\"0\": [\"stream_llm\", 2, 30, 1]}], \"layer\": 0}", &heads, &planned, &error));
+  struct { int q, kv, dim, dtype; const char *words; } wrong[] = {
+      {2, 1, 32, 0, "dtype"}, {2, 1, 32, 3, "dtype"}, {2, 1, 20, 1, "head dim 20"}, {3, 2, 32, 1, "multiple"}, {0, 1, 32, 1, "QHeads"}, {2, -1, 32, 1, "KVHeads"}};
+  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+    heads.q_heads = wrong[i].q, heads.kv_heads = wrong[i].kv, heads.head_dim = wrong[i].dim, heads.dtype = wrong[i].dtype;
+    WANT_CODE(MINFC_E_ARGUMENT, wrong[i].words, minfc_attention_new(device, A_SHAPE, &heads, &planned, &error));
+  }
+}
+
+static void shape_fails(const char *words, minfc_shape shape) {
+  uint64_t workspace = 7;
+  minfc_call *out = (void *)7;
+  WANT_CODE(MINFC_E_ARGUMENT, words, minfc_prepare(attention, &shape, &out, &workspace, &error));
+  if (out != (void *)7 || workspace != 7) FAIL("an error wrote a call");
+}
+
+static void bad_calls(void) {
+  set_up();
+  minfc_shape s = some_shape(-1);
+  shape_fails("SeqQ", s);
+  s = some_shape(16), s.batch = 0;
+  shape_fails("Batch", s);
+  s = some_shape(16), s.scale = -1;
+  shape_fails("Scale", s);
+  s = strided_shape(), s.q.row = 12;
+  shape_fails("multiple of 8", s);
+  s = strided_shape(), s.o.row = 8;
+  shape_fails("overlaps", s);
+  s = strided_shape(), s.k.row = -8;
+  shape_fails("row stride", s);
+  s = strided_shape(), s.v = (minfc_stride){0, 0, 0};
+  shape_fails("strides of v are all 0", s);
+  s = strided_shape(), s.lse.row = 2;
+  shape_fails("lse has a row stride", s);
+  minfc_pointers at = mine.at;
+  at.k = 0;
+  WANT_CODE(MINFC_E_ARGUMENT, "K is a null pointer", minfc_run(call, &at, NULL, &error));
+  at = mine.at, at.q += 2;
+  WANT_CODE(MINFC_E_ARGUMENT, "Q starts", minfc_run(call, &at, NULL, &error));
+  at = mine.at, at.o = at.q;
+  WANT_CODE(MINFC_E_ARGUMENT, "share", minfc_run(call, &at, NULL, &error));
+  WANT_CODE(MINFC_E_ARGUMENT, "CU_STREAM_PER_THREAD", minfc_run(call, &mine.at, (void *)2, &error));
+  WANT_CODE(MINFC_E_ARGUMENT, "pointers is NULL", minfc_run(call, NULL, NULL, &error));
+  WANT_CODE(MINFC_E_ARGUMENT, "out is NULL", minfc_open("emu", NULL, &error));
+  if (minfc_run(call, NULL, NULL, NULL) != MINFC_E_ARGUMENT) FAIL("no code without an error to write");
+  uint64_t p = 0;
+  WANT_CODE(MINFC_E_ARGUMENT, "allocation of 0", minfc_alloc(device, 0, &p, &error));
+  WANT_CODE(MINFC_E_MEMORY, "out of device memory", minfc_alloc(device, (uint64_t)1 << 40, &p, &error));
+  WANT_CODE(MINFC_E_ARGUMENT, "copy of", minfc_copy_to_host(device, &data, mine.all, UINT64_MAX, NULL, &error));
+  MUST(minfc_free(device, 0, &error));
+  minfc_device *other;
+  WANT_CODE(MINFC_E_ARGUMENT, "not understood", minfc_open("emu:x", &other, &error));
+  WANT_CODE(MINFC_E_NO_DEVICE, "no driver", minfc_open("rocm", &other, &error));
+  WANT_CODE(MINFC_E_NO_DEVICE, "sm_77", minfc_open("emu:sm_77", &other, &error));
+  MUST(minfc_run(call, &mine.at, NULL, &error)); /* all is well after so many errors */
+}
+
+/* handles: closed and wild ones, and the order of closing. */
+static void handles(void) {
+  set_up();
+  minfc_shape shape = strided_shape();
+  minfc_call *second;
+  uint64_t workspace;
+  WANT_CODE(MINFC_E_ARGUMENT, "open objects", minfc_attention_close(attention, &error));
+  WANT_CODE(MINFC_E_ARGUMENT, "open objects", minfc_device_close(device, &error));
+  MUST(minfc_call_close(call, &error));
+  WANT_CODE(MINFC_E_CLOSED, "call", minfc_run(call, &mine.at, NULL, &error));
+  WANT_CODE(MINFC_E_CLOSED, "call", minfc_call_close(call, &error));
+  MUST(minfc_prepare(attention, &shape, &second, &workspace, &error)); /* in the place of the first */
+  WANT_CODE(MINFC_E_CLOSED, "call", minfc_run(call, &mine.at, NULL, &error));
+  void *wild[] = {NULL, &shape, (void *)0x1234, (void *)-1, (void *)1, attention, device, (void *)((uintptr_t)second + 8), (void *)((uintptr_t)second + (1ull << 32))};
+  for (size_t i = 0; i < sizeof wild / sizeof *wild; i++) WANT_CODE(MINFC_E_ARGUMENT, "call", minfc_run(wild[i], &mine.at, NULL, &error));
+  WANT_CODE(MINFC_E_ARGUMENT, "attention", minfc_prepare((void *)second, &shape, &second, &workspace, &error));
+  WANT_CODE(MINFC_E_ARGUMENT, "device", minfc_synchronize(NULL, &error));
+  MUST(minfc_call_close(second, &error));
+  MUST(minfc_attention_close(attention, &error));
+  WANT_CODE(MINFC_E_CLOSED, "attention", minfc_prepare(attention, &shape, &second, &workspace, &error));
+  WANT_CODE(MINFC_E_CLOSED, "attention", minfc_attention_close(attention, &error));
+  MUST(minfc_device_close(device, &error));
+  WANT_CODE(MINFC_E_CLOSED, "device", minfc_device_close(device, &error));
+  WANT_CODE(MINFC_E_CLOSED, "device", minfc_synchronize(device, &error));
+}
+
+/* versions: structs of other headers. */
+static void versions(void) {
+  set_up();
+  minfc_heads heads = some_heads();
+  minfc_shape shape = some_shape(16);
+  minfc_pointers at = mine.at;
+  minfc_attention *a;
+  minfc_call *c;
+  uint64_t workspace;
+  heads.abi_version = 2;
+  WANT_CODE(MINFC_E_VERSION, "minfc_heads has abi_version 2, the library has 1", minfc_attention_new(device, A_SHAPE, &heads, &a, &error));
+  heads = some_heads(), heads.struct_size += 8;
+  WANT_CODE(MINFC_E_VERSION, "newer minfc.h", minfc_attention_new(device, A_SHAPE, &heads, &a, &error));
+  memset(&heads, 0, sizeof heads);
+  WANT_CODE(MINFC_E_VERSION, "_init", minfc_attention_new(device, A_SHAPE, &heads, &a, &error));
+  shape.struct_size = 16;
+  WANT_CODE(MINFC_E_VERSION, "struct_size 16", minfc_prepare(attention, &shape, &c, &workspace, &error));
+  at.struct_size = 0;
+  WANT_CODE(MINFC_E_VERSION, "struct_size 0", minfc_run(call, &at, NULL, &error));
+  at = mine.at, at.abi_version = 3;
+  WANT_CODE(MINFC_E_VERSION, "abi_version 3", minfc_chosen(call, &at, NULL, NULL, 0, NULL, &error));
+
+  shape = some_shape(TOKENS); /* a shape without strides: contiguous, and what lies behind it is not read */
+  memset(&shape.q, 0x55, sizeof shape - offsetof(minfc_shape, q));
+  shape.struct_size = offsetof(minfc_shape, q);
+  MUST(minfc_prepare(attention, &shape, &c, &workspace, &error));
+  if (strcmp(minfc_version(), VERSION)) FAIL("the version is %s, want %s", minfc_version(), VERSION);
+}
+
+static void *run_often(void *seed) {
+  minfc_error error;
+  tensors *t = calloc(1, sizeof *t);
+  minfc_shape shape = strided_shape();
+  fill(t, (uint32_t)(uintptr_t)seed);
+  for (int i = 0; i < 10; i++) {
+    minfc_call *own;
+    uint64_t workspace;
+    room r = place(device, t);
+    MUST(minfc_prepare(attention, &shape, &own, &workspace, &error));
+    MUST(minfc_run(own, &r.at, (void *)(0x100 + (uintptr_t)seed), &error));
+    MUST(minfc_copy_to_host(device, t, r.all, sizeof *t, (void *)(0x100 + (uintptr_t)seed), &error));
+    if (!(off(t) < 1e-2)) FAIL("thread %d: off by %g", (int)(uintptr_t)seed, off(t));
+    MUST(minfc_call_close(own, &error));
+    MUST(minfc_free(device, r.all, &error));
+  }
+  free(t);
+  return NULL;
+}
+
+static void threads(void) {
+  set_up();
+  pthread_t all[8];
+  for (uintptr_t i = 0; i < 8; i++) pthread_create(&all[i], NULL, run_often, (void *)(i + 1));
+  for (int i = 0; i < 8; i++) pthread_join(all[i], NULL);
+}
+
+static long resident_kb(void) {
+  long pages = 0, all;
+  FILE *f = fopen("/proc/self/statm", "r");
+  if (!f || fscanf(f, "%ld %ld", &all, &pages) != 2) FAIL("no statm");
+  fclose(f);
+  return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+/* rounds: a thousand rounds of prepare, run and close take no more memory than some hundreds. */
+static void rounds(void) {
+  set_up();
+  long before = 0;
+  for (int i = 0; i < 1200; i++) {
+    minfc_shape shape = some_shape(1 + i % 16);
+    minfc_call *own;
+    uint64_t workspace;
+    if (i == 200) before = resident_kb();
+    MUST(minfc_prepare(attention, &shape, &own, &workspace, &error));
+    MUST(minfc_run(own, &mine.at, NULL, &error));
+    MUST(minfc_call_close(own, &error));
+  }
+  long more = resident_kb() - before;
+  if (more > 8 << 10) FAIL("%ld kB more after a thousand rounds", more);
+}
+
+static void in_child(void) {
+  minfc_device *other;
+  alarm(20); /* a call that entered Go would hang */
+  WANT_CODE(MINFC_E_FORK, "forked child", minfc_open("emu", &other, &error));
+  WANT_CODE(MINFC_E_FORK, "forked child", minfc_run(call, &mine.at, NULL, &error));
+  WANT_CODE(MINFC_E_FORK, "forked child", minfc_device_close(device, &error));
+  if (minfc_synchronize(device, NULL) != MINFC_E_FORK || *minfc_version()) FAIL("the child is not told");
+  _exit(0);
+}
+
+static void forks(void) {
+  set_up();
+  pid_t child = fork();
+  if (child == 0) in_child();
+  int status;
+  if (waitpid(child, &status, 0) != child || status) FAIL("the child ended with %#x", status);
+  MUST(minfc_run(call, &mine.at, NULL, &error)); /* the parent goes on */
+}
+
+int main(int argc, char **argv) {
+  struct { const char *name; void (*check)(void); } all[] = {
+      {"numbers", numbers}, {"reports", reports}, {"fallback", fallback}, {"bad_specs", bad_specs}, {"bad_calls", bad_calls}, {"handles", handles},
+      {"versions", versions}, {"threads", threads}, {"rounds", rounds}, {"forks", forks}};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    if (argc == 2 && !strcmp(argv[1], all[i].name)) return all[i].check(), 0;
+  return fprintf(stderr, "there is no such check\n"), 2;
+}
