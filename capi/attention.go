@@ -154,6 +154,9 @@ func run(h handle, at pointers, stream uintptr) error {
 	if err != nil {
 		return err
 	}
+	if err := c.of.dev.checkOwn(&at); err != nil {
+		return err
+	}
 	return c.Run(s, at)
 }
 

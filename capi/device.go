@@ -21,6 +21,7 @@ type openDevice struct {
 	owner
 	sentence string // why this device
 	streams  streams
+	own      ownPages
 }
 
 var devices = table[openDevice]{kind: kindDevice}

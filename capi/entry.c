@@ -27,7 +27,7 @@ static int fail(minfc_error *error, int code, const char *format, ...) {
 // enter says whether a call may enter Go, and gives it room for its error.
 static int enter(minfc_error **error, minfc_error *own) {
   if (forked)
-    return fail(*error, MINFC_E_FORK, "this process is a forked child, and minfc works in the one that loaded it alone: start workers by exec");
+    return fail(*error, MINFC_E_FORK, "this process is a forked child, and minfc works in its parent alone: start workers by exec");
   if (!*error) *error = own;
   (*error)->code = 0, (*error)->message[0] = 0;
   return 0;

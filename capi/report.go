@@ -31,6 +31,9 @@ func chosen(h handle, at pointers, stream uintptr) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := c.of.dev.checkOwn(&at); err != nil {
+		return "", err
+	}
 	heads, err := c.ReadChosen(s, at)
 	if err != nil {
 		return "", err

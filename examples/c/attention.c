@@ -1,8 +1,8 @@
 /* Sparse attention from C: vertical and slash heads over 1024 tokens, on the first GPU or on the emulator.
  *
- *   go build -buildmode=c-shared -ldflags '-s -w' -o examples/c/libminfc.so ./capi
- *   cc -Wall -Icapi examples/c/attention.c examples/c/libminfc.so -Wl,-rpath,'$ORIGIN' -o examples/c/attention
- *   examples/c/attention emu
+ *   go build -buildmode=c-shared -ldflags '-s -w' -o bin/libminfc.so ./capi
+ *   cc -Icapi examples/c/attention.c bin/libminfc.so -Wl,-rpath,'$ORIGIN' -o bin/attention
+ *   bin/attention emu
  */
 #include <stdio.h>
 #include <stdlib.h>

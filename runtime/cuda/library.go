@@ -46,6 +46,7 @@ const (
 	cuTensorMapEncodeTiled
 	cuMemAlloc
 	cuMemFree
+	cuPointerGetAttributes
 	cuMemcpyHtoDAsync
 	cuMemcpyDtoHAsync
 	cuMemsetD8Async
@@ -90,6 +91,7 @@ var symbolNames = [symbols]string{
 	cuTensorMapEncodeTiled:    "cuTensorMapEncodeTiled",
 	cuMemAlloc:                "cuMemAlloc_v2",
 	cuMemFree:                 "cuMemFree_v2",
+	cuPointerGetAttributes:    "cuPointerGetAttributes",
 	cuMemcpyHtoDAsync:         "cuMemcpyHtoDAsync_v2",
 	cuMemcpyDtoHAsync:         "cuMemcpyDtoHAsync_v2",
 	cuMemsetD8Async:           "cuMemsetD8Async",
@@ -105,7 +107,7 @@ var symbolNames = [symbols]string{
 
 // optional symbols may be missing: tensor maps came with CUDA 12.0, and what stands in for a driver need not link.
 var optional = map[symbol]bool{cuTensorMapEncodeTiled: true, cuLinkCreate: true, cuLinkAddData: true, cuLinkComplete: true, cuLinkDestroy: true,
-	cuModuleLoadData: true}
+	cuModuleLoadData: true, cuPointerGetAttributes: true}
 
 // library is the opened driver library.
 type library struct{ address [symbols]uintptr }

@@ -137,6 +137,13 @@ func Enqueue(d Device, commands []Command, s Stream) (int, error) {
 	return len(commands), nil
 }
 
+// Locator is implemented by devices that can tell whose memory an address is.
+type Locator interface {
+	// Locate is the number of the device, among those of the driver, that has the memory at p. It is false where the driver does not say, as of
+	// memory that it has not given, or that several devices and the host share.
+	Locate(p Ptr) (ordinal int, known bool)
+}
+
 // Interrupter is implemented by devices whose launches take long enough to be ended early: the emulator.
 type Interrupter interface {
 	// StreamWithin is a stream whose launches end with the context's error once it has ended. It needs no Close.

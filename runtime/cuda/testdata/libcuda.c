@@ -74,7 +74,7 @@ int cuDeviceGetAttribute(int *v, int attribute, int dev) {
 
 int cuDevicePrimaryCtxRetain(void **context, int dev) { current = dev; *context = (void *)(uintptr_t)(dev + 1); return RETAIN; }
 int cuDevicePrimaryCtxRelease_v2(int dev) { return 0; }
-int cuCtxPushCurrent_v2(void *context) { return 0; }
+int cuCtxPushCurrent_v2(void *context) { current = (int)(uintptr_t)context - 1; return 0; }
 int cuCtxPopCurrent_v2(void **context) { *context = 0; return 0; }
 int cuCtxSynchronize(void) { return 0; }
 
@@ -115,8 +115,25 @@ int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsign
 int cuTensorMapEncodeTiled(void *map) { return 0; }
 #endif
 
-int cuMemAlloc_v2(void **p, size_t bytes) { *p = aligned_alloc(256, (bytes + 255) / 256 * 256); return *p ? ALLOC : 2; }
+// owners are the last allocations, each on pages of its own, with their GPUs.
+enum { PAGE = 2 << 20 };
+static uint64_t owners[64][2]; // address and GPU
+int cuMemAlloc_v2(void **p, size_t bytes) {
+  static unsigned n;
+  *p = aligned_alloc(PAGE, (bytes + PAGE - 1) / PAGE * PAGE);
+  owners[n % 64][0] = (uintptr_t)*p, owners[n++ % 64][1] = current;
+  return *p ? ALLOC : 2;
+}
 int cuMemFree_v2(void *p) { free(p); return 0; }
+int cuPointerGetAttributes(unsigned n, const int *attributes, void **data, uint64_t p) {
+  for (unsigned i = 0; i < n; i++) {
+    *(unsigned *)data[i] = 0;
+    for (int j = 0; j < 64; j++)
+      if (owners[j][0] && owners[j][0] <= p && p < owners[j][0] + PAGE)
+        *(unsigned *)data[i] = attributes[i] == 2 ? 2 : attributes[i] == 9 ? owners[j][1] : 0; // memory of a device, and which
+  }
+  return 0;
+}
 int cuMemcpyHtoDAsync_v2(void *to, const void *from, size_t bytes, void *stream) { memcpy(to, from, bytes); return 0; }
 int cuMemcpyDtoHAsync_v2(void *to, const void *from, size_t bytes, void *stream) { memcpy(to, from, bytes); return 0; }
 int cuMemsetD8Async(void *to, unsigned char value, size_t bytes, void *stream) { memset(to, value, bytes); return 0; }
