@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	goruntime "runtime"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -44,6 +47,47 @@ func TestRunAllocatesNothing(t *testing.T) {
 			}), "%s, stream %#x", spec, stream)
 		}
 	}
+}
+
+// TestConcurrentClose: who runs, prepares or closes what another thread closes gets an error, or was in time.
+func TestConcurrentClose(t *testing.T) {
+	dev := devicetest.New()
+	dev.Blind = true
+	d, err := newDevice(dev, "")
+	require.NoError(t, err)
+	a, err := newAttention(d, `{"pattern": "a_shape"}`, heads{2, 1, 64, 1})
+	require.NoError(t, err)
+	const gb = 1 << 30
+	at := pointers{Q: gb, K: 2 * gb, V: 3 * gb, O: 4 * gb}
+	var threads sync.WaitGroup
+	var closed atomic.Int32
+	shared, _, err := prepare(a, shape{Shape: minfc.Shape{Batch: 1, SeqQ: 1, SeqK: 1}})
+	require.NoError(t, err)
+	for i := range 8 {
+		threads.Go(func() {
+			for range 50 {
+				own, _, err := prepare(a, shape{Shape: minfc.Shape{Batch: 1, SeqQ: i + 1, SeqK: i + 1}})
+				if err == nil {
+					err = errors.Join(run(own, at, uintptr(16*i)), closeCall(own))
+				}
+				if err != nil && !errors.Is(err, device.ErrClosed) {
+					t.Error(err)
+				}
+				if err := run(shared, at, 0); err != nil && !errors.Is(err, device.ErrClosed) {
+					t.Error(err)
+				}
+			}
+			if closeCall(shared) == nil {
+				closed.Add(1)
+			}
+			for codeOf(closeAttention(a)) == codeArgument { // another thread's call is open
+				goruntime.Gosched()
+			}
+		})
+	}
+	threads.Wait()
+	require.EqualValues(t, 1, closed.Load(), "a call is closed once")
+	require.NoError(t, closeDevice(d))
 }
 
 func TestPanicIsAnError(t *testing.T) {
