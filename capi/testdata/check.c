@@ -231,6 +231,8 @@ static void versions(void) {
   memset(&shape.q, 0x55, sizeof shape - offsetof(minfc_shape, q));
   shape.struct_size = offsetof(minfc_shape, q);
   MUST(minfc_prepare(attention, &shape, &c, &workspace, &error));
+  shape.explicit_strides = 1;
+  WANT_CODE(MINFC_E_ARGUMENT, "strides of q are all 0", minfc_prepare(attention, &shape, &c, &workspace, &error));
   if (strcmp(minfc_version(), VERSION)) FAIL("the version is %s, want %s", minfc_version(), VERSION);
 }
 

@@ -107,7 +107,9 @@ func (p *predictor) length(n int) error {
 	return nil
 }
 
-func (p *predictor) call(s *subject, n int) outlook.Call { return outlook.Call{Shape: p.shape(n), Params: s.launch} }
+func (p *predictor) call(s *subject, n int) outlook.Call {
+	return outlook.Call{Shape: p.shape(n), Params: s.launch}
+}
 
 // priceLists prices a pattern whose budgets say how much work its lists are, whatever the data moves: blocks by their number. The
 // counts are of lists with as many blocks anywhere.
