@@ -47,6 +47,9 @@ func knows(t *testing.T, files ...string) {
 // cc compiles a C program beside the library, strictly, and gives its path.
 func cc(t *testing.T, name string, source string, args ...string) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("it builds the library: all packages once more, as code for shared libraries")
+	}
 	compiler, err := exec.LookPath("cc")
 	if err != nil {
 		t.Skip("no C compiler here; CI has one")
@@ -75,9 +78,6 @@ func TestLibrary(t *testing.T) {
 	for _, name := range []string{"numbers", "reports", "fallback", "bad_specs", "bad_calls", "handles", "versions", "threads", "forks",
 		"rounds"} {
 		t.Run(name, func(t *testing.T) {
-			if name == "rounds" && testing.Short() {
-				t.Skip("it takes ten seconds")
-			}
 			cmd := exec.Command(program, name)
 			cmd.Env = append(os.Environ(), "GOGC=20") // so that the heap shows what is held
 			require.Empty(t, runs(t, cmd))
