@@ -124,6 +124,9 @@ func (a *Attention) Prepare(s Shape) (*Call, error) {
 	return a.loaded.Prepare(s, a.parts...)
 }
 
+// Parts are the heads by pattern and parameters, as Prepare gives them to what was loaded. They must not be changed.
+func (a *Attention) Parts() []runtime.Part { return a.parts }
+
 // Loaded is what was loaded: its patterns, and its target.
 func (a *Attention) Loaded() *runtime.Loaded { return a.loaded }
 

@@ -16,8 +16,7 @@ import (
 type attention struct {
 	*minfc.Attention
 	owner
-	dev  *openDevice
-	spec minfc.Spec
+	dev *openDevice
 	minfc.Heads
 }
 
@@ -88,7 +87,7 @@ func compileOn(d *openDevice, spec string, want heads) (*attention, error) {
 	if _, err := a.Prepare(minfc.Shape{Batch: 1}); err != nil { // of no rows: parameters that no call could have are told here
 		return nil, errors.Join(err, a.Close())
 	}
-	return &attention{Attention: a, dev: d, spec: s, Heads: own}, nil
+	return &attention{Attention: a, dev: d, Heads: own}, nil
 }
 
 func closeAttention(h handle) error {

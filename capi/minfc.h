@@ -164,8 +164,7 @@ MINFC_API int minfc_chosen(const minfc_call *call, const minfc_pointers *pointer
                            size_t *length, minfc_error *error);
 
 /* minfc_estimate says without a device what a call is expected to take on a machine ("" or NULL: the first that the cost model knows), as
- * JSON. The time lies between low_ms and high_ms, whatever the data would choose; runs_dense: all heads fall back. Heads of a plan have no
- * estimate yet (MINFC_E_UNSUPPORTED).
+ * JSON. The time lies between low_ms and high_ms, whatever the data would choose; runs_dense: all heads fall back.
  *
  *   {"machine": "H200", "target": "sm_90a", "low_ms": 1.5, "high_ms": 4.2, "dense_ms": 9.1, "runs_dense": false}
  */

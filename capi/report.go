@@ -87,14 +87,11 @@ func estimate(spec string, want heads, s shape, machine string) (string, error) 
 		return "", err
 	}
 	defer a.Close()
-	if a.spec.Plan != nil {
-		return "", device.Unsupported("there are no estimates of the layers of a plan yet: ask for its patterns one by one")
-	}
 	call, err := a.prepare(s)
 	if err != nil {
 		return "", err
 	}
-	o, err := outlook.Expect(device.Info{Name: m.Name}, a.Loaded(), outlook.Call{Shape: call.Shape(), Params: a.launchParams()})
+	o, err := outlook.ExpectParts(m, a.Loaded(), call.Shape(), a.Parts()...)
 	if err != nil {
 		return "", err
 	}
@@ -106,15 +103,4 @@ func estimate(spec string, want heads, s shape, machine string) (string, error) 
 		Dense     float64 `json:"dense_ms"`
 		RunsDense bool    `json:"runs_dense"`
 	}{o.Machine.Name, o.Machine.Target, o.Low, o.High, o.Dense, o.RunsDense})
-}
-
-// launchParams are the parameters of the spec that were not compiled in.
-func (a *attention) launchParams() map[string]int64 {
-	out := map[string]int64{}
-	for _, p := range a.Loaded().Patterns()[0].Schedule().Params {
-		if v, given := a.spec.Params[p.Name]; given && p.Binding != ir.BindConst {
-			out[p.Name] = v
-		}
-	}
-	return out
 }

@@ -14,7 +14,8 @@ build() { # build FOLDER COMPILER: the library and the program
 
 install_cross() { # tries; says nothing when it works
   command -v apt-get >/dev/null || return 0
-  { apt-get update && apt-get install -y gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user; } >&2 || say "apt does not give the cross compiler"
+  { apt-get update && apt-get install -y gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user; } >&2 ||
+    say "apt does not give the cross compiler"
 }
 
 cc=${CC:-cc}

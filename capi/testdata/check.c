@@ -66,6 +66,8 @@ static void reports(void) {
   MUST(minfc_estimate(source, &heads, &shape, "A100", text, sizeof text, NULL, &error));
   if (!strstr(text, "\"target\":\"sm_80\"")) FAIL("estimate says %s", text);
   MUST(minfc_estimate("{\"pattern\": \"dense\"}", &heads, &shape, NULL, text, sizeof text, NULL, &error));
+  const char *layer = "{\"plan\": [{\"0\": [\"stream_llm\", 128, 4096, 1]}], \"layer\": 0}";
+  MUST(minfc_estimate(layer, &heads, &shape, NULL, text, sizeof text, NULL, &error));
   WANT_CODE(MINFC_E_ARGUMENT, "H201", minfc_estimate("{\"pattern\": \"dense\"}", &heads, &shape, "H201", text, sizeof text, NULL, &error));
 }
 

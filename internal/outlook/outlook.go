@@ -1,4 +1,4 @@
-// Package outlook says what the cost model expects of a call of one pattern: for commands, and for programs without a device.
+// Package outlook says what the cost model expects of a call: for commands, and for programs without a device.
 package outlook
 
 import (
@@ -37,17 +37,45 @@ func Expect(dev device.Info, l *runtime.Loaded, c Call) (Outlook, error) {
 	if err != nil {
 		return Outlook{}, err
 	}
-	s := l.Patterns()[0].Schedule()
-	if len(s.Index) > 0 {
-		return Dynamic(m, l, c)
+	return ExpectParts(m, l, c.Shape, runtime.Part{Params: c.Params})
+}
+
+// ExpectParts prices the heads of a layer, part by part: a part takes its share of what its pattern would take on all heads.
+func ExpectParts(m cost.Machine, l *runtime.Loaded, s runtime.Shape, parts ...runtime.Part) (Outlook, error) {
+	sum := Outlook{Machine: m, RunsDense: true}
+	for _, p := range parts {
+		expect := static
+		if len(l.Patterns()[p.Pattern].Schedule().Index) > 0 {
+			expect = dynamic
+		}
+		o, err := expect(m, l, s, p)
+		if err != nil {
+			return Outlook{Machine: m}, err
+		}
+		sum.Index, sum.Low, sum.High, sum.Dense = sum.Index+o.Index, sum.Low+o.Low, sum.High+o.High, sum.Dense+o.Dense
+		sum.RunsDense = sum.RunsDense && o.RunsDense
 	}
-	o := Outlook{Machine: m}
-	if o.Low, err = Static(m, l.Build(), s, c); err != nil {
-		return o, err
+	return sum, nil
+}
+
+// share is the part's of the heads.
+func share(s runtime.Shape, p runtime.Part) float64 {
+	if p.Heads == nil {
+		return 1
 	}
-	o.High = o.Low
-	o.Dense, err = priceDense(m, l.Build(), BaselineOf(s), c)
-	return o, err
+	return float64(len(p.Heads)) / float64(s.QHeads)
+}
+
+// static prices a part that does not depend on data.
+func static(m cost.Machine, l *runtime.Loaded, s runtime.Shape, p runtime.Part) (Outlook, error) {
+	schedule := l.Patterns()[p.Pattern].Schedule()
+	ms, err := Static(m, l.Build(), schedule, Call{s, p.Params})
+	if err != nil {
+		return Outlook{}, err
+	}
+	dense, err := priceDense(m, l.Build(), BaselineOf(schedule), Call{Shape: s})
+	ms *= share(s, p)
+	return Outlook{Low: ms, High: ms, Dense: dense * share(s, p)}, err
 }
 
 // machineLike is the machine of a device; of the emulator and of unknown devices the first that runs the target.
@@ -58,25 +86,29 @@ func machineLike(dev device.Info, target string) (cost.Machine, error) {
 	return FindMachine(target, "")
 }
 
-// Dynamic prices a pattern that the data decides. Where dense attention is surely faster, it is what a launch runs.
+// Dynamic prices a pattern that the data decides.
 func Dynamic(m cost.Machine, l *runtime.Loaded, c Call) (Outlook, error) {
+	return dynamic(m, l, c.Shape, runtime.Part{Params: c.Params})
+}
+
+// dynamic prices a part that the data decides. Where dense attention is surely faster, it is what a launch runs.
+func dynamic(m cost.Machine, l *runtime.Loaded, s runtime.Shape, part runtime.Part) (Outlook, error) {
 	o := Outlook{Machine: m}
-	p, err := l.Prepare(c.Shape, runtime.Part{Params: c.Params})
+	p, err := l.Prepare(s, part)
 	if err != nil {
 		return o, err
 	}
-	e, err := p.Expect(o.Machine)
+	e, err := p.Expect(m)
 	if err != nil {
 		return o, err
 	}
-	dense := c
-	dense.Params = nil
-	if o.Dense, err = Static(o.Machine, l.Build(), l.Patterns()[0].DenseSchedule(), dense); err != nil {
+	if o.Dense, err = Static(m, l.Build(), l.Patterns()[part.Pattern].DenseSchedule(), Call{Shape: s}); err != nil {
 		return o, err
 	}
-	launch := o.Machine.LaunchMicros / 1e3
+	o.Dense *= share(s, part)
+	launch := m.LaunchMicros / 1e3
 	o.Index, o.Low, o.High = e.Index, e.Index+e.Low+launch, e.Index+e.High+launch
-	if !c.NoFallback {
+	if !s.NoFallback {
 		o.High = max(o.Low, min(o.High, e.Index+o.Dense))
 	}
 	if e.RunsDense {
@@ -103,7 +135,6 @@ func priceDense(m cost.Machine, b artifact.Build, name string, c Call) (float64,
 	if err != nil {
 		return 0, fmt.Errorf("internal: %w", err)
 	}
-	c.Params = nil
 	return Static(m, b, parts[0].Schedule, c)
 }
 
