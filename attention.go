@@ -70,7 +70,7 @@ func NewAttention(dev device.Device, spec Spec, heads Heads) (*Attention, error)
 			part.Params[name] = v
 		}
 	}
-	art, err := p.With(consts).Compile(opts, nil)
+	art, err := cached(keyOf(p, consts, opts), func() (*artifact.Artifact, error) { return p.With(consts).Compile(opts, nil) })
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +97,11 @@ func newLayer(dev device.Device, spec Spec, heads Heads, opts compile.Options) (
 	if err != nil {
 		return nil, err
 	}
-	art, err := compile.Plan([][]plan.Head{layer}, nil, opts, nil)
+	key, err := keyOfPlan(layer, opts)
+	if err != nil {
+		return nil, err
+	}
+	art, err := cached(key, func() (*artifact.Artifact, error) { return compile.Plan([][]plan.Head{layer}, nil, opts, nil) })
 	if err != nil {
 		return nil, err
 	}
