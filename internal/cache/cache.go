@@ -119,16 +119,16 @@ const unfinished = "unfinished-"
 
 // A file is, with little-endian numbers:
 //
-//	"MINFCC\n\x00"
-//	uint32   format version
+//	"minfc cache file"
+//	uint64   format version
 //	uint64   bytes of the content
 //	[32]byte sha256 of the key
 //	[32]byte sha256 of the content
 //	         the content
 const (
-	magic         = "MINFCC\n\x00"
+	magic         = "minfc cache file"
 	formatVersion = 1
-	headerBytes   = len(magic) + 4 + 8 + 2*sha256.Size
+	headerBytes   = len(magic) + 8 + 8 + 2*sha256.Size // 96, so that a cubin read with it is aligned
 )
 
 func wrap(k Key, data []byte) []byte {
@@ -138,7 +138,7 @@ func wrap(k Key, data []byte) []byte {
 
 // header is the file up to the checksum.
 func header(k Key, bytes int) []byte {
-	b := binary.LittleEndian.AppendUint32([]byte(magic), formatVersion)
+	b := binary.LittleEndian.AppendUint64([]byte(magic), formatVersion)
 	return append(binary.LittleEndian.AppendUint64(b, uint64(bytes)), k.hash[:]...)
 }
 

@@ -6,12 +6,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	goruntime "runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/minfc/minfc/internal/cache"
 	"github.com/minfc/minfc/internal/ptxparams"
 	"github.com/minfc/minfc/runtime/device"
 )
@@ -37,7 +39,7 @@ const (
 const jitLogBytes = 64 << 10
 
 // LoadModule compiles PTX with the driver's compiler. The log of a verbose compilation names registers and spills; it is
-// empty when the driver has the result in its cache on disk.
+// empty when the result was in the driver's cache on disk, or in ours (package cache), which is asked first.
 //
 // The compiler is called as a linker of one input: in that way several modules are compiled at a time, while cuModuleLoadDataEx compiles
 // one after the other (an H200's host takes 1.5 s in place of 4.2 for the 15 modules of vertical_slash).
@@ -53,7 +55,7 @@ func (d *gpu) LoadModule(ptx []byte) (device.Module, error) {
 		if d.lib.address[cuLinkCreate] == 0 {
 			h, err = d.compile(image, log)
 		} else {
-			h, err = d.link(image, log)
+			h, err = d.loadLinked(image, log)
 		}
 		return err
 	})
@@ -83,22 +85,55 @@ func newJITLog() *jitLog {
 	return l
 }
 
-// link makes a module of one input of a linker.
-func (d *gpu) link(image []byte, log *jitLog) (h uintptr, err error) {
-	var linker, cubin, size uintptr
+// loadLinked makes a module of the cubin that the linker makes of PTX, or made when the module was first loaded.
+func (d *gpu) loadLinked(image []byte, log *jitLog) (uintptr, error) {
+	kept, key := cache.Default(), d.cubinKey(image)
+	link := func() ([]byte, error) { return d.link(image, log) }
+	cubin, made, err := kept.Make(key, link)
+	if err != nil {
+		return 0, err
+	}
+	h, err := d.loadCubin(cubin)
+	if err == nil || made {
+		return h, err
+	}
+	kept.Remove(key) // the driver does not take it, whatever the reason
+	if cubin, _, err = kept.Make(key, link); err != nil {
+		return 0, err
+	}
+	return d.loadCubin(cubin)
+}
+
+// cubinKey is all that a cubin depends on. The CUDA version that a driver serves does not tell its builds apart, the kernel's module does,
+// where it can be read.
+func (d *gpu) cubinKey(image []byte) cache.Key {
+	i := d.info
+	build, _ := os.ReadFile("/sys/module/nvidia/version")
+	return cache.NewKey(cache.Cubin, string(image), i.Name, fmt.Sprintf("%d.%d", i.Major, i.Minor), i.DriverVersion, string(build))
+}
+
+func (d *gpu) loadCubin(cubin []byte) (h uintptr, err error) {
+	var loaded uintptr
+	err = d.lib.call(cuModuleLoadData, uintptr(unsafe.Pointer(&loaded)), uintptr(unsafe.Pointer(unsafe.SliceData(cubin))))
+	return loaded, err
+}
+
+// link makes a cubin of one input of a linker.
+func (d *gpu) link(image []byte, log *jitLog) (cubin []byte, err error) {
+	var linker, size uintptr
+	var code *byte // the linker's own memory
 	if err := d.lib.call(cuLinkCreate, uintptr(len(log.options)), uintptr(unsafe.Pointer(&log.options)), uintptr(unsafe.Pointer(&log.values)),
 		uintptr(unsafe.Pointer(&linker))); err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, d.lib.call(cuLinkDestroy, linker)) }()
 	if err := d.lib.call(cuLinkAddData, linker, linkPTX, uintptr(unsafe.Pointer(&image[0])), uintptr(len(image)), 0, 0, 0, 0); err != nil {
-		return 0, err
+		return nil, err
 	}
-	if err := d.lib.call(cuLinkComplete, linker, uintptr(unsafe.Pointer(&cubin)), uintptr(unsafe.Pointer(&size))); err != nil {
-		return 0, err
+	if err := d.lib.call(cuLinkComplete, linker, uintptr(unsafe.Pointer(&code)), uintptr(unsafe.Pointer(&size))); err != nil {
+		return nil, err
 	}
-	err = d.lib.call(cuModuleLoadData, uintptr(unsafe.Pointer(&h)), cubin)
-	return h, err
+	return bytes.Clone(unsafe.Slice(code, size)), nil
 }
 
 // compile makes a module where there is no linker.
