@@ -68,7 +68,10 @@ func (c *Cache) evict(written string) {
 }
 
 // Clear removes all files of the cache, and unfinished ones of programs that died. Files of others in the folder stay.
-func (c *Cache) Clear() (files int, bytes int64, err error) {
+func (c *Cache) Clear() (removed Kept, err error) {
+	if c == nil {
+		return Kept{}, nil
+	}
 	all, err := c.list()
 	errs := []error{err}
 	for _, e := range all {
@@ -76,7 +79,7 @@ func (c *Cache) Clear() (files int, bytes int64, err error) {
 			errs = append(errs, err)
 			continue
 		}
-		files, bytes = files+1, bytes+e.bytes
+		removed = Kept{removed.Files + 1, removed.Bytes + e.bytes}
 	}
-	return files, bytes, errors.Join(errs...)
+	return removed, errors.Join(errs...)
 }

@@ -97,9 +97,8 @@ func TestFilesOfOthersStay(t *testing.T) {
 	}
 	c.Put(key, []byte("kept"))
 	require.Equal(t, []string{"artifact-12", key.file(), "cubin", "notes.txt", unfinished + "new"}, names())
-	files, bytes, err := c.Clear()
+	removed, err := c.Clear()
 	require.NoError(t, err)
-	require.Equal(t, 1, files)
-	require.EqualValues(t, headerBytes+4, bytes)
+	require.Equal(t, Kept{1, int64(headerBytes) + 4}, removed)
 	require.Equal(t, []string{"artifact-12", "cubin", "notes.txt", unfinished + "new"}, names())
 }

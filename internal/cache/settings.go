@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -57,59 +56,4 @@ func parseSize(text string) (int64, error) {
 		return defaultLimit, fmt.Errorf("%s is %q, want a number of bytes such as 500M or 2G; it counts as 1G", SizeVariable, text)
 	}
 	return n << by, nil
-}
-
-// Kept are the files of a kind.
-type Kept struct {
-	Files int   `json:"files"`
-	Bytes int64 `json:"bytes"`
-}
-
-// Status says what there is.
-type Status struct {
-	On     bool            `json:"on"`
-	Why    string          `json:"why,omitempty"` // it is off, or does not take anything
-	Folder string          `json:"folder,omitempty"`
-	Limit  int64           `json:"limit_bytes,omitempty"`
-	Files  int             `json:"files"`
-	Bytes  int64           `json:"bytes"`
-	Kinds  map[string]Kept `json:"kinds"`
-}
-
-// StatusOf looks at the cache that the environment asks for. It makes the folder where there is none, to see whether that is possible.
-func StatusOf() Status {
-	s := Status{Kinds: map[string]Kept{Artifact: {}, Cubin: {}}}
-	c, why := fromEnvironment()
-	if why != nil {
-		s.Why = why.Error()
-	}
-	if c == nil {
-		return s
-	}
-	s.Folder, s.Limit = c.dir, c.limit
-	all, err := c.list()
-	for _, e := range all {
-		if e.kind == "" {
-			continue
-		}
-		k := s.Kinds[e.kind]
-		s.Kinds[e.kind] = Kept{k.Files + 1, k.Bytes + e.bytes}
-		s.Files, s.Bytes = s.Files+1, s.Bytes+e.bytes
-	}
-	if err == nil {
-		err = c.writable()
-	}
-	if s.On = err == nil; err != nil {
-		s.Why = fmt.Sprintf("nothing can be written there: %v", err)
-	}
-	return s
-}
-
-// writable says whether files can be made in the folder.
-func (c *Cache) writable() error {
-	f, err := c.create()
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
 }

@@ -22,31 +22,31 @@ func TestSettings(t *testing.T) {
 	t.Setenv(FolderVariable, dir)
 	t.Setenv(SizeVariable, "2M")
 	require.Equal(t, &Cache{dir, 2 << 20}, Default())
-	require.Equal(t, Status{On: true, Folder: dir, Limit: 2 << 20, Kinds: map[string]Kept{Artifact: {}, Cubin: {}}}, StatusOf())
+	require.Equal(t, Status{On: true, Folder: dir, Limit: 2 << 20, Kinds: map[string]Kept{Artifact: {}, Cubin: {}}}, DefaultStatus())
 	Default().Put(key, []byte("abc"))
-	s := StatusOf()
+	s := DefaultStatus()
 	require.Equal(t, Kept{1, int64(headerBytes) + 3}, s.Kinds[Artifact])
 	require.Equal(t, 1, s.Files)
 
 	t.Setenv(SizeVariable, "lots")
 	require.Equal(t, &Cache{dir, 1 << 30}, Default())
-	require.True(t, StatusOf().On)
-	require.Contains(t, StatusOf().Why, `MINFC_CACHE_SIZE is "lots", want a number of bytes such as 500M or 2G`)
+	require.True(t, DefaultStatus().On)
+	require.Contains(t, DefaultStatus().Why, `MINFC_CACHE_SIZE is "lots", want a number of bytes such as 500M or 2G`)
 
 	t.Setenv(FolderVariable, "off")
 	require.Nil(t, Default())
-	require.Equal(t, "MINFC_CACHE is off", StatusOf().Why)
+	require.Equal(t, "MINFC_CACHE is off", DefaultStatus().Why)
 
 	file := filepath.Join(dir, "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	t.Setenv(FolderVariable, filepath.Join(file, "folder"))
-	require.False(t, StatusOf().On)
-	require.Contains(t, StatusOf().Why, "nothing can be written there: open "+file)
+	require.False(t, DefaultStatus().On)
+	require.Contains(t, DefaultStatus().Why, "nothing can be written there: open "+file)
 
 	t.Setenv(FolderVariable, "")
 	t.Setenv("HOME", "")
 	require.Nil(t, Default())
-	require.Contains(t, StatusOf().Why, "name one with MINFC_CACHE")
+	require.Contains(t, DefaultStatus().Why, "name one with MINFC_CACHE")
 }
 
 func TestParseSize(t *testing.T) {
