@@ -43,8 +43,9 @@ type Attention struct {
 	parts  []runtime.Part
 }
 
-// NewAttention compiles what spec says for the newest target that the device runs, and loads it. It takes tenths of a second; do it once,
-// at start-up. Errors of a pattern's text are a *dsl.Error; others wrap the kinds of packages device and artifact.
+// NewAttention compiles what spec says for the newest target that the device runs, and loads it. It takes tenths of a second, and seconds
+// in the GPU's driver, unless it was done before and is in the cache (docs/embedding.md). Do it once, at start-up. Errors of a pattern's text
+// are a *dsl.Error; others wrap the kinds of packages device and artifact.
 func NewAttention(dev device.Device, spec Spec, heads Heads) (*Attention, error) {
 	target, _, err := compile.TargetOn(dev.Info())
 	if err != nil {

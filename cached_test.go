@@ -240,6 +240,23 @@ func TestProcessesThatStartAtOnce(t *testing.T) {
 	require.LessOrEqual(t, len(files()), 2, "one is of this process, if it was asked after it was built again: %v", files())
 }
 
+// So do goroutines, each with a device of its own, and one of them compiles.
+func TestGoroutinesThatStartAtOnce(t *testing.T) {
+	want := attention(t, near, fourHeads)
+	files := useCache(t)
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			dev := newHopper()
+			if _, err := minfc.NewAttention(dev, near, fourHeads); err != nil || dev.loaded() != want {
+				t.Errorf("%v: %s", err, dev.loaded())
+			}
+		})
+	}
+	all.Wait()
+	require.Len(t, files(), 1)
+}
+
 // BenchmarkWarmStart is what a program waits for its attention, a plan of four patterns, when another one has started before: the code is in
 // the cache. cold-ms is the first start, with an empty cache, process-ms the start in a new process. CUDA_CACHE_DISABLE=1 leaves the driver's
 // own cache out: go test . -run '^$' -bench WarmStart -benchtime 10x
