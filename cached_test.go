@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/internal/cache"
 	"github.com/minfc/minfc/plan"
 	_ "github.com/minfc/minfc/runtime/cuda"
 	"github.com/minfc/minfc/runtime/device"
@@ -203,6 +204,13 @@ func TestWhatArtifactsDependOn(t *testing.T) {
 	_, err := minfc.NewAttention(ampere{newHopper().Fake}, near, heads)
 	require.NoError(t, err)
 	require.Len(t, files(), 6)
+	defer func(own func() string) { cache.BuildID = own }(cache.BuildID)
+	cache.BuildID = func() string { return "" } // a program that does not know which it is keeps nothing
+	attention(t, near, minfc.Heads{Q: 2, KV: 1, Dim: 16, DType: "bf16"})
+	require.Len(t, files(), 6)
+	cache.BuildID = func() string { return "another" }
+	attention(t, near, heads)
+	require.Len(t, files(), 7)
 }
 
 // ampere is hopper without tensor maps.
