@@ -93,10 +93,10 @@ func priceDense(m cost.Machine, b artifact.Build, name string, c PricedCall) (fl
 	if err != nil {
 		return 0, err
 	}
-	parts, err := art.ReadParts(0)
+	parts, err := art.ReadParts()
 	if err != nil {
 		return 0, fmt.Errorf("internal: %w", err)
 	}
 	c.Params = nil
-	return priceStatic(m, b, parts[0].Schedule, c)
+	return priceStatic(m, b, parts[0][0].Schedule, c)
 }
