@@ -257,7 +257,7 @@ func TestEveryLength(t *testing.T) {
 
 // Random set expressions: whatever the language can say, the kernel computes.
 func TestRandomPatternsAgreeWithFloat64(t *testing.T) {
-	refused, cases := 0, campaign.Cases(30, 200, 1000)
+	refused, cases := 0, campaign.Cases(20, 200, 1000)
 	for seed := range uint64(cases) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		p := irtest.RowsBySeed(seed, irtest.RandomPattern(rng))
