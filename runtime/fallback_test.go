@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -70,6 +71,9 @@ var mixedBudgets = map[string]map[string][]int64{
 	"shares":         {"share": {100, 900, 500, 700}},
 }
 
+// weighedArtifacts are what newWeighed compiled, which tests share and nobody may change.
+var weighedArtifacts sync.Map
+
 func newWeighed(t *testing.T, name, target string, shape qkv.Shape) *weighed {
 	var attention []int64
 	stages := map[string]int64{}
@@ -88,7 +92,10 @@ func newWeighed(t *testing.T, name, target string, shape qkv.Shape) *weighed {
 	w := &weighed{dev: dev, budgets: mixedBudgets[name], attention: &attention, stages: stages}
 	w.program, err = compile.Load(file, src, name, nil)
 	require.NoError(t, err)
-	a, err := w.program.Compile(compile.Options{Target: target, DType: "bf16", HeadDim: shape.HeadDim}, &compile.Observer{Verify: true})
+	once, _ := weighedArtifacts.LoadOrStore(fmt.Sprint(name, target, shape.HeadDim), sync.OnceValues(func() (*artifact.Artifact, error) {
+		return w.program.Compile(compile.Options{Target: target, DType: "bf16", HeadDim: shape.HeadDim}, &compile.Observer{Verify: true})
+	}))
+	a, err := once.(func() (*artifact.Artifact, error))()
 	require.NoError(t, err)
 	w.kernel, err = runtime.Load(dev, a, artifact.Select{})
 	require.NoError(t, err)

@@ -137,6 +137,14 @@ func mixed(t *testing.T) []plan.Head {
 	})
 }
 
+// mixedArtifacts are the artifacts of mixed heads, by target and head dim, which tests share and nobody may change.
+var mixedArtifacts sync.Map
+
+func mixedGroup(t *testing.T, target string, headDim int) *artifact.Artifact {
+	once, _ := mixedArtifacts.LoadOrStore(fmt.Sprint(target, headDim), sync.OnceValue(func() *artifact.Artifact { return group(t, target, headDim, mixed(t)) }))
+	return once.(func() *artifact.Artifact)()
+}
+
 // TestGroupsRouteHeadsInOneLaunch: heads of all patterns, and heads that the device finds faster without sparsity, are one launch.
 func TestGroupsRouteHeadsInOneLaunch(t *testing.T) {
 	for _, target := range compile.Targets() {
@@ -146,11 +154,12 @@ func TestGroupsRouteHeadsInOneLaunch(t *testing.T) {
 			{Batch: 1, QHeads: 8, KVHeads: 8, SeqQ: 600, SeqK: 600, HeadDim: 192},
 		}[:campaign.Few(1, 3)] {
 			t.Run(fmt.Sprint(target, shape.SeqQ), func(t *testing.T) {
-				heads := mixed(t)
+				heads, a := mixed(t), mixedGroup(t, target, shape.HeadDim)
 				if shape.KVHeads == 2 { // lists of blocks, and the words of their heads, begin with head 4
 					heads[1], heads[5] = heads[5], heads[1]
+					a = group(t, target, shape.HeadDim, heads)
 				}
-				g := newGrouped(t, group(t, target, shape.HeadDim, heads), shape, heads)
+				g := newGrouped(t, a, shape, heads)
 				for h := range heads {
 					if len(heads[h].Pattern.Index) > 0 {
 						price := max(1, float64(shape.HeadDim)/96)
@@ -180,7 +189,7 @@ func TestGroupsRouteHeadsInOneLaunch(t *testing.T) {
 func TestGroupsOfShortInputs(t *testing.T) {
 	for _, target := range compile.Targets() {
 		heads := mixed(t)
-		g := newGrouped(t, group(t, target, 64, heads), qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 300, SeqK: 300, HeadDim: 64}, heads)
+		g := newGrouped(t, mixedGroup(t, target, 64), qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 300, SeqK: 300, HeadDim: 64}, heads)
 		res := g.run(t, false)
 		require.Equal(t, 1, len(*g.ran))
 		body, err := abi.RangeBody(target, 64)
@@ -213,8 +222,7 @@ func TestGroupsOfManyHeads(t *testing.T) {
 // TestEmptyGroupCalls: without queries nothing runs, without keys all outputs are zeros.
 func TestEmptyGroupCalls(t *testing.T) {
 	for _, target := range compile.Targets() {
-		heads := mixed(t)
-		a := group(t, target, 32, heads)
+		heads, a := mixed(t), mixedGroup(t, target, 32)
 		g := newGrouped(t, a, qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 0, SeqK: 70, HeadDim: 32}, heads)
 		require.Empty(t, g.run(t, true).O)
 		require.Empty(t, *g.ran)
@@ -230,7 +238,7 @@ func TestEmptyGroupCalls(t *testing.T) {
 // TestGroupsAreConcurrent: several goroutines launch on one layer, each in memory of its own, calls of other lengths.
 func TestGroupsAreConcurrent(t *testing.T) {
 	heads := mixed(t)
-	g := newGrouped(t, group(t, "sm_80", 32, heads), qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 1, SeqK: 1, HeadDim: 32}, heads)
+	g := newGrouped(t, mixedGroup(t, "sm_80", 32), qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 1, SeqK: 1, HeadDim: 32}, heads)
 	var all sync.WaitGroup
 	for n := range campaign.Few(2, 4) {
 		in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 100 + 60*n, SeqK: 100 + 60*n, HeadDim: 32}, abi.BF16, 3)
