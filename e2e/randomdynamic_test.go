@@ -51,7 +51,7 @@ func TestRandomDynamicPatternsAgreeWithFloat64(t *testing.T) {
 	}
 	launches, asked := numberOf(t, "MINFC_RANDOM_DYNAMIC")
 	if !asked {
-		launches = campaign.Cases(18, 300, 1002)
+		launches = campaign.Cases(12, 300, 1002)
 	}
 	seeds := (launches + randomLaunches - 1) / randomLaunches
 	from, _ := numberOf(t, "MINFC_RANDOM_DYNAMIC_FROM")

@@ -97,7 +97,7 @@ func (d *onDevice) results() (out [][]byte) {
 // them, and leave the others' results alone; with every kind of stage, with the fallback and without it.
 func TestHeadsTakePart(t *testing.T) {
 	for _, name := range []string{"vertical_slash", "block_sparse", "cut", "spread", "shares"}[:campaign.Few(1, 5)] {
-		for _, target := range compile.Targets() {
+		for _, target := range compile.Targets()[campaign.Few(1, 0):] {
 			t.Run(fmt.Sprint(name, target), func(t *testing.T) {
 				w := newWeighed(t, name, target, qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 300, SeqK: 340, QOffset: 40, HeadDim: 16})
 				w.kernel.Patterns()[0].PriceLists(440, 530, 620)
