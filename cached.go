@@ -29,8 +29,8 @@ func cached(key []string, build func() (*artifact.Artifact, error)) (*artifact.A
 	if err != nil || made {
 		return own, err
 	}
-	a, err := artifact.Read(data)
-	if err != nil { // no fault of the disk: the checksum was right
+	a, err := artifact.ReadWhole(data) // the cache has compared a checksum of its own
+	if err != nil {                    // no fault of the disk
 		c.Remove(k)
 		return build()
 	}
