@@ -43,8 +43,9 @@ type Attention struct {
 	parts  []runtime.Part
 }
 
-// NewAttention compiles what spec says for the newest target that the device runs, and loads it. It takes tenths of a second; do it once,
-// at start-up. Errors of a pattern's text are a *dsl.Error; others wrap the kinds of packages device and artifact.
+// NewAttention compiles what spec says for the newest target that the device runs, and loads it. It takes tenths of a second, and seconds
+// in the GPU's driver, unless it was done before and is in the cache (docs/embedding.md). Do it once, at start-up. Errors of a pattern's text
+// are a *dsl.Error; others wrap the kinds of packages device and artifact.
 func NewAttention(dev device.Device, spec Spec, heads Heads) (*Attention, error) {
 	target, _, err := compile.TargetOn(dev.Info())
 	if err != nil {
@@ -70,7 +71,7 @@ func NewAttention(dev device.Device, spec Spec, heads Heads) (*Attention, error)
 			part.Params[name] = v
 		}
 	}
-	art, err := p.With(consts).Compile(opts, nil)
+	art, err := cached(keyOf(p, consts, opts), func() (*artifact.Artifact, error) { return p.With(consts).Compile(opts, nil) })
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +98,11 @@ func newLayer(dev device.Device, spec Spec, heads Heads, opts compile.Options) (
 	if err != nil {
 		return nil, err
 	}
-	art, err := compile.Plan([][]plan.Head{layer}, nil, opts, nil)
+	key, err := keyOfPlan(layer, opts)
+	if err != nil {
+		return nil, err
+	}
+	art, err := cached(key, func() (*artifact.Artifact, error) { return compile.Plan([][]plan.Head{layer}, nil, opts, nil) })
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ var ParamBytes = map[string]int{"ptr": 8, "i64": 8, "i32": 4, "f32": 4, MapType:
 
 // Types of parameters that are no numbers.
 const (
-	MapType   = ir.MapType
+	MapType      = ir.MapType
 	RowHeadsType = ir.RowHeadsType
 )
 

@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	folder = dir
+	os.Setenv("MINFC_CACHE", "off") // of C programs, too
 	code := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)

@@ -62,7 +62,7 @@ func (c *checker) looksChosen(e Expr) bool {
 		return isIndexWord(x.Func.Name)
 	case *Name:
 		return c.indexNamed(x.Name) != nil ||
-			c.param(x.Name) == nil && (closest(x.Name, c.indexNames()) != "" || c.definedLater(x.Name)) && c.named(x.Name) == nil
+			c.param(x.Name) == nil && (ir.Closest(x.Name, c.indexNames()) != "" || c.definedLater(x.Name)) && c.named(x.Name) == nil
 	}
 	return false
 }

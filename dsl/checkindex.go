@@ -205,7 +205,7 @@ func (c *checker) unknownIndex(s Span, what, name string, known []string) bool {
 	switch {
 	case c.definedLater(name):
 		d.Help, d.Edits = "a name is known in the clauses after its own: move the clause of `"+name+"` up", nil
-	case lacking && closest(name, c.indexNames()) == "":
+	case lacking && ir.Closest(name, c.indexNames()) == "":
 		d.Message, d.Help, d.Edits = lackingMessage(lack, name), way, nil
 	}
 	c.report(d)

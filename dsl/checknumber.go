@@ -83,7 +83,7 @@ func (c *checker) unknownParam(x *Name) {
 		d.Help = "to give a range a step, write a number after the word, for example `step 2`"
 	case isPosition(x.Name): // cannot be declared, either
 		d.Help = "positions are not numbers of the language: pairs are picked by the distance q - k with `window` and `diagonals`, by the key with `sink` and `columns`, by the query with `rows`"
-	case closest(x.Name, names) == "" && known:
+	case ir.Closest(x.Name, names) == "" && known:
 		d.Notes = []string{lackingMessage(what, x.Name) + ": " + way}
 		fallthrough
 	default:

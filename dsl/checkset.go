@@ -118,7 +118,7 @@ func (c *checker) setName(at Span, name string, call *Call, called bool) (ir.Set
 func (c *checker) unknownSet(at Span, name string) {
 	d := Diagnostic{Code: codeUnknownSet, Message: fmt.Sprintf("unknown set `%s`", name), Primary: Label{at, "not a set"}}
 	what, way, known := lacks(name)
-	own := closest(name, slices.Concat(c.letNames(), c.indexNames()))
+	own := ir.Closest(name, slices.Concat(c.letNames(), c.indexNames()))
 	switch {
 	case c.definedLater(name):
 		d.Help = "a name is known in the clauses after its own: move the clause of `" + name + "` up"

@@ -52,7 +52,7 @@ func requireSound(t *testing.T, src []byte) {
 // TestMutatedFiles changes tokens of readable files at random. Unlike random bytes, most of the results get past
 // the lexer, and many past the parser.
 func TestMutatedFiles(t *testing.T) {
-	cases := campaign.Few(100, 600)
+	cases := campaign.Few(60, 600)
 	words := strings.Fields("pattern const let keep step index a n sink window causal all columns diagonals 0 1 4k 1m 99999m " +
 		"index with first last q k softmax sum queries mean 64 top top_p above blocks 0.5 [ ] : ( ) { } , = .. | & \\ + - * // //c ; \u00e9")
 	var seeds [][]string

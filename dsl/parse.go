@@ -7,6 +7,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/alecthomas/participle/v2/lexer"
+
+	"github.com/minfc/minfc/ir"
 )
 
 // byteOrderMark may stand at the start of a file and means nothing.
@@ -198,7 +200,7 @@ func tooDeep(s Span, what string) Diagnostic {
 func (p *fileParser) stray(t token) {
 	d := Diagnostic{Code: codeSyntax, Message: fmt.Sprintf("found %s, wanted `pattern` or the end of the file", describe(t)),
 		Primary: Label{spanOf(t), "outside a pattern"}}
-	if t.Type == kIdent && closest(t.Value, []string{"pattern"}) != "" {
+	if t.Type == kIdent && ir.Closest(t.Value, []string{"pattern"}) != "" {
 		d = unknownWord(t, []string{"pattern"})
 	}
 	p.ds = append(p.ds, d)
@@ -206,7 +208,7 @@ func (p *fileParser) stray(t token) {
 
 func unknownWord(t token, words []string) Diagnostic {
 	return Diagnostic{Code: codeUnknownWord, Message: fmt.Sprintf("unknown keyword `%s`", t.Value),
-		Primary: Label{spanOf(t), "not a keyword"}, Help: didYouMean(t.Value, words, ""), Edits: []Edit{{spanOf(t), closest(t.Value, words)}}}
+		Primary: Label{spanOf(t), "not a keyword"}, Help: didYouMean(t.Value, words, ""), Edits: []Edit{{spanOf(t), ir.Closest(t.Value, words)}}}
 }
 
 // describe names a token as messages do.

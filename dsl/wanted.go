@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/participle/v2/lexer"
+
+	"github.com/minfc/minfc/ir"
 )
 
 // candidates are the tokens that may be wanted somewhere, with their words in a message. The parser itself is asked which
@@ -67,7 +69,7 @@ func (p *fileParser) syntaxError(ts, rest []token, n int) Diagnostic {
 		found = after[0]
 	}
 	fits := fitting(ts[:n])
-	if words := keywordsIn(fits); found.Type == kIdent && closest(found.Value, words) != "" {
+	if words := keywordsIn(fits); found.Type == kIdent && ir.Closest(found.Value, words) != "" {
 		return unknownWord(found, words)
 	}
 	wanted := wantedWords(fits, operandAfter(ts[:n]))

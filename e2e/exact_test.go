@@ -113,7 +113,7 @@ func TestExtremeInputs(t *testing.T) {
 		for _, k := range extremeKernels {
 			for _, f := range []abi.DType{abi.BF16, abi.F16} {
 				turn++
-				if turn%campaign.Cases(21, 6, 3) != 0 {
+				if turn%campaign.Cases(31, 6, 3) != 0 {
 					continue
 				}
 				c := attentionCase{program: library(t, name), target: k.target, headDim: k.headDim, dtype: f, params: extremePatterns[name]}

@@ -51,7 +51,7 @@ func TestRandomDynamicPatternsAgreeWithFloat64(t *testing.T) {
 	}
 	launches, asked := numberOf(t, "MINFC_RANDOM_DYNAMIC")
 	if !asked {
-		launches = campaign.Cases(18, 300, 1002)
+		launches = campaign.Cases(12, 300, 1002)
 	}
 	seeds := (launches + randomLaunches - 1) / randomLaunches
 	from, _ := numberOf(t, "MINFC_RANDOM_DYNAMIC_FROM")
@@ -393,7 +393,7 @@ var variety = map[string]int{
 	"keys after the query": 400, "several chosen sets": 500, "dense heads": 200, "columns without tiles of distances, not causal": 40,
 	"rule 0": 500, "rule 1": 400, "rule 2": 400, "probe with a stride: true": 200, "probe with a stride: false": 600,
 	"sum over axis 0": 400, "sum over axis 1": 600, "sum over axis 2": 200,
-	"pool 0 over 64": 60, "pool 1 over 64": 60, "pool 0 over 128": 60, "pool 1 over 128": 60, "ir.Antidiagonals": 200, "ir.BlockScores": 200,
+	"pool 0 over 64": 30, "pool 1 over 64": 30, "pool 0 over 128": 30, "pool 1 over 128": 30, "ir.Antidiagonals": 200, "ir.BlockScores": 200,
 }
 
 // requireVariety holds the generator to what it is for.

@@ -74,12 +74,15 @@ func TestEqualValuesGoToTheSmaller(t *testing.T) {
 	for i, name := range []string{"sums", "spread", "more", "pooled", "largest", "shares", "squares"}[:campaign.Few(1, 7)] {
 		program, err := compile.Load("tied.minf", []byte(tied), name, nil)
 		require.NoError(t, err)
-		for _, target := range []string{"sm_80", "sm_90a"} {
+		for n, target := range []string{"sm_80", "sm_90a"} {
 			c := attentionCase{program: program, target: target, headDim: 64, dtype: abi.BF16}
 			t.Run(c.kernel(), func(t *testing.T) {
 				t.Parallel()
 				l := c.load(t, emu.Options{})
 				for j, in := range tiedInputs {
+					if (n+j)%campaign.Few(2, 1) != 0 { // with -short targets take turns
+						continue
+					}
 					n := []int{330, 300, 420}[(i+j)%3]
 					c.shape = qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: n, SeqK: n}
 					if j%2 == 1 {

@@ -182,7 +182,7 @@ func NullArg(param string) Arg { return Arg{Param: param, Kind: ArgNull, Expr: N
 
 // Types of kernel parameters that are no numbers: tensor maps, and the heads of a grid's rows.
 const (
-	MapType   = "map"
+	MapType      = "map"
 	RowHeadsType = "u16x128"
 )
 

@@ -50,7 +50,7 @@ func bandLines(schedule string) string {
 // TestTooManyBands: many strided parts overlap in ways that no proof can order; the error says what to do.
 func TestTooManyBands(t *testing.T) {
 	var params, sets strings.Builder
-	for i := range campaign.Few(10, 12) {
+	for i := range campaign.Few(8, 12) {
 		fmt.Fprintf(&params, "  param p%d = 3 min 1\n", i)
 		fmt.Fprintf(&sets, "      columns from p%d to 9*p%d step p%d\n", i, i, i)
 	}

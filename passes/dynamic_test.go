@@ -18,7 +18,7 @@ import (
 // TestRandomDynamicPatterns compares the slots that a kernel walks with the cover of the pattern, for random patterns, shapes
 // and choices: the same pairs, each once, between what was asked for and causal.
 func TestRandomDynamicPatterns(t *testing.T) {
-	patterns := campaign.Cases(500, 500, 1000)
+	patterns := campaign.Cases(200, 500, 1000)
 	seen := dynamicCounts{}
 	for seed := range uint64(patterns) {
 		rng := rand.New(rand.NewPCG(seed, 7))

@@ -67,7 +67,7 @@ func TestProgramsOfTheLibrary(t *testing.T) {
 
 // Random programs read as they print, verify, and give every kernel the memory that it says it uses, whatever the call.
 func TestRandomPrograms(t *testing.T) {
-	for seed := range uint64(campaign.Cases(40, 150, 1500)) {
+	for seed := range uint64(campaign.Cases(20, 150, 1500)) {
 		rng := rand.New(rand.NewPCG(seed, 14))
 		pattern := irtest.RandomChoosing(rng)
 		s, err := Run(pattern, Options{Tile: Fixed(blockTile)})

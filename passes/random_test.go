@@ -16,7 +16,7 @@ import (
 // TestRandomPatterns compares the schedule with the definition on random patterns: the same pairs, each once, and nothing
 // but kept pairs in full tiles.
 func TestRandomPatterns(t *testing.T) {
-	patterns := campaign.Few(200, 1500)
+	patterns := campaign.Few(120, 1500)
 	refused, segments, full, hops := 0, 0, 0, 0
 	for seed := range uint64(patterns) {
 		rng := rand.New(rand.NewPCG(seed, 1))

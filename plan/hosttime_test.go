@@ -17,7 +17,7 @@ import (
 )
 
 // BenchmarkHostTime says what calls cost the host on a GPU: the median and the 99th percentile of Run, what Prepare takes for a shape that
-// is new, and the load of an artifact that the driver has not in its cache (CUDA_CACHE_DISABLE=1).
+// is new, and the load of an artifact that is in no cache (CUDA_CACHE_DISABLE=1 MINFC_CACHE=off).
 // go test ./plan -run '^$' -bench HostTime -benchtime 2000x
 func BenchmarkHostTime(b *testing.B) {
 	dev := gpu(b)

@@ -62,7 +62,7 @@ func alone(in *qkv.Input, h int) *qkv.Input {
 // Heads that share tensors, launches and index stages with others come out as each does by itself, bit by bit. By itself is beside
 // one head with lists: that cuts ranges to other tiles on some targets.
 func TestInterleavedHeadsAreAsAlone(t *testing.T) {
-	for _, target := range compile.Targets() {
+	for _, target := range compile.Targets()[campaign.Few(1, 0):] {
 		for _, s := range []qkv.Shape{
 			{Batch: 1, QHeads: 8, KVHeads: 1, SeqQ: 66, SeqK: 300, QOffset: 230},
 			{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 200, SeqK: 200},
@@ -80,7 +80,7 @@ func TestInterleavedHeadsAreAsAlone(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, 1, *launches, "all heads in one")
 				compare(t, in, heads, res)
-				for h, text := range interleaved {
+				for h, text := range interleaved[:campaign.Few(4, 8)] { // each pattern once at least
 					compareAlone(t, c, in, res, h, text)
 				}
 			})

@@ -75,7 +75,7 @@ func TestSequencesDoNotDependOnTheirBatch(t *testing.T) {
 		if testing.Short() && name != "vertical_slash" {
 			continue
 		}
-		for _, target := range compile.Targets() {
+		for _, target := range compile.Targets()[:campaign.Few(1, 2)] {
 			t.Run(name+"/"+target, func(t *testing.T) {
 				t.Parallel()
 				w := newWeighed(t, name, target, shape)

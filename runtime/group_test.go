@@ -137,6 +137,14 @@ func mixed(t *testing.T) []plan.Head {
 	})
 }
 
+// mixedArtifacts are the artifacts of mixed heads, by target and head dim, which tests share and nobody may change.
+var mixedArtifacts sync.Map
+
+func mixedGroup(t *testing.T, target string, headDim int) *artifact.Artifact {
+	once, _ := mixedArtifacts.LoadOrStore(fmt.Sprint(target, headDim), sync.OnceValue(func() *artifact.Artifact { return group(t, target, headDim, mixed(t)) }))
+	return once.(func() *artifact.Artifact)()
+}
+
 // TestGroupsRouteHeadsInOneLaunch: heads of all patterns, and heads that the device finds faster without sparsity, are one launch.
 func TestGroupsRouteHeadsInOneLaunch(t *testing.T) {
 	for _, target := range compile.Targets() {
@@ -146,11 +154,12 @@ func TestGroupsRouteHeadsInOneLaunch(t *testing.T) {
 			{Batch: 1, QHeads: 8, KVHeads: 8, SeqQ: 600, SeqK: 600, HeadDim: 192},
 		}[:campaign.Few(1, 3)] {
 			t.Run(fmt.Sprint(target, shape.SeqQ), func(t *testing.T) {
-				heads := mixed(t)
+				heads, a := mixed(t), mixedGroup(t, target, shape.HeadDim)
 				if shape.KVHeads == 2 { // lists of blocks, and the words of their heads, begin with head 4
 					heads[1], heads[5] = heads[5], heads[1]
+					a = group(t, target, shape.HeadDim, heads)
 				}
-				g := newGrouped(t, group(t, target, shape.HeadDim, heads), shape, heads)
+				g := newGrouped(t, a, shape, heads)
 				for h := range heads {
 					if len(heads[h].Pattern.Index) > 0 {
 						price := max(1, float64(shape.HeadDim)/96)
@@ -178,9 +187,9 @@ func TestGroupsRouteHeadsInOneLaunch(t *testing.T) {
 
 // TestGroupsOfShortInputs: where dense attention is known to win, nothing is chosen or stored: there is one launch and nothing else.
 func TestGroupsOfShortInputs(t *testing.T) {
-	for _, target := range compile.Targets() {
+	for _, target := range compile.Targets()[campaign.Few(1, 0):] {
 		heads := mixed(t)
-		g := newGrouped(t, group(t, target, 64, heads), qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 300, SeqK: 300, HeadDim: 64}, heads)
+		g := newGrouped(t, mixedGroup(t, target, 64), qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 300, SeqK: 300, HeadDim: 64}, heads)
 		res := g.run(t, false)
 		require.Equal(t, 1, len(*g.ran))
 		body, err := abi.RangeBody(target, 64)
@@ -200,7 +209,7 @@ func TestGroupsOfManyHeads(t *testing.T) {
 		if testing.Short() && heads != 131 {
 			continue
 		}
-		for _, target := range compile.Targets() {
+		for _, target := range compile.Targets()[campaign.Few(1, 0):] {
 			layer := slices.Repeat([]plan.Head{window, dense, dense}, 87)[:heads]
 			shape := qkv.Shape{Batch: 2, QHeads: heads, KVHeads: 1, SeqQ: 20, SeqK: 20, HeadDim: 16}
 			g := newGrouped(t, group(t, target, 16, layer), shape, layer)
@@ -212,9 +221,8 @@ func TestGroupsOfManyHeads(t *testing.T) {
 
 // TestEmptyGroupCalls: without queries nothing runs, without keys all outputs are zeros.
 func TestEmptyGroupCalls(t *testing.T) {
-	for _, target := range compile.Targets() {
-		heads := mixed(t)
-		a := group(t, target, 32, heads)
+	for _, target := range compile.Targets()[:campaign.Few(1, 2)] {
+		heads, a := mixed(t), mixedGroup(t, target, 32)
 		g := newGrouped(t, a, qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 0, SeqK: 70, HeadDim: 32}, heads)
 		require.Empty(t, g.run(t, true).O)
 		require.Empty(t, *g.ran)
@@ -230,9 +238,9 @@ func TestEmptyGroupCalls(t *testing.T) {
 // TestGroupsAreConcurrent: several goroutines launch on one layer, each in memory of its own, calls of other lengths.
 func TestGroupsAreConcurrent(t *testing.T) {
 	heads := mixed(t)
-	g := newGrouped(t, group(t, "sm_80", 32, heads), qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 1, SeqK: 1, HeadDim: 32}, heads)
+	g := newGrouped(t, mixedGroup(t, "sm_80", 32), qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 1, SeqK: 1, HeadDim: 32}, heads)
 	var all sync.WaitGroup
-	for n := range 4 {
+	for n := range campaign.Few(2, 4) {
 		in, err := qkv.Generate(qkv.Shape{Batch: 1, QHeads: 8, KVHeads: 2, SeqQ: 100 + 60*n, SeqK: 100 + 60*n, HeadDim: 32}, abi.BF16, 3)
 		require.NoError(t, err)
 		own := &grouped{dev: g.dev, heads: heads, layer: g.layer, in: in}
@@ -378,7 +386,7 @@ func TestGroupsWithTooFewSections(t *testing.T) {
 
 // TestGroupsOfEveryHeadDim: all shapes of blocks, alone and beside others, with two batch entries and lengths that no tile divides.
 func TestGroupsOfEveryHeadDim(t *testing.T) {
-	for _, target := range compile.Targets() {
+	for _, target := range compile.Targets()[campaign.Few(1, 0):] {
 		for _, d := range []int{64, 192, 16, 80, 112, 128, 256}[:campaign.Few(1, 7)] {
 			t.Run(fmt.Sprint(target, d), func(t *testing.T) {
 				heads := sharedPatterns([]plan.Head{
@@ -390,7 +398,7 @@ func TestGroupsOfEveryHeadDim(t *testing.T) {
 					{Batch: 2, QHeads: 6, KVHeads: 3, SeqQ: 70, SeqK: 131, QOffset: 61},
 					{Batch: 1, QHeads: 4, KVHeads: 4, SeqQ: 170, SeqK: 170}, // three row tiles of a head: where blocks take two, the last one has one
 					{Batch: 1, QHeads: 4, KVHeads: 4, SeqQ: 60, SeqK: 90, QOffset: 30},
-				} {
+				}[:campaign.Few(2, 3)] {
 					s.HeadDim = d
 					g := newGrouped(t, a, s, heads[:s.QHeads])
 					g.check(t, g.run(t, true))

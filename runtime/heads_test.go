@@ -97,7 +97,7 @@ func (d *onDevice) results() (out [][]byte) {
 // them, and leave the others' results alone; with every kind of stage, with the fallback and without it.
 func TestHeadsTakePart(t *testing.T) {
 	for _, name := range []string{"vertical_slash", "block_sparse", "cut", "spread", "shares"}[:campaign.Few(1, 5)] {
-		for _, target := range compile.Targets() {
+		for _, target := range compile.Targets()[campaign.Few(1, 0):] {
 			t.Run(fmt.Sprint(name, target), func(t *testing.T) {
 				w := newWeighed(t, name, target, qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 300, SeqK: 340, QOffset: 40, HeadDim: 16})
 				w.kernel.Patterns()[0].PriceLists(440, 530, 620)
@@ -191,5 +191,32 @@ func TestOthersCostNothing(t *testing.T) {
 		}
 		// A quarter, and what blocks of the three others need to find that out: 3% of these short calls.
 		require.Less(t, float64(sum), 0.29*float64(most), name)
+	}
+}
+
+// TestPartsOfOnePattern: parts of a pattern in one call, each with a parameter of its own, give what calls with that parameter give to
+// their heads, choices included. Each part has its lists in a place of its own, and one index stage after the other uses the rest.
+func TestPartsOfOnePattern(t *testing.T) {
+	for _, target := range compile.Targets() {
+		w := newWeighed(t, "columns_window", target, qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 150, SeqK: 300, QOffset: 150, HeadDim: 32})
+		windows, heads := []int64{70, 20}, [][]int{{0, 3}, {1, 2}}
+		var parts []runtime.Part
+		var alone []runtime.HostResult
+		for i, window := range windows {
+			params := map[string]int64{"window": window, "vertical": 40}
+			parts = append(parts, runtime.Part{Heads: heads[i], Params: params})
+			alone = append(alone, w.run(t, func(h *runtime.HostCall) { h.Parts, h.NoFallback = []runtime.Part{{Params: params}}, true }))
+		}
+		both := w.run(t, func(h *runtime.HostCall) { h.Parts, h.NoFallback = parts, true })
+		for i := range heads {
+			for _, h := range heads[i] {
+				for batch := range w.in.Batch {
+					n := batch*w.in.QHeads + h
+					size := len(both.O) / (w.in.Batch * w.in.QHeads)
+					require.Equal(t, alone[i].O[n*size:][:size], both.O[n*size:][:size], "%s, head %d", target, n)
+					require.Equal(t, alone[i].Chosen[n], both.Chosen[n], "%s, head %d", target, n)
+				}
+			}
+		}
 	}
 }

@@ -39,7 +39,8 @@ type loadedGroup struct {
 // Load selects what the device runs and lets the device's compiler translate its PTX, once, which takes a second. Errors wrap ErrTarget when
 // the artifact has nothing that the device can run, and ErrManifest when it is inconsistent.
 func Load(dev device.Device, a *artifact.Artifact, sel artifact.Select) (*Loaded, error) {
-	if err := a.Verify(); err != nil {
+	parts, err := a.ReadParts()
+	if err != nil {
 		return nil, err
 	}
 	build, err := a.Manifest.Find(dev.Info(), sel)
@@ -47,17 +48,13 @@ func Load(dev device.Device, a *artifact.Artifact, sel artifact.Select) (*Loaded
 		return nil, err
 	}
 	l := &Loaded{dev: dev, build: a.Manifest.Builds[build], modules: newModules(dev, a)}
-	if err := l.load(a, build); err != nil {
+	if err := l.load(a, build, parts[build]); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
 }
 
-func (l *Loaded) load(a *artifact.Artifact, build int) error {
-	parts, err := a.ReadParts(build)
-	if err != nil {
-		return err
-	}
+func (l *Loaded) load(a *artifact.Artifact, build int, parts []artifact.Part) error {
 	m, codes := &a.Manifest, &codeLoader{Loaded: l}
 	for _, n := range l.build.Groups {
 		g := &loadedGroup{dev: l.dev}

@@ -34,8 +34,7 @@ var shared struct {
 }
 
 // hold finds or makes the entry of a module. Its loading is left to load, outside of the lock.
-func hold(dev device.Device, ptx []byte) *sharedModule {
-	key := moduleKey{dev, sha256.Sum256(ptx)}
+func hold(key moduleKey) *sharedModule {
 	shared.Lock()
 	defer shared.Unlock()
 	m := shared.modules[key]
@@ -84,12 +83,16 @@ func newModules(dev device.Device, a *artifact.Artifact) *modules {
 // load loads modules side by side; a module that is there already counts as loaded.
 func (m *modules) load(numbers ...int) error {
 	var all sync.WaitGroup
-	errs := make([]error, len(numbers))
+	errs, sums := make([]error, len(numbers)), make([][sha256.Size]byte, len(numbers))
+	for i, n := range numbers {
+		all.Go(func() { sums[i] = sha256.Sum256(m.art.Modules[n]) })
+	}
+	all.Wait()
 	for i, n := range numbers {
 		if m.held[n] != nil {
 			continue
 		}
-		own := hold(m.dev, m.art.Modules[n])
+		own := hold(moduleKey{m.dev, sums[i]})
 		m.held[n] = own
 		all.Go(func() {
 			if err := own.load(m.art.Modules[n]); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime/artifact"
 	"github.com/minfc/minfc/runtime/artifact/artifacttest"
@@ -109,7 +110,7 @@ func TestWorkspaceOfTheLargestCallServesAll(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))
 	for _, text := range []string{verticalSlash, blockSparse, blockShares} {
 		_, k := weighedKernel(t, text)
-		for range 300 {
+		for range campaign.Few(100, 300) {
 			group, budget := 1<<rng.IntN(3), map[string]int{"vertical": 4000, "slash": 8000, "topk": 300}
 			small := Call{Shape: Shape{Batch: 1 + rng.IntN(3), KVHeads: 1 + rng.IntN(8), SeqQ: rng.IntN(3000 << rng.IntN(5)), SeqK: rng.IntN(3000 << rng.IntN(5))}, Part: Part{Params: map[string]int64{}}}
 			small.QHeads, small.QOffset, small.NoFallback = small.KVHeads*group, rng.IntN(100), rng.IntN(2) == 0

@@ -44,6 +44,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			root, err := filepath.Abs("../..")
 			e.Setenv("ROOT", root)
+			e.Setenv("MINFC_CACHE", "off") // but for the script of the cache
 			return err
 		},
 	})

@@ -27,6 +27,7 @@ type commands struct {
 	List    listCmd    `cmd:"" help:"List the patterns of the library: meaning, parameters, defaults."`
 	Check   checkCmd   `cmd:"" help:"Report errors and warnings of pattern files."`
 	Fmt     fmtCmd     `cmd:"" help:"Print pattern files in the canonical layout."`
+	Cache   cacheCmd   `cmd:"" help:"Show or clear what was compiled and is kept for the next start."`
 	Devices devicesCmd `cmd:"" help:"List the devices that run accepts."`
 	Explain explainCmd `cmd:"" help:"Explain the code of a diagnostic, such as E0203."`
 	Version versionCmd `cmd:"" help:"Print the version, the commit and the targets."`

@@ -58,11 +58,11 @@ func (s *subject) find(dev device.Info, sel artifact.Select) error {
 	if err != nil {
 		return err
 	}
-	parts, err := s.art.ReadParts(build)
+	parts, err := s.art.ReadParts()
 	if err != nil {
 		return err
 	}
-	s.build, s.schedule = s.art.Manifest.Builds[build], parts[0].Schedule
+	s.build, s.schedule = s.art.Manifest.Builds[build], parts[build][0].Schedule
 	s.digest = fmt.Sprintf("%x", sha256.Sum256(s.art.Modules[s.art.Manifest.Attention(build)[0].Module]))[:12]
 	return nil
 }

@@ -131,11 +131,11 @@ func priceDense(m cost.Machine, b artifact.Build, name string, c Call) (float64,
 	if err != nil {
 		return 0, err
 	}
-	parts, err := art.ReadParts(0)
+	parts, err := art.ReadParts()
 	if err != nil {
 		return 0, fmt.Errorf("internal: %w", err)
 	}
-	return Static(m, b, parts[0].Schedule, c)
+	return Static(m, b, parts[0][0].Schedule, c)
 }
 
 // BaselineOf is the library pattern without sparsity that keeps the pairs which a schedule thins out.

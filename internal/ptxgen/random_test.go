@@ -24,7 +24,7 @@ import (
 const maxStores = 200
 
 func TestRandomPrograms(t *testing.T) {
-	programs := campaign.Cases(200, 800, 1500)
+	programs := campaign.Cases(120, 800, 1500)
 	copies, splits := 0, 0
 	for seed := range programs {
 		m := randomModule(rand.New(rand.NewSource(int64(seed))))

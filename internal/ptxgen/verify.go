@@ -3,6 +3,7 @@ package ptxgen
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/llir/llvm/ir"
@@ -459,14 +460,10 @@ func (f *function) verifyIncoming(b int32, phi *ir.InstPhi, given map[*ir.Block]
 func (f *function) onlyPredecessors(preds []int32, phi *ir.InstPhi) error {
 	for _, inc := range phi.Incs {
 		pred := inc.Pred.(*ir.Block)
-		isPred, reachable := false, false
-		for _, p := range preds {
-			isPred = isPred || f.blocks[p].ir == pred
+		if slices.ContainsFunc(preds, func(p int32) bool { return f.blocks[p].ir == pred }) {
+			continue
 		}
-		for _, b := range f.blocks {
-			reachable = reachable || b.ir == pred
-		}
-		if reachable && !isPred {
+		if slices.ContainsFunc(f.blocks, func(b *block) bool { return b.ir == pred }) {
 			return fmt.Errorf("a value for block %q, which is no predecessor", pred.Name())
 		}
 	}

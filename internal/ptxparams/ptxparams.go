@@ -3,6 +3,7 @@
 package ptxparams
 
 import (
+	"bytes"
 	"regexp"
 	"strconv"
 	"strings"
@@ -19,12 +20,38 @@ var (
 // cannot read are left out.
 func Sizes(ptx []byte) map[string][]int {
 	out := map[string][]int{}
-	for _, m := range entry.FindAllStringSubmatch(comment.ReplaceAllString(string(ptx), " "), -1) {
+	for at := 0; ; {
+		next := bytes.Index(ptx[at:], []byte(".entry"))
+		if next < 0 {
+			return out
+		}
+		start := at + next
+		at = start + len(".entry")
+		if commented(ptx[:start]) {
+			continue
+		}
+		m := entry.FindStringSubmatch(comment.ReplaceAllString(head(ptx[start:]), " "))
+		if m == nil {
+			continue
+		}
 		if sizes, ok := sizesOf(m[3]); ok {
 			out[m[1]] = sizes
 		}
 	}
-	return out
+}
+
+// commented says whether what follows the text is part of a comment.
+func commented(text []byte) bool {
+	line := text[bytes.LastIndexByte(text, '\n')+1:]
+	return bytes.Contains(line, []byte("//")) || bytes.LastIndex(text, []byte("/*")) > bytes.LastIndex(text, []byte("*/"))
+}
+
+// head is the text up to the body of a kernel: a module's bodies are nearly all of it.
+func head(text []byte) string {
+	if end := bytes.IndexByte(text, '{'); end >= 0 {
+		text = text[:end]
+	}
+	return string(text)
 }
 
 func sizesOf(list string) ([]int, bool) {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/half"
 )
 
@@ -154,6 +155,9 @@ var small = Spec{Batch: 1, QHeads: 2, KVHeads: 1, SeqLen: 1024, HeadDim: 64, DTy
 func eachSmall(t *testing.T, kind Kind, check func(t *testing.T, h Head, a attention)) {
 	for i, d := range []int{64, 128} {
 		for _, seed := range []uint64{1, 2} {
+			if (i+int(seed))%campaign.Few(2, 1) != campaign.Few(1, 0) { // with -short one seed a head dim
+				continue
+			}
 			s := small
 			s.Kind, s.HeadDim, s.Seed, s.DType = kind, d, seed, []abi.DType{abi.BF16, abi.F16}[i]
 			t.Run(fmt.Sprintf("D%d/seed%d", d, seed), func(t *testing.T) {

@@ -74,9 +74,25 @@ func (a *Artifact) Encode() ([]byte, error) {
 // Read decodes and verifies an artifact's file. The artifact does not share memory with data.
 func Read(data []byte) (*Artifact, error) {
 	lengths, err := readHeader(data)
+	if err == nil {
+		err = checkSum(data)
+	}
 	if err != nil {
 		return nil, err
 	}
+	return decode(data, lengths)
+}
+
+// ReadWhole is Read for bytes that are known to be what Encode returned: their checksum is not computed again, the rest is verified.
+func ReadWhole(data []byte) (*Artifact, error) {
+	lengths, err := readHeader(data)
+	if err != nil {
+		return nil, err
+	}
+	return decode(data, lengths)
+}
+
+func decode(data []byte, lengths []int) (*Artifact, error) {
 	body := data[headerBytes+4*(len(lengths)-1) : len(data)-sha256.Size]
 	manifest, err := parseManifest(body[:lengths[0]])
 	if err != nil {
@@ -92,7 +108,7 @@ func Read(data []byte) (*Artifact, error) {
 }
 
 // readHeader returns the lengths of the manifest and of the modules. When it returns without error they add up to
-// exactly the file, and the checksum is right.
+// exactly the file.
 func readHeader(data []byte) ([]int, error) {
 	if n := min(len(data), len(artifactMagic)); n == 0 || string(data[:n]) != artifactMagic[:n] {
 		return nil, fmt.Errorf("%w: it does not begin with %q", ErrNotArtifact, artifactMagic)
@@ -127,7 +143,11 @@ func checkWhole(data []byte, total int) error {
 	if len(data) > total {
 		return fmt.Errorf("%w: %d bytes follow its end", ErrDamaged, len(data)-total)
 	}
-	body, sum := data[:total-sha256.Size], data[total-sha256.Size:]
+	return nil
+}
+
+func checkSum(data []byte) error {
+	body, sum := data[:len(data)-sha256.Size], data[len(data)-sha256.Size:]
 	if got := sha256.Sum256(body); !bytes.Equal(got[:], sum) {
 		return fmt.Errorf("%w: its checksum is %x…, the file says %x…; copy or compile it again", ErrDamaged, got[:4], sum[:4])
 	}

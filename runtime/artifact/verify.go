@@ -32,14 +32,17 @@ type Part struct {
 	Program         *ir.Program
 }
 
-// ReadParts verifies the artifact, and reads what it says of each pattern for a build. What is returned must not be changed.
-func (a *Artifact) ReadParts(build int) (out []Part, err error) {
+// ReadParts verifies the artifact, and reads what it says for each build of each pattern. What is returned must not be changed.
+func (a *Artifact) ReadParts() ([][]Part, error) {
 	r, err := a.read()
 	if err != nil {
 		return nil, err
 	}
+	out := make([][]Part, len(a.Manifest.Builds))
 	for _, parts := range r.parts {
-		out = append(out, parts[build])
+		for build, part := range parts {
+			out[build] = append(out[build], part)
+		}
 	}
 	return out, nil
 }

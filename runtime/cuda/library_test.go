@@ -44,7 +44,7 @@ func TestErrorKinds(t *testing.T) {
 
 func TestLoadErrorShowsTheLog(t *testing.T) {
 	err := withLog(&Error{Call: "cuModuleLoadDataEx", Code: 218, Name: "CUDA_ERROR_INVALID_PTX", Text: "a PTX JIT compilation failed"},
-		"ptxas application ptx input, line 8; error   : unknown\n")
+		&jitLog{errors: []byte("ptxas application ptx input, line 8; error   : unknown\n\x00\x00")})
 	require.ErrorContains(t, err, "PTX JIT compilation failed")
 	require.ErrorContains(t, err, "line 8; error")
 }

@@ -4,14 +4,17 @@ package cuda
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"os"
 	goruntime "runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/minfc/minfc/internal/cache"
 	"github.com/minfc/minfc/internal/ptxparams"
 	"github.com/minfc/minfc/runtime/device"
 )
@@ -37,7 +40,7 @@ const (
 const jitLogBytes = 64 << 10
 
 // LoadModule compiles PTX with the driver's compiler. The log of a verbose compilation names registers and spills; it is
-// empty when the driver has the result in its cache on disk.
+// empty when the result was in the driver's cache on disk, or in ours (package cache), which is asked first.
 //
 // The compiler is called as a linker of one input: in that way several modules are compiled at a time, while cuModuleLoadDataEx compiles
 // one after the other (an H200's host takes 1.5 s in place of 4.2 for the 15 modules of vertical_slash).
@@ -45,20 +48,19 @@ func (d *gpu) LoadModule(ptx []byte) (device.Module, error) {
 	if len(bytes.TrimSpace(ptx)) == 0 {
 		return nil, fmt.Errorf("%w: the PTX text is empty", device.ErrBadCall)
 	}
-	image := append(bytes.Clone(ptx), 0) // the driver reads up to a NUL
 	log := newJITLog()
 	defer log.pins.Unpin()
 	var h uintptr
 	err := d.do(func() (err error) {
 		if d.lib.address[cuLinkCreate] == 0 {
-			h, err = d.compile(image, log)
+			h, err = d.compile(ptx, log)
 		} else {
-			h, err = d.link(image, log)
+			h, err = d.loadLinked(ptx, log)
 		}
 		return err
 	})
 	if err != nil {
-		return nil, withLog(err, cString(log.errors))
+		return nil, err
 	}
 	said := strings.TrimSpace(cString(log.infos) + "\n" + cString(log.errors)) // the error log also holds warnings
 	return &module{dev: d, handle: h, log: said, params: ptxparams.Sizes(ptx)}, nil
@@ -83,37 +85,79 @@ func newJITLog() *jitLog {
 	return l
 }
 
-// link makes a module of one input of a linker.
-func (d *gpu) link(image []byte, log *jitLog) (h uintptr, err error) {
-	var linker, cubin, size uintptr
+// loadLinked makes a module of the cubin that the linker makes of PTX, or made when the module was first loaded.
+func (d *gpu) loadLinked(ptx []byte, log *jitLog) (uintptr, error) {
+	kept, key := cache.Default(), d.cubinKey(ptx)
+	link := func() ([]byte, error) {
+		cubin, err := d.link(ptx, log)
+		return cubin, withLog(err, log) // here, as others may wait for the error
+	}
+	cubin, made, err := kept.Make(key, link)
+	if err != nil {
+		return 0, err
+	}
+	h, err := d.loadCubin(cubin)
+	if err == nil || made {
+		return h, err
+	}
+	kept.Remove(key) // the driver does not take it, whatever the reason
+	if cubin, _, err = kept.Make(key, link); err != nil {
+		return 0, err
+	}
+	return d.loadCubin(cubin)
+}
+
+// cubinKey is all that a cubin depends on. The CUDA version that a driver serves does not tell its builds apart, the kernel's module does,
+// where it can be read.
+func (d *gpu) cubinKey(ptx []byte) cache.Key {
+	i, sum := d.info, sha256.Sum256(ptx)
+	build, _ := os.ReadFile("/sys/module/nvidia/version")
+	return cache.NewKey(cache.Cubin, string(sum[:]), i.Name, fmt.Sprintf("%d.%d", i.Major, i.Minor), i.DriverVersion, string(build))
+}
+
+func (d *gpu) loadCubin(cubin []byte) (h uintptr, err error) {
+	var loaded uintptr
+	err = d.lib.call(cuModuleLoadData, uintptr(unsafe.Pointer(&loaded)), uintptr(unsafe.Pointer(unsafe.SliceData(cubin))))
+	return loaded, err
+}
+
+// link makes a cubin of one input of a linker.
+func (d *gpu) link(ptx []byte, log *jitLog) (cubin []byte, err error) {
+	var linker, size uintptr
+	var code *byte // the linker's own memory
+	image := ended(ptx)
 	if err := d.lib.call(cuLinkCreate, uintptr(len(log.options)), uintptr(unsafe.Pointer(&log.options)), uintptr(unsafe.Pointer(&log.values)),
 		uintptr(unsafe.Pointer(&linker))); err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, d.lib.call(cuLinkDestroy, linker)) }()
 	if err := d.lib.call(cuLinkAddData, linker, linkPTX, uintptr(unsafe.Pointer(&image[0])), uintptr(len(image)), 0, 0, 0, 0); err != nil {
-		return 0, err
+		return nil, err
 	}
-	if err := d.lib.call(cuLinkComplete, linker, uintptr(unsafe.Pointer(&cubin)), uintptr(unsafe.Pointer(&size))); err != nil {
-		return 0, err
+	if err := d.lib.call(cuLinkComplete, linker, uintptr(unsafe.Pointer(&code)), uintptr(unsafe.Pointer(&size))); err != nil {
+		return nil, err
 	}
-	err = d.lib.call(cuModuleLoadData, uintptr(unsafe.Pointer(&h)), cubin)
-	return h, err
+	return bytes.Clone(unsafe.Slice(code, size)), nil
 }
 
 // compile makes a module where there is no linker.
-func (d *gpu) compile(image []byte, log *jitLog) (h uintptr, err error) {
+func (d *gpu) compile(ptx []byte, log *jitLog) (h uintptr, err error) {
+	image := ended(ptx)
 	err = d.lib.call(cuModuleLoadDataEx, uintptr(unsafe.Pointer(&h)), uintptr(unsafe.Pointer(&image[0])),
 		uintptr(len(log.options)), uintptr(unsafe.Pointer(&log.options)), uintptr(unsafe.Pointer(&log.values)))
-	return h, err
+	return h, withLog(err, log)
 }
+
+// ended is PTX as the driver reads it: up to a NUL.
+func ended(ptx []byte) []byte { return append(bytes.Clone(ptx), 0) }
 
 // linkPTX is the CUjitInputType of PTX text.
 const linkPTX = 1
 
-func withLog(err error, log string) error {
+// withLog adds what the compiler said to its error.
+func withLog(err error, log *jitLog) error {
 	if e, ok := errors.AsType[*Error](err); ok {
-		e.Log = strings.TrimSpace(log)
+		e.Log = strings.TrimSpace(cString(log.errors))
 	}
 	return err
 }

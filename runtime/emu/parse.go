@@ -99,6 +99,8 @@ type parser struct {
 	mod  *ptxModule
 	ent  *entry
 	sc   *scope
+	args []operand // of the statement that is being parsed
+	room []operand // for the arguments of further statements
 }
 
 // parse reads a module. It stops at the first syntax error.
@@ -130,7 +132,7 @@ func (p *parser) next() token {
 }
 
 func (p *parser) accept(text string) bool {
-	if t := p.peek(); t.kind != tokString && t.text == text && t.kind != tokEOF {
+	if t := &p.toks[p.pos]; t.kind != tokString && t.text == text && t.kind != tokEOF {
 		p.pos++
 		return true
 	}

@@ -23,6 +23,7 @@ func (p *parser) push() {
 
 // body parses up to the brace that closes the kernel; nested braces open scopes.
 func (p *parser) body() error {
+	p.ent.body = make([]stmt, 0, p.statementsAhead())
 	p.sc = nil
 	p.push()
 	for p.sc != nil {
@@ -48,6 +49,12 @@ func (p *parser) body() error {
 		}
 	}
 	return nil
+}
+
+// statementsAhead is about how many statements the kernel has that begins here.
+func (p *parser) statementsAhead() int {
+	rest, _, _ := strings.Cut(p.src[p.peek().start:], ".entry")
+	return min(strings.Count(rest, ";"), len(rest)/8)
 }
 
 func (p *parser) bodyDirective() error {
@@ -138,7 +145,8 @@ func (f regFamily) has(name string) bool {
 
 func (p *parser) instruction() error {
 	first := p.peek()
-	st := stmt{line: first.line, scope: p.sc, args: make([]operand, 0, 4)}
+	st := stmt{line: first.line, scope: p.sc}
+	p.args = p.args[:0]
 	if p.accept("@") {
 		st.guardNot = p.accept("!")
 		t := p.next()
@@ -153,7 +161,7 @@ func (p *parser) instruction() error {
 	}
 	st.op = t.text
 	for !p.accept(";") {
-		if len(st.args) > 0 {
+		if len(p.args) > 0 {
 			if err := p.expect(","); err != nil {
 				return err
 			}
@@ -162,11 +170,23 @@ func (p *parser) instruction() error {
 		if err != nil {
 			return err
 		}
-		st.args = append(st.args, a)
+		p.args = append(p.args, a)
 	}
+	st.args = p.keep(p.args)
 	st.text = p.src[first.start:p.toks[p.pos-1].end]
 	p.ent.body = append(p.ent.body, st)
 	return nil
+}
+
+// keep copies the arguments of a statement to memory that many statements share: most have three, and there are thousands.
+func (p *parser) keep(args []operand) []operand {
+	if len(args) > len(p.room) {
+		p.room = make([]operand, max(512, len(args)))
+	}
+	kept := p.room[:len(args):len(args)]
+	p.room = p.room[len(args):]
+	copy(kept, args)
+	return kept
 }
 
 func (p *parser) simpleOperand() (operand, error) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime/device"
 )
@@ -122,7 +123,7 @@ func (b *blockRules) choose(t *testing.T, rule ir.Rule, x ruled, cap int) {
 // TestBlocksByRule compares shares, masses and thresholds with the definition.
 func TestBlocksByRule(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 9))
-	for i := range 48 {
+	for i := range campaign.Few(16, 48) {
 		hq := 1 + rng.IntN(2)
 		s := blockShape{1, hq, hq, 1 + rng.IntN(400), 1 + rng.IntN(64*80), rng.IntN(64 * 80), 16}
 		if i == 0 {

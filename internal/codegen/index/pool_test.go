@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/codegen/lower"
 	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/ptxgen"
@@ -176,7 +177,10 @@ func pooledRow(rows []float32, dim int, with ir.Reduction) []float64 {
 
 func TestPoolReducesBlocks(t *testing.T) {
 	for i, dim := range []int{16, 48, 64, 80, 128, 208, 256} {
-		for _, n := range []int{1, 7, 63, 64, 65, 128, 200, 321} {
+		for j, n := range []int{1, 7, 63, 64, 65, 128, 200, 321} {
+			if (i+j)%campaign.Few(3, 1) != 0 { // with -short head dims and lengths take turns
+				continue
+			}
 			for _, with := range []ir.Reduction{ir.ReduceMean, ir.ReduceMax} {
 				f := []abi.DType{abi.BF16, abi.F16}[(i+n)%2]
 				t.Run(fmt.Sprintf("D%d_%s_n%d_%d", dim, f, n, with), func(t *testing.T) { checkPool(t, dim, n, f, with) })

@@ -134,9 +134,12 @@ func TestSelectByRule(t *testing.T) {
 	above, err := SelectAbove()
 	benches[ir.Above] = newListBench(t, above, err)
 	rng := rand.New(rand.NewPCG(7, 2))
-	for _, rule := range []ir.Rule{ir.TopP, ir.Above} {
-		for _, kind := range massKinds {
-			for _, n := range []int{1, 65, 1000, 31, 4099, 20001}[:campaign.Few(3, 6)] {
+	for r, rule := range []ir.Rule{ir.TopP, ir.Above} {
+		for i, kind := range massKinds {
+			for j, n := range []int{1, 65, 1000, 31, 4099, 20001}[:campaign.Few(3, 6)] {
+				if (r+i+j)%campaign.Few(2, 1) != 0 { // with -short kinds have every length by one of the rules
+					continue
+				}
 				t.Run(fmt.Sprintf("%d/%s/%d", rule, kind, n), func(t *testing.T) {
 					x, y := randomRuled(rng, rule, kind, 1+n%2, 2, n), randomRuled(rng, rule, kind, 1+n%2, 2, n/2+1)
 					b := benches[rule]

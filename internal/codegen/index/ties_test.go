@@ -46,6 +46,9 @@ func TestEqualTermsHaveEqualSums(t *testing.T) {
 		cfg := EstimateConfig{HeadDim: []int{16, 64, 80, 128}[i%4], DType: abi.BF16, HeadsPerBlock: []int{1, 2, 4}[i%3]}
 		k, r := newEstimateKernels(t, cfg), newEstimateRig(t, emu.Options{})
 		for j, size := range []float32{0, 1, 3, 1e8} {
+			if (i+j)%campaign.Few(2, 1) != 0 { // with -short periods and sizes take turns
+				continue
+			}
 			c := estimateCase{EstimateConfig: cfg, batch: 1, kvHeads: 1, group: 2, sq: []int{64, 150, 30, 64}[j], sk: 1300 + 37*j, seed: uint64(i)}
 			c.fill, c.chunkTiles = repeating(period, cfg.HeadDim, size), []int{2, 4, 16}[(i+j)%3]
 			c.qOffset = c.sk - c.sq
@@ -71,7 +74,7 @@ func TestEqualTermsHaveEqualSums(t *testing.T) {
 func TestEqualTermsOfSpreadProbes(t *testing.T) {
 	clear, err := Clear()
 	clearPTX := compilePTX(t, clear, err)
-	for i, step := range []int{1, 2, 5, 16} {
+	for i, step := range []int{1, 2, 5, 16}[:campaign.Few(3, 4)] {
 		cfg := EstimateConfig{HeadDim: 64, DType: abi.F16, HeadsPerBlock: 1 + i%2, Spread: true}
 		k, period := newEstimateKernels(t, cfg), []int{1, 8, 24, 36}[i]
 		n := 70
@@ -136,7 +139,10 @@ func TestEstimateOfHugeProducts(t *testing.T) {
 	cfg := EstimateConfig{HeadDim: 64, DType: abi.BF16, HeadsPerBlock: 2}
 	k, r := newEstimateKernels(t, cfg), newEstimateRig(t, emu.Options{})
 	for name, fill := range hugeFills {
-		for _, size := range []float32{30, 1 << 7, 35160, 1 << 20, 1e9, 1e17} {
+		for i, size := range []float32{30, 1 << 7, 35160, 1 << 20, 1e9, 1e17} {
+			if i%campaign.Few(2, 1) != campaign.Few(1, 0) { // with -short every second one, the largest too
+				continue
+			}
 			c := estimateCase{EstimateConfig: cfg, batch: 1, kvHeads: 1, group: 2, sq: 150, sk: 400, qOffset: 250, seed: 5}
 			c.fill = fill(rng, size, c.HeadDim)
 			t.Run(fmt.Sprint(name, size), func(t *testing.T) { c.check(t, r, k) })
@@ -209,7 +215,7 @@ func (s blockShape) checkEqualShares(t *testing.T, fold int, q, k []float32) {
 // TestMeanOfEqualRows: equal rows have themselves as mean, also few, and huge ones.
 func TestMeanOfEqualRows(t *testing.T) {
 	for _, x := range []float32{0.3, 1e-3, 77, 3e38, -3e38} {
-		for n := 1; n <= 140; n += 3 {
+		for n := 1; n <= 140; n += campaign.Few(12, 3) {
 			for _, over := range ir.PoolRows {
 				r := newBlockRig(t)
 				in := r.tensor(1, 1, n, 16, abi.BF16, func() float32 { return x })

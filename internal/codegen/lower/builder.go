@@ -75,11 +75,11 @@ var paramTypes = map[string]struct {
 	is    types.Type
 	align llir.Align
 }{
-	"ptr":         {is: GlobalPtr},
-	"i64":         {is: types.I64},
-	"i32":         {is: types.I32},
-	"f32":         {is: types.Float},
-	abi.MapType:   {types.NewArray(abi.TensorMapBytes, types.I8), 64},
+	"ptr":            {is: GlobalPtr},
+	"i64":            {is: types.I64},
+	"i32":            {is: types.I32},
+	"f32":            {is: types.Float},
+	abi.MapType:      {types.NewArray(abi.TensorMapBytes, types.I8), 64},
 	abi.RowHeadsType: {types.NewArray(abi.RowHeadsMost, types.I16), 2},
 }
 

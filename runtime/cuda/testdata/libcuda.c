@@ -6,6 +6,7 @@
 //   -DINIT=802           what cuInit answers, and so for RETAIN (opening a GPU), ALLOC and LAUNCH
 //   -DNO_TENSOR_MAPS     a driver from before CUDA 12.0, which lacks cuTensorMapEncodeTiled
 //   -DNO_INIT            no driver's library at all: it lacks cuInit
+//   -DLINKER             a driver that links: its cubins name the GPU that they are for, and its log says when it compiled
 #include <stdint.h>
 #include <stdlib.h>
 #include <stdio.h>
@@ -88,23 +89,57 @@ static int reads(void) {
   }
 }
 
-int cuModuleLoadDataEx(void **module, const void *image, unsigned n, int *options, void **values) {
+// compile says whether the driver's compiler takes a PTX text.
+static int compile(const void *image, char *log) {
   int major = 0, minor = 0, capability = 0;
-  char suffix = 0, *log = NULL;
+  char suffix = 0;
   const char *version = strstr(image, ".version"), *target = strstr(image, ".target");
   if (!version || !target) return 218;
   sscanf(version, ".version %d.%d", &major, &minor);
   sscanf(target, ".target sm_%d%c", &capability, &suffix);
-  for (unsigned i = 0; i < n; i++)
-    if (options[i] == 5) log = values[i];
   if (10 * major + minor > reads()) {
     if (log) sprintf(log, "ptxas fatal : Unsupported .version %d.%d", major, minor);
     return 222;
   }
-  if (capability > gpus[current] || (suffix == 'a' && capability != gpus[current])) return 209;
+  return capability > gpus[current] || (suffix == 'a' && capability != gpus[current]) ? 209 : 0;
+}
+
+// logOf is the memory for one of the compiler's logs.
+static char *logOf(int option, unsigned n, const int *options, void **values) {
+  for (unsigned i = 0; i < n; i++)
+    if (options[i] == option) return values[i];
+  return NULL;
+}
+
+int cuModuleLoadDataEx(void **module, const void *image, unsigned n, int *options, void **values) {
   *module = (void *)1;
+  return compile(image, logOf(5, n, options, values));
+}
+
+#ifdef LINKER
+struct linker { char cubin[32], *infos, *errors; };
+
+int cuLinkCreate_v2(unsigned n, int *options, void **values, struct linker **out) {
+  *out = calloc(1, sizeof **out);
+  (*out)->infos = logOf(3, n, options, values);
+  (*out)->errors = logOf(5, n, options, values);
   return 0;
 }
+int cuLinkAddData_v2(struct linker *l, int kind, void *image, size_t bytes, const char *name, unsigned n, int *options, void **values) {
+  sprintf(l->infos, "compiled");
+  sprintf(l->cubin, "cubin sm_%d", gpus[current]);
+  return compile(image, l->errors);
+}
+int cuLinkComplete(struct linker *l, void **cubin, size_t *bytes) { *cubin = l->cubin; *bytes = sizeof l->cubin; return 0; }
+int cuLinkDestroy(struct linker *l) { memset(l, 0, sizeof *l); free(l); return 0; }
+int cuModuleLoadData(void **module, const void *image) {
+  int capability = 0;
+  if (sscanf(image, "cubin sm_%d", &capability) != 1) return 200;
+  *module = (void *)1;
+  return capability == gpus[current] ? 0 : 209;
+}
+#endif
+
 int cuModuleUnload(void *module) { return 0; }
 int cuModuleGetFunction(void **function, void *module, const char *name) { *function = (void *)1; return 0; }
 int cuFuncGetAttribute(int *v, int attribute, void *function) { *v = attribute == 0 ? 1024 : 0; return 0; }

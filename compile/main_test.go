@@ -1,0 +1,9 @@
+package compile
+
+import (
+	"testing"
+
+	"github.com/minfc/minfc/internal/campaign"
+)
+
+func TestMain(m *testing.M) { campaign.Run(m) }
