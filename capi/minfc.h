@@ -138,8 +138,8 @@ MINFC_API int minfc_synchronize(minfc_device *device, minfc_error *error);
  *   {"source": "pattern near(n = 9) { keep causal & window(n) }", "params": {}}    a pattern of your own
  *   {"plan": {...}, "layer": 3}                                                    a layer of a head plan, minfc's or MInference's JSON
  *
- * It takes tenths of a second, and seconds in the GPU's driver, unless it was done before and is in the user's cache (MINFC_CACHE=off: there is
- * none). Do it once, at start-up. */
+ * It takes tenths of a second, and seconds in the GPU's driver, unless it was done before and is in the user's cache (MINFC_CACHE=off:
+ * there is none). Do it once, at start-up. */
 MINFC_API int minfc_attention_new(minfc_device *device, const char *spec, const minfc_heads *heads, minfc_attention **out,
                                   minfc_error *error);
 MINFC_API int minfc_attention_close(minfc_attention *attention, minfc_error *error);
