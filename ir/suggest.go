@@ -5,7 +5,7 @@ func Closest(name string, candidates []string) string {
 	if len(name) > 64 {
 		return "" // no name of ours is near, and the distance takes quadratic time
 	}
-	best, found := max(1, len(name)/3)+1, ""
+	best, found := max(1, (len(name)+1)/3)+1, ""
 	for _, c := range candidates {
 		if d := editDistance(name, c); d < best && d < len(c) {
 			best, found = d, c
