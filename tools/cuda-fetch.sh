@@ -2,7 +2,7 @@
 # Nothing is installed: packages are unpacked into the repository's ignored folder .cache.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-cache=${MINFC_CACHE:-$root/.cache}
+cache=${MINFC_TOOLS:-$root/.cache}
 
 say() { printf '%s\n' "$*" >&2; }
 
