@@ -82,7 +82,7 @@ func TestRunRefuses(t *testing.T) {
 		opts Options
 		want string
 	}{
-		{"unknown const", Options{Consts: map[string]int64{"nn": 4}}, `pattern "test": unknown parameter "nn"; did you mean "n"?`},
+		{"unknown const", Options{Consts: map[string]int64{"nn": 4}}, `pattern "test": unknown parameter "nn"; the pattern has n`},
 		{"launch parameter", Options{Consts: map[string]int64{"m": 4}}, `pattern "test": parameter m of test is set at launch, not when compiling: it is not const`},
 		{"below minimum", Options{Consts: map[string]int64{"n": 0}}, `pattern "test": n must be at least 1, got 0`},
 		{"no tile", Options{}, `no tile size was given (0x0)`},
