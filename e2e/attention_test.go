@@ -12,8 +12,8 @@ import (
 
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
+	"github.com/minfc/minfc/half"
 	"github.com/minfc/minfc/internal/campaign"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/selfcheck"
 	"github.com/minfc/minfc/ir"

@@ -16,7 +16,7 @@ import (
 
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/qkv"
-	"github.com/minfc/minfc/internal/safetensors"
+	"github.com/minfc/minfc/safetensors"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected outputs inside the scripts")

@@ -11,8 +11,8 @@ import (
 	"github.com/minfc/minfc/internal/input"
 	"github.com/minfc/minfc/internal/job"
 	"github.com/minfc/minfc/internal/qkv"
-	"github.com/minfc/minfc/internal/safetensors"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/safetensors"
 )
 
 type runCmd struct {

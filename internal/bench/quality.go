@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/half"
 	"github.com/minfc/minfc/runtime/device"
 )
 

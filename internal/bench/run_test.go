@@ -13,7 +13,7 @@ import (
 
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
-	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/half"
 	"github.com/minfc/minfc/internal/selfcheck"
 	"github.com/minfc/minfc/internal/workload"
 	"github.com/minfc/minfc/ir"

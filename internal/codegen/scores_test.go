@@ -11,10 +11,10 @@ import (
 
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
+	"github.com/minfc/minfc/half"
 	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/codegen"
 	"github.com/minfc/minfc/internal/codegen/lower"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/internal/ptxgen"
 	"github.com/minfc/minfc/internal/selfcheck"
 	"github.com/minfc/minfc/ir"

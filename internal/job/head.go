@@ -4,10 +4,10 @@ import (
 	"fmt"
 
 	"github.com/minfc/minfc/internal/demo"
-	"github.com/minfc/minfc/internal/safetensors"
 	"github.com/minfc/minfc/internal/selfcheck"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/safetensors"
 )
 
 // setParams checks the parameters and tells const from launch ones. A demo has values that mean something in the place of missing ones.

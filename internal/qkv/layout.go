@@ -3,7 +3,7 @@ package qkv
 import (
 	"fmt"
 
-	"github.com/minfc/minfc/internal/safetensors"
+	"github.com/minfc/minfc/safetensors"
 )
 
 // Layout is the order of the dimensions of q, k, v and o in a file: batch, heads, rows and the head's elements.

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc/abi"
-	"github.com/minfc/minfc/internal/safetensors"
+	"github.com/minfc/minfc/safetensors"
 )
 
 // A file in the other layout holds the same input, and its results go back in that layout.

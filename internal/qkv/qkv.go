@@ -7,8 +7,8 @@ import (
 	"math"
 
 	"github.com/minfc/minfc/abi"
-	"github.com/minfc/minfc/internal/safetensors"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/safetensors"
 )
 
 // Shape is the shape of one attention call. Query row i sits at position QOffset + i.

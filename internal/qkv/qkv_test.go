@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc/abi"
-	"github.com/minfc/minfc/internal/safetensors"
 	"github.com/minfc/minfc/internal/workload"
+	"github.com/minfc/minfc/safetensors"
 )
 
 func write(t *testing.T, ts ...safetensors.Tensor) string {

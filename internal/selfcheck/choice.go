@@ -7,7 +7,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/half"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/ir"
 )

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/half"
 )
 
 // Generate makes q, k and v as OnDevice does, in host memory: little-endian, contiguous.

@@ -15,7 +15,7 @@ import (
 
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
-	"github.com/minfc/minfc/internal/half"
+	"github.com/minfc/minfc/half"
 	"github.com/minfc/minfc/plan"
 	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/artifact"

@@ -15,9 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/half"
 	"github.com/minfc/minfc/internal/campaign"
 	"github.com/minfc/minfc/internal/codegen/lower"
-	"github.com/minfc/minfc/internal/half"
 	"github.com/minfc/minfc/runtime/emu"
 )
 
