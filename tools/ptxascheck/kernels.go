@@ -174,11 +174,13 @@ func compileGroup(dtype abi.DType, dim int) ([]kernel, error) {
 		return nil, err
 	}
 	var kernels []kernel
-	for _, n := range art.Manifest.Builds[0].Groups {
-		g := art.Manifest.Codes[n]
-		name := fmt.Sprintf("%s/%d", group, len(g.Sections))
-		kernels = append(kernels, kernel{pattern: name, target: g.Target, dtype: dtype, headDim: dim, entry: g.Entry,
-			threads: g.Threads, dynamicShared: g.SharedBytes, ptx: art.Modules[g.Module], llvm: llvm[g.Module]})
+	for _, b := range art.Manifest.Builds {
+		for _, n := range b.Groups {
+			g := art.Manifest.Codes[n]
+			name := fmt.Sprintf("%s/%d", group, len(g.Sections))
+			kernels = append(kernels, kernel{pattern: name, target: b.Target, dtype: dtype, headDim: dim, entry: g.Entry,
+				threads: g.Threads, dynamicShared: g.SharedBytes, ptx: art.Modules[g.Module], llvm: llvm[g.Module]})
+		}
 	}
 	return kernels, nil
 }
