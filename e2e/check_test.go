@@ -215,8 +215,8 @@ func TestCheckFiles(t *testing.T) {
 
 // TestExamplesOfWhatNoKernelHas: an example earns its code, and what is right is taken. Package dsl tests the other codes.
 func TestExamplesOfWhatNoKernelHas(t *testing.T) {
-	for _, c := range dsl.Codes {
-		if _, _, err := dsl.Load("p", []byte(c.Right)); err == nil {
+	for i, c := range dsl.Codes {
+		if _, _, err := dsl.Load("p", []byte(c.Right)); err == nil && i%campaign.Few(4, 1) == 0 {
 			_, _, err := compile.Check("p", []byte(c.Right), nil)
 			require.NoError(t, err, c.Code)
 		}
@@ -272,7 +272,7 @@ func TestWhichChosenSetsCombine(t *testing.T) {
 		{"causal & blocks(b2) & x", [3]bool{}},
 	} {
 		for i, x := range sets {
-			if (n+i)%campaign.Few(3, 1) != 0 {
+			if (n+i)%campaign.Few(5, 1) != 0 {
 				continue
 			}
 			src := "pattern p { " + index + "keep " + strings.ReplaceAll(row.form, "x", x) + " }"

@@ -166,6 +166,9 @@ func save(t *testing.T, folder, name string, v any) {
 
 // TestFitFindsRates: rates are found again from times that they predict, rates of lists as well.
 func TestFitFindsRates(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a second and a half of fitting")
+	}
 	truth := hopper(t)
 	folder := hopperFolder(t, truth)
 	all, err := loadAll(folder)
