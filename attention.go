@@ -117,8 +117,8 @@ func newLayer(dev device.Device, spec Spec, heads Heads, opts compile.Options) (
 	return &Attention{kernels.Loaded, heads, bound.Parts()}, nil
 }
 
-// Prepare checks a call and computes all that does not depend on its pointers; see [runtime.Loaded.Prepare]. Heads that the shape leaves out
-// are those of NewAttention.
+// Prepare checks a call and computes all that does not depend on its pointers; see [runtime.Loaded.Prepare]. A shape without heads has the
+// numbers of heads that NewAttention was given.
 func (a *Attention) Prepare(s Shape) (*Call, error) {
 	if s.QHeads == 0 && s.KVHeads == 0 {
 		s.QHeads, s.KVHeads = a.heads.Q, a.heads.KV
