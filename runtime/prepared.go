@@ -110,7 +110,10 @@ func (p *Prepared) Check(at Pointers) error {
 }
 
 func (p *Prepared) run(s device.Stream, at Pointers, index, attention bool) error {
-	if err := p.Check(at); err != nil || p.idle() {
+	if p.idle() {
+		return nil
+	}
+	if err := p.call.checkPointers(at, p.workspace); err != nil {
 		return err
 	}
 	bases := at.bases()
