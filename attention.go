@@ -60,15 +60,10 @@ func NewAttention(dev device.Device, spec Spec, heads Heads) (*Attention, error)
 		return nil, err
 	}
 	part := runtime.Part{Params: map[string]int64{}}
-	consts := map[string]int64{}
-	for _, x := range p.Pattern.Params {
-		if v, given := spec.Params[x.Name]; given && x.Binding == ir.BindConst {
-			consts[x.Name] = v
-		}
-	}
+	consts := p.Pattern.ValuesAt(ir.BindConst, spec.Params)
 	for name, v := range spec.Params {
 		if _, is := consts[name]; !is {
-			part.Params[name] = v
+			part.Params[name] = v // unknown names too: the runtime refuses them
 		}
 	}
 	art, err := cached(keyOf(p, consts, opts), func() (*artifact.Artifact, error) { return p.With(consts).Compile(opts, nil) })

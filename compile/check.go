@@ -25,7 +25,7 @@ func Check(file string, src []byte, consts map[string]int64) (*dsl.File, []*ir.P
 	var errs []error
 	for _, p := range patterns {
 		program := &Program{Pattern: p, Source: sourceOf(f, p.Name), file: f}
-		_, err := program.With(constsOf(p, consts)).Compile(checkedAs, nil)
+		_, err := program.With(p.ValuesAt(ir.BindConst, consts)).Compile(checkedAs, nil)
 		var source *dsl.Error
 		switch {
 		case errors.As(err, &source):
@@ -39,17 +39,6 @@ func Check(file string, src []byte, consts map[string]int64) (*dsl.File, []*ir.P
 		errs = append(errs, &dsl.Error{File: file, Src: f.Src, Diagnostics: refused})
 	}
 	return f, patterns, errors.Join(errs...)
-}
-
-// constsOf are the values for const parameters that a pattern has.
-func constsOf(p *ir.Pattern, consts map[string]int64) map[string]int64 {
-	out := map[string]int64{}
-	for _, x := range p.Params {
-		if v, ok := consts[x.Name]; ok && x.Binding == ir.BindConst {
-			out[x.Name] = v
-		}
-	}
-	return out
 }
 
 // Check says whether any kernel has the pattern, without compiling it.

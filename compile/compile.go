@@ -135,18 +135,5 @@ func (c compiler) program(p *Program, consts map[string]int64) (*artifact.Artifa
 		return nil, err
 	}
 	c.watch.emitUnits(units, kernels, dense)
-	return c.pack(p.baked(consts), p.Source, units, kernels, dense)
-}
-
-// baked is the pattern as compiled: its const parameters have the chosen values for defaults, so that a reference
-// computed from the artifact alone means the same.
-func (p *Program) baked(consts map[string]int64) *ir.Pattern {
-	out := *p.Pattern
-	out.Params = slices.Clone(out.Params)
-	for i, q := range out.Params {
-		if v, ok := consts[q.Name]; ok {
-			out.Params[i].Default = v
-		}
-	}
-	return &out
+	return c.pack(p.Pattern.WithDefaults(consts), p.Source, units, kernels, dense)
 }

@@ -35,7 +35,7 @@ func Group(members []Member, opts Options, watch *Observer) (*artifact.Artifact,
 			return nil, err
 		}
 		c.consts = append(c.consts, consts)
-		m.Patterns = append(m.Patterns, artifact.Pattern{Text: x.baked(consts).String(), Source: x.Source})
+		m.Patterns = append(m.Patterns, artifact.Pattern{Text: x.Pattern.WithDefaults(consts).String(), Source: x.Source})
 	}
 	for i, x := range members { // one by one, for the places of what no kernel has
 		if u := x.supports(x.Pattern.Keep, c.consts[i]); u != nil {

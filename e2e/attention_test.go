@@ -68,7 +68,7 @@ func (c attentionCase) input(t *testing.T) *qkv.Input {
 // host is the call, without the fallback: everything here is so short that dense attention would win.
 func (c attentionCase) host(in *qkv.Input) runtime.HostCall {
 	h := in.Call()
-	h.NoFallback, h.Parts = true, []runtime.Part{{Params: c.bound(ir.BindLaunch)}}
+	h.NoFallback, h.Parts = true, []runtime.Part{{Params: c.program.Pattern.ValuesAt(ir.BindLaunch, c.params)}}
 	return h
 }
 
@@ -78,17 +78,6 @@ func runOnce(t *testing.T, dev device.Device, a *artifact.Artifact, h runtime.Ho
 	require.NoError(t, err)
 	defer func() { require.NoError(t, l.Close()) }()
 	return l.RunHost(t.Context(), h)
-}
-
-// bound are the values of the parameters of one binding.
-func (c attentionCase) bound(b ir.Binding) map[string]int64 {
-	out := map[string]int64{}
-	for _, p := range c.program.Pattern.Params {
-		if v, ok := c.params[p.Name]; ok && p.Binding == b {
-			out[p.Name] = v
-		}
-	}
-	return out
 }
 
 func openEmulator(t *testing.T, opts emu.Options) device.Device {
@@ -103,7 +92,7 @@ func (c attentionCase) options() compile.Options {
 }
 
 func (c attentionCase) artifact() (*artifact.Artifact, error) {
-	return c.program.With(c.bound(ir.BindConst)).Compile(c.options(), &compile.Observer{Verify: true})
+	return c.program.With(c.program.Pattern.ValuesAt(ir.BindConst, c.params)).Compile(c.options(), &compile.Observer{Verify: true})
 }
 
 // compiled has the artifacts of cases, which tests share, by what they are compiled from.
@@ -111,7 +100,7 @@ var compiled sync.Map
 
 // compile is the artifact of a case, which nobody may change.
 func (c attentionCase) compile(t *testing.T) *artifact.Artifact {
-	key := fmt.Sprint(c.kernel(), c.bound(ir.BindConst), c.program.Pattern)
+	key := fmt.Sprint(c.kernel(), c.program.Pattern.ValuesAt(ir.BindConst, c.params), c.program.Pattern)
 	once, _ := compiled.LoadOrStore(key, sync.OnceValues(c.artifact))
 	a, err := once.(func() (*artifact.Artifact, error))()
 	require.NoError(t, err)

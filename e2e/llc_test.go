@@ -26,7 +26,7 @@ func (c attentionCase) throughLLC(t *testing.T, llc string) *artifact.Artifact {
 			text = s
 		}
 	}}
-	a, err := c.program.With(c.bound(ir.BindConst)).Compile(c.options(), watch)
+	a, err := c.program.With(c.program.Pattern.ValuesAt(ir.BindConst, c.params)).Compile(c.options(), watch)
 	require.NoError(t, err)
 	in, out := filepath.Join(t.TempDir(), "kernel.ll"), filepath.Join(t.TempDir(), "kernel.ptx")
 	require.NoError(t, os.WriteFile(in, []byte(text), 0o644))

@@ -193,7 +193,7 @@ func (r *randomRun) launch(t *testing.T, rng *rand.Rand, c attentionCase, l *run
 	require.NoError(t, err, where)
 	e := ended{attentionCase: c, in: in, kernel: l, call: call, res: res}
 	for head := range in.QHeads {
-		given := c.bound(ir.BindLaunch)
+		given := c.program.Pattern.ValuesAt(ir.BindLaunch, c.params)
 		for name, budgets := range byHead {
 			given[name] = budgets[head]
 		}

@@ -59,27 +59,16 @@ func most(p *ir.Pattern) int {
 }
 
 func (h Head) consts(values map[string]int64) map[string]int64 {
-	return bound(h.Pattern, values, ir.BindConst)
+	return h.Pattern.ValuesAt(ir.BindConst, values)
 }
 
 // launchSet are the launch parameters that are no budgets.
 func (h Head) launchSet(values map[string]int64) map[string]int64 {
-	set := bound(h.Pattern, values, ir.BindLaunch)
+	set := h.Pattern.ValuesAt(ir.BindLaunch, values)
 	for _, name := range h.Pattern.Budgets() {
 		delete(set, name)
 	}
 	return set
-}
-
-// bound are the values of the parameters that are known at the same time.
-func bound(p *ir.Pattern, values map[string]int64, when ir.Binding) map[string]int64 {
-	out := map[string]int64{}
-	for _, q := range p.Params {
-		if q.Binding == when {
-			out[q.Name] = values[q.Name]
-		}
-	}
-	return out
 }
 
 // Kernels are the compiled patterns of a head plan on a device; all layers share them. They are safe for concurrent use until Close.
@@ -103,13 +92,7 @@ func Load(dev device.Device, a *artifact.Artifact, sel artifact.Select) (*Kernel
 
 // number is the number of the pattern that a head runs.
 func (k *Kernels) number(h Head, values map[string]int64) (int, error) {
-	baked := *h.Pattern
-	baked.Params = slices.Clone(baked.Params)
-	for i, p := range baked.Params {
-		if p.Binding == ir.BindConst {
-			baked.Params[i].Default = values[p.Name]
-		}
-	}
+	baked := h.Pattern.WithDefaults(h.consts(values))
 	if i := slices.Index(k.patterns, baked.String()); i >= 0 {
 		return i, nil
 	}
@@ -138,7 +121,7 @@ func (k *Kernels) Bind(heads []Head) (*LoadedLayer, error) {
 		if err != nil {
 			return nil, fmt.Errorf("head %d: %w", h, err)
 		}
-		l.add(number, bound(head.Pattern, values, ir.BindLaunch))
+		l.add(number, head.Pattern.ValuesAt(ir.BindLaunch, values))
 	}
 	return l, nil
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/input"
@@ -99,20 +100,9 @@ func (s *subject) fromArtifact(a *artifact.Artifact, c Config) (err error) {
 
 // setParams takes the values that are meant for this pattern.
 func (s *subject) setParams(set map[string]int64) (err error) {
-	s.launch, s.consts = map[string]int64{}, map[string]int64{}
-	given := map[string]int64{}
-	for _, p := range s.pattern.Params {
-		v, ok := set[p.Name]
-		switch {
-		case !ok:
-			continue
-		case p.Binding == ir.BindConst:
-			s.consts[p.Name] = v
-		default:
-			s.launch[p.Name] = v
-		}
-		given[p.Name] = v
-	}
+	s.launch, s.consts = s.pattern.ValuesAt(ir.BindLaunch, set), s.pattern.ValuesAt(ir.BindConst, set)
+	given := maps.Clone(s.launch)
+	maps.Copy(given, s.consts)
 	s.values, err = ir.CheckLaunch(s.pattern.Params, s.pattern.Requires, given)
 	return err
 }

@@ -18,16 +18,7 @@ func (h *head) setParams(set map[string]int64, isDemo bool) (err error) {
 	if h.values, err = ir.CheckLaunch(h.pattern.Params, h.pattern.Requires, set); err != nil {
 		return fmt.Errorf("--set: %w", err)
 	}
-	h.consts, h.launch = map[string]int64{}, map[string]int64{}
-	for _, p := range h.pattern.Params {
-		v, given := set[p.Name]
-		switch {
-		case given && p.Binding == ir.BindConst:
-			h.consts[p.Name] = v
-		case given:
-			h.launch[p.Name] = v
-		}
-	}
+	h.consts, h.launch = h.pattern.ValuesAt(ir.BindConst, set), h.pattern.ValuesAt(ir.BindLaunch, set)
 	return nil
 }
 
