@@ -163,7 +163,7 @@ func (c *checker) antidiagonals(x *Call, size *Call) (ir.Index, bool) {
 	product, isProduct := unparen(x.Args[0]).(*Binary)
 	if !isProduct || product.Op.Name != "*" || !isTensor(product.X, "q") || !isTensor(product.Y, "k") {
 		return c.notAValue(x.Args[0].Pos(), "something else than `q * k`",
-			"antidiagonals are those of all queries and keys: `mean(q * k, antidiagonals(8))`")
+			"antidiagonals run over all queries and all keys: write `mean(q * k, antidiagonals(8))`")
 	}
 	if len(size.Args) == 1 {
 		if n, isNumber := unparen(size.Args[0]).(*Number); isNumber && n.Value >= 2 && n.Value <= ir.BlockSize && n.Value&(n.Value-1) == 0 {
