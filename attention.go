@@ -3,6 +3,7 @@ package minfc
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
@@ -38,8 +39,19 @@ type (
 
 // Attention is compiled for a device and loaded there. It is safe for concurrent use until Close.
 type Attention struct {
+	dev   device.Device
+	spec  Spec
+	heads Heads
+	inShape
+	byLengths struct { // compiled when a call asks for it first
+		sync.Mutex
+		loaded *runtime.Loaded
+	}
+}
+
+// inShape is what was compiled for lengths that are in the shape of a call.
+type inShape struct {
 	loaded *runtime.Loaded
-	heads  Heads
 	parts  []runtime.Part
 }
 
@@ -47,17 +59,26 @@ type Attention struct {
 // in the GPU's driver, unless it was done before and is in the cache (docs/embedding.md). Do it once, at start-up. Errors of a pattern's text
 // are a *dsl.Error; others wrap the kinds of packages device and artifact.
 func NewAttention(dev device.Device, spec Spec, heads Heads) (*Attention, error) {
-	target, _, err := compile.TargetOn(dev.Info())
+	loaded, err := load(dev, spec, heads, false)
 	if err != nil {
 		return nil, err
 	}
-	opts := compile.Options{Target: target, DType: heads.DType, HeadDim: heads.Dim}
+	return &Attention{dev: dev, spec: spec, heads: heads, inShape: loaded}, nil
+}
+
+// load compiles a spec and loads it; lengths says that calls have their lengths in device memory.
+func load(dev device.Device, spec Spec, heads Heads, lengths bool) (inShape, error) {
+	target, _, err := compile.TargetOn(dev.Info())
+	if err != nil {
+		return inShape{}, err
+	}
+	opts := compile.Options{Target: target, DType: heads.DType, HeadDim: heads.Dim, Lengths: lengths}
 	if spec.Plan != nil {
-		return newLayer(dev, spec, heads, opts)
+		return loadLayer(dev, spec, heads, opts)
 	}
 	p, err := spec.load()
 	if err != nil {
-		return nil, err
+		return inShape{}, err
 	}
 	part := runtime.Part{Params: map[string]int64{}}
 	consts := p.Pattern.ValuesAt(ir.BindConst, spec.Params)
@@ -68,13 +89,10 @@ func NewAttention(dev device.Device, spec Spec, heads Heads) (*Attention, error)
 	}
 	art, err := cached(keyOf(p, consts, opts), func() (*artifact.Artifact, error) { return p.With(consts).Compile(opts, nil) })
 	if err != nil {
-		return nil, err
+		return inShape{}, err
 	}
-	loaded, err := runtime.Load(dev, art, artifact.Select{})
-	if err != nil {
-		return nil, err
-	}
-	return &Attention{loaded, heads, []runtime.Part{part}}, nil
+	loaded, err := runtime.Load(dev, art, artifact.Select{Lengths: lengths})
+	return inShape{loaded, []runtime.Part{part}}, err
 }
 
 func (s Spec) load() (*compile.Program, error) {
@@ -84,36 +102,37 @@ func (s Spec) load() (*compile.Program, error) {
 	return compile.Load("spec", []byte(s.Source), s.Pattern, nil)
 }
 
-// newLayer is NewAttention for a layer of a head plan.
-func newLayer(dev device.Device, spec Spec, heads Heads, opts compile.Options) (*Attention, error) {
+// loadLayer is load for a layer of a head plan.
+func loadLayer(dev device.Device, spec Spec, heads Heads, opts compile.Options) (inShape, error) {
 	if spec.Pattern != "" || spec.Source != "" || len(spec.Params) > 0 {
-		return nil, fmt.Errorf("the spec has a plan and a pattern, want one of them")
+		return inShape{}, fmt.Errorf("the spec has a plan and a pattern, want one of them")
 	}
 	layer, _, err := spec.Plan.Assign(spec.Layer, heads.Q)
 	if err != nil {
-		return nil, err
+		return inShape{}, err
 	}
 	key, err := keyOfPlan(layer, opts)
 	if err != nil {
-		return nil, err
+		return inShape{}, err
 	}
 	art, err := cached(key, func() (*artifact.Artifact, error) { return compile.Plan([][]plan.Head{layer}, nil, opts, nil) })
 	if err != nil {
-		return nil, err
+		return inShape{}, err
 	}
-	kernels, err := plan.Load(dev, art, artifact.Select{})
+	kernels, err := plan.Load(dev, art, artifact.Select{Lengths: opts.Lengths})
 	if err != nil {
-		return nil, err
+		return inShape{}, err
 	}
 	bound, err := kernels.Bind(layer)
 	if err != nil {
-		return nil, errors.Join(err, kernels.Close())
+		return inShape{}, errors.Join(err, kernels.Close())
 	}
-	return &Attention{kernels.Loaded, heads, bound.Parts()}, nil
+	return inShape{kernels.Loaded, bound.Parts()}, nil
 }
 
 // Prepare checks a call and computes all that does not depend on its pointers; see [runtime.Loaded.Prepare]. A shape without heads has the
-// numbers of heads that NewAttention was given.
+// numbers of heads that NewAttention was given. Lengths in device memory are for other kernels, which the first call of that kind compiles and
+// loads, as NewAttention did: prepare one at start-up.
 func (a *Attention) Prepare(s Shape) (*Call, error) {
 	if s.QHeads == 0 && s.KVHeads == 0 {
 		s.QHeads, s.KVHeads = a.heads.Q, a.heads.KV
@@ -121,7 +140,28 @@ func (a *Attention) Prepare(s Shape) (*Call, error) {
 	if s.QHeads != a.heads.Q || s.KVHeads != a.heads.KV {
 		return nil, device.BadCall("the shape has %d query heads and %d kv heads, the attention was made for %d and %d", s.QHeads, s.KVHeads, a.heads.Q, a.heads.KV)
 	}
-	return a.loaded.Prepare(s, a.parts...)
+	if s.Lengths == runtime.InShape {
+		return a.loaded.Prepare(s, a.parts...)
+	}
+	loaded, err := a.lengths()
+	if err != nil {
+		return nil, err
+	}
+	return loaded.Prepare(s, a.parts...)
+}
+
+// lengths is what was loaded for lengths in device memory. What is wrong with it is wrong with every call of that kind, and is asked again.
+func (a *Attention) lengths() (*runtime.Loaded, error) {
+	a.byLengths.Lock()
+	defer a.byLengths.Unlock()
+	if a.byLengths.loaded == nil {
+		own, err := load(a.dev, a.spec, a.heads, true)
+		if err != nil {
+			return nil, err
+		}
+		a.byLengths.loaded = own.loaded
+	}
+	return a.byLengths.loaded, nil
 }
 
 // Parts are the heads by pattern and parameters, as Prepare gives them to what was loaded. They must not be changed.
@@ -131,4 +171,10 @@ func (a *Attention) Parts() []runtime.Part { return a.parts }
 func (a *Attention) Loaded() *runtime.Loaded { return a.loaded }
 
 // Close gives the kernels back. Runs must have ended.
-func (a *Attention) Close() error { return a.loaded.Close() }
+func (a *Attention) Close() error {
+	err := a.loaded.Close()
+	if a.byLengths.loaded != nil {
+		err = errors.Join(err, a.byLengths.loaded.Close())
+	}
+	return err
+}

@@ -56,7 +56,7 @@ func keyOfPlan(layer []plan.Head, opts Options) ([]string, error) {
 }
 
 func keyOfOptions(opts compile.Options) []string {
-	return []string{opts.Target, string(opts.DType), strconv.Itoa(opts.HeadDim)}
+	return []string{opts.Target, string(opts.DType), strconv.Itoa(opts.HeadDim), strconv.FormatBool(opts.Lengths)}
 }
 
 // words are numbers by name, in one order.

@@ -116,6 +116,8 @@ var IndexParams = map[string][]Param{
 	BlockSelectMass:  blockSelect(" ptr block_most[reads 4*hq]"),
 	BlockSelectAbove: blockSelect(" ptr block_most[reads 4*hq]"),
 
+	Lengths: Typed("ptr lengths seq_q seq_k offsets i32 batch ragged sq sk q_offset total_q total_k"),
+
 	Decide: Typed("ptr route[writes 4*grid_x] nanos[writes 4*grid_x] runs[reads 4*run_cap*grid_x] run_count[reads 4*grid_x] " +
 		"cols[reads 4*col_cap*grid_x] col_count[reads 4*grid_x] block_count[reads 4*row_blocks*grid_x] " +
 		"i32 run_cap run_low run_reach col_cap col_high col_near row_blocks sq q_offset carry f32 start slot column dense ptr heads"),

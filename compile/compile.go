@@ -22,6 +22,7 @@ type Options struct {
 	Target  string    // GPU generation, one of Targets, or TargetAuto for all of them in one artifact
 	DType   abi.DType // type of q, k, v and o
 	HeadDim int       // elements: a multiple of 16 from 16 to 256
+	Lengths bool      // kernels read the lengths of each sequence from device memory: see runtime.Lengths
 }
 
 // Source compiles the pattern of that name, "" when the source has only one, with the defaults of its const parameters. The file's name is
@@ -127,7 +128,7 @@ func (c compiler) program(p *Program, consts map[string]int64) (*artifact.Artifa
 	if err != nil {
 		return nil, err
 	}
-	if err := addPrograms(units, dense); err != nil {
+	if err := c.addPrograms(units, dense); err != nil {
 		return nil, err
 	}
 	kernels, err := c.generateIndex(units[0].program) // what the data chooses is listed alike for all targets

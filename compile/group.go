@@ -108,7 +108,7 @@ func (c *groupCompiler) compileFor(by compiler) error {
 		return err
 	}
 	m := &c.artifact.Manifest
-	m.Builds = append(m.Builds, artifact.Build{Target: by.Target, DType: by.DType, HeadDim: by.HeadDim})
+	m.Builds = append(m.Builds, artifact.Build{Target: by.Target, DType: by.DType, HeadDim: by.HeadDim, Lengths: by.Lengths})
 	c.describe(sections)
 	for _, g := range groups {
 		if err := c.addGroup(by, sections, g); err != nil {
@@ -242,7 +242,10 @@ func (c *groupCompiler) addPrograms(by compiler) error {
 	programs := make([]*ir.Program, len(c.members))
 	for i, s := range c.first {
 		var err error
-		if programs[i], err = passes.Program(s); err != nil {
+		if programs[i], err = passes.Program(s); err == nil && by.Lengths {
+			err = passes.Lengths(programs[i])
+		}
+		if err != nil {
 			return err
 		}
 	}

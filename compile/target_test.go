@@ -115,7 +115,7 @@ func TestArtifactOfTwoTargets(t *testing.T) {
 	require.NoError(t, err)
 	dense = append(dense, dense[0])
 	dense[1].target = "sm_90a"
-	require.NoError(t, addPrograms(units, dense))
+	require.NoError(t, o.addPrograms(units, dense))
 	kernels, err := o.generateIndex(units[0].program)
 	require.NoError(t, err)
 	o.watch.emitUnits(units, kernels, dense)

@@ -49,7 +49,7 @@ func (c compiler) schedule(p *ir.Pattern, consts map[string]int64, how passes.Op
 
 // config says to package codegen what is compiled.
 func (c compiler) config() codegen.Config {
-	return codegen.Config{HeadDim: c.HeadDim, DType: c.DType, Target: c.Target}
+	return codegen.Config{HeadDim: c.HeadDim, DType: c.DType, Target: c.Target, Lengths: c.Lengths}
 }
 
 // dense compiles what heads of each unit fall back to where lists would not be faster: the pattern as if the data had
@@ -76,7 +76,7 @@ func (c compiler) dense(p *Program, units []unit, consts map[string]int64) ([]un
 }
 
 // addPrograms makes the launch program of each unit; dense are the kernels beside them, if there are any.
-func addPrograms(units, dense []unit) (err error) {
+func (c compiler) addPrograms(units, dense []unit) (err error) {
 	for i := range units {
 		u := &units[i]
 		if u.program, err = passes.Program(u.schedule); err != nil {
@@ -85,6 +85,11 @@ func addPrograms(units, dense []unit) (err error) {
 		passes.Attend(u.program, ir.PartAttend, u.attend(abi.Attend))
 		if len(dense) > 0 {
 			passes.Attend(u.program, ir.PartDense, dense[i].attend(abi.Dense))
+		}
+		if c.Lengths {
+			if err := passes.Lengths(u.program); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -178,7 +183,7 @@ func (c compiler) pack(p *ir.Pattern, source string, units []unit, kernels []ind
 		l.Kernels = append(l.Kernels, artifact.Use{Name: name, Code: code})
 	}
 	for i, u := range units {
-		a.Manifest.Builds = append(a.Manifest.Builds, artifact.Build{Target: u.target, DType: c.DType, HeadDim: c.HeadDim})
+		a.Manifest.Builds = append(a.Manifest.Builds, artifact.Build{Target: u.target, DType: c.DType, HeadDim: c.HeadDim, Lengths: c.Lengths})
 		lowered[i] = artifact.Lowered{Schedule: u.schedule.String(), Program: a.AddProgram(u.program.String())}
 		use(&lowered[i], abi.Attend, u.addTo(a))
 	}

@@ -6,6 +6,7 @@ package ir
 //
 //	batch q_heads kv_heads group         heads of the call; group is q_heads / kv_heads
 //	sq sk q_offset head_dim              lengths, the position of query 0, elements of a row
+//	ragged total_q total_k               of lengths in device memory, where the three above are the most that an entry has: see abi/lengths.go
 //	present sharers                      q heads of a batch entry that take part; the most of them that share a kv head
 //	q_batch q_head q_row, k_…, v_…, o_…  strides in bytes; lse_batch and lse_head, too
 //	multiprocessors scratch_bytes        of the device; what a pass may hold of sums, or of scores, at a time
@@ -14,6 +15,7 @@ package ir
 //	price_fixed price_limit              float, nanoseconds of a multiprocessor for a head: what is in no list; what decides
 //	price_slot price_column              float, the same for a slot of a list, and for one of columns
 //	q k v o lse                          addresses of the tensors
+//	seq_q seq_k offsets, lengths         addresses of the caller's lengths, null for none; of the records that are made of them
 //	heads                                address of a word a head, RouteElsewhere for a head that takes no part; null: all do
 //	route, taken                         address of the words that say which kernel computes a head, null: one for all; its word
 type Program struct {
@@ -80,6 +82,7 @@ type Part struct {
 
 // The parts of a program, in the order in which they run.
 const (
+	PartLengths = "lengths" // records of lengths in device memory, once a call
 	PartNumbers = "numbers" // what the host knows by head
 	PartChoose  = "choose"  // from the data to lists
 	PartGather  = "gather"  // what follows from lists: copies of K and V
@@ -89,7 +92,7 @@ const (
 )
 
 // PartNames lists the parts in order.
-var PartNames = []string{PartNumbers, PartChoose, PartGather, PartDecide, PartAttend, PartDense}
+var PartNames = []string{PartLengths, PartNumbers, PartChoose, PartGather, PartDecide, PartAttend, PartDense}
 
 // Step is one thing that a part does.
 type Step interface{ isStep() }

@@ -17,7 +17,9 @@ import (
 // A row that keeps nothing, as every row does when SeqK is 0, gets output 0 and LSE -inf. SeqQ 0 launches nothing.
 type Shape struct {
 	Batch, QHeads, KVHeads int
-	SeqQ, SeqK, QOffset    int
+	SeqQ, SeqK, QOffset    int     // of lengths in device memory: the most that a sequence has
+	Lengths                Lengths // where the lengths of the sequences are
+	TotalQ, TotalK         int     // rows of Q and O, and of K and V, if Lengths is Ragged
 	Scale                  float64 // 0 for 1/sqrt(head dim)
 	Strides                Strides
 	// NoFallback keeps every head sparse. Otherwise heads of patterns that the data decides run without sparsity where that is
@@ -52,6 +54,9 @@ type Pointers struct {
 	Q, O           device.Ptr // [Batch, QHeads, SeqQ, head dim]
 	K, V           device.Ptr // [Batch, KVHeads, SeqK, head dim]
 	LSE            device.Ptr // float32 [Batch, QHeads, SeqQ], the natural logarithm of the softmax's denominator; 0 when it is not wanted
+	LengthsQ       device.Ptr // int32 lengths of queries, if Shape.Lengths says that they are in device memory
+	LengthsK       device.Ptr // int32 lengths of keys
+	Offsets        device.Ptr // int32 [Batch], the positions of the first queries
 	Workspace      device.Ptr // aligned to 256 bytes; 0 if the call needs none
 	WorkspaceBytes int64      // at least Prepared.Workspace
 }

@@ -34,6 +34,9 @@ func CheckSizes(a Shape) error {
 	if err := checkLengths(a); err != nil {
 		return err
 	}
+	if err := checkLengthsKind(a); err != nil {
+		return err
+	}
 	return checkHeads(a)
 }
 
@@ -95,23 +98,27 @@ type dim struct {
 }
 
 func (c *call) fillTensors() error {
+	batch, rowsQ, rowsK := c.rows()
 	for _, t := range []struct {
 		name        string
 		stride      *Stride
 		heads, rows int
 		output      bool
 	}{
-		{"Q", &c.Strides.Q, c.QHeads, c.SeqQ, false},
-		{"K", &c.Strides.K, c.KVHeads, c.SeqK, false},
-		{"V", &c.Strides.V, c.KVHeads, c.SeqK, false},
-		{"O", &c.Strides.O, c.QHeads, c.SeqQ, true},
+		{"Q", &c.Strides.Q, c.QHeads, rowsQ, false},
+		{"K", &c.Strides.K, c.KVHeads, rowsK, false},
+		{"V", &c.Strides.V, c.KVHeads, rowsK, false},
+		{"O", &c.Strides.O, c.QHeads, rowsQ, true},
 	} {
 		if t.rows == 0 { // never looked at, so anything will do
 			*t.stride = Stride{}
 			continue
 		}
 		t.stride.fill(t.heads, t.rows, c.headDim)
-		dims := []dim{{"batch", c.Batch, t.stride.Batch}, {"head", t.heads, t.stride.Head}, {"row", t.rows, t.stride.Row}}
+		if c.Lengths == Ragged {
+			t.stride.Batch = 0
+		}
+		dims := []dim{{"batch", batch, t.stride.Batch}, {"head", t.heads, t.stride.Head}, {"row", t.rows, t.stride.Row}}
 		if err := checkStrides(t.name, dims); err != nil {
 			return err
 		}
@@ -170,27 +177,32 @@ func (c *call) fillLSE() error {
 	if c.SeqQ == 0 {
 		return nil
 	}
+	batch, rows, _ := c.rows()
 	lse := &c.Strides.LSE
 	if lse.Row = 0; *lse == (Stride{}) {
-		lse.Head = int64(c.SeqQ)
+		lse.Head = int64(rows)
 		lse.Batch = lse.Head * int64(c.QHeads)
 	}
-	dims := []dim{{"batch", c.Batch, lse.Batch}, {"head", c.QHeads, lse.Head}}
+	if c.Lengths == Ragged {
+		lse.Batch = 0
+	}
+	dims := []dim{{"batch", batch, lse.Batch}, {"head", c.QHeads, lse.Head}}
 	for _, d := range dims {
 		if d.size > 1 && (d.stride < 0 || d.stride > maxStride) {
 			return device.BadCall("LSE has a %s stride of %d elements, want 0 to %d", d.name, d.stride, int64(maxStride))
 		}
 	}
-	return checkDisjoint("LSE", dims, int64(c.SeqQ))
+	return checkDisjoint("LSE", dims, int64(rows))
 }
 
 // checkPointers checks what a run brings: workspace is how many bytes of one it needs.
 func (c *call) checkPointers(at Pointers, workspace int64) error {
+	_, rowsQ, rowsK := c.rows()
 	for _, t := range [...]struct {
 		name string
 		at   device.Ptr
 		rows int
-	}{{"Q", at.Q, c.SeqQ}, {"K", at.K, c.SeqK}, {"V", at.V, c.SeqK}, {"O", at.O, c.SeqQ}} {
+	}{{"Q", at.Q, rowsQ}, {"K", at.K, rowsK}, {"V", at.V, rowsK}, {"O", at.O, rowsQ}} {
 		switch {
 		case t.rows == 0: // never looked at, so anything will do
 		case t.at == 0:
@@ -198,6 +210,9 @@ func (c *call) checkPointers(at Pointers, workspace int64) error {
 		case t.at%copyBytes != 0:
 			return device.BadCall("%s starts at %#x, want an address that is a multiple of %d bytes", t.name, uint64(t.at), copyBytes)
 		}
+	}
+	if err := c.checkLengthPointers(at); err != nil {
+		return err
 	}
 	if at.LSE%lseBytes != 0 {
 		return device.BadCall("LSE starts at %#x, want an address that is a multiple of %d bytes", uint64(at.LSE), lseBytes)

@@ -31,4 +31,7 @@ func (c *call) inEntry() int { return c.present / c.Batch }
 func (c *call) shared() bool { return c.mask != nil }
 
 // idle says that there is nothing to compute.
-func (c *call) idle() bool { return c.SeqQ == 0 || c.present == 0 }
+func (c *call) idle() bool {
+	_, rows, _ := c.rows()
+	return c.SeqQ == 0 || rows == 0 || c.present == 0
+}

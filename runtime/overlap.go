@@ -36,22 +36,24 @@ func newRegion(name string, start device.Ptr, inner int64, dims ...step) region 
 
 // tensorRegion is the memory of a tensor of a checked call.
 func (c *call) tensorRegion(name string, at device.Ptr, s Stride, heads, rows int) region {
-	return newRegion(name, at, elementBytes*int64(c.headDim), step{elementBytes * s.Batch, int64(c.Batch - 1)},
+	batch, _, _ := c.rows()
+	return newRegion(name, at, elementBytes*int64(c.headDim), step{elementBytes * s.Batch, int64(batch - 1)},
 		step{elementBytes * s.Head, int64(heads - 1)}, step{elementBytes * s.Row, int64(rows - 1)})
 }
 
 // regions are what the call reads, and what it writes: O and LSE. Tensors without rows have none.
 func (c *call) regions(at Pointers, reads, writes []region) (r, w []region) {
-	if c.SeqQ == 0 {
+	batch, rowsQ, rowsK := c.rows()
+	if rowsQ == 0 {
 		return reads, writes
 	}
-	reads = append(reads, c.tensorRegion("Q", at.Q, c.Strides.Q, c.QHeads, c.SeqQ))
-	if c.SeqK > 0 {
-		reads = append(reads, c.tensorRegion("K", at.K, c.Strides.K, c.KVHeads, c.SeqK), c.tensorRegion("V", at.V, c.Strides.V, c.KVHeads, c.SeqK))
+	reads = c.lengthRegions(at, append(reads, c.tensorRegion("Q", at.Q, c.Strides.Q, c.QHeads, rowsQ)))
+	if rowsK > 0 {
+		reads = append(reads, c.tensorRegion("K", at.K, c.Strides.K, c.KVHeads, rowsK), c.tensorRegion("V", at.V, c.Strides.V, c.KVHeads, rowsK))
 	}
-	writes = append(writes, c.tensorRegion("O", at.O, c.Strides.O, c.QHeads, c.SeqQ))
+	writes = append(writes, c.tensorRegion("O", at.O, c.Strides.O, c.QHeads, rowsQ))
 	if lse := c.Strides.LSE; at.LSE != 0 {
-		writes = append(writes, newRegion("LSE", at.LSE, lseBytes*int64(c.SeqQ), step{lseBytes * lse.Batch, int64(c.Batch - 1)},
+		writes = append(writes, newRegion("LSE", at.LSE, lseBytes*int64(rowsQ), step{lseBytes * lse.Batch, int64(batch - 1)},
 			step{lseBytes * lse.Head, int64(c.QHeads - 1)}))
 	}
 	return reads, writes
@@ -59,7 +61,7 @@ func (c *call) regions(at Pointers, reads, writes []region) (r, w []region) {
 
 // checkOverlap refuses O or LSE in memory that the call reads, or in each other's.
 func (c *call) checkOverlap(at Pointers) error {
-	var memory [2][3]region // so that nothing is allocated
+	var memory [2][6]region // so that nothing is allocated
 	reads, writes := c.regions(at, memory[0][:0], memory[1][:0])
 	for i := range writes {
 		if err := writes[i].apart(reads, writes[:i]); err != nil {
@@ -74,7 +76,7 @@ func (c *call) checkWorkspaceApart(at Pointers, bytes int64) error {
 	if bytes == 0 {
 		return nil
 	}
-	var memory [2][3]region
+	var memory [2][6]region
 	reads, writes := c.regions(at, memory[0][:0], memory[1][:0])
 	workspace := newRegion("Workspace", at.Workspace, bytes)
 	return workspace.apart(reads, writes)

@@ -44,6 +44,9 @@ func (l *Loaded) check(s Shape) (*call, error) {
 	if err := CheckSizes(s); err != nil {
 		return nil, err
 	}
+	if err := l.checkBuild(s); err != nil {
+		return nil, err
+	}
 	c := &call{Shape: s, headDim: l.build.HeadDim, dtype: l.build.DType, group: s.QHeads / s.KVHeads}
 	c.countHeads()
 	return c, c.fillData()
@@ -81,8 +84,9 @@ func (p *preparedPart) keeps(chooses bool) bool {
 // in turn.
 func (p *Prepared) layOut() {
 	kept, passing := p.memory(func(p *preparedPart) bool { return p.stores })
+	at := p.call.lengthsBytes()
+	kept += at
 	p.workspace = kept + passing
-	at := int64(0)
 	for _, x := range p.parts {
 		if x.stores {
 			x.bound.bases.kept, x.bound.bases.passing = at, kept
@@ -90,7 +94,7 @@ func (p *Prepared) layOut() {
 		}
 	}
 	all, most := p.memory(func(p *preparedPart) bool { return p.keeps(true) })
-	p.most = all + most
+	p.most = p.call.lengthsBytes() + all + most
 }
 
 // memory adds up the kept memory of some parts, and takes the most passing memory that one of them needs.
@@ -106,6 +110,9 @@ func (p *Prepared) memory(counts func(*preparedPart) bool) (kept, passing int64)
 // record makes the records of a run: the index stage of each part, and then attention.
 func (p *Prepared) record(l *Loaded) error {
 	r := &recorder{dev: l.dev}
+	if err := p.recordLengths(r); err != nil {
+		return err
+	}
 	for _, x := range p.parts {
 		if x.stores {
 			if err := x.record(r, (*boundCall).indexActions); err != nil {
@@ -133,6 +140,16 @@ func (p *Prepared) record(l *Loaded) error {
 		}
 	}
 	p.records = r.finish()
+	return nil
+}
+
+// recordLengths makes the record of what comes first where lengths are in device memory: once for all parts.
+func (p *Prepared) recordLengths(r *recorder) error {
+	for _, x := range p.parts {
+		if p.call.Lengths != InShape && x.bound != nil {
+			return x.record(r, func(x *boundCall) ([]ir.Action, error) { return x.actions(ir.PartLengths) })
+		}
+	}
 	return nil
 }
 

@@ -117,7 +117,7 @@ func (p *Prepared) run(s device.Stream, at Pointers, index, attention bool) erro
 		return err
 	}
 	bases := at.bases()
-	if p.call.SeqK == 0 { // never looked at
+	if _, _, rows := p.call.rows(); rows == 0 { // never looked at
 		bases[baseK], bases[baseV] = 0, 0
 	}
 	first, end := 0, len(p.records.records)
@@ -132,7 +132,8 @@ func (p *Prepared) run(s device.Stream, at Pointers, index, attention bool) erro
 
 // bases are the pointers that addresses start from.
 func (p Pointers) bases() pointers {
-	return pointers{baseQ: p.Q, baseK: p.K, baseV: p.V, baseO: p.O, baseLSE: p.LSE, baseWorkspace: p.Workspace}
+	return pointers{baseQ: p.Q, baseK: p.K, baseV: p.V, baseO: p.O, baseLSE: p.LSE, baseWorkspace: p.Workspace,
+		baseLengthsQ: p.LengthsQ, baseLengthsK: p.LengthsK, baseOffsets: p.Offsets}
 }
 
 // partOf is the part that has a head of the layer.
@@ -150,6 +151,9 @@ func (p *Prepared) partOf(head int) *preparedPart {
 // was compiled from. Where the data decides it follows from the device's own lists, in what ReadChosen returns for the head; else chosen
 // is not looked at.
 func (p *Prepared) Cover(head int, chosen *Chosen, rows []int) ([]byte, error) {
+	if p.call.Lengths != InShape {
+		return nil, device.BadCall("the lengths of the call are in device memory; ask a call with the lengths of one sequence what it keeps")
+	}
 	if n := p.call.Batch * p.call.QHeads; head < 0 || head >= n {
 		return nil, device.BadCall("there is no head %d, want 0 to %d", head, n-1)
 	}

@@ -24,6 +24,9 @@ const (
 	baseO
 	baseLSE
 	baseWorkspace
+	baseLengthsQ
+	baseLengthsK
+	baseOffsets
 	bases_
 )
 
@@ -172,6 +175,14 @@ func (x *boundCall) patchOf(a ir.Address) (base int, bytes int64) {
 		return baseO, a.Bytes + x.bases.o
 	case "lse":
 		return baseLSE, a.Bytes + x.bases.lse
+	case "lengths": // they come first in the workspace
+		return baseWorkspace, a.Bytes
+	case "seq_q":
+		return baseLengthsQ, a.Bytes
+	case "seq_k":
+		return baseLengthsK, a.Bytes
+	case "offsets":
+		return baseOffsets, a.Bytes
 	default:
 		return baseWorkspace, x.offset(a)
 	}

@@ -26,15 +26,16 @@ func (x *boundCall) view(tensor string) (mapView, error) {
 		}
 		return mapView{ir.Address{Base: tensor}, s, rows, heads, x.Batch}, nil
 	}
+	_, rowsQ, rowsK := x.rows()
 	switch tensor {
 	case "q":
-		return at(x.Strides.Q, x.SeqQ, x.QHeads)
+		return at(x.Strides.Q, rowsQ, x.QHeads)
 	case "k":
-		return at(x.Strides.K, x.SeqK, x.KVHeads)
+		return at(x.Strides.K, rowsK, x.KVHeads)
 	case "v":
-		return at(x.Strides.V, x.SeqK, x.KVHeads)
+		return at(x.Strides.V, rowsK, x.KVHeads)
 	case "o":
-		return at(x.Strides.O, x.SeqQ, x.QHeads)
+		return at(x.Strides.O, rowsQ, x.QHeads)
 	}
 	for _, n := range x.choices {
 		if tensor != n.list("kc") && tensor != n.list("vc") {

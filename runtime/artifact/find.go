@@ -14,6 +14,7 @@ type Select struct {
 	HeadDim int
 	DType   abi.DType
 	Target  string // "sm_80"
+	Lengths bool   // kernels that read lengths from device memory, and no others; false: kernels that do not
 }
 
 // Find returns the number of the build that sel means on a device: of the builds that fit, the one with the newest target that the device
@@ -67,10 +68,10 @@ func (m *Manifest) newestOf(builds []int) int {
 }
 
 // Select is what means this build and no other.
-func (b *Build) Select() Select { return Select{b.HeadDim, b.DType, b.Target} }
+func (b *Build) Select() Select { return Select{b.HeadDim, b.DType, b.Target, b.Lengths} }
 
 func (b *Build) matches(s Select) bool {
-	return (s.HeadDim == 0 || s.HeadDim == b.HeadDim) && (s.DType == "" || s.DType == b.DType) && (s.Target == "" || s.Target == b.Target)
+	return (s.HeadDim == 0 || s.HeadDim == b.HeadDim) && (s.DType == "" || s.DType == b.DType) && (s.Target == "" || s.Target == b.Target) && s.Lengths == b.Lengths
 }
 
 // String says what is wanted: "head dim 128, bf16, sm_80".
@@ -83,6 +84,9 @@ func (s Select) String() string {
 		if p != "" {
 			parts = append(parts, p)
 		}
+	}
+	if s.Lengths {
+		parts = append(parts, "lengths in device memory")
 	}
 	if len(parts) == 0 {
 		return "any kernel"

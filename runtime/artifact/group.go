@@ -102,7 +102,7 @@ func (r *reader) askedOf(build int, s Section) ([]Param, error) {
 	if schedule == nil {
 		return nil, fmt.Errorf("pattern %d has no dense schedule", s.Pattern)
 	}
-	asked := abi.SectionAsked(schedule)
+	asked := abi.WithLengths(abi.SectionAsked(schedule), r.Manifest.Builds[build].Lengths)
 	if s.BlocksPerSM > 0 {
 		if len(schedule.Index) == 0 {
 			return nil, fmt.Errorf("blocks_per_sm is %d, want 0 where no data decides", s.BlocksPerSM)

@@ -28,8 +28,9 @@ type Manifest struct {
 type Build struct {
 	Target  string    `json:"target"` // "sm_80"
 	DType   abi.DType `json:"dtype"`
-	HeadDim int       `json:"head_dim"`         // elements
-	Groups  []int     `json:"groups,omitempty"` // codes with sections, which compute several patterns in one launch
+	HeadDim int       `json:"head_dim"`          // elements
+	Lengths bool      `json:"lengths,omitempty"` // kernels read the lengths of each sequence from device memory
+	Groups  []int     `json:"groups,omitempty"`  // codes with sections, which compute several patterns in one launch
 }
 
 // Pattern is a pattern, and what became of it.

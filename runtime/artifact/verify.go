@@ -139,7 +139,7 @@ func (r *reader) readPatterns() error {
 		for b := range p.Lowered {
 			part, err := r.readLowered(&p.Lowered[b])
 			if err == nil {
-				err = r.verifyAttention(&p.Lowered[b], part)
+				err = r.verifyAttention(&p.Lowered[b], part, r.Manifest.Builds[b].Lengths)
 			}
 			if err == nil {
 				err = r.verifyProgram(&p.Lowered[b], part)
@@ -201,12 +201,12 @@ func readSchedule(text string) (*ir.Schedule, error) {
 }
 
 // verifyAttention checks that kernels of a pattern's own take all that their schedules and the call ask of them.
-func (r *reader) verifyAttention(l *Lowered, part Part) error {
+func (r *reader) verifyAttention(l *Lowered, part Part, lengths bool) error {
 	attend, dense := r.Manifest.Kernel(l, abi.Attend), r.Manifest.Kernel(l, abi.Dense)
 	if attend == nil { // readGroups finds out
 		return nil
 	}
-	if err := verifyAsked(attend.Params, abi.Params(part.Schedule)); err != nil {
+	if err := verifyAsked(attend.Params, abi.WithLengths(abi.Params(part.Schedule), lengths)); err != nil {
 		return err
 	}
 	if attend.BlockRows == 0 || dense != nil && dense.BlockRows == 0 {
@@ -218,7 +218,7 @@ func (r *reader) verifyAttention(l *Lowered, part Part) error {
 	case dense == nil:
 		return fmt.Errorf("there is no kernel %s for its dense_schedule", abi.Dense)
 	}
-	if err := verifyAsked(dense.Params, abi.Params(part.Dense)); err != nil {
+	if err := verifyAsked(dense.Params, abi.WithLengths(abi.Params(part.Dense), lengths)); err != nil {
 		return fmt.Errorf("dense kernel: %w", err)
 	}
 	return nil

@@ -51,7 +51,7 @@ func (b *blockRules) share(t *testing.T, rng *rand.Rand, value func(*rand.Rand) 
 	if b.at = from; rows > 1 {
 		b.at = b.upload(make([]byte, 4*n))
 	}
-	k := b.function(BlockShares())
+	k := b.function(BlockShares(false))
 	k.launch([3]uint32{uint32(b.rowBlocks()), uint32(b.heads()), 1}, k.Threads, args{"scores": from, "sums": sums, "shares": b.at, "sq": b.sq, "sk": b.sk,
 		"q_offset": b.qOffset, "slab_start": 0, "slab": b.rowBlocks(), "fold": b.fold, "scale": b.scale})
 	b.shares = b.floats(b.at, n)
@@ -96,7 +96,7 @@ func (b *blockRules) checkShares(t *testing.T, scores, sums, got []float32, bloc
 
 // choose runs one rule and checks every row block.
 func (b *blockRules) choose(t *testing.T, rule ir.Rule, x ruled, cap int) {
-	k, l := b.function(BlockSelect(rule)), b.lists(b.blockShape, blockChoice{cap: cap})
+	k, l := b.function(BlockSelect(rule, false)), b.lists(b.blockShape, blockChoice{cap: cap})
 	grid := [3]uint32{uint32(b.rowBlocks()), uint32(b.heads()), 1}
 	k.launch(grid, BlockSelectThreads(b.keyBlocks()), args{"scores": b.at, "block_n": b.uploadWords(x.budget), "block_most": b.uploadWords(x.most),
 		"blocks": l.blocks, "block_count": l.count, "hq": b.hq, "sq": b.sq, "sk": b.sk, "q_offset": b.qOffset,

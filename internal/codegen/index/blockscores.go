@@ -42,7 +42,8 @@ type scoresKernel struct {
 	headDim     int
 	shared, tid lower.Value
 	row0, key0  lower.Value // of the block's tile: row within the slab, key block
-	rows, keys  lower.Value // row blocks of q and key blocks of k
+	rows, keys  lower.Value // row blocks of q and key blocks of k, as the buffers have them
+	last, end   lower.Value // the same, as there are
 	ty, tx      lower.Value // the thread's first row and key within the tile
 	chunk       lower.Value // the thread's 16-byte chunk of a stage's rows
 	to          lower.Value // shared address of the thread's first chunk in the first stage
@@ -58,14 +59,14 @@ type scoreLoad struct {
 // BlockScores is the product of pooled q and pooled k in float32, products added in order of the head dim. Entries whose
 // key block begins after the row block's last query are -inf, or not written where a whole tile of them is; block_select
 // reads neither.
-func BlockScores(headDim int) (*lower.Kernel, error) {
+func BlockScores(headDim int, lengths bool) (*lower.Kernel, error) {
 	if err := abi.CheckHeadDim(headDim); err != nil {
 		return nil, err
 	}
-	k := &scoresKernel{Builder: lower.NewKernel(abi.BlockScores, abi.IndexParams[abi.BlockScores], scoreThreads, 3), headDim: headDim}
+	entry := entryOf(abi.BlockScores, lengths)
+	k := &scoresKernel{Builder: lower.NewKernel(entry, abi.IndexParams[entry], scoreThreads, 3), headDim: headDim}
 	k.emit()
-	return &lower.Kernel{Module: k.Module, Entry: abi.BlockScores, Threads: scoreThreads,
-		SharedBytes: 2 * scoreStage, Params: abi.IndexParams[abi.BlockScores]}, nil
+	return &lower.Kernel{Module: k.Module, Entry: entry, Threads: scoreThreads, SharedBytes: 2 * scoreStage, Params: abi.IndexParams[entry]}, nil
 }
 
 func (k *scoresKernel) emit() {
@@ -86,17 +87,37 @@ func (k *scoresKernel) locate() {
 	k.tid = k.ThreadX()
 	k.row0, k.key0 = k.Mul(k.BlockY(), lower.I32(scoreRows)), k.Mul(k.BlockX(), lower.I32(scoreKeys))
 	k.rows, k.keys = blocksOf(k.Builder, k.Param("sq")), blocksOf(k.Builder, k.Param("sk"))
+	k.Entry = func() Value { return k.UDiv(k.BlockZ(), k.Param("hq")) }
+	k.last, k.end = k.rows, keyBlocksOf(k.Builder, k.keys)
+	if k.ReadsLengths() {
+		k.last = blocksOf(k.Builder, k.Length("sq"))
+	}
 }
 
 // candidates is the number of key blocks that the slab's row sees; rows past the last row block see what that one does.
 func (k *scoresKernel) candidates(row lower.Value) lower.Value {
-	return candidates(k.Builder, k.Add(k.Param("slab_start"), row), k.keys)
+	return candidates(k.Builder, k.Add(k.Param("slab_start"), row), k.end)
 }
 
 // candidates is the number of key blocks that begin no later than the last query of row block t.
 func candidates(b *lower.Builder, t, keyBlocks lower.Value) lower.Value {
-	end := b.Min(b.Shl(b.Add(t, lower.I32(1)), blockLog), b.Param("sq"))
-	return b.Min(keyBlocks, blocksOf(b, b.Add(b.Param("q_offset"), end)))
+	end := b.Min(b.Shl(b.Add(t, lower.I32(1)), blockLog), b.Length("sq"))
+	return b.Min(keyBlocks, blocksOf(b, b.Add(b.Length("q_offset"), end)))
+}
+
+// keyBlocksOf is the number of key blocks of the batch entry; all are how many the buffers have room for.
+func keyBlocksOf(b *lower.Builder, all lower.Value) lower.Value {
+	if !b.ReadsLengths() {
+		return all
+	}
+	return blocksOf(b, b.Length("sk"))
+}
+
+// leaveAbsent ends the block of a row block without rows; last, if any, is what it does before.
+func leaveAbsent(b *lower.Builder, t lower.Value, last func()) {
+	if b.ReadsLengths() {
+		b.LeaveUnless(b.ICmp(enum.IPredSLT, b.Shl(t, blockLog), b.Length("sq")), last)
+	}
 }
 
 // prepare finds the thread's place in the tile and its copies.
@@ -108,9 +129,9 @@ func (k *scoresKernel) prepare() {
 	row := k.LShr(k.tid, 2)
 	k.to = k.Add(k.Add(k.Mul(row, lower.I32(scorePitch)), k.Shl(k.chunk, 4)), k.shared)
 	q := k.head("pooled_q", k.BlockZ(), k.rows)
-	k.q = k.newLoad(q, k.Add(k.Add(k.Param("slab_start"), k.row0), row), k.rows)
+	k.q = k.newLoad(q, k.Add(k.Add(k.Param("slab_start"), k.row0), row), k.last)
 	kv := k.head("pooled_k", k.UDiv(k.BlockZ(), k.Param("group")), k.keys)
-	k.k = k.newLoad(kv, k.Add(k.key0, row), k.keys)
+	k.k = k.newLoad(kv, k.Add(k.key0, row), k.end)
 }
 
 // head is the first row of a head's pooled rows.

@@ -55,7 +55,7 @@ func TestBlockScoresAreProducts(t *testing.T) {
 					x[i] = value()
 				}
 			}
-			kernel := r.function(BlockScores(c.dim))
+			kernel := r.function(BlockScores(c.dim, false))
 			qp, kp := r.upload(littleEndian(q)), r.upload(littleEndian(k))
 			for start := 0; start < c.rowBlocks(); start += c.slab {
 				size := c.heads() * c.slab * c.pad()

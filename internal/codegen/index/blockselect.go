@@ -60,11 +60,11 @@ type selectKernel struct {
 // BlockSelect chooses the best key blocks of each row block by a rule. Ties go to the smaller block, and a NaN counts as -inf.
 // The search is for the last score that is chosen, bit by bit from the top, and ends when a threshold splits the
 // scores as wanted.
-func BlockSelect(rule ir.Rule) (*lower.Kernel, error) {
+func BlockSelect(rule ir.Rule, lengths bool) (*lower.Kernel, error) {
 	if int(rule) >= len(abi.BlockSelectKernels) {
 		return nil, fmt.Errorf("internal: unknown rule %d", rule)
 	}
-	entry, shared := abi.BlockSelectKernels[rule], blockMassSums
+	entry, shared := entryOf(abi.BlockSelectKernels[rule], lengths), blockMassSums
 	params := abi.IndexParams[entry]
 	if rule == ir.TopP {
 		shared += 2 * sumsBytes
@@ -101,7 +101,9 @@ func (k *selectKernel) locate(number string) {
 	k.lane, k.warp, k.warps = k.And(k.tid, lower.I32(31)), k.LShr(k.tid, 5), k.LShr(k.threads, 5)
 	k.t = k.Add(k.Param("slab_start"), k.BlockX())
 	k.LeaveUnless(k.TakesPart(k.BlockY()), func() { k.writeCount(lower.I32(0)) })
-	k.candidates = candidates(k.Builder, k.t, blocksOf(k.Builder, k.Param("sk")))
+	k.Entry = func() lower.Value { return k.UDiv(k.BlockY(), k.Param("hq")) }
+	leaveAbsent(k.Builder, k.t, func() { k.writeCount(lower.I32(0)) })
+	k.candidates = candidates(k.Builder, k.t, blocksOf(k.Builder, k.Length("sk")))
 	n := k.ofHead(number)
 	last := k.Min(k.Param("last"), k.Param("block_cap"))
 	k.first = k.Min(k.Param("first"), k.Sub(k.Param("block_cap"), last))

@@ -126,7 +126,7 @@ func TestBlockSelectOfAnything(t *testing.T) {
 // checkChoice runs block_select on scores of one kind, in two slabs where there are enough rows.
 func (c blockChoice) checkChoice(t *testing.T, s blockShape, value func(*rand.Rand) float32) {
 	r, rng := newBlockRig(t), rand.New(rand.NewPCG(1, uint64(s.sk)))
-	k, l, budgets := r.function(BlockSelect(ir.Top)), r.lists(s, c), r.uploadWords(c.budgets)
+	k, l, budgets := r.function(BlockSelect(ir.Top, false)), r.lists(s, c), r.uploadWords(c.budgets)
 	slab := max(1, (s.rowBlocks()+1)/2)
 	var scores [][]float32 // by slab
 	for start := 0; start < s.rowBlocks(); start += slab {
@@ -173,7 +173,7 @@ func (s blockShape) checkInterpreter(t *testing.T, f abi.DType, with ir.Reductio
 	c := blockChoice{budgets: slices.Repeat([]int32{n}, s.hq), cap: 8, last: 1}
 	qp, _ := r.pool(q, f, with, 64)
 	kp, _ := r.pool(k, f, with, 64)
-	score, choose, l := r.function(BlockScores(s.dim)), r.function(BlockSelect(ir.Top)), r.lists(s, c)
+	score, choose, l := r.function(BlockScores(s.dim, false)), r.function(BlockSelect(ir.Top, false)), r.lists(s, c)
 	ws := r.empty(4 * s.heads() * slab * s.pad())
 	for start := 0; start < s.rowBlocks(); start += slab {
 		s.scores(score, qp, kp, ws, start, slab)

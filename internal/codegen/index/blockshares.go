@@ -40,9 +40,11 @@ type sharesKernel struct {
 // BlockShares turns scores into shares of a whole: each row's softmax over the key blocks that the row block sees, and of
 // these the mean over the rows. A score that is NaN or +inf counts as masked; a row with no other score has no shares.
 // Every sum has a fixed order.
-func BlockShares() (*lower.Kernel, error) {
-	s := &sharesKernel{blockKernel: newBlockKernel(abi.BlockShares, abi.IndexParams[abi.BlockShares], sharesThreads)}
+func BlockShares(lengths bool) (*lower.Kernel, error) {
+	s := &sharesKernel{blockKernel: newBlockKernel(entryOf(abi.BlockShares, lengths), sharesThreads)}
 	s.LeaveUnless(s.TakesPart(s.BlockY()), nil)
+	s.Entry = func() Value { return s.UDiv(s.BlockY(), s.Param("hq")) }
+	leaveAbsent(s.Builder, s.Add(s.Param("slab_start"), s.BlockX()), nil)
 	s.locate()
 	s.While("row", lower.I32(0), func(row Value) Value {
 		return s.ICmp(enum.IPredSLT, row, s.rows)
@@ -59,9 +61,10 @@ func BlockShares() (*lower.Kernel, error) {
 func (s *sharesKernel) locate() {
 	t := s.Add(s.Param("slab_start"), s.BlockX())
 	keyBlocks := blocksOf(s.Builder, s.Param("sk"))
-	s.candidates, s.pad = candidates(s.Builder, t, keyBlocks), padTo64(s.Builder, keyBlocks)
+	s.pad = padTo64(s.Builder, keyBlocks)
+	s.candidates = candidates(s.Builder, t, keyBlocksOf(s.Builder, keyBlocks))
 	fold := s.Param("fold")
-	queries := s.Min(lower.I32(blockSize), s.Sub(s.Param("sq"), s.Shl(t, blockLog)))
+	queries := s.Min(lower.I32(blockSize), s.Sub(s.Length("sq"), s.Shl(t, blockLog)))
 	s.rows = s.UDiv(s.Add(queries, s.Sub(fold, lower.I32(1))), fold)
 	block := s.Add(s.Mul(s.ZExt64(s.BlockY()), s.ZExt64(s.Param("slab"))), s.ZExt64(s.BlockX()))
 	s.rowBytes = s.Shl(s.ZExt64(s.pad), 2)

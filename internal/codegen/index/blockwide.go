@@ -5,6 +5,7 @@ import (
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 
+	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/codegen/lower"
 )
 
@@ -19,12 +20,21 @@ type blockKernel struct {
 	tid, lane, warp Value
 }
 
-func newBlockKernel(entry string, params []lower.Param, threads int) *blockKernel {
+func newBlockKernel(entry string, threads int) *blockKernel {
+	params := abi.IndexParams[entry]
 	b := &blockKernel{Builder: lower.NewKernel(entry, params, threads, 1), entry: entry, params: params, threads: threads}
 	b.shared = b.SharedBase()
 	b.tid = b.ThreadX()
 	b.lane, b.warp = b.And(b.tid, lower.I32(31)), b.LShr(b.tid, 5)
 	return b
+}
+
+// entryOf is the name of a kernel, or of the one that reads lengths from device memory.
+func entryOf(kernel string, lengths bool) string {
+	if lengths {
+		return abi.ByLengths(kernel)
+	}
+	return kernel
 }
 
 // leaveEmpty ends the block if its head takes no part; the length of its list is 0 then.

@@ -130,7 +130,7 @@ func listKernels(t *testing.T) map[string]*lower.Kernel {
 		require.NoError(t, err)
 		out[name] = k
 	}
-	k, err := SelectTop()
+	k, err := SelectTop(false)
 	add("select_top", k, err)
 	k, err = Runs()
 	add("runs", k, err)
@@ -139,7 +139,7 @@ func listKernels(t *testing.T) map[string]*lower.Kernel {
 	k, err = Decide()
 	add("decide", k, err)
 	for _, d := range []int{16, 128, 208, 256} {
-		k, err = Compact(d)
+		k, err = Compact(d, false)
 		add(fmt.Sprintf("compact %d", d), k, err)
 	}
 	return out

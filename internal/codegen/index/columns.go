@@ -29,7 +29,7 @@ type columnsKernel struct {
 // Columns turns the bitmap of each head into a sorted list. Every warp counts its part of the bitmap, then writes it behind the
 // columns of the warps before.
 func Columns() (*lower.Kernel, error) {
-	c := &columnsKernel{blockKernel: newBlockKernel(abi.Columns, abi.IndexParams[abi.Columns], columnsThreads)}
+	c := &columnsKernel{blockKernel: newBlockKernel(abi.Columns, columnsThreads)}
 	c.leaveEmpty("col_count")
 	words := c.Param("words")
 	c.bits, c.cols = c.row("col_bits", words), c.row("cols", c.Param("col_cap"))

@@ -89,7 +89,7 @@ func TestCompact(t *testing.T) {
 	for _, dim := range []int{16, 48, 64, 80, 128, 208, 256} {
 		for _, gap := range []int{0, 3} {
 			t.Run(fmt.Sprintf("%d/%d", dim, gap), func(t *testing.T) {
-				k, err := Compact(dim)
+				k, err := Compact(dim, false)
 				testCompact(t, newListBench(t, k, err), rng, dim, gap)
 			})
 		}

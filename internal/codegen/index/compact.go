@@ -32,11 +32,11 @@ type compactKernel struct {
 
 // Compact copies the rows of K and V at the chosen columns of each q head next to each other. The type of K and V does not
 // matter, as long as it has 16 bits.
-func Compact(headDim int) (*lower.Kernel, error) {
+func Compact(headDim int, lengths bool) (*lower.Kernel, error) {
 	if err := abi.CheckHeadDim(headDim); err != nil {
 		return nil, err
 	}
-	c := &compactKernel{blockKernel: newBlockKernel(abi.Compact, abi.IndexParams[abi.Compact], compactThreads), chunks: headDim / 8}
+	c := &compactKernel{blockKernel: newBlockKernel(entryOf(abi.Compact, lengths), compactThreads), chunks: headDim / 8}
 	head := c.BlockY()
 	c.first = c.Mul(c.BlockX(), lower.I32(abi.CompactRows))
 	c.count = c.Load(types.I32, c.at(c.Param("col_count"), head), 4)

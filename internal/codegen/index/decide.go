@@ -34,7 +34,7 @@ type decideKernel struct {
 // Decide adds up what the lists of each head cost. All row blocks walk one list of tiles, and which of them reach a tile
 // follows from its place: so the sum over row blocks is a sum over the list. Slots are summed as float32, exactly up to 2^24.
 func Decide() (*lower.Kernel, error) {
-	d := &decideKernel{blockKernel: newBlockKernel(abi.Decide, abi.IndexParams[abi.Decide], decideThreads)}
+	d := &decideKernel{blockKernel: newBlockKernel(abi.Decide, decideThreads)}
 	d.LeaveUnless(d.TakesPart(d.BlockX()), nil)
 	d.rowBlocks, d.offset = d.Param("row_blocks"), d.Param("q_offset")
 	mine := d.FAdd(d.scaled("slot", d.FAdd(d.runs(), d.blocks())), d.scaled("column", d.columns()))

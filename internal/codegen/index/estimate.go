@@ -33,12 +33,14 @@ const (
 // EstimateConfig selects the estimator kernels. HeadsPerBlock is how many q heads of one kv head a block takes, sharing the K
 // tile: 1, 2 or 4. Any group works with any of them; see HeadsPerBlock.
 //
-// Spread kernels take any 64 rows that lie a step apart; see spread.go.
+// Spread kernels take any 64 rows that lie a step apart; see spread.go. Kernels with Lengths, of which none are spread, read lengths from
+// device memory.
 type EstimateConfig struct {
 	HeadDim       int
 	DType         abi.DType
 	HeadsPerBlock int
 	Spread        bool
+	Lengths       bool
 }
 
 func (c EstimateConfig) check() error {
@@ -151,6 +153,7 @@ func (e *estimator) locate() {
 	e.valid = e.ICmp(enum.IPredSLT, e.Add(e.Mul(e.part, lower.I32(int64(e.HeadsPerBlock))), e.slot), group)
 	e.hb = e.Add(e.Mul(e.BlockZ(), e.Param("hq")), e.headOf(e.slot))
 	e.leaveAbsent()
+	e.Entry = e.BlockZ
 	if e.Spread {
 		e.locateSpread()
 	} else {
@@ -174,10 +177,10 @@ func (e *estimator) leaveAbsent() {
 
 // locateLast takes the last rows.
 func (e *estimator) locateLast() {
-	e.rows = e.Min(lower.I32(abi.ProbeRows), e.Param("sq"))
-	last := e.Add(e.Param("q_offset"), e.Param("sq"))
+	e.rows = e.Min(lower.I32(abi.ProbeRows), e.Length("sq"))
+	last := e.Add(e.Length("q_offset"), e.Length("sq"))
 	e.q0 = e.Sub(last, e.rows)
-	e.tiles = e.tilesOf(e.Min(e.Param("sk"), last))
+	e.tiles = e.tilesOf(e.Min(e.Length("sk"), last))
 }
 
 // headOf is the q head of a slot. Slots to spare repeat the last head of the group and store nothing.

@@ -40,7 +40,7 @@ func (e *estimator) rowsPerPass() int { return 64 * e.HeadsPerBlock / 8 }
 func (e *estimator) loadQ() {
 	row0 := e.row0
 	if !e.Spread {
-		row0 = e.Sub(e.Param("sq"), e.rows)
+		row0 = e.Sub(e.Length("sq"), e.rows)
 	}
 	for i := range e.HeadsPerBlock * abi.ProbeRows / e.rowsPerPass() {
 		slot, from := i*e.rowsPerPass()/abi.ProbeRows, i*e.rowsPerPass()%abi.ProbeRows
@@ -61,7 +61,7 @@ func (e *estimator) loadK(first func(half int) Value, buffer Value) {
 		from := e.Add(first(half), e.apart(p.row))
 		for i := 0; i < halfKeys; i += e.rowsPerPass() {
 			key := e.Add(from, e.apart(lower.I32(int64(i))))
-			in := e.ICmp(enum.IPredULT, key, e.Param("sk"))
+			in := e.ICmp(enum.IPredULT, key, e.Length("sk"))
 			e.copyRow(rows, key, in, e.Add(to, lower.I32(int64(e.k+(half*halfKeys+i)*panelBytes))))
 		}
 	}
@@ -200,7 +200,7 @@ func (e *estimator) maskEdge(s scores, first Value) scores {
 		return e.maskSpread(s, first)
 	}
 	after := e.ICmp(enum.IPredSGT, e.Add(first, lower.I32(halfKeys-1)), e.q0)
-	over := e.ICmp(enum.IPredSGT, e.Add(first, lower.I32(halfKeys)), e.Param("sk"))
+	over := e.ICmp(enum.IPredSGT, e.Add(first, lower.I32(halfKeys)), e.Length("sk"))
 	short := e.ICmp(enum.IPredSLT, e.rows, lower.I32(abi.ProbeRows))
 	key := e.Add(first, e.Shl(e.quad, 1))
 	return lower.Choose(e.Builder, "edge", e.Or(e.Or(after, over), short), s, func() scores {
@@ -218,6 +218,6 @@ func (e *estimator) maskEdge(s scores, first Value) scores {
 // rowEnd is the key after the last that row i of the thread sees.
 func (e *estimator) rowEnd(i int) Value {
 	row := e.probeRow(i)
-	end := e.Min(e.Param("sk"), e.Add(e.Add(e.q0, e.apart(row)), lower.I32(1)))
+	end := e.Min(e.Length("sk"), e.Add(e.Add(e.q0, e.apart(row)), lower.I32(1)))
 	return e.Select(e.ICmp(enum.IPredSLT, row, e.rows), end, lower.I32(0))
 }

@@ -15,6 +15,7 @@ type config struct {
 	HeadDim int
 	DType   abi.DType
 	Size    int
+	Lengths bool // read from device memory
 }
 
 // kernels lowers each kernel by the name that programs have for it; abi.IndexParams has its parameters under the same name.
@@ -27,25 +28,27 @@ var kernels = map[string]func(c config) (*lower.Kernel, error){
 	abi.Spread(abi.ProbeStats): probed(ProbeStats, true),
 	abi.Spread(abi.ProbeSums):  probed(ProbeSums, true),
 	abi.ProbeCombine:           always(ProbeCombine),
-	abi.SelectTop:              always(SelectTop),
-	abi.SelectMass:             always(SelectMass),
-	abi.SelectAbove:            always(SelectAbove),
+	abi.SelectTop:              either(SelectTop),
+	abi.SelectMass:             either(SelectMass),
+	abi.SelectAbove:            either(SelectAbove),
 
 	abi.PoolMean:         pooled(ir.ReduceMean, 64),
 	abi.PoolMean128:      pooled(ir.ReduceMean, 128),
 	abi.PoolMax:          pooled(ir.ReduceMax, 64),
 	abi.PoolMax128:       pooled(ir.ReduceMax, 128),
-	abi.BlockScores:      func(c config) (*lower.Kernel, error) { return BlockScores(c.HeadDim) },
-	abi.SquareScores:     func(c config) (*lower.Kernel, error) { return SquareScores(c.HeadDim, c.DType) },
-	abi.BlockShares:      always(BlockShares),
+	abi.BlockScores:      func(c config) (*lower.Kernel, error) { return BlockScores(c.HeadDim, c.Lengths) },
+	abi.SquareScores:     func(c config) (*lower.Kernel, error) { return SquareScores(c.HeadDim, c.DType, c.Lengths) },
+	abi.BlockShares:      either(BlockShares),
 	abi.BlockSelect:      chosen(ir.Top),
 	abi.BlockSelectMass:  chosen(ir.TopP),
 	abi.BlockSelectAbove: chosen(ir.Above),
 
 	abi.Runs:    always(Runs),
 	abi.Columns: always(Columns),
-	abi.Compact: func(c config) (*lower.Kernel, error) { return Compact(c.HeadDim) },
+	abi.Compact: func(c config) (*lower.Kernel, error) { return Compact(c.HeadDim, c.Lengths) },
 	abi.Decide:  always(Decide),
+
+	abi.Lengths: always(Lengths),
 }
 
 // always lowers a kernel that is the same for all calls.
@@ -53,30 +56,37 @@ func always(lowered func() (*lower.Kernel, error)) func(config) (*lower.Kernel, 
 	return func(config) (*lower.Kernel, error) { return lowered() }
 }
 
+// either lowers a kernel that has two forms.
+func either(lowered func(lengths bool) (*lower.Kernel, error)) func(config) (*lower.Kernel, error) {
+	return func(c config) (*lower.Kernel, error) { return lowered(c.Lengths) }
+}
+
 func probed(lowered func(EstimateConfig) (*lower.Kernel, error), spread bool) func(config) (*lower.Kernel, error) {
 	return func(c config) (*lower.Kernel, error) {
-		return lowered(EstimateConfig{HeadDim: c.HeadDim, DType: c.DType, HeadsPerBlock: c.Size, Spread: spread})
+		return lowered(EstimateConfig{HeadDim: c.HeadDim, DType: c.DType, HeadsPerBlock: c.Size, Spread: spread, Lengths: c.Lengths})
 	}
 }
 
 func pooled(with ir.Reduction, rows int) func(config) (*lower.Kernel, error) {
 	return func(c config) (*lower.Kernel, error) {
-		return Pool(PoolConfig{HeadDim: c.HeadDim, DType: c.DType, With: with, Rows: rows})
+		return Pool(PoolConfig{HeadDim: c.HeadDim, DType: c.DType, With: with, Rows: rows, Lengths: c.Lengths})
 	}
 }
 
 func chosen(rule ir.Rule) func(config) (*lower.Kernel, error) {
-	return always(func() (*lower.Kernel, error) { return BlockSelect(rule) })
+	return either(func(lengths bool) (*lower.Kernel, error) { return BlockSelect(rule, lengths) })
 }
 
-// Lower lowers the kernel that programs call by this name, with its size behind a dot where it comes in sizes: "probe_stats.4".
+// Lower lowers the kernel that programs call by this name, with its size behind a dot where it comes in sizes: "probe_stats.4". A kernel that
+// reads lengths from device memory has the name that abi.ByLengths makes.
 func Lower(name string, headDim int, dtype abi.DType) (*lower.Kernel, error) {
 	kernel, size := sized(name)
-	lowered := kernels[kernel]
+	plain, lengths := abi.WithoutLengths(kernel)
+	lowered := kernels[plain]
 	if lowered == nil {
 		return nil, fmt.Errorf("internal: no kernel is called %s", kernel)
 	}
-	return lowered(config{headDim, dtype, size})
+	return lowered(config{headDim, dtype, size, lengths})
 }
 
 // maxShared is the shared memory of a block, in bytes, that A100 has. A size of a kernel that does not fit it is left out; what does not

@@ -22,6 +22,7 @@ type PoolConfig struct {
 	DType   abi.DType
 	With    ir.Reduction
 	Rows    int // that become one: 64, or 128, whose two blocks get the same row
+	Lengths bool
 }
 
 // The parameters of pool. Strides are in bytes; rows lie on 16 bytes.
@@ -67,10 +68,11 @@ func Pool(cfg PoolConfig) (*lower.Kernel, error) {
 		return nil, fmt.Errorf("internal: a pool over %d rows, want %v", cfg.Rows, ir.PoolRows)
 	}
 	threads := cfg.HeadDim / chunkElems * poolGroups
-	k := &poolKernel{Builder: lower.NewKernel(poolEntry, abi.IndexParams[abi.PoolMean], threads, 1), cfg: cfg}
+	params := abi.IndexParams[entryOf(abi.PoolMean, cfg.Lengths)]
+	k := &poolKernel{Builder: lower.NewKernel(poolEntry, params, threads, 1), cfg: cfg}
 	k.emit()
 	return &lower.Kernel{Module: k.Module, Entry: poolEntry, Threads: threads,
-		SharedBytes: 4 * cfg.HeadDim * poolGroups, Params: abi.IndexParams[abi.PoolMean]}, nil
+		SharedBytes: 4 * cfg.HeadDim * poolGroups, Params: params}, nil
 }
 
 func (k *poolKernel) emit() {
@@ -78,16 +80,35 @@ func (k *poolKernel) emit() {
 	k.LeaveUnless(k.SomeTakePart(k.Mul(head, k.Param("q_heads")), k.Param("q_heads")), nil)
 	k.shared = k.SharedBase()
 	tid, row0 := k.ThreadX(), k.Shl(k.BlockX(), int64(bits.TrailingZeros(uint(k.cfg.Rows))))
-	k.rows = k.Min(lower.I32(int64(k.cfg.Rows)), k.Sub(k.Param("n"), row0))
+	k.rows = k.Min(lower.I32(int64(k.cfg.Rows)), k.Sub(k.number(), row0))
 	chunks := int64(k.cfg.HeadDim / chunkElems)
 	group := k.UDiv(tid, lower.I32(chunks))
 	chunk := k.Sub(tid, k.Mul(group, lower.I32(chunks)))
-	rows := k.RowsOf("x", k.BlockY, k.BlockZ).Start().From(row0)
+	rows := k.tensor().Start().From(row0)
 	rows = rows.Shift(k.ZExt64(k.Shl(chunk, 4)))
 	k.stage(k.partial(rows, group), group, chunk)
 	k.Barrier()
 	k.finish(tid)
 	k.Block.NewRet(nil)
+}
+
+// number is how many rows there are.
+func (k *poolKernel) number() lower.Value {
+	if !k.ReadsLengths() {
+		return k.Param("n")
+	}
+	k.Entry = k.BlockZ
+	return k.LengthOf(k.Param("of"))
+}
+
+// tensor are the rows of x. A block that has none of them leaves.
+func (k *poolKernel) tensor() lower.Rows {
+	rows := k.RowsOf("x", k.BlockY, k.BlockZ)
+	if !k.ReadsLengths() {
+		return rows
+	}
+	k.LeaveUnless(k.ICmp(enum.IPredSGT, k.rows, lower.I32(0)), nil)
+	return rows.Which(k.Param("of"))
 }
 
 // partial reduces the rows group, group+8, ... of one chunk. A row past the end is read as the last one and left out.

@@ -40,7 +40,7 @@ type runsKernel struct {
 
 // Runs covers the chosen distances of each head by the rule in ir/index.go.
 func Runs() (*lower.Kernel, error) {
-	r := &runsKernel{blockKernel: newBlockKernel(abi.Runs, abi.IndexParams[abi.Runs], runsThreads)}
+	r := &runsKernel{blockKernel: newBlockKernel(abi.Runs, runsThreads)}
 	r.emit()
 	return r.finish(runsShared), nil
 }

@@ -67,21 +67,21 @@ func (f *found) Values() []*Value { return []*Value{&f.top, &f.want, &f.held} }
 // SelectTop chooses the largest values of each head, ties by the smaller index: a radix select on the bits of the floats,
 // which order like integers when none is negative. Negative values and NaN count as 0. Three passes find the key of the
 // last one wanted, a digit each, and a fourth writes the bitmap.
-func SelectTop() (*lower.Kernel, error) {
-	s := newSelector(ir.Top)
+func SelectTop(lengths bool) (*lower.Kernel, error) {
+	s := newSelector(ir.Top, lengths)
 	s.emit(func() found { return s.search(s.wanted("budget")) })
 	return s.finish(selectShared), nil
 }
 
 // SelectAbove chooses the values from a smallest one on, and if these are too many the largest of them.
-func SelectAbove() (*lower.Kernel, error) {
-	s := newSelector(ir.Above)
+func SelectAbove(lengths bool) (*lower.Kernel, error) {
+	s := newSelector(ir.Above, lengths)
 	s.emit(s.searchAbove)
 	return s.finish(selectShared), nil
 }
 
-func newSelector(rule ir.Rule) *selector {
-	return &selector{blockKernel: newBlockKernel(abi.SelectKernels[rule], abi.IndexParams[abi.SelectKernels[rule]], selectThreads), rule: rule}
+func newSelector(rule ir.Rule, lengths bool) *selector {
+	return &selector{blockKernel: newBlockKernel(entryOf(abi.SelectKernels[rule], lengths), selectThreads), rule: rule}
 }
 
 func (s *selector) param(name string) Value {
@@ -130,7 +130,7 @@ func (s *selector) ofHead(name string) Value {
 
 // wanted is the number to choose, clamped; it sets what is looked at.
 func (s *selector) wanted(number string) Value {
-	n := s.Max(s.param("n"), lower.I32(0))
+	n := s.Max(s.number(), lower.I32(0))
 	first := s.Min(s.Max(s.param("first"), lower.I32(0)), n) // clamped one by one: the sum of two limits would wrap
 	forced := s.Add(first, s.Min(s.Max(s.param("last"), lower.I32(0)), s.Sub(n, first)))
 	want := s.Min(s.Max(s.ofHead(number), forced), n)
@@ -139,6 +139,17 @@ func (s *selector) wanted(number string) Value {
 	s.first, s.free = first, s.Select(none, lower.I32(0), s.Sub(n, forced))
 	s.n = s.Select(none, lower.I32(0), n)
 	return want
+}
+
+// number is how many candidates there are.
+func (s *selector) number() Value {
+	if !s.ReadsLengths() {
+		return s.param("n")
+	}
+	s.Entry = func() Value { return s.UDiv(s.BlockX(), s.Param("hq")) }
+	reach := s.Add(s.Length("q_offset"), s.Length("sq"))
+	keys := s.ICmp(enum.IPredEQ, s.param("of"), lower.I32(0))
+	return s.Select(keys, s.Min(s.Length("sk"), reach), reach)
 }
 
 // order is the key of a value. The maximum turns NaN, -0 and what is negative into 0.

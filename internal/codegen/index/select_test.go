@@ -108,7 +108,7 @@ func randomSelection(rng *rand.Rand, value func(*rand.Rand) float32, batch, hq, 
 
 // TestSelectTop compares with the definition: lengths around every unit of work, all kinds of values, two jobs at a time.
 func TestSelectTop(t *testing.T) {
-	k, err := SelectTop()
+	k, err := SelectTop(false)
 	b := newListBench(t, k, err)
 	rng := rand.New(rand.NewPCG(1, 2))
 	for i, kind := range []string{"uniform", "wide", "zero", "few", "close", "strange"} {
@@ -139,7 +139,7 @@ func TestSelectTop(t *testing.T) {
 
 // A budget of 0 with nothing forced chooses nothing, however many candidates there are.
 func TestSelectTopBudgetOfNothing(t *testing.T) {
-	k, err := SelectTop()
+	k, err := SelectTop(false)
 	b := newListBench(t, k, err)
 	s := randomSelection(rand.New(rand.NewPCG(3, 4)), candidateKinds["uniform"], 1, 2, 4096)
 	s.budget, s.first, s.last = []int32{0, -3}, 0, 0
@@ -150,7 +150,7 @@ func TestSelectTopBudgetOfNothing(t *testing.T) {
 
 // TestSelectTopNothing has no candidates: all words are zero.
 func TestSelectTopNothing(t *testing.T) {
-	k, err := SelectTop()
+	k, err := SelectTop(false)
 	b := newListBench(t, k, err)
 	s := selection{values: [][]float32{make([]float32, 64)}, budget: []int32{7}, first: 30, stride: 64}
 	a, read := s.args(b, "a")

@@ -36,8 +36,8 @@ type massGoals struct {
 // SelectMass chooses the largest values of each head until together with the forced ones they hold a share of the
 // sum of all, and not more than a number; ties by the smaller index. Negative values and NaN count as 0, and what is 0 is
 // chosen only by force.
-func SelectMass() (*lower.Kernel, error) {
-	s := newSelector(ir.TopP)
+func SelectMass(lengths bool) (*lower.Kernel, error) {
+	s := newSelector(ir.TopP, lengths)
 	s.emit(s.searchMass)
 	return s.finish(massShared), nil
 }

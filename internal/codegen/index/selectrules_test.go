@@ -129,9 +129,9 @@ func randomRuled(rng *rand.Rand, rule ir.Rule, kind string, batch, hq, n int) ru
 
 // TestSelectByRule compares masses and thresholds with the definition, with and without limits, two jobs at a time.
 func TestSelectByRule(t *testing.T) {
-	mass, err := SelectMass()
+	mass, err := SelectMass(false)
 	benches := map[ir.Rule]listBench{ir.TopP: newListBench(t, mass, err)}
-	above, err := SelectAbove()
+	above, err := SelectAbove(false)
 	benches[ir.Above] = newListBench(t, above, err)
 	rng := rand.New(rand.NewPCG(7, 2))
 	for r, rule := range []ir.Rule{ir.TopP, ir.Above} {

@@ -53,23 +53,25 @@ type squaresKernel struct {
 
 // SquareScores sums the products of each square's antidiagonal: one product of queries and keys that are fold apart for each
 // of its elements, all in the same accumulators.
-func SquareScores(headDim int, dtype abi.DType) (*lower.Kernel, error) {
+func SquareScores(headDim int, dtype abi.DType, lengths bool) (*lower.Kernel, error) {
 	if err := abi.CheckHeadDim(headDim); err != nil {
 		return nil, err
 	}
 	if dtype != abi.BF16 && dtype != abi.F16 {
 		return nil, fmt.Errorf("data type %q is not supported: want bf16 or f16", dtype)
 	}
-	s := &squaresKernel{Builder: lower.NewKernel(abi.SquareScores, abi.IndexParams[abi.SquareScores], squareThreads, 2), dtype: dtype}
+	entry := entryOf(abi.SquareScores, lengths)
+	s := &squaresKernel{Builder: lower.NewKernel(entry, abi.IndexParams[entry], squareThreads, 2), dtype: dtype}
 	s.panels = (headDim + panelCols - 1) / panelCols
 	s.lastChunks = (headDim - (s.panels-1)*panelCols) * 2 / chunkBytes
 	s.emit()
-	return &lower.Kernel{Module: s.Module, Entry: abi.SquareScores, Threads: squareThreads, SharedBytes: squareShared,
-		Params: abi.IndexParams[abi.SquareScores]}, nil
+	return &lower.Kernel{Module: s.Module, Entry: entry, Threads: squareThreads, SharedBytes: squareShared,
+		Params: abi.IndexParams[entry]}, nil
 }
 
 func (s *squaresKernel) emit() {
 	s.LeaveUnless(s.TakesPart(s.BlockZ()), nil)
+	s.Entry = func() Value { return s.UDiv(s.BlockZ(), s.Param("hq")) }
 	s.locate()
 	lastRow := s.Min(s.Add(s.row0, lower.I32(squareTile)), s.rows)
 	some := s.ICmp(enum.IPredSLT, s.Mul(s.column0, s.fold), s.seen(s.Sub(lastRow, lower.I32(1))))
@@ -86,7 +88,7 @@ func (s *squaresKernel) locate() {
 	s.fold = s.Param("fold")
 	s.perBlock = s.UDiv(lower.I32(blockSize), s.fold)
 	s.first = s.Mul(s.Param("slab_start"), s.perBlock)
-	all := s.UDiv(s.Add(s.Param("sq"), s.Sub(s.fold, lower.I32(1))), s.fold)
+	all := s.UDiv(s.Add(s.Length("sq"), s.Sub(s.fold, lower.I32(1))), s.fold)
 	s.rows = s.Min(all, s.Add(s.first, s.Mul(s.Param("slab"), s.perBlock)))
 	s.row0 = s.Add(s.first, s.Mul(s.BlockY(), lower.I32(squareTile)))
 	s.column0 = s.Mul(s.BlockX(), lower.I32(squareTile))
@@ -94,8 +96,8 @@ func (s *squaresKernel) locate() {
 
 // seen is the number of keys up to the last query of a row of squares.
 func (s *squaresKernel) seen(row Value) Value {
-	end := s.Min(s.Mul(s.Add(row, lower.I32(1)), s.fold), s.Param("sq"))
-	return s.Min(s.Add(s.Param("q_offset"), end), s.Param("sk"))
+	end := s.Min(s.Mul(s.Add(row, lower.I32(1)), s.fold), s.Length("sq"))
+	return s.Min(s.Add(s.Length("q_offset"), end), s.Length("sk"))
 }
 
 // prepare finds the thread's copies and the addresses that ldmatrix reads.
@@ -146,7 +148,7 @@ func (s *squaresKernel) copyRows(length string, rows lower.Rows, square0, elemen
 	for i := range squareTile / squareRows {
 		square := s.Add(s.Add(square0, s.copyRow), lower.I32(int64(i*squareRows)))
 		row := s.Add(s.Mul(square, s.fold), element)
-		in := s.And(inPanel, s.ICmp(enum.IPredSLT, row, s.Param(length)))
+		in := s.And(inPanel, s.ICmp(enum.IPredSLT, row, s.Length(length)))
 		from := s.Offset(rows.At(row), column)
 		s.Copy16If(s.SharedAt(to, i*squareRows*panelBytes), from, s.Select(in, lower.I32(chunkBytes), lower.I32(0)))
 	}
@@ -228,7 +230,7 @@ func (s *squaresKernel) line(row Value) squareLine {
 		at:    s.Add(s.shared, s.Mul(row, lower.I32(4*squarePitch))),
 		limit: s.Sub(seen, s.column0),
 		to:    s.Shl(s.Add(s.Mul(at, s.ZExt64(padTo64(s.Builder, keyBlocks))), s.ZExt64(first)), 2),
-		last:  s.Sub(s.Sub(keyBlocks, lower.I32(1)), first),
+		last:  s.Sub(s.Sub(keyBlocksOf(s.Builder, keyBlocks), lower.I32(1)), first),
 	}
 }
 

@@ -43,7 +43,7 @@ func TestSquareScores(t *testing.T) {
 func (s blockShape) checkSquares(t *testing.T, fold int, f abi.DType) {
 	r, value := newBlockRig(t), normal(uint64(s.sk))
 	q, k := r.tensor(s.batch, s.hq, s.sq, s.dim, f, value), r.tensor(s.batch, s.hkv, s.sk, s.dim, f, value)
-	kernel := r.function(SquareScores(s.dim, abi.DType(f)))
+	kernel := r.function(SquareScores(s.dim, abi.DType(f), false))
 	slab, per := max(1, (s.rowBlocks()+1)/2), ir.BlockSize/fold
 	scale := float32(math.Log2E / math.Sqrt(float64(s.dim)) / float64(fold))
 	for start := 0; start < s.rowBlocks(); start += slab {

@@ -199,7 +199,7 @@ func (s blockShape) checkEqualShares(t *testing.T, fold int, q, k []float32) {
 		"q_batch": 0, "q_head": 0, "q_row": 2 * s.dim, "k_batch": 0, "k_head": 0, "k_row": 2 * s.dim}, args{"shares": shares}
 	maps.Copy(forSquares, both)
 	maps.Copy(forShares, both)
-	squares, share := r.function(SquareScores(s.dim, abi.BF16)), r.function(BlockShares())
+	squares, share := r.function(SquareScores(s.dim, abi.BF16, false)), r.function(BlockShares(false))
 	squares.launch(SquareScoresGrid(s.sk, s.rowBlocks(), fold, 1), squares.Threads, forSquares)
 	share.launch([3]uint32{uint32(s.rowBlocks()), 1, 1}, share.Threads, forShares)
 	got := r.floats(shares, s.rowBlocks()*s.pad())

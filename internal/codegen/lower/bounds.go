@@ -88,11 +88,11 @@ func (b *Builder) Segments(s *ir.Schedule) []Segment {
 }
 
 // LoAt is max(0, Lo...) for the query position q: the first key of the row.
-func (b *Builder) LoAt(s Segment, q Value) Value { return b.fold(s.Lo, q, I32(0), b.Max) }
+func (k *RowTile) LoAt(s Segment, q Value) Value { return k.fold(s.Lo, q, I32(0), k.Max) }
 
 // HiAt is min(sk, Hi...) for the query position q: the key after the last of the row. It is 0 for a row that is not the segment's.
-func (b *Builder) HiAt(s Segment, q Value) Value {
-	return b.ofRow(s, q, b.fold(s.Hi, q, b.Param("sk"), b.Min))
+func (k *RowTile) HiAt(s Segment, q Value) Value {
+	return k.ofRow(s, q, k.fold(s.Hi, q, k.Length("sk"), k.Min))
 }
 
 func (b *Builder) fold(bounds []BoundValue, q, start Value, pick func(x, y Value) Value) Value {

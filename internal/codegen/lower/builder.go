@@ -42,6 +42,9 @@ type Builder struct {
 	Func   *llir.Func
 	Block  *llir.Block
 
+	// Entry is the batch entry that the code works on, for kernels that read lengths from device memory.
+	Entry func() Value
+
 	params     map[string]Value
 	sections   []sectionValues // of a body that several sections share: see group.go
 	intrinsics map[string]*llir.Func

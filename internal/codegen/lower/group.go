@@ -65,7 +65,7 @@ func NewGroup(schedules []*ir.Schedule, threads, minBlocks int, body func(n int)
 
 // paramOf is the parameter of a group that a body's parameter is for section n.
 func paramOf(p Param, n int) Param {
-	common := p == abi.RowHeads || slices.Contains(abi.AttentionParams, p)
+	common := p == abi.RowHeads || p == abi.LengthsParam || slices.Contains(abi.AttentionParams, p)
 	if p.Type == abi.MapType {
 		common = slices.Contains([]string{"q", "k", "v", "o"}, p.Tensor)
 		if common { // bodies copy by boxes of their own
@@ -185,6 +185,9 @@ func alike(schedules []*ir.Schedule) (bodies [][]int) {
 func (k *RowTile) LeaveSection(tiles int) {
 	k.LeaveUnless(k.ICmp(enum.IPredSLT, k.MulBy(k.BlockX(), tiles), k.At.Tiles()), nil)
 	k.LeaveOthers(k.HeadIndex())
+	if tiles == 1 {
+		k.LeaveAbsent()
+	}
 }
 
 // SectionWorkTile is the tile of a block in a group where every tile has one: tiles along x, batch along z, and along y heads: all that the

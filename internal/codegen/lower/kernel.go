@@ -14,6 +14,7 @@ type Config struct {
 	HeadDim int
 	DType   abi.DType
 	Target  string
+	Lengths bool    // they are read from device memory: see abi/lengths.go
 	Scores  *Scores // what scores are between product and mask; nil: products as they are
 }
 

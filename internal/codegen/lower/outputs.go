@@ -44,7 +44,7 @@ func (k *RowTile) Doubtful(i int, m, l, test Value) Value {
 	some := k.Or(big, infinite)
 	return k.Choose("doubt", some, Bool(false), func() Value {
 		row := k.Add(k.Row0(), k.RowOf(i))
-		inside := k.ICmp(enum.IPredSLT, row, k.Param("sq"))
+		inside := k.ICmp(enum.IPredSLT, row, k.Length("sq"))
 		nothing := k.And(k.FCmp(enum.FPredOEQ, l, F32(0)), k.keepsNothing(i))
 		return k.And(inside, k.Xor(nothing, Bool(true)))
 	})

@@ -24,39 +24,39 @@ func (b *Builder) rowBounds(bounds []ir.RowBound) (out []RowBoundValue) {
 func (s Segment) boundsRows() bool { return len(s.RowLo)+len(s.RowHi) > 0 }
 
 // end is the position after the last query. With the largest number of the language it stays below 2^31.
-func (b *Builder) end() Value { return b.Add(b.Param("q_offset"), b.Param("sq")) }
+func (k *RowTile) end() Value { return k.Add(k.Length("q_offset"), k.Length("sq")) }
 
-func (b *Builder) rowAt(x RowBoundValue) Value {
+func (k *RowTile) rowAt(x RowBoundValue) Value {
 	if x.FromEnd {
-		return b.Add(b.end(), x.Off)
+		return k.Add(k.end(), x.Off)
 	}
 	return x.Off
 }
 
 // rowFrom and rowTo are the positions of the segment's rows: rowFrom <= q < rowTo.
-func (b *Builder) rowFrom(s Segment) Value {
+func (k *RowTile) rowFrom(s Segment) Value {
 	from := Value(I32(0))
 	for _, x := range s.RowLo {
-		from = b.Max(from, b.rowAt(x))
+		from = k.Max(from, k.rowAt(x))
 	}
 	return from
 }
 
-func (b *Builder) rowTo(s Segment) Value {
-	to := b.end()
+func (k *RowTile) rowTo(s Segment) Value {
+	to := k.end()
 	for _, x := range s.RowHi {
-		to = b.Min(to, b.rowAt(x))
+		to = k.Min(to, k.rowAt(x))
 	}
 	return to
 }
 
 // ofRow is hi for a query of the segment's rows, 0 for another: no key is below it.
-func (b *Builder) ofRow(s Segment, q, hi Value) Value {
+func (k *RowTile) ofRow(s Segment, q, hi Value) Value {
 	if !s.boundsRows() {
 		return hi
 	}
-	in := b.And(b.ICmp(enum.IPredSGE, q, b.rowFrom(s)), b.ICmp(enum.IPredSLT, q, b.rowTo(s)))
-	return b.Select(in, hi, I32(0))
+	in := k.And(k.ICmp(enum.IPredSGE, q, k.rowFrom(s)), k.ICmp(enum.IPredSLT, q, k.rowTo(s)))
+	return k.Select(in, hi, I32(0))
 }
 
 // firstOf and lastOf are the first and the last query of the tile among the segment's rows; where there is none, another one of the tile.

@@ -15,7 +15,7 @@ func (k *RowTile) StoreLSE(rows int, lse func(i int) Value) {
 		lines, row0 := k.TileRows("lse", k.TensorHead()).Words().Start(), k.Row0()
 		for i := range rows {
 			row := k.Add(row0, k.RowOf(i))
-			k.If("store_lse_row", k.ICmp(enum.IPredSLT, row, k.Param("sq")), func() {
+			k.If("store_lse_row", k.ICmp(enum.IPredSLT, row, k.Length("sq")), func() {
 				k.Store(lse(i), lines.At(row), 4)
 			})
 		}

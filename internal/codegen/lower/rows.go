@@ -18,6 +18,7 @@ type Rows struct {
 	head, batch func() Value // asked for where they are used
 	origin      Value        // where row 0 lies, moved by Shift and From
 	numbers     rowNumbers
+	which       Value // of a tensor that is q (0) or k (1): nil for one whose name says so
 }
 
 // rowNumbers says how a row's number becomes a distance.
@@ -56,6 +57,12 @@ func (r Rows) Narrow() Rows {
 	return r
 }
 
+// Which says which tensor it is, 0 for q and 1 for k, where the name does not.
+func (r Rows) Which(which Value) Rows {
+	r.which = which
+	return r
+}
+
 // Words are the same rows, of one 4-byte number each.
 func (r Rows) Words() Rows {
 	r.numbers = words
@@ -72,6 +79,9 @@ func (r Rows) Start() Rows {
 	}
 	p := r.b.Offset(r.b.Param(r.Tensor), r.b.Mul(wide(r.batch()), r.b.Param(r.Tensor+"_batch")))
 	r.origin = r.b.Offset(p, r.b.Mul(wide(r.head()), r.b.Param(r.Tensor+"_head")))
+	if first := r.firstRow(); first != nil {
+		r.origin = r.At(first)
+	}
 	return r
 }
 
@@ -108,4 +118,9 @@ func (r Rows) distance(row Value) Value {
 type Box struct{ Row, Head, Batch Value }
 
 // Box is the box that begins at a row.
-func (r Rows) Box(row Value) Box { return Box{row, r.head(), r.batch()} }
+func (r Rows) Box(row Value) Box {
+	if first := r.firstRow(); first != nil {
+		row = r.b.Add(row, first)
+	}
+	return Box{row, r.head(), r.batch()}
+}

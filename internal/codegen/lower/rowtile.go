@@ -103,10 +103,10 @@ type Piece struct {
 
 // First and Last are the absolute positions of the tile's first and last query. Like Row0 they are computed where they are
 // needed: registers are what attention kernels are short of, and few places need them.
-func (k *RowTile) First() Value { return k.Add(k.Param("q_offset"), k.Row0()) }
+func (k *RowTile) First() Value { return k.Add(k.Length("q_offset"), k.Row0()) }
 
 func (k *RowTile) Last() Value {
-	rows := k.Min(I32(int64(k.Rows)), k.Sub(k.Param("sq"), k.Row0()))
+	rows := k.Min(I32(int64(k.Rows)), k.Sub(k.Length("sq"), k.Row0()))
 	return k.Sub(k.Add(k.First(), rows), I32(1))
 }
 

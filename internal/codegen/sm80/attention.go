@@ -47,10 +47,11 @@ func (Backend) Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error
 		return nil, err
 	}
 	sh := shapeFor(cfg.HeadDim, len(s.Lists()) > 0)
-	params := abi.Params(s)
+	params := abi.WithLengths(abi.Params(s), cfg.Lengths)
 	k := newKernel(lower.NewKernel(Entry, params, sh.threads(), sh.minBlocks), s, cfg, sh)
 	k.At = k.BlockWorkTile()
 	k.LeaveOthers(k.HeadIndex())
+	k.LeaveAbsent()
 	k.emit()
 	return &lower.Kernel{Module: k.Module, Entry: Entry, Threads: sh.threads(), SharedBytes: k.total, Params: params}, nil
 }

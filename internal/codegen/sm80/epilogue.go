@@ -60,7 +60,7 @@ func (k *kernel) storeOutput(p copyLane) {
 	rows := k.TileRows("o", k.TensorHead()).Narrow().Start().Shift(k.chunkOffset(p))
 	for i := range k.strips * k.stripRows() / k.rowsPerPass() {
 		at := k.Add(row, lower.I32(int64(i*k.rowsPerPass())))
-		k.If("store_row", k.ICmp(enum.IPredSLT, at, k.Param("sq")), func() {
+		k.If("store_row", k.ICmp(enum.IPredSLT, at, k.Length("sq")), func() {
 			k.storeRow(p, rows.At(at), k.layout.q+i*k.rowsPerPass()*panelBytes)
 		})
 	}

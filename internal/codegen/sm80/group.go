@@ -46,7 +46,7 @@ func (Backend) Group(schedules []*ir.Schedule, lists bool, cfg lower.Config) (*l
 	sh, shared := shapeFor(cfg.HeadDim, lists), 0
 	out, err := lower.NewGroup(schedules, sh.threads(), sh.minBlocks, func(n int) lower.Body {
 		s := schedules[n]
-		return lower.Body{Params: abi.SectionAsked(s), Emit: func(b *lower.Builder) {
+		return lower.Body{Params: abi.WithLengths(abi.SectionAsked(s), cfg.Lengths), Emit: func(b *lower.Builder) {
 			k := newKernel(b, s, cfg, sh)
 			k.At = k.SectionWorkTile()
 			k.LeaveSection(1)

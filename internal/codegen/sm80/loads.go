@@ -74,7 +74,7 @@ func (l loader) source(name string, head Value, offset int) source {
 func (l loader) q() {
 	k := l.kn
 	src := l.source("q", k.TensorHead(), k.layout.q)
-	l.tile(src, k.Row0(), k.shape.rows, k.qPanel, k.Param("sq"))
+	l.tile(src, k.Row0(), k.shape.rows, k.qPanel, k.Length("sq"))
 }
 
 // kv starts the copy of a step's slots of K or V.
@@ -91,13 +91,13 @@ func (l loader) kv(src source, slots []lower.Slot) {
 func (l loader) slot(src source, s lower.Slot) {
 	k := l.kn
 	end := k.Add(s.Start, lower.I32(int64(k.SlotKeys)))
-	inside := k.And(k.ICmp(enum.IPredSGE, s.Start, lower.I32(0)), k.ICmp(enum.IPredSLE, end, k.Param("sk")))
+	inside := k.And(k.ICmp(enum.IPredSGE, s.Start, lower.I32(0)), k.ICmp(enum.IPredSLE, end, k.Length("sk")))
 	if k.HasColumns() {
 		l.columnSlot(src, s, inside)
 		return
 	}
 	k.IfElse(src.rows.Tensor, inside, func() { l.tile(src, s.Start, k.SlotKeys, k.kvPanel, nil) },
-		func() { l.tile(src, s.Start, k.SlotKeys, k.kvPanel, k.Param("sk")) })
+		func() { l.tile(src, s.Start, k.SlotKeys, k.kvPanel, k.Length("sk")) })
 }
 
 // columnSlot is slot where the slot may come from the compacted copies.
@@ -106,7 +106,7 @@ func (l loader) columnSlot(src source, s lower.Slot, inside Value) {
 	columns := k.ICmp(enum.IPredNE, k.And(s.Flags, lower.I32(lower.FlagColumns)), lower.I32(0))
 	k.IfElse(src.rows.Tensor+"_columns", columns, func() { l.compacted(src, s) }, func() {
 		k.IfElse(src.rows.Tensor, inside, func() { l.tile(src, s.Start, k.SlotKeys, k.kvPanel, nil) },
-			func() { l.tile(src, s.Start, k.SlotKeys, k.kvPanel, k.Param("sk")) })
+			func() { l.tile(src, s.Start, k.SlotKeys, k.kvPanel, k.Length("sk")) })
 	})
 }
 

@@ -53,7 +53,7 @@ func (Backend) Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error
 		return nil, err
 	}
 	sh, slotKeys := shapeFor(s, cfg.HeadDim)
-	params, blocksPerSM, blockRows := abi.Params(s), 0, 0
+	params, blocksPerSM, blockRows := abi.WithLengths(abi.Params(s), cfg.Lengths), 0, 0
 	if len(s.Lists()) > 0 {
 		blockRows = sh.rows()
 	}
@@ -66,6 +66,7 @@ func (Backend) Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error
 	k.At = k.BlockWorkTile()
 	if !k.queued {
 		k.LeaveOthers(k.HeadIndex())
+		k.LeaveAbsent()
 	}
 	k.emit()
 	return &lower.Kernel{Module: k.Module, Entry: Entry, Threads: sh.threads(), SharedBytes: k.total,
@@ -152,7 +153,7 @@ func (k *kernel) emit() {
 	})
 	k.Barrier()
 	if k.tiles > 1 && !k.queued { // the last block may have one tile only
-		k.LeaveUnless(k.ICmp(enum.IPredSLT, k.At.Tile(), k.At.Tiles()), nil)
+		k.LeaveUnless(k.WhenPresent(k.ICmp(enum.IPredSLT, k.At.Tile(), k.At.Tiles())), nil)
 	}
 	k.Segs = k.Builder.Segments(lower.NonEmpty(k.Schedule))
 	producer, consumer := k.registers()

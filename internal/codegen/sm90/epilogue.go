@@ -24,7 +24,7 @@ func (k *kernel) epilogue(st rowState) {
 // so that each stores 16 bytes and together 64.
 func (k *kernel) storeOutputs(r int, pairs []Value) {
 	row := k.Add(k.Row0(), k.rowOf(r))
-	k.storeRow(pairs, k.outputRow(row), k.ICmp(enum.IPredSLT, row, k.Param("sq")))
+	k.storeRow(pairs, k.outputRow(row), k.ICmp(enum.IPredSLT, row, k.Length("sq")))
 }
 
 // outputRow is the address of a row of the output.

@@ -88,7 +88,7 @@ func (Backend) Group(schedules []*ir.Schedule, _ bool, cfg lower.Config) (*lower
 	all, shared := memberShapes(schedules, cfg.HeadDim), 0
 	out, err := lower.NewGroup(schedules, all[0].blockThreads, 1, func(n int) lower.Body {
 		s, c := schedules[n], all[n]
-		return lower.Body{Params: bodyParams(s, c), Emit: func(b *lower.Builder) {
+		return lower.Body{Params: bodyParams(s, c, cfg.Lengths), Emit: func(b *lower.Builder) {
 			k := newKernel(b, s, cfg, c)
 			k.emitSection()
 			shared = max(shared, (c.tiles-1)*c.tileBytes(k.total)+k.total)
@@ -108,8 +108,8 @@ func (Backend) Group(schedules []*ir.Schedule, _ bool, cfg lower.Config) (*lower
 	return out, nil
 }
 
-func bodyParams(s *ir.Schedule, c memberShape) []lower.Param {
-	params := abi.SectionAsked(s)
+func bodyParams(s *ir.Schedule, c memberShape, lengths bool) []lower.Param {
+	params := abi.WithLengths(abi.SectionAsked(s), lengths)
 	if queued(s, c.shape) {
 		params = append(params, abi.SectionQueueParams...)
 	}

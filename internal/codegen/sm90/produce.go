@@ -167,7 +167,7 @@ func (k *kernel) queueBlocks() Value {
 // produceOwn produces the row tile, unless its head is another kernel's: consumers of this kernel do not hear of such a tile. In the midst
 // of it, it calls ahead to read what comes after.
 func (k *kernel) produceOwn(f feed, heads listHeads, ahead func() listHeads) (feed, listHeads) {
-	own := k.Computes(k.HeadIndex())
+	own := k.WhenPresent(k.Computes(k.HeadIndex()))
 	out := lower.Choose(k.Builder, "own", own, fedTile{f, heads.unread()}, func() (made fedTile) {
 		k.In(k.At.Loading(k.KVHead()), func() {
 			made.pipelineSlot = k.produceItem(f, lower.I32(flagFirst), heads, func() { made.ahead = ahead() })

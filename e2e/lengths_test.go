@@ -1,0 +1,253 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/half"
+	"github.com/minfc/minfc/internal/campaign"
+	"github.com/minfc/minfc/plan"
+	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/device"
+)
+
+// sequence is one of a batch whose lengths are in device memory.
+type sequence struct{ q, k, offset int }
+
+// lengthsRig computes a batch twice: whole, with lengths in device memory, and each sequence by itself.
+type lengthsRig struct {
+	t     *testing.T
+	dev   device.Device
+	heads minfc.Heads
+	rng   *rand.Rand
+	waste float64 // what lies in rows that no sequence has
+}
+
+func (r *lengthsRig) upload(data []byte) device.Ptr {
+	p, err := r.dev.Alloc(max(int64(len(data)), 16))
+	require.NoError(r.t, err)
+	require.NoError(r.t, r.dev.CopyToDevice(p, data, nil))
+	return p
+}
+
+// tensor is [rows, heads, dim] of normal numbers, but for rows that no sequence has: what lies there must not matter.
+func (r *lengthsRig) tensor(rows, heads int, used func(row int) bool) []byte {
+	x := make([]float32, rows*heads*r.heads.Dim)
+	for i := range x {
+		x[i] = float32(r.rng.NormFloat64())
+		if !used(i / (heads * r.heads.Dim)) {
+			x[i] = float32(r.waste)
+		}
+	}
+	out, err := half.Encode(r.heads.DType, x)
+	require.NoError(r.t, err)
+	return out
+}
+
+func (r *lengthsRig) ints(x ...int) device.Ptr {
+	var out []byte
+	for _, v := range x {
+		out = binary.LittleEndian.AppendUint32(out, uint32(int32(v)))
+	}
+	return r.upload(out)
+}
+
+// run prepares and runs a call; what is not written of o stays 0x5a.
+func (r *lengthsRig) run(a *minfc.Attention, s minfc.Shape, at minfc.Pointers, rows int) (o []byte, lse []byte) {
+	call, err := a.Prepare(s)
+	require.NoError(r.t, err)
+	o, lse = make([]byte, 2*rows*r.heads.Q*r.heads.Dim), make([]byte, 4*rows*r.heads.Q)
+	for i := range o {
+		o[i] = 0x5a
+	}
+	for i := range lse {
+		lse[i] = 0x5a
+	}
+	at.O, at.LSE, at.WorkspaceBytes = r.upload(o), r.upload(lse), call.Workspace()
+	at.Workspace = r.upload(make([]byte, at.WorkspaceBytes))
+	require.NoError(r.t, call.Run(nil, at))
+	require.NoError(r.t, r.dev.CopyToHost(o, at.O, nil))
+	require.NoError(r.t, r.dev.CopyToHost(lse, at.LSE, nil))
+	for _, p := range []device.Ptr{at.O, at.LSE, at.Workspace} {
+		require.NoError(r.t, r.dev.Free(p))
+	}
+	return o, lse
+}
+
+// same compares numbers bit by bit. Where NaNs lie in rows of no sequence, tiles beside them are computed with care, which rounds otherwise.
+func (r *lengthsRig) same(want, got []byte, read func([]byte) []float32, format string, args ...any) {
+	r.t.Helper()
+	if bytes.Equal(want, got) {
+		return
+	}
+	what := fmt.Sprintf(format, args...)
+	require.True(r.t, math.IsNaN(r.waste), "not the same bits: %s", what)
+	x, y := read(want), read(got)
+	for i := range x {
+		if x[i] != y[i] && !(math.Abs(float64(x[i]-y[i])) <= 1./64*math.Max(1./16, math.Abs(float64(x[i])))) {
+			r.t.Fatalf("number %d is %v, want %v: %s", i, y[i], x[i], what)
+		}
+	}
+}
+
+func floats(data []byte) (out []float32) {
+	for ; len(data) > 0; data = data[4:] {
+		out = append(out, math.Float32frombits(binary.LittleEndian.Uint32(data)))
+	}
+	return out
+}
+
+// bshd are the strides of [rows, heads, dim], and of an LSE of [heads, rows].
+func (r *lengthsRig) bshd(rowsQ, rowsK int) runtime.Strides {
+	of := func(heads, rows int) runtime.Stride {
+		d := int64(r.heads.Dim)
+		return runtime.Stride{Batch: int64(rows*heads) * d, Head: d, Row: int64(heads) * d}
+	}
+	q, kv := of(r.heads.Q, rowsQ), of(r.heads.KV, rowsK)
+	return runtime.Strides{Q: q, K: kv, V: kv, O: q, LSE: runtime.Stride{Batch: int64(rowsQ * r.heads.Q), Head: int64(rowsQ)}}
+}
+
+// batch is where the rows of each sequence begin, of how many in all.
+type batch struct {
+	of             []sequence
+	firstQ, firstK []int
+	rowsQ, rowsK   int
+	most           sequence
+}
+
+func (b *batch) bound(room int) {
+	for _, s := range b.of {
+		b.most = sequence{max(b.most.q, s.q), max(b.most.k, s.k), max(b.most.offset, s.offset)}
+	}
+	b.most.q, b.most.k, b.most.offset = b.most.q+room, b.most.k+room, b.most.offset+room
+}
+
+func (b *batch) uses(first []int, n func(sequence) int) func(int) bool {
+	return func(row int) bool {
+		for i, s := range b.of {
+			if row >= first[i] && row < first[i]+n(s) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// check runs the batch and compares it, sequence by sequence.
+func (r *lengthsRig) check(a *minfc.Attention, b *batch, ragged, fallback bool) {
+	t := r.t
+	q := r.tensor(b.rowsQ, r.heads.Q, b.uses(b.firstQ, func(s sequence) int { return s.q }))
+	usedK := b.uses(b.firstK, func(s sequence) int { return s.k })
+	k, v := r.tensor(b.rowsK, r.heads.KV, usedK), r.tensor(b.rowsK, r.heads.KV, usedK)
+	at := minfc.Pointers{Q: r.upload(q), K: r.upload(k), V: r.upload(v)}
+	shape := minfc.Shape{Batch: len(b.of), SeqQ: b.most.q, SeqK: b.most.k, QOffset: b.most.offset, NoFallback: !fallback, Lengths: runtime.Padded}
+	shape.Strides = r.bshd(b.rowsQ/len(b.of), b.rowsK/len(b.of))
+	var lensQ, lensK, offsets []int
+	for _, s := range b.of {
+		lensQ, lensK, offsets = append(lensQ, s.q), append(lensK, s.k), append(offsets, s.offset)
+	}
+	if ragged {
+		shape.Lengths, shape.TotalQ, shape.TotalK, shape.Strides = runtime.Ragged, b.rowsQ, b.rowsK, r.bshd(b.rowsQ, b.rowsK)
+		lensQ, lensK = append(b.firstQ[:len(b.of):len(b.of)], b.rowsQ), append(b.firstK[:len(b.of):len(b.of)], b.rowsK)
+	}
+	at.LengthsQ, at.LengthsK, at.Offsets = r.ints(lensQ...), r.ints(lensK...), r.ints(offsets...)
+	o, lse := r.run(a, shape, at, b.rowsQ)
+	for i, s := range b.of {
+		own := minfc.Shape{Batch: 1, SeqQ: s.q, SeqK: s.k, QOffset: s.offset, NoFallback: !fallback, Strides: r.bshd(b.rowsQ, b.rowsK)}
+		own.Strides.LSE = runtime.Stride{}
+		from := minfc.Pointers{Q: at.Q + device.Ptr(2*b.firstQ[i]*r.heads.Q*r.heads.Dim)}
+		from.K = at.K + device.Ptr(2*b.firstK[i]*r.heads.KV*r.heads.Dim)
+		from.V = at.V + device.Ptr(2*b.firstK[i]*r.heads.KV*r.heads.Dim)
+		wantO, wantLSE := r.run(a, own, from, s.q)
+		row := 2 * r.heads.Q * r.heads.Dim
+		r.same(wantO, o[b.firstQ[i]*row:(b.firstQ[i]+s.q)*row], func(data []byte) []float32 {
+			out := make([]float32, len(data)/2)
+			require.NoError(t, half.Decode(r.heads.DType, out, data))
+			return out
+		}, "sequence %d of %+v", i, b)
+		for h := range r.heads.Q {
+			from := h*b.rowsQ + b.firstQ[i]
+			if !ragged {
+				each := b.rowsQ / len(b.of)
+				from = i*each*r.heads.Q + h*each
+			}
+			r.same(wantLSE[4*h*s.q:4*(h+1)*s.q], lse[4*from:4*(from+s.q)], floats, "LSE of sequence %d, head %d of %+v", i, h, b)
+		}
+	}
+	for row := range b.rowsQ {
+		if !b.uses(b.firstQ, func(s sequence) int { return s.q })(row) {
+			require.Equal(t, byte(0x5a), o[2*row*r.heads.Q*r.heads.Dim], "row %d is no sequence's", row)
+		}
+	}
+	for _, p := range []device.Ptr{at.Q, at.K, at.V, at.LengthsQ, at.LengthsK, at.Offsets} {
+		require.NoError(t, r.dev.Free(p))
+	}
+}
+
+// random is a batch of some sequences, with empty ones among them; ragged sequences follow each other.
+func (r *lengthsRig) random(ragged bool) *batch {
+	b, pick := &batch{}, func(of ...int) int { return of[r.rng.IntN(len(of))] }
+	for range pick(1, 2, 3, 5) {
+		s := sequence{q: pick(0, 1, 33, 64, 65, 130, 200+r.rng.IntN(100))}
+		s.offset = pick(0, 0, 17, 64, 100)
+		s.k = max(0, s.offset+s.q+pick(0, 0, 0, -5, 9))
+		b.of = append(b.of, s)
+	}
+	b.bound(pick(0, 0, 70))
+	for i, s := range b.of {
+		if !ragged {
+			b.firstQ, b.firstK = append(b.firstQ, i*b.most.q), append(b.firstK, i*b.most.k)
+			continue
+		}
+		b.firstQ, b.firstK = append(b.firstQ, b.rowsQ), append(b.firstK, b.rowsK)
+		b.rowsQ, b.rowsK = b.rowsQ+s.q, b.rowsK+s.k
+	}
+	if !ragged {
+		b.rowsQ, b.rowsK = len(b.of)*b.most.q, len(b.of)*b.most.k
+	}
+	return b
+}
+
+// TestLengths: what a sequence computes is the same alone and in a batch whose lengths are in device memory, and rows beyond its length
+// neither count nor are written, whatever they hold.
+func TestLengths(t *testing.T) {
+	mixed, err := plan.Read("plan", []byte(`{"schema": 1, "layers": [{
+		"0": {"pattern": "vertical_slash", "params": {"vertical": 40, "slash": 100}},
+		"1": {"pattern": "vertical_slash", "params": {"vertical": 30, "slash": 120}},
+		"2": {"pattern": "a_shape", "params": {"sink": 5, "window": 70}}, "3": {"pattern": "block_sparse", "params": {"topk": 2}}}]}`), nil)
+	require.NoError(t, err)
+	specs := []minfc.Spec{{Pattern: "dense"}, {Pattern: "full"}, {Pattern: "a_shape", Params: map[string]int64{"sink": 5, "window": 70}},
+		{Pattern: "strided"}, {Pattern: "tri_shape"},
+		{Pattern: "vertical_slash", Params: map[string]int64{"vertical": 40, "slash": 100}},
+		{Pattern: "block_sparse", Params: map[string]int64{"topk": 2}}, {Plan: mixed}}
+	for _, target := range []string{"emu:sm_80", "emu:sm_90"} {
+		for n, spec := range specs {
+			for _, dim := range []int{64, 128} {
+				name := fmt.Sprintf("%s/%d_%s/%d", target[4:], n, spec.Pattern, dim)
+				t.Run(name, func(t *testing.T) {
+					dev, _, err := device.OpenSpec(target)
+					require.NoError(t, err)
+					defer dev.Close()
+					r := &lengthsRig{t: t, dev: dev, heads: minfc.Heads{Q: 4, KV: 2, Dim: dim, DType: abi.BF16}, rng: rand.New(rand.NewPCG(uint64(n), uint64(dim)))}
+					a, err := minfc.NewAttention(dev, spec, r.heads)
+					require.NoError(t, err)
+					defer a.Close()
+					for range campaign.Cases(1, 2, 20) {
+						for _, ragged := range []bool{false, true} {
+							r.waste = []float64{1000, math.NaN()}[r.rng.IntN(2)]
+							r.check(a, r.random(ragged), ragged, false)
+						}
+					}
+				})
+			}
+		}
+	}
+}
