@@ -38,3 +38,12 @@ func CheckAlloc(bytes int64) error {
 	}
 	return nil
 }
+
+// CheckTensorMaps refuses tensor maps where the library cannot encode them.
+func CheckTensorMaps(on *device.Info) error {
+	if !on.NoTensorMaps {
+		return nil
+	}
+	return fmt.Errorf("%w: the NVIDIA driver (CUDA %s) cannot make tensor maps, which came with CUDA 12.0; update it, or use a kernel for sm_80",
+		device.ErrUnsupported, on.DriverVersion)
+}

@@ -66,7 +66,7 @@ func TestLaunchChecksArguments(t *testing.T) {
 
 // Drivers without tensor maps serve the other kernels; what lacks is said before anything is launched.
 func TestOldDriversHaveNoTensorMaps(t *testing.T) {
-	dev := &gpu{lib: &library{}, info: device.Info{Name: "a GPU", DriverVersion: "11.8"}}
+	dev := &gpu{lib: &library{}, info: device.Info{Name: "a GPU", DriverVersion: "11.8", NoTensorMaps: true}}
 	m := device.TensorMap{DType: "bf16", Base: 0x1000, Dims: []uint64{64, 10}, Strides: []uint64{128}, Box: []uint32{64, 8}, Swizzle: 128}
 	_, err := dev.EncodeTensorMap(m)
 	require.ErrorIs(t, err, device.ErrUnsupported)
