@@ -1,6 +1,7 @@
 //go:build gorgonia
 
-// These tests need a GPU: without one cu ends the process in its init.
+// Without the driver's library cu ends the process in its init: these tests run on a GPU, and where they compute nothing on the stand-in of
+// standin_test.go.
 package gorgonia_test
 
 import (
@@ -18,6 +19,7 @@ import (
 )
 
 func TestConformance(t *testing.T) {
+	needsGPU(t)
 	runtimetest.Conformance(t, func() device.Device {
 		dev, err := device.Open(gorgonia.Name, 0)
 		require.NoError(t, err)
@@ -26,10 +28,12 @@ func TestConformance(t *testing.T) {
 }
 
 // ownContext makes a context the way a gorgonia program does, current on no thread.
-func ownContext(t *testing.T) (cu.CUContext, cu.Device) {
+func ownContext(t *testing.T) (cu.CUContext, cu.Device) { return contextOn(t, 0) }
+
+func contextOn(t *testing.T, number int) (cu.CUContext, cu.Device) {
 	goruntime.LockOSThread()
 	defer goruntime.UnlockOSThread()
-	gpu, err := cu.GetDevice(0)
+	gpu, err := cu.GetDevice(number)
 	require.NoError(t, err)
 	ctx, err := gpu.MakeContext(cu.SchedAuto)
 	require.NoError(t, err)
@@ -42,6 +46,7 @@ func ownContext(t *testing.T) (cu.CUContext, cu.Device) {
 func destroy(t *testing.T, ctx cu.CUContext) { require.NoError(t, ctx.Destroy()) }
 
 func TestConformanceOfAWrappedContext(t *testing.T) {
+	needsGPU(t)
 	ctx, gpu := ownContext(t)
 	defer destroy(t, ctx)
 	runtimetest.Conformance(t, func() device.Device {
@@ -53,6 +58,7 @@ func TestConformanceOfAWrappedContext(t *testing.T) {
 
 // A program's own memory and stream go through a kernel of ours, and its thread keeps its own context.
 func TestMemoryAndStreamOfTheProgram(t *testing.T) {
+	needsGPU(t)
 	ctx, gpu := ownContext(t)
 	defer destroy(t, ctx)
 	dev, err := gorgonia.WrapCUContext(ctx, gpu)
