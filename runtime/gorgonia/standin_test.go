@@ -124,8 +124,11 @@ func TestStandInFunctionOfAnotherDevice(t *testing.T) {
 	require.NoError(t, err)
 	f, err := m.Function("copy")
 	require.NoError(t, err)
-	_, err = device.Enqueue(wrapped(t, 0), []device.Command{{Function: f}}, nil)
+	args := [][]byte{make([]byte, 8), make([]byte, 8), make([]byte, 4)}
+	require.NoError(t, f.Launch(device.Launch{}, args, nil))
+	_, err = device.Enqueue(wrapped(t, 0), []device.Command{{Function: f, Args: args}}, nil)
 	require.ErrorIs(t, err, device.ErrBadCall)
+	require.ErrorContains(t, err, "the function is of another device")
 }
 
 func TestStandInStreamOfEachThreadIsRefused(t *testing.T) {
