@@ -145,18 +145,15 @@ type streams struct {
 	of map[uintptr]device.Stream
 }
 
-const (
-	streamsKept     = 256
-	streamPerThread = 2 // CU_STREAM_PER_THREAD; calls of Go have no thread of their own
-)
+const streamsKept = 256
 
 // stream is the stream of a CUstream: nil for 0, the default one.
 func (d *openDevice) stream(number uintptr) (device.Stream, error) {
-	switch number {
-	case 0:
+	if number == 0 {
 		return nil, nil
-	case streamPerThread:
-		return nil, device.BadCall("the stream is CU_STREAM_PER_THREAD, want one of cuStreamCreate, or NULL for the default stream")
+	}
+	if err := device.CheckStream(number); err != nil { // here, as the emulator would take it
+		return nil, err
 	}
 	d.streams.RLock()
 	s := d.streams.of[number]

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc/internal/cache"
+	"github.com/minfc/minfc/internal/nvidia"
 )
 
 // TestMain keeps the tests out of the user's cache.
@@ -70,7 +71,7 @@ func TestCubinsThatDoNotLoadAreMadeAgain(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, compiles(t, d, somePTX))
 	for _, bad := range []string{"cubin sm_90\x00", "no cubin at all\x00"} {
-		cache.Default().Put(d.cubinKey([]byte(somePTX)), []byte(bad))
+		cache.Default().Put(nvidia.CubinKey(d.info, []byte(somePTX)), []byte(bad))
 		require.True(t, compiles(t, d, somePTX), "%q", bad)
 		require.False(t, compiles(t, d, somePTX), "%q", bad)
 	}

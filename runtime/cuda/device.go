@@ -9,6 +9,7 @@ import (
 	"sync"
 	"unsafe"
 
+	"github.com/minfc/minfc/internal/nvidia"
 	"github.com/minfc/minfc/runtime/device"
 )
 
@@ -79,8 +80,8 @@ func (d *gpu) end() {
 func (d *gpu) Info() device.Info { return d.info }
 
 func (d *gpu) Alloc(bytes int64) (device.Ptr, error) {
-	if bytes <= 0 {
-		return 0, fmt.Errorf("%w: allocation of %d bytes, want at least 1", device.ErrBadCall, bytes)
+	if err := nvidia.CheckAlloc(bytes); err != nil {
+		return 0, err
 	}
 	var p uint64
 	err := d.do(func() error { return d.lib.call(cuMemAlloc, uintptr(unsafe.Pointer(&p)), uintptr(bytes)) })
@@ -121,15 +122,8 @@ func (d *gpu) CopyToHost(dst []byte, src device.Ptr, s device.Stream) error {
 	return err
 }
 
-func checkFill(bytes int64) error {
-	if bytes < 0 {
-		return fmt.Errorf("%w: fill of %d bytes", device.ErrBadCall, bytes)
-	}
-	return nil
-}
-
 func (d *gpu) Fill(dst device.Ptr, value byte, bytes int64, s device.Stream) error {
-	if err := checkFill(bytes); err != nil {
+	if err := nvidia.CheckFill(bytes); err != nil {
 		return err
 	}
 	return d.on(s, func(stream uintptr) error {

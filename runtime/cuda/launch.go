@@ -8,6 +8,7 @@ import (
 	"sync"
 	"unsafe"
 
+	"github.com/minfc/minfc/internal/nvidia"
 	"github.com/minfc/minfc/runtime/device"
 )
 
@@ -64,10 +65,10 @@ func (d *gpu) Enqueue(commands []device.Command, s device.Stream) (n int, err er
 	return n, err
 }
 
-// checkCommand checks what the driver would not: it reads as many bytes as the kernel has parameters, whatever it was given.
+// checkCommand checks what the driver would not.
 func (d *gpu) checkCommand(c *device.Command) error {
 	if c.Function == nil {
-		return checkFill(c.Bytes)
+		return nvidia.CheckFill(c.Bytes)
 	}
 	f, ok := c.Function.(*function)
 	if !ok || f.mod.dev != d {
@@ -111,19 +112,7 @@ func (f *function) check(l device.Launch, args [][]byte) error {
 	if f.mod.unloaded.Load() {
 		return fmt.Errorf("%w: its module was unloaded", device.ErrClosed)
 	}
-	if limit := f.mod.dev.info.MaxSharedBytes; l.SharedBytes < 0 || l.SharedBytes > limit {
-		return fmt.Errorf("%w: it asks for %d bytes of shared memory a block, %s has %d",
-			device.ErrUnsupported, l.SharedBytes, f.mod.dev.info.Name, limit)
-	}
-	if f.params != nil && len(args) != len(f.params) {
-		return fmt.Errorf("%w: %d arguments for %d parameters", device.ErrBadCall, len(args), len(f.params))
-	}
-	for i, a := range args {
-		if len(a) == 0 || f.params != nil && len(a) != f.params[i] {
-			return fmt.Errorf("%w: argument %d has %d bytes, not the size of its parameter", device.ErrBadCall, i, len(a))
-		}
-	}
-	return nil
+	return nvidia.CheckLaunch(&f.mod.dev.info, l, f.params, args)
 }
 
 // allowShared raises the function's limit of dynamic shared memory, which is 48 KB unless asked for more.

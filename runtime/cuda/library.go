@@ -11,6 +11,7 @@ import (
 
 	"github.com/ebitengine/purego"
 
+	"github.com/minfc/minfc/internal/nvidia"
 	"github.com/minfc/minfc/runtime/device"
 )
 
@@ -155,7 +156,7 @@ func openError(name, text string) error {
 
 // initError tells a driver that finds no GPU from one that cannot use the GPU that is there.
 func initError(err error) error {
-	if e, ok := errors.AsType[*Error](err); ok && (e.Code == codeNoDevice || e.Code == codeStub) {
+	if e, ok := errors.AsType[*Error](err); ok && (e.Code == nvidia.CodeNoDevice || e.Code == nvidia.CodeStub) {
 		return fmt.Errorf("%w: the NVIDIA driver finds no GPU: %w, or use the emulator", device.ErrNoDevice, err)
 	}
 	return fmt.Errorf("%w: the NVIDIA driver does not start: %w", device.ErrDevice, err)

@@ -10,6 +10,7 @@ import (
 	"github.com/ebitengine/purego"
 	"github.com/stretchr/testify/require"
 
+	"github.com/minfc/minfc/internal/nvidia"
 	"github.com/minfc/minfc/runtime/device"
 )
 
@@ -36,15 +37,15 @@ func TestEverySymbolHasAName(t *testing.T) {
 }
 
 func TestErrorKinds(t *testing.T) {
-	err := fmt.Errorf("alloc: %w", &Error{Call: "cuMemAlloc", Code: codeOutOfMemory, Name: "CUDA_ERROR_OUT_OF_MEMORY", Text: "out of memory"})
+	err := fmt.Errorf("alloc: %w", &Error{Call: "cuMemAlloc", Code: nvidia.CodeOutOfMemory, Name: "CUDA_ERROR_OUT_OF_MEMORY", Text: "out of memory"})
 	require.ErrorIs(t, err, device.ErrOutOfMemory)
 	require.NotErrorIs(t, err, device.ErrNoDevice)
 	require.EqualError(t, err, "alloc: cuda: cuMemAlloc: out of memory (CUDA_ERROR_OUT_OF_MEMORY, 2); free memory of the GPU (nvidia-smi shows who holds it), or use another GPU")
 }
 
 func TestLoadErrorShowsTheLog(t *testing.T) {
-	err := withLog(&Error{Call: "cuModuleLoadDataEx", Code: 218, Name: "CUDA_ERROR_INVALID_PTX", Text: "a PTX JIT compilation failed"},
-		&jitLog{errors: []byte("ptxas application ptx input, line 8; error   : unknown\n\x00\x00")})
+	err := nvidia.WithLog(&Error{Call: "cuModuleLoadDataEx", Code: 218, Name: "CUDA_ERROR_INVALID_PTX", Text: "a PTX JIT compilation failed"},
+		cString([]byte("ptxas application ptx input, line 8; error   : unknown\n\x00\x00")))
 	require.ErrorContains(t, err, "PTX JIT compilation failed")
 	require.ErrorContains(t, err, "line 8; error")
 }
@@ -65,7 +66,7 @@ func TestLaunchChecksArguments(t *testing.T) {
 
 // Drivers without tensor maps serve the other kernels; what lacks is said before anything is launched.
 func TestOldDriversHaveNoTensorMaps(t *testing.T) {
-	dev := &gpu{lib: &library{}, info: device.Info{Name: "a GPU", DriverVersion: "11.8"}}
+	dev := &gpu{lib: &library{}, info: device.Info{Name: "a GPU", DriverVersion: "11.8", NoTensorMaps: true}}
 	m := device.TensorMap{DType: "bf16", Base: 0x1000, Dims: []uint64{64, 10}, Strides: []uint64{128}, Box: []uint32{64, 8}, Swizzle: 128}
 	_, err := dev.EncodeTensorMap(m)
 	require.ErrorIs(t, err, device.ErrUnsupported)

@@ -4,17 +4,15 @@ package cuda
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"os"
 	goruntime "runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"unsafe"
 
-	"github.com/minfc/minfc/internal/cache"
+	"github.com/minfc/minfc/internal/nvidia"
 	"github.com/minfc/minfc/internal/ptxparams"
 	"github.com/minfc/minfc/runtime/device"
 )
@@ -45,8 +43,8 @@ const jitLogBytes = 64 << 10
 // The compiler is called as a linker of one input: in that way several modules are compiled at a time, while cuModuleLoadDataEx compiles
 // one after the other (an H200's host takes 1.5 s in place of 4.2 for the 15 modules of vertical_slash).
 func (d *gpu) LoadModule(ptx []byte) (device.Module, error) {
-	if len(bytes.TrimSpace(ptx)) == 0 {
-		return nil, fmt.Errorf("%w: the PTX text is empty", device.ErrBadCall)
+	if err := nvidia.CheckPTX(ptx); err != nil {
+		return nil, err
 	}
 	log := newJITLog()
 	defer log.pins.Unpin()
@@ -85,34 +83,12 @@ func newJITLog() *jitLog {
 	return l
 }
 
-// loadLinked makes a module of the cubin that the linker makes of PTX, or made when the module was first loaded.
+// loadLinked makes a module of what the linker makes of PTX.
 func (d *gpu) loadLinked(ptx []byte, log *jitLog) (uintptr, error) {
-	kept, key := cache.Default(), d.cubinKey(ptx)
-	link := func() ([]byte, error) {
+	return nvidia.Module(d.info, ptx, func() ([]byte, error) {
 		cubin, err := d.link(ptx, log)
-		return cubin, withLog(err, log) // here, as others may wait for the error
-	}
-	cubin, made, err := kept.Make(key, link)
-	if err != nil {
-		return 0, err
-	}
-	h, err := d.loadCubin(cubin)
-	if err == nil || made {
-		return h, err
-	}
-	kept.Remove(key) // the driver does not take it, whatever the reason
-	if cubin, _, err = kept.Make(key, link); err != nil {
-		return 0, err
-	}
-	return d.loadCubin(cubin)
-}
-
-// cubinKey is all that a cubin depends on. The CUDA version that a driver serves does not tell its builds apart, the kernel's module does,
-// where it can be read.
-func (d *gpu) cubinKey(ptx []byte) cache.Key {
-	i, sum := d.info, sha256.Sum256(ptx)
-	build, _ := os.ReadFile("/sys/module/nvidia/version")
-	return cache.NewKey(cache.Cubin, string(sum[:]), i.Name, fmt.Sprintf("%d.%d", i.Major, i.Minor), i.DriverVersion, string(build))
+		return cubin, nvidia.WithLog(err, cString(log.errors)) // here, as others may wait for the error
+	}, d.loadCubin)
 }
 
 func (d *gpu) loadCubin(cubin []byte) (h uintptr, err error) {
@@ -125,7 +101,7 @@ func (d *gpu) loadCubin(cubin []byte) (h uintptr, err error) {
 func (d *gpu) link(ptx []byte, log *jitLog) (cubin []byte, err error) {
 	var linker, size uintptr
 	var code *byte // the linker's own memory
-	image := ended(ptx)
+	image := nvidia.Ended(ptx)
 	if err := d.lib.call(cuLinkCreate, uintptr(len(log.options)), uintptr(unsafe.Pointer(&log.options)), uintptr(unsafe.Pointer(&log.values)),
 		uintptr(unsafe.Pointer(&linker))); err != nil {
 		return nil, err
@@ -142,25 +118,14 @@ func (d *gpu) link(ptx []byte, log *jitLog) (cubin []byte, err error) {
 
 // compile makes a module where there is no linker.
 func (d *gpu) compile(ptx []byte, log *jitLog) (h uintptr, err error) {
-	image := ended(ptx)
+	image := nvidia.Ended(ptx)
 	err = d.lib.call(cuModuleLoadDataEx, uintptr(unsafe.Pointer(&h)), uintptr(unsafe.Pointer(&image[0])),
 		uintptr(len(log.options)), uintptr(unsafe.Pointer(&log.options)), uintptr(unsafe.Pointer(&log.values)))
-	return h, withLog(err, log)
+	return h, nvidia.WithLog(err, cString(log.errors))
 }
-
-// ended is PTX as the driver reads it: up to a NUL.
-func ended(ptx []byte) []byte { return append(bytes.Clone(ptx), 0) }
 
 // linkPTX is the CUjitInputType of PTX text.
 const linkPTX = 1
-
-// withLog adds what the compiler said to its error.
-func withLog(err error, log *jitLog) error {
-	if e, ok := errors.AsType[*Error](err); ok {
-		e.Log = strings.TrimSpace(cString(log.errors))
-	}
-	return err
-}
 
 func (m *module) Log() string { return m.log }
 

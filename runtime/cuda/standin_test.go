@@ -120,3 +120,17 @@ func TestUseAfterClose(t *testing.T) {
 		return d
 	})
 }
+
+// Calls of a goroutine on the stream of each thread would be in no order.
+func TestStreamOfEachThreadIsRefused(t *testing.T) {
+	d, err := standinDevice(t)
+	require.NoError(t, err)
+	s := d.WrapStream(2)
+	require.ErrorIs(t, s.Synchronize(), device.ErrBadCall)
+	err = d.Fill(0x1000, 0, 4, s)
+	require.ErrorIs(t, err, device.ErrBadCall)
+	require.ErrorContains(t, err, "CU_STREAM_PER_THREAD")
+	_, err = d.Enqueue(nil, s)
+	require.ErrorIs(t, err, device.ErrBadCall)
+	require.NoError(t, d.WrapStream(1).Synchronize(), "the legacy default stream by its name")
+}

@@ -28,7 +28,7 @@ func (d *gpu) handleOf(s device.Stream) (uintptr, error) {
 	if s == nil {
 		return 0, nil
 	}
-	return s.Handle(), nil
+	return s.Handle(), device.CheckStream(s.Handle())
 }
 
 // on runs f with the CUstream of s and the device's context current.
@@ -49,7 +49,7 @@ func (d *gpu) NewStream() (device.Stream, error) {
 	return &stream{dev: d, handle: h, owned: true}, nil
 }
 
-// WrapStream takes any CUstream of the device except CU_STREAM_PER_THREAD (2): goroutines have no thread of their own.
+// WrapStream takes any CUstream of the device; CU_STREAM_PER_THREAD is refused where it is used.
 func (d *gpu) WrapStream(handle uintptr) device.Stream { return &stream{dev: d, handle: handle} }
 
 func (s *stream) Handle() uintptr { return s.handle }

@@ -3,11 +3,11 @@
 package cuda
 
 import (
-	"fmt"
 	goruntime "runtime"
 	"unsafe"
 
 	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/internal/nvidia"
 	"github.com/minfc/minfc/runtime/device"
 )
 
@@ -31,9 +31,8 @@ func (d *gpu) EncodeTensorMap(m device.TensorMap) ([]byte, error) {
 	if err := m.Check(); err != nil {
 		return nil, err
 	}
-	if d.lib.address[cuTensorMapEncodeTiled] == 0 {
-		return nil, fmt.Errorf("%w: the NVIDIA driver (CUDA %s) cannot make tensor maps, which came with CUDA 12.0; update it, or use a kernel for sm_80",
-			device.ErrUnsupported, d.info.DriverVersion)
+	if err := nvidia.CheckTensorMaps(&d.info); err != nil {
+		return nil, err
 	}
 	room := make([]byte, device.TensorMapBytes+mapAlign)
 	out := room[-uintptr(unsafe.Pointer(&room[0]))%mapAlign:][:device.TensorMapBytes]

@@ -49,7 +49,8 @@ type Device interface {
 	// Fill enqueues setting bytes to value.
 	Fill(dst Ptr, value byte, bytes int64, s Stream) error
 	NewStream() (Stream, error)
-	// WrapStream makes a Stream of a handle the caller owns (a CUstream); its Close does nothing.
+	// WrapStream makes a Stream of a handle the caller owns (a CUstream); its Close does nothing. Drivers of GPUs refuse the use of a handle
+	// that CheckStream refuses.
 	WrapStream(handle uintptr) Stream
 	NewEvent() (Event, error)
 	// Synchronize waits for all work of the device.

@@ -26,3 +26,15 @@ var (
 func BadCall(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrBadCall, fmt.Errorf(format, args...))
 }
+
+// streamPerThread is CU_STREAM_PER_THREAD.
+const streamPerThread = 2
+
+// CheckStream refuses the stream that CUDA has for each thread: goroutines move between threads, so two calls would be in no order. The error
+// is an ErrBadCall.
+func CheckStream(handle uintptr) error {
+	if handle == streamPerThread {
+		return BadCall("the stream is CU_STREAM_PER_THREAD, and calls of Go have no thread of their own: want one of cuStreamCreate, or the default stream")
+	}
+	return nil
+}

@@ -10,10 +10,11 @@ import (
 
 	"gorgonia.org/cu"
 
+	"github.com/minfc/minfc/internal/nvidia"
 	"github.com/minfc/minfc/runtime/device"
 )
 
-// device is a context and what is known of its GPU.
+// gpu is a context and what is known of its GPU.
 type gpu struct {
 	ctx     cu.CUContext
 	info    device.Info
@@ -50,9 +51,17 @@ func (d *gpu) do(call string, fn func() error) error {
 
 func (d *gpu) Info() device.Info { return d.info }
 
+var _ device.Locator = (*gpu)(nil)
+
+// Locate asks the driver, which answers without a context.
+func (d *gpu) Locate(p device.Ptr) (ordinal int, known bool) {
+	ordinal = locate(p)
+	return max(ordinal, 0), ordinal >= 0
+}
+
 func (d *gpu) Alloc(bytes int64) (device.Ptr, error) {
-	if bytes <= 0 {
-		return 0, fmt.Errorf("%w: allocation of %d bytes, want at least 1", device.ErrBadCall, bytes)
+	if err := nvidia.CheckAlloc(bytes); err != nil {
+		return 0, err
 	}
 	var p cu.DevicePtr
 	err := d.do("cuMemAlloc", func() (err error) { p, err = cu.MemAlloc(bytes); return err })
@@ -68,10 +77,13 @@ func (d *gpu) Free(p device.Ptr) error {
 
 func (d *gpu) CopyToDevice(dst device.Ptr, src []byte, s device.Stream) error {
 	stream, err := d.stream(s)
-	if err != nil || len(src) == 0 {
+	if err != nil {
 		return err
 	}
 	err = d.do("cuMemcpyHtoDAsync", func() error {
+		if len(src) == 0 {
+			return nil
+		}
 		return cu.MemcpyHtoDAsync(cu.DevicePtr(dst), unsafe.Pointer(&src[0]), int64(len(src)), stream)
 	})
 	if err == nil && d.pageable { // otherwise all of src has been staged by now
@@ -100,14 +112,19 @@ func (d *gpu) CopyToHost(dst []byte, src device.Ptr, s device.Stream) error {
 }
 
 func (d *gpu) Fill(dst device.Ptr, value byte, bytes int64, s device.Stream) error {
-	stream, err := d.stream(s)
-	if err != nil || bytes == 0 {
+	if err := nvidia.CheckFill(bytes); err != nil {
 		return err
 	}
-	if bytes < 0 {
-		return fmt.Errorf("%w: fill of %d bytes", device.ErrBadCall, bytes)
+	stream, err := d.stream(s)
+	if err != nil {
+		return err
 	}
-	return d.do("cuMemsetD8Async", func() error { return cu.MemsetD8Async(cu.DevicePtr(dst), value, bytes, stream) })
+	return d.do("cuMemsetD8Async", func() error {
+		if bytes == 0 {
+			return nil
+		}
+		return cu.MemsetD8Async(cu.DevicePtr(dst), value, bytes, stream)
+	})
 }
 
 func (d *gpu) Synchronize() error { return d.do("cuCtxSynchronize", cu.Synchronize) }

@@ -74,7 +74,7 @@ func readsPageable(dev cu.Device) (bool, error) {
 const sharedOptin cu.DeviceAttribute = 97
 
 func infoOf(dev cu.Device, ordinal int) (device.Info, error) {
-	info := device.Info{Driver: Name, Ordinal: ordinal, DriverVersion: driverVersion()}
+	info := device.Info{Driver: Name, Ordinal: ordinal, DriverVersion: driverVersion(), NoTensorMaps: !hasTensorMaps()}
 	var err error
 	if info.Name, err = dev.Name(); err != nil {
 		return info, failure("cuDeviceGetName", err)

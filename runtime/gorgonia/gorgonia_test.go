@@ -1,10 +1,13 @@
 //go:build gorgonia
 
-// These tests need a GPU: without one cu ends the process in its init.
+// Without the driver's library cu ends the process in its init: these tests run on a GPU, and where they compute nothing on the stand-in of
+// standin_test.go.
 package gorgonia_test
 
 import (
+	"bytes"
 	"encoding/binary"
+	"path/filepath"
 	goruntime "runtime"
 	"testing"
 	"time"
@@ -12,12 +15,14 @@ import (
 	"github.com/stretchr/testify/require"
 	"gorgonia.org/cu"
 
+	"github.com/minfc/minfc/internal/cache"
 	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/gorgonia"
 	"github.com/minfc/minfc/runtime/runtimetest"
 )
 
 func TestConformance(t *testing.T) {
+	needsGPU(t)
 	runtimetest.Conformance(t, func() device.Device {
 		dev, err := device.Open(gorgonia.Name, 0)
 		require.NoError(t, err)
@@ -26,10 +31,12 @@ func TestConformance(t *testing.T) {
 }
 
 // ownContext makes a context the way a gorgonia program does, current on no thread.
-func ownContext(t *testing.T) (cu.CUContext, cu.Device) {
+func ownContext(t *testing.T) (cu.CUContext, cu.Device) { return contextOn(t, 0) }
+
+func contextOn(t *testing.T, number int) (cu.CUContext, cu.Device) {
 	goruntime.LockOSThread()
 	defer goruntime.UnlockOSThread()
-	gpu, err := cu.GetDevice(0)
+	gpu, err := cu.GetDevice(number)
 	require.NoError(t, err)
 	ctx, err := gpu.MakeContext(cu.SchedAuto)
 	require.NoError(t, err)
@@ -41,7 +48,16 @@ func ownContext(t *testing.T) (cu.CUContext, cu.Device) {
 // destroy fails when a device's Close took the program's context with it.
 func destroy(t *testing.T, ctx cu.CUContext) { require.NoError(t, ctx.Destroy()) }
 
+// With a cache, all devices but the first take the modules from it.
 func TestConformanceOfAWrappedContext(t *testing.T) {
+	needsGPU(t)
+	dir := t.TempDir()
+	t.Setenv(cache.FolderVariable, dir)
+	defer func() {
+		kept, err := filepath.Glob(filepath.Join(dir, "cubin-*"))
+		require.NoError(t, err)
+		require.NotEmpty(t, kept)
+	}()
 	ctx, gpu := ownContext(t)
 	defer destroy(t, ctx)
 	runtimetest.Conformance(t, func() device.Device {
@@ -53,6 +69,7 @@ func TestConformanceOfAWrappedContext(t *testing.T) {
 
 // A program's own memory and stream go through a kernel of ours, and its thread keeps its own context.
 func TestMemoryAndStreamOfTheProgram(t *testing.T) {
+	needsGPU(t)
 	ctx, gpu := ownContext(t)
 	defer destroy(t, ctx)
 	dev, err := gorgonia.WrapCUContext(ctx, gpu)
@@ -134,6 +151,35 @@ func wrapForgotten(t *testing.T) device.Device {
 	dev, err := gorgonia.Wrap(cu.CtxFromCUContext(gpu, ctx, cu.SchedAuto), gpu)
 	require.NoError(t, err)
 	return dev
+}
+
+// A context with a thread of its own, as cu.NewContext makes it, and its memory and stream.
+func TestContextWithAThread(t *testing.T) {
+	gpu, err := cu.GetDevice(0)
+	require.NoError(t, err)
+	goruntime.LockOSThread() // which the new context is left current on
+	ctx := cu.NewContext(gpu, cu.SchedAuto)
+	_, err = cu.PopCurrentCtx()
+	require.NoError(t, err)
+	goruntime.UnlockOSThread()
+	dev, err := gorgonia.Wrap(ctx, gpu)
+	require.NoError(t, err)
+	p, err := ctx.MemAlloc(256)
+	require.NoError(t, err)
+	own, err := ctx.MakeStream(cu.NonBlocking)
+	require.NoError(t, err)
+	s := dev.WrapStream(gorgonia.StreamHandle(own))
+	want, got := []byte("through memory of cu"), make([]byte, 20)
+	require.NoError(t, dev.Fill(device.Ptr(p), 7, 256, s))
+	require.NoError(t, dev.CopyToDevice(device.Ptr(p), want, s))
+	require.NoError(t, dev.CopyToHost(got, device.Ptr(p), s))
+	require.Equal(t, want, got)
+	require.NoError(t, dev.CopyToHost(got, device.Ptr(p)+236, s))
+	require.Equal(t, bytes.Repeat([]byte{7}, 20), got)
+	require.NoError(t, dev.Close())
+	ctx.MemFree(p)
+	require.NoError(t, ctx.Error(), "closing the device left the context alone")
+	require.NoError(t, ctx.Close())
 }
 
 func TestUseAfterCloseIsRefused(t *testing.T) {

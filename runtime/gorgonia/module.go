@@ -3,13 +3,14 @@
 package gorgonia
 
 import (
-	"bytes"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 
 	"gorgonia.org/cu"
 
+	"github.com/minfc/minfc/internal/nvidia"
 	"github.com/minfc/minfc/internal/ptxparams"
 	"github.com/minfc/minfc/runtime/device"
 )
@@ -22,32 +23,30 @@ type module struct {
 	unloaded atomic.Bool
 }
 
+// LoadModule compiles PTX with the driver's linker, or takes the cubin that the cache has (internal/nvidia), which the driver cuda may have
+// put there. The log is empty then.
 func (d *gpu) LoadModule(ptx []byte) (device.Module, error) {
-	ptx = bytes.TrimRight(ptx, "\x00")
-	if len(ptx) == 0 {
-		return nil, fmt.Errorf("%w: no PTX to load", device.ErrBadCall)
+	if err := nvidia.CheckPTX(ptx); err != nil {
+		return nil, err
 	}
-	info, errors := newJITLog(), newJITLog()
-	defer info.free()
-	defer errors.free()
-	m := &module{dev: d, params: ptxparams.Sizes(ptx)}
-	err := d.do("cuModuleLoadDataEx", func() (err error) {
-		m.mod, err = cu.LoadDataEx(string(ptx),
-			&cu.JITInfoLogBuffer{Buffer: info.bytes}, &cu.JITErrorLogBuffer{Buffer: errors.bytes}, &cu.JITLogVerbose{Enabled: true})
+	m, log := &module{dev: d, params: ptxparams.Sizes(ptx)}, newJITLog()
+	err := d.do("", func() (err error) {
+		m.mod, err = nvidia.Module(d.info, ptx, func() ([]byte, error) {
+			cubin, err := link(nvidia.Ended(ptx), log)
+			return cubin, nvidia.WithLog(err, text(log.errors)) // here, as others may wait for the error
+		}, loadCubin)
 		return err
 	})
 	if err != nil {
-		return nil, loadError(err, errors.text())
+		return nil, fmt.Errorf("loading PTX: %w", err)
 	}
-	m.log = info.text()
+	m.log = strings.TrimSpace(text(log.infos) + "\n" + text(log.errors)) // the error log also holds warnings
 	return m, nil
 }
 
-func loadError(err error, log string) error {
-	if log == "" {
-		return fmt.Errorf("loading PTX: %w", err)
-	}
-	return fmt.Errorf("loading PTX: %w\n%s", err, log)
+func loadCubin(cubin []byte) (cu.Module, error) {
+	m, err := cu.LoadData(string(cubin))
+	return m, failure("cuModuleLoadData", err)
 }
 
 func (m *module) Log() string { return m.log }
@@ -107,68 +106,4 @@ func (f *function) Attributes() (device.FunctionAttributes, error) {
 		return nil
 	})
 	return a, err
-}
-
-func (f *function) Launch(l device.Launch, args [][]byte, s device.Stream) error {
-	if err := f.launch(l, args, s); err != nil {
-		return fmt.Errorf("launch of %q: %w", f.name, err)
-	}
-	return nil
-}
-
-func (f *function) launch(l device.Launch, args [][]byte, s device.Stream) error {
-	if err := f.check(l, args); err != nil {
-		return err
-	}
-	stream, err := f.mod.dev.stream(s)
-	if err != nil {
-		return err
-	}
-	packed, err := packArguments(args)
-	if err != nil {
-		return err
-	}
-	return f.mod.do("cuLaunchKernel", func() error {
-		if err := f.allowShared(l.SharedBytes); err != nil {
-			return failure("cuFuncSetAttribute", err)
-		}
-		return launch(f.fn, l, packed, StreamHandle(stream))
-	})
-}
-
-// check refuses what CUDA would not notice: it reads as many bytes as the kernel has parameters, whatever it was given.
-func (f *function) check(l device.Launch, args [][]byte) error {
-	if f.mod.unloaded.Load() {
-		return fmt.Errorf("%w: its module was unloaded", device.ErrClosed)
-	}
-	if limit := f.mod.dev.info.MaxSharedBytes; l.SharedBytes < 0 || l.SharedBytes > limit {
-		return fmt.Errorf("%w: it asks for %d bytes of shared memory a block, %s has %d",
-			device.ErrUnsupported, l.SharedBytes, f.mod.dev.info.Name, limit)
-	}
-	if f.params == nil {
-		return nil
-	}
-	if len(args) != len(f.params) {
-		return fmt.Errorf("%w: %d arguments for %d parameters", device.ErrBadCall, len(args), len(f.params))
-	}
-	for i, a := range args {
-		if len(a) != f.params[i] {
-			return fmt.Errorf("%w: argument %d has %d bytes, its parameter has %d", device.ErrBadCall, i, len(a), f.params[i])
-		}
-	}
-	return nil
-}
-
-// allowShared raises the function's limit of dynamic shared memory, which is 48 KB unless asked for more.
-func (f *function) allowShared(need int) error {
-	f.raise.Lock()
-	defer f.raise.Unlock()
-	if need <= f.allowed {
-		return nil
-	}
-	if err := setMaxDynamicShared(f.fn, need); err != nil {
-		return err
-	}
-	f.allowed = need
-	return nil
 }

@@ -8,7 +8,12 @@ package gorgonia
 #cgo linux LDFLAGS: -L/usr/local/cuda/lib64 -L/usr/lib/x86_64-linux-gnu
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <cuda.h>
+
+#ifdef CUDA_API_PER_THREAD_DEFAULT_STREAM
+#error "goroutines move between threads, so the default stream cannot be the one of each thread: build without CUDA_API_PER_THREAD_DEFAULT_STREAM"
+#endif
 
 // Handles cross as integers: cu keeps them in unexported fields, and stream handles such as 1 and 2 are no addresses.
 
@@ -38,6 +43,40 @@ static CUresult minfc_launch(uintptr_t fn, const uint32_t *dim, unsigned shared,
 	return cuLaunchKernel((CUfunction)fn, dim[0], dim[1], dim[2], dim[3], dim[4], dim[5], shared, (CUstream)stream, args, NULL);
 }
 
+// A linker keeps the addresses of its options until it is destroyed (cu.NewLink does not keep what they lead to), so it lives in this call. The
+// caller frees the cubin. call is the one that failed.
+static CUresult minfc_link(void *ptx, size_t bytes, char *infos, char *errors, size_t room, void **cubin, size_t *size, const char **call) {
+	CUjit_option options[] = {CU_JIT_INFO_LOG_BUFFER, CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES, CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES,
+	                          CU_JIT_LOG_VERBOSE};
+	void *values[] = {infos, (void *)room, errors, (void *)room, (void *)1}, *code = NULL;
+	CUlinkState linker;
+	CUresult failed, end;
+	*call = "cuLinkCreate";
+	if ((failed = cuLinkCreate(5, options, values, &linker))) return failed;
+	*call = "cuLinkAddData";
+	failed = cuLinkAddData(linker, CU_JIT_INPUT_PTX, ptx, bytes, NULL, 0, NULL, NULL);
+	if (!failed) *call = "cuLinkComplete", failed = cuLinkComplete(linker, &code, size);
+	if (!failed) {
+		*cubin = malloc(*size);
+		if (*cubin) memcpy(*cubin, code, *size);
+		else *call = "malloc", failed = CUDA_ERROR_OUT_OF_MEMORY;
+	}
+	if ((end = cuLinkDestroy(linker)) && !failed) *call = "cuLinkDestroy", failed = end, free(*cubin);
+	return failed;
+}
+
+// minfc_locate is the number of the GPU whose memory an address is, -1 where the driver does not say that it is one GPU's.
+static int minfc_locate(uint64_t p) {
+	unsigned type = 0, managed = 0;
+	int ordinal = -1;
+	CUpointer_attribute attributes[] = {CU_POINTER_ATTRIBUTE_MEMORY_TYPE, CU_POINTER_ATTRIBUTE_IS_MANAGED, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL};
+	void *places[] = {&type, &managed, &ordinal};
+	if (cuPointerGetAttributes(3, attributes, places, p) || type != CU_MEMORYTYPE_DEVICE || managed & 0xff) return -1;
+	return ordinal;
+}
+
+static int minfc_has_tensor_maps(void) { return cuTensorMapEncodeTiled != 0; }
+
 static const char *minfc_error_name(int code) {
 	const char *s = NULL;
 	return cuGetErrorName((CUresult)code, &s) == CUDA_SUCCESS ? s : NULL;
@@ -53,7 +92,6 @@ import "C"
 import (
 	"bytes"
 	"fmt"
-	"strings"
 	"unsafe"
 
 	"gorgonia.org/cu"
@@ -71,28 +109,28 @@ type arguments struct {
 	offset []uint32
 }
 
-func packArguments(args [][]byte) (arguments, error) {
+// pack lays arguments, of which none is empty, into memory that is kept.
+func (p *arguments) pack(args [][]byte) error {
 	if len(args) > C.MINFC_MAX_ARGS {
-		return arguments{}, fmt.Errorf("%w: %d arguments, this driver passes at most %d", device.ErrBadCall, len(args), C.MINFC_MAX_ARGS)
+		return fmt.Errorf("%w: %d arguments, this driver passes at most %d", device.ErrBadCall, len(args), C.MINFC_MAX_ARGS)
 	}
-	p := arguments{data: make([]byte, 0, 16*len(args)+16), offset: make([]uint32, 0, len(args)+1)}
+	p.data, p.offset = p.data[:0], p.offset[:0]
 	total := 0
-	for i, a := range args {
-		if len(a) == 0 {
-			return arguments{}, fmt.Errorf("%w: argument %d is empty", device.ErrBadCall, i)
-		}
+	for _, a := range args {
 		total += len(a)
 		p.offset = append(p.offset, uint32(len(p.data)))
 		p.data = append(p.data, a...)
-		p.data = append(p.data, make([]byte, -len(a)&15)...)
+		p.data = append(p.data, padding[:-len(a)&15]...)
 	}
 	if total > maxArgumentBytes {
-		return arguments{}, fmt.Errorf("%w: %d bytes of arguments, CUDA passes at most %d", device.ErrBadCall, total, maxArgumentBytes)
+		return fmt.Errorf("%w: %d bytes of arguments, CUDA passes at most %d", device.ErrBadCall, total, maxArgumentBytes)
 	}
-	return p, nil
+	return nil
 }
 
-func launch(fn cu.Function, l device.Launch, a arguments, stream uintptr) error {
+var padding [15]byte
+
+func launch(fn cu.Function, l *device.Launch, a *arguments, stream uintptr) error {
 	dim := [6]C.uint32_t{
 		C.uint32_t(l.Grid[0]), C.uint32_t(l.Grid[1]), C.uint32_t(l.Grid[2]),
 		C.uint32_t(l.Block[0]), C.uint32_t(l.Block[1]), C.uint32_t(l.Block[2]),
@@ -123,7 +161,7 @@ func encodeTensorMap(out []byte, m device.TensorMap) error {
 // cuError is a result code of a call that cu does not have.
 type cuError C.CUresult
 
-func (e cuError) Error() string { return describeCode(int(e)) }
+func (e cuError) Error() string { return newError("", int(e)).Name }
 
 func result(code C.CUresult) error {
 	if code == C.CUDA_SUCCESS {
@@ -132,30 +170,42 @@ func result(code C.CUresult) error {
 	return cuError(code)
 }
 
-// describeCode says what the driver says: "CUDA_ERROR_INVALID_VALUE: invalid argument".
-func describeCode(code int) string {
-	name, text := C.minfc_error_name(C.int(code)), C.minfc_error_text(C.int(code))
-	if name == nil || text == nil {
-		return fmt.Sprintf("CUDA error %d", code)
+// newError says of a result code what the driver says.
+func newError(call string, code int) *Error {
+	e := &Error{Call: call, Code: code, Name: "unknown error", Text: fmt.Sprintf("unknown error %d", code)}
+	if name, text := C.minfc_error_name(C.int(code)), C.minfc_error_text(C.int(code)); name != nil && text != nil {
+		e.Name, e.Text = C.GoString(name), C.GoString(text)
 	}
-	return C.GoString(name) + ": " + C.GoString(text)
+	return e
 }
-
-// jitLog is a buffer in C memory that the CUDA driver fills with text while it loads a module.
-type jitLog struct{ bytes []byte }
 
 const jitLogBytes = 64 << 10
 
-func newJITLog() jitLog {
-	return jitLog{unsafe.Slice((*byte)(C.calloc(1, jitLogBytes)), jitLogBytes)}
+// jitLog is what the driver's compiler says, each text up to a NUL.
+type jitLog struct{ infos, errors []byte }
+
+func newJITLog() jitLog { return jitLog{make([]byte, jitLogBytes), make([]byte, jitLogBytes)} }
+
+func text(log []byte) string {
+	said, _, _ := bytes.Cut(log, []byte{0})
+	return string(said)
 }
 
-func (l jitLog) text() string {
-	end := bytes.IndexByte(l.bytes, 0)
-	if end < 0 {
-		end = len(l.bytes)
+// link makes a cubin of PTX that ends in a NUL.
+func link(ptx []byte, log jitLog) ([]byte, error) {
+	var cubin unsafe.Pointer
+	var size C.size_t
+	var call *C.char
+	code := C.minfc_link(unsafe.Pointer(&ptx[0]), C.size_t(len(ptx)), (*C.char)(unsafe.Pointer(&log.infos[0])),
+		(*C.char)(unsafe.Pointer(&log.errors[0])), jitLogBytes, &cubin, &size, &call)
+	if code != C.CUDA_SUCCESS {
+		return nil, newError(C.GoString(call), int(code))
 	}
-	return strings.TrimSpace(string(l.bytes[:end]))
+	defer C.free(cubin)
+	return bytes.Clone(unsafe.Slice((*byte)(cubin), int(size))), nil
 }
 
-func (l jitLog) free() { C.free(unsafe.Pointer(unsafe.SliceData(l.bytes))) }
+// locate is the number of the GPU whose memory an address is, -1 where the driver does not say.
+func locate(p device.Ptr) int { return int(C.minfc_locate(C.uint64_t(p))) }
+
+func hasTensorMaps() bool { return C.minfc_has_tensor_maps() != 0 }

@@ -27,6 +27,7 @@ func (d *gpu) NewStream() (device.Stream, error) {
 	return &stream{dev: d, handle: StreamHandle(s), owned: true}, nil
 }
 
+// WrapStream takes any CUstream of the device (StreamHandle has it of a cu.Stream); CU_STREAM_PER_THREAD is refused where it is used.
 func (d *gpu) WrapStream(handle uintptr) device.Stream { return &stream{dev: d, handle: handle} }
 
 // stream returns the cu.Stream behind s: the default stream for nil.
@@ -37,7 +38,7 @@ func (d *gpu) stream(s device.Stream) (cu.Stream, error) {
 	if own, ok := s.(*stream); ok && own.closed.Load() {
 		return cu.NoStream, fmt.Errorf("stream: %w", device.ErrClosed)
 	}
-	return cuStream(s.Handle()), nil
+	return cuStream(s.Handle()), device.CheckStream(s.Handle())
 }
 
 func (s *stream) Handle() uintptr { return s.handle }
@@ -89,8 +90,8 @@ func (e *event) Synchronize() error { return e.do("cuEventSynchronize", e.ev.Syn
 
 func (e *event) Since(start device.Event) (float64, error) {
 	from, ok := start.(*event)
-	if !ok {
-		return 0, fmt.Errorf("%w: the start event is a %T, not one of this driver", device.ErrBadCall, start)
+	if !ok || from.dev != e.dev {
+		return 0, fmt.Errorf("%w: the start event is of another device", device.ErrBadCall)
 	}
 	if err := from.Synchronize(); err != nil {
 		return 0, err

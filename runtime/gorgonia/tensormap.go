@@ -5,6 +5,7 @@ package gorgonia
 import (
 	"unsafe"
 
+	"github.com/minfc/minfc/internal/nvidia"
 	"github.com/minfc/minfc/runtime/device"
 )
 
@@ -13,6 +14,9 @@ const mapAlign = 64
 // EncodeTensorMap has the driver encode the map: the format is its own.
 func (d *gpu) EncodeTensorMap(m device.TensorMap) ([]byte, error) {
 	if err := m.Check(); err != nil {
+		return nil, err
+	}
+	if err := nvidia.CheckTensorMaps(&d.info); err != nil {
 		return nil, err
 	}
 	room := make([]byte, device.TensorMapBytes+mapAlign)

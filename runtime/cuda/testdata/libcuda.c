@@ -1,5 +1,6 @@
 // A stand-in for the NVIDIA driver's library: tests of which device and which kernel are chosen, and of what is said when something fails, run
-// without a GPU. It computes nothing. What it stands for is chosen when it is compiled:
+// without a GPU. It computes nothing, and refuses without a current context what a driver refuses. What it stands for is chosen when it is
+// compiled:
 //
 //   -DGPUS=75,90         compute capabilities, times ten, of the GPUs that there are
 //   -DCUDA=11080         newest CUDA version of the driver: 1000*major + 10*minor
@@ -33,7 +34,15 @@
 
 static const int gpus[] = {GPUS};
 static const int count = sizeof gpus / sizeof *gpus;
-static int current; // GPU of the last context
+
+// A thread has a stack of contexts. A context is a number: of its GPU plus one in the lower byte, and above it 0 for the primary context of a
+// GPU or the number of the context's creation.
+enum { DEPTH = 16, MADE = 4096, INVALID_CONTEXT = 201, DESTROYED = 709 };
+static _Thread_local uintptr_t contexts[DEPTH];
+static _Thread_local int depth;
+static char destroyed[MADE];
+static int current(void) { return (int)(contexts[depth - 1] & 0xff) - 1; }
+#define IN_CONTEXT if (!depth) return INVALID_CONTEXT; if (destroyed[contexts[depth - 1] >> 8]) return DESTROYED
 
 int cuGetErrorName(int code, const char **s) {
   static char text[32];
@@ -73,11 +82,38 @@ int cuDeviceGetAttribute(int *v, int attribute, int dev) {
   return 0;
 }
 
-int cuDevicePrimaryCtxRetain(void **context, int dev) { current = dev; *context = (void *)(uintptr_t)(dev + 1); return RETAIN; }
+int cuDevicePrimaryCtxRetain(void **context, int dev) { *context = (void *)(uintptr_t)(dev + 1); return RETAIN; }
 int cuDevicePrimaryCtxRelease_v2(int dev) { return 0; }
-int cuCtxPushCurrent_v2(void *context) { current = (int)(uintptr_t)context - 1; return 0; }
-int cuCtxPopCurrent_v2(void **context) { *context = 0; return 0; }
-int cuCtxSynchronize(void) { return 0; }
+int cuCtxPushCurrent_v2(void *context) {
+  if (!context || depth == DEPTH) return INVALID_CONTEXT;
+  if (destroyed[(uintptr_t)context >> 8]) return DESTROYED;
+  contexts[depth++] = (uintptr_t)context;
+  return 0;
+}
+int cuCtxPopCurrent_v2(void **context) {
+  if (!depth) return INVALID_CONTEXT;
+  *context = (void *)contexts[--depth];
+  return 0;
+}
+int cuCtxCreate_v2(void **context, unsigned flags, int dev) {
+  static uintptr_t made; // of one thread at a time
+  if (made + 1 == MADE) return 2;
+  *context = (void *)(++made << 8 | (dev + 1));
+  return cuCtxPushCurrent_v2(*context);
+}
+int cuCtxDestroy_v2(void *context) {
+  if (!((uintptr_t)context >> 8) || destroyed[(uintptr_t)context >> 8]) return INVALID_CONTEXT;
+  destroyed[(uintptr_t)context >> 8] = 1;
+  if (depth && contexts[depth - 1] == (uintptr_t)context) depth--;
+  return 0;
+}
+int cuCtxSetCurrent(void *context) {
+  if (depth) depth--;
+  return context ? cuCtxPushCurrent_v2(context) : 0;
+}
+int cuCtxGetCurrent(void **context) { *context = depth ? (void *)contexts[depth - 1] : NULL; return 0; }
+int cuCtxGetDevice(int *dev) { IN_CONTEXT; *dev = current(); return 0; }
+int cuCtxSynchronize(void) { IN_CONTEXT; return 0; }
 
 // reads is the newest PTX version that the driver reads, times ten.
 static int reads(void) {
@@ -101,7 +137,7 @@ static int compile(const void *image, char *log) {
     if (log) sprintf(log, "ptxas fatal : Unsupported .version %d.%d", major, minor);
     return 222;
   }
-  return capability > gpus[current] || (suffix == 'a' && capability != gpus[current]) ? 209 : 0;
+  return capability > gpus[current()] || (suffix == 'a' && capability != gpus[current()]) ? 209 : 0;
 }
 
 // logOf is the memory for one of the compiler's logs.
@@ -112,6 +148,7 @@ static char *logOf(int option, unsigned n, const int *options, void **values) {
 }
 
 int cuModuleLoadDataEx(void **module, const void *image, unsigned n, int *options, void **values) {
+  IN_CONTEXT;
   *module = (void *)1;
   return compile(image, logOf(5, n, options, values));
 }
@@ -120,6 +157,7 @@ int cuModuleLoadDataEx(void **module, const void *image, unsigned n, int *option
 struct linker { char cubin[32], *infos, *errors; };
 
 int cuLinkCreate_v2(unsigned n, int *options, void **values, struct linker **out) {
+  IN_CONTEXT;
   *out = calloc(1, sizeof **out);
   (*out)->infos = logOf(3, n, options, values);
   (*out)->errors = logOf(5, n, options, values);
@@ -127,25 +165,26 @@ int cuLinkCreate_v2(unsigned n, int *options, void **values, struct linker **out
 }
 int cuLinkAddData_v2(struct linker *l, int kind, void *image, size_t bytes, const char *name, unsigned n, int *options, void **values) {
   sprintf(l->infos, "compiled");
-  sprintf(l->cubin, "cubin sm_%d", gpus[current]);
+  sprintf(l->cubin, "cubin sm_%d", gpus[current()]);
   return compile(image, l->errors);
 }
 int cuLinkComplete(struct linker *l, void **cubin, size_t *bytes) { *cubin = l->cubin; *bytes = sizeof l->cubin; return 0; }
 int cuLinkDestroy(struct linker *l) { memset(l, 0, sizeof *l); free(l); return 0; }
 int cuModuleLoadData(void **module, const void *image) {
+  IN_CONTEXT;
   int capability = 0;
   if (sscanf(image, "cubin sm_%d", &capability) != 1) return 200;
   *module = (void *)1;
-  return capability == gpus[current] ? 0 : 209;
+  return capability == gpus[current()] ? 0 : 209;
 }
 #endif
 
-int cuModuleUnload(void *module) { return 0; }
-int cuModuleGetFunction(void **function, void *module, const char *name) { *function = (void *)1; return 0; }
+int cuModuleUnload(void *module) { IN_CONTEXT; return 0; }
+int cuModuleGetFunction(void **function, void *module, const char *name) { IN_CONTEXT; *function = (void *)1; return 0; }
 int cuFuncGetAttribute(int *v, int attribute, void *function) { *v = attribute == 0 ? 1024 : 0; return 0; }
 int cuFuncSetAttribute(void *function, int attribute, int v) { return 0; }
 int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned bytes, void *stream,
-                   void **arguments, void **extra) { return LAUNCH; }
+                   void **arguments, void **extra) { IN_CONTEXT; return LAUNCH; }
 #ifndef NO_TENSOR_MAPS
 int cuTensorMapEncodeTiled(void *map) { return 0; }
 #endif
@@ -154,12 +193,14 @@ int cuTensorMapEncodeTiled(void *map) { return 0; }
 enum { PAGE = 2 << 20 };
 static uint64_t owners[64][2]; // address and GPU
 int cuMemAlloc_v2(void **p, size_t bytes) {
+  IN_CONTEXT;
   static unsigned n;
   *p = aligned_alloc(PAGE, (bytes + PAGE - 1) / PAGE * PAGE);
-  owners[n % 64][0] = (uintptr_t)*p, owners[n++ % 64][1] = current;
+  owners[n % 64][0] = (uintptr_t)*p, owners[n++ % 64][1] = current();
+  if (*p) memset(*p, 0, bytes);
   return *p ? ALLOC : 2;
 }
-int cuMemFree_v2(void *p) { free(p); return 0; }
+int cuMemFree_v2(void *p) { IN_CONTEXT; free(p); return 0; }
 int cuPointerGetAttributes(unsigned n, const int *attributes, void **data, uint64_t p) {
   for (unsigned i = 0; i < n; i++) {
     *(unsigned *)data[i] = 0;
@@ -169,14 +210,14 @@ int cuPointerGetAttributes(unsigned n, const int *attributes, void **data, uint6
   }
   return 0;
 }
-int cuMemcpyHtoDAsync_v2(void *to, const void *from, size_t bytes, void *stream) { memcpy(to, from, bytes); return 0; }
-int cuMemcpyDtoHAsync_v2(void *to, const void *from, size_t bytes, void *stream) { memcpy(to, from, bytes); return 0; }
-int cuMemsetD8Async(void *to, unsigned char value, size_t bytes, void *stream) { memset(to, value, bytes); return 0; }
-int cuStreamCreate(void **stream, unsigned flags) { *stream = (void *)7; return 0; }
+int cuMemcpyHtoDAsync_v2(void *to, const void *from, size_t bytes, void *stream) { IN_CONTEXT; memcpy(to, from, bytes); return 0; }
+int cuMemcpyDtoHAsync_v2(void *to, const void *from, size_t bytes, void *stream) { IN_CONTEXT; memcpy(to, from, bytes); return 0; }
+int cuMemsetD8Async(void *to, unsigned char value, size_t bytes, void *stream) { IN_CONTEXT; memset(to, value, bytes); return 0; }
+int cuStreamCreate(void **stream, unsigned flags) { IN_CONTEXT; *stream = (void *)7; return 0; }
 int cuStreamDestroy_v2(void *stream) { return 0; }
-int cuStreamSynchronize(void *stream) { return 0; }
-int cuEventCreate(void **event, unsigned flags) { *event = (void *)7; return 0; }
+int cuStreamSynchronize(void *stream) { IN_CONTEXT; return 0; }
+int cuEventCreate(void **event, unsigned flags) { IN_CONTEXT; *event = (void *)7; return 0; }
 int cuEventDestroy_v2(void *event) { return 0; }
-int cuEventRecord(void *event, void *stream) { return 0; }
+int cuEventRecord(void *event, void *stream) { IN_CONTEXT; return 0; }
 int cuEventSynchronize(void *event) { return 0; }
 int cuEventElapsedTime(float *ms, void *start, void *stop) { *ms = 1; return 0; }

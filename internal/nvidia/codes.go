@@ -1,14 +1,12 @@
-//go:build linux && (amd64 || arm64)
-
-package cuda
+package nvidia
 
 import "github.com/minfc/minfc/runtime/device"
 
-// CUresult values that the driver's code names.
+// CUresult values that code of the drivers names.
 const (
-	codeOutOfMemory = 2
-	codeStub        = 34
-	codeNoDevice    = 100
+	CodeOutOfMemory = 2
+	CodeStub        = 34
+	CodeNoDevice    = 100
 )
 
 // codes says of a CUresult which of runtime's kinds it is, if any, and what a person can do about it.
@@ -17,12 +15,12 @@ var codes = map[int]struct {
 	advice string
 }{
 	1:               {kind: device.ErrBadCall}, // invalid value
-	codeOutOfMemory: {device.ErrOutOfMemory, "free memory of the GPU (nvidia-smi shows who holds it), or use another GPU"},
+	CodeOutOfMemory: {device.ErrOutOfMemory, "free memory of the GPU (nvidia-smi shows who holds it), or use another GPU"},
 	3:               {kind: device.ErrNoDevice}, // not initialised
 	4:               {kind: device.ErrClosed},   // shutting down
-	codeStub:        {device.ErrNoDevice, "it is the toolkit's stand-in for linking: take its folder out of LD_LIBRARY_PATH, and install the NVIDIA driver"},
+	CodeStub:        {device.ErrNoDevice, "it is the toolkit's stand-in for linking: take its folder out of LD_LIBRARY_PATH, and install the NVIDIA driver"},
 	46:              {device.ErrDevice, "another process holds the GPU alone (nvidia-smi shows its compute mode and processes): wait for it, or use another GPU"},
-	codeNoDevice:    {device.ErrNoDevice, "check nvidia-smi and CUDA_VISIBLE_DEVICES"},
+	CodeNoDevice:    {device.ErrNoDevice, "check nvidia-smi and CUDA_VISIBLE_DEVICES"},
 	101:             {kind: device.ErrNoDevice}, // invalid device
 	102:             {device.ErrDevice, "the virtual GPU has no licence: see the service nvidia-gridd"},
 	209:             {kind: device.ErrUnsupported}, // no binary for this GPU
