@@ -58,12 +58,32 @@ func (r Rows) firstRow() Value {
 	return r.b.lengthWord(r.b.narrow(r.batch()), I32(int64(word)))
 }
 
+// boxRow is the row of the tensor at which a box of a map begins. FarBelow stays below all rows.
+func (r Rows) boxRow(row Value) Value {
+	first := r.firstRow()
+	if first == nil {
+		return row
+	}
+	far := r.b.ICmp(enum.IPredSLE, row, I32(FarBelow))
+	return r.b.Add(row, r.b.Select(far, I32(0), first))
+}
+
 // narrow is a number of 32 bits.
 func (b *Builder) narrow(v Value) Value {
 	if v.Type().Equal(types.I64) {
 		return b.Trunc32(v)
 	}
 	return v
+}
+
+// startOf is where the maximum of the thread's row i starts. Rows beyond the sequence start above all scores: they hold another sequence's
+// queries, or anything, and would else have a say in when the warp's outputs are scaled anew, which rounds them.
+func (k *RowTile) startOf(i int) Value {
+	if !k.ReadsLengths() {
+		return F32(Lowest)
+	}
+	inside := k.ICmp(enum.IPredSLT, k.Add(k.Row0(), k.RowOf(i)), k.Length("sq"))
+	return k.Select(inside, F32(Lowest), F32(-Lowest))
 }
 
 // WhenPresent is other, unless the tile has no rows: where lengths are in device memory, grids are made for the longest entry.

@@ -45,8 +45,11 @@ func (k *RowTile) Doubtful(i int, m, l, test Value) Value {
 	return k.Choose("doubt", some, Bool(false), func() Value {
 		row := k.Add(k.Row0(), k.RowOf(i))
 		inside := k.ICmp(enum.IPredSLT, row, k.Length("sq"))
-		nothing := k.And(k.FCmp(enum.FPredOEQ, l, F32(0)), k.keepsNothing(i))
-		return k.And(inside, k.Xor(nothing, Bool(true)))
+		doubtful := k.Xor(k.And(k.FCmp(enum.FPredOEQ, l, F32(0)), k.keepsNothing(i)), Bool(true))
+		if k.ReadsLengths() { // what lies beyond a sequence's keys is loaded, not zeros
+			doubtful = k.Or(doubtful, infinite)
+		}
+		return k.And(inside, doubtful)
 	})
 }
 

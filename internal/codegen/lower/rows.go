@@ -119,8 +119,5 @@ type Box struct{ Row, Head, Batch Value }
 
 // Box is the box that begins at a row.
 func (r Rows) Box(row Value) Box {
-	if first := r.firstRow(); first != nil {
-		row = r.b.Add(row, first)
-	}
-	return Box{row, r.head(), r.batch()}
+	return Box{r.boxRow(row), r.head(), r.batch()}
 }

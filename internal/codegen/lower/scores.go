@@ -73,7 +73,7 @@ func (k *RowTile) InitialRow(i int, exact bool) (m, l Value) {
 	case exact:
 		return NegInf(), F32(0)
 	default:
-		return F32(Lowest), F32(0)
+		return k.startOf(i), F32(0)
 	}
 	first := k.ICmp(enum.IPredEQ, k.And(k.Lane, I32(3)), I32(0))
 	if exact {
