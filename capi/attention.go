@@ -171,12 +171,13 @@ func (s *shape) check(h minfc.Heads) error {
 		s.Strides = runtime.Strides{}
 		return nil
 	}
+	batch, rowsQ, rowsK := s.Rows()
 	for _, t := range []struct {
 		name        string
 		strides     runtime.Stride
 		heads, rows int
-	}{{"q", s.Strides.Q, h.Q, s.SeqQ}, {"k", s.Strides.K, h.KV, s.SeqK}, {"v", s.Strides.V, h.KV, s.SeqK}, {"o", s.Strides.O, h.Q, s.SeqQ}} {
-		if t.strides == (runtime.Stride{}) && (s.Batch > 1 || t.heads > 1 || t.rows > 1) && t.rows > 0 {
+	}{{"q", s.Strides.Q, h.Q, rowsQ}, {"k", s.Strides.K, h.KV, rowsK}, {"v", s.Strides.V, h.KV, rowsK}, {"o", s.Strides.O, h.Q, rowsQ}} {
+		if t.strides == (runtime.Stride{}) && (batch > 1 || t.heads > 1 || t.rows > 1) && t.rows > 0 {
 			return device.BadCall("the strides of %s are all 0: a tensor that repeats one row has to be copied; "+
 				"for contiguous tensors set explicit_strides to 0", t.name)
 		}

@@ -66,7 +66,7 @@ static int grow(void *to, size_t size, size_t oldest, const void *from, const ch
 
 #define HEADS(full, from, error) GROW(minfc_heads, full, from, sizeof(minfc_heads), error)
 #define SHAPE(full, from, error) GROW(minfc_shape, full, from, offsetof(minfc_shape, q), error)
-#define POINTERS(full, from, error) GROW(minfc_pointers, full, from, sizeof(minfc_pointers), error)
+#define POINTERS(full, from, error) GROW(minfc_pointers, full, from, offsetof(minfc_pointers, lengths_q), error)
 
 #define NUMBER(handle) ((uintptr_t)(handle))
 

@@ -51,8 +51,12 @@ func shapeOf(s *C.minfc_shape) shape {
 	}
 	return shape{explicit: s.explicit_strides != 0, Shape: minfc.Shape{Batch: int(s.batch), SeqQ: int(s.seq_q), SeqK: int(s.seq_k),
 		QOffset: int(s.q_offset), Scale: float64(s.scale), NoFallback: s.no_fallback != 0,
-		Strides: runtime.Strides{Q: at(s.q), K: at(s.k), V: at(s.v), O: at(s.o), LSE: at(s.lse)}}}
+		Strides: runtime.Strides{Q: at(s.q), K: at(s.k), V: at(s.v), O: at(s.o), LSE: at(s.lse)},
+		Lengths: lengthsOf(int(s.lengths)), TotalQ: int(s.total_q), TotalK: int(s.total_k)}}
 }
+
+// lengthsOf is an enum minfc_lengths; what is none is refused by package runtime.
+func lengthsOf(n int) runtime.Lengths { return runtime.Lengths(min(max(n, 0), 255)) }
 
 func headsOf(h *C.minfc_heads) heads {
 	return heads{q: int(h.q_heads), kv: int(h.kv_heads), dim: int(h.head_dim), dtype: int(h.dtype)}
@@ -60,7 +64,8 @@ func headsOf(h *C.minfc_heads) heads {
 
 func pointersOf(p *C.minfc_pointers) pointers {
 	return pointers{Q: device.Ptr(p.q), K: device.Ptr(p.k), V: device.Ptr(p.v), O: device.Ptr(p.o), LSE: device.Ptr(p.lse),
-		Workspace: device.Ptr(p.workspace), WorkspaceBytes: bytesOf(p.workspace_bytes)}
+		Workspace: device.Ptr(p.workspace), WorkspaceBytes: bytesOf(p.workspace_bytes),
+		LengthsQ: device.Ptr(p.lengths_q), LengthsK: device.Ptr(p.lengths_k), Offsets: device.Ptr(p.offsets)}
 }
 
 var version = sync.OnceValue(func() *C.char { return C.CString(compile.Version) })

@@ -26,7 +26,8 @@ func (d *openDevice) checkOwn(at *pointers) error {
 	for _, p := range [...]struct {
 		name string
 		at   device.Ptr
-	}{{"Q", at.Q}, {"K", at.K}, {"V", at.V}, {"O", at.O}, {"LSE", at.LSE}, {"Workspace", at.Workspace}} {
+	}{{"Q", at.Q}, {"K", at.K}, {"V", at.V}, {"O", at.O}, {"LSE", at.LSE}, {"Workspace", at.Workspace},
+		{"LengthsQ", at.LengthsQ}, {"LengthsK", at.LengthsK}, {"Offsets", at.Offsets}} {
 		if p.at == 0 {
 			continue
 		}

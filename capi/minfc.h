@@ -85,7 +85,25 @@ typedef struct {
    * tensor of q, k, v and o must not all be 0, unless batch, heads and rows all are 1. */
   minfc_stride q, k, v, o;
   minfc_stride lse; /* float32 [batch, q_heads, seq_q]; row is 1; all 0: contiguous */
+  int32_t lengths;  /* enum minfc_lengths */
+  int32_t total_q, total_k; /* MINFC_RAGGED: rows of q and o, and of k and v */
+  int32_t unused;           /* 0 */
 } minfc_shape;
+
+/* Where the lengths of the sequences of a batch are. In device memory they are int32, at addresses of minfc_pointers, and every run reads
+ * them: a CUDA graph that captured a run serves all lengths. seq_q, seq_k and q_offset of the shape are then the most that a sequence can
+ * have; larger numbers in device memory are cut to them, and to the rows of the tensors. The kernels are others than with lengths in the
+ * shape: the first minfc_prepare of this kind compiles and loads them.
+ *
+ *   MINFC_IN_SHAPE  seq_q, seq_k and q_offset hold for all sequences.
+ *   MINFC_PADDED    a sequence has the first rows of its batch entry. lengths_q and lengths_k are lengths, offsets the positions of query 0,
+ *                   [batch] each. lengths_q 0: seq_q for all; offsets 0: q_offset for all; lengths_k 0: keys end with the last query.
+ *   MINFC_RAGGED    the rows of sequences follow each other: q is contiguous [q_heads, total_q, head_dim] or lies as strides of heads and
+ *                   rows say, lse is [q_heads, total_q]. lengths_q and lengths_k are cumulative, [batch + 1] from 0 on; lengths_k 0: the
+ *                   rows of the queries. offsets as with MINFC_PADDED.
+ *
+ * Rows that no sequence has are neither written nor do they count; they are memory all the same, whatever it holds. */
+enum minfc_lengths { MINFC_IN_SHAPE = 0, MINFC_PADDED = 1, MINFC_RAGGED = 2 };
 
 /* Addresses in the memory of the device. */
 typedef struct {
@@ -94,6 +112,7 @@ typedef struct {
   uint64_t lse;             /* 0: not wanted */
   uint64_t workspace;       /* on 256 bytes; 0 if the call needs none */
   uint64_t workspace_bytes; /* at least what minfc_prepare said */
+  uint64_t lengths_q, lengths_k, offsets; /* int32, see enum minfc_lengths; 0 with MINFC_IN_SHAPE */
 } minfc_pointers;
 
 static inline void minfc_heads_init(minfc_heads *heads) {

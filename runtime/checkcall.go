@@ -98,7 +98,7 @@ type dim struct {
 }
 
 func (c *call) fillTensors() error {
-	batch, rowsQ, rowsK := c.rows()
+	batch, rowsQ, rowsK := c.Rows()
 	for _, t := range []struct {
 		name        string
 		stride      *Stride
@@ -177,7 +177,7 @@ func (c *call) fillLSE() error {
 	if c.SeqQ == 0 {
 		return nil
 	}
-	batch, rows, _ := c.rows()
+	batch, rows, _ := c.Rows()
 	lse := &c.Strides.LSE
 	if lse.Row = 0; *lse == (Stride{}) {
 		lse.Head = int64(rows)
@@ -197,7 +197,7 @@ func (c *call) fillLSE() error {
 
 // checkPointers checks what a run brings: workspace is how many bytes of one it needs.
 func (c *call) checkPointers(at Pointers, workspace int64) error {
-	_, rowsQ, rowsK := c.rows()
+	_, rowsQ, rowsK := c.Rows()
 	for _, t := range [...]struct {
 		name string
 		at   device.Ptr

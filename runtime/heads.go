@@ -32,6 +32,6 @@ func (c *call) shared() bool { return c.mask != nil }
 
 // idle says that there is nothing to compute.
 func (c *call) idle() bool {
-	_, rows, _ := c.rows()
+	_, rows, _ := c.Rows()
 	return c.SeqQ == 0 || rows == 0 || c.present == 0
 }

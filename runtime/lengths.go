@@ -43,8 +43,8 @@ func (c *call) lengthsBytes() int64 {
 	return (abi.LengthsBytes*int64(c.Batch) + ir.BufferAlign - 1) / ir.BufferAlign * ir.BufferAlign
 }
 
-// rows are how many entries the tensors have, and rows of queries and of keys.
-func (s Shape) rows() (batch, q, k int) {
+// Rows are how many batch entries the tensors have, and how many rows of queries and of keys: with Ragged, one entry with all rows.
+func (s Shape) Rows() (batch, q, k int) {
 	if s.Lengths == Ragged {
 		return 1, s.TotalQ, s.TotalK
 	}

@@ -36,14 +36,14 @@ func newRegion(name string, start device.Ptr, inner int64, dims ...step) region 
 
 // tensorRegion is the memory of a tensor of a checked call.
 func (c *call) tensorRegion(name string, at device.Ptr, s Stride, heads, rows int) region {
-	batch, _, _ := c.rows()
+	batch, _, _ := c.Rows()
 	return newRegion(name, at, elementBytes*int64(c.headDim), step{elementBytes * s.Batch, int64(batch - 1)},
 		step{elementBytes * s.Head, int64(heads - 1)}, step{elementBytes * s.Row, int64(rows - 1)})
 }
 
 // regions are what the call reads, and what it writes: O and LSE. Tensors without rows have none.
 func (c *call) regions(at Pointers, reads, writes []region) (r, w []region) {
-	batch, rowsQ, rowsK := c.rows()
+	batch, rowsQ, rowsK := c.Rows()
 	if rowsQ == 0 {
 		return reads, writes
 	}

@@ -117,7 +117,7 @@ func (p *Prepared) run(s device.Stream, at Pointers, index, attention bool) erro
 		return err
 	}
 	bases := at.bases()
-	if _, _, rows := p.call.rows(); rows == 0 { // never looked at
+	if _, _, rows := p.call.Rows(); rows == 0 { // never looked at
 		bases[baseK], bases[baseV] = 0, 0
 	}
 	first, end := 0, len(p.records.records)

@@ -26,7 +26,7 @@ func (x *boundCall) view(tensor string) (mapView, error) {
 		}
 		return mapView{ir.Address{Base: tensor}, s, rows, heads, x.Batch}, nil
 	}
-	_, rowsQ, rowsK := x.rows()
+	_, rowsQ, rowsK := x.Rows()
 	switch tensor {
 	case "q":
 		return at(x.Strides.Q, rowsQ, x.QHeads)
