@@ -29,8 +29,8 @@ def attention_forward(
     Gives [batch, rows, heads, dim] and no weights. Rows of padding are zeros where minfc computes. Raises RuntimeError under autograd and
     ValueError for what neither kernel computes.
     """
-    _refuse(query, key, value, dropout, rest)
     layer = layer_of(module)
+    _refuse(query, key, value, dropout, rest)
     spans = attention_mask if is_spans(attention_mask) else None
     reason = _stock_reason(module, layer, query, key, attention_mask, rest)
     if reason is not None:
@@ -51,7 +51,7 @@ def _refuse(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, dropout
     if dropout:
         raise ValueError(f"dropout is {dropout}, and minfc has none: call model.eval()")
     for name, what in _REFUSED.items():
-        if rest.get(name) not in (None, False):
+        if (given := rest.get(name)) is not None and given is not False:
             raise ValueError(f'attention with {what} ({name}): minfc does not compute it; use attn_implementation="eager"')
 
 
