@@ -71,6 +71,24 @@ static void reports(void) {
   WANT_CODE(MINFC_E_ARGUMENT, "H201", minfc_estimate("{\"pattern\": \"dense\"}", &heads, &shape, "H201", text, sizeof text, NULL, &error));
 }
 
+/* plans: both formats are written as one, and what is wrong is said with its place. */
+static void plans(void) {
+  char text[4096];
+  const char *ours = "{\"schema\": 1, \"layers\": [{\"1\": {\"pattern\": \"a_shape\", \"params\": {\"sink\": 2, \"window\": 30}}}]}";
+  const char *theirs = "[{\"1\": [\"stream_llm\", 2, 30, 0]}]";
+  for (int i = 0; i < 2; i++) {
+    size_t length;
+    MUST(minfc_plan_read("p.json", i ? theirs : ours, text, sizeof text, &length, &error));
+    if (length != strlen(text) || !strstr(text, "\"schema\": 1") ||
+        !strstr(text, "\"1\": {\"pattern\": \"a_shape\", \"params\": {\"sink\": 2, \"window\": 30}}"))
+      FAIL("plan %d is %s", i, text);
+  }
+  const char *wrong = "[{\"1\": [\"stream_lm\", 2, 30, 0]}]";
+  WANT_CODE(MINFC_E_PATTERN, "p.json:1:9: layer 0, head 1", minfc_plan_read("p.json", wrong, text, sizeof text, NULL, &error));
+  WANT_CODE(MINFC_E_PATTERN, "p.json", minfc_plan_read("p.json", "", text, sizeof text, NULL, &error));
+  WANT_CODE(MINFC_E_ARGUMENT, "text is NULL", minfc_plan_read("p.json", NULL, text, sizeof text, NULL, &error));
+}
+
 /* workload: a seed means the same bytes, another one others, a tensor at address 0 is left out, and bad calls are told. */
 static void workload(void) {
   set_up();
@@ -341,7 +359,7 @@ int main(int argc, char **argv) {
   struct { const char *name; void (*check)(void); } all[] = {
       {"numbers", numbers}, {"reports", reports},   {"fallback", fallback}, {"bad_specs", bad_specs}, {"bad_calls", bad_calls},
       {"handles", handles}, {"versions", versions}, {"threads", threads},   {"rounds", rounds},       {"forks", forks},
-      {"workload", workload}};
+      {"workload", workload}, {"plans", plans}};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
     if (argc == 2 && !strcmp(argv[1], all[i].name)) return all[i].check(), 0;
   return fprintf(stderr, "there is no such check\n"), 2;
