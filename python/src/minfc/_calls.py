@@ -56,9 +56,9 @@ class Call:
         self.lse_shape = (batch, heads, rows)
         self.empty = not (batch and rows and keys)
 
-    def __del__(self) -> None:
-        if getattr(self, "handle", 0):
-            lib.minfc_call_close(self.handle, None)
+    def __del__(self, _close: Any = lib.minfc_call_close) -> None:  # bound here: modules may be gone when the last calls go
+        if self.handle:
+            _close(self.handle, None)
 
 
 def output(batch: int, heads: int, rows: int, dim: int, layout: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -118,11 +118,12 @@ def prepare(
 ) -> Call:
     """Checks and prepares a call, and remembers it by key. Raises ValueError and RuntimeError."""
     sizes = _check.sizes(q, k, v, layout)
-    _check.tensors(q, k, v)
+    _check.alike(q, k, v)
+    _check.strides(q, k, v)
     attention = attention_of(q.get_device(), spec, sizes.q_heads, sizes.kv_heads, sizes.head_dim, q.dtype)
     call = Call(attention, sizes, layout)
     shape = Shape(
-        batch=_check.whole("batch", sizes.batch),
+        batch=_check.whole("batch", max(sizes.batch, 1)),  # an empty batch is checked like one of one entry
         seq_q=_check.whole("the number of queries", sizes.seq_q),
         seq_k=_check.whole("the number of keys", sizes.seq_k),
         q_offset=_check.whole("q_offset", q_offset),

@@ -6,7 +6,7 @@ from typing import NamedTuple, NoReturn
 
 import torch
 
-LAYOUTS = ("bhsd", "bshd")
+_ORDER = {"bhsd": "[batch, heads, rows, head_dim]", "bshd": "[batch, rows, heads, head_dim]"}
 LONGEST = 2**31 - 1  # what an int32 of the C library holds; it has smaller limits of its own
 
 INFERENCE_ONLY = (
@@ -47,16 +47,22 @@ def axes(layout: str) -> tuple[int, int, int]:
         return 0, 1, 2
     if layout == "bshd":
         return 0, 2, 1
-    raise ValueError(f'layout is {layout!r}, want "bhsd" ([batch, heads, rows, head_dim]) or "bshd" ([batch, rows, heads, head_dim])')
+    wanted = " or ".join(f'"{name}" ({order})' for name, order in _ORDER.items())
+    raise ValueError(f"layout is {layout!r}, want {wanted}")
+
+
+def rank(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, layout: str) -> None:
+    """Checks that tensors have four dimensions. Raises ValueError."""
+    for name, t in (("q", q), ("k", k), ("v", v)):
+        if t.dim() != 4:
+            raise ValueError(f"expected {name} to be 4-D, {_ORDER[layout]}, got {t.dim()}-D with shape {list(t.shape)}")
 
 
 def sizes(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, layout: str) -> Sizes:
     """The sizes of a call, checked against one another. q, k, v are 4-D as layout says. Raises ValueError."""
     b, h, s = axes(layout)
-    order = "[batch, heads, rows, head_dim]" if layout == "bhsd" else "[batch, rows, heads, head_dim]"
-    for name, t in (("q", q), ("k", k), ("v", v)):
-        if t.dim() != 4:
-            raise ValueError(f"expected {name} to be 4-D, {order}, got {t.dim()}-D with shape {list(t.shape)}")
+    order = _ORDER[layout]
+    rank(q, k, v, layout)
     if k.shape != v.shape:
         raise ValueError(f"expected k and v of one shape, got {list(k.shape)} and {list(v.shape)}")
     if q.shape[b] != k.shape[b]:
@@ -71,8 +77,8 @@ def sizes(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, layout: str) -> Siz
     return out
 
 
-def tensors(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> None:
-    """Checks types, devices and strides of 4-D tensors. Raises ValueError."""
+def alike(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> None:
+    """Checks types and devices. Raises ValueError."""
     for name, t in (("q", q), ("k", k), ("v", v)):
         if t.dtype not in (torch.bfloat16, torch.float16):
             raise ValueError(f"expected {name} of dtype bfloat16 or float16, got {word(t.dtype)}")
@@ -80,6 +86,11 @@ def tensors(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> None:
             raise ValueError(f"expected q, k and v of one dtype, got {word(q.dtype)} in q and {word(t.dtype)} in {name}")
         if t.device != q.device:
             raise ValueError(f"expected q, k and v on one device, got {q.device} for q and {t.device} for {name}")
+
+
+def strides(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> None:
+    """Checks strides of 4-D tensors. Raises ValueError."""
+    for name, t in (("q", q), ("k", k), ("v", v)):
         if t.numel():
             _strides(name, t)
 

@@ -94,6 +94,7 @@ _FUNCTIONS = {
     "minfc_call_close": [c_void_p],
     "minfc_run": [c_void_p, c_void_p, c_void_p],
     "minfc_chosen": [c_void_p, POINTER(Pointers), c_void_p, *_JSON],
+    "minfc_plan_read": [c_char_p, c_char_p, *_JSON],
     "minfc_estimate": [c_char_p, POINTER(Heads), POINTER(Shape), c_char_p, *_JSON],
 }
 

@@ -187,9 +187,11 @@ def _fake(
     layout: str = "bhsd",
     fallback: bool = True,
 ) -> torch.Tensor:
+    if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad):
+        _check.no_grad(q, k, v)
     b, h, s = _check.axes(layout)
-    if q.dim() != 4:
-        _check.sizes(q, k, v, layout)
+    _check.rank(q, k, v, layout)
+    _check.alike(q, k, v)
     shape, strides = output(q.shape[b], q.shape[h], q.shape[s], q.shape[3], layout)
     return q.new_empty_strided(shape, strides)
 

@@ -7,20 +7,24 @@ import os
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence, Union
 
+from ._library import in_parent, lib, text
+
 Text = Union[str, "os.PathLike[str]", Mapping[str, Any], Sequence[Any]]
 
 
 class Layer:
     """A layer of a head plan. It stands where a pattern may stand: minfc.attention(q, k, v, plan.layer(3)).
 
-    spec is its JSON as the C library takes it: a plan of one layer, so that layers with the same heads are one attention.
+    index counts from 0. spec is its JSON as the C library takes it: a plan of this layer alone, without scores, so that layers whose heads do
+    the same are one attention, compiled once.
     """
 
     __slots__ = ("index", "spec")
 
-    def __init__(self, index: int, spec: str):
+    def __init__(self, index: int, heads: Mapping[str, Any]):
+        entries = {head: {"pattern": entry["pattern"], "params": entry["params"]} for head, entry in heads.items()}
         self.index = index
-        self.spec = spec
+        self.spec = json.dumps({"plan": {"schema": 1, "layers": [entries]}, "layer": 0}, separators=(",", ":"))
 
     def __repr__(self) -> str:
         return f"minfc.Layer({self.index})"
@@ -29,15 +33,16 @@ class Layer:
 class Plan:
     """A head plan.
 
-    text_or_path_or_dict is JSON text, the path of a JSON file, or what json.load makes of one. Both formats are told apart by
-    themselves: minfc's is an object, MInference's is a list of layers. Names of patterns and numbers are checked when a layer is compiled.
-    Raises ValueError for what is no plan, OSError for a file that does not open.
+    text_or_path_or_dict is JSON text, the path of a JSON file, or what json.load makes of one, in minfc's format or in MInference's. Names of
+    patterns, parameters and numbers are checked here. Heads that a layer does not name run vertical_slash with 1000 columns and 6096
+    diagonals, as in MInference. Raises ValueError with file, line and column, OSError for a file that does not open.
     """
 
     def __init__(self, text_or_path_or_dict: Text):
-        whole, where = _read(text_or_path_or_dict)
-        rest, layers = _split(whole, where)
-        self.layers: tuple[Layer, ...] = tuple(Layer(i, _spec(rest, one)) for i, one in enumerate(layers))
+        name, said = _read(text_or_path_or_dict)
+        in_parent()
+        whole = json.loads(text(lib.minfc_plan_read, name.encode(), said.encode()))
+        self.layers: tuple[Layer, ...] = tuple(Layer(i, heads) for i, heads in enumerate(whole["layers"]))
 
     def layer(self, index: int) -> Layer:
         """Layer index, from 0. Raises IndexError, which says how many there are."""
@@ -52,55 +57,16 @@ class Plan:
         return iter(self.layers)
 
     def __repr__(self) -> str:
-        return f"minfc.Plan(of {len(self.layers)} layers)"
+        return f"minfc.Plan({len(self.layers)} layers)"
 
 
-def _read(given: Text) -> tuple[Any, str]:
-    """What the plan says, and how to call it in errors."""
-    if not isinstance(given, (str, os.PathLike)):
-        return given, "the plan"
-    if isinstance(given, str) and given.lstrip()[:1] in ("{", "["):
-        text, where = given, "the plan"
-    else:
-        text, where = Path(given).read_text(encoding="utf-8"), str(given)
+def _read(given: Text) -> tuple[str, str]:
+    """What errors call a plan, and its text."""
+    if isinstance(given, (str, os.PathLike)):
+        if isinstance(given, str) and given.lstrip()[:1] in ("{", "["):
+            return "plan", given
+        return os.fspath(given), Path(given).read_text(encoding="utf-8")
     try:
-        return json.loads(text, object_pairs_hook=_once), where
-    except json.JSONDecodeError as e:
-        raise ValueError(f"{where} is no JSON: {e}") from e
-    except _Twice as e:
-        raise ValueError(f"{where} has the key {e} twice in one object") from e
-
-
-class _Twice(Exception):
-    pass
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object. A head that is there twice would lose one of its entries without a word."""
-    out: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in out:
-            raise _Twice(repr(key))
-        out[key] = value
-    return out
-
-
-def _split(whole: Any, where: str) -> tuple[dict[str, Any] | None, list[Any]]:
-    """What all layers of a plan share, or None for MInference's format, and the layers."""
-    if isinstance(whole, Mapping):
-        layers = whole.get("layers")
-        rest: dict[str, Any] | None = {k: v for k, v in whole.items() if k != "layers"}
-    else:
-        layers, rest = whole, None
-    if not isinstance(layers, Sequence) or isinstance(layers, (str, bytes)) or not all(isinstance(x, Mapping) for x in layers):
-        raise ValueError(
-            f'{where} is no head plan: want {{"schema": 1, "layers": [{{"0": {{"pattern": ...}}}}, ...]}} or the list of a MInference file'
-        )
-    if not layers:
-        raise ValueError(f"{where} has no layers")
-    return rest, list(layers)
-
-
-def _spec(rest: dict[str, Any] | None, layer: Any) -> str:
-    plan = [layer] if rest is None else {**rest, "layers": [layer]}
-    return json.dumps({"plan": plan, "layer": 0}, separators=(",", ":"))
+        return "plan", json.dumps(given)
+    except TypeError as e:
+        raise TypeError(f"a plan is JSON, its path, or what json.load gives: {e}") from e

@@ -19,13 +19,13 @@ def spec_of(pattern: Pattern, params: Mapping[str, int] | None = None) -> str:
     pattern is a name of the library, a source text in the language, a spec (JSON), or a layer of a plan; the last two have their
     parameters inside. Names are not looked up here: the library knows them. Raises ValueError or TypeError.
     """
+    if isinstance(pattern, Layer) and not params:  # here, since torch.compile takes no object into a constant
+        return pattern.spec
     return _known_spec(pattern, tuple(params.items()) if params else ())
 
 
 @torch.compiler.assume_constant_result
 def _known_spec(pattern: Pattern, params: tuple[tuple[str, int], ...]) -> str:
-    if isinstance(pattern, Layer) and not params:
-        return pattern.spec
     try:
         known = _specs.get((pattern, params))
     except TypeError as e:  # a tensor hashes, a list does not
