@@ -125,7 +125,7 @@ BAD_PLANS = [
     ([{}, {}], {"window": 3}, ValueError, "goes without window"),
     ("vertical_slsh", {}, ValueError, 'the library has no pattern "vertical_slsh"'),
     ("a_shape", {"windw": 3}, ValueError, "windw"),
-    ([{}, {"0": {"pattern": "dense"}}], {}, ValueError, "layer 1 of the plan: .*found an object, want a list"),
+    ([{}, {"0": {"pattern": "dense"}}], {}, ValueError, "layer 1, head 0: found an object, want a list"),
     (3, {}, TypeError, "plan is int"),
     (["dense"], {}, ValueError, "the plan has 1 layers"),
     ("no/such/plan.json", {}, FileNotFoundError, "no/such/plan.json"),

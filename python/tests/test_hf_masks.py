@@ -11,6 +11,7 @@ minfc_transformers = pytest.importorskip("minfc.transformers")
 from transformers import masking_utils as hf
 
 from minfc.transformers._forward import attention_forward
+from minfc.transformers._layers import Layer
 from minfc.transformers._masks import as_stock, is_spans, mask
 
 from families import error
@@ -27,10 +28,13 @@ class Attention(torch.nn.Module):
 
 
 def dense():
-    from minfc.transformers._layers import Layer
+    return running("dense")
 
+
+def running(pattern, **params):
+    """A module that runs a pattern, without fallback."""
     module = Attention()
-    module.minfc_layer = Layer(minfc.spec_of("dense"))
+    module.minfc_layer = Layer(minfc.spec_of(pattern, params), fallback=False)
     return module
 
 
@@ -108,6 +112,19 @@ def test_one_launch_where_spans_agree():
         made = mask(3, Q, 200, 70, 0, causal(), None if tokens is None else runs(200, tokens))
         attention_forward(dense(), x[:, :, 70:], x, x, made)
         assert minfc.counters()["emulator dense()"] - before == calls
+
+
+@pytest.mark.parametrize("pattern, budget", [("vertical_slash", {"vertical": 40, "slash": 70}), ("block_sparse", {"topk": 2})])
+def test_what_a_cache_has_beyond_chooses_nothing(pattern, budget):
+    """Patterns that data decides see the keys that are there, not all that a static cache has room for."""
+    g = torch.Generator().manual_seed(3)
+    q, k = (torch.randn(1, h, n, DIM, generator=g).half() for h, n in ((2, Q), (1, 400)))
+    made = mask(1, Q, 400, 70, 0, causal())
+    q, k[:, :, 70 + Q :] = q.abs(), 9.0  # keys that every query would look at
+    got, _ = attention_forward(running(pattern, **budget), q, k, k, made)
+    cut = k[:, :, : 70 + Q].clone()
+    want = minfc.attention(q, cut, cut, pattern, q_offset=70, fallback=False, **budget)
+    assert torch.equal(got, want.transpose(1, 2))
 
 
 STOCK = {

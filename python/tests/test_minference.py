@@ -127,5 +127,5 @@ def test_without_the_package_the_file_is_wanted():
 
 def test_flexible_patterns_are_refused_with_their_place():
     flex = [{}, {"2": ["flex_vertical_and_slash", 0.9, 0.1, 1]}]
-    with pytest.raises(ValueError, match="layer 1 of the plan: .*head 2: pattern .*chooses by mass"):
-        minfc.patch_minference_config(attn_kwargs={"best_pattern": flex})(model())
+    with pytest.raises(ValueError, match="layer 1, head 2: pattern .*chooses by mass"):
+        minfc.patch_minference_config(attn_kwargs={"best_pattern": flex})

@@ -138,4 +138,5 @@ def label(spec: str) -> str:
         layer = (plan if isinstance(plan, list) else plan["layers"])[said["layer"]]
         return f"a layer of a plan with {len(layer)} heads"
     params = ", ".join(f"{name}={value}" for name, value in said.get("params", {}).items())
-    return f"{said.get('pattern') or 'a pattern of its own'}({params})"
+    name = said.get("pattern") or "a pattern of its own"
+    return f"{name}({params})" if params else name

@@ -11,7 +11,7 @@ import torch
 
 from . import _check
 from ._device import EMULATOR, Device, device_of
-from ._library import BF16, F16, Heads, Shape, Stride, check, in_parent, lib
+from ._library import BF16, F16, Heads, Shape, Stride, check, lib
 
 _DTYPES = {torch.bfloat16: BF16, torch.float16: F16}
 
@@ -85,7 +85,6 @@ _lock = threading.Lock()
 
 def attention_of(index: int, spec: str, q_heads: int, kv_heads: int, head_dim: int, dtype: torch.dtype) -> Attention:
     """What is compiled for a spec and heads on a device; compiled now if it is new. Threads that ask for the same wait for one."""
-    in_parent()
     key = (index, spec, q_heads, kv_heads, head_dim, dtype)
     known = _attentions.get(key)
     if known is not None:
@@ -141,21 +140,14 @@ def prepare(
 
 def _set_strides(shape: Shape, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, call: Call, layout: str) -> None:
     shape.explicit_strides = 1
-    for name, sizes, strides in (
-        ("q", q.shape, q.stride()),
-        ("k", k.shape, k.stride()),
-        ("v", v.shape, v.stride()),
-        ("o", call.o_shape, call.o_strides),
-    ):
-        # A dimension of one element may have any stride in torch; nothing is read by it, so it takes one that is legal.
-        at = [strides[axis] if sizes[axis] > 1 else sizes[3] for axis in _check.axes(layout)]
-        setattr(shape, name, Stride(*at))
+    for name, strides in (("q", q.stride()), ("k", k.stride()), ("v", v.stride()), ("o", call.o_strides)):
+        setattr(shape, name, Stride(*(strides[axis] for axis in _check.axes(layout))))
 
 
 def remember(key: Any, call: Call) -> None:
     """Keeps a call for its next run, and forgets the oldest beyond MOST_CALLS."""
     with _lock:
-        if len(calls) >= MOST_CALLS:
+        while len(calls) >= MOST_CALLS:
             oldest = calls.pop(next(iter(calls)))
             oldest.attention.retired += oldest.runs
         calls[key] = call
