@@ -60,7 +60,7 @@ def test_report_counts_and_says_why():
         ("stock", "a mask of its own"): 2,
     }
     assert r.calls("minfc") == 4 and r.calls("stock") == 8
-    assert [layer.pattern for layer in r.layers] == ["dense()", "dense()"]
+    assert [layer.pattern for layer in r.layers] == ["dense", "dense"]
     assert str(r).splitlines()[:2] == ["layers  where  calls  why", "0-1     minfc  2      prompt"]
     assert minfc.report(m).total == {}
 

@@ -103,4 +103,4 @@ def test_attn_implementation_alone_is_vertical_slash():
     m.set_attn_implementation("minfc")
     got = m(prompts()).logits
     assert error(got, want) < TOLERANCE  # its budgets of 1000 and 6096 keep all of so short a prompt
-    assert minfc.report(m).layers[0].pattern == "vertical_slash()"
+    assert minfc.report(m).layers[0].pattern == "vertical_slash"

@@ -43,12 +43,7 @@ def install(model: Model, plan: What = DEFAULT, *, min_queries: int = MIN_QUERIE
     specs = {index: spec_of(pattern, params if isinstance(pattern, str) else None) for index, pattern in patterns.items()}
     _check_heads(specs, modules)
     for module in modules:
-        try:
-            _compile(module, specs[module.layer_idx])
-        except ValueError as e:
-            if isinstance(patterns[module.layer_idx], PlanLayer):
-                raise ValueError(f"layer {module.layer_idx} of the plan: {e}") from e
-            raise
+        _compile(module, specs[module.layer_idx])
     _switch(model, modules)
     for module in modules:
         module.minfc_layer = Layer(specs[module.layer_idx], min_queries, fallback)
