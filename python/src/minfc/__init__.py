@@ -8,6 +8,7 @@ from ._attention import Compiled, attention, compile, counters
 from ._explain import Estimate, Head, chosen, explain
 from ._plan import Layer, Plan
 from ._spec import spec_of
+from ._workload import workload
 
 if TYPE_CHECKING:
     from .transformers import install as install, patch_minference_config as patch_minference_config
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     *("Compiled", "Estimate", "Head", "Layer", "Plan"),
-    *("__version__", "attention", "chosen", "compile", "counters", "explain", "spec_of"),
+    *("__version__", "attention", "chosen", "compile", "counters", "explain", "spec_of", "workload"),
 ]
 
 _OF_TRANSFORMERS = ("install", "patch_minference_config", "report", "uninstall")

@@ -95,6 +95,7 @@ _FUNCTIONS = {
     "minfc_run": [c_void_p, c_void_p, c_void_p],
     "minfc_chosen": [c_void_p, POINTER(Pointers), c_void_p, *_JSON],
     "minfc_plan_read": [c_char_p, c_char_p, *_JSON],
+    "minfc_workload": [c_void_p, c_char_p, c_uint64, POINTER(Heads), c_int32, c_int32, c_uint64, c_uint64, c_uint64, c_void_p],
     "minfc_estimate": [c_char_p, POINTER(Heads), POINTER(Shape), c_char_p, *_JSON],
 }
 
