@@ -5,10 +5,10 @@
     python examples/hf_prefill.py --layers-only --seqlens 512k,1m      # one layer, times the number of layers
     python examples/hf_prefill.py --tiny                               # on the emulator: what CI runs, times mean nothing
 
-The model is Llama-3-8B's shape: 32 layers, hidden size 4096, 32 heads on 8 kv heads of 128, bfloat16, batch 1, no cache kept, logits of the last token.
-Random weights have no structure to attend to. So for the plan a layer computes its q, k and v and then takes generated q and k in place of its own
-(minfc.workload, kind "mixed", one pair for all layers): their cost is in, what they would say is not. Logits of the plan mean nothing; logits of
-minfc dense are compared with stock ones. "no attention" gives back the queries, so it is the time of everything else.
+The model is Llama-3-8B's shape: 32 layers, hidden size 4096, 32 heads on 8 kv heads of 128, bfloat16, batch 1, no cache kept, logits of the
+last token. Random weights have no structure to attend to. So for the plan a layer computes its q, k and v and then takes generated q and k in
+place of its own (minfc.workload, kind "mixed", one pair for all layers): their cost is in, what they would say is not. Logits of the plan mean
+nothing; logits of minfc dense are compared with stock ones. "no attention" gives back the queries, so it is the time of everything else.
 
 Every run is timed alone by events on the device; a round runs all subjects once in random order.
 """
@@ -31,8 +31,8 @@ from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 import minfc
 import minfc.transformers
 
-FULL = {"hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256}
-TINY = {"hidden_size": 160, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 10, "num_key_value_heads": 5, "vocab_size": 128}
+FULL = dict(hidden_size=4096, intermediate_size=14336, num_hidden_layers=32, num_attention_heads=32, num_key_value_heads=8, vocab_size=128256)
+TINY = dict(hidden_size=160, intermediate_size=128, num_hidden_layers=2, num_attention_heads=10, num_key_value_heads=5, vocab_size=128)
 CHUNK_ROWS = 1 << 16  # of everything but attention with --layers-only: a whole MLP of a million tokens would take 90 GB
 SEED = 3
 
@@ -220,10 +220,9 @@ class Bench:
     def length(self, tokens):
         """Measures all subjects at a length, and writes a line each."""
         config = self.model.config
-        Generated.q, Generated.k = minfc.workload(
-            "mixed", q_heads=config.num_attention_heads, kv_heads=config.num_key_value_heads, head_dim=config.hidden_size // config.num_attention_heads,
-            seqlen=tokens, device=self.args.device, seed=SEED,
-        )[:2]  # fmt: skip
+        heads = config.num_attention_heads
+        sizes = dict(q_heads=heads, kv_heads=config.num_key_value_heads, head_dim=config.hidden_size // heads, seqlen=tokens)
+        Generated.q, Generated.k = minfc.workload("mixed", **sizes, device=self.args.device, seed=SEED)[:2]
         run = (one_layer if self.args.layers_only else whole)(self.model, tokens)
         cases = {s: [] for s in self.subjects()}
         outcome, logits = {}, {}
@@ -245,12 +244,8 @@ class Bench:
             return f"left out: {expected:.0f} s expected, --time-limit is {self.args.time_limit:.0f}"
         if expected is not None and 2 * expected > self.args.time_limit:
             return None
-        try:
-            _, logits[subject.name] = self.once(subject, tokens, run)
-        except RuntimeError as e:
-            free()
-            return f"failed: {str(e).splitlines()[0]}"
-        return None
+        _, logits[subject.name], failed = self.attempt(subject, tokens, run)
+        return failed and f"failed: {failed}"
 
     def rounds(self, cases, tokens, run):
         """Rounds in random order, until the time of a case or the number of rounds is used up."""
@@ -260,21 +255,25 @@ class Bench:
             for s in order:
                 if cases[s] and sum(cases[s]) + cases[s][-1] > self.args.time_limit:
                     continue
-                try:
-                    took, _ = self.once(s, tokens, run)
-                except RuntimeError as e:
-                    say(f"{s.name} at {short(tokens)} failed: {e}")
+                took, _, failed = self.attempt(s, tokens, run)
+                if failed:
+                    say(f"{s.name} at {short(tokens)} failed: {failed}")
                     del cases[s]
-                    free()
                     continue
                 cases[s].append(took)
                 self.line({"tokens": tokens, "subject": s.name, "run": took})
                 say(f"{short(tokens)} tokens, round {n + 1} of {self.args.rounds}: {s.name} {took:.3f} s", end="\r")
         say("")
 
-    def once(self, subject, tokens, run):
-        with subject(self.model), torch.inference_mode():
-            return self.clock.time(run)
+    def attempt(self, subject, tokens, run):
+        """Seconds and logits of one run, and why it failed, or None. Memory goes back after a failure, when nothing holds it any more."""
+        try:
+            with subject(self.model), torch.inference_mode():
+                return *self.clock.time(run), None
+        except RuntimeError as e:  # out of memory is one
+            failed = (str(e) or type(e).__name__).splitlines()[0]
+        free()
+        return None, None, failed
 
     def expected(self, subject, tokens):
         """Seconds of one run by the longest length before, or None."""
@@ -293,9 +292,10 @@ class Bench:
                 "rounds": len(took),
                 "derived": f"one layer times {self.factor}" if self.factor > 1 else None,
             }
-            stock = next((logits[n] for n in logits if n.startswith("stock")), None)
-            if subject.attends == OWN and stock is not None and subject.name in logits:
-                mine = logits[subject.name].float()
+            stock = next((x for n, x in logits.items() if n.startswith("stock") and x is not None), None)
+            mine = logits.get(subject.name)
+            if subject.attends == OWN and stock is not None and mine is not None:
+                mine = mine.float()
                 row["differs_from_first_stock"] = ((mine - stock.float()).norm() / stock.float().norm()).item()
         else:
             row["left_out"] = why_not or "failed"
@@ -420,9 +420,8 @@ def tokens_of(text):
 
 def parsed():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    lists = dict(metavar="LIST", help="with commas")
-    p.add_argument("--seqlens", type=lambda t: [tokens_of(x) for x in t.split(",")], metavar="LIST", help="default 4k,8k,16k,32k,128k; tiny 192,320")
-    p.add_argument("--subjects", type=lambda t: [x.strip() for x in t.split(",")], **lists)
+    p.add_argument("--seqlens", type=lambda t: [tokens_of(x) for x in t.split(",")], metavar="LIST", help="default 4k,8k,16k,32k,128k")
+    p.add_argument("--subjects", type=lambda t: [x.strip() for x in t.split(",")], metavar="LIST", help="columns of the table, with commas")
     p.add_argument("--rounds", type=int, default=9, help="at most; a case ends earlier at its time limit (default 9)")
     p.add_argument("--time-limit", type=float, default=60, help="seconds of a subject at a length (default 60): no run begins that is expected to end later")
     p.add_argument("--layers-only", action="store_true", help="one decoder layer, times the number of layers: for lengths that do not fit whole")

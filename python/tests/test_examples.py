@@ -66,6 +66,22 @@ def test_prefill_of_a_layer(monkeypatch, capsys, tmp_path):
     assert [r["tokens"] for r in left_out] == [200, 200] and all("--time-limit is 0" in r["left_out"] for r in left_out)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="see above")
+def test_prefill_goes_on_after_a_failure(monkeypatch, capsys, tmp_path):
+    """A subject that does not fit is left out, and the others are measured."""
+    example = loaded("hf_prefill.py")
+    out = tmp_path / "out.jsonl"
+
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("no memory\nfor this")
+
+    monkeypatch.setitem(example["AttentionInterface"]._global_mapping, "no_attention", full)
+    monkeypatch.setattr(sys, "argv", ["x", "--tiny", "--seqlens", "192", "--rounds", "1", "--subjects", "stock,no attention", "--json", str(out)])
+    example["main"]()
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(r["subject"], r.get("left_out")) for r in rows if "attended" in r] == [("stock", None), ("no attention", "failed: no memory")]
+
+
 def test_layer_in_chunks_is_the_layer():
     """What --layers-only runs is the decoder layer of transformers."""
     example = loaded("hf_prefill.py")
@@ -88,7 +104,10 @@ def test_plan_of_prefill_is_the_benchmarks():
     assert len(minfc.Plan({"schema": 1, "layers": [layer]})) == 1
 
 
-@pytest.mark.parametrize("arguments, words", [(["--seqlens", "8q"], "'8q' is no length"), (["--subjects", "fa3", "--tiny"], "there is no subject fa3")])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [(["--seqlens", "8q"], "'8q' is no length"), (["--subjects", "fa3", "--tiny"], "there is no subject fa3"), ([], "use --tiny")],
+)
 def test_prefill_says_what_is_wrong(monkeypatch, capsys, arguments, words):
     with pytest.raises(SystemExit) as e:
         run(monkeypatch, "hf_prefill.py", *arguments)

@@ -163,3 +163,15 @@ def test_shared_keys_are_refused_by_name():
     m.config.num_kv_shared_layers = 1
     with pytest.raises(ValueError, match="LlamaAttention: layers share keys and values"):
         minfc.install(m, "dense")
+
+
+def test_a_plan_wants_all_heads():
+    """Tensor parallelism gives a module some of the heads, and which ones is not known."""
+    from minfc.transformers._forward import attention_forward
+
+    m = minfc.install(model(), [{}, {}])
+    x = torch.randn(1, 2, PROMPT, 16).half()
+    with pytest.raises(ValueError, match="a call with 2 heads of a layer with 4: with tensor parallelism"):
+        attention_forward(m.model.layers[1].self_attn, x, x[:, :1], x[:, :1], None)
+    minfc.install(m, "dense")
+    attention_forward(m.model.layers[1].self_attn, x, x[:, :1], x[:, :1], None)

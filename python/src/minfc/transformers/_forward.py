@@ -85,7 +85,15 @@ def _stock_reason(
 def _run(
     layer: Layer, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float | None, offset: int, window: int
 ) -> torch.Tensor:
-    """Attention of sequences whose queries all begin at one offset: [batch, heads, rows, dim]."""
+    """Attention of sequences whose queries all begin at one offset: [batch, heads, rows, dim].
+
+    Raises ValueError where a head plan meets a part of the heads: which part, a module of tensor parallelism does not say.
+    """
+    if layer.heads is not None and query.shape[1] != layer.heads:
+        raise ValueError(
+            f"a call with {query.shape[1]} heads of a layer with {layer.heads}: with tensor parallelism install a pattern for all heads, "
+            "not a head plan"
+        )
     spec = spec_of("sliding", {"window": window}) if window else layer.spec
     return attention(query, key, value, spec, q_offset=offset, scale=scaling, fallback=layer.fallback)
 

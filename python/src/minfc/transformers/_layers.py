@@ -23,13 +23,13 @@ _by_number: "weakref.WeakValueDictionary[int, Layer]" = weakref.WeakValueDiction
 class Layer:
     """What one attention module runs.
 
-    spec is the JSON of the C library, min_queries the number of query rows below which sdpa runs, fallback whether heads may run dense.
-    counts has how often (where, why): where is "minfc" or "stock", with ", compiled" for calls that were traced into a graph, whose runs
-    nobody counts.
+    spec is the JSON of the C library, heads how many query heads it is for (None: it says the same of all), min_queries the number of query
+    rows below which sdpa runs, fallback whether heads may run dense. counts has how often (where, why): where is "minfc" or "stock", with
+    ", compiled" for calls that were traced into a graph, whose runs nobody counts.
     """
 
-    def __init__(self, spec: str, min_queries: int = MIN_QUERIES, fallback: bool = True):
-        self.spec, self.min_queries, self.fallback = spec, min_queries, fallback
+    def __init__(self, spec: str, min_queries: int = MIN_QUERIES, fallback: bool = True, heads: int | None = None):
+        self.spec, self.min_queries, self.fallback, self.heads = spec, min_queries, fallback, heads
         self.counts: Counter[tuple[str, str]] = Counter()
         self._number()
 
@@ -38,7 +38,7 @@ class Layer:
         _by_number[self.number] = self
 
     def __deepcopy__(self, _: Any) -> "Layer":  # a copied model counts for itself
-        return Layer(self.spec, self.min_queries, self.fallback)
+        return Layer(self.spec, self.min_queries, self.fallback, self.heads)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -46,7 +46,8 @@ def install(model: Model, plan: What = DEFAULT, *, min_queries: int = MIN_QUERIE
         _compile(module, specs[module.layer_idx])
     _switch(model, modules)
     for module in modules:
-        module.minfc_layer = Layer(specs[module.layer_idx], min_queries, fallback)
+        planned = isinstance(patterns[module.layer_idx], PlanLayer)
+        module.minfc_layer = Layer(specs[module.layer_idx], min_queries, fallback, module.config.num_attention_heads if planned else None)
     return model
 
 
