@@ -173,3 +173,19 @@ MINFC_API int minfc_estimate(const char *spec, const minfc_heads *heads, const m
   SHAPE(full, shape, error);
   return goEstimate((char *)spec, &all, &full, (char *)machine, json, capacity, length, error);
 }
+
+MINFC_API int minfc_plan_read(const char *name, const char *text, char *json, size_t capacity, size_t *length, minfc_error *error) {
+  ENTER(error);
+  WANT(error, name);
+  WANT(error, text);
+  return goPlanRead((char *)name, (char *)text, json, capacity, length, error);
+}
+
+MINFC_API int minfc_workload(minfc_device *device, const char *kind, uint64_t seed, const minfc_heads *heads, int32_t batch, int32_t rows,
+                             uint64_t q, uint64_t k, uint64_t v, void *stream, minfc_error *error) {
+  ENTER(error);
+  WANT(error, kind);
+  WANT(error, heads);
+  HEADS(full, heads, error);
+  return goWorkload(NUMBER(device), (char *)kind, seed, &full, batch, rows, q, k, v, NUMBER(stream), error);
+}

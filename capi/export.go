@@ -180,3 +180,18 @@ func goEstimate(spec *C.char, h *C.minfc_heads, s *C.minfc_shape, machine, to *C
 	})
 	return answerText(text, err, to, capacity, length, e)
 }
+
+//export goPlanRead
+func goPlanRead(name, plan, to *C.char, capacity C.size_t, length *C.size_t, e *C.minfc_error) C.int {
+	text, err := guardText(func() (string, error) { return readPlan(C.GoString(name), C.GoString(plan)) })
+	return answerText(text, err, to, capacity, length, e)
+}
+
+//export goWorkload
+func goWorkload(d C.uintptr_t, kind *C.char, seed C.uint64_t, h *C.minfc_heads, batch, rows C.int32_t, q, k, v C.uint64_t,
+	stream C.uintptr_t, e *C.minfc_error) C.int {
+	return answer(guard(func() error {
+		s := workloadSpec{C.GoString(kind), uint64(seed), int(batch), int(rows)}
+		return s.write(handle(d), headsOf(h), pointers{Q: device.Ptr(q), K: device.Ptr(k), V: device.Ptr(v)}, uintptr(stream))
+	}), e)
+}

@@ -76,8 +76,8 @@ func runs(t *testing.T, cmd *exec.Cmd) string {
 // TestLibrary: a C program gets right numbers, named errors, and the same from many threads and many rounds.
 func TestLibrary(t *testing.T) {
 	program := cc(t, "check", "testdata/check.c", `-DVERSION="`+compile.Version+`"`)
-	for _, name := range []string{"numbers", "reports", "fallback", "bad_specs", "bad_calls", "handles", "versions", "threads", "forks",
-		"rounds"} {
+	for _, name := range []string{"numbers", "reports", "workload", "plans", "fallback", "bad_specs", "bad_calls", "handles", "versions",
+		"threads", "forks", "rounds"} {
 		t.Run(name, func(t *testing.T) {
 			cmd := exec.Command(program, name)
 			cmd.Env = append(os.Environ(), "GOGC=20") // so that the heap shows what is held

@@ -191,6 +191,20 @@ MINFC_API int minfc_chosen(const minfc_call *call, const minfc_pointers *pointer
 MINFC_API int minfc_estimate(const char *spec, const minfc_heads *heads, const minfc_shape *shape, const char *machine, char *json,
                              size_t capacity, size_t *length, minfc_error *error);
 
+/* minfc_plan_read reads the text of a head plan, minfc's or MInference's, and writes it in minfc's format, as JSON. name is what errors
+ * call the text, such as the path of its file; they have line and column. A spec may take a layer as a plan of its own:
+ *
+ *   {"schema": 1, "layers": [{"0": {"pattern": "vertical_slash", "params": {"vertical": 1000, "slash": 6096}}, ...}, ...]}
+ */
+MINFC_API int minfc_plan_read(const char *name, const char *text, char *json, size_t capacity, size_t *length, minfc_error *error);
+
+/* minfc_workload writes tensors whose heads have structure like real ones, so that what sparse attention takes can be measured without a
+ * model's weights: docs/workloads.md has kinds and formulae. q is [batch, q_heads, rows, head_dim], k and v are [batch, kv_heads, rows,
+ * head_dim], contiguous addresses in the memory of the device, on 16 bytes; one that is 0 is left out. A kind ("mixed", "slash", ...) and a
+ * seed mean the same bytes on every device. It waits for the device. */
+MINFC_API int minfc_workload(minfc_device *device, const char *kind, uint64_t seed, const minfc_heads *heads, int32_t batch, int32_t rows,
+                             uint64_t q, uint64_t k, uint64_t v, void *stream, minfc_error *error);
+
 #ifdef __cplusplus
 }
 #endif

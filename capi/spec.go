@@ -44,6 +44,16 @@ func parseSpec(text string) (minfc.Spec, error) {
 	return in.spec()
 }
 
+// readPlan is a head plan in minfc's format.
+func readPlan(name, text string) (string, error) {
+	p, err := plan.Read(name, []byte(text), nil)
+	if err != nil {
+		return "", specError{err}
+	}
+	out, err := p.JSON()
+	return string(out), err
+}
+
 func (in *specJSON) spec() (minfc.Spec, error) {
 	out := minfc.Spec{Pattern: in.Pattern, Source: in.Source, Params: in.Params}
 	switch {

@@ -182,3 +182,9 @@ func BenchmarkCompile(b *testing.B) {
 		}
 	}
 }
+
+func TestUnknownLibraryPattern(t *testing.T) {
+	_, err := LoadLibrary("vertical_slsh")
+	require.ErrorContains(t, err, `the library has no pattern "vertical_slsh", it has a_shape, `)
+	require.ErrorContains(t, err, ", did you mean vertical_slash?")
+}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/minfc/minfc/internal/codegen"
+	"github.com/minfc/minfc/internal/suggest"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/passes"
 	"github.com/minfc/minfc/patterns"
@@ -81,7 +82,8 @@ func Plan(layers [][]plan.Head, program func(name string) (*Program, error), opt
 func LoadLibrary(name string) (*Program, error) {
 	file, src, ok := patterns.Source(name)
 	if !ok {
-		return nil, fmt.Errorf("the library has no pattern %q, it has %s", name, strings.Join(patterns.Names(), ", "))
+		names := patterns.Names()
+		return nil, fmt.Errorf("the library has no pattern %q, it has %s%s", name, strings.Join(names, ", "), suggest.Hint(name, names))
 	}
 	return Load(file, src, "", nil)
 }

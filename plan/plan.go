@@ -105,6 +105,14 @@ func (k Known) defaultHead() Head {
 // maxNamed is how many faults, or heads, one message lists.
 const maxNamed = 10
 
+// called is a layer in messages. The only one may be any layer of a model: whoever runs a layer alone has a plan of it alone.
+func (p *Plan) called(layer int) string {
+	if len(p.Layers) == 1 {
+		return "the layer"
+	}
+	return fmt.Sprintf("layer %d", layer)
+}
+
 // Assign returns what the query heads of a layer run, [qHeads], and the heads among them that have no entry and got
 // Plan.Default. Layers and heads count from 0. A layer that is not there, and heads beyond the model, are errors.
 func (p *Plan) Assign(layer, qHeads int) (heads []Head, missing []int, err error) {
@@ -114,7 +122,7 @@ func (p *Plan) Assign(layer, qHeads int) (heads []Head, missing []int, err error
 	entries := p.Layers[layer]
 	for _, h := range slices.Sorted(maps.Keys(entries)) {
 		if h < 0 || h >= qHeads {
-			return nil, nil, fmt.Errorf("layer %d has an entry for head %d, the model has %d query heads, counted from 0", layer, h, qHeads)
+			return nil, nil, fmt.Errorf("%s has an entry for head %d, the model has %d query heads, counted from 0", p.called(layer), h, qHeads)
 		}
 	}
 	heads = make([]Head, qHeads)
@@ -125,7 +133,7 @@ func (p *Plan) Assign(layer, qHeads int) (heads []Head, missing []int, err error
 			head, missing = p.Default, append(missing, h)
 		}
 		if _, err := head.Values(); err != nil && len(errs) < maxNamed {
-			errs = append(errs, fmt.Errorf("layer %d, head %d, %s: %w", layer, h, head.Pattern.Name, err))
+			errs = append(errs, fmt.Errorf("%s, head %d, %s: %w", p.called(layer), h, head.Pattern.Name, err))
 		}
 		heads[h] = head
 	}

@@ -171,6 +171,10 @@ func TestAssign(t *testing.T) {
 
 	_, _, err = p.Assign(0, 10)
 	require.EqualError(t, err, "layer 0 has an entry for head 10, the model has 10 query heads, counted from 0")
+	p.Layers = p.Layers[:1]
+	_, _, err = p.Assign(0, 10)
+	require.EqualError(t, err, "the layer has an entry for head 10, the model has 10 query heads, counted from 0")
+	p.Layers = read(t, mixed).Layers
 	for _, layer := range []int{-1, 2} {
 		_, _, err = p.Assign(layer, 11)
 		require.EqualError(t, err, fmt.Sprintf("there is no layer %d, the plan has 2, counted from 0", layer))
@@ -186,7 +190,7 @@ func TestPatternsOfTheUser(t *testing.T) {
 	require.NoError(t, err)
 	require.Same(t, mine, p.Layers[0][0].Pattern)
 	_, _, err = p.Assign(0, 2)
-	require.ErrorContains(t, err, `layer 0, head 1, vertical_slash: unknown parameter "slash"`)
+	require.ErrorContains(t, err, `the layer, head 1, vertical_slash: unknown parameter "slash"`)
 	_, err = plan.Read("p.json", []byte(minferenceFile), known)
 	require.ErrorContains(t, err, `unknown parameter "slash"`)
 }

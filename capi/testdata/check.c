@@ -71,6 +71,47 @@ static void reports(void) {
   WANT_CODE(MINFC_E_ARGUMENT, "H201", minfc_estimate("{\"pattern\": \"dense\"}", &heads, &shape, "H201", text, sizeof text, NULL, &error));
 }
 
+/* plans: both formats are written as one, and what is wrong is said with its place. */
+static void plans(void) {
+  char text[4096];
+  const char *ours = "{\"schema\": 1, \"layers\": [{\"1\": {\"pattern\": \"a_shape\", \"params\": {\"sink\": 2, \"window\": 30}}}]}";
+  const char *theirs = "[{\"1\": [\"stream_llm\", 2, 30, 0]}]";
+  for (int i = 0; i < 2; i++) {
+    size_t length;
+    MUST(minfc_plan_read("p.json", i ? theirs : ours, text, sizeof text, &length, &error));
+    if (length != strlen(text) || !strstr(text, "\"schema\": 1") ||
+        !strstr(text, "\"1\": {\"pattern\": \"a_shape\", \"params\": {\"sink\": 2, \"window\": 30}}"))
+      FAIL("plan %d is %s", i, text);
+  }
+  const char *wrong = "[{\"1\": [\"stream_lm\", 2, 30, 0]}]";
+  WANT_CODE(MINFC_E_PATTERN, "p.json:1:9: layer 0, head 1", minfc_plan_read("p.json", wrong, text, sizeof text, NULL, &error));
+  WANT_CODE(MINFC_E_PATTERN, "p.json", minfc_plan_read("p.json", "", text, sizeof text, NULL, &error));
+  WANT_CODE(MINFC_E_ARGUMENT, "text is NULL", minfc_plan_read("p.json", NULL, text, sizeof text, NULL, &error));
+}
+
+/* workload: a seed means the same bytes, another one others, a tensor at address 0 is left out, and bad calls are told. */
+static void workload(void) {
+  set_up();
+  enum { WORDS = TOKENS * DIM };
+  static uint16_t first[WORDS], again[WORDS];
+  minfc_heads heads = some_heads();
+  heads.q_heads = 1;
+  uint64_t at;
+  MUST(minfc_alloc(device, sizeof first, &at, &error));
+  MUST(minfc_workload(device, "mixed", 7, &heads, 1, TOKENS, 0, at, 0, NULL, &error));
+  MUST(minfc_copy_to_host(device, first, at, sizeof first, NULL, &error));
+  MUST(minfc_workload(device, "mixed", 8, &heads, 1, TOKENS, 0, at, 0, NULL, &error));
+  MUST(minfc_copy_to_host(device, again, at, sizeof again, NULL, &error));
+  if (!memcmp(first, again, sizeof first)) FAIL("seeds 7 and 8 make the same bytes");
+  MUST(minfc_workload(device, "mixed", 7, &heads, 1, TOKENS, 0, at, 0, NULL, &error));
+  MUST(minfc_copy_to_host(device, again, at, sizeof again, NULL, &error));
+  if (memcmp(first, again, sizeof first)) FAIL("seed 7 makes other bytes the second time");
+  WANT_CODE(MINFC_E_ARGUMENT, "did you mean mixed", minfc_workload(device, "mixd", 7, &heads, 1, TOKENS, 0, at, 0, NULL, &error));
+  WANT_CODE(MINFC_E_ARGUMENT, "sequence length 0", minfc_workload(device, "mixed", 7, &heads, 1, 0, 0, at, 0, NULL, &error));
+  WANT_CODE(MINFC_E_ARGUMENT, "multiples of 16", minfc_workload(device, "mixed", 7, &heads, 1, TOKENS, 0, at + 8, 0, NULL, &error));
+  WANT_CODE(MINFC_E_ARGUMENT, "kind is NULL", minfc_workload(device, NULL, 7, &heads, 1, TOKENS, 0, at, 0, NULL, &error));
+}
+
 /* fallback: short calls run dense, are counted, and can be forbidden to. */
 static void fallback(void) {
   minfc_heads heads = some_heads();
@@ -317,7 +358,8 @@ static void forks(void) {
 int main(int argc, char **argv) {
   struct { const char *name; void (*check)(void); } all[] = {
       {"numbers", numbers}, {"reports", reports},   {"fallback", fallback}, {"bad_specs", bad_specs}, {"bad_calls", bad_calls},
-      {"handles", handles}, {"versions", versions}, {"threads", threads},   {"rounds", rounds},       {"forks", forks}};
+      {"handles", handles}, {"versions", versions}, {"threads", threads},   {"rounds", rounds},       {"forks", forks},
+      {"workload", workload}, {"plans", plans}};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
     if (argc == 2 && !strcmp(argv[1], all[i].name)) return all[i].check(), 0;
   return fprintf(stderr, "there is no such check\n"), 2;

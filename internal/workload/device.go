@@ -28,10 +28,23 @@ func OnDevice(dev device.Device, s Spec, stream device.Stream) (*Tensors, error)
 		return nil, err
 	}
 	t := &Tensors{dev: dev}
+	if err := t.place(s); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
 	if err := t.make(s, stream); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
+}
+
+// Fill makes the bytes of Generate in memory of the caller, where q, k and v lie contiguous, on 16 bytes. A tensor at address 0 is left
+// out. It waits for the device.
+func Fill(dev device.Device, s Spec, q, k, v device.Ptr, stream device.Stream) error {
+	if err := s.Check(); err != nil {
+		return err
+	}
+	t := &Tensors{Q: q, K: k, V: v, dev: dev}
+	return errors.Join(t.make(s, stream), t.Close())
 }
 
 // Close waits for the device and frees the tensors.
@@ -50,6 +63,20 @@ func (t *Tensors) Close() error {
 	return err
 }
 
+// tensors are q, k and v, in the order of Tensor.
+func (t *Tensors) tensors() []*device.Ptr { return []*device.Ptr{&t.Q, &t.K, &t.V} }
+
+// place allocates the tensors.
+func (t *Tensors) place(s Spec) (err error) {
+	for i, at := range t.tensors() {
+		if *at, err = t.alloc(2 * int64(s.Batch) * int64(s.heads(Tensor(i))) * int64(s.SeqLen) * int64(s.HeadDim)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// make enqueues a launch for each tensor that has a place.
 func (t *Tensors) make(s Spec, stream device.Stream) error {
 	gen, err := t.load(s)
 	if err != nil {
@@ -59,16 +86,16 @@ func (t *Tensors) make(s Spec, stream device.Stream) error {
 	if err != nil {
 		return err
 	}
-	for i, to := range []*device.Ptr{&t.Q, &t.K, &t.V} {
+	for i, at := range t.tensors() {
+		if *at == 0 {
+			continue
+		}
 		heads := s.Batch * s.heads(Tensor(i))
 		plans, err := t.upload(s.plans(Tensor(i)), stream)
 		if err != nil {
 			return err
 		}
-		if *to, err = t.alloc(2 * int64(heads) * int64(s.SeqLen) * int64(s.HeadDim)); err != nil {
-			return err
-		}
-		args := [][]byte{pointer(*to), pointer(plans), pointer(freq), binary.LittleEndian.AppendUint32(nil, uint32(s.SeqLen))}
+		args := [][]byte{pointer(*at), pointer(plans), pointer(freq), binary.LittleEndian.AppendUint32(nil, uint32(s.SeqLen))}
 		if err := gen.function.Launch(gen.grid(s.SeqLen, heads), args, stream); err != nil {
 			return fmt.Errorf("making the workload: %w", err)
 		}

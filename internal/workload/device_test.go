@@ -43,3 +43,26 @@ func deviceSpecs() []Spec {
 	out[len(out)-1].KVHeads, out[len(out)-1].QHeads = 5, 5 // every kind of the mixture
 	return out
 }
+
+// Fill makes the tensors that have a place, in the caller's memory, and gives all other memory back.
+func TestFillWritesWhereItIsTold(t *testing.T) {
+	dev, err := emu.Open(emu.Options{})
+	require.NoError(t, err)
+	s := Spec{Kind: Mixed, Batch: 1, QHeads: 4, KVHeads: 2, SeqLen: 70, HeadDim: 64, Seed: 5, DType: abi.BF16}
+	wantQ, _, wantV, err := Generate(s)
+	require.NoError(t, err)
+	q, err := dev.Alloc(int64(len(wantQ)))
+	require.NoError(t, err)
+	v, err := dev.Alloc(int64(len(wantV)))
+	require.NoError(t, err)
+	require.NoError(t, Fill(dev, s, q, 0, v, nil))
+	for at, want := range map[device.Ptr][]byte{q: wantQ, v: wantV} {
+		got := make([]byte, len(want))
+		require.NoError(t, dev.CopyToHost(got, at, nil))
+		require.Equal(t, want, got)
+		require.NoError(t, dev.Free(at))
+	}
+	s.SeqLen = 0
+	require.ErrorContains(t, Fill(dev, s, q, 0, v, nil), "sequence length 0")
+	require.NoError(t, dev.Close())
+}

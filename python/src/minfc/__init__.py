@@ -1,0 +1,31 @@
+"""Sparse attention kernels for PyTorch: minfc.attention(q, k, v, "vertical_slash", vertical=1000, slash=6096). See docs/python.md."""
+
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+from ._attention import Compiled, attention, compile, counters
+from ._explain import Estimate, Head, chosen, explain
+from ._plan import Layer, Plan
+from ._spec import spec_of
+from ._workload import workload
+
+if TYPE_CHECKING:
+    from .transformers import install as install, patch_minference_config as patch_minference_config
+    from .transformers import report as report, uninstall as uninstall
+
+__all__ = [
+    *("Compiled", "Estimate", "Head", "Layer", "Plan"),
+    *("__version__", "attention", "chosen", "compile", "counters", "explain", "spec_of", "workload"),
+]
+
+_OF_TRANSFORMERS = ("install", "patch_minference_config", "report", "uninstall")
+
+
+def __getattr__(name: str) -> Any:
+    """What needs transformers imports it when it is first used."""
+    if name not in _OF_TRANSFORMERS:
+        raise AttributeError(f"module 'minfc' has no attribute {name!r}")
+    from . import transformers
+
+    return getattr(transformers, name)

@@ -1,0 +1,134 @@
+"""The attention function: minfc where it can compute a layer's call, transformers' sdpa elsewhere, and a note of which and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.utils.import_utils import is_tracing
+
+from .._attention import attention
+from .._spec import spec_of
+from ._layers import Layer, layer_of
+from ._masks import as_stock, is_spans
+
+
+def attention_forward(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **rest: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention of a layer, as transformers calls it: query [batch, heads, rows, dim], key and value [batch, kv heads, keys, dim].
+
+    Gives [batch, rows, heads, dim] and no weights. Rows of padding are zeros where minfc computes. Raises RuntimeError under autograd and
+    ValueError for what neither kernel computes.
+    """
+    layer = layer_of(module)
+    _refuse(query, key, value, dropout, rest)
+    spans = attention_mask if is_spans(attention_mask) else None
+    reason = _stock_reason(module, layer, query, key, attention_mask, rest)
+    if reason is not None:
+        layer.note("stock", reason)
+        if spans is not None:
+            attention_mask = as_stock(spans, query.shape[2], key.shape[2], query.device)
+        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **rest)
+    if spans is None:
+        layer.note("minfc", "prompt")
+        return _run(layer, query, key, value, scaling, 0, 0).transpose(1, 2), None
+    return _by_spans(layer, query, key, value, scaling, spans.view(len(spans), -1).tolist()), None
+
+
+def _refuse(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, dropout: float, rest: dict[str, Any]) -> None:
+    """Raises where sdpa, too, would leave something out without a word, and under autograd."""
+    if torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad):
+        raise RuntimeError("minfc is inference only: call the model under torch.no_grad() or torch.inference_mode()")
+    if dropout:
+        raise ValueError(f"dropout is {dropout}, and minfc has none: call model.eval()")
+    for name, what in _REFUSED.items():
+        if (given := rest.get(name)) is not None and given is not False:
+            raise ValueError(f'attention with {what} ({name}): minfc does not compute it; use attn_implementation="eager"')
+
+
+_REFUSED = {"softcap": "a soft cap of scores", "s_aux": "sink logits", "output_attentions": "weights as a result"}
+
+
+def _stock_reason(
+    module: torch.nn.Module, layer: Layer, query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None, rest: dict[str, Any]
+) -> str | None:
+    """Why sdpa computes the call, or None where minfc does."""
+    causal = rest.get("is_causal")
+    rows, keys = query.shape[2], key.shape[2]
+    if rows == 1:
+        return "one query"
+    if not (getattr(module, "is_causal", True) if causal is None else causal):
+        return "attention both ways"
+    if rest.get("position_bias") is not None:
+        return "a position bias"
+    if is_spans(mask):
+        if is_tracing(mask):
+            return "offsets of a graph that is compiled"
+    elif mask is not None:
+        return getattr(mask, "minfc_reason", "a mask of its own") if not is_tracing(mask) else "a mask of a graph that is compiled"
+    elif rows != keys:
+        return "an unknown offset: the model did not ask for a mask"
+    if rows < layer.min_queries:
+        return f"fewer than {layer.min_queries} queries"
+    return None
+
+
+def _run(
+    layer: Layer, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float | None, offset: int, window: int
+) -> torch.Tensor:
+    """Attention of sequences whose queries all begin at one offset: [batch, heads, rows, dim].
+
+    Raises ValueError where a head plan meets a part of the heads: which part, a module of tensor parallelism does not say.
+    """
+    if layer.heads is not None and query.shape[1] != layer.heads:
+        raise ValueError(
+            f"a call with {query.shape[1]} heads of a layer with {layer.heads}: with tensor parallelism install a pattern for all heads, "
+            "not a head plan"
+        )
+    spec = spec_of("sliding", {"window": window}) if window else layer.spec
+    return attention(query, key, value, spec, q_offset=offset, scale=scaling, fallback=layer.fallback)
+
+
+def _by_spans(
+    layer: Layer, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float | None, spans: list[list[int]]
+) -> torch.Tensor:
+    """Attention of a batch by its spans: [batch, rows, heads, dim], zeros in rows of padding.
+
+    One launch where all sequences have the same span, else one a sequence, over views of its rows.
+    """
+    layer.note("minfc", _kind(spans, query.shape[2]))
+    offset, first, end, window = spans[0]
+    rows = query.shape[2]
+    if all(x == spans[0] for x in spans) and first <= offset and end >= offset + rows:
+        return _run(layer, query, key[:, :, first:end], value[:, :, first:end], scaling, offset - first, window).transpose(1, 2)
+    out = query.new_zeros(query.shape[0], rows, query.shape[1], value.shape[-1])
+    for i, (offset, first, end, window) in enumerate(spans):
+        begin, behind = max(first - offset, 0), min(end - offset, rows)
+        if begin >= behind:
+            continue  # a sequence of padding alone
+        keys = slice(first, offset + behind)
+        of = _run(
+            layer, query[i : i + 1, :, begin:behind], key[i : i + 1, :, keys], value[i : i + 1, :, keys], scaling,
+            offset + begin - first, window,
+        )  # fmt: skip
+        out[i, begin:behind] = of[0].transpose(0, 1)
+    return out
+
+
+def _kind(spans: list[list[int]], rows: int) -> str:
+    """Spans in words, for the report."""
+    words = ["chunk" if spans[0][0] else "prompt"]
+    if any(first or end < offset + rows for offset, first, end, _ in spans):
+        words.append("padded batch")
+    if spans[0][3]:
+        words.append(f"window of {spans[0][3]}")
+    return ", ".join(words)

@@ -1,0 +1,69 @@
+"""What the attention module of each layer runs, and the notes of what ran."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections import Counter
+from typing import Any
+
+import torch
+from transformers.utils.import_utils import is_tracing
+
+from .._spec import spec_of
+from ._refuse import refuse
+
+MIN_QUERIES = 128
+DEFAULT = "vertical_slash"
+
+_numbers = itertools.count()
+_by_number: "weakref.WeakValueDictionary[int, Layer]" = weakref.WeakValueDictionary()
+
+
+class Layer:
+    """What one attention module runs.
+
+    spec is the JSON of the C library, heads how many query heads it is for (None: it says the same of all), min_queries the number of query
+    rows below which sdpa runs, fallback whether heads may run dense. counts has how often (where, why): where is "minfc" or "stock", with
+    ", compiled" for calls that were traced into a graph, whose runs nobody counts.
+    """
+
+    def __init__(self, spec: str, min_queries: int = MIN_QUERIES, fallback: bool = True, heads: int | None = None):
+        self.spec, self.min_queries, self.fallback, self.heads = spec, min_queries, fallback, heads
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self._number()
+
+    def _number(self) -> None:
+        self.number = next(_numbers)
+        _by_number[self.number] = self
+
+    def __deepcopy__(self, _: Any) -> "Layer":  # a copied model counts for itself
+        return Layer(self.spec, self.min_queries, self.fallback, self.heads)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._number()
+
+    def note(self, where: str, why: str) -> None:
+        """Counts a call."""
+        if is_tracing():
+            _note_traced(self.number, where, why)
+        else:
+            self.counts[where, why] += 1
+
+
+@torch.compiler.assume_constant_result
+def _note_traced(number: int, where: str, why: str) -> None:
+    """Counts a call that is traced: a graph must not depend on a count, or it would be traced anew each time."""
+    layer = _by_number.get(number)
+    if layer is not None:
+        layer.counts[where + ", compiled", why] += 1
+
+
+def layer_of(module: torch.nn.Module) -> Layer:
+    """The layer of an attention module: what install gave it, else DEFAULT with the parameters of the library."""
+    layer = getattr(module, "minfc_layer", None)
+    if layer is None:
+        refuse(module)
+        layer = module.minfc_layer = Layer(spec_of(DEFAULT))
+    return layer
