@@ -307,6 +307,53 @@ static void threads(void) {
   for (int i = 0; i < 8; i++) pthread_join(all[i], NULL);
 }
 
+/* lengths: a batch of ragged sequences, and a call made for more rows than there are, compute what a call of their lengths does. */
+static void lengths(void) {
+  set_up();
+  const int32_t cumulative[] = {0, TOKENS, TOKENS}, shorter[] = {TOKENS - 7};
+  uint64_t bytes, at;
+  minfc_shape shape = strided_shape();
+  shape.batch = 2, shape.lengths = MINFC_RAGGED, shape.total_q = shape.total_k = TOKENS, shape.seq_q = shape.seq_k = TOKENS + 50;
+  MUST(minfc_prepare(attention, &shape, &call, &bytes, &error));
+  MUST(minfc_alloc(device, bytes, &mine.at.workspace, &error));
+  mine.at.workspace_bytes = bytes;
+  WANT_CODE(MINFC_E_ARGUMENT, "LengthsQ", minfc_run(call, &mine.at, NULL, &error));
+  MUST(minfc_alloc(device, sizeof cumulative, &at, &error));
+  MUST(minfc_copy_to_device(device, at, cumulative, sizeof cumulative, NULL, &error));
+  mine.at.lengths_q = at;
+  MUST(minfc_run(call, &mine.at, NULL, &error));
+  MUST(minfc_synchronize(device, &error));
+  MUST(minfc_copy_to_host(device, &data, mine.all, sizeof data, NULL, &error));
+  double got = off(&data);
+  if (!(got < 1e-2)) FAIL("o and lse of a ragged batch are off by %g", got);
+
+  memset(data.o, 0x5a, sizeof data.o);
+  MUST(minfc_copy_to_device(device, mine.all, &data, sizeof data, NULL, &error));
+  shape = strided_shape();
+  shape.lengths = MINFC_PADDED;
+  MUST(minfc_prepare(attention, &shape, &call, &bytes, &error));
+  MUST(minfc_copy_to_device(device, at, shorter, sizeof shorter, NULL, &error));
+  MUST(minfc_run(call, &mine.at, NULL, &error));
+  MUST(minfc_synchronize(device, &error));
+  MUST(minfc_copy_to_host(device, &data, mine.all, sizeof data, NULL, &error));
+  for (int i = TOKENS - 7; i < TOKENS; i++)
+    if (data.o[i][0][0] != 0x5a5a) FAIL("row %d was written", i);
+  if (data.o[TOKENS - 8][0][0] == 0x5a5a) FAIL("row %d was not written", TOKENS - 8);
+  mine.at.lengths_q = 0;
+  MUST(minfc_run(call, &mine.at, NULL, &error)); /* all rows */
+  MUST(minfc_synchronize(device, &error));
+  MUST(minfc_copy_to_host(device, &data, mine.all, sizeof data, NULL, &error));
+  if (!((got = off(&data)) < 1e-2)) FAIL("o and lse without lengths are off by %g", got);
+  shape.total_q = 5;
+  WANT_CODE(MINFC_E_ARGUMENT, "TotalQ", minfc_prepare(attention, &shape, &call, &bytes, &error));
+  shape.total_q = 0, shape.lengths = 3;
+  WANT_CODE(MINFC_E_ARGUMENT, "Lengths is 3", minfc_prepare(attention, &shape, &call, &bytes, &error));
+  shape.lengths = MINFC_IN_SHAPE;
+  mine.at.lengths_q = at;
+  MUST(minfc_prepare(attention, &shape, &call, &bytes, &error));
+  WANT_CODE(MINFC_E_ARGUMENT, "InShape", minfc_run(call, &mine.at, NULL, &error));
+}
+
 static long resident_kb(void) {
   long pages = 0, all;
   FILE *f = fopen("/proc/self/statm", "r");
@@ -358,7 +405,7 @@ static void forks(void) {
 int main(int argc, char **argv) {
   struct { const char *name; void (*check)(void); } all[] = {
       {"numbers", numbers}, {"reports", reports},   {"fallback", fallback}, {"bad_specs", bad_specs}, {"bad_calls", bad_calls},
-      {"handles", handles}, {"versions", versions}, {"threads", threads},   {"rounds", rounds},       {"forks", forks},
+      {"handles", handles}, {"versions", versions}, {"threads", threads}, {"lengths", lengths},   {"rounds", rounds},       {"forks", forks},
       {"workload", workload}, {"plans", plans}};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
     if (argc == 2 && !strcmp(argv[1], all[i].name)) return all[i].check(), 0;
