@@ -28,7 +28,7 @@ func (m *maker) module() (string, error) {
 		}
 		return "loaded", nil
 	}
-	return Module(device.Info{Name: "a GPU", Major: 9, DriverVersion: "12.4"}, []byte("ptx"), link, load)
+	return Module(device.Info{Name: "a GPU", Major: 9, DriverVersion: "12.4"}, []byte("ptx"), Driver[string]{Link: link, Load: load})
 }
 
 // What the cache has is taken, unless the driver does not: then it is made again, once.
@@ -55,12 +55,12 @@ func TestCubinsAreOfAGPUAndADriver(t *testing.T) {
 	i, seen := device.Info{Name: "a GPU", Major: 9, DriverVersion: "12.4"}, map[cache.Key]bool{}
 	for _, change := range []func(){func() {}, func() { i.Name = "another" }, func() { i.Minor = 1 }, func() { i.DriverVersion = "12.6" }} {
 		change()
-		require.False(t, seen[CubinKey(i, []byte("ptx"))])
-		seen[CubinKey(i, []byte("ptx"))] = true
+		require.False(t, seen[CubinKey(i, []byte("ptx"), "linked")])
+		seen[CubinKey(i, []byte("ptx"), "linked")] = true
 	}
-	require.False(t, seen[CubinKey(i, []byte("other ptx"))])
+	require.False(t, seen[CubinKey(i, []byte("other ptx"), "linked")])
 	i.Driver, i.Ordinal, i.MemoryBytes = "gorgonia", 3, 1
-	require.True(t, seen[CubinKey(i, []byte("ptx"))], "both drivers, and all GPUs of a kind, share cubins")
+	require.True(t, seen[CubinKey(i, []byte("ptx"), "linked")], "both drivers, and all GPUs of a kind, share cubins")
 }
 
 func TestErrorsSayWhatToDo(t *testing.T) {

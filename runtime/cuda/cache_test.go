@@ -71,7 +71,7 @@ func TestCubinsThatDoNotLoadAreMadeAgain(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, compiles(t, d, somePTX))
 	for _, bad := range []string{"cubin sm_90\x00", "no cubin at all\x00"} {
-		cache.Default().Put(nvidia.CubinKey(d.info, []byte(somePTX)), []byte(bad))
+		cache.Default().Put(nvidia.CubinKey(d.info, []byte(somePTX), "linked"), []byte(bad))
 		require.True(t, compiles(t, d, somePTX), "%q", bad)
 		require.False(t, compiles(t, d, somePTX), "%q", bad)
 	}
@@ -91,4 +91,43 @@ func TestFailedModulesAreNotKept(t *testing.T) {
 		require.ErrorContains(t, err, "the driver is too old for this version of PTX: update it\nptxas fatal : Unsupported .version 9.0")
 	}
 	require.Empty(t, cubins(t, dir))
+}
+
+// Code whose registers move between warps does not go to the linker, which would leave them where they are: it is compiled by ptxas, where
+// there is one, and the cache, else by the driver.
+func TestCodeThatIsNotLinked(t *testing.T) {
+	dir, ptx := t.TempDir(), somePTX+"setmaxnreg.inc.sync.aligned.u32 240;\n"
+	t.Setenv(cache.FolderVariable, dir)
+	t.Setenv(nvidia.PtxasVariable, "off")
+	d, err := standinDevice(t, "-DLINKER", "-DGPUS=80")
+	require.NoError(t, err)
+	loads := func() {
+		m, err := d.LoadModule([]byte(ptx))
+		require.NoError(t, err)
+		require.Empty(t, m.Log(), "it was linked")
+		require.NoError(t, m.Unload())
+	}
+	loads()
+	require.Empty(t, cubins(t, dir))
+
+	ptxas, calls := filepath.Join(dir, "ptxas"), filepath.Join(dir, "calls")
+	program := func(cubin string) {
+		text := "#!/bin/sh\necho \"$1 $2\" >> " + calls + "\nprintf '" + cubin + "\\000' > \"$5\"\n"
+		require.NoError(t, os.WriteFile(ptxas, []byte(text), 0o700))
+		t.Setenv(nvidia.PtxasVariable, ptxas)
+	}
+	program("cubin sm_80")
+	loads()
+	loads()
+	said, err := os.ReadFile(calls)
+	require.NoError(t, err)
+	require.Equal(t, "-arch sm_80\n", string(said), "once")
+	require.Len(t, cubins(t, dir), 1)
+
+	ptx += "// another module\n"
+	program("cubin sm_100") // of a toolkit that the driver is too old for
+	loads()
+	t.Setenv(nvidia.PtxasVariable, filepath.Join(dir, "nothing"))
+	ptx += "// and another\n"
+	loads()
 }

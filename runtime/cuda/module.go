@@ -40,8 +40,8 @@ const jitLogBytes = 64 << 10
 // LoadModule compiles PTX with the driver's compiler. The log of a verbose compilation names registers and spills; it is
 // empty when the result was in the driver's cache on disk, or in ours (package cache), which is asked first.
 //
-// The compiler is called as a linker of one input: in that way several modules are compiled at a time, while cuModuleLoadDataEx compiles
-// one after the other (an H200's host takes 1.5 s in place of 4.2 for the 15 modules of vertical_slash).
+// Most modules go through a linker of one input: in that way several are compiled at a time, while cuModuleLoadDataEx compiles one after the
+// other. nvidia.Module says which modules must not, and why.
 func (d *gpu) LoadModule(ptx []byte) (device.Module, error) {
 	if err := nvidia.CheckPTX(ptx); err != nil {
 		return nil, err
@@ -50,11 +50,7 @@ func (d *gpu) LoadModule(ptx []byte) (device.Module, error) {
 	defer log.pins.Unpin()
 	var h uintptr
 	err := d.do(func() (err error) {
-		if d.lib.address[cuLinkCreate] == 0 {
-			h, err = d.compile(ptx, log)
-		} else {
-			h, err = d.loadLinked(ptx, log)
-		}
+		h, err = nvidia.Module(d.info, ptx, d.driver(ptx, log))
 		return err
 	})
 	if err != nil {
@@ -83,12 +79,16 @@ func newJITLog() *jitLog {
 	return l
 }
 
-// loadLinked makes a module of what the linker makes of PTX.
-func (d *gpu) loadLinked(ptx []byte, log *jitLog) (uintptr, error) {
-	return nvidia.Module(d.info, ptx, func() ([]byte, error) {
-		cubin, err := d.link(ptx, log)
-		return cubin, nvidia.WithLog(err, cString(log.errors)) // here, as others may wait for the error
-	}, d.loadCubin)
+// driver is what the driver can do with PTX.
+func (d *gpu) driver(ptx []byte, log *jitLog) nvidia.Driver[uintptr] {
+	by := nvidia.Driver[uintptr]{Load: d.loadCubin, Compile: func() (uintptr, error) { return d.compile(ptx, log) }}
+	if d.lib.address[cuLinkCreate] != 0 {
+		by.Link = func() ([]byte, error) {
+			cubin, err := d.link(ptx, log)
+			return cubin, nvidia.WithLog(err, cString(log.errors)) // here, as others may wait for the error
+		}
+	}
+	return by
 }
 
 func (d *gpu) loadCubin(cubin []byte) (h uintptr, err error) {
@@ -116,7 +116,7 @@ func (d *gpu) link(ptx []byte, log *jitLog) (cubin []byte, err error) {
 	return bytes.Clone(unsafe.Slice(code, size)), nil
 }
 
-// compile makes a module where there is no linker.
+// compile makes a module of PTX, without a cubin that could be kept.
 func (d *gpu) compile(ptx []byte, log *jitLog) (h uintptr, err error) {
 	image := nvidia.Ended(ptx)
 	err = d.lib.call(cuModuleLoadDataEx, uintptr(unsafe.Pointer(&h)), uintptr(unsafe.Pointer(&image[0])),

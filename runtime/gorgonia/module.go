@@ -23,18 +23,22 @@ type module struct {
 	unloaded atomic.Bool
 }
 
-// LoadModule compiles PTX with the driver's linker, or takes the cubin that the cache has (internal/nvidia), which the driver cuda may have
-// put there. The log is empty then.
+// LoadModule compiles PTX, or takes the cubin that the cache has (internal/nvidia), which the driver cuda may have put there. The log is
+// empty then.
 func (d *gpu) LoadModule(ptx []byte) (device.Module, error) {
 	if err := nvidia.CheckPTX(ptx); err != nil {
 		return nil, err
 	}
 	m, log := &module{dev: d, params: ptxparams.Sizes(ptx)}, newJITLog()
 	err := d.do("", func() (err error) {
-		m.mod, err = nvidia.Module(d.info, ptx, func() ([]byte, error) {
-			cubin, err := link(nvidia.Ended(ptx), log)
-			return cubin, nvidia.WithLog(err, text(log.errors)) // here, as others may wait for the error
-		}, loadCubin)
+		m.mod, err = nvidia.Module(d.info, ptx, nvidia.Driver[cu.Module]{
+			Link: func() ([]byte, error) {
+				cubin, err := link(nvidia.Ended(ptx), log)
+				return cubin, nvidia.WithLog(err, text(log.errors)) // here, as others may wait for the error
+			},
+			Load:    loadCubin,
+			Compile: func() (cu.Module, error) { return compile(ptx, log) },
+		})
 		return err
 	})
 	if err != nil {
@@ -42,6 +46,13 @@ func (d *gpu) LoadModule(ptx []byte) (device.Module, error) {
 	}
 	m.log = strings.TrimSpace(text(log.infos) + "\n" + text(log.errors)) // the error log also holds warnings
 	return m, nil
+}
+
+// compile makes a module of PTX, without a cubin that could be kept.
+func compile(ptx []byte, log jitLog) (cu.Module, error) {
+	m, err := cu.LoadDataEx(string(ptx), &cu.JITInfoLogBuffer{Buffer: log.infos}, &cu.JITErrorLogBuffer{Buffer: log.errors},
+		&cu.JITLogVerbose{Enabled: true})
+	return m, nvidia.WithLog(failure("cuModuleLoadDataEx", err), text(log.errors))
 }
 
 func loadCubin(cubin []byte) (cu.Module, error) {
