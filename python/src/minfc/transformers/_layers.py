@@ -25,7 +25,7 @@ class Layer:
 
     spec is the JSON of the C library, heads how many query heads it is for (None: it says the same of all), min_queries the number of query
     rows below which sdpa runs, fallback whether heads may run dense. counts has how often (where, why): where is "minfc" or "stock", with
-    ", compiled" for calls that were traced into a graph, whose runs nobody counts.
+    ", compiled" for calls that were traced into a graph: these are 1, since nobody counts the runs of a graph.
     """
 
     def __init__(self, spec: str, min_queries: int = MIN_QUERIES, fallback: bool = True, heads: int | None = None):
@@ -54,10 +54,11 @@ class Layer:
 
 @torch.compiler.assume_constant_result
 def _note_traced(number: int, where: str, why: str) -> None:
-    """Counts a call that is traced: a graph must not depend on a count, or it would be traced anew each time."""
+    """Notes a call that is traced. It is not counted: a graph that depends on a count would be traced anew each time, and torch traces a graph
+    as often as it likes."""
     layer = _by_number.get(number)
     if layer is not None:
-        layer.counts[where + ", compiled", why] += 1
+        layer.counts[where + ", compiled", why] = 1
 
 
 def layer_of(module: torch.nn.Module) -> Layer:
