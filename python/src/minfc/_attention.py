@@ -7,7 +7,7 @@ from typing import Any, Literal, overload
 
 import torch
 
-from . import _check, _op
+from . import _op
 from ._calls import attention_of, runs
 from ._device import EMULATOR, index_of
 from ._spec import Pattern, spec_of
@@ -15,6 +15,34 @@ from ._spec import Pattern, spec_of
 Layout = Literal["bhsd", "bshd"]
 
 
+@overload
+def attention(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    pattern: Pattern = ...,
+    *,
+    layout: Layout = ...,
+    q_offset: int = ...,
+    scale: float | None = ...,
+    return_lse: Literal[False] = ...,
+    fallback: bool = ...,
+    **params: int,
+) -> torch.Tensor: ...
+@overload
+def attention(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    pattern: Pattern = ...,
+    *,
+    layout: Layout = ...,
+    q_offset: int = ...,
+    scale: float | None = ...,
+    return_lse: Literal[True],
+    fallback: bool = ...,
+    **params: int,
+) -> tuple[torch.Tensor, torch.Tensor]: ...
 def attention(
     q: torch.Tensor,
     k: torch.Tensor,
@@ -61,8 +89,6 @@ def _call(
     return_lse: bool,
     fallback: bool,
 ) -> Any:
-    if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad):
-        _check.no_grad(q, k, v)
     if scale is None:
         scale = 0.0
     elif not scale > 0:
@@ -81,6 +107,32 @@ class Compiled:
         self.spec = spec
         attention_of(index_of(device), spec, q_heads, kv_heads, head_dim, dtype)
 
+    @overload
+    def __call__(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        *,
+        layout: Layout = ...,
+        q_offset: int = ...,
+        scale: float | None = ...,
+        return_lse: Literal[False] = ...,
+        fallback: bool = ...,
+    ) -> torch.Tensor: ...
+    @overload
+    def __call__(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        *,
+        layout: Layout = ...,
+        q_offset: int = ...,
+        scale: float | None = ...,
+        return_lse: Literal[True],
+        fallback: bool = ...,
+    ) -> tuple[torch.Tensor, torch.Tensor]: ...
     def __call__(
         self,
         q: torch.Tensor,

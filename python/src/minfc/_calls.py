@@ -133,7 +133,7 @@ def prepare(
         _set_strides(shape, q, k, v, call, layout)
     handle, workspace = c_void_p(), c_uint64()
     check(lib.minfc_prepare, attention.handle, byref(shape), byref(handle), byref(workspace))
-    call.handle, call.workspace = handle.value, workspace.value
+    call.handle, call.workspace = handle.value or 0, workspace.value
     remember(key, call)
     return call
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from ctypes import byref
+from typing import Any
 
 import torch
 
@@ -110,7 +111,7 @@ def chosen(
     It is for looking at inputs; what a head chooses depends on its queries and keys alone, so a call of attention does the same. Raises as
     minfc.attention does.
     """
-    said: list[dict[str, bool | float]] = []
+    said: list[dict[str, Any]] = []
 
     def read(call: int, pointers: Pointers, stream: int) -> None:
         said.extend(json.loads(text(lib.minfc_chosen, call, byref(pointers), stream))["heads"])

@@ -36,7 +36,7 @@ class _Sized(ctypes.Structure):
         super().__init__(abi_version=ABI_VERSION, struct_size=ctypes.sizeof(self), **fields)
 
 
-_BEGIN = [("abi_version", c_uint32), ("struct_size", c_uint32)]
+_BEGIN: list[Any] = [("abi_version", c_uint32), ("struct_size", c_uint32)]
 
 
 class Heads(_Sized):
@@ -78,7 +78,7 @@ class Pointers(_Sized):
 
 
 # Functions of minfc.h by their arguments; each of them ends with a minfc_error and returns its code.
-_JSON = [c_char_p, c_size_t, POINTER(c_size_t)]
+_JSON: list[Any] = [c_char_p, c_size_t, POINTER(c_size_t)]
 _FUNCTIONS = {
     "minfc_open": [c_char_p, POINTER(c_void_p)],
     "minfc_device_info": [c_void_p, *_JSON],
