@@ -8,8 +8,6 @@ from collections import Counter
 from typing import Any
 
 import torch
-from transformers.utils.import_utils import is_tracing
-
 from .._spec import spec_of
 from ._refuse import refuse
 
@@ -46,7 +44,7 @@ class Layer:
 
     def note(self, where: str, why: str) -> None:
         """Counts a call."""
-        if is_tracing():
+        if torch.compiler.is_compiling():
             _note_traced(self.number, where, why)
         else:
             self.counts[where, why] += 1
@@ -65,6 +63,8 @@ def layer_of(module: torch.nn.Module) -> Layer:
     """The layer of an attention module: what install gave it, else DEFAULT with the parameters of the library."""
     layer = getattr(module, "minfc_layer", None)
     if layer is None:
+        if torch.compiler.is_compiling():
+            raise RuntimeError("minfc is not installed in this model, which a graph cannot do: call minfc.install(model) before torch.compile")
         refuse(module)
-        layer = module.minfc_layer = Layer(spec_of(DEFAULT))
+        layer = module.minfc_layer = Layer(spec_of(DEFAULT))  # type: ignore[assignment]
     return layer

@@ -70,10 +70,10 @@ def _from(plan: Plan, first: int) -> Plan | Sequence[Any]:
     return plan if first <= 0 else ["dense" if i < first else layer for i, layer in enumerate(plan)]
 
 
-def _shape(attn_type: str, options: dict[str, Any]) -> tuple[str, dict[str, int]]:
+def _shape(attn_type: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Our pattern of a kind that all heads share, and its parameters."""
     pattern, names = _SHAPES[attn_type]
-    params = {ours: int(options.pop(theirs, default)) for theirs, (ours, default) in names.items()}
+    params: dict[str, Any] = {ours: int(options.pop(theirs, default)) for theirs, (ours, default) in names.items()}
     _nothing_else(options, attn_type)
     return pattern, params
 
