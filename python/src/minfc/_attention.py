@@ -162,10 +162,10 @@ def compile(
     device: torch.device | str = "cuda",
     **params: int,
 ) -> Compiled:
-    """Compiles and loads a pattern at start-up, so that no call pays for it: tenths of a second, and seconds in the GPU's driver, unless the
-    user's cache has it (MINFC_CACHE).
+    """Compiles and loads a pattern at start-up, so that no call pays for it: tenths of a second, and seconds in the GPU's driver, unless it
+    is in the user's cache (MINFC_CACHE).
 
-    Returns a function to call like minfc.attention. minfc.attention itself finds what was compiled here, too. Raises as minfc.attention does.
+    Returns a function to call like minfc.attention, which finds what was compiled here, too. Raises as minfc.attention does.
     """
     return Compiled(spec_of(pattern, params), q_heads, kv_heads, head_dim, dtype, device)
 

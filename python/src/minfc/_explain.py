@@ -82,8 +82,8 @@ def explain(
 class Head:
     """What a head of a batch entry did. columns, diagonals and blocks are how many the data chose.
 
-    dense: it fell back to dense attention, which was predicted to take dense_ms instead of sparse_ms. A head whose pattern no data decides has
-    False and zeros.
+    dense: it fell back to dense attention, which was predicted to take dense_ms instead of sparse_ms. A head whose pattern no data decides
+    has False and zeros.
     """
 
     dense: bool
@@ -106,7 +106,8 @@ def chosen(
     fallback: bool = True,
     **params: int,
 ) -> list[list[Head]]:
-    """Runs minfc.attention with these arguments, waits, and says what each head chose: [batch][q_heads]. The output is dropped.
+    """Runs minfc.attention with these arguments, waits, and says what each head chose, [batch][q_heads], or [] where nothing is computed.
+    The output is dropped.
 
     It is for looking at inputs; what a head chooses depends on its queries and keys alone, so a call of attention does the same. Raises as
     minfc.attention does.

@@ -115,7 +115,10 @@ def _open(at: Path) -> ctypes.CDLL:
     try:
         loaded = ctypes.CDLL(str(at))
     except OSError as e:
-        raise ImportError(f"minfc's library does not load: {e}; it is made for Linux on x86-64 with glibc: build it on this machine") from e
+        raise ImportError(
+            f"minfc's library does not load: {e}; it wants Linux with glibc, not an older one than where "
+            "it was built: build it on this machine"
+        ) from e
     missing = [name for name in ("minfc_version", *_FUNCTIONS) if not hasattr(loaded, name)]
     if missing:
         raise ImportError(f"{at} is no library of minfc {__version__}: it lacks {', '.join(missing)}")
