@@ -41,7 +41,7 @@ def tokens(m, cache):
 # Llama with every cache; families whose layers slide with caches that forget: the others differ from Llama in projections alone.
 @pytest.mark.parametrize(
     "family, cache",
-    [("Llama", c) for c in CACHES] + [(f, c) for f in ("Mistral", "Gemma3") for c in ("dynamic", "static", "dynamic, chunks")],
+    [("Llama", c) for c in CACHES] + [(f, c) for f in ("Mistral", "Gemma3") for c in ("dynamic", "static, chunks")],
 )
 def test_generate_gives_stock_tokens(family, cache):
     m = model(family)

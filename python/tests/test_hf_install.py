@@ -22,6 +22,12 @@ def test_import_minfc_does_not_import_transformers():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_without_transformers_it_says_what_to_install():
+    code = "import sys; sys.modules['transformers'] = None; import minfc; minfc.install"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and "pip install 'transformers>=5.17'" in done.stderr
+
+
 def test_uninstall_gives_back_what_there_was():
     for before in ("sdpa", "eager"):
         m = model()
