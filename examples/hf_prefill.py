@@ -6,9 +6,10 @@
     python examples/hf_prefill.py --tiny                               # on the emulator: what CI runs, times mean nothing
 
 The model is Llama-3-8B's shape: 32 layers, hidden size 4096, 32 heads on 8 kv heads of 128, bfloat16, batch 1, no cache kept, logits of the
-last token. Random weights have no structure to attend to. So for the plan a layer computes its q, k and v and then takes generated q and k in
-place of its own (minfc.workload, kind "mixed", one pair for all layers): their cost is in, what they would say is not. Logits of the plan mean
-nothing; logits of minfc dense are compared with stock ones. "no attention" gives back the queries, so it is the time of everything else.
+last token. Random weights have no structure to attend to. So for the plan a layer computes its q, k and v and then takes generated q and
+k in place of its own (minfc.workload, kind "mixed", one pair for all layers): their cost is in, what they would say is not. Logits of the
+plan mean nothing; logits of minfc dense are compared with stock ones. "no attention" gives back the queries, so it is the time of
+everything else.
 
 Every run is timed alone by events on the device; a round runs all subjects once in random order.
 """
@@ -423,7 +424,7 @@ def parsed():
     p.add_argument("--seqlens", type=lambda t: [tokens_of(x) for x in t.split(",")], metavar="LIST", help="default 4k,8k,16k,32k,128k")
     p.add_argument("--subjects", type=lambda t: [x.strip() for x in t.split(",")], metavar="LIST", help="columns of the table, with commas")
     p.add_argument("--rounds", type=int, default=9, help="at most; a case ends earlier at its time limit (default 9)")
-    p.add_argument("--time-limit", type=float, default=60, help="seconds of a subject at a length (default 60): no run begins that is expected to end later")
+    p.add_argument("--time-limit", type=float, default=60, help="seconds of a subject at a length, as far as can be foreseen")
     p.add_argument("--layers-only", action="store_true", help="one decoder layer, times the number of layers: for lengths that do not fit whole")
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cuda, cuda:1, or cpu for the emulator")
     p.add_argument("--tiny", action="store_true", help="a small model")

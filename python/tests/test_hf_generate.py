@@ -93,7 +93,7 @@ def test_sparse_chunks_are_the_sparse_whole():
 
 
 def test_right_padding():
-    """Rows of tokens are those of the sequence alone, on whichever side the padding is."""
+    """A sequence in a padded batch has the logits that it has alone, on whichever side the padding is."""
     m = minfc.install(model(), "a_shape", sink=5, window=90)
     lengths = [PROMPT, 141, 190]
     for side in ("left", "right"):

@@ -73,7 +73,9 @@ def _stock_reason(
         if torch.compiler.is_compiling():
             return "offsets of a graph that is compiled"
     elif mask is not None:
-        return getattr(mask, "minfc_reason", "a mask of its own") if not torch.compiler.is_compiling() else "a mask of a graph that is compiled"
+        if torch.compiler.is_compiling():
+            return "a mask of a graph that is compiled"
+        return getattr(mask, "minfc_reason", "a mask of its own")
     elif rows != keys:
         return "an unknown offset: the model did not ask for a mask"
     if rows < layer.min_queries:

@@ -52,8 +52,8 @@ class Layer:
 
 @torch.compiler.assume_constant_result
 def _note_traced(number: int, where: str, why: str) -> None:
-    """Notes a call that is traced. It is not counted: a graph that depends on a count would be traced anew each time, and torch traces a graph
-    as often as it likes."""
+    """Notes a call that is traced. It is not counted: a graph that depends on a count would be traced anew each time, and torch traces a
+    graph as often as it likes."""
     layer = _by_number.get(number)
     if layer is not None:
         layer.counts[where + ", compiled", why] = 1
@@ -64,7 +64,7 @@ def layer_of(module: torch.nn.Module) -> Layer:
     layer = getattr(module, "minfc_layer", None)
     if layer is None:
         if torch.compiler.is_compiling():
-            raise RuntimeError("minfc is not installed in this model, which a graph cannot do: call minfc.install(model) before torch.compile")
+            raise RuntimeError("minfc is not installed in this model, and a graph cannot do it: call minfc.install(model) before torch.compile")
         refuse(module)
         layer = module.minfc_layer = Layer(spec_of(DEFAULT))  # type: ignore[assignment]
     return layer

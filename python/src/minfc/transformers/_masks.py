@@ -1,9 +1,9 @@
 """The mask function: it tells causal masks with padding from all others, and says where queries and keys lie.
 
-Spans stand where a mask would: an int64 tensor [batch, 1, 1, 4] in host memory, for each sequence (offset, first, end, window). Query row i
-sits at key row offset + i; keys first .. end - 1 are no padding; of these a query sees the ones up to its own row, and with a window above 0
-the last `window` of them. They have four dimensions so that transformers takes them for a mask that is ready, and they are integers, which no
-mask for sdpa is.
+Spans stand where a mask would: an int64 tensor [batch, 1, 1, 4] in host memory, for each sequence (offset, first, end, window). Query row
+i sits at key row offset + i; keys first .. end - 1 are no padding; of these a query sees the ones up to its own row, and with a window
+above 0 the last `window` of them. They have four dimensions so that transformers takes them for a mask that is ready, and they are
+integers, which no mask for sdpa is.
 """
 
 from __future__ import annotations
