@@ -381,7 +381,10 @@ def png(rows, path):
     for subject in dict.fromkeys(r["subject"] for r in rows):
         of = [r for r in rows if r["subject"] == subject]
         axes.plot([r["tokens"] for r in of], [r["seconds"] for r in of], marker="o", label=subject)
-    axes.set(xscale="log", yscale="log", xlabel="tokens", ylabel="seconds of a prefill", title="Llama-3-8B shape, random weights, batch 1")
+    axes.set(xscale="log", yscale="log", xlabel="tokens", ylabel="seconds of a prefill", title="random weights, batch 1")
+    lengths = sorted({r["tokens"] for r in rows})
+    axes.set_xticks(lengths, [short(n) for n in lengths])
+    axes.minorticks_off()
     axes.legend()
     figure.savefig(path, dpi=120, bbox_inches="tight")
     say(f"wrote {path}")
@@ -433,6 +436,8 @@ def parsed():
     args = p.parse_args()
     if torch.device(args.device).type == "cpu" and not args.tiny:
         p.error("there is no GPU here, and the emulator would take years: use --tiny")
+    if args.rounds < 1 or args.time_limit <= 0:
+        p.error("want --rounds of 1 or more and a --time-limit above 0")
     args.seqlens = args.seqlens or ([192, 320] if args.tiny else [n << 10 for n in (4, 8, 16, 32, 128)])
     return args
 
