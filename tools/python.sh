@@ -15,10 +15,11 @@ base=${given:+$given/bin/python}
 base=${base:-python3}
 "$base" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { say "$base is no Python of 3.10 or later"; exit 1; }
 mkdir -p .work
-work=$(mktemp -d .work/python.XXXXXX)
-trap 'rm -rf "$work" python/build' EXIT
+work=$(mktemp -d "$PWD/.work/python.XXXXXX")
+root=$PWD
+trap 'rm -rf "$work" "$root/python/build"' EXIT
 "$base" -m venv "$work/venv" || { say "$base has no venv: install python3-venv"; exit 1; }
-python=$PWD/$work/venv/bin/python
+python=$work/venv/bin/python
 unset MINFC_LIBRARY PYTHONPATH # what was installed is what is tested
 if [ -n "$given" ]; then
   site='import site; print(site.getsitepackages()[0])'
