@@ -6,9 +6,10 @@
     python examples/hf_prefill.py --tiny                               # on the emulator: what CI runs, times mean nothing
 
 The model is Llama-3-8B's shape: 32 layers, hidden size 4096, 32 heads on 8 kv heads of 128, bfloat16, batch 1, no cache kept, logits of the
-last token. Random weights have no structure to attend to. So for the plan a layer computes its q, k and v and then takes generated q and k in
-place of its own (minfc.workload, kind "mixed", one pair for all layers): their cost is in, what they would say is not. Logits of the plan mean
-nothing; logits of minfc dense are compared with stock ones. "no attention" gives back the queries, so it is the time of everything else.
+last token. Random weights have no structure to attend to. So for the plan a layer computes its q, k and v and then takes generated q and
+k in place of its own (minfc.workload, kind "mixed", one pair for all layers): their cost is in, what they would say is not. Logits of the
+plan mean nothing; logits of minfc dense are compared with stock ones. "no attention" gives back the queries, so it is the time of
+everything else.
 
 Every run is timed alone by events on the device; a round runs all subjects once in random order.
 """
@@ -380,7 +381,10 @@ def png(rows, path):
     for subject in dict.fromkeys(r["subject"] for r in rows):
         of = [r for r in rows if r["subject"] == subject]
         axes.plot([r["tokens"] for r in of], [r["seconds"] for r in of], marker="o", label=subject)
-    axes.set(xscale="log", yscale="log", xlabel="tokens", ylabel="seconds of a prefill", title="Llama-3-8B shape, random weights, batch 1")
+    axes.set(xscale="log", yscale="log", xlabel="tokens", ylabel="seconds of a prefill", title="random weights, batch 1")
+    lengths = sorted({r["tokens"] for r in rows})
+    axes.set_xticks(lengths, [short(n) for n in lengths])
+    axes.minorticks_off()
     axes.legend()
     figure.savefig(path, dpi=120, bbox_inches="tight")
     say(f"wrote {path}")
@@ -423,7 +427,7 @@ def parsed():
     p.add_argument("--seqlens", type=lambda t: [tokens_of(x) for x in t.split(",")], metavar="LIST", help="default 4k,8k,16k,32k,128k")
     p.add_argument("--subjects", type=lambda t: [x.strip() for x in t.split(",")], metavar="LIST", help="columns of the table, with commas")
     p.add_argument("--rounds", type=int, default=9, help="at most; a case ends earlier at its time limit (default 9)")
-    p.add_argument("--time-limit", type=float, default=60, help="seconds of a subject at a length (default 60): no run begins that is expected to end later")
+    p.add_argument("--time-limit", type=float, default=60, help="seconds of a subject at a length, as far as can be foreseen")
     p.add_argument("--layers-only", action="store_true", help="one decoder layer, times the number of layers: for lengths that do not fit whole")
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cuda, cuda:1, or cpu for the emulator")
     p.add_argument("--tiny", action="store_true", help="a small model")
@@ -432,6 +436,8 @@ def parsed():
     args = p.parse_args()
     if torch.device(args.device).type == "cpu" and not args.tiny:
         p.error("there is no GPU here, and the emulator would take years: use --tiny")
+    if args.rounds < 1 or args.time_limit <= 0:
+        p.error("want --rounds of 1 or more and a --time-limit above 0")
     args.seqlens = args.seqlens or ([192, 320] if args.tiny else [n << 10 for n in (4, 8, 16, 32, 128)])
     return args
 

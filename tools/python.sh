@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds the wheel of python/, installs it in a fresh virtual environment, and runs the tests of python/tests against what was installed.
-# Prints the size of the wheel and the time to a first result, and fails beyond their limits. It needs Go, a C compiler, and python3 of 3.10 or later
-# with venv. MINFC_PYTHON_VENV names an environment that has torch, transformers and pytest: these are used and nothing in it is changed. Otherwise they
-# are downloaded: torch has 3 GB, which take a minute or two.
+# Prints the size of the wheel and the time to a first result, and fails beyond their limits. It needs Go, a C compiler, and python3 of 3.10
+# or later with venv. MINFC_PYTHON_VENV names an environment that has torch, transformers and pytest: these are used and nothing in it is
+# changed. Otherwise they are downloaded: torch has 3 GB, which take a minute or two.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -15,10 +15,11 @@ base=${given:+$given/bin/python}
 base=${base:-python3}
 "$base" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { say "$base is no Python of 3.10 or later"; exit 1; }
 mkdir -p .work
-work=$(mktemp -d .work/python.XXXXXX)
-trap 'rm -rf "$work" python/build' EXIT
+work=$(mktemp -d "$PWD/.work/python.XXXXXX")
+root=$PWD
+trap 'rm -rf "$work" "$root/python/build"' EXIT
 "$base" -m venv "$work/venv" || { say "$base has no venv: install python3-venv"; exit 1; }
-python=$PWD/$work/venv/bin/python
+python=$work/venv/bin/python
 unset MINFC_LIBRARY PYTHONPATH # what was installed is what is tested
 if [ -n "$given" ]; then
   site='import site; print(site.getsitepackages()[0])'

@@ -78,7 +78,7 @@ def top(worth, budget, first):
 
 
 def cover(distances):
-    """The pairs [N, N] that tiles over chosen distances keep (ir/index.go): they begin relative to a block of 64 rows, and do not overlap."""
+    """The pairs [N, N] that tiles over chosen distances keep (ir/index.go): they lie relative to a block of 64 rows, and do not overlap."""
     n = len(distances)
     covered = torch.zeros(n + 192, dtype=torch.bool)  # by delta, the distance from the block's last row
     last = -math.inf  # the tile begins so far before the block's first row

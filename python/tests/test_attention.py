@@ -146,7 +146,7 @@ def test_empty(make, batch, rows, keys):
     q, k, v = make(batch=batch, rows=rows, keys=keys)
     o, lse = minfc.attention(q, k, v, "vertical_slash", return_lse=True)
     assert o.shape == q.shape and not o.any() and lse.shape == (batch, 4, rows) and (lse == -torch.inf).all()
-    assert minfc.chosen(q, k, v) in ([], [[]], [[minfc.Head(False, 0, 0, 0, 0, 0)] * 4])
+    assert minfc.chosen(q, k, v) == []
 
 
 def test_source_text_and_spec(make):

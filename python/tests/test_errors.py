@@ -26,7 +26,11 @@ def test_dtype(refused):
 
 
 def test_rank(refused):
-    refused(ValueError, r"expected q to be 4-D, \[batch, heads, rows, head_dim\], got 3-D with shape \[4, 40, 64\]", lambda q, k, v: (q[0], k, v))
+    refused(
+        ValueError,
+        r"expected q to be 4-D, \[batch, heads, rows, head_dim\], got 3-D with shape \[4, 40, 64\]",
+        lambda q, k, v: (q[0], k, v),
+    )
     refused(ValueError, r"expected v to be 4-D, \[batch, rows, heads", lambda q, k, v: (q, k, v[0]), layout="bshd")
 
 
@@ -40,20 +44,28 @@ def test_sizes(refused):
 
 
 def test_layout(refused):
-    refused(ValueError, 'layout is \'bhds\', want "bhsd"', layout="bhds")
+    refused(ValueError, "layout is 'bhds', want \"bhsd\"", layout="bhds")
 
 
 def test_strides(refused):
     def last(t):
         return t.transpose(2, 3).contiguous().transpose(2, 3)
 
-    refused(ValueError, r"last dimension of q to be contiguous \(stride 1\), got strides .* use q.contiguous\(\)", lambda q, k, v: (last(q), k, v))
+    refused(
+        ValueError,
+        r"last dimension of q to be contiguous \(stride 1\), got strides .* use q.contiguous\(\)",
+        lambda q, k, v: (last(q), k, v),
+    )
 
     def odd(t):
         return torch.zeros(1, 2, 40, 68, dtype=t.dtype)[..., :64]
 
     refused(ValueError, r"strides of k that are multiples of 8 elements \(16 bytes\), got", lambda q, k, v: (q, odd(k), v))
-    refused(ValueError, r"v is one row, expanded in all dimensions .* use v.contiguous\(\)", lambda q, k, v: (q, k, v[:, :1, :1].expand(1, 2, 40, 64)))
+    refused(
+        ValueError,
+        r"v is one row, expanded in all dimensions .* use v.contiguous\(\)",
+        lambda q, k, v: (q, k, v[:, :1, :1].expand(1, 2, 40, 64)),
+    )
 
 
 def test_a_stride_that_is_never_taken_may_be_any(make):

@@ -106,7 +106,7 @@ def test_plan_of_prefill_is_the_benchmarks():
 
 @pytest.mark.parametrize(
     "arguments, words",
-    [(["--seqlens", "8q"], "'8q' is no length"), (["--subjects", "fa3", "--tiny"], "there is no subject fa3"), ([], "use --tiny")],
+    [(["--seqlens", "8q"], "'8q' is no length"), (["--subjects", "fa3", "--tiny"], "there is no subject fa3"), ([], "use --tiny"), (["--tiny", "--rounds", "0"], "want --rounds")],
 )
 def test_prefill_says_what_is_wrong(monkeypatch, capsys, arguments, words):
     with pytest.raises(SystemExit) as e:

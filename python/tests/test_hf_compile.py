@@ -80,3 +80,29 @@ def test_a_static_cache_in_a_graph_is_stock():
     run, _ = compiled(m)
     assert error(run(**inputs).logits, want) < TOLERANCE
     assert minfc.report(m).total == {("stock, compiled", "offsets of a graph that is compiled"): 2}
+
+
+def test_decoding_over_a_static_cache_is_one_graph():
+    """What generate compiles on a GPU: stock attention in one graph for all steps, with the tokens of generate."""
+    m = minfc.install(model(), "dense")
+    ids = prompts()
+    want = m.generate(ids, max_new_tokens=5, do_sample=False, cache_implementation="static")
+    minfc.report(m, clear=True)
+    held = transformers.StaticCache(config=m.config, max_cache_len=400)
+    run, graphs = compiled(m)
+    step, new = m, {}
+    while ids.shape[1] < want.shape[1]:
+        inputs = m.prepare_inputs_for_generation(ids, past_key_values=held, attention_mask=torch.ones_like(ids), **new)
+        ids = torch.cat([ids, step(**inputs).logits[:, -1:].argmax(-1)], 1)
+        step, new = run, {"next_sequence_length": 1}
+    assert torch.equal(ids, want)
+    assert len(graphs) == 1
+    assert minfc.report(m).total == {("minfc", "prompt"): 2, ("stock, compiled", "one query"): 2}
+
+
+def test_install_comes_before_compile():
+    m = model()
+    m.set_attn_implementation("minfc")
+    run, _ = compiled(m)
+    with pytest.raises(Exception, match=r"call minfc.install\(model\) before torch.compile"):
+        run(prompts(), past_key_values=cache(m))

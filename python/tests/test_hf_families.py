@@ -15,7 +15,7 @@ SUPPORTED = [f for f in FAMILIES if f != "Gemma2"]
 
 @pytest.mark.parametrize("family", SUPPORTED)
 def test_dense_gives_stock_logits(family):
-    """A prompt, and a padded batch of three: all rows of tokens are those of stock attention, and none of any row is NaN."""
+    """A prompt, and a padded batch of three: rows of tokens have the logits of stock attention, and no row has a NaN."""
     m = model(family)
     ids, mask = padded([PROMPT, 141, 190])
     alone, batch = m(prompts()).logits, m(ids, attention_mask=mask).logits

@@ -41,7 +41,7 @@ def tokens(m, cache):
 # Llama with every cache; families whose layers slide with caches that forget: the others differ from Llama in projections alone.
 @pytest.mark.parametrize(
     "family, cache",
-    [("Llama", c) for c in CACHES] + [(f, c) for f in ("Mistral", "Gemma3") for c in ("dynamic", "static", "dynamic, chunks")],
+    [("Llama", c) for c in CACHES] + [(f, c) for f in ("Mistral", "Gemma3") for c in ("dynamic", "static, chunks")],
 )
 def test_generate_gives_stock_tokens(family, cache):
     m = model(family)
@@ -93,7 +93,7 @@ def test_sparse_chunks_are_the_sparse_whole():
 
 
 def test_right_padding():
-    """Rows of tokens are those of the sequence alone, on whichever side the padding is."""
+    """A sequence in a padded batch has the logits that it has alone, on whichever side the padding is."""
     m = minfc.install(model(), "a_shape", sink=5, window=90)
     lengths = [PROMPT, 141, 190]
     for side in ("left", "right"):

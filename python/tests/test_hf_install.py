@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 
+import families
 import minfc
 from families import PROMPT, error, model, padded, prompts
 
@@ -19,6 +20,12 @@ TOLERANCE = 4e-3  # see test_hf_families.py
 def test_import_minfc_does_not_import_transformers():
     code = "import minfc, sys; assert 'transformers' not in sys.modules; minfc.install; assert 'transformers' in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_without_transformers_it_says_what_to_install():
+    code = "import sys; sys.modules['transformers'] = None; import minfc; minfc.install"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and "pip install 'transformers>=5.17'" in done.stderr
 
 
 def test_uninstall_gives_back_what_there_was():
@@ -175,3 +182,44 @@ def test_a_plan_wants_all_heads():
         attention_forward(m.model.layers[1].self_attn, x, x[:, :1], x[:, :1], None)
     minfc.install(m, "dense")
     attention_forward(m.model.layers[1].self_attn, x, x[:, :1], x[:, :1], None)
+
+
+def test_a_composite_model_runs_its_decoder():
+    """The decoder of an image model has a configuration of its own; the tower that sees images keeps its attention."""
+    text = {**families.COMMON, **families.FAMILIES["Gemma3"], "vocab_size": 300}
+    tower = dict(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, image_size=28, patch_size=14)
+    config = transformers.Gemma3Config(
+        text_config=text, vision_config=tower, mm_tokens_per_image=4, image_token_index=299, boi_token_index=298, eoi_token_index=297
+    )
+    torch.manual_seed(0)
+    m = transformers.Gemma3ForConditionalGeneration(config).half().eval()
+    m.set_attn_implementation("sdpa")
+    want = m(prompts()).logits
+    minfc.install(m, "dense")
+    assert (config.text_config._attn_implementation, config.vision_config._attn_implementation) == ("minfc", "sdpa")
+    assert error(m(prompts()).logits, want) < TOLERANCE
+    assert minfc.report(m).calls("minfc") == 2
+    minfc.uninstall(m)
+    assert config.text_config._attn_implementation == "sdpa"
+
+
+def test_a_decoder_without_a_head_runs():
+    m = model().model
+    want = m(prompts()).last_hidden_state
+    assert error(minfc.install(m, "dense")(prompts()).last_hidden_state, want) < TOLERANCE
+
+
+def test_prompts_compile_nothing(monkeypatch):
+    """All that a prompt may run is there after install, windows included."""
+    from minfc import _calls
+
+    m = minfc.install(model("Mistral"), "a_shape", sink=2, window=33, min_queries=2)
+
+    def never(*_):
+        raise AssertionError("a prompt compiles")
+
+    monkeypatch.setattr(_calls, "Attention", never)
+    m(prompts())
+    m(prompts(tokens=families.WINDOW))
+    with pytest.raises(AssertionError, match="a prompt compiles"):
+        minfc.install(m, "a_shape", sink=2, window=34)

@@ -1,5 +1,7 @@
 """The mask function and the attention function against transformers' own, over offsets, padding, windows and caches that hold more."""
 
+import random
+
 import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
@@ -74,34 +76,52 @@ CASES = {
 @pytest.mark.parametrize("on_device", [False, True], ids=["host", "tensor"])
 @pytest.mark.parametrize("name", CASES)
 def test_against_stock(name, on_device):
-    """Spans mean what sdpa's mask means, and attention by them is sdpa's, zeros in rows of padding."""
-    offset, keys, before, window, tokens = CASES[name]
-    padding = None if tokens is None else runs(offset + Q, tokens)
+    spans = against_stock(Q, *CASES[name], on_device)
+    assert spans != (name in ("prompt", "window, wide"))
+
+
+def test_random_calls_against_stock():
+    rng = random.Random(4)
+    for _ in range(100):
+        rows, offset = rng.choice([2, 17, 64, 65, 128, 150]), rng.choice([0, 1, 63, 64, 130])
+        window, seen = rng.choice([None, 1, 2, 50, 64, 300]), offset + rows
+        before = offset - window + 1 if window and offset >= window and rng.random() < 0.5 else 0
+        keys = seen - before + (rng.choice([0, 1, 256]) if not before else 0)
+        tokens = None
+        if rng.random() < 0.6:
+            tokens = [sorted([rng.choice([0, rng.randint(0, seen)]), rng.choice([seen, rng.randint(0, seen)])]) for _ in range(4)]
+        against_stock(rows, offset, keys, before, window, tokens, rng.random() < 0.3)
+
+
+def against_stock(queries, offset, keys, before, window, tokens, on_device):
+    """Spans mean what sdpa's mask means, and attention by them is sdpa's, zeros in rows of padding. Returns whether there are spans."""
+    said = f"{queries} queries at {offset}, {keys} keys after {before}, window {window}, tokens {tokens}, on the device: {on_device}"
+    padding = None if tokens is None else runs(offset + queries, tokens)
     batch = 4
     q_offset = torch.tensor(offset) if on_device else offset
-    arguments = (batch, Q, keys, q_offset, before, causal(window), padding, window)
+    arguments = (batch, queries, keys, q_offset, before, causal(window), padding, window)
     made = mask(*arguments)
     want = hf.sdpa_mask(*arguments, allow_is_causal_skip=False)
-    rows = torch.ones(batch, Q, dtype=torch.bool) if padding is None else padding[:, offset:]
-    if made is None:
-        assert name in ("prompt", "window, wide")
-    else:
-        assert is_spans(made) and made.device.type == "cpu"
-        got = as_stock(made, Q, keys, made.device).expand(want.shape)
-        assert torch.equal(got[rows[:, None]], want[rows[:, None]])
+    rows = torch.ones(batch, queries, dtype=torch.bool) if padding is None else padding[:, offset:]
+    if made is not None:
+        assert is_spans(made) and made.device.type == "cpu", said
+        got = as_stock(made, queries, keys, made.device).expand(want.shape)
+        assert torch.equal(got[rows[:, None]], want[rows[:, None]]), said
 
     g = torch.Generator().manual_seed(3)
-    q, k, v = (torch.randn(batch, h, n, DIM, generator=g).half() for h, n in ((4, Q), (2, keys), (2, keys)))
-    beyond = offset + Q - before
+    q, k, v = (torch.randn(batch, h, n, DIM, generator=g).half() for h, n in ((4, queries), (2, keys), (2, keys)))
+    beyond = offset + queries - before
     k[:, :, beyond:], v[:, :, beyond:] = torch.nan, torch.nan  # what a static cache has there means nothing
     module = dense()
+    module.minfc_layer.min_queries = 1
     got, _ = attention_forward(module, q, k, v, made, scaling=0.3)
     k, v = k[:, :, :beyond].repeat_interleave(2, 1), v[:, :, :beyond].repeat_interleave(2, 1)
     ref = scaled_dot_product_attention(q.double(), k.double(), v.double(), attn_mask=want[..., :beyond], scale=0.3).transpose(1, 2)
-    assert got.shape == ref.shape and got.is_contiguous()
-    assert error(got[rows], ref[rows]) < 1e-3
-    assert torch.equal(got[~rows], torch.zeros_like(got[~rows]))
-    assert [where for where, _ in module.minfc_layer.counts] == ["minfc"]
+    assert got.shape == ref.shape and got.is_contiguous(), said
+    assert not rows.any() or error(got[rows], ref[rows]) < 1e-3, said
+    assert torch.equal(got[~rows], torch.zeros_like(got[~rows])), said
+    assert [where for where, _ in module.minfc_layer.counts] == ["minfc"], said
+    return made is not None
 
 
 def test_one_launch_where_spans_agree():

@@ -97,7 +97,7 @@ def test_no_plan(given, kind, text):
 @pytest.mark.parametrize(
     "layer, text",
     [
-        (heads_of(("dnse", {})), "layer 1, head 0: unknown pattern \"dnse\".*did you mean dense"),
+        (heads_of(("dnse", {})), 'layer 1, head 0: unknown pattern "dnse".*did you mean dense'),
         (heads_of(("a_shape", {"windw": 3})), "layer 1, head 0.*windw.*did you mean .?window"),
         (heads_of(("vertical_slash", {"vertical": 0})), "layer 1, head 0.*vertical is a budget and must be at least 1"),
         (heads_of(("a_shape", {"window": 1.5})), "layer 1, head 0.*1.5"),

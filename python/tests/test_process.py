@@ -46,6 +46,15 @@ def test_calls_are_forgotten_and_counted(make, monkeypatch):
         assert len(_calls.calls) <= _calls.MOST_CALLS
 
 
+def test_many_attentions_are_told(make, monkeypatch):
+    """A parameter that is another one in every call fills the device with kernels."""
+    monkeypatch.setattr(_calls, "MANY_ATTENTIONS", len(_calls._attentions) + 2)
+    q, k, v = make(rows=4)
+    minfc.attention(q, k, v, "sliding", window=91)
+    with pytest.warns(UserWarning, match="different attentions are compiled"):
+        minfc.attention(q, k, v, "sliding", window=92)
+
+
 def child(q, k, v, pipe):
     said = []
     for window in (5, 6):  # prepared in the parent, and new
@@ -76,7 +85,9 @@ def test_forked_child(make):
 
 
 def python(code, **env):
-    return subprocess.run([sys.executable, "-c", code], env={**os.environ, "MINFC_CACHE": "off", **env}, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "MINFC_CACHE": "off", **env}, capture_output=True, text=True, timeout=120
+    )
 
 
 def test_spawned_process():

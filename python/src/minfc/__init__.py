@@ -15,8 +15,19 @@ if TYPE_CHECKING:
     from .transformers import report as report, uninstall as uninstall
 
 __all__ = [
-    *("Compiled", "Estimate", "Head", "Layer", "Plan"),
-    *("__version__", "attention", "chosen", "compile", "counters", "explain", "spec_of", "workload"),
+    "Compiled",
+    "Estimate",
+    "Head",
+    "Layer",
+    "Plan",
+    "__version__",
+    "attention",
+    "chosen",
+    "compile",
+    "counters",
+    "explain",
+    "spec_of",
+    "workload",
 ]
 
 _OF_TRANSFORMERS = ("install", "patch_minference_config", "report", "uninstall")

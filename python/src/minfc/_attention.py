@@ -7,7 +7,7 @@ from typing import Any, Literal, overload
 
 import torch
 
-from . import _check, _op
+from . import _op
 from ._calls import attention_of, runs
 from ._device import EMULATOR, index_of
 from ._spec import Pattern, spec_of
@@ -15,6 +15,34 @@ from ._spec import Pattern, spec_of
 Layout = Literal["bhsd", "bshd"]
 
 
+@overload
+def attention(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    pattern: Pattern = ...,
+    *,
+    layout: Layout = ...,
+    q_offset: int = ...,
+    scale: float | None = ...,
+    return_lse: Literal[False] = ...,
+    fallback: bool = ...,
+    **params: int,
+) -> torch.Tensor: ...
+@overload
+def attention(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    pattern: Pattern = ...,
+    *,
+    layout: Layout = ...,
+    q_offset: int = ...,
+    scale: float | None = ...,
+    return_lse: Literal[True],
+    fallback: bool = ...,
+    **params: int,
+) -> tuple[torch.Tensor, torch.Tensor]: ...
 def attention(
     q: torch.Tensor,
     k: torch.Tensor,
@@ -61,8 +89,6 @@ def _call(
     return_lse: bool,
     fallback: bool,
 ) -> Any:
-    if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad):
-        _check.no_grad(q, k, v)
     if scale is None:
         scale = 0.0
     elif not scale > 0:
@@ -81,6 +107,32 @@ class Compiled:
         self.spec = spec
         attention_of(index_of(device), spec, q_heads, kv_heads, head_dim, dtype)
 
+    @overload
+    def __call__(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        *,
+        layout: Layout = ...,
+        q_offset: int = ...,
+        scale: float | None = ...,
+        return_lse: Literal[False] = ...,
+        fallback: bool = ...,
+    ) -> torch.Tensor: ...
+    @overload
+    def __call__(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        *,
+        layout: Layout = ...,
+        q_offset: int = ...,
+        scale: float | None = ...,
+        return_lse: Literal[True],
+        fallback: bool = ...,
+    ) -> tuple[torch.Tensor, torch.Tensor]: ...
     def __call__(
         self,
         q: torch.Tensor,
@@ -110,10 +162,10 @@ def compile(
     device: torch.device | str = "cuda",
     **params: int,
 ) -> Compiled:
-    """Compiles and loads a pattern at start-up, so that no call pays for it: tenths of a second, and seconds in the GPU's driver, unless the
-    user's cache has it (MINFC_CACHE).
+    """Compiles and loads a pattern at start-up, so that no call pays for it: tenths of a second, and seconds in the GPU's driver, unless it
+    is in the user's cache (MINFC_CACHE).
 
-    Returns a function to call like minfc.attention. minfc.attention itself finds what was compiled here, too. Raises as minfc.attention does.
+    Returns a function to call like minfc.attention, which finds what was compiled here, too. Raises as minfc.attention does.
     """
     return Compiled(spec_of(pattern, params), q_heads, kv_heads, head_dim, dtype, device)
 

@@ -1,4 +1,4 @@
-"""Attentions and calls: what is compiled once a process, and what is prepared once a shape. Both are found again by what they were made from."""
+"""Attentions, which are compiled once a process, and calls, which are prepared once a shape. Both are found by what they were made from."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Attention:
         out = c_void_p()
         check(lib.minfc_attention_new, device.handle, spec.encode(), byref(heads), byref(out))
         self.device, self.spec, self.handle = device, spec, out.value
-        self.retired = 0  # runs of calls that were forgotten
+        self.retired = 0  # runs of calls that are gone
 
 
 class Call:
@@ -57,6 +57,7 @@ class Call:
         self.empty = not (batch and rows and keys)
 
     def __del__(self, _close: Any = lib.minfc_call_close) -> None:  # bound here: modules may be gone when the last calls go
+        self.attention.retired += self.runs  # here, when no thread is still running it
         if self.handle:
             _close(self.handle, None)
 
@@ -98,7 +99,8 @@ def attention_of(index: int, spec: str, q_heads: int, kv_heads: int, head_dim: i
             _attentions[key] = Attention(device, spec, heads_of(q_heads, kv_heads, head_dim, dtype))
             if len(_attentions) == MANY_ATTENTIONS:
                 warnings.warn(
-                    f"{MANY_ATTENTIONS} different attentions are compiled and loaded: each set of parameters is one, and none is ever given back",
+                    f"{MANY_ATTENTIONS} different attentions are compiled and loaded: each set of parameters is one, "
+                    "and none is ever given back",
                     stacklevel=2,
                 )
         return _attentions[key]
@@ -133,7 +135,7 @@ def prepare(
         _set_strides(shape, q, k, v, call, layout)
     handle, workspace = c_void_p(), c_uint64()
     check(lib.minfc_prepare, attention.handle, byref(shape), byref(handle), byref(workspace))
-    call.handle, call.workspace = handle.value, workspace.value
+    call.handle, call.workspace = handle.value or 0, workspace.value
     remember(key, call)
     return call
 
@@ -148,8 +150,7 @@ def remember(key: Any, call: Call) -> None:
     """Keeps a call for its next run, and forgets the oldest beyond MOST_CALLS."""
     with _lock:
         while len(calls) >= MOST_CALLS:
-            oldest = calls.pop(next(iter(calls)))
-            oldest.attention.retired += oldest.runs
+            calls.pop(next(iter(calls)))
         calls[key] = call
 
 

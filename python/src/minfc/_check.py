@@ -72,7 +72,8 @@ def sizes(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, layout: str) -> Siz
     out = Sizes(q.shape[b], q.shape[h], k.shape[h], q.shape[s], k.shape[s], q.shape[3])
     if not out.q_heads or not out.kv_heads or out.q_heads % out.kv_heads:
         raise ValueError(
-            f"expected the heads of q to be a multiple of the heads of k and v, got {out.q_heads} and {out.kv_heads} (layout {layout!r}: {order})"
+            f"expected the heads of q to be a multiple of the heads of k and v, got {out.q_heads} and {out.kv_heads} "
+            f"(layout {layout!r}: {order})"
         )
     return out
 
@@ -103,7 +104,8 @@ def _strides(name: str, t: torch.Tensor) -> None:
     outer = [(n, stride) for n, stride in zip(t.shape[:3], t.stride()[:3]) if n > 1]
     if any(stride % 8 for _, stride in outer):
         raise ValueError(
-            f"expected strides of {name} that are multiples of 8 elements (16 bytes), got {t.stride()}: use {name}.contiguous(), or pad the rows"
+            f"expected strides of {name} that are multiples of 8 elements (16 bytes), got {t.stride()}: "
+            f"use {name}.contiguous(), or pad the rows"
         )
     if outer and not any(stride for _, stride in outer):
         raise ValueError(f"{name} is one row, expanded in all dimensions (strides {t.stride()}): use {name}.contiguous()")

@@ -31,7 +31,8 @@ class Device:
 
     def info(self) -> dict[str, Any]:
         """What was opened: driver, ordinal, name, target, memory_bytes, sentence."""
-        return json.loads(text(lib.minfc_device_info, self.handle))
+        info: dict[str, Any] = json.loads(text(lib.minfc_device_info, self.handle))
+        return info
 
 
 def device_of(index: int) -> Device:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from ctypes import byref
+from typing import Any
 
 import torch
 
@@ -81,8 +82,8 @@ def explain(
 class Head:
     """What a head of a batch entry did. columns, diagonals and blocks are how many the data chose.
 
-    dense: it fell back to dense attention, which was predicted to take dense_ms instead of sparse_ms. A head whose pattern no data decides has
-    False and zeros.
+    dense: it fell back to dense attention, which was predicted to take dense_ms instead of sparse_ms. A head whose pattern no data decides
+    has False and zeros.
     """
 
     dense: bool
@@ -105,12 +106,13 @@ def chosen(
     fallback: bool = True,
     **params: int,
 ) -> list[list[Head]]:
-    """Runs minfc.attention with these arguments, waits, and says what each head chose: [batch][q_heads]. The output is dropped.
+    """Runs minfc.attention with these arguments, waits, and says what each head chose, [batch][q_heads], or [] where nothing is computed.
+    The output is dropped.
 
     It is for looking at inputs; what a head chooses depends on its queries and keys alone, so a call of attention does the same. Raises as
     minfc.attention does.
     """
-    said: list[dict[str, bool | float]] = []
+    said: list[dict[str, Any]] = []
 
     def read(call: int, pointers: Pointers, stream: int) -> None:
         said.extend(json.loads(text(lib.minfc_chosen, call, byref(pointers), stream))["heads"])

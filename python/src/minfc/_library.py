@@ -36,7 +36,7 @@ class _Sized(ctypes.Structure):
         super().__init__(abi_version=ABI_VERSION, struct_size=ctypes.sizeof(self), **fields)
 
 
-_BEGIN = [("abi_version", c_uint32), ("struct_size", c_uint32)]
+_BEGIN: list[Any] = [("abi_version", c_uint32), ("struct_size", c_uint32)]
 
 
 class Heads(_Sized):
@@ -78,7 +78,7 @@ class Pointers(_Sized):
 
 
 # Functions of minfc.h by their arguments; each of them ends with a minfc_error and returns its code.
-_JSON = [c_char_p, c_size_t, POINTER(c_size_t)]
+_JSON: list[Any] = [c_char_p, c_size_t, POINTER(c_size_t)]
 _FUNCTIONS = {
     "minfc_open": [c_char_p, POINTER(c_void_p)],
     "minfc_device_info": [c_void_p, *_JSON],
@@ -115,7 +115,10 @@ def _open(at: Path) -> ctypes.CDLL:
     try:
         loaded = ctypes.CDLL(str(at))
     except OSError as e:
-        raise ImportError(f"minfc's library does not load: {e}; it is made for Linux on x86-64 with glibc: build it on this machine") from e
+        raise ImportError(
+            f"minfc's library does not load: {e}; it wants Linux with glibc, not an older one than where "
+            "it was built: build it on this machine"
+        ) from e
     missing = [name for name in ("minfc_version", *_FUNCTIONS) if not hasattr(loaded, name)]
     if missing:
         raise ImportError(f"{at} is no library of minfc {__version__}: it lacks {', '.join(missing)}")

@@ -1,9 +1,10 @@
 """The torch ops minfc::attention and minfc::attention_lse: for CUDA tensors on torch's current stream, for CPU tensors on the emulator.
 
-    minfc::attention(Tensor q, Tensor k, Tensor v, str spec, float scale=0.0, SymInt q_offset=0, str layout="bhsd", bool fallback=True) -> Tensor
+    minfc::attention(Tensor q, Tensor k, Tensor v, str spec, float scale=0.0, SymInt q_offset=0, str layout="bhsd", bool fallback=True)
 
-A call whose shapes, strides and numbers came before is found by them, and costs two allocations, a pack and a call of the library: nothing is
-checked again but alignment and requires_grad, which are no part of the key. The spec is a text, so graphs that torch.compile keeps on disk hold.
+A call whose shapes, strides and numbers came before is found by them, and costs two allocations, a pack and a call of the library: nothing
+is checked again but alignment and requires_grad, which are no part of the key. The spec is a text, so graphs that torch.compile keeps on
+disk hold.
 """
 
 from __future__ import annotations
@@ -21,9 +22,7 @@ from ._device import EMULATOR, Memory
 from ._library import Error, Pointers, check, fail, lib
 
 _OUTPUTS = {"attention": "Tensor", "attention_lse": "(Tensor, Tensor)"}
-_ARGUMENTS = (
-    'Tensor q, Tensor k, Tensor v, str spec, float scale=0.0, SymInt q_offset=0, str layout="bhsd", bool fallback=True'
-)
+_ARGUMENTS = 'Tensor q, Tensor k, Tensor v, str spec, float scale=0.0, SymInt q_offset=0, str layout="bhsd", bool fallback=True'
 
 _empty = torch.empty
 _uint8 = torch.uint8
@@ -77,9 +76,7 @@ def launch(
     return o, lse
 
 
-def _find(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, spec: str, scale: float, q_offset: int, layout: str, fallback: bool
-) -> Call:
+def _find(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, spec: str, scale: float, q_offset: int, layout: str, fallback: bool) -> Call:
     """The prepared call of these arguments."""
     if (q.requires_grad or k.requires_grad or v.requires_grad) and _grad():
         _check.no_grad(q, k, v)
@@ -214,9 +211,7 @@ def _fake_lse(
 def _register() -> torch.library.Library:
     library = torch.library.Library("minfc", "DEF")
     for name, real, fake in (("attention", _attention, _fake), ("attention_lse", _attention_lse, _fake_lse)):
-        library.define(
-            f"{name}({_ARGUMENTS}) -> {_OUTPUTS[name]}", tags=(torch.Tag.pt2_compliant_tag, torch.Tag.needs_fixed_stride_order)
-        )
+        library.define(f"{name}({_ARGUMENTS}) -> {_OUTPUTS[name]}", tags=(torch.Tag.pt2_compliant_tag, torch.Tag.needs_fixed_stride_order))
         for key in ("CPU", "CUDA"):
             library.impl(name, real, key)
         torch.library.register_fake(f"minfc::{name}", fake, lib=library)

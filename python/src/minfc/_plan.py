@@ -15,8 +15,8 @@ Text = Union[str, "os.PathLike[str]", Mapping[str, Any], Sequence[Any]]
 class Layer:
     """A layer of a head plan. It stands where a pattern may stand: minfc.attention(q, k, v, plan.layer(3)).
 
-    index counts from 0. spec is its JSON as the C library takes it: a plan of this layer alone, without scores, so that layers whose heads do
-    the same are one attention, compiled once.
+    index counts from 0. spec is its JSON as the C library takes it: a plan of this layer alone, without scores, so that layers whose heads
+    do the same are one attention, compiled once.
     """
 
     __slots__ = ("index", "spec")
@@ -33,8 +33,8 @@ class Layer:
 class Plan:
     """A head plan.
 
-    text_or_path_or_dict is JSON text, the path of a JSON file, or what json.load makes of one, in minfc's format or in MInference's. Names of
-    patterns, parameters and numbers are checked here. Heads that a layer does not name run vertical_slash with 1000 columns and 6096
+    text_or_path_or_dict is JSON text, the path of a JSON file, or what json.load makes of one, in minfc's format or in MInference's. Names
+    of patterns, parameters and numbers are checked here. Heads that a layer does not name run vertical_slash with 1000 columns and 6096
     diagonals, as in MInference. Raises ValueError with file, line and column, OSError for a file that does not open.
     """
 

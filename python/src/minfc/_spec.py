@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
-from typing import Any, Mapping, Union
+from typing import Any, Callable, Mapping, Union
 
 import torch
 
@@ -21,10 +21,9 @@ def spec_of(pattern: Pattern, params: Mapping[str, int] | None = None) -> str:
     """
     if isinstance(pattern, Layer) and not params:  # here, since torch.compile takes no object into a constant
         return pattern.spec
-    return _known_spec(pattern, tuple(params.items()) if params else ())
+    return _constant(pattern, tuple(params.items()) if params else ())
 
 
-@torch.compiler.assume_constant_result
 def _known_spec(pattern: Pattern, params: tuple[tuple[str, int], ...]) -> str:
     try:
         known = _specs.get((pattern, params))
@@ -37,6 +36,9 @@ def _known_spec(pattern: Pattern, params: tuple[tuple[str, int], ...]) -> str:
         _specs[pattern, params] = known
     return known
 
+
+# A graph takes the text in: nothing of this file is traced, and a graph does not depend on what else is remembered.
+_constant: Callable[[Pattern, tuple[tuple[str, int], ...]], str] = torch.compiler.assume_constant_result(_known_spec)
 
 _MOST = 1024  # specs remembered, by what they were made from
 _specs: dict[Any, str] = {}

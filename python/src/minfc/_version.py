@@ -15,7 +15,7 @@ def of_go(source: Path = GO_SOURCE) -> str:
     """The version in compile/compile.go. Raises RuntimeError where the file does not say it."""
     found = re.search(r'(?m)^const Version = "([^"]+)"$', source.read_text())
     if found is None:
-        raise RuntimeError(f"{source} has no line `const Version = \"...\"`, from which the Python package takes its version")
+        raise RuntimeError(f'{source} has no line `const Version = "..."`, from which the Python package takes its version')
     return found.group(1)
 
 

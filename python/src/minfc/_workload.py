@@ -26,8 +26,8 @@ def workload(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """q [batch, q_heads, seqlen, head_dim], k and v [batch, kv_heads, seqlen, head_dim] with planted structure, made on the device.
 
-    kind is one of docs/workloads.md: "mixed" goes through a_shape, slash, columns, blocks and diffuse over the kv heads. A seed means the same
-    bytes on every device, and those of `minfc gen`. Waits for the device. Raises ValueError and RuntimeError.
+    kind is one of docs/workloads.md: "mixed" goes through a_shape, slash, columns, blocks and diffuse over the kv heads. A seed means the
+    same bytes on every device, which are the bytes of `minfc gen`. Waits for the device. Raises ValueError and RuntimeError.
     """
     index = index_of(device)
     at = device_of(index)

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.utils.import_utils import is_tracing
 
 from .._attention import attention
 from .._spec import spec_of
@@ -71,10 +70,12 @@ def _stock_reason(
     if rest.get("position_bias") is not None:
         return "a position bias"
     if is_spans(mask):
-        if is_tracing(mask):
+        if torch.compiler.is_compiling():
             return "offsets of a graph that is compiled"
     elif mask is not None:
-        return getattr(mask, "minfc_reason", "a mask of its own") if not is_tracing(mask) else "a mask of a graph that is compiled"
+        if torch.compiler.is_compiling():
+            return "a mask of a graph that is compiled"
+        return getattr(mask, "minfc_reason", "a mask of its own")
     elif rows != keys:
         return "an unknown offset: the model did not ask for a mask"
     if rows < layer.min_queries:

@@ -8,8 +8,6 @@ from collections import Counter
 from typing import Any
 
 import torch
-from transformers.utils.import_utils import is_tracing
-
 from .._spec import spec_of
 from ._refuse import refuse
 
@@ -25,7 +23,7 @@ class Layer:
 
     spec is the JSON of the C library, heads how many query heads it is for (None: it says the same of all), min_queries the number of query
     rows below which sdpa runs, fallback whether heads may run dense. counts has how often (where, why): where is "minfc" or "stock", with
-    ", compiled" for calls that were traced into a graph, whose runs nobody counts.
+    ", compiled" for calls that were traced into a graph: these are 1, since nobody counts the runs of a graph.
     """
 
     def __init__(self, spec: str, min_queries: int = MIN_QUERIES, fallback: bool = True, heads: int | None = None):
@@ -46,7 +44,7 @@ class Layer:
 
     def note(self, where: str, why: str) -> None:
         """Counts a call."""
-        if is_tracing():
+        if torch.compiler.is_compiling():
             _note_traced(self.number, where, why)
         else:
             self.counts[where, why] += 1
@@ -54,16 +52,19 @@ class Layer:
 
 @torch.compiler.assume_constant_result
 def _note_traced(number: int, where: str, why: str) -> None:
-    """Counts a call that is traced: a graph must not depend on a count, or it would be traced anew each time."""
+    """Notes a call that is traced. It is not counted: a graph that depends on a count would be traced anew each time, and torch traces a
+    graph as often as it likes."""
     layer = _by_number.get(number)
     if layer is not None:
-        layer.counts[where + ", compiled", why] += 1
+        layer.counts[where + ", compiled", why] = 1
 
 
 def layer_of(module: torch.nn.Module) -> Layer:
     """The layer of an attention module: what install gave it, else DEFAULT with the parameters of the library."""
     layer = getattr(module, "minfc_layer", None)
     if layer is None:
+        if torch.compiler.is_compiling():
+            raise RuntimeError("minfc is not installed in this model, and a graph cannot do it: call minfc.install(model) before torch.compile")
         refuse(module)
-        layer = module.minfc_layer = Layer(spec_of(DEFAULT))
+        layer = module.minfc_layer = Layer(spec_of(DEFAULT))  # type: ignore[assignment]
     return layer

@@ -1,9 +1,9 @@
 """The mask function: it tells causal masks with padding from all others, and says where queries and keys lie.
 
-Spans stand where a mask would: an int64 tensor [batch, 1, 1, 4] in host memory, for each sequence (offset, first, end, window). Query row i
-sits at key row offset + i; keys first .. end - 1 are no padding; of these a query sees the ones up to its own row, and with a window above 0
-the last `window` of them. They have four dimensions so that transformers takes them for a mask that is ready, and they are integers, which no
-mask for sdpa is.
+Spans stand where a mask would: an int64 tensor [batch, 1, 1, 4] in host memory, for each sequence (offset, first, end, window). Query row
+i sits at key row offset + i; keys first .. end - 1 are no padding; of these a query sees the ones up to its own row, and with a window
+above 0 the last `window` of them. They have four dimensions so that transformers takes them for a mask that is ready, and they are
+integers, which no mask for sdpa is.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def mask(
     """
 
     def stock(reason: str | None) -> torch.Tensor | None:
-        made = sdpa_mask(
+        made: torch.Tensor | None = sdpa_mask(
             batch_size,
             q_length,
             kv_length,
@@ -51,7 +51,7 @@ def mask(
             **rest,
         )
         if reason is not None and made is not None and not is_tracing(made):
-            made.minfc_reason = reason
+            made.minfc_reason = reason  # type: ignore[attr-defined]
         return made
 
     if q_length == 1:
@@ -81,15 +81,17 @@ def is_spans(mask: Any) -> bool:
 def as_stock(spans: torch.Tensor, q_length: int, k_length: int, device: torch.device) -> torch.Tensor:
     """The mask [batch, 1, q_length, k_length] of spans, True where a key is seen. Made once a forward for all layers."""
     key = (q_length, k_length, device)
-    made = None if is_tracing(spans) else getattr(spans, "minfc_stock", None)
+    compiling = torch.compiler.is_compiling()
+    made = None if compiling else getattr(spans, "minfc_stock", None)
     if made is not None and made[0] == key:
-        return made[1]
+        known: torch.Tensor = made[1]
+        return known
     offset, first, end, window = (x.unsqueeze(-1) for x in spans.to(device).unbind(-1))
     q = torch.arange(q_length, device=device).view(1, 1, -1, 1) + offset
     k = torch.arange(k_length, device=device)
     keep = (k <= q) & (k >= first) & (k < end) & ((window == 0) | (k > q - window))
-    if not is_tracing(spans):
-        spans.minfc_stock = (key, keep)
+    if not compiling:
+        spans.minfc_stock = (key, keep)  # type: ignore[attr-defined]
     return keep
 
 

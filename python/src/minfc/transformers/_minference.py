@@ -1,7 +1,7 @@
 """Programs that use MInference: its class by another name, with its arguments, over minfc's kernels (docs/minference.md).
 
-What is taken from MInference (github.com/microsoft/MInference, MIT; its minference/models_patch.py and minference_configuration.py) are facts:
-names of arguments, their meaning and defaults, and where the files of its models lie.
+What is taken from MInference (github.com/microsoft/MInference, minference/models_patch.py and minference_configuration.py) are facts: names
+of arguments, their meaning and defaults, and where the files of its models lie.
 """
 
 from __future__ import annotations
@@ -70,17 +70,19 @@ def _from(plan: Plan, first: int) -> Plan | Sequence[Any]:
     return plan if first <= 0 else ["dense" if i < first else layer for i, layer in enumerate(plan)]
 
 
-def _shape(attn_type: str, options: dict[str, Any]) -> tuple[str, dict[str, int]]:
+def _shape(attn_type: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Our pattern of a kind that all heads share, and its parameters."""
     pattern, names = _SHAPES[attn_type]
-    params = {ours: int(options.pop(theirs, default)) for theirs, (ours, default) in names.items()}
+    params: dict[str, Any] = {ours: int(options.pop(theirs, default)) for theirs, (ours, default) in names.items()}
     _nothing_else(options, attn_type)
     return pattern, params
 
 
 def _refuse(kv_cache_cpu: bool, kv_type: str, is_search: bool, rest: dict[str, Any]) -> None:
     if kv_cache_cpu or "kv_cache_cpu_device" in rest:
-        raise ValueError("kv_cache_cpu: minfc leaves the cache to transformers; generate(cache_implementation=\"offloaded\") keeps it on the host")
+        raise ValueError(
+            'kv_cache_cpu: minfc leaves the cache to transformers; generate(cache_implementation="offloaded") keeps it on the host'
+        )
     if kv_type not in ("dense", ""):
         raise ValueError(f'kv_type is "{kv_type}": minfc computes the prefill and does not change the cache, want "dense"')
     if is_search:

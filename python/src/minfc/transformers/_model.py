@@ -33,8 +33,8 @@ def install(model: Model, plan: What = DEFAULT, *, min_queries: int = MIN_QUERIE
     fallback     False keeps heads sparse where dense attention is predicted to be faster.
 
     Layers with a sliding window run it by the pattern "sliding" where it leaves out keys, else as the plan says. Everything is compiled
-    here, so that no prompt waits. What cannot run minfc (a mask of its own, a single query, ...) runs on sdpa and is counted with its reason:
-    minfc.report. Raises ValueError where the plan does not fit the model or the model does something that minfc does not compute.
+    here, so that no prompt waits. What cannot run minfc (a mask of its own, a single query, ...) runs on sdpa and is counted with its
+    reason: minfc.report. Raises ValueError where the plan does not fit the model or the model does something that minfc does not compute.
     """
     modules = _attending(model)
     patterns = _patterns(plan, params, modules)

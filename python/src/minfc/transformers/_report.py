@@ -24,8 +24,8 @@ class LayerReport:
 class Report:
     """The calls of a model's attention since install, or since the last report that cleared them.
 
-    Where is "minfc" or "stock" (transformers' sdpa), with ", compiled" for calls that torch.compile traced into a graph: these are counted
-    once a graph. str() has a table.
+    Where is "minfc" or "stock" (transformers' sdpa), with ", compiled" for calls that torch.compile traced into a graph: these are 1 a
+    layer, however often the graph runs. str() has a table.
     """
 
     layers: tuple[LayerReport, ...]
