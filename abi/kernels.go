@@ -116,7 +116,7 @@ var IndexParams = map[string][]Param{
 	BlockSelectMass:  blockSelect(" ptr block_most[reads 4*hq]"),
 	BlockSelectAbove: blockSelect(" ptr block_most[reads 4*hq]"),
 
-	Lengths: Typed("ptr lengths seq_q seq_k offsets i32 batch ragged sq sk q_offset total_q total_k"),
+	Lengths: Typed("ptr lengths seq_q seq_k offsets starts_q starts_k i32 batch ragged sq sk q_offset total_q total_k"),
 
 	Decide: Typed("ptr route[writes 4*grid_x] nanos[writes 4*grid_x] runs[reads 4*run_cap*grid_x] run_count[reads 4*grid_x] " +
 		"cols[reads 4*col_cap*grid_x] col_count[reads 4*grid_x] block_count[reads 4*row_blocks*grid_x] " +

@@ -35,6 +35,7 @@ func WithLengths(params []Param, lengths bool) []Param {
 // Lengths is the kernel that writes the records, a thread an entry.
 //
 //	seq_q, seq_k, offsets   i32 of the caller, null for what is the same for all entries
+//	starts_q, starts_k      i32 of the caller, null for 0: the rows of their batch entry at which queries and keys begin; not with ragged
 //	ragged                  1: seq_q and seq_k are cumulative, one number more than entries; 0: they are lengths, one for each entry
 //	sq, sk, q_offset        the most of each, and what holds where an address is null
 //	total_q, total_k        rows of the tensors, with ragged

@@ -65,7 +65,8 @@ func headsOf(h *C.minfc_heads) heads {
 func pointersOf(p *C.minfc_pointers) pointers {
 	return pointers{Q: device.Ptr(p.q), K: device.Ptr(p.k), V: device.Ptr(p.v), O: device.Ptr(p.o), LSE: device.Ptr(p.lse),
 		Workspace: device.Ptr(p.workspace), WorkspaceBytes: bytesOf(p.workspace_bytes),
-		LengthsQ: device.Ptr(p.lengths_q), LengthsK: device.Ptr(p.lengths_k), Offsets: device.Ptr(p.offsets)}
+		LengthsQ: device.Ptr(p.lengths_q), LengthsK: device.Ptr(p.lengths_k), Offsets: device.Ptr(p.offsets),
+		StartsQ: device.Ptr(p.starts_q), StartsK: device.Ptr(p.starts_k)}
 }
 
 var version = sync.OnceValue(func() *C.char { return C.CString(compile.Version) })

@@ -96,8 +96,8 @@ typedef struct {
  * shape: the first minfc_prepare of this kind compiles and loads them.
  *
  *   MINFC_IN_SHAPE  seq_q, seq_k and q_offset hold for all sequences.
- *   MINFC_PADDED    a sequence has the first rows of its batch entry. lengths_q and lengths_k are lengths, offsets the positions of query 0,
- *                   [batch] each. lengths_q 0: seq_q for all; offsets 0: q_offset for all; lengths_k 0: keys end with the last query.
+ *   MINFC_PADDED    a sequence has rows of its batch entry. lengths_q and lengths_k are lengths, offsets the positions of query 0, starts_q
+ *                   and starts_k the rows at which queries and keys begin, [batch] each; starts 0: row 0. lengths_q 0: seq_q for all; offsets 0: q_offset for all; lengths_k 0: keys end with the last query.
  *   MINFC_RAGGED    the rows of sequences follow each other: q is contiguous [q_heads, total_q, head_dim] or lies as strides of heads and
  *                   rows say, lse is [q_heads, total_q]. lengths_q and lengths_k are cumulative, [batch + 1] from 0 on; lengths_k 0: the
  *                   rows of the queries. offsets as with MINFC_PADDED.
@@ -112,7 +112,7 @@ typedef struct {
   uint64_t lse;             /* 0: not wanted */
   uint64_t workspace;       /* on 256 bytes; 0 if the call needs none */
   uint64_t workspace_bytes; /* at least what minfc_prepare said */
-  uint64_t lengths_q, lengths_k, offsets; /* int32, see enum minfc_lengths; 0 with MINFC_IN_SHAPE */
+  uint64_t lengths_q, lengths_k, offsets, starts_q, starts_k; /* int32, see enum minfc_lengths; 0 with MINFC_IN_SHAPE */
 } minfc_pointers;
 
 static inline void minfc_heads_init(minfc_heads *heads) {

@@ -15,7 +15,8 @@ package ir
 //	price_fixed price_limit              float, nanoseconds of a multiprocessor for a head: what is in no list; what decides
 //	price_slot price_column              float, the same for a slot of a list, and for one of columns
 //	q k v o lse                          addresses of the tensors
-//	seq_q seq_k offsets, lengths         addresses of the caller's lengths, null for none; of the records that are made of them
+//	seq_q seq_k offsets starts_q …       addresses of the caller's lengths, null for none
+//	lengths                              address of the records that are made of them
 //	heads                                address of a word a head, RouteElsewhere for a head that takes no part; null: all do
 //	route, taken                         address of the words that say which kernel computes a head, null: one for all; its word
 type Program struct {

@@ -57,6 +57,8 @@ type Pointers struct {
 	LengthsQ       device.Ptr // int32 lengths of queries, if Shape.Lengths says that they are in device memory
 	LengthsK       device.Ptr // int32 lengths of keys
 	Offsets        device.Ptr // int32 [Batch], the positions of the first queries
+	StartsQ        device.Ptr // int32 [Batch], the rows of a batch entry at which queries begin, if Shape.Lengths is Padded; 0: row 0
+	StartsK        device.Ptr // the same of keys
 	Workspace      device.Ptr // aligned to 256 bytes; 0 if the call needs none
 	WorkspaceBytes int64      // at least Prepared.Workspace
 }

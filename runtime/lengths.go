@@ -17,8 +17,8 @@ type Lengths uint8
 const (
 	// InShape: SeqQ, SeqK and QOffset of the shape hold for every sequence.
 	InShape Lengths = iota
-	// Padded: a sequence has the first rows of its batch entry. Pointers.LengthsQ and LengthsK are lengths and Offsets the positions of query 0,
-	// [Batch] each. Without LengthsQ, SeqQ of the shape holds for all; without Offsets, QOffset does; without LengthsK, the keys of a sequence end
+	// Padded: a sequence has rows of its batch entry, from StartsQ and StartsK on. Pointers.LengthsQ and LengthsK are lengths and Offsets the
+	// positions of query 0, [Batch] each; its keys are at positions 0 and up. Without LengthsQ, SeqQ of the shape holds for all; without Offsets, QOffset does; without LengthsK, the keys of a sequence end
 	// with its last query. Rows beyond a length are neither written nor do they count.
 	Padded
 	// Ragged: the rows of the sequences follow each other in tensors without a batch, [TotalQ, heads, head dim] or as strides say.
@@ -77,18 +77,21 @@ func (l *Loaded) checkBuild(s Shape) error {
 // checkLengthPointers checks what a run brings of lengths.
 func (c *call) checkLengthPointers(at Pointers) error {
 	if c.Lengths == InShape {
-		if at.LengthsQ != 0 || at.LengthsK != 0 || at.Offsets != 0 {
-			return device.BadCall("LengthsQ, LengthsK or Offsets is set, and Lengths of the shape is InShape")
+		if at.LengthsQ != 0 || at.LengthsK != 0 || at.Offsets != 0 || at.StartsQ != 0 || at.StartsK != 0 {
+			return device.BadCall("LengthsQ, LengthsK, Offsets, StartsQ or StartsK is set, and Lengths of the shape is InShape")
 		}
 		return nil
 	}
 	if c.Lengths == Ragged && at.LengthsQ == 0 {
 		return device.BadCall("LengthsQ is a null pointer, want the %d cumulative lengths of a ragged batch", c.Batch+1)
 	}
+	if c.Lengths == Ragged && (at.StartsQ != 0 || at.StartsK != 0) {
+		return device.BadCall("StartsQ or StartsK is set, and the sequences of a ragged batch begin where its cumulative lengths say")
+	}
 	for _, p := range [...]struct {
 		name string
 		at   device.Ptr
-	}{{"LengthsQ", at.LengthsQ}, {"LengthsK", at.LengthsK}, {"Offsets", at.Offsets}} {
+	}{{"LengthsQ", at.LengthsQ}, {"LengthsK", at.LengthsK}, {"Offsets", at.Offsets}, {"StartsQ", at.StartsQ}, {"StartsK", at.StartsK}} {
 		if p.at%4 != 0 {
 			return device.BadCall("%s starts at %#x, want an address that is a multiple of 4 bytes", p.name, uint64(p.at))
 		}
@@ -107,7 +110,8 @@ func (c *call) lengthRegions(at Pointers, reads []region) []region {
 		name  string
 		at    device.Ptr
 		bytes int64
-	}{{"LengthsQ", at.LengthsQ, cumulative}, {"LengthsK", at.LengthsK, cumulative}, {"Offsets", at.Offsets, n}} {
+	}{{"LengthsQ", at.LengthsQ, cumulative}, {"LengthsK", at.LengthsK, cumulative}, {"Offsets", at.Offsets, n},
+		{"StartsQ", at.StartsQ, n}, {"StartsK", at.StartsK, n}} {
 		if p.at != 0 {
 			reads = append(reads, newRegion(p.name, p.at, p.bytes))
 		}

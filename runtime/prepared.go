@@ -133,7 +133,8 @@ func (p *Prepared) run(s device.Stream, at Pointers, index, attention bool) erro
 // bases are the pointers that addresses start from.
 func (p Pointers) bases() pointers {
 	return pointers{baseQ: p.Q, baseK: p.K, baseV: p.V, baseO: p.O, baseLSE: p.LSE, baseWorkspace: p.Workspace,
-		baseLengthsQ: p.LengthsQ, baseLengthsK: p.LengthsK, baseOffsets: p.Offsets}
+		baseLengthsQ: p.LengthsQ, baseLengthsK: p.LengthsK, baseOffsets: p.Offsets,
+		baseStartsQ: p.StartsQ, baseStartsK: p.StartsK}
 }
 
 // partOf is the part that has a head of the layer.

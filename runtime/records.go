@@ -27,6 +27,8 @@ const (
 	baseLengthsQ
 	baseLengthsK
 	baseOffsets
+	baseStartsQ
+	baseStartsK
 	bases_
 )
 
@@ -183,6 +185,10 @@ func (x *boundCall) patchOf(a ir.Address) (base int, bytes int64) {
 		return baseLengthsK, a.Bytes
 	case "offsets":
 		return baseOffsets, a.Bytes
+	case "starts_q":
+		return baseStartsQ, a.Bytes
+	case "starts_k":
+		return baseStartsK, a.Bytes
 	default:
 		return baseWorkspace, x.offset(a)
 	}

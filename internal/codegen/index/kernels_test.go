@@ -3,6 +3,7 @@ package index
 import (
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -12,9 +13,20 @@ import (
 
 // Every kernel that programs can name is lowered, with the parameters that they give it.
 func TestKernelsHaveTheParametersOfTheirNames(t *testing.T) {
-	require.ElementsMatch(t, slices.Collect(maps.Keys(abi.IndexParams)), slices.Collect(maps.Keys(kernels)))
-	for name, lowered := range kernels {
-		k, err := lowered(config{HeadDim: 64, DType: abi.BF16, Size: 1})
+	var names []string
+	for name := range kernels {
+		names = append(names, name)
+		if abi.DependsOnLengths(name) {
+			names = append(names, abi.ByLengths(name))
+		}
+	}
+	require.ElementsMatch(t, slices.Collect(maps.Keys(abi.IndexParams)), names)
+	for _, name := range names {
+		sized := name
+		if plain, _ := abi.WithoutLengths(name); plain == abi.ProbeStats || plain == abi.ProbeSums || strings.HasSuffix(name, "_spread") {
+			sized += ".1"
+		}
+		k, err := Lower(sized, 64, abi.BF16)
 		require.NoError(t, err, name)
 		require.Equal(t, abi.IndexParams[name], k.Params, name)
 	}

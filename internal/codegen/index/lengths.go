@@ -37,28 +37,36 @@ func (k *lengthsKernel) write() {
 	offset := k.Choose("offsets", k.given("offsets"), k.Param("q_offset"), func() Value {
 		return k.between(k.load("offsets", k.n), zero, k.Param("q_offset"))
 	})
-	q := lower.Choose(k.Builder, "seq_q", k.given("seq_q"), span{zero, k.Param("sq")}, func() span { return k.span("seq_q", "sq", "total_q") })
-	own := k.between(k.Add(offset, q.n), zero, k.Param("sk"))
-	own = k.Select(k.ragged, k.within(q, "sk", "total_k"), own)
-	keys := lower.Choose(k.Builder, "seq_k", k.given("seq_k"), span{q.first, own}, func() span { return k.span("seq_k", "sk", "total_k") })
+	startQ, startK := k.start("starts_q", "sq"), k.start("starts_k", "sk")
+	roomQ, roomK := k.Sub(k.Param("sq"), startQ), k.Sub(k.Param("sk"), startK)
+	q := lower.Choose(k.Builder, "seq_q", k.given("seq_q"), span{startQ, roomQ}, func() span { return k.span("seq_q", "total_q", startQ, roomQ) })
+	own := span{startK, k.between(k.Add(offset, q.n), zero, roomK)}
+	own = span{k.Select(k.ragged, q.first, own.first), k.Select(k.ragged, k.within(q, roomK, "total_k"), own.n)}
+	keys := lower.Choose(k.Builder, "seq_k", k.given("seq_k"), own, func() span { return k.span("seq_k", "total_k", startK, roomK) })
 	to := k.Offset(k.Param("lengths"), k.Shl(k.ZExt64(k.n), 5))
 	k.Store(k.Pack4(q.n, keys.n, offset, q.first), to, 16)
 	k.Store(k.Pack4(keys.first, zero, zero, zero), k.Offset(to, lower.I64(16)), 16)
 }
 
-// span reads the rows of the entry, cut to the most that an entry has and to the rows that there are.
-func (k *lengthsKernel) span(lengths, most, total string) span {
+// start is the row of its batch entry at which the sequence begins.
+func (k *lengthsKernel) start(name, most string) Value {
+	return k.Choose(name, k.given(name), lower.I32(0), func() Value { return k.between(k.load(name, k.n), lower.I32(0), k.Param(most)) })
+}
+
+// span reads the rows of the sequence, cut to the most that it has and to the rows that there are. Unless ragged, they begin at start.
+func (k *lengthsKernel) span(lengths, total string, start, most Value) span {
 	zero, one := lower.I32(0), k.load(lengths, k.n)
-	first := k.Select(k.ragged, k.between(one, zero, k.Param(total)), zero)
-	end := k.Choose("end", k.ragged, one, func() Value { return k.load(lengths, k.Add(k.n, lower.I32(1))) })
-	n := k.Min(k.Sub(k.Max(end, first), first), k.Param(most))
+	first := k.Select(k.ragged, k.between(one, zero, k.Param(total)), start)
+	end := k.Choose("end", k.ragged, k.Max(one, zero), func() Value { return k.load(lengths, k.Add(k.n, lower.I32(1))) })
+	from := k.Select(k.ragged, first, zero)
+	n := k.Min(k.Sub(k.Max(end, from), from), most)
 	return span{first, k.Select(k.ragged, k.within(span{first, n}, most, total), n)}
 }
 
-// within is the length of a span, cut to the most of an entry and to the rows that there are.
-func (k *lengthsKernel) within(s span, most, total string) Value {
+// within is the length of a span, cut to the most of a sequence and to the rows that there are.
+func (k *lengthsKernel) within(s span, most Value, total string) Value {
 	left := k.Max(k.Sub(k.Param(total), s.first), lower.I32(0))
-	return k.Min(k.Min(s.n, k.Param(most)), left)
+	return k.Min(k.Min(s.n, most), left)
 }
 
 // given says whether an address is not null.
