@@ -225,7 +225,11 @@ func (e *estimator) storeColumn(key, there Value, cols []Value) {
 
 // clearColumns zeroes the columns of the chunk's tiles that no row sees.
 func (e *estimator) clearColumns() {
-	end := e.Min(e.Add(e.first, e.Param("chunk_tiles")), e.tilesOf(e.Length("sk")))
+	tiles := e.tilesOf(e.Length("sk"))
+	if e.Lengths { // who chooses looks at the first column of a sequence without keys
+		tiles = e.Max(tiles, lower.I32(1))
+	}
+	end := e.Min(e.Add(e.first, e.Param("chunk_tiles")), tiles)
 	base := e.Add(e.Mul(e.ZExt64(e.hb), e.keysPad()), e.ZExt64(e.inSlot()))
 	e.While("clear_columns", e.Max(e.first, e.tiles),
 		func(tile Value) Value { return e.ICmp(enum.IPredSLT, tile, end) },

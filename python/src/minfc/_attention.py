@@ -10,6 +10,7 @@ import torch
 from . import _op
 from ._calls import attention_of, runs
 from ._device import EMULATOR, index_of
+from ._lengths import attend
 from ._spec import Pattern, spec_of
 
 Layout = Literal["bhsd", "bshd"]
@@ -23,10 +24,18 @@ def attention(
     pattern: Pattern = ...,
     *,
     layout: Layout = ...,
-    q_offset: int = ...,
+    q_offset: int | torch.Tensor = ...,
     scale: float | None = ...,
     return_lse: Literal[False] = ...,
     fallback: bool = ...,
+    cu_seqlens: torch.Tensor | None = ...,
+    cu_seqlens_k: torch.Tensor | None = ...,
+    lengths: torch.Tensor | None = ...,
+    lengths_k: torch.Tensor | None = ...,
+    starts: torch.Tensor | None = ...,
+    starts_k: torch.Tensor | None = ...,
+    max_seqlen: int | None = ...,
+    max_seqlen_k: int | None = ...,
     **params: int,
 ) -> torch.Tensor: ...
 @overload
@@ -37,10 +46,18 @@ def attention(
     pattern: Pattern = ...,
     *,
     layout: Layout = ...,
-    q_offset: int = ...,
+    q_offset: int | torch.Tensor = ...,
     scale: float | None = ...,
     return_lse: Literal[True],
     fallback: bool = ...,
+    cu_seqlens: torch.Tensor | None = ...,
+    cu_seqlens_k: torch.Tensor | None = ...,
+    lengths: torch.Tensor | None = ...,
+    lengths_k: torch.Tensor | None = ...,
+    starts: torch.Tensor | None = ...,
+    starts_k: torch.Tensor | None = ...,
+    max_seqlen: int | None = ...,
+    max_seqlen_k: int | None = ...,
     **params: int,
 ) -> tuple[torch.Tensor, torch.Tensor]: ...
 def attention(
@@ -50,10 +67,18 @@ def attention(
     pattern: Pattern = "vertical_slash",
     *,
     layout: Layout = "bhsd",
-    q_offset: int = 0,
+    q_offset: int | torch.Tensor = 0,
     scale: float | None = None,
     return_lse: bool = False,
     fallback: bool = True,
+    cu_seqlens: torch.Tensor | None = None,
+    cu_seqlens_k: torch.Tensor | None = None,
+    lengths: torch.Tensor | None = None,
+    lengths_k: torch.Tensor | None = None,
+    starts: torch.Tensor | None = None,
+    starts_k: torch.Tensor | None = None,
+    max_seqlen: int | None = None,
+    max_seqlen_k: int | None = None,
     **params: int,
 ) -> Any:
     """Sparse attention.
@@ -68,6 +93,18 @@ def attention(
     scale    of the softmax, 1/sqrt(head_dim) unless given.
     fallback False keeps heads sparse where dense attention is predicted to be faster.
 
+    Lengths in tensors, int32 on the device of q, serve batches of several lengths in one launch. Kernels read them there: nothing waits,
+    and a CUDA graph serves all lengths that its tensors have room for. Rows beyond a length count for nothing.
+
+    cu_seqlens  [n+1], cumulative from 0: q is [rows, q_heads, head_dim], k and v [keys, kv_heads, head_dim], of n sequences that follow each
+                other; layout is not looked at. cu_seqlens_k is the same for keys, where these are not of the rows of the queries. O is like
+                q, the LSE [q_heads, rows]; rows behind the last sequence are not written.
+    lengths     [batch]: how many rows of its batch entry a sequence has, from row starts [batch] on (0 unless given); lengths_k and
+                starts_k are the same for keys. Without lengths_k the keys end with the last query. Other rows are 0 in O, -inf in the LSE.
+    q_offset    may be a tensor [batch] or [n], such as the position in a static cache.
+    max_seqlen  and max_seqlen_k: the most rows and keys of a sequence, all that the tensors have unless given. Grids and workspace are
+                made for them, and longer sequences are cut: give them for cu_seqlens.
+
     Returns O like q, [batch, rows, q_heads, head_dim] in memory whatever the layout; with return_lse also the natural logarithm of the
     softmax denominators, float32 [batch, q_heads, rows]. Rows that keep no key are 0 and -inf.
 
@@ -75,7 +112,21 @@ def attention(
     pattern compiles it: minfc.compile does that at start-up. Raises ValueError where the call is wrong, RuntimeError where the device is or
     where a tensor requires grad, TypeError for arguments of other types. After an error nothing was enqueued.
     """
-    return _call(q, k, v, spec_of(pattern, params), layout, q_offset, scale, return_lse, fallback)
+    spec = spec_of(pattern, params)
+    numbers = (cu_seqlens, cu_seqlens_k, lengths, lengths_k, starts, starts_k)
+    if isinstance(q_offset, torch.Tensor) or any(t is not None for t in numbers):
+        return attend(q, k, v, spec, layout, q_offset, _scale(scale), return_lse, fallback, *numbers, max_seqlen, max_seqlen_k)
+    if max_seqlen is not None or max_seqlen_k is not None:
+        raise ValueError("max_seqlen goes with lengths in tensors: cu_seqlens, lengths, or a tensor of q_offset")
+    return _call(q, k, v, spec, layout, q_offset, scale, return_lse, fallback)
+
+
+def _scale(scale: float | None) -> float:
+    if scale is None:
+        return 0.0
+    if not scale > 0:
+        raise ValueError(f"scale is {scale}, want a positive number, or None for 1/sqrt(head_dim)")
+    return scale
 
 
 def _call(
@@ -89,10 +140,7 @@ def _call(
     return_lse: bool,
     fallback: bool,
 ) -> Any:
-    if scale is None:
-        scale = 0.0
-    elif not scale > 0:
-        raise ValueError(f"scale is {scale}, want a positive number, or None for 1/sqrt(head_dim)")
+    scale = _scale(scale)
     op = _op.attention_lse if return_lse else _op.attention
     return op(q, k, v, spec, scale, q_offset, layout, fallback)
 

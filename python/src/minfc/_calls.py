@@ -132,7 +132,7 @@ def prepare(
         no_fallback=not fallback,
     )
     if not call.empty:
-        _set_strides(shape, q, k, v, call, layout)
+        set_strides(shape, q, k, v, call, layout)
     handle, workspace = c_void_p(), c_uint64()
     check(lib.minfc_prepare, attention.handle, byref(shape), byref(handle), byref(workspace))
     call.handle, call.workspace = handle.value or 0, workspace.value
@@ -140,7 +140,7 @@ def prepare(
     return call
 
 
-def _set_strides(shape: Shape, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, call: Call, layout: str) -> None:
+def set_strides(shape: Shape, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, call: Call, layout: str) -> None:
     shape.explicit_strides = 1
     for name, strides in (("q", q.stride()), ("k", k.stride()), ("v", v.stride()), ("o", call.o_strides)):
         setattr(shape, name, Stride(*(strides[axis] for axis in _check.axes(layout))))

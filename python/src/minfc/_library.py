@@ -16,6 +16,7 @@ from ._version import __version__
 ABI_VERSION = 1
 OK, E_ARGUMENT, E_PATTERN, E_FORK = 0, 1, 2, 9
 BF16, F16 = 1, 2
+PADDED, RAGGED = 1, 2  # enum minfc_lengths
 
 _SPAWN = (
     "minfc does not work in a forked child, where the threads of its library are missing: start workers with "
@@ -68,13 +69,21 @@ class Shape(_Sized):
         ("v", Stride),
         ("o", Stride),
         ("lse", Stride),
+        ("lengths", c_int32),
+        ("total_q", c_int32),
+        ("total_k", c_int32),
+        ("unused", c_int32),
     ]
 
 
 class Pointers(_Sized):
     """minfc_pointers: addresses of the device."""
 
-    _fields_ = [*_BEGIN, *((name, c_uint64) for name in ("q", "k", "v", "o", "lse", "workspace", "workspace_bytes"))]
+    _fields_ = [
+        *_BEGIN,
+        *((name, c_uint64) for name in ("q", "k", "v", "o", "lse", "workspace", "workspace_bytes")),
+        *((name, c_uint64) for name in ("lengths_q", "lengths_k", "offsets", "starts_q", "starts_k")),
+    ]
 
 
 # Functions of minfc.h by their arguments; each of them ends with a minfc_error and returns its code.

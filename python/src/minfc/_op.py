@@ -30,7 +30,7 @@ _grad = torch.is_grad_enabled
 _run = lib.minfc_run
 _pack = struct.Struct("=7Q").pack_into  # the addresses of a minfc_pointers
 _AFTER = Pointers.q.offset
-_raw_stream: Any = getattr(torch._C, "_cuda_getCurrentRawStream", None)  # absent in builds of torch without CUDA
+raw_stream: Any = getattr(torch._C, "_cuda_getCurrentRawStream", None)  # absent in builds of torch without CUDA
 
 
 class _Frame(threading.local):
@@ -111,7 +111,7 @@ def _enqueue(
         0 if workspace is None else workspace.data_ptr(),
         call.workspace,
     )
-    stream = _raw_stream(call.index)
+    stream = raw_stream(call.index)
     if _run(call.handle, at, stream, error):
         fail(frame.error)
     if after is not None:
