@@ -213,7 +213,7 @@ def test_prompts_compile_nothing(monkeypatch):
     """All that a prompt may run is there after install, windows included."""
     from minfc import _calls
 
-    window = 77  # of no other test: what was compiled stays
+    window = 73  # of no other test: what was compiled stays
     m = minfc.install(model("Mistral", sliding_window=window), "a_shape", sink=2, window=33, min_queries=2)
 
     def never(*_):
