@@ -213,13 +213,14 @@ def test_prompts_compile_nothing(monkeypatch):
     """All that a prompt may run is there after install, windows included."""
     from minfc import _calls
 
-    m = minfc.install(model("Mistral"), "a_shape", sink=2, window=33, min_queries=2)
+    window = 73  # of no other test: what was compiled stays
+    m = minfc.install(model("Mistral", sliding_window=window), "a_shape", sink=2, window=33, min_queries=2)
 
     def never(*_):
         raise AssertionError("a prompt compiles")
 
     monkeypatch.setattr(_calls, "Attention", never)
     m(prompts())
-    m(prompts(tokens=families.WINDOW))
+    m(prompts(tokens=window))
     with pytest.raises(AssertionError, match="a prompt compiles"):
         minfc.install(m, "a_shape", sink=2, window=34)
