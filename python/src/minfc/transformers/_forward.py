@@ -86,17 +86,22 @@ def _stock_reason(
 def _run(
     layer: Layer, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float | None, offset: int, window: int
 ) -> torch.Tensor:
-    """Attention of sequences whose queries all begin at one offset: [batch, heads, rows, dim].
+    """Attention of sequences whose queries all begin at one offset: [batch, heads, rows, dim]."""
+    _check_heads(layer, query)
+    return attention(query, key, value, _spec(layer, window), q_offset=offset, scale=scaling, fallback=layer.fallback)
 
-    Raises ValueError where a head plan meets a part of the heads: which part, a module of tensor parallelism does not say.
-    """
+
+def _spec(layer: Layer, window: int) -> str:
+    return spec_of("sliding", {"window": window}) if window else layer.spec
+
+
+def _check_heads(layer: Layer, query: torch.Tensor) -> None:
+    """Raises ValueError where a head plan meets a part of the heads: which part, a module of tensor parallelism does not say."""
     if layer.heads is not None and query.shape[1] != layer.heads:
         raise ValueError(
             f"a call with {query.shape[1]} heads of a layer with {layer.heads}: with tensor parallelism install a pattern for all heads, "
             "not a head plan"
         )
-    spec = spec_of("sliding", {"window": window}) if window else layer.spec
-    return attention(query, key, value, spec, q_offset=offset, scale=scaling, fallback=layer.fallback)
 
 
 def _by_spans(
@@ -104,25 +109,30 @@ def _by_spans(
 ) -> torch.Tensor:
     """Attention of a batch by its spans: [batch, rows, heads, dim], zeros in rows of padding.
 
-    One launch where all sequences have the same span, else one a sequence, over views of its rows.
+    One launch. Spans that differ go along in tensors: kernels for that are compiled when they are first needed.
     """
     layer.note("minfc", _kind(spans, query.shape[2]))
     offset, first, end, window = spans[0]
     rows = query.shape[2]
     if all(x == spans[0] for x in spans) and first <= offset and end >= offset + rows:
         return _run(layer, query, key[:, :, first:end], value[:, :, first:end], scaling, offset - first, window).transpose(1, 2)
-    out = query.new_zeros(query.shape[0], rows, query.shape[1], value.shape[-1])
-    for i, (offset, first, end, window) in enumerate(spans):
-        begin, behind = max(first - offset, 0), min(end - offset, rows)
-        if begin >= behind:
-            continue  # a sequence of padding alone
-        keys = slice(first, offset + behind)
-        of = _run(
-            layer, query[i : i + 1, :, begin:behind], key[i : i + 1, :, keys], value[i : i + 1, :, keys], scaling,
-            offset + begin - first, window,
-        )  # fmt: skip
-        out[i, begin:behind] = of[0].transpose(0, 1)
-    return out
+    _check_heads(layer, query)
+    sizes = [_rows_of(*span[:3], rows) for span in spans]
+    begins, counts, firsts, keys, offsets = torch.tensor(sizes, dtype=torch.int32).t().contiguous().to(query.device)
+    out = attention(
+        query, key, value, _spec(layer, window), q_offset=offsets, scale=scaling, fallback=layer.fallback,
+        lengths=counts, starts=begins, lengths_k=keys, starts_k=firsts,
+    )  # fmt: skip
+    return out.transpose(1, 2)
+
+
+def _rows_of(offset: int, first: int, end: int, rows: int) -> tuple[int, int, int, int, int]:
+    """Of a sequence of the batch: its first row of the queries and how many it has, its first row of the keys and how many they are, and the
+    position of its first query among them."""
+    begin, behind = max(first - offset, 0), min(end - offset, rows)
+    if begin >= behind:  # a sequence of padding alone
+        return 0, 0, 0, 0, 0
+    return begin, behind - begin, first, offset + behind - first, offset + begin - first
 
 
 def _kind(spans: list[list[int]], rows: int) -> str:
