@@ -113,12 +113,13 @@ def attention(
     where a tensor requires grad, TypeError for arguments of other types. After an error nothing was enqueued.
     """
     spec = spec_of(pattern, params)
-    numbers = (cu_seqlens, cu_seqlens_k, lengths, lengths_k, starts, starts_k)
-    if isinstance(q_offset, torch.Tensor) or any(t is not None for t in numbers):
-        return attend(q, k, v, spec, layout, q_offset, _scale(scale), return_lse, fallback, *numbers, max_seqlen, max_seqlen_k)
-    if max_seqlen is not None or max_seqlen_k is not None:
+    in_shape = cu_seqlens is cu_seqlens_k is lengths is lengths_k is starts is starts_k is None
+    if in_shape and max_seqlen is max_seqlen_k is None and not isinstance(q_offset, torch.Tensor):
+        return _call(q, k, v, spec, layout, q_offset, scale, return_lse, fallback)
+    if in_shape and not isinstance(q_offset, torch.Tensor):
         raise ValueError("max_seqlen goes with lengths in tensors: cu_seqlens, lengths, or a tensor of q_offset")
-    return _call(q, k, v, spec, layout, q_offset, scale, return_lse, fallback)
+    numbers = (cu_seqlens, cu_seqlens_k, lengths, lengths_k, starts, starts_k)
+    return attend(q, k, v, spec, layout, q_offset, _scale(scale), return_lse, fallback, *numbers, max_seqlen, max_seqlen_k)
 
 
 def _scale(scale: float | None) -> float:
@@ -140,7 +141,10 @@ def _call(
     return_lse: bool,
     fallback: bool,
 ) -> Any:
-    scale = _scale(scale)
+    scale = 0.0 if scale is None else _scale(scale)
+    if _op.is_eager(q, k, v):
+        o, lse = _op.launch(q, k, v, spec, scale, q_offset, layout, fallback, return_lse)
+        return (o, lse) if return_lse else o
     op = _op.attention_lse if return_lse else _op.attention
     return op(q, k, v, spec, scale, q_offset, layout, fallback)
 

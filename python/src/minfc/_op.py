@@ -33,6 +33,26 @@ _AFTER = Pointers.q.offset
 raw_stream: Any = getattr(torch._C, "_cuda_getCurrentRawStream", None)  # absent in builds of torch without CUDA
 
 
+_compiling = torch.compiler.is_compiling
+_tracing = torch._C._get_tracing_state
+_dispatch_modes = torch._C._len_torch_dispatch_stack
+_function_modes = torch._C._len_torch_function_stack
+_transforms = torch._C._functorch.peek_interpreter_stack
+
+
+def is_eager(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> bool:
+    """Whether nothing looks at ops or changes them: no graph is traced, no mode is on, tensors are tensors. Then the op is its own function,
+    and torch's dispatcher, which takes as long as all the rest of a call, can be left out."""
+    return (
+        not _compiling()
+        and type(q) is type(k) is type(v) is torch.Tensor
+        and not _dispatch_modes()
+        and not _function_modes()
+        and _transforms() is None
+        and _tracing() is None
+    )
+
+
 class _Frame(threading.local):
     """Memory of a thread for the structs of its runs."""
 
