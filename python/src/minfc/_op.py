@@ -45,6 +45,7 @@ def is_eager(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> bool:
     and torch's dispatcher, which takes as long as all the rest of a call, can be left out."""
     return (
         not _compiling()
+        and (q.is_cuda and k.is_cuda and v.is_cuda or q.is_cpu and k.is_cpu and v.is_cpu)
         and type(q) is type(k) is type(v) is torch.Tensor
         and not _dispatch_modes()
         and not _function_modes()
