@@ -133,7 +133,8 @@ func (p *page) layers() {
 // rest links to what has no section.
 func (p *page) rest() {
 	p.WriteString("\n## More\n\n- [Whole calls](docs/bench/calls.md): every report of `minfc bench` and `bench/peers.py`, with recall, workspace and plots.\n" +
-		"- [Kernels](docs/bench/kernels.md): every case, with registers and errors.\n")
+		"- [Kernels](docs/bench/kernels.md): every case, with registers and errors.\n" +
+		"- [In a model](docs/bench/models.md): prefill of an 8B shape beside stock attention, batches of different lengths, calls from Python.\n")
 	if all := benchmarks(p.printed["compile.txt"]); len(all) > 0 {
 		var millis []float64
 		for _, x := range all {
