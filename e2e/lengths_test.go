@@ -208,6 +208,16 @@ func (r *lengthsRig) check(a *minfc.Attention, b *batch, ragged, fallback bool) 
 	}
 }
 
+// besideNothing is a padded batch with a query that has no keys, and rows of no sequence beside it.
+func besideNothing() *batch {
+	return &batch{of: []sequence{{130, 156, 17}, {1, 0, 0}}, firstQ: []int{0, 130}, firstK: []int{0, 156}, rowsQ: 260, rowsK: 312, most: sequence{130, 156, 17}}
+}
+
+// partOfATile is a batch of one sequence that does not fill its row tile.
+func partOfATile() *batch {
+	return &batch{of: []sequence{{33, 128, 100}}, firstQ: []int{0}, firstK: []int{0}, rowsQ: 103, rowsK: 198, most: sequence{103, 198, 170}}
+}
+
 // random is a batch of some sequences, with empty ones among them; ragged sequences follow each other.
 func (r *lengthsRig) random(ragged bool) *batch {
 	b, pick := &batch{}, func(of ...int) int { return of[r.rng.IntN(len(of))] }
@@ -244,14 +254,14 @@ func TestLengths(t *testing.T) {
 	specs := []minfc.Spec{{Pattern: "dense"}, {Pattern: "full"}, {Pattern: "a_shape", Params: map[string]int64{"sink": 5, "window": 70}},
 		{Pattern: "strided"}, {Pattern: "tri_shape"},
 		{Pattern: "vertical_slash", Params: map[string]int64{"vertical": 40, "slash": 100}},
-		{Pattern: "block_sparse", Params: map[string]int64{"topk": 2}}, {Plan: mixed}}
+		{Plan: mixed}, {Pattern: "block_sparse", Params: map[string]int64{"topk": 2}}}
 	targets := []string{"emu:sm_80", "emu:sm_90"}
 	if spec := os.Getenv("MINFC_LENGTHS_DEVICE"); spec != "" {
 		targets = []string{spec}
 	}
 	for _, target := range targets {
 		for n, spec := range specs {
-			for _, dim := range []int{64, 128} {
+			for _, dim := range [][]int{{64, 128}, {128, 64}}[n%2][:campaign.Few(1, 2)] {
 				name := fmt.Sprintf("%s/%d_%s/%d", target, n, spec.Pattern, dim)
 				t.Run(name, func(t *testing.T) {
 					dev, _, err := device.OpenSpec(target)
@@ -261,6 +271,10 @@ func TestLengths(t *testing.T) {
 					a, err := minfc.NewAttention(dev, spec, r.heads)
 					require.NoError(t, err)
 					defer a.Close()
+					r.waste = math.NaN()
+					r.check(a, besideNothing(), false, false)
+					r.waste = 1000
+					r.check(a, partOfATile(), false, false)
 					for range campaign.Cases(1, 1, 12) {
 						for _, ragged := range []bool{false, true} {
 							r.waste = []float64{1000, math.NaN()}[r.rng.IntN(2)]
