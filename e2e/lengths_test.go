@@ -215,7 +215,7 @@ func besideNothing() *batch {
 
 // partOfATile is a batch of one sequence that does not fill its row tile.
 func partOfATile() *batch {
-	return &batch{of: []sequence{{33, 128, 100}}, firstQ: []int{0}, firstK: []int{0}, rowsQ: 103, rowsK: 198, most: sequence{103, 198, 170}}
+	return &batch{of: []sequence{{33, 400, 367}}, firstQ: []int{0}, firstK: []int{0}, rowsQ: 103, rowsK: 470, most: sequence{103, 470, 437}}
 }
 
 // random is a batch of some sequences, with empty ones among them; ragged sequences follow each other.
