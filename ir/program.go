@@ -16,6 +16,8 @@ package ir
 //	price_slot price_column              float, the same for a slot of a list, and for one of columns
 //	q k v o lse                          addresses of the tensors
 //	seq_q seq_k offsets, lengths         addresses of the caller's lengths, null for none; of the records that are made of them
+//	spans span_count keys key_count      addresses of the caller's lists (docs/given.md), null for none
+//	span_cap key_cap                     how many entries a row block has room for there
 //	heads                                address of a word a head, RouteElsewhere for a head that takes no part; null: all do
 //	route, taken                         address of the words that say which kernel computes a head, null: one for all; its word
 type Program struct {

@@ -47,6 +47,7 @@ func (c *call) regions(at Pointers, reads, writes []region) (r, w []region) {
 	if rowsQ == 0 {
 		return reads, writes
 	}
+	reads = c.givenRegions(at, reads)
 	reads = c.lengthRegions(at, append(reads, c.tensorRegion("Q", at.Q, c.Strides.Q, c.QHeads, rowsQ)))
 	if rowsK > 0 {
 		reads = append(reads, c.tensorRegion("K", at.K, c.Strides.K, c.KVHeads, rowsK), c.tensorRegion("V", at.V, c.Strides.V, c.KVHeads, rowsK))
@@ -61,7 +62,7 @@ func (c *call) regions(at Pointers, reads, writes []region) (r, w []region) {
 
 // checkOverlap refuses O or LSE in memory that the call reads, or in each other's.
 func (c *call) checkOverlap(at Pointers) error {
-	var memory [2][6]region // so that nothing is allocated
+	var memory [2][8]region // so that nothing is allocated
 	reads, writes := c.regions(at, memory[0][:0], memory[1][:0])
 	for i := range writes {
 		if err := writes[i].apart(reads, writes[:i]); err != nil {
@@ -76,7 +77,7 @@ func (c *call) checkWorkspaceApart(at Pointers, bytes int64) error {
 	if bytes == 0 {
 		return nil
 	}
-	var memory [2][6]region
+	var memory [2][8]region
 	reads, writes := c.regions(at, memory[0][:0], memory[1][:0])
 	workspace := newRegion("Workspace", at.Workspace, bytes)
 	return workspace.apart(reads, writes)

@@ -27,6 +27,10 @@ const (
 	baseLengthsQ
 	baseLengthsK
 	baseOffsets
+	baseSpans
+	baseSpanCount
+	baseKeys
+	baseKeyCount
 	bases_
 )
 
@@ -183,6 +187,14 @@ func (x *boundCall) patchOf(a ir.Address) (base int, bytes int64) {
 		return baseLengthsK, a.Bytes
 	case "offsets":
 		return baseOffsets, a.Bytes
+	case "spans":
+		return baseSpans, a.Bytes
+	case "span_count":
+		return baseSpanCount, a.Bytes
+	case "keys":
+		return baseKeys, a.Bytes
+	case "key_count":
+		return baseKeyCount, a.Bytes
 	default:
 		return baseWorkspace, x.offset(a)
 	}

@@ -22,6 +22,18 @@ func (l loader) compacted(src source, s lower.Slot) {
 	}
 }
 
+// gathered starts the copy of a slot of keys that the caller gives, each from its own row. What is no key becomes zeros.
+func (l loader) gathered(src source, s lower.Slot) {
+	k := l.kn
+	list := k.ColumnSegment().From
+	for i := range k.SlotKeys / k.rowsPerPass() {
+		id := k.ColumnAt(list, k.Add(s.Start, k.Add(l.row, lower.I32(int64(i*k.rowsPerPass())))))
+		there := k.ICmp(enum.IPredNE, id, lower.I32(lower.NoColumn))
+		from := src.rows.At(k.Sub(k.Select(there, id, lower.I32(0)), l.row)) // the rows begin at the thread's
+		l.panels(from, src.offset+i*k.rowsPerPass()*panelBytes, k.kvPanel, k.Select(there, lower.I32(chunkBytes), lower.I32(0)))
+	}
+}
+
 // wordsBytes is what a slot of columns has in shared memory: two words of columns that count for this row block, and two of
 // the columns among them whose position must be compared with each row's bounds.
 const wordsBytes = 16
@@ -70,7 +82,7 @@ func (k *kernel) newColumnHalf(p position, slots []lower.Slot, first int) *colum
 	h.columns = k.And(k.IsColumns(s), k.ICmp(enum.IPredEQ, p.done, lower.I32(0)))
 	h.columns = k.And(h.columns, k.ICmp(enum.IPredSLT, index, lower.I32(int64(len(slots)))))
 	h.id = k.Choose("ids", h.columns, lower.I32(lower.NoColumn), func() Value {
-		return k.ListAt(k.ColumnSegment().From, k.Add(k.Add(s.Start, k.Lane), k.Shl(half, 5)))
+		return k.ColumnAt(k.ColumnSegment().From, k.Add(k.Add(s.Start, k.Lane), k.Shl(half, 5)))
 	})
 	return h
 }

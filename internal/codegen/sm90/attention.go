@@ -128,7 +128,7 @@ func maps(s *ir.Schedule, sh shape, slotKeys int) []lower.Param {
 			tensor(ir.ListName(l.Name, "vc"), 1, slotKeys)
 		}
 	}
-	return out
+	return append(out, rowMaps(s)...)
 }
 
 // withMaps adds the maps to the parameters, and leaves out what they make superfluous: addresses and strides of the tensors they show.
