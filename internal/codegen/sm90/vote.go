@@ -114,7 +114,7 @@ func (k *kernel) look(slots []slot) (c columns) {
 		c.ids = append(c.ids, k.ChooseAll("columns", k.has(s.flags, lower.FlagColumns), []Value{none, none}, func() []Value {
 			at := k.Add(s.start, k.Lane)
 			list := k.ColumnSegment().From
-			return []Value{k.ListAt(list, at), k.ListAt(list, k.Add(at, lower.I32(32)))}
+			return []Value{k.ColumnAt(list, at), k.ColumnAt(list, k.Add(at, lower.I32(32)))}
 		})...)
 	}
 	return c
