@@ -97,9 +97,10 @@ func (k *RowTile) columnBounds(s Slot, strip int, words []Value) []Value {
 	for i := range in {
 		in[i] = I32(0)
 	}
+	column := k.ColumnsOf(seg.From)
 	for col := 0; col < k.SlotKeys; col += 8 {
 		for c := range 2 {
-			id := k.ColumnAt(seg.From, k.Add(first, I32(int64(col+c))))
+			id := column(k.Add(first, I32(int64(col+c))))
 			for r := range 2 {
 				ok := k.And(k.ICmp(enum.IPredSGE, id, lo[r]), k.ICmp(enum.IPredSLT, id, hi[r]))
 				bit := I32(1 << ((col + c) % 32))
@@ -219,17 +220,19 @@ func (k *RowTile) ListAt(l ir.Source, i Value) Value {
 	return k.entry(k.listStart(l, lists[l.Kind]), i)
 }
 
-// ColumnAt is the key at element i of a list of single keys, NoColumn for none: the lists of the index stage are padded with it, and of what
-// the caller gives nothing else counts than keys that are there.
-func (k *RowTile) ColumnAt(l ir.Source, i Value) Value {
+// ColumnsOf gives the key at an element of a list of single keys, NoColumn for none: the lists of the index stage are padded with it, and of what
+// the caller gives nothing else counts than keys that are there. A list of which there is a slot has room for an entry.
+func (k *RowTile) ColumnsOf(l ir.Source) func(i Value) Value {
 	if !l.Kind.Given() {
-		return k.ListAt(l, i)
+		return func(i Value) Value { return k.ListAt(l, i) }
 	}
 	length := k.listLength(l)
-	room := k.ICmp(enum.IPredSLT, i, k.ListField(l, lists[l.Kind].limit)) // known sooner than the length
-	id := k.Choose("given", room, I32(NoColumn), func() Value { return k.ListAt(l, i) })
-	there := k.And(k.ICmp(enum.IPredSLT, i, length), k.ICmp(enum.IPredULT, id, k.Length("sk")))
-	return k.Select(there, id, I32(NoColumn))
+	return func(i Value) Value {
+		last := k.Sub(k.ListField(l, lists[l.Kind].limit), I32(1)) // known sooner than the length
+		id := k.ListAt(l, k.Min(i, last))
+		there := k.And(k.ICmp(enum.IPredSLT, i, length), k.ICmp(enum.IPredULT, id, k.Length("sk")))
+		return k.Select(there, id, I32(NoColumn))
+	}
 }
 
 // GivenKeys says whether slots of columns are keys that the caller gives, which kernels copy one by one.

@@ -45,9 +45,10 @@ func (k *kernel) gather(tensor string, offset int, full barrier, buffer Value, s
 func (k *kernel) gatherSlot(to copyOf, tensor string, s slot) {
 	rows := k.TileRows(tensor, k.KVHead())
 	m := k.Asm(types.I64, "cvta.param.u64 $0, $1;", "=l,l", k.Param(rowMap(tensor)))
+	column := k.ColumnsOf(k.ColumnSegment().From)
 	for first := 0; first < k.SlotKeys; first += warpLanes {
 		row := k.Add(k.Lane, lower.I32(int64(first)))
-		id := k.ColumnAt(k.ColumnSegment().From, k.Add(s.start, row))
+		id := column(k.Add(s.start, row))
 		none := k.ICmp(enum.IPredEQ, id, lower.I32(lower.NoColumn))
 		at := to
 		at.base = k.Add(to.base, k.MulBy(row, panelBytes))
