@@ -166,6 +166,9 @@ func (a *Attention) Prepare(s Shape) (*Call, error) {
 	if s.Lengths == runtime.InShape {
 		return a.loaded.Prepare(s, a.parts...)
 	}
+	if a.spec.Given != "" {
+		return nil, device.BadCall("%w", compile.ErrGivenLengths)
+	}
 	loaded, err := a.lengths()
 	if err != nil {
 		return nil, err

@@ -34,14 +34,14 @@ func (c compiler) unit(p *Program, consts map[string]int64) (unit, error) {
 		return unit{}, err
 	}
 	if c.Lengths && s.Given() {
-		return unit{}, errGivenLengths
+		return unit{}, ErrGivenLengths
 	}
 	kernel, err := c.generate("", s)
 	return unit{target: c.Target, schedule: s, kernel: kernel}, err
 }
 
-// errGivenLengths refuses a combination that no kernel has.
-var errGivenLengths = errors.New("lists that the caller gives are for lengths in the shape of a call, not in device memory; " +
+// ErrGivenLengths refuses a combination that no kernel has.
+var ErrGivenLengths = errors.New("lists that the caller gives are for lengths in the shape of a call, not in device memory; " +
 	"run sequences of different lengths one by one")
 
 // schedule runs the passes for the compiler's one target; how has their hooks, and their tile unless it is the one of a kernel of its own.
