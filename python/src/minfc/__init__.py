@@ -6,6 +6,7 @@ from ._version import __version__
 
 from ._attention import Compiled, attention, compile, counters
 from ._explain import Estimate, Head, chosen, explain
+from ._given import sparse_attn_func
 from ._plan import Layer, Plan
 from ._spec import spec_of
 from ._workload import workload
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     *("Compiled", "Estimate", "Head", "Layer", "Plan"),
-    *("__version__", "attention", "chosen", "compile", "counters", "explain", "spec_of", "workload"),
+    *("__version__", "attention", "chosen", "compile", "counters", "explain", "sparse_attn_func", "spec_of", "workload"),
 ]
 
 _OF_TRANSFORMERS = ("install", "patch_minference_config", "report", "uninstall")

@@ -68,13 +68,24 @@ class Shape(_Sized):
         ("v", Stride),
         ("o", Stride),
         ("lse", Stride),
+        ("lengths", c_int32),
+        ("total_q", c_int32),
+        ("total_k", c_int32),
+        ("unused", c_int32),
+        ("span_cap", c_int32),
+        ("key_cap", c_int32),
     ]
 
 
 class Pointers(_Sized):
     """minfc_pointers: addresses of the device."""
 
-    _fields_ = [*_BEGIN, *((name, c_uint64) for name in ("q", "k", "v", "o", "lse", "workspace", "workspace_bytes"))]
+    _fields_ = [
+        *_BEGIN,
+        *((name, c_uint64) for name in ("q", "k", "v", "o", "lse", "workspace", "workspace_bytes")),
+        *((name, c_uint64) for name in ("lengths_q", "lengths_k", "offsets")),
+        *((name, c_uint64) for name in ("spans", "span_count", "keys", "key_count")),
+    ]
 
 
 # Functions of minfc.h by their arguments; each of them ends with a minfc_error and returns its code.
