@@ -27,6 +27,10 @@ type givenCase struct {
 	nan           bool
 }
 
+func (c givenCase) String() string {
+	return fmt.Sprintf("batch %d, %d queries, %d keys, causal %v, NaN %v", c.batch, c.sq, c.sk, c.causal, c.nan)
+}
+
 // offset is the position of query 0: the last query is at the last key.
 func (c givenCase) offset() int {
 	if c.causal {
@@ -135,11 +139,11 @@ func (r *givenRig) checkHead(c givenCase, call *minfc.Call, in givenInputs, head
 		want, wantLSE := r.attend(c, in, batch, h, in.q[row:row+d], counts)
 		for j, x := range want {
 			if y := float64(o[row+j]); !nearly(x, y, 1./64) {
-				t.Fatalf("%+v: row %d of head %d, element %d is %v, want %v", c, i, head, j, y, x)
+				t.Fatalf("%v: row %d of head %d, element %d is %v, want %v", c, i, head, j, y, x)
 			}
 		}
 		if y := float64(lse[head*c.sq+i]); !nearly(wantLSE, y, 1./500) {
-			t.Fatalf("%+v: LSE of row %d of head %d is %v, want %v", c, i, head, y, wantLSE)
+			t.Fatalf("%v: LSE of row %d of head %d is %v, want %v", c, i, head, y, wantLSE)
 		}
 	}
 }

@@ -12,10 +12,18 @@ import (
 type givenLists struct{ spans, keys [][]int }
 
 // table lays entries out as the caller's tensors: [row blocks of all heads, room], and counts. Entries beyond a count are never read; what
-// stands there is noise.
+// stands there is noise. A count of no entries may be below 0, and one of as many as there is room for may be larger.
 func table(entries [][]int, room int, noise *rand.Rand) (of, count []byte) {
 	for _, own := range entries {
-		count = binary.LittleEndian.AppendUint32(count, uint32(int32(len(own))))
+		n := len(own)
+		switch wild := int(noise.Int32()); {
+		case wild%2 == 0:
+		case n == room:
+			n = max(n, wild)
+		case n == 0:
+			n = -wild
+		}
+		count = binary.LittleEndian.AppendUint32(count, uint32(int32(n)))
 		for i := range room {
 			x := int32(noise.Uint32())
 			if i < len(own) {

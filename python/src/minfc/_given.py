@@ -57,8 +57,8 @@ def sparse_attn_func(
     out           like q, to write to.
 
     convert_vertical_slash_indexes of MInference and of vLLM makes such lists. Every entry counts: a key that a block of queries has twice
-    has twice the weight. Entries that are no keys do not count. deterministic is not looked at: results are always the same. Dropout, windows,
-    soft caps, ALiBi and probabilities are refused.
+    has twice the weight. Entries that are no keys do not count. deterministic is not looked at: results are always the same. Dropout,
+    windows, soft caps, ALiBi and probabilities are refused.
 
     Returns O [batch, rows, q_heads, head_dim]; with return_softmax_lse also the natural logarithm of the softmax denominators, float32
     [batch, q_heads, rows]. Rows without keys are 0 and -inf. CUDA tensors run on torch's current stream, without a copy and without
