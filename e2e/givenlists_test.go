@@ -19,9 +19,9 @@ func table(entries [][]int, room int, noise *rand.Rand) (of, count []byte) {
 		switch wild := int(noise.Int32()); {
 		case wild%2 == 0:
 		case n == room:
-			n = max(n, wild)
+			n = max(n, wild%1000)
 		case n == 0:
-			n = -wild
+			n = -wild % 60
 		}
 		count = binary.LittleEndian.AppendUint32(count, uint32(int32(n)))
 		for i := range room {
@@ -92,7 +92,8 @@ func converted(columns, distances []int, sq, later int) (l givenLists) {
 			}
 		}
 		for _, c := range columns {
-			in := slices.ContainsFunc(spans, func(s int) bool { return s <= c && c < s+ir.BlockSize })
+			at, begins := slices.BinarySearch(spans, c) // the spans are ascending
+			in := begins || at > 0 && c < spans[at-1]+ir.BlockSize
 			if n := len(spans); n > 0 && c < spans[n-1] && !in {
 				keys = append(keys, c)
 			}
