@@ -14,9 +14,11 @@ import (
 
 	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/workload"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
+	"github.com/minfc/minfc/runtime/artifact"
 	"github.com/minfc/minfc/runtime/device"
 )
 
@@ -42,60 +44,85 @@ func BenchmarkGiven(b *testing.B) {
 	}
 }
 
-func benchGiven(b *testing.B, dev device.Device, tokens, dim int, budgets map[string]int64) {
-	heads := minfc.Heads{Q: 8, KV: 2, Dim: dim, DType: abi.BF16}
-	in, err := workload.OnDevice(dev, workload.Spec{Kind: workload.Kind(cmp.Or(os.Getenv("KIND"), "slash")), Batch: 1, QHeads: heads.Q,
-		KVHeads: heads.KV, SeqLen: tokens, HeadDim: dim, Seed: 3, DType: abi.BF16}, nil)
+// givenBench is what the ways of a benchmark share.
+type givenBench struct {
+	*testing.B
+	dev   device.Device
+	heads minfc.Heads
+	rows  int
+	at    minfc.Pointers // of the tensors
+}
+
+func (b *givenBench) place(data []byte) device.Ptr {
+	p, err := b.dev.Alloc(max(int64(len(data)), 16))
+	require.NoError(b, err)
+	b.Cleanup(func() { b.dev.Free(p) })
+	require.NoError(b, b.dev.CopyToDevice(p, data, nil))
+	return p
+}
+
+// prepare prepares a call by the code of a target and gives it a workspace.
+func (b *givenBench) prepare(p *compile.Program, target string, params map[string]int64, s runtime.Shape) (*runtime.Prepared, minfc.Pointers) {
+	art, err := p.Compile(compile.Options{Target: target, DType: b.heads.DType, HeadDim: b.heads.Dim}, nil)
+	require.NoError(b, err)
+	l, err := runtime.Load(b.dev, art, artifact.Select{})
+	require.NoError(b, err)
+	b.Cleanup(func() { l.Close() })
+	s.Batch, s.QHeads, s.KVHeads, s.SeqQ, s.SeqK, s.NoFallback = 1, b.heads.Q, b.heads.KV, b.rows, b.rows, true
+	call, err := l.Prepare(s, runtime.Part{Params: params})
+	require.NoError(b, err)
+	own := b.at
+	own.Workspace, own.WorkspaceBytes = b.place(make([]byte, call.Workspace())), call.Workspace()
+	return call, own
+}
+
+func benchGiven(t *testing.B, dev device.Device, tokens, dim int, budgets map[string]int64) {
+	b := &givenBench{B: t, dev: dev, heads: minfc.Heads{Q: 8, KV: 2, Dim: dim, DType: abi.BF16}, rows: tokens}
+	in, err := workload.OnDevice(dev, workload.Spec{Kind: workload.Kind(cmp.Or(os.Getenv("KIND"), "slash")), Batch: 1, QHeads: b.heads.Q,
+		KVHeads: b.heads.KV, SeqLen: tokens, HeadDim: dim, Seed: 3, DType: abi.BF16}, nil)
 	require.NoError(b, err)
 	defer in.Close()
-	place := func(data []byte) device.Ptr {
-		p, err := dev.Alloc(max(int64(len(data)), 16))
-		require.NoError(b, err)
-		b.Cleanup(func() { dev.Free(p) })
-		require.NoError(b, dev.CopyToDevice(p, data, nil))
-		return p
-	}
-	at := minfc.Pointers{Q: in.Q, K: in.K, V: in.V, O: place(make([]byte, 2*heads.Q*dim*tokens))}
-	prepare := func(spec minfc.Spec, s minfc.Shape) (*minfc.Call, minfc.Pointers) {
-		a, err := minfc.NewAttention(dev, spec, heads)
-		require.NoError(b, err)
-		b.Cleanup(func() { a.Close() })
-		s.Batch, s.SeqQ, s.SeqK, s.NoFallback = 1, tokens, tokens, true
-		call, err := a.Prepare(s)
-		require.NoError(b, err)
-		own := at
-		own.Workspace, own.WorkspaceBytes = place(make([]byte, call.Workspace())), call.Workspace()
-		return call, own
-	}
-	chosen, chosenAt := prepare(minfc.Spec{Pattern: "vertical_slash", Params: budgets}, minfc.Shape{})
+	b.at = minfc.Pointers{Q: in.Q, K: in.K, V: in.V, O: b.place(make([]byte, 2*b.heads.Q*dim*tokens))}
+	target, _, err := compile.TargetOn(dev.Info())
+	require.NoError(b, err)
+	slash, err := compile.LoadLibrary("vertical_slash")
+	require.NoError(b, err)
+	chosen, chosenAt := b.prepare(slash, target, budgets, runtime.Shape{})
 	require.NoError(b, chosen.Run(nil, chosenAt))
 	all, err := chosen.ReadChosen(nil, chosenAt)
 	require.NoError(b, err)
-	lists := listsOf(b, all, tokens)
-	given, givenAt := prepare(minfc.Spec{Given: minfc.GivenCausal}, minfc.Shape{SpanCap: longest(lists.spans), KeyCap: longest(lists.keys)})
-	noise := rand.New(rand.NewPCG(1, 1))
-	spans, spanCount := table(lists.spans, given.Shape().SpanCap, noise)
-	keys, keyCount := table(lists.keys, given.Shape().KeyCap, noise)
-	givenAt.Spans, givenAt.SpanCount, givenAt.Keys, givenAt.KeyCount = place(spans), place(spanCount), place(keys), place(keyCount)
+	lists, noise := listsOf(t, all, tokens), rand.New(rand.NewPCG(1, 1))
+	room := runtime.Shape{SpanCap: longest(lists.spans), KeyCap: longest(lists.keys)}
+	spans, spanCount := table(lists.spans, room.SpanCap, noise)
+	keys, keyCount := table(lists.keys, room.KeyCap, noise)
+	b.at.Spans, b.at.SpanCount, b.at.Keys, b.at.KeyCount = b.place(spans), b.place(spanCount), b.place(keys), b.place(keyCount)
+	given, givenAt := b.prepare(compile.Given(true), target, nil, room)
+	older, olderAt := b.prepare(compile.Given(true), "sm_80", nil, room)
+	b.compare(lists, func() error { return chosen.RunAttention(nil, chosenAt) }, func() error { return given.Run(nil, givenAt) },
+		func() error { return older.Run(nil, olderAt) })
+}
 
-	ways := []func() error{func() error { return chosen.RunAttention(nil, chosenAt) }, func() error { return given.Run(nil, givenAt) }}
-	var ms [2][]float64
+// compare times Vertical-Slash's own attention, given lists by the newest target's code, and given lists by sm_80 code.
+func (b *givenBench) compare(lists givenLists, ways ...func() error) {
+	ms := make([][]float64, len(ways))
 	for range b.N {
-		for _, i := range rand.Perm(2) {
-			ms[i] = append(ms[i], elapsed(b, dev, ways[i]))
+		for _, i := range rand.Perm(len(ways)) {
+			ms[i] = append(ms[i], elapsed(b.B, b.dev, ways[i]))
 		}
 	}
-	for i, unit := range []string{"chosen-ms", "given-ms"} {
+	var median []float64
+	for i, unit := range []string{"chosen-ms", "given-ms", "given-sm80-ms"} {
 		slices.Sort(ms[i])
-		b.ReportMetric(ms[i][len(ms[i])/2], unit)
+		median = append(median, ms[i][len(ms[i])/2])
+		b.ReportMetric(median[i], unit)
 	}
-	slots := 0
+	spans, keys := 0, 0
 	for i := range lists.spans {
-		slots += len(lists.spans[i]) + (len(lists.keys[i])+ir.BlockSize-1)/ir.BlockSize
+		spans, keys = spans+len(lists.spans[i]), keys+(len(lists.keys[i])+ir.BlockSize-1)/ir.BlockSize
 	}
-	tflops := 4 * float64(slots) * ir.BlockSize * ir.BlockSize * float64(dim) / 1e9
-	b.ReportMetric(ms[1][len(ms[1])/2]/ms[0][len(ms[0])/2], "given/chosen")
-	b.ReportMetric(tflops/ms[1][len(ms[1])/2], "given-TFLOP/s")
+	b.ReportMetric(median[1]/median[0], "given/chosen")
+	b.ReportMetric(4*float64(spans+keys)*ir.BlockSize*ir.BlockSize*float64(b.heads.Dim)/1e9/median[1], "given-TFLOP/s")
+	b.ReportMetric(100*float64(keys)/float64(spans+keys), "%slots-of-keys")
 	b.ReportMetric(0, "ns/op")
 }
 
