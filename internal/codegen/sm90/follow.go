@@ -15,7 +15,7 @@ func (k *kernel) follow(Value) {
 		own = own.Loading(k.KVHead())
 	}
 	zero := lower.I32(0)
-	lower.While(k.Builder, "follow", followed{pipelineSlot{zero, zero}, k.anyHead(zero)},
+	lower.While(k.Builder, "follow", followed{pipelineSlot{zero, zero}, loadedHead{zero, zero, zero}},
 		func(f followed) Value { return k.isPosted(f.pipelineSlot) },
 		func(f followed) followed {
 			p, head, tile := f.pipelineSlot, f.loadedHead, own
@@ -33,11 +33,8 @@ func (k *kernel) follow(Value) {
 				if k.ring {
 					k.postV(at)
 				}
-				if !k.GivenKeys() {
-					k.arriveForWarp(emptyV, at.buffer) // last: from now on the walk may post K there
-				}
+				k.arriveForWarp(emptyV, at.buffer) // last: from now on the walk may post K there
 			})
-			k.gatherV(tile, at.buffer, slots)
 			return followed{k.nextPipelineSlot(at), head}
 		})
 }
@@ -52,28 +49,10 @@ func (f *followed) Values() []*Value {
 	return append(f.pipelineSlot.Values(), f.loadedHead.Values()...)
 }
 
-// gatherV loads the keys of the stage that the caller gives, and then lets go of the buffer.
-func (k *kernel) gatherV(tile lower.WorkTile, buffer Value, slots []slot) {
-	if !k.GivenKeys() {
-		return
-	}
-	k.In(tile, func() { k.gather("v", k.layout.v, fullV, buffer, slots) })
-	k.elected(func() { k.arriveForWarp(emptyV, buffer) })
-}
+// loadedHead is whose V the stages have.
+type loadedHead struct{ kvHead, head, batch Value }
 
-// loadedHead is whose V the stages have. The row tile matters where each has a list of single keys, and is nil elsewhere.
-type loadedHead struct{ kvHead, head, batch, tile Value }
-
-func (h *loadedHead) Values() []*Value { return lower.Some(&h.kvHead, &h.head, &h.batch, &h.tile) }
-
-// anyHead is a head before a header says which.
-func (k *kernel) anyHead(zero Value) loadedHead {
-	h := loadedHead{kvHead: zero, head: zero, batch: zero}
-	if k.GivenKeys() {
-		h.tile = zero
-	}
-	return h
-}
+func (h *loadedHead) Values() []*Value { return []*Value{&h.kvHead, &h.head, &h.batch} }
 
 // postV is for one thread: in a ring V's buffer is K's next time, and its phases must go on alike.
 func (k *kernel) postV(at pipelineSlot) {
@@ -100,20 +79,14 @@ func (k *kernel) headerFlags(buffer Value, slot int) Value {
 func (k *kernel) postedHead(buffer Value, was loadedHead) loadedHead {
 	return lower.Choose(k.Builder, "another", k.has(k.headerFlags(buffer, 0), flagFirst), was, func() (is loadedHead) {
 		item := k.itemAt(buffer)
-		k.In(k.fixed(item), func() { is = loadedHead{kvHead: k.KVHead(), head: item.head, batch: item.batch} })
-		if k.GivenKeys() {
-			is.tile = item.tile
-		}
+		k.In(k.fixed(item), func() { is = loadedHead{k.KVHead(), item.head, item.batch} })
 		return is
 	})
 }
 
-// tileOfHead is a row tile of which only the head is known, unless the row tile matters.
+// tileOfHead is a row tile of which only the head is known.
 func (k *kernel) tileOfHead(h loadedHead) lower.WorkTile {
-	tile := k.fixed(tileID{tile: h.tile, head: h.head, batch: h.batch}).Loading(h.kvHead)
-	if h.tile != nil {
-		return tile
-	}
+	tile := k.fixed(tileID{head: h.head, batch: h.batch}).Loading(h.kvHead)
 	tile.Tile = func() Value { panic("internal: the warp that loads V does not know the row tile") }
 	return tile
 }

@@ -314,7 +314,6 @@ func (k *kernel) stageOf(c cursor, slots []slot, whole bool) cursor {
 		k.arrive(k.barrierAt(posted, c.buffer))
 		k.loadTile("k", k.layout.k, fullK, c.buffer, slots, whole)
 	})
-	k.gather("k", k.layout.k, fullK, c.buffer, slots)
 	k.letVoteCatchUp(c.pipelineSlot)
 	return cursor{k.nextPipelineSlot(k.pipelineSlotOfV(c.pipelineSlot)), lower.I32(0)}
 }
@@ -352,7 +351,11 @@ func (k *kernel) writeHeader(header, first Value, slots []slot) {
 // loadTile starts the copies of a stage's K or V.
 func (k *kernel) loadTile(tensor string, offset int, full barrier, buffer Value, slots []slot, whole bool) {
 	at := k.barrierAt(full, buffer)
-	k.expect(at, k.panels*len(slots)*k.SlotKeys*panelBytes)
+	if k.GivenKeys() {
+		k.expectSpans(at, slots)
+	} else {
+		k.expect(at, k.panels*len(slots)*k.SlotKeys*panelBytes)
+	}
 	to := copyOf{slots: 1, offset: offset, panel: k.kvPanel, base: k.MulBy(buffer, k.stageBytes), barrier: at}
 	if whole {
 		to.slots = len(slots)
@@ -374,7 +377,7 @@ func (k *kernel) loadSlot(to copyOf, tensor string, s slot) {
 	switch {
 	case s.from == keys || !k.HasColumns():
 		k.loadKeys(to, tensor, s)
-	case k.GivenKeys(): // gather copies these keys
+	case k.GivenKeys(): // the keys of other slots are copied one by one
 		k.If("span", k.lacks(s.flags, lower.FlagColumns), func() { k.loadKeys(to, tensor, s) })
 	case s.from == copies:
 		fromCopies()
@@ -399,11 +402,6 @@ type copyOf struct {
 func (k *kernel) load(c copyOf, rows lower.Rows, row Value) {
 	box := rows.Box(row)
 	m := k.Asm(types.I64, "cvta.param.u64 $0, $1;", "=l,l", k.Param(mapOf(rows.Tensor, c.slots)))
-	k.copyBoxes(c, m, box)
-}
-
-// copyBoxes starts the copies of a box's panels, with the map at an address.
-func (k *kernel) copyBoxes(c copyOf, m Value, box lower.Box) {
 	for p := range k.panels {
 		to := k.Add(k.Add(k.shared, c.base), lower.I32(int64(c.offset+p*c.panel)))
 		k.AsmEffect("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [$0], [$1, {$2, $3, $4, $5}], [$6];",
