@@ -70,6 +70,9 @@ func TestGivenListsAreChecked(t *testing.T) {
 		require.ErrorIs(t, err, device.ErrBadCall, text)
 		require.ErrorContains(t, err, text)
 	}
+	_, err = call.Cover(0, nil, nil)
+	require.ErrorIs(t, err, device.ErrBadCall)
+	require.ErrorContains(t, err, "the caller gives the lists of the pattern")
 	empty := shape
 	empty.SpanCap = 0
 	call, err = l.Prepare(empty)

@@ -400,6 +400,10 @@ static void given(void) {
   WANT_CODE(MINFC_E_ARGUMENT, "SpanCap is -1", minfc_prepare(attention, &shape, &call, &bytes, &error));
   shape.span_cap = SPANS, shape.lengths = MINFC_PADDED;
   WANT_CODE(MINFC_E_ARGUMENT, "lengths in the shape", minfc_prepare(attention, &shape, &call, &bytes, &error));
+  char text[512];
+  shape.lengths = MINFC_IN_SHAPE;
+  WANT_CODE(MINFC_E_ARGUMENT, "nothing is expected of it",
+            minfc_estimate("{\"given\": \"full\"}", &heads, &shape, NULL, text, sizeof text, NULL, &error));
   WANT_CODE(MINFC_E_PATTERN, "\"causal\" or \"full\"", minfc_attention_new(device, "{\"given\": \"some\"}", &heads, &attention, &error));
   WANT_CODE(MINFC_E_PATTERN, "want one of them",
             minfc_attention_new(device, "{\"given\": \"full\", \"pattern\": \"dense\"}", &heads, &attention, &error));
