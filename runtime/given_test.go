@@ -56,13 +56,13 @@ func TestGivenListsAreChecked(t *testing.T) {
 	}), "a run allocates")
 	for text, change := range map[string]func(p *runtime.Pointers){
 		"SpanCount is a null pointer, want how many entries of Spans each of the 3 row blocks": func(p *runtime.Pointers) { p.SpanCount = 0 },
-		"KeyCount is a null pointer":                               func(p *runtime.Pointers) { p.KeyCount = 0 },
-		"Spans is a null pointer, want 5 entries":                  func(p *runtime.Pointers) { p.Spans = 0 },
-		"Keys is a null pointer, want 9 entries":                   func(p *runtime.Pointers) { p.Keys = 0 },
-		"KeyCount starts at 0x900002 and Keys at":                  func(p *runtime.Pointers) { p.KeyCount += 2 },
-		"O overlaps Spans":                                         func(p *runtime.Pointers) { p.Spans = p.O + 16 },
-		"Workspace overlaps KeyCount":                              func(p *runtime.Pointers) { p.KeyCount = p.Workspace },
-		"LengthsQ, LengthsK or Offsets is set, and Lengths of the": func(p *runtime.Pointers) { p.LengthsQ = mb },
+		"KeyCount is a null pointer":                  func(p *runtime.Pointers) { p.KeyCount = 0 },
+		"Spans is a null pointer, want 5 entries":     func(p *runtime.Pointers) { p.Spans = 0 },
+		"Keys is a null pointer, want 9 entries":      func(p *runtime.Pointers) { p.Keys = 0 },
+		"KeyCount starts at 0x900002 and Keys at":     func(p *runtime.Pointers) { p.KeyCount += 2 },
+		"O overlaps Spans":                            func(p *runtime.Pointers) { p.Spans = p.O + 16 },
+		"Workspace overlaps KeyCount":                 func(p *runtime.Pointers) { p.KeyCount = p.Workspace },
+		"is set, and Lengths of the shape is InShape": func(p *runtime.Pointers) { p.LengthsQ = mb },
 	} {
 		bad := good
 		change(&bad)
