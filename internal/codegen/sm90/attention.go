@@ -3,7 +3,8 @@
 // A block computes one row tile of one head or, where tiles are short and their lists have to be read, one after the other,
 // taking the next from a queue. Of its first warpgroup, one warp walks the schedule's key tiles from the diagonal down and turns
 // them into stages: K by TMA into a ring of buffers, and a header that says what the stage is. A second warp follows the headers
-// and loads V; where there are chosen columns, a third finds out which of them count. Each other warpgroup is a consumer of 64
+// and loads V; where there are chosen columns, a third finds out which of them count, and where the caller gives single keys, a fourth copies
+// these. Each other warpgroup is a consumer of 64
 // query rows: it multiplies, masks and exponentiates stage after stage until a header says that they are another tile's or that
 // there are no more, and knows nothing of the schedule but the bounds that edge stages need.
 //
