@@ -1,18 +1,21 @@
-"""sparse_attn_func against float64, over lists by MInference's rules and over lists without any order."""
+"""sparse_attn_func against float64, over lists by MInference's rules and over lists without any order; on CPU tensors, or on a GPU with
+MINFC_GIVEN_DEVICE=cuda."""
 
 import math
+import os
 
 import minfc
 import pytest
 import torch
 
 BLOCK = 64
+DEVICE = os.environ.get("MINFC_GIVEN_DEVICE", "cpu")
 
 
 def inputs(batch, q_heads, kv_heads, rows, keys, dim, dtype=torch.bfloat16, seed=1):
     g = torch.Generator().manual_seed(seed)
     shapes = ((batch, rows, q_heads, dim), (batch, keys, kv_heads, dim), (batch, keys, kv_heads, dim))
-    return [torch.randn(shape, generator=g).to(dtype) for shape in shapes]
+    return [torch.randn(shape, generator=g).to(DEVICE, dtype) for shape in shapes]
 
 
 def converted(columns, distances, rows, keys):
@@ -45,11 +48,12 @@ def tensors(lists, batch, heads, room=0):
         shape = (batch, heads, len(rows) // (batch * heads))
         out.append(torch.tensor([len(row) for row in rows], dtype=torch.int32).reshape(shape))
         out.append(table.reshape(*shape, most))
-    return out
+    return [t.to(DEVICE) for t in out]
 
 
 def reference(q, k, v, lists, causal, scale=None):
     """O [B, S, H, D] and LSE [B, H, S] in float64, of keys that count as often as lists have them."""
+    q, k, v = q.cpu(), k.cpu(), v.cpu()
     batch, rows, heads, dim = q.shape
     keys, group = k.shape[1], heads // k.shape[2]
     blocks = (rows + BLOCK - 1) // BLOCK
@@ -73,7 +77,7 @@ def reference(q, k, v, lists, causal, scale=None):
 def check(q, k, v, lists, causal, **options):
     args = tensors(lists, q.shape[0], q.shape[2], room=options.pop("room", 0))
     got, lse = minfc.sparse_attn_func(q, k, v, *args, causal=causal, return_softmax_lse=True, **options)
-    want, want_lse = reference(q, k, v, lists, causal, options.get("softmax_scale"))
+    want, want_lse = (t.to(DEVICE) for t in reference(q, k, v, lists, causal, options.get("softmax_scale")))
     assert (got.double() - want).norm() <= 4e-3 * max(want.norm(), 1e-9)
     assert torch.equal(lse.isinf(), want_lse.isinf())
     assert (lse.double() - want_lse).nan_to_num().abs().max() < 1e-3
@@ -120,7 +124,7 @@ def test_out_and_views():
     lists = [([0, 64], [])] * 8
     args = tensors(lists, 1, 4)
     want = minfc.sparse_attn_func(q, k, v, *args, causal=True)
-    packed = torch.zeros(1, 100, 3, 4, 64, dtype=q.dtype)
+    packed = torch.zeros(1, 100, 3, 4, 64, dtype=q.dtype, device=DEVICE)
     packed[:, :, 0] = q
     out = packed[:, :, 2]
     assert minfc.sparse_attn_func(packed[:, :, 0], k, v, *args, causal=True, out=out) is out
@@ -148,16 +152,33 @@ def test_torch_compile():
 def test_opcheck():
     q, k, v = inputs(1, 2, 1, 70, 70, 64)
     args = tensors([([0, 64], [])] * 4, 1, 2)
-    for lse in (None, torch.empty(1, 2, 70)):
+    for lse in (None, torch.empty(1, 2, 70, device=DEVICE)):
         torch.library.opcheck(torch.ops.minfc.given_lists.default, (q, k, v, *args, torch.empty_like(q), lse, 0.0, True))
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="graphs are of GPUs")
+def test_a_graph_reads_the_lists_of_each_replay():
+    q, k, v = inputs(1, 2, 1, 128, 128, 64)
+    lists = [([([0], [])] * 4), ([([64], [3, 5])] * 4)]
+    first, then = (tensors(x, 1, 2, room=2) for x in lists)
+    then = [t[..., : f.shape[-1]].contiguous() if t.dim() == 4 else t for t, f in zip(then, first)]
+    minfc.sparse_attn_func(q, k, v, *first)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        out = minfc.sparse_attn_func(q, k, v, *first)
+    for t, new in zip(first, then):
+        t.copy_(new)
+    graph.replay()
+    assert torch.equal(out, minfc.sparse_attn_func(q, k, v, *then))
 
 
 def test_counted():
     q, k, v = inputs(1, 2, 1, 70, 70, 64)
     args = tensors([([0], [])] * 4, 1, 2)
-    before = minfc.counters().get("emulator given lists (full)", 0)
+    name = f"{'emulator' if DEVICE == 'cpu' else 'cuda:0'} given lists (full)"
+    before = minfc.counters().get(name, 0)
     minfc.sparse_attn_func(q, k, v, *args)
-    assert minfc.counters()["emulator given lists (full)"] == before + 1
+    assert minfc.counters()[name] == before + 1
 
 
 def test_bad_calls():
@@ -173,7 +194,7 @@ def test_bad_calls():
     refused("block_offset of dtype int32, got int64: use block_offset.to", count, offset.long(), ccount, index)
     wide = torch.stack([offset, offset], -1)[..., 0]
     refused("block_offset to be contiguous, got strides .* use block_offset.contiguous", count, wide, ccount, index)
-    refused("on one device, got cpu for q and meta for column_count", count, offset, ccount.to("meta"), index)
+    refused("on one device, got .* for q and meta for column_count", count, offset, ccount.to("meta"), index)
     refused("expected q to be 4-D", tensors=(q[0], k, v))
     refused("dropout_p is 0.1, and minfc has no kernels for it", dropout_p=0.1)
     refused("window_size is", window_size=(64, 0))
