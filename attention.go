@@ -21,6 +21,26 @@ type Spec struct {
 	Params  map[string]int64 // of the pattern; what is left out has its default
 	Plan    *plan.Plan       // instead of all of the above
 	Layer   int              // of the plan
+	Given   Given            // instead of all of the above: the caller gives lists with each call
+}
+
+// Given says which keys of the lists that the caller gives count (docs/given.md has the lists).
+type Given string
+
+const (
+	GivenCausal Given = "causal" // keys up to the query's own position
+	GivenFull   Given = "full"   // all of them
+)
+
+// loadGiven is the pattern for such lists.
+func (s Spec) loadGiven() (*compile.Program, error) {
+	switch {
+	case s.Pattern != "" || s.Source != "" || s.Plan != nil || s.Layer != 0 || len(s.Params) > 0:
+		return nil, fmt.Errorf("the spec says that lists are given, and has a pattern, parameters or a plan as well, want one of them")
+	case s.Given != GivenCausal && s.Given != GivenFull:
+		return nil, fmt.Errorf("the spec says that lists are given %q, want %q or %q", s.Given, GivenCausal, GivenFull)
+	}
+	return compile.Given(s.Given == GivenCausal), nil
 }
 
 // Heads are the query heads and the kv heads of a layer, each of Dim elements of a type.
@@ -73,7 +93,7 @@ func load(dev device.Device, spec Spec, heads Heads, lengths bool) (inShape, err
 		return inShape{}, err
 	}
 	opts := compile.Options{Target: target, DType: heads.DType, HeadDim: heads.Dim, Lengths: lengths}
-	if spec.Plan != nil {
+	if spec.Plan != nil && spec.Given == "" {
 		return loadLayer(dev, spec, heads, opts)
 	}
 	p, err := spec.load()
@@ -96,6 +116,9 @@ func load(dev device.Device, spec Spec, heads Heads, lengths bool) (inShape, err
 }
 
 func (s Spec) load() (*compile.Program, error) {
+	if s.Given != "" {
+		return s.loadGiven()
+	}
 	if s.Source == "" {
 		return compile.LoadLibrary(s.Pattern)
 	}
@@ -142,6 +165,9 @@ func (a *Attention) Prepare(s Shape) (*Call, error) {
 	}
 	if s.Lengths == runtime.InShape {
 		return a.loaded.Prepare(s, a.parts...)
+	}
+	if a.spec.Given != "" {
+		return nil, device.BadCall("%w", compile.ErrGivenLengths)
 	}
 	loaded, err := a.lengths()
 	if err != nil {

@@ -140,11 +140,15 @@ const QueueBytes = 4
 //
 //	runs     [H, run_cap] i32, run_count [H], covered [H, cover_words] bits: the tiles of chosen distances (ir/index.go)
 //	blocks   [H, row blocks, block_cap] i32, block_count [H, row blocks]: chosen key blocks
+//	spans    [H, row blocks, span_cap] i32, span_count [H, row blocks]: the caller's spans, as any numbers
+//	keys     [H, row blocks, key_cap] i32, key_count [H, row blocks]: the caller's single keys
 //	cols     [H, col_cap] i32 ascending, col_count [H], kc and vc [H, col_cap, head dim]: chosen columns and their K and V
 var ListFields = map[ir.SourceKind][]Param{
 	ir.SourceRuns:    Typed("ptr runs run_count i32 run_cap ptr covered i32 cover_words"),
 	ir.SourceBlocks:  Typed("ptr blocks block_count i32 block_cap"),
 	ir.SourceColumns: Typed("ptr cols col_count i32 col_cap ptr kc vc"),
+	ir.SourceSpans:   Typed("ptr spans span_count i32 span_cap"),
+	ir.SourceKeys:    Typed("ptr keys key_count i32 key_cap"),
 }
 
 // RouteParams let kernels share the heads of a call: each computes the heads that were routed to it and leaves the others

@@ -52,7 +52,8 @@ func shapeOf(s *C.minfc_shape) shape {
 	return shape{explicit: s.explicit_strides != 0, Shape: minfc.Shape{Batch: int(s.batch), SeqQ: int(s.seq_q), SeqK: int(s.seq_k),
 		QOffset: int(s.q_offset), Scale: float64(s.scale), NoFallback: s.no_fallback != 0,
 		Strides: runtime.Strides{Q: at(s.q), K: at(s.k), V: at(s.v), O: at(s.o), LSE: at(s.lse)},
-		Lengths: lengthsOf(int(s.lengths)), TotalQ: int(s.total_q), TotalK: int(s.total_k)}}
+		Lengths: lengthsOf(int(s.lengths)), TotalQ: int(s.total_q), TotalK: int(s.total_k),
+		SpanCap: int(s.span_cap), KeyCap: int(s.key_cap)}}
 }
 
 // lengthsOf is an enum minfc_lengths; what is none is refused by package runtime.
@@ -66,7 +67,8 @@ func pointersOf(p *C.minfc_pointers) pointers {
 	return pointers{Q: device.Ptr(p.q), K: device.Ptr(p.k), V: device.Ptr(p.v), O: device.Ptr(p.o), LSE: device.Ptr(p.lse),
 		Workspace: device.Ptr(p.workspace), WorkspaceBytes: bytesOf(p.workspace_bytes),
 		LengthsQ: device.Ptr(p.lengths_q), LengthsK: device.Ptr(p.lengths_k), Offsets: device.Ptr(p.offsets),
-		StartsQ: device.Ptr(p.starts_q), StartsK: device.Ptr(p.starts_k)}
+		StartsQ: device.Ptr(p.starts_q), StartsK: device.Ptr(p.starts_k),
+		Spans: device.Ptr(p.spans), SpanCount: device.Ptr(p.span_count), Keys: device.Ptr(p.keys), KeyCount: device.Ptr(p.key_count)}
 }
 
 var version = sync.OnceValue(func() *C.char { return C.CString(compile.Version) })

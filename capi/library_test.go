@@ -77,7 +77,7 @@ func runs(t *testing.T, cmd *exec.Cmd) string {
 func TestLibrary(t *testing.T) {
 	program := cc(t, "check", "testdata/check.c", `-DVERSION="`+compile.Version+`"`)
 	for _, name := range []string{"numbers", "reports", "workload", "plans", "fallback", "bad_specs", "bad_calls", "handles", "versions",
-		"threads", "lengths", "forks", "rounds"} {
+		"threads", "lengths", "given", "forks", "rounds"} {
 		t.Run(name, func(t *testing.T) {
 			cmd := exec.Command(program, name)
 			cmd.Env = append(os.Environ(), "GOGC=20") // so that the heap shows what is held

@@ -88,6 +88,7 @@ typedef struct {
   int32_t lengths;  /* enum minfc_lengths */
   int32_t total_q, total_k; /* MINFC_RAGGED: rows of q and o, and of k and v */
   int32_t unused;           /* 0 */
+  int32_t span_cap, key_cap; /* of lists that the caller gives: the last dimensions of spans and keys; else 0 */
 } minfc_shape;
 
 /* Where the lengths of the sequences of a batch are. In device memory they are int32, at addresses of minfc_pointers, and every run reads
@@ -113,6 +114,11 @@ typedef struct {
   uint64_t workspace;       /* on 256 bytes; 0 if the call needs none */
   uint64_t workspace_bytes; /* at least what minfc_prepare said */
   uint64_t lengths_q, lengths_k, offsets, starts_q, starts_k; /* int32, see enum minfc_lengths; 0 with MINFC_IN_SHAPE */
+  /* Lists that the caller gives, int32, for a spec that says so; else 0. R is the number of row blocks of 64 queries. span_count and key_count,
+   * [batch, q_heads, R], say how many entries a row block has; spans, [batch, q_heads, R, span_cap], are the first keys of 64 keys each, any
+   * keys; keys, [batch, q_heads, R, key_cap], are single keys. Every entry counts: a key that two entries have has twice the weight. Entries
+   * that are no keys do not count. docs/given.md has more. */
+  uint64_t spans, span_count, keys, key_count;
 } minfc_pointers;
 
 static inline void minfc_heads_init(minfc_heads *heads) {
@@ -156,6 +162,8 @@ MINFC_API int minfc_synchronize(minfc_device *device, minfc_error *error);
  *   {"pattern": "vertical_slash", "params": {"vertical": 1000, "slash": 6096}}     a pattern of the library
  *   {"source": "pattern near(n = 9) { keep causal & window(n) }", "params": {}}    a pattern of your own
  *   {"plan": {...}, "layer": 3}                                                    a layer of a head plan, minfc's or MInference's JSON
+ *   {"given": "causal"}                                                            every run brings lists of keys; "full": not only keys
+ *                                                                                  up to the query
  *
  * It takes tenths of a second, and seconds in the GPU's driver, unless it was done before and is in the user's cache (MINFC_CACHE=off:
  * there is none). Do it once, at start-up. */

@@ -20,6 +20,7 @@ type specJSON struct {
 	Params  map[string]int64 `json:"params"`
 	Plan    json.RawMessage  `json:"plan"`
 	Layer   *int             `json:"layer"`
+	Given   string           `json:"given"`
 }
 
 // specError is an error of what a spec says, unless it is of a kind of its own.
@@ -57,10 +58,16 @@ func readPlan(name, text string) (string, error) {
 func (in *specJSON) spec() (minfc.Spec, error) {
 	out := minfc.Spec{Pattern: in.Pattern, Source: in.Source, Params: in.Params}
 	switch {
+	case in.Given != "":
+		if in.Plan != nil || in.Layer != nil {
+			return out, specError{errors.New("the spec says that lists are given and has a plan as well, want one of them")}
+		}
+		out.Given = minfc.Given(in.Given)
+		return out, nil
 	case in.Plan == nil && in.Layer != nil:
 		return out, specError{errors.New("the spec has a layer and no plan")}
 	case in.Plan == nil && in.Pattern == "" && in.Source == "":
-		return out, specError{errors.New("the spec names nothing, want a pattern, a source or a plan")}
+		return out, specError{errors.New("the spec names nothing, want a pattern, a source, a plan or given lists")}
 	case in.Plan == nil:
 		return out, nil
 	case in.Layer == nil:

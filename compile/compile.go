@@ -71,6 +71,10 @@ func Load(file string, src []byte, pattern string, watch *Observer) (*Program, e
 	return &Program{Pattern: p, Source: sourceOf(f, p.Name), file: f}, nil
 }
 
+// Given is the pattern whose lists the caller gives with each call (docs/given.md): spans of 64 keys and single keys. With causal no query
+// sees keys after its own. It has no text in the language.
+func Given(causal bool) *Program { return &Program{Pattern: ir.GivenPattern(causal)} }
+
 func selectPattern(file string, patterns []*ir.Pattern, name string) (*ir.Pattern, error) {
 	var names []string
 	for _, p := range patterns {

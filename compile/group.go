@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -148,9 +149,15 @@ func (c *groupCompiler) sections(by compiler) (out []groupSection, err error) {
 	return out, nil
 }
 
+// errGivenGroup refuses a member.
+var errGivenGroup = errors.New("lists that the caller gives are for all heads of a call, so their pattern shares no kernel with others: compile it by itself")
+
 // sectionsOf lists the sections of a member: sparse and dense, or one where no list is read.
 func (c *groupCompiler) sectionsOf(by compiler, member int) ([]groupSection, error) {
 	s, err := c.schedule(by, member, false, passes.Options{})
+	if err == nil && s.Given() {
+		return nil, errGivenGroup
+	}
 	if err != nil || len(s.Index) == 0 {
 		return []groupSection{{member, false, s}}, err
 	}

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -32,9 +33,16 @@ func (c compiler) unit(p *Program, consts map[string]int64) (unit, error) {
 	if err != nil {
 		return unit{}, err
 	}
+	if c.Lengths && s.Given() {
+		return unit{}, ErrGivenLengths
+	}
 	kernel, err := c.generate("", s)
 	return unit{target: c.Target, schedule: s, kernel: kernel}, err
 }
+
+// ErrGivenLengths refuses a combination that no kernel has.
+var ErrGivenLengths = errors.New("lists that the caller gives are for lengths in the shape of a call, not in device memory; " +
+	"run sequences of different lengths one by one")
 
 // schedule runs the passes for the compiler's one target; how has their hooks, and their tile unless it is the one of a kernel of its own.
 func (c compiler) schedule(p *ir.Pattern, consts map[string]int64, how passes.Options) (s *ir.Schedule, err error) {
@@ -54,11 +62,11 @@ func (c compiler) config() codegen.Config {
 
 // dense compiles what heads of each unit fall back to where lists would not be faster: the pattern as if the data had
 // chosen all. There is none beside kernels without lists: a static pattern says exactly what is kept, and its tiles cost
-// what tiles of the dense kernel cost.
+// what tiles of the dense kernel cost. Lists that the caller gives say it, too.
 func (c compiler) dense(p *Program, units []unit, consts map[string]int64) ([]unit, error) {
 	var out []unit
 	for _, u := range units {
-		if len(u.schedule.Index) == 0 {
+		if len(u.schedule.Index) == 0 || u.schedule.Given() {
 			continue
 		}
 		own := c.forTarget(u.target)

@@ -226,9 +226,10 @@ func (f Facts) Intersect(a, b Segment) (Segment, bool) {
 
 // Subtract returns disjoint bands that together are the pairs in b and not in a. Where b is free of tests it is cut along
 // bounds first, so that few pieces get one; else along the tests of a first, so that one piece keeps the bounds of b. What
-// a reads from a list comes last: every piece then reads the list of b alone, and one piece leaves out the list of a.
+// a reads from a list comes last: every piece then reads the list of b alone, and one piece leaves out the list of a. What one list of the
+// caller has is not taken from another one: every entry counts.
 func (f Facts) Subtract(b, a Segment) []Segment {
-	if _, ok := f.Intersect(b, a); !ok {
+	if _, ok := f.Intersect(b, a); !ok || apart(a, b) {
 		return []Segment{b}
 	}
 	cuts := a.literals()

@@ -54,6 +54,8 @@ const (
 //	columns    k is a chosen column
 //	distances  q-k is a chosen distance; computed as whole tiles: see Cover in the interpreter
 //	blocks     the 64x64 block of (row of q, k) was chosen
+//	spans      k lies in a span of BlockSize keys that the caller gives for the row block of q
+//	keys       the caller gives k for the row block of q
 type Chosen struct {
 	Name string
 	Kind ChosenKind
@@ -61,13 +63,15 @@ type Chosen struct {
 
 func (Chosen) isSet() {}
 
-// ChosenKind is what a Select ranges over.
+// ChosenKind is what a Select ranges over, or what a Given gives.
 type ChosenKind uint8
 
 const (
 	ChosenColumns ChosenKind = iota
 	ChosenDistances
 	ChosenBlocks
+	ChosenSpans
+	ChosenKeys
 )
 
 // The cover of chosen distances. Query rows are cut into blocks of BlockSize rows from row 0; s is the absolute position of
@@ -88,9 +92,11 @@ const (
 	SourceRuns                      // the cover tiles of chosen distances
 	SourceBlocks                    // chosen key blocks
 	SourceColumns                   // chosen columns, read from compacted copies of K and V
+	SourceSpans                     // BlockSize keys from each key on that the caller gives
+	SourceKeys                      // single keys that the caller gives, read from K and V one by one
 )
 
-// Source is where the keys of a segment come from; Name is the Select for all kinds but SourceRange.
+// Source is where the keys of a segment come from; Name is the definition for all kinds but SourceRange.
 type Source struct {
 	Kind SourceKind
 	Name string

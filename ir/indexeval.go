@@ -24,8 +24,9 @@ type Selection struct {
 type Selected struct {
 	Name    string
 	Kind    ChosenKind
-	Members []int   // columns or distances, ascending
-	Blocks  [][]int // for ChosenBlocks: the key blocks of every row block, descending
+	Members []int // columns or distances, ascending
+	// Blocks are the key blocks of every row block, descending; of given spans and keys the entries of every row block as they are.
+	Blocks [][]int
 }
 
 // Find returns the entry called name.

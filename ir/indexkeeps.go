@@ -41,6 +41,10 @@ func (p *Pattern) keepsWith(values map[string]int64, sel *Selection, distances f
 			return distances(found), nil
 		case s.Kind == ChosenBlocks:
 			return keepBlocks(found.Blocks, sel.QOffset), nil
+		case s.Kind == ChosenSpans:
+			return keepGiven(found.Blocks, sel.QOffset, BlockSize), nil
+		case s.Kind == ChosenKeys:
+			return keepGiven(found.Blocks, sel.QOffset, 1), nil
 		}
 		in := membership(found.Members)
 		return func(q, k int) bool { return in(k) }, nil
@@ -60,6 +64,14 @@ func keepBlocks(blocks [][]int, offset int) keepFunc {
 	return func(q, k int) bool {
 		t := (q - offset) / BlockSize
 		return q >= offset && t < len(in) && k >= 0 && in[t](k/BlockSize)
+	}
+}
+
+// keepGiven keeps so many keys from each entry of a row block on. How often they count is not asked here.
+func keepGiven(entries [][]int, offset, keys int) keepFunc {
+	return func(q, k int) bool {
+		t := (q - offset) / BlockSize
+		return q >= offset && t < len(entries) && slices.ContainsFunc(entries[t], func(first int) bool { return first <= k && k < first+keys })
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 //	index tiles = blocks pooled pooled_k
 //	index squares = antidiagonals 8
 //	index shares = sum square_probs over blocks
+//	index spans = given spans
 func (d IndexDef) String() string {
 	if d.Value == nil {
 		return "index " + d.Name + " = nothing"
@@ -61,6 +62,7 @@ var indexReaders = map[string]func(*cursor) Index{
 	"sum":           (*cursor).sum,
 	"pool":          (*cursor).pool,
 	"blocks":        (*cursor).blocks,
+	"given":         (*cursor).given,
 }
 
 func (c *cursor) index() Index {

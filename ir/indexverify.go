@@ -23,11 +23,14 @@ const (
 	KindColumns
 	KindDistances
 	KindBlocks
+	KindSpans // lists of the caller
+	KindKeys
 )
 
 var kindWords = []string{"scores", "probabilities", "scores of squares", "probabilities of squares", "values over columns",
 	"values over distances", "pooled queries", "pooled keys",
-	"values over blocks", "shares of blocks", "chosen columns", "chosen distances", "chosen blocks"}
+	"values over blocks", "shares of blocks", "chosen columns", "chosen distances", "chosen blocks",
+	"given spans", "given keys"}
 
 // String is the kind in words: "values over columns".
 func (k IndexKind) String() string { return wordOf(kindWords, int(k)) }
@@ -41,6 +44,10 @@ func (k IndexKind) Chosen() (ChosenKind, bool) {
 		return ChosenDistances, true
 	case KindBlocks:
 		return ChosenBlocks, true
+	case KindSpans:
+		return ChosenSpans, true
+	case KindKeys:
+		return ChosenKeys, true
 	}
 	return 0, false
 }
@@ -113,6 +120,7 @@ func (c *checker) index(defs []IndexDef) {
 	}
 	_, errs := indexTypes(defs)
 	c.errs = append(c.errs, errs...)
+	c.given(defs)
 	for _, d := range defs {
 		c.indexNumbers(d)
 	}
@@ -139,9 +147,9 @@ func (c *checker) chosen(s Chosen, defs []IndexDef) {
 	}
 }
 
-// String is the kind as the sets of the language are called: "columns", "diagonals", "blocks".
+// String is the kind as the sets of the language are called: "columns", "diagonals", "blocks"; of given lists "spans", "keys".
 func (k ChosenKind) String() string {
-	return wordOf([]string{"columns", "diagonals", "blocks"}, int(k))
+	return wordOf([]string{"columns", "diagonals", "blocks", "spans", "keys"}, int(k))
 }
 
 // MapIndexPolys returns the definitions with every polynomial replaced by f of it.

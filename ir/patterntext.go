@@ -197,7 +197,8 @@ func (c *cursor) primitive() Set {
 }
 
 // chosenKinds are the kinds of chosen sets in the order of their numbers.
-var chosenKinds = []string{ChosenColumns.String(), ChosenDistances.String(), ChosenBlocks.String()}
+var chosenKinds = []string{ChosenColumns.String(), ChosenDistances.String(), ChosenBlocks.String(),
+	ChosenSpans.String(), ChosenKeys.String()}
 
 func (c *cursor) chosen() Set {
 	kind := ChosenKind(c.oneOf(chosenKinds))

@@ -17,6 +17,8 @@ package ir
 //	q k v o lse                          addresses of the tensors
 //	seq_q seq_k offsets starts_q …       addresses of the caller's lengths, null for none
 //	lengths                              address of the records that are made of them
+//	spans span_count keys key_count      addresses of the caller's lists (docs/given.md), null for none
+//	span_cap key_cap                     how many entries a row block has room for there
 //	heads                                address of a word a head, RouteElsewhere for a head that takes no part; null: all do
 //	route, taken                         address of the words that say which kernel computes a head, null: one for all; its word
 type Program struct {

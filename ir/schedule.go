@@ -6,7 +6,8 @@ import "slices"
 //
 // It is symbolic: bounds are polynomials in the parameters, so one schedule serves every length and value.
 // A row tile covers the absolute query positions first..last (last is clipped to the last query). Segments are
-// walked in order; the pairs of different segments never overlap, so each pair counts once.
+// walked in order; the pairs of different segments never overlap, so each pair counts once. Lists that the caller gives are the exception:
+// every entry counts.
 type Schedule struct {
 	Name     string
 	Params   []Param
@@ -66,7 +67,8 @@ type Segment struct {
 }
 
 // sourceWords are the kinds of sources in the text form.
-var sourceWords = []string{SourceRange: "range", SourceRuns: "runs", SourceBlocks: "blocks", SourceColumns: "columns"}
+var sourceWords = []string{SourceRange: "range", SourceRuns: "runs", SourceBlocks: "blocks", SourceColumns: "columns",
+	SourceSpans: "spans", SourceKeys: "keys"}
 
 // String is the kind's word in the text form.
 func (k SourceKind) String() string { return wordOf(sourceWords, int(k)) }
@@ -81,13 +83,14 @@ func (s Source) String() string {
 
 // Source is where the keys of a chosen set of a known kind come from.
 func (s Chosen) Source() Source {
-	kinds := [...]SourceKind{ChosenColumns: SourceColumns, ChosenDistances: SourceRuns, ChosenBlocks: SourceBlocks}
+	kinds := [...]SourceKind{ChosenColumns: SourceColumns, ChosenDistances: SourceRuns, ChosenBlocks: SourceBlocks,
+		ChosenSpans: SourceSpans, ChosenKeys: SourceKeys}
 	return Source{kinds[s.Kind], s.Name}
 }
 
 // Chosen is the chosen set that a source reads; false for ranges and unknown kinds.
 func (s Source) Chosen() (Chosen, bool) {
-	for kind := ChosenColumns; kind <= ChosenBlocks; kind++ {
+	for kind := ChosenColumns; kind <= ChosenKeys; kind++ {
 		if c := (Chosen{s.Name, kind}); c.Source() == s {
 			return c, true
 		}

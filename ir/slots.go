@@ -2,6 +2,7 @@ package ir
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"sort"
 )
@@ -9,7 +10,7 @@ import (
 // The interpreter of a Schedule that reads lists. It walks the slots of the lists exactly as a kernel does.
 
 // SlotTile is one step of a row tile: the Tile.Keys keys of a range, or BlockSize keys of a list. Of a list of columns Start is
-// the index of the first one in the ascending list, else it is the first key. As in KeyTile, keys below 0 and keys that the
+// the index of the first one in the ascending list, as of a list of keys; else it is the first key. As in KeyTile, keys below 0 and keys that the
 // segment does not keep are masked, unless Full: then every pair of every row in the tile counts.
 type SlotTile struct {
 	Start   int
@@ -22,7 +23,7 @@ type SlotTile struct {
 type lists struct {
 	columns []int                  // ascending
 	tiles   []int                  // ascending: tile L begins at the key s-L
-	blocks  [][]int                // of each row block, descending
+	blocks  [][]int                // of each row block, descending; of given lists its entries
 	holds   func(t, s, k int) bool // whether row block t, which begins at position s, holds key k
 }
 
@@ -44,6 +45,8 @@ func readLists(sel *Selection, source Source) (lists, error) {
 	case SourceRuns:
 		l.tiles = CoverTiles(chosen.Members)
 		l.holds = func(_, s, k int) bool { return Covered(l.tiles, s-k+BlockSize-1) }
+	case SourceSpans, SourceKeys: // which no segment leaves out
+		l.blocks = chosen.Blocks
 	case SourceBlocks:
 		l.blocks = chosen.Blocks
 		l.holds = func(t, _, k int) bool { return t < len(l.blocks) && slices.Contains(l.blocks[t], k/BlockSize) }
@@ -77,8 +80,8 @@ func (l *Launched) readAll(sel *Selection) (map[Source]lists, error) {
 }
 
 // Slots lists what a kernel walks for row tile n, in order: the segments one after the other; a range as Tiles does; the runs
-// nearest first, without the runs above all keys that the segment keeps, and ended by the first run below all of them; blocks as
-// listed; columns up to the last one that the segment keeps for the last row.
+// nearest first, without the runs above all keys that the segment keeps, and ended by the first run below all of them; blocks and given lists
+// as listed; columns up to the last one that the segment keeps for the last row.
 func (l *Launched) Slots(sel *Selection, shape Shape, n int) ([]SlotTile, error) {
 	read, err := l.readAll(sel)
 	if err != nil {
@@ -115,7 +118,11 @@ func (g launchedSegment) slots(read lists, b rowBlock) []SlotTile {
 	case SourceRuns:
 		return g.runSlots(read.tiles, b, top, bottom)
 	case SourceBlocks:
-		return g.blockSlots(read.blocks, b)
+		return g.blockSlots(read.blocks, b, BlockSize)
+	case SourceSpans:
+		return g.blockSlots(read.blocks, b, 1)
+	case SourceKeys:
+		return keySlots(read.blocks, b)
 	default:
 		return g.columnSlots(read.columns, b, top)
 	}
@@ -135,14 +142,26 @@ func (g launchedSegment) runSlots(tiles []int, b rowBlock, top, bottom int) []Sl
 	return out
 }
 
-func (g launchedSegment) blockSlots(blocks [][]int, b rowBlock) []SlotTile {
+// blockSlots are the entries of a row block, in units of so many keys.
+func (g launchedSegment) blockSlots(blocks [][]int, b rowBlock, unit int) []SlotTile {
 	if b.n >= len(blocks) {
 		return nil
 	}
 	var out []SlotTile
 	for _, block := range blocks[b.n] {
-		start := block * BlockSize
+		start := block * unit
 		out = append(out, SlotTile{Start: start, Full: g.full(start, start+BlockSize-1, b)})
+	}
+	return out
+}
+
+// keySlots are the single keys of a row block, BlockSize at a time.
+func keySlots(keys [][]int, b rowBlock) (out []SlotTile) {
+	if b.n >= len(keys) {
+		return nil
+	}
+	for j := 0; j < len(keys[b.n]); j += BlockSize {
+		out = append(out, SlotTile{Start: j})
 	}
 	return out
 }
@@ -163,7 +182,7 @@ func (g launchedSegment) full(least, most int, b rowBlock) bool {
 }
 
 // RowWith is Row for a schedule that reads lists: the keys that the launch keeps for query row i of the head that sel was
-// chosen for.
+// chosen for. Of lists that the caller gives it says how often each key counts, up to 255 times.
 func (l *Launched) RowWith(sel *Selection, shape Shape, i int) ([]byte, error) {
 	if i < 0 || i >= shape.Sq {
 		return nil, fmt.Errorf("query row %d does not exist, there are %d", i, shape.Sq)
@@ -200,6 +219,8 @@ func (r *rowMarks) mark(t SlotTile) error {
 		case !t.Full && (outside || !g.keeps(r.q, k, r.extent) || r.leftOut(g, k)):
 		case outside:
 			return fmt.Errorf("internal: a full tile covers key %d of %d", k, len(r.row))
+		case g.source.Kind.Given() && r.row[k] < math.MaxUint8:
+			r.row[k]++
 		case r.row[k] != 0:
 			return fmt.Errorf("internal: the pair of query %d and key %d counts twice", r.q, k)
 		default:
@@ -213,6 +234,9 @@ func (r *rowMarks) mark(t SlotTile) error {
 func (r *rowMarks) keys(t SlotTile) []int {
 	width := BlockSize
 	switch t.Source {
+	case SourceKeys:
+		own := r.lists[r.segments[t.Segment].source].blocks[r.n]
+		return own[t.Start:min(len(own), t.Start+BlockSize)]
 	case SourceColumns:
 		columns := r.lists[r.segments[t.Segment].source].columns
 		return columns[t.Start:min(len(columns), t.Start+BlockSize)]

@@ -36,7 +36,7 @@ func (c *WorkCounter) RowTile(shape Shape, n int) RowWork {
 		w.Area += width * int64(r.tile.Rows)
 		pairs, keys := r.count(t)
 		w.Pairs += pairs
-		if t.Source == SourceColumns {
+		if t.Source.SingleKeys() {
 			columns[t.Segment] += keys
 		} else {
 			w.Packed += width * int64(r.tile.Rows)

@@ -19,7 +19,7 @@ import (
 // Schedule, besides the same for its parameters, expressions and steps:
 //   - every pair of a row counts at most once: each two segments contradict each other, by a lower bound of one on keys or rows
 //     that is at least an upper bound of the other, by two tests that exclude each other, by bounds that miss a test's residues, or
-//     because one reads a chosen set that the other leaves out;
+//     because one reads a chosen set that the other leaves out; of two lists that the caller gives every entry counts;
 //   - segments lie inside [0, sk): the clip is part of their meaning, so only the number of their bounds needs a check;
 //   - the tile is a positive multiple of 16 in both directions, and the order is a known one;
 //   - Hop is -1 or the index of a positive test; with tests and without Hop every tile is visited;
@@ -266,6 +266,9 @@ func (c *checker) sources(g Segment, where string) {
 func (c *checker) disjoint(segments []Segment) {
 	for i, a := range segments {
 		for j, b := range segments[:i] {
+			if apart(a, b) {
+				continue
+			}
 			_, overlap := c.facts.Intersect(a, b)
 			switch {
 			case c.facts.exhausted():

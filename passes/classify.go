@@ -49,7 +49,8 @@ type UnionMember struct {
 }
 
 // classify sorts the members of every union: plain ranges before strided sets, translation-invariant before row-invariant
-// before mixed. What the data chose comes after all of them: runs, then blocks, then columns. disjoint takes from later
+// before mixed. What the data chose comes after all of them: runs, then blocks, then columns, then what the caller
+// gives. disjoint takes from later
 // members what earlier ones keep, so ranges stay whole and the cut falls on what needs masks anyway.
 func classify(u *Unit) error {
 	u.Pattern.Keep = sortUnions(u.Pattern.Keep)
@@ -126,7 +127,8 @@ func classOf(s ir.Set) Class {
 	case ir.Rows: // after windows and sinks, which then stay whole: few rows lose what is in both
 		return Class{Motion: Mixed}
 	case ir.Chosen:
-		motions := [...]Motion{ir.ChosenColumns: Constant, ir.ChosenDistances: WithRow, ir.ChosenBlocks: Mixed}
+		motions := [...]Motion{ir.ChosenColumns: Constant, ir.ChosenDistances: WithRow, ir.ChosenBlocks: Mixed,
+			ir.ChosenSpans: Mixed, ir.ChosenKeys: Mixed}
 		return Class{Motion: motions[s.Kind], Source: s.Source().Kind}
 	case ir.Union:
 		return joinClasses(s.Sets)

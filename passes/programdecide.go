@@ -16,7 +16,7 @@ const anyDistance = 1<<31 - 1
 func (b *programBuilder) decide() (out []ir.Step) {
 	var left []ir.Segment
 	for _, g := range b.schedule.Segments {
-		if g.From.Kind != ir.SourceRange {
+		if g.From.Kind != ir.SourceRange && !g.From.Kind.Given() {
 			left = append(left, g)
 		}
 	}
@@ -115,10 +115,28 @@ func Attend(p *ir.Program, part string, k Kernel) {
 	p.Parts = append(p.Parts, ir.Part{Name: part, Steps: append(steps, ir.Run{Kernel: k.Name, Grid: grid, Args: k.params()})})
 }
 
-// params are the arguments that the pattern's parameters are.
+// params are the arguments that the pattern's parameters and the caller's lists are.
 func (k Kernel) params() (out []ir.Arg) {
 	for _, p := range abi.PatternParams(k.Schedule) {
 		out = append(out, ir.NumberArg(p.Name, ir.Name(p.Name)))
+	}
+	for _, l := range k.Schedule.Lists() {
+		if l.Kind.Given() {
+			out = append(out, givenArgs(l)...)
+		}
+	}
+	return out
+}
+
+// givenArgs are the arguments of a list that the caller gives: names of the launch.
+func givenArgs(l ir.Source) (out []ir.Arg) {
+	for _, f := range abi.ListFields[l.Kind] {
+		param := ir.ListName(l.Name, f.Name)
+		if f.Type == "ptr" {
+			out = append(out, ir.AddressArg(param, f.Name, ir.N(0)))
+		} else {
+			out = append(out, ir.NumberArg(param, ir.Name(f.Name)))
+		}
 	}
 	return out
 }

@@ -83,6 +83,7 @@ func (c *call) numbers() ir.Env {
 		"batch": int64(c.Batch), "q_heads": int64(c.QHeads), "kv_heads": int64(c.KVHeads), "group": int64(c.QHeads / c.KVHeads),
 		"sq": int64(c.SeqQ), "sk": int64(c.SeqK), "q_offset": int64(c.QOffset), "head_dim": int64(c.headDim),
 		"ragged": c.Lengths.ragged(), "total_q": int64(c.TotalQ), "total_k": int64(c.TotalK),
+		"span_cap": int64(c.SpanCap), "key_cap": int64(c.KeyCap),
 		"present": int64(c.inEntry()), "sharers": int64(c.sharers),
 		"q_batch": bytesOf(c.Strides.Q.Batch), "q_head": bytesOf(c.Strides.Q.Head), "q_row": bytesOf(c.Strides.Q.Row),
 		"k_batch": bytesOf(c.Strides.K.Batch), "k_head": bytesOf(c.Strides.K.Head), "k_row": bytesOf(c.Strides.K.Row),

@@ -25,6 +25,9 @@ type Shape struct {
 	// NoFallback keeps every head sparse. Otherwise heads of patterns that the data decides run without sparsity where that is
 	// predicted to be faster: they keep all that the pattern could, and ReadChosen says which they are.
 	NoFallback bool
+	// SpanCap and KeyCap are how many spans and single keys a row block has room for in the lists that the caller gives (docs/given.md); 0 for
+	// patterns without.
+	SpanCap, KeyCap int
 }
 
 // Strides say how the tensors of a call lie in memory, each [batch, heads, rows, head dim] with the last dimension contiguous. A tensor
@@ -51,16 +54,20 @@ type Part struct {
 // Q, K and V may share memory with one another. O, LSE and the workspace may not share a byte with them, nor with each other (so O cannot
 // be Q); interleaved in one buffer they may be. The workspace is the call's own until the run has ended, then free for the next one.
 type Pointers struct {
-	Q, O           device.Ptr // [Batch, QHeads, SeqQ, head dim]
-	K, V           device.Ptr // [Batch, KVHeads, SeqK, head dim]
-	LSE            device.Ptr // float32 [Batch, QHeads, SeqQ], the natural logarithm of the softmax's denominator; 0 when it is not wanted
-	LengthsQ       device.Ptr // int32 lengths of queries, if Shape.Lengths says that they are in device memory
-	LengthsK       device.Ptr // int32 lengths of keys
-	Offsets        device.Ptr // int32 [Batch], the positions of the first queries
-	StartsQ        device.Ptr // int32 [Batch], the rows of a batch entry at which queries begin, if Shape.Lengths is Padded; 0: row 0
-	StartsK        device.Ptr // the same of keys
-	Workspace      device.Ptr // aligned to 256 bytes; 0 if the call needs none
-	WorkspaceBytes int64      // at least Prepared.Workspace
+	Q, O     device.Ptr // [Batch, QHeads, SeqQ, head dim]
+	K, V     device.Ptr // [Batch, KVHeads, SeqK, head dim]
+	LSE      device.Ptr // float32 [Batch, QHeads, SeqQ], the natural logarithm of the softmax's denominator; 0 when it is not wanted
+	LengthsQ device.Ptr // int32 lengths of queries, if Shape.Lengths says that they are in device memory
+	LengthsK device.Ptr // int32 lengths of keys
+	Offsets  device.Ptr // int32 [Batch], the positions of the first queries
+	StartsQ  device.Ptr // int32 [Batch], the rows of a batch entry at which queries begin, if Shape.Lengths is Padded; 0: row 0
+	StartsK  device.Ptr // the same of keys
+	// Lists that the caller gives, int32: SpanCount and KeyCount [Batch, QHeads, row blocks of 64 queries] say how many entries a row block has,
+	// Spans [Batch, QHeads, row blocks, SpanCap] are first keys of 64 keys each, Keys [Batch, QHeads, row blocks, KeyCap] are single keys.
+	Spans, SpanCount device.Ptr
+	Keys, KeyCount   device.Ptr
+	Workspace        device.Ptr // aligned to 256 bytes; 0 if the call needs none
+	WorkspaceBytes   int64      // at least Prepared.Workspace
 }
 
 // call is a shape that was checked, with every default filled in: of a whole layer, or of the heads that one part spans.
@@ -77,4 +84,5 @@ type call struct {
 	sharers    int                // the most of them that share a kv head
 	group      int                // q heads of a kv head, in the layer
 	head0      int                // the layer's head that is the call's first
+	given      bool               // the caller gives the lists
 }

@@ -214,6 +214,9 @@ func (c *call) checkPointers(at Pointers, workspace int64) error {
 	if err := c.checkLengthPointers(at); err != nil {
 		return err
 	}
+	if err := c.checkGivenPointers(at); err != nil {
+		return err
+	}
 	if at.LSE%lseBytes != 0 {
 		return device.BadCall("LSE starts at %#x, want an address that is a multiple of %d bytes", uint64(at.LSE), lseBytes)
 	}

@@ -2,10 +2,8 @@ package runtime
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/minfc/minfc/internal/cost"
-	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime/device"
 )
 
@@ -55,7 +53,7 @@ func (p *preparedPart) expect(m cost.Machine) (Expected, error) {
 
 // on is f with the prices of another machine.
 func (f *fallback) on(m cost.Machine, k *Pattern) (*fallback, error) {
-	prices, err := m.ListPrices(k.loaded.build.HeadDim, readsBlocks(k.schedule))
+	prices, err := m.ListPrices(k.loaded.build.HeadDim, k.schedule.ByRowBlock())
 	return &fallback{m, prices, f.ranges}, err
 }
 
@@ -75,9 +73,4 @@ func (f *fallback) expect(k *Pattern, x *boundCall, v verdict) (Expected, error)
 		e.Low, e.High, e.Dense = e.Low+millis*(v.fixed+cheap), e.High+millis*(v.fixed+dear), e.Dense+millis*v.dense
 	}
 	return e, nil
-}
-
-// readsBlocks says whether a schedule reads lists of blocks.
-func readsBlocks(s *ir.Schedule) bool {
-	return slices.ContainsFunc(s.Segments, func(g ir.Segment) bool { return g.From.Kind == ir.SourceBlocks })
 }

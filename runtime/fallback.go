@@ -36,7 +36,7 @@ func (k *Pattern) readFallback(dense *ir.Schedule) error {
 	if !known {
 		return nil
 	}
-	prices, err := m.ListPrices(build.HeadDim, readsBlocks(k.schedule))
+	prices, err := m.ListPrices(build.HeadDim, k.schedule.ByRowBlock())
 	if err != nil {
 		return err
 	}

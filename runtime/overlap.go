@@ -47,6 +47,7 @@ func (c *call) regions(at Pointers, reads, writes []region) (r, w []region) {
 	if rowsQ == 0 {
 		return reads, writes
 	}
+	reads = c.givenRegions(at, reads)
 	reads = c.lengthRegions(at, append(reads, c.tensorRegion("Q", at.Q, c.Strides.Q, c.QHeads, rowsQ)))
 	if rowsK > 0 {
 		reads = append(reads, c.tensorRegion("K", at.K, c.Strides.K, c.KVHeads, rowsK), c.tensorRegion("V", at.V, c.Strides.V, c.KVHeads, rowsK))

@@ -21,6 +21,7 @@ type Pattern struct {
 	program      *ir.Program
 	blockRows    [2]int // query rows that a block of attention takes at a time, sparse and dense
 	choices      []choice
+	given        bool                   // the caller gives the lists
 	headParams   []string               // launch parameters that may differ by head: budgets and nothing else
 	codes        map[string]*loadedCode // by the names that the program has; no attention where groups compute it
 	denseParams  []artifact.Param       // of the dense kernel, loaded or not
@@ -32,7 +33,7 @@ type Pattern struct {
 // newPattern reads what a manifest says of a pattern. Its kernels are not loaded yet.
 func newPattern(l *Loaded, m *artifact.Manifest, build, number int, part artifact.Part) (*Pattern, error) {
 	p := &Pattern{loaded: l, pattern: part.Pattern, schedule: part.Schedule, program: part.Program, codes: map[string]*loadedCode{},
-		choices: choicesOf(part.Schedule), headParams: part.Schedule.Budgets(), scratchBytes: maxScratchBytes}
+		choices: choicesOf(part.Schedule), given: part.Schedule.Given(), headParams: part.Schedule.Budgets(), scratchBytes: maxScratchBytes}
 	p.blockRows = [2]int{m.BlockRows(build, number, false), m.BlockRows(build, number, true)}
 	dense := m.Kernel(&m.Patterns[number].Lowered[build], abi.Dense)
 	if dense != nil {

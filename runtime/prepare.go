@@ -24,6 +24,9 @@ func (l *Loaded) prepare(s Shape, parts []Part) (*Prepared, error) {
 	if parts, err = l.checkParts(s, parts); err != nil {
 		return nil, err
 	}
+	if err := l.checkGiven(layer, parts); err != nil {
+		return nil, err
+	}
 	p := &Prepared{call: layer, dev: l.dev}
 	for _, part := range parts {
 		own, err := l.preparePart(layer, part)
@@ -74,10 +77,10 @@ func (l *Loaded) preparePart(layer *call, part Part) (_ *preparedPart, err error
 }
 
 // keeps says whether a part has something in the workspace: lists, if it chooses, and words of heads for a kernel of its own that leaves
-// some heads out. Groups are told the heads of a part without lists in another way, and groups do without an index stage before heads
+// some heads out. Lists that the caller gives are not there, but the queue of their kernel is. Groups are told the heads of a part without lists in another way, and groups do without an index stage before heads
 // that all are dense.
 func (p *preparedPart) keeps(chooses bool) bool {
-	return len(p.pattern.choices) > 0 && chooses || p.pattern.ownAttention() && p.call.shared()
+	return p.pattern.given || len(p.pattern.choices) > 0 && chooses || p.pattern.ownAttention() && p.call.shared()
 }
 
 // layOut gives each part its room in the workspace: memory of its own for what attention reads, and behind it memory that all parts use

@@ -134,7 +134,8 @@ func (p *Prepared) run(s device.Stream, at Pointers, index, attention bool) erro
 func (p Pointers) bases() pointers {
 	return pointers{baseQ: p.Q, baseK: p.K, baseV: p.V, baseO: p.O, baseLSE: p.LSE, baseWorkspace: p.Workspace,
 		baseLengthsQ: p.LengthsQ, baseLengthsK: p.LengthsK, baseOffsets: p.Offsets,
-		baseStartsQ: p.StartsQ, baseStartsK: p.StartsK}
+		baseStartsQ: p.StartsQ, baseStartsK: p.StartsK,
+		baseSpans: p.Spans, baseSpanCount: p.SpanCount, baseKeys: p.Keys, baseKeyCount: p.KeyCount}
 }
 
 // partOf is the part that has a head of the layer.
@@ -150,7 +151,7 @@ func (p *Prepared) partOf(head int) *preparedPart {
 // Cover returns which pairs a run keeps in a head, counted over the batch from 0 to Batch*QHeads-1, for the listed query rows (nil: all of
 // them): one byte for each row and key, [len(rows), SeqK], 1 where the pair is kept. It is computed from the schedule that the head's kernel
 // was compiled from. Where the data decides it follows from the device's own lists, in what ReadChosen returns for the head; else chosen
-// is not looked at.
+// is not looked at. Where the caller gives the lists, chosen.Kept has them, and the bytes say how often a pair counts.
 func (p *Prepared) Cover(head int, chosen *Chosen, rows []int) ([]byte, error) {
 	if p.call.Lengths != InShape {
 		return nil, device.BadCall("the lengths of the call are in device memory; ask a call with the lengths of one sequence what it keeps")
@@ -174,10 +175,14 @@ func (p *Prepared) Cover(head int, chosen *Chosen, rows []int) ([]byte, error) {
 	return part.cover(chosen, rows)
 }
 
-func (p *preparedPart) cover(chosen *Chosen, rows []int) ([]byte, error) {
+func (p *preparedPart) cover(chosen *Chosen, rows []int) (_ []byte, err error) {
 	schedule := p.pattern.schedule
 	var selection *ir.Selection
 	switch {
+	case p.pattern.given:
+		if selection, err = chosen.given(); err != nil {
+			return nil, err
+		}
 	case len(p.pattern.choices) == 0:
 	case chosen == nil:
 		return nil, fmt.Errorf("%w: pattern %s: what it keeps depends on data and differs by head: give what ReadChosen returns", device.ErrBadCall, schedule.Name)

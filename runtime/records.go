@@ -29,6 +29,10 @@ const (
 	baseOffsets
 	baseStartsQ
 	baseStartsK
+	baseSpans
+	baseSpanCount
+	baseKeys
+	baseKeyCount
 	bases_
 )
 
@@ -189,6 +193,14 @@ func (x *boundCall) patchOf(a ir.Address) (base int, bytes int64) {
 		return baseStartsQ, a.Bytes
 	case "starts_k":
 		return baseStartsK, a.Bytes
+	case "spans":
+		return baseSpans, a.Bytes
+	case "span_count":
+		return baseSpanCount, a.Bytes
+	case "keys":
+		return baseKeys, a.Bytes
+	case "key_count":
+		return baseKeyCount, a.Bytes
 	default:
 		return baseWorkspace, x.offset(a)
 	}

@@ -354,6 +354,61 @@ static void lengths(void) {
   WANT_CODE(MINFC_E_ARGUMENT, "InShape", minfc_run(call, &mine.at, NULL, &error));
 }
 
+/* given: lists that name all keys up to each row block compute what dense attention does, and a list that names less does not. */
+static void given(void) {
+  enum { BLOCKS = (TOKENS + 63) / 64, SPANS = 2, KEYS = 3 };
+  static tensors dense;
+  minfc_heads heads = some_heads();
+  minfc_shape shape = strided_shape();
+  uint64_t bytes, lists;
+  set_up();
+  MUST(minfc_attention_new(device, "{\"pattern\": \"dense\"}", &heads, &attention, &error));
+  MUST(minfc_prepare(attention, &shape, &call, &bytes, &error));
+  MUST(minfc_run(call, &mine.at, NULL, &error));
+  MUST(minfc_copy_to_host(device, &dense, mine.all, sizeof dense, NULL, &error));
+
+  MUST(minfc_attention_new(device, "{\"given\": \"causal\"}", &heads, &attention, &error));
+  shape.span_cap = SPANS, shape.key_cap = KEYS;
+  MUST(minfc_prepare(attention, &shape, &call, &bytes, &error));
+  mine.at.workspace_bytes = bytes;
+  if (bytes) MUST(minfc_alloc(device, bytes, &mine.at.workspace, &error));
+  WANT_CODE(MINFC_E_ARGUMENT, "SpanCount is a null pointer", minfc_run(call, &mine.at, NULL, &error));
+  /* keys 0, 1 and 2 one by one, then 3 to 66 and 67 to 130 */
+  struct { int32_t span_count[Q_HEADS][BLOCKS], key_count[Q_HEADS][BLOCKS], spans[Q_HEADS][BLOCKS][SPANS], keys[Q_HEADS][BLOCKS][KEYS]; } l;
+  for (int h = 0; h < Q_HEADS; h++)
+    for (int b = 0; b < BLOCKS; b++) {
+      l.span_count[h][b] = SPANS, l.key_count[h][b] = KEYS;
+      for (int i = 0; i < SPANS; i++) l.spans[h][b][i] = 3 + 64 * i;
+      for (int i = 0; i < KEYS; i++) l.keys[h][b][i] = i;
+    }
+  MUST(minfc_alloc(device, sizeof l, &lists, &error));
+  mine.at.span_count = lists + offsetof(__typeof__(l), span_count), mine.at.key_count = lists + offsetof(__typeof__(l), key_count);
+  mine.at.spans = lists + offsetof(__typeof__(l), spans), mine.at.keys = lists + offsetof(__typeof__(l), keys);
+  for (int less = 0; less < 2; less++) {
+    l.key_count[1][1] -= less;
+    MUST(minfc_copy_to_device(device, lists, &l, sizeof l, NULL, &error));
+    MUST(minfc_run(call, &mine.at, NULL, &error));
+    MUST(minfc_copy_to_host(device, &data, mine.all, sizeof data, NULL, &error));
+    double most = 0;
+    for (int h = 0; h < Q_HEADS; h++)
+      for (int i = 0; i < TOKENS; i++) most = fmax(most, fabs(data.lse[h][i] - dense.lse[h][i]));
+    for (int i = 0; i < TOKENS * Q_HEADS * DIM; i++)
+      most = fmax(most, fabs(from_bf16(((uint16_t *)data.o)[i]) - from_bf16(((uint16_t *)dense.o)[i])));
+    if (less ? most < 5e-3 : most > 5e-3) FAIL("o and lse are off by %g with%s all keys", most, less ? "out" : "");
+  }
+  shape.span_cap = -1;
+  WANT_CODE(MINFC_E_ARGUMENT, "SpanCap is -1", minfc_prepare(attention, &shape, &call, &bytes, &error));
+  shape.span_cap = SPANS, shape.lengths = MINFC_PADDED;
+  WANT_CODE(MINFC_E_ARGUMENT, "lengths in the shape", minfc_prepare(attention, &shape, &call, &bytes, &error));
+  char text[512];
+  shape.lengths = MINFC_IN_SHAPE;
+  WANT_CODE(MINFC_E_ARGUMENT, "nothing is expected of it",
+            minfc_estimate("{\"given\": \"full\"}", &heads, &shape, NULL, text, sizeof text, NULL, &error));
+  WANT_CODE(MINFC_E_PATTERN, "\"causal\" or \"full\"", minfc_attention_new(device, "{\"given\": \"some\"}", &heads, &attention, &error));
+  WANT_CODE(MINFC_E_PATTERN, "want one of them",
+            minfc_attention_new(device, "{\"given\": \"full\", \"pattern\": \"dense\"}", &heads, &attention, &error));
+}
+
 static long resident_kb(void) {
   long pages = 0, all;
   FILE *f = fopen("/proc/self/statm", "r");
@@ -405,7 +460,7 @@ static void forks(void) {
 int main(int argc, char **argv) {
   struct { const char *name; void (*check)(void); } all[] = {
       {"numbers", numbers}, {"reports", reports},   {"fallback", fallback}, {"bad_specs", bad_specs}, {"bad_calls", bad_calls},
-      {"handles", handles}, {"versions", versions}, {"threads", threads}, {"lengths", lengths},   {"rounds", rounds},       {"forks", forks},
+      {"handles", handles}, {"versions", versions}, {"threads", threads}, {"lengths", lengths},   {"given", given},   {"rounds", rounds},       {"forks", forks},
       {"workload", workload}, {"plans", plans}};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
     if (argc == 2 && !strcmp(argv[1], all[i].name)) return all[i].check(), 0;

@@ -44,6 +44,9 @@ func Expect(dev device.Info, l *runtime.Loaded, c Call) (Outlook, error) {
 func ExpectParts(m cost.Machine, l *runtime.Loaded, s runtime.Shape, parts ...runtime.Part) (Outlook, error) {
 	sum := Outlook{Machine: m, RunsDense: true}
 	for _, p := range parts {
+		if schedule := l.Patterns()[p.Pattern].Schedule(); schedule.Given() {
+			return Outlook{Machine: m}, device.BadCall("%s reads lists that the caller gives with each run: what it takes depends on them, and nothing is expected of it", schedule.Name)
+		}
 		expect := static
 		if len(l.Patterns()[p.Pattern].Schedule().Index) > 0 {
 			expect = dynamic

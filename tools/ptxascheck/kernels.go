@@ -43,7 +43,7 @@ func dimsOf(pattern string, dtype abi.DType) []int {
 	switch {
 	case slices.Contains(ruleNames, pattern):
 		return ruleDims
-	case dtype == abi.F16:
+	case dtype == abi.F16 || strings.HasPrefix(pattern, "given"):
 		return shapeDims
 	}
 	return headDims
@@ -67,7 +67,7 @@ func targetOf(pattern string, dtype abi.DType, dim int) string {
 // compileAll compiles the pattern library in the order of the table: the kernels whose names contain only.
 func compileAll(only string) ([]kernel, error) {
 	var all collected
-	for _, pattern := range append(patterns.Names(), ruleNames...) {
+	for _, pattern := range slices.Concat(patterns.Names(), ruleNames, slices.Sorted(maps.Keys(given))) {
 		for _, dtype := range abi.DTypes() {
 			for _, dim := range dimsOf(pattern, dtype) {
 				if name := nameOf(pattern, dtype, dim); strings.Contains(name, only) {
@@ -191,7 +191,14 @@ var ruleNames = []string{"spread", "shares"}
 //go:embed rules.minf
 var rules []byte
 
-func compiled(pattern string, dtype abi.DType, dim int) ([]kernel, error) {
+// given are the patterns whose lists the caller gives, and whether they are causal.
+var given = map[string]bool{"given": false, "given/causal": true}
+
+// load reads a pattern of the library, of rules.minf, or one whose lists are given.
+func load(pattern string) (*compile.Program, error) {
+	if causal, is := given[pattern]; is {
+		return compile.Given(causal), nil
+	}
 	file, src, ok := patterns.Source(pattern)
 	if slices.Contains(ruleNames, pattern) {
 		file, src, ok = "rules.minf", rules, true
@@ -199,8 +206,16 @@ func compiled(pattern string, dtype abi.DType, dim int) ([]kernel, error) {
 	if !ok {
 		return nil, fmt.Errorf("internal: the library lists %q and has no source for it", pattern)
 	}
+	return compile.Load(file, src, pattern, nil)
+}
+
+func compiled(pattern string, dtype abi.DType, dim int) ([]kernel, error) {
+	p, err := load(pattern)
+	if err != nil {
+		return nil, err
+	}
 	var llvm []string // of every module
-	art, err := compile.Source(file, src, pattern, compile.Options{Target: targetOf(pattern, dtype, dim), HeadDim: dim, DType: dtype},
+	art, err := p.Compile(compile.Options{Target: targetOf(pattern, dtype, dim), HeadDim: dim, DType: dtype},
 		&compile.Observer{Verify: true, Module: func(text string) { llvm = append(llvm, text) }})
 	if err != nil {
 		return nil, err

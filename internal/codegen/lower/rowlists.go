@@ -17,7 +17,7 @@ import (
 func CheckLists(s *ir.Schedule) error {
 	var columns []ir.Source
 	for _, g := range s.Segments {
-		if g.From.Kind == ir.SourceColumns {
+		if g.From.Kind.SingleKeys() {
 			columns = append(columns, g.From)
 		}
 		if len(columns) > 1 {
@@ -97,9 +97,10 @@ func (k *RowTile) columnBounds(s Slot, strip int, words []Value) []Value {
 	for i := range in {
 		in[i] = I32(0)
 	}
+	column := k.ColumnsOf(seg.From)
 	for col := 0; col < k.SlotKeys; col += 8 {
 		for c := range 2 {
-			id := k.ListAt(seg.From, k.Add(first, I32(int64(col+c))))
+			id := column(k.Add(first, I32(int64(col+c))))
 			for r := range 2 {
 				ok := k.And(k.ICmp(enum.IPredSGE, id, lo[r]), k.ICmp(enum.IPredSLT, id, hi[r]))
 				bit := I32(1 << ((col + c) % 32))
@@ -116,7 +117,7 @@ func (k *RowTile) columnBounds(s Slot, strip int, words []Value) []Value {
 // ColumnSegment is the segment of slots of columns. checkLists sees to it that there is one at most.
 func (k *RowTile) ColumnSegment() Segment {
 	for _, s := range k.Segs {
-		if s.From.Kind == ir.SourceColumns {
+		if s.From.Kind.SingleKeys() {
 			return s
 		}
 	}
@@ -134,10 +135,10 @@ func (k *RowTile) hasSource(kinds ...ir.SourceKind) bool {
 	return false
 }
 
-func (k *RowTile) HasColumns() bool { return k.hasSource(ir.SourceColumns) }
+func (k *RowTile) HasColumns() bool { return k.hasSource(ir.SourceColumns, ir.SourceKeys) }
 
 func (k *RowTile) HasLists() bool {
-	return k.hasSource(ir.SourceRuns, ir.SourceBlocks, ir.SourceColumns)
+	return k.hasSource(ir.SourceRuns, ir.SourceBlocks, ir.SourceColumns, ir.SourceSpans, ir.SourceKeys)
 }
 
 // HeadIndex is batch*heads + head: the index of this tile's lists.
@@ -154,6 +155,8 @@ var lists = map[ir.SourceKind]listBuffer{
 	ir.SourceRuns:    {"runs", "run_cap"},
 	ir.SourceBlocks:  {"blocks", "block_cap"},
 	ir.SourceColumns: {"cols", "col_cap"},
+	ir.SourceSpans:   {"spans", "span_cap"},
+	ir.SourceKeys:    {"keys", "key_cap"},
 }
 
 // cover is the buffer with a bit for every distance that runs cover.
@@ -194,13 +197,13 @@ func (k *RowTile) columnLists() []sourceBuffer {
 	return out
 }
 
-// listStart is the address of the first entry that belongs to the tile's head, or to its row block for lists of blocks.
+// listStart is the address of the first entry that belongs to the tile's head, or to its row block where each has a list.
 func (k *RowTile) listStart(l ir.Source, b listBuffer) Value {
 	if v := k.At.starts[ir.ListName(l.Name, b.buffer)]; v != nil {
 		return v
 	}
 	n := k.HeadIndex()
-	if l.Kind == ir.SourceBlocks {
+	if l.Kind.ByRowBlock() {
 		n = k.RowBlock()
 	}
 	entries := k.Mul(k.SExt64(n), k.SExt64(k.ListField(l, b.limit)))
@@ -217,7 +220,25 @@ func (k *RowTile) ListAt(l ir.Source, i Value) Value {
 	return k.entry(k.listStart(l, lists[l.Kind]), i)
 }
 
-// RowBlock is the number of this block's list of key blocks: every row tile of a head has one.
+// ColumnsOf gives the key at an element of a list of single keys, NoColumn for none: the lists of the index stage are padded with it, and of what
+// the caller gives nothing else counts than keys that are there. A list of which there is a slot has room for an entry.
+func (k *RowTile) ColumnsOf(l ir.Source) func(i Value) Value {
+	if !l.Kind.Given() {
+		return func(i Value) Value { return k.ListAt(l, i) }
+	}
+	length := k.listLength(l)
+	return func(i Value) Value {
+		last := k.Sub(k.ListField(l, lists[l.Kind].limit), I32(1)) // known sooner than the length
+		id := k.ListAt(l, k.Min(i, last))
+		there := k.And(k.ICmp(enum.IPredSLT, i, length), k.ICmp(enum.IPredULT, id, k.Length("sk")))
+		return k.Select(there, id, I32(NoColumn))
+	}
+}
+
+// GivenKeys says whether slots of columns are keys that the caller gives, which kernels copy one by one.
+func (k *RowTile) GivenKeys() bool { return k.hasSource(ir.SourceKeys) }
+
+// RowBlock is the number of this block's list where row blocks have lists of their own: every row tile of a head has one.
 func (k *RowTile) RowBlock() Value {
 	return k.Add(k.Mul(k.HeadIndex(), k.At.Tiles()), k.LShr(k.Row0(), 6))
 }
@@ -225,8 +246,11 @@ func (k *RowTile) RowBlock() Value {
 // Count is how many slots of a list matter to this row tile.
 func (k *RowTile) Count(s Segment) Value {
 	length := k.ListLength(s)
-	if s.From.Kind == ir.SourceBlocks {
+	switch s.From.Kind {
+	case ir.SourceBlocks, ir.SourceSpans:
 		return length
+	case ir.SourceKeys:
+		return k.LShr(k.Add(length, I32(ir.BlockSize-1)), 6)
 	}
 	n := k.leading(length, func(i Value) Value { return k.Matters(s, k.ListAt(s.From, i)) })
 	if s.From.Kind == ir.SourceColumns {
@@ -235,19 +259,24 @@ func (k *RowTile) Count(s Segment) Value {
 	return n
 }
 
-// listLength is the number of entries of the list that this row tile reads.
+// listLength is the number of entries of the list that this row tile reads. A count that the caller gives may be any number.
 func (k *RowTile) listLength(l ir.Source) Value {
 	n, name := k.HeadIndex(), map[ir.SourceKind]string{
 		ir.SourceRuns: "run_count", ir.SourceBlocks: "block_count", ir.SourceColumns: "col_count",
+		ir.SourceSpans: "span_count", ir.SourceKeys: "key_count",
 	}[l.Kind]
-	if l.Kind == ir.SourceBlocks {
+	if l.Kind.ByRowBlock() {
 		n = k.RowBlock()
 	}
-	return k.Load(types.I32, k.Offset(k.ListField(l, name), k.Shl(k.SExt64(n), 2)), 4)
+	length := k.Load(types.I32, k.Offset(k.ListField(l, name), k.Shl(k.SExt64(n), 2)), 4)
+	if l.Kind.Given() {
+		length = k.Min(k.Max(length, I32(0)), k.ListField(l, lists[l.Kind].limit))
+	}
+	return length
 }
 
 // Matters says whether an entry of a list has keys that the row tile's bounds keep. Such entries come first: runs are
-// sorted nearest first, columns ascending; all blocks of a list matter.
+// sorted nearest first, columns ascending; all blocks of a list matter, and all entries that the caller gives.
 func (k *RowTile) Matters(s Segment, entry Value) Value {
 	switch s.From.Kind {
 	case ir.SourceRuns: // a run that, seen from the tile's last row block, reaches above the lowest key of its first row
@@ -352,15 +381,19 @@ func (k *RowTile) SlotPieces(s Segment) []SlotPiece {
 }
 
 // ListSlot is slot i of a list, which has an entry there (it is not asked for columns). It is an edge unless all rows keep all its keys.
-// number is the segment's, where it stands in flags.
+// number is the segment's, where it stands in flags. What the caller gives may be any number: spans without keys are moved to where their
+// sums stay within 32 bits.
 func (k *RowTile) ListSlot(s Segment, i Value, entry func() Value, number, fullBottom, fullTop Value) Slot {
-	if s.From.Kind == ir.SourceColumns {
+	if s.From.Kind.SingleKeys() {
 		return Slot{Start: k.Shl(i, 6), Flags: k.Or(number, I32(FlagColumns))}
 	}
 	start := entry()
-	if s.From.Kind == ir.SourceBlocks {
+	switch s.From.Kind {
+	case ir.SourceBlocks:
 		start = k.Shl(start, 6)
-	} else {
+	case ir.SourceSpans:
+		start = k.Min(k.Max(start, I32(-ir.BlockSize)), k.Length("sk"))
+	default:
 		start = k.Add(start, k.First())
 	}
 	end := k.Add(start, I32(ir.BlockSize))

@@ -22,6 +22,31 @@ func (l loader) compacted(src source, s lower.Slot) {
 	}
 }
 
+// gathered starts the copy of a slot of keys that the caller gives, each from its own row. What is no key becomes zeros. A round asks the list
+// for few rows: registers are short here, and after the first round the list is in the L1 cache.
+func (l loader) gathered(src source, s lower.Slot) {
+	k := l.kn
+	const passes = 2 // of a round
+	k.Repeat("gather", lower.I32(0), func(first Value) (Value, Value) {
+		at := l
+		at.shared = k.Add(l.shared, k.MulBy(first, panelBytes))
+		for i := range passes {
+			at.gatherRow(src, k.Add(k.Add(s.Start, first), k.Add(l.row, lower.I32(int64(i*k.rowsPerPass())))), i*k.rowsPerPass()*panelBytes)
+		}
+		next := k.Add(first, lower.I32(int64(passes*k.rowsPerPass())))
+		return next, k.ICmp(enum.IPredSLT, next, lower.I32(int64(k.SlotKeys)))
+	})
+}
+
+// gatherRow copies the row of element n of the list to an offset.
+func (l loader) gatherRow(src source, n Value, offset int) {
+	k := l.kn
+	id := k.ColumnsOf(k.ColumnSegment().From)(n)
+	there := k.ICmp(enum.IPredNE, id, lower.I32(lower.NoColumn))
+	from := src.rows.At(k.Sub(k.Select(there, id, lower.I32(0)), l.row)) // the rows begin at the thread's
+	l.panels(from, src.offset+offset, k.kvPanel, k.Select(there, lower.I32(chunkBytes), lower.I32(0)))
+}
+
 // wordsBytes is what a slot of columns has in shared memory: two words of columns that count for this row block, and two of
 // the columns among them whose position must be compared with each row's bounds.
 const wordsBytes = 16
@@ -70,7 +95,7 @@ func (k *kernel) newColumnHalf(p position, slots []lower.Slot, first int) *colum
 	h.columns = k.And(k.IsColumns(s), k.ICmp(enum.IPredEQ, p.done, lower.I32(0)))
 	h.columns = k.And(h.columns, k.ICmp(enum.IPredSLT, index, lower.I32(int64(len(slots)))))
 	h.id = k.Choose("ids", h.columns, lower.I32(lower.NoColumn), func() Value {
-		return k.ListAt(k.ColumnSegment().From, k.Add(k.Add(s.Start, k.Lane), k.Shl(half, 5)))
+		return k.ColumnsOf(k.ColumnSegment().From)(k.Add(k.Add(s.Start, k.Lane), k.Shl(half, 5)))
 	})
 	return h
 }

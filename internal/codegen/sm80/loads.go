@@ -100,14 +100,22 @@ func (l loader) slot(src source, s lower.Slot) {
 		func() { l.tile(src, s.Start, k.SlotKeys, k.kvPanel, k.Length("sk")) })
 }
 
-// columnSlot is slot where the slot may come from the compacted copies.
+// columnSlot is slot where the slot may come from the compacted copies, or be keys that the caller gives.
 func (l loader) columnSlot(src source, s lower.Slot, inside Value) {
 	k := l.kn
 	columns := k.ICmp(enum.IPredNE, k.And(s.Flags, lower.I32(lower.FlagColumns)), lower.I32(0))
-	k.IfElse(src.rows.Tensor+"_columns", columns, func() { l.compacted(src, s) }, func() {
+	k.IfElse(src.rows.Tensor+"_columns", columns, func() { l.columns(src, s) }, func() {
 		k.IfElse(src.rows.Tensor, inside, func() { l.tile(src, s.Start, k.SlotKeys, k.kvPanel, nil) },
 			func() { l.tile(src, s.Start, k.SlotKeys, k.kvPanel, k.Length("sk")) })
 	})
+}
+
+func (l loader) columns(src source, s lower.Slot) {
+	if l.kn.GivenKeys() {
+		l.gathered(src, s)
+		return
+	}
+	l.compacted(src, s)
 }
 
 // tile copies the rows from start on; with a limit, rows outside [0, limit) become zeros.

@@ -3,7 +3,8 @@
 // A block computes one row tile of one head or, where tiles are short and their lists have to be read, one after the other,
 // taking the next from a queue. Of its first warpgroup, one warp walks the schedule's key tiles from the diagonal down and turns
 // them into stages: K by TMA into a ring of buffers, and a header that says what the stage is. A second warp follows the headers
-// and loads V; where there are chosen columns, a third finds out which of them count. Each other warpgroup is a consumer of 64
+// and loads V; where there are chosen columns, a third finds out which of them count, and where the caller gives single keys, a fourth copies
+// these. Each other warpgroup is a consumer of 64
 // query rows: it multiplies, masks and exponentiates stage after stage until a header says that they are another tile's or that
 // there are no more, and knows nothing of the schedule but the bounds that edge stages need.
 //
@@ -60,7 +61,7 @@ func (Backend) Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error
 	if queued(s, sh) {
 		params, blocksPerSM = append(params, abi.QueueParams...), sh.minBlocks
 	}
-	params = withMaps(params, maps(s, sh, slotKeys))
+	params = withMaps(params, maps(s, sh, slotKeys), readsRows(s))
 	b := lower.NewKernel(Entry, params, sh.threads(), sh.minBlocks)
 	k := newKernel(b, s, cfg, memberShape{blockThreads: sh.threads(), tiles: 1, shape: sh, slotKeys: slotKeys})
 	k.At = k.BlockWorkTile()
@@ -131,11 +132,12 @@ func maps(s *ir.Schedule, sh shape, slotKeys int) []lower.Param {
 	return out
 }
 
-// withMaps adds the maps to the parameters, and leaves out what they make superfluous: addresses and strides of the tensors they show.
-func withMaps(params, maps []lower.Param) []lower.Param {
+// withMaps adds the maps to the parameters, and leaves out what they make superfluous: addresses and strides of the tensors they show. rows says
+// that the kernel addresses rows of K and V as well.
+func withMaps(params, maps []lower.Param, rows bool) []lower.Param {
 	shown := func(p lower.Param) bool {
 		return slices.ContainsFunc(maps, func(m lower.Param) bool {
-			return p.Name == m.Tensor || slices.Contains([]string{m.Tensor + "_batch", m.Tensor + "_head", m.Tensor + "_row"}, p.Name)
+			return !(rows && m.Tensor != "q") && (p.Name == m.Tensor || slices.Contains([]string{m.Tensor + "_batch", m.Tensor + "_head", m.Tensor + "_row"}, p.Name))
 		})
 	}
 	return append(slices.DeleteFunc(params, shown), maps...)
@@ -180,7 +182,10 @@ func (k *kernel) emit() {
 // roles is the work of the warps of the first warpgroup.
 func (k *kernel) roles() []func(pass Value) {
 	produce := func(pass Value) { k.inPass(pass).produceTiles() }
-	if k.HasColumns() {
+	switch {
+	case k.GivenKeys():
+		return []func(Value){produce, k.follow, k.vote, k.gather}
+	case k.HasColumns():
 		return []func(Value){produce, k.follow, k.vote}
 	}
 	return []func(Value){produce, k.follow}

@@ -35,8 +35,12 @@ func (k *kernel) arrivals(b barrier) int {
 	switch {
 	case b == emptyK || b == emptyV:
 		return (4*k.groups + 1) * warpLanes // the consumers and the warp that loads V
+	case b == fullK && k.GivenKeys():
+		return 1 + 2*warpLanes // and the warps that vote and gather
 	case b == fullK && k.HasColumns():
 		return 1 + warpLanes // and the warp that votes
+	case b == fullV && k.GivenKeys():
+		return 1 + warpLanes // and the warp that gathers
 	}
 	return 1
 }

@@ -113,7 +113,7 @@ func bodyParams(s *ir.Schedule, c memberShape, lengths bool) []lower.Param {
 	if queued(s, c.shape) {
 		params = append(params, abi.SectionQueueParams...)
 	}
-	return withMaps(params, maps(s, c.shape, c.slotKeys))
+	return withMaps(params, maps(s, c.shape, c.slotKeys), readsRows(s))
 }
 
 // emitSection emits the kernel as the body of a section.

@@ -117,8 +117,12 @@ func (k *kernel) sources(heads listHeads) []source {
 	return out
 }
 
-// entryOf reads what decides on slot i of a list: its entry, or the first of its 64 columns; 0 beyond the end.
+// entryOf reads what decides on slot i of a list: its entry, or the first of its 64 columns; 0 beyond the end. Single keys that the caller
+// gives stand in no order, so that one of them decides nothing.
 func (k *kernel) entryOf(x source, i Value) Value {
+	if x.segment.From.Kind == ir.SourceKeys {
+		return lower.I32(0)
+	}
 	at := k.indexOf(x, i)
 	inside := k.ICmp(enum.IPredSLT, at, x.length)
 	return k.Choose("entry", inside, lower.I32(0), func() Value { return k.ListAt(x.segment.From, at) })
@@ -126,7 +130,7 @@ func (k *kernel) entryOf(x source, i Value) Value {
 
 // indexOf is where that is in the list.
 func (k *kernel) indexOf(x source, i Value) Value {
-	if x.segment.From.Kind == ir.SourceColumns {
+	if x.segment.From.Kind.SingleKeys() {
 		return k.Shl(i, 6)
 	}
 	return i

@@ -351,7 +351,11 @@ func (k *kernel) writeHeader(header, first Value, slots []slot) {
 // loadTile starts the copies of a stage's K or V.
 func (k *kernel) loadTile(tensor string, offset int, full barrier, buffer Value, slots []slot, whole bool) {
 	at := k.barrierAt(full, buffer)
-	k.expect(at, k.panels*len(slots)*k.SlotKeys*panelBytes)
+	if k.GivenKeys() {
+		k.expectSpans(at, slots)
+	} else {
+		k.expect(at, k.panels*len(slots)*k.SlotKeys*panelBytes)
+	}
 	to := copyOf{slots: 1, offset: offset, panel: k.kvPanel, base: k.MulBy(buffer, k.stageBytes), barrier: at}
 	if whole {
 		to.slots = len(slots)
@@ -373,6 +377,8 @@ func (k *kernel) loadSlot(to copyOf, tensor string, s slot) {
 	switch {
 	case s.from == keys || !k.HasColumns():
 		k.loadKeys(to, tensor, s)
+	case k.GivenKeys(): // the keys of other slots are copied one by one
+		k.If("span", k.lacks(s.flags, lower.FlagColumns), func() { k.loadKeys(to, tensor, s) })
 	case s.from == copies:
 		fromCopies()
 	default:

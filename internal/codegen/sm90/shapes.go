@@ -1,8 +1,6 @@
 package sm90
 
 import (
-	"slices"
-
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/codegen/lower"
 	"github.com/minfc/minfc/ir"
@@ -38,7 +36,7 @@ var listShapes = shapesOf(abi.AttentionBodies["sm_90a"].Lists, []shape{
 	{buffers: 3, overlap: true}, // its accumulators leave no room for two
 })
 
-// staggerShapes serve schedules with runs or columns and no lists of blocks. A run moves by 64 keys from one row block to the
+// staggerShapes serve schedules with runs or columns and no lists of row blocks. A run moves by 64 keys from one row block to the
 // next, so that two row blocks share half of what they read; 64-row tiles are limited by what the L2 delivers.
 var staggerShapes = shapesOf(abi.AttentionBodies["sm_90a"].Runs, []shape{
 	{stagger: true, buffers: 4, qInRegs: true},
@@ -64,8 +62,7 @@ func shapeFor(s *ir.Schedule, headDim int) (sh shape, slotKeys int) {
 		own := lower.ShapeFor(shapes, headDim)
 		return own, own.keys
 	}
-	blocks := slices.ContainsFunc(lists, func(l ir.Source) bool { return l.Kind == ir.SourceBlocks })
-	if widest := staggerShapes[len(staggerShapes)-1]; !blocks && headDim <= widest.maxHeadDim {
+	if widest := staggerShapes[len(staggerShapes)-1]; !s.ByRowBlock() && headDim <= widest.maxHeadDim {
 		return lower.ShapeFor(staggerShapes, headDim), ir.BlockSize
 	}
 	return lower.ShapeFor(listShapes, headDim), ir.BlockSize

@@ -113,8 +113,8 @@ func (k *kernel) look(slots []slot) (c columns) {
 	for _, s := range slots {
 		c.ids = append(c.ids, k.ChooseAll("columns", k.has(s.flags, lower.FlagColumns), []Value{none, none}, func() []Value {
 			at := k.Add(s.start, k.Lane)
-			list := k.ColumnSegment().From
-			return []Value{k.ListAt(list, at), k.ListAt(list, k.Add(at, lower.I32(32)))}
+			column := k.ColumnsOf(k.ColumnSegment().From)
+			return []Value{column(at), column(k.Add(at, lower.I32(32)))}
 		})...)
 	}
 	return c

@@ -6,6 +6,7 @@ from ._version import __version__
 
 from ._attention import Compiled, attention, compile, counters
 from ._explain import Estimate, Head, chosen, explain
+from ._given import sparse_attn_func
 from ._plan import Layer, Plan
 from ._spec import spec_of
 from ._workload import workload
@@ -26,6 +27,7 @@ __all__ = [
     "compile",
     "counters",
     "explain",
+    "sparse_attn_func",
     "spec_of",
     "workload",
 ]

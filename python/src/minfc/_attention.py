@@ -237,6 +237,8 @@ def counters() -> dict[str, int]:
 def label(spec: str) -> str:
     """A spec in a few words: the pattern and its parameters, or the patterns of a layer with the number of its heads."""
     said = json.loads(spec)
+    if "given" in said:
+        return f"given lists ({said['given']})"
     if "plan" in said:
         plan = said["plan"]
         layer = (plan if isinstance(plan, list) else plan["layers"])[said["layer"]]

@@ -73,6 +73,8 @@ class Shape(_Sized):
         ("total_q", c_int32),
         ("total_k", c_int32),
         ("unused", c_int32),
+        ("span_cap", c_int32),
+        ("key_cap", c_int32),
     ]
 
 
@@ -83,6 +85,7 @@ class Pointers(_Sized):
         *_BEGIN,
         *((name, c_uint64) for name in ("q", "k", "v", "o", "lse", "workspace", "workspace_bytes")),
         *((name, c_uint64) for name in ("lengths_q", "lengths_k", "offsets", "starts_q", "starts_k")),
+        *((name, c_uint64) for name in ("spans", "span_count", "keys", "key_count")),
     ]
 
 
