@@ -225,11 +225,7 @@ func (e *estimator) storeColumn(key, there Value, cols []Value) {
 
 // clearColumns zeroes the columns of the chunk's tiles that no row sees.
 func (e *estimator) clearColumns() {
-	tiles := e.tilesOf(e.Length("sk"))
-	if e.Lengths { // who chooses looks at the first column of a sequence without keys
-		tiles = e.Max(tiles, lower.I32(1))
-	}
-	end := e.Min(e.Add(e.first, e.Param("chunk_tiles")), tiles)
+	end := e.Min(e.Add(e.first, e.Param("chunk_tiles")), e.written())
 	base := e.Add(e.Mul(e.ZExt64(e.hb), e.keysPad()), e.ZExt64(e.inSlot()))
 	e.While("clear_columns", e.Max(e.first, e.tiles),
 		func(tile Value) Value { return e.ICmp(enum.IPredSLT, tile, end) },
@@ -237,6 +233,16 @@ func (e *estimator) clearColumns() {
 			e.Store(lower.F32(0), e.element("col_sum", e.Add(base, e.Shl(e.ZExt64(tile), 6))), 4)
 			return e.Add(tile, lower.I32(1))
 		})
+}
+
+// written is how many tiles have a sum in every column: those of the keys, and where lengths are in device memory the first one, because who
+// chooses looks at the first column of a sequence without keys, too.
+func (e *estimator) written() Value {
+	tiles := e.tilesOf(e.Length("sk"))
+	if !e.Lengths {
+		return tiles
+	}
+	return e.Max(tiles, lower.I32(1))
 }
 
 // inSlot numbers the 64 threads of a head.
