@@ -17,6 +17,7 @@ func (p *page) models() error {
 		return err
 	}
 	p.ragged("ragged.txt")
+	p.given("given.txt")
 	return p.pythonHost("python_host.txt")
 }
 
@@ -123,6 +124,22 @@ func (p *page) ragged(file string) {
 	writeTable(&p.Buffer, cells)
 }
 
+func (p *page) given(file string) {
+	if !p.section("Lists that the caller gives, in milliseconds", file) {
+		return
+	}
+	cells := [][]string{{"tokens", "vertical / slash", "slots of keys %", "Vertical-Slash's attention", "given", "given, sm_80 code", "given / own"}}
+	for _, x := range benchmarks(p.printed[file]) {
+		name := strings.Split(x.name, "/")
+		line := []string{name[1], strings.Replace(name[2], "_", " / ", 1)}
+		for _, unit := range []string{"%slots-of-keys", "chosen-ms", "given-ms", "given-sm80-ms", "given/chosen"} {
+			line = append(line, fmt.Sprintf("%.3g", x.values[unit]))
+		}
+		cells = append(cells, line)
+	}
+	writeTable(&p.Buffer, cells)
+}
+
 // hostTime is a median of bench/python_host.py, in microseconds.
 type hostTime struct{ US float64 }
 
@@ -154,10 +171,18 @@ func (p *page) pythonHost(file string) error {
 		r := of[c]
 		line := []string{c}
 		for _, t := range []hostTime{r.Bare, r.Op, r.Attention, r.Replay, r.Layers} {
-			line = append(line, fmt.Sprintf("%.1f", t.US))
+			line = append(line, micros(t.US))
 		}
 		cells = append(cells, line)
 	}
 	writeTable(&p.Buffer, cells)
 	return nil
+}
+
+// micros is a time in microseconds, nothing for one that was not measured.
+func micros(us float64) string {
+	if us == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.1f", us)
 }

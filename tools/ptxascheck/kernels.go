@@ -22,6 +22,8 @@ var (
 	headDims  = allHeadDims()
 	shapeDims = []int{16, 64, 80, 96, 112, 128, 192, 256}
 	ruleDims  = []int{16, 64, 80, 128, 256} // of the patterns of rules.minf
+
+	lengthsDims = []int{64, 80, 128, 256} // of patterns whose lengths are in device memory
 )
 
 func allHeadDims() (out []int) {
@@ -40,7 +42,12 @@ const common = "sm_80"
 // dimsOf lists the head dims a pattern is compiled for. The code for f16 is the code for bf16 with other names in its products and
 // conversions, and ptxas has never needed anything else for it: where shapes change is enough.
 func dimsOf(pattern string, dtype abi.DType) []int {
+	_, lengths := strings.CutSuffix(pattern, byLengths)
 	switch {
+	case lengths && dtype == abi.F16:
+		return nil
+	case lengths:
+		return lengthsDims
 	case slices.Contains(ruleNames, pattern):
 		return ruleDims
 	case dtype == abi.F16 || strings.HasPrefix(pattern, "given"):
@@ -67,7 +74,7 @@ func targetOf(pattern string, dtype abi.DType, dim int) string {
 // compileAll compiles the pattern library in the order of the table: the kernels whose names contain only.
 func compileAll(only string) ([]kernel, error) {
 	var all collected
-	for _, pattern := range slices.Concat(patterns.Names(), ruleNames, slices.Sorted(maps.Keys(given))) {
+	for _, pattern := range slices.Concat(patterns.Names(), ruleNames, slices.Sorted(maps.Keys(given)), lengthsNames()) {
 		for _, dtype := range abi.DTypes() {
 			for _, dim := range dimsOf(pattern, dtype) {
 				if name := nameOf(pattern, dtype, dim); strings.Contains(name, only) {
@@ -194,6 +201,16 @@ var rules []byte
 // given are the patterns whose lists the caller gives, and whether they are causal.
 var given = map[string]bool{"given": false, "given/causal": true}
 
+// byLengths stands behind the names of patterns whose kernels read lengths from device memory: one for each kind of walk.
+const byLengths = "/lengths"
+
+func lengthsNames() (out []string) {
+	for _, name := range walks {
+		out = append(out, name+byLengths)
+	}
+	return out
+}
+
 // load reads a pattern of the library, of rules.minf, or one whose lists are given.
 func load(pattern string) (*compile.Program, error) {
 	if causal, is := given[pattern]; is {
@@ -210,12 +227,13 @@ func load(pattern string) (*compile.Program, error) {
 }
 
 func compiled(pattern string, dtype abi.DType, dim int) ([]kernel, error) {
-	p, err := load(pattern)
+	plain, lengths := strings.CutSuffix(pattern, byLengths)
+	p, err := load(plain)
 	if err != nil {
 		return nil, err
 	}
 	var llvm []string // of every module
-	art, err := p.Compile(compile.Options{Target: targetOf(pattern, dtype, dim), HeadDim: dim, DType: dtype},
+	art, err := p.Compile(compile.Options{Target: targetOf(plain, dtype, dim), HeadDim: dim, DType: dtype, Lengths: lengths},
 		&compile.Observer{Verify: true, Module: func(text string) { llvm = append(llvm, text) }})
 	if err != nil {
 		return nil, err

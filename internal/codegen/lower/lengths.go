@@ -26,7 +26,22 @@ func (k *RowTile) Length(name string) Value {
 	if !k.ReadsLengths() {
 		return k.Param(name)
 	}
+	if v := k.At.lengths[name]; v != nil {
+		return v
+	}
 	return k.lengthWord(k.At.Batch(), I32(int64(abi.LengthWords[name])))
+}
+
+// HoldLengths reads lengths of the tile's batch entry once, for kernels to which registers are dearer for an address than for a number.
+func (k *RowTile) HoldLengths(names ...string) {
+	if !k.ReadsLengths() {
+		return
+	}
+	held := map[string]Value{}
+	for _, name := range names {
+		held[name] = k.Length(name)
+	}
+	k.At.lengths = held
 }
 
 // LengthOf is the length of queries where which is 0, and of keys where it is 1, for kernels that read lengths; firstOf is the row of the

@@ -36,6 +36,8 @@ type WorkTile struct {
 
 	kvHead Value            // see Loading
 	starts map[string]Value // see WithStarts
+
+	lengths map[string]Value // see HoldLengths
 }
 
 // In emits body for another row tile.

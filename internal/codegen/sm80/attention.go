@@ -83,6 +83,7 @@ func (k *kernel) bind() {
 
 func (k *kernel) emit() {
 	k.locate()
+	k.HoldLengths("sq", "sk", "q_offset")
 	k.Segs = k.Builder.Segments(lower.NonEmpty(k.Schedule))
 	k.noDoubt()
 	k.epilogue(k.tile())
