@@ -26,7 +26,7 @@ if [ -n "$given" ]; then
   "$base" -c "$site" >"$("$python" -c "$site")/given.pth"
 else
   start=$SECONDS
-  "$python" -m pip install --quiet --disable-pip-version-check 'torch>=2.6' transformers pytest
+  "$python" -m pip install --quiet --disable-pip-version-check --requirement python/tests/requirements.txt
   echo "torch, transformers and pytest were installed in $((SECONDS - start))s"
 fi
 
