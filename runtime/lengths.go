@@ -18,12 +18,12 @@ const (
 	// InShape: SeqQ, SeqK and QOffset of the shape hold for every sequence.
 	InShape Lengths = iota
 	// Padded: a sequence has rows of its batch entry, from StartsQ and StartsK on. Pointers.LengthsQ and LengthsK are lengths and Offsets the
-	// positions of query 0, [Batch] each; its keys are at positions 0 and up. Without LengthsQ, SeqQ of the shape holds for all; without Offsets, QOffset does; without LengthsK, the keys of a sequence end
-	// with its last query. Rows beyond a length are neither written nor do they count.
+	// positions of query 0, [Batch] each; its keys are at positions 0 and up. Without LengthsQ, SeqQ of the shape holds for all; without
+	// Offsets, QOffset does; without LengthsK, the keys of a sequence end with its last query. Other rows are not written and count for nothing.
 	Padded
-	// Ragged: the rows of the sequences follow each other in tensors without a batch, [TotalQ, heads, head dim] or as strides say.
-	// Pointers.LengthsQ and LengthsK are cumulative, [Batch+1], from 0 on. Without LengthsK, queries and keys are of the same rows. Offsets are as with
-	// Padded. Strides of batches are not looked at, LSE is [heads, TotalQ].
+	// Ragged: the rows of the sequences follow each other in tensors without a batch: contiguous [heads, TotalQ, head dim], or as strides of
+	// heads and rows say. Pointers.LengthsQ and LengthsK are cumulative, [Batch+1], from 0 on. Without LengthsK, queries and keys are of the
+	// same rows. Offsets are as with Padded. Strides of batches are not looked at, LSE is [heads, TotalQ].
 	Ragged
 )
 
