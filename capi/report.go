@@ -73,6 +73,9 @@ func countsOf(x runtime.Chosen) headJSON {
 
 // estimate is what a call is expected to take on a machine, as JSON. It compiles for an emulated GPU, which launches nothing.
 func estimate(spec string, want heads, s shape, machine string) (string, error) {
+	if s.Lengths != runtime.InShape {
+		return "", device.BadCall("lengths in device memory say nothing of how long a call takes: estimate each sequence with its lengths in the shape")
+	}
 	m, err := outlook.FindMachine("", machine)
 	if err != nil {
 		return "", device.BadCall("%w", err)

@@ -346,7 +346,11 @@ static void lengths(void) {
   if (!((got = off(&data)) < 1e-2)) FAIL("o and lse without lengths are off by %g", got);
   shape.total_q = 5;
   WANT_CODE(MINFC_E_ARGUMENT, "TotalQ", minfc_prepare(attention, &shape, &call, &bytes, &error));
-  shape.total_q = 0, shape.lengths = 3;
+  shape.total_q = 0;
+  minfc_heads heads = some_heads();
+  char text[256];
+  WANT_CODE(MINFC_E_ARGUMENT, "estimate each sequence", minfc_estimate("{\"pattern\": \"dense\"}", &heads, &shape, NULL, text, sizeof text, NULL, &error));
+  shape.lengths = 3;
   WANT_CODE(MINFC_E_ARGUMENT, "Lengths is 3", minfc_prepare(attention, &shape, &call, &bytes, &error));
   shape.lengths = MINFC_IN_SHAPE;
   mine.at.lengths_q = at;
