@@ -181,29 +181,17 @@ func (x *boundCall) patchOf(a ir.Address) (base int, bytes int64) {
 		return baseO, a.Bytes + x.bases.o
 	case "lse":
 		return baseLSE, a.Bytes + x.bases.lse
-	case "lengths": // they come first in the workspace
-		return baseWorkspace, a.Bytes
-	case "seq_q":
-		return baseLengthsQ, a.Bytes
-	case "seq_k":
-		return baseLengthsK, a.Bytes
-	case "offsets":
-		return baseOffsets, a.Bytes
-	case "starts_q":
-		return baseStartsQ, a.Bytes
-	case "starts_k":
-		return baseStartsK, a.Bytes
-	case "spans":
-		return baseSpans, a.Bytes
-	case "span_count":
-		return baseSpanCount, a.Bytes
-	case "keys":
-		return baseKeys, a.Bytes
-	case "key_count":
-		return baseKeyCount, a.Bytes
-	default:
-		return baseWorkspace, x.offset(a)
 	}
+	if base, is := ownBases[a.Base]; is {
+		return base, a.Bytes
+	}
+	return baseWorkspace, x.offset(a)
+}
+
+// ownBases are the pointers of names that mean the same for all parts of a call. Records of lengths come first in the workspace.
+var ownBases = map[string]int{
+	"lengths": baseWorkspace, "seq_q": baseLengthsQ, "seq_k": baseLengthsK, "offsets": baseOffsets, "starts_q": baseStartsQ, "starts_k": baseStartsK,
+	"spans": baseSpans, "span_count": baseSpanCount, "keys": baseKeys, "key_count": baseKeyCount,
 }
 
 // tensorMap notes a map of a tensor, or of a copy in the workspace.
