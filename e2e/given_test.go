@@ -237,7 +237,7 @@ func TestGivenListsInAnyOrderOfWarps(t *testing.T) {
 			art, err := compile.Given(true).Compile(compile.Options{Target: target, DType: heads.DType, HeadDim: dim}, nil)
 			require.NoError(t, err)
 			var first [2][]byte
-			for seed := range uint64(2 * campaign.Cases(2, 4, 40)) {
+			for seed := range uint64(2 * campaign.Cases(2, 4, 16)) {
 				nan := seed % 2 // with one, the row tile is computed again
 				r := &givenRig{t: t, dev: openEmulator(t, emu.Options{Seed: seed / 2}), heads: heads, rng: rand.New(rand.NewPCG(uint64(dim), 3))}
 				c := givenCase{batch: 1, sq: 150, sk: 300, causal: true, lists: convertedLists(r.rng, 2, 150, 300), nan: nan == 1}
@@ -270,7 +270,7 @@ func TestGivenLists(t *testing.T) {
 					a, err := minfc.NewAttention(dev, minfc.Spec{Given: given}, r.heads)
 					require.NoError(t, err)
 					defer a.Close()
-					for range campaign.Cases(1, 3, 30) {
+					for range campaign.Cases(1, 3, 12) {
 						r.check(a.Prepare, r.random(given == minfc.GivenCausal))
 					}
 				})

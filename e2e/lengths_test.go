@@ -275,7 +275,7 @@ func TestLengths(t *testing.T) {
 					r.check(a, besideNothing(), false, false)
 					r.waste = 1000
 					r.check(a, partOfATile(), false, false)
-					for range campaign.Cases(1, 1, 6) {
+					for range campaign.Cases(1, 1, 4) {
 						for _, ragged := range []bool{false, true} {
 							r.waste = []float64{1000, math.NaN()}[r.rng.IntN(2)]
 							r.check(a, r.random(ragged), ragged, false)
