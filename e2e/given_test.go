@@ -80,7 +80,7 @@ func (r *givenRig) tensor(n int) (data []byte, x []float32) {
 	return data, x
 }
 
-// strides are those of [batch, rows, heads, dim].
+// strides are the strides of tensors [batch, rows, heads, dim].
 func (r *givenRig) strides(c givenCase) runtime.Strides {
 	of := func(heads, rows int) runtime.Stride {
 		d := int64(r.heads.Dim)

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -27,12 +26,7 @@ import (
 //
 //	go test ./e2e -run '^$' -bench Given -benchtime 15x
 func BenchmarkGiven(b *testing.B) {
-	dev, err := device.Open("cuda", 0)
-	if errors.Is(err, device.ErrNoDevice) {
-		b.Skip("no GPU here: CI has none, docs/measuring.md says how to run this on one")
-	}
-	require.NoError(b, err)
-	defer dev.Close()
+	dev := gpu(b)
 	dim, err := strconv.Atoi(cmp.Or(os.Getenv("DIM"), "128"))
 	require.NoError(b, err)
 	for _, tokens := range []int{32 << 10, 128 << 10} {

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"cmp"
-	"errors"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -30,12 +29,7 @@ var raggedBatches = map[string][]int{
 //
 //	go test ./e2e -run '^$' -bench Ragged -benchtime 15x
 func BenchmarkRagged(b *testing.B) {
-	dev, err := device.Open("cuda", 0)
-	if errors.Is(err, device.ErrNoDevice) {
-		b.Skip("no GPU here: CI has none, docs/measuring.md says how to run this on one")
-	}
-	require.NoError(b, err)
-	defer dev.Close()
+	dev := gpu(b)
 	specs := map[string]minfc.Spec{"dense": {Pattern: "dense"}, "a_shape": {Pattern: "a_shape", Params: map[string]int64{"sink": 128, "window": 1024}},
 		"vertical_slash": {Pattern: "vertical_slash", Params: map[string]int64{"vertical": 1000, "slash": 2000}},
 		"block_sparse":   {Pattern: "block_sparse", Params: map[string]int64{"topk": 100}}}

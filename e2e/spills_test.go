@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
 	"testing"
 
@@ -16,12 +15,7 @@ import (
 
 // What the driver makes of the kernels of attention keeps its registers: how modules are loaded decides on that, too (internal/nvidia).
 func TestLoadedKernelsDoNotSpill(t *testing.T) {
-	dev, err := device.Open("cuda", 0)
-	if errors.Is(err, device.ErrNoDevice) {
-		t.Skip("no GPU here: CI has none, docs/measuring.md says how to run this on one")
-	}
-	require.NoError(t, err)
-	defer dev.Close()
+	dev := gpu(t)
 	for _, name := range patterns.Names() {
 		for _, target := range compile.Targets() {
 			if info := dev.Info(); !device.TargetRuns(target, info.Major, info.Minor) {

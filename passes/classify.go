@@ -50,8 +50,8 @@ type UnionMember struct {
 
 // classify sorts the members of every union: plain ranges before strided sets, translation-invariant before row-invariant
 // before mixed. What the data chose comes after all of them: runs, then blocks, then columns, then what the caller
-// gives. disjoint takes from later
-// members what earlier ones keep, so ranges stay whole and the cut falls on what needs masks anyway.
+// gives. disjoint takes from later members what earlier ones keep, so ranges stay whole and the cut falls on what
+// needs masks anyway.
 func classify(u *Unit) error {
 	u.Pattern.Keep = sortUnions(u.Pattern.Keep)
 	u.Members = nil

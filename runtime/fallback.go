@@ -116,7 +116,7 @@ func (f *fallback) weigh(k *Pattern, x *boundCall) (verdict, error) {
 	switch {
 	case v.low+index >= all*(1-fallbackMargin), high+index > all*(1+regret):
 		v.routing = allDense
-	case !sure && x.Lengths == InShape: // the prices that heads are compared with on the device are those of one length
+	case !sure && x.Lengths == InShape: // on the device, heads are compared with prices that hold for one length
 		v.routing = byHead
 	}
 	return v, nil

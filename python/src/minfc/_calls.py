@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from ctypes import byref, c_uint64, c_void_p
-from typing import Any
+from typing import Any, Sequence
 
 import torch
 
@@ -131,19 +131,20 @@ def prepare(
         scale=scale,
         no_fallback=not fallback,
     )
+    return finish(key, call, shape, (q.stride(), k.stride(), v.stride(), call.o_strides), layout)
+
+
+def finish(key: Any, call: Call, shape: Shape, strides: Sequence[Sequence[int]], layout: str) -> Call:
+    """Prepares a checked call for a shape and the strides of q, k, v and o, and remembers it by key. Raises ValueError and RuntimeError."""
     if not call.empty:
-        set_strides(shape, q, k, v, call, layout)
+        shape.explicit_strides = 1
+        for name, of in zip("qkvo", strides):
+            setattr(shape, name, Stride(*(of[axis] for axis in _check.axes(layout))))
     handle, workspace = c_void_p(), c_uint64()
-    check(lib.minfc_prepare, attention.handle, byref(shape), byref(handle), byref(workspace))
+    check(lib.minfc_prepare, call.attention.handle, byref(shape), byref(handle), byref(workspace))
     call.handle, call.workspace = handle.value or 0, workspace.value
     remember(key, call)
     return call
-
-
-def set_strides(shape: Shape, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, call: Call, layout: str) -> None:
-    shape.explicit_strides = 1
-    for name, strides in (("q", q.stride()), ("k", k.stride()), ("v", v.stride()), ("o", call.o_strides)):
-        setattr(shape, name, Stride(*(strides[axis] for axis in _check.axes(layout))))
 
 
 def remember(key: Any, call: Call) -> None:

@@ -9,19 +9,17 @@ docs/given.md has the meaning of the lists. They are read where the kernel runs:
 from __future__ import annotations
 
 import ctypes
-from ctypes import byref, c_uint64, c_void_p
 from typing import Any
 
 import torch
 
 from . import _check
-from ._calls import Call, attention_of, calls, remember
+from ._calls import Call, attention_of, calls, finish
 from ._device import EMULATOR, Memory
-from ._library import Pointers, Shape, Stride, check, lib
+from ._library import Pointers, Shape, check, lib
+from ._op import raw_stream
 
 ROWS = 64  # queries of a row block
-
-_raw_stream: Any = getattr(torch._C, "_cuda_getCurrentRawStream", None)  # absent in builds of torch without CUDA
 
 
 def sparse_attn_func(
@@ -153,7 +151,7 @@ def _given_lists(
             workspace=0 if workspace is None else workspace.data_ptr(),
             workspace_bytes=call.workspace,
         )
-        check(lib.minfc_run, call.handle, ctypes.addressof(at), _raw_stream(call.index))
+        check(lib.minfc_run, call.handle, ctypes.addressof(at), raw_stream(call.index))
     call.runs += 1
 
 
@@ -213,17 +211,8 @@ def _prepare(
         span_cap=lists[1].shape[3],
         key_cap=lists[3].shape[3],
     )
-    if not call.empty:
-        shape.explicit_strides = 1
-        # The emulator writes to memory of its own, without gaps.
-        o = out.stride() if call.index != EMULATOR else call.o_strides
-        for name, strides in (("q", q.stride()), ("k", k.stride()), ("v", v.stride()), ("o", o)):
-            setattr(shape, name, Stride(strides[0], strides[2], strides[1]))
-    handle, workspace = c_void_p(), c_uint64()
-    check(lib.minfc_prepare, attention.handle, byref(shape), byref(handle), byref(workspace))
-    call.handle, call.workspace = handle.value or 0, workspace.value
-    remember(key, call)
-    return call
+    o = out.stride() if call.index != EMULATOR else call.o_strides  # the emulator writes to memory of its own, without gaps
+    return finish(key, call, shape, (q.stride(), k.stride(), v.stride(), o), "bshd")
 
 
 def _fake(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *lists_and_rest: Any) -> None:

@@ -10,13 +10,12 @@ batch entry. The numbers are read where the kernels run: nothing waits for them,
 from __future__ import annotations
 
 import ctypes
-from ctypes import byref, c_uint64, c_void_p
 from typing import Any, Sequence
 
 import torch
 
 from . import _check
-from ._calls import Call, attention_of, calls, output, remember, set_strides
+from ._calls import Call, attention_of, calls, finish, output, remember
 from ._device import EMULATOR, Memory
 from ._library import PADDED, RAGGED, Pointers, Shape, check, lib
 from ._op import raw_stream
@@ -78,13 +77,10 @@ def _prepare(
         total_q=sizes.seq_q if ragged else 0,
         total_k=sizes.seq_k if ragged else 0,
     )
-    if not call.empty:
-        set_strides(shape, q, k, v, call, axes)
-        handle, workspace = c_void_p(), c_uint64()
-        check(lib.minfc_prepare, attention.handle, byref(shape), byref(handle), byref(workspace))
-        call.handle, call.workspace = handle.value or 0, workspace.value
-    remember(key, call)
-    return call
+    if call.empty:
+        remember(key, call)
+        return call
+    return finish(key, call, shape, (q.stride(), k.stride(), v.stride(), call.o_strides), axes)
 
 
 def _launch(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, numbers: Numbers, want_lse: bool, *rest: Any) -> Any:
