@@ -156,15 +156,23 @@ func loadLayer(dev device.Device, spec Spec, heads Heads, opts compile.Options) 
 // Prepare checks a call and computes all that does not depend on its pointers; see [runtime.Loaded.Prepare]. A shape without heads has the
 // numbers of heads that NewAttention was given. Lengths in device memory are for other kernels, which the first call of that kind compiles and
 // loads, as NewAttention did: prepare one at start-up.
-func (a *Attention) Prepare(s Shape) (*Call, error) {
+func (a *Attention) Prepare(s Shape) (*Call, error) { return a.PrepareHeads(s, nil) }
+
+// PrepareHeads is Prepare for some query heads of the layer, ascending; nil: all. The tensors are the layer's, and the other heads' share of
+// them is not touched.
+func (a *Attention) PrepareHeads(s Shape, heads []int) (*Call, error) {
 	if s.QHeads == 0 && s.KVHeads == 0 {
 		s.QHeads, s.KVHeads = a.heads.Q, a.heads.KV
 	}
 	if s.QHeads != a.heads.Q || s.KVHeads != a.heads.KV {
 		return nil, device.BadCall("the shape has %d query heads and %d kv heads, the attention was made for %d and %d", s.QHeads, s.KVHeads, a.heads.Q, a.heads.KV)
 	}
+	parts, err := a.partsOf(heads)
+	if err != nil {
+		return nil, err
+	}
 	if s.Lengths == runtime.InShape {
-		return a.loaded.Prepare(s, a.parts...)
+		return a.loaded.Prepare(s, parts...)
 	}
 	if a.spec.Given != "" {
 		return nil, device.BadCall("%w", compile.ErrGivenLengths)
@@ -173,7 +181,29 @@ func (a *Attention) Prepare(s Shape) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
-	return loaded.Prepare(s, a.parts...)
+	return loaded.Prepare(s, parts...)
+}
+
+// partsOf are the parts of some heads.
+func (a *Attention) partsOf(heads []int) ([]runtime.Part, error) {
+	if heads == nil {
+		return a.parts, nil
+	}
+	for i, h := range heads {
+		if h < 0 || h >= a.heads.Q || i > 0 && h <= heads[i-1] {
+			return nil, device.BadCall("the heads are %v, want ascending ones from 0 to %d", heads, a.heads.Q-1)
+		}
+	}
+	var out []runtime.Part
+	for _, p := range a.parts {
+		if own, some := p.Only(heads); some {
+			out = append(out, own)
+		}
+	}
+	if len(out) == 0 {
+		return nil, device.BadCall("the call has no heads")
+	}
+	return out, nil
 }
 
 // lengths is what was loaded for lengths in device memory. What is wrong with it is wrong with every call of that kind, and is asked again.

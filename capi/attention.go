@@ -128,7 +128,7 @@ func (a *attention) prepare(s shape) (*minfc.Call, error) {
 	if err := s.check(a.Heads); err != nil {
 		return nil, err
 	}
-	return a.Prepare(s.Shape)
+	return a.PrepareHeads(s.Shape, s.only)
 }
 
 func closeCall(h handle) error {
@@ -145,6 +145,14 @@ func closeCall(h handle) error {
 
 // run allocates nothing: a server calls it for each layer of each step.
 func run(h handle, at pointers, stream uintptr) error {
+	return runStages(h, at, int(runtime.AllStages), stream)
+}
+
+// runStages is run for some stages.
+func runStages(h handle, at pointers, stages int, stream uintptr) error {
+	if stages < 0 || stages > int(runtime.AllStages) {
+		return device.BadCall("stages is %d, want some of enum minfc_stage, added up", stages)
+	}
 	c, err := calls.get(h)
 	if err != nil {
 		return err
@@ -156,17 +164,25 @@ func run(h handle, at pointers, stream uintptr) error {
 	if err := c.of.dev.checkOwn(&at); err != nil {
 		return err
 	}
-	return c.Run(s, at)
+	return c.RunStages(s, at, runtime.Stages(stages))
 }
 
 // shape is a minfc_shape.
 type shape struct {
 	minfc.Shape
 	explicit bool // strides count, also where all of a tensor's are 0
+	list     bool // there is a list of heads
+	only     []int
 }
 
 // check refuses strides that package runtime would take for others: there zeros are a contiguous tensor.
 func (s *shape) check(h minfc.Heads) error {
+	switch {
+	case s.list && len(s.only) == 0:
+		return device.BadCall("heads is a list and head_count says that it is empty, want NULL for all heads")
+	case len(s.only) > h.Q:
+		return device.BadCall("head_count is %d, and there are %d query heads", len(s.only), h.Q)
+	}
 	if !s.explicit {
 		s.Strides = runtime.Strides{}
 		return nil

@@ -103,12 +103,18 @@ func TestPanicIsAnError(t *testing.T) {
 func TestCodesAreThoseOfTheHeader(t *testing.T) {
 	text, err := os.ReadFile("minfc.h")
 	require.NoError(t, err)
-	got := map[string]code{}
-	for _, m := range regexp.MustCompile(`(?m)^  MINFC_(?:E_)?([A-Z_]+) = (\d+)`).FindAllStringSubmatch(string(text), -1) {
-		n, err := strconv.Atoi(m[2])
+	got, stages := map[string]code{}, map[string]runtime.Stages{}
+	for _, m := range regexp.MustCompile(`(?m)^  MINFC_(STAGE_)?(?:E_)?([A-Z_]+) = (\d+)`).FindAllStringSubmatch(string(text), -1) {
+		n, err := strconv.Atoi(m[3])
 		require.NoError(t, err)
-		got[m[1]] = code(n)
+		if m[1] != "" {
+			stages[m[2]] = runtime.Stages(n)
+		} else {
+			got[m[2]] = code(n)
+		}
 	}
+	require.Equal(t, map[string]runtime.Stages{"POOL": runtime.StagePool, "CHOOSE": runtime.StageChoose, "GATHER": runtime.StageGather,
+		"ATTEND": runtime.StageAttend}, stages)
 	require.Equal(t, map[string]code{"OK": codeOK, "ARGUMENT": codeArgument, "PATTERN": codePattern, "NO_DEVICE": codeNoDevice,
 		"DEVICE": codeDevice, "MEMORY": codeMemory, "UNSUPPORTED": codeUnsupported, "VERSION": codeVersion, "CLOSED": codeClosed,
 		"FORK": codeFork, "INTERNAL": codeInternal}, got)

@@ -155,6 +155,18 @@ MINFC_API int minfc_run(const minfc_call *call, const minfc_pointers *pointers, 
   return goRun(NUMBER(call), &full, NUMBER(stream), error);
 }
 
+MINFC_API int minfc_run_stages(const minfc_call *call, const minfc_pointers *pointers, int32_t stages, void *stream, minfc_error *error) {
+  ENTER(error);
+  WANT(error, pointers);
+  POINTERS(full, pointers, error);
+  return goRunStages(NUMBER(call), &full, stages, NUMBER(stream), error);
+}
+
+MINFC_API int minfc_describe(const minfc_call *call, char *json, size_t capacity, size_t *length, minfc_error *error) {
+  ENTER(error);
+  return goDescribe(NUMBER(call), json, capacity, length, error);
+}
+
 MINFC_API int minfc_chosen(const minfc_call *call, const minfc_pointers *pointers, void *stream, char *json, size_t capacity,
                            size_t *length, minfc_error *error) {
   ENTER(error);

@@ -49,11 +49,23 @@ func shapeOf(s *C.minfc_shape) shape {
 	at := func(x C.minfc_stride) runtime.Stride {
 		return runtime.Stride{Batch: int64(x.batch), Head: int64(x.head), Row: int64(x.row)}
 	}
-	return shape{explicit: s.explicit_strides != 0, Shape: minfc.Shape{Batch: int(s.batch), SeqQ: int(s.seq_q), SeqK: int(s.seq_k),
+	return shape{explicit: s.explicit_strides != 0, list: s.heads != nil, only: headList(s.heads, s.head_count), Shape: minfc.Shape{Batch: int(s.batch), SeqQ: int(s.seq_q), SeqK: int(s.seq_k),
 		QOffset: int(s.q_offset), Scale: float64(s.scale), NoFallback: s.no_fallback != 0,
 		Strides: runtime.Strides{Q: at(s.q), K: at(s.k), V: at(s.v), O: at(s.o), LSE: at(s.lse)},
 		Lengths: lengthsOf(int(s.lengths)), TotalQ: int(s.total_q), TotalK: int(s.total_k),
-		SpanCap: int(s.span_cap), KeyCap: int(s.key_cap)}}
+		SpanCap: int(s.span_cap), KeyCap: int(s.key_cap), Reach: int(s.reach)}}
+}
+
+// headList copies a list of heads; nil if there is none.
+func headList(at *C.int32_t, n C.int32_t) []int {
+	if at == nil || n <= 0 {
+		return nil
+	}
+	out := make([]int, n)
+	for i, h := range unsafe.Slice(at, int(n)) {
+		out[i] = int(h)
+	}
+	return out
 }
 
 // lengthsOf is an enum minfc_lengths; what is none is refused by package runtime.
@@ -166,6 +178,17 @@ func goCallClose(c C.uintptr_t, e *C.minfc_error) C.int {
 //export goRun
 func goRun(c C.uintptr_t, p *C.minfc_pointers, stream C.uintptr_t, e *C.minfc_error) C.int {
 	return answer(guard(func() error { return run(handle(c), pointersOf(p), uintptr(stream)) }), e)
+}
+
+//export goRunStages
+func goRunStages(c C.uintptr_t, p *C.minfc_pointers, stages C.int32_t, stream C.uintptr_t, e *C.minfc_error) C.int {
+	return answer(guard(func() error { return runStages(handle(c), pointersOf(p), int(stages), uintptr(stream)) }), e)
+}
+
+//export goDescribe
+func goDescribe(c C.uintptr_t, to *C.char, capacity C.size_t, length *C.size_t, e *C.minfc_error) C.int {
+	text, err := guardText(func() (string, error) { return describe(handle(c)) })
+	return answerText(text, err, to, capacity, length, e)
 }
 
 //export goChosen

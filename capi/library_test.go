@@ -76,7 +76,7 @@ func runs(t *testing.T, cmd *exec.Cmd) string {
 // TestLibrary: a C program gets right numbers, named errors, and the same from many threads and many rounds.
 func TestLibrary(t *testing.T) {
 	program := cc(t, "check", "testdata/check.c", `-DVERSION="`+compile.Version+`"`)
-	for _, name := range []string{"numbers", "reports", "workload", "plans", "fallback", "bad_specs", "bad_calls", "handles", "versions",
+	for _, name := range []string{"numbers", "reports", "stages", "workload", "plans", "fallback", "bad_specs", "bad_calls", "handles", "versions",
 		"threads", "lengths", "given", "forks", "rounds"} {
 		t.Run(name, func(t *testing.T) {
 			cmd := exec.Command(program, name)

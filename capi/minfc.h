@@ -87,8 +87,11 @@ typedef struct {
   minfc_stride lse; /* float32 [batch, q_heads, seq_q]; row is 1; all 0: contiguous */
   int32_t lengths;  /* enum minfc_lengths */
   int32_t total_q, total_k; /* MINFC_RAGGED: rows of q and o, and of k and v */
-  int32_t unused;           /* 0 */
+  int32_t reach;            /* the position after the last query that lists are chosen for, beyond the queries of the call; 0: they are all */
   int32_t span_cap, key_cap; /* of lists that the caller gives: the last dimensions of spans and keys; else 0 */
+  const int32_t *heads;      /* query heads of the layer that the call computes, ascending; NULL: all. Read by minfc_prepare alone */
+  int32_t head_count;
+  int32_t unused; /* 0 */
 } minfc_shape;
 
 /* Where the lengths of the sequences of a batch are. In device memory they are int32, at addresses of minfc_pointers, and every run reads
@@ -180,6 +183,29 @@ MINFC_API int minfc_call_close(minfc_call *call, minfc_error *error);
 /* minfc_run enqueues the call on a stream (a CUstream; NULL: the default stream; not CU_STREAM_PER_THREAD) and returns. It allocates no
  * device memory, copies nothing and does not wait, so a CUDA graph may capture it. On the emulator the work is done when it returns. */
 MINFC_API int minfc_run(const minfc_call *call, const minfc_pointers *pointers, void *stream, minfc_error *error);
+
+/* The stages of a run. minfc_run runs all of them. */
+enum minfc_stage {
+  MINFC_STAGE_POOL = 1,   /* reduces each block of keys to its pooled row, where a pattern scores blocks */
+  MINFC_STAGE_CHOOSE = 2, /* from q, k and pooled rows to lists */
+  MINFC_STAGE_GATHER = 4, /* copies k and v at chosen columns, and decides which heads run dense */
+  MINFC_STAGE_ATTEND = 8  /* attention over the lists */
+};
+
+/* minfc_run_stages enqueues some stages of a run, added up; others have run before with the same workspace, or lists of another call whose
+ * buffers lie alike were copied there (minfc_describe). What a stage does not read needs no contents, but pointers must be there. GATHER and
+ * ATTEND touch the first kept_bytes of the workspace alone. */
+MINFC_API int minfc_run_stages(const minfc_call *call, const minfc_pointers *pointers, int32_t stages, void *stream, minfc_error *error);
+
+/* minfc_describe says what lies where in the workspace of a call and which keys its rows read, as JSON, for programs that share a call among
+ * devices:
+ *
+ *   {"kept_bytes": 4096, "parts": [{"pattern": "vertical_slash", "heads": [0, 1], "span": [0, 2], "lists": "heads", "probe_rows": 64,
+ *     "reads": [], "buffers": [{"name": "i_diags_runs", "type": "i32", "at": 512, "bytes": 400, "passing": false}, ...]}]}
+ *
+ * lists is "none", "heads" (one list a head), "rows" (a list for each block of 64 queries) or "mixed". why, where it is there, says why devices
+ * that hold a piece of the sequence each cannot share the part. reads are ranges of keys that rows may read beside their lists. */
+MINFC_API int minfc_describe(const minfc_call *call, char *json, size_t capacity, size_t *length, minfc_error *error);
 
 /* minfc_chosen waits for the stream and writes what the last run with these pointers did, as JSON:
  *

@@ -21,6 +21,22 @@ type headJSON struct {
 	Blocks    int     `json:"blocks"`
 }
 
+// describe is a description of a call, as JSON.
+func describe(h handle) (string, error) {
+	c, err := calls.get(h)
+	if err != nil {
+		return "", err
+	}
+	parts, err := c.Describe()
+	if err != nil {
+		return "", err
+	}
+	return inJSON(struct {
+		Kept  int64                 `json:"kept_bytes"`
+		Parts []runtime.Description `json:"parts"`
+	}{c.KeptBytes(), parts})
+}
+
 // chosen is what a run did, as JSON.
 func chosen(h handle, at pointers, stream uintptr) (string, error) {
 	c, err := calls.get(h)

@@ -6,6 +6,7 @@ package ir
 //
 //	batch q_heads kv_heads group         heads of the call; group is q_heads / kv_heads
 //	sq sk q_offset head_dim              lengths, the position of query 0, elements of a row
+//	least_reach                          how many positions lists have room for, at least: see Shape.Reach of package runtime
 //	ragged total_q total_k               of lengths in device memory, where the three above are the most that an entry has: see abi/lengths.go
 //	present sharers                      q heads of a batch entry that take part; the most of them that share a kv head
 //	q_batch q_head q_row, k_…, v_…, o_…  strides in bytes; lse_batch and lse_head, too
@@ -87,6 +88,7 @@ type Part struct {
 const (
 	PartLengths = "lengths" // records of lengths in device memory, once a call
 	PartNumbers = "numbers" // what the host knows by head
+	PartPool    = "pool"    // what depends on one block of keys alone: its pooled row
 	PartChoose  = "choose"  // from the data to lists
 	PartGather  = "gather"  // what follows from lists: copies of K and V
 	PartDecide  = "decide"  // which heads run dense
@@ -95,7 +97,7 @@ const (
 )
 
 // PartNames lists the parts in order.
-var PartNames = []string{PartLengths, PartNumbers, PartChoose, PartGather, PartDecide, PartAttend, PartDense}
+var PartNames = []string{PartLengths, PartNumbers, PartPool, PartChoose, PartGather, PartDecide, PartAttend, PartDense}
 
 // Step is one thing that a part does.
 type Step interface{ isStep() }

@@ -7,7 +7,7 @@ import (
 )
 
 // launchNumbers are the integers that every launch has; see Program.
-var launchNumbers = strings.Fields("batch q_heads kv_heads group sq sk q_offset head_dim present sharers multiprocessors scratch_bytes taken " +
+var launchNumbers = strings.Fields("batch q_heads kv_heads group sq sk q_offset least_reach head_dim present sharers multiprocessors scratch_bytes taken " +
 	"ragged total_q total_k span_cap key_cap " +
 	"q_batch q_head q_row k_batch k_head k_row v_batch v_head v_row o_batch o_head o_row lse_batch lse_head")
 

@@ -330,3 +330,23 @@ func (s *Schedule) Row(values map[string]int64, shape Shape, i int) ([]byte, err
 	}
 	return l.Row(shape, i)
 }
+
+// Reads are the keys that rows of a call may read, as ranges from the first key to before the second, one for each segment whose keys no
+// list names. Tests within a range are not looked at.
+func (l *Launched) Reads(shape Shape) [][2]int {
+	out, ends := [][2]int{}, shape.extent()
+	for _, g := range l.segments {
+		if g.source.Kind != SourceRange {
+			continue
+		}
+		from, to := g.rows(ends.end)
+		first, last := max(from, shape.QOffset), min(to, ends.end)-1
+		if first > last {
+			continue
+		}
+		if r := [2]int{g.from(first), g.to(last, ends)}; r[0] < r[1] {
+			out = append(out, r)
+		}
+	}
+	return out
+}

@@ -43,7 +43,7 @@ func TestLengthsOfSlices(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, p, again)
 		l := ir.ProgramLaunch{Kernels: kernels, Heads: make([]ir.Env, 4), Numbers: ir.Env{"batch": 3, "kv_heads": 2, "group": 2, "q_heads": 4, "sq": 300, "sk": 300,
-			"q_offset": 0, "head_dim": 64, "sharers": 2, "present": 4, "multiprocessors": 10, "scratch_bytes": 1, "ragged": 1, "total_q": 500, "total_k": 500}}
+			"q_offset": 0, "least_reach": 0, "head_dim": 64, "sharers": 2, "present": 4, "multiprocessors": 10, "scratch_bytes": 1, "ragged": 1, "total_q": 500, "total_k": 500}}
 		for _, name := range strings.Fields("q_batch q_head q_row k_batch k_head k_row v_batch v_head v_row o_batch o_head o_row lse_batch lse_head") {
 			l.Numbers[name] = 0
 		}
@@ -56,7 +56,7 @@ func TestLengthsOfSlices(t *testing.T) {
 		b, err := p.Bind(l)
 		require.NoError(t, err)
 		seen := map[string][]int64{} // records of each kernel's launches
-		for _, part := range []string{ir.PartLengths, ir.PartChoose, ir.PartGather, ir.PartAttend} {
+		for _, part := range []string{ir.PartLengths, ir.PartPool, ir.PartChoose, ir.PartGather, ir.PartAttend} {
 			actions, err := b.Part(part, ir.Routed{})
 			require.NoError(t, err)
 			for _, a := range actions {

@@ -115,13 +115,13 @@ func (b *programBuilder) buffer(name, kind string, passing bool, shape ...ir.Exp
 	}
 }
 
-// lengths defines what follows from the lengths: positions 0..reach-1 are the positions of the queries and of what they may see; columns
-// are the keys that some query may see.
+// lengths defines what follows from the lengths: positions 0..reach-1 are the positions of the queries, of what they may see, and of the
+// queries that lists were chosen for; columns are the keys that some query may see.
 func (b *programBuilder) lengths() {
 	if len(b.schedule.Index) == 0 {
 		return
 	}
-	b.define("reach", qOffset.Plus(sq))
+	b.define("reach", ir.Call(ir.OpMax, qOffset.Plus(sq), ir.Name("least_reach")))
 	b.define("columns", ir.Call(ir.OpMin, sk, reach))
 	b.define("row_blocks", sq.Over(ir.BlockSize))
 	b.define("key_blocks", sk.Over(ir.BlockSize))
@@ -184,8 +184,9 @@ func (b *programBuilder) build() {
 		b.buffer("nanos", "f32", false, allHeads)
 	}
 	choose := append(b.chooseSums(), b.listSteps()...)
-	choose = append(choose, b.chooseBlocks()...)
-	b.part(ir.PartChoose, choose)
+	pool, blocks := b.chooseBlocks()
+	b.part(ir.PartPool, pool)
+	b.part(ir.PartChoose, append(choose, blocks...))
 	b.part(ir.PartGather, b.gather())
 	b.part(ir.PartDecide, b.decide())
 	if len(b.choices) > 0 {

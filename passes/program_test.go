@@ -98,7 +98,7 @@ func randomLaunch(rng *rand.Rand, s *ir.Schedule, kernels ir.Kernels) ir.Program
 	pick := func(of ...int64) int64 { return of[rng.IntN(len(of))] }
 	kv, group, sq := pick(1, 2, 3, 8), pick(1, 2, 4, 7), pick(1, 5, 63, 64, 65, 1000, 9999)
 	l := ir.ProgramLaunch{Kernels: kernels, Numbers: ir.Env{"batch": pick(1, 1, 2, 3), "kv_heads": kv, "group": group, "q_heads": kv * group,
-		"sq": sq, "sk": pick(0, sq/2, sq, sq+77), "q_offset": pick(0, 0, 50, 3000), "head_dim": pick(16, 128), "sharers": 1 + rng.Int64N(group),
+		"sq": sq, "sk": pick(0, sq/2, sq, sq+77), "q_offset": pick(0, 0, 50, 3000), "least_reach": pick(0, 0, 7000), "head_dim": pick(16, 128), "sharers": 1 + rng.Int64N(group),
 		"multiprocessors": pick(1, 108), "scratch_bytes": pick(1, 100_000, 256<<20)}}
 	for _, name := range strings.Fields("q_batch q_head q_row k_batch k_head k_row v_batch v_head v_row o_batch o_head o_row lse_batch lse_head") {
 		l.Numbers[name] = 16 * rng.Int64N(1<<20)

@@ -35,8 +35,8 @@ var (
 	slabArg  = ir.NumberArg("slab", ir.Name("rows")) // row blocks of the slab that is scored
 )
 
-// chooseBlocks pools what choices start from, each pool once, and chooses.
-func (b *programBuilder) chooseBlocks() (out []ir.Step) {
+// chooseBlocks pools the keys that choices start from, each pool once, and chooses.
+func (b *programBuilder) chooseBlocks() (pool, choose []ir.Step) {
 	var chosen []choice
 	for _, c := range b.choices {
 		if c.source.Kind == ir.SourceBlocks {
@@ -44,7 +44,7 @@ func (b *programBuilder) chooseBlocks() (out []ir.Step) {
 		}
 	}
 	if len(chosen) == 0 {
-		return nil
+		return nil, nil
 	}
 	b.scoreSlices(chosen)
 	inner := []ir.Step{
@@ -57,7 +57,7 @@ func (b *programBuilder) chooseBlocks() (out []ir.Step) {
 	b.Limits = append(b.Limits, ir.Limit{Value: sk, Most: abi.MaxKeyBlocks * ir.BlockSize, What: "SeqK of chosen blocks; use fewer keys"})
 	for _, c := range chosen {
 		all, slice := c.scores.before(b)
-		out, inner = append(out, all...), append(inner, slice...)
+		pool, inner = append(pool, all...), append(inner, slice...)
 	}
 	for _, c := range chosen {
 		c.scores.buffers(b)
@@ -69,8 +69,8 @@ func (b *programBuilder) chooseBlocks() (out []ir.Step) {
 		}, c.chooseSlab()...)})
 	}
 	b.buffer("spare_scores", "f32", true, ir.Name("spare_bytes").Over(4))
-	return append(out, ir.For{Var: "entry", End: batch, By: ir.Name("score_batch"), Steps: []ir.Step{
-		ir.For{Var: "head", End: qHeads, By: ir.Name("score_step"), Steps: inner}}})
+	return pool, []ir.Step{ir.For{Var: "entry", End: batch, By: ir.Name("score_batch"), Steps: []ir.Step{
+		ir.For{Var: "head", End: qHeads, By: ir.Name("score_step"), Steps: inner}}}}
 }
 
 // scoreSlices defines how many heads are scored at a time (all, some kv heads of an entry, or one q head), and how many row blocks. Calls

@@ -81,7 +81,7 @@ func paramNumbers(values map[string]int64) ir.Env {
 func (c *call) numbers() ir.Env {
 	return ir.Env{
 		"batch": int64(c.Batch), "q_heads": int64(c.QHeads), "kv_heads": int64(c.KVHeads), "group": int64(c.QHeads / c.KVHeads),
-		"sq": int64(c.SeqQ), "sk": int64(c.SeqK), "q_offset": int64(c.QOffset), "head_dim": int64(c.headDim),
+		"sq": int64(c.SeqQ), "sk": int64(c.SeqK), "q_offset": int64(c.QOffset), "least_reach": int64(c.Reach), "head_dim": int64(c.headDim),
 		"ragged": c.Lengths.ragged(), "total_q": int64(c.TotalQ), "total_k": int64(c.TotalK),
 		"span_cap": int64(c.SpanCap), "key_cap": int64(c.KeyCap),
 		"present": int64(c.inEntry()), "sharers": int64(c.sharers),
@@ -112,19 +112,22 @@ func (x *boundCall) routed(dense bool) ir.Routed {
 	return r
 }
 
-// indexActions is all that comes before attention.
-func (x *boundCall) indexActions() (out []ir.Action, err error) {
-	var parts []string
+// indexParts are the parts of the program that a stage before attention runs.
+func (x *boundCall) indexParts(s Stages) []string {
 	switch {
-	case x.routing == allDense && !x.shared():
-	case x.routing == allDense:
-		parts = []string{ir.PartNumbers}
+	case s == stageNumbers && (x.routing != allDense || x.shared()):
+		return []string{ir.PartNumbers}
+	case s == stageNumbers || x.routing == allDense:
+		return nil
+	case s == StagePool:
+		return []string{ir.PartPool}
+	case s == StageChoose:
+		return []string{ir.PartChoose}
 	case x.routing == byHead:
-		parts = []string{ir.PartNumbers, ir.PartChoose, ir.PartGather, ir.PartDecide}
+		return []string{ir.PartGather, ir.PartDecide}
 	default:
-		parts = []string{ir.PartNumbers, ir.PartChoose, ir.PartGather}
+		return []string{ir.PartGather}
 	}
-	return x.actions(parts...)
 }
 
 // attentionActions is attention itself, by one kernel or by two that share the heads.

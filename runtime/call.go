@@ -20,8 +20,11 @@ type Shape struct {
 	SeqQ, SeqK, QOffset    int     // of lengths in device memory: the most that a sequence has
 	Lengths                Lengths // where the lengths of the sequences are
 	TotalQ, TotalK         int     // rows of Q and O, and of K and V, if Lengths is Ragged
-	Scale                  float64 // 0 for 1/sqrt(head dim)
-	Strides                Strides
+	// Reach is the position after the last query that lists are chosen for, if that lies beyond the queries of the call: calls over chunks of
+	// a prompt then have lists of one size, and the lists of one call serve the others (RunStages). 0: the queries of the call are all.
+	Reach   int
+	Scale   float64 // 0 for 1/sqrt(head dim)
+	Strides Strides
 	// NoFallback keeps every head sparse. Otherwise heads of patterns that the data decides run without sparsity where that is
 	// predicted to be faster: they keep all that the pattern could, and ReadChosen says which they are.
 	NoFallback bool

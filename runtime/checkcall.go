@@ -52,6 +52,12 @@ func checkLengths(a Shape) error {
 	if end := a.QOffset + a.SeqQ; end > ir.MaxEnd {
 		return device.BadCall("the last query's position is %d (QOffset + SeqQ - 1), want less than %d", end-1, ir.MaxEnd)
 	}
+	switch {
+	case a.Reach < 0 || a.Reach > ir.MaxEnd:
+		return device.BadCall("Reach is %d, want 0 to %d", a.Reach, ir.MaxEnd)
+	case a.Reach != 0 && a.Lengths != InShape:
+		return device.BadCall("Reach is %d and the lengths are in device memory, where lists belong to one call: leave Reach 0", a.Reach)
+	}
 	return nil
 }
 

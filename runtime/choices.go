@@ -118,7 +118,7 @@ func (x *boundCall) candidates(kind ir.SourceKind) int {
 }
 
 // reach is how many positions queries and what they may see have, columns how many keys some query may see.
-func (x *boundCall) reach() int     { return x.QOffset + x.SeqQ }
+func (x *boundCall) reach() int     { return max(x.QOffset+x.SeqQ, x.Reach) }
 func (x *boundCall) columns() int   { return min(x.SeqK, x.reach()) }
 func (c *call) rowBlocks() int      { return blocksOf(c.SeqQ) }
 func (x *boundCall) keyBlocks() int { return blocksOf(x.SeqK) }

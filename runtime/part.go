@@ -54,6 +54,30 @@ func (p Part) count(s Shape) int {
 	return len(p.Heads)
 }
 
+// Only is the part cut to some heads of a call, ascending; false if it has none of them.
+func (p Part) Only(heads []int) (Part, bool) {
+	out := Part{Pattern: p.Pattern, Params: p.Params, Heads: []int{}}
+	for name := range p.HeadParams {
+		if out.HeadParams == nil {
+			out.HeadParams = map[string][]int64{}
+		}
+		out.HeadParams[name] = nil
+	}
+	for _, h := range heads {
+		i := h
+		if p.Heads != nil {
+			if i = slices.Index(p.Heads, h); i < 0 {
+				continue
+			}
+		}
+		out.Heads = append(out.Heads, h)
+		for name, values := range p.HeadParams {
+			out.HeadParams[name] = append(out.HeadParams[name], values[i])
+		}
+	}
+	return out, len(out.Heads) > 0
+}
+
 // spans says which heads of a call the part is a call of its own on. It goes from the kv heads of the first head to those of the last one,
 // or from the first head to the last where these share a kv head: a call has as many query heads to every kv head. Heads between that are
 // not the part's take no part.

@@ -89,7 +89,7 @@ func (p *Prepared) layOut() {
 	kept, passing := p.memory(func(p *preparedPart) bool { return p.stores })
 	at := p.call.lengthsBytes()
 	kept += at
-	p.workspace = kept + passing
+	p.workspace, p.kept = kept+passing, kept
 	for _, x := range p.parts {
 		if x.stores {
 			x.bound.bases.kept, x.bound.bases.passing = at, kept
@@ -118,12 +118,12 @@ func (p *Prepared) record(l *Loaded) error {
 	}
 	for _, x := range p.parts {
 		if x.stores {
-			if err := x.record(r, (*boundCall).indexActions); err != nil {
+			if err := p.recordIndex(r, x); err != nil {
 				return err
 			}
 		}
 	}
-	p.index = len(r.records)
+	first := len(r.records)
 	for _, x := range p.parts {
 		if x.bound != nil && x.pattern.ownAttention() {
 			if err := x.record(r, (*boundCall).attentionActions); err != nil {
@@ -142,16 +142,35 @@ func (p *Prepared) record(l *Loaded) error {
 			return err
 		}
 	}
+	p.stages = append(p.stages, stageRecords{StageAttend, first, len(r.records)})
 	p.records = r.finish()
+	return nil
+}
+
+// recordIndex makes the records of a part's index stage.
+func (p *Prepared) recordIndex(r *recorder, x *preparedPart) error {
+	for _, stage := range indexStages {
+		first := len(r.records)
+		err := x.record(r, func(x *boundCall) ([]ir.Action, error) { return x.actions(x.indexParts(stage)...) })
+		if err != nil {
+			return err
+		}
+		p.stages = append(p.stages, stageRecords{stage, first, len(r.records)})
+	}
 	return nil
 }
 
 // recordLengths makes the record of what comes first where lengths are in device memory: once for all parts.
 func (p *Prepared) recordLengths(r *recorder) error {
 	for _, x := range p.parts {
-		if p.call.Lengths != InShape && x.bound != nil {
-			return x.record(r, func(x *boundCall) ([]ir.Action, error) { return x.actions(ir.PartLengths) })
+		if p.call.Lengths == InShape || x.bound == nil {
+			continue
 		}
+		if err := x.record(r, func(x *boundCall) ([]ir.Action, error) { return x.actions(ir.PartLengths) }); err != nil {
+			return err
+		}
+		p.stages = append(p.stages, stageRecords{stageNumbers, 0, len(r.records)})
+		return nil
 	}
 	return nil
 }

@@ -16,10 +16,11 @@ type Prepared struct {
 	dev       device.Device
 	parts     []*preparedPart
 	workspace int64 // bytes that a run needs
+	kept      int64 // of them, from the start on, what attention reads
 	most      int64 // the same if nothing ran dense: so that the workspace of a longer call serves this one
 	records   *recording
-	index     int // records that come before attention
-	launches  int // of attention
+	stages    []stageRecords // in the order in which they run
+	launches  int            // of attention
 }
 
 // preparedPart is a pattern's share of the call.
@@ -57,7 +58,8 @@ func (p *Prepared) Blocks() (most int64) {
 	if p.records == nil {
 		return 0
 	}
-	for _, r := range p.records.records[p.index:] {
+	attend := p.stages[len(p.stages)-1]
+	for _, r := range p.records.records[attend.first:attend.end] {
 		g := r.launch.Grid
 		most = max(most, int64(g[0])*int64(g[1])*int64(g[2]))
 	}
@@ -93,13 +95,17 @@ func (p *Prepared) ListBytes() (sum int64) {
 // Run enqueues the call on a stream (nil: the default stream) and returns. For patterns that the data decides, the kernels that compute its
 // lists come first. It does not synchronise, allocates no device memory, copies nothing and keeps no reference, so that a CUDA graph may
 // capture it. Errors wrap ErrBadCall when a pointer is at fault; then nothing was enqueued.
-func (p *Prepared) Run(s device.Stream, at Pointers) error { return p.run(s, at, true, true) }
+func (p *Prepared) Run(s device.Stream, at Pointers) error { return p.RunStages(s, at, AllStages) }
 
 // RunIndex is the first half of Run: it enqueues the kernels that choose what to keep, and leaves their lists in the workspace.
-func (p *Prepared) RunIndex(s device.Stream, at Pointers) error { return p.run(s, at, true, false) }
+func (p *Prepared) RunIndex(s device.Stream, at Pointers) error {
+	return p.RunStages(s, at, StagePool|StageChoose|StageGather)
+}
 
 // RunAttention is the second half of Run, over the lists that RunIndex or WriteChosen left in the workspace.
-func (p *Prepared) RunAttention(s device.Stream, at Pointers) error { return p.run(s, at, false, true) }
+func (p *Prepared) RunAttention(s device.Stream, at Pointers) error {
+	return p.RunStages(s, at, StageAttend)
+}
 
 // Check says what Run would say of pointers, and enqueues nothing.
 func (p *Prepared) Check(at Pointers) error {
@@ -107,27 +113,6 @@ func (p *Prepared) Check(at Pointers) error {
 		return nil
 	}
 	return p.call.checkPointers(at, p.workspace)
-}
-
-func (p *Prepared) run(s device.Stream, at Pointers, index, attention bool) error {
-	if p.idle() {
-		return nil
-	}
-	if err := p.call.checkPointers(at, p.workspace); err != nil {
-		return err
-	}
-	bases := at.bases()
-	if _, _, rows := p.call.Rows(); rows == 0 { // never looked at
-		bases[baseK], bases[baseV] = 0, 0
-	}
-	first, end := 0, len(p.records.records)
-	if !index {
-		first = p.index
-	}
-	if !attention {
-		end = p.index
-	}
-	return p.records.run(s, bases, first, end)
 }
 
 // bases are the pointers that addresses start from.

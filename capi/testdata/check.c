@@ -37,6 +37,42 @@ static void numbers(void) {
   if (off(&data) < 1e-2) FAIL("the reference sees no difference");
 }
 
+/* stages: a run in pieces, over one head after the other, is the run. */
+static void stages(void) {
+  set_up();
+  minfc_shape shape = strided_shape();
+  char text[4096];
+  for (int32_t head = 0; head < 2; head++) {
+    uint64_t workspace;
+    minfc_call *own;
+    shape.heads = &head, shape.head_count = 1;
+    MUST(minfc_prepare(attention, &shape, &own, &workspace, &error));
+    MUST(minfc_describe(own, text, sizeof text, NULL, &error));
+    if (!strstr(text, head ? "\"heads\":[1]" : "\"heads\":[0]") || !strstr(text, "\"lists\":\"none\"")) FAIL("describe says %s", text);
+    room with = mine;
+    if (workspace) MUST(minfc_alloc(device, workspace, &with.at.workspace, &error));
+    with.at.workspace_bytes = workspace;
+    MUST(minfc_run_stages(own, &with.at, MINFC_STAGE_POOL | MINFC_STAGE_CHOOSE | MINFC_STAGE_GATHER, NULL, &error));
+    MUST(minfc_run_stages(own, &with.at, MINFC_STAGE_ATTEND, NULL, &error));
+    WANT_CODE(MINFC_E_ARGUMENT, "stages", minfc_run_stages(own, &with.at, 0, NULL, &error));
+    WANT_CODE(MINFC_E_ARGUMENT, "stages", minfc_run_stages(own, &with.at, 16, NULL, &error));
+    MUST(minfc_call_close(own, &error));
+  }
+  MUST(minfc_synchronize(device, &error));
+  MUST(minfc_copy_to_host(device, &data, mine.all, sizeof data, NULL, &error));
+  double got = off(&data);
+  if (!(got < 1e-2)) FAIL("o and lse are off by %g", got);
+  int32_t wrong[] = {1, 0};
+  minfc_call *none;
+  uint64_t workspace;
+  shape.heads = wrong, shape.head_count = 2;
+  WANT_CODE(MINFC_E_ARGUMENT, "ascending", minfc_prepare(attention, &shape, &none, &workspace, &error));
+  shape.head_count = 0;
+  WANT_CODE(MINFC_E_ARGUMENT, "head_count", minfc_prepare(attention, &shape, &none, &workspace, &error));
+  shape.head_count = 3;
+  WANT_CODE(MINFC_E_ARGUMENT, "head_count", minfc_prepare(attention, &shape, &none, &workspace, &error));
+}
+
 /* reports: what chosen, estimate and device_info say, and texts that are cut. */
 static void reports(void) {
   set_up();
@@ -463,7 +499,7 @@ static void forks(void) {
 
 int main(int argc, char **argv) {
   struct { const char *name; void (*check)(void); } all[] = {
-      {"numbers", numbers}, {"reports", reports},   {"fallback", fallback}, {"bad_specs", bad_specs}, {"bad_calls", bad_calls},
+      {"numbers", numbers}, {"reports", reports}, {"stages", stages},   {"fallback", fallback}, {"bad_specs", bad_specs}, {"bad_calls", bad_calls},
       {"handles", handles}, {"versions", versions}, {"threads", threads}, {"lengths", lengths},   {"given", given},   {"rounds", rounds},       {"forks", forks},
       {"workload", workload}, {"plans", plans}};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)

@@ -72,9 +72,12 @@ class Shape(_Sized):
         ("lengths", c_int32),
         ("total_q", c_int32),
         ("total_k", c_int32),
-        ("unused", c_int32),
+        ("reach", c_int32),
         ("span_cap", c_int32),
         ("key_cap", c_int32),
+        ("heads", POINTER(c_int32)),
+        ("head_count", c_int32),
+        ("unused", c_int32),
     ]
 
 
@@ -105,6 +108,8 @@ _FUNCTIONS = {
     "minfc_prepare": [c_void_p, POINTER(Shape), POINTER(c_void_p), POINTER(c_uint64)],
     "minfc_call_close": [c_void_p],
     "minfc_run": [c_void_p, c_void_p, c_void_p],
+    "minfc_run_stages": [c_void_p, c_void_p, c_int32, c_void_p],
+    "minfc_describe": [c_void_p, *_JSON],
     "minfc_chosen": [c_void_p, POINTER(Pointers), c_void_p, *_JSON],
     "minfc_plan_read": [c_char_p, c_char_p, *_JSON],
     "minfc_workload": [c_void_p, c_char_p, c_uint64, POINTER(Heads), c_int32, c_int32, c_uint64, c_uint64, c_uint64, c_void_p],
