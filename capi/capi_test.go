@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/cuda"
 	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/device/devicetest"

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from .. import parallel
 from .._attention import attention
 from .._spec import spec_of
-from ._layers import Layer, layer_of
+from ._layers import Layer, layer_of, window_of
 from ._masks import as_stock, is_spans
 
 
@@ -30,6 +31,8 @@ def attention_forward(
     """
     layer = layer_of(module)
     _refuse(query, key, value, dropout, rest)
+    if (sequence := parallel.current()) is not None:
+        return _in_context(*sequence, module, layer, query, key, value, scaling), None
     spans = attention_mask if is_spans(attention_mask) else None
     reason = _stock_reason(module, layer, query, key, attention_mask, rest)
     if reason is not None:
@@ -89,6 +92,19 @@ def _run(
     """Attention of sequences whose queries all begin at one offset: [batch, heads, rows, dim]."""
     _check_heads(layer, query)
     return attention(query, key, value, _spec(layer, window), q_offset=offset, scale=scaling, fallback=layer.fallback)
+
+
+def _in_context(
+    context: parallel.ContextParallel, length: int, module: Any, layer: Layer, query: Any, key: Any, value: Any, scaling: float | None
+) -> torch.Tensor:
+    """Attention of this rank's rows of a sequence: [batch, rows, heads, dim]. Raises ValueError where the call is none of a whole prompt."""
+    if query.shape[2] != key.shape[2]:
+        raise ValueError("a call with a cache that is not empty: over ranks that hold a part of the sequence each a prompt comes in one piece")
+    _check_heads(layer, query)
+    layer.note("minfc", "part of a sequence")
+    window = window_of(module) or 0
+    spec = _spec(layer, window if window < length else 0)
+    return context.attention(query, key, value, spec, length=length, scale=scaling).transpose(1, 2)
 
 
 def _spec(layer: Layer, window: int) -> str:

@@ -68,3 +68,11 @@ def layer_of(module: torch.nn.Module) -> Layer:
         refuse(module)
         layer = module.minfc_layer = Layer(spec_of(DEFAULT))  # type: ignore[assignment]
     return layer
+
+
+def window_of(module: Any) -> int | None:
+    """The sliding window of a layer, if it has one."""
+    types = getattr(module.config, "layer_types", None)
+    if types is not None and types[module.layer_idx] != "sliding_attention":
+        return None
+    return getattr(module.config, "sliding_window", None)

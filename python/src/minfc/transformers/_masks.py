@@ -14,6 +14,8 @@ import torch
 from transformers.masking_utils import causal_mask_function, sdpa_mask, sliding_window_causal_mask_function
 from transformers.utils.import_utils import is_tracing
 
+from .. import parallel
+
 FIELDS = 4  # offset, first, end, window
 
 
@@ -54,6 +56,8 @@ def mask(
             made.minfc_reason = reason  # type: ignore[attr-defined]
         return made
 
+    if parallel.current() is not None:
+        return None  # the rows of a rank are two pieces of a causal sequence: ContextParallel knows where they lie
     if q_length == 1:
         return stock(None)
     if is_tracing(attention_mask):

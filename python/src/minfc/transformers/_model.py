@@ -12,7 +12,7 @@ from .._attention import compile
 from .._plan import Layer as PlanLayer
 from .._plan import Plan
 from .._spec import Pattern, spec_of
-from ._layers import DEFAULT, MIN_QUERIES, Layer
+from ._layers import DEFAULT, MIN_QUERIES, Layer, window_of
 from ._refuse import head_dims, refuse
 
 NAME = "minfc"  # of the attention implementation
@@ -144,17 +144,9 @@ def _compile(module: Any, spec: str) -> None:
         "device": weight.device,
     }
     compile(spec, **heads)
-    window = _window(module)
+    window = window_of(module)
     if window:
         compile("sliding", window=window, **heads)
-
-
-def _window(module: Any) -> int | None:
-    """The sliding window of a layer, if it has one."""
-    types = getattr(module.config, "layer_types", None)
-    if types is not None and types[module.layer_idx] != "sliding_attention":
-        return None
-    return getattr(module.config, "sliding_window", None)
 
 
 def _switch(model: Any, modules: list[Any]) -> None:
