@@ -57,7 +57,7 @@ def mask(
         return made
 
     if parallel.current() is not None:
-        return None  # the rows of a rank are two pieces of a causal sequence: ContextParallel knows where they lie
+        return _of_a_part(mask_function, attention_mask)
     if q_length == 1:
         return stock(None)
     if is_tracing(attention_mask):
@@ -75,6 +75,19 @@ def mask(
     if q_length == kv_length and all(row == plain for row in made):
         return None
     return torch.tensor(made).view(batch_size, 1, 1, FIELDS)
+
+
+# What masks of a part of a sequence are made of. Position ids that jump from one chunk to the next look like packed sequences.
+_OF_A_PART = {"causal_mask_function", "sliding_window_overlay", "packed_sequence_mask_function"}
+
+
+def _of_a_part(mask_function: Callable[..., Any], attention_mask: torch.Tensor | None) -> None:
+    """No mask: where a rank's rows lie in a causal sequence is for parallel.ContextParallel to say. Raises ValueError for any other mask."""
+    others = set(_named(mask_function).split(", ")) - _OF_A_PART
+    if others:
+        raise ValueError(f"a mask that is not causal ({', '.join(sorted(others))}): ranks that hold a part of a sequence each do not compute it")
+    if attention_mask is not None:
+        raise ValueError("attention_mask over ranks that hold a part of a sequence each: leave it out, a prompt has no padding there")
 
 
 def is_spans(mask: Any) -> bool:
