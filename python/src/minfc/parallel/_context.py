@@ -6,7 +6,7 @@ import hashlib
 from collections import OrderedDict
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Iterator, NamedTuple
+from typing import Any, Callable, Iterator, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -15,10 +15,10 @@ from .. import _check
 from .._attention import _scale, attention
 from .._calls import attention_of
 from .._spec import Pattern, spec_of
-from ._chunks import ALIGN, Chunk, Chunks
+from ._chunks import ALIGN, PAGE, Chunk, Chunks
 from ._control import Control
 from ._merge import merge
-from ._pages import Pages, Traffic, all_gather, global_rank, read_by, rows_at
+from ._pages import Pages, Traffic, all_gather, global_rank, read_by, last_rows
 from ._pieces import ATTEND, CHOOSE, GATHER, POOL, Piece, Tensors
 
 MOST_PIECES = 4096  # prepared calls that are remembered
@@ -32,10 +32,10 @@ def current() -> tuple["ContextParallel", int] | None:
 
 
 class Unit(NamedTuple):
-    """Heads of one pattern that share a kv head: what is computed in one go."""
+    """Heads of one pattern over some neighbouring kv heads: what is computed in one go."""
 
     heads: tuple[int, ...]
-    kv: int
+    kv: tuple[int, int]  # from the first kv head to before the second
     lists: str  # "none", "heads" or "rows"
     probe_rows: int
     owner: int  # the rank that chooses lists of heads
@@ -45,7 +45,7 @@ class _Call(NamedTuple):
     """A call of attention, in numbers."""
 
     spec: str
-    chunks: Chunks
+    length: int
     scale: float
     batch: int
     q_heads: int
@@ -133,7 +133,7 @@ class ContextParallel:
             units = self._units(call, q)
         except Exception as e:  # any failure of one rank is told to all of them
             error = e
-        self.control.agree(_meaning(call, q), error)
+        self.control.agree(_meaning(call, q, self.align), error)
         assert call is not None
         return _Run(self, call, units, q, k, v).run(return_lse)
 
@@ -200,25 +200,27 @@ class ContextParallel:
             raise ValueError(
                 f"q has {sizes.seq_q} rows and k {sizes.seq_k}, and of {length} rows this rank holds {rows}: take what split or positions says"
             )
-        return _Call(spec, chunks, scale, sizes.batch, sizes.q_heads, sizes.kv_heads, sizes.head_dim)
+        return _Call(spec, length, scale, sizes.batch, sizes.q_heads, sizes.kv_heads, sizes.head_dim)
 
     def _units(self, call: _Call, q: torch.Tensor) -> list[Unit]:
-        """What is computed one after the other: fixed patterns first, whose keys are known at once."""
+        """What is computed one after the other. As many units of a pattern as ranks: then each rank chooses lists of heads for one of them, all
+        heads at a time, and pages of the next unit travel while one is computed."""
         of = attention_of(q.get_device(), call.spec, call.q_heads, call.kv_heads, call.head_dim, q.dtype)
         one, kv = (q.new_empty(call.batch, n, 1, call.head_dim) for n in (call.q_heads, call.kv_heads))
         parts = self._piece(of, None, Tensors(one, kv, kv, one, None), 0, 1, 0, call.scale).parts
-        group, units, owned = call.q_heads // call.kv_heads, [], 0
-        for part in sorted(parts, key=lambda p: p["lists"] != "none"):
+        group, cuts = call.q_heads // call.kv_heads, min(self.world, call.kv_heads)
+        units: list[Unit] = []
+        for part in parts:
             if part.get("why"):
                 raise ValueError(
                     f"pattern {part['pattern']} cannot run over ranks that hold a part of the sequence each: {part['why']}; "
                     "tensor parallelism can run it"
                 )
-            for head in range(call.kv_heads):
-                heads = tuple(h for h in part["heads"] if h // group == head)
+            for cut in range(cuts):
+                kv = (call.kv_heads * cut // cuts, call.kv_heads * (cut + 1) // cuts)
+                heads = tuple(h for h in part["heads"] if kv[0] <= h // group < kv[1])
                 if heads:
-                    units.append(Unit(heads, head, part["lists"], part.get("probe_rows", 0), owned % self.world))
-                    owned += part["lists"] == "heads"
+                    units.append(Unit(heads, kv, part["lists"], part.get("probe_rows", 0), cut))
         return units
 
     def _piece(self, of: Any, heads: Any, at: Tensors, q_offset: int, keys: int, reach: int, scale: float) -> Piece:
@@ -232,20 +234,28 @@ class ContextParallel:
         return found
 
     def _pages_for(self, call: _Call, like: torch.Tensor) -> Pages:
-        key = (call.batch, call.kv_heads, call.head_dim, call.chunks.n, like.dtype, like.device)
+        key = (call.batch, call.kv_heads, call.head_dim, call.length, like.dtype, like.device)
         if self._pages is None or self._pages[0] != key:
             self._pages = None  # gives the memory back first
-            self._pages = (key, Pages(call.batch, call.kv_heads, call.head_dim, call.chunks, like))
+            self._pages = (key, Pages(call.batch, call.kv_heads, call.head_dim, self._chunks(call.length), like))
         return self._pages[1]
 
+    def _stream(self, device: torch.device) -> Any:
+        """The stream of transfers of a GPU. It goes first where both streams have work: what comes over it is waited for."""
+        if device.type != "cuda":
+            return None
+        if device not in self._side:
+            self._side[device] = torch.cuda.Stream(device, priority=-1)
+        return self._side[device]
 
-def _meaning(call: _Call | None, q: torch.Tensor) -> dict[str, Any]:
+
+def _meaning(call: _Call | None, q: torch.Tensor, align: int) -> dict[str, Any]:
     """What has to be the same on all ranks."""
     if call is None:
         return {}
     return {
-        "length": call.chunks.n,
-        "align": call.chunks.rows,
+        "length": call.length,
+        "align": align,
         "batch": call.batch,
         "the number of heads": [call.q_heads, call.kv_heads],
         "head_dim": call.head_dim,
@@ -255,13 +265,21 @@ def _meaning(call: _Call | None, q: torch.Tensor) -> dict[str, Any]:
     }
 
 
+class _Ready(NamedTuple):
+    """A unit, and its calls over the chunks of this rank: each with its tensors, its lists and its chunk."""
+
+    unit: Unit
+    calls: list[tuple[Piece, Tensors, torch.Tensor | None, Chunk]]
+
+
 class _Run:
     """One call of attention on one rank."""
 
     def __init__(self, of: ContextParallel, call: _Call, units: list[Unit], q: torch.Tensor, k: torch.Tensor, v: torch.Tensor):
         self.of, self.call, self.units, self.q = of, call, units, q
+        self.chunks = of._chunks(call.length)
         self.attention = attention_of(q.get_device(), call.spec, call.q_heads, call.kv_heads, call.head_dim, q.dtype)
-        self.mine = call.chunks.of(of.rank)
+        self.mine = self.chunks.of(of.rank)
         self.pages = of._pages_for(call, k)
         at = 0
         for c in self.mine:
@@ -273,91 +291,101 @@ class _Run:
         self.have = self.pages.owned(of.rank)
         self.lists: dict[Unit, torch.Tensor] = {}  # of heads: the kept part of a workspace
         self.of.moved = 0
+        self.side = of._stream(q.device)
+        if self.side is not None:
+            self.side.wait_stream(torch.cuda.current_stream(q.device))
 
     def run(self, return_lse: bool) -> Any:
-        with self.of.timed("lists of heads"):
-            self._choose_for_heads()
-        with self.of.timed("lists of rows"):
-            ready = [self._ready(unit) for unit in self._with_pooled_keys()]
-        with self.of.timed("wants"):
-            traffic = self._traffic(ready)
-        self._attend(ready, traffic)
+        fixed = [u for u in self.units if u.lists == "none"]
+        chosen = [u for u in self.units if u.lists != "none"]
+        with self._beside():
+            ready = [self._ready(u) for u in fixed]
+            first = self._send(ready, self._known("fixed", lambda: self._all_wants(ready)))
+        self._attend(first)
+        with self._beside():  # while that is computed
+            with self.of.timed("lists of heads"):
+                self._choose_for_heads([u for u in chosen if u.lists == "heads"])
+            with self.of.timed("lists of rows"):
+                ready = [self._ready(u) for u in chosen]
+            with self.of.timed("wants"):
+                traffic = self._travels(self._all_wants(ready))
+            second = self._send(ready, traffic)
+        self._attend(second)
+        if self.side is not None:
+            torch.cuda.current_stream(self.q.device).wait_stream(self.side)
         return (self.o, self.lse) if return_lse else self.o
 
     # Lists of heads: chosen once
 
-    def _choose_for_heads(self) -> None:
-        units = [u for u in self.units if u.lists == "heads"]
+    def _choose_for_heads(self, units: list[Unit]) -> None:
         if not units:
             return
-        n = self.call.chunks.n
-        wants = self.pages.nothing()
-        for u in units:
-            if u.owner == self.of.rank:
-                wants[0, :, u.kv] = True
-        self._get(wants)
+        n = self.chunks.n
+
+        def keys() -> torch.Tensor:
+            wants = self.pages.nothing()
+            for u in units:
+                if u.owner == self.of.rank:
+                    wants[0, :, u.kv[0] : u.kv[1]] = True
+            return (wants & ~self.have).unsqueeze(0)
+
+        self._transfer(self._known("keys", keys))
         most = min(n, max(u.probe_rows for u in units))
-        last = rows_at(self.q, range(n - most, n), self.call.chunks, self.of.rank, self.of.group)
+        last = last_rows(self.q, most, self.chunks, self.of.rank, self.of.group)
         for u in units:
             probe = last[:, :, most - min(n, u.probe_rows) :]
-            piece = self._piece(u, self._tensors(probe, probe, None), n - probe.shape[2])
+            tensors = self._tensors(probe, torch.empty_like(probe), None)
+            piece = self._piece(u, tensors, n - probe.shape[2])
             if u.owner == self.of.rank:
-                self.lists[u] = self._chosen(piece, self._tensors(probe, probe, None), CHOOSE)
+                self.lists[u] = self._chosen(piece, tensors)
             else:
                 self.lists[u] = self._memory(piece.kept)
                 self.of.moved += piece.kept
+        for u in units:  # when all of them are chosen: a broadcast waits for the rank that chooses
             dist.broadcast(self.lists[u], global_rank(u.owner, self.of.group), group=self.of.group)
 
-    def _chosen(self, piece: Piece, at: Tensors, stages: int, pooled: torch.Tensor | None = None) -> torch.Tensor:
-        """What is kept of the workspace of a run up to the lists."""
+    def _chosen(self, piece: Piece, at: Tensors, pooled: torch.Tensor | None = None) -> torch.Tensor:
+        """Chooses, and gives what is kept of the workspace."""
         workspace = self._memory(piece.workspace)
         if pooled is not None:
             _pooled_of(piece, workspace).copy_(pooled.view(-1))
-        piece.run(stages, at, workspace)
+        piece.run(CHOOSE, at, workspace)
         return workspace[: piece.kept].clone()
 
     # Lists of rows: chosen by who has the rows
 
-    def _with_pooled_keys(self) -> list[tuple[Unit, torch.Tensor | None]]:
-        """The units, each with the pooled keys of the sequence if its lists of rows are chosen from them."""
-        out, known = [], {}
-        for u in self.units:
-            if u.lists == "rows":
-                key = (u.kv, self._piece(u, self._tensors(self.q[:, :, :1], self.o[:, :, :1], None), 0).parts[0]["pattern"])
-                if key not in known:
-                    known[key] = self._pool(u)
-                out.append((u, known[key]))
-            else:
-                out.append((u, None))
-        return out
-
     def _pool(self, u: Unit) -> torch.Tensor:
-        """Each rank pools the keys of its chunks; the pooled rows of all are put together in order."""
-        own = []
+        """The pooled keys of the sequence, [heads, pages, D] in float32: each rank pools its chunks, and gets the pooled rows of the others."""
+        chunks, own = self.chunks, []
         for c in self.mine:
             if c.rows:
                 at = Tensors(self.q[:, :, :1], self.pages.k[:, :, c.start : c.end], self.pages.v[:, :, c.start : c.end], self.o[:, :, :1], None)
                 piece = self.of._piece(self.attention, u.heads, at, 0, c.rows, 0, self.call.scale)
                 workspace = self._memory(piece.workspace)
                 piece.run(POOL, at, workspace)
-                own.append(_pooled_of(piece, workspace).view(self.call.batch, -1, self.call.head_dim))
-        chunks = self.call.chunks
-        pooled_rows = [sum(-(-c.rows // 64) for c in chunks.of(r)) for r in range(self.of.world)]
-        padded = torch.zeros(self.call.batch, max(pooled_rows), self.call.head_dim, dtype=torch.float32, device=self.q.device)
+                own.append(_pooled_of(piece, workspace).view(-1, -(-c.rows // PAGE), self.call.head_dim))
+        counts = [sum(-(-c.rows // PAGE) for c in chunks.of(r)) for r in range(self.of.world)]
+        whole = self._piece(u, self._tensors(self.q[:, :, :1], self.o[:, :, :1], None), 0).buffers()
+        heads = next(b["bytes"] for name, b in whole.items() if name.startswith("pooled_k_")) // (4 * self.call.head_dim * chunks.pages)
+        padded = torch.zeros(heads, max(counts), self.call.head_dim, dtype=torch.float32, device=self.q.device)
         if own:
-            padded[:, : pooled_rows[self.of.rank]] = torch.cat(own, 1)
+            padded[:, : counts[self.of.rank]] = torch.cat(own, 1)
         every = all_gather(padded, self.of.group)
         self.of.moved += every[0].numel() * 4 * (self.of.world - 1)
-        owners, out = chunks.owners(), padded.new_empty(self.call.batch, chunks.pages, self.call.head_dim)
+        out = padded.new_empty(heads, chunks.pages, self.call.head_dim)
         for r in range(self.of.world):
-            out[:, (owners == r).to(out.device)] = every[r, :, : pooled_rows[r]]
+            at_rank = 0
+            for c in chunks.of(r):
+                first, rows = c.start // PAGE, -(-c.rows // PAGE)
+                out[:, first : first + rows] = every[r, :, at_rank : at_rank + rows]
+                at_rank += rows
         return out
 
     # Attention
 
-    def _ready(self, unit: tuple[Unit, torch.Tensor | None]) -> list[tuple[Piece, Tensors, torch.Tensor | None, Chunk, Unit]]:
+    def _ready(self, u: Unit) -> _Ready:
         """The calls of a unit over this rank's chunks, with their lists."""
-        u, pooled = unit
+        pooled = self._pool(u) if u.lists == "rows" else None
         out, at = [], 0
         for c in self.mine:
             tensors = self._tensors(self.q[:, :, at : at + c.rows], self.o[:, :, at : at + c.rows], self.lse[:, :, at : at + c.rows])
@@ -366,68 +394,74 @@ class _Run:
                 continue
             piece = self._piece(u, tensors, c.start)
             lists = self.lists.get(u)
-            if u.lists == "rows":
-                lists = self._chosen(piece, tensors, CHOOSE, pooled)
+            if pooled is not None:
+                lists = self._chosen(piece, tensors, pooled)
             elif lists is None:
                 lists = self._memory(piece.kept)
-            out.append((piece, tensors, lists, c, u))
-        return out
+            out.append((piece, tensors, lists, c))
+        return _Ready(u, out)
 
-    def _traffic(self, ready: list[Any]) -> Traffic:
-        wants = []
-        for calls in ready:
-            want = self.pages.nothing()
-            for piece, _, lists, c, u in calls:
-                want[:, :, u.kv] |= read_by(piece, lists, c, self.call.chunks, self.call.batch, self.q.device)
-            want &= ~self.have
-            self.have |= want
-            wants.append(want)
-        traffic = Traffic(self.pages, torch.stack(wants), self.of.group)
-        self.of.moved += traffic.bytes()
+    def _send(self, ready: list[_Ready], traffic: Traffic) -> list[tuple[_Ready, Any]]:
+        """Enqueues the transfers of what units read, in the order in which attention needs it; gives with each unit the event of its arrival."""
+        return list(zip(ready, self._transfer(traffic)))
+
+    def _known(self, what: str, wants: Callable[[], torch.Tensor]) -> Traffic:
+        """Traffic that is the same in every call of a spec: it is worked out once, and waits for nothing then."""
+        key = (what, self.call)
+        if key not in self.pages.known:
+            self.pages.known[key] = self._travels(wants()), self.have
+        traffic, self.have = self.pages.known[key]
         return traffic
 
-    def _get(self, wants: torch.Tensor) -> None:
-        """Gets pages at once."""
-        wants &= ~self.have
-        self.have |= wants
-        traffic = Traffic(self.pages, wants.unsqueeze(0), self.of.group)
-        traffic.run(0)
-        self.of.moved += traffic.bytes()
+    def _travels(self, wants: torch.Tensor) -> Traffic:
+        """The traffic of wants, bool [turns, 2, B, kv heads, pages], after which this rank has these pages."""
+        self.have = self.have | wants.any(0)
+        return Traffic(self.pages, wants, self.of.group)
 
-    def _attend(self, ready: list[Any], traffic: Traffic) -> None:
-        """Pages travel on a stream of their own, in the order in which attention needs them."""
-        side = self._side_stream()
-        if side is None:
-            for turn, calls in enumerate(ready):
-                traffic.run(turn)
-                self._attend_to(calls)
-            return
-        main = torch.cuda.current_stream(self.q.device)
-        side.wait_stream(main)
+    def _all_wants(self, ready: list[_Ready]) -> torch.Tensor:
+        """The pages that each unit reads and this rank does not have when its turn comes."""
+        have, out = self.have, [self.pages.nothing()] * (not ready)
+        for r in ready:
+            want = self._reads(r) & ~have
+            have = have | want
+            out.append(want)
+        return torch.stack(out)
+
+    def _reads(self, ready: _Ready) -> torch.Tensor:
+        """The pages that a unit reads."""
+        want, (first, end) = self.pages.nothing(), ready.unit.kv
+        for piece, _, lists, c in ready.calls:
+            want[:, :, first:end] |= read_by(piece, lists, c, self.chunks, ready.unit.kv, self.call.q_heads // self.call.kv_heads)
+        return want
+
+    def _transfer(self, traffic: Traffic) -> list[Any]:
+        """Enqueues all turns, and gives the event at the end of each."""
         arrived = []
-        with torch.cuda.stream(side):
-            for turn in range(len(ready)):
-                with self.of.timed("transfer"):
-                    traffic.run(turn)
-                arrived.append(side.record_event())
-        for calls, event in zip(ready, arrived):
+        for turn in range(traffic.turns):
+            with self.of.timed("transfer"):
+                traffic.run(turn)
+            arrived.append(torch.cuda.current_stream(self.q.device).record_event() if self.side is not None else None)
+        self.of.moved += traffic.bytes()
+        return arrived
+
+    def _attend(self, ready: list[tuple[_Ready, Any]]) -> None:
+        for unit, arrived in ready:
             with self.of.timed("wait"):
-                main.wait_event(event)
+                if arrived is not None:
+                    torch.cuda.current_stream(self.q.device).wait_event(arrived)
             with self.of.timed("attention"):
-                self._attend_to(calls)
-        main.wait_stream(side)
+                for piece, tensors, lists, _ in unit.calls:
+                    piece.run(GATHER | ATTEND, tensors, lists)
 
-    def _attend_to(self, calls: list[Any]) -> None:
-        for piece, tensors, lists, _, _ in calls:
-            piece.run(GATHER | ATTEND, tensors, lists)
-
-    def _side_stream(self) -> Any:
-        device = self.q.device
-        if device.type != "cuda":
-            return None
-        if device not in self.of._side:
-            self.of._side[device] = torch.cuda.Stream(device, priority=-1)
-        return self.of._side[device]
+    @contextmanager
+    def _beside(self) -> Iterator[None]:
+        """On GPUs, a stream for what comes before attention and for transfers, beside the attention that runs on the current stream. What is
+        allocated there is used on the current stream, too: the next call of attention makes this stream wait for that one first."""
+        if self.side is None:
+            yield
+            return
+        with torch.cuda.stream(self.side):
+            yield
 
     # Small things
 
@@ -435,7 +469,7 @@ class _Run:
         return Tensors(q, self.pages.k, self.pages.v, o, lse)
 
     def _piece(self, u: Unit, at: Tensors, q_offset: int) -> Piece:
-        n = self.call.chunks.n
+        n = self.chunks.n
         return self.of._piece(self.attention, u.heads, at, q_offset, n, n, self.call.scale)
 
     def _memory(self, size: int) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -20,7 +20,11 @@ class Pages:
     def __init__(self, batch: int, kv_heads: int, head_dim: int, chunks: Chunks, like: torch.Tensor):
         self.chunks = chunks
         self.memory = like.new_zeros(2, batch, kv_heads, chunks.pages * PAGE, head_dim)
-        self.owners = chunks.owners().to(like.device)
+        owners = chunks.owners().to(like.device)
+        self.owners = owners == torch.arange(chunks.world, device=like.device).unsqueeze(1)  # [ranks, pages]: whether a rank holds a page
+        self.held = self.owners.view(-1, 1, 1, 1, chunks.pages).expand(-1, *self.nothing().shape).flatten(1)  # [ranks, all pages]
+        # What travels the same way in every call, by what it is for: the traffic, and the pages that are there afterwards.
+        self.known: dict[Any, tuple["Traffic", torch.Tensor]] = {}
 
     @property
     def k(self) -> torch.Tensor:
@@ -41,68 +45,75 @@ class Pages:
 
     def owned(self, rank: int) -> torch.Tensor:
         """The pages that a rank holds."""
-        return (self.owners == rank).expand(2, *self.memory.shape[1:3], -1).clone()
+        return self.owners[rank].expand_as(self.nothing()).clone()
 
 
-def read_by(piece: Piece, workspace: torch.Tensor | None, chunk: Chunk, chunks: Chunks, batch: int, device: torch.device) -> torch.Tensor:
-    """The pages that the rows of a chunk read in any head of a piece, bool [B, pages]."""
-    if not chunk.rows:
-        return torch.zeros(batch, chunks.pages, dtype=torch.bool, device=device)
-    marks = _Marks(batch, chunks, device)
-    for start, end in piece.parts[0]["reads"]:
-        lo, hi = (torch.full((batch, 1), x, device=device) for x in (start, end))
-        marks.add(lo, hi, hi > lo)
+def read_by(piece: Piece, workspace: torch.Tensor | None, chunk: Chunk, chunks: Chunks, kv: tuple[int, int], group: int) -> torch.Tensor:
+    """The pages that the rows of a chunk read, bool [B, kv heads, pages], for kv heads from the first of kv to before the second, which group
+    query heads share each. workspace has the lists of the piece."""
     part, buffers = piece.parts[0], piece.buffers()
     first, end = part["span"]
-    heads = torch.tensor(part["heads"], device=device) - first  # lists of heads between them are nobody's
+    marks = _Marks(piece.batch, kv, chunks, piece.device)
+    for start, stop in part["reads"]:
+        marks.everywhere(start, stop)
     for name, buffer in buffers.items():
-        for suffix, add in (("_runs", marks.runs), ("_cols", marks.columns), ("_blocks", marks.blocks)):
+        for suffix, ranges in (("_runs", _of_runs), ("_cols", _of_columns), ("_blocks", _of_blocks)):
             if name.endswith(suffix) and workspace is not None:
-                lists, counts = words(workspace, buffer), words(workspace, buffers[name[:-1] + "_count"])
-                add(*(x.view(batch, end - first, -1).index_select(1, heads).flatten(1) for x in (lists, counts)), chunk)
+                both = words(workspace, buffer), words(workspace, buffers[name[:-1] + "_count"])
+                # Lists of heads between the part's are nobody's.
+                lists, counts = (x.view(piece.batch, end - first, -1).index_select(1, piece.heads - first) for x in both)
+                lists, there = _entries(lists, counts)
+                marks.add(piece.heads // group - kv[0], *ranges(lists, chunk), there)
     return marks.read()
 
 
 class _Marks:
-    """Counts of ranges that begin and end at each page."""
+    """Counts of ranges that begin and end at each page, by batch entry and kv head."""
 
-    def __init__(self, batch: int, chunks: Chunks, device: torch.device):
+    def __init__(self, batch: int, kv: tuple[int, int], chunks: Chunks, device: torch.device):
         self.chunks = chunks
-        self.changes = torch.zeros(batch, chunks.pages + 1, dtype=torch.int32, device=device)
+        self.changes = torch.zeros(batch, kv[1] - kv[0], chunks.pages + 1, dtype=torch.int32, device=device)
 
-    def add(self, start: torch.Tensor, end: torch.Tensor, there: torch.Tensor) -> None:
-        """Marks the keys start .. end-1 where there says so; all [B, ranges]."""
-        end = end.clamp(max=self.chunks.n)
-        start = start.clamp(min=0)
-        there = (there & (end > start)).int()
-        last = self.chunks.pages
-        self.changes.scatter_add_(1, (start // PAGE).clamp(max=last).long(), there)
-        self.changes.scatter_add_(1, ((end + PAGE - 1) // PAGE).clamp(0, last).long(), -there)
+    def everywhere(self, start: int, end: int) -> None:
+        """Marks the keys start .. end-1 for all."""
+        self.changes[:, :, start // PAGE] += 1
+        self.changes[:, :, -(-end // PAGE)] -= 1
+
+    def add(self, rows: torch.Tensor, start: torch.Tensor, end: torch.Tensor, there: torch.Tensor) -> None:
+        """Marks the keys start .. end-1, each [B, heads, entries], where there says so; rows [heads] are the kv heads."""
+        batch, kv, width = self.changes.shape
+        start, end = start.clamp(min=0), end.clamp(max=self.chunks.n)
+        change = (there & (end > start)).int().view(-1)
+        line = torch.arange(batch, device=rows.device).unsqueeze(1) * kv + rows  # [B, heads]
+        base = line.unsqueeze(2) * width
+        for at, by in ((start // PAGE, change), ((end + PAGE - 1) // PAGE, -change)):
+            self.changes.view(-1).scatter_add_(0, (base + at.clamp(0, width - 1)).view(-1), by)
 
     def read(self) -> torch.Tensor:
-        return self.changes[:, :-1].cumsum(1) > 0
+        return self.changes[:, :, :-1].cumsum(2) > 0
 
-    def runs(self, lists: torch.Tensor, counts: torch.Tensor, chunk: Chunk) -> None:
-        """A tile begins at key s + run for the row block that begins at s: all row blocks together read one range of keys."""
-        lists, there = _entries(lists, counts)
-        last = chunk.start + (chunk.rows - 1) // PAGE * PAGE  # of the last row block
-        self.add(lists + chunk.start, (lists + last + PAGE).clamp(max=chunk.end), there)
 
-    def columns(self, lists: torch.Tensor, counts: torch.Tensor, chunk: Chunk) -> None:
-        lists, there = _entries(lists, counts)
-        self.add(lists, lists + 1, there & (lists < chunk.end))
+def _of_runs(runs: torch.Tensor, chunk: Chunk) -> tuple[torch.Tensor, torch.Tensor]:
+    """A tile begins at key s + run for the row block that begins at s: the row blocks of a chunk read one range of keys."""
+    last = chunk.start + (chunk.rows - 1) // PAGE * PAGE  # of the last row block
+    return runs + chunk.start, (runs + last + PAGE).clamp(max=chunk.end)
 
-    def blocks(self, lists: torch.Tensor, counts: torch.Tensor, chunk: Chunk) -> None:
-        lists, there = _entries(lists, counts)
-        self.add(lists * PAGE, (lists + 1) * PAGE, there)
+
+def _of_columns(columns: torch.Tensor, chunk: Chunk) -> tuple[torch.Tensor, torch.Tensor]:
+    return columns, (columns + 1).clamp(max=chunk.end)
+
+
+def _of_blocks(blocks: torch.Tensor, chunk: Chunk) -> tuple[torch.Tensor, torch.Tensor]:
+    return blocks * PAGE, (blocks + 1) * PAGE
 
 
 def _entries(lists: torch.Tensor, counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Entries [B, lists * room], and whether each is one: a list has as many as its count says. Others may hold anything: they become 0."""
-    batch, n = counts.shape
-    lists = lists.reshape(batch, n, -1)
-    there = torch.arange(lists.shape[2], device=lists.device) < counts.unsqueeze(2)
-    return torch.where(there, lists, 0).view(batch, -1), there.view(batch, -1)
+    """Lists and counts [B, heads, ...] as entries [B, heads, entries], and whether each is one: a list has as many as its count says. Others
+    may hold anything: they become 0."""
+    batch, heads, n = counts.shape
+    lists = lists.view(batch, heads, n, -1)
+    there = torch.arange(lists.shape[3], device=lists.device) < counts.unsqueeze(3)
+    return torch.where(there, lists, 0).view(batch, heads, -1).long(), there.view(batch, heads, -1)
 
 
 class Traffic:
@@ -113,15 +124,13 @@ class Traffic:
 
     def __init__(self, pages: Pages, wants: torch.Tensor, group: Any):
         self.pages, self.group = pages, group
-        rank, world = dist.get_rank(group), dist.get_world_size(group)
-        turns, total = wants.shape[0], wants[0].numel()
+        rank = dist.get_rank(group)
+        turns, total, held = wants.shape[0], wants[0].numel(), pages.held
         every = all_gather(wants.flatten(1).view(torch.uint8), group).view(torch.bool)  # [ranks, turns, pages]
-        owners = pages.owners.expand(wants.shape[1:]).reshape(-1)
-        held = torch.nn.functional.one_hot(owners, world).t().bool()  # [ranks, pages]
-        counts = torch.einsum("rtp,sp->trs", every.float(), held.float()).long()  # wanted by r of s
-        gets = torch.nonzero((every[rank].unsqueeze(1) & held).reshape(-1)).view(-1) % total  # by turn, then by rank
-        gives = torch.nonzero((every & held[rank]).transpose(0, 1).reshape(-1)).view(-1) % total
-        self.counts = counts.cpu()
+        asked = every.transpose(0, 1).unsqueeze(2) & held  # [turns, by rank, of rank, pages]
+        self.counts = asked.sum(-1).cpu()
+        gets = torch.nonzero(asked[:, rank].reshape(-1)).view(-1) % total  # by turn, then by rank
+        gives = torch.nonzero(asked[:, :, rank].reshape(-1)).view(-1) % total
         self.gets = gets.split(self.counts[:, rank].sum(1).tolist())
         self.gives = gives.split(self.counts[:, :, rank].sum(1).tolist())
         self.rank, self.turns = rank, turns
@@ -155,14 +164,19 @@ def global_rank(rank: int, group: Any) -> int:
     return rank if group is None else dist.get_global_rank(group, rank)
 
 
-def rows_at(x: torch.Tensor, positions: Sequence[int], chunks: Chunks, rank: int, group: Any) -> torch.Tensor:
-    """The rows of the sequence at positions, whoever holds them: x [B, H, rows of this rank, D] gives [B, H, positions, D] on all ranks."""
-    mine = {p: i for i, p in enumerate(chunks.positions(rank).tolist())} if len(positions) else {}
-    index = torch.tensor([mine.get(p, 0) for p in positions], device=x.device)
-    there = torch.tensor([p in mine for p in positions], device=x.device)
-    rows = x.new_zeros(x.shape[0], x.shape[1], len(positions), x.shape[3])
-    if x.shape[2]:
-        rows = torch.where(there.view(1, 1, -1, 1), x.index_select(2, index), rows)
-    every = all_gather(rows.contiguous().view(torch.uint8), group).view(x.dtype)
-    owners = chunks.owners()[torch.tensor(positions) // PAGE].to(x.device)
-    return torch.gather(every, 0, owners.view(1, 1, 1, -1, 1).expand(1, *rows.shape)).squeeze(0)
+def last_rows(x: torch.Tensor, most: int, chunks: Chunks, rank: int, group: Any) -> torch.Tensor:
+    """The last rows of the sequence on all ranks, whoever holds them: x [B, H, rows of this rank, D] gives [B, H, most, D]."""
+    rows = x.new_zeros(x.shape[0], x.shape[1], most, x.shape[3])
+    first, at = chunks.n - most, 0
+    for c in chunks.of(rank):
+        start = max(c.start, first)
+        if start < c.end:
+            rows[:, :, start - first : c.end - first] = x[:, :, at + start - c.start : at + c.rows]
+        at += c.rows
+    every = all_gather(rows.view(torch.uint8), group).view(x.dtype)
+    for r in range(chunks.world):
+        for c in chunks.of(r):
+            start = max(c.start, first)
+            if start < c.end and r != rank:
+                rows[:, :, start - first : c.end - first] = every[r, :, :, start - first : c.end - first]
+    return rows

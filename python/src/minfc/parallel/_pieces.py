@@ -32,6 +32,7 @@ class Piece:
     def __init__(self, attention: Attention, heads: Sequence[int] | None, at: Tensors, q_offset: int, keys: int, reach: int, scale: float):
         self.attention = attention
         batch, _, rows, _ = at.q.shape
+        self.batch, self.device = batch, at.q.device
         shape = Shape(batch=batch, seq_q=rows, seq_k=keys, q_offset=q_offset, scale=scale, no_fallback=1, explicit_strides=1, reach=reach)
         for name, x in (("q", at.q), ("k", at.k), ("v", at.v), ("o", at.o)):
             setattr(shape, name, Stride(*x.stride()[:3]))
@@ -45,6 +46,7 @@ class Piece:
         described = json.loads(text(lib.minfc_describe, self.handle))
         self.kept: int = described["kept_bytes"]
         self.parts: list[dict[str, Any]] = described["parts"]
+        self.heads = torch.tensor(self.parts[0]["heads"], device=self.device)  # of the first part, which is the only one of a piece
 
     def __del__(self, _close: Any = lib.minfc_call_close) -> None:
         if getattr(self, "handle", None):
