@@ -207,10 +207,10 @@ class ContextParallel:
         heads at a time, and pages of the next unit travel while one is computed."""
         of = attention_of(q.get_device(), call.spec, call.q_heads, call.kv_heads, call.head_dim, q.dtype)
         one, kv = (q.new_empty(call.batch, n, 1, call.head_dim) for n in (call.q_heads, call.kv_heads))
-        parts = self._piece(of, None, Tensors(one, kv, kv, one, None), 0, 1, 0, call.scale).parts
+        parts = self._piece(of, None, Tensors(one, kv, kv, one, None), call.length - 1, call.length, 0, call.scale).parts
         group, cuts = call.q_heads // call.kv_heads, min(self.world, call.kv_heads)
         units: list[Unit] = []
-        for part in parts:
+        for part in sorted(parts, key=lambda p: sum(end - start for start, end in p["reads"])):  # those that wait least for pages first
             if part.get("why"):
                 raise ValueError(
                     f"pattern {part['pattern']} cannot run over ranks that hold a part of the sequence each: {part['why']}; "
@@ -240,12 +240,13 @@ class ContextParallel:
             self._pages = (key, Pages(call.batch, call.kv_heads, call.head_dim, self._chunks(call.length), like))
         return self._pages[1]
 
-    def _stream(self, device: torch.device) -> Any:
-        """The stream of transfers of a GPU. It goes first where both streams have work: what comes over it is waited for."""
+    def _streams(self, device: torch.device) -> tuple[Any, Any]:
+        """Two streams of a GPU beside the current one: of transfers, which goes first where there is room since what comes over it is waited
+        for, and a second one of attention. None and None of a CPU."""
         if device.type != "cuda":
-            return None
+            return None, None
         if device not in self._side:
-            self._side[device] = torch.cuda.Stream(device, priority=-1)
+            self._side[device] = torch.cuda.Stream(device, priority=-1), torch.cuda.Stream(device)
         return self._side[device]
 
 
@@ -291,7 +292,7 @@ class _Run:
         self.have = self.pages.owned(of.rank)
         self.lists: dict[Unit, torch.Tensor] = {}  # of heads: the kept part of a workspace
         self.of.moved = 0
-        self.side = of._stream(q.device)
+        self.side, self.other = of._streams(q.device)
         if self.side is not None:
             self.side.wait_stream(torch.cuda.current_stream(q.device))
 
@@ -299,20 +300,22 @@ class _Run:
         fixed = [u for u in self.units if u.lists == "none"]
         chosen = [u for u in self.units if u.lists != "none"]
         with self._beside():
-            ready = [self._ready(u) for u in fixed]
-            first = self._send(ready, self._known("fixed", lambda: self._all_wants(ready)))
-        self._attend(first)
-        with self._beside():  # while that is computed
             with self.of.timed("lists of heads"):
                 self._choose_for_heads([u for u in chosen if u.lists == "heads"])
             with self.of.timed("lists of rows"):
                 ready = [self._ready(u) for u in chosen]
             with self.of.timed("wants"):
+                known = [self._ready(u) for u in fixed]
+                at_once = self._known("fixed", lambda: self._all_wants(known))
                 traffic = self._travels(self._all_wants(ready))
+            # So far there are many short kernels, each of which would wait long for room beside attention.
+            self._join()
+            first = self._send(known, at_once)
+        self._attend(first)  # while the host waits for the numbers of pages, and sends them on their way
+        with self._beside():
             second = self._send(ready, traffic)
         self._attend(second)
-        if self.side is not None:
-            torch.cuda.current_stream(self.q.device).wait_stream(self.side)
+        self._join()
         return (self.o, self.lse) if return_lse else self.o
 
     # Lists of heads: chosen once
@@ -430,8 +433,8 @@ class _Run:
     def _reads(self, ready: _Ready) -> torch.Tensor:
         """The pages that a unit reads."""
         want, (first, end) = self.pages.nothing(), ready.unit.kv
-        for piece, _, lists, c in ready.calls:
-            want[:, :, first:end] |= read_by(piece, lists, c, self.chunks, ready.unit.kv, self.call.q_heads // self.call.kv_heads)
+        if ready.calls:
+            want[:, :, first:end] = read_by(ready.calls, self.chunks, ready.unit.kv, self.call.q_heads // self.call.kv_heads)
         return want
 
     def _transfer(self, traffic: Traffic) -> list[Any]:
@@ -445,13 +448,35 @@ class _Run:
         return arrived
 
     def _attend(self, ready: list[tuple[_Ready, Any]]) -> None:
-        for unit, arrived in ready:
-            with self.of.timed("wait"):
-                if arrived is not None:
-                    torch.cuda.current_stream(self.q.device).wait_event(arrived)
-            with self.of.timed("attention"):
+        """Attention of units. On GPUs in turns on two streams: the blocks of a unit begin where the last blocks of the one before leave room."""
+        main = None if self.side is None else torch.cuda.current_stream(self.q.device)
+        for turn, (unit, arrived) in enumerate(ready):
+            with self._turn(turn, main, arrived), self.of.timed("attention"):
                 for piece, tensors, lists, _ in unit.calls:
                     piece.run(GATHER | ATTEND, tensors, lists)
+        if main is not None:
+            main.wait_stream(self.other)
+
+    @contextmanager
+    def _turn(self, turn: int, main: Any, arrived: Any) -> Iterator[None]:
+        """The stream of a unit, once its pages have arrived."""
+        if main is None:
+            yield
+            return
+        stream = self.other if turn % 2 else main
+        if turn == 1:
+            stream.wait_event(self.began)
+        elif turn == 0:
+            self.began = main.record_event()
+        with torch.cuda.stream(stream):
+            with self.of.timed("wait"):
+                stream.wait_event(arrived)
+            yield
+
+    def _join(self) -> None:
+        """The current stream waits for what was enqueued beside it."""
+        if self.side is not None:
+            torch.cuda.current_stream(self.q.device).wait_stream(self.side)
 
     @contextmanager
     def _beside(self) -> Iterator[None]:

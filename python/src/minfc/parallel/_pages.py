@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cached_property
+from typing import Any, Sequence
 
 import torch
 import torch.distributed as dist
@@ -35,9 +36,9 @@ class Pages:
         return self.memory[1, :, :, : self.chunks.n]
 
     def flat(self) -> torch.Tensor:
-        """A row of bytes for each page: [2 * B * Hk * pages, bytes]."""
+        """A row for each page, [2 * B * Hk * pages, words]: words of 8 bytes, since torch copies rows element by element."""
         size = PAGE * self.memory.shape[-1] * self.memory.element_size()
-        return self.memory.view(torch.uint8).view(-1, size)
+        return self.memory.view(torch.int64).view(-1, size // 8)
 
     def nothing(self) -> torch.Tensor:
         """A mark for every page, bool [2, B, Hk, pages], none set."""
@@ -48,22 +49,31 @@ class Pages:
         return self.owners[rank].expand_as(self.nothing()).clone()
 
 
-def read_by(piece: Piece, workspace: torch.Tensor | None, chunk: Chunk, chunks: Chunks, kv: tuple[int, int], group: int) -> torch.Tensor:
-    """The pages that the rows of a chunk read, bool [B, kv heads, pages], for kv heads from the first of kv to before the second, which group
-    query heads share each. workspace has the lists of the piece."""
+Calls = Sequence[tuple[Piece, Any, torch.Tensor | None, Chunk]]
+
+
+def read_by(calls: Calls, chunks: Chunks, kv: tuple[int, int], group: int) -> torch.Tensor:
+    """The pages that calls over chunks read, bool [B, kv heads, pages], for kv heads from the first of kv to before the second, which group
+    query heads share each. The calls are over the same heads, each with its lists; lists of heads serve all of them.
+
+    It is made of few operations: a GPU that attends beside it takes long to begin each.
+    """
+    piece = calls[0][0]
     part, buffers = piece.parts[0], piece.buffers()
-    first, end = part["span"]
     marks = _Marks(piece.batch, kv, chunks, piece.device)
-    for start, stop in part["reads"]:
-        marks.everywhere(start, stop)
-    for name, buffer in buffers.items():
-        for suffix, ranges in (("_runs", _of_runs), ("_cols", _of_columns), ("_blocks", _of_blocks)):
-            if name.endswith(suffix) and workspace is not None:
-                both = words(workspace, buffer), words(workspace, buffers[name[:-1] + "_count"])
-                # Lists of heads between the part's are nobody's.
-                lists, counts = (x.view(piece.batch, end - first, -1).index_select(1, piece.heads - first) for x in both)
-                lists, there = _entries(lists, counts)
-                marks.add(piece.heads // group - kv[0], *ranges(lists, chunk), there)
+    for own, _, _, _ in calls:
+        for start, stop in own.parts[0]["reads"]:
+            marks.everywhere(start, stop)
+    for name in buffers:
+        for suffix, ranges in (("_runs", _of_runs), ("_cols", _of_columns)):
+            if name.endswith(suffix):
+                lists, there = _entries(piece, calls[0][2], name)
+                starts, ends = zip(*(ranges(lists, c) for _, _, _, c in calls))
+                marks.add(piece.heads // group - kv[0], torch.cat(starts, 2), torch.cat(ends, 2), there.repeat(1, 1, len(calls)))
+        if name.endswith("_blocks"):
+            for own, _, workspace, _ in calls:
+                blocks, there = _entries(own, workspace, name)
+                marks.add(piece.heads // group - kv[0], blocks * PAGE, blocks * PAGE + PAGE, there)
     return marks.read()
 
 
@@ -83,11 +93,10 @@ class _Marks:
         """Marks the keys start .. end-1, each [B, heads, entries], where there says so; rows [heads] are the kv heads."""
         batch, kv, width = self.changes.shape
         start, end = start.clamp(min=0), end.clamp(max=self.chunks.n)
-        change = (there & (end > start)).int().view(-1)
+        change = (there & (end > start)).int()
         line = torch.arange(batch, device=rows.device).unsqueeze(1) * kv + rows  # [B, heads]
-        base = line.unsqueeze(2) * width
-        for at, by in ((start // PAGE, change), ((end + PAGE - 1) // PAGE, -change)):
-            self.changes.view(-1).scatter_add_(0, (base + at.clamp(0, width - 1)).view(-1), by)
+        at = torch.cat([start // PAGE, (end + PAGE - 1) // PAGE], 2).clamp_(0, width - 1).add_(line.unsqueeze(2) * width)
+        self.changes.view(-1).scatter_add_(0, at.view(-1), torch.cat([change, -change], 2).view(-1))
 
     def read(self) -> torch.Tensor:
         return self.changes[:, :, :-1].cumsum(2) > 0
@@ -103,52 +112,60 @@ def _of_columns(columns: torch.Tensor, chunk: Chunk) -> tuple[torch.Tensor, torc
     return columns, (columns + 1).clamp(max=chunk.end)
 
 
-def _of_blocks(blocks: torch.Tensor, chunk: Chunk) -> tuple[torch.Tensor, torch.Tensor]:
-    return blocks * PAGE, (blocks + 1) * PAGE
-
-
-def _entries(lists: torch.Tensor, counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lists and counts [B, heads, ...] as entries [B, heads, entries], and whether each is one: a list has as many as its count says. Others
-    may hold anything: they become 0."""
-    batch, heads, n = counts.shape
-    lists = lists.view(batch, heads, n, -1)
-    there = torch.arange(lists.shape[3], device=lists.device) < counts.unsqueeze(3)
-    return torch.where(there, lists, 0).view(batch, heads, -1).long(), there.view(batch, heads, -1)
+def _entries(piece: Piece, workspace: torch.Tensor | None, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """The entries of the lists of a piece, [B, heads, entries], and whether each is one: a list has as many as its count says. Others may hold
+    anything. Lists of heads between the piece's are nobody's."""
+    assert workspace is not None
+    buffers, (first, end) = piece.buffers(), piece.parts[0]["span"]
+    counts = words(workspace, buffers[name[:-1] + "_count"]).view(piece.batch, end - first, -1, 1)
+    lists = words(workspace, buffers[name]).view(piece.batch, end - first, counts.shape[2], -1)
+    there = torch.arange(lists.shape[3], device=lists.device) < counts
+    if len(piece.heads) < end - first:
+        lists, there = (x.index_select(1, piece.heads - first) for x in (lists, there))
+    return torch.where(there, lists, 0).flatten(2).long(), there.flatten(2)
 
 
 class Traffic:
     """Pages that travel in turns: in turn t each rank gets the pages that it wants then, from the ranks that hold them.
 
-    wants is bool [turns, 2, B, Hk, pages] on each rank, without pages that it has. It is a collective call, and waits for the device once.
+    wants is bool [turns, 2, B, Hk, pages] on each rank, without pages that it has. Making it is a collective call; the first use waits until
+    the current stream knows the numbers.
     """
 
     def __init__(self, pages: Pages, wants: torch.Tensor, group: Any):
-        self.pages, self.group = pages, group
-        rank = dist.get_rank(group)
-        turns, total, held = wants.shape[0], wants[0].numel(), pages.held
+        self.pages, self.group, self.rank = pages, group, dist.get_rank(group)
+        self.turns = wants.shape[0]
         every = all_gather(wants.flatten(1).view(torch.uint8), group).view(torch.bool)  # [ranks, turns, pages]
-        asked = every.transpose(0, 1).unsqueeze(2) & held  # [turns, by rank, of rank, pages]
-        self.counts = asked.sum(-1).cpu()
-        gets = torch.nonzero(asked[:, rank].reshape(-1)).view(-1) % total  # by turn, then by rank
-        gives = torch.nonzero(asked[:, :, rank].reshape(-1)).view(-1) % total
-        self.gets = gets.split(self.counts[:, rank].sum(1).tolist())
-        self.gives = gives.split(self.counts[:, :, rank].sum(1).tolist())
-        self.rank, self.turns = rank, turns
+        self._asked = every.transpose(0, 1).unsqueeze(2) & pages.held  # [turns, by rank, of rank, pages]
+        self._sums = self._asked.sum(-1)
+
+    @cached_property
+    def counts(self) -> torch.Tensor:
+        """How many pages a rank wants of another, [turns, by rank, of rank], on the host."""
+        return self._sums.cpu()
+
+    @cached_property
+    def places(self) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
+        """For each turn the numbers of the pages that this rank gets and gives, in the order of the other ranks."""
+        total, counts = self._asked.shape[-1], self.counts
+        gets, gives = (torch.nonzero(x.reshape(-1)).view(-1) % total for x in (self._asked[:, self.rank], self._asked[:, :, self.rank]))
+        del self._asked
+        return gets.split(counts[:, self.rank].sum(1).tolist()), gives.split(counts[:, :, self.rank].sum(1).tolist())
 
     def run(self, turn: int) -> None:
         """Enqueues the transfers of a turn on the current stream; a turn without any is left out by all ranks."""
         counts = self.counts[turn]
         if not int(counts.sum()):
             return
-        flat = self.pages.flat()
-        out = flat.index_select(0, self.gives[turn])
-        into = flat.new_empty(len(self.gets[turn]), flat.shape[1])
+        flat, (gets, gives) = self.pages.flat(), self.places
+        out = flat.index_select(0, gives[turn])
+        into = flat.new_empty(len(gets[turn]), flat.shape[1])
         dist.all_to_all_single(into, out, counts[self.rank].tolist(), counts[:, self.rank].tolist(), group=self.group)
-        flat.index_copy_(0, self.gets[turn], into)
+        flat.index_copy_(0, gets[turn], into)
 
     def bytes(self) -> int:
         """How many bytes this rank gets in all turns."""
-        return int(self.counts[:, self.rank].sum()) * self.pages.flat().shape[1]
+        return int(self.counts[:, self.rank].sum()) * self.pages.flat().shape[1] * 8
 
 
 def all_gather(x: torch.Tensor, group: Any) -> torch.Tensor:
