@@ -3,11 +3,11 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/plan"
@@ -20,7 +20,27 @@ type specJSON struct {
 	Params  map[string]int64 `json:"params"`
 	Plan    json.RawMessage  `json:"plan"`
 	Layer   *int             `json:"layer"`
+	Shard   *shardJSON       `json:"shard"`
 	Given   string           `json:"given"`
+}
+
+// shardJSON says which rank's heads of a plan are meant, under tensor parallelism.
+type shardJSON struct {
+	Rank  int `json:"rank"`
+	World int `json:"world"`
+	Heads int `json:"heads"` // query heads of the model; 0: as many as the ranks have together, or the plan names
+}
+
+// of is the plan of the rank. own is how many query heads a rank has, 0 where nobody says.
+func (s *shardJSON) of(p *plan.Plan, own int) (*plan.Plan, error) {
+	if s == nil {
+		return p, nil
+	}
+	heads := s.Heads
+	if heads == 0 {
+		heads = own * s.World
+	}
+	return p.Shard(s.Rank, s.World, heads)
 }
 
 // specError is an error of what a spec says, unless it is of a kind of its own.
@@ -28,26 +48,45 @@ type specError struct{ error }
 
 func (e specError) Unwrap() error { return e.error }
 
-func parseSpec(text string) (minfc.Spec, error) {
-	var in specJSON
-	d := json.NewDecoder(bytes.NewReader([]byte(text)))
+// decode reads one JSON value into a struct that has all its fields.
+func decode(text string, to any) error {
+	d := json.NewDecoder(strings.NewReader(text))
 	d.DisallowUnknownFields()
-	err := d.Decode(&in)
-	if err == nil {
-		if _, more := d.Token(); !errors.Is(more, io.EOF) {
-			err = fmt.Errorf("there is text behind its end, at byte %d", d.InputOffset())
-		}
+	if err := d.Decode(to); err != nil {
+		return err
 	}
-	if err != nil {
+	if _, more := d.Token(); !errors.Is(more, io.EOF) {
+		return fmt.Errorf("there is text behind its end, at byte %d", d.InputOffset())
+	}
+	return nil
+}
+
+// parseSpec reads a spec of an attention of so many query heads.
+func parseSpec(text string, qHeads int) (minfc.Spec, error) {
+	var in specJSON
+	if err := decode(text, &in); err != nil {
 		return minfc.Spec{}, specError{fmt.Errorf("the spec is not understood: %w; want JSON such as "+
 			`{"pattern": "vertical_slash", "params": {"vertical": 1000}} or {"plan": {...}, "layer": 0}`, err)}
 	}
-	return in.spec()
+	return in.spec(qHeads)
 }
 
-// readPlan is a head plan in minfc's format.
+// readPlan is a head plan in minfc's format, or the part of one that a rank runs: {"plan": {...}, "shard": {"rank": 1, "world": 4}}.
 func readPlan(name, text string) (string, error) {
-	p, err := plan.Read(name, []byte(text), nil)
+	in := struct {
+		Plan  json.RawMessage `json:"plan"`
+		Shard *shardJSON      `json:"shard"`
+	}{Plan: json.RawMessage(text)}
+	var part struct{ Plan json.RawMessage }
+	if json.Unmarshal([]byte(text), &part) == nil && part.Plan != nil { // a plan has no such field
+		if err := decode(text, &in); err != nil {
+			return "", specError{fmt.Errorf(`%s: a part of a plan is not understood: %w; want {"plan": {...}, "shard": {"rank": 1, "world": 4}}`, name, err)}
+		}
+	}
+	p, err := plan.Read(name, in.Plan, nil)
+	if err == nil {
+		p, err = in.Shard.of(p, 0)
+	}
 	if err != nil {
 		return "", specError{err}
 	}
@@ -55,17 +94,19 @@ func readPlan(name, text string) (string, error) {
 	return string(out), err
 }
 
-func (in *specJSON) spec() (minfc.Spec, error) {
+func (in *specJSON) spec(qHeads int) (minfc.Spec, error) {
 	out := minfc.Spec{Pattern: in.Pattern, Source: in.Source, Params: in.Params}
 	switch {
 	case in.Given != "":
-		if in.Plan != nil || in.Layer != nil {
+		if in.Plan != nil || in.Layer != nil || in.Shard != nil {
 			return out, specError{errors.New("the spec says that lists are given and has a plan as well, want one of them")}
 		}
 		out.Given = minfc.Given(in.Given)
 		return out, nil
 	case in.Plan == nil && in.Layer != nil:
 		return out, specError{errors.New("the spec has a layer and no plan")}
+	case in.Plan == nil && in.Shard != nil:
+		return out, specError{errors.New("the spec has a shard and no plan: a pattern is the same for all heads, on every rank")}
 	case in.Plan == nil && in.Pattern == "" && in.Source == "":
 		return out, specError{errors.New("the spec names nothing, want a pattern, a source, a plan or given lists")}
 	case in.Plan == nil:
@@ -75,7 +116,10 @@ func (in *specJSON) spec() (minfc.Spec, error) {
 	}
 	var err error
 	out.Layer = *in.Layer
-	if out.Plan, err = plan.Read("plan", in.Plan, nil); err != nil {
+	if out.Plan, err = plan.Read("plan", in.Plan, nil); err == nil {
+		out.Plan, err = in.Shard.of(out.Plan, qHeads)
+	}
+	if err != nil {
 		return out, specError{err}
 	}
 	return out, nil
