@@ -76,7 +76,7 @@ func compileOn(d *openDevice, spec string, want heads) (*attention, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := parseSpec(spec, want.q)
+	s, err := parseSpec(spec)
 	if err != nil {
 		return nil, err
 	}

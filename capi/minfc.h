@@ -162,8 +162,6 @@ MINFC_API int minfc_synchronize(minfc_device *device, minfc_error *error);
  *   {"pattern": "vertical_slash", "params": {"vertical": 1000, "slash": 6096}}     a pattern of the library
  *   {"source": "pattern near(n = 9) { keep causal & window(n) }", "params": {}}    a pattern of your own
  *   {"plan": {...}, "layer": 3}                                                    a layer of a head plan, minfc's or MInference's JSON
- *   {"plan": {...}, "layer": 3, "shard": {"rank": 1, "world": 4}}                  the same where this process is rank 1 of 4 under tensor
- *                                                                                  parallelism, and has a range of the plan's heads
  *   {"given": "causal"}                                                            every run brings lists of keys; "full": not only keys
  *                                                                                  up to the query
  *
@@ -207,8 +205,8 @@ MINFC_API int minfc_estimate(const char *spec, const minfc_heads *heads, const m
  *   {"schema": 1, "layers": [{"0": {"pattern": "vertical_slash", "params": {"vertical": 1000, "slash": 6096}}, ...}, ...]}
  *
  * Of {"plan": {...}, "shard": {"rank": 1, "world": 4, "heads": 32}} it writes the part that a rank runs under tensor parallelism: of every
- * layer the heads from rank * heads / world on, heads / world of them, counted from 0. heads is how many query heads the model has; without
- * it, the ones up to the last that the plan names, and in a spec, world times the attention's. */
+ * layer the heads from rank * heads / world on, heads / world of them, counted from 0. heads is how many query heads the model has: what the
+ * plan says unless given, or else the heads up to the last one that it names. */
 MINFC_API int minfc_plan_read(const char *name, const char *text, char *json, size_t capacity, size_t *length, minfc_error *error);
 
 /* minfc_workload writes tensors whose heads have structure like real ones, so that what sparse attention takes can be measured without a

@@ -20,7 +20,6 @@ type specJSON struct {
 	Params  map[string]int64 `json:"params"`
 	Plan    json.RawMessage  `json:"plan"`
 	Layer   *int             `json:"layer"`
-	Shard   *shardJSON       `json:"shard"`
 	Given   string           `json:"given"`
 }
 
@@ -28,19 +27,7 @@ type specJSON struct {
 type shardJSON struct {
 	Rank  int `json:"rank"`
 	World int `json:"world"`
-	Heads int `json:"heads"` // query heads of the model; 0: as many as the ranks have together, or the plan names
-}
-
-// of is the plan of the rank. own is how many query heads a rank has, 0 where nobody says.
-func (s *shardJSON) of(p *plan.Plan, own int) (*plan.Plan, error) {
-	if s == nil {
-		return p, nil
-	}
-	heads := s.Heads
-	if heads == 0 {
-		heads = own * s.World
-	}
-	return p.Shard(s.Rank, s.World, heads)
+	Heads int `json:"heads"` // query heads of the model; 0: see plan.Shard
 }
 
 // specError is an error of what a spec says, unless it is of a kind of its own.
@@ -61,14 +48,13 @@ func decode(text string, to any) error {
 	return nil
 }
 
-// parseSpec reads a spec of an attention of so many query heads.
-func parseSpec(text string, qHeads int) (minfc.Spec, error) {
+func parseSpec(text string) (minfc.Spec, error) {
 	var in specJSON
 	if err := decode(text, &in); err != nil {
 		return minfc.Spec{}, specError{fmt.Errorf("the spec is not understood: %w; want JSON such as "+
 			`{"pattern": "vertical_slash", "params": {"vertical": 1000}} or {"plan": {...}, "layer": 0}`, err)}
 	}
-	return in.spec(qHeads)
+	return in.spec()
 }
 
 // readPlan is a head plan in minfc's format, or the part of one that a rank runs: {"plan": {...}, "shard": {"rank": 1, "world": 4}}.
@@ -84,8 +70,8 @@ func readPlan(name, text string) (string, error) {
 		}
 	}
 	p, err := plan.Read(name, in.Plan, nil)
-	if err == nil {
-		p, err = in.Shard.of(p, 0)
+	if err == nil && in.Shard != nil {
+		p, err = p.Shard(in.Shard.Rank, in.Shard.World, in.Shard.Heads)
 	}
 	if err != nil {
 		return "", specError{err}
@@ -94,19 +80,17 @@ func readPlan(name, text string) (string, error) {
 	return string(out), err
 }
 
-func (in *specJSON) spec(qHeads int) (minfc.Spec, error) {
+func (in *specJSON) spec() (minfc.Spec, error) {
 	out := minfc.Spec{Pattern: in.Pattern, Source: in.Source, Params: in.Params}
 	switch {
 	case in.Given != "":
-		if in.Plan != nil || in.Layer != nil || in.Shard != nil {
+		if in.Plan != nil || in.Layer != nil {
 			return out, specError{errors.New("the spec says that lists are given and has a plan as well, want one of them")}
 		}
 		out.Given = minfc.Given(in.Given)
 		return out, nil
 	case in.Plan == nil && in.Layer != nil:
 		return out, specError{errors.New("the spec has a layer and no plan")}
-	case in.Plan == nil && in.Shard != nil:
-		return out, specError{errors.New("the spec has a shard and no plan: a pattern is the same for all heads, on every rank")}
 	case in.Plan == nil && in.Pattern == "" && in.Source == "":
 		return out, specError{errors.New("the spec names nothing, want a pattern, a source, a plan or given lists")}
 	case in.Plan == nil:
@@ -116,10 +100,7 @@ func (in *specJSON) spec(qHeads int) (minfc.Spec, error) {
 	}
 	var err error
 	out.Layer = *in.Layer
-	if out.Plan, err = plan.Read("plan", in.Plan, nil); err == nil {
-		out.Plan, err = in.Shard.of(out.Plan, qHeads)
-	}
-	if err != nil {
+	if out.Plan, err = plan.Read("plan", in.Plan, nil); err != nil {
 		return out, specError{err}
 	}
 	return out, nil

@@ -169,11 +169,7 @@ static void bad_specs(void) {
   new_fails(MINFC_E_PATTERN, "no layer", "{\"plan\": [{\"0\": [\"stream_llm\", 2, 30, 1]}]}");
   new_fails(MINFC_E_PATTERN, "there is no layer 1", "{\"plan\": [{\"0\": [\"stream_llm\", 2, 30, 1]}], \"layer\": 1}");
   new_fails(MINFC_E_PATTERN, "has 2 query heads", "{\"plan\": [{\"7\": [\"stream_llm\", 2, 30, 1]}], \"layer\": 0}");
-  new_fails(MINFC_E_PATTERN, "there is no rank 2 of 2", "{\"plan\": [{}], \"layer\": 0, \"shard\": {\"rank\": 2, \"world\": 2}}");
-  new_fails(MINFC_E_PATTERN, "6 query heads do not divide among 4 ranks", "{\"plan\": [{}], \"layer\": 0, \"shard\": {\"rank\": 1, \"world\": 4, \"heads\": 6}}");
-  new_fails(MINFC_E_PATTERN, "the plan is for 1 query heads, here are 2", "{\"plan\": [{}], \"layer\": 0, \"shard\": {\"rank\": 1, \"world\": 4, \"heads\": 4}}");
-  new_fails(MINFC_E_PATTERN, "head 4, the model has 4 query heads", "{\"plan\": [{\"4\": [\"stream_llm\", 2, 30, 1]}], \"layer\": 0, \"shard\": {\"rank\": 1, \"world\": 2}}");
-  new_fails(MINFC_E_PATTERN, "a shard and no plan", "{\"pattern\": \"dense\", \"shard\": {\"rank\": 0, \"world\": 2}}");
+  new_fails(MINFC_E_PATTERN, "the plan is for 1 query heads, here are 2", "{\"plan\": {\"schema\": 1, \"heads\": 1, \"layers\": [{}]}, \"layer\": 0}");
   new_fails(MINFC_E_PATTERN, "one of them", "{\"pattern\": \"dense\", \"plan\": [{\"0\": [\"stream_llm\", 2, 30, 1]}], \"layer\": 0}");
   minfc_heads heads = some_heads();
   minfc_attention *planned;
