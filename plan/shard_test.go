@@ -80,6 +80,18 @@ func TestShardOfAModelWithMoreHeads(t *testing.T) {
 	require.Equal(t, []int{1, 2, 3}, missing)
 }
 
+func TestReadRefusesNumbersOfHeads(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{`{"schema": 1, "heads": 0, "layers": [{}]}`, "p.json:1:24: heads is 0, want 1 to 65536"},
+		{`{"schema": 1, "heads": "8", "layers": [{}]}`, `heads: found the string "8", want a whole number`},
+		{`{"schema": 1, "heads_from": -1, "layers": [{}]}`, "p.json:1:29: heads_from is -1, want 0 to 65536"},
+		{`{"schema": 1, "heads": 1, "layers": [{"1": {"pattern": "dense"}}]}`, "p.json:1:1: the layer has an entry for head 1, the model has 1 query heads"},
+	} {
+		_, err := plan.Read("p.json", []byte(c.text), nil)
+		require.ErrorContains(t, err, c.want, "%s", c.text)
+	}
+}
+
 func TestShardRefuses(t *testing.T) {
 	five, said, none := read(t, windows(5, "")), read(t, windows(5, `"heads": 6, `)), read(t, `{"schema": 1, "layers": [{}]}`)
 	for _, c := range []struct {

@@ -1,6 +1,11 @@
 """Tensor parallelism of transformers in 2 and 4 processes: each runs its heads of the plan, and the model says what it says in one process."""
 
+import contextlib
+import io
+import json
+import os
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,12 +13,14 @@ import torch
 import minfc
 import ranks
 from families import error, model, prompts
+from test_docs import blocks
 
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")  # without which transformers loads no model with a tp_plan
 
 TOLERANCE = 6e-3  # of logits: sums over ranks are rounded one more time than in test_hf_families.py
 WORLDS = [2, 4]
+PAGE = Path(__file__).parents[2] / "docs/parallel.md"
 SPARSE = [
     {"pattern": "a_shape", "params": {"sink": 4, "window": 40}},
     {"pattern": "vertical_slash", "params": {"vertical": 20, "slash": 30}},
@@ -127,7 +134,23 @@ def on_ranks(rank, world, folders):
     gathered = loaded(folders["Phi3"])  # whose projections are gathered: every rank computes all heads
     minfc.install(gathered, PLANS["mixed"], fallback=False)
     out["gathered"] = (said(gathered)[0], minfc.report(gathered).heads)
+    out["page"] = printed(folders["Llama"])
     return out
+
+
+def printed(folder):
+    """What the page's blocks of tensor parallelism print, and what they should. A plan is a file of theirs."""
+    os.chdir(folder)
+    Path(f"plan.{os.getpid()}").write_text(json.dumps(PLANS["mixed"]))
+    os.replace(f"plan.{os.getpid()}", "plan.json")
+    text = PAGE.read_text().split("\n## Tensor parallel\n")[1].split("\n## ")[0]
+    names, pairs = {"name": folder}, []
+    for code, want in blocks(text):
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            exec(compile(code, str(PAGE), "exec"), names)
+        pairs.append((out.getvalue(), want))
+    return pairs
 
 
 def refusal(m, plan):
@@ -230,3 +253,11 @@ def test_a_model_that_gathers_projections_runs_all_heads(results, alone):
     for result in results:
         got, heads = result["gathered"]
         assert error(got, alone["Phi3", "mixed"][0]) < TOLERANCE and heads is None
+
+
+def test_page_runs(results):
+    pairs = results[0]["page"]
+    assert len(pairs) == 1
+    if len(results) == 2:
+        assert all(got == want for got, want in pairs)
+    assert all(r["page"][0][0].splitlines()[1:] == pairs[0][1].splitlines()[1:] for r in results)
