@@ -8,7 +8,7 @@ import traceback
 
 import torch
 
-LIMIT = 150  # seconds of all processes together: one that waits for another that failed would wait for minutes
+LIMIT = 300  # seconds of all processes together: one that waits for another that failed would wait for minutes
 SLOW = ["torch", "torch.distributed.tensor", "transformers.modeling_utils", "transformers.generation"]  # imported once for all processes
 
 

@@ -88,6 +88,32 @@ def test_a_shard_refuses_other_heads(make):
         minfc.attention(q, k, v, minfc.Plan(PLANS["mixed"]).shard(0, 2).layer(0))
 
 
+class Mesh:
+    """A device mesh as transformers gives it to a model, of which this process is rank 1."""
+
+    ndim = 1
+
+    def get_local_rank(self):
+        return 1
+
+
+@pytest.mark.parametrize(
+    "settings, drop, words",
+    [
+        ({}, ["k_proj", "v_proj"], "the tp_plan splits q_proj of LlamaAttention among ranks, and minfc can tell which heads a rank has where q_proj"),
+        ({"num_key_value_heads": 1}, [], "LlamaAttention has 1 kv heads, which 2 ranks have to share, and its weights are quantised"),
+        ({"num_attention_heads": 3, "num_key_value_heads": 1, "hidden_size": 48}, [], "has 3 query heads, which do not divide among 2 ranks"),
+    ],
+)
+def test_splits_that_minfc_does_not_know(settings, drop, words):
+    m = model(**settings)
+    m._tp_size, m._device_mesh = 2, Mesh()  # weights that are no DTensor stand for quantised ones
+    m._tp_plan = {name: style for name, style in m._tp_plan.items() if name.split(".")[-1] not in drop}
+    with pytest.raises(ValueError, match=words):
+        minfc.install(m, "dense")
+    assert m.config._attn_implementation == "sdpa"
+
+
 # In several
 
 
