@@ -229,7 +229,10 @@ MINFC_API int minfc_estimate(const char *spec, const minfc_heads *heads, const m
  * call the text, such as the path of its file; they have line and column. A spec may take a layer as a plan of its own:
  *
  *   {"schema": 1, "layers": [{"0": {"pattern": "vertical_slash", "params": {"vertical": 1000, "slash": 6096}}, ...}, ...]}
- */
+ *
+ * Of {"plan": {...}, "shard": {"rank": 1, "world": 4, "heads": 32}} it writes the part that a rank runs under tensor parallelism: of every
+ * layer the heads from rank * heads / world on, heads / world of them, counted from 0. heads is how many query heads the model has: what the
+ * plan says unless given, or else the heads up to the last one that it names. */
 MINFC_API int minfc_plan_read(const char *name, const char *text, char *json, size_t capacity, size_t *length, minfc_error *error);
 
 /* minfc_workload writes tensors whose heads have structure like real ones, so that what sparse attention takes can be measured without a

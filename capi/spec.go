@@ -3,11 +3,11 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/plan"
@@ -23,31 +23,56 @@ type specJSON struct {
 	Given   string           `json:"given"`
 }
 
+// shardJSON says which rank's heads of a plan are meant, under tensor parallelism.
+type shardJSON struct {
+	Rank  int `json:"rank"`
+	World int `json:"world"`
+	Heads int `json:"heads"` // query heads of the model; 0: see plan.Shard
+}
+
 // specError is an error of what a spec says, unless it is of a kind of its own.
 type specError struct{ error }
 
 func (e specError) Unwrap() error { return e.error }
 
+// decode reads one JSON value into a struct that has all its fields.
+func decode(text string, to any) error {
+	d := json.NewDecoder(strings.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(to); err != nil {
+		return err
+	}
+	if _, more := d.Token(); !errors.Is(more, io.EOF) {
+		return fmt.Errorf("there is text behind its end, at byte %d", d.InputOffset())
+	}
+	return nil
+}
+
 func parseSpec(text string) (minfc.Spec, error) {
 	var in specJSON
-	d := json.NewDecoder(bytes.NewReader([]byte(text)))
-	d.DisallowUnknownFields()
-	err := d.Decode(&in)
-	if err == nil {
-		if _, more := d.Token(); !errors.Is(more, io.EOF) {
-			err = fmt.Errorf("there is text behind its end, at byte %d", d.InputOffset())
-		}
-	}
-	if err != nil {
+	if err := decode(text, &in); err != nil {
 		return minfc.Spec{}, specError{fmt.Errorf("the spec is not understood: %w; want JSON such as "+
 			`{"pattern": "vertical_slash", "params": {"vertical": 1000}} or {"plan": {...}, "layer": 0}`, err)}
 	}
 	return in.spec()
 }
 
-// readPlan is a head plan in minfc's format.
+// readPlan is a head plan in minfc's format, or the part of one that a rank runs: {"plan": {...}, "shard": {"rank": 1, "world": 4}}.
 func readPlan(name, text string) (string, error) {
-	p, err := plan.Read(name, []byte(text), nil)
+	in := struct {
+		Plan  json.RawMessage `json:"plan"`
+		Shard *shardJSON      `json:"shard"`
+	}{Plan: json.RawMessage(text)}
+	var part struct{ Plan json.RawMessage }
+	if json.Unmarshal([]byte(text), &part) == nil && part.Plan != nil { // a plan has no such field
+		if err := decode(text, &in); err != nil {
+			return "", specError{fmt.Errorf(`%s: a part of a plan is not understood: %w; want {"plan": {...}, "shard": {"rank": 1, "world": 4}}`, name, err)}
+		}
+	}
+	p, err := plan.Read(name, in.Plan, nil)
+	if err == nil && in.Shard != nil {
+		p, err = p.Shard(in.Shard.Rank, in.Shard.World, in.Shard.Heads)
+	}
 	if err != nil {
 		return "", specError{err}
 	}

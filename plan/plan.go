@@ -19,9 +19,11 @@ const SchemaVersion = 1
 
 // Plan is what the heads of a model run.
 type Plan struct {
-	Model   string // "" when the file does not say
-	Layers  []Layer
-	Default Head // of heads without an entry
+	Model     string // "" when the file does not say
+	Heads     int    // how many query heads a layer has; 0 when the file does not say
+	HeadsFrom int    // of a plan for a range of a model's query heads: the number of its head 0 in the model
+	Layers    []Layer
+	Default   Head // of heads without an entry
 }
 
 // Layer holds heads by their number among the query heads.
@@ -114,17 +116,19 @@ func (p *Plan) called(layer int) string {
 }
 
 // Assign returns what the query heads of a layer run, [qHeads], and the heads among them that have no entry and got
-// Plan.Default. Layers and heads count from 0. A layer that is not there, and heads beyond the model, are errors.
+// Plan.Default. Layers and heads count from 0. A layer that is not there, heads beyond the model, and another number of heads than the
+// plan says it is for are errors.
 func (p *Plan) Assign(layer, qHeads int) (heads []Head, missing []int, err error) {
 	if layer < 0 || layer >= len(p.Layers) {
 		return nil, nil, fmt.Errorf("there is no layer %d, the plan has %d, counted from 0", layer, len(p.Layers))
 	}
-	entries := p.Layers[layer]
-	for _, h := range slices.Sorted(maps.Keys(entries)) {
-		if h < 0 || h >= qHeads {
-			return nil, nil, fmt.Errorf("%s has an entry for head %d, the model has %d query heads, counted from 0", p.called(layer), h, qHeads)
-		}
+	if p.Heads != 0 && p.Heads != qHeads {
+		return nil, nil, p.otherHeads(qHeads)
 	}
+	if err := p.checkLayer(layer, qHeads); err != nil {
+		return nil, nil, err
+	}
+	entries := p.Layers[layer]
 	heads = make([]Head, qHeads)
 	var errs []error
 	for h := range heads {
@@ -138,4 +142,14 @@ func (p *Plan) Assign(layer, qHeads int) (heads []Head, missing []int, err error
 		heads[h] = head
 	}
 	return heads, missing, errors.Join(errs...)
+}
+
+// checkLayer refuses entries of heads that a model with so many query heads does not have.
+func (p *Plan) checkLayer(layer, qHeads int) error {
+	for _, h := range slices.Sorted(maps.Keys(p.Layers[layer])) {
+		if h < 0 || h >= qHeads {
+			return fmt.Errorf("%s has an entry for head %d, the model has %d query heads, counted from 0", p.called(layer), h, qHeads)
+		}
+	}
+	return nil
 }

@@ -63,15 +63,31 @@ func (r *reader) own(p *Plan, n *node) {
 			}
 			schema = true
 		},
-		"model":  func(n *node) { p.Model = r.text(n, "model") },
-		"layers": func(n *node) { layers = true; p.Layers = r.layers(n, r.ownHead) },
-	}, "schema", "model", "layers")
+		"model":      func(n *node) { p.Model = r.text(n, "model") },
+		"heads":      func(n *node) { p.Heads = r.count(n, "heads", 1) },
+		"heads_from": func(n *node) { p.HeadsFrom = r.count(n, "heads_from", 0) },
+		"layers":     func(n *node) { layers = true; p.Layers = r.layers(n, r.ownHead) },
+	}, "schema", "model", "heads", "heads_from", "layers")
 	if !schema {
 		r.fault(n.at, "a plan without its schema, want \"schema\": %d", SchemaVersion)
 	}
 	if !layers {
 		r.fault(n.at, "a plan without layers, want \"layers\": [{\"0\": {\"pattern\": ..., \"params\": {...}}, ...}, ...]")
 	}
+	for i := range p.Layers {
+		if err := p.checkLayer(i, p.Heads); p.Heads != 0 && err != nil {
+			r.fault(n.at, "%w", err)
+		}
+	}
+}
+
+// count reads a number of heads.
+func (r *reader) count(n *node, what string, least int64) int {
+	v, ok := r.whole(n, what)
+	if ok && (v < least || v > maxHeads) {
+		r.fault(n.at, "%s is %d, want %d to %d", what, v, least, maxHeads)
+	}
+	return int(v)
 }
 
 func (r *reader) minference(p *Plan, n *node) { p.Layers = r.layers(n, r.minferenceHead) }

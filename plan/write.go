@@ -20,6 +20,12 @@ func (p *Plan) JSON() ([]byte, error) {
 	if p.Model != "" {
 		fmt.Fprintf(&b, "  \"model\": %s,\n", quoted(p.Model))
 	}
+	if p.Heads != 0 {
+		fmt.Fprintf(&b, "  \"heads\": %d,\n", p.Heads)
+	}
+	if p.HeadsFrom != 0 {
+		fmt.Fprintf(&b, "  \"heads_from\": %d,\n", p.HeadsFrom)
+	}
 	b.WriteString("  \"layers\": ")
 	err := p.write(&b, "  ", func(h Head) (string, error) { return h.own(), nil })
 	b.WriteString("\n}\n")
@@ -33,6 +39,9 @@ func (p *Plan) MInference() ([]byte, error) {
 	}
 	if p.Model != "" {
 		return nil, fmt.Errorf("MInference's files have no place for the name of the model, %q: take it out of the plan", p.Model)
+	}
+	if p.Heads != 0 || p.HeadsFrom != 0 {
+		return nil, fmt.Errorf("MInference's files have no place for the number of heads, %d from head %d on: take it out of the plan", p.Heads, p.HeadsFrom)
 	}
 	var b bytes.Buffer
 	err := p.write(&b, "", Head.minference)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds the wheel of python/, installs it in a fresh virtual environment, and runs the tests of python/tests against what was installed.
 # Prints the size of the wheel and the time to a first result, and fails beyond their limits. It needs Go, a C compiler, and python3 of 3.10
-# or later with venv. MINFC_PYTHON_VENV names an environment that has torch, transformers and pytest: these are used and nothing in it is
-# changed. Otherwise they are downloaded: torch has 3 GB, which take a minute or two.
+# or later with venv. MINFC_PYTHON_VENV names an environment that has what python/tests/requirements.txt lists: it is used and nothing in it is
+# changed. Otherwise what the list has is downloaded: torch has 3 GB, which take a minute or two.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -27,7 +27,7 @@ if [ -n "$given" ]; then
 else
   start=$SECONDS
   "$python" -m pip install --quiet --disable-pip-version-check --requirement python/tests/requirements.txt
-  echo "torch, transformers and pytest were installed in $((SECONDS - start))s"
+  echo "torch, transformers, accelerate and pytest were installed in $((SECONDS - start))s"
 fi
 
 rm -rf python/build # setuptools packs what lies there, modules that are gone included

@@ -122,6 +122,15 @@ static void plans(void) {
   const char *wrong = "[{\"1\": [\"stream_lm\", 2, 30, 0]}]";
   WANT_CODE(MINFC_E_PATTERN, "p.json:1:9: layer 0, head 1", minfc_plan_read("p.json", wrong, text, sizeof text, NULL, &error));
   WANT_CODE(MINFC_E_PATTERN, "p.json", minfc_plan_read("p.json", "", text, sizeof text, NULL, &error));
+  const char *part = "{\"plan\": [{\"1\": [\"stream_llm\", 2, 30, 0], \"3\": [\"stream_llm\", 4, 50, 0]}], \"shard\": {\"rank\": 1, \"world\": 2}}";
+  MUST(minfc_plan_read("p.json", part, text, sizeof text, NULL, &error));
+  if (!strstr(text, "\"heads\": 2,\n  \"heads_from\": 2,") || strstr(text, "30") ||
+      !strstr(text, "\"1\": {\"pattern\": \"a_shape\", \"params\": {\"sink\": 4, \"window\": 50}}"))
+    FAIL("the part of a plan is %s", text);
+  part = "{\"plan\": [{\"2\": [\"stream_llm\", 2, 30, 0]}], \"shard\": {\"rank\": 1, \"world\": 2}}";
+  WANT_CODE(MINFC_E_PATTERN, "3 query heads do not divide among 2 ranks", minfc_plan_read("p.json", part, text, sizeof text, NULL, &error));
+  part = "{\"plan\": [{\"2\": [\"stream_llm\", 2, 30, 0]}], \"shard\": {\"rnk\": 1, \"world\": 2}}";
+  WANT_CODE(MINFC_E_PATTERN, "p.json: a part of a plan is not understood", minfc_plan_read("p.json", part, text, sizeof text, NULL, &error));
   WANT_CODE(MINFC_E_ARGUMENT, "text is NULL", minfc_plan_read("p.json", NULL, text, sizeof text, NULL, &error));
 }
 
@@ -196,6 +205,7 @@ static void bad_specs(void) {
   new_fails(MINFC_E_PATTERN, "no layer", "{\"plan\": [{\"0\": [\"stream_llm\", 2, 30, 1]}]}");
   new_fails(MINFC_E_PATTERN, "there is no layer 1", "{\"plan\": [{\"0\": [\"stream_llm\", 2, 30, 1]}], \"layer\": 1}");
   new_fails(MINFC_E_PATTERN, "has 2 query heads", "{\"plan\": [{\"7\": [\"stream_llm\", 2, 30, 1]}], \"layer\": 0}");
+  new_fails(MINFC_E_PATTERN, "the plan is for 1 query heads, here are 2", "{\"plan\": {\"schema\": 1, \"heads\": 1, \"layers\": [{}]}, \"layer\": 0}");
   new_fails(MINFC_E_PATTERN, "one of them", "{\"pattern\": \"dense\", \"plan\": [{\"0\": [\"stream_llm\", 2, 30, 1]}], \"layer\": 0}");
   minfc_heads heads = some_heads();
   minfc_attention *planned;

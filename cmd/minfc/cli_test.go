@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 		"damage":  helper(damage),
 
 		"swapheads": helper(swapHeads),
+		"takeheads": helper(takeHeads),
 	})
 }
 
@@ -234,6 +235,36 @@ func swapHeads(args []string) error {
 				from := ((b*s[1]+h)*s[2] + r) * row
 				x.Data = append(x.Data, data[from:from+row]...)
 			}
+		}
+		out = append(out, x)
+	}
+	return save(args[1], out)
+}
+
+// takeHeads IN OUT RANK WORLD keeps of each tensor [B, H, ...] the heads that a rank of WORLD has under tensor parallelism: a whole one at least.
+func takeHeads(args []string) error {
+	n, err := ints(args[2:])
+	if err != nil {
+		return err
+	}
+	f, err := safetensors.Open(args[0])
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var out []safetensors.Tensor
+	for _, name := range f.Names() {
+		t, _ := f.Lookup(name)
+		data, err := f.Read(name)
+		if err != nil {
+			return err
+		}
+		batch, heads := t.Shape[0], t.Shape[1]
+		first, own, bytes := n[0]*heads/n[1], max(heads/n[1], 1), len(data)/(batch*heads)
+		x := safetensors.Tensor{Name: name, DType: t.DType, Shape: append([]int{batch, own}, t.Shape[2:]...)}
+		for b := range batch {
+			at := (b*heads + first) * bytes
+			x.Data = append(x.Data, data[at:at+own*bytes]...)
 		}
 		out = append(out, x)
 	}

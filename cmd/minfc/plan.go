@@ -70,7 +70,8 @@ type planCompileCmd struct {
 	Target   flags.Target `default:"auto" help:"GPU generation to compile for: one of ${targets}; auto puts the kernels of all into the artifact. Default: auto."`
 	HeadDim  int          `required:"" placeholder:"D" help:"Head dim: ${headdims}."`
 	DType    flags.DType  `name:"dtype" required:"" placeholder:"${dtype}" help:"Type of q, k, v and o: ${dtypes}."`
-	Heads    int          `placeholder:"N" help:"Query heads of the model. Default: up to the last one that the plan names."`
+	Heads    int          `placeholder:"N" help:"Query heads to compile for: all of the model's, or with --heads-from the ones that a rank holds. Default: up to the last one that the plan names."`
+	First    *int         `name:"heads-from" placeholder:"N" help:"First of the plan's query heads to compile for, where a process holds a part of them, as under tensor parallelism. Default: all heads."`
 	Patterns string       `placeholder:"FILE" help:"Patterns beyond the library's that the plan names: pattern file or artifact."`
 }
 
@@ -81,6 +82,11 @@ func (c *planCompileCmd) Run(out *console.Console) error {
 	p, err := headplan.Read(c.File, c.Patterns)
 	if err != nil {
 		return err
+	}
+	if c.First != nil {
+		if p, err = p.From(*c.First, c.Heads); err != nil {
+			return err
+		}
 	}
 	layers, err := p.Heads(c.Heads)
 	if err != nil {

@@ -22,6 +22,7 @@ type runCmd struct {
 	Out      string          `short:"o" placeholder:"OUT.safetensors" help:"Results: o like q, and lse F32 [B, Hq, Sq]; - is standard output."`
 	Plan     string          `placeholder:"PLAN.json" help:"Head plan, of MInference or minfc: each q head runs its own pattern."`
 	Layer    *int            `placeholder:"L" help:"Layer of the plan, from 0; not needed when it has only one."`
+	First    *int            `name:"heads-from" placeholder:"N" help:"First of the plan's query heads that the tensors hold, where they hold a part of them, as under tensor parallelism. Default: the tensors hold all heads."`
 	Device   string          `default:"auto" help:"auto, cuda, cuda:N, emu, or emu:sm_89 for an emulated GPU of another generation."`
 	Target   flags.Target    `default:"auto" help:"GPU generation to compile for or to select: one of ${targets}; auto is the best that the device runs. Default: auto."`
 	Set      []flags.Setting `sep:"none" placeholder:"NAME=VALUE" help:"Value of a parameter. May be repeated."`
@@ -104,6 +105,8 @@ func (c *runCmd) checkPlanUsage() error {
 	switch {
 	case c.Plan == "" && c.Layer != nil:
 		return failure.Usagef("--layer is a layer of --plan, which is not given")
+	case c.Plan == "" && c.First != nil:
+		return failure.Usagef("--heads-from is a head of --plan, which is not given")
 	case c.Plan == "" && c.File == "":
 		return failure.Usagef("expected a pattern file, an artifact or the name of a library pattern, or --plan")
 	case c.Plan == "":
@@ -127,7 +130,7 @@ func (c *runCmd) request() (r job.Request, err error) {
 	if err != nil {
 		return r, err
 	}
-	r = job.Request{File: file, Pattern: c.Pattern, Set: set, Plan: c.Plan, Layer: c.Layer,
+	r = job.Request{File: file, Pattern: c.Pattern, Set: set, Plan: c.Plan, Layer: c.Layer, First: c.First,
 		QKV: c.QKV, Layout: qkv.Layout(c.Layout), QOffset: c.QOffset, Scale: c.Scale, NoFallback: c.QKV == "", Coverage: c.Coverage != "", Rows: c.Rows, Device: c.Device, Target: c.Target}
 	if c.Fallback != nil {
 		r.NoFallback = !*c.Fallback

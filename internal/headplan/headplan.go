@@ -59,16 +59,23 @@ func ReadBeside(path string, beyond *input.File) (*File, error) {
 	return &File{p, path, beyond}, err
 }
 
+// From is the plan of the query heads from first on, which is what a process runs that holds these heads alone. heads is how many they are;
+// 0 stands for all up to the last one that the plan names.
+func (f *File) From(first, heads int) (*File, error) {
+	if heads == 0 {
+		heads = f.QHeads() - first
+	}
+	p, err := f.Plan.From(first, heads)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.path, err)
+	}
+	return &File{p, f.path, f.beyond}, nil
+}
+
 // Heads are the heads of every layer of a model with so many of them; 0 stands for the last one that the plan names.
 func (f *File) Heads(heads int) (layers [][]plan.Head, err error) {
-	named := 0
-	for _, l := range f.Layers {
-		for h := range l {
-			named = max(named, h+1)
-		}
-	}
 	if heads == 0 {
-		heads = named
+		heads = f.QHeads()
 	}
 	if heads < 1 {
 		return nil, fmt.Errorf("%s: no layer has an entry, say with --heads how many query heads the model has", f.path)

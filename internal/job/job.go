@@ -27,6 +27,7 @@ type Request struct {
 	Set     map[string]int64 // given values of parameters
 	Plan    string           // path of a head plan: each q head runs a pattern of its own
 	Layer   *int             // of the plan; not needed where it has only one
+	First   *int             // of the plan's heads, which the tensors hold from here on; nil where they hold all of them
 
 	QKV        string // path of the tensors; "" for generated ones
 	Layout     qkv.Layout

@@ -15,6 +15,7 @@ import (
 // layer is a layer of a head plan, ready to run.
 type layer struct {
 	number int
+	first  int      // number in the model of the tensors' head 0
 	text   []string // of heads, as the report shows them
 	heads  []*head  // [QHeads]
 	loaded *plan.LoadedLayer
@@ -33,14 +34,19 @@ func (j *Job) fillPlan() (load func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if j.First != nil {
+		if p, err = p.From(*j.First, j.In.QHeads); err != nil {
+			return nil, err
+		}
+	}
 	heads, missing, err := p.Assign(number, j.In.QHeads)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", j.Plan, err)
+		return nil, j.withHint(p, err)
 	}
 	if len(missing) > 0 {
 		j.console.Note("%s: layer %d has no entry for %s: %s as MInference takes it", j.Plan, number, runtime.ListHeads(missing), p.Default)
 	}
-	l := &layer{number: number}
+	l := &layer{number: number, first: p.HeadsFrom}
 	for _, h := range heads {
 		l.text = append(l.text, h.String())
 	}
@@ -51,6 +57,14 @@ func (j *Job) fillPlan() (load func() error, err error) {
 		j.plan = l
 		return nil
 	}, nil
+}
+
+// withHint is what is wrong with a layer, and what to do where the tensors have fewer heads than the plan is for.
+func (j *Job) withHint(p *headplan.File, err error) error {
+	if j.First == nil && p.QHeads() > j.In.QHeads {
+		return fmt.Errorf("%s: %w; where the tensors hold a part of the heads, say with --heads-from which is the first", j.Plan, err)
+	}
+	return fmt.Errorf("%s: %w", j.Plan, err)
 }
 
 func (j *Job) layerOf(p *headplan.File) (int, error) {
@@ -105,7 +119,7 @@ func (j *Job) planArtifact(p *headplan.File, heads []plan.Head) (*artifact.Artif
 
 // summary lists what the heads of the layer run, heads that run the same in one line.
 func (l *layer) summary(path string, call *runtime.Prepared) *summary.Plan {
-	out := &summary.Plan{Path: path, Layer: l.number, Heads: len(l.heads), Launches: call.Launches()}
+	out := &summary.Plan{Path: path, Layer: l.number, Heads: len(l.heads), HeadsFrom: l.first, Launches: call.Launches()}
 	for h, text := range l.text {
 		if slices.Index(l.text, text) < h {
 			continue

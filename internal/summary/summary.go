@@ -42,11 +42,20 @@ type Run struct {
 
 // Plan is the layer of a head plan that ran.
 type Plan struct {
-	Path     string   `json:"path"`
-	Layer    int      `json:"layer"`
-	Heads    int      `json:"heads"`
-	Launches int      `json:"launches"`
-	Patterns []string `json:"patterns"` // "dense: heads 0-3"
+	Path      string   `json:"path"`
+	Layer     int      `json:"layer"`
+	Heads     int      `json:"heads"`
+	HeadsFrom int      `json:"heads_from,omitempty"` // number in the plan's model of the first of them
+	Launches  int      `json:"launches"`
+	Patterns  []string `json:"patterns"` // "dense: heads 0-3"
+}
+
+// heads says how many heads ran, and which of the model's where these are not all.
+func (p *Plan) heads() string {
+	if p.HeadsFrom == 0 {
+		return fmt.Sprintf("%d heads", p.Heads)
+	}
+	return fmt.Sprintf("%d heads from head %d on", p.Heads, p.HeadsFrom)
 }
 
 // Density is the kept share of the pairs that dense attention has; docs/measuring.md defines it.
@@ -117,7 +126,7 @@ func (r *Run) Lines() []string {
 	if r.Plan == nil {
 		line("pattern", "%s", r.Label)
 	} else {
-		line("plan", "%s, layer %d, %d heads, launches: %d", r.Plan.Path, r.Plan.Layer, r.Plan.Heads, r.Plan.Launches)
+		line("plan", "%s, layer %d, %s, launches: %d", r.Plan.Path, r.Plan.Layer, r.Plan.heads(), r.Plan.Launches)
 		for _, p := range r.Plan.Patterns {
 			line("pattern", "%s", p)
 		}

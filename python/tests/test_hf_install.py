@@ -172,13 +172,13 @@ def test_shared_keys_are_refused_by_name():
         minfc.install(m, "dense")
 
 
-def test_a_plan_wants_all_heads():
-    """Tensor parallelism gives a module some of the heads, and which ones is not known."""
+def test_a_plan_wants_the_heads_that_install_found():
+    """A model that is split among ranks by other means than transformers gives a module some of the heads, and which ones is not known."""
     from minfc.transformers._forward import attention_forward
 
     m = minfc.install(model(), [{}, {}])
     x = torch.randn(1, 2, PROMPT, 16).half()
-    with pytest.raises(ValueError, match="a call with 2 heads of a layer with 4: with tensor parallelism"):
+    with pytest.raises(ValueError, match="a call with 2 query heads of a layer where minfc.install found 4: split a model"):
         attention_forward(m.model.layers[1].self_attn, x, x[:, :1], x[:, :1], None)
     minfc.install(m, "dense")
     attention_forward(m.model.layers[1].self_attn, x, x[:, :1], x[:, :1], None)

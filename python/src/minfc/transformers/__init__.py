@@ -20,9 +20,10 @@ from ._forward import attention_forward
 from ._masks import mask
 from ._minference import patch_minference_config
 from ._model import NAME, install, uninstall
+from ._parallel import RankHeads
 from ._report import LayerReport, Report, report
 
-__all__ = ["LayerReport", "NAME", "Report", "install", "patch_minference_config", "report", "uninstall"]
+__all__ = ["LayerReport", "NAME", "RankHeads", "Report", "install", "patch_minference_config", "report", "uninstall"]
 
 AttentionInterface.register(NAME, attention_forward)
 AttentionMaskInterface.register(NAME, mask)  # without it transformers makes no mask, and padding is attended to

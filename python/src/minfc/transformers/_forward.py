@@ -112,11 +112,11 @@ def _spec(layer: Layer, window: int) -> str:
 
 
 def _check_heads(layer: Layer, query: torch.Tensor) -> None:
-    """Raises ValueError where a head plan meets a part of the heads: which part, a module of tensor parallelism does not say."""
-    if layer.heads is not None and query.shape[1] != layer.heads:
+    """Raises ValueError where a head plan meets other heads than install found in the model."""
+    if layer.planned and layer.heads is not None and query.shape[1] != layer.heads.q_heads:
         raise ValueError(
-            f"a call with {query.shape[1]} heads of a layer with {layer.heads}: with tensor parallelism install a pattern for all heads, "
-            "not a head plan"
+            f"a call with {query.shape[1]} query heads of a layer where minfc.install found {layer.heads.q_heads}: split a model among ranks by "
+            "the tp_plan of from_pretrained, before minfc.install, or install a pattern for all heads"
         )
 
 

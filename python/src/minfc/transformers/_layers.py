@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from .._spec import spec_of
+from ._parallel import RankHeads
 from ._refuse import refuse
 
 MIN_QUERIES = 128
@@ -21,13 +22,15 @@ _by_number: "weakref.WeakValueDictionary[int, Layer]" = weakref.WeakValueDiction
 class Layer:
     """What one attention module runs.
 
-    spec is the JSON of the C library, heads how many query heads it is for (None: it says the same of all), min_queries the number of query
-    rows below which sdpa runs, fallback whether heads may run dense. counts has how often (where, why): where is "minfc" or "stock", with
+    spec is the JSON of the C library, min_queries the number of query rows below which sdpa runs, fallback whether heads may run dense, heads
+    which heads of the model it is for, as install found, planned whether spec says something of each of them by itself. counts has how often (where, why): where is "minfc" or "stock", with
     ", compiled" for calls that were traced into a graph: these are 1, since nobody counts the runs of a graph.
     """
 
-    def __init__(self, spec: str, min_queries: int = MIN_QUERIES, fallback: bool = True, heads: int | None = None):
-        self.spec, self.min_queries, self.fallback, self.heads = spec, min_queries, fallback, heads
+    def __init__(
+        self, spec: str, min_queries: int = MIN_QUERIES, fallback: bool = True, heads: RankHeads | None = None, planned: bool = False
+    ):
+        self.spec, self.min_queries, self.fallback, self.heads, self.planned = spec, min_queries, fallback, heads, planned
         self.counts: Counter[tuple[str, str]] = Counter()
         self._number()
 
@@ -36,7 +39,7 @@ class Layer:
         _by_number[self.number] = self
 
     def __deepcopy__(self, _: Any) -> "Layer":  # a copied model counts for itself
-        return Layer(self.spec, self.min_queries, self.fallback, self.heads)
+        return Layer(self.spec, self.min_queries, self.fallback, self.heads, self.planned)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -13,6 +13,7 @@ from .._plan import Layer as PlanLayer
 from .._plan import Plan
 from .._spec import Pattern, spec_of
 from ._layers import DEFAULT, MIN_QUERIES, Layer, window_of
+from ._parallel import RankHeads, give_whole_kv_head, heads_of, own_specs, take_back
 from ._refuse import head_dims, refuse
 
 NAME = "minfc"  # of the attention implementation
@@ -34,7 +35,8 @@ def install(model: Model, plan: What = DEFAULT, *, min_queries: int = MIN_QUERIE
 
     Layers with a sliding window run it by the pattern "sliding" where it leaves out keys, else as the plan says. Everything is compiled
     here, so that no prompt waits. What cannot run minfc (a mask of its own, a single query, ...) runs on sdpa and is counted with its
-    reason: minfc.report. Raises ValueError where the plan does not fit the model or the model does something that minfc does not compute.
+    reason: minfc.report. In a model that was loaded with a tp_plan, each rank installs the plan of all heads, and runs it for its own.
+    Raises ValueError where the plan does not fit the model or the model does something that minfc does not compute.
     """
     modules = _attending(model)
     patterns = _patterns(plan, params, modules)
@@ -42,12 +44,15 @@ def install(model: Model, plan: What = DEFAULT, *, min_queries: int = MIN_QUERIE
         refuse(module)
     specs = {index: spec_of(pattern, params if isinstance(pattern, str) else None) for index, pattern in patterns.items()}
     _check_heads(specs, modules)
+    heads = {m.layer_idx: own for m, own in zip(modules, heads_of(model, modules))}
+    specs = own_specs(specs, heads)
     for module in modules:
-        _compile(module, specs[module.layer_idx])
+        _compile(module, specs[module.layer_idx], heads[module.layer_idx])
     _switch(model, modules)
     for module in modules:
-        planned = isinstance(patterns[module.layer_idx], PlanLayer)
-        module.minfc_layer = Layer(specs[module.layer_idx], min_queries, fallback, module.config.num_attention_heads if planned else None)
+        index, own = module.layer_idx, heads[module.layer_idx]
+        give_whole_kv_head(module, own, head_dims(module)[0])
+        module.minfc_layer = Layer(specs[index], min_queries, fallback, own, isinstance(patterns[index], PlanLayer))
     return model
 
 
@@ -59,6 +64,7 @@ def uninstall(model: Model) -> Model:
     model.set_attn_implementation(before)  # type: ignore[operator]
     for module in model.modules():
         module.__dict__.pop("minfc_layer", None)
+        take_back(module)
     return model
 
 
@@ -127,7 +133,7 @@ def _check_heads(specs: dict[int, str], modules: list[Any]) -> None:
             raise ValueError(f"layer {index} of the plan has head {beyond[0]}, and the model has heads 0 to {have - 1}: use the plan of this model")
 
 
-def _compile(module: Any, spec: str) -> None:
+def _compile(module: Any, spec: str, own: RankHeads) -> None:
     """Compiles what a layer may run. Raises ValueError for a type that no kernel has."""
     weight = next(module.parameters())
     if weight.is_meta:
@@ -135,10 +141,9 @@ def _compile(module: Any, spec: str) -> None:
     dtype = weight.dtype if weight.is_floating_point() and weight.dtype.itemsize > 1 else module.config.dtype  # quantised weights
     if dtype not in _TYPES:
         raise ValueError(f"the model computes in {dtype}, want torch.bfloat16 or torch.float16: model.to(torch.bfloat16)")
-    config = module.config
     heads = {
-        "q_heads": config.num_attention_heads,
-        "kv_heads": getattr(config, "num_key_value_heads", None) or config.num_attention_heads,
+        "q_heads": own.q_heads,
+        "kv_heads": own.kv_heads,
         "head_dim": head_dims(module)[0],
         "dtype": dtype,
         "device": weight.device,

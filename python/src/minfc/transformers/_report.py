@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from ._layers import Layer
+from ._parallel import RankHeads
 from .._attention import label
 
 
@@ -24,11 +25,14 @@ class LayerReport:
 class Report:
     """The calls of a model's attention since install, or since the last report that cleared them.
 
+    heads are the heads of the model that this process computes under tensor parallelism, None where it computes all of them.
+
     Where is "minfc" or "stock" (transformers' sdpa), with ", compiled" for calls that torch.compile traced into a graph: these are 1 a
     layer, however often the graph runs. str() has a table.
     """
 
     layers: tuple[LayerReport, ...]
+    heads: RankHeads | None = None
 
     @property
     def total(self) -> dict[tuple[str, str], int]:
@@ -43,6 +47,9 @@ class Report:
         return sum(n for (at, _), n in self.total.items() if at == where)
 
     def __str__(self) -> str:
+        return self._table() if self.heads is None else f"{self.heads}\n{self._table()}"
+
+    def _table(self) -> str:
         if not self.total:
             return "no attention has run yet"
         rows = [("layers", "where", "calls", "why")]
@@ -58,7 +65,12 @@ def report(model: torch.nn.Module, *, clear: bool = False) -> Report:
     found: list[tuple[int, Layer]] = [(m.layer_idx, m.minfc_layer) for m in model.modules() if hasattr(m, "minfc_layer")]  # type: ignore[misc]
     if not found:
         raise ValueError(f"no layer of this {type(model).__name__} has run or installed minfc")
-    out = Report(tuple(LayerReport(i, label(layer.spec), dict(layer.counts)) for i, layer in sorted(found, key=lambda x: x[0])))
+    found.sort(key=lambda x: x[0])
+    heads = found[0][1].heads
+    out = Report(
+        tuple(LayerReport(i, label(layer.spec), dict(layer.counts)) for i, layer in found),
+        heads if heads is not None and heads.world > 1 else None,
+    )
     if clear:
         for _, layer in found:
             layer.counts.clear()
