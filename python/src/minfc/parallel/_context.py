@@ -162,12 +162,14 @@ class ContextParallel:
         """The logits of the last token, [batch, 1, vocabulary], on all ranks, of a model of transformers that minfc is installed in. input_ids
         [batch, tokens] are the same on all ranks; each computes its own rows. A collective call; rest goes to the model."""
         length = input_ids.shape[1]
+        chunks = self._chunks(length)
+        idle = [r for r in range(self.world) if not chunks.count(r)]
+        if idle:
+            raise ValueError(f"{length} tokens are too few for {self.world} ranks: rank {idle[0]} has none")
         own, positions = self.split(input_ids, 1), self.positions(length).to(input_ids.device)
-        if not own.shape[1]:
-            raise ValueError(f"{length} tokens are too few for {self.world} ranks: rank {self.rank} has none")
         with self.sequence(length):
             logits = model(own, position_ids=positions.expand(own.shape[0], -1), logits_to_keep=1, **rest).logits.contiguous()
-        last = int(self._chunks(length).owners()[-1])
+        last = int(chunks.owners()[-1])
         dist.broadcast(logits, global_rank(last, self.group), group=self.group)
         return logits
 

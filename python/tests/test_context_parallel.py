@@ -1,0 +1,187 @@
+"""A sequence over several ranks gives what one process gives: choices, outputs, LSE, logits; and every rank hears of a failure."""
+
+import time
+
+import pytest
+import ranks
+import torch
+from conftest import inputs
+
+import minfc
+from minfc.parallel import ContextParallel, merge
+
+LAYER = [
+    {"pattern": "vertical_slash", "params": {"vertical": 40, "slash": 150}},
+    {"pattern": "block_sparse", "params": {"topk": 3}},
+    {"pattern": "a_shape", "params": {"sink": 20, "window": 90}},
+    {"pattern": "vertical_slash", "params": {"vertical": 64, "slash": 101}},
+    {"pattern": "block_sparse", "params": {"topk": 2}},
+    {"pattern": "dense", "params": {}},
+]
+
+
+def layer():
+    return minfc.Plan({"schema": 1, "layers": [dict((str(h), x) for h, x in enumerate(LAYER))]}).layer(0)
+
+
+# What is computed: a name, the pattern with its parameters, sizes of the input, whether bits are the same. Where chunks are whole row tiles, all
+# are; a chunk of 128 rows is no whole tile of the sm_90a kernels of 192 rows, whose rows then round otherwise.
+CASES = {
+    "a layer of all kinds": (None, {}, dict(q_heads=6, kv_heads=3, rows=901), False),
+    "lists of heads": ("vertical_slash", dict(vertical=60, slash=120), dict(q_heads=3, kv_heads=3, rows=700), True),
+    "a batch": ("vertical_slash", dict(vertical=50, slash=110), dict(batch=2, q_heads=4, kv_heads=2, rows=513), True),
+    "lists of rows": ("block_sparse", dict(topk=2), dict(q_heads=2, kv_heads=1, rows=800, dtype=torch.float16), True),
+    "columns and a window": ("columns_window", dict(vertical=40, window=70), dict(q_heads=2, kv_heads=2, rows=640), False),
+    "whole row tiles": ("a_shape", dict(sink=10, window=64), dict(q_heads=2, kv_heads=2, rows=900, dim=128), True),
+    "ranks without rows": ("dense", {}, dict(q_heads=2, kv_heads=1, rows=100), True),
+    "shorter than a probe": ("vertical_slash", {}, dict(q_heads=2, kv_heads=1, rows=50), True),
+}
+
+
+def outputs(rank, world):
+    """What ranks compute together, and how many bytes came to this one."""
+    out = {}
+    context = ContextParallel(align=128)
+    for name, (pattern, params, sizes, _) in CASES.items():
+        q, k, v = inputs(**sizes)
+        rows = sizes["rows"]
+        own = [context.split(x, 2) for x in (q, k, v)]
+        o, lse = context.attention(*own, pattern or layer(), length=rows, return_lse=True, **params)
+        out[name] = context.join(o, 2, rows), context.join(lse, 2, rows), context.moved
+    q, k, v = inputs(q_heads=4, kv_heads=2, rows=300)
+    out["decode"] = context.decode(q[:, :, -3:], context.split(k, 2), context.split(v, 2))
+    return out
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_outputs(world, tmp_path):
+    """Every rank has what one process computes."""
+    every = ranks.run(world, outputs, tmp_path)
+    for name, (pattern, params, sizes, same) in CASES.items():
+        q, k, v = inputs(**sizes)
+        want, want_lse = minfc.attention(q, k, v, pattern or layer(), return_lse=True, fallback=False, **params)
+        for got in every:
+            o, lse, _ = got[name]
+            if same:
+                assert torch.equal(o, want) and torch.equal(lse, want_lse), name
+            torch.testing.assert_close(o, want, atol=0.01, rtol=0.02, msg=name)
+            torch.testing.assert_close(lse, want_lse, atol=1e-5, rtol=1e-5, msg=name)
+    q, k, v = inputs(q_heads=4, kv_heads=2, rows=300)
+    want = minfc.attention(q[:, :, -3:], k, v, "full")
+    for got in every:
+        torch.testing.assert_close(got["decode"], want, atol=0.01, rtol=0.02)
+
+
+def test_only_pages_that_lists_ask_for_travel(tmp_path):
+    """A window asks for the keys before a chunk, dense attention for all that a rank does not have."""
+    moved = [{name: x[2] for name, x in got.items() if name != "decode"} for got in ranks.run(2, outputs, tmp_path)]
+    rows, page = CASES["whole row tiles"][2]["rows"], 64 * 128 * 2 * 2 * 2  # a page of K and of V of two heads
+    for rank, bytes_of in enumerate(moved):
+        window = bytes_of["whole row tiles"]
+        assert 0 < window <= 4 * page, (rank, window)  # 64 keys before each of two chunks, the first key's page, one more
+        assert window < rows // 64 * page / 4
+    assert moved[0]["ranks without rows"] == 0  # rank 0 has all of them
+
+
+def failures(rank, world, case):
+    """What a rank is told, and how long it took."""
+    context = ContextParallel(align=128, timeout=4)
+    q, k, v = inputs(rows=300)
+    own = [context.split(x, 2) for x in (q, k, v)]
+    length, pattern = 300, "vertical_slash"
+    if rank == 1:
+        if case == "another length":
+            own, length = [context.split(x, 2) for x in inputs(rows=400)], 400
+        if case == "another dtype":
+            own = [x.float() for x in own]
+        if case == "another pattern":
+            pattern = "block_sparse"
+        if case == "rows that are missing":
+            own = [x[:, :, 1:] for x in own]
+        if case == "does not come":
+            time.sleep(8)
+            return None
+    if case == "a pattern that cannot":
+        pattern = "tri_shape"
+    start = time.monotonic()
+    try:
+        context.attention(*own, pattern, length=length)
+    except RuntimeError as e:
+        return str(e), time.monotonic() - start
+    return "no error", 0.0
+
+
+@pytest.mark.parametrize(
+    "case, words",
+    [
+        ("another length", "length is 300 on rank 0 and 400 on rank 1"),
+        ("another dtype", "rank 1 of 2 failed: ValueError: expected q of dtype bfloat16 or float16, got float32"),
+        ("another pattern", "the pattern is"),
+        ("rows that are missing", "rank 1 of 2 failed: ValueError: q has"),
+        ("a pattern that cannot", "rank 0 of 2 failed: ValueError: pattern tri_shape cannot run over ranks"),
+        ("does not come", "rank 1 of 2 did not come to the call within 4 s"),
+    ],
+)
+def test_every_rank_hears_of_a_failure(case, words, tmp_path):
+    """One rank's failure is the same error on all ranks, at once or after the timeout."""
+    said = ranks.run(2, failures, tmp_path, case)
+    for rank, answer in enumerate(said):
+        if answer is None:
+            continue
+        text, took = answer
+        assert words in text, (rank, text)
+        assert took < 8, "it waited for more than the timeout"
+    assert said[0] is not None
+
+
+def logits(rank, world):
+    """The last token's logits of one rank alone and of all together, and the report."""
+    from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+
+    sizes = dict(hidden_size=128, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, vocab_size=64, pad_token_id=0)
+    out, context = {}, ContextParallel(align=128)
+    for name, make in (
+        ("llama", lambda: LlamaForCausalLM(LlamaConfig(**sizes))),
+        ("mistral", lambda: MistralForCausalLM(MistralConfig(**sizes, sliding_window=200))),
+    ):
+        torch.manual_seed(3)
+        model = make().eval().to(torch.bfloat16)
+        minfc.install(model, ["vertical_slash", "dense"], fallback=False)
+        ids = torch.randint(1, 64, (1, 530), generator=torch.Generator().manual_seed(5))
+        alone = model(ids, use_cache=False, logits_to_keep=1).logits
+        out[name] = alone, context.prefill(model, ids, use_cache=False), str(minfc.report(model))
+    errors = []
+    for call in (
+        lambda: context.prefill(model, ids[:, :100], use_cache=False),
+        lambda: context.prefill(model, ids, use_cache=False, attention_mask=torch.ones_like(ids)),
+    ):
+        try:
+            call()
+        except (ValueError, RuntimeError) as e:
+            errors.append(str(e))
+    return out, errors
+
+
+def test_logits(tmp_path):
+    """A model that minfc is installed in gives the logits of one process; a window is a window."""
+    for rank, (got, errors) in enumerate(ranks.run(2, logits, tmp_path)):
+        for name, (alone, together, report) in got.items():
+            assert torch.allclose(together.float(), alone.float(), atol=6e-3), (rank, name)
+            assert "part of a sequence" in report
+        assert any("attention_mask" in e for e in errors), errors
+        assert any("100 tokens are too few for 2 ranks: rank 1 has none" in e for e in errors), errors
+
+
+def test_merge():
+    """Partial results over parts of the keys, one of them empty for some rows, are the whole."""
+    q, k, v = inputs(rows=200)
+    want, want_lse = minfc.attention(q, k, v, "dense", return_lse=True)
+    parts = []
+    for start, end in ((0, 64), (64, 200)):
+        mask = "pattern part(from = 0, to = 1) { keep causal & sink(to) - sink(from) }"
+        parts.append(minfc.attention(q, k, v, mask, return_lse=True, **{"from": start, "to": end}))
+    o, lse = merge(torch.stack([x[0] for x in parts]), torch.stack([x[1] for x in parts]))
+    torch.testing.assert_close(o, want, atol=0.01, rtol=0.02)
+    torch.testing.assert_close(lse, want_lse, atol=1e-4, rtol=1e-5)
+    o, lse = merge(torch.zeros(2, 1, 3, 8), torch.full((2, 1, 3), -torch.inf))
+    assert o.eq(0).all() and lse.eq(-torch.inf).all()
