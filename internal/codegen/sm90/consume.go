@@ -26,7 +26,7 @@ import (
 // consume is the work of a consumer: all tiles, and the noted ones again.
 func (k *kernel) consume() {
 	if k.overlap {
-		k.consumeTile()
+		k.consumeTiles()
 	} else {
 		k.consumeStream()
 	}
