@@ -1,7 +1,7 @@
 package sm90
 
 import (
-	"slices"
+	llir "github.com/llir/llvm/ir"
 
 	"github.com/minfc/minfc/internal/codegen/lower"
 )
@@ -20,17 +20,10 @@ func (k *kernel) consumeTiles() {
 	k.If("any", k.lacks(h, flagEnd), func() { k.consumeFrom(start, h) })
 }
 
-// consumeFrom computes all stages from the first one on, whose header is h.
+// consumeFrom computes all stages from the first one on, whose header is h. The loop has the stages of one tile, as where a block has no other:
+// the first stage of the next tile stands beside it, so that what only that stage does is not in the way of ptxas in the others.
 func (k *kernel) consumeFrom(start pipelineSlot, h header) {
-	tile := heldTile{tileID: k.postedItem(start.buffer)}
-	if k.queued {
-		tile.parity = lower.I32(0)
-	}
-	q := k.awaitQ(lower.I32(0))
-	if k.queued {
-		tile.q = q
-	}
-	first := k.firstStage(start, tile, q, h)
+	first, q := k.firstStage(start, h)
 	loop := k.NewBlock("loop")
 	k.Br(loop)
 	from := k.Block
@@ -38,25 +31,51 @@ func (k *kernel) consumeFrom(start pipelineSlot, h header) {
 	k.Enter(loop)
 	carried := lower.Open(k.Builder, first, from)
 	st := carried.State
+	if k.queued {
+		q = st.tile.q
+	}
 	h = k.stageAt(st.k)
 	over := k.has(h, flagEnd)
+	other := over
+	if k.queued {
+		other = k.has(h, flagFirst|flagEnd)
+	}
 	check := k.Block
 	body := k.NewBlock("stage")
 	k.Enter(body)
 	k.goRound(carried, k.nextStage(st, q, h), loop)
 
 	tail := k.NewBlock("last")
-	check.NewCondBr(over, tail, body)
+	check.NewCondBr(other, tail, body)
 	k.Enter(tail)
+	if k.queued {
+		k.turnTile(carried, st, h, over, loop)
+	}
 	st.o = k.awaitProducts(0, k.addValues(st, st.v))
 	k.release(emptyV, st.v)
 	k.inTile(st.tile.tileID, func() { k.epilogue(st.rowState) })
 }
 
-// firstStage computes a stage that has no product before it; tile is whose it is, where blocks take tiles from a queue.
-func (k *kernel) firstStage(at pipelineSlot, tile heldTile, q lower.Vectors, h header) state {
-	out := state{k: at, w: k.window(h), tile: tile}
-	k.inTile(tile.tileID, func() {
+// turnTile goes round with the next tile, unless there is none: then it leaves the builder where the last product is to be computed.
+func (k *kernel) turnTile(carried *lower.Loop[state], st state, h header, over Value, loop *llir.Block) {
+	check := k.Block
+	turn := k.NewBlock("turn")
+	k.Enter(turn)
+	k.goRound(carried, k.nextTileStage(st, h), loop)
+	end := k.NewBlock("end")
+	check.NewCondBr(over, end, turn)
+	k.Enter(end)
+}
+
+// firstStage computes a stage that has no product before it, and returns the fragments of Q beside what the stage leaves.
+func (k *kernel) firstStage(at pipelineSlot, h header) (out state, q lower.Vectors) {
+	out = state{k: at, w: k.window(h)}
+	out.tile.tileID = k.postedItem(at.buffer)
+	q = k.awaitQ(lower.I32(0))
+	if k.queued {
+		out.tile.parity, out.tile.q = lower.I32(0), q
+	}
+	k.inTile(out.tile.tileID, func() {
 		out.rowState = k.initial(false)
 		s := k.awaitProducts(0, k.scores(at.buffer, out.w, q))
 		s = k.maskAndFree(at.buffer, s, h)
@@ -64,24 +83,19 @@ func (k *kernel) firstStage(at pipelineSlot, tile heldTile, q lower.Vectors, h h
 		out.p = k.fragments(k.probabilities(&out.rowState, s))
 	})
 	k.turn(&out)
-	return out
+	return out, q
 }
 
-// nextStage computes a stage and the second product of the stage before. q are the fragments of Q, where all stages have the same.
+// nextStage computes a stage and the second product of the stage before, which is of the same tile; q are the fragments of its Q.
 func (k *kernel) nextStage(st state, q lower.Vectors, h header) state {
 	out := st.Clone()
-	if k.queued {
-		out.tile = k.nextTile(st, h)
-		q = out.tile.q
-	}
 	out.w = k.window(h)
 	s := k.scores(st.k.buffer, out.w, q)
 	out.o = k.addValues(st, st.v)
 	s = k.awaitProducts(1, s)
 	var alpha, p []Value
-	k.inTile(out.tile.tileID, func() {
+	k.inTile(st.tile.tileID, func() {
 		s = k.maskAndFree(st.k.buffer, s, h)
-		k.beginRows(&out.rowState, h)
 		alpha = k.newMaxima(&out.rowState, s)
 		p = k.probabilities(&out.rowState, s)
 	})
@@ -89,33 +103,30 @@ func (k *kernel) nextStage(st state, q lower.Vectors, h header) state {
 	out.o = k.awaitProducts(0, out.o)
 	k.release(emptyV, st.v)
 	out.p = k.fragments(p)
-	out.o = k.finishRows(rowState{out.o, st.m, st.l}, st.tile.tileID, h)
 	k.rescale(out.o, alpha)
 	return out
 }
 
-// beginRows starts the maxima and sums of the tile at k.At, if the stage with header h is its first one.
-func (k *kernel) beginRows(rows *rowState, h header) {
-	if !k.queued {
-		return
-	}
-	begun := k.ChooseAll("begin", k.has(h, flagFirst), slices.Concat(rows.m, rows.l), func() []Value {
-		own := k.initial(false)
-		return slices.Concat(own.m, own.l)
+// nextTileStage computes the first stage of a tile and the last second product of the tile before, whose output it writes.
+func (k *kernel) nextTileStage(st state, h header) state {
+	out := st.Clone()
+	out.tile, out.w = k.tileAt(st), k.window(h)
+	s := k.scores(st.k.buffer, out.w, out.tile.q)
+	o := k.addValues(st, st.v)
+	s = k.awaitProducts(1, s)
+	var p []Value
+	k.inTile(out.tile.tileID, func() {
+		out.rowState = k.initial(false)
+		s = k.maskAndFree(st.k.buffer, s, h)
+		k.newMaxima(&out.rowState, s)
+		p = k.probabilities(&out.rowState, s)
 	})
-	rows.m, rows.l = begun[:len(rows.m)], begun[len(rows.m):]
-}
-
-// finishRows writes what the rows of a tile have come to, if the stage with header h is the first one of another tile, whose outputs begin with
-// zeros. Else the outputs go on.
-func (k *kernel) finishRows(rows rowState, tile tileID, h header) []Value {
-	if !k.queued {
-		return rows.o
-	}
-	return k.ChooseAll("finish", k.has(h, flagFirst), rows.o, func() []Value {
-		k.inTile(tile, func() { k.epilogue(rows) })
-		return slices.Repeat([]Value{lower.F32(0)}, len(rows.o))
-	})
+	k.turn(&out)
+	o = k.awaitProducts(0, o)
+	k.release(emptyV, st.v)
+	out.p = k.fragments(p)
+	k.inTile(st.tile.tileID, func() { k.epilogue(rowState{o, st.m, st.l}) })
+	return out
 }
 
 // turn waits for V of the stage at st.k, which becomes the stage before. The wait stands between the softmax and the one for the
