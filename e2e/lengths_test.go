@@ -7,6 +7,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,6 +20,7 @@ import (
 	"github.com/minfc/minfc/plan"
 	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/device"
+	"github.com/minfc/minfc/runtime/emu"
 )
 
 // sequence is one of a batch whose lengths are in device memory.
@@ -243,6 +246,19 @@ func (r *lengthsRig) random(ragged bool) *batch {
 	return b
 }
 
+// lengthsDevice is a device that a person named; an emulator has some multiprocessors, so that blocks that take tiles from a queue are few.
+func lengthsDevice(t *testing.T, spec string, multiprocessors int) device.Device {
+	if model, is := strings.CutPrefix(spec, "emu:sm_"); is {
+		capability, err := strconv.Atoi(model)
+		require.NoError(t, err)
+		return openEmulator(t, emu.Options{Capability: capability, Multiprocessors: multiprocessors})
+	}
+	dev, _, err := device.OpenSpec(spec)
+	require.NoError(t, err)
+	t.Cleanup(func() { dev.Close() })
+	return dev
+}
+
 // TestLengths: what a sequence computes is the same alone and in a batch whose lengths are in device memory, to the bit if the longest lengths
 // are the same; MINFC_LENGTHS_DEVICE=cuda says it of a GPU. Rows beyond its length neither count nor are written, whatever they hold.
 func TestLengths(t *testing.T) {
@@ -264,9 +280,7 @@ func TestLengths(t *testing.T) {
 			for _, dim := range [][]int{{64, 128}, {128, 64}}[n%2][:campaign.Few(1, 2)] {
 				name := fmt.Sprintf("%s/%d_%s/%d", target, n, spec.Pattern, dim)
 				t.Run(name, func(t *testing.T) {
-					dev, _, err := device.OpenSpec(target)
-					require.NoError(t, err)
-					defer dev.Close()
+					dev := lengthsDevice(t, target, 1+n%3)
 					r := &lengthsRig{t: t, dev: dev, heads: minfc.Heads{Q: 4, KV: 2, Dim: dim, DType: abi.BF16}, rng: rand.New(rand.NewPCG(uint64(n), uint64(dim)))}
 					a, err := minfc.NewAttention(dev, spec, r.heads)
 					require.NoError(t, err)
@@ -280,6 +294,9 @@ func TestLengths(t *testing.T) {
 							r.waste = []float64{1000, math.NaN()}[r.rng.IntN(2)]
 							r.check(a, r.random(ragged), ragged, false)
 						}
+					}
+					if spec.Pattern == "vertical_slash" { // so short that all heads run dense
+						r.check(a, r.random(true), true, true)
 					}
 				})
 			}

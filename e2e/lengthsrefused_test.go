@@ -58,3 +58,23 @@ func TestLengthsThatAreRefused(t *testing.T) {
 	require.ErrorContains(t, err, "the lengths of the call are in device memory")
 	require.Zero(t, launches)
 }
+
+// A kernel that takes row tiles from a queue counts them in the workspace, beside the records of lengths: also the kernel that heads of
+// patterns fall back to which the data decides.
+func TestQueuesOfLengthsNeedRoom(t *testing.T) {
+	const records = 256 // bytes, of two entries
+	for _, pattern := range []string{"dense", "vertical_slash"} {
+		dev := openEmulator(t, emu.Options{})
+		a, err := minfc.NewAttention(dev, minfc.Spec{Pattern: pattern}, minfc.Heads{Q: 1, KV: 1, Dim: 128, DType: abi.BF16})
+		require.NoError(t, err)
+		defer a.Close()
+		call, err := a.Prepare(minfc.Shape{Batch: 2, SeqQ: 20, SeqK: 20, Lengths: runtime.Ragged, TotalQ: 30, TotalK: 30})
+		require.NoError(t, err)
+		require.False(t, call.NeedsIndex(), "all heads run dense")
+		const mb = 1 << 20
+		at := minfc.Pointers{Q: mb, K: 2 * mb, V: 3 * mb, O: 4 * mb, LengthsQ: 5 * mb, Workspace: 6 * mb, WorkspaceBytes: records}
+		err = call.Run(nil, at)
+		require.ErrorIs(t, err, device.ErrBadCall, pattern)
+		require.ErrorContains(t, err, "Workspace has 256 bytes, want", pattern)
+	}
+}

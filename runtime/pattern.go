@@ -84,6 +84,16 @@ func (p *Pattern) parameters(name string) ([]artifact.Param, bool) {
 // ownAttention says that a kernel of the pattern's own computes the attention, not groups.
 func (p *Pattern) ownAttention() bool { return p.codes[abi.Attend] != nil }
 
+// queues says whether the kernel that computes all heads of a part, sparse or dense, takes row tiles from a queue.
+func (p *Pattern) queues(sparse bool) bool {
+	name := abi.Dense
+	if sparse {
+		name = abi.Attend
+	}
+	c := p.codes[name]
+	return c != nil && slices.ContainsFunc(c.Params, func(x artifact.Param) bool { return x.Name == abi.QueueParams[0].Name })
+}
+
 // Name is the pattern's name.
 func (p *Pattern) Name() string { return p.schedule.Name }
 

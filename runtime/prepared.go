@@ -45,9 +45,9 @@ func (p *Prepared) idle() bool {
 func (p *Prepared) Shape() Shape { return p.call.Shape }
 
 // Workspace is how many bytes of device memory a run needs beside its tensors: 0 for patterns that do not depend on data, unless a kernel
-// leaves out heads between others. It grows with the lengths, the heads and the budgets, so that the workspace of the largest call serves
-// all smaller ones. Parts have memory of their own for what attention reads; what their index stages compute on the way there they use in
-// turn.
+// leaves out heads between others or lengths are in device memory. It grows with the lengths, the heads and the budgets, so that the
+// workspace of the largest call serves all smaller ones. Parts have memory of their own for what attention reads; what their index stages
+// compute on the way there they use in turn.
 func (p *Prepared) Workspace() int64 { return p.most }
 
 // Launches is how many kernels compute the attention itself.

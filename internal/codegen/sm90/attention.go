@@ -1,7 +1,7 @@
 // Package sm90 lowers a schedule to a flash-attention forward kernel for sm_90a: TMA, mbarriers and wgmma with specialised warps.
 //
-// A block computes one row tile of one head or, where tiles are short and their lists have to be read, one after the other,
-// taking the next from a queue. Of its first warpgroup, one warp walks the schedule's key tiles from the diagonal down and turns
+// A block computes one row tile of one head or, where tiles are short and their lists have to be read or sequences of any length share
+// the launch, one after the other, taking the next from a queue. Of its first warpgroup, one warp walks the schedule's key tiles from the diagonal down and turns
 // them into stages: K by TMA into a ring of buffers, and a header that says what the stage is. A second warp follows the headers
 // and loads V; where there are chosen columns, a third finds out which of them count, and where the caller gives single keys, a fourth copies
 // these. Each other warpgroup is a consumer of 64
@@ -54,16 +54,17 @@ func (Backend) Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error
 		return nil, err
 	}
 	sh, slotKeys := shapeFor(s, cfg.HeadDim)
+	c := memberShape{blockThreads: sh.threads(), tiles: 1, shape: sh, slotKeys: slotKeys}
 	params, blocksPerSM, blockRows := abi.WithLengths(abi.Params(s), cfg.Lengths), 0, 0
 	if len(s.Lists()) > 0 {
 		blockRows = sh.rows()
 	}
-	if queued(s, sh) {
+	if c.queued(s, cfg.Lengths) {
 		params, blocksPerSM = append(params, abi.QueueParams...), sh.minBlocks
 	}
 	params = withMaps(params, maps(s, sh, slotKeys), readsRows(s))
 	b := lower.NewKernel(Entry, params, sh.threads(), sh.minBlocks)
-	k := newKernel(b, s, cfg, memberShape{blockThreads: sh.threads(), tiles: 1, shape: sh, slotKeys: slotKeys})
+	k := newKernel(b, s, cfg, c)
 	k.At = k.BlockWorkTile()
 	if !k.queued {
 		k.LeaveOthers(k.HeadIndex())
@@ -74,16 +75,19 @@ func (Backend) Attention(s *ir.Schedule, cfg lower.Config) (*lower.Kernel, error
 		BlockRows: blockRows, BlocksPerSM: blocksPerSM, Params: params}, nil
 }
 
-// queued says whether blocks take tiles from a queue: where tiles are short and lists are to be read, unless Q stays in shared
-// memory, whose buffer is not free before the next tile has begun.
-func queued(s *ir.Schedule, sh shape) bool { return len(s.Lists()) > 0 && sh.qInRegs }
+// queued says whether blocks take tiles from a queue: where tiles are short and lists are to be read, and where sequences of any length
+// share a launch, unless Q stays in shared memory, whose buffer is not free before the next tile has begun. In a group the host knows the
+// heads of sections without lists, and their blocks have a tile each.
+func (c memberShape) queued(s *ir.Schedule, lengths bool) bool {
+	return c.qInRegs && (len(s.Lists()) > 0 || lengths && !c.grouped)
+}
 
 // newKernel is a kernel that is to be emitted with b.
 func newKernel(b *lower.Builder, s *ir.Schedule, cfg lower.Config, c memberShape) *kernel {
 	k := &kernel{
 		RowTile:     lower.RowTile{Builder: b, Schedule: s, Rows: c.rows(), SlotKeys: c.slotKeys, DType: cfg.DType, Scores: cfg.Scores},
 		memberShape: c, layout: layoutFor(c.shape, cfg.HeadDim, c.slotKeys), headDim: cfg.HeadDim,
-		queued: queued(s, c.shape),
+		queued: c.queued(s, cfg.Lengths),
 	}
 	k.bind()
 	return k

@@ -26,7 +26,7 @@ import (
 // consume is the work of a consumer: all tiles, and the noted ones again.
 func (k *kernel) consume() {
 	if k.overlap {
-		k.consumeTile()
+		k.consumeTiles()
 	} else {
 		k.consumeStream()
 	}
@@ -43,7 +43,7 @@ type state struct {
 	w Value        // the first slot of the stage before that this warpgroup takes
 	rowState
 	p    []Value  // probabilities of the stage before, as A fragments
-	next header   // of the stage after k (stream.go)
+	next header   // of the stage after k (stream.go), or at k, where blocks take tiles from a queue (overlap.go)
 	tile heldTile // whose Q the products take (stream.go)
 }
 

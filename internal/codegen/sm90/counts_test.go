@@ -39,18 +39,22 @@ type lowered struct {
 	headDim int
 }
 
+// withLengths stands behind a kind of schedule whose kernel reads lengths from device memory.
+const withLengths = " with lengths"
+
 // eachKernel runs a test for every kind of schedule at head dims of every shape, and two that leave part of a panel unused.
 func eachKernel(t *testing.T, test func(t *testing.T, k lowered)) {
-	someKernels(t, []string{"ranges", "blocks", "runs", "runs and columns"}, []int{16, 64, 80, 128, 192, 256}, test)
+	someKernels(t, []string{"ranges", "blocks", "runs", "runs and columns", "ranges" + withLengths}, []int{16, 64, 80, 128, 192, 256}, test)
 }
 
 func someKernels(t *testing.T, kinds []string, headDims []int, test func(t *testing.T, k lowered)) {
 	for _, name := range kinds {
+		kind, lengths := strings.CutSuffix(name, withLengths)
 		for _, d := range headDims {
-			s := &ir.Schedule{Name: "test", Order: ir.OrderLongestFirst, Segments: causal[name]}
+			s := &ir.Schedule{Name: "test", Order: ir.OrderLongestFirst, Segments: causal[kind]}
 			s.Tile = Backend{}.Tile(s, d)
 			sh, slotKeys := shapeFor(s, d)
-			k, err := Backend{}.Attention(s, lower.Config{HeadDim: d, DType: abi.BF16, Target: "sm_90a"})
+			k, err := Backend{}.Attention(s, lower.Config{HeadDim: d, DType: abi.BF16, Target: "sm_90a", Lengths: lengths})
 			require.NoError(t, err)
 			t.Run(fmt.Sprintf("%s/D%d", name, d), func(t *testing.T) {
 				test(t, lowered{k, sh, layoutFor(sh, d, slotKeys), d})
@@ -118,9 +122,13 @@ func number(t *testing.T, v Value) int64 {
 }
 
 // products are how often the first and the second product stand in a kernel. The first one does before the loop and in it. So does the
-// second in loops whose blocks have one row tile: in it and after it. Where row tiles follow each other it is the loop's alone.
+// second in loops of one row tile: in it and after it. Where row tiles follow each other, either the second product is the loop's alone, or
+// both stand beside the loop once more, for the first stage of the next tile. And both are in the loop of tiles that are computed again.
 func (k lowered) products() (first, second int) {
-	if k.overlap {
+	switch {
+	case k.overlap && k.queued():
+		return 4, 4
+	case k.overlap:
 		return 3, 3
 	}
 	return 3, 2
@@ -194,6 +202,9 @@ func TestOrderOfAStage(t *testing.T) {
 		if k.overlap {
 			want = []string{"await", "product", "product", "1 in flight", "free", "exp", "await", "0 in flight", "free"}
 		}
+		if k.overlap && k.queued() { // the next K is waited for beside the product
+			want = []string{"product", "product", "1 in flight", "free", "exp", "await", "await", "0 in flight", "free"}
+		}
 		require.Equal(t, want, events(t, k.loop()))
 		exps := 0
 		for _, c := range k.loop() {
@@ -205,7 +216,8 @@ func TestOrderOfAStage(t *testing.T) {
 	})
 }
 
-// ptxas moves a wait up to the start of its basic block: with overlap, softmax must be in another one.
+// ptxas moves a wait up to the start of its basic block: with overlap, softmax must be in another one. With a queue that is where the next header
+// is read.
 func TestTheWaitForTheSecondProductBeginsItsBlock(t *testing.T) {
 	eachKernel(t, func(t *testing.T, k lowered) {
 		if !k.overlap {
@@ -215,6 +227,10 @@ func TestTheWaitForTheSecondProductBeginsItsBlock(t *testing.T) {
 		for _, c := range k.loop() {
 			if strings.HasPrefix(c.text, "wgmma.wait_group.sync.aligned 0") {
 				found++
+				if k.queued() {
+					require.Equal(t, []string{"0 in flight"}, events(t, callsOf([]*llir.Block{c.block})), c.block.Name())
+					continue
+				}
 				require.True(t, c.block.Insts[0] == llir.Instruction(c.InstCall), c.block.Name())
 			}
 		}
@@ -336,7 +352,7 @@ func TestCopiesOfAStage(t *testing.T) {
 			require.Equal(t, panels, copies["map3_k"])
 			require.Equal(t, (k.headDim+63)/64, copies["map3_v"])
 		case k.BlockRows == 0: // the warp that loads V has one place for all pieces
-			require.Equal(t, panels, copies["map1_v"])
+			require.Equal(t, (k.headDim+63)/64, copies["map1_v"])
 		}
 	})
 }

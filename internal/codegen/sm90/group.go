@@ -100,7 +100,7 @@ func (Backend) Group(schedules []*ir.Schedule, _ bool, cfg lower.Config) (*lower
 	out.SharedBytes = shared
 	for i, s := range schedules {
 		section := lower.Section{TileRows: all[i].rows(), Tiles: all[i].tiles}
-		if queued(s, all[i].shape) {
+		if all[i].queued(s, cfg.Lengths) {
 			section.BlocksPerSM = 1
 		}
 		out.Sections = append(out.Sections, section)
@@ -110,7 +110,7 @@ func (Backend) Group(schedules []*ir.Schedule, _ bool, cfg lower.Config) (*lower
 
 func bodyParams(s *ir.Schedule, c memberShape, lengths bool) []lower.Param {
 	params := abi.WithLengths(abi.SectionAsked(s), lengths)
-	if queued(s, c.shape) {
+	if c.queued(s, lengths) {
 		params = append(params, abi.SectionQueueParams...)
 	}
 	return withMaps(params, maps(s, c.shape, c.slotKeys), readsRows(s))

@@ -240,6 +240,7 @@ func (k *kernel) produceItem(f feed, first Value, heads listHeads, ahead func())
 	for i, s := range k.Segs {
 		c = k.produceRange(c, i, s)
 	}
+	ahead()
 	return k.stageIf("nothing", k.ICmp(enum.IPredNE, c.first, lower.I32(0)), c, []slot{emptySlot})
 }
 

@@ -83,11 +83,14 @@ func (k *kernel) softmaxOf(st state, s []Value, h header) state {
 // nextTile turns to the tile of a stage that is the first of one: the Q of its products is that tile's, while the output is still
 // the other's.
 func (k *kernel) nextTile(st state, h header) heldTile {
-	return lower.Choose(k.Builder, "first", k.has(h, flagFirst), st.tile, func() heldTile {
-		tile := heldTile{tileID: k.itemAt(st.k.buffer), parity: k.Xor(st.tile.parity, lower.I32(1))}
-		tile.q = k.awaitQ(tile.parity)
-		return tile
-	})
+	return lower.Choose(k.Builder, "first", k.has(h, flagFirst), st.tile, func() heldTile { return k.tileAt(st) })
+}
+
+// tileAt is the tile whose first stage is at st.k, where blocks take tiles from a queue; st still has the tile before.
+func (k *kernel) tileAt(st state) heldTile {
+	tile := heldTile{tileID: k.itemAt(st.k.buffer), parity: k.Xor(st.tile.parity, lower.I32(1))}
+	tile.q = k.awaitQ(tile.parity)
+	return tile
 }
 
 // finishTile writes the output of the tile before, if the stage with header h is no longer that tile's; the rows of the next tile start
