@@ -177,9 +177,8 @@ def test_merge():
     q, k, v = inputs(rows=200)
     want, want_lse = minfc.attention(q, k, v, "dense", return_lse=True)
     parts = []
-    for start, end in ((0, 64), (64, 200)):
-        mask = "pattern part(from = 0, to = 1) { keep causal & sink(to) - sink(from) }"
-        parts.append(minfc.attention(q, k, v, mask, return_lse=True, **{"from": start, "to": end}))
+    for name, source in (("first", "keep causal & sink(64)"), ("rest", "keep causal & columns(64..)")):
+        parts.append(minfc.attention(q, k, v, f"pattern {name} {{ {source} }}", return_lse=True))
     o, lse = merge(torch.stack([x[0] for x in parts]), torch.stack([x[1] for x in parts]))
     torch.testing.assert_close(o, want, atol=0.01, rtol=0.02)
     torch.testing.assert_close(lse, want_lse, atol=1e-4, rtol=1e-5)

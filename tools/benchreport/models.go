@@ -18,6 +18,9 @@ func (p *page) models() error {
 	}
 	p.ragged("ragged.txt")
 	p.given("given.txt")
+	if err := p.parallel("parallel.txt"); err != nil {
+		return err
+	}
 	return p.pythonHost("python_host.txt")
 }
 
