@@ -18,8 +18,8 @@ Exits with 1 where logits, tokens or bits differ.
 import os
 
 # NVLink multicast is not wanted: torch and NCCL read these when they are loaded.
-os.environ.setdefault("NCCL_NVLS_ENABLE", "0")
-os.environ.setdefault("TORCH_SYMM_MEM_DISABLE_MULTICAST", "1")
+os.environ["NCCL_NVLS_ENABLE"] = "0"
+os.environ["TORCH_SYMM_MEM_DISABLE_MULTICAST"] = "1"
 
 import argparse
 import json

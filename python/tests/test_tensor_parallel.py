@@ -12,7 +12,7 @@ import torch
 
 import minfc
 import ranks
-from families import error, model, prompts
+from families import error, model, padded, prompts
 from test_docs import blocks
 
 transformers = pytest.importorskip("transformers")
@@ -134,6 +134,12 @@ def said(m):
     return m(prompts()).logits, m.generate(prompts(), max_new_tokens=4, do_sample=False, pad_token_id=0)[0, -4:].tolist()
 
 
+def short(m):
+    """The tokens that follow short prompts of different lengths, whose masks transformers' sdpa takes."""
+    ids, mask = padded([40, 25])
+    return m.generate(ids, attention_mask=mask, max_new_tokens=4, do_sample=False, pad_token_id=0)[:, -4:].tolist()
+
+
 def on_ranks(rank, world, folders):
     """What a rank computes, for the test in the process that started it."""
     transformers.utils.logging.disable_progress_bar()
@@ -153,6 +159,7 @@ def on_ranks(rank, world, folders):
     out["cut before"] = said(m)[0]
     minfc.uninstall(m)
     out["layers"] = said(minfc.install(m, ["dense", mixed.layer(1)], fallback=False))[0]
+    out["short"] = short(m)
     minfc.uninstall(m)
     out["another rank's"] = refusal(m, mixed.shard((rank + 1) % world, world))
     out["another model's"] = refusal(m, {**PLANS["mixed"], "heads": 8})
@@ -214,6 +221,7 @@ def alone(folders):
                 out[family, name] = said(minfc.install(m, plan, fallback=False))
             out[family, "pattern"] = said(minfc.install(m, "a_shape", sink=4, window=40, fallback=False))
             out[family, "layers"] = said(minfc.install(m, ["dense", minfc.Plan(PLANS["mixed"]).layer(1)], fallback=False))
+            out[family, "short"] = short(m)
         return out
 
 
@@ -235,6 +243,11 @@ def test_a_model_says_what_it_says_in_one_process(results, alone, family, name):
 def test_plans_differ(alone):
     """So the comparison above would see heads that run another head's pattern."""
     assert error(alone["Llama", "mixed"][0], alone["Llama", "dense"][0]) > 10 * TOLERANCE
+
+
+def test_stock_calls_have_the_heads_of_the_rank(results, alone):
+    """sdpa repeats kv heads by a number that the module has."""
+    assert all(result["short"] == alone["Qwen2", "short"] for result in results)
 
 
 def test_the_report_says_which_heads(results):
