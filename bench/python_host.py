@@ -5,7 +5,8 @@
 
 It prints one JSON object a line, {"name": ...}, with "ok": false where something is wrong, and exits with 1 then. It needs torch and the
 package: a wheel, or PYTHONPATH=python/src with MINFC_LIBRARY=.../libminfc.so. --device cpu runs on the emulator, at small sizes, what needs
-no GPU: to try the script itself. Times are medians over rounds of a few calls with a wait before each, in microseconds of the host.
+no GPU: to try the script itself. Times are microseconds of the host for one call: the median over calls that follow another one, as a model's
+layers do (us, p99_us), and over the first call after a wait (first_us), which finds the host's caches cold: the longer the wait, the colder.
 """
 import argparse, concurrent.futures, ctypes, json, resource, statistics, sys, threading, time, traceback
 
@@ -37,21 +38,23 @@ def wait():
         torch.cuda.synchronize()
 
 
-def host(f, rounds=200, calls=10):
-    """Microseconds of the host for a call of f: median, and the 99th of 100."""
+def host(f, rows=256, calls=0):
+    """Microseconds of the host for a call of f, over inputs of so many rows. A round has a wait and calls after it: few enough for the
+    driver's queue of launches, and of long inputs more, whose wait is longer."""
+    rounds, calls = (200, calls or 10) if rows < 1024 else (20, calls or 24)
     if DEVICE == "cpu":
-        rounds, calls = 3, 1
-    took = []
-    for _ in range(rounds + 5):
+        rounds, calls = 2, 2
+    first, later = [], []
+    for _ in range(rounds):
         wait()
-        f()  # the first call after a wait finds the host's caches cold, which a model's layers do not
-        begin = time.perf_counter()
-        for _ in range(calls):
+        for n in range(calls):
+            begin = time.perf_counter_ns()
             f()
-        took.append((time.perf_counter() - begin) / calls * 1e6)
+            (later if n else first).append((time.perf_counter_ns() - begin) / 1e3)
     wait()
-    took = sorted(took[5:])
-    return {"us": round(statistics.median(took), 2), "p99_us": round(took[int(len(took) * 0.99)], 2)}
+    later.sort()
+    us = {"us": statistics.median(later), "p99_us": later[int(len(later) * 0.99)], "first_us": statistics.median(first)}
+    return {name: round(value, 2) for name, value in us.items()}
 
 
 def bare(q, k, v, pattern, options, params):
@@ -62,6 +65,7 @@ def bare(q, k, v, pattern, options, params):
     workspace = torch.empty(max(call.workspace, 1), dtype=torch.uint8, device=DEVICE)
     at = _library.Pointers(q=q.data_ptr(), k=k.data_ptr(), v=v.data_ptr(), o=o.data_ptr())
     at.workspace, at.workspace_bytes = workspace.data_ptr(), call.workspace
+    at.lengths_q = options["cu_seqlens"].data_ptr() if "cu_seqlens" in options else 0
     error = _library.Error()
     where, told = ctypes.addressof(at), ctypes.addressof(error)
     stream = torch.cuda.current_stream().cuda_stream
@@ -80,19 +84,27 @@ def cases():
     yield f"plan layer, {long} tokens", layer(), long, {}, {}
 
 
+def host_row(q, k, v, pattern, options, params, op=None):
+    """What a call costs: of the library, of minfc.attention, and of the op where there is one."""
+    ways = {"attention": lambda: minfc.attention(q, k, v, pattern, **options, **params), **({"op": op} if op else {})}
+    rows = q.shape[2] if q.dim() == 4 else q.shape[0]
+    row = {"bare": host(bare(q, k, v, pattern, options, params), rows)} if DEVICE == "cuda" else {}
+    row.update({way: host(f, rows) for way, f in ways.items()})
+    if "bare" in row:
+        row["over_bare_us"] = {way: round(row[way]["us"] - row["bare"]["us"], 2) for way in ways}
+    return row
+
+
 def check_host():
+    op = torch.ops.minfc.attention.default
     for name, pattern, rows, options, params in cases():
         q, k, v = inputs(rows)
         spec = minfc.spec_of(pattern, params)
-        op = torch.ops.minfc.attention.default
         fallback = options.get("fallback", True)
-        calls = 10 if rows < 1024 else 3  # so that no launch waits for room in the driver's queue
-        row = {"bare": host(bare(q, k, v, pattern, options, params), calls=calls)} if DEVICE == "cuda" else {}
-        row["op"] = host(lambda: op(q, k, v, spec, 0.0, 0, "bhsd", fallback), calls=calls)
-        row["attention"] = host(lambda: minfc.attention(q, k, v, pattern, **options, **params), calls=calls)
-        if "bare" in row:
-            row["over_bare_us"] = {way: round(row[way]["us"] - row["bare"]["us"], 2) for way in ("op", "attention")}
-        yield {"case": name, **row}
+        yield {"case": name, **host_row(q, k, v, pattern, options, params, lambda: op(q, k, v, spec, 0.0, 0, "bhsd", fallback))}
+    q, k, v = (t[0] for t in inputs(256, layout="bshd"))
+    options = {"fallback": False, "cu_seqlens": torch.tensor([0, 100, 256], dtype=torch.int32, device=DEVICE)}
+    yield {"case": "vertical_slash, 256 tokens, lengths in device memory", **host_row(q, k, v, "vertical_slash", options, {})}
     q, k, v = inputs(256)
     sdpa = lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
     yield {"case": "torch's sdpa, 256 tokens", "op": host(sdpa)}
@@ -141,10 +153,17 @@ def check_graph():
         with torch.cuda.graph(many):
             for _ in range(LAYERS):
                 f()
-        layers = {name: round(us / LAYERS, 2) for name, us in host(many.replay, calls=2).items()}
-        yield {"case": name, "replay": host(graph.replay), f"one_of_{LAYERS}": layers, "equal": equal, "reads_anew": equal_again,
+        layers = {name: round(us / LAYERS, 2) for name, us in host(many.replay, rows, calls=2).items()}
+        yield {"case": name, "replay": host(graph.replay, rows), f"one_of_{LAYERS}": layers, "equal": equal, "reads_anew": equal_again,
                "ok": equal and equal_again}
     yield lengths_of_a_graph()
+    for n in (1, 11, 17):  # what torch and the driver take for as many kernels as the cases above have
+        torch.cuda._sleep(0)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            for _ in range(n):
+                torch.cuda._sleep(0)
+        yield {"case": f"{n} empty kernels", "replay": host(graph.replay)}
     q, k, v = inputs(64, heads=4, kv_heads=4)
     try:
         with torch.cuda.graph(torch.cuda.CUDAGraph()):

@@ -209,11 +209,13 @@ func (r *recorder) tensorMap(rec *record, x *boundCall, p artifact.Param) error 
 	return nil
 }
 
-// scratch is the memory of one run: the template with addresses, and the commands whose arguments point into it.
+// scratch is the memory of one run: the template with addresses, and the commands whose arguments point into it. It keeps the addresses of
+// its last run, since those of the next are the same more often than not.
 type scratch struct {
 	bytes    []byte
 	commands []device.Command // of every record
 	bases    pointers
+	patched  []bool // by record: its addresses are those of bases
 }
 
 // recording is a list of records, immutable and safe for concurrent use.
@@ -232,7 +234,7 @@ func (r *recorder) finish() *recording {
 }
 
 func (r *recording) newScratch() *scratch {
-	s := &scratch{bytes: slices.Clone(r.template), commands: make([]device.Command, len(r.records))}
+	s := &scratch{bytes: slices.Clone(r.template), commands: make([]device.Command, len(r.records)), patched: make([]bool, len(r.records))}
 	for i := range r.records {
 		x, c := &r.records[i], &s.commands[i]
 		c.Function, c.Launch, c.Bytes = x.function, x.launch, x.bytes
@@ -258,11 +260,18 @@ func (p *pointers) at(x patch) device.Ptr {
 func (r *recording) run(s device.Stream, p pointers, first, end int) error {
 	own := r.pool.Get().(*scratch)
 	defer r.pool.Put(own)
-	own.bases = p
+	if own.bases != p {
+		own.bases = p
+		clear(own.patched)
+	}
 	for i := first; i < end; i++ { // all that can fail before the first launch
+		if own.patched[i] {
+			continue
+		}
 		if err := r.patch(own, i); err != nil {
 			return err
 		}
+		own.patched[i] = true
 	}
 	if n, err := device.Enqueue(r.dev, own.commands[first:end], s); err != nil {
 		return fmt.Errorf("launch %s: %w", r.records[min(first+n, end-1)].name, err)

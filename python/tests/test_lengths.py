@@ -8,6 +8,7 @@ import minfc
 import pytest
 import torch
 from torch._dynamo.testing import CompileCounter
+from torch.utils._python_dispatch import TorchDispatchMode
 
 HEADS, KV_HEADS, DIM = 4, 2, 32
 PATTERNS: list[tuple[str, dict[str, int]]] = [
@@ -138,3 +139,31 @@ def test_errors(change: dict[str, Any], words: str) -> None:
     given: dict[str, Any] = {"q": rows(40, HEADS, 1), "k": rows(40, KV_HEADS, 2), "v": rows(40, KV_HEADS, 3), "cu_seqlens": numbers(0, 40)}
     with torch.enable_grad(), pytest.raises((ValueError, RuntimeError), match=words):
         minfc.attention(**{**given, **change}, pattern="a_shape")
+
+
+def test_lengths_are_checked_again_where_they_change() -> None:
+    """A call that was right says nothing of the next one, whose tensors but the lengths are the same."""
+    q, k, v = (rows(40, heads, i)[None] for i, heads in enumerate((HEADS, KV_HEADS, KV_HEADS)))
+    call = lambda lengths: minfc.attention(q, k, v, "a_shape", layout="bshd", sink=2, window=9, lengths=lengths)
+    call(numbers(17))
+    for wrong, words in ((numbers(17).long(), "dtype int64"), (numbers(17, 3), r"shape \[2\]"), (numbers(17)[None], r"shape \[1, 1\]")):
+        with pytest.raises(ValueError, match="expected lengths_q to be 1 contiguous int32 numbers.*" + words):
+            call(wrong)
+
+
+def test_modes_see_the_op() -> None:
+    """The dispatcher is left out only where nothing looks at ops."""
+    seen = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            seen.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    q, k, v = (rows(40, heads, i)[None] for i, heads in enumerate((HEADS, KV_HEADS, KV_HEADS)))
+    call = lambda: minfc.attention(q, k, v, "a_shape", layout="bshd", sink=2, window=9, lengths=numbers(17), return_lse=True)
+    o, lse = call()
+    with Watch():
+        o_too, lse_too = call()
+    assert "minfc.attention_lengths_lse.default" in seen
+    assert torch.equal(o, o_too) and torch.equal(lse, lse_too)

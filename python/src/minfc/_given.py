@@ -16,8 +16,8 @@ import torch
 from . import _check
 from ._calls import Call, attention_of, calls, finish
 from ._device import EMULATOR, Memory
+from ._enqueue import enqueue
 from ._library import Pointers, Shape, check, lib
-from ._op import raw_stream
 
 ROWS = 64  # queries of a row block
 
@@ -143,15 +143,8 @@ def _given_lists(
     elif call.index == EMULATOR:
         _emulate(call, (q, k, v), lists, out, lse)
     else:
-        workspace = torch.empty(call.workspace, dtype=torch.uint8, device=q.device) if call.workspace else None
-        at = Pointers(
-            **{name: t.data_ptr() for name, t in zip(_NAMES, (q, k, v, *lists))},
-            o=out.data_ptr(),
-            lse=0 if lse is None else lse.data_ptr(),
-            workspace=0 if workspace is None else workspace.data_ptr(),
-            workspace_bytes=call.workspace,
-        )
-        check(lib.minfc_run, call.handle, ctypes.addressof(at), raw_stream(call.index))
+        counts, offsets, columns, indices = (t.data_ptr() for t in lists)
+        enqueue(call, q, k, v, out, lse, (0, 0, 0, 0, 0, offsets, counts, indices, columns))
     call.runs += 1
 
 

@@ -17,8 +17,9 @@ import torch
 from . import _check
 from ._calls import Call, attention_of, calls, finish, output, remember
 from ._device import EMULATOR, Memory
+from ._enqueue import enqueue
 from ._library import PADDED, RAGGED, Pointers, Shape, check, lib
-from ._op import raw_stream
+from ._op import is_eager
 
 _ARGUMENTS = (
     "Tensor q, Tensor k, Tensor v, Tensor? lengths_q, Tensor? lengths_k, Tensor? offsets, Tensor? starts_q, Tensor? starts_k, str spec, "
@@ -30,26 +31,12 @@ NAMES = ("lengths_q", "lengths_k", "offsets", "starts_q", "starts_k")
 Numbers = Sequence["torch.Tensor | None"]
 
 
-def _call_of(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, numbers: Numbers, batch: int, *rest: Any) -> Call:
-    """The prepared call of 4-D tensors."""
-    if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad):
-        _check.no_grad(q, k, v)
-    given = tuple(t is not None for t in numbers)
-    key = ("lengths", given, batch, rest, *((t.shape, t.stride(), t.dtype, t.get_device()) for t in (q, k, v)))
-    call = calls.get(key)
-    if call is None:
-        call = _prepare(key, q, k, v, batch, *rest)
-    if (q.data_ptr() | k.data_ptr() | v.data_ptr()) & 15:
-        _check.misaligned(q, k, v)
-    return call
-
-
 def _prepare(
     key: Any,
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
-    batch: int,
+    numbers: Numbers,
     spec: str,
     scale: float,
     q_offset: int,
@@ -58,8 +45,12 @@ def _prepare(
     layout: str,
     fallback: bool,
 ) -> Call:
+    """Checks and prepares a call, and remembers it by key. Raises ValueError and RuntimeError."""
+    batch = _batch(q, k, v, numbers, layout)
     ragged = layout == "thd"
     axes = "bshd" if ragged else layout
+    if ragged:
+        q, k, v = q.unsqueeze(0), k.unsqueeze(0), v.unsqueeze(0)
     sizes = _check.sizes(q, k, v, axes)
     _check.alike(q, k, v)
     _check.strides(q, k, v)
@@ -77,30 +68,52 @@ def _prepare(
         total_q=sizes.seq_q if ragged else 0,
         total_k=sizes.seq_k if ragged else 0,
     )
+    strides = (q.stride(), k.stride(), v.stride(), call.o_strides)
+    if ragged:
+        call.o_shape, call.o_strides, call.lse_shape = call.o_shape[1:], call.o_strides[1:], call.lse_shape[1:]
     if call.empty:
         remember(key, call)
         return call
-    return finish(key, call, shape, (q.stride(), k.stride(), v.stride(), call.o_strides), axes)
+    return finish(key, call, shape, strides, axes)
 
 
-def _launch(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, numbers: Numbers, want_lse: bool, *rest: Any) -> Any:
-    layout = rest[5]
-    ragged = layout == "thd"
-    batch = _batch(q, k, v, numbers, layout)
-    if ragged:
-        q, k, v = q.unsqueeze(0), k.unsqueeze(0), v.unsqueeze(0)
-    call = _call_of(q, k, v, numbers, batch, *rest)
+def _launch(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    numbers: Numbers,
+    want_lse: bool,
+    spec: str,
+    scale: float,
+    q_offset: int,
+    max_q: int,
+    max_k: int,
+    layout: str,
+    fallback: bool,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad):
+        _check.no_grad(q, k, v)
+    of_numbers = [None if t is None else (t.shape, t.stride(), t.dtype, t.get_device()) for t in numbers]
+    key = (
+        *("lengths", spec, scale, q_offset, max_q, max_k, layout, fallback, *of_numbers),
+        *(q.shape, q.stride(), q.dtype, q.get_device()),
+        *(k.shape, k.stride(), k.dtype, k.get_device()),
+        *(v.shape, v.stride(), v.dtype, v.get_device()),
+    )
+    call = calls.get(key)
+    if call is None:
+        call = _prepare(key, q, k, v, numbers, spec, scale, q_offset, max_q, max_k, layout, fallback)
+    if (q.data_ptr() | k.data_ptr() | v.data_ptr()) & 15:
+        _check.misaligned(q, k, v)
     o = q.new_empty_strided(call.o_shape, call.o_strides)
     lse = torch.empty(call.lse_shape, dtype=torch.float32, device=q.device) if want_lse else None
-    if call.empty or not ragged:  # rows of no sequence are 0
+    if call.empty or layout != "thd":  # rows of no sequence are 0
         o.zero_()
         if lse is not None:
             lse.fill_(float("-inf"))
     if not call.empty:
         _run(call, q, k, v, o, lse, numbers)
     call.runs += 1
-    if ragged:
-        o, lse = o[0], None if lse is None else lse[0]
     return o, lse
 
 
@@ -108,10 +121,7 @@ def _run(
     call: Call, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, o: torch.Tensor, lse: torch.Tensor | None, numbers: Numbers
 ) -> None:
     if call.index != EMULATOR:
-        workspace = torch.empty(call.workspace, dtype=torch.uint8, device=q.device) if call.workspace else None
-        tensors = dict(zip(("q", "k", "v", "o", "lse", "workspace", *NAMES), (q, k, v, o, lse, workspace, *numbers)))
-        at = Pointers(**{name: 0 if t is None else t.data_ptr() for name, t in tensors.items()}, workspace_bytes=call.workspace)
-        check(lib.minfc_run, call.handle, ctypes.addressof(at), raw_stream(call.index))
+        enqueue(call, q, k, v, o, lse, (*[0 if t is None else t.data_ptr() for t in numbers], 0, 0, 0, 0))
         return
     with Memory(call.attention.device) as memory:
         at = Pointers(
@@ -271,7 +281,11 @@ def attend(
     max_q = q.shape[s] if max_seqlen is None else max_seqlen
     max_k = max_seqlen_k if max_seqlen_k is not None else max_seqlen if ragged and max_seqlen and cu_seqlens_k is None else k.shape[s]
     offsets = q_offset if isinstance(q_offset, torch.Tensor) else None
-    op = attention_lengths_lse if return_lse else attention_lengths
-    given = (cu_seqlens, cu_seqlens_k) if ragged else (lengths, lengths_k)
     most = max_k if offsets is not None else q_offset
-    return op(q, k, v, *given, offsets, starts, starts_k, spec, scale, most, max_q, max_k, "thd" if ragged else layout, fallback)
+    numbers = (*((cu_seqlens, cu_seqlens_k) if ragged else (lengths, lengths_k)), offsets, starts, starts_k)
+    rest = (spec, scale, most, max_q, max_k, "thd" if ragged else layout, fallback)
+    if is_eager(q, k, v) and all([t is None or type(t) is torch.Tensor and not t.is_meta for t in numbers]):
+        o, lse = _launch(q, k, v, numbers, return_lse, *rest)
+        return (o, lse) if return_lse else o
+    op = attention_lengths_lse if return_lse else attention_lengths
+    return op(q, k, v, *numbers, *rest)

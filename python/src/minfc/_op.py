@@ -2,37 +2,28 @@
 
     minfc::attention(Tensor q, Tensor k, Tensor v, str spec, float scale=0.0, SymInt q_offset=0, str layout="bhsd", bool fallback=True)
 
-A call whose shapes, strides and numbers came before is found by them, and costs two allocations, a pack and a call of the library: nothing
-is checked again but alignment and requires_grad, which are no part of the key. The spec is a text, so graphs that torch.compile keeps on
+A call whose shapes, strides and numbers came before is found by them, and costs an allocation and a run (_enqueue.py): nothing is checked
+again but alignment and requires_grad, which are no part of the key. The spec is a text, so graphs that torch.compile keeps on
 disk hold.
 """
 
 from __future__ import annotations
 
 import ctypes
-import struct
-import threading
-from typing import Any, Callable
 
 import torch
 
 from . import _check
 from ._calls import Call, calls, output, prepare
 from ._device import EMULATOR, Memory
-from ._library import Error, Pointers, check, fail, lib
+from ._enqueue import After, enqueue
+from ._library import Pointers, check, lib
 
 _OUTPUTS = {"attention": "Tensor", "attention_lse": "(Tensor, Tensor)"}
 _ARGUMENTS = 'Tensor q, Tensor k, Tensor v, str spec, float scale=0.0, SymInt q_offset=0, str layout="bhsd", bool fallback=True'
 
 _empty = torch.empty
-_uint8 = torch.uint8
 _grad = torch.is_grad_enabled
-_run = lib.minfc_run
-_pack = struct.Struct("=7Q").pack_into  # the addresses of a minfc_pointers
-_AFTER = Pointers.q.offset
-raw_stream: Any = getattr(torch._C, "_cuda_getCurrentRawStream", None)  # absent in builds of torch without CUDA
-
-
 _compiling = torch.compiler.is_compiling
 _tracing = torch._C._get_tracing_state
 _dispatch_modes = torch._C._len_torch_dispatch_stack
@@ -54,20 +45,6 @@ def is_eager(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> bool:
     )
 
 
-class _Frame(threading.local):
-    """Memory of a thread for the structs of its runs."""
-
-    def __init__(self) -> None:
-        self.pointers = Pointers()
-        self.error = Error()
-        self.at = (ctypes.addressof(self.pointers), ctypes.addressof(self.error))
-
-
-_frame = _Frame()
-
-After = Callable[[int, Pointers, int], None]
-
-
 def launch(
     q: torch.Tensor,
     k: torch.Tensor,
@@ -82,9 +59,21 @@ def launch(
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Runs attention. q [B, Hq, Sq, D], k and v [B, Hk, Sk, D], or as layout says; O like q, LSE float32 [B, Hq, Sq] or None.
 
-    after is called with the call, the pointers and the stream of the run while the workspace is still there.
+    after is as enqueue takes it.
     """
-    call = _find(q, k, v, spec, scale, q_offset, layout, fallback)
+    if _grad() and (q.requires_grad or k.requires_grad or v.requires_grad):
+        _check.no_grad(q, k, v)
+    key = (
+        spec, scale, q_offset, layout, fallback,
+        q.shape, q.stride(), q.dtype, q.get_device(),
+        k.shape, k.stride(), k.dtype, k.get_device(),
+        v.shape, v.stride(), v.dtype, v.get_device(),
+    )
+    call = calls.get(key)
+    if call is None:
+        call = prepare(key, q, k, v, spec, scale, q_offset, layout, fallback)
+    if (q.data_ptr() | k.data_ptr() | v.data_ptr()) & 15:
+        _check.misaligned(q, k, v)
     o = q.new_empty_strided(call.o_shape, call.o_strides)
     lse = _empty(call.lse_shape, dtype=torch.float32, device=q.device) if want_lse else None
     if call.empty:
@@ -92,51 +81,9 @@ def launch(
     elif call.index == EMULATOR:
         _emulate(call, q, k, v, o, lse, after)
     else:
-        _enqueue(call, q, k, v, o, lse, after)
+        enqueue(call, q, k, v, o, lse, (), after)
     call.runs += 1  # no lock: CPython changes threads at calls and jumps back, and there are none between reading and writing
     return o, lse
-
-
-def _find(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, spec: str, scale: float, q_offset: int, layout: str, fallback: bool) -> Call:
-    """The prepared call of these arguments."""
-    if (q.requires_grad or k.requires_grad or v.requires_grad) and _grad():
-        _check.no_grad(q, k, v)
-    key = (
-        *(spec, scale, q_offset, layout, fallback),
-        *(q.shape, q.stride(), q.dtype, q.get_device()),
-        *(k.shape, k.stride(), k.dtype, k.get_device()),
-        *(v.shape, v.stride(), v.dtype, v.get_device()),
-    )
-    call = calls.get(key)
-    if call is None:
-        call = prepare(key, q, k, v, spec, scale, q_offset, layout, fallback)
-    if (q.data_ptr() | k.data_ptr() | v.data_ptr()) & 15:
-        _check.misaligned(q, k, v)
-    return call
-
-
-def _enqueue(
-    call: Call, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, o: torch.Tensor, lse: torch.Tensor | None, after: After | None
-) -> None:
-    frame = _frame
-    at, error = frame.at
-    workspace = _empty(call.workspace, dtype=_uint8, device=q.device) if call.workspace else None
-    _pack(
-        frame.pointers,
-        _AFTER,
-        q.data_ptr(),
-        k.data_ptr(),
-        v.data_ptr(),
-        o.data_ptr(),
-        0 if lse is None else lse.data_ptr(),
-        0 if workspace is None else workspace.data_ptr(),
-        call.workspace,
-    )
-    stream = raw_stream(call.index)
-    if _run(call.handle, at, stream, error):
-        fail(frame.error)
-    if after is not None:
-        after(call.handle, frame.pointers, stream)
 
 
 def _emulate(
@@ -152,7 +99,7 @@ def _emulate(
             workspace=memory.take(call.workspace),
             workspace_bytes=call.workspace,
         )
-        check(_run, call.handle, ctypes.addressof(at), None)
+        check(lib.minfc_run, call.handle, ctypes.addressof(at), None)
         if after is not None:
             after(call.handle, at, 0)
         memory.copy_out(o, at.o)
