@@ -1,11 +1,17 @@
 """A sequence over several ranks gives what one process gives: choices, outputs, LSE, logits; and every rank hears of a failure."""
 
+import json
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import ranks
 import torch
 from conftest import inputs
+from test_docs import blocks
 
 import minfc
 from minfc.parallel import ContextParallel, merge
@@ -54,10 +60,16 @@ def outputs(rank, world):
     return out
 
 
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """What the ranks of 2 and of 4 processes compute."""
+    return {world: ranks.run(world, outputs, tmp_path_factory.mktemp(f"of{world}")) for world in (2, 4)}
+
+
 @pytest.mark.parametrize("world", [2, 4])
-def test_outputs(world, tmp_path):
+def test_outputs(world, together):
     """Every rank has what one process computes."""
-    every = ranks.run(world, outputs, tmp_path)
+    every = together[world]
     for name, (pattern, params, sizes, same) in CASES.items():
         q, k, v = inputs(**sizes)
         want, want_lse = minfc.attention(q, k, v, pattern or layer(), return_lse=True, fallback=False, **params)
@@ -73,9 +85,9 @@ def test_outputs(world, tmp_path):
         torch.testing.assert_close(got["decode"], want, atol=0.01, rtol=0.02)
 
 
-def test_only_pages_that_lists_ask_for_travel(tmp_path):
+def test_only_pages_that_lists_ask_for_travel(together):
     """A window asks for the keys before a chunk, dense attention for all that a rank does not have."""
-    moved = [{name: x[2] for name, x in got.items() if name != "decode"} for got in ranks.run(2, outputs, tmp_path)]
+    moved = [{name: x[2] for name, x in got.items() if name != "decode"} for got in together[2]]
     rows, page = CASES["whole row tiles"][2]["rows"], 64 * 128 * 2 * 2 * 2  # a page of K and of V of two heads
     for rank, bytes_of in enumerate(moved):
         window = bytes_of["whole row tiles"]
@@ -171,6 +183,51 @@ def test_logits(tmp_path):
             assert "part of a sequence" in report
         assert any("attention_mask" in e for e in errors), errors
         assert any("100 tokens are too few for 2 ranks: rank 1 has none" in e for e in errors), errors
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def page(rank, world, folder):
+    """The code of docs/parallel.md about sequences, with a small model."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    if rank == 0:
+        heads = {str(h): {"pattern": "a_shape", "params": {"sink": 8, "window": 128}} for h in range(4)}
+        Path(folder, "plan.json").write_text(json.dumps({"schema": 1, "layers": [heads] * 2}))
+    torch.distributed.barrier()
+    os.chdir(folder)
+    sizes = dict(hidden_size=128, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, vocab_size=64, pad_token_id=0)
+    torch.manual_seed(3)
+    names = {"model": LlamaForCausalLM(LlamaConfig(**sizes)).eval().to(torch.bfloat16), "n": 900}
+    names["input_ids"] = torch.randint(1, 64, (1, 900), generator=torch.Generator().manual_seed(5))
+    q, k, v = inputs(rows=900)
+    text = (ROOT / "docs/parallel.md").read_text().split("\n## Context parallel\n")[1].split("\n## ")[0]
+    for code, _ in blocks(text):
+        if "q, k, v" in code:
+            names |= {name: names["context"].split(x, 2) for name, x in (("q", q), ("k", k), ("v", v))}
+        exec(compile(code, "docs/parallel.md", "exec"), names)
+    alone = names["model"](names["input_ids"], use_cache=False, logits_to_keep=1).logits
+    return names["logits"], alone, names["context"].join(names["o"], 2, 900), minfc.attention(q, k, v, "vertical_slash", fallback=False)
+
+
+def test_page(tmp_path):
+    """What docs/parallel.md shows runs, and gives what one process gives."""
+    for logits_, alone, o, want in ranks.run(2, page, tmp_path, str(tmp_path)):
+        assert torch.allclose(logits_.float(), alone.float(), atol=6e-3)
+        assert torch.equal(o, want)
+
+
+def test_bench(tmp_path):
+    """The benchmark runs at a small size, and finds no difference that rounding does not explain."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(ROOT / "bench/context_parallel.py"), "--tiny"]
+    env = os.environ | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*command, "--json", str(tmp_path / "lines")], env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = [json.loads(line) for line in (tmp_path / "lines").read_text().splitlines()]
+    assert [x["name"] for x in lines] == ["layer", "model"]
+    assert all(x["max_difference"] < 0.01 for x in lines), lines
+    assert lines[0]["moved_mb"] > 0
 
 
 def test_merge():
