@@ -40,6 +40,12 @@ CASES = {
     "lists of rows": ("block_sparse", dict(topk=2), dict(q_heads=1, kv_heads=1, rows=800, dtype=torch.float16), True),
     "columns and a window": ("columns_window", dict(vertical=40, window=70), dict(q_heads=2, kv_heads=2, rows=640), False),
     "whole row tiles": ("a_shape", dict(sink=10, window=64), dict(q_heads=2, kv_heads=2, rows=900, dim=128), True),
+    "a window for one kv head of two": (
+        minfc.Plan({"schema": 1, "layers": [{str(h): dict(pattern="a_shape", params=dict(sink=0, window=w)) for h, w in enumerate([900, 900, 1, 1])}]}).layer(0),
+        {},
+        dict(q_heads=4, kv_heads=2, rows=900),
+        False,
+    ),
     "ranks without rows": ("dense", {}, dict(q_heads=2, kv_heads=1, rows=100), True),
     "shorter than a probe": ("vertical_slash", {}, dict(q_heads=2, kv_heads=1, rows=50), True),
 }
@@ -93,6 +99,8 @@ def test_only_pages_that_lists_ask_for_travel(together):
         window = bytes_of["whole row tiles"]
         assert 0 < window <= 4 * page, (rank, window)  # 64 keys before each of two chunks, the first key's page, one more
         assert window < rows // 64 * page / 4
+    for rank, bytes_of in enumerate(moved):  # 900 rows of one kv head at most, and nothing for the other, whose rows see themselves
+        assert 0 < bytes_of["a window for one kv head of two"] <= 900 // 64 * 64 * 64 * 2 * 2, rank
     assert moved[0]["ranks without rows"] == 0  # rank 0 has all of them
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import OrderedDict
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -32,7 +33,7 @@ def current() -> tuple["ContextParallel", int] | None:
 
 
 class Unit(NamedTuple):
-    """Heads of one pattern over some neighbouring kv heads: what is computed in one go."""
+    """Heads over some neighbouring kv heads, of one pattern or of fixed ones: what is computed in one go."""
 
     heads: tuple[int, ...]
     kv: tuple[int, int]  # from the first kv head to before the second
@@ -205,24 +206,26 @@ class ContextParallel:
         return _Call(spec, length, scale, sizes.batch, sizes.q_heads, sizes.kv_heads, sizes.head_dim)
 
     def _units(self, call: _Call, q: torch.Tensor) -> list[Unit]:
-        """What is computed one after the other. As many units of a pattern as ranks: then each rank chooses lists of heads for one of them, all
-        heads at a time, and pages of the next unit travel while one is computed."""
+        """What is computed one after the other: the heads of all fixed patterns in one go, and of each other pattern as many units as there are
+        ranks. Then each rank chooses lists of heads for one of them, all heads at a time, and pages of the next unit travel while one is
+        computed."""
         of = attention_of(q.get_device(), call.spec, call.q_heads, call.kv_heads, call.head_dim, q.dtype)
         one, kv = (q.new_empty(call.batch, n, 1, call.head_dim) for n in (call.q_heads, call.kv_heads))
         parts = self._piece(of, None, Tensors(one, kv, kv, one, None), call.length - 1, call.length, 0, call.scale).parts
-        group, cuts = call.q_heads // call.kv_heads, min(self.world, call.kv_heads)
-        units: list[Unit] = []
-        for part in sorted(parts, key=lambda p: sum(end - start for start, end in p["reads"])):  # those that wait least for pages first
+        for part in parts:
             if part.get("why"):
                 raise ValueError(
                     f"pattern {part['pattern']} cannot run over ranks that hold a part of the sequence each: {part['why']}; "
                     "tensor parallelism can run it"
                 )
-            for cut in range(cuts):
-                kv = (call.kv_heads * cut // cuts, call.kv_heads * (cut + 1) // cuts)
-                heads = tuple(h for h in part["heads"] if kv[0] <= h // group < kv[1])
-                if heads:
-                    units.append(Unit(heads, kv, part["lists"], part.get("probe_rows", 0), cut))
+        fixed = sorted(h for part in parts if part["lists"] == "none" for h in part["heads"])
+        units = [Unit(tuple(fixed), (0, call.kv_heads), "none", 0, 0)] if fixed else []
+        group, cuts = call.q_heads // call.kv_heads, min(self.world, call.kv_heads)
+        for part, cut in itertools.product((p for p in parts if p["lists"] != "none"), range(cuts)):
+            of_kv = (call.kv_heads * cut // cuts, call.kv_heads * (cut + 1) // cuts)
+            heads = tuple(h for h in part["heads"] if of_kv[0] <= h // group < of_kv[1])
+            if heads:
+                units.append(Unit(heads, of_kv, part["lists"], part.get("probe_rows", 0), cut))
         return units
 
     def _piece(self, of: Any, heads: Any, at: Tensors, q_offset: int, keys: int, reach: int, scale: float) -> Piece:

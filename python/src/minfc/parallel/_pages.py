@@ -62,8 +62,10 @@ def read_by(calls: Calls, chunks: Chunks, kv: tuple[int, int], group: int) -> to
     part, buffers = piece.parts[0], piece.buffers()
     marks = _Marks(piece.batch, kv, chunks, piece.device)
     for own, _, _, _ in calls:
-        for start, stop in own.parts[0]["reads"]:
-            marks.everywhere(start, stop)
+        for fixed in own.parts:
+            rows = sorted({h // group - kv[0] for h in fixed["heads"]})
+            for start, stop in fixed["reads"]:
+                marks.everywhere(rows, start, stop)
     for name in buffers:
         for suffix, ranges in (("_runs", _of_runs), ("_cols", _of_columns)):
             if name.endswith(suffix):
@@ -84,10 +86,10 @@ class _Marks:
         self.chunks = chunks
         self.changes = torch.zeros(batch, kv[1] - kv[0], chunks.pages + 1, dtype=torch.int32, device=device)
 
-    def everywhere(self, start: int, end: int) -> None:
-        """Marks the keys start .. end-1 for all."""
-        self.changes[:, :, start // PAGE] += 1
-        self.changes[:, :, -(-end // PAGE)] -= 1
+    def everywhere(self, rows: list[int], start: int, end: int) -> None:
+        """Marks the keys start .. end-1 of some kv heads in all batch entries."""
+        self.changes[:, rows, start // PAGE] += 1
+        self.changes[:, rows, -(-end // PAGE)] -= 1
 
     def add(self, rows: torch.Tensor, start: torch.Tensor, end: torch.Tensor, there: torch.Tensor) -> None:
         """Marks the keys start .. end-1, each [B, heads, entries], where there says so; rows [heads] are the kv heads."""

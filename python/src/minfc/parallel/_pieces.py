@@ -46,7 +46,7 @@ class Piece:
         described = json.loads(text(lib.minfc_describe, self.handle))
         self.kept: int = described["kept_bytes"]
         self.parts: list[dict[str, Any]] = described["parts"]
-        self.heads = torch.tensor(self.parts[0]["heads"], device=self.device)  # of the first part, which is the only one of a piece
+        self.heads = torch.tensor(self.parts[0]["heads"], device=self.device)  # of the first part, the only one of a piece with lists
 
     def __del__(self, _close: Any = lib.minfc_call_close) -> None:
         if getattr(self, "handle", None):
