@@ -229,6 +229,8 @@ func (a *Attention) Loaded() *runtime.Loaded { return a.loaded }
 // Close gives the kernels back. Runs must have ended.
 func (a *Attention) Close() error {
 	err := a.loaded.Close()
+	a.byLengths.Lock()
+	defer a.byLengths.Unlock()
 	if a.byLengths.loaded != nil {
 		err = errors.Join(err, a.byLengths.loaded.Close())
 	}
