@@ -11,6 +11,7 @@ import (
 
 	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/plan"
+	"github.com/minfc/minfc/plans"
 )
 
 // specJSON is the text of a spec.
@@ -60,16 +61,26 @@ func parseSpec(text string) (minfc.Spec, error) {
 // readPlan is a head plan in minfc's format, or the part of one that a rank runs: {"plan": {...}, "shard": {"rank": 1, "world": 4}}.
 func readPlan(name, text string) (string, error) {
 	in := struct {
-		Plan  json.RawMessage `json:"plan"`
-		Shard *shardJSON      `json:"shard"`
+		Plan      json.RawMessage `json:"plan"`
+		Shard     *shardJSON      `json:"shard"`
+		Published string          `json:"published"`
 	}{Plan: json.RawMessage(text)}
-	var part struct{ Plan json.RawMessage }
-	if json.Unmarshal([]byte(text), &part) == nil && part.Plan != nil { // a plan has no such field
+	var part struct {
+		Plan      json.RawMessage
+		Published string
+	}
+	if json.Unmarshal([]byte(text), &part) == nil && (part.Plan != nil || part.Published != "") { // a plan has no such fields
 		if err := decode(text, &in); err != nil {
-			return "", specError{fmt.Errorf(`%s: a part of a plan is not understood: %w; want {"plan": {...}, "shard": {"rank": 1, "world": 4}}`, name, err)}
+			return "", specError{fmt.Errorf(`%s: a part of a plan is not understood: %w; want {"plan": {...}, "shard": {"rank": 1, "world": 4}} or {"published": "the name of a model"}`, name, err)}
 		}
 	}
-	p, err := plan.Read(name, in.Plan, nil)
+	var p *plan.Plan
+	var err error
+	if in.Published != "" {
+		p, err = plans.Find(in.Published)
+	} else {
+		p, err = plan.Read(name, in.Plan, nil)
+	}
 	if err == nil && in.Shard != nil {
 		p, err = p.Shard(in.Shard.Rank, in.Shard.World, in.Shard.Heads)
 	}

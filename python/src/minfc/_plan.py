@@ -34,8 +34,8 @@ class Layer:
 class Plan:
     """A head plan.
 
-    text_or_path_or_dict is JSON text, the path of a JSON file, or what json.load makes of one, in minfc's format or in MInference's. Names
-    of patterns, parameters and numbers are checked here. Heads that a layer does not name run vertical_slash with 1000 columns and 6096
+    text_or_path_or_dict is JSON text, the path of a JSON file, or what json.load makes of one, in minfc's format or in MInference's; or the
+    name of a model whose plan MInference has published (docs/plans.md), such as "gradientai/Llama-3-8B-Instruct-262k". Names of patterns, parameters and numbers are checked here. Heads that a layer does not name run vertical_slash with 1000 columns and 6096
     diagonals, as in MInference. Raises ValueError with file, line and column, OSError for a file that does not open.
 
     layers     the layers, in order
@@ -93,6 +93,8 @@ def _read(given: Text) -> tuple[str, str]:
     if isinstance(given, (str, os.PathLike)):
         if isinstance(given, str) and given.lstrip()[:1] in ("{", "["):
             return "plan", given
+        if isinstance(given, str) and not os.path.splitext(given)[1].lower() == ".json" and not os.path.exists(given):
+            return given, json.dumps({"published": given})
         return os.fspath(given), Path(given).read_text(encoding="utf-8")
     try:
         return "plan", json.dumps(given)

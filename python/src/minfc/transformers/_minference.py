@@ -7,6 +7,7 @@ of arguments, their meaning and defaults, and where the files of its models lie.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
@@ -96,18 +97,23 @@ def _nothing_else(options: dict[str, Any], attn_type: str) -> None:
         raise ValueError(f'attn_kwargs has {", ".join(options)}, which minfc does not know for attn_type "{attn_type}"')
 
 
-def _config(model_name: str | None, config_path: str | os.PathLike[str] | None) -> Path:
-    """The plan's file: the one that was given, or the one that the installed package minference has for a model."""
+def _config(model_name: str | None, config_path: str | os.PathLike[str] | None) -> Path | str:
+    """The plan's file: the one that was given, or the one that the installed package minference has for a model. Without the package the
+    model's name, where minfc has its plan."""
     if config_path:
         return Path(config_path)
     if model_name is None:
         raise ValueError("neither model_name nor config_path says which plan the model has")
     where = importlib.util.find_spec("minference")
     if where is None or not where.submodule_search_locations:
-        raise ValueError(
-            f"the plan of {model_name} is a file of the package minference, which is not installed: give config_path, a file of "
-            "minference/configs in github.com/microsoft/MInference"
-        )
+        try:
+            Plan(json.dumps({"published": model_name}))
+        except ValueError as e:
+            raise ValueError(
+                f"the plan of {model_name} is a file of the package minference, which is not installed: give config_path, a file of "
+                f"minference/configs in github.com/microsoft/MInference ({e})"
+            ) from e
+        return model_name
     paths = _paths(Path(where.submodule_search_locations[0]) / "configs" / "model2path.py")
     if model_name not in paths:
         raise ValueError(f"minference has no plan for {model_name}, only for {', '.join(sorted(paths))}: give config_path")
