@@ -20,6 +20,7 @@ const SchemaVersion = 1
 // Plan is what the heads of a model run.
 type Plan struct {
 	Model   string // "" when the file does not say
+	Search  *Total // what a search expects of all heads together; nil when the file does not say
 	Layers  []Layer
 	Default Head // of heads without an entry
 }
@@ -31,7 +32,8 @@ type Layer map[int]Head
 type Head struct {
 	Pattern *ir.Pattern
 	Params  map[string]int64 // what was given; other parameters have the pattern's defaults
-	Score   float64          // what a search gave the choice; 0 when it is not known
+	Score   float64          // what a search gave the choice: the kept share of attention; 0 when it is not known
+	Found   *Found           // what a search expects of the head; nil when it is not known
 }
 
 // Values are the values of all parameters of the head.

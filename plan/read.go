@@ -64,8 +64,9 @@ func (r *reader) own(p *Plan, n *node) {
 			schema = true
 		},
 		"model":  func(n *node) { p.Model = r.text(n, "model") },
+		"search": func(n *node) { p.Search = &Total{}; r.numbers(n, "search", p.Search) },
 		"layers": func(n *node) { layers = true; p.Layers = r.layers(n, r.ownHead) },
-	}, "schema", "model", "layers")
+	}, "schema", "model", "search", "layers")
 	if !schema {
 		r.fault(n.at, "a plan without its schema, want \"schema\": %d", SchemaVersion)
 	}
@@ -115,7 +116,8 @@ func (r *reader) ownHead(n *node, what string) (h Head, ok bool) {
 		"pattern": func(n *node) { pattern = n },
 		"params":  func(n *node) { params = n },
 		"score":   func(n *node) { h.Score = r.float(n, what+", score") },
-	}, "pattern", "params", "score")
+		"search":  func(n *node) { h.Found = &Found{}; r.numbers(n, what+", search", h.Found) },
+	}, "pattern", "params", "score", "search")
 	if pattern == nil {
 		r.fault(n.at, "%s has no pattern, want \"pattern\" to be one of %s", what, strings.Join(r.known.names(), ", "))
 		return h, false
@@ -132,6 +134,23 @@ func (r *reader) ownHead(n *node, what string) (h Head, ok bool) {
 		h.Params = r.params(params, what)
 	}
 	return r.valid(h, n, what, faults)
+}
+
+// ReadHeads reads a list of heads as our format has them in its layers: [{"pattern": ..., "params": {...}}, ...].
+func ReadHeads(file string, data []byte, known Known) ([]Head, error) {
+	r := &reader{file: file, data: data, known: known}
+	var out []Head
+	if n := r.parse(); n != nil && r.isList(n, "heads") {
+		for i, item := range n.items {
+			if h, ok := r.ownHead(item, fmt.Sprintf("entry %d", i)); ok {
+				out = append(out, h)
+			}
+		}
+		if len(n.items) == 0 {
+			r.fault(n.at, "a list of no heads, want one or more")
+		}
+	}
+	return out, r.err()
 }
 
 func (r *reader) params(n *node, what string) map[string]int64 {

@@ -20,6 +20,9 @@ func (p *Plan) JSON() ([]byte, error) {
 	if p.Model != "" {
 		fmt.Fprintf(&b, "  \"model\": %s,\n", quoted(p.Model))
 	}
+	if p.Search != nil {
+		fmt.Fprintf(&b, "  \"search\": %s,\n", objectOf(p.Search))
+	}
 	b.WriteString("  \"layers\": ")
 	err := p.write(&b, "  ", func(h Head) (string, error) { return h.own(), nil })
 	b.WriteString("\n}\n")
@@ -100,6 +103,9 @@ func (h Head) own() string {
 	b.WriteString("}")
 	if h.Score != 0 {
 		fmt.Fprintf(&b, ", \"score\": %s", number(h.Score))
+	}
+	if h.Found != nil {
+		fmt.Fprintf(&b, ", \"search\": %s", objectOf(h.Found))
 	}
 	return b.String() + "}"
 }
