@@ -99,8 +99,8 @@ func Library(others ...*ir.Pattern) (Known, error) {
 // names lists the patterns, sorted.
 func (k Known) names() []string { return slices.Sorted(maps.Keys(k)) }
 
-// The choice of MInference for heads that its files leave out.
-func (k Known) defaultHead() Head {
+// DefaultHead is the choice of MInference for heads that its files leave out.
+func (k Known) DefaultHead() Head {
 	return Head{Pattern: k["vertical_slash"], Params: map[string]int64{"vertical": 1000, "slash": 6096}}
 }
 

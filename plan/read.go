@@ -26,7 +26,7 @@ func Read(file string, data []byte, known Known) (*Plan, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	r := &reader{file: file, data: data, known: known}
-	p := &Plan{Default: known.defaultHead()}
+	p := &Plan{Default: known.DefaultHead()}
 	switch n := r.parse(); {
 	case n == nil:
 	case n.value == json.Delim('['):
