@@ -11,7 +11,6 @@ import (
 
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/input"
-	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/plan"
 	"github.com/minfc/minfc/runtime/artifact"
 )
@@ -19,8 +18,8 @@ import (
 // File is a head plan, and where the patterns are that it names beyond the library's.
 type File struct {
 	*plan.Plan
-	path   string
-	beyond *input.File // nil for none
+	path     string
+	patterns *Patterns
 }
 
 // maxPlan bounds what is read of a plan, in bytes; a line for each of a million heads fits.
@@ -37,26 +36,27 @@ func Read(path, patterns string) (*File, error) {
 
 // ReadBeside reads a plan that may name the patterns of a file beside the library's; nil stands for none.
 func ReadBeside(path string, beyond *input.File) (*File, error) {
-	others, err := beyond.Patterns()
+	patterns, err := patternsOf(beyond)
 	if err != nil {
 		return nil, err
 	}
-	known, err := plan.Library(others...)
+	data, err := readBounded(path, "a head plan")
 	if err != nil {
 		return nil, err
 	}
+	p, err := plan.Read(path, data, patterns.Known)
+	return &File{p, path, patterns}, err
+}
+
+// readBounded reads a file that a person may have named by mistake.
+func readBounded(path, what string) ([]byte, error) {
 	switch st, err := os.Stat(path); {
 	case err == nil && st.IsDir():
-		return nil, fmt.Errorf("%s: is a directory, wanted a head plan", path)
+		return nil, fmt.Errorf("%s: is a directory, wanted %s", path, what)
 	case err == nil && st.Size() > maxPlan:
-		return nil, fmt.Errorf("%s: larger than %d MB, wanted a head plan", path, maxPlan>>20)
+		return nil, fmt.Errorf("%s: larger than %d MB, wanted %s", path, maxPlan>>20, what)
 	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	p, err := plan.Read(path, data, known)
-	return &File{p, path, beyond}, err
+	return os.ReadFile(path)
 }
 
 // Heads are the heads of every layer of a model with so many of them; 0 stands for the last one that the plan names.
@@ -85,27 +85,7 @@ func (f *File) Heads(heads int) (layers [][]plan.Head, err error) {
 
 // Compile compiles the patterns that the heads of some layers need: a pattern of the file comes before the library's one of its name.
 func (f *File) Compile(opts compile.Options, watch *compile.Observer, layers ...[]plan.Head) (*artifact.Artifact, error) {
-	find := func(name string) (*compile.Program, error) { return f.program(name, watch) }
-	return compile.Plan(layers, find, opts, watch)
-}
-
-// program is a pattern of the file if it has it, else of the library.
-func (f *File) program(name string, watch *compile.Observer) (*compile.Program, error) {
-	others, err := f.beyond.Patterns()
-	if err != nil {
-		return nil, err
-	}
-	file := f.beyond
-	if !slices.ContainsFunc(others, func(p *ir.Pattern) bool { return p.Name == name }) {
-		if file, err = input.Read(name); err != nil {
-			return nil, err
-		}
-	}
-	src := file.Source
-	if file.Artifact != nil {
-		src = []byte(file.Artifact.Source(name))
-	}
-	return compile.Load(file.Name, src, name, watch)
+	return f.patterns.Compile(opts, watch, layers...)
 }
 
 // Range is a layer, or all where none is named: the first one and the one after the last.

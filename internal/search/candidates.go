@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/minfc/minfc/internal/headplan"
 	"github.com/minfc/minfc/plan"
 )
 
@@ -80,4 +81,21 @@ func distinct(heads []plan.Head) (out []plan.Head) {
 // withDense puts dense attention in front, which is a candidate of every search: some plan then meets every error.
 func withDense(known plan.Known, heads []plan.Head) []plan.Head {
 	return distinct(append([]plan.Head{{Pattern: known[denseName]}}, heads...))
+}
+
+// Default stands for the built-in candidates in a list of files.
+const Default = "default"
+
+// ReadCandidates reads lists of heads from files, of which Default is the built-in ones for prompts of n tokens; nil for no files.
+func ReadCandidates(paths []string, patterns *headplan.Patterns, n int) (out []plan.Head, err error) {
+	for _, path := range paths {
+		own := BuiltIn(patterns.Known, n)
+		if path != Default {
+			if own, err = patterns.ReadHeads(path); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, own...)
+	}
+	return out, nil
 }

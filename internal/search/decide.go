@@ -17,6 +17,7 @@ type Result struct {
 	Rows       int // sampled, of each head
 	Needles    int // heads with retrieval rows
 	Refused    int // candidates that the gate refused, over all heads
+	Ran        *Ran
 }
 
 // Outcome is what is expected of all heads together.
@@ -186,7 +187,7 @@ func (s *searcher) outcome(all []choice) (o Outcome, err error) {
 
 // plan writes what the heads run.
 func (s *searcher) plan(o Outcome) *plan.Plan {
-	p := &plan.Plan{Model: s.Model, Default: s.Known.DefaultHead(), Search: &plan.Total{Density: short(o.Density), Millis: short(o.Millis),
+	p := &plan.Plan{Model: s.Model, Default: s.Patterns.Known.DefaultHead(), Search: &plan.Total{Density: short(o.Density), Millis: short(o.Millis),
 		DenseMillis: short(o.DenseMillis), Error: short(o.Error), Gated: o.Gated}}
 	for _, layer := range o.layers {
 		own := plan.Layer{}

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/minfc/minfc/internal/failure"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/internal/workload"
 	"github.com/minfc/minfc/runtime"
@@ -119,14 +120,13 @@ type outcome struct {
 // run runs a candidate on the prompt that was put there.
 func (m *memory) run(c candidate, rows sample) (outcome, error) {
 	if err := c.call.Run(nil, m.at); err != nil {
-		return outcome{}, err
+		return outcome{}, failure.OfKernel(err)
 	}
 	out, err := m.read(rows)
-	if err != nil {
-		return out, err
+	if err == nil {
+		out.chosen, err = c.call.ReadChosen(nil, m.at)
 	}
-	out.chosen, err = c.call.ReadChosen(nil, m.at)
-	return out, err
+	return out, failure.OfKernel(err)
 }
 
 // read reads the sampled rows of O and LSE.

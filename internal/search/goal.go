@@ -43,39 +43,3 @@ func (g Goal) cost(f plan.Found) float64 {
 	}
 	return f.Millis
 }
-
-// Weights say how much the error of a head counts beside other heads whose outputs are as large, [layers][heads]; none is below 0.
-type Weights [][]float64
-
-// of is the weight of a head; without weights all are alike.
-func (w Weights) of(layer, head int) float64 {
-	if w == nil {
-		return 1
-	}
-	return w[layer][head]
-}
-
-func (w Weights) check(layers, heads int) error {
-	if w == nil {
-		return nil
-	}
-	if len(w) != layers {
-		return fmt.Errorf("there are weights of %d layers, the inputs have %d", len(w), layers)
-	}
-	some := false
-	for i, layer := range w {
-		if len(layer) != heads {
-			return fmt.Errorf("layer %d has %d weights, the inputs have %d query heads", i, len(layer), heads)
-		}
-		for h, x := range layer {
-			if !(x >= 0) || math.IsInf(x, 0) {
-				return fmt.Errorf("layer %d, head %d: the weight is %v, want a number of at least 0", i, h, x)
-			}
-			some = some || x > 0
-		}
-	}
-	if !some {
-		return fmt.Errorf("all weights are 0: every plan would be as good")
-	}
-	return nil
-}

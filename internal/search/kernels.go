@@ -8,6 +8,7 @@ import (
 	"github.com/minfc/minfc"
 	"github.com/minfc/minfc/internal/bench"
 	"github.com/minfc/minfc/internal/cost"
+	"github.com/minfc/minfc/internal/headplan"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/plan"
@@ -17,14 +18,14 @@ import (
 
 // kernels are the patterns of candidates, compiled for the heads of a model and loaded once for all layers.
 type kernels struct {
-	dev     device.Device
-	pricing device.Device // has the target that is priced; dev where that is its target
-	machine cost.Machine
-	heads   minfc.Heads
-	shape   qkv.Shape
-	length  int                      // tokens of the prompts that are priced
-	source  func(name string) string // text of the file that has a pattern; "" for the library's
-	loaded  map[string]*kernel
+	dev      device.Device
+	pricing  device.Device // has the target that is priced; dev where that is its target
+	machine  cost.Machine
+	heads    minfc.Heads
+	shape    qkv.Shape
+	length   int // tokens of the prompts that are priced
+	patterns *headplan.Patterns
+	loaded   map[string]*kernel
 }
 
 // kernel is a pattern with its const parameters.
@@ -50,7 +51,11 @@ func (k *kernels) find(h plan.Head, values map[string]int64) (*kernel, error) {
 	if own := k.loaded[key]; own != nil {
 		return own, nil
 	}
-	spec := minfc.Spec{Pattern: h.Pattern.Name, Source: k.source(h.Pattern.Name), Params: consts}
+	src, err := k.patterns.Source(h.Pattern.Name)
+	if err != nil {
+		return nil, err
+	}
+	spec := minfc.Spec{Pattern: h.Pattern.Name, Source: src, Params: consts}
 	run, err := minfc.NewAttention(k.dev, spec, k.heads)
 	if err != nil {
 		return nil, fmt.Errorf("candidate %s: %w", h, err)

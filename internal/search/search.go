@@ -6,7 +6,10 @@ import (
 	"strings"
 
 	"github.com/minfc/minfc"
+	"github.com/minfc/minfc/internal/bench"
 	"github.com/minfc/minfc/internal/cost"
+	"github.com/minfc/minfc/internal/headplan"
+	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/plan"
 	"github.com/minfc/minfc/runtime/device"
 )
@@ -23,9 +26,8 @@ const (
 // Config is what to search for.
 type Config struct {
 	Source     *Source
-	Known      plan.Known
-	Text       func(name string) string // of the file that has a pattern; "" for the library's
-	Candidates []plan.Head              // nil for the built-in ones. Dense attention is always one of them
+	Patterns   *headplan.Patterns
+	Candidates []plan.Head // nil for the built-in ones. Dense attention is always one of them
 	Rule       Rule
 	Goal       Goal
 	Weights    Weights // nil: all heads alike
@@ -42,8 +44,10 @@ type Config struct {
 	Fresh bool   // leave the state that is there alone, and write it anew
 	Model string // name for the plan
 
-	Note     func(line string)
-	Progress func(what string, done, total int)
+	Measure bool // run the plan that was found, too
+
+	Note     func(line string)                  // what a reader should know before the result; nil if nobody listens
+	Progress func(what string, done, total int) // how far it is; nil if nobody watches
 }
 
 // Floor is the least density of every head of the first layers.
@@ -52,8 +56,8 @@ type Floor struct {
 	Density float64
 }
 
-// check finds what is wrong in the numbers, before anything is loaded.
-func (c *Config) check() error {
+// Judge finds what is wrong in the numbers, before a device is opened.
+func (c *Config) Judge() error {
 	s := c.Source
 	switch {
 	case c.Rule != Allocate && c.Rule != MInference:
@@ -69,7 +73,7 @@ func (c *Config) check() error {
 	case c.Floor.Layers < 0 || c.Floor.Layers > s.Layers || !(c.Floor.Density >= 0 && c.Floor.Density <= 1):
 		return fmt.Errorf("found a floor of %v for %d layers, want a density from 0 to 1 and at most the %d layers that there are", c.Floor.Density, c.Floor.Layers, s.Layers)
 	}
-	if c.Rule == Allocate {
+	if c.Rule == Allocate || c.Goal != (Goal{}) {
 		if err := c.Goal.check(); err != nil {
 			return err
 		}
@@ -97,27 +101,42 @@ type searcher struct {
 
 // Run searches on a device.
 func Run(dev device.Device, c Config) (_ *Result, err error) {
-	if err := c.check(); err != nil {
+	s, err := measure(dev, c)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	r, err := s.decide()
+	if err == nil && s.Measure {
+		r.Ran, err = s.run(r.Outcome)
+	}
+	return r, err
+}
+
+// measure measures all candidates on all layers, as far as the state has not.
+func measure(dev device.Device, c Config) (_ *searcher, err error) {
+	if err := c.Judge(); err != nil {
 		return nil, err
 	}
 	s := &searcher{Config: c, dev: dev, rows: newSample(c.Source.Shape.SeqQ, c.Rows, c.Seed)}
 	if s.state, err = readState(c.State, c.Fresh); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, s.close()) }()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.state.save(), s.close())
+		}
+	}()
 	if err := s.prepare(); err != nil {
 		return nil, err
 	}
 	for layer := range c.Source.Layers {
 		if err := s.layer(layer); err != nil {
-			return nil, errors.Join(fmt.Errorf("layer %d: %w", layer, err), s.state.save())
+			return nil, fmt.Errorf("layer %d: %w", layer, err)
 		}
 	}
 	s.step("measuring", c.Source.Layers*len(s.list), c.Source.Layers*len(s.list))
-	if err := s.state.save(); err != nil {
-		return nil, err
-	}
-	return s.decide()
+	return s, nil
 }
 
 func (s *searcher) close() (err error) {
@@ -142,7 +161,7 @@ func (s *searcher) prepare() error {
 	if s.Length == 0 {
 		s.Length = shape.SeqQ
 	}
-	s.kernels = kernels{dev: s.dev, pricing: s.Pricing, machine: s.Machine, shape: shape, length: s.Length, source: s.Text, loaded: map[string]*kernel{},
+	s.kernels = kernels{dev: s.dev, pricing: s.Pricing, machine: s.Machine, shape: shape, length: s.Length, patterns: s.Patterns, loaded: map[string]*kernel{},
 		heads: minfc.Heads{Q: shape.QHeads, KV: shape.KVHeads, Dim: shape.HeadDim, DType: s.Source.DType}}
 	if s.Pricing == nil {
 		s.kernels.pricing = s.dev
@@ -157,9 +176,24 @@ func (s *searcher) prepare() error {
 		s.list = append(s.list, c)
 	}
 	s.step("loading kernels", len(heads), len(heads))
+	s.noteEmulation()
 	var err error
 	s.memory, err = newMemory(s.dev, shape, s.list)
 	return err
+}
+
+// noteEmulation says beforehand that an emulator will need minutes.
+func (s *searcher) noteEmulation() {
+	if s.Note == nil || s.dev.Info().Driver != "emu" {
+		return
+	}
+	shape, seconds := ir.Shape{Sq: s.Source.Shape.SeqQ, Sk: s.Source.Shape.SeqK}, 0.0
+	for _, c := range s.list {
+		seconds += bench.EmulatedSeconds(c.run.Loaded().Patterns()[0], s.Source.Shape.HeadDim, shape, c.part.Params, c.call.Blocks())
+	}
+	if seconds *= float64(s.Source.Shape.QHeads * s.Source.Layers * s.Source.Samples); seconds > bench.LongEmulation {
+		s.Note(fmt.Sprintf("the emulator needs about %.0f minutes for this, less what was measured before: give it fewer tokens, heads or layers, or use a GPU", seconds/60))
+	}
 }
 
 // heads are the candidates, dense attention first: the reference is what it computes.
@@ -167,16 +201,16 @@ func (s *searcher) heads() []plan.Head {
 	n := s.Source.Shape.SeqQ
 	switch {
 	case s.Rule == MInference:
-		s.of = families(s.Known, n, s.Goal.Limit)
-		out := []plan.Head{{Pattern: s.Known[denseName]}}
+		s.of = families(s.Patterns.Known, n, s.Goal.Limit)
+		out := []plan.Head{{Pattern: s.Patterns.Known[denseName]}}
 		for _, f := range s.of {
 			out = append(out, f...)
 		}
 		return out
 	case s.Candidates == nil:
-		return BuiltIn(s.Known, n)
+		return BuiltIn(s.Patterns.Known, n)
 	}
-	return withDense(s.Known, s.Candidates)
+	return withDense(s.Patterns.Known, s.Candidates)
 }
 
 // key is the key of what was measured of a prompt with a candidate.
