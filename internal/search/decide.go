@@ -31,6 +31,7 @@ type Outcome struct {
 // weigh fills in what the square of each head's error counts, [layers * heads], 1 on average: the head's weight times its part of the output
 // of its layer, because a layer's heads are added up.
 func (s *searcher) weigh() {
+	s.counts = nil
 	sum := 0.0
 	for layer, power := range s.power {
 		all := 0.0

@@ -126,7 +126,7 @@ func (k *kernels) priceShape() runtime.Shape {
 }
 
 // countedTiles is how many row tiles of a head are looked at to count what its lists keep.
-const countedTiles = 64
+const countedTiles = 32
 
 // densities are the kept parts of the causal pairs, by head.
 func (k *kernels) densities(c candidate, chosen []runtime.Chosen) ([]float64, error) {

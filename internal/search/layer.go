@@ -1,8 +1,11 @@
 package search
 
 import (
+	"errors"
 	"fmt"
 	"math"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/minfc/minfc/plan"
 )
@@ -93,42 +96,71 @@ func (s *searcher) addHead(sums []measured, needles, samples float64) {
 	s.options, s.needles = append(s.options, options), append(s.needles, needles)
 }
 
-// prompt measures all candidates on one prompt, [candidates][heads]: what the state has is taken from there.
+// prompt measures all candidates on one prompt, [candidates][heads]: what the state has is taken from there. While the device runs a candidate,
+// the host looks at what the one before left.
 func (s *searcher) prompt(p prompt, layer int) (profiles []profile, all [][]measured, err error) {
-	heads := s.Source.Shape.QHeads
-	var ref *reference
-	known, there := s.state.find(s.key(p, "dense attention"), heads, 2)
+	known, ref, err := s.profiles(p)
+	if err != nil {
+		return nil, nil, err
+	}
+	rows, fresh := make([][][]float64, len(s.list)), make([]bool, len(s.list))
+	var g errgroup.Group
+	g.SetLimit(2)
+	for i, c := range s.list {
+		s.step("measuring", layer*len(s.list)+i, s.Source.Layers*len(s.list))
+		var there bool
+		if rows[i], there = s.state.find(s.key(p, c.name()), len(known), len(measured{}.numbers())); there {
+			continue
+		}
+		if ref == nil {
+			if ref, err = s.reference(p); err != nil {
+				break
+			}
+		}
+		var got outcome
+		if got, err = s.memory.run(c, s.rows); err != nil {
+			err = fmt.Errorf("%s: %w", c.Head, err)
+			break
+		}
+		fresh[i] = true
+		g.Go(func() (err error) {
+			if rows[i], err = s.judge(ref, c, got); err != nil {
+				err = fmt.Errorf("%s: %w", c.Head, err)
+			}
+			return err
+		})
+	}
+	if err = errors.Join(err, g.Wait()); err != nil {
+		return nil, nil, err
+	}
+	for i, c := range s.list {
+		if fresh[i] {
+			s.state.put(s.key(p, c.name()), rows[i])
+		}
+		own := make([]measured, len(known))
+		for h := range own {
+			own[h] = measuredOf(rows[i][h])
+		}
+		all = append(all, own)
+	}
+	return known, all, nil
+}
+
+// profiles are the profiles of the heads of a prompt, and the reference where they are not in the state.
+func (s *searcher) profiles(p prompt) (out []profile, ref *reference, err error) {
+	key := s.key(p, "dense attention")
+	known, there := s.state.find(key, s.Source.Shape.QHeads, 2)
 	if !there {
 		if ref, err = s.reference(p); err != nil {
 			return nil, nil, err
 		}
 		known = ref.numbers()
-		s.state.put(s.key(p, "dense attention"), known)
+		s.state.put(key, known)
 	}
 	for _, n := range known {
-		profiles = append(profiles, profile{n[0], n[1]})
+		out = append(out, profile{n[0], n[1]})
 	}
-	for i, c := range s.list {
-		s.step("measuring", layer*len(s.list)+i, s.Source.Layers*len(s.list))
-		rows, there := s.state.find(s.key(p, c.name()), heads, 5)
-		if !there {
-			if ref == nil {
-				if ref, err = s.reference(p); err != nil {
-					return nil, nil, err
-				}
-			}
-			if rows, err = s.measure(ref, c); err != nil {
-				return nil, nil, fmt.Errorf("%s: %w", c.Head, err)
-			}
-			s.state.put(s.key(p, c.name()), rows)
-		}
-		own := make([]measured, heads)
-		for h := range own {
-			own[h] = measuredOf(rows[h])
-		}
-		all = append(all, own)
-	}
-	return profiles, all, nil
+	return out, ref, nil
 }
 
 // numbers are the profiles as the state has them.
@@ -168,12 +200,8 @@ func (s *searcher) reference(p prompt) (*reference, error) {
 	return ref, err
 }
 
-// measure runs a candidate on the prompt of a reference.
-func (s *searcher) measure(ref *reference, c candidate) ([][]float64, error) {
-	got, err := s.memory.run(c, s.rows)
-	if err != nil {
-		return nil, err
-	}
+// judge measures what a candidate computed on the prompt of a reference.
+func (s *searcher) judge(ref *reference, c candidate, got outcome) ([][]float64, error) {
 	all, err := s.scorer().score(ref, got)
 	if err != nil {
 		return nil, err

@@ -64,19 +64,19 @@ func written(t *testing.T, p *plan.Plan) string {
 
 // TestSearch searches on inputs whose answer is known. All parts share what the first one measured.
 func TestSearch(t *testing.T) {
-	state := filepath.Join(t.TempDir(), "plan.search")
+	path := filepath.Join(t.TempDir(), "plan.search")
 	dev, launches := watched(t)
-	search := func(t *testing.T, change func(c *Config)) *Result {
-		c := toyConfig(t, state)
-		if change != nil {
-			change(&c)
-		}
-		r, err := Run(dev, c)
-		require.NoError(t, err)
-		return r
-	}
-	first := search(t, nil)
+	first, err := Run(dev, toyConfig(t, path))
+	require.NoError(t, err)
 	require.NotZero(t, *launches)
+	before := *launches
+	s, err := measure(dev, toyConfig(t, path))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.close()) }()
+	require.Equal(t, before, *launches, "nothing is measured twice")
+	again := decided(t, s, nil)
+	require.Equal(t, written(t, first.Plan), written(t, again.Plan))
+
 	t.Run("heads get the patterns that were planted", func(t *testing.T) {
 		require.LessOrEqual(t, first.Density, 0.6*(1+slack))
 		require.Greater(t, first.Density, 0.55, "the budget is spent")
@@ -88,36 +88,45 @@ func TestSearch(t *testing.T) {
 			require.Greater(t, layer[2].Score, 0.99)
 		}
 	})
-	t.Run("again, from the state", func(t *testing.T) {
-		before := *launches
-		require.Equal(t, written(t, first.Plan), written(t, search(t, nil).Plan))
-		require.Equal(t, before, *launches, "nothing is measured twice")
-	})
 	t.Run("density 1 is exact", func(t *testing.T) {
-		r := search(t, func(c *Config) { c.Goal.Limit, c.Measure = 1, true })
+		r := decided(t, s, func(c *Config) { c.Goal.Limit = 1 })
 		require.Zero(t, r.Error)
-		require.Zero(t, r.Ran.Error)
 		require.InDelta(t, 1, r.Mass, 1e-9)
+		ran, err := s.run(r.Outcome)
+		require.NoError(t, err)
+		require.Zero(t, ran.Error)
 	})
 	t.Run("a run of the plan has the error that was expected", func(t *testing.T) {
-		r := search(t, func(c *Config) { c.Measure = true })
+		r := decided(t, s, nil)
+		ran, err := s.run(r.Outcome)
+		require.NoError(t, err)
 		require.Greater(t, r.Error, 0.0)
-		require.InEpsilon(t, r.Error, r.Ran.Error, 0.01)
+		require.InEpsilon(t, r.Error, ran.Error, 0.01)
 	})
-	t.Run("better than chance", func(t *testing.T) { testChance(t, dev, state, first) })
-	t.Run("goals", func(t *testing.T) { testGoals(t, search) })
-	t.Run("gate, floor and weights", func(t *testing.T) { testGateFloorWeights(t, search) })
-	t.Run("goals that nothing meets", func(t *testing.T) { testTooLittle(t, dev, state) })
+	t.Run("better than chance", func(t *testing.T) { testChance(t, s) })
+	t.Run("gate, floor and weights", func(t *testing.T) { testGateFloorWeights(t, s) })
+	t.Run("goals that nothing meets", func(t *testing.T) { testTooLittle(t, s) })
 	t.Run("files", func(t *testing.T) { testFiles(t, dev) })
-	t.Run("a search that ended early", func(t *testing.T) { testEndedEarly(t, state, first) })
+	t.Run("a search that ended early", func(t *testing.T) { testEndedEarly(t, path, first) })
+	t.Run("goals", func(t *testing.T) { testGoals(t, dev) })
 }
 
-// testChance draws plans of the same density or more: none has an error as small.
-func testChance(t *testing.T, dev device.Device, state string, found *Result) {
-	s, err := measure(dev, toyConfig(t, state))
+// decided chooses anew from what was measured.
+func decided(t *testing.T, s *searcher, change func(c *Config)) *Result {
+	t.Helper()
+	own := *s
+	if change != nil {
+		change(&own.Config)
+	}
+	r, err := own.decide()
 	require.NoError(t, err)
-	defer s.close()
-	s.weigh()
+	s.counts = own.counts
+	return r
+}
+
+// testChance draws plans of the same density or less: none has an error as small.
+func testChance(t *testing.T, s *searcher) {
+	found := decided(t, s, nil)
 	rng := rand.New(rand.NewPCG(5, 6))
 	for drawn := 0; drawn < 200; {
 		all := make([]choice, len(s.options))
@@ -126,79 +135,89 @@ func testChance(t *testing.T, dev device.Device, state string, found *Result) {
 		}
 		o, err := s.outcome(all)
 		require.NoError(t, err)
-		if o.Density <= found.Density { // the same or less
+		if o.Density <= found.Density {
 			drawn++
-			require.Greater(t, o.Error, found.Ungated.Error)
+			require.Greater(t, o.Error, found.Error)
 		}
 	}
 }
 
-// testGoals: a time is kept to and an error is reached, and what is allowed is used.
-func testGoals(t *testing.T, search func(*testing.T, func(*Config)) *Result) {
-	const long = 1 << 17 // where lists win over dense attention
-	dense := search(t, func(c *Config) { c.Goal, c.Length = Goal{By: Error, Limit: 0}, long })
+// testGoals: a time is kept to and an error is reached, at a length where lists win over dense attention.
+func testGoals(t *testing.T, dev device.Device) {
+	c := toyConfig(t, "")
+	c.Goal, c.Length, c.Candidates = Goal{By: Error, Limit: 0}, 1<<17, nil
+	for _, h := range BuiltIn(c.Patterns.Known, toy.SeqLen) {
+		if h.Pattern.Name != "block_sparse" {
+			c.Candidates = append(c.Candidates, h)
+		}
+	}
+	s, err := measure(dev, c)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.close()) }()
+	dense := decided(t, s, nil)
 	require.Zero(t, dense.Error)
-	before := dense.Millis
+	last := dense.Millis
 	for _, part := range []float64{0.9, 0.6, 0.4} {
-		r := search(t, func(c *Config) { c.Goal, c.Length = Goal{By: Time, Limit: part, Relative: true}, long })
+		r := decided(t, s, func(c *Config) { c.Goal = Goal{By: Time, Limit: part, Relative: true} })
 		require.LessOrEqual(t, r.Millis, part*r.DenseMillis*(1+slack))
-		require.Less(t, r.Millis, before)
-		before = r.Millis
-		same := search(t, func(c *Config) { c.Goal, c.Length = Goal{By: Time, Limit: part * r.DenseMillis}, long })
+		require.Less(t, r.Millis, last)
+		last = r.Millis
+		same := decided(t, s, func(c *Config) { c.Goal = Goal{By: Time, Limit: part * r.DenseMillis} })
 		require.Equal(t, written(t, r.Plan), written(t, same.Plan), "milliseconds and a part of them say the same")
 	}
-	for _, e := range []float64{0.3, 0.1, 0.01} {
-		r := search(t, func(c *Config) { c.Goal, c.Length = Goal{By: Error, Limit: e}, long })
+	last = dense.Millis
+	for _, e := range []float64{0.01, 0.1, 0.5} {
+		r := decided(t, s, func(c *Config) { c.Goal = Goal{By: Error, Limit: e} })
 		require.LessOrEqual(t, r.Error, e*(1+slack))
+		require.LessOrEqual(t, r.Millis, last)
+		last = r.Millis
 	}
-	loose := search(t, func(c *Config) { c.Goal, c.Length = Goal{By: Error, Limit: 0.3}, long })
-	strict := search(t, func(c *Config) { c.Goal, c.Length = Goal{By: Error, Limit: 0.01}, long })
-	require.Less(t, loose.Millis, strict.Millis)
+	require.Less(t, last, dense.Millis)
+	_, err = func() (*Result, error) {
+		own := *s
+		own.Goal = Goal{By: Time, Limit: 1e-9, Relative: true}
+		return own.decide()
+	}()
+	require.ErrorContains(t, err, "no plan keeps to 1e-09x the time of dense attention: the least time is ")
 }
 
-func testGateFloorWeights(t *testing.T, search func(*testing.T, func(*Config)) *Result) {
-	gated := search(t, func(c *Config) { c.Goal.Limit = 0.35 })
+func testGateFloorWeights(t *testing.T, s *searcher) {
+	gated := decided(t, s, func(c *Config) { c.Goal.Limit = 0.35 })
 	require.NotZero(t, gated.Needles)
 	require.NotZero(t, gated.Refused)
 	require.LessOrEqual(t, gated.Lost, 0.1)
 	require.Greater(t, gated.Ungated.Lost, gated.Lost, "without the gate retrieval pays for the error")
 	require.Less(t, gated.Ungated.Error, gated.Error)
-	open := search(t, func(c *Config) { c.Goal.Limit, c.Gate = 0.35, 1 })
+	open := decided(t, s, func(c *Config) { c.Goal.Limit, c.Gate = 0.35, 1 })
 	require.Zero(t, open.Refused)
 	require.Equal(t, open.Error, gated.Ungated.Error)
 
-	floor := search(t, func(c *Config) { c.Floor = Floor{Layers: 1, Density: 0.5} })
+	floor := decided(t, s, func(c *Config) { c.Floor = Floor{Layers: 1, Density: 0.5} })
 	least := 1.0
 	for _, h := range floor.Plan.Layers[0] {
 		least = min(least, h.Found.Density)
 	}
 	require.GreaterOrEqual(t, least, 0.5)
-	require.Greater(t, floor.Error, search(t, nil).Error)
+	require.Greater(t, floor.Error, decided(t, s, nil).Error)
 
-	one := search(t, func(c *Config) { c.Weights = Weights{{0, 0, 0, 1}, {0, 0, 0, 0}} })
+	one := decided(t, s, func(c *Config) { c.Weights = Weights{{0, 0, 0, 1}, {0, 0, 0, 0}} })
 	require.Zero(t, one.Error, "the budget goes where it counts")
 	require.Greater(t, one.Plan.Layers[0][3].Found.Density, one.Plan.Layers[1][3].Found.Density)
 }
 
 // testTooLittle: the error names the nearest goal, and that can be met.
-func testTooLittle(t *testing.T, dev device.Device, state string) {
-	c := toyConfig(t, state)
-	c.Goal.Limit = 0.01
-	_, err := Run(dev, c)
+func testTooLittle(t *testing.T, s *searcher) {
+	own := *s
+	own.Goal.Limit = 0.01
+	_, err := own.decide()
 	require.ErrorContains(t, err, "no plan keeps to the density 0.01: the least density is 0.")
 	require.ErrorContains(t, err, "the gate refuses candidates of")
 	_, after, _ := strings.Cut(err.Error(), "the least density is ")
 	digits, _, _ := strings.Cut(after, ";")
 	least, err := strconv.ParseFloat(digits, 64)
 	require.NoError(t, err)
-	c.Goal.Limit = least
-	r, err := Run(dev, c)
-	require.NoError(t, err)
+	r := decided(t, s, func(c *Config) { c.Goal.Limit = least })
 	require.InDelta(t, least, r.Density, 1e-3)
-
-	c.Goal = Goal{By: Time, Limit: 1e-9, Relative: true}
-	_, err = Run(dev, c)
-	require.ErrorContains(t, err, "no plan keeps to 1e-09x the time of dense attention: the least time is ")
 }
 
 // testFiles: layers from files, two in one or one each, give the plan that the same layers give from the generator.
