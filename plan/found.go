@@ -7,9 +7,9 @@ import (
 
 // Found is what a search measured and predicted of a head (docs/search.md). Nothing that runs depends on it.
 type Found struct {
-	Density float64 // kept pairs over causal pairs
-	Millis  float64 // predicted milliseconds, the head's part of the index stage included
-	Error   float64 // |o - dense o| / |dense o| over the sampled rows
+	Density float64 `json:"density"` // kept pairs over causal pairs
+	Millis  float64 `json:"ms"`      // predicted milliseconds, the head's part of the index stage included
+	Error   float64 `json:"error"`   // |o - dense o| / |dense o| over the sampled rows
 }
 
 // Total is what a search expects of all heads of a plan together.

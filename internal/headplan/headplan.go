@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"text/tabwriter"
 
 	"github.com/minfc/minfc/compile"
@@ -99,17 +100,30 @@ func (f *File) Range(layer *int) (first, end int, err error) {
 	return *layer, *layer + 1, nil
 }
 
-// Write prints what the heads of some layers run, a line each.
+// Write prints what the heads of some layers run, a line each, with what a search noted of them.
 func (f *File) Write(to io.Writer, first, end int) error {
 	w := tabwriter.NewWriter(to, 0, 8, 2, ' ', 0)
-	fmt.Fprintf(w, "layer\thead\tscore\tpattern\n")
+	noted := ""
+	if f.Search != nil {
+		noted = "density\tms\terror\t"
+	}
+	fmt.Fprintf(w, "layer\thead\tscore\t%spattern\n", noted)
+	line := func(layer, head string, h plan.Head) {
+		of := ""
+		if noted != "" {
+			of = "\t\t\t"
+		}
+		if x := h.Found; x != nil && noted != "" {
+			of = fmt.Sprintf("%.3g\t%.3g\t%.3g\t", x.Density, x.Millis, x.Error)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%.4g\t%s%s\n", layer, head, h.Score, of, h)
+	}
 	for i := first; i < end; i++ {
 		for _, h := range slices.Sorted(maps.Keys(f.Layers[i])) {
-			head := f.Layers[i][h]
-			fmt.Fprintf(w, "%d\t%d\t%.4g\t%s\n", i, h, head.Score, head)
+			line(strconv.Itoa(i), strconv.Itoa(h), f.Layers[i][h])
 		}
 	}
-	fmt.Fprintf(w, "all\tothers\t0\t%s\n", f.Default)
+	line("all", "others", f.Default)
 	return w.Flush()
 }
 
