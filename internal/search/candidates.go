@@ -33,6 +33,7 @@ var builtIn = []struct {
 	{"vertical_slash", verticalSlash(columnParts[1])},
 	{"vertical_slash", verticalSlash(columnParts[2])},
 	{"block_sparse", blocks},
+	{"sink_blocks", blocks},
 }
 
 // across is the width of a causal band that keeps a share of the pairs: of n rows with w keys each, but for the first w rows, n^2 share is

@@ -15,7 +15,7 @@ func (r *Result) Write(to io.Writer) error {
 	for _, l := range r.layers {
 		heads += len(l)
 	}
-	fmt.Fprintf(w, "heads\t%d layers, %d heads, %d candidates, %d sampled rows a head\n", len(r.layers), heads, r.Candidates, r.Rows)
+	fmt.Fprintf(w, "heads\t%s of %s, %s, %s a head\n", counted(heads, "head"), counted(len(r.layers), "layer"), counted(r.Candidates, "candidate"), counted(r.Rows, "sampled row"))
 	fmt.Fprintf(w, "density\t%.4g of the causal pairs\n", r.Density)
 	fmt.Fprintf(w, "time\t%.4g ms predicted, dense attention %.4g\n", r.Millis, r.DenseMillis)
 	fmt.Fprintf(w, "text\terror %.4g, %.4g%% of attention kept\n", r.Error, 100*r.Mass)
@@ -34,9 +34,9 @@ func (r *Result) retrieval() string {
 	if r.Needles == 0 {
 		return "no head has a row that answers from a single key far away: the inputs say nothing about retrieval"
 	}
-	text := fmt.Sprintf("%.4g%% lost of what retrieval rows of %d heads look at", 100*r.Lost, r.Needles)
+	text := fmt.Sprintf("%.4g%% lost of what retrieval rows of %s look at", 100*r.Lost, counted(r.Needles, "head"))
 	if r.Gated > 0 {
-		text += fmt.Sprintf("; %d candidates of %.0f heads refused, without the gate: error %.4g, %.4g%% lost", r.Refused, r.Gated, r.Ungated.Error, 100*r.Ungated.Lost)
+		text += fmt.Sprintf("; %d refusals in %s, without the gate: error %.4g, %.4g%% lost", r.Refused, counted(int(r.Gated), "head"), r.Ungated.Error, 100*r.Ungated.Lost)
 	}
 	return text
 }
@@ -58,11 +58,14 @@ func (r *Result) patterns() (out []string) {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(count)) {
-		word := "heads"
-		if count[name] == 1 {
-			word = "head"
-		}
-		out = append(out, fmt.Sprintf("%s: %d %s, density %.4g", name, count[name], word, density[name]/float64(count[name])))
+		out = append(out, fmt.Sprintf("%s: %s, density %.4g", name, counted(count[name], "head"), density[name]/float64(count[name])))
 	}
 	return out
+}
+
+func counted(n int, word string) string {
+	if n != 1 {
+		word += "s"
+	}
+	return fmt.Sprintf("%d %s", n, word)
 }
