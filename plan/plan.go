@@ -32,7 +32,7 @@ type Layer map[int]Head
 type Head struct {
 	Pattern *ir.Pattern
 	Params  map[string]int64 // what was given; other parameters have the pattern's defaults
-	Score   float64          // what a search gave the choice: the kept share of attention; 0 when it is not known
+	Score   float64          // what a search gave the choice: the kept part of attention; 0 when it is not known
 	Found   *Found           // what a search expects of the head; nil when it is not known
 }
 
