@@ -12,7 +12,7 @@ import (
 )
 
 const drawn = `{"schema": 1, "search": {"density": 0.3, "ms": 2, "dense_ms": 9, "error": 0.1, "gated": 0}, "layers": [
-{"0": {"pattern": "dense", "search": {"density": 1, "ms": 1, "error": 0}}, "2": {"pattern": "a_shape", "search": {"density": 0.25, "ms": 1, "error": 0.2}}},
+{"0": {"pattern": "dense", "search": {"density": 1, "ms": 1, "error": 0}}, "2": {"pattern": "a_shape", "search": {"density": 0.31, "ms": 1, "error": 0.2}}},
 {"1": {"pattern": "a_shape"}}]}`
 
 func TestMap(t *testing.T) {
@@ -20,7 +20,7 @@ func TestMap(t *testing.T) {
 	require.NoError(t, err)
 	var b strings.Builder
 	require.NoError(t, f.WriteMap(&b, 0, 2))
-	require.Equal(t, `    0  d* .  a2
+	require.Equal(t, `    0  d* .  a3
     1  .  a  .
     a  a_shape: 2
     d  dense: 1
@@ -50,9 +50,9 @@ func TestDrawing(t *testing.T) {
 	want := func(pattern int, density float64) color.RGBA { return cell{pattern, density}.colour() }
 	require.Equal(t, want(1, 1), at(0, 0))
 	require.Equal(t, want(-1, -1), at(0, 1))
-	require.Equal(t, want(0, 0.25), at(0, 2))
+	require.Equal(t, want(0, 0.31), at(0, 2))
 	require.Equal(t, want(0, -1), at(1, 1))
-	require.NotEqual(t, want(0, 0.25), want(0, 0.5))
+	require.NotEqual(t, want(0, 0.31), want(0, 0.5))
 
 	svg, err := f.Draw("x.svg", 1, 2)
 	require.NoError(t, err)
