@@ -179,8 +179,8 @@ func (s *searcher) scorer() scorer {
 	return scorer{dtype: s.Source.DType, heads: s.Source.Shape.QHeads, headDim: s.Source.Shape.HeadDim, rows: s.rows}
 }
 
-// reference puts a prompt on the device, where candidates find it, and runs dense attention.
-func (s *searcher) reference(p prompt) (*reference, error) {
+// dense puts a prompt on the device, where candidates find it, and runs dense attention.
+func (s *searcher) dense(p prompt) (*reference, error) {
 	if err := s.memory.put(p); err != nil {
 		return nil, err
 	}
@@ -188,8 +188,14 @@ func (s *searcher) reference(p prompt) (*reference, error) {
 	if err != nil {
 		return nil, err
 	}
-	ref := &reference{outcome: got}
-	if err := s.scorer().power(ref); err != nil {
+	ref := &reference{outcome: got, needles: make([][]needle, s.Source.Shape.QHeads)}
+	return ref, s.scorer().power(ref)
+}
+
+// reference is dense, and finds the retrieval rows.
+func (s *searcher) reference(p prompt) (*reference, error) {
+	ref, err := s.dense(p)
+	if err != nil {
 		return nil, err
 	}
 	in, err := s.memory.answering(s.rows.answers, s.Source)

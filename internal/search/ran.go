@@ -65,7 +65,7 @@ func (s *searcher) runLayer(layer int, l *plan.LoadedLayer) (out Ran, err error)
 	if err != nil {
 		return out, err
 	}
-	ref, err := s.reference(prompts[0])
+	ref, err := s.dense(prompts[0])
 	if err != nil {
 		return out, err
 	}
