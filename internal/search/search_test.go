@@ -108,7 +108,9 @@ func TestSearch(t *testing.T) {
 	t.Run("goals that nothing meets", func(t *testing.T) { testTooLittle(t, s) })
 	t.Run("files", func(t *testing.T) { testFiles(t, dev) })
 	t.Run("a search that ended early", func(t *testing.T) { testEndedEarly(t, path, first) })
-	t.Run("goals", func(t *testing.T) { testGoals(t, dev) })
+	if !testing.Short() {
+		t.Run("goals", func(t *testing.T) { testGoals(t, dev) })
+	}
 }
 
 // decided chooses anew from what was measured.
