@@ -137,7 +137,7 @@ func mutant(rng *rand.Rand) string {
 // TestCheckIsCompile: check refuses exactly what compile refuses, whatever the head dim, the data type and the target, and neither
 // finds a fault of ours.
 func TestCheckIsCompile(t *testing.T) {
-	cases := campaign.Few(min(6, *checkCases), *checkCases)
+	cases := campaign.Few(min(8, *checkCases), *checkCases)
 	for kind, draw := range map[string]func(rng *rand.Rand) string{
 		"static": func(rng *rand.Rand) string {
 			return sourceOf(irtest.RowsBySeed(rng.Uint64(), irtest.RandomPattern(rng)), rng)

@@ -100,12 +100,20 @@ var chooses = map[string]func(h head, p map[string]int64) func(q, k int) bool{
 		return func(q, k int) bool { return k <= q && (c[k] || q-k < int(p["window"])) }
 	},
 	"block_sparse": func(h head, p map[string]int64) func(q, k int) bool {
-		var chosen []map[int]bool
-		for t, row := range h.blockScores() {
-			chosen = append(chosen, best(row, int(p["topk"]), func(b int) bool { return b == t }))
-		}
-		return func(q, k int) bool { return k <= q && chosen[q/64][k/64] }
+		return h.blocksWith(p, func(t, b int) bool { return b == t })
 	},
+	"sink_blocks": func(h head, p map[string]int64) func(q, k int) bool {
+		return h.blocksWith(p, func(t, b int) bool { return b == t || b == 0 })
+	},
+}
+
+// blocksWith keeps the best blocks of each row block t, forced ones always among them.
+func (h head) blocksWith(p map[string]int64, forced func(t, b int) bool) func(q, k int) bool {
+	var chosen []map[int]bool
+	for t, row := range h.blockScores() {
+		chosen = append(chosen, best(row, int(p["topk"]), func(b int) bool { return forced(t, b) }))
+	}
+	return func(q, k int) bool { return k <= q && chosen[q/64][k/64] }
 }
 
 func TestDynamicPatternsKeepWhatTheySay(t *testing.T) {

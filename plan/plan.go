@@ -22,6 +22,7 @@ type Plan struct {
 	Model     string // "" when the file does not say
 	Heads     int    // how many query heads a layer has; 0 when the file does not say
 	HeadsFrom int    // of a plan for a range of a model's query heads: the number of its head 0 in the model
+	Search    *Total // what a search expects of all heads together; nil when the file does not say
 	Layers    []Layer
 	Default   Head // of heads without an entry
 }
@@ -33,7 +34,8 @@ type Layer map[int]Head
 type Head struct {
 	Pattern *ir.Pattern
 	Params  map[string]int64 // what was given; other parameters have the pattern's defaults
-	Score   float64          // what a search gave the choice; 0 when it is not known
+	Score   float64          // what a search gave the choice: the kept part of attention; 0 when it is not known
+	Found   *Found           // what a search expects of the head; nil when it is not known
 }
 
 // Values are the values of all parameters of the head.
@@ -99,8 +101,8 @@ func Library(others ...*ir.Pattern) (Known, error) {
 // names lists the patterns, sorted.
 func (k Known) names() []string { return slices.Sorted(maps.Keys(k)) }
 
-// The choice of MInference for heads that its files leave out.
-func (k Known) defaultHead() Head {
+// DefaultHead is the choice of MInference for heads that its files leave out.
+func (k Known) DefaultHead() Head {
 	return Head{Pattern: k["vertical_slash"], Params: map[string]int64{"vertical": 1000, "slash": 6096}}
 }
 

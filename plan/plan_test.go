@@ -119,7 +119,7 @@ func TestReadRefuses(t *testing.T) {
 		{"{}", `a plan without its schema, want "schema": 1`},
 		{"{}", "a plan without layers"},
 		{`{"schema": 2, "layers": [{}]}`, "p.json:1:12: schema is 2, this version reads 1"},
-		{`{"schema": 1, "layer": [{}]}`, `p.json:1:15: a plan has no field "layer", want schema, model, heads, heads_from, layers, did you mean layers?`},
+		{`{"schema": 1, "layer": [{}]}`, `p.json:1:15: a plan has no field "layer", want schema, model, heads, heads_from, search, layers, did you mean layers?`},
 		{`{"schema": 1, "model": 3, "layers": [{}]}`, "model: found 3, want a string"},
 		{`{"schema": 1, "layers": {}}`, "layers: found an object, want a list"},
 		{`{"schema": 1, "layers": [[]]}`, "layer 0: found a list, want an object"},

@@ -26,7 +26,7 @@ func Read(file string, data []byte, known Known) (*Plan, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	r := &reader{file: file, data: data, known: known}
-	p := &Plan{Default: known.defaultHead()}
+	p := &Plan{Default: known.DefaultHead()}
 	switch n := r.parse(); {
 	case n == nil:
 	case n.value == json.Delim('['):
@@ -66,8 +66,9 @@ func (r *reader) own(p *Plan, n *node) {
 		"model":      func(n *node) { p.Model = r.text(n, "model") },
 		"heads":      func(n *node) { p.Heads = r.count(n, "heads", 1) },
 		"heads_from": func(n *node) { p.HeadsFrom = r.count(n, "heads_from", 0) },
+		"search":     func(n *node) { p.Search = &Total{}; r.numbers(n, "search", p.Search) },
 		"layers":     func(n *node) { layers = true; p.Layers = r.layers(n, r.ownHead) },
-	}, "schema", "model", "heads", "heads_from", "layers")
+	}, "schema", "model", "heads", "heads_from", "search", "layers")
 	if !schema {
 		r.fault(n.at, "a plan without its schema, want \"schema\": %d", SchemaVersion)
 	}
@@ -131,7 +132,8 @@ func (r *reader) ownHead(n *node, what string) (h Head, ok bool) {
 		"pattern": func(n *node) { pattern = n },
 		"params":  func(n *node) { params = n },
 		"score":   func(n *node) { h.Score = r.float(n, what+", score") },
-	}, "pattern", "params", "score")
+		"search":  func(n *node) { h.Found = &Found{}; r.numbers(n, what+", search", h.Found) },
+	}, "pattern", "params", "score", "search")
 	if pattern == nil {
 		r.fault(n.at, "%s has no pattern, want \"pattern\" to be one of %s", what, strings.Join(r.known.names(), ", "))
 		return h, false
@@ -148,6 +150,23 @@ func (r *reader) ownHead(n *node, what string) (h Head, ok bool) {
 		h.Params = r.params(params, what)
 	}
 	return r.valid(h, n, what, faults)
+}
+
+// ReadHeads reads a list of heads as our format has them in its layers: [{"pattern": ..., "params": {...}}, ...].
+func ReadHeads(file string, data []byte, known Known) ([]Head, error) {
+	r := &reader{file: file, data: data, known: known}
+	var out []Head
+	if n := r.parse(); n != nil && r.isList(n, "heads") {
+		for i, item := range n.items {
+			if h, ok := r.ownHead(item, fmt.Sprintf("entry %d", i)); ok {
+				out = append(out, h)
+			}
+		}
+		if len(n.items) == 0 {
+			r.fault(n.at, "a list of no heads, want one or more")
+		}
+	}
+	return out, r.err()
 }
 
 func (r *reader) params(n *node, what string) map[string]int64 {

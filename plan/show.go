@@ -14,6 +14,7 @@ type shown struct {
 	Score   float64          `json:"score"`
 	Pattern string           `json:"pattern"`
 	Params  map[string]int64 `json:"params"` // all of the pattern's
+	Found   *Found           `json:"search,omitempty"`
 }
 
 // ShowJSON lists the heads of the layers [first, end) with the values of all parameters, and what other heads run.
@@ -24,7 +25,7 @@ func (p *Plan) ShowJSON(first, end int) ([]byte, error) {
 		if err == nil {
 			err = e
 		}
-		return shown{layer, head, h.Score, h.Pattern.Name, values}
+		return shown{layer, head, h.Score, h.Pattern.Name, values, h.Found}
 	}
 	for i := first; i < end; i++ {
 		for _, h := range slices.Sorted(maps.Keys(p.Layers[i])) {

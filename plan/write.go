@@ -26,6 +26,9 @@ func (p *Plan) JSON() ([]byte, error) {
 	if p.HeadsFrom != 0 {
 		fmt.Fprintf(&b, "  \"heads_from\": %d,\n", p.HeadsFrom)
 	}
+	if p.Search != nil {
+		fmt.Fprintf(&b, "  \"search\": %s,\n", objectOf(p.Search))
+	}
 	b.WriteString("  \"layers\": ")
 	err := p.write(&b, "  ", func(h Head) (string, error) { return h.own(), nil })
 	b.WriteString("\n}\n")
@@ -109,6 +112,9 @@ func (h Head) own() string {
 	b.WriteString("}")
 	if h.Score != 0 {
 		fmt.Fprintf(&b, ", \"score\": %s", number(h.Score))
+	}
+	if h.Found != nil {
+		fmt.Fprintf(&b, ", \"search\": %s", objectOf(h.Found))
 	}
 	return b.String() + "}"
 }

@@ -92,7 +92,7 @@ func (p Published) plan(model string) (*plan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, letters := &plan.Plan{Model: model}, map[rune]plan.Head{}
+	out, letters := &plan.Plan{Model: model, Default: known.DefaultHead()}, map[rune]plan.Head{}
 	for line := range strings.Lines(p.text) {
 		word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
 		switch {

@@ -127,18 +127,11 @@ func (v verdict) limit() float64 { return v.dense * (1 - fallbackMargin) }
 
 // price fills in what does not depend on the lists.
 func (f *fallback) price(k *Pattern, x *boundCall) (v verdict, err error) {
-	work := cost.Work{HeadDim: x.headDim, DType: x.dtype, Batch: 1, QHeads: 1, KVHeads: 1,
-		SeqQ: x.SeqQ, SeqK: x.SeqK, QOffset: x.QOffset, Params: x.params}
-	count := func(s *ir.Schedule) (*cost.Counts, error) {
-		w := work
-		w.Schedule, w.RowTile, w.KeyTile = s, s.Tile.Rows, s.Tile.Keys
-		return cost.Count(w)
-	}
-	dense, err := count(k.dense)
+	dense, err := x.count(k.dense)
 	if err != nil {
 		return v, err
 	}
-	ranges, err := count(f.ranges)
+	ranges, err := x.count(f.ranges)
 	if err != nil {
 		return v, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -194,7 +195,8 @@ func show(args []string) error {
 	return nil
 }
 
-// damage FILE cut N keeps the first N bytes; damage FILE flip N inverts byte N, from the end if negative.
+// damage FILE cut N keeps the first N bytes; damage FILE flip N inverts byte N, from the end if negative; damage FILE nan N makes the last N bytes
+// 0xff, which are no numbers in any type.
 func damage(args []string) error {
 	data, err := os.ReadFile(args[0])
 	if err != nil {
@@ -204,9 +206,12 @@ func damage(args []string) error {
 	if err != nil {
 		return err
 	}
-	if args[1] == "cut" {
+	switch args[1] {
+	case "cut":
 		data = data[:n]
-	} else {
+	case "nan":
+		copy(data[len(data)-n:], bytes.Repeat([]byte{0xff}, n))
+	default:
 		data[(n+len(data))%len(data)] ^= 0xff
 	}
 	return os.WriteFile(args[0], data, 0o600)

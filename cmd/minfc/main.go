@@ -22,6 +22,7 @@ type commands struct {
 	Compile compileCmd `cmd:"" help:"Compile a pattern into an artifact, or print what becomes of it."`
 	Run     runCmd     `cmd:"" help:"Run a pattern on tensors, or on a small generated input when --qkv is not given."`
 	Plan    planCmd    `cmd:"" help:"Show or convert a head plan: which pattern each head of a model runs."`
+	Search  searchCmd  `cmd:"" help:"Find a head plan for a model: run candidates on the inputs of its layers, and spend a budget where it buys most."`
 	Gen     genCmd     `cmd:"" help:"Write tensors with known structure, and say which pattern fits each head."`
 	Bench   benchCmd   `cmd:"" help:"Measure patterns on a GPU: time, speed-up over dense, recall and error."`
 	List    listCmd    `cmd:"" help:"List the patterns of the library: meaning, parameters, defaults."`

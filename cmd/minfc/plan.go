@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/console"
@@ -11,19 +13,26 @@ import (
 )
 
 type planCmd struct {
-	Show    planShowCmd    `cmd:"" help:"Print what each head runs."`
+	Show    planShowCmd    `cmd:"" help:"Print or draw what each head runs."`
 	Compile planCompileCmd `cmd:"" help:"Compile what the heads of all layers run into one artifact, for servers and for run --plan."`
 	Convert planConvertCmd `cmd:"" help:"Write a plan in the other format."`
 }
 
 type planShowCmd struct {
-	File     string `arg:"" help:"Head plan, of MInference or minfc."`
+	File     string `arg:"" help:"Head plan, of MInference or minfc, or the name of a model that has a published one."`
 	Layer    *int   `placeholder:"L" help:"Layer to print, from 0. Default: all."`
 	Patterns string `placeholder:"FILE" help:"Patterns beyond the library's that the plan names: pattern file or artifact."`
-	JSON     bool   `name:"json" help:"Print the heads as JSON."`
+	JSON     bool   `name:"json" xor:"form" help:"Print the heads as JSON."`
+	Map      bool   `xor:"form" help:"Print a grid of layers and heads: a letter for the pattern, a digit for the density."`
+	Plot     string `placeholder:"F.svg" help:"Draw layers and heads, coloured by pattern and density, as SVG or PNG."`
 }
 
 func (c *planShowCmd) Run(out *console.Console) error {
+	if c.Plot != "" {
+		if err := errors.Join(headplan.CheckDrawing(c.Plot), files.Distinct([]string{c.File, c.Patterns}, []string{c.Plot})); err != nil {
+			return failure.Usage(err)
+		}
+	}
 	p, err := headplan.Read(c.File, c.Patterns)
 	if err != nil {
 		return err
@@ -32,7 +41,17 @@ func (c *planShowCmd) Run(out *console.Console) error {
 	if err != nil {
 		return err
 	}
-	if !c.JSON {
+	if c.Plot != "" {
+		data, err := p.Draw(c.Plot, first, end)
+		if err != nil {
+			return err
+		}
+		return out.Write(c.Plot, data)
+	}
+	switch {
+	case c.Map:
+		return p.WriteMap(out.Out, first, end)
+	case !c.JSON:
 		return p.Write(out.Out, first, end)
 	}
 	data, err := p.EncodeLayers(first, end)

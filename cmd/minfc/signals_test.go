@@ -28,6 +28,7 @@ func TestInterrupted(t *testing.T) {
 		"run":          {"run dense --qkv - -o out --coverage cover --device emu", syscall.SIGTERM},
 		"compile":      {"compile /dev/stdin --head-dim 64 --dtype bf16 -o out", os.Interrupt},
 		"plan compile": {"plan compile plan.json --patterns /dev/stdin --head-dim 64 --dtype bf16 -o out", syscall.SIGTERM},
+		"search":       {"search --gen mixed --seqlen 4k --heads 4 --density 0.1 --device emu -o out", os.Interrupt},
 		"bench":        {"bench dense --seqlen 4k --heads 4 --device emu --json out --plot plot", os.Interrupt},
 	} {
 		t.Run(name, func(t *testing.T) {

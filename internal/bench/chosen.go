@@ -113,7 +113,7 @@ func (b *bencher) countChosen(m *memory, s *subject, n int, r *Row) error {
 	if err != nil {
 		return err
 	}
-	r.SampledBlocks = sum.sampled
+	r.SampledBlocks = sum.Sampled
 	for _, head := range chosen {
 		if head.Dense {
 			r.DenseHeads++
@@ -127,14 +127,14 @@ func (b *bencher) countChosen(m *memory, s *subject, n int, r *Row) error {
 	return nil
 }
 
-// listWork is the work of all heads.
-type listWork struct {
+// ListWork is the work of all heads.
+type ListWork struct {
 	ir.RowWork
-	sampled int // row tiles of each head that it was counted on; 0 for all
+	Sampled int // row tiles of each head that it was counted on; 0 for all
 }
 
 // countHeads adds up the work of all heads, of which some may have run without sparsity.
-func (s *subject) countHeads(chosen []runtime.Chosen, n int) (sum listWork, err error) {
+func (s *subject) countHeads(chosen []runtime.Chosen, n int) (sum ListWork, err error) {
 	for _, dense := range []bool{false, true} {
 		schedule := s.schedule
 		if dense {
@@ -148,24 +148,24 @@ func (s *subject) countHeads(chosen []runtime.Chosen, n int) (sum listWork, err 
 		if err != nil {
 			return sum, err
 		}
-		part, err := countLists(launched, heads, ir.Shape{Sq: n, Sk: n}, schedule.Tile.Rows, max(1, countedBlocks/len(chosen)))
+		part, err := CountLists(launched, heads, ir.Shape{Sq: n, Sk: n}, schedule.Tile.Rows, max(1, countedBlocks/len(chosen)))
 		if err != nil {
 			return sum, err
 		}
 		sum.Area, sum.Packed, sum.Pairs = sum.Area+part.Area, sum.Packed+part.Packed, sum.Pairs+part.Pairs
-		sum.sampled = max(sum.sampled, part.sampled)
+		sum.Sampled = max(sum.Sampled, part.Sampled)
 	}
 	return sum, nil
 }
 
-// countLists adds up the work of heads that run one schedule. Where they have more than most row tiles each, as many are
+// CountLists adds up the work of heads that run one schedule. Where they have more than most row tiles each, as many are
 // counted, evenly spread, and stand for the others.
-func countLists(l *ir.Launched, chosen []runtime.Chosen, shape ir.Shape, rows, most int) (listWork, error) {
-	var sum listWork
+func CountLists(l *ir.Launched, chosen []runtime.Chosen, shape ir.Shape, rows, most int) (ListWork, error) {
+	var sum ListWork
 	tiles := (shape.Sq + rows - 1) / rows
 	counted := min(tiles, most)
 	if counted < tiles {
-		sum.sampled = counted
+		sum.Sampled = counted
 	}
 	for _, head := range chosen {
 		c, err := l.CountWork(head.Kept)

@@ -246,12 +246,12 @@ func TestSampledWork(t *testing.T) {
 		}
 		launched, err := s.schedule.Bind(s.values)
 		require.NoError(t, err)
-		all, err := countLists(launched, chosen, ir.Shape{Sq: n, Sk: n}, 64, 256)
+		all, err := CountLists(launched, chosen, ir.Shape{Sq: n, Sk: n}, 64, 256)
 		require.NoError(t, err)
-		require.Zero(t, all.sampled)
-		some, err := countLists(launched, chosen, ir.Shape{Sq: n, Sk: n}, 64, 32)
+		require.Zero(t, all.Sampled)
+		some, err := CountLists(launched, chosen, ir.Shape{Sq: n, Sk: n}, 64, 32)
 		require.NoError(t, err)
-		require.Equal(t, 32, some.sampled)
+		require.Equal(t, 32, some.Sampled)
 		for _, x := range [][2]int64{{all.Pairs, some.Pairs}, {all.Area, some.Area}, {all.Packed, some.Packed}} {
 			require.InEpsilon(t, x[0], x[1], 0.01, s.pattern.Name)
 		}

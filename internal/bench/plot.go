@@ -13,6 +13,8 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgsvg"
+
+	"github.com/minfc/minfc/internal/palette"
 )
 
 // The size of the drawing: a title, panels side by side, the legend of all of them below.
@@ -23,12 +25,6 @@ const (
 	entryHeight = 0.5 * vg.Centimeter
 	margin      = 0.3 * vg.Centimeter
 )
-
-// palette has colours that people with colour blindness tell apart (Okabe and Ito).
-var palette = []color.RGBA{
-	{0, 114, 178, 255}, {213, 94, 0, 255}, {0, 158, 115, 255}, {204, 121, 167, 255},
-	{230, 159, 0, 255}, {86, 180, 233, 255}, {90, 90, 90, 255}, {160, 120, 60, 255},
-}
 
 // dashes and glyphs tell curves apart beside their colours, where they lie on one another or the print is grey.
 var (
@@ -44,7 +40,7 @@ type curve struct {
 	rows   []Row
 }
 
-func (c curve) colour() color.Color { return palette[c.number%len(palette)] }
+func (c curve) colour() color.Color { return palette.Of(c.number) }
 
 // line is thinner than the line of the curve before, so that both are seen where they lie on one another.
 func (c curve) line() draw.LineStyle {

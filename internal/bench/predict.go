@@ -137,7 +137,7 @@ func (p *predictor) priceLists(r *Row, s *subject, m cost.Machine, n int) error 
 	r.WorkspaceBytes = call.Workspace()
 	sum, err := s.countHeads(chosen, n)
 	if err == nil {
-		r.SampledBlocks = sum.sampled
+		r.SampledBlocks = sum.Sampled
 		s.setWork(r, sum.Pairs/int64(len(chosen)), sum.Area)
 	}
 	return err

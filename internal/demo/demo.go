@@ -39,6 +39,7 @@ var settings = map[string]setting{
 	"vertical_slash": {workload.Slash, map[string]int64{"vertical": 32, "slash": 128}},
 	"columns_window": {workload.Columns, map[string]int64{"vertical": 48, "window": 256}},
 	"block_sparse":   {workload.Blocks, map[string]int64{"topk": 8}},
+	"sink_blocks":    {workload.Blocks, map[string]int64{"topk": 8}},
 }
 
 // Input makes the tensors for a pattern.

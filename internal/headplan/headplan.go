@@ -2,25 +2,27 @@
 package headplan
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"text/tabwriter"
 
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/input"
-	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/plan"
+	"github.com/minfc/minfc/plans"
 	"github.com/minfc/minfc/runtime/artifact"
 )
 
 // File is a head plan, and where the patterns are that it names beyond the library's.
 type File struct {
 	*plan.Plan
-	path   string
-	beyond *input.File // nil for none
+	path     string
+	patterns *Patterns
 }
 
 // maxPlan bounds what is read of a plan, in bytes; a line for each of a million heads fits.
@@ -35,28 +37,34 @@ func Read(path, patterns string) (*File, error) {
 	return ReadBeside(path, beyond)
 }
 
-// ReadBeside reads a plan that may name the patterns of a file beside the library's; nil stands for none.
+// ReadBeside reads a plan that may name the patterns of a file beside the library's; nil stands for none. Where there is no such file, the path
+// may be the name of a model with a published plan.
 func ReadBeside(path string, beyond *input.File) (*File, error) {
-	others, err := beyond.Patterns()
+	patterns, err := patternsOf(beyond)
 	if err != nil {
 		return nil, err
 	}
-	known, err := plan.Library(others...)
+	data, err := readBounded(path, "a head plan")
+	if errors.Is(err, os.ErrNotExist) && plans.Has(path) {
+		p, err := plans.Find(path)
+		return &File{p, path, patterns}, err
+	}
 	if err != nil {
 		return nil, err
 	}
+	p, err := plan.Read(path, data, patterns.Known)
+	return &File{p, path, patterns}, err
+}
+
+// readBounded reads a file that a person may have named by mistake.
+func readBounded(path, what string) ([]byte, error) {
 	switch st, err := os.Stat(path); {
 	case err == nil && st.IsDir():
-		return nil, fmt.Errorf("%s: is a directory, wanted a head plan", path)
+		return nil, fmt.Errorf("%s: is a directory, wanted %s", path, what)
 	case err == nil && st.Size() > maxPlan:
-		return nil, fmt.Errorf("%s: larger than %d MB, wanted a head plan", path, maxPlan>>20)
+		return nil, fmt.Errorf("%s: larger than %d MB, wanted %s", path, maxPlan>>20, what)
 	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	p, err := plan.Read(path, data, known)
-	return &File{p, path, beyond}, err
+	return os.ReadFile(path)
 }
 
 // From is the plan of the query heads from first on, which is what a process runs that holds these heads alone. heads is how many they are;
@@ -69,7 +77,7 @@ func (f *File) From(first, heads int) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.path, err)
 	}
-	return &File{p, f.path, f.beyond}, nil
+	return &File{p, f.path, f.patterns}, nil
 }
 
 // Heads are the heads of every layer of a model with so many of them; 0 stands for the last one that the plan names.
@@ -92,27 +100,7 @@ func (f *File) Heads(heads int) (layers [][]plan.Head, err error) {
 
 // Compile compiles the patterns that the heads of some layers need: a pattern of the file comes before the library's one of its name.
 func (f *File) Compile(opts compile.Options, watch *compile.Observer, layers ...[]plan.Head) (*artifact.Artifact, error) {
-	find := func(name string) (*compile.Program, error) { return f.program(name, watch) }
-	return compile.Plan(layers, find, opts, watch)
-}
-
-// program is a pattern of the file if it has it, else of the library.
-func (f *File) program(name string, watch *compile.Observer) (*compile.Program, error) {
-	others, err := f.beyond.Patterns()
-	if err != nil {
-		return nil, err
-	}
-	file := f.beyond
-	if !slices.ContainsFunc(others, func(p *ir.Pattern) bool { return p.Name == name }) {
-		if file, err = input.Read(name); err != nil {
-			return nil, err
-		}
-	}
-	src := file.Source
-	if file.Artifact != nil {
-		src = []byte(file.Artifact.Source(name))
-	}
-	return compile.Load(file.Name, src, name, watch)
+	return f.patterns.Compile(opts, watch, layers...)
 }
 
 // Range is a layer, or all where none is named: the first one and the one after the last.
@@ -126,17 +114,30 @@ func (f *File) Range(layer *int) (first, end int, err error) {
 	return *layer, *layer + 1, nil
 }
 
-// Write prints what the heads of some layers run, a line each.
+// Write prints what the heads of some layers run, a line each, with what a search noted of them.
 func (f *File) Write(to io.Writer, first, end int) error {
 	w := tabwriter.NewWriter(to, 0, 8, 2, ' ', 0)
-	fmt.Fprintf(w, "layer\thead\tscore\tpattern\n")
+	noted := ""
+	if f.Search != nil {
+		noted = "density\tms\terror\t"
+	}
+	fmt.Fprintf(w, "layer\thead\tscore\t%spattern\n", noted)
+	line := func(layer, head string, h plan.Head) {
+		of := ""
+		if noted != "" {
+			of = "\t\t\t"
+		}
+		if x := h.Found; x != nil && noted != "" {
+			of = fmt.Sprintf("%.3g\t%.3g\t%.3g\t", x.Density, x.Millis, x.Error)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%.4g\t%s%s\n", layer, head, h.Score, of, h)
+	}
 	for i := first; i < end; i++ {
 		for _, h := range slices.Sorted(maps.Keys(f.Layers[i])) {
-			head := f.Layers[i][h]
-			fmt.Fprintf(w, "%d\t%d\t%.4g\t%s\n", i, h, head.Score, head)
+			line(strconv.Itoa(i), strconv.Itoa(h), f.Layers[i][h])
 		}
 	}
-	fmt.Fprintf(w, "all\tothers\t0\t%s\n", f.Default)
+	line("all", "others", f.Default)
 	return w.Flush()
 }
 

@@ -43,28 +43,37 @@ const wanted = "wanted q [B, Hq, Sq, D] and k, v [B, Hk, Sk, D], all BF16 or all
 func Load(path string) (*Input, error) { return LoadAs(path, BHSD) }
 
 func load(f *safetensors.File, l Layout) (*Input, error) {
-	var infos [3]safetensors.Info
+	in, infos, err := describe(f, l, "")
+	if err != nil {
+		return nil, err
+	}
+	return in, in.read(f, infos)
+}
+
+// describe finds the tensors, whose names begin with a prefix, and judges them: an input without its bytes.
+func describe(f *safetensors.File, l Layout, prefix string) (in *Input, infos [3]safetensors.Info, err error) {
 	for i, name := range []string{"q", "k", "v"} {
-		info, ok := f.Lookup(name)
+		info, ok := f.Lookup(prefix + name)
 		if !ok {
-			return nil, fmt.Errorf("no tensor %q, found %q: %s", name, f.Names(), wanted)
+			return nil, infos, fmt.Errorf("no tensor %q, found %q: %s", prefix+name, f.Names(), wanted)
 		}
 		infos[i] = l.headsFirst(info)
 	}
-	in := &Input{Layout: l}
-	if err := in.check(infos[0], infos[1], infos[2]); err != nil {
-		return nil, err
-	}
+	in = &Input{Layout: l}
+	return in, infos, in.check(infos[0], infos[1], infos[2])
+}
+
+// read reads the bytes of the tensors.
+func (in *Input) read(f *safetensors.File, infos [3]safetensors.Info) (err error) {
 	for i, to := range []*[]byte{&in.Q, &in.K, &in.V} {
-		var err error
 		if *to, err = f.Read(infos[i].Name); err != nil {
-			return nil, err
+			return err
 		}
-		if s := infos[i].Shape; l == BSHD {
+		if s := infos[i].Shape; in.Layout == BSHD {
 			*to = swap(*to, s[0], s[2], s[1], 2*s[3])
 		}
 	}
-	return in, nil
+	return nil
 }
 
 // check fills the shape and format, or says what does not fit.

@@ -1,0 +1,13 @@
+// Package palette has the colours of drawings.
+package palette
+
+import "image/color"
+
+// Colours are ones that people with colour blindness tell apart (Okabe and Ito).
+var Colours = []color.RGBA{
+	{0, 114, 178, 255}, {213, 94, 0, 255}, {0, 158, 115, 255}, {204, 121, 167, 255},
+	{230, 159, 0, 255}, {86, 180, 233, 255}, {90, 90, 90, 255}, {160, 120, 60, 255},
+}
+
+// Of is the colour of a number, again from the first one on behind the last.
+func Of(n int) color.RGBA { return Colours[n%len(Colours)] }
