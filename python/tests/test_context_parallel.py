@@ -46,6 +46,12 @@ CASES = {
         dict(q_heads=4, kv_heads=2, rows=900),
         False,
     ),
+    "heads in turns": (
+        minfc.Plan({"schema": 1, "layers": [{str(h): dict(pattern="a_shape", params=dict(sink=0, window=w)) for h, w in enumerate([300, 1, 300, 1])}]}).layer(0),
+        {},
+        dict(q_heads=4, kv_heads=2, rows=600),
+        False,
+    ),
     "ranks without rows": ("dense", {}, dict(q_heads=2, kv_heads=1, rows=100), True),
     "shorter than a probe": ("vertical_slash", {}, dict(q_heads=2, kv_heads=1, rows=50), True),
 }
@@ -153,6 +159,37 @@ def test_every_rank_hears_of_a_failure(case, words, tmp_path):
         assert words in text, (rank, text)
         assert took < 8, "it waited for more than the timeout"
     assert said[0] is not None
+
+
+def late_failure(rank, world):
+    """One rank fails within an exchange: what the ranks are told, at once and at their next call."""
+    from datetime import timedelta
+
+    from minfc.parallel import _context
+
+    context = ContextParallel(torch.distributed.new_group(timeout=timedelta(seconds=5)), align=128, timeout=20)
+    q, k, v = inputs(rows=300)
+    own = [context.split(x, 2) for x in (q, k, v)]
+    if rank == 1:
+
+        def out_of_memory(*_):
+            raise torch.OutOfMemoryError("no memory is left")
+
+        _context.last_rows = out_of_memory
+    said = []
+    for _ in range(2):
+        try:
+            context.attention(*own, "vertical_slash", length=300)
+        except RuntimeError as e:
+            said.append(str(e))
+    return said
+
+
+def test_a_failure_within_an_exchange_is_named(tmp_path):
+    """The others hear of it when the group gives the exchange up."""
+    first, second = ranks.run(2, late_failure, tmp_path)
+    assert first[0] == "rank 1 of 2 failed: OutOfMemoryError: no memory is left"
+    assert "no memory is left" in second[0]
 
 
 def logits(rank, world):

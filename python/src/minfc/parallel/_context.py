@@ -125,8 +125,9 @@ class ContextParallel:
         blocks by each rank, from pooled keys of all. Only keys and values that the lists of a rank ask for come to it, while attention of
         earlier heads runs.
 
-        Raises RuntimeError, the same on all ranks, where a rank fails, calls with other arguments, or does not come; ValueError inside that
-        names what is wrong.
+        Raises RuntimeError, the same on all ranks, where a rank fails, calls with other arguments, or does not come; it names the rank and what
+        is wrong. Where a rank fails later on, within an exchange, the others hear of it when the process group gives that up, or at
+        their next call.
         """
         call, units, error = None, [], None
         try:
@@ -136,7 +137,10 @@ class ContextParallel:
             error = e
         self.control.agree(_meaning(call, q, self.align), error)
         assert call is not None
-        return _Run(self, call, units, q, k, v).run(return_lse)
+        try:
+            return _Run(self, call, units, q, k, v).run(return_lse)
+        except Exception as e:  # out of memory, or a collective that another rank did not join
+            raise self.control.failed(e) from e
 
     def decode(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, scale: float | None = None) -> torch.Tensor:
         """Dense attention of queries that see all keys of all ranks, as a decode step does over a cache that stayed where the prefill left it.
@@ -405,7 +409,7 @@ class _Run:
             if pooled is not None:
                 lists = self._chosen(piece, tensors, pooled)
             elif lists is None:
-                lists = self._memory(piece.kept)
+                lists = self._memory(piece.workspace)
             out.append((piece, tensors, lists, c))
         return _Ready(u, out)
 
@@ -457,8 +461,11 @@ class _Run:
         main = None if self.side is None else torch.cuda.current_stream(self.q.device)
         for turn, (unit, arrived) in enumerate(ready):
             with self._turn(turn, main, arrived), self.of.timed("attention"):
+                stages = GATHER | ATTEND
+                if unit.unit.lists == "none":
+                    stages |= CHOOSE  # it writes down which heads take part, if some do not
                 for piece, tensors, lists, _ in unit.calls:
-                    piece.run(GATHER | ATTEND, tensors, lists)
+                    piece.run(stages, tensors, lists)
         if main is not None:
             main.wait_stream(self.other)
 
