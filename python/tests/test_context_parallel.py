@@ -208,6 +208,8 @@ def logits(rank, world):
         ids = torch.randint(1, 64, (1, 530), generator=torch.Generator().manual_seed(5))
         alone = model(ids, use_cache=False, logits_to_keep=1).logits
         out[name] = alone, context.prefill(model, ids, use_cache=False), str(minfc.report(model))
+    compiled = torch.compile(model, backend="eager")
+    out["mistral, compiled"] = compiled(ids, use_cache=False, logits_to_keep=1).logits, context.prefill(compiled, ids, use_cache=False), out["mistral"][2]
     errors = []
     for call in (
         lambda: context.prefill(model, ids[:, :100], use_cache=False),

@@ -128,9 +128,8 @@ def test_without_the_package_the_file_is_wanted():
 def test_without_the_package_published_plans_are_there():
     """The plan of a family that minfc has is the plan by its name; a model of other sizes is refused by its layers."""
     patch = minfc.patch_minference_config(model_name="gradientai/Llama-3-8B-Instruct-262k")
-    config = LlamaConfig(vocab_size=64, hidden_size=64, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2)
     with pytest.raises(ValueError, match="the plan has 32 layers and .* has 2"):
-        patch(LlamaForCausalLM(config).to(torch.bfloat16))
+        patch(model("Llama"))
     plan = minfc.Plan("Llama-3-8B-Instruct-262k")
     assert (len(plan), plan.heads) == (32, 32)
     with pytest.raises(ValueError, match="no plan is published here for the model"):

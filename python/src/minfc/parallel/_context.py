@@ -6,7 +6,6 @@ import hashlib
 import itertools
 from collections import OrderedDict
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any, Callable, Iterator, NamedTuple
 
 import torch
@@ -24,12 +23,14 @@ from ._pieces import ATTEND, CHOOSE, GATHER, POOL, Piece, Tensors
 
 MOST_PIECES = 4096  # prepared calls that are remembered
 
-_sequence: ContextVar[tuple["ContextParallel", int] | None] = ContextVar("minfc_sequence", default=None)
+# The sequence that a model is being called with a part of: the last entry. A list, since torch.compile looks into one, and not into a context
+# variable; a rank is a process, and has one sequence at a time.
+_sequences: list[tuple["ContextParallel", int]] = []
 
 
 def current() -> tuple["ContextParallel", int] | None:
     """The context and the length of the sequence that a model is being called with a part of; None outside of ContextParallel.sequence."""
-    return _sequence.get()
+    return _sequences[-1] if _sequences else None
 
 
 class Unit(NamedTuple):
@@ -157,11 +158,11 @@ class ContextParallel:
     def sequence(self, length: int) -> Iterator[None]:
         """Inside, models that minfc is installed in (minfc.install) take their rows for this rank's rows of a sequence of length ones. Give them
         the token ids and position ids of these: split and positions. Caches then hold the keys of this rank alone."""
-        token = _sequence.set((self, length))
+        _sequences.append((self, length))
         try:
             yield
         finally:
-            _sequence.reset(token)
+            _sequences.pop()
 
     def prefill(self, model: Any, input_ids: torch.Tensor, **rest: Any) -> torch.Tensor:
         """The logits of the last token, [batch, 1, vocabulary], on all ranks, of a model of transformers that minfc is installed in. input_ids

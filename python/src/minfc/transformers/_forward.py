@@ -98,6 +98,8 @@ def _in_context(
     context: parallel.ContextParallel, length: int, module: Any, layer: Layer, query: Any, key: Any, value: Any, scaling: float | None
 ) -> torch.Tensor:
     """Attention of this rank's rows of a sequence: [batch, rows, heads, dim]. Raises ValueError where the call is none of a whole prompt."""
+    if torch.compiler.is_compiling():
+        raise RuntimeError("a model of torch.compile over ranks that hold a part of the sequence each: call the model itself")
     if query.shape[2] != key.shape[2]:
         raise ValueError("a call with a cache that is not empty: over ranks that hold a part of the sequence each a prompt comes in one piece")
     _check_heads(layer, query)
