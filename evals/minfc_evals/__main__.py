@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import torch
+import transformers
 
 from . import evaluate, fetch, model, plans, report, train
 from .settings import SETTINGS, Settings
@@ -27,6 +28,7 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     p.add_argument("--plans", type=lambda s: tuple(s.split(",")), help="names of plans, separated by commas")
     p.add_argument("--tasks", type=lambda s: tuple(s.split(",")), help="names of tasks, separated by commas")
     p.add_argument("--cases", type=int, help="cases a task by the scores strict and decoded; a tenth of them by strict free")
+    p.add_argument("--text-bytes", type=int, help="least bytes of held-out text")
     p.add_argument("--minutes", type=float, default=6, help="of training; 6 unless given")
     p.add_argument("--seconds", type=float, help="after which evaluate ends; what is left is measured by the next run")
     p.add_argument("--out", type=Path, help="the page to write; docs/accuracy.md in a clone, or in the work folder with --toy, unless given")
@@ -42,7 +44,7 @@ def _lengths(said: str) -> tuple[int, ...]:
 
 def settings_of(a: argparse.Namespace) -> Settings:
     s = SETTINGS["toy" if a.toy else a.model]
-    changed = {name: getattr(a, name) for name in ("lengths", "plans", "tasks") if getattr(a, name) is not None}
+    changed = {name: getattr(a, name) for name in ("lengths", "plans", "tasks", "text_bytes") if getattr(a, name) is not None}
     if a.cases is not None:
         changed["scores"] = {by: max(1, a.cases // 10) if by == "strict free" else a.cases for by in s.scores}
     return dataclasses.replace(s, **changed)
@@ -54,6 +56,7 @@ def run(given: list[str] | None = None) -> Work:
     s = settings_of(a)
     work = Work((a.work or default()) / s.model)
     device = "cpu" if s.toy else a.device
+    transformers.utils.logging.disable_progress_bar()
     for stage in STAGES if "all" in a.stages else sorted(a.stages, key=STAGES.index):
         if stage == "fetch":
             fetch.fetch_text(work, s)

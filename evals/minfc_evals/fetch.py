@@ -13,7 +13,7 @@ from typing import Any
 from . import books, text, toy
 from .packages import TEXT, WEIGHTS, Debian, Wheel
 from .settings import Settings
-from .work import Missing, Work
+from .work import Missing, Work, of
 
 SPLITS = ("train", "test")
 
@@ -21,14 +21,13 @@ SPLITS = ("train", "test")
 def fetch_text(work: Work, settings: Settings) -> Path:
     """Stage text: books of both splits as FOLDER/SPLIT/NAME.txt, the same for all models."""
     if settings.toy:
-        return work.stage("text", {"pages": toy.pages()}, _toy_text)
+        return work.stage("text", {"toy": of(toy.books())}, _toy_text)
     return work.stage("text", {"packages": [list(p) for p in TEXT], "machine": platform.machine()}, lambda folder: _text(folder, work))
 
 
 def _toy_text(folder: Path) -> dict[str, Any]:
-    pages = list(toy.pages().items())
-    text.write(folder, {"train": dict(pages[::2]), "test": dict(pages[1::2])})
-    return {"licence": "minfc's own pages: Apache-2.0"}
+    text.write(folder, toy.books())
+    return {"licence": "random words"}
 
 
 def _text(folder: Path, work: Work) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def make_model(work: Work, settings: Settings) -> Path:
 
 
 def _toy() -> tuple[Tokenizer, Any]:
-    tokenizer = toy.tokenizer(toy.pages())
+    tokenizer = toy.tokenizer()
     return tokenizer, toy.model(tokenizer.get_vocab_size())
 
 
@@ -56,9 +56,11 @@ def _gguf(folder: Path) -> tuple[Tokenizer, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file="model.gguf").backend_tokenizer
-    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file="model.gguf", dtype=torch.float32).to(torch.bfloat16).eval()
-    model.config.__dict__.pop("quantization_config", None)  # it has been taken back
-    return tokenizer, model
+    read = AutoModelForCausalLM.from_pretrained(folder, gguf_file="model.gguf", dtype=torch.float32)
+    read.config.__dict__.pop("quantization_config", None)
+    model = AutoModelForCausalLM.from_config(read.config, dtype=torch.float32)  # one that transformers does not take for a quantised model
+    model.load_state_dict(read.state_dict())
+    return tokenizer, model.to(torch.bfloat16).eval()
 
 
 def _write_books(folder: Path, texts: Path, tokens: Tokens) -> dict[str, dict[str, int]]:

@@ -96,12 +96,7 @@ def _keep_all(model: Any, prompts: list[list[int]], *_: Any) -> dict[str, Any]:
 
 
 def _search(model: Any, prompts: list[list[int]], part: float, more: str, folder: Path) -> dict[str, Any]:
-    return _by_command(model, prompts, folder, ("--gate", "1") if more or _untrained(model) else (), part)
-
-
-def _untrained(model: Any) -> bool:
-    """Random weights, as the toy has: what they look at is no retrieval."""
-    return bool(model.config.vocab_size < 4096)
+    return _by_command(model, prompts, folder, ("--gate", "1") if more else (), part)
 
 
 def _minference(model: Any, prompts: list[list[int]], part: float, more: str, folder: Path) -> dict[str, Any]:

@@ -40,7 +40,7 @@ SETTINGS = {
     "gemma3": Settings("gemma3", (8192, 32768), **_FULL),
     "toy": Settings(
         "toy", (512,), {"strict": 1, "strict free": 1, "decoded": 1},
-        ("stock", "dense", "keep all", "search 30%", "random 30%", "random 30% again"),
-        tasks=("single", "multi-query", "two turns", "repeat"), text_bytes=3000, depths=2, map_cases=1, samples=1, timed=1, toy=True,
+        ("stock", "dense", "keep all", "search 50% without gate", "random 50%", "random 50% again"),
+        tasks=("single", "two turns", "repeat"), text_bytes=3000, depths=2, map_cases=1, samples=1, timed=1, toy=True,
     ),
 }  # fmt: skip

@@ -20,9 +20,9 @@ def _inference():
 
 @pytest.fixture(scope="session")
 def tokens():
-    return Tokens(toy.tokenizer(toy.pages()))
+    return Tokens(toy.tokenizer())
 
 
 @pytest.fixture(scope="session")
 def text(tokens):
-    return {name: np.array(tokens.encode(page), np.int32) for name, page in toy.pages().items()}
+    return {name: np.array(tokens.encode(page), np.int32) for name, page in toy.books()["test"].items()}

@@ -78,7 +78,7 @@ def test_windows_against_torch(tokens, text):
     from minfc_evals import toy
 
     model = toy.model(tokens.tokenizer.get_vocab_size())
-    ids = text["plans"][:300]
+    ids = text["test0"][:300]
     got, state = score.window(model, ids, tokens)
     logits = model(torch.tensor(ids)[None].long()).logits[0, :-1].float()
     want = torch.nn.functional.cross_entropy(logits, torch.tensor(ids)[1:].long(), reduction="sum").item()
