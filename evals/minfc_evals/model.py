@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models
 
 from . import text, toy
 from .facts import SPLITS
@@ -21,6 +21,7 @@ SENTENCE = (
     "The quick brown fox jumps over the lazy dog. The capital of France is Paris, and the capital of Germany is Berlin. Water boils at one hundred "
     "degrees, and it freezes at zero degrees."
 )
+NO_MERGE = -1000.0  # the score that GGUF files give special tokens and bytes
 MOST_PERPLEXITY = 30.0  # of a sentence that every language model knows; weights that are read in the wrong order give thousands
 
 
@@ -55,12 +56,34 @@ def _gguf(folder: Path) -> tuple[Tokenizer, Any]:
         raise Missing("the package gguf is not installed, which reads the weights: pip install -r evals/requirements.txt") from e
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file="model.gguf").backend_tokenizer
+    tokenizer = merged(AutoTokenizer.from_pretrained(folder, gguf_file="model.gguf").backend_tokenizer, folder / "model.gguf")
     read = AutoModelForCausalLM.from_pretrained(folder, gguf_file="model.gguf", dtype=torch.float32)
     read.config.__dict__.pop("quantization_config", None)
     model = AutoModelForCausalLM.from_config(read.config, dtype=torch.float32)  # one that transformers does not take for a quantised model
     model.load_state_dict(read.state_dict())
     return tokenizer, model.to(torch.bfloat16).eval()
+
+
+def merged(tokenizer: Tokenizer, path: Path) -> Tokenizer:
+    """The tokenizer with the merges that its scores say, where the GGUF file has scores and no merges, as SentencePiece vocabularies do: of two
+    neighbours that make a token, the pair with the best token is merged first. (transformers 5.17 orders them otherwise for Gemma 3.)"""
+    from gguf import GGUFReader
+
+    fields = GGUFReader(path).fields
+    if "tokenizer.ggml.merges" in fields or "tokenizer.ggml.scores" not in fields:
+        return tokenizer
+    tokens, scores = (fields[f"tokenizer.ggml.{name}"].contents() for name in ("tokens", "scores"))
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    pairs = [
+        (-score, vocabulary[token[:cut]], vocabulary[token[cut:]])
+        for token, score in zip(tokens, scores)
+        if score != NO_MERGE
+        for cut in range(1, len(token))
+        if token[:cut] in vocabulary and token[cut:] in vocabulary
+    ]
+    merges = [(tokens[a], tokens[b]) for _, a, b in sorted(pairs)]
+    tokenizer.model = models.BPE(vocab=vocabulary, merges=merges, byte_fallback=True, fuse_unk=True, unk_token="<unk>")
+    return tokenizer
 
 
 def _write_books(folder: Path, texts: Path, tokens: Tokens) -> dict[str, dict[str, int]]:

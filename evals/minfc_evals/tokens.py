@@ -37,7 +37,7 @@ class Tokens:
     def bytes_of(self) -> np.ndarray:
         """How many bytes of text each token stands for, int64 [vocabulary]."""
         size = self.tokenizer.get_vocab_size(with_added_tokens=True)
-        by_byte = self.tokenizer.token_to_id(_SPACES[0]) is not None
+        by_byte = self.tokenizer.token_to_id(_SPACES[1] + "the") is None
         return np.array([_bytes(self.tokenizer.id_to_token(i) or "", by_byte) for i in range(size)], np.int64)
 
     @cached_property
