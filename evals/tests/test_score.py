@@ -67,7 +67,10 @@ def test_how_each_score_reads():
 def test_both_turns_count(name):
     tokens = (7, 11, 12, 20, 21, 3, 7, 11, 4, 20, 21)
     right = Case("x", tokens, (Span(7, 8), Span(10, 11)), ())
-    assert score.SCORES[name](Copier(), right)
+    model = Copier()
+    assert score.SCORES[name](model, right)
+    if name == "decoded":
+        assert sum(model.rows) == len(tokens)  # each token is read once, the answers among them
     for at in (7, 10):
         wrong = list(tokens)
         wrong[at] = 30

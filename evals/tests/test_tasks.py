@@ -102,6 +102,15 @@ def test_the_second_turn_asks_for_another_fact(tokens, text):
     assert first.stop < second.start and said(tokens, case, first) != said(tokens, case, second)
 
 
+def test_a_repeated_passage_goes_on_as_before(tokens, text):
+    """The tokens before the answer and the answer stand together in the passage, once."""
+    for seed in SEEDS:
+        case = make("repeat", tokens, text, 512, seed)
+        (fact,), (answer,) = case.facts, case.answers
+        passage, end = case.tokens[fact.start : fact.stop], case.tokens[answer.start - 12 : answer.stop]
+        assert len(end) == 24 and any(passage[i : i + 24] == end for i in range(len(passage)))
+
+
 def test_no_name_of_the_test_is_in_training(tokens, text):
     def names(split):
         for task in TASKS:
