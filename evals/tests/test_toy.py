@@ -37,7 +37,7 @@ def test_a_plan_that_keeps_everything_is_exact(results):
     """Stock attention, dense kernels, and sparse kernels that keep all pairs predict the same."""
     for plan in ("dense", "keep all"):
         assert results.density(plan, LENGTH) == 1
-        assert drift(results, plan) < 2e-3, plan
+        assert drift(results, plan) < 1e-4, plan  # rounding in bfloat16 makes 2e-5
         for by in TOY.scores:
             for task in TOY.tasks:
                 assert results.hits(plan, LENGTH, task, by) == results.hits("stock", LENGTH, task, by)
