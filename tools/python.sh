@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the wheel of python/, installs it in a fresh virtual environment, and runs the tests of python/tests against what was installed.
+# Builds the wheel of python/, installs it in a fresh virtual environment, and runs the tests of python/tests and evals/tests against what
+# was installed.
 # Prints the size of the wheel and the time to a first result, and fails beyond their limits. It needs Go, a C compiler, and python3 of 3.10
 # or later with venv. MINFC_PYTHON_VENV names an environment that has what python/tests/requirements.txt lists: it is used and nothing in it is
 # changed. Otherwise what the list has is downloaded: torch has 3 GB, which take a minute or two.
@@ -45,5 +46,7 @@ took=$((($(date +%s%N) - begin) / 1000000))
 echo "first result on the emulator, by a fresh process: ${took} ms, $((most_seconds * 1000)) at most"
 [ "$took" -le $((most_seconds * 1000)) ]
 
-cd python
-"$python" -m pytest -q -p no:cacheprovider tests
+CGO_ENABLED=0 go build -o "$work/minfc" ./cmd/minfc # minfc.search runs it
+export MINFC=$work/minfc
+(cd python && "$python" -m pytest -q -p no:cacheprovider tests)
+PYTHONPATH=evals "$python" -m pytest -q -p no:cacheprovider evals/tests

@@ -167,6 +167,8 @@ class ContextParallel:
     def prefill(self, model: Any, input_ids: torch.Tensor, **rest: Any) -> torch.Tensor:
         """The logits of the last token, [batch, 1, vocabulary], on all ranks, of a model of transformers that minfc is installed in. input_ids
         [batch, tokens] are the same on all ranks; each computes its own rows. A collective call; rest goes to the model."""
+        if isinstance(model, torch._dynamo.OptimizedModule):
+            raise ValueError("the model is one of torch.compile, which cannot trace exchanges between ranks: call prefill with the model itself")
         length = input_ids.shape[1]
         chunks = self._chunks(length)
         idle = [r for r in range(self.world) if not chunks.count(r)]

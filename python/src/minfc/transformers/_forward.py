@@ -31,6 +31,8 @@ def attention_forward(
     """
     layer = layer_of(module)
     _refuse(query, key, value, dropout, rest)
+    if layer.observe is not None:
+        layer.observe(module, query, key, value, scaling)
     if (sequence := parallel.current()) is not None:
         return _in_context(*sequence, module, layer, query, key, value, scaling), None
     spans = attention_mask if is_spans(attention_mask) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections import Counter
-from typing import Any
+from typing import Any, Callable
 
 import torch
 from .._spec import spec_of
@@ -24,8 +24,11 @@ class Layer:
 
     spec is the JSON of the C library, min_queries the number of query rows below which sdpa runs, fallback whether heads may run dense, heads
     which heads of the model it is for, as install found, planned whether spec says something of each of them by itself. counts has how often (where, why): where is "minfc" or "stock", with
-    ", compiled" for calls that were traced into a graph: these are 1, since nobody counts the runs of a graph.
+    ", compiled" for calls that were traced into a graph: these are 1, since nobody counts the runs of a graph. observe, where it is set, is
+    given the module and the query, key and value of each call before it runs.
     """
+
+    observe: Callable[[torch.nn.Module, torch.Tensor, torch.Tensor, torch.Tensor, float | None], None] | None = None
 
     def __init__(
         self, spec: str, min_queries: int = MIN_QUERIES, fallback: bool = True, heads: RankHeads | None = None, planned: bool = False

@@ -1,0 +1,205 @@
+"""Stage report: the page and its pictures, from the lines of evaluate and nothing else."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from . import draw, plans, score
+from .evaluate import RESULTS, units
+from .model import identity
+from .score import Window
+from .settings import Settings
+from .work import Lines, Missing, Work
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "accuracy.md"
+NONE = "–"
+
+
+class Results:
+    """What is known of each plan at each length, None where it was not measured."""
+
+    def __init__(self, work: Work, settings: Settings):
+        self.work, self.settings, self.which = work, settings, identity(work)
+        self.lines = Lines(work.root / "evaluate" / RESULTS)
+
+    def line(self, plan: str, length: int, **wanted: Any) -> dict[str, Any] | None:
+        try:
+            _, digest = plans.read(self.work, plan, length)
+        except Missing:
+            return None
+        key = {"model": self.which, "length": length, "plan": plan, "digest": digest, "seed": self.settings.seed}
+        for unit, _ in units(self.settings):
+            if all(unit.get(k) == v for k, v in wanted.items()):
+                return self.lines.get(key | unit)
+        return None
+
+    def hits(self, plan: str, length: int, task: str, by: str) -> list[bool] | None:
+        found = self.line(plan, length, what="task", task=task, score=by)
+        return None if found is None else found["hits"]
+
+    def windows(self, plan: str, length: int) -> list[Window] | None:
+        found = self.line(plan, length, what="text")
+        return None if found is None else [Window(**w) for w in found["windows"]]
+
+    def milliseconds(self, plan: str, length: int) -> float | None:
+        found = self.line(plan, length, what="clock")
+        return None if found is None else found["seconds"] * 1000
+
+    def density(self, plan: str, length: int) -> float | None:
+        try:
+            made, _ = plans.read(self.work, plan, length)
+        except Missing:
+            return None
+        return 1.0 if made is None else plans.density(made)
+
+    @property
+    def plans(self) -> list[str]:
+        return [p for p in self.settings.plans if any(self.line(p, n, what="text") for n in self.settings.lengths)]
+
+
+def write(work: Work, settings: Settings, out: Path | None = None) -> Path:
+    """Writes the page and a folder of pictures beside it, whole or not at all. Raises Missing where nothing was measured."""
+    page = out or (work.root / "accuracy.md" if settings.toy else PAGE)
+    r = Results(work, settings)
+    if not r.plans:
+        raise Missing(f"nothing was measured in {work.root}: run the stage evaluate")
+    pictures = page.with_suffix("")
+    new = page.parent / (pictures.name + ".new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    drawn = _pictures(r, new)
+    text = "\n".join(_lines(r, pictures.name, drawn))
+    shutil.rmtree(pictures, ignore_errors=True)
+    new.rename(pictures)
+    page.write_text(text, encoding="utf-8")
+    work.say(f"report: {page}")
+    return page
+
+
+def _lines(r: Results, folder: str, drawn: list[str]) -> list[str]:
+    facts = r.work.manifest("text")["facts"]
+    out = ["# Accuracy", "", "This page is made by `python -m minfc_evals report`; [evals.md](evals.md) says what is measured and how.", ""]
+    out += [f"Model: {r.settings.model}. {_trained(r.work)}", "", *_text_facts(facts)]
+    for length in r.settings.lengths:
+        out += ["", f"## {length} tokens", "", *_main_table(r, length)]
+        for by in r.settings.scores:
+            out += ["", f"### Tasks, {by}", "", *_task_table(r, length, by)]
+    out += ["", "## Pictures", "", *[f"![{name}]({folder}/{name}.svg)" for name in drawn], "", *_missing(r)]
+    return out
+
+
+def _trained(work: Work) -> str:
+    if not (work.root / "train").exists():
+        return "It was not trained."
+    facts = work.manifest("train")["facts"]
+    steps = facts["steps"]
+    return f"It was trained densely for {len(steps)} steps, {sum(s['tokens'] for s in steps) / 1e6:.1f} million tokens, on {facts['device']}."
+
+
+def _text_facts(facts: dict[str, Any]) -> list[str]:
+    packages = facts.get("packages", {})
+    out = [f"- {name} {p['version']}, for {p['split']}: {p['licence']}" for name, p in packages.items()]
+    return ["Text:", "", *out, *[f"- {m}" for m in facts.get("missing", [])]] if out else [f"Text: {facts.get('licence', '')}"]
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    return ["| " + " | ".join(head) + " |", "|---" * len(head) + "|", *["| " + " | ".join(row) + " |" for row in rows]]
+
+
+def _percent(x: float | None, digits: int = 1) -> str:
+    return NONE if x is None else f"{100 * x:.{digits}f}%"
+
+
+def _main_table(r: Results, length: int) -> list[str]:
+    """Density, time and text of each plan."""
+    dense = r.windows("stock", length)
+    rows = []
+    for plan in r.plans:
+        windows, ms = r.windows(plan, length), r.milliseconds(plan, length)
+        bits = more = drift = NONE
+        if windows is not None:
+            bits = f"{score.bits_per_byte(windows):.4f}"
+            drift = f"{sum(w.drift for w in windows) / len(windows):.4f}"
+            if dense is not None:
+                m = score.more_bits(windows, dense)
+                more = f"{100 * m.value:+.2f}% [{100 * m.low:+.2f}, {100 * m.high:+.2f}]"
+        rows.append([plan, _percent(r.density(plan, length)), NONE if ms is None else f"{ms:.1f}", bits, more, drift])
+    size = sum(w.bytes for w in dense or [])
+    where = (r.line("stock", length, what="clock") or {}).get("device", "nothing yet")
+    head = ["plan", "density", "prefill, ms", "bits per byte", "more than stock", "drift, nats"]
+    return [f"Text: {size} bytes in {len(dense or [])} windows. Times: {where}.", "", *_table(head, rows)]
+
+
+def _task_table(r: Results, length: int, by: str) -> list[str]:
+    """The part of cases that are right, with the interval of the difference to stock attention on the same cases."""
+    rows = []
+    for plan in r.plans:
+        row = [plan]
+        for task in r.settings.tasks:
+            hits, stock = r.hits(plan, length, task, by), r.hits("stock", length, task, by)
+            if hits is None:
+                row.append(NONE)
+            elif plan == "stock" or stock is None:
+                m = score.rate(hits)
+                row.append(f"{100 * m.value:.0f} [{100 * m.low:.0f}, {100 * m.high:.0f}]")
+            else:
+                d = score.difference(hits, stock)
+                row.append(f"{100 * score.rate(hits).value:.0f} ({100 * d.low:+.0f} to {100 * d.high:+.0f})")
+        rows.append(row)
+    return [f"{r.settings.scores[by]} cases a task, percent right; in parentheses the 95% interval of the difference to stock.", "", *_table(["plan", *r.settings.tasks], rows)]
+
+
+def _pictures(r: Results, folder: Path) -> list[str]:
+    drawn = []
+    for plan in r.plans:
+        maps = {n: r.line(plan, n, what="map") for n in r.settings.lengths}
+        if any(maps.values()):
+            name = f"needles-{plan.replace(' ', '-').replace('%', '')}"
+            depths = next(m for m in maps.values() if m)["depths"]
+            values = [[None if m is None else sum(m["hits"][i]) / len(m["hits"][i]) for m in maps.values()] for i in range(len(depths))]
+            picture = draw.cells(f"{plan}: single needles, strict, % by depth and length", [f"{d:.0%}" for d in depths], [f"{n // 1024}k" if n >= 1024 else str(n) for n in maps], values, 40)
+            (folder / f"{name}.svg").write_text(picture, encoding="utf-8")
+            drawn.append(name)
+    for length in r.settings.lengths:
+        drawn += _density_maps(r, length, folder) + _quality(r, length, folder)
+    return drawn
+
+
+def _density_maps(r: Results, length: int, folder: Path) -> list[str]:
+    """A map of layers and heads of each plan that says the density of its heads."""
+    drawn = []
+    for plan in r.plans:
+        made = plans.read(r.work, plan, length)[0]
+        values = [[(h.get("search") or {}).get("density") for h in layer.values()] for layer in (made or {"layers": []})["layers"]]
+        if any(v is not None for row in values for v in row):
+            name = f"density-{length}-{plan.replace(' ', '-').replace('%', '')}"
+            heads = [str(h) for h in range(max(map(len, values)))]
+            (folder / f"{name}.svg").write_text(draw.cells(f"{plan} at {length}: % of pairs kept by layer and head", [str(i) for i in range(len(values))], heads, values), encoding="utf-8")
+            drawn.append(name)
+    return drawn
+
+
+def _quality(r: Results, length: int, folder: Path) -> list[str]:
+    """Time against what it costs in bits per byte."""
+    dense, named = r.windows("stock", length), []
+    for plan in r.plans:
+        windows, ms = r.windows(plan, length), r.milliseconds(plan, length)
+        if windows and dense and ms is not None:
+            named.append((plan, ms, 100 * score.more_bits(windows, dense).value))
+    if len(named) < 2:
+        return []
+    (folder / f"quality-{length}.svg").write_text(draw.points(f"{length} tokens", "prefill, ms", "% more bits per byte", named), encoding="utf-8")
+    return [f"quality-{length}"]
+
+
+def _missing(r: Results) -> list[str]:
+    """What was asked for and is not here."""
+    left = sum(r.line(p, n, **{k: v for k, v in unit.items()}) is None for p in r.settings.plans for n in r.settings.lengths for unit, _ in units(r.settings))
+    try:
+        not_made = r.work.manifest("search")["facts"]["missing"]
+    except Missing:
+        not_made = {}
+    out = [f"- plan {name}: {why.splitlines()[0] if why else ''}" for name, why in not_made.items()]
+    return ["## Not measured", "", *([f"{left} measurements are missing.", ""] if left else ["Nothing is missing.", ""] if not out else []), *out, ""]
