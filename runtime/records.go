@@ -210,12 +210,12 @@ func (r *recorder) tensorMap(rec *record, x *boundCall, p artifact.Param) error 
 }
 
 // scratch is the memory of one run: the template with addresses, and the commands whose arguments point into it. It keeps the addresses of
-// its last run, since those of the next are the same more often than not.
+// its last run, since the next one has the same more often than not.
 type scratch struct {
 	bytes    []byte
 	commands []device.Command // of every record
 	bases    pointers
-	patched  []bool // by record: its addresses are those of bases
+	patched  []bool // by record: its addresses start from bases
 }
 
 // recording is a list of records, immutable and safe for concurrent use.

@@ -69,8 +69,8 @@ SCORES: dict[str, Callable[[Model, Case], bool]] = {"strict": strict, "strict fr
 
 @dataclass(frozen=True)
 class Window:
-    """What a model makes of a window of text: its surprise in nats, how many bytes that is about, and how far its predictions are from those of
-    dense attention, the mean over tokens of the Kullback-Leibler divergence in nats."""
+    """What a model makes of a window of text: its surprise in nats, how many bytes that is about, and how far its predictions are from the ones
+    under dense attention, the mean over tokens of the Kullback-Leibler divergence in nats."""
 
     nats: float
     bytes: int

@@ -10,7 +10,7 @@ import (
 	"github.com/minfc/minfc/runtime/artifact"
 )
 
-// Patterns are the patterns that a plan may name: the library's and those of a file, of which each hides the library's pattern of its name.
+// Patterns are the patterns that a plan may name: the library's and a file's, of which each hides the library's pattern of its name.
 type Patterns struct {
 	Known  plan.Known
 	beyond *input.File // nil for none
