@@ -8,8 +8,9 @@ A layer is the plan of examples/hf_prefill.py (20 of 32 heads vertical_slash, 8 
 bfloat16) over generated q, k, v of the kind "mixed"; --pattern takes one pattern for all heads. A model is that file's: Llama-3-8B's
 shape with random weights, whose q and k are replaced by generated ones. A round runs one GPU and all of them in random order, the same
 on all ranks, which wait for each other before each run; time is that of the slowest rank, host included. Every rank times the one-GPU
-run on its own GPU, so all cards are equally warm. "exposed" is how long attention waited for pages, "hidden" the share of the
-transfers' time that it did not wait for.
+run on its own GPU, so all cards are equally warm. "clock_ms" are sums of device time on rank 0. Units take turns on
+two streams, so "attention" counts twice what runs side by side, and "wait" also waits that the other stream fills: "hidden", the share of the
+transfers' time that no stream waited for, is the least that it can be.
 """
 
 import argparse

@@ -232,7 +232,7 @@ MINFC_API int minfc_estimate(const char *spec, const minfc_heads *heads, const m
  *
  * Of {"plan": {...}, "shard": {"rank": 1, "world": 4, "heads": 32}} it writes the part that a rank runs under tensor parallelism: of every
  * layer the heads from rank * heads / world on, heads / world of them, counted from 0. heads is how many query heads the model has: what the
- * plan says unless given, or else the heads up to the last one that it names. */
+ * plan says unless given, or else the heads up to the last one that it names. {"published": "a model's name"} is a plan that MInference has published. */
 MINFC_API int minfc_plan_read(const char *name, const char *text, char *json, size_t capacity, size_t *length, minfc_error *error);
 
 /* minfc_workload writes tensors whose heads have structure like real ones, so that what sparse attention takes can be measured without a

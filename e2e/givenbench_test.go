@@ -19,6 +19,7 @@ import (
 	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/artifact"
 	"github.com/minfc/minfc/runtime/device"
+	"github.com/minfc/minfc/runtime/device/devicetest"
 )
 
 // BenchmarkGiven times, on a GPU, attention over the lists that MInference's converter makes of what Vertical-Slash chose, beside the
@@ -26,7 +27,7 @@ import (
 //
 //	go test ./e2e -run '^$' -bench Given -benchtime 15x
 func BenchmarkGiven(b *testing.B) {
-	dev := gpu(b)
+	dev := devicetest.GPU(b)
 	dim, err := strconv.Atoi(cmp.Or(os.Getenv("DIM"), "128"))
 	require.NoError(b, err)
 	for _, tokens := range []int{32 << 10, 128 << 10} {

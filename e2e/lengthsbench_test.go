@@ -16,6 +16,7 @@ import (
 	"github.com/minfc/minfc/internal/workload"
 	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/device"
+	"github.com/minfc/minfc/runtime/device/devicetest"
 )
 
 // raggedBatches are lengths of sequences, in tokens.
@@ -31,7 +32,7 @@ var raggedBatches = map[string][]int{
 //
 //	go test ./e2e -run '^$' -bench Ragged -benchtime 15x
 func BenchmarkRagged(b *testing.B) {
-	dev := gpu(b)
+	dev := devicetest.GPU(b)
 	specs := map[string]minfc.Spec{"dense": {Pattern: "dense"}, "a_shape": {Pattern: "a_shape", Params: map[string]int64{"sink": 128, "window": 1024}},
 		"vertical_slash": {Pattern: "vertical_slash", Params: map[string]int64{"vertical": 1000, "slash": 2000}},
 		"block_sparse":   {Pattern: "block_sparse", Params: map[string]int64{"topk": 100}}}

@@ -11,11 +11,12 @@ import (
 	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/artifact"
 	"github.com/minfc/minfc/runtime/device"
+	"github.com/minfc/minfc/runtime/device/devicetest"
 )
 
 // What the driver makes of the kernels of attention keeps its registers: how modules are loaded decides on that, too (internal/nvidia).
 func TestLoadedKernelsDoNotSpill(t *testing.T) {
-	dev := gpu(t)
+	dev := devicetest.GPU(t)
 	for _, name := range patterns.Names() {
 		for _, target := range compile.Targets() {
 			if info := dev.Info(); !device.TargetRuns(target, info.Major, info.Minor) {

@@ -17,6 +17,7 @@ import (
 	"github.com/minfc/minfc/runtime/artifact"
 	_ "github.com/minfc/minfc/runtime/cuda"
 	"github.com/minfc/minfc/runtime/device"
+	"github.com/minfc/minfc/runtime/device/devicetest"
 )
 
 // apart runs a layer in two ways over the same tensors: all heads in one launch, and a launch for each part by a kernel of its own.
@@ -180,19 +181,9 @@ func TestOneLaunchComputesWhatSeveralDo(t *testing.T) {
 	}
 }
 
-func gpu(t testing.TB) device.Device {
-	dev, err := device.Open("cuda", 0)
-	if errors.Is(err, device.ErrNoDevice) {
-		t.Skip("no GPU here: CI has none, docs/measuring.md says how to run this on one")
-	}
-	require.NoError(t, err)
-	t.Cleanup(func() { dev.Close() })
-	return dev
-}
-
 // A million tokens, 32 heads on 8 kv heads: one launch, with less than a gigabyte beside the tensors.
 func TestLayerOfAMillionTokens(t *testing.T) {
-	dev := gpu(t)
+	dev := devicetest.GPU(t)
 	const target = "sm_90a"
 	if info := dev.Info(); !device.TargetRuns(target, info.Major, info.Minor) {
 		t.Skipf("%s does not run %s code, the one whose outputs are the same both ways", info.Name, target)
@@ -213,7 +204,7 @@ func TestLayerOfAMillionTokens(t *testing.T) {
 // BenchmarkLayer times both ways on a GPU, sparse throughout and with the fallback, beside dense attention of all heads by a kernel
 // alone: go test ./plan -run '^$' -bench Layer -benchtime 20x makes 20 rounds, each in random order.
 func BenchmarkLayer(b *testing.B) {
-	dev := gpu(b)
+	dev := devicetest.GPU(b)
 	for _, target := range compile.Targets() {
 		for _, length := range []int{2 << 10, 8 << 10, 16 << 10, 32 << 10, 128 << 10} {
 			s := workload.Spec{Kind: workload.Mixed, Batch: 1, QHeads: 32, KVHeads: 8, SeqLen: length, HeadDim: 128, Seed: 3, DType: abi.BF16}

@@ -14,13 +14,14 @@ import (
 	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/artifact"
 	"github.com/minfc/minfc/runtime/device"
+	"github.com/minfc/minfc/runtime/device/devicetest"
 )
 
 // BenchmarkHostTime says what calls cost the host on a GPU: the median and the 99th percentile of Run, what Prepare takes for a shape that
 // is new, and the load of an artifact that is in no cache (CUDA_CACHE_DISABLE=1 MINFC_CACHE=off).
 // go test ./plan -run '^$' -bench HostTime -benchtime 2000x
 func BenchmarkHostTime(b *testing.B) {
-	dev := gpu(b)
+	dev := devicetest.GPU(b)
 	target, _, err := compile.TargetOn(dev.Info())
 	require.NoError(b, err)
 	for _, name := range []string{"dense", "a_shape", "vertical_slash", "block_sparse"} {

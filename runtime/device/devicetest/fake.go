@@ -1,4 +1,4 @@
-// Package devicetest has a device that only notes what it is asked for.
+// Package devicetest has devices for tests: one that only notes what it is asked for, and the GPU where there is one.
 package devicetest
 
 import (

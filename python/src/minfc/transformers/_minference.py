@@ -87,7 +87,7 @@ def _refuse(kv_cache_cpu: bool, kv_type: str, is_search: bool, rest: dict[str, A
     if kv_type not in ("dense", ""):
         raise ValueError(f'kv_type is "{kv_type}": minfc computes the prefill and does not change the cache, want "dense"')
     if is_search:
-        raise ValueError("is_search: minfc does not search patterns; run MInference's search and give its file as config_path")
+        raise ValueError("is_search: minfc does not search while a model runs: minfc.search(model, prompts) finds a plan, and MInference's own file goes as config_path")
     if rest:
         raise ValueError(f"{', '.join(rest)}: minfc knows no such argument of MInference")
 

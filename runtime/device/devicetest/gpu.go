@@ -1,4 +1,4 @@
-package e2e
+package devicetest
 
 import (
 	"errors"
@@ -9,8 +9,8 @@ import (
 	"github.com/minfc/minfc/runtime/device"
 )
 
-// gpu is the first GPU, open until the test ends; a test without one is skipped.
-func gpu(t testing.TB) device.Device {
+// GPU is the first GPU, open until the test ends; a test without one is skipped. The test imports the driver.
+func GPU(t testing.TB) device.Device {
 	dev, err := device.Open("cuda", 0)
 	if errors.Is(err, device.ErrNoDevice) {
 		t.Skip("no GPU here: CI has none, docs/measuring.md says how to run this on one")
