@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections import OrderedDict
 from contextlib import contextmanager
 from typing import Any, Callable, Iterator, NamedTuple
 
@@ -13,12 +12,12 @@ import torch.distributed as dist
 
 from .. import _check
 from .._attention import _scale, attention
-from .._calls import attention_of
+from .._calls import Attention, attention_of
 from .._spec import Pattern, spec_of
 from ._chunks import ALIGN, PAGE, Chunk, Chunks
 from ._control import Control
 from ._merge import merge
-from ._pages import Pages, Traffic, all_gather, global_rank, read_by, last_rows
+from ._pages import Pages, Traffic, all_gather, global_rank, last_rows, read_by
 from ._pieces import ATTEND, CHOOSE, GATHER, POOL, Piece, Tensors
 
 MOST_PIECES = 4096  # prepared calls that are remembered
@@ -75,7 +74,8 @@ class ContextParallel:
         self.rank, self.world = self.control.rank, self.control.world
         self.moved = 0
         self.clock: list[tuple[str, Any, Any]] | None = None  # a list: events around what runs on the device are added to it
-        self._pieces: OrderedDict[Any, Piece] = OrderedDict()
+        self._pieces: dict[Any, Piece] = {}
+        self._known_units: dict[Any, list[Unit]] = {}
         self._pages: tuple[Any, Pages] | None = None
         self._side: dict[torch.device, Any] = {}
 
@@ -130,16 +130,20 @@ class ContextParallel:
         is wrong. Where a rank fails later on, within an exchange, the others hear of it when the process group gives that up, or at
         their next call.
         """
-        call, units, error = None, [], None
+        call, of, units, error = None, None, [], None
         try:
             call = self._checked(q, k, v, spec_of(pattern, params), length, _scale(scale))
-            units = self._units(call, q)
+            of = attention_of(q.get_device(), call.spec, call.q_heads, call.kv_heads, call.head_dim, q.dtype)
+            key = (of, call)
+            if key not in self._known_units:
+                self._known_units[key] = self._units(of, call, q)
+            units = self._known_units[key]
         except Exception as e:  # any failure of one rank is told to all of them
             error = e
         self.control.agree(_meaning(call, q, self.align), error)
-        assert call is not None
+        assert call is not None and of is not None
         try:
-            return _Run(self, call, units, q, k, v).run(return_lse)
+            return _Run(self, of, call, units, q, k, v).run(return_lse)
         except Exception as e:  # out of memory, or a collective that another rank did not join
             raise self.control.failed(e) from e
 
@@ -212,11 +216,10 @@ class ContextParallel:
             )
         return _Call(spec, length, scale, sizes.batch, sizes.q_heads, sizes.kv_heads, sizes.head_dim)
 
-    def _units(self, call: _Call, q: torch.Tensor) -> list[Unit]:
+    def _units(self, of: Attention, call: _Call, q: torch.Tensor) -> list[Unit]:
         """What is computed one after the other: the heads of all fixed patterns in one go, and of each other pattern as many units as there are
         ranks. Then each rank chooses lists of heads for one of them, all heads at a time, and pages of the next unit travel while one is
         computed."""
-        of = attention_of(q.get_device(), call.spec, call.q_heads, call.kv_heads, call.head_dim, q.dtype)
         one, kv = (q.new_empty(call.batch, n, 1, call.head_dim) for n in (call.q_heads, call.kv_heads))
         parts = self._piece(of, None, Tensors(one, kv, kv, one, None), call.length - 1, call.length, 0, call.scale).parts
         for part in parts:
@@ -242,7 +245,7 @@ class ContextParallel:
         if found is None:
             found = self._pieces[key] = Piece(of, heads, at, q_offset, keys, reach, scale)
             while len(self._pieces) > MOST_PIECES:
-                self._pieces.popitem(last=False)
+                self._pieces.pop(next(iter(self._pieces)))
         return found
 
     def _pages_for(self, call: _Call, like: torch.Tensor) -> Pages:
@@ -288,10 +291,11 @@ class _Ready(NamedTuple):
 class _Run:
     """One call of attention on one rank."""
 
-    def __init__(self, of: ContextParallel, call: _Call, units: list[Unit], q: torch.Tensor, k: torch.Tensor, v: torch.Tensor):
-        self.of, self.call, self.units, self.q = of, call, units, q
+    def __init__(
+        self, of: ContextParallel, attention: Attention, call: _Call, units: list[Unit], q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
+    ):
+        self.of, self.attention, self.call, self.units, self.q = of, attention, call, units, q
         self.chunks = of._chunks(call.length)
-        self.attention = attention_of(q.get_device(), call.spec, call.q_heads, call.kv_heads, call.head_dim, q.dtype)
         self.mine = self.chunks.of(of.rank)
         self.pages = of._pages_for(call, k)
         at = 0
