@@ -31,6 +31,7 @@ type searchCmd struct {
 	Density *float64         `xor:"goal" placeholder:"X" help:"Mean density of the plan: kept over causal pairs, above 0 and at most 1. It is spent where it buys most."`
 	Time    *flags.TimeLimit `xor:"goal" placeholder:"0.2x" help:"Predicted time of the plan: a part of dense attention's, 0.2x, or 12.5ms for all layers."`
 	Error   *float64         `xor:"goal" placeholder:"X" help:"Error of the outputs of the plan, reached in the least time."`
+	Measure string           `xor:"goal" placeholder:"PLAN" help:"Measure this plan in place of searching one: a file, or the name of a model with a published plan. PLAN of -o is the same plan with what was measured."`
 	Rule    string           `default:"allocate" enum:"allocate,minference" help:"allocate, the whole budget where it buys most, or minference, for every head the best of its candidates at equal density. Default: allocate."`
 
 	Candidates   []string `placeholder:"FILE" help:"JSON lists of heads as plans have them: [{\"pattern\": \"a_shape\", \"params\": {...}}]; default stands for the built-in ones. Default: default."`
@@ -91,15 +92,17 @@ func (c *searchCmd) checkUsage() error {
 		return failure.Usagef("there is nothing to search on: give --qkv with the inputs of the layers, or --gen")
 	case len(c.QKV) > 0 && c.Gen != "":
 		return failure.Usagef("--qkv and --gen both say what to search on, want one of them")
-	case c.Density == nil && c.Time == nil && c.Error == nil && c.Rule == string(search.Allocate):
-		return failure.Usagef("there is no goal: give --density, --time or --error")
+	case c.Measure != "" && c.Rule != string(search.Allocate):
+		return failure.Usagef("--rule %s searches a plan, and --measure has one: want one of them", c.Rule)
+	case c.Density == nil && c.Time == nil && c.Error == nil && c.Measure == "" && c.Rule == string(search.Allocate):
+		return failure.Usagef("there is no goal: give --density, --time or --error, or --measure with a plan")
 	case c.Out == "-" && c.MInference == "-":
 		return failure.Usagef("-o and --minference cannot both go to standard output")
 	}
 	if err := flags.CheckDevice(c.Device); err != nil {
 		return failure.Usage(err)
 	}
-	inputs := append(append([]string{c.Patterns, c.Weights}, c.QKV...), c.Candidates...)
+	inputs := append(append([]string{c.Patterns, c.Weights, c.Measure}, c.QKV...), c.Candidates...)
 	if err := files.Distinct(inputs, []string{c.Out, c.MInference, c.state()}); err != nil {
 		return failure.Usage(err)
 	}
@@ -123,13 +126,32 @@ func (c *searchCmd) config() (cfg search.Config, err error) {
 	if cfg.Source, err = c.source(); err != nil {
 		return cfg, err
 	}
-	if cfg.Candidates, err = search.ReadCandidates(c.Candidates, cfg.Patterns, cfg.Source.Shape.SeqQ); err == nil && c.Weights != "" {
+	if c.Measure != "" {
+		err = c.measure(&cfg)
+	}
+	if err == nil {
+		cfg.Candidates, err = search.ReadCandidates(c.Candidates, cfg.Patterns, cfg.Source.Shape.SeqQ)
+	}
+	if err == nil && c.Weights != "" {
 		cfg.Weights, err = search.ReadWeights(c.Weights, cfg.Source.Layers, cfg.Source.Shape.QHeads)
 	}
 	if err != nil {
 		cfg.Source.Close()
 	}
 	return cfg, err
+}
+
+// measure puts the plan to measure in place of a search.
+func (c *searchCmd) measure(cfg *search.Config) error {
+	p, err := headplan.Read(c.Measure, c.Patterns)
+	if err != nil {
+		return err
+	}
+	cfg.Rule = search.Given
+	if cfg.Plan, err = p.Heads(cfg.Source.Shape.QHeads); err == nil && cfg.Model == "" {
+		cfg.Model = p.Model
+	}
+	return err
 }
 
 func (c *searchCmd) goal() search.Goal {

@@ -59,10 +59,14 @@ func (s *searcher) decide() (*Result, error) {
 	s.weigh()
 	r := &Result{Candidates: len(s.list), Rows: s.rows.rows()}
 	var err error
-	if s.Rule == MInference {
+	switch s.Rule {
+	case MInference:
 		r.Outcome, err = s.outcome(byMInference(s.of, s.Goal.Limit, s.afterDense()))
 		r.Ungated = r.Outcome
-	} else {
+	case Given:
+		r.Outcome, err = s.outcome(s.given())
+		r.Ungated = r.Outcome
+	default:
 		if r.Outcome, err = s.allocate(true); err == nil {
 			r.Ungated, err = s.allocate(false)
 		}

@@ -108,6 +108,10 @@ func (s *searcher) prompt(p prompt, layer int) (profiles []profile, all [][]meas
 	g.SetLimit(2)
 	for i, c := range s.list {
 		s.step("measuring", layer*len(s.list)+i, s.Source.Layers*len(s.list))
+		if !s.runs(layer, i) {
+			rows[i] = nothing(len(known))
+			continue
+		}
 		var there bool
 		if rows[i], there = s.state.find(s.key(p, c.name()), len(known), len(measured{}.numbers())); there {
 			continue
@@ -144,6 +148,14 @@ func (s *searcher) prompt(p prompt, layer int) (profiles []profile, all [][]meas
 		all = append(all, own)
 	}
 	return known, all, nil
+}
+
+// nothing is what is noted of a candidate that does not run in a layer.
+func nothing(heads int) (out [][]float64) {
+	for range heads {
+		out = append(out, measured{}.numbers())
+	}
+	return out
 }
 
 // profiles are the profiles of the heads of a prompt, and the reference where they are not in the state.

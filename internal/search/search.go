@@ -21,6 +21,7 @@ type Rule string
 const (
 	Allocate   Rule = "allocate"   // the whole budget where it buys most
 	MInference Rule = "minference" // for every head the best of its candidates at equal density, on one sample
+	Given      Rule = "given"      // none: a plan is measured
 )
 
 // Config is what to search for.
@@ -29,6 +30,7 @@ type Config struct {
 	Patterns   *headplan.Patterns
 	Candidates []plan.Head // nil for the built-in ones. Dense attention is always one of them
 	Rule       Rule
+	Plan       [][]plan.Head // of the rule Given: the heads of every layer
 	Goal       Goal
 	Weights    Weights // nil: all heads alike
 	Floor      Floor
@@ -60,7 +62,7 @@ type Floor struct {
 func (c *Config) Judge() error {
 	s := c.Source
 	switch {
-	case c.Rule != Allocate && c.Rule != MInference:
+	case c.Rule != Allocate && c.Rule != MInference && c.Rule != Given:
 		return fmt.Errorf("there is no rule %q, want %s or %s", c.Rule, Allocate, MInference)
 	case c.Rule == MInference && c.Goal.By != Density && c.Goal != (Goal{}):
 		return fmt.Errorf("MInference's rule brings candidates to an equal density: it goes with --density, or without a goal for its published budgets")
@@ -72,6 +74,9 @@ func (c *Config) Judge() error {
 		return fmt.Errorf("the gate is %v, want a part from 0 to 1", c.Gate)
 	case c.Floor.Layers < 0 || c.Floor.Layers > s.Layers || !(c.Floor.Density >= 0 && c.Floor.Density <= 1):
 		return fmt.Errorf("found a floor of %v for %d layers, want a density from 0 to 1 and at most the %d layers that there are", c.Floor.Density, c.Floor.Layers, s.Layers)
+	}
+	if err := c.checkGiven(); err != nil || c.Rule == Given {
+		return err
 	}
 	if c.Rule == Allocate || c.Goal != (Goal{}) {
 		if err := c.Goal.check(); err != nil {
@@ -207,6 +212,8 @@ func (s *searcher) heads() []plan.Head {
 			out = append(out, f...)
 		}
 		return out
+	case s.Rule == Given:
+		return withDense(s.Patterns.Known, s.named())
 	case s.Candidates == nil:
 		return BuiltIn(s.Patterns.Known, n)
 	}

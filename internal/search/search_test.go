@@ -103,6 +103,7 @@ func TestSearch(t *testing.T) {
 		require.Greater(t, r.Error, 0.0)
 		require.InEpsilon(t, r.Error, ran.Error, 0.01)
 	})
+	t.Run("measuring a plan", func(t *testing.T) { testGiven(t, dev, first) })
 	t.Run("better than chance", func(t *testing.T) { testChance(t, s) })
 	t.Run("gate, floor and weights", func(t *testing.T) { testGateFloorWeights(t, s) })
 	t.Run("goals that nothing meets", func(t *testing.T) { testTooLittle(t, s) })
@@ -124,6 +125,32 @@ func decided(t *testing.T, s *searcher, change func(c *Config)) *Result {
 	require.NoError(t, err)
 	s.counts = own.counts
 	return r
+}
+
+// testGiven measures the plan that was found, on the same inputs, and one of other inputs: a plan has the numbers that the search expected of it.
+func testGiven(t *testing.T, dev device.Device, found *Result) {
+	c := toyConfig(t, "")
+	c.Rule, c.Goal = Given, Goal{}
+	for i := range found.Plan.Layers {
+		heads, _, err := found.Plan.Assign(i, toy.QHeads)
+		require.NoError(t, err)
+		c.Plan = append(c.Plan, heads)
+	}
+	r, err := Run(dev, c)
+	require.NoError(t, err)
+	require.Less(t, r.Candidates, found.Candidates, "what no head runs is not measured")
+	got, want := *r.Plan, *found.Plan
+	gotSearch, wantSearch := *got.Search, *want.Search
+	wantSearch.Gated = 0 // nothing was refused, as nothing was chosen
+	got.Search, want.Search = &gotSearch, &wantSearch
+	require.Equal(t, written(t, &want), written(t, &got))
+
+	c.Plan = c.Plan[:1]
+	_, err = Run(dev, c)
+	require.ErrorContains(t, err, "the plan has 1 layer, and the inputs are of 2")
+	c.Plan = [][]plan.Head{c.Plan[0][:3], c.Plan[0]}
+	_, err = Run(dev, c)
+	require.ErrorContains(t, err, "the plan is for 3 query heads, and the inputs have 4")
 }
 
 // testChance draws plans of the same density or less: none has an error as small.
