@@ -11,6 +11,7 @@ import torch
 import transformers
 
 from . import evaluate, fetch, model, plans, report, train
+from .score import SCORES
 from .settings import SETTINGS, Settings
 from .work import Missing, Work, default
 
@@ -27,7 +28,8 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     p.add_argument("--lengths", type=_lengths, help="tokens of prompts, such as 8k,32k")
     p.add_argument("--plans", type=lambda s: tuple(s.split(",")), help="names of plans, separated by commas")
     p.add_argument("--tasks", type=lambda s: tuple(s.split(",")), help="names of tasks, separated by commas")
-    p.add_argument("--cases", type=int, help="cases a task by the scores strict and decoded; a tenth of them by strict free")
+    p.add_argument("--scores", type=_scores, help='cases a task by each score, such as "strict=200,decoded=50"; scores that are not named are not taken')
+    p.add_argument("--only", type=lambda s: tuple(s.split(",")), help="of clock, text, task, map: what evaluate measures; all unless given")
     p.add_argument("--text-bytes", type=int, help="least bytes of held-out text")
     p.add_argument("--minutes", type=float, default=6, help="of training; 6 unless given")
     p.add_argument("--seconds", type=float, help="after which evaluate ends; what is left is measured by the next run")
@@ -42,11 +44,19 @@ def _lengths(said: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"{said!r} is no list of lengths, want something like 8k,32k") from None
 
 
+def _scores(said: str) -> dict[str, int]:
+    try:
+        given = {name: int(cases) for name, cases in (part.split("=") for part in said.split(","))}
+    except ValueError:
+        given = {"": 0}
+    if not set(given) <= set(SCORES) or min(given.values()) < 1:
+        raise argparse.ArgumentTypeError(f"{said!r} is no list of scores with cases, want something like strict=200,decoded=50; there are {', '.join(SCORES)}")
+    return given
+
+
 def settings_of(a: argparse.Namespace) -> Settings:
     s = SETTINGS["toy" if a.toy else a.model]
-    changed = {name: getattr(a, name) for name in ("lengths", "plans", "tasks", "text_bytes") if getattr(a, name) is not None}
-    if a.cases is not None:
-        changed["scores"] = {by: max(1, a.cases // 10) if by == "strict free" else a.cases for by in s.scores}
+    changed = {name: getattr(a, name) for name in ("lengths", "plans", "tasks", "text_bytes", "scores", "only") if getattr(a, name) is not None}
     return dataclasses.replace(s, **changed)
 
 

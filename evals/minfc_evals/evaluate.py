@@ -92,6 +92,10 @@ def _wait(model: Any) -> None:
 
 def units(settings: Settings) -> Iterator[tuple[dict[str, Any], Callable[[Bench], dict[str, Any]]]]:
     """What is measured of each plan: a key and how."""
+    yield from ((key, how) for key, how in _all_units(settings) if key["what"] in settings.only)
+
+
+def _all_units(settings: Settings) -> Iterator[tuple[dict[str, Any], Callable[[Bench], dict[str, Any]]]]:
     yield {"what": "clock", "timed": settings.timed}, on_clock
     yield {"what": "text", "bytes": settings.text_bytes}, on_text
     for by, cases in settings.scores.items():

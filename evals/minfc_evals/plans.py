@@ -7,12 +7,13 @@ import json
 import math
 import random
 import re
+import time
 from pathlib import Path
 from typing import Any, Callable
 
 import minfc
 
-from . import mixture, text
+from . import mixture, tasks, text
 from .model import identity, load
 from .settings import Settings
 from .tokens import Tokens
@@ -20,7 +21,39 @@ from .work import Missing, Work
 
 BLOCK = 64
 Layers = list[dict[str, Any]]
-NAMES = r"(?P<how>[a-z_ ]+?)(?: (?P<percent>\d+)%)?(?P<more> without gate| again)?"
+MORE = ("without gate", "without weights", "twice", "again")
+NAMES = rf"(?P<how>[a-z_ ]+?)(?: (?P<percent>\d+)%)?(?: (?P<more>{'|'.join(MORE)}))?"
+
+
+class Source:
+    """What plans are made from: a model, its prompts of one length, and the q, k and v of its layers, captured once for all plans."""
+
+    def __init__(self, model: Any, prompts: list[Any], inputs: Any, folder: Path):
+        self.model, self.prompts, self.inputs, self.folder = model, prompts, inputs, folder
+        self.tokens = len(prompts[0])
+        self.layers, self.heads = model.config.num_hidden_layers, model.config.num_attention_heads
+
+    def alike(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """A plan of one entry in all heads."""
+        return {"schema": 1, "layers": [{str(h): entry for h in range(self.heads)} for _ in range(self.layers)]}
+
+    def searched(self, inputs: Any = None, **goal: Any) -> dict[str, Any]:
+        """The JSON of what a search finds."""
+        return _kept(self.folder, lambda out: (inputs or self.inputs).search(**goal, out=out))
+
+    def measured(self, plan: dict[str, Any]) -> dict[str, Any]:
+        """The JSON of a plan with what a search expects of it."""
+        return _kept(self.folder, lambda out: self.inputs.measure(bare(plan), out=out))
+
+
+def _kept(folder: Path, write: Callable[[Path], Any]) -> dict[str, Any]:
+    out = folder / "found"
+    try:
+        write(out)
+        plan: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    finally:
+        out.unlink(missing_ok=True)
+    return plan
 
 
 def make_plans(work: Work, settings: Settings, device: str) -> Path:
@@ -32,85 +65,101 @@ def make_plans(work: Work, settings: Settings, device: str) -> Path:
         model, tokens = load(work, device)
         missing: dict[str, str] = {}
         for length in settings.lengths:
-            (folder / str(length)).mkdir()
-            prompts = calibration(work, settings, tokens, length)
-            for name in settings.plans:
-                if name == "stock":
-                    continue
-                try:
-                    plan = plan_of(name, model, prompts, folder / str(length))
-                except (FileNotFoundError, RuntimeError) as e:
-                    missing[f"{name} at {length}"] = str(e)
-                    work.say(f"plan {name} at {length} tokens: {e}")
-                    continue
-                (folder / str(length) / f"{name}.json").write_text(json.dumps(plan), encoding="utf-8")
-                work.say(f"plan {name} at {length} tokens: density {density(plan)}")
+            own = folder / str(length)
+            own.mkdir()
+            try:
+                made = _searched(work, settings, model, calibration(work, settings, tokens, length), own, missing)
+                made = _on_test(model, test_prompt(work, settings, tokens, length), own, made)
+            except FileNotFoundError as e:  # the command minfc
+                raise Missing(str(e)) from e
+            for name, plan in made.items():
+                (own / f"{name}.json").write_text(json.dumps(plan), encoding="utf-8")
         return {"missing": missing}
 
     return work.stage("search", inputs, make)
 
 
-def calibration(work: Work, settings: Settings, tokens: Tokens, length: int) -> list[list[int]]:
+def _searched(work: Work, settings: Settings, model: Any, prompts: list[Any], folder: Path, missing: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """The plans of a length, by name. The reason of each that cannot be made goes to missing."""
+    made: dict[str, dict[str, Any]] = {}
+    length = len(prompts[0])
+    with minfc.captured(model, prompts, folder=folder) as inputs:
+        source = Source(model, prompts, inputs, folder)
+        for name in settings.plans:
+            if name == "stock":
+                continue
+            begin = time.monotonic()
+            try:
+                made[name] = plan_of(name, source)
+            except RuntimeError as e:
+                missing[f"{name} at {length}"] = str(e)
+                work.say(f"plan {name} at {length} tokens: {e}")
+                continue
+            work.say(f"plan {name} at {length} tokens: {made[name].get('search')} in {time.monotonic() - begin:.1f} s")
+    return made
+
+
+def _on_test(model: Any, prompt: Any, folder: Path, made: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The plans with what they keep of a prompt of the test, which no search has seen: "test" beside "search"."""
+    with minfc.captured(model, [prompt], folder=folder) as inputs:
+        source = Source(model, [prompt], inputs, folder)
+        return {name: {**plan, "test": source.measured(plan)["search"]} for name, plan in made.items()}
+
+
+def calibration(work: Work, settings: Settings, tokens: Tokens, length: int) -> list[Any]:
     """Prompts that plans are searched by: training sequences with facts in them and questions at their end. No text of the test is in them."""
     books = text.read(work.root / "model", "train")
-    out: list[list[int]] = []
+    out: list[Any] = []
     for seed in range(settings.samples):
         s = mixture.Source(tokens, books, "train", random.Random(f"calibration {settings.seed} {length} {seed}"))
         out.append(mixture.soup(s, length)[0])
     return out
 
 
-def plan_of(name: str, model: Any, prompts: list[list[int]], folder: Path) -> dict[str, Any]:
+def test_prompt(work: Work, settings: Settings, tokens: Tokens, length: int) -> list[int]:
+    """A prompt of the test that no task is scored by."""
+    return list(tasks.make("single", tokens, text.read(work.root / "model", "test"), length, settings.seed * 1_000_000 + 999_999).tokens)
+
+
+def plan_of(name: str, source: Source) -> dict[str, Any]:
     """The JSON of a plan by its name. Raises ValueError for a name that none of HOW makes."""
     said = re.fullmatch(NAMES, name)
     if said is None or said["how"] not in HOW:
         raise ValueError(f"there is no plan {name!r}: have stock, {', '.join(HOW)}, with a density such as 10%")
     part = float(said["percent"]) / 100 if said["percent"] else 1.0
-    return HOW[said["how"]](model, prompts, part, said["more"] or "", folder)
+    return HOW[said["how"]](source, part, said["more"] or "")
 
 
-def _heads(model: Any) -> tuple[int, int]:
-    return model.config.num_hidden_layers, model.config.num_attention_heads
+def _dense(source: Source, *_: Any) -> dict[str, Any]:
+    return source.measured(source.alike({"pattern": "dense"}))
 
 
-def _all_alike(model: Any, entry: dict[str, Any]) -> dict[str, Any]:
-    layers, heads = _heads(model)
-    return {"schema": 1, "layers": [{str(h): entry for h in range(heads)} for _ in range(layers)]}
-
-
-def _dense(model: Any, *_: Any) -> dict[str, Any]:
-    return {**_all_alike(model, {"pattern": "dense"}), "search": {"density": 1.0}}
-
-
-def _keep_all(model: Any, prompts: list[list[int]], *_: Any) -> dict[str, Any]:
+def _keep_all(source: Source, *_: Any) -> dict[str, Any]:
     """Sparse patterns, with budgets that keep everything: what their index stages and masks do wrong would show."""
-    n = len(prompts[0])
+    n = source.tokens
     kinds = [
         {"pattern": "a_shape", "params": {"sink": 1, "window": n}},
         {"pattern": "vertical_slash", "params": {"vertical": n, "slash": n}},
         {"pattern": "block_sparse", "params": {"topk": -(-n // BLOCK)}},
     ]
-    layers, heads = _heads(model)
-    plan = [{str(h): kinds[(i + h) % len(kinds)] for h in range(heads)} for i in range(layers)]
-    return {"schema": 1, "layers": plan, "search": {"density": 1.0}}
+    plan = [{str(h): kinds[(i + h) % len(kinds)] for h in range(source.heads)} for i in range(source.layers)]
+    return source.measured({"schema": 1, "layers": plan})
 
 
-def _search(model: Any, prompts: list[list[int]], part: float, more: str, folder: Path) -> dict[str, Any]:
-    return _by_command(model, prompts, folder, ("--gate", "1") if more else (), part)
+def _search(source: Source, part: float, more: str) -> dict[str, Any]:
+    """minfc.search, with everything it has unless the name says otherwise; "twice" searches again with what layers get under the first plan."""
+    goal: dict[str, Any] = {"density": part, "weights": None if more == "without weights" else "drift"}
+    if more == "without gate":
+        goal["options"] = ("--gate", "1")
+    first = source.searched(**goal)
+    if more != "twice":
+        return first
+    with minfc.captured(source.model, source.prompts, plan=minfc.Plan(bare(first)), folder=source.folder) as inputs:
+        return source.searched(inputs, **goal)
 
 
-def _minference(model: Any, prompts: list[list[int]], part: float, more: str, folder: Path) -> dict[str, Any]:
-    return _by_command(model, prompts[:1], folder, ("--rule", "minference"), part)
-
-
-def _by_command(model: Any, prompts: list[list[int]], folder: Path, options: tuple[str, ...], part: float) -> dict[str, Any]:
-    out = folder / "found"
-    try:
-        minfc.search(model, prompts, density=part, out=out, folder=folder, options=options)
-        plan: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
-    finally:
-        out.unlink(missing_ok=True)
-    return plan
+def _minference(source: Source, part: float, more: str) -> dict[str, Any]:
+    return source.searched(density=part, options=("--rule", "minference"))
 
 
 def across(n: int, part: float) -> int:
@@ -127,38 +176,26 @@ SIZED: dict[str, Callable[[int, float], dict[str, int]]] = {
 
 
 def _one_pattern(pattern: str) -> Callable[..., dict[str, Any]]:
-    """One pattern in all heads, sized for a density. What it really keeps, minfc search measures: of this one candidate, in the heads that it
-    takes it for, which is all of them where it is predicted to be faster than dense attention."""
+    """One pattern in all heads, sized for a density. What it really keeps is measured."""
 
-    def make(model: Any, prompts: list[list[int]], part: float, more: str, folder: Path) -> dict[str, Any]:
-        entry = {"pattern": pattern, "params": SIZED[pattern](len(prompts[0]), part)}
-        candidates = folder / "candidates"
-        candidates.write_text(json.dumps([entry]), encoding="utf-8")
-        plan, out = _all_alike(model, entry), folder / "found"
-        try:
-            options = ("--candidates", str(candidates), "--gate", "1")
-            minfc.search(model, prompts[:1], error=1e6, out=out, folder=folder, options=options)
-            found = [h["search"]["density"] for layer in json.loads(out.read_text())["layers"] for h in layer.values() if h["pattern"] == pattern]
-        finally:
-            candidates.unlink()
-            out.unlink(missing_ok=True)
-        return {**plan, "search": {"density": sum(found) / len(found)}} if found else plan
+    def make(source: Source, part: float, more: str) -> dict[str, Any]:
+        return source.measured(source.alike({"pattern": pattern, "params": SIZED[pattern](source.tokens, part)}))
 
     return make
 
 
-def _random(model: Any, prompts: list[list[int]], part: float, more: str, folder: Path) -> dict[str, Any]:
+def _random(source: Source, part: float, more: str) -> dict[str, Any]:
     """A window of random width a head, in all of them together of the density asked for or a bit more. It is what a search has to beat."""
-    n, (layers, heads) = len(prompts[0]), _heads(model)
+    n, heads = source.tokens, source.heads
     r = random.Random(f"random {n} {part} {more}")
-    weights = [r.random() ** 2 for _ in range(layers * heads)]
+    weights = [r.random() ** 2 for _ in range(source.layers * heads)]
     low, high = 0.0, 1e6
     for _ in range(60):  # the scale of the widths that gives the density
         middle = (low + high) / 2
         low, high = (middle, high) if _mean_band(n, weights, middle) < part else (low, middle)
     widths = [_width(n, w, high) for w in weights]
-    plan = [{str(h): {"pattern": "a_shape", "params": {"sink": 0, "window": widths[i * heads + h]}} for h in range(heads)} for i in range(layers)]
-    return {"schema": 1, "layers": plan, "search": {"density": _mean_band(n, weights, high)}}
+    plan = [{str(h): {"pattern": "a_shape", "params": {"sink": 0, "window": widths[i * heads + h]}} for h in range(heads)} for i in range(source.layers)]
+    return source.measured({"schema": 1, "layers": plan})
 
 
 def _width(n: int, weight: float, scale: float) -> int:
@@ -181,10 +218,10 @@ HOW: dict[str, Callable[..., dict[str, Any]]] = {
 }
 
 
-def density(plan: dict[str, Any]) -> float | None:
-    """What the search measured on its own prompts, None where nobody did."""
-    found = plan.get("search", {}).get("density")
-    return None if found is None else float(found)
+def expected(plan: dict[str, Any], of: str = "search") -> dict[str, float]:
+    """What was measured of a plan on the prompts of the search, or on a prompt of the test: density, error, milliseconds. Nothing where nobody did."""
+    found: dict[str, float] = plan.get(of) or {}
+    return found
 
 
 def bare(plan: dict[str, Any]) -> dict[str, Any]:

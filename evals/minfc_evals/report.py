@@ -25,15 +25,14 @@ class Results:
         self.lines = Lines(work.root / "evaluate" / RESULTS)
 
     def line(self, plan: str, length: int, **wanted: Any) -> dict[str, Any] | None:
+        """The line of a plan for what is wanted; of several the one with the most cases."""
         try:
             _, digest = plans.read(self.work, plan, length)
         except Missing:
             return None
-        key = {"model": self.which, "length": length, "plan": plan, "digest": digest, "seed": self.settings.seed}
-        for unit, _ in units(self.settings):
-            if all(unit.get(k) == v for k, v in wanted.items()):
-                return self.lines.get(key | unit)
-        return None
+        want = {"model": self.which, "length": length, "plan": plan, "digest": digest, "seed": self.settings.seed, **wanted}
+        found = [row for row in self.lines.rows.values() if all(row["key"].get(k) == v for k, v in want.items())]
+        return max(found, key=lambda row: row["key"].get("cases", 0), default=None)
 
     def hits(self, plan: str, length: int, task: str, by: str) -> list[bool] | None:
         found = self.line(plan, length, what="task", task=task, score=by)
@@ -47,16 +46,22 @@ class Results:
         found = self.line(plan, length, what="clock")
         return None if found is None else found["seconds"] * 1000
 
-    def density(self, plan: str, length: int) -> float | None:
+    def expected(self, plan: str, length: int, what: str, of: str = "search") -> float | None:
+        """What minfc search says of a plan: its density, error or milliseconds, on the prompts of the search or on one of the test."""
         try:
             made, _ = plans.read(self.work, plan, length)
         except Missing:
             return None
-        return 1.0 if made is None else plans.density(made)
+        return {"density": 1.0, "error": 0.0}.get(what) if made is None else plans.expected(made, of).get(what)
+
+    def drift(self, plan: str, length: int) -> float | None:
+        """The mean drift of a plan on held-out text, in nats."""
+        windows = self.windows(plan, length)
+        return None if windows is None else sum(w.drift for w in windows) / len(windows)
 
     @property
     def plans(self) -> list[str]:
-        return [p for p in self.settings.plans if any(self.line(p, n, what="text") for n in self.settings.lengths)]
+        return [p for p in self.settings.plans if any(self.line(p, n) for n in self.settings.lengths)]
 
 
 def write(work: Work, settings: Settings, out: Path | None = None) -> Path:
@@ -83,9 +88,11 @@ def _lines(r: Results, folder: str, drawn: list[str]) -> list[str]:
     out = ["# Accuracy", "", "This page is made by `python -m minfc_evals report`; [evals.md](evals.md) says what is measured and how.", ""]
     out += [f"Model: {r.settings.model}. {_trained(r.work)}", "", *_text_facts(facts)]
     for length in r.settings.lengths:
+        if not any(r.line(p, length) for p in r.settings.plans):
+            continue
         out += ["", f"## {length} tokens", "", *_main_table(r, length)]
         for by in r.settings.scores:
-            out += ["", f"### Tasks, {by}", "", *_task_table(r, length, by)]
+            out += _task_table(r, length, by)
     out += ["", "## Pictures", "", *[f"![{name}]({folder}/{name}.svg)" for name in drawn], "", *_missing(r)]
     return out
 
@@ -118,37 +125,63 @@ def _main_table(r: Results, length: int) -> list[str]:
     rows = []
     for plan in r.plans:
         windows, ms = r.windows(plan, length), r.milliseconds(plan, length)
-        bits = more = drift = NONE
+        if windows is None and ms is None:
+            continue
+        bits = more = NONE
         if windows is not None:
             bits = f"{score.bits_per_byte(windows):.4f}"
-            drift = f"{sum(w.drift for w in windows) / len(windows):.4f}"
             if dense is not None:
                 m = score.more_bits(windows, dense)
                 more = f"{100 * m.value:+.2f}% [{100 * m.low:+.2f}, {100 * m.high:+.2f}]"
-        rows.append([plan, _percent(r.density(plan, length)), NONE if ms is None else f"{ms:.1f}", bits, more, drift])
+        error, attention = r.expected(plan, length, "error"), r.expected(plan, length, "ms")
+        rows.append([plan, _percent(r.expected(plan, length, "density")), _percent(r.expected(plan, length, "density", "test")), _number(attention, 2),
+                     NONE if ms is None else f"{ms:.1f}", _number(error, 3), bits, more, _number(r.drift(plan, length), 4)])  # fmt: skip
     size = sum(w.bytes for w in dense or [])
     where = (r.line("stock", length, what="clock") or {}).get("device", "nothing yet")
-    head = ["plan", "density", "prefill, ms", "bits per byte", "more than stock", "drift, nats"]
-    return [f"Text: {size} bytes in {len(dense or [])} windows. Times: {where}.", "", *_table(head, rows)]
+    head = ["plan", "density", "on the test", "attention, ms, predicted", "prefill, ms", "error, predicted", "bits per byte", "more than stock", "drift, nats"]
+    return [f"Text: {size} bytes in {len(dense or [])} windows. Times: {where}.", "", *_table(head, rows), "", *_order(r, length)]
+
+
+def _number(x: float | None, digits: int) -> str:
+    return NONE if x is None else f"{x:.{digits}f}"
+
+
+def _order(r: Results, length: int) -> list[str]:
+    """How well the error that the search expects orders plans by what they do to the model."""
+    pairs = [(r.expected(p, length, "error"), r.drift(p, length)) for p in r.plans if p not in ("stock", "dense")]
+    known = [(e, d) for e, d in pairs if e is not None and d is not None]
+    if len(known) < 3:
+        return []
+    return [f"Rank correlation of the predicted error with the drift, over {len(known)} plans: {score.rank_correlation(known):.2f}."]
 
 
 def _task_table(r: Results, length: int, by: str) -> list[str]:
     """The part of cases that are right, with the interval of the difference to stock attention on the same cases."""
-    rows = []
+    rows, counts = [], set()
     for plan in r.plans:
         row = [plan]
         for task in r.settings.tasks:
             hits, stock = r.hits(plan, length, task, by), r.hits("stock", length, task, by)
-            if hits is None:
-                row.append(NONE)
-            elif plan == "stock" or stock is None:
-                m = score.rate(hits)
-                row.append(f"{100 * m.value:.0f} [{100 * m.low:.0f}, {100 * m.high:.0f}]")
-            else:
-                d = score.difference(hits, stock)
-                row.append(f"{100 * score.rate(hits).value:.0f} ({100 * d.low:+.0f} to {100 * d.high:+.0f})")
-        rows.append(row)
-    return [f"{r.settings.scores[by]} cases a task, percent right; in parentheses the 95% interval of the difference to stock.", "", *_table(["plan", *r.settings.tasks], rows)]
+            counts |= {len(hits)} if hits else set()
+            row.append(_hits(plan, hits, stock))
+        if any(cell != NONE for cell in row[1:]):
+            rows.append(row)
+    if not rows:
+        return []
+    cases = " or ".join(map(str, sorted(counts)))
+    return ["", f"### Tasks, {by}", "", f"{cases} cases a task, percent right; in parentheses the 95% interval of the difference to stock.", "", *_table(["plan", *r.settings.tasks], rows)]
+
+
+def _hits(plan: str, hits: list[bool] | None, stock: list[bool] | None) -> str:
+    """A cell of the table: cases are the same for all plans, so that where one has more of them, the first ones are compared."""
+    if hits is None:
+        return NONE
+    if plan == "stock" or stock is None:
+        m = score.rate(hits)
+        return f"{100 * m.value:.0f} [{100 * m.low:.0f}, {100 * m.high:.0f}]"
+    both = min(len(hits), len(stock))
+    d = score.difference(hits[:both], stock[:both])
+    return f"{100 * score.rate(hits).value:.0f} ({100 * d.low:+.0f} to {100 * d.high:+.0f})"
 
 
 def _pictures(r: Results, folder: Path) -> list[str]:
@@ -196,7 +229,7 @@ def _quality(r: Results, length: int, folder: Path) -> list[str]:
 
 def _missing(r: Results) -> list[str]:
     """What was asked for and is not here."""
-    left = sum(r.line(p, n, **{k: v for k, v in unit.items()}) is None for p in r.settings.plans for n in r.settings.lengths for unit, _ in units(r.settings))
+    left = sum(r.line(p, n, **{k: v for k, v in unit.items() if k != "cases"}) is None for p in r.settings.plans for n in r.settings.lengths for unit, _ in units(r.settings))
     try:
         not_made = r.work.manifest("search")["facts"]["missing"]
     except Missing:

@@ -145,3 +145,13 @@ def difference(sparse: list[bool], dense: list[bool]) -> Measured:
     """By which part more of the same cases are right than with dense attention: -0.01 is one of a hundred fewer."""
     pairs = np.array(list(zip(sparse, dense, strict=True)), float)
     return bootstrap(pairs, lambda x: x[..., 0].mean(-1) - x[..., 1].mean(-1))
+
+
+def rank_correlation(pairs: list[tuple[float, float]]) -> float:
+    """Spearman's: the correlation of the ranks, of equal numbers the mean rank."""
+    ranks = [_ranks(np.array(x)) for x in zip(*pairs)]
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def _ranks(x: np.ndarray) -> np.ndarray:
+    return np.array([((x < v).sum() + (x <= v).sum()) / 2 for v in x])

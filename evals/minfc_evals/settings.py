@@ -20,6 +20,7 @@ class Settings:
     text_bytes: int = 1_000_000  # of held-out text, at least
     depths: int = 11  # of the retrieval map
     map_cases: int = 10  # a depth
+    only: tuple[str, ...] = ("clock", "text", "task", "map")  # what evaluate measures
     samples: int = 2  # prompts that a plan is searched by
     timed: int = 7  # prefills whose median is the time
     seed: int = 1

@@ -120,3 +120,9 @@ def test_pairs_make_differences_sharper():
 def test_no_cases_is_an_error():
     with pytest.raises(ValueError, match="no cases"):
         score.rate([])
+
+
+def test_rank_correlation():
+    assert score.rank_correlation([(1, 10), (2, 30), (3, 90)]) == pytest.approx(1)
+    assert score.rank_correlation([(1, 3), (2, 2), (3, 1)]) == pytest.approx(-1)
+    assert score.rank_correlation([(1, 1), (1, 2), (2, 3)]) == pytest.approx(0.8660, abs=1e-4)  # equal numbers share a rank

@@ -36,7 +36,7 @@ def drift(results, plan):
 def test_a_plan_that_keeps_everything_is_exact(results):
     """Stock attention, dense kernels, and sparse kernels that keep all pairs predict the same."""
     for plan in ("dense", "keep all"):
-        assert results.density(plan, LENGTH) == 1
+        assert results.expected(plan, LENGTH, "density") == 1
         assert drift(results, plan) < 1e-4, plan  # rounding in bfloat16 makes 2e-5
         for by in TOY.scores:
             for task in TOY.tasks:
@@ -46,9 +46,9 @@ def test_a_plan_that_keeps_everything_is_exact(results):
 
 @pytest.mark.skipif(not knows_search(), reason="MINFC and PATH name no minfc with the command search")
 def test_a_searched_plan_beats_random_ones(results):
-    searched = results.density("search 50% without gate", LENGTH)
+    searched = results.expected("search 50% without gate", LENGTH, "density")
     for plan in ("random 50%", "random 50% again"):
-        assert results.density(plan, LENGTH) >= 0.5 >= searched
+        assert results.expected(plan, LENGTH, "density") >= 0.5 >= searched
         assert drift(results, "search 50% without gate") < drift(results, plan) / 2
 
 
@@ -94,8 +94,10 @@ def test_stages_say_which_comes_before(tmp_path):
 
 
 def test_what_is_asked_for_changes_the_settings():
-    a = command.arguments(["evaluate", "--lengths", "8k,512", "--cases", "40", "--plans", "stock,dense", "--tasks", "single"])
+    a = command.arguments(["evaluate", "--lengths", "8k,512", "--scores", "strict=40,strict free=4", "--only", "task,clock", "--plans", "stock,dense", "--tasks", "single"])
     s = command.settings_of(a)
     assert (s.lengths, s.plans, s.tasks) == ((8192, 512), ("stock", "dense"), ("single",))
-    assert s.scores == {"strict": 40, "strict free": 4, "decoded": 40}
+    assert s.scores == {"strict": 40, "strict free": 4} and s.only == ("task", "clock")
+    with pytest.raises(SystemExit):
+        command.arguments(["evaluate", "--scores", "strct=40"])
     assert dataclasses.replace(s, model="x").model == "x" and json.dumps(dataclasses.asdict(s))

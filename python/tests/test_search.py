@@ -33,6 +33,8 @@ for i, f in enumerate(files):
 heads = load_file(files[0])["q"].shape[1]
 layers = [{{str(h): {{"pattern": "a_shape", "params": {{"sink": 1, "window": 10 + i}}}} for h in range(heads)}} for i in range(len(files) // samples)]
 json.dump({{"schema": 1, "layers": layers}}, open(arguments[arguments.index("-o") + 1], "w"))
+if "--weights" in arguments:
+    shutil.copy(arguments[arguments.index("--weights") + 1], os.path.join({root!r}, "weights"))
 json.dump(arguments, open(os.path.join({root!r}, "arguments.json"), "w"))
 """
 
@@ -121,6 +123,37 @@ def test_the_plan_is_kept_where_asked_and_temporary_files_are_not(recorder, tmp_
     plan = minfc.search(model(), prompts(1, TOKENS), time="0.2x", out=tmp_path / "plan.json", folder=spare)
     assert list(spare.iterdir()) == []
     assert windows(minfc.Plan(tmp_path / "plan.json")) == windows(plan) == [10, 11]
+
+
+def test_one_capture_serves_several_searches(recorder, tmp_path):
+    m = model()
+    with minfc.captured(m, prompts(1, TOKENS), folder=tmp_path) as inputs:
+        first = inputs.search(density=0.2)
+        files = json.loads((recorder / "arguments.json").read_text())
+        second = inputs.search(error=0.1, out=tmp_path / "plan.json")
+        again = json.loads((recorder / "arguments.json").read_text())
+        inputs.measure(first)
+        measured = json.loads((recorder / "arguments.json").read_text())
+        given = json.loads(open(measured[measured.index("--measure") + 1]).read())
+    assert files[2:] == again[2:]  # the same inputs, and the same place for what was measured
+    assert again[1] == "--error=0.1"
+    assert windows(minfc.Plan(tmp_path / "plan.json")) == windows(second)
+    assert [layer["0"]["params"]["window"] for layer in given["layers"]] == [10, 11]
+    assert not list(tmp_path.glob("minfc-search-*"))
+
+
+def test_layers_count_what_they_do_to_predictions(recorder):
+    """A layer whose output goes nowhere counts nothing, the other one all."""
+    m = model()
+    m.model.layers[0].self_attn.o_proj.weight.data.zero_()
+    stock = m(prompts(1, TOKENS)).logits
+    minfc.search(m, prompts(1, TOKENS), density=0.2, weights="drift")
+    arguments = json.loads((recorder / "arguments.json").read_text())
+    assert json.loads((recorder / "weights").read_text()) == [0, pytest.approx(2)]
+    assert arguments[2] == "--weights"
+    assert torch.equal(m(prompts(1, TOKENS)).logits, stock) and m.config._attn_implementation == "sdpa"
+    with pytest.raises(ValueError, match='weights are .size., want "drift"'):
+        minfc.search(m, prompts(1, TOKENS), density=0.2, weights="size")
 
 
 BAD = [

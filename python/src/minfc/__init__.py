@@ -12,7 +12,7 @@ from ._spec import spec_of
 from ._workload import workload
 
 if TYPE_CHECKING:
-    from .transformers import install as install, patch_minference_config as patch_minference_config
+    from .transformers import Captured as Captured, captured as captured, install as install, patch_minference_config as patch_minference_config
     from .transformers import report as report, search as search, uninstall as uninstall
 
 __all__ = [
@@ -32,7 +32,7 @@ __all__ = [
     "workload",
 ]
 
-_OF_TRANSFORMERS = ("install", "patch_minference_config", "report", "search", "uninstall")
+_OF_TRANSFORMERS = ("Captured", "captured", "install", "patch_minference_config", "report", "search", "uninstall")
 
 
 def __getattr__(name: str) -> Any:

@@ -22,9 +22,9 @@ from ._minference import patch_minference_config
 from ._model import NAME, install, uninstall
 from ._parallel import RankHeads
 from ._report import LayerReport, Report, report
-from ._search import search
+from ._search import Captured, captured, search
 
-__all__ = ["LayerReport", "NAME", "RankHeads", "Report", "install", "patch_minference_config", "report", "search", "uninstall"]
+__all__ = ["Captured", "LayerReport", "NAME", "RankHeads", "Report", "captured", "install", "patch_minference_config", "report", "search", "uninstall"]
 
 AttentionInterface.register(NAME, attention_forward)
 AttentionMaskInterface.register(NAME, mask)  # without it transformers makes no mask, and padding is attended to

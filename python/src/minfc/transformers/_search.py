@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any, Iterable, Sequence
+from typing import Any, Iterable, Iterator, Sequence
 
 import torch
 
 from .._plan import Plan
 from ._capture import capture, searched
 from ._model import _attending, install, uninstall
+from ._weights import layer_weights
 
 GOALS = ("density", "time", "error")
 
@@ -26,6 +28,7 @@ def search(
     density: float | None = None,
     time: str | None = None,
     error: float | None = None,
+    weights: str | None = None,
     passes: int = 1,
     out: str | os.PathLike[str] | None = None,
     folder: str | os.PathLike[str] | None = None,
@@ -38,6 +41,8 @@ def search(
              questions at its end where answers matter (docs/search.md says why). At least 128 tokens.
     density, time, error  the goal, one of them unless options say a rule that needs none: the mean part of the causal pairs, a time such as
              "0.2x" of dense attention's or "12.5ms", the relative error of the outputs
+    weights  "drift": errors of a layer count what they do to the model's predictions (layer_weights), for a run of the model a layer and
+             prompt. None: the layers count alike
     passes   2 searches again with what the layers get when the plan of the pass before is installed: with the errors of the layers before them
     out      where to keep the plan's JSON, with what the search measured of each head; nowhere unless given
     folder   where q, k and v lie meanwhile, in a folder of their own that is removed: 2 bytes times samples * tokens * head dim * (heads + 2 * kv
@@ -46,38 +51,100 @@ def search(
     options  more arguments of minfc search: ("--rule", "minference"), ("--machine", "H200")
 
     Every layer's q, k and v are written when the model computes them, so that no two layers are in memory at once. The model is as before
-    afterwards. Layers with a sliding window that leaves out keys stay as they are, dense in the plan. Raises ValueError for prompts, goals and
-    models that cannot be, FileNotFoundError without the command, RuntimeError with what minfc search says where it fails.
+    afterwards. Layers with a sliding window that leaves out keys stay as they are, dense in the plan. For several goals over the same prompts
+    see captured. Raises ValueError for prompts, goals and models that cannot be, FileNotFoundError without the command, RuntimeError with
+    what minfc search says where it fails.
     """
-    rows = _prompts(prompts, model.device)
-    goal = _goal(density, time, error)
-    program = _command(command)
+    _prompts(prompts, model.device)
+    goal = {"density": density, "time": time, "error": error}
+    _goal(*goal.values())
     if passes < 1:
         raise ValueError(f"passes is {passes}, want 1 or more")
-    plan: Any = "dense"
+    plan: Plan | str = "dense"
+    for _ in range(passes):
+        with captured(model, prompts, plan=plan, folder=folder, command=command) as inputs:
+            plan = inputs.search(**goal, weights=weights, out=out, options=options)
+    assert isinstance(plan, Plan)
+    return plan
+
+
+@contextlib.contextmanager
+def captured(
+    model: Any,
+    prompts: torch.Tensor | Sequence[torch.Tensor],
+    *,
+    plan: Any = "dense",
+    folder: str | os.PathLike[str] | None = None,
+    command: str | None = None,
+) -> Iterator[Captured]:
+    """The q, k and v of prompts in files, for several searches: `with minfc.captured(model, prompts) as inputs: inputs.search(density=0.1)`. The
+    layers get what they get when plan is installed. Prompts, folder, command and errors are as of search; the files are removed at the end."""
+    rows, program = _prompts(prompts, model.device), _command(command)
     with tempfile.TemporaryDirectory(prefix="minfc-search-", dir=folder) as temporary:
-        for number in range(passes):
-            run = Path(temporary) / f"pass{number}"
-            run.mkdir()
-            plan = _one_pass(model, plan, rows, run, [program, "search", *goal, *options])
-    text = json.dumps(plan)
-    if out is not None:
-        Path(out).write_text(text, encoding="utf-8")
-    return Plan(text)
+        yield Captured(model, plan, rows, Path(temporary), program)
 
 
-def _one_pass(model: Any, plan: Any, rows: list[torch.Tensor], folder: Path, arguments: list[str]) -> dict[str, Any]:
-    """The JSON of a plan, searched with what layers get when plan is installed."""
-    files, of, layers = _captured(model, plan, rows, folder)
-    found = folder / "plan.json"
-    given = [x for f in files for x in ("--qkv", str(f))]
-    done = subprocess.run([*arguments, "--samples", str(len(rows)), *given, "-o", str(found)], capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"minfc search failed: {done.stderr.strip() or done.stdout.strip()}")
-    for file in files:
-        file.unlink()
-    made: dict[str, Any] = json.loads(found.read_text(encoding="utf-8"))
-    return {**made, "layers": _spread(made["layers"], of, layers)}
+class Captured:
+    """What captured gives. What one search measured the next one finds."""
+
+    def __init__(self, model: Any, plan: Any, rows: list[torch.Tensor], folder: Path, program: str):
+        self._model, self._rows, self._folder, self._program = model, rows, folder, program
+        self._files, self._of, self._layers = _captured(model, plan, rows, folder)
+        self._weights: list[float] | None = None
+
+    def search(
+        self,
+        *,
+        density: float | None = None,
+        time: str | None = None,
+        error: float | None = None,
+        weights: str | None = None,
+        out: str | os.PathLike[str] | None = None,
+        options: Iterable[str] = (),
+    ) -> Plan:
+        """A plan for a goal, as of minfc.search."""
+        more = [*_goal(density, time, error), *options]
+        if weights is not None:
+            more += ["--weights", str(self._write("weights", self._layer_weights(weights)))]
+        return self._run(more, out)
+
+    def measure(self, plan: Any, *, out: str | os.PathLike[str] | None = None, options: Iterable[str] = ()) -> Plan:
+        """A plan on these inputs, with what a search would expect of it: density, time, error and kept part of each head and of all, in out. Layers
+        that the search leaves alone are left out."""
+        whole = (plan if isinstance(plan, Plan) else Plan(plan))._whole
+        layers = [whole["layers"][i] for i in self._of]
+        return self._run(["--measure", str(self._write("given", {**whole, "layers": layers})), *options], out)
+
+    def _layer_weights(self, by: str) -> list[float]:
+        if by != "drift":
+            raise ValueError(f'weights are {by!r}, want "drift" or None')
+        if self._weights is None:
+            before = _installed(self._model)
+            try:
+                every = layer_weights(self._model, self._rows)
+            finally:
+                _restore(self._model, before)
+            self._weights = [every[i] for i in self._of]
+        return self._weights
+
+    def _write(self, name: str, said: Any) -> Path:
+        path = self._folder / name
+        path.write_text(json.dumps(said), encoding="utf-8")
+        return path
+
+    def _run(self, options: list[str], out: str | os.PathLike[str] | None) -> Plan:
+        """One run of the command. Its plan has one name, so that what was measured lies beside it for the next run."""
+        found = self._folder / "plan.json"
+        given = [x for f in self._files for x in ("--qkv", str(f))]
+        arguments = [self._program, "search", *options, "--samples", str(len(self._rows)), *given, "-o", str(found)]
+        done = subprocess.run(arguments, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"minfc search failed: {done.stderr.strip() or done.stdout.strip()}")
+        made: dict[str, Any] = json.loads(found.read_text(encoding="utf-8"))
+        text = json.dumps({**made, "layers": _spread(made["layers"], self._of, self._layers)})
+        if out is not None:
+            Path(out).write_text(text, encoding="utf-8")
+        return Plan(text)
 
 
 def _captured(model: Any, plan: Any, rows: list[torch.Tensor], folder: Path) -> tuple[list[Path], list[int], dict[int, int]]:
