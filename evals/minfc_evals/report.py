@@ -46,10 +46,14 @@ class Results:
         found = self.line(plan, length, what="clock")
         return None if found is None else found["seconds"] * 1000
 
+    def plan(self, name: str, length: int) -> dict[str, Any] | None:
+        """The JSON of a plan, None for stock attention. Raises Missing where it was not made."""
+        return plans.read(self.work, name, length)[0]
+
     def expected(self, plan: str, length: int, what: str, of: str = "search") -> float | None:
         """What minfc search says of a plan: its density, error or milliseconds, on the prompts of the search or on one of the test."""
         try:
-            made, _ = plans.read(self.work, plan, length)
+            made = self.plan(plan, length)
         except Missing:
             return None
         return {"density": 1.0, "error": 0.0}.get(what) if made is None else plans.expected(made, of).get(what)
@@ -204,7 +208,10 @@ def _density_maps(r: Results, length: int, folder: Path) -> list[str]:
     """A map of layers and heads of each plan that says the density of its heads."""
     drawn = []
     for plan in r.plans:
-        made = plans.read(r.work, plan, length)[0]
+        try:
+            made = r.plan(plan, length)
+        except Missing:
+            continue
         values = [[(h.get("search") or {}).get("density") for h in layer.values()] for layer in (made or {"layers": []})["layers"]]
         if any(v is not None for row in values for v in row):
             name = f"density-{length}-{plan.replace(' ', '-').replace('%', '')}"
