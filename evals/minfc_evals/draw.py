@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Sequence
+from typing import Callable, Sequence
 
 _FONT = 'font-family="sans-serif" font-size="12"'
 
@@ -13,8 +13,8 @@ def _svg(width: float, height: float, parts: list[str]) -> str:
     return f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" {_FONT}>{frame}{"".join(parts)}</svg>\n'
 
 
-def _text(x: float, y: float, said: str, anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(said)}</text>'
+def _text(x: float, y: float, said: str, anchor: str = "start", ink: str = "black") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{ink}">{escape(said)}</text>'
 
 
 def colour(part: float) -> str:
@@ -26,8 +26,21 @@ def colour(part: float) -> str:
     return "#" + "".join(f"{round(x + (y - x) * mix):02x}" for x, y in zip(a, b))
 
 
-def cells(title: str, rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float | None]], size: int = 26, numbers: bool = True) -> str:
-    """A map: a cell for each row and column, coloured by its value from 0 to 1, white where there is none."""
+def shade(part: float) -> str:
+    """From white at 0 to blue at 1: of a quantity that is neither good nor bad."""
+    at = min(max(part, 0.0), 1.0) ** 0.5  # most heads keep little: the low end has most of the shades
+    return "#" + "".join(f"{round(255 + (y - 255) * at):02x}" for y in (8, 64, 160))
+
+
+def cells(
+    title: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: Sequence[Sequence[float | None]],
+    size: int = 26,
+    colours: Callable[[float], str] = colour,
+) -> str:
+    """A map: a cell for each row and column, coloured by its value from 0 to 1, with the value in percent; nothing where there is none."""
     left, top = 8 * max(map(len, rows), default=0) + 16, 44
     parts = [_text(8, 18, title)]
     for j, name in enumerate(columns):
@@ -38,9 +51,9 @@ def cells(title: str, rows: Sequence[str], columns: Sequence[str], values: Seque
         for j, value in enumerate(row):
             if value is None:
                 continue
-            parts.append(f'<rect x="{left + j * size}" y="{y}" width="{size - 1}" height="{size - 1}" fill="{colour(value)}"/>')
-            if numbers:
-                parts.append(_text(left + (j + 0.5) * size - 0.5, y + size * 0.65, f"{value * 100:.0f}", "middle"))
+            parts.append(f'<rect x="{left + j * size}" y="{y}" width="{size - 1}" height="{size - 1}" fill="{colours(value)}"/>')
+            ink = "white" if colours is shade and value > 0.3 else "black"
+            parts.append(_text(left + (j + 0.5) * size - 0.5, y + size * 0.65, f"{value * 100:.0f}", "middle", ink))
     return _svg(left + len(columns) * size + 16, top + len(rows) * size + 12, parts)
 
 

@@ -15,6 +15,13 @@ from .work import Lines, Missing, Work
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "accuracy.md"
 NONE = "–"
+PLANS = """\
+- **stock** is transformers' own attention (sdpa), **dense** our dense kernel.
+- **search X%** is `minfc.search(model, prompts, density=X, weights="drift")`; "without weights" counts all layers alike, "without gate" leaves out the
+  retrieval check, "twice" searches again with what layers get under the first plan.
+- **minference X%** is the rule of MInference 1.0: for each head the best of its candidates at equal density, one sample.
+- Names of patterns are that pattern in all heads, sized for the density; **random** plans are windows of random widths.
+- *density* is of the search's prompts, *on the test* of a prompt of the test; *error* and *attention* are what the search predicts of them.""".splitlines()
 
 
 class Results:
@@ -90,7 +97,8 @@ def write(work: Work, settings: Settings, out: Path | None = None) -> Path:
 def _lines(r: Results, folder: str, drawn: list[str]) -> list[str]:
     facts = r.work.manifest("text")["facts"]
     out = ["# Accuracy", "", "This page is made by `python -m minfc_evals report`; [evals.md](evals.md) says what is measured and how.", ""]
-    out += [f"Model: {r.settings.model}. {_trained(r.work)}", "", *_text_facts(facts)]
+    out += [f"Model: {r.settings.model}. {_trained(r.work)} Every number is of this model under a plan that `minfc.install` runs, lists chosen on the device.", ""]
+    out += [*PLANS, "", *_text_facts(facts)]
     for length in r.settings.lengths:
         if not any(r.line(p, length) for p in r.settings.plans):
             continue
@@ -216,7 +224,7 @@ def _density_maps(r: Results, length: int, folder: Path) -> list[str]:
         if any(v is not None for row in values for v in row):
             name = f"density-{length}-{plan.replace(' ', '-').replace('%', '')}"
             heads = [str(h) for h in range(max(map(len, values)))]
-            (folder / f"{name}.svg").write_text(draw.cells(f"{plan} at {length}: % of pairs kept by layer and head", [str(i) for i in range(len(values))], heads, values), encoding="utf-8")
+            (folder / f"{name}.svg").write_text(draw.cells(f"{plan} at {length}: % of pairs kept by layer and head", [str(i) for i in range(len(values))], heads, values, colours=draw.shade), encoding="utf-8")
             drawn.append(name)
     return drawn
 
@@ -236,10 +244,16 @@ def _quality(r: Results, length: int, folder: Path) -> list[str]:
 
 def _missing(r: Results) -> list[str]:
     """What was asked for and is not here."""
-    left = sum(r.line(p, n, **{k: v for k, v in unit.items() if k != "cases"}) is None for p in r.settings.plans for n in r.settings.lengths for unit, _ in units(r.settings))
     try:
         not_made = r.work.manifest("search")["facts"]["missing"]
     except Missing:
         not_made = {}
     out = [f"- plan {name}: {why.splitlines()[0] if why else ''}" for name, why in not_made.items()]
-    return ["## Not measured", "", *([f"{left} measurements are missing.", ""] if left else ["Nothing is missing.", ""] if not out else []), *out, ""]
+    out += [f"- {n} tokens: {_percent(part, 0)} of the measurements" for n, part in _left(r).items() if part]
+    return ["## Not measured", "", *(out or ["Nothing is missing."]), ""]
+
+
+def _left(r: Results) -> dict[int, float]:
+    """The part of what evaluate would measure at each length that is not here."""
+    wanted = [{k: v for k, v in unit.items() if k != "cases"} for unit, _ in units(r.settings)]
+    return {n: 1 - sum(r.line(p, n, **unit) is not None for p in r.settings.plans for unit in wanted) / (len(r.settings.plans) * len(wanted)) for n in r.settings.lengths}

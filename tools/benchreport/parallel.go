@@ -40,8 +40,7 @@ func (p *page) parallel(file string) error {
 			context = append(context, []string{"a layer, " + r.Pattern, tokens, fmt.Sprintf("%.1f", r.OneMS), fmt.Sprintf("%.1f", r.AllMS),
 				fmt.Sprintf("%.2f", r.OneMS/r.AllMS), fmt.Sprintf("%.0f", r.MovedMB), fmt.Sprint(r.MaxDifference)})
 		case "model":
-			context = append(context, []string{"a model, plan", tokens, fmt.Sprintf("%.0f", 1e3*r.OneS), fmt.Sprintf("%.0f", 1e3*r.AllS),
-				fmt.Sprintf("%.2f", r.OneS/r.AllS), "", fmt.Sprintf("%v, of logits up to %.2f", r.MaxDifference, r.MaxLogit)})
+			context = append(context, r.model(tokens))
 		case "attention":
 			tensor = append(tensor, []string{"a layer, " + r.Plan, tokens, fmt.Sprintf("%.2f", r.OneMS), fmt.Sprintf("%.2f", r.SplitMS),
 				fmt.Sprintf("%.2f", r.RanksMS), fmt.Sprintf("%.2f", r.OneMS/r.SplitMS), yes(r.Same)})
@@ -52,6 +51,15 @@ func (p *page) parallel(file string) error {
 	writeTable(&p.Buffer, tensor)
 	p.moreGPUs(rows)
 	return nil
+}
+
+// model is the row of a whole prefill, which one GPU may not have run.
+func (r parallelRow) model(tokens string) []string {
+	if r.OneS == 0 {
+		return []string{"a model, plan", tokens, "not run", fmt.Sprintf("%.0f", 1e3*r.AllS), "", "", ""}
+	}
+	return []string{"a model, plan", tokens, fmt.Sprintf("%.0f", 1e3*r.OneS), fmt.Sprintf("%.0f", 1e3*r.AllS),
+		fmt.Sprintf("%.2f", r.OneS/r.AllS), "", fmt.Sprintf("%v, of logits up to %.2f", r.MaxDifference, r.MaxLogit)}
 }
 
 func yes(x bool) string {
