@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Mapping, Sequence, TypeVar, Union
 
 import torch
@@ -46,8 +47,7 @@ def install(model: Model, plan: What = DEFAULT, *, min_queries: int = MIN_QUERIE
     _check_heads(specs, modules)
     heads = {m.layer_idx: own for m, own in zip(modules, heads_of(model, modules))}
     specs = own_specs(specs, heads)
-    for module in modules:
-        _compile(module, specs[module.layer_idx], heads[module.layer_idx])
+    _compile_all(modules, specs, heads)
     _switch(model, modules)
     for module in modules:
         index, own = module.layer_idx, heads[module.layer_idx]
@@ -131,6 +131,14 @@ def _check_heads(specs: dict[int, str], modules: list[Any]) -> None:
         beyond = [name for name in layer if name.isdecimal() and int(name) >= have]
         if beyond:
             raise ValueError(f"layer {index} of the plan has head {beyond[0]}, and the model has heads 0 to {have - 1}: use the plan of this model")
+
+
+def _compile_all(modules: list[Any], specs: Mapping[int, str], heads: Mapping[int, RankHeads]) -> None:
+    """Compiles what the layers may run, side by side: layers whose heads have other patterns are other kernels, and a GPU's driver takes seconds for
+    each where it has not seen them. Raises the error of the first layer that has one."""
+    with ThreadPoolExecutor(max_workers=max(1, min(len(modules), os.cpu_count() or 1, 16))) as pool:
+        for done in [pool.submit(_compile, m, specs[m.layer_idx], heads[m.layer_idx]) for m in modules]:
+            done.result()
 
 
 def _compile(module: Any, spec: str, own: RankHeads) -> None:
