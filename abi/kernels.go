@@ -31,6 +31,7 @@ const (
 	SquareScores = "square_scores"
 	BlockShares  = "block_shares"
 	Decide       = "decide"
+	Recall       = "recall"
 
 	BlockSelect      = "block_select"
 	BlockSelectMass  = "block_select_mass"
@@ -115,6 +116,9 @@ var IndexParams = map[string][]Param{
 	BlockSelect:      blockSelect(""),
 	BlockSelectMass:  blockSelect(" ptr block_most[reads 4*hq]"),
 	BlockSelectAbove: blockSelect(" ptr block_most[reads 4*hq]"),
+
+	Recall: Typed("ptr probe_lse[reads 512*hq*grid_z] lse mass mass_rows i64 lse_batch lse_head i32 hq row0 probe_rows step before sampled " +
+		"f32 scale_log2 ptr heads"),
 
 	Lengths: Typed("ptr lengths seq_q seq_k offsets starts_q starts_k i32 batch ragged sq sk q_offset total_q total_k"),
 

@@ -48,6 +48,7 @@ var kernels = map[string]func(c config) (*lower.Kernel, error){
 	abi.Compact: func(c config) (*lower.Kernel, error) { return Compact(c.HeadDim, c.Lengths) },
 	abi.Decide:  always(Decide),
 
+	abi.Recall:  always(Recall),
 	abi.Lengths: always(Lengths),
 }
 
