@@ -71,6 +71,6 @@ type recallKey struct {
 var recalls sync.Map // of recallKey to what compiles once
 
 func recallKernels(headDim int, dtype abi.DType) (*artifact.Recall, error) {
-	own, _ := recalls.LoadOrStore(recallKey{headDim, dtype}, sync.OnceValues(func() (*artifact.Recall, error) { return compile.Recall(headDim, dtype) }))
+	own, _ := recalls.LoadOrStore(recallKey{headDim, dtype}, sync.OnceValues(func() (*artifact.Recall, error) { return compile.Recall(headDim, dtype, nil) }))
 	return own.(func() (*artifact.Recall, error))()
 }

@@ -9,8 +9,8 @@ import (
 )
 
 // Recall compiles what measures the share of the attention mass that calls of a head dim and type kept (docs/recall.md). One code serves
-// every pattern and every device.
-func Recall(headDim int, dtype abi.DType) (*artifact.Recall, error) {
+// every pattern and every device. watch may be nil.
+func Recall(headDim int, dtype abi.DType, watch *Observer) (*artifact.Recall, error) {
 	if err := abi.CheckHeadDim(headDim); err != nil {
 		return nil, err
 	}
@@ -18,7 +18,7 @@ func Recall(headDim int, dtype abi.DType) (*artifact.Recall, error) {
 		return nil, err
 	}
 	out := &artifact.Recall{HeadDim: headDim, DType: dtype, Program: passes.Recall()}
-	kernels, err := compiler{Options: Options{Target: indexTarget, HeadDim: headDim, DType: dtype}}.generateIndex(out.Program)
+	kernels, err := compiler{Options{Target: indexTarget, HeadDim: headDim, DType: dtype}, watch}.generateIndex(out.Program)
 	if err != nil {
 		return nil, err
 	}
@@ -32,4 +32,3 @@ func Recall(headDim int, dtype abi.DType) (*artifact.Recall, error) {
 	}
 	return out, nil
 }
-

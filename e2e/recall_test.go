@@ -21,7 +21,7 @@ import (
 )
 
 func loadRecall(t *testing.T, dev device.Device, headDim int, dtype abi.DType) *runtime.Recall {
-	kernels, err := compile.Recall(headDim, dtype)
+	kernels, err := compile.Recall(headDim, dtype, nil)
 	require.NoError(t, err)
 	r, err := runtime.LoadRecall(dev, kernels)
 	require.NoError(t, err)

@@ -50,7 +50,7 @@ func loadAShape(t *testing.T, dev device.Device, lengths bool) *runtime.Loaded {
 }
 
 func loadRecall(t *testing.T, dev device.Device, dim int) *runtime.Recall {
-	kernels, err := compile.Recall(dim, abi.BF16)
+	kernels, err := compile.Recall(dim, abi.BF16, nil)
 	require.NoError(t, err)
 	r, err := runtime.LoadRecall(dev, kernels)
 	require.NoError(t, err)

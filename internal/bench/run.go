@@ -83,7 +83,7 @@ func (b *bencher) prepare(target string) (err error) {
 	if b.watch, err = newWatch(b.dev, nil); err != nil {
 		return err
 	}
-	kernels, err := compile.Recall(b.HeadDim, b.DType)
+	kernels, err := compile.Recall(b.HeadDim, b.DType, nil)
 	if err != nil {
 		return err
 	}

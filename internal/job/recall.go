@@ -13,7 +13,7 @@ func (j *Job) loadRecall() error {
 		j.console.Note("there is no recall: the input has no attention, with %d queries and %d keys", j.In.SeqQ, j.In.SeqK)
 		return nil
 	}
-	kernels, err := compile.Recall(j.In.HeadDim, j.In.Format)
+	kernels, err := compile.Recall(j.In.HeadDim, j.In.Format, nil)
 	if err != nil {
 		return err
 	}
