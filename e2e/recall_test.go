@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,6 +20,18 @@ import (
 	"github.com/minfc/minfc/runtime/device"
 	"github.com/minfc/minfc/runtime/emu"
 )
+
+// recallDevice is the device that tests of recalls run on: MINFC_RECALL_DEVICE=cuda says it of a GPU.
+func recallDevice(t *testing.T) device.Device {
+	spec := os.Getenv("MINFC_RECALL_DEVICE")
+	if spec == "" {
+		return openEmulator(t, emu.Options{})
+	}
+	dev, _, err := device.OpenSpec(spec)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, dev.Close()) })
+	return dev
+}
 
 func loadRecall(t *testing.T, dev device.Device, headDim int, dtype abi.DType) *runtime.Recall {
 	kernels, err := compile.Recall(headDim, dtype, nil)
@@ -123,7 +136,7 @@ func TestRecallAgreesWithFloat64(t *testing.T) {
 			c := attentionCase{program: library(t, name), target: target, headDim: dim, dtype: dtype, shape: randomShape(rng), params: kinds[name],
 				random: (i+n)%2 == 0, seed: uint64(i)}
 			t.Run(fmt.Sprintf("%s/%s", c.kernel(), c.launched()), func(t *testing.T) {
-				l, in := c.load(t, emu.Options{}), c.input(t)
+				l, in := c.loadOn(t, recallDevice(t)), c.input(t)
 				h := c.host(in)
 				h.Sample = randomRows(rng, in.SeqQ)
 				compareMass(t, l, loadRecall(t, l.Device(), dim, dtype), in, h, func(int) bool { return name != "full" })
@@ -155,7 +168,7 @@ func randomRows(rng *rand.Rand, seqQ int) []runtime.RowRange {
 func TestRecallOfEverything(t *testing.T) {
 	for _, name := range []string{"dense", "full"} {
 		c := attentionCase{program: library(t, name), headDim: 64, dtype: abi.BF16, shape: qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 130, SeqK: 257, QOffset: 127}}
-		l, in := c.load(t, emu.Options{}), c.input(t)
+		l, in := c.loadOn(t, recallDevice(t)), c.input(t)
 		h := c.host(in)
 		for _, rows := range [][]runtime.RowRange{nil, {{First: 0, Step: 1, Count: 130}}, {{First: 129, Step: 1, Count: 1}}} {
 			h.Sample = rows
@@ -199,7 +212,7 @@ func TestRecallOfALostNeedle(t *testing.T) {
 		{8, func(row int) float64 { return share + (1-share)*(32+7)/float64(row) }},
 	} {
 		c := attentionCase{program: library(t, "a_shape"), headDim: 64, dtype: abi.F16, params: map[string]int64{"sink": x.sink, "window": 32}}
-		l := c.load(t, emu.Options{})
+		l := c.loadOn(t, recallDevice(t))
 		h := c.host(in)
 		h.Sample = rows
 		mass := compareMass(t, l, loadRecall(t, l.Device(), 64, abi.F16), in, h, func(int) bool { return true })
@@ -218,7 +231,7 @@ func TestRecallOfALayer(t *testing.T) {
 	members := []compile.Member{{Program: library(t, "a_shape")}, {Program: window}, {Program: library(t, "vertical_slash")}}
 	art, err := compile.Group(members, compile.Options{Target: "sm_80", DType: abi.BF16, HeadDim: 64}, nil)
 	require.NoError(t, err)
-	dev := openEmulator(t, emu.Options{})
+	dev := recallDevice(t)
 	l := load(t, dev, art)
 	c := attentionCase{program: window, headDim: 64, dtype: abi.BF16, shape: qkv.Shape{Batch: 2, QHeads: 6, KVHeads: 2, SeqQ: 150, SeqK: 200, QOffset: 40}, random: true}
 	in := c.input(t)
@@ -242,7 +255,7 @@ func uploaded(t *testing.T, dev device.Device, data []byte) device.Ptr {
 func TestRecallReadsStrides(t *testing.T) {
 	const rows, heads, dim, scale = 140, 4, 64, 0.25
 	c := attentionCase{program: library(t, "a_shape"), headDim: dim, dtype: abi.BF16, shape: qkv.Shape{Batch: 1, QHeads: heads, KVHeads: 2, SeqQ: rows, SeqK: rows}, random: true}
-	l, in := c.load(t, emu.Options{}), c.input(t)
+	l, in := c.loadOn(t, recallDevice(t)), c.input(t)
 	dev := l.Device()
 	interleaved := func(x []byte, heads int) (out []byte) { // [rows, heads, dim]
 		for row := range rows {

@@ -1,15 +1,25 @@
-"""kept_mass against float64: patterns of every kind, layouts, offsets, rows, and what is refused."""
+"""kept_mass against float64: patterns of every kind, layouts, offsets, rows, and what is refused. On a GPU with MINFC_RECALL_DEVICE=cuda."""
 
 import math
+import os
 
 import minfc
 import pytest
 import torch
 from reference import a_shape, causal, masked, positions
 
+DEVICE = os.environ.get("MINFC_RECALL_DEVICE", "cpu")
+
+
+@pytest.fixture
+def make(make):
+    """Makes q, k and v on the device."""
+    return lambda **sizes: [t.to(DEVICE) for t in make(**sizes)]
+
 
 def mass_of(q, k, mask, bound, scale=None):
-    """The share of each row's attention that a mask keeps of a bound, [B, Hq, Sq] in float64."""
+    """The share of each row's attention that a mask keeps of a bound, [B, Hq, Sq] in float64, on the host."""
+    q, k = q.cpu(), k.cpu()
     _, kept = masked(q, k, k, mask & bound, scale)
     _, all_ = masked(q, k, k, bound, scale)
     return (kept - all_).exp()
@@ -17,8 +27,8 @@ def mass_of(q, k, mask, bound, scale=None):
 
 def same(got, want, rows):
     """Whether masses are the mean of a reference over some rows."""
-    assert got.dtype == torch.float32 and got.shape == want.shape[:2]
-    assert (got.double() - want[:, :, rows].mean(2)).abs().max() < 1e-3
+    assert got.dtype == torch.float32 and got.shape == want.shape[:2] and got.device.type == DEVICE
+    assert (got.cpu().double() - want[:, :, rows].mean(2)).abs().max() < 1e-3
     return True
 
 
@@ -31,7 +41,7 @@ def test_a_shape(make, dtype, heads, kv_heads, dim, rows, keys, offset):
     want = mass_of(q, k, a_shape(rows, keys, 3, 20, offset), causal(rows, keys, offset))
     mass, each, sampled = minfc.kept_mass(q, k, v, lse, "a_shape", rows=40, seed=5, by_row=True, **call)
     assert len(sampled) == min(40, rows) and sampled == sorted(set(sampled)) and sampled[-1] < rows
-    assert same(mass, want, sampled) and (each.double() - want[:, :, sampled]).abs().max() < 1e-3
+    assert same(mass, want, sampled) and (each.cpu().double() - want[:, :, sampled]).abs().max() < 1e-3
     assert torch.equal(mass, minfc.kept_mass(q, k, v, lse, "a_shape", rows=40, seed=5, **call)), "one seed, one result"
     assert same(minfc.kept_mass(q, k, v, lse, "a_shape", rows=range(5, 30, 6), **call), want, list(range(5, 30, 6)))
     ranges = [range(3), range(10, 33)]
@@ -68,12 +78,12 @@ def test_a_lost_needle_is_told(make):
     q.zero_(), k.zero_()
     k[:, :, 9, 0] = 1
     others = torch.arange(64, 200).double()  # of row i: keys 0 to i but key 9
-    q[:, :, 64:, 0] = (0.6 / 0.4 * others).log().mul(math.sqrt(64)).half()
+    q[:, :, 64:, 0] = (0.6 / 0.4 * others).log().mul(math.sqrt(64)).half().to(DEVICE)
     rows = range(64, 200)
     for sink, want in ((0, 0.4 * 16 / others), (10, 0.6 + 0.4 * 25 / others)):
         _, lse = minfc.attention(q, k, v, "a_shape", sink=sink, window=16, return_lse=True)
         mass = minfc.kept_mass(q, k, v, lse, "a_shape", sink=sink, window=16, rows=rows)
-        assert (mass.double() - want.mean()).abs().max() < 3e-3
+        assert (mass.cpu().double() - want.mean()).abs().max() < 3e-3
 
 
 def test_plans_and_choices(make):
@@ -87,7 +97,7 @@ def test_plans_and_choices(make):
     }]})  # fmt: skip
     _, lse = minfc.attention(q, k, v, plan.layer(0), fallback=False, return_lse=True)
     mass, each, sampled = minfc.kept_mass(q, k, v, lse, plan.layer(0), by_row=True)
-    want = (lse.double() - masked(q, k, v, causal(300, 300))[1]).exp()
+    want = (lse.cpu().double() - masked(q.cpu(), k.cpu(), v.cpu(), causal(300, 300))[1]).exp()
     want[:, 2] = 1
     assert same(mass, want, sampled)
     assert mass[0, 0] < 0.9 and mass[0, 3] < 0.999 and (mass[0, 1:3] - 1).abs().max() < 1e-3
@@ -108,6 +118,24 @@ def test_a_number_that_is_none_stays_none(make):
     lse[0, 2, 30] = float("-inf")
     mass = minfc.kept_mass(q, k, v, lse, "a_shape", rows=range(30, 31))
     assert mass[0, 1].isnan() and mass[0, 2] == 0 and mass[0, 0] > 0.99
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="graphs are of GPUs")
+def test_a_graph_looks_at_new_numbers(make):
+    q, k, v = make(rows=300)
+    call = dict(sink=1, window=9)
+
+    def looked():
+        _, lse = minfc.attention(q, k, v, "a_shape", return_lse=True, **call)
+        return minfc.kept_mass(q, k, v, lse, "a_shape", **call)
+
+    looked()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        mass = looked()
+    q.copy_(make(rows=300, seed=2)[0])
+    graph.replay()
+    assert torch.equal(mass, looked())
 
 
 def test_refused(make):
