@@ -16,7 +16,7 @@ func TestRecallCompiles(t *testing.T) {
 	again, err := compile.Recall(80, abi.F16, nil)
 	require.NoError(t, err)
 	require.Equal(t, once.Modules, again.Modules)
-	for _, name := range []string{abi.Recall, abi.ProbeCombine, abi.StoreWords, "probe_stats_spread.1", "probe_stats_spread.4"} {
+	for _, name := range []string{abi.Recall, abi.ProbeCombine, abi.StoreWords, "recall_stats.1", "recall_stats.4"} {
 		_, there := once.Params(name)
 		require.True(t, there, name)
 	}

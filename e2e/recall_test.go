@@ -300,3 +300,14 @@ func TestRecallReadsStrides(t *testing.T) {
 		require.InDelta(t, want, math.Float32frombits(binary.LittleEndian.Uint32(bits[0][4*head:])), 1e-3)
 	}
 }
+
+// Rows that are spread over a longer call see very different numbers of keys.
+func TestRecallOfALongCall(t *testing.T) {
+	for _, target := range compile.Targets() {
+		c := attentionCase{program: library(t, "a_shape"), target: target, headDim: 64, dtype: abi.BF16, params: map[string]int64{"sink": 10, "window": 40},
+			shape: qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 2100, SeqK: 2100}, random: true}
+		l, in := c.loadOn(t, recallDevice(t)), c.input(t)
+		mass := compareMass(t, l, loadRecall(t, l.Device(), 64, abi.BF16), in, c.host(in), func(int) bool { return true })
+		require.Less(t, mass[0], float32(0.5))
+	}
+}

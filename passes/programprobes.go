@@ -207,12 +207,12 @@ func (p probe) steps() (out []ir.Step) {
 
 // pass looks at tiles of keys twice: once for the softmax of the rows, once for the sums.
 func (p probe) pass(tiles ir.Expr) []ir.Step {
-	stats, grid, args := p.stats(tiles)
+	stats, grid, args := p.stats(p.kernel(abi.ProbeStats), tiles)
 	return append(stats, ir.Run{Kernel: p.kernel(abi.ProbeSums), Variant: p.variant(), Grid: grid, Args: args})
 }
 
-// stats looks at tiles of keys once, for the softmax of the rows. A second look has the same grid and arguments.
-func (p probe) stats(tiles ir.Expr) (steps []ir.Step, grid [3]ir.Expr, args []ir.Arg) {
+// stats looks at tiles of keys once, with a kernel, for the softmax of the rows. A second look has the same grid and arguments.
+func (p probe) stats(kernel string, tiles ir.Expr) (steps []ir.Step, grid [3]ir.Expr, args []ir.Arg) {
 	tiles = ir.Call(ir.OpMax, ir.N(1), tiles)
 	all, chunk, chunks := p.value("tiles"), p.value("chunk_tiles"), p.value("chunks")
 	grid = [3]ir.Expr{chunks, p.gridRows(ir.Name("slice_kv")), ir.Name("slice_batch")}
@@ -226,7 +226,7 @@ func (p probe) stats(tiles ir.Expr) (steps []ir.Step, grid [3]ir.Expr, args []ir
 		ir.Let{Name: p.named("tiles"), Expr: tiles},
 		ir.Let{Name: p.named("chunk_tiles"), Expr: p.chunkTiles(all)},
 		ir.Let{Name: p.named("chunks"), Expr: ir.Call(ir.OpCeilDiv, all, chunk)},
-		ir.Run{Kernel: p.kernel(abi.ProbeStats), Variant: p.variant(), Grid: grid, Args: args},
+		ir.Run{Kernel: kernel, Variant: p.variant(), Grid: grid, Args: args},
 		ir.Run{Kernel: abi.ProbeCombine, Grid: [3]ir.Expr{ir.N(1), ir.Name("slice_q"), ir.Name("slice_batch")},
 			Args: append([]ir.Arg{ir.NumberArg("chunks", chunks)}, heads...)},
 	}

@@ -31,7 +31,7 @@ func TestProgramOfRecall(t *testing.T) {
 func recallOf(t *testing.T, numbers map[string]int64) (*ir.BoundProgram, error) {
 	l := ir.ProgramLaunch{Numbers: ir.Env{}, Heads: make([]ir.Env, 32), Kernels: kernelsOf(&ir.Schedule{})}
 	for name, v := range map[string]int64{"batch": 1, "q_heads": 32, "kv_heads": 8, "group": 4, "sharers": 4, "head_dim": 128, "sq": 1 << 17, "sk": 1 << 17,
-		"p_first": 0, "p_step": 2048, "p_rows": 64, "p_before": 0, "p_sampled": 64} {
+		"p_first": 2047, "p_step": 2048, "p_rows": 64, "p_before": 0, "p_sampled": 64} {
 		l.Numbers[name] = v
 	}
 	for _, name := range []string{"q_offset", "q_batch", "q_head", "q_row", "k_batch", "k_head", "k_row", "lse_batch", "lse_head"} {
@@ -54,8 +54,8 @@ func TestWhatARecallDoes(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, actions, 3)
 	stats := actions[0]
-	require.Equal(t, abi.Spread(abi.ProbeStats)+".4", stats.Kernel)
-	params, chunk := abi.IndexParams[abi.Spread(abi.ProbeStats)], int64(0)
+	require.Equal(t, abi.RecallStats+".4", stats.Kernel)
+	params, chunk := abi.IndexParams[abi.RecallStats], int64(0)
 	for i, p := range params {
 		if p.Name == "chunk_tiles" {
 			chunk = stats.Args[i].Number

@@ -33,7 +33,7 @@ def install(model: Model, plan: What = DEFAULT, *, min_queries: int = MIN_QUERIE
     min_queries  prompts and chunks of fewer rows run on transformers' sdpa: rows of one tile of the Hopper kernel unless given.
     fallback     False keeps heads sparse where dense attention is predicted to be faster.
     recall       how many query rows of each head to look at in each prompt or chunk, so that minfc.report says what share of the attention
-                 heads kept: 64 cost about a hundredth of a sparse layer at 128K tokens, 0.3 ms on an H200 (docs/recall.md). 0: none.
+                 heads kept: 64 are counted to cost 0.2 ms of an H200 for 32 heads at 128K tokens (docs/recall.md). 0: none.
 
     Layers with a sliding window run it by the pattern "sliding" where it leaves out keys, else as the plan says. Everything is compiled
     here, so that no prompt waits. What cannot run minfc (a mask of its own, a single query, ...) runs on sdpa and is counted with its
