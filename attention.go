@@ -67,6 +67,7 @@ type Attention struct {
 		sync.Mutex
 		loaded *runtime.Loaded
 	}
+	recall loadedRecall // the same for recalls
 }
 
 // inShape is what was compiled for lengths that are in the shape of a call.
@@ -228,7 +229,7 @@ func (a *Attention) Loaded() *runtime.Loaded { return a.loaded }
 
 // Close gives the kernels back. Runs must have ended.
 func (a *Attention) Close() error {
-	err := a.loaded.Close()
+	err := errors.Join(a.loaded.Close(), a.recall.close())
 	a.byLengths.Lock()
 	defer a.byLengths.Unlock()
 	if a.byLengths.loaded != nil {

@@ -10,7 +10,7 @@ import (
 // The kernels of the index stage: their names and parameters. What the numbers mean stands beside the code of each, in package
 // internal/codegen/index. Sizes are in bytes; H is batch times q heads, the number of blocks along x, y or z.
 
-// Names of kernels. The kernels of a probe come in sizes, named ".1", ".2" and ".4".
+// Names of kernels. The kernels of a probe, and recall_stats, come in sizes, named ".1", ".2" and ".4".
 const (
 	StoreWords   = "store_words"
 	Clear        = "clear"
@@ -31,6 +31,8 @@ const (
 	SquareScores = "square_scores"
 	BlockShares  = "block_shares"
 	Decide       = "decide"
+	RecallStats  = "recall_stats"
+	Recall       = "recall"
 
 	BlockSelect      = "block_select"
 	BlockSelectMass  = "block_select_mass"
@@ -115,6 +117,10 @@ var IndexParams = map[string][]Param{
 	BlockSelect:      blockSelect(""),
 	BlockSelectMass:  blockSelect(" ptr block_most[reads 4*hq]"),
 	BlockSelectAbove: blockSelect(" ptr block_most[reads 4*hq]"),
+
+	RecallStats: Typed(probeStats + " i32 row0 probe_rows step"),
+	Recall: Typed("ptr probe_lse[reads 512*hq*grid_z] lse mass mass_rows i64 lse_batch lse_head i32 hq row0 probe_rows step before sampled " +
+		"f32 scale_log2 ptr heads"),
 
 	Lengths: Typed("ptr lengths seq_q seq_k offsets starts_q starts_k i32 batch ragged sq sk q_offset total_q total_k"),
 

@@ -20,10 +20,11 @@ type attention struct {
 	minfc.Heads
 }
 
-// preparedCall is a minfc_call.
+// preparedCall is a minfc_call: of attention, or of a recall.
 type preparedCall struct {
-	*minfc.Call
-	of *attention
+	*minfc.Call               // nil of a recall
+	recall      *minfc.Recall // nil of attention
+	of          *attention
 }
 
 var (
@@ -115,7 +116,7 @@ func prepare(h handle, s shape) (out handle, workspace int64, err error) {
 	}
 	call, err := a.prepare(s)
 	if err == nil {
-		out, err = calls.put(&preparedCall{call, a})
+		out, err = calls.put(&preparedCall{Call: call, of: a})
 	}
 	if err != nil {
 		a.release()
@@ -164,7 +165,13 @@ func runStages(h handle, at pointers, stages int, stream uintptr) error {
 	if err := c.of.dev.checkOwn(&at); err != nil {
 		return err
 	}
-	return c.RunStages(s, at, runtime.Stages(stages))
+	if c.recall == nil {
+		return c.RunStages(s, at, runtime.Stages(stages))
+	}
+	if runtime.Stages(stages) != runtime.AllStages {
+		return device.BadCall("the call is a recall, which has no stages: minfc_run runs it")
+	}
+	return c.recall.Run(s, at)
 }
 
 // shape is a minfc_shape.

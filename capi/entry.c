@@ -162,6 +162,15 @@ MINFC_API int minfc_run_stages(const minfc_call *call, const minfc_pointers *poi
   return goRunStages(NUMBER(call), &full, stages, NUMBER(stream), error);
 }
 
+MINFC_API int minfc_prepare_recall(const minfc_call *of, minfc_rows *rows, int32_t row_count, minfc_call **out, uint64_t *workspace,
+                                   minfc_error *error) {
+  ENTER(error);
+  WANT(error, rows);
+  WANT(error, out);
+  WANT(error, workspace);
+  return goPrepareRecall(NUMBER(of), rows, row_count, (uintptr_t *)out, workspace, error);
+}
+
 MINFC_API int minfc_describe(const minfc_call *call, char *json, size_t capacity, size_t *length, minfc_error *error) {
   ENTER(error);
   return goDescribe(NUMBER(call), json, capacity, length, error);

@@ -80,7 +80,8 @@ func pointersOf(p *C.minfc_pointers) pointers {
 		Workspace: device.Ptr(p.workspace), WorkspaceBytes: bytesOf(p.workspace_bytes),
 		LengthsQ: device.Ptr(p.lengths_q), LengthsK: device.Ptr(p.lengths_k), Offsets: device.Ptr(p.offsets),
 		StartsQ: device.Ptr(p.starts_q), StartsK: device.Ptr(p.starts_k),
-		Spans: device.Ptr(p.spans), SpanCount: device.Ptr(p.span_count), Keys: device.Ptr(p.keys), KeyCount: device.Ptr(p.key_count)}
+		Spans: device.Ptr(p.spans), SpanCount: device.Ptr(p.span_count), Keys: device.Ptr(p.keys), KeyCount: device.Ptr(p.key_count),
+		Mass: device.Ptr(p.mass), MassRows: device.Ptr(p.mass_rows)}
 }
 
 var version = sync.OnceValue(func() *C.char { return C.CString(compile.Version) })
@@ -167,6 +168,26 @@ func goPrepare(a C.uintptr_t, s *C.minfc_shape, out *C.uintptr_t, workspace *C.u
 			*out, *workspace = C.uintptr_t(h), C.uint64_t(bytes)
 		}
 		return err
+	}), e)
+}
+
+//export goPrepareRecall
+func goPrepareRecall(of C.uintptr_t, rows *C.minfc_rows, n C.int32_t, out *C.uintptr_t, workspace *C.uint64_t, e *C.minfc_error) C.int {
+	return answer(guard(func() error {
+		given := unsafe.Slice(rows, max(0, int(n)))
+		var want []minfc.RowRange
+		for _, r := range given {
+			want = append(want, minfc.RowRange{First: int(r.first), Step: int(r.step), Count: int(r.count)})
+		}
+		h, bytes, err := prepareRecall(handle(of), want)
+		if err != nil {
+			return err
+		}
+		*out, *workspace = C.uintptr_t(h), C.uint64_t(bytes)
+		for i, r := range want {
+			given[i].first, given[i].step, given[i].count = C.int32_t(r.First), C.int32_t(r.Step), C.int32_t(r.Count)
+		}
+		return nil
 	}), e)
 }
 

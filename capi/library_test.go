@@ -77,7 +77,7 @@ func runs(t *testing.T, cmd *exec.Cmd) string {
 func TestLibrary(t *testing.T) {
 	program := cc(t, "check", "testdata/check.c", `-DVERSION="`+compile.Version+`"`)
 	for _, name := range []string{"numbers", "reports", "stages", "workload", "plans", "fallback", "bad_specs", "bad_calls", "handles", "versions",
-		"threads", "lengths", "given", "forks", "rounds"} {
+		"threads", "lengths", "given", "recall", "forks", "rounds"} {
 		t.Run(name, func(t *testing.T) {
 			cmd := exec.Command(program, name)
 			cmd.Env = append(os.Environ(), "GOGC=20") // so that the heap shows what is held

@@ -28,7 +28,8 @@ func (d *openDevice) checkOwn(at *pointers) error {
 		at   device.Ptr
 	}{{"Q", at.Q}, {"K", at.K}, {"V", at.V}, {"O", at.O}, {"LSE", at.LSE}, {"Workspace", at.Workspace},
 		{"LengthsQ", at.LengthsQ}, {"LengthsK", at.LengthsK}, {"Offsets", at.Offsets}, {"StartsQ", at.StartsQ}, {"StartsK", at.StartsK},
-		{"Spans", at.Spans}, {"SpanCount", at.SpanCount}, {"Keys", at.Keys}, {"KeyCount", at.KeyCount}} {
+		{"Spans", at.Spans}, {"SpanCount", at.SpanCount}, {"Keys", at.Keys}, {"KeyCount", at.KeyCount},
+		{"Mass", at.Mass}, {"MassRows", at.MassRows}} {
 		if p.at == 0 {
 			continue
 		}

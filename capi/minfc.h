@@ -122,7 +122,14 @@ typedef struct {
    * keys; keys, [batch, q_heads, R, key_cap], are single keys. Every entry counts: a key that two entries have has twice the weight. Entries
    * that are no keys do not count. docs/given.md has more. */
   uint64_t spans, span_count, keys, key_count;
+  uint64_t mass, mass_rows; /* what a call of minfc_prepare_recall writes; nothing else looks at them */
 } minfc_pointers;
+
+/* Query rows of a call: count of them, step apart, from row first on. step 0: count rows, at most all, spread evenly over the call, and
+ * first is a seed that says where they begin. */
+typedef struct {
+  int32_t first, step, count;
+} minfc_rows;
 
 static inline void minfc_heads_init(minfc_heads *heads) {
   memset(heads, 0, sizeof *heads);
@@ -206,6 +213,17 @@ MINFC_API int minfc_run_stages(const minfc_call *call, const minfc_pointers *poi
  * lists is "none", "heads" (one list a head), "rows" (a list for each block of 64 queries) or "mixed". why, where it is there, says why devices
  * that hold a piece of the sequence each cannot share the part. reads are ranges of keys that rows may read beside their lists. */
 MINFC_API int minfc_describe(const minfc_call *call, char *json, size_t capacity, size_t *length, minfc_error *error);
+
+/* minfc_prepare_recall makes a call that says what share of the attention mass another call of the attention kept, head by head: the mean over
+ * some rows of exp(lse - lse over all keys), from the lse that the other call wrote. rows are row_count ranges of them, 1 or more; one of
+ * step 0 is replaced by the range that it stands for. docs/recall.md has the definition and the cost.
+ *
+ * minfc_run runs it, behind the other call: it reads q, k and lse of minfc_pointers, and writes mass, float32 [batch, q_heads], and, unless it is
+ * 0, mass_rows, float32 [batch, q_heads, the counts of all ranges added up]. Shape and strides are those of the other call, which may be closed;
+ * the workspace may be its own, when that is no longer wanted. The first recall of an attention loads its kernels: prepare one at start-up.
+ * Calls with lengths in device memory have none. */
+MINFC_API int minfc_prepare_recall(const minfc_call *of, minfc_rows *rows, int32_t row_count, minfc_call **out, uint64_t *workspace,
+                                   minfc_error *error);
 
 /* minfc_chosen waits for the stream and writes what the last run with these pointers did, as JSON:
  *

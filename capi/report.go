@@ -23,7 +23,7 @@ type headJSON struct {
 
 // describe is a description of a call, as JSON.
 func describe(h handle) (string, error) {
-	c, err := calls.get(h)
+	c, err := attentionCall(h)
 	if err != nil {
 		return "", err
 	}
@@ -39,7 +39,7 @@ func describe(h handle) (string, error) {
 
 // chosen is what a run did, as JSON.
 func chosen(h handle, at pointers, stream uintptr) (string, error) {
-	c, err := calls.get(h)
+	c, err := attentionCall(h)
 	if err != nil {
 		return "", err
 	}

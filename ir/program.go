@@ -19,6 +19,7 @@ package ir
 //	seq_q seq_k offsets starts_q …       addresses of the caller's lengths, null for none
 //	lengths                              address of the records that are made of them
 //	spans span_count keys key_count      addresses of the caller's lists (docs/given.md), null for none
+//	mass mass_rows                       addresses of what a recall writes (docs/recall.md), null for none
 //	span_cap key_cap                     how many entries a row block has room for there
 //	heads                                address of a word a head, RouteElsewhere for a head that takes no part; null: all do
 //	route, taken                         address of the words that say which kernel computes a head, null: one for all; its word
@@ -94,10 +95,11 @@ const (
 	PartDecide  = "decide"  // which heads run dense
 	PartAttend  = "attend"  // attention over the lists, or of a pattern without lists
 	PartDense   = "dense"   // attention of the heads that run dense
+	PartRecall  = "recall"  // what share of the attention mass another call kept, of a program of its own
 )
 
 // PartNames lists the parts in order.
-var PartNames = []string{PartLengths, PartNumbers, PartPool, PartChoose, PartGather, PartDecide, PartAttend, PartDense}
+var PartNames = []string{PartLengths, PartNumbers, PartPool, PartChoose, PartGather, PartDecide, PartAttend, PartDense, PartRecall}
 
 // Step is one thing that a part does.
 type Step interface{ isStep() }

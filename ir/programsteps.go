@@ -256,7 +256,7 @@ var argKinds = map[string]ArgKind{"ptr": ArgAddress, "i32": ArgNumber, "i64": Ar
 
 // tensorNames are the bases that are memory of the caller.
 var tensorNames = []string{"q", "k", "v", "o", "lse", "seq_q", "seq_k", "offsets", "starts_q", "starts_k", "lengths",
-	"spans", "span_count", "keys", "key_count"}
+	"spans", "span_count", "keys", "key_count", "mass", "mass_rows"}
 
 // Address is where a name points to.
 func (b *BoundProgram) Address(of string, r Routed) (Address, error) {

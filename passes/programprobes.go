@@ -207,24 +207,30 @@ func (p probe) steps() (out []ir.Step) {
 
 // pass looks at tiles of keys twice: once for the softmax of the rows, once for the sums.
 func (p probe) pass(tiles ir.Expr) []ir.Step {
+	stats, grid, args := p.stats(p.kernel(abi.ProbeStats), tiles)
+	return append(stats, ir.Run{Kernel: p.kernel(abi.ProbeSums), Variant: p.variant(), Grid: grid, Args: args})
+}
+
+// stats looks at tiles of keys once, with a kernel, for the softmax of the rows. A second look has the same grid and arguments.
+func (p probe) stats(kernel string, tiles ir.Expr) (steps []ir.Step, grid [3]ir.Expr, args []ir.Arg) {
 	tiles = ir.Call(ir.OpMax, ir.N(1), tiles)
 	all, chunk, chunks := p.value("tiles"), p.value("chunk_tiles"), p.value("chunks")
-	grid := [3]ir.Expr{chunks, p.gridRows(ir.Name("slice_kv")), ir.Name("slice_batch")}
+	grid = [3]ir.Expr{chunks, p.gridRows(ir.Name("slice_kv")), ir.Name("slice_batch")}
 	entry, kv := ir.Name("entry"), ir.Name("kv")
 	heads := []ir.Arg{ir.NumberArg("hq", ir.Name("slice_q")), ir.AddressArg("heads", "heads", ir.N(4).Times(ir.Name("first_head")))}
-	pair := append([]ir.Arg{ir.NumberArg("chunk_tiles", chunk),
+	args = append([]ir.Arg{ir.NumberArg("chunk_tiles", chunk),
 		ir.AddressArg("q", "q", entry.Times(ir.Name("q_batch")).Plus(kv.Times(group).Times(ir.Name("q_head")))),
 		ir.AddressArg("k", "k", entry.Times(ir.Name("k_batch")).Plus(kv.Times(ir.Name("k_head")))),
 	}, heads...)
-	return []ir.Step{
+	steps = []ir.Step{
 		ir.Let{Name: p.named("tiles"), Expr: tiles},
 		ir.Let{Name: p.named("chunk_tiles"), Expr: p.chunkTiles(all)},
 		ir.Let{Name: p.named("chunks"), Expr: ir.Call(ir.OpCeilDiv, all, chunk)},
-		ir.Run{Kernel: p.kernel(abi.ProbeStats), Variant: p.variant(), Grid: grid, Args: pair},
+		ir.Run{Kernel: kernel, Variant: p.variant(), Grid: grid, Args: args},
 		ir.Run{Kernel: abi.ProbeCombine, Grid: [3]ir.Expr{ir.N(1), ir.Name("slice_q"), ir.Name("slice_batch")},
 			Args: append([]ir.Arg{ir.NumberArg("chunks", chunks)}, heads...)},
-		ir.Run{Kernel: p.kernel(abi.ProbeSums), Variant: p.variant(), Grid: grid, Args: pair},
 	}
+	return steps, grid, args
 }
 
 // selectSums turns the sums of a probe into bitmaps, two choices of one rule at a time: they run side by side.

@@ -69,8 +69,11 @@ type Pointers struct {
 	// Spans [Batch, QHeads, row blocks, SpanCap] are first keys of 64 keys each, Keys [Batch, QHeads, row blocks, KeyCap] are single keys.
 	Spans, SpanCount device.Ptr
 	Keys, KeyCount   device.Ptr
-	Workspace        device.Ptr // aligned to 256 bytes; 0 if the call needs none
-	WorkspaceBytes   int64      // at least Prepared.Workspace
+	// What a recall writes, float32: Mass is [Batch, QHeads], MassRows, 0 where it is not wanted, [Batch, QHeads, sampled rows]. Nothing else looks
+	// at them.
+	Mass, MassRows device.Ptr
+	Workspace      device.Ptr // aligned to 256 bytes; 0 if the call needs none
+	WorkspaceBytes int64      // at least Prepared.Workspace
 }
 
 // call is a shape that was checked, with every default filled in: of a whole layer, or of the heads that one part spans.

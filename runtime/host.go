@@ -17,7 +17,9 @@ type HostCall struct {
 	Q, K, V []byte
 	Parts   []Part // see Loaded.Prepare
 	NoLSE   bool
-	Chosen  bool // return what the index stage chose, too
+	Chosen  bool       // return what the index stage chose, too
+	Recall  *Recall    // return the kept mass, too; nil: it is not wanted
+	Sample  []RowRange // rows of the recall; see Recall.Prepare
 }
 
 // HostResult is the outcome of a HostCall.
@@ -25,7 +27,9 @@ type HostResult struct {
 	O            []byte    // like Q
 	LSE          []float32 // [Batch, QHeads, SeqQ]; nil when it was not wanted
 	Chosen       []Chosen  // [Batch * QHeads]; nil when it was not wanted or no data decides
-	Milliseconds float64   // time of the kernels on the device
+	Mass         []float32 // [Batch, QHeads], the kept share of the attention mass; nil when it was not wanted
+	MassRows     []float32 // [Batch, QHeads, sampled rows], the same of each row
+	Milliseconds float64   // time of the kernels on the device, without the recall
 }
 
 // RunHost copies the tensors to the device, runs the call, waits and copies the results back. Whatever happens, the device memory it took is
@@ -43,7 +47,7 @@ func (l *Loaded) RunHost(ctx context.Context, h HostCall) (res HostResult, err e
 	res.O = make([]byte, len(h.Q))
 	at := Pointers{Q: w.upload(h.Q), K: w.upload(h.K), V: w.upload(h.V), O: w.alloc(int64(len(res.O))), WorkspaceBytes: p.Workspace()}
 	var lse []byte
-	if !h.NoLSE {
+	if !h.NoLSE || h.Recall != nil {
 		lse = make([]byte, lseBytes*h.Batch*h.QHeads*h.SeqQ)
 		at.LSE = w.alloc(int64(len(lse)))
 	}
@@ -57,6 +61,9 @@ func (l *Loaded) RunHost(ctx context.Context, h HostCall) (res HostResult, err e
 			return err
 		})
 	}
+	if h.Recall != nil {
+		w.do(func() error { return w.recall(&res, p, h, at) })
+	}
 	if w.err != nil {
 		return HostResult{}, w.err
 	}
@@ -64,6 +71,23 @@ func (l *Loaded) RunHost(ctx context.Context, h HostCall) (res HostResult, err e
 		res.LSE = decodeFloats(lse)
 	}
 	return res, nil
+}
+
+// recall looks at the call that was run.
+func (w *hostWork) recall(res *HostResult, p *Prepared, h HostCall, at Pointers) error {
+	r, err := h.Recall.Prepare(p, h.Sample...)
+	if err != nil {
+		return err
+	}
+	heads := h.Batch * h.QHeads
+	mass, rows := make([]byte, lseBytes*heads), make([]byte, lseBytes*heads*r.Sampled())
+	at.Mass, at.MassRows = w.upload(mass), w.upload(rows) // 0 for heads that no part has
+	at.Workspace, at.WorkspaceBytes = w.alloc(r.Workspace()), r.Workspace()
+	w.do(func() error { return r.Run(w.stream, at) })
+	w.download(mass, at.Mass)
+	w.download(rows, at.MassRows)
+	res.Mass, res.MassRows = decodeFloats(mass), decodeFloats(rows)
+	return w.err
 }
 
 // checkHost checks the tensors, before anything large is copied.

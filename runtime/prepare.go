@@ -180,7 +180,7 @@ func (p *preparedPart) record(r *recorder, actionsOf func(*boundCall) ([]ir.Acti
 	if err != nil {
 		return p.wrap(wrapInternal(err))
 	}
-	if err := r.add(p.pattern, p.bound, actions); err != nil {
+	if err := r.add(p.pattern.codes, p.bound, actions); err != nil {
 		return p.wrap(err)
 	}
 	return nil

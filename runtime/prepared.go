@@ -120,7 +120,8 @@ func (p Pointers) bases() pointers {
 	return pointers{baseQ: p.Q, baseK: p.K, baseV: p.V, baseO: p.O, baseLSE: p.LSE, baseWorkspace: p.Workspace,
 		baseLengthsQ: p.LengthsQ, baseLengthsK: p.LengthsK, baseOffsets: p.Offsets,
 		baseStartsQ: p.StartsQ, baseStartsK: p.StartsK,
-		baseSpans: p.Spans, baseSpanCount: p.SpanCount, baseKeys: p.Keys, baseKeyCount: p.KeyCount}
+		baseSpans: p.Spans, baseSpanCount: p.SpanCount, baseKeys: p.Keys, baseKeyCount: p.KeyCount,
+		baseMass: p.Mass, baseMassRows: p.MassRows}
 }
 
 // partOf is the part that has a head of the layer.

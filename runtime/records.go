@@ -33,6 +33,8 @@ const (
 	baseSpanCount
 	baseKeys
 	baseKeyCount
+	baseMass
+	baseMassRows
 	bases_
 )
 
@@ -72,14 +74,14 @@ type recorder struct {
 	records  []record
 }
 
-// add makes records of actions of a call.
-func (r *recorder) add(k *Pattern, x *boundCall, actions []ir.Action) error {
+// add makes records of actions of a call, whose kernels are among codes.
+func (r *recorder) add(codes map[string]*loadedCode, x *boundCall, actions []ir.Action) error {
 	for _, a := range actions {
 		if a.Kernel == "" {
 			r.clear(x.offset(a.To), a.Bytes)
 			continue
 		}
-		code := k.codes[a.Kernel]
+		code := codes[a.Kernel]
 		err := error(nil)
 		if code == nil {
 			err = fmt.Errorf("internal: it is not loaded")
@@ -191,7 +193,7 @@ func (x *boundCall) patchOf(a ir.Address) (base int, bytes int64) {
 // ownBases are the pointers of names that mean the same for all parts of a call. Records of lengths come first in the workspace.
 var ownBases = map[string]int{
 	"lengths": baseWorkspace, "seq_q": baseLengthsQ, "seq_k": baseLengthsK, "offsets": baseOffsets, "starts_q": baseStartsQ, "starts_k": baseStartsK,
-	"spans": baseSpans, "span_count": baseSpanCount, "keys": baseKeys, "key_count": baseKeyCount,
+	"spans": baseSpans, "span_count": baseSpanCount, "keys": baseKeys, "key_count": baseKeyCount, "mass": baseMass, "mass_rows": baseMassRows,
 }
 
 // tensorMap notes a map of a tensor, or of a copy in the workspace.

@@ -72,7 +72,7 @@ func (w *chosenWriter) launchRest(k *Pattern, at Pointers) error {
 		return wrapInternal(err)
 	}
 	r := &recorder{dev: w.dev}
-	if err := r.add(k, w.boundCall, actions); err != nil {
+	if err := r.add(k.codes, w.boundCall, actions); err != nil {
 		return err
 	}
 	return r.finish().run(w.stream, at.bases(), 0, len(r.records))

@@ -73,6 +73,61 @@ static void stages(void) {
   WANT_CODE(MINFC_E_ARGUMENT, "head_count", minfc_prepare(attention, &shape, &none, &workspace, &error));
 }
 
+/* kept is the share of a row's attention that a_shape keeps, in float64. */
+static double kept(const tensors *t, int h, int i) {
+  double in = 0, all = 0;
+  for (int j = 0; j <= i; j++) {
+    double dot = 0;
+    for (int d = 0; d < DIM; d++) dot += (double)from_bf16(t->q[i][h][d]) * from_bf16(t->k[j][0][d]);
+    all += exp(dot / sqrt(DIM));
+    if (i - j < WINDOW || j < SINK) in += exp(dot / sqrt(DIM));
+  }
+  return in / all;
+}
+
+/* recall: what share of the attention a call kept, by row and by head, after the call was closed. */
+static void recall(void) {
+  enum { SPREAD = 40, ROWS = SPREAD + 10 };
+  set_up();
+  MUST(minfc_run(call, &mine.at, NULL, &error));
+  minfc_rows rows[] = {{.first = 3, .step = 0, .count = SPREAD}, {.first = 90, .step = 1, .count = 10}};
+  minfc_call *own, *none;
+  uint64_t bytes, out;
+  char text[64];
+  MUST(minfc_prepare_recall(call, rows, 2, &own, &bytes, &error));
+  if (rows[0].step != 2 || rows[0].count != SPREAD || rows[0].first < 0 || rows[0].first + 2 * (SPREAD - 1) >= TOKENS || rows[1].first != 90)
+    FAIL("rows %d, %d apart, %d of them", rows[0].first, rows[0].step, rows[0].count);
+  WANT_CODE(MINFC_E_ARGUMENT, "no rows", minfc_prepare_recall(call, rows, 0, &none, &bytes, &error));
+  WANT_CODE(MINFC_E_ARGUMENT, "the call has the rows 0 to 99",
+            minfc_prepare_recall(call, &(minfc_rows){.first = 99, .step = 1, .count = 2}, 1, &none, &bytes, &error));
+  WANT_CODE(MINFC_E_ARGUMENT, "the call is a recall", minfc_prepare_recall(own, rows, 2, &none, &bytes, &error));
+  WANT_CODE(MINFC_E_ARGUMENT, "the call is a recall", minfc_describe(own, text, sizeof text, NULL, &error));
+  WANT_CODE(MINFC_E_ARGUMENT, "the call is a recall", minfc_chosen(own, &mine.at, NULL, text, sizeof text, NULL, &error));
+  WANT_CODE(MINFC_E_ARGUMENT, "the call is a recall", minfc_run_stages(own, &mine.at, MINFC_STAGE_ATTEND, NULL, &error));
+  MUST(minfc_call_close(call, &error));
+  WANT_CODE(MINFC_E_ARGUMENT, "call", minfc_attention_close(attention, &error));
+
+  float got[Q_HEADS + Q_HEADS * ROWS];
+  mine.at.workspace_bytes = bytes;
+  MUST(minfc_alloc(device, bytes, &mine.at.workspace, &error));
+  MUST(minfc_alloc(device, sizeof got, &out, &error));
+  WANT_CODE(MINFC_E_ARGUMENT, "Mass is a null pointer", minfc_run(own, &mine.at, NULL, &error));
+  mine.at.mass = out, mine.at.mass_rows = out + Q_HEADS * sizeof(float);
+  MUST(minfc_run(own, &mine.at, NULL, &error));
+  MUST(minfc_copy_to_host(device, got, out, sizeof got, NULL, &error));
+  for (int h = 0; h < Q_HEADS; h++) {
+    double mean = 0;
+    for (int i = 0; i < ROWS; i++) {
+      double want = kept(&data, h, i < SPREAD ? rows[0].first + i * rows[0].step : 90 + i - SPREAD), row = got[Q_HEADS + h * ROWS + i];
+      mean += want / ROWS;
+      if (!(fabs(row - want) < 1e-3)) FAIL("head %d keeps %g in sampled row %d, want %g", h, row, i, want);
+    }
+    if (!(fabs(got[h] - mean) < 1e-3) || mean > 0.9) FAIL("head %d keeps %g, want %g", h, got[h], mean);
+  }
+  MUST(minfc_call_close(own, &error));
+  MUST(minfc_attention_close(attention, &error));
+}
+
 /* reports: what chosen, estimate and device_info say, and texts that are cut. */
 static void reports(void) {
   set_up();
@@ -510,7 +565,7 @@ static void forks(void) {
 int main(int argc, char **argv) {
   struct { const char *name; void (*check)(void); } all[] = {
       {"numbers", numbers}, {"reports", reports}, {"stages", stages},   {"fallback", fallback}, {"bad_specs", bad_specs}, {"bad_calls", bad_calls},
-      {"handles", handles}, {"versions", versions}, {"threads", threads}, {"lengths", lengths},   {"given", given},   {"rounds", rounds},       {"forks", forks},
+      {"handles", handles}, {"versions", versions}, {"threads", threads}, {"lengths", lengths},   {"given", given},   {"recall", recall},   {"rounds", rounds},       {"forks", forks},
       {"workload", workload}, {"plans", plans}};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
     if (argc == 2 && !strcmp(argv[1], all[i].name)) return all[i].check(), 0;

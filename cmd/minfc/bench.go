@@ -31,7 +31,7 @@ type benchCmd struct {
 	Seed       uint64          `default:"1" placeholder:"N" help:"Seed of the inputs and of the order of the kernels. Default: 1."`
 	Set        []flags.Setting `sep:"none" placeholder:"NAME=VALUE" help:"Value of a parameter, for the patterns that have it. May be repeated."`
 	NoFallback bool            `help:"Keep every head sparse, also where dense attention is predicted to be faster."`
-	VsDense    bool            `name:"vs-dense" default:"true" negatable:"" help:"Compare with our own kernel without sparsity: speed-up, recall, error. Default: yes."`
+	VsDense    bool            `name:"vs-dense" default:"true" negatable:"" help:"Compare with our own kernel without sparsity: speed-up, error. Default: yes."`
 	Rounds     int             `placeholder:"N" help:"Rounds of each length. Default: what --seconds allow, 3 to 25."`
 	Seconds    float64         `default:"15" placeholder:"S" help:"Device time of the rounds of each length. Default: 15."`
 	Predict    bool            `help:"Print what the cost model expects and run nothing."`

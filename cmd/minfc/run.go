@@ -33,6 +33,7 @@ type runCmd struct {
 	NoLse    bool            `help:"Do not compute the log-sum-exp."`
 	Coverage string          `placeholder:"COV.safetensors" help:"Write the pairs that the launch keeps, as its own schedule and lists say: cover U8 [B, Hq, rows, Sk]."`
 	Rows     []int           `placeholder:"0,5,17" help:"Query rows of --coverage. Default: all."`
+	Recall   bool            `help:"Report what share of the attention each head keeps, from its log-sum-exp and exact sums over all keys on 64 query rows."`
 	JSON     bool            `name:"json" help:"Print the report as JSON."`
 	Check    bool            `help:"Compare with the float64 reference of the pattern, and what the data chose with the reference's choice."`
 }
@@ -80,8 +81,10 @@ func (c *runCmd) checkUsage() error {
 	switch {
 	case len(c.Rows) > 0 && c.Coverage == "":
 		return failure.Usagef("--rows lists the rows of --coverage, which is not given")
-	case c.QKV != "" && c.Out == "" && c.Coverage == "" && !c.Check:
-		return failure.Usagef("nothing would come out: give -o, --coverage or --check")
+	case c.QKV != "" && c.Out == "" && c.Coverage == "" && !c.Check && !c.Recall:
+		return failure.Usagef("nothing would come out: give -o, --coverage, --check or --recall")
+	case c.Recall && c.NoLse:
+		return failure.Usagef("--recall compares the log-sum-exp, which --no-lse leaves out")
 	case c.QKV == "-" && c.File == "/dev/stdin":
 		return failure.Usagef("--qkv and the pattern cannot both come from standard input")
 	case c.Scale != nil && !(*c.Scale > 0):
@@ -131,7 +134,7 @@ func (c *runCmd) request() (r job.Request, err error) {
 		return r, err
 	}
 	r = job.Request{File: file, Pattern: c.Pattern, Set: set, Plan: c.Plan, Layer: c.Layer, First: c.First,
-		QKV: c.QKV, Layout: qkv.Layout(c.Layout), QOffset: c.QOffset, Scale: c.Scale, NoFallback: c.QKV == "", Coverage: c.Coverage != "", Rows: c.Rows, Device: c.Device, Target: c.Target}
+		QKV: c.QKV, Layout: qkv.Layout(c.Layout), QOffset: c.QOffset, Scale: c.Scale, NoFallback: c.QKV == "", Coverage: c.Coverage != "", Rows: c.Rows, Recall: c.Recall, Device: c.Device, Target: c.Target}
 	if c.Fallback != nil {
 		r.NoFallback = !*c.Fallback
 	}

@@ -2,37 +2,30 @@ package bench
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 
 	"github.com/minfc/minfc/half"
+	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/device"
 )
-
-// quality is what a pattern does to the result, on one set of inputs.
-type quality struct {
-	recall float64 // mean over all rows of exp(LSE of the pattern - LSE of dense)
-	err    float64 // of sampled rows of O, all heads: |O - dense O| / |dense O|
-}
 
 // sampledRows is the number of rows of each head on which outputs are compared.
 const sampledRows = 64
 
-// compareOutputs reads back both results of a call of n rows.
-func (c Config) compareOutputs(dev device.Device, n int, mine, dense output) (q quality, err error) {
-	if q.recall, err = c.recall(dev, n, mine.lse, dense.lse); err != nil {
-		return q, err
-	}
+// distance reads back both results of a call of n rows: |O - dense O| / |dense O| of sampled rows of O, all heads.
+func (c Config) distance(dev device.Device, n int, mine, dense output) (float64, error) {
 	diff, norm := 0.0, 0.0
 	got, want := make([]float32, c.HeadDim), make([]float32, c.HeadDim)
 	for head := range c.QHeads {
 		for _, row := range spread(n, sampledRows) {
 			at := (int64(head)*int64(n) + int64(row)) * int64(c.HeadDim) * 2
 			if err := c.readRow(dev, got, mine.o, at); err != nil {
-				return q, err
+				return 0, err
 			}
 			if err := c.readRow(dev, want, dense.o, at); err != nil {
-				return q, err
+				return 0, err
 			}
 			for i := range got {
 				d := float64(got[i]) - float64(want[i])
@@ -40,11 +33,11 @@ func (c Config) compareOutputs(dev device.Device, n int, mine, dense output) (q 
 			}
 		}
 	}
-	q.err = math.Sqrt(diff / norm)
-	if math.IsNaN(q.recall+q.err) || math.IsInf(q.recall+q.err, 0) {
-		return q, fmt.Errorf("the outputs are not numbers: recall %v, error %v", q.recall, q.err)
+	out := math.Sqrt(diff / norm)
+	if math.IsNaN(out) || math.IsInf(out, 0) {
+		return 0, fmt.Errorf("the outputs are not numbers: error %v", out)
 	}
-	return q, nil
+	return out, nil
 }
 
 // spread lists up to count rows of n, evenly, the last one included.
@@ -65,23 +58,45 @@ func (c Config) readRow(dev device.Device, to []float32, from device.Ptr, at int
 	return half.Decode(c.DType, to, raw)
 }
 
-// recall is the mean share of the dense softmax's mass that the pattern's rows hold.
-func (c Config) recall(dev device.Device, n int, mine, dense device.Ptr) (float64, error) {
-	sum := 0.0
-	a, b := make([]byte, 4*n), make([]byte, 4*n)
-	for head := range c.QHeads {
-		at := device.Ptr(4 * int64(n) * int64(head))
-		if err := dev.CopyToHost(a, mine+at, nil); err != nil {
-			return 0, err
-		}
-		if err := dev.CopyToHost(b, dense+at, nil); err != nil {
-			return 0, err
-		}
-		for i := 0; i < len(a); i += 4 {
-			sum += math.Exp(float64(float32At(a, i)) - float64(float32At(b, i)))
-		}
+// recallRows is the number of rows of each head that recall is the mean of: nobody times it, so they are more than a recall takes by itself.
+const recallRows = 256
+
+// lookAt fills in what share of the attention mass the call kept that once ran on the first inputs. The memory that it takes is free again
+// before anything is timed. What planted lists keep says nothing.
+func (b *bencher) lookAt(m *memory, n int, s *subject, out output, r *Row) (err error) {
+	if b.Planted && s.dynamic() {
+		return nil
 	}
-	return sum / float64(n) / float64(c.QHeads), nil
+	call, err := s.prepare(b.Config, n)
+	if err != nil {
+		return err
+	}
+	recall, err := b.recall.Prepare(call, runtime.SampleRows(n, recallRows, b.Seed))
+	if err != nil {
+		return err
+	}
+	at, mass := m.pointers(s, m.sets[0], out), make([]byte, 4*b.QHeads)
+	at.WorkspaceBytes = recall.Workspace()
+	if at.Workspace, err = b.dev.Alloc(at.WorkspaceBytes); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.dev.Free(at.Workspace)) }()
+	if at.Mass, err = b.dev.Alloc(int64(len(mass))); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.dev.Free(at.Mass)) }()
+	if err := errors.Join(recall.Run(nil, at), b.dev.CopyToHost(mass, at.Mass, nil)); err != nil { // the copy waits for the run
+		return err
+	}
+	mean := 0.0
+	for i := 0; i < len(mass); i += 4 {
+		mean += float64(float32At(mass, i)) / float64(b.QHeads)
+	}
+	if math.IsNaN(mean) {
+		return fmt.Errorf("the outputs are not numbers: recall %v", mean)
+	}
+	r.Recall, r.RecallRows = &mean, recall.Sampled()
+	return nil
 }
 
 func float32At(b []byte, i int) float32 {

@@ -107,7 +107,8 @@ type Row struct {
 	SampledBlocks  int      `json:"sampled_row_blocks,omitempty"` // of each head, that pairs and tiles were counted on, where not on all
 	IndexBytes     int64    `json:"index_bytes"`                  // lists and bitmaps that the attention kernel reads
 	WorkspaceBytes int64    `json:"workspace_bytes,omitempty"`    // all that the index stage needs, these lists and copies of K and V included
-	Recall         *float64 `json:"recall"`                       // share of the dense softmax's mass on the kept pairs, mean of rows
+	Recall         *float64 `json:"recall"`                       // share of the attention mass on the kept pairs, mean of rows and heads (docs/recall.md)
+	RecallRows     int      `json:"recall_rows,omitempty"`        // rows of each head that it is the mean of
 	Error          *float64 `json:"error"`                        // of the output against dense: relative Frobenius norm over sampled rows
 	PredictedMS    *float64 `json:"predicted_ms,omitempty"`
 }

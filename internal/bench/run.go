@@ -3,12 +3,14 @@ package bench
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/cost"
 	"github.com/minfc/minfc/internal/outlook"
+	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/device"
 )
 
@@ -64,6 +66,7 @@ type bencher struct {
 	list     []*subject
 	report   *Report
 	watch    *deviceWatch
+	recall   *runtime.Recall
 	compileS map[*subject]float64
 }
 
@@ -80,6 +83,13 @@ func (b *bencher) prepare(target string) (err error) {
 	if b.watch, err = newWatch(b.dev, nil); err != nil {
 		return err
 	}
+	kernels, err := compile.Recall(b.HeadDim, b.DType, nil)
+	if err != nil {
+		return err
+	}
+	if b.recall, err = runtime.LoadRecall(b.dev, kernels); err != nil {
+		return err
+	}
 	rate, err := probeRate(b.dev, abi.DType(b.DType), target)
 	b.report.Rates = []Rate{rate}
 	return err
@@ -91,6 +101,9 @@ func (b *bencher) close() {
 	}
 	if b.watch != nil {
 		b.watch.close() // the figures are taken; the device is closed next
+	}
+	if b.recall != nil {
+		b.recall.Close() // likewise
 	}
 }
 
@@ -137,6 +150,9 @@ func (b *bencher) check(m *memory, n int, rows []Row) (map[*subject][]float64, e
 			if estimates[s.baseline], err = b.once(m, s.baseline, n, m.outputs[1]); err != nil {
 				return nil, err
 			}
+			if err := b.lookAt(m, n, s.baseline, m.outputs[1], &rows[slices.Index(b.list, s.baseline)]); err != nil {
+				return nil, err
+			}
 			reference = s.baseline
 		}
 		if s.baseline == s {
@@ -148,6 +164,9 @@ func (b *bencher) check(m *memory, n int, rows []Row) (map[*subject][]float64, e
 		}
 		if err == nil {
 			err = b.countChosen(m, s, n, &rows[i])
+		}
+		if err == nil {
+			err = b.lookAt(m, n, s, m.outputs[0], &rows[i])
 		}
 		if err == nil {
 			err = b.compare(m, n, s, &rows[i])
@@ -164,9 +183,9 @@ func (b *bencher) compare(m *memory, n int, s *subject, r *Row) error {
 	if s.baseline == nil {
 		return nil
 	}
-	q, err := b.compareOutputs(b.dev, n, m.outputs[0], m.outputs[1])
+	distance, err := b.distance(b.dev, n, m.outputs[0], m.outputs[1])
 	if err == nil && !(b.Planted && s.dynamic()) {
-		r.Recall, r.Error = &q.recall, &q.err
+		r.Error = &distance
 	}
 	return err
 }

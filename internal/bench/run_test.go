@@ -60,7 +60,10 @@ func TestRun(t *testing.T) {
 		"dense comes first although it was not asked for; full is its own baseline")
 	require.Equal(t, 1.0, *r.Rows[2].VsDense)
 	require.InDelta(t, r.Rows[3].TotalMS/r.Rows[4].TotalMS, *r.Rows[4].VsDense, 1e-12, "above 1 where dense takes longer")
-	require.Nil(t, r.Rows[2].Recall)
+	for i, kept := range map[int]float64{0: 1, 2: 1, 3: 1, 5: 1} {
+		require.InDelta(t, kept, *r.Rows[i].Recall, 1e-3, "what keeps everything: row %d", i)
+	}
+	require.Equal(t, 256, r.Rows[4].RecallRows)
 	require.Contains(t, progress, "256: measuring 1/2")
 	requireQuality(t, c, r.Rows[4])
 }
@@ -104,14 +107,17 @@ func requireQuality(t *testing.T, c Config, row Row) {
 
 func TestRunWithoutComparison(t *testing.T) {
 	c := small()
-	c.VsDense, c.SeqLens = false, []int{70}
+	c.VsDense, c.SeqLens, c.Workload = false, []int{70}, workload.Random
 	r, err := Run(emulator(t, emu.Options{}), c)
 	require.NoError(t, err)
 	require.Len(t, r.Rows, 2)
 	for _, row := range r.Rows {
 		require.Nil(t, row.VsDense)
-		require.Nil(t, row.Recall)
+		require.Nil(t, row.Error)
+		require.Equal(t, 70, row.RecallRows, "recall needs no baseline")
 	}
+	require.Less(t, *r.Rows[0].Recall, 0.97)
+	require.InDelta(t, 1, *r.Rows[1].Recall, 1e-3)
 }
 
 // One length without room must not cost the others.

@@ -36,6 +36,7 @@ type Request struct {
 	NoFallback bool     // keep every head sparse
 	Coverage   bool     // the pairs that the launch keeps are asked for,
 	Rows       []int    // of these query rows; nil for all
+	Recall     bool     // the share of the attention that each head keeps is asked for
 
 	Device string
 	Target flags.Target
@@ -53,9 +54,10 @@ type Job struct {
 	head
 	loaded   *runtime.Loaded
 	prepared *runtime.Prepared
-	noGPU    bool   // auto took the emulator
-	passed   error  // why code for a newer target, that the GPU is made for, is not what runs
-	plan     *layer // set where every head runs its own pattern, instead of head
+	recall   *runtime.Recall // nil where it is not asked for, or there is nothing to look at
+	noGPU    bool            // auto took the emulator
+	passed   error           // why code for a newer target, that the GPU is made for, is not what runs
+	plan     *layer          // set where every head runs its own pattern, instead of head
 }
 
 // head is what one head runs, or all.
@@ -231,18 +233,23 @@ func (j *Job) Close() {
 	if j.loaded != nil {
 		j.loaded.Close()
 	}
+	if j.recall != nil {
+		j.recall.Close()
+	}
 	j.dev.Close()
 }
 
 // prepare checks the call and prepares it; load comes before it.
 func (j *Job) prepare() (err error) {
-	j.prepared, err = j.loaded.Prepare(j.shape(), j.parts()...)
-	return err
+	if j.prepared, err = j.loaded.Prepare(j.shape(), j.parts()...); err != nil || !j.Recall {
+		return err
+	}
+	return j.loadRecall()
 }
 
 // Run launches the kernel on the input.
 func (j *Job) Run(withLSE bool) (runtime.HostResult, error) {
-	h := runtime.HostCall{Shape: j.shape(), Q: j.In.Q, K: j.In.K, V: j.In.V, Parts: j.parts(), NoLSE: !withLSE, Chosen: true}
+	h := runtime.HostCall{Shape: j.shape(), Q: j.In.Q, K: j.In.K, V: j.In.V, Parts: j.parts(), NoLSE: !withLSE, Chosen: true, Recall: j.recall}
 	res, err := j.loaded.RunHost(context.Background(), h)
 	return res, failure.OfKernel(err)
 }

@@ -61,7 +61,7 @@ func (j *Job) summarize(res runtime.HostResult) (*summary.Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	sum.Density = j.density(mask)
+	sum.Density, sum.Recall = j.density(mask), j.kept(res)
 	if j.demo() {
 		j.addDemo(sum, mask)
 	}

@@ -26,6 +26,7 @@ type Run struct {
 	QOffset  int              `json:"q_offset"`
 	Scale    float64          `json:"scale"`
 	Density  Density          `json:"density"`
+	Recall   *Recall          `json:"recall,omitempty"`
 	Millis   float64          `json:"milliseconds"`
 	Routes   []Route          `json:"routes,omitempty"`
 	Check    *Verdict         `json:"check,omitempty"`
@@ -138,6 +139,12 @@ func (r *Run) Lines() []string {
 		line("route", "%s: %s", x.Kind, x.Why)
 	}
 	line("density", "%s", r.Density)
+	if r.Recall != nil {
+		line("recall", "%s", r.Recall)
+		for _, text := range r.Recall.byHead() {
+			line("", "%s", text)
+		}
+	}
 	if r.Picture == nil {
 		line("time", "%.3f ms", r.Millis)
 	}

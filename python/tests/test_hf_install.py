@@ -72,6 +72,27 @@ def test_report_counts_and_says_why():
     assert minfc.report(m).total == {}
 
 
+def test_recall_says_what_heads_kept():
+    m = minfc.install(model(), "a_shape", sink=1, window=20, recall=1000)  # all rows
+    m(prompts())
+    first = minfc.report(m).layers[0].kept
+    m(prompts(tokens=PROMPT))
+    r = minfc.report(m, clear=True)
+    heads = m.config.num_attention_heads
+    assert all(len(layer.kept) == heads and all(0.02 < share < 0.9 for share in layer.kept) for layer in r.layers)
+    assert first == pytest.approx(r.layers[0].kept, abs=0.2), "the mean of two calls, not their sum"
+    lines = str(r).splitlines()
+    assert lines[2].startswith("layer 0 kept ") and " of the attention, least " in lines[2] and lines[3].startswith("layer 1 kept ")
+    assert minfc.report(m).layers[0].kept is None
+    for pattern in ("dense", "full"):
+        m(prompts()), minfc.install(m, pattern, recall=64)
+        m(prompts())
+        assert minfc.report(m).layers[1].kept == pytest.approx((1,) * heads, abs=1e-3)
+    assert minfc.install(m, "dense") and m(prompts()) and minfc.report(m).layers[0].kept is None, "nobody asked"
+    with pytest.raises(ValueError, match="recall is -1"):
+        minfc.install(m, "dense", recall=-1)
+
+
 def test_other_calls_are_stock_calls():
     """What minfc leaves to sdpa has stock logits: packed sequences, masks of the caller's own, short prompts."""
     m = model()

@@ -90,6 +90,12 @@ func compileAll(only string) ([]kernel, error) {
 			all.add(name, k, err)
 		}
 	}
+	for _, dim := range ruleDims {
+		if name := nameOf(recall, abi.BF16, dim); strings.Contains(name, only) {
+			k, err := compileRecall(abi.BF16, dim)
+			all.add(name, k, err)
+		}
+	}
 	for _, dtype := range abi.DTypes() {
 		for _, dim := range headDims {
 			if name := nameOf(generator, dtype, dim); strings.Contains(name, only) {
@@ -158,6 +164,23 @@ func compileGenerator(dtype abi.DType, dim int) (kernel, error) {
 	return kernel{pattern: generator, target: common, dtype: dtype, headDim: dim, entry: k.Entry, threads: k.Threads,
 		dynamicShared: k.SharedBytes,
 		ptx:           ptx, llvm: k.Module.String()}, err
+}
+
+// recall names the kernels that say what share of the attention calls kept.
+const recall = "recall"
+
+func compileRecall(dtype abi.DType, dim int) (kernels []kernel, err error) {
+	var llvm []string // of every module
+	r, err := compile.Recall(dim, dtype, &compile.Observer{Verify: true, Module: func(text string) { llvm = append(llvm, text) }})
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range r.Kernels {
+		c := r.Codes[u.Code]
+		kernels = append(kernels, kernel{pattern: recall + "/" + u.Name, target: common, dtype: dtype, headDim: dim, entry: c.Entry,
+			threads: c.Threads, dynamicShared: c.SharedBytes, ptx: r.Modules[c.Module], llvm: llvm[c.Module]})
+	}
+	return kernels, nil
 }
 
 // group names the kernels of head plans in the table. Its members walk all that there is to walk.

@@ -50,6 +50,11 @@ func (b *blockKernel) finish(sharedBytes int) *lower.Kernel {
 	return &lower.Kernel{Module: b.Module, Entry: b.entry, Threads: b.threads, SharedBytes: sharedBytes, Params: b.params}
 }
 
+// given says whether an address is not null.
+func (b *blockKernel) given(name string) Value {
+	return b.ICmp(enum.IPredNE, b.Address(b.Param(name)), lower.I64(0))
+}
+
 // word is the shared address of word i.
 func (b *blockKernel) word(i Value) Value { return b.Add(b.shared, b.Shl(i, 2)) }
 

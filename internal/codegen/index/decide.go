@@ -58,8 +58,7 @@ func (d *decideKernel) list(name, entries, count, limit string, step int64, f fu
 
 // unlessNull is f, or 0 if the pointer is null.
 func (d *decideKernel) unlessNull(name, pointer string, f func() Value) Value {
-	some := d.ICmp(enum.IPredNE, d.Address(d.Param(pointer)), lower.I64(0))
-	return d.Choose(name, some, lower.F32(0), func() Value { return f() })
+	return d.Choose(name, d.given(pointer), lower.F32(0), func() Value { return f() })
 }
 
 // sum adds up whole numbers from entry from on.

@@ -41,6 +41,8 @@ type EstimateConfig struct {
 	HeadsPerBlock int
 	Spread        bool
 	Lengths       bool
+
+	anyRows bool // as RecallStats takes them: up to 64 rows that lie a step apart, and keys in their order
 }
 
 func (c EstimateConfig) check() error {
@@ -122,6 +124,7 @@ type estimator struct {
 	valid                   Value // the warp's head exists and takes part: the last block of a group may have slots to spare
 	row0, rows, q0          Value // the first probe row, how many there are, position of the first
 	step                    Value // from row to row and from key to key of a tile; nil for 1
+	rowStep                 Value // from row to row, where keys are not apart; nil: step
 	tiles                   Value // tiles with keys that some row sees
 	first, end              Value // tiles of this chunk
 	pieces, flush           Value // of probe_sums: pieces of all tiles, and how many more diagonals need
@@ -154,9 +157,12 @@ func (e *estimator) locate() {
 	e.hb = e.Add(e.Mul(e.BlockZ(), e.Param("hq")), e.headOf(e.slot))
 	e.leaveAbsent()
 	e.Entry = e.BlockZ
-	if e.Spread {
+	switch {
+	case e.Spread:
 		e.locateSpread()
-	} else {
+	case e.anyRows:
+		e.locateRows()
+	default:
 		e.locateLast()
 	}
 	e.first = e.Mul(e.BlockX(), e.Param("chunk_tiles"))
@@ -217,6 +223,13 @@ func (e *estimator) kernel(entry string, params []lower.Param, shared int) *lowe
 // tileLoop runs body for every tile of the chunk that some row sees, with the scores of the warp's half. K of the next tile
 // arrives while one is computed. body takes state on.
 func tileLoop[T any, P lower.State[T]](e *estimator, state T, body func(s scores, state T) T) T {
+	return tileLoopOf[T, P](e, state, func(tile Value) scores {
+		return e.maskEdge(e.scores(e.bufferOf(tile), nil), e.halfKey(tile, e.half))
+	}, body)
+}
+
+// tileLoopOf is tileLoop with other scores of a tile.
+func tileLoopOf[T any, P lower.State[T]](e *estimator, state T, scoresOf func(tile Value) scores, body func(s scores, state T) T) T {
 	halves := func(tile Value) func(half int) Value {
 		return func(half int) Value { return e.halfKey(tile, lower.I32(int64(half))) }
 	}
@@ -236,8 +249,7 @@ func tileLoop[T any, P lower.State[T]](e *estimator, state T, body func(s scores
 				e.loadK(halves(next), e.bufferOf(next))
 			})
 			e.CopyCommit()
-			s := e.maskEdge(e.scores(e.bufferOf(tile.At), nil), e.halfKey(tile.At, e.half))
-			return lower.Walking[T, P](next, body(s, tile.Of))
+			return lower.Walking[T, P](next, body(scoresOf(tile.At), tile.Of))
 		}).Of
 }
 

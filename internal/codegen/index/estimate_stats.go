@@ -51,11 +51,12 @@ type fastRow struct{ top, r, sum Value }
 
 type fastRows [threadRows]fastRow
 
+// Values lists the rows that are there.
 func (f *fastRows) Values() (out []*Value) {
 	for i := range f {
 		out = append(out, &f[i].top, &f[i].r, &f[i].sum)
 	}
-	return out
+	return lower.Some(out...)
 }
 
 // fastStart is what a row begins with: of its maximum and r the smaller one is lowest.
@@ -68,10 +69,14 @@ func (e *estimator) fastStart() (start fastRows) {
 	return start
 }
 
-// foldFast brings the rows to date. They have this thread's columns alone until the end of the chunk.
+// foldFast brings the rows with scores to date. They have this thread's columns alone until the end of the chunk.
 func (e *estimator) foldFast(s scores, was fastRows) (is fastRows) {
 	scale := e.Param("scale_log2")
 	for i, row := range s {
+		if row[0] == nil {
+			is[i] = was[i]
+			continue
+		}
 		top := e.rowMax(row, was[i].top)
 		r := e.FMul(top, scale)
 		neg := e.FNeg(r)

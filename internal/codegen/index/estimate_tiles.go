@@ -39,7 +39,7 @@ func (e *estimator) rowsPerPass() int { return 64 * e.HeadsPerBlock / 8 }
 // loadQ starts the copy of the probe rows of all heads; rows past the last become zeros.
 func (e *estimator) loadQ() {
 	row0 := e.row0
-	if !e.Spread {
+	if row0 == nil {
 		row0 = e.Sub(e.Length("sq"), e.rows)
 	}
 	for i := range e.HeadsPerBlock * abi.ProbeRows / e.rowsPerPass() {
@@ -48,7 +48,7 @@ func (e *estimator) loadQ() {
 		rows := e.rowsOf("q", e.headOf(lower.I32(int64(slot))))
 		in := e.ICmp(enum.IPredULT, row, e.rows)
 		to := e.Add(e.copies.shared, lower.I32(int64(slot*e.panels*panel+from*panelBytes)))
-		e.copyRow(rows, e.Add(row0, e.apart(row)), in, to)
+		e.copyRow(rows, e.Add(row0, e.rowsApart(row)), in, to)
 	}
 }
 
@@ -218,6 +218,6 @@ func (e *estimator) maskEdge(s scores, first Value) scores {
 // rowEnd is the key after the last that row i of the thread sees.
 func (e *estimator) rowEnd(i int) Value {
 	row := e.probeRow(i)
-	end := e.Min(e.Length("sk"), e.Add(e.Add(e.q0, e.apart(row)), lower.I32(1)))
+	end := e.Min(e.Length("sk"), e.Add(e.Add(e.q0, e.rowsApart(row)), lower.I32(1)))
 	return e.Select(e.ICmp(enum.IPredSLT, row, e.rows), end, lower.I32(0))
 }

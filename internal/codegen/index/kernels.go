@@ -48,6 +48,10 @@ var kernels = map[string]func(c config) (*lower.Kernel, error){
 	abi.Compact: func(c config) (*lower.Kernel, error) { return Compact(c.HeadDim, c.Lengths) },
 	abi.Decide:  always(Decide),
 
+	abi.Recall: always(Recall),
+	abi.RecallStats: func(c config) (*lower.Kernel, error) {
+		return RecallStats(EstimateConfig{HeadDim: c.HeadDim, DType: c.DType, HeadsPerBlock: c.Size})
+	},
 	abi.Lengths: always(Lengths),
 }
 

@@ -23,7 +23,7 @@ func TestKernelsHaveTheParametersOfTheirNames(t *testing.T) {
 	require.ElementsMatch(t, slices.Collect(maps.Keys(abi.IndexParams)), names)
 	for _, name := range names {
 		sized := name
-		if plain, _ := abi.WithoutLengths(name); plain == abi.ProbeStats || plain == abi.ProbeSums || strings.HasSuffix(name, "_spread") {
+		if plain, _ := abi.WithoutLengths(name); plain == abi.ProbeStats || plain == abi.ProbeSums || plain == abi.RecallStats || strings.HasSuffix(name, "_spread") {
 			sized += ".1"
 		}
 		k, err := Lower(sized, 64, abi.BF16)

@@ -69,11 +69,6 @@ func (k *lengthsKernel) within(s span, most Value, total string) Value {
 	return k.Min(k.Min(s.n, most), left)
 }
 
-// given says whether an address is not null.
-func (k *lengthsKernel) given(name string) Value {
-	return k.ICmp(enum.IPredNE, k.Address(k.Param(name)), lower.I64(0))
-}
-
 func (k *lengthsKernel) load(name string, i Value) Value {
 	return k.Load(types.I32, k.at(k.Param(name), i), 4)
 }

@@ -50,6 +50,14 @@ func (e *estimator) apart(n Value) Value {
 	return e.Mul(n, e.step)
 }
 
+// rowsApart is how far n rows reach.
+func (e *estimator) rowsApart(n Value) Value {
+	if e.rowStep == nil {
+		return e.apart(n)
+	}
+	return e.Mul(n, e.rowStep)
+}
+
 // firstKey is the first key of a tile.
 func (e *estimator) firstKey(tile Value) Value {
 	if !e.Spread {

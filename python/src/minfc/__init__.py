@@ -8,6 +8,7 @@ from ._attention import Compiled, attention, compile, counters
 from ._explain import Estimate, Head, chosen, explain
 from ._given import sparse_attn_func
 from ._plan import Layer, Plan
+from ._recall import kept_mass
 from ._spec import spec_of
 from ._workload import workload
 
@@ -27,6 +28,7 @@ __all__ = [
     "compile",
     "counters",
     "explain",
+    "kept_mass",
     "sparse_attn_func",
     "spec_of",
     "workload",

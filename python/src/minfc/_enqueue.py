@@ -20,9 +20,10 @@ _device: Any = getattr(torch._C, "_cuda_getDevice", None)
 
 _run = lib.minfc_run
 
-# A minfc_pointers from its struct_size on: the library reads no field behind that size, so a call without others writes none.
+# A minfc_pointers from its struct_size on: the library reads no field behind that size, so a call without others writes none, and none
+# writes what a recall is given.
 _SIZE, _OTHERS = Pointers.struct_size.offset, Pointers.lengths_q.offset
-_ALL = ctypes.sizeof(Pointers)
+_ALL = Pointers.mass.offset
 _pack = struct.Struct("=I7Q").pack_into
 _pack_others = struct.Struct("=9Q").pack_into
 

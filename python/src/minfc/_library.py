@@ -89,7 +89,14 @@ class Pointers(_Sized):
         *((name, c_uint64) for name in ("q", "k", "v", "o", "lse", "workspace", "workspace_bytes")),
         *((name, c_uint64) for name in ("lengths_q", "lengths_k", "offsets", "starts_q", "starts_k")),
         *((name, c_uint64) for name in ("spans", "span_count", "keys", "key_count")),
+        *((name, c_uint64) for name in ("mass", "mass_rows")),
     ]
+
+
+class Rows(ctypes.Structure):
+    """minfc_rows: count query rows, step apart, from first on; step 0: spread evenly, and first is a seed."""
+
+    _fields_ = [("first", c_int32), ("step", c_int32), ("count", c_int32)]
 
 
 # Functions of minfc.h by their arguments; each of them ends with a minfc_error and returns its code.
@@ -109,6 +116,7 @@ _FUNCTIONS = {
     "minfc_call_close": [c_void_p],
     "minfc_run": [c_void_p, c_void_p, c_void_p],
     "minfc_run_stages": [c_void_p, c_void_p, c_int32, c_void_p],
+    "minfc_prepare_recall": [c_void_p, POINTER(Rows), c_int32, POINTER(c_void_p), POINTER(c_uint64)],
     "minfc_describe": [c_void_p, *_JSON],
     "minfc_chosen": [c_void_p, POINTER(Pointers), c_void_p, *_JSON],
     "minfc_plan_read": [c_char_p, c_char_p, *_JSON],

@@ -9,6 +9,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from .. import parallel
 from .._attention import attention
+from .._recall import kept_mass
 from .._spec import spec_of
 from ._layers import Layer, layer_of, window_of
 from ._masks import as_stock, is_spans
@@ -93,7 +94,12 @@ def _run(
 ) -> torch.Tensor:
     """Attention of sequences whose queries all begin at one offset: [batch, heads, rows, dim]."""
     _check_heads(layer, query)
-    return attention(query, key, value, _spec(layer, window), q_offset=offset, scale=scaling, fallback=layer.fallback)
+    spec = _spec(layer, window)
+    if not layer.recall or torch.compiler.is_compiling():
+        return attention(query, key, value, spec, q_offset=offset, scale=scaling, fallback=layer.fallback)
+    out, lse = attention(query, key, value, spec, q_offset=offset, scale=scaling, fallback=layer.fallback, return_lse=True)
+    layer.look(kept_mass(query, key, value, lse, spec, rows=layer.recall, q_offset=offset, scale=scaling))
+    return out
 
 
 def _in_context(

@@ -26,14 +26,27 @@ class Layer:
     which heads of the model it is for, as install found, planned whether spec says something of each of them by itself. counts has how often (where, why): where is "minfc" or "stock", with
     ", compiled" for calls that were traced into a graph: these are 1, since nobody counts the runs of a graph. observe, where it is set, is
     given the module and the query, key and value of each call before it runs.
+
+    recall is how many query rows of each head are looked at in each call to learn what share of the attention it kept, 0 for none; mass is
+    the sum of what looked calls found, [q_heads], the mean over their batches, on the device of the layer.
     """
+
+    mass: torch.Tensor | None = None
+    looked = 0
 
     observe: Callable[[torch.nn.Module, torch.Tensor, torch.Tensor, torch.Tensor, float | None], None] | None = None
 
     def __init__(
-        self, spec: str, min_queries: int = MIN_QUERIES, fallback: bool = True, heads: RankHeads | None = None, planned: bool = False
+        self,
+        spec: str,
+        min_queries: int = MIN_QUERIES,
+        fallback: bool = True,
+        heads: RankHeads | None = None,
+        planned: bool = False,
+        recall: int = 0,
     ):
         self.spec, self.min_queries, self.fallback, self.heads, self.planned = spec, min_queries, fallback, heads, planned
+        self.recall = recall
         self.counts: Counter[tuple[str, str]] = Counter()
         self._number()
 
@@ -42,11 +55,26 @@ class Layer:
         _by_number[self.number] = self
 
     def __deepcopy__(self, _: Any) -> "Layer":  # a copied model counts for itself
-        return Layer(self.spec, self.min_queries, self.fallback, self.heads, self.planned)
+        return Layer(self.spec, self.min_queries, self.fallback, self.heads, self.planned, self.recall)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._number()
+
+    def look(self, mass: torch.Tensor) -> None:
+        """Adds what a call kept, [batch, q_heads]. Nothing waits for the device."""
+        mean = mass.mean(0)
+        self.mass = mean if self.mass is None else self.mass + mean
+        self.looked += 1
+
+    def kept(self) -> tuple[float, ...] | None:
+        """What share of the attention each head kept, the mean of the calls that were looked at; None of none. It waits for the device."""
+        return None if self.mass is None else tuple((self.mass / self.looked).tolist())
+
+    def clear(self) -> None:
+        """Forgets the calls so far."""
+        self.counts.clear()
+        self.mass, self.looked = None, 0
 
     def note(self, where: str, why: str) -> None:
         """Counts a call."""

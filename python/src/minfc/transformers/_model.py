@@ -25,7 +25,7 @@ What = Union[Plan, Pattern, "os.PathLike[str]", Mapping[str, Any], Sequence[Any]
 _TYPES = (torch.bfloat16, torch.float16)
 
 
-def install(model: Model, plan: What = DEFAULT, *, min_queries: int = MIN_QUERIES, fallback: bool = True, **params: int) -> Model:
+def install(model: Model, plan: What = DEFAULT, *, min_queries: int = MIN_QUERIES, fallback: bool = True, recall: int = 0, **params: int) -> Model:
     """Makes a model's layers run minfc, and returns the model.
 
     plan         a minfc.Plan, or its file, JSON or list, minfc's or MInference's; or a pattern for all layers: a name, a source text, a
@@ -33,12 +33,16 @@ def install(model: Model, plan: What = DEFAULT, *, min_queries: int = MIN_QUERIE
     params       of a pattern: vertical=1000, slash=6096.
     min_queries  prompts and chunks of fewer rows run on transformers' sdpa: rows of one tile of the Hopper kernel unless given.
     fallback     False keeps heads sparse where dense attention is predicted to be faster.
+    recall       how many query rows of each head to look at in each prompt or chunk, so that minfc.report says what share of the attention
+                 heads kept: 64 are counted to cost 0.2 ms of an H200 for 32 heads at 128K tokens (docs/recall.md). 0: none.
 
     Layers with a sliding window run it by the pattern "sliding" where it leaves out keys, else as the plan says. Everything is compiled
     here, so that no prompt waits. What cannot run minfc (a mask of its own, a single query, ...) runs on sdpa and is counted with its
     reason: minfc.report. In a model that was loaded with a tp_plan, each rank installs the plan of all heads, and runs it for its own.
     Raises ValueError where the plan does not fit the model or the model does something that minfc does not compute.
     """
+    if recall < 0:
+        raise ValueError(f"recall is {recall}, want how many rows of each head to look at, or 0 for none")
     modules = _attending(model)
     patterns = _patterns(plan, params, modules)
     for module in modules:
@@ -52,7 +56,7 @@ def install(model: Model, plan: What = DEFAULT, *, min_queries: int = MIN_QUERIE
     for module in modules:
         index, own = module.layer_idx, heads[module.layer_idx]
         give_whole_kv_head(module, own, head_dims(module)[0])
-        module.minfc_layer = Layer(specs[index], min_queries, fallback, own, isinstance(patterns[index], PlanLayer))
+        module.minfc_layer = Layer(specs[index], min_queries, fallback, own, isinstance(patterns[index], PlanLayer), recall)
     return model
 
 

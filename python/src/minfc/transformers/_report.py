@@ -14,11 +14,16 @@ from .._attention import label
 
 @dataclass(frozen=True)
 class LayerReport:
-    """A layer: its index, what minfc runs there, and how often each (where, why) happened."""
+    """A layer: its index, what minfc runs there, and how often each (where, why) happened.
+
+    kept is what share of the attention each head of this process kept, the mean of the prompts and chunks that install was asked to look at;
+    None where there are none.
+    """
 
     index: int
     pattern: str
     counts: dict[tuple[str, str], int]
+    kept: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,18 @@ class Report:
             of = [layer.index for layer in self.layers if (where, why) in layer.counts]
             rows.append((_ranges(of), where, str(n), why))
         widths = [max(len(row[i]) for row in rows) for i in range(3)]
-        return "\n".join("  ".join([*(cell.ljust(w) for cell, w in zip(row, widths)), row[3]]) for row in rows)
+        lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(row, widths)), row[3]]) for row in rows]
+        return "\n".join(lines + self._recall())
+
+    def _recall(self) -> list[str]:
+        """What layers kept of the attention, a line each."""
+        lines = []
+        for layer in self.layers:
+            if layer.kept is not None:
+                least = min(range(len(layer.kept)), key=layer.kept.__getitem__)
+                mean = sum(layer.kept) / len(layer.kept)
+                lines.append(f"layer {layer.index} kept {100 * mean:.2f}% of the attention, least {100 * layer.kept[least]:.2f}% in head {least}")
+        return lines
 
 
 def report(model: torch.nn.Module, *, clear: bool = False) -> Report:
@@ -68,12 +84,12 @@ def report(model: torch.nn.Module, *, clear: bool = False) -> Report:
     found.sort(key=lambda x: x[0])
     heads = found[0][1].heads
     out = Report(
-        tuple(LayerReport(i, label(layer.spec), dict(layer.counts)) for i, layer in found),
+        tuple(LayerReport(i, label(layer.spec), dict(layer.counts), layer.kept()) for i, layer in found),
         heads if heads is not None and heads.world > 1 else None,
     )
     if clear:
         for _, layer in found:
-            layer.counts.clear()
+            layer.clear()
     return out
 
 
