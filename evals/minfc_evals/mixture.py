@@ -11,8 +11,10 @@ from .facts import Source
 from .tasks import INTRO, TASKS, Case, _ask, _needle, _question, assemble
 from .tokens import Tokens
 
-TEXT, SOUP = 0.4, 0.25  # parts of the sequences; the rest are tasks one after the other
+TEXT, SOUP = 0.3, 0.2  # parts of the sequences; the rest are tasks one after the other
 SHORTEST = 512
+# Lengths of tasks, and how often each: a task is learned from many cases, most of them short, and a few as long as the sequence.
+LENGTHS = {512: 8, 1024: 6, 2048: 4, 4096: 2, 8192: 1, 16384: 1}
 Sequence = tuple[list[int], list[bool]]
 
 
@@ -33,8 +35,8 @@ def packed(s: Source, length: int) -> Sequence:
     end = s.tokens.encode(".\n\n")
     while len(ids) < length:
         task = s.random.choice(list(TASKS))
-        lengths = [n for n in (512, 1024, 2048, 4096, 8192, 16384, length) if n <= length] or [length]
-        room = min(s.random.choice(lengths), max(SHORTEST, length - len(ids)))
+        lengths = {n: often for n, often in LENGTHS.items() if n < length} | {length: 1}
+        room = min(s.random.choices(list(lengths), list(lengths.values()))[0], max(SHORTEST, length - len(ids)))
         case = assemble(task, s, TASKS[task](s, room), room, None)
         ids += [*case.tokens, *end]
         asked += [*_asked(case), *[False] * len(end)]
