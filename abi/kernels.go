@@ -61,8 +61,8 @@ const (
 	ClearThreads    = 256
 	RunsPerBlock    = 32  // runs of distances that one block of run_sums adds up
 	RunWords        = 256 // words of a bitmap that one block of run_distances writes
-	CompactRows     = 64 // columns that one block of compact gathers: a slot of the attention kernel
-	ScoreRows       = 64 // row blocks and key blocks of one block of block_scores
+	CompactRows     = 64  // columns that one block of compact gathers: a slot of the attention kernel
+	ScoreRows       = 64  // row blocks and key blocks of one block of block_scores
 	ScoreKeys       = 128
 	SquareTile      = 128               // rows and columns of squares of one block of square_scores
 	SelectKeys      = 32                // scores that a thread of block_select holds

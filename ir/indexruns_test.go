@@ -1,7 +1,6 @@
 package ir_test
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -211,5 +210,5 @@ func TestSizesOfRuns(t *testing.T) {
 	sel, err := ir.EvalIndex(defs("width"), map[string]int64{"n": 9, "width": 32}, in)
 	require.NoError(t, err)
 	require.Len(t, members(t, sel, "d"), 40, "all of both runs")
-	require.Error(t, ir.VerifyIndex([]ir.IndexDef{{Name: "a", Value: ir.Sum{Of: "b", Run: ir.Int(64)}}}, nil, nil), fmt.Sprint("runs of queries"))
+	require.Error(t, ir.VerifyIndex([]ir.IndexDef{{Name: "a", Value: ir.Sum{Of: "b", Run: ir.Int(64)}}}, nil, nil), "runs of queries")
 }

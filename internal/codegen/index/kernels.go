@@ -32,8 +32,8 @@ var kernels = map[string]func(c config) (*lower.Kernel, error){
 	abi.SelectMass:             either(SelectMass),
 	abi.SelectAbove:            either(SelectAbove),
 
-	abi.RunSums:                either(RunSums),
-	abi.RunDistances:           either(RunDistances),
+	abi.RunSums:      either(RunSums),
+	abi.RunDistances: either(RunDistances),
 
 	abi.PoolMean:         pooled(ir.ReduceMean, 64),
 	abi.PoolMean128:      pooled(ir.ReduceMean, 128),
