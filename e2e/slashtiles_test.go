@@ -24,22 +24,20 @@ import (
 //
 //	MINFC_SLASH_TABLE=16384,32768,131072 go test -v -timeout 60m -run TestSlashTilesKeepAsMuchForLess ./e2e
 
-// slashChoice is a choice of diagonals: of so many single distances (run 1) or runs, or of the best that hold a share in thousandths.
-type slashChoice struct{ run, n, first, share int }
-
-func (s slashChoice) name() string { return fmt.Sprintf("d%d_%d_%d_%d", s.run, s.n, s.share, s.first) }
-
-func (s slashChoice) rule() string {
-	if s.share > 0 {
-		return fmt.Sprintf("mass %d", s.share)
-	}
-	return fmt.Sprintf("top %d", s.n)
+// slashChoice is a choice of diagonals, among single distances (run 1) or runs; n is in the units of the rule.
+type slashChoice struct {
+	run, n, first int
+	rule          ir.Rule
 }
+
+func (s slashChoice) name() string { return fmt.Sprintf("d%d_%d_%d_%d", s.run, s.rule, s.n, s.first) }
 
 func (s slashChoice) String() string {
 	switch {
-	case s.share > 0:
-		return fmt.Sprintf("%.3g %% in runs of %d, %d forced", float64(s.share)/10, s.run, s.first)
+	case s.rule == ir.TopP:
+		return fmt.Sprintf("`top_p(%.3g, ...)`, %d forced, runs of %d", float64(s.n)/1e3, s.first, s.run)
+	case s.rule == ir.Above:
+		return fmt.Sprintf("`above(%.3g, ...)`, %d forced, runs of %d", float64(s.n)/1e6, s.first, s.run)
 	case s.run == 1:
 		return fmt.Sprintf("`vertical_slash` 1000/%d", s.n)
 	}
@@ -56,7 +54,7 @@ func slashIndex(t *testing.T, columns int, choices []slashChoice) []ir.IndexDef 
 			summed[c.run] = true
 			lines = append(lines, fmt.Sprintf("index s%d = sum p over runs %d", c.run, c.run))
 		}
-		lines = append(lines, fmt.Sprintf("index %s = %s from s%d first %d", c.name(), c.rule(), c.run, c.first))
+		lines = append(lines, fmt.Sprintf("index %s = %s %d from s%d first %d", c.name(), []string{"top", "mass", "above"}[c.rule], c.n, c.run, c.first))
 	}
 	var out []ir.IndexDef
 	for _, line := range lines {
@@ -162,7 +160,7 @@ func TestSlashTilesKeepAsMuchForLess(t *testing.T) {
 			defaults[p.Name] = int(p.Default)
 		}
 	}
-	paper, runs := slashChoice{1, defaults["slash"], 100, 0}, slashChoice{64, defaults["runs"], 2, 0}
+	paper, runs := slashChoice{1, defaults["slash"], 100, ir.Top}, slashChoice{64, defaults["runs"], 2, ir.Top}
 	defs := slashIndex(t, defaults["vertical"], []slashChoice{paper, runs})
 	for _, kind := range []workload.Kind{workload.Slash, workload.AShape, workload.Columns}[:campaign.Few(1, 3)] {
 		h := newSlashHead(t, kind, 16384)
@@ -181,7 +179,7 @@ func TestSlashTilesKeepAsMuchForLess(t *testing.T) {
 // slashTable prints the table of the page for one length.
 func slashTable(t *testing.T, n int) {
 	choices := []slashChoice{{1, 6096, 100, 0}, {1, 1000, 100, 0}, {16, 64, 8, 0}, {16, 256, 8, 0}, {32, 32, 4, 0}, {32, 128, 4, 0},
-		{64, 16, 2, 0}, {64, 32, 2, 0}, {64, 64, 2, 0}, {64, 128, 2, 0}, {128, 32, 1, 0}, {64, 0, 2, 950}, {64, 0, 16, 950}}
+		{64, 16, 2, 0}, {64, 32, 2, 0}, {64, 64, 2, 0}, {64, 128, 2, 0}, {128, 32, 1, 0}, {64, 950, 16, ir.TopP}, {64, 30000, 2, ir.Above}}
 	defs := slashIndex(t, 1000, choices)
 	kinds := []workload.Kind{workload.Slash, workload.AShape, workload.Columns, workload.Blocks, workload.Diffuse}
 	lines := make([]string, len(choices))
