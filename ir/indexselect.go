@@ -9,8 +9,9 @@ import (
 )
 
 // Select chooses from values: over columns, over distances, over runs of distances, or over key blocks per query block. Ties go to the
-// smaller column, distance, run or block; sums whose terms are equal row by row tie. First and Last force that many members at either end (columns: the
-// first keys; distances: the nearest; blocks: Last is the diagonal block and the blocks before it); forced ones count within the budget.
+// smaller column, distance, run or block; sums whose terms are equal row by row tie. First and Last force that many members at either end
+// (columns: the first keys; distances: the nearest; blocks: Last is the diagonal block and the blocks before it); forced ones count within
+// the budget.
 // Where the rule would choose more than Most, the Most largest stay, forced ones before all. Numbers count runs where runs are chosen.
 // Type: chosen columns, distances or blocks; of runs: chosen distances.
 type Select struct {
