@@ -20,6 +20,8 @@ const (
 	SelectTop    = "select_top"
 	SelectMass   = "select_mass"
 	SelectAbove  = "select_above"
+	RunSums      = "run_sums"
+	RunDistances = "run_distances"
 	Runs         = "runs"
 	Columns      = "columns"
 	Compact      = "compact"
@@ -59,8 +61,10 @@ const (
 	StoreWordsCount = 64 // words that one launch of store_words writes
 	ProbeRows       = 64 // query rows that one launch of a probe looks at
 	ClearThreads    = 256
-	CompactRows     = 64 // columns that one block of compact gathers: a slot of the attention kernel
-	ScoreRows       = 64 // row blocks and key blocks of one block of block_scores
+	RunsPerBlock    = 32  // runs of distances that one block of run_sums adds up
+	RunWords        = 256 // words of a bitmap that one block of run_distances writes
+	CompactRows     = 64  // columns that one block of compact gathers: a slot of the attention kernel
+	ScoreRows       = 64  // row blocks and key blocks of one block of block_scores
 	ScoreKeys       = 128
 	SquareTile      = 128               // rows and columns of squares of one block of square_scores
 	SelectKeys      = 32                // scores that a thread of block_select holds
@@ -76,6 +80,7 @@ const (
 	scoresPad    = "4*64*ceildiv(ceildiv(sk, 64), 64)" // bytes of a row of scores
 	colSumBytes  = "4*64*ceildiv(sk, 64)*hq*grid_z"
 	diagSumBytes = "4*(64*ceildiv(q_offset + sq, 64) + 128)*hq*grid_z"
+	runNumbers   = "i32 run n stride run_stride hq ptr heads"
 	probeStats   = "ptr q k probe_stats[writes 512*grid_x*hq*grid_z] i64 " + probeTensors
 )
 
@@ -98,6 +103,9 @@ var IndexParams = map[string][]Param{
 	SelectTop:   selectJobs("", ""),
 	SelectMass:  selectJobs(" most[reads 4*hq]", " unit"),
 	SelectAbove: selectJobs(" most[reads 4*hq]", ""),
+
+	RunSums:      Typed("ptr diag_sum[reads 4*stride*grid_y] run_sum[writes 4*run_stride*grid_y] " + runNumbers),
+	RunDistances: Typed("ptr run_bits[reads floordiv(run_stride, 8)*grid_y] bits[writes floordiv(stride, 8)*grid_y] " + runNumbers),
 
 	Runs: Typed("ptr dist_bits[reads 4*words*grid_x] runs[writes 4*run_cap*grid_x] run_count[writes 4*grid_x] " +
 		"covered[writes 4*cover_words*grid_x] i32 words run_cap cover_words ptr heads"),

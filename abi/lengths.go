@@ -57,11 +57,12 @@ func WithoutLengths(kernel string) (plain string, was bool) {
 	return strings.CutSuffix(kernel, lengthsSuffix)
 }
 
-// byLengths are the kernels that depend on lengths, and what they have more. A choice of columns or distances is from keys (0) or from all
-// positions up to the last query (1); a pool is of queries (0) or of keys (1); a kernel whose grid counts heads asks how many an entry has.
+// byLengths are the kernels that depend on lengths, and what they have more. A choice is from keys (0), or from the distances up to the last
+// query: single ones (1), or runs of so many; a pool is of queries (0) or of keys (1); a kernel whose grid counts heads asks how many an entry has.
 var byLengths = map[string]string{
 	ProbeStats: "", ProbeSums: "", Compact: "",
 	SelectTop: " i32 a_of b_of", SelectMass: " i32 a_of b_of", SelectAbove: " i32 a_of b_of",
+	RunSums: "", RunDistances: "",
 	PoolMean: " i32 of", PoolMax: " i32 of", PoolMean128: " i32 of", PoolMax128: " i32 of",
 	BlockScores: " i32 hq", BlockShares: " i32 hq", SquareScores: "",
 	BlockSelect: "", BlockSelectMass: "", BlockSelectAbove: "",

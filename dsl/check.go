@@ -54,6 +54,7 @@ type checker struct {
 	indexes  []*indexUse
 	defs     []ir.IndexDef
 	requires []ir.Require
+	baked    bool   // a number is being lowered that is known when the kernel is compiled
 	clause   string // the name of the index clause being lowered
 	nodes    int    // of the set being lowered, with named sets written out
 	parts    []*Set // of the set being lowered, as far as no operator has joined them

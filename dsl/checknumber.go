@@ -104,7 +104,11 @@ func (c *checker) declareHelp(d *Diagnostic, name string) {
 		}
 		header += p.Name.Name + " = " + p.Default.Text + ", "
 	}
-	header += name + " = 1024)"
+	if c.baked {
+		header += fmt.Sprintf("const %s = %d)", name, goodRun)
+	} else {
+		header += name + " = 1024)"
+	}
 	d.Help = fmt.Sprintf("declare it: `pattern %s`", header)
 	d.Edits = []Edit{{Span{c.pattern.Name.Span.Start, c.pattern.header}, header}}
 }

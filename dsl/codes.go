@@ -117,7 +117,7 @@ var Codes = []Code{
 		"make the value of the wanted kind first: scores to probabilities with `softmax`, those to values with `sum`, those to a choice with `top`; sums over queries choose columns, over diagonals distances",
 		"pattern p { index d = top(9, sum(softmax(q[-64:] * k), diagonals)) keep diagonals(d) }"},
 	{codeNotSupported, "something that the index stage does not do", "pattern p { index m = mean(q, 32) keep causal }",
-		"write it with what the index stage has: pools over 64 or 128 rows, the last n queries or every n-th, sums over queries, diagonals or blocks",
+		"write it with what the index stage has: pools over 64 or 128 rows, the last n queries or every n-th, sums over queries, diagonals, runs of 16 to 128 diagonals whose size is known when the kernel is compiled, or blocks",
 		"pattern p { index b = top(4, mean(q, 64) * mean(k, 64)) keep causal & blocks(b) }"},
 	{codeNotAChoice, "`with` after a value that chooses nothing, or twice for one end", "pattern p { index s = softmax(q[-64:] * k) with first 3 keep causal }",
 		"write `with` behind `top`, `top_p` or `above`, each of first, last and most once",

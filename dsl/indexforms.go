@@ -22,6 +22,7 @@ func indexForms() []indexForm {
 		{"softmax", "softmax(scores)", 1, (*checker).softmax},
 		{"sum", "sum(probabilities, queries)", 2, (*checker).sum},
 		{"sum", "sum(probabilities, diagonals)", 2, (*checker).sum},
+		{"sum", "sum(probabilities, diagonals(64))", 2, (*checker).sum},
 		{"sum", "sum(probabilities, blocks)", 2, (*checker).sum},
 		{"mean", "mean(q, 64)", 2, pool(ir.ReduceMean)},
 		{"mean", "mean(q * k, antidiagonals(8))", 2, pool(ir.ReduceMean)},
@@ -80,6 +81,7 @@ var toGet = map[[2]ir.IndexKind]string{
 	{ir.KindPooledQ, ir.KindPooledK}:                   "the second factor are keys: `mean(q, 64) * mean(k, 64)`",
 	{ir.KindColumnValues, ir.KindColumns}:              "choose from them first: `index name = top(n, x)`",
 	{ir.KindDistanceValues, ir.KindDistances}:          "choose from them first: `index name = top(n, x)`",
+	{ir.KindRunValues, ir.KindDistances}:               "choose from them first: `index name = top(n, x)`",
 	{ir.KindBlockValues, ir.KindBlocks}:                "choose from them first: `index name = top(n, x)`",
 	{ir.KindSquareScores, ir.KindSquareProbabilities}:  "normalise them first: `softmax(x)`",
 	{ir.KindSquareScores, ir.KindColumnValues}:         "normalise and add them up first: `sum(softmax(x), blocks)`",
@@ -130,31 +132,36 @@ func (c *checker) softmax(x *Call) (ir.Index, bool) {
 	return ir.Softmax{Of: of}, ok
 }
 
+// sum lowers `sum(x, queries)` and the like.
 func (c *checker) sum(x *Call) (ir.Index, bool) {
-	if axis, isName := unparen(x.Args[1]).(*Name); isName && axis.Name == "blocks" {
+	axis := x.Args[1]
+	if name, isName := unparen(axis).(*Name); isName && name.Name == "blocks" {
 		of, ok := c.operand(x.Args[0], ir.KindSquareProbabilities)
 		return ir.Sum{Of: of, Over: ir.OverBlocks}, ok
 	}
 	of, ok := c.operand(x.Args[0], ir.KindProbabilities)
-	axis, found := x.Args[1], "something else"
-	name, isName := unparen(axis).(*Name)
-	if !isName {
-		name = &Name{}
-	} else {
-		found = "`" + name.Name + "`"
+	found := "something else"
+	switch axis := unparen(axis).(type) {
+	case *Call:
+		if axis.Func.Name == "diagonals" {
+			run, good := c.runSize(axis)
+			return ir.Sum{Of: of, Over: ir.OverRuns, Run: run}, ok && good
+		}
+	case *Name:
+		switch found = "`" + axis.Name + "`"; axis.Name {
+		case "queries":
+			return ir.Sum{Of: of, Over: ir.OverQueries}, ok
+		case "diagonals":
+			return ir.Sum{Of: of, Over: ir.OverDiagonals}, ok
+		case "antidiagonals":
+			return nil, c.notSupported(axis.Span, "sums over antidiagonals are not supported",
+				"write `mean(q * k, antidiagonals(8))` for the scores of squares")
+		}
 	}
-	switch name.Name {
-	case "queries":
-		return ir.Sum{Of: of, Over: ir.OverQueries}, ok
-	case "diagonals":
-		return ir.Sum{Of: of, Over: ir.OverDiagonals}, ok
-	case "antidiagonals":
-		return nil, c.notSupported(axis.Pos(), "sums over antidiagonals are not supported",
-			"write `mean(q * k, antidiagonals(8))` for the scores of squares")
-	}
-	c.report(Diagnostic{Code: codeWrongKind, Message: "found " + found + ", wanted `queries`, `diagonals` or `blocks`",
+	c.report(Diagnostic{Code: codeWrongKind, Message: "found " + found + ", wanted `queries`, `diagonals`, `diagonals(64)` or `blocks`",
 		Primary: Label{axis.Pos(), "not what a sum runs over"},
-		Help:    "a sum over queries gives a value for each column, one over diagonals for each distance, one over blocks a share for each block"})
+		Help: "a sum over queries gives a value for each column, one over diagonals for each distance, one over `diagonals(64)` for each 64 neighbouring distances, " +
+			"one over blocks a share for each block"})
 	return nil, false
 }
 
@@ -209,7 +216,7 @@ func choose(rule ir.Rule) func(c *checker, x *Call) (ir.Index, bool) {
 	return func(c *checker, x *Call) (ir.Index, bool) {
 		n, okn := c.budget(x.Args[0], rule)
 		before := len(c.ds)
-		of, ok := c.operand(x.Args[1], ir.KindColumnValues, ir.KindDistanceValues, ir.KindBlockValues, ir.KindBlockShares)
+		of, ok := c.operand(x.Args[1], ir.KindColumnValues, ir.KindDistanceValues, ir.KindRunValues, ir.KindBlockValues, ir.KindBlockShares)
 		if rule != ir.Top && len(c.ds) == before+1 {
 			c.sharesOfBlocks(&c.ds[before])
 		}

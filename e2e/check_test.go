@@ -47,11 +47,23 @@ func sourceOf(p *ir.Pattern, rng *rand.Rand) string {
   index cols = top(40, sum(probs, queries)) with first 1
   index cols2 = top(10, sum(probs, queries))
   index diags = top(40, sum(probs, diagonals)) with first 1
-  index diags2 = top(10, sum(probs, diagonals))
+  index diags2 = top(10, sum(probs, diagonals(` + sizeOf(p, rng) + `)))
   index best = top(3, mean(q, 64) * mean(k, 64)) with last 1
   index best2 = top(2, mean(q, 64) * mean(k, 64))`
 	}
 	return fmt.Sprintf("pattern random(%s) {%s%s\n  keep %s\n}\n", strings.Join(params, ", "), index, w.lets.String(), keep)
+}
+
+// sizeOf is a size of runs: one that there is, mostly, or a parameter, or one that there is not.
+func sizeOf(p *ir.Pattern, rng *rand.Rand) string {
+	switch n := rng.IntN(16); {
+	case n == 0 && len(p.Params) > 0:
+		return pick(rng, p.Params).Name
+	case n == 1:
+		return pick(rng, []string{"0", "40", "144", "-16", "1..2", "32, 32"})
+	default:
+		return pick(rng, []string{"16", "32", "48", "64", "32 + 64", "128"})
+	}
 }
 
 type sourceWriter struct {
@@ -118,7 +130,7 @@ func (w *sourceWriter) join(sets []ir.Set, op, none string) string {
 
 // mutant is a pattern of the library with some words changed.
 func mutant(rng *rand.Rand) string {
-	words := strings.Fields(`n window sink causal all columns diagonals rows blocks cols diags best 0 1 2 64 4k 1m step .. | & \ + - * ( ) with first last most top top_p const`)
+	words := strings.Fields(`n window sink causal all columns diagonals rows blocks cols diags best 0 1 2 48 64 100 4k 1m step .. | & \ + - * ( ) with first last most top top_p const`)
 	_, src, _ := patterns.Source(pick(rng, patterns.Names()))
 	ts := regexp.MustCompile(`[A-Za-z0-9_]+|\s+|//[^\n]*|.`).FindAllString(string(src), -1)
 	for range 1 + rng.IntN(2) {

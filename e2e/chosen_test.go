@@ -106,6 +106,42 @@ func TestWriteChosenRefuses(t *testing.T) {
 	}
 }
 
+// Lists of a choice among runs have room for whole runs: distances that are none are refused, however few they are. The last run ends with
+// the distances.
+func TestWriteChosenWantsWholeRuns(t *testing.T) {
+	dev := openEmulator(t, emu.Options{})
+	c := attentionCase{program: library(t, "slash_tiles"), headDim: 64, dtype: abi.BF16, params: map[string]int64{"vertical": 31, "runs": 3},
+		shape: qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 700, SeqK: 700}}
+	p, at := c.prepared(t, dev, c.input(t))
+	workspaceFor(t, dev, p, &at)
+	distances := func(spans ...[2]int) []*ir.Selection {
+		var all []int
+		for _, s := range spans {
+			for d := s[0]; d < s[1]; d++ {
+				all = append(all, d)
+			}
+		}
+		return []*ir.Selection{{Sets: []ir.Selected{{Name: "cols", Members: []int{0, 299}}, {Name: "diags", Kind: ir.ChosenDistances, Members: all}}}}
+	}
+	good := distances([2]int{64, 128}, [2]int{448, 512}, [2]int{640, 700})
+	require.NoError(t, p.WriteChosen(nil, at, good))
+	require.NoError(t, p.RunAttention(nil, at))
+	chosen, err := p.ReadChosen(nil, at)
+	require.NoError(t, err)
+	require.Equal(t, good[0].Sets[1].Members, chosen[0].Asked.Sets[1].Members)
+	require.NoError(t, p.WriteChosen(nil, at, distances()))
+	for says, bad := range map[string][]*ir.Selection{
+		"the 3 distances are not whole runs of 64; give all distances of a run, or none": distances([2]int{1, 2}, [2]int{200, 201}, [2]int{500, 501}),
+		"the 127 distances are not whole runs of 64":                                     distances([2]int{0, 63}, [2]int{128, 192}),
+		"found 4 runs of 64 distances, the budget allows 3":                              distances([2]int{64, 320}),
+		"member 64 is 700, want ascending ones from 0 to 699":                            distances([2]int{0, 64}, [2]int{700, 701}),
+	} {
+		err := p.WriteChosen(nil, at, bad)
+		require.ErrorIs(t, err, device.ErrBadCall)
+		require.ErrorContains(t, err, says)
+	}
+}
+
 func upToMember(n int) []int {
 	out := make([]int, n)
 	for i := range out {

@@ -31,6 +31,7 @@ var dynamicLengths = []int{1, 2, 31, 63, 64, 65, 100, 127, 128, 129, 191, 200, 2
 // dynamicSettings are small budgets, larger ones than there are members, and some between.
 var dynamicSettings = map[string][]map[string]int64{
 	"vertical_slash": {{"vertical": 0, "slash": 0}, {"vertical": 31, "slash": 104}, {"vertical": 150, "slash": 130}, {"vertical": 1 << 30, "slash": 101}, nil},
+	"slash_tiles":    {{"vertical": 0, "runs": 0}, {"vertical": 31, "runs": 3}, {"vertical": 100, "runs": 4}, {"vertical": 1 << 30, "runs": 1 << 30}, nil},
 	"block_sparse":   {{"topk": 0}, {"topk": 1}, {"topk": 3}, {"topk": 1 << 30}, nil},
 	"sink_blocks":    {{"topk": 0}, {"topk": 2}, {"topk": 3}, {"topk": 1 << 30}},
 	"columns_window": {{"vertical": 0, "window": 1}, {"vertical": 40, "window": 65}, {"vertical": 100, "window": 20}, nil},

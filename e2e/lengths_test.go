@@ -259,6 +259,13 @@ func lengthsDevice(t *testing.T, spec string, multiprocessors int) device.Device
 	return dev
 }
 
+// lengthsOfRuns chooses by a share and forces the last run, whose place depends on the length.
+const lengthsOfRuns = `pattern runs {
+  index probe = softmax(q[-64:] * k)
+  index most = top_p(0.4, sum(probe, diagonals(48))) with last 1 with most 4
+  keep causal & (diagonals(most) | sink(3))
+}`
+
 // TestLengths: what a sequence computes is the same alone and in a batch whose lengths are in device memory, to the bit if the longest lengths
 // are the same; MINFC_LENGTHS_DEVICE=cuda says it of a GPU. Rows beyond its length neither count nor are written, whatever they hold.
 func TestLengths(t *testing.T) {
@@ -270,6 +277,8 @@ func TestLengths(t *testing.T) {
 	specs := []minfc.Spec{{Pattern: "dense"}, {Pattern: "full"}, {Pattern: "a_shape", Params: map[string]int64{"sink": 5, "window": 70}},
 		{Pattern: "strided"}, {Pattern: "tri_shape"},
 		{Pattern: "vertical_slash", Params: map[string]int64{"vertical": 40, "slash": 100}},
+		{Pattern: "slash_tiles", Params: map[string]int64{"vertical": 40, "runs": 3}},
+		{Source: lengthsOfRuns},
 		{Plan: mixed}, {Pattern: "block_sparse", Params: map[string]int64{"topk": 2}}}
 	targets := []string{"emu:sm_80", "emu:sm_90"}
 	if spec := os.Getenv("MINFC_LENGTHS_DEVICE"); spec != "" {

@@ -44,6 +44,17 @@ pattern wide(share = 900, n = 4) {
   index few = top(n, max(q, 64) * max(k, 128)) with last 2
   keep causal & (blocks(main) & window(192) | blocks(few) \ window(192))
 }
+pattern runs(share = 900, least = 100000, limit = 9, const width = 32) {
+  index probe = softmax(q[-64:] * k)
+  index most = top_p(share, sum(probe, diagonals(width))) with first 1 with last 1 with most limit
+  index some = above(least, sum(probe, diagonals(2 * width + 16))) with most limit
+  keep causal & (diagonals(most) & window(200) | diagonals(some) \ window(200) | window(1))
+}
+pattern tiles(n = 5, share = 800) {
+  index cols = top_p(share, sum(softmax(q[-64:] * k), queries)) with first 4
+  index some = top(n, sum(softmax(q[::7] * k), diagonals(112))) with last 1
+  keep causal & (columns(cols) | diagonals(some))
+}
 pattern mixed(share = 700, n = 50) {
   index probe = softmax(q[-64:] * k)
   index cols = top_p(share, sum(probe, queries)) with last 3
@@ -58,13 +69,15 @@ var ruleSettings = map[string][]map[string]int64{
 	"flex":      {{"share": 300}, nil, {"share": 1000, "least": 0}, {"share": 999, "limit": 2, "least": 400000}, {"limit": 0}},
 	"squares":   {{"share": 300}, nil, {"share": 1000}, {"share": 990, "limit": 2}, {"limit": 0}},
 	"wide":      {{"share": 300}, nil, {"share": 1000, "n": 0}, {"n": 3}, {"n": 1000}},
+	"runs":      {{"share": 300}, nil, {"share": 1000, "least": 0}, {"share": 999, "least": 3000, "limit": 2}, {"limit": 0}},
+	"tiles":     {{"n": 0}, {"n": 1}, nil, {"n": 2, "share": 1000}, {"n": 1 << 30}},
 	"mixed":     {{"share": 300, "n": 0}, nil, {"share": 1000, "n": 19}},
 }
 
 // TestRulesAgreeWithFloat64: random inputs, which are nearly flat, and structured ones.
 func TestRulesAgreeWithFloat64(t *testing.T) {
 	shapes := campaign.Cases(1, 3, 10)
-	for _, name := range []string{"mass", "threshold", "flex", "squares", "wide", "mixed"}[:campaign.Few(4, 6)] {
+	for _, name := range []string{"mass", "threshold", "flex", "squares", "runs", "tiles", "wide", "mixed"}[:campaign.Few(6, 8)] {
 		program, err := compile.Load("rules.minf", []byte(rules), name, nil)
 		require.NoError(t, err)
 		for i, d := range []int{64, 128}[:campaign.Few(1, 2)] {

@@ -26,6 +26,12 @@ pattern sums(cols = 45, diags = 110) {
   index diags = top(diags, sum(probe, diagonals)) with first 100
   keep causal & (columns(cols) | diagonals(diags))
 }
+pattern runs(n = 3) {
+  index probe = softmax(q[-64:] * k)
+  index cols = top(45, sum(probe, queries)) with first 30
+  index diags = top(n, sum(probe, diagonals(48)))
+  keep causal & (columns(cols) | diagonals(diags))
+}
 pattern spread(n = 90, step = 5) {
   index probe = softmax(q[::step] * k)
   index cols = top(n, sum(probe, queries))
@@ -71,7 +77,7 @@ var tiedInputs = []struct {
 
 // TestEqualValuesGoToTheSmaller: what devices choose is exactly what the interpreter does, where values are equal or far apart.
 func TestEqualValuesGoToTheSmaller(t *testing.T) {
-	for i, name := range []string{"sums", "spread", "more", "pooled", "largest", "shares", "squares"}[:campaign.Few(1, 7)] {
+	for i, name := range []string{"sums", "runs", "spread", "more", "pooled", "largest", "shares", "squares"}[:campaign.Few(2, 8)] {
 		program, err := compile.Load("tied.minf", []byte(tied), name, nil)
 		require.NoError(t, err)
 		for n, target := range []string{"sm_80", "sm_90a"} {

@@ -35,6 +35,7 @@ type parameterized interface {
 type indexNumbers struct {
 	budgets, others []Poly
 	least           int64  // of each of them
+	runs            []Poly // sizes of runs, which are known when a kernel is compiled
 	who             string // has them, for an error
 }
 

@@ -8,11 +8,12 @@ import (
 	"strings"
 )
 
-// Select chooses from values: over columns, over distances, or over key blocks per query block. Ties go to the smaller
-// column, distance or block; sums whose terms are equal row by row tie. First and Last force that many members at either end (columns: the
-// first keys; distances: the nearest; blocks: Last is the diagonal block and the blocks before it); forced ones count within the budget.
-// Where the rule would choose more than Most, the Most largest stay, forced ones before all.
-// Type: chosen columns, distances or blocks.
+// Select chooses from values: over columns, over distances, over runs of distances, or over key blocks per query block. Ties go to the
+// smaller column, distance, run or block; sums whose terms are equal row by row tie. First and Last force that many members at either end
+// (columns: the first keys; distances: the nearest; blocks: Last is the diagonal block and the blocks before it); forced ones count within
+// the budget.
+// Where the rule would choose more than Most, the Most largest stay, forced ones before all. Numbers count runs where runs are chosen.
+// Type: chosen columns, distances or blocks; of runs: chosen distances.
 type Select struct {
 	Of          string
 	Rule        Rule
@@ -70,7 +71,8 @@ func (c *cursor) selection(rule Rule) Index {
 
 // selected is what choosing from values of a kind gives.
 var selected = map[IndexKind]IndexKind{
-	KindColumnValues: KindColumns, KindDistanceValues: KindDistances, KindBlockValues: KindBlocks, KindBlockShares: KindBlocks,
+	KindColumnValues: KindColumns, KindDistanceValues: KindDistances, KindRunValues: KindDistances,
+	KindBlockValues: KindBlocks, KindBlockShares: KindBlocks,
 }
 
 func (x Select) typed(kinds map[string]IndexKind) (IndexKind, error) {
@@ -120,7 +122,7 @@ func (x Select) eval(e *indexEval) (any, error) {
 	s := Selected{Name: e.name}
 	switch of := e.results[x.Of].(type) {
 	case sums:
-		s.Kind, s.Members = of.kind, c.from(of.values)
+		s.Kind, s.Members = of.kind, of.members(c.from(of.values))
 	case blockScores:
 		s.Kind = ChosenBlocks
 		s.Blocks = make([][]int, len(of))

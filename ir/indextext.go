@@ -12,6 +12,7 @@ import (
 //	index strides = probe stride 16
 //	index probs = softmax logits
 //	index heat = sum probs over queries
+//	index stripes = sum probs over runs 64
 //	index cols = top vertical from heat first 30
 //	index many = mass 950 from heat last 4 most 4096    (mass in thousandths, a threshold after "above" in millionths)
 //	index pooled = pool mean q

@@ -32,6 +32,8 @@ var indexLines = []string{
 	"index square_probs = softmax squares",
 	"index square_shares = sum square_probs over blocks",
 	"index dense = mass 900 from square_shares last 1",
+	"index stripes = sum probs over runs 64",
+	"index near = top n from stripes first 2 most 40",
 }
 
 var indexParams = []ir.Param{{Name: "n", Min: 1, Default: 4}, {Name: "vertical", Default: 4}}
@@ -61,7 +63,8 @@ func TestIndexTextErrors(t *testing.T) {
 		"index 3 = probe last 1":          `found "3", want a name`,
 		"index a = prob last 1":           `found "prob", want a value of the index stage`,
 		"index a = probe first 1":         `found "first", want "last"`,
-		"index a = sum b over keys":       `found "keys", want queries or diagonals or blocks`,
+		"index a = sum b over keys":       `found "keys", want queries or diagonals or blocks or runs`,
+		"index a = sum b over runs":       `found the end of the line, want a number`,
 		"index a = pool min q":            `found "min", want mean or max`,
 		"index a = pool mean q over n":    `found n, want a number`,
 		"index a = top 3 of b":            `found "of", want "from"`,

@@ -16,6 +16,7 @@ const (
 	KindSquareProbabilities
 	KindColumnValues // one value a key
 	KindDistanceValues
+	KindRunValues // one value a run of neighbouring distances
 	KindPooledQ
 	KindPooledK
 	KindBlockValues // one value a key block, for each query block
@@ -28,7 +29,7 @@ const (
 )
 
 var kindWords = []string{"scores", "probabilities", "scores of squares", "probabilities of squares", "values over columns",
-	"values over distances", "pooled queries", "pooled keys",
+	"values over distances", "values over runs of distances", "pooled queries", "pooled keys",
 	"values over blocks", "shares of blocks", "chosen columns", "chosen distances", "chosen blocks",
 	"given spans", "given keys"}
 
@@ -135,6 +136,27 @@ func (c *checker) indexNumbers(d IndexDef) {
 	for _, p := range slices.Concat(n.budgets, n.others) {
 		if c.poly(p, where) && !c.facts.AtLeast(p, n.least) {
 			c.fail("%s: %s%s may be below %d; give the parameter a minimum or require it", where, n.who, p, n.least)
+		}
+	}
+	for _, p := range n.runs {
+		c.run(p, where, n.who)
+	}
+}
+
+// run checks the size of runs. One that const parameters give is checked when it has a number: by the pass that bakes them, and when it
+// is evaluated.
+func (c *checker) run(p Poly, where, who string) {
+	if !c.poly(p, where) {
+		return
+	}
+	if v, constant := p.Const(); constant {
+		if err := CheckRun(v); err != nil {
+			c.fail("%s: %w", where, err)
+		}
+	}
+	for _, v := range p.Vars() {
+		if !c.baked[v] {
+			c.fail("%s: %s%s depends on %s, which is known at launch only; make it const", where, who, p, v)
 		}
 	}
 }

@@ -44,6 +44,7 @@ var ErrTooInvolved = errors.New("the segments are too involved to verify; use fe
 type checker struct {
 	facts    Facts
 	declared map[string]bool
+	baked    map[string]bool // const parameters
 	defs     []IndexDef
 	errs     []error
 }
@@ -84,7 +85,7 @@ func (c *checker) step(p Poly, where string) {
 
 // params checks the declarations and prepares the facts that proofs need.
 func (c *checker) params(name string, params []Param, requires []Require) {
-	c.declared = map[string]bool{}
+	c.declared, c.baked = map[string]bool{}, map[string]bool{}
 	if !isName(name) {
 		c.fail("%q cannot be a name; use letters, digits and _", name)
 	}
@@ -94,7 +95,7 @@ func (c *checker) params(name string, params []Param, requires []Require) {
 	}
 	for _, p := range params {
 		c.param(p)
-		c.declared[p.Name] = true
+		c.declared[p.Name], c.baked[p.Name] = true, p.Binding == BindConst
 	}
 	ok := true
 	for _, r := range requires {

@@ -23,7 +23,14 @@ func Consts(p *ir.Pattern, given map[string]int64) (map[string]int64, error) {
 	requires := slices.DeleteFunc(slices.Clone(p.Requires), func(r ir.Require) bool {
 		return slices.ContainsFunc(r.Value.Vars(), func(v string) bool { return !isBaked(v) })
 	})
-	return ir.CheckLaunch(baked, requires, given)
+	values, err := ir.CheckLaunch(baked, requires, given)
+	if err == nil {
+		err = ir.CheckRuns(p.Index, values)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return values, nil
 }
 
 // consts replaces const parameters by their values and drops the conditions that are settled by it.

@@ -41,3 +41,26 @@ func TestConstsBeyondTheLimit(t *testing.T) {
 	_, err = Run(p, Options{Tile: Fixed(listTile), Consts: map[string]int64{"n": 181}})
 	require.NoError(t, err, "181^4 is just below the limit")
 }
+
+// TestConstSizesOfRuns: the size of runs is a number behind the pass, and one that runs cannot have is refused with its reason.
+func TestConstSizesOfRuns(t *testing.T) {
+	p := parsePattern(t, `  const width = 32 min 0
+  param n = 4 min 0
+  index logits = probe last 64
+  index probs = softmax logits
+  index stripes = sum probs over runs 2*width
+  index d = top n from stripes
+  keep
+    intersect
+      causal
+      chosen diagonals d
+`)
+	s, err := Run(p, Options{Tile: Fixed(listTile), Consts: map[string]int64{"width": 24}})
+	require.NoError(t, err)
+	require.Contains(t, s.String(), "index stripes = sum probs over runs 48\n")
+	for width, why := range map[int64]string{20: "a run has 40 distances, want a multiple of 16 from 16 to 128 with width = 20", 80: "a run has 160", 0: "a run has 0"} {
+		_, err := Run(p, Options{Tile: Fixed(listTile), Consts: map[string]int64{"width": width}})
+		require.ErrorContains(t, err, why)
+		require.NotContains(t, err.Error(), "internal")
+	}
+}

@@ -65,11 +65,11 @@ func runByLengths(r ir.Run, entry ir.Expr) (ir.Run, error) {
 	for _, p := range abi.IndexParams[abi.ByLengths(r.Kernel)] {
 		switch p.Name {
 		case "a_of":
-			args = append(args, ir.NumberArg(p.Name, countOf(r, "a_n", columns)))
+			args = append(args, ir.NumberArg(p.Name, candidatesOf(r, "a_n")))
 		case "b_of":
-			args = append(args, ir.NumberArg(p.Name, countOf(r, "b_n", columns)))
+			args = append(args, ir.NumberArg(p.Name, candidatesOf(r, "b_n")))
 		case "of":
-			args = append(args, ir.NumberArg(p.Name, countOf(r, "n", sq)))
+			args = append(args, ir.NumberArg(p.Name, rowsOf(r)))
 		case "hq":
 			if !has("hq") {
 				args = append(args, ir.NumberArg(p.Name, ir.Name("score_q")))
@@ -80,11 +80,25 @@ func runByLengths(r ir.Run, entry ir.Expr) (ir.Run, error) {
 	return r, nil
 }
 
-// countOf is 0 if a kernel's count is the one that is given, and 1 if it is the other one that the kernel knows.
-func countOf(r ir.Run, param string, first ir.Expr) ir.Expr {
-	is := slices.ContainsFunc(r.Args, func(a ir.Arg) bool { return a.Param == param && a.Expr.String() == first.String() })
-	if is {
+// rowsOf is 0 if a kernel's rows are queries, and 1 if they are keys.
+func rowsOf(r ir.Run) ir.Expr {
+	if numberOf(r, "n").String() == sq.String() {
 		return ir.N(0)
 	}
 	return ir.N(1)
+}
+
+// candidatesOf is 0 if the candidates of a choice are columns; else how many distances a candidate has.
+func candidatesOf(r ir.Run, n string) ir.Expr {
+	switch x := numberOf(r, n); {
+	case x.String() == columns.String():
+		return ir.N(0)
+	case x.Op == ir.OpCeilDiv: // runs
+		return x.Args[1]
+	}
+	return ir.N(1)
+}
+
+func numberOf(r ir.Run, param string) ir.Expr {
+	return r.Args[slices.IndexFunc(r.Args, func(a ir.Arg) bool { return a.Param == param })].Expr
 }

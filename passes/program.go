@@ -48,6 +48,7 @@ type choice struct {
 	source ir.Source
 	row    int         // of its numbers, in the rows that are stored; its limits are in the next one
 	probe  int         // number of the probe behind it, of columns and distances
+	run    int64       // neighbouring distances that are chosen together, and are one candidate; 1 of anything else
 	scores blockScores // of blocks: what it chooses from
 }
 
@@ -135,7 +136,8 @@ func (b *programBuilder) lengths() {
 func (b *programBuilder) choice(name string, s ir.Select) error {
 	kind, _ := ir.IndexType(b.schedule.Index, name)
 	chosen, _ := kind.Chosen()
-	c := choice{Select: s, source: ir.Chosen{Name: name, Kind: chosen}.Source(), row: len(b.rows)}
+	c := choice{Select: s, source: ir.Chosen{Name: name, Kind: chosen}.Source(), row: len(b.rows),
+		run: int64(ir.RunSize(b.schedule.Index, name, nil))}
 	if !slices.ContainsFunc(forms, func(f form) bool { return f.read(b, s.Of, &c) }) {
 		return fmt.Errorf("internal: a choice from %q, which no kernels compute; they compute %s", s.Of, computed())
 	}
@@ -164,7 +166,7 @@ func (b *programBuilder) numbers(c *choice) {
 	candidates := columns
 	switch c.source.Kind {
 	case ir.SourceRuns:
-		candidates = reach
+		candidates = c.distances()
 	case ir.SourceBlocks:
 		candidates = columns.Over(ir.BlockSize)
 	}
@@ -232,7 +234,7 @@ func (b *programBuilder) listBuffers(c choice) {
 		list("block_count", "i32", rowBlocks)
 	case ir.SourceRuns:
 		tiles := ir.Call(ir.OpFloorDiv, reach, ir.N(ir.BlockSize)).Plus(ir.N(2))
-		b.define(c.name("run_cap"), ir.Call(ir.OpMax, one, ir.Call(ir.OpMin, c.value("most"), tiles)))
+		b.define(c.name("run_cap"), ir.Call(ir.OpMax, one, ir.Call(ir.OpMin, c.mostTiles(), tiles)))
 		b.define(c.name("cover_words"), distPad.Plus(ir.N(ir.BlockSize)).Over(32))
 		list("bits", "u32", distPad.Over(32))
 		list("runs", "i32", c.value("run_cap"))

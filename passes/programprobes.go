@@ -155,7 +155,7 @@ func (p probe) room() ir.Expr {
 func (b *programBuilder) slices(chunks ir.Expr) {
 	const stat = 8 * abi.ProbeRows // bytes of a maximum and a sum for every row
 	room := b.define("chunk_room", chunks)
-	head := b.define("sum_bytes", ir.N(stat).Times(room.Plus(ir.N(1))).Plus(ir.N(4).Times(keysPad.Plus(distPad))))
+	head := b.define("sum_bytes", b.runBytes(ir.N(stat).Times(room.Plus(ir.N(1))).Plus(ir.N(4).Times(keysPad.Plus(distPad)))))
 	kv := b.define("kv_bytes", group.Times(head))
 	whole := b.define("sums_fit", ir.Call(ir.OpAtLeast, scratch, allHeads.Times(head)))
 	most := ir.Call(ir.OpMin, kvHeads, ir.Call(ir.OpMax, ir.N(1), ir.Call(ir.OpFloorDiv, scratch, kv)))
@@ -167,6 +167,7 @@ func (b *programBuilder) slices(chunks ir.Expr) {
 	b.buffer("probe_lse", "f32", true, heads, ir.N(abi.ProbeRows), ir.N(2))
 	b.buffer("col_sum", "f32", true, heads, keysPad)
 	b.buffer("diag_sum", "f32", true, heads, distPad)
+	b.runBuffers(heads)
 	spare := ir.Call(ir.OpMax, ir.N(0), scratch.Minus(heads.Times(head)))
 	b.buffer("spare", "f32", true, ir.Call(ir.OpPick, whole, ir.N(0), ir.Call(ir.OpFloorDiv, spare, ir.N(4))))
 	for _, p := range b.probes {
@@ -234,28 +235,49 @@ func (p probe) stats(kernel string, tiles ir.Expr) (steps []ir.Step, grid [3]ir.
 }
 
 // selectSums turns the sums of a probe into bitmaps, two choices of one rule at a time: they run side by side.
-func (b *programBuilder) selectSums(p probe) (out []ir.Step) {
+func (b *programBuilder) selectSums(p probe) []ir.Step {
+	out := b.sumRuns(p)
 	for rule, kernel := range abi.SelectKernels {
 		var jobs []choice
 		for _, c := range b.choices {
-			if c.source.Kind != ir.SourceBlocks && c.probe == p.number && int(c.Rule) == rule {
+			if c.from(p) && int(c.Rule) == rule {
 				jobs = append(jobs, c)
 			}
 		}
 		for pair := range slices.Chunk(jobs, 2) {
 			args := append(pair[0].job("a_", p), pair[len(pair)-1].job("b_", p)...)
-			args = append(args, ir.NumberArg("hq", ir.Name("slice_q")), ir.AddressArg("heads", "heads", ir.N(4).Times(ir.Name("first_head"))))
-			out = append(out, ir.Run{Kernel: kernel, Grid: [3]ir.Expr{ir.Name("slice_heads"), ir.N(int64(len(pair))), ir.N(1)}, Args: args})
+			out = append(out, ir.Run{Kernel: kernel, Grid: [3]ir.Expr{ir.Name("slice_heads"), ir.N(int64(len(pair))), ir.N(1)},
+				Args: append(args, sliceHeads()...)})
+			out = append(out, distancesOf(pair)...)
 		}
 	}
 	return out
 }
 
+// from says whether the choice is made from the sums of a probe.
+func (c choice) from(p probe) bool { return c.source.Kind != ir.SourceBlocks && c.probe == p.number }
+
+// bitsOfSlice is where the bitmaps of a slice begin, of stride bits a head.
+func (c choice) bitsOfSlice(param string, stride ir.Expr) ir.Arg {
+	return ir.AddressArg(param, c.name("bits"), ir.N(4).Times(ir.Name("first_head")).Times(stride.Over(32)))
+}
+
+// sliceHeads are the arguments that say which heads a launch of a slice is for.
+func sliceHeads() []ir.Arg {
+	return []ir.Arg{ir.NumberArg("hq", ir.Name("slice_q")), ir.AddressArg("heads", "heads", ir.N(4).Times(ir.Name("first_head")))}
+}
+
 // job are the arguments of one of the choices that a launch makes.
 func (c choice) job(job string, p probe) []ir.Arg {
 	values, stride, n := "diag_sum", distPad, reach
-	if c.source.Kind == ir.SourceColumns {
+	bits := c.bitsOfSlice(job+"bits", stride)
+	switch {
+	case c.source.Kind == ir.SourceColumns:
 		values, stride, n = "col_sum", keysPad, columns
+		bits = c.bitsOfSlice(job+"bits", stride)
+	case c.run > 1:
+		values, stride, n = runSum(c.run), runPad(c.run), c.distances()
+		bits = ir.AddressArg(job+"bits", c.name(runBits), ir.N(0))
 	}
 	head := ir.Name("kv").Times(group) // of the batch entry
 	number := func(name string, row int) ir.Arg {
@@ -263,7 +285,7 @@ func (c choice) job(job string, p probe) []ir.Arg {
 	}
 	args := []ir.Arg{
 		ir.AddressArg(job+"values", values, ir.N(0)),
-		ir.AddressArg(job+"bits", c.name("bits"), ir.N(4).Times(ir.Name("first_head")).Times(stride.Over(32))),
+		bits,
 		number("budget", c.row),
 		ir.NumberArg(job+"first", clipped(c.First)), ir.NumberArg(job+"last", clipped(c.Last)),
 		ir.NumberArg(job+"n", n), ir.NumberArg(job+"stride", stride),

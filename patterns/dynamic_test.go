@@ -94,6 +94,20 @@ var chooses = map[string]func(h head, p map[string]int64) func(q, k int) bool{
 		c, d := best(columns, int(p["vertical"]), nearest(30)), best(distances, int(p["slash"]), nearest(100))
 		return func(q, k int) bool { return k <= q && (c[k] || d[q-k]) }
 	},
+	"slash_tiles": func(h head, p map[string]int64) func(q, k int) bool {
+		columns, distances := h.probe()
+		c := best(columns, int(p["vertical"]), nearest(30))
+		var runs []float64
+		for run := range slices.Chunk(distances, 64) {
+			sum := 0.0
+			for _, x := range run {
+				sum += x
+			}
+			runs = append(runs, sum)
+		}
+		r := best(runs, int(p["runs"]), nearest(2))
+		return func(q, k int) bool { return k <= q && (c[k] || r[(q-k)/64]) }
+	},
 	"columns_window": func(h head, p map[string]int64) func(q, k int) bool {
 		columns, _ := h.probe()
 		c := best(columns, int(p["vertical"]), nearest(30))
@@ -153,7 +167,7 @@ func TestDynamicPatternsKeepWhatTheySay(t *testing.T) {
 func small(rng *rand.Rand, p *ir.Pattern) map[string]int64 {
 	out := map[string]int64{}
 	for _, x := range p.Params {
-		out[x.Name] = x.Min + rng.Int64N(map[string]int64{"vertical": 100, "slash": 200, "topk": 4, "window": 50}[x.Name])
+		out[x.Name] = x.Min + rng.Int64N(map[string]int64{"vertical": 100, "slash": 200, "runs": 6, "topk": 4, "window": 50}[x.Name])
 	}
 	return out
 }

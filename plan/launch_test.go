@@ -167,7 +167,9 @@ func randomShape(rng *rand.Rand) qkv.Shape {
 }
 
 func randomHead(rng *rand.Rand) string {
-	switch rng.IntN(6) {
+	switch rng.IntN(7) {
+	case 6:
+		return entry("slash_tiles", "vertical", 1+rng.IntN(60), "runs", 1+rng.IntN(4))
 	case 0:
 		return entry("dense")
 	case 1:

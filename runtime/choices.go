@@ -12,6 +12,7 @@ import (
 type choice struct {
 	ir.Select
 	source ir.Source
+	run    int // neighbouring distances that are one candidate; 1 of anything else
 }
 
 // choicesOf lists the chosen sets of a schedule, in the order of their definitions.
@@ -20,13 +21,13 @@ func choicesOf(s *ir.Schedule) (out []choice) {
 		if of, ok := d.Value.(ir.Select); ok {
 			kind, _ := ir.IndexType(s.Index, d.Name)
 			set, _ := kind.Chosen()
-			out = append(out, choice{of, ir.Chosen{Name: d.Name, Kind: set}.Source()})
+			out = append(out, choice{of, ir.Chosen{Name: d.Name, Kind: set}.Source(), ir.RunSize(s.Index, d.Name, nil)})
 		}
 	}
 	return out
 }
 
-// choiceCall is a chosen set in the numbers of a call.
+// choiceCall is a chosen set in the numbers of a call; they count candidates, which are runs of distances where those are chosen.
 type choiceCall struct {
 	choice
 	numbers     []int // [QHeads]: how many, which share or which threshold
@@ -101,15 +102,15 @@ func (x *boundCall) number(of choice, values []map[string]int64) choiceCall {
 		n.numbers, n.limits = append(n.numbers, number), append(n.limits, limit)
 		most = max(most, limit)
 	}
-	n.most = min(most, x.candidates(of.source.Kind))
+	n.most = min(most, x.candidates(of))
 	return n
 }
 
-// candidates is how many members a set of a kind can have.
-func (x *boundCall) candidates(kind ir.SourceKind) int {
-	switch kind {
+// candidates is how many there are for a choice.
+func (x *boundCall) candidates(of choice) int {
+	switch of.source.Kind {
 	case ir.SourceRuns:
-		return x.reach()
+		return ceilDiv(x.reach(), of.run)
 	case ir.SourceBlocks:
 		return blocksOf(x.columns())
 	default:

@@ -55,16 +55,19 @@ func clustered(n int) int {
 	return 1 + ceilDiv(n-1, ir.BlockSize)
 }
 
+// fewest is how many distances so many candidates have at least: the last run may have one only.
+func (n choiceCall) fewest(candidates int) int { return max(0, (candidates-1)*n.run+1) }
+
 func (x *boundCall) runBounds(s listShape, n choiceCall, head int) (low, high int) {
-	least, most, first := n.members(head, x.reach())
-	near := clustered(first)
+	least, most, first := n.members(head, x.candidates(n.choice))
+	near := clustered(first * n.run)
 	for i := range near {
 		low += x.rowsOfRun(s, i*ir.BlockSize)
 	}
-	for i := range clustered(least) - near {
+	for i := range clustered(n.fewest(least)) - near {
 		low += x.rowsOfRun(s, x.reach()+ir.BlockSize-1-i*ir.BlockSize)
 	}
-	for i := range min(most, int(x.Number(n.list("run_cap")))) {
+	for i := range min(most*ir.MostTiles(n.run), int(x.Number(n.list("run_cap")))) {
 		high += x.rowsOfRun(s, i*ir.BlockSize)
 	}
 	return min(low, high), high

@@ -172,23 +172,32 @@ func worstSlots(x *boundCall, s listShape, params map[string]int64) (slots int) 
 	return slots
 }
 
-// TestBoundsHold: what random lists cost lies between the bounds that budgets give.
+// TestBoundsHold: what random lists cost lies between the bounds that budgets give, whatever the budgets count.
 func TestBoundsHold(t *testing.T) {
+	for _, over := range []string{"diagonals", "runs 16", "runs 64", "runs 112"} {
+		t.Run(over, func(t *testing.T) {
+			text := strings.NewReplacer("over diagonals", "over "+over, "first 100", "first 3").Replace(verticalSlash)
+			_, k := weighedKernel(t, text)
+			boundsHold(t, k)
+		})
+	}
+}
+
+func boundsHold(t *testing.T, k *Loaded) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	_, k := weighedKernel(t, verticalSlash)
 	for range 200 {
 		sq, offset := 1+rng.IntN(3000), rng.IntN(2)*rng.IntN(2000)
-		budgets := map[string]int64{"vertical": int64(rng.IntN(sq + offset)), "slash": int64(rng.IntN(sq + offset))}
+		budgets := map[string]int64{"vertical": int64(rng.IntN(sq + offset)), "slash": int64(rng.IntN(sq+offset) / max(1, rng.IntN(2)*50))}
 		x := boundOf(t, k, Call{Shape: Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: sq, SeqK: sq + offset, QOffset: offset}, Part: Part{Params: budgets}})
 		shapes, err := k.patterns[0].listShapes(x)
 		require.NoError(t, err)
 		for _, s := range shapes {
 			n := x.choices[s.choice]
-			members := randomMembers(rng, n, x.reach())
+			members := randomMembers(rng, n, x.candidates(n.choice))
 			low, high, slots := 0, 0, 0
 			if s.source.Kind == ir.SourceRuns {
 				low, high = x.runBounds(s, n, 0)
-				slots = walkRuns(ir.CoverTiles(members), sq, offset)
+				slots = walkRuns(ir.CoverTiles(distancesOf(members, n.run, x.reach())), sq, offset)
 			} else {
 				low, high = x.columnBounds(s, n, 0)
 				slots = walkColumns(members, sq, offset)
@@ -198,6 +207,15 @@ func TestBoundsHold(t *testing.T) {
 			require.GreaterOrEqual(t, high, slots, what)
 		}
 	}
+}
+
+func distancesOf(runs []int, run, end int) (out []int) {
+	for _, g := range runs {
+		for d := g * run; d < min(end, (g+1)*run); d++ {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // walkRuns and walkColumns count the slots of all row blocks, causal ones, one by one.

@@ -1,6 +1,7 @@
 package runtime_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -25,10 +26,15 @@ pattern two(n = 20) {
 
 // Sums are held for as many heads at a time as there is room: less memory, the same choices, every head with its own budget.
 func TestSumsOfHeadsInParts(t *testing.T) {
+	t.Run("distances", func(t *testing.T) { sumsInParts(t, twoProbes) })
+	t.Run("runs of distances", func(t *testing.T) { sumsInParts(t, strings.Replace(twoProbes, "diagonals)", "diagonals(16))", 1)) })
+}
+
+func sumsInParts(t *testing.T, source string) {
 	dev, err := emu.Open(emu.Options{})
 	require.NoError(t, err)
 	defer dev.Close()
-	a, err := compile.Source("two.minf", []byte(twoProbes), "", compile.Options{Target: "sm_80", DType: "bf16", HeadDim: 32}, nil)
+	a, err := compile.Source("two.minf", []byte(source), "", compile.Options{Target: "sm_80", DType: "bf16", HeadDim: 32}, nil)
 	require.NoError(t, err)
 	for _, s := range []qkv.Shape{
 		{Batch: 2, QHeads: 6, KVHeads: 3, SeqQ: 300, SeqK: 300, HeadDim: 32},

@@ -128,7 +128,7 @@ func (w *chosenWriter) sets(n choiceCall) ([]*ir.Selected, error) {
 
 func (w *chosenWriter) checkSet(n choiceCall, set *ir.Selected) error {
 	if n.source.Kind != ir.SourceBlocks {
-		return checkMembers(set.Members, n.most, w.candidates(n.source.Kind))
+		return w.checkFlat(n, set.Members)
 	}
 	if len(set.Blocks) != w.rowBlocks() {
 		return fmt.Errorf("found blocks of %d row blocks, want %d", len(set.Blocks), w.rowBlocks())
@@ -139,6 +139,25 @@ func (w *chosenWriter) checkSet(n choiceCall, set *ir.Selected) error {
 		if err := checkMembers(up, w.capacity(n, "block_cap"), blocksOf(w.columns())); err != nil {
 			return fmt.Errorf("row block %d, read from the end: %w", t, err)
 		}
+	}
+	return nil
+}
+
+// checkFlat checks columns or distances. The list of tiles has room for whole runs, so that distances of runs are checked as runs; the last
+// one ends where there are no more distances.
+func (w *chosenWriter) checkFlat(n choiceCall, members []int) error {
+	if n.run == 1 || len(members) == 0 {
+		return checkMembers(members, n.most, w.candidates(n.choice))
+	}
+	if err := checkMembers(members, len(members), w.reach()); err != nil {
+		return err
+	}
+	runs, whole := ir.RunsOf(members, n.run, members[len(members)-1]+1)
+	switch {
+	case !whole:
+		return fmt.Errorf("the %d distances are not whole runs of %d; give all distances of a run, or none", len(members), n.run)
+	case len(runs) > n.most:
+		return fmt.Errorf("found %d runs of %d distances, the budget allows %d", len(runs), n.run, n.most)
 	}
 	return nil
 }

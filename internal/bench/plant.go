@@ -9,7 +9,7 @@ import (
 
 // Planted lists have the shapes that published figures of sparse kernels were taken on, where nobody estimates anything:
 //
-//	distances  the nearest ones that the pattern forces, and clusters of 64 neighbours anywhere
+//	distances  the nearest ones that the pattern forces, and clusters of 64 neighbours anywhere; of choices among runs, runs anywhere
 //	columns    the first ones that the pattern forces, and others anywhere
 //	blocks     the diagonal ones that the pattern forces, and others anywhere (see BlockSharing)
 //
@@ -28,7 +28,9 @@ func (s *subject) plant(c Config, n int) []*ir.Selection {
 			if x, ok := d.Value.(ir.Select); ok {
 				kind, _ := ir.IndexType(s.schedule.Index, d.Name)
 				chosen, _ := kind.Chosen()
-				sel.Sets = append(sel.Sets, p.set(d.Name, chosen, s.budget(x), n))
+				b := s.budget(x)
+				b.run = ir.RunSize(s.schedule.Index, d.Name, nil)
+				sel.Sets = append(sel.Sets, p.set(d.Name, chosen, b, n))
 			}
 		}
 		out = append(out, sel)
@@ -36,8 +38,8 @@ func (s *subject) plant(c Config, n int) []*ir.Selection {
 	return out
 }
 
-// budget is a Select in numbers.
-type budget struct{ n, first, last int }
+// budget is a Select in numbers, which count runs of so many distances where run is not 1.
+type budget struct{ n, first, last, run int }
 
 func (s *subject) budget(x ir.Select) budget {
 	value := func(p ir.Poly) int {
@@ -47,7 +49,7 @@ func (s *subject) budget(x ir.Select) budget {
 		}
 		return int(min(max(v, 0), ir.MaxParam))
 	}
-	return budget{value(x.N), value(x.First), value(x.Last)}
+	return budget{value(x.N), value(x.First), value(x.Last), 1}
 }
 
 // clamp fits the budget to a number of candidates, as the index stage does.
@@ -74,11 +76,25 @@ func (p *planter) set(name string, kind ir.ChosenKind, b budget, n int) ir.Selec
 	case ir.ChosenColumns:
 		s.Members = p.anywhere(b.clamp(n), n)
 	case ir.ChosenDistances:
-		s.Members = p.clusters(b.clamp(n), n)
+		s.Members = p.distances(b, n)
 	default:
 		s.Blocks = p.blocks(b, n)
 	}
 	return s
+}
+
+// distances draws distances of 0..n-1: clusters of them, or whole runs.
+func (p *planter) distances(b budget, n int) (out []int) {
+	if b.run == 1 {
+		return p.clusters(b.clamp(n), n)
+	}
+	runs := (n + b.run - 1) / b.run
+	for _, g := range p.anywhere(b.clamp(runs), runs) {
+		for d := g * b.run; d < min(n, (g+1)*b.run); d++ {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // anywhere draws members of 0..n-1 with equal chances: the forced ones, then the rest by R. Floyd's method, which needs one

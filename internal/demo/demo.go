@@ -37,6 +37,7 @@ var settings = map[string]setting{
 	"dilated":        {workload.Slash, map[string]int64{"window": 2048}},
 	"strided":        {kind: workload.Slash},
 	"vertical_slash": {workload.Slash, map[string]int64{"vertical": 32, "slash": 128}},
+	"slash_tiles":    {workload.Slash, map[string]int64{"vertical": 32, "runs": 8}},
 	"columns_window": {workload.Columns, map[string]int64{"vertical": 48, "window": 256}},
 	"block_sparse":   {workload.Blocks, map[string]int64{"topk": 8}},
 	"sink_blocks":    {workload.Blocks, map[string]int64{"topk": 8}},

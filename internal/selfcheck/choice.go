@@ -101,6 +101,7 @@ func CompareChoices(c ChoiceCase) (*ChoiceReport, error) {
 			rule := rules[s.Name]
 			rule.ranges = func() ranges { return valueRanges(index, s.Name, values, head) }
 			rule.alike = alike(index, s.Name, values, head)
+			rule.run, rule.end = ir.RunSize(index, s.Name, values), head.QOffset+head.Sq
 			r.set(fmt.Sprintf("batch %d, head %d, %s", h/in.QHeads, h%in.QHeads, s.Name), rule, s, *got, from[s.Name])
 		}
 		if c.Progress != nil {
@@ -132,7 +133,7 @@ func (c ChoiceCase) inputs(h int) (ir.HeadInputs[float32], error) {
 // set compares what one Select chose for one head.
 func (r *ChoiceReport) set(where string, rule choiceRule, want, got ir.Selected, from ir.IndexValues) {
 	if want.Kind != ir.ChosenBlocks {
-		r.members(where, rule, want.Members, got.Members, from[0], relativeTie(valueTie))
+		r.flat(where, rule, want.Members, got.Members, from[0])
 		return
 	}
 	for t := range max(len(want.Blocks), len(got.Blocks)) {
@@ -155,6 +156,21 @@ func (r *ChoiceReport) set(where string, rule choiceRule, want, got ir.Selected,
 	}
 }
 
+// flat compares columns or distances; chosen runs of distances are compared as runs.
+func (r *ChoiceReport) flat(where string, rule choiceRule, want, got []int, from []float64) {
+	if rule.run > 1 {
+		runs, whole := ir.RunsOf(got, rule.run, rule.end)
+		if !whole {
+			r.Members += len(want)
+			r.wrong(max(1, len(got)), fmt.Sprintf("%s: the %d distances are not whole runs of %d", where, len(got), rule.run))
+			return
+		}
+		want, _ = ir.RunsOf(want, rule.run, rule.end)
+		got = runs
+	}
+	r.members(where, rule, want, got, from, relativeTie(valueTie))
+}
+
 // relativeTie says whether two values differ by rounding only.
 func relativeTie(part float64) func(a, b float64) bool {
 	return func(a, b float64) bool { return math.Abs(b-a) <= part*math.Abs(b)+tinyTie }
@@ -167,6 +183,8 @@ type choiceRule struct {
 	shares bool                // of shares of blocks
 	alike  func(a, b int) bool // says whether kernels add up the same numbers for both members: the smaller one wins
 	ranges func() ranges       // what float32 leaves open of the values, where that is more than ties
+	run    int                 // neighbouring distances that are one member; 1 of anything else
+	end    int                 // distances that there are
 }
 
 // rulesOf reads the rule of every Select.

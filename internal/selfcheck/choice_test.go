@@ -30,6 +30,8 @@ func choices(t *testing.T) ChoiceCase {
   index main = mass 600 from heat
   index far = above 400000 from trace
   index large = mass 700 from shares
+  index stripes = sum probs over runs 32
+  index runs = top 4 from stripes
   keep
     all
 `)
@@ -59,6 +61,9 @@ func TestWrongChoicesFail(t *testing.T) {
 		"a column less of a mass":      func(s *ir.Selection) { s.Sets[3].Members = s.Sets[3].Members[1:] },
 		"a distance above a threshold": func(s *ir.Selection) { s.Sets[4].Members = other(append(s.Sets[4].Members, 0), 300) },
 		"a block less of a mass":       func(s *ir.Selection) { s.Sets[5].Blocks[4] = s.Sets[5].Blocks[4][1:] },
+		"a distance less of a run":     func(s *ir.Selection) { s.Sets[6].Members = s.Sets[6].Members[1:] },
+		"a run less":                   func(s *ir.Selection) { s.Sets[6].Members = s.Sets[6].Members[32:] },
+		"another run":                  func(s *ir.Selection) { s.Sets[6].Members = otherRun(s.Sets[6].Members, 32, 300) },
 		"no row block":                 func(s *ir.Selection) { s.Sets[2].Blocks = s.Sets[2].Blocks[:4] },
 		"heads mixed up":               nil,
 	} {
@@ -88,6 +93,19 @@ func other(members []int, n int) []int {
 			return out
 		}
 	}
+	return out
+}
+
+// otherRun replaces the first run by one that was not chosen.
+func otherRun(members []int, run, n int) []int {
+	runs, _ := ir.RunsOf(members, run, n)
+	var out []int
+	for _, g := range other(append(runs[1:], runs[0]), n/run) {
+		for d := g * run; d < (g+1)*run; d++ {
+			out = append(out, d)
+		}
+	}
+	slices.Sort(out)
 	return out
 }
 

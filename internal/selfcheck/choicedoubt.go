@@ -28,10 +28,11 @@ func valueRanges(index []ir.IndexDef, name string, values map[string]int64, in i
 	if err != nil || rows == nil {
 		return r
 	}
-	n := in.QOffset + in.Sq
+	n, run := in.QOffset+in.Sq, ir.RunSize(index, name, values)
 	if sum.Over == ir.OverQueries {
 		n = min(in.Sk, n)
 	}
+	n = (n + run - 1) / run
 	r = ranges{make([]float64, n), make([]float64, n)}
 	worst := 0.0
 	for _, i := range rows {
@@ -39,8 +40,8 @@ func valueRanges(index []ir.IndexDef, name string, values map[string]int64, in i
 		worst = max(worst, p.step)
 		for k := range p.low {
 			at := k
-			if sum.Over == ir.OverDiagonals {
-				at = in.QOffset + i - k
+			if sum.Over != ir.OverQueries {
+				at = (in.QOffset + i - k) / run
 			}
 			r.low[at], r.high[at] = r.low[at]+p.low[k], r.high[at]+p.high[k]
 		}
@@ -51,9 +52,9 @@ func valueRanges(index []ir.IndexDef, name string, values map[string]int64, in i
 	return r
 }
 
-// alike says of two columns or distances whether the same numbers are added up for both, whatever the arithmetic: every row gives all
-// keys the same logit, because the query is 0 or all keys are equal, and the same rows of the probe see both. Other values that are equal
-// in float64 may be sums of different numbers, whose order in float32 is rounding.
+// alike says of two columns, distances or runs of distances whether the same numbers are added up for both, whatever the arithmetic: every
+// row gives all keys the same logit, because the query is 0 or all keys are equal, and the same rows of the probe see both. Other values that
+// are equal in float64 may be sums of different numbers, whose order in float32 is rounding.
 func alike(index []ir.IndexDef, name string, values map[string]int64, in ir.HeadInputs[float32]) func(a, b int) bool {
 	sum, rows, err := probed(index, name, values, in.Sq)
 	if err != nil || rows == nil || !uniform(in) {
@@ -61,13 +62,21 @@ func alike(index []ir.IndexDef, name string, values map[string]int64, in ir.Head
 	}
 	sees := func(row, member int) bool {
 		key := member
-		if sum.Over == ir.OverDiagonals {
+		if sum.Over != ir.OverQueries {
 			key = in.QOffset + row - member
 		}
 		return 0 <= key && key < min(in.Sk, in.QOffset+row+1)
 	}
+	run := ir.RunSize(index, name, values)
 	return func(a, b int) bool {
-		return !slices.ContainsFunc(rows, func(row int) bool { return sees(row, a) != sees(row, b) })
+		return !slices.ContainsFunc(rows, func(row int) bool {
+			for i := range run {
+				if sees(row, a*run+i) != sees(row, b*run+i) {
+					return true
+				}
+			}
+			return false
+		})
 	}
 }
 

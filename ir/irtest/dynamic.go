@@ -92,11 +92,24 @@ func RandomSelection(rng *rand.Rand, index []ir.IndexDef, shape ir.Shape) *ir.Se
 		case ir.ChosenColumns:
 			s.Members = members(rng, min(shape.Sk, end), int(first), int(last))
 		case ir.ChosenDistances:
-			s.Members = members(rng, end, int(first), int(last))
+			s.Members = distances(rng, end, int(first), int(last), ir.RunSize(index, d.Name, nil))
 		case ir.ChosenBlocks:
 			s.Blocks = rowBlocks(rng, shape, int(first), int(last))
 		}
 		out.Sets = append(out.Sets, s)
+	}
+	return out
+}
+
+// distances draws members of 0..n-1, or whole runs of them.
+func distances(rng *rand.Rand, n, first, last, run int) (out []int) {
+	if run == 1 {
+		return members(rng, n, first, last)
+	}
+	for _, g := range members(rng, (n+run-1)/run, first, last) {
+		for d := g * run; d < min(n, (g+1)*run); d++ {
+			out = append(out, d)
+		}
 	}
 	return out
 }

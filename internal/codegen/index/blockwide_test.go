@@ -132,6 +132,10 @@ func listKernels(t *testing.T) map[string]*lower.Kernel {
 	}
 	k, err := SelectTop(false)
 	add("select_top", k, err)
+	k, err = RunSums(false)
+	add("run_sums", k, err)
+	k, err = RunDistances(false)
+	add("run_distances", k, err)
 	k, err = Runs()
 	add("runs", k, err)
 	k, err = Columns()

@@ -32,6 +32,9 @@ var kernels = map[string]func(c config) (*lower.Kernel, error){
 	abi.SelectMass:             either(SelectMass),
 	abi.SelectAbove:            either(SelectAbove),
 
+	abi.RunSums:      either(RunSums),
+	abi.RunDistances: either(RunDistances),
+
 	abi.PoolMean:         pooled(ir.ReduceMean, 64),
 	abi.PoolMean128:      pooled(ir.ReduceMean, 128),
 	abi.PoolMax:          pooled(ir.ReduceMax, 64),

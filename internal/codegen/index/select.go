@@ -148,8 +148,10 @@ func (s *selector) number() Value {
 	}
 	s.Entry = func() Value { return s.UDiv(s.BlockX(), s.Param("hq")) }
 	reach := s.Add(s.Length("q_offset"), s.Length("sq"))
-	keys := s.ICmp(enum.IPredEQ, s.param("of"), lower.I32(0))
-	return s.Select(keys, s.Min(s.Length("sk"), reach), reach)
+	of := s.param("of")
+	keys, each := s.ICmp(enum.IPredEQ, of, lower.I32(0)), s.Max(of, lower.I32(1))
+	runs := s.UDiv(s.Add(reach, s.Sub(each, lower.I32(1))), each)
+	return s.Select(keys, s.Min(s.Length("sk"), reach), runs)
 }
 
 // order is the key of a value. The maximum turns NaN, -0 and what is negative into 0.
