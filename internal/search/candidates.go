@@ -21,6 +21,13 @@ const (
 	leastDiagonals = 100
 )
 
+// Runs of distances that slash_tiles keeps at least, and the keys that a run takes of a row block: 64 where it has neighbours, 128 where it has
+// none (docs/slash-tiles.md).
+const (
+	leastRuns = 2
+	runKeys   = 96
+)
+
 // Built-in candidates as functions of the length n and of a share of the pairs. A candidate stands here once for each of shares.
 var builtIn = []struct {
 	pattern string
@@ -32,6 +39,8 @@ var builtIn = []struct {
 	{"vertical_slash", verticalSlash(columnParts[0])},
 	{"vertical_slash", verticalSlash(columnParts[1])},
 	{"vertical_slash", verticalSlash(columnParts[2])},
+	{"slash_tiles", slashTiles(columnParts[0])},
+	{"slash_tiles", slashTiles(columnParts[1])},
 	{"block_sparse", blocks},
 	{"sink_blocks", blocks},
 }
@@ -47,6 +56,14 @@ func verticalSlash(columns float64) func(n int, share float64) map[string]int64 
 	return func(n int, share float64) map[string]int64 {
 		pairs := share * float64(n) // in columns
 		return map[string]int64{"vertical": max(leastColumns, int64(columns*pairs)), "slash": max(leastDiagonals, int64((1-columns)*pairs/2))}
+	}
+}
+
+// slashTiles is verticalSlash with diagonals in runs, whose cost is known beforehand.
+func slashTiles(columns float64) func(n int, share float64) map[string]int64 {
+	return func(n int, share float64) map[string]int64 {
+		pairs := share * float64(n) // in columns
+		return map[string]int64{"vertical": max(leastColumns, int64(columns*pairs)), "runs": max(leastRuns, int64((1-columns)*pairs/2/runKeys))}
 	}
 }
 
