@@ -20,6 +20,7 @@ const (
 	SelectTop    = "select_top"
 	SelectMass   = "select_mass"
 	SelectAbove  = "select_above"
+	SelectNear   = "select_near"
 	Runs         = "runs"
 	Columns      = "columns"
 	Compact      = "compact"
@@ -35,6 +36,7 @@ const (
 	BlockSelect      = "block_select"
 	BlockSelectMass  = "block_select_mass"
 	BlockSelectAbove = "block_select_above"
+	BlockSelectNear  = "block_select_near"
 )
 
 // Spread names the kernel of a probe for rows that lie a step apart.
@@ -42,8 +44,9 @@ func Spread(kernel string) string { return kernel + "_spread" }
 
 // SelectKernels and BlockSelectKernels are the kernels that choose, by rule.
 var (
-	SelectKernels      = []string{ir.Top: SelectTop, ir.TopP: SelectMass, ir.Above: SelectAbove}
-	BlockSelectKernels = []string{ir.Top: BlockSelect, ir.TopP: BlockSelectMass, ir.Above: BlockSelectAbove}
+	SelectKernels      = []string{ir.Top: SelectTop, ir.TopP: SelectMass, ir.Above: SelectAbove, ir.NearMax: SelectNear}
+	BlockSelectKernels = []string{ir.Top: BlockSelect, ir.TopP: BlockSelectMass, ir.Above: BlockSelectAbove,
+		ir.NearMax: BlockSelectNear}
 )
 
 // Attend is the attention kernel of a pattern, Dense the kernel of the heads that run without sparsity.
@@ -96,6 +99,7 @@ var IndexParams = map[string][]Param{
 	SelectTop:   selectJobs("", ""),
 	SelectMass:  selectJobs(" most[reads 4*hq]", " unit"),
 	SelectAbove: selectJobs(" most[reads 4*hq]", ""),
+	SelectNear:  selectJobs(" most[reads 4*hq]", ""),
 
 	Runs: Typed("ptr dist_bits[reads 4*words*grid_x] runs[writes 4*run_cap*grid_x] run_count[writes 4*grid_x] " +
 		"covered[writes 4*cover_words*grid_x] i32 words run_cap cover_words ptr heads"),
@@ -115,6 +119,7 @@ var IndexParams = map[string][]Param{
 	BlockSelect:      blockSelect(""),
 	BlockSelectMass:  blockSelect(" ptr block_most[reads 4*hq]"),
 	BlockSelectAbove: blockSelect(" ptr block_most[reads 4*hq]"),
+	BlockSelectNear:  blockSelect(" ptr block_most[reads 4*hq]"),
 
 	Lengths: Typed("ptr lengths seq_q seq_k offsets starts_q starts_k i32 batch ragged sq sk q_offset total_q total_k"),
 

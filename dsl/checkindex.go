@@ -40,7 +40,7 @@ func (c *checker) with(x *Index, i int, w With, v ir.Index, ok bool) (ir.Index, 
 	if _, isCall := unparen(x.Value).(*Call); ok && (!chooses || !isCall) {
 		c.report(Diagnostic{Code: codeNotAChoice, Message: fmt.Sprintf("`with %s` after a value that chooses nothing", w.End.Name),
 			Primary: Label{w.Span, "nothing is chosen here"}, Others: []Label{{x.Value.Pos(), "this value"}},
-			Help: "write it after `top`, `top_p` or `above`"})
+			Help: "write it after `top`, `top_p`, `above` or `near_max`"})
 		return v, false
 	}
 	if j := slices.IndexFunc(x.With[:i], func(y With) bool { return y.End.Name == w.End.Name }); j >= 0 {

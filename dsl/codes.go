@@ -120,7 +120,7 @@ var Codes = []Code{
 		"write it with what the index stage has: pools over 64 or 128 rows, the last n queries or every n-th, sums over queries, diagonals or blocks",
 		"pattern p { index b = top(4, mean(q, 64) * mean(k, 64)) keep causal & blocks(b) }"},
 	{codeNotAChoice, "`with` after a value that chooses nothing, or twice for one end", "pattern p { index s = softmax(q[-64:] * k) with first 3 keep causal }",
-		"write `with` behind `top`, `top_p` or `above`, each of first, last and most once",
+		"write `with` behind `top`, `top_p`, `above` or `near_max`, each of first, last and most once",
 		"pattern p { index s = top(9, sum(softmax(q[-64:] * k), queries)) with first 3 keep columns(s) }"},
 	{codeBelowMinimum, "a value below the smallest legal one", "pattern p { keep window(0) }",
 		"write a number that is large enough, or raise the default of the parameter",

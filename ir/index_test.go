@@ -166,7 +166,8 @@ func number(n int64) *ir.Poly {
 // Shares of blocks are the softmax of a row block's scaled scores; the largest are chosen until they hold the mass.
 func TestSharesOfBlocks(t *testing.T) {
 	defs := parseIndex(t, "index pq = pool mean q", "index pk = pool mean k", "index raw = blocks pq pk", "index shares = softmax raw",
-		"index half = mass 500 from shares", "index most = mass 890 from shares last 1", "index large = above 250000 from shares")
+		"index half = mass 500 from shares", "index most = mass 890 from shares last 1", "index large = above 250000 from shares",
+		"index near = near 700 from shares first 1")
 	require.NoError(t, ir.VerifyIndex(defs, nil, nil))
 	in := ir.HeadInputs[float64]{Sq: 1, Sk: 4 * ir.BlockSize, D: 1, QOffset: 3 * ir.BlockSize, Scale: 0.5, Q: []float64{2}}
 	for _, weight := range []float64{1, 4, 3, 2} { // shares in tenths; the mean of a block of equal keys is that key
@@ -174,7 +175,7 @@ func TestSharesOfBlocks(t *testing.T) {
 	}
 	sel, err := ir.EvalIndex(defs, nil, in)
 	require.NoError(t, err)
-	for name, want := range map[string][]int{"half": {2, 1}, "most": {3, 2, 1}, "large": {2, 1}} {
+	for name, want := range map[string][]int{"half": {2, 1}, "most": {3, 2, 1}, "large": {2, 1}, "near": {2, 1, 0}} {
 		set, err := sel.Find(name)
 		require.NoError(t, err)
 		require.Equal(t, [][]int{want}, set.Blocks, name)
@@ -227,11 +228,18 @@ func TestRules(t *testing.T) {
 		{"a limit below what is forced", ir.Select{Rule: ir.TopP, N: ir.Int(950), Most: number(1), Last: ir.Int(2)}, []int{3, 4}},
 		{"top, but few", ir.Select{N: ir.Int(4), Most: number(1)}, []int{1}},
 		{"a limit that is not reached", ir.Select{N: ir.Int(1), Most: number(4)}, []int{1}},
+		{"near the largest", ir.Select{Rule: ir.NearMax, N: ir.Int(833)}, []int{1, 2, 3}},
+		{"near the largest, just missed", ir.Select{Rule: ir.NearMax, N: ir.Int(834)}, []int{1, 3}},
+		{"all that tie with the largest", ir.Select{Rule: ir.NearMax, N: ir.Int(1000)}, []int{1, 3}},
+		{"more than the largest is the largest", ir.Select{Rule: ir.NearMax, N: ir.Int(5000)}, []int{1, 3}},
+		{"near the largest, but few", ir.Select{Rule: ir.NearMax, N: ir.Int(100), Most: number(3)}, []int{1, 2, 3}},
+		{"near a largest one that is forced", ir.Select{Rule: ir.NearMax, N: ir.Int(400), First: ir.Int(2)}, []int{0, 1, 2, 3}},
 		{"above with a forced first", ir.Select{Rule: ir.Above, N: ir.Int(260_000), First: ir.Int(1)}, []int{0, 1, 3}},
 	} {
 		require.Equal(t, c.want, evalSums(t, c.s, p...), c.name)
 	}
 	require.Equal(t, []int{1}, evalSums(t, ir.Select{Rule: ir.TopP, N: ir.Int(1000)}, 0, 1, 0), "what has no mass never joins")
+	require.Equal(t, []int{1}, evalSums(t, ir.Select{Rule: ir.NearMax}, 0, 1, 0), "nor is it near anything")
 }
 
 // A key whose logits are not finite counts as masked: the others share the probability, and it comes last.

@@ -16,7 +16,7 @@ import (
 type Select struct {
 	Of          string
 	Rule        Rule
-	N           Poly // Top: how many. TopP: mass in thousandths. Above: threshold in millionths
+	N           Poly // Top: how many. TopP: mass in thousandths. Above: threshold in millionths. NearMax: thousandths of the largest value
 	First, Last Poly
 	Most        *Poly // nil: no limit
 }
@@ -25,12 +25,13 @@ type Select struct {
 type Rule uint8
 
 const (
-	Top   Rule = iota // the N largest
-	TopP              // the largest until they hold the share of all mass
-	Above             // all above a threshold
+	Top     Rule = iota // the N largest
+	TopP                // the largest until they hold the share of all mass
+	Above               // all above a threshold
+	NearMax             // all that have a mass and are at least a share of the largest value, forced members' included
 )
 
-var ruleWords = []string{Top: "top", TopP: "mass", Above: "above"}
+var ruleWords = []string{Top: "top", TopP: "mass", Above: "above", NearMax: "near"}
 
 // Word is asked for by no pattern: no value is computed from a choice.
 func (Select) Word() string         { return "part" }
@@ -81,7 +82,7 @@ func (x Select) typed(kinds map[string]IndexKind) (IndexKind, error) {
 		return 0, fmt.Errorf("%q is not defined before it", x.Of)
 	case !ok:
 		return 0, fmt.Errorf("%q is %s, want values over columns, distances or blocks", x.Of, of)
-	case x.Rule > Above:
+	case x.Rule > NearMax:
 		return 0, fmt.Errorf("unknown rule %d", x.Rule)
 	case x.Rule != Top && of == KindBlockValues:
 		return 0, fmt.Errorf("block scores are no shares of a whole, so that only the number of blocks can be chosen, not %s; take their softmax",
@@ -173,6 +174,8 @@ func (c choice) count(values []float64, forced, free []int) int {
 		return min(max(c.n-len(forced), 0), len(free))
 	case TopP:
 		return countMass(values, forced, free, float64(c.n)/massUnit)
+	case NearMax:
+		return countNear(values, free, float64(min(c.n, massUnit))/massUnit)
 	default:
 		n := 0
 		for n < len(free) && values[free[n]] > float64(c.n)/thresholdUnit {
@@ -180,6 +183,18 @@ func (c choice) count(values []float64, forced, free []int) int {
 		}
 		return n
 	}
+}
+
+// countNear is how many of free are at least the share of the largest of all values. What has no mass never is.
+func countNear(values []float64, free []int, share float64) int {
+	n, largest := 0, 0.0
+	for _, x := range values {
+		largest = max(largest, x)
+	}
+	for n < len(free) && values[free[n]] > 0 && values[free[n]] >= share*largest {
+		n++
+	}
+	return n
 }
 
 // countMass is how many of free must join forced to hold the share of the sum of all values. What has no mass never joins.

@@ -32,6 +32,7 @@ var indexLines = []string{
 	"index square_probs = softmax squares",
 	"index square_shares = sum square_probs over blocks",
 	"index dense = mass 900 from square_shares last 1",
+	"index close = near 700 from square_shares first 2 last 4 most 7",
 }
 
 var indexParams = []ir.Param{{Name: "n", Min: 1, Default: 4}, {Name: "vertical", Default: 4}}

@@ -144,6 +144,9 @@ func (b *programBuilder) choice(name string, s ir.Select) error {
 	return nil
 }
 
+// encodings are how kernels want the numbers of rules.
+var encodings = map[ir.Rule]ir.Encoding{ir.TopP: ir.AsShare, ir.Above: ir.AsThreshold, ir.NearMax: ir.AsFraction}
+
 // numbers says what is stored of a choice for every head, and how many members the head with most of them has.
 func (b *programBuilder) numbers(c *choice) {
 	n, limit := clipped(c.N), ir.N(ir.MaxParam)
@@ -156,10 +159,8 @@ func (b *programBuilder) numbers(c *choice) {
 			n = ir.Call(ir.OpMin, n, limit)
 		}
 		b.rows, limit = append(b.rows, ir.Row{As: ir.AsCount, Expr: n}), n
-	case ir.TopP:
-		b.rows = append(b.rows, ir.Row{As: ir.AsShare, Expr: n}, ir.Row{As: ir.AsCount, Expr: limit})
 	default:
-		b.rows = append(b.rows, ir.Row{As: ir.AsThreshold, Expr: n}, ir.Row{As: ir.AsCount, Expr: limit})
+		b.rows = append(b.rows, ir.Row{As: encodings[c.Rule], Expr: n}, ir.Row{As: ir.AsCount, Expr: limit})
 	}
 	candidates := columns
 	switch c.source.Kind {

@@ -195,6 +195,9 @@ func (c choiceRule) atTheEdge(members, smaller []int, values []float64, tie func
 		return mass(members, values) <= open || len(members) == 1 && math.Abs(short) <= open
 	case ir.Above:
 		return !slices.ContainsFunc(members, func(i int) bool { return !tie(valueOf(values, i), c.n/1e6) })
+	case ir.NearMax:
+		near := c.fraction() * slices.Max(values)
+		return !slices.ContainsFunc(members, func(i int) bool { return !tie(valueOf(values, i), near) })
 	default:
 		return false
 	}
@@ -209,10 +212,16 @@ func (c choiceRule) mayEnd(members []int, values []float64, r ranges) bool {
 		return mass(members, values) <= massTie*sum(values)+sum(r.high)-sum(r.low)
 	case c.rule == ir.Above:
 		return !slices.ContainsFunc(members, func(i int) bool { return !(valueOf(r.low, i) <= c.n/1e6 && c.n/1e6 <= valueOf(r.high, i)) })
+	case c.rule == ir.NearMax: // of the largest value, which may be any in its range, too
+		low, high := c.fraction()*slices.Max(r.low), c.fraction()*slices.Max(r.high)
+		return !slices.ContainsFunc(members, func(i int) bool { return !(valueOf(r.low, i) <= high && low <= valueOf(r.high, i)) })
 	default:
 		return false
 	}
 }
+
+// fraction is the share of the largest value that a NearMax asks for.
+func (c choiceRule) fraction() float64 { return min(c.n, 1000) / 1000 }
 
 func mass(members []int, values []float64) (total float64) {
 	for _, i := range members {

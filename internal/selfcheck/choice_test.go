@@ -30,6 +30,7 @@ func choices(t *testing.T) ChoiceCase {
   index main = mass 600 from heat
   index far = above 400000 from trace
   index large = mass 700 from shares
+  index near = near 400 from shares
   keep
     all
 `)
@@ -59,6 +60,8 @@ func TestWrongChoicesFail(t *testing.T) {
 		"a column less of a mass":      func(s *ir.Selection) { s.Sets[3].Members = s.Sets[3].Members[1:] },
 		"a distance above a threshold": func(s *ir.Selection) { s.Sets[4].Members = other(append(s.Sets[4].Members, 0), 300) },
 		"a block less of a mass":       func(s *ir.Selection) { s.Sets[5].Blocks[4] = s.Sets[5].Blocks[4][1:] },
+		"a block less near the best":   func(s *ir.Selection) { s.Sets[6].Blocks[4] = s.Sets[6].Blocks[4][1:] },
+		"a block more near the best":   func(s *ir.Selection) { s.Sets[6].Blocks[0] = append(s.Sets[6].Blocks[0], 7) },
 		"no row block":                 func(s *ir.Selection) { s.Sets[2].Blocks = s.Sets[2].Blocks[:4] },
 		"heads mixed up":               nil,
 	} {
@@ -197,6 +200,9 @@ func TestEndsOfRules(t *testing.T) {
 		{ir.TopP, 700.05, []int{0, 1}, 0},
 		{ir.Above, 99990e-0, []int{0, 1, 2, 3}, 0}, // 3 is worth 0.0999, the threshold is 0.09999 less 1e-4 of itself
 		{ir.Above, 99950, []int{0, 1, 2, 3}, 1},
+		{ir.NearMax, 249.97, []int{0, 1, 2, 3}, 0}, // 3 is worth 0.09998 now, less than 0.4 * 0.24997 by less than 1e-4 of itself
+		{ir.NearMax, 249.90, []int{0, 1, 2, 3}, 1},
+		{ir.NearMax, 5000, []int{0, 1}, 1}, // the largest alone
 		{ir.Top, 3, []int{0, 1, 2, 3}, 1},
 	} {
 		if x.rule == ir.Above {

@@ -76,7 +76,7 @@ func (x *choosing) choose(kind ir.ChosenKind) ir.Chosen {
 	of, shares := x.values(kind)
 	s := ir.Select{Of: of}
 	if shares {
-		s.Rule = ir.Rule(x.rng.IntN(3))
+		s.Rule = ir.Rule(x.rng.IntN(int(ir.NearMax) + 1))
 	}
 	s.N = x.number(budgetNumbers[s.Rule])
 	s.First, s.Last = x.forced(kind), x.forced(kind)
@@ -89,12 +89,14 @@ func (x *choosing) choose(kind ir.ChosenKind) ir.Chosen {
 	return ir.Chosen{Name: name, Kind: kind}
 }
 
-// budgetNumbers are numbers of members, thousandths of the mass and millionths, small ones, numbers near the length or all
+// budgetNumbers are numbers of members, thousandths of the mass or of the largest value and millionths, small ones, numbers near the length or all
 // mass, and larger ones.
 var budgetNumbers = map[ir.Rule][]int64{
 	ir.Top:   {0, 1, 2, 3, 7, 20, 31, 63, 64, 65, 100, 150, 200, 400, ir.MaxParam - 1, ir.MaxParam},
 	ir.TopP:  {0, 1, 50, 200, 300, 500, 700, 900, 950, 999, 1000, 1001, ir.MaxParam},
 	ir.Above: {0, 1, 100, 3000, 10_000, 30_000, 100_000, 300_000, 999_999, 1_000_000, 5_000_000, ir.MaxParam},
+
+	ir.NearMax: {0, 1, 20, 100, 300, 500, 700, 900, 999, 1000, 1001, ir.MaxParam},
 }
 
 // number draws a constant, or a budget that a launch gives, alone or in a sum.

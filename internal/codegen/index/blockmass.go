@@ -48,17 +48,21 @@ func (k *selectKernel) searchMass() (threshold, exact lower.Value) {
 
 // forcedMass is the mass of the forced blocks, whose keys no longer tell.
 func (k *selectKernel) forcedMass() lower.Value {
+	sum := k.eachForced(lower.I32(0), func(sum, share lower.Value) lower.Value { return k.Add(sum, k.mass(k.AsInt(share))) })
+	return k.blockAdd(sum, lower.I32(sumsTies))
+}
+
+// eachForced folds the scores of the forced blocks, each in one thread, into what fold makes of start.
+func (k *selectKernel) eachForced(start lower.Value, fold func(made, score lower.Value) lower.Value) lower.Value {
 	forced := k.Min(k.Add(k.first, k.Sub(k.candidates, k.tail)), k.candidates)
-	start := lower.Fold{At: k.tid, Made: lower.I32(0)}
-	sum := lower.While(k.Builder, "forced", start, func(n lower.Fold) Value {
+	return lower.While(k.Builder, "forced", lower.Fold{At: k.tid, Made: start}, func(n lower.Fold) Value {
 		return k.ICmp(enum.IPredSLT, n.At, forced)
 	}, func(n lower.Fold) lower.Fold {
 		behind := k.Add(k.Sub(k.candidates, forced), n.At)
 		i := k.Select(k.ICmp(enum.IPredSLT, n.At, k.first), n.At, behind)
-		share := k.Load(types.Float, k.Offset(k.scores(), k.Shl(k.ZExt64(i), 2)), 4)
-		return lower.Fold{At: k.Add(n.At, k.threads), Made: k.Add(n.Made, k.mass(k.AsInt(share)))}
+		score := k.Load(types.Float, k.Offset(k.scores(), k.Shl(k.ZExt64(i), 2)), 4)
+		return lower.Fold{At: k.Add(n.At, k.threads), Made: fold(n.Made, score)}
 	}).Made
-	return k.blockAdd(sum, lower.I32(sumsTies))
 }
 
 // mass is the mass of a key; of one that is forced or no candidate it is 0.

@@ -133,14 +133,19 @@ func TestBlocksByRule(t *testing.T) {
 		b := &blockRules{blockRig: newBlockRig(t), blockShape: s, fold: []int{64, 64, 16, 4}[rng.IntN(4)], scale: []float32{1, 0.25}[rng.IntN(2)]}
 		t.Run(fmt.Sprint(i, kind, s, b.fold), func(t *testing.T) {
 			b.share(t, rng, scoreKinds[kind])
-			for _, rule := range []ir.Rule{ir.TopP, ir.Above} {
+			for _, rule := range []ir.Rule{ir.TopP, ir.Above, ir.NearMax} {
 				x := ruled{rule: rule}
 				x.first, x.last = rng.IntN(3), rng.IntN(3)
 				for range hq {
 					x.most = append(x.most, int32([]int{1 << 30, 0, 5, rng.IntN(50)}[rng.IntN(4)]))
-					if x.budget = append(x.budget, int32(1+rng.IntN(1000))); rule == ir.Above {
-						x.budget[len(x.budget)-1] = int32(math.Float32bits(float32(math.Exp(-8 * rng.Float64()))))
+					budget := int32(1 + rng.IntN(1000))
+					switch rule {
+					case ir.Above:
+						budget = int32(math.Float32bits(float32(math.Exp(-8 * rng.Float64()))))
+					case ir.NearMax:
+						budget = int32(math.Float32bits(float32(budget) / 1000))
 					}
+					x.budget = append(x.budget, budget)
 				}
 				b.choose(t, rule, x, max(5, b.keyBlocks()))
 			}

@@ -15,7 +15,8 @@ import (
 //	values   f32 [H, stride]: candidates 0..n-1 of each head, and values that may be anything but unwritten up to a multiple of 4
 //	bits     u32 [H, stride/32]: bit i of a head is set if i was chosen; every word of a head that takes part is written
 //	budget   i32 [hq]: how many of each q head (select_top), which share of the sum of all values in thousandths, at most
-//	         1000 (select_mass), or the bits of the smallest float that is chosen, at least 1 (select_above)
+//	         1000 (select_mass), the bits of the smallest float that is chosen, at least 1 (select_above), or the bits of a float
+//	         up to 1, the share of the largest value from which on values are chosen (select_near)
 //	most     i32 [hq]: how many at most, for the rules without a number
 //	first    the candidates 0..first-1 and
 //	last     n-last..n-1 are chosen whatever their value, within the number
@@ -76,7 +77,7 @@ func SelectTop(lengths bool) (*lower.Kernel, error) {
 // SelectAbove chooses the values from a smallest one on, and if these are too many the largest of them.
 func SelectAbove(lengths bool) (*lower.Kernel, error) {
 	s := newSelector(ir.Above, lengths)
-	s.emit(s.searchAbove)
+	s.emit(func() found { return s.searchFrom(func() Value { return s.ofHead("budget") }) })
 	return s.finish(selectShared), nil
 }
 
@@ -111,13 +112,13 @@ func (s *selector) search(want Value) found {
 	return f
 }
 
-// searchAbove finds the values from the smallest one wanted on; only where there may be too many are they counted.
-func (s *selector) searchAbove() found {
+// searchFrom finds the values from the smallest key wanted on; only where there may be too many are they counted.
+func (s *selector) searchFrom(key func() Value) found {
 	want := s.wanted("most")
 	zero := lower.I32(0)
 	limited := s.ICmp(enum.IPredSLT, want, s.all)
 	f := lower.Choose(s.Builder, "limited", limited, found{zero, zero, zero}, func() found { return s.search(want) })
-	smallest := s.ofHead("budget")
+	smallest := key()
 	all := s.ICmp(enum.IPredSGT, smallest, f.top) // of the candidates with the last key
 	return found{s.Max(smallest, f.top), s.Select(all, zero, f.want), s.Select(all, zero, f.held)}
 }

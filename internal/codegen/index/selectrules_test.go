@@ -62,16 +62,30 @@ func (s ruled) check(t *testing.T, head int, bits []uint32) {
 	slices.Sort(want)
 	require.True(t, slices.Equal(want, got), "head %d: the %d chosen are not the best", head, len(got))
 	limit := min(max(int(s.most[head%len(s.most)]), forced), s.n)
-	if s.rule == ir.Above {
-		s.checkAbove(t, head, order, forced, limit, len(got))
+	switch s.rule {
+	case ir.Above:
+		s.checkFrom(t, head, order, forced, limit, len(got), float64(math.Float32frombits(uint32(s.budget[head%len(s.budget)]))))
+		return
+	case ir.NearMax:
+		s.checkFrom(t, head, order, forced, limit, len(got), s.near(head))
 		return
 	}
 	s.checkMass(t, head, order, forced, limit, len(got))
 }
 
-func (s ruled) checkAbove(t *testing.T, head int, order []int, forced, limit, got int) {
+// near is the smallest value that is near the largest one, in float32.
+func (s ruled) near(head int) float64 {
+	most := float32(0)
+	for i := range s.n {
+		most = max(most, float32(s.value(head, i)))
+	}
+	near := most * math.Float32frombits(uint32(s.budget[head%len(s.budget)]))
+	return float64(max(near, math.SmallestNonzeroFloat32))
+}
+
+// checkFrom wants the values from the smallest one on, up to the limit.
+func (s ruled) checkFrom(t *testing.T, head int, order []int, forced, limit, got int, smallest float64) {
 	want := forced
-	smallest := float64(math.Float32frombits(uint32(s.budget[head%len(s.budget)])))
 	for want < s.n && s.value(head, order[want]) >= smallest {
 		want++
 	}
@@ -118,9 +132,13 @@ func randomRuled(rng *rand.Rand, rule ir.Rule, kind string, batch, hq, n int) ru
 	s.budget = nil
 	for range hq {
 		s.most = append(s.most, int32([]int{n, 1 << 30, 0, rng.IntN(n + 1)}[rng.IntN(4)]))
-		if rule == ir.TopP {
-			s.budget = append(s.budget, int32([]int{1, 500, 900, 950, 999, 1000, 1 + rng.IntN(1000)}[rng.IntN(7)]))
-		} else {
+		share := []int{1, 500, 900, 950, 999, 1000, 1 + rng.IntN(1000)}[rng.IntN(7)]
+		switch rule {
+		case ir.TopP:
+			s.budget = append(s.budget, int32(share))
+		case ir.NearMax:
+			s.budget = append(s.budget, int32(math.Float32bits(float32(share)/1000)))
+		default:
 			s.budget = append(s.budget, max(1, int32(math.Float32bits([]float32{0, 0.5, 1, 2, 1.00001, rng.Float32()}[rng.IntN(6)]))))
 		}
 	}
@@ -133,8 +151,10 @@ func TestSelectByRule(t *testing.T) {
 	benches := map[ir.Rule]listBench{ir.TopP: newListBench(t, mass, err)}
 	above, err := SelectAbove(false)
 	benches[ir.Above] = newListBench(t, above, err)
+	near, err := SelectNear(false)
+	benches[ir.NearMax] = newListBench(t, near, err)
 	rng := rand.New(rand.NewPCG(7, 2))
-	for r, rule := range []ir.Rule{ir.TopP, ir.Above} {
+	for r, rule := range []ir.Rule{ir.TopP, ir.Above, ir.NearMax} {
 		for i, kind := range massKinds {
 			for j, n := range []int{1, 65, 1000, 31, 4099, 20001}[:campaign.Few(3, 6)] {
 				if (r+i+j)%campaign.Few(2, 1) != 0 { // with -short kinds have every length by one of the rules
