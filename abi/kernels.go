@@ -77,6 +77,8 @@ const (
 	scoresPad    = "4*64*ceildiv(ceildiv(sk, 64), 64)" // bytes of a row of scores
 	colSumBytes  = "4*64*ceildiv(sk, 64)*hq*grid_z"
 	diagSumBytes = "4*(64*ceildiv(q_offset + sq, 64) + 128)*hq*grid_z"
+	selectBounds = " most[reads 4*hq] least[reads 4*hq]"
+	blockBounds  = " ptr block_most[reads 4*hq] block_least[reads 4*hq]"
 	probeStats   = "ptr q k probe_stats[writes 512*grid_x*hq*grid_z] i64 " + probeTensors
 )
 
@@ -97,9 +99,9 @@ var IndexParams = map[string][]Param{
 	Spread(ProbeSums):  Typed(probeSums("reads BYTES ") + spreadParams),
 
 	SelectTop:   selectJobs("", ""),
-	SelectMass:  selectJobs(" most[reads 4*hq]", " unit"),
-	SelectAbove: selectJobs(" most[reads 4*hq]", ""),
-	SelectNear:  selectJobs(" most[reads 4*hq]", ""),
+	SelectMass:  selectJobs(selectBounds, " unit"),
+	SelectAbove: selectJobs(selectBounds, ""),
+	SelectNear:  selectJobs(selectBounds, ""),
 
 	Runs: Typed("ptr dist_bits[reads 4*words*grid_x] runs[writes 4*run_cap*grid_x] run_count[writes 4*grid_x] " +
 		"covered[writes 4*cover_words*grid_x] i32 words run_cap cover_words ptr heads"),
@@ -117,9 +119,9 @@ var IndexParams = map[string][]Param{
 		"shares[writes " + scoresPad + "*slab*grid_y] i32 sq sk q_offset slab_start slab fold f32 scale ptr heads"),
 
 	BlockSelect:      blockSelect(""),
-	BlockSelectMass:  blockSelect(" ptr block_most[reads 4*hq]"),
-	BlockSelectAbove: blockSelect(" ptr block_most[reads 4*hq]"),
-	BlockSelectNear:  blockSelect(" ptr block_most[reads 4*hq]"),
+	BlockSelectMass:  blockSelect(blockBounds),
+	BlockSelectAbove: blockSelect(blockBounds),
+	BlockSelectNear:  blockSelect(blockBounds),
 
 	Lengths: Typed("ptr lengths seq_q seq_k offsets starts_q starts_k i32 batch ragged sq sk q_offset total_q total_k"),
 

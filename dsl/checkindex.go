@@ -27,6 +27,7 @@ func (c *checker) index(x *Index) {
 			break // one message for a clause is enough
 		}
 	}
+	ok = ok && c.bounds(x, v)
 	use := &indexUse{decl: x}
 	if ok {
 		use.name = c.define(x.Name.Name, v)
@@ -54,6 +55,8 @@ func (c *checker) with(x *Index, i int, w With, v ir.Index, ok bool) (ir.Index, 
 		s.First = n
 	case "last":
 		s.Last = n
+	case "least":
+		s.Least = &n
 	default:
 		s.Most = &n
 	}
@@ -61,6 +64,35 @@ func (c *checker) with(x *Index, i int, w With, v ir.Index, ok bool) (ir.Index, 
 		return v, false
 	}
 	return s, true
+}
+
+// bounds refuses bounds of a choice that say nothing or contradict each other.
+func (c *checker) bounds(x *Index, v ir.Index) bool {
+	s, _ := v.(ir.Select)
+	if s.Least == nil {
+		return true
+	}
+	with := func(end string) With {
+		return x.With[slices.IndexFunc(x.With, func(w With) bool { return w.End.Name == end })]
+	}
+	w := with("least")
+	if s.Rule == ir.Top {
+		c.report(Diagnostic{Code: codeNotAChoice, Message: "`with least` after `top`, which chooses a number whatever the values are",
+			Primary: Label{w.Span, "says nothing"}, Others: []Label{{x.Value.Pos(), "this number"}}, Help: "write the larger number in `top`"})
+		return false
+	}
+	if s.Most == nil {
+		return true
+	}
+	least, okl := c.atDefaults(w.N.Pos(), *s.Least)
+	most, okm := c.atDefaults(with("most").N.Pos(), *s.Most)
+	if !okl || !okm || least <= most {
+		return okl && okm
+	}
+	c.report(Diagnostic{Code: codeNotAChoice, Message: fmt.Sprintf("at least %d are wanted, and at most %d", least, most),
+		Primary: Label{w.Span, "more than the most"}, Others: []Label{{with("most").Span, "the most"}},
+		Help: "write a least number that is no larger than the most"})
+	return false
 }
 
 // maxIndex is the limit of ir on definitions.

@@ -36,7 +36,7 @@ type (
 	}
 	gWith struct {
 		Key token  `parser:"@'with'"`
-		End token  `parser:"@('first' | 'last' | 'most')"`
+		End token  `parser:"@('first' | 'last' | 'least' | 'most')"`
 		N   *gExpr `parser:"@@"`
 	}
 	gLet struct {

@@ -35,6 +35,7 @@ var candidates = []struct {
 	{word("const"), "`const`"},
 	{token{Type: kIdent, Value: "first"}, "`first`"},
 	{token{Type: kIdent, Value: "last"}, "`last`"},
+	{token{Type: kIdent, Value: "least"}, "`least`"},
 	{token{Type: kIdent, Value: "most"}, "`most`"},
 	{word("with"), "`with`"},
 	{word("index"), "`index`"},
@@ -116,7 +117,7 @@ func fitting(prefix []token) []string {
 		}
 	}
 	if slices.Contains(fits, "a name") { // these are names where no clause gives them a meaning
-		fits = slices.DeleteFunc(fits, func(w string) bool { return slices.Contains([]string{"`first`", "`last`", "`most`"}, w) })
+		fits = slices.DeleteFunc(fits, func(w string) bool { return slices.Contains([]string{"`first`", "`last`", "`least`", "`most`"}, w) })
 	}
 	return fits
 }

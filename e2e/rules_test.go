@@ -44,17 +44,25 @@ pattern wide(share = 900, n = 4) {
   index few = top(n, max(q, 64) * max(k, 128)) with last 2
   keep causal & (blocks(main) & window(192) | blocks(few) \ window(192))
 }
-pattern near(share = 300, limit = 1000) {
+pattern near(share = 300, least = 0, limit = 1000) {
   index probe = softmax(q[-64:] * k)
-  index cols = near_max(share, sum(probe, queries)) with first 4 with most limit
+  index cols = near_max(share, sum(probe, queries)) with first 4 with least least with most limit
   index diags = near_max(share, sum(probe, diagonals)) with last 2
   keep causal & (columns(cols) | diagonals(diags) | window(1))
 }
-pattern flash(share = 700, few = 900) {
+pattern flash(share = 700, few = 900, least = 0) {
   index shares = softmax(mean(q, 128) * mean(k, 128))
-  index main = near_max(share, shares) with first 2 with last 2
+  index main = near_max(share, shares) with first 2 with last 2 with least least
   index best = near_max(few, sum(softmax(mean(q * k, antidiagonals(16))), blocks)) with most 3
   keep causal & (blocks(main) & window(192) | blocks(best) \ window(192))
+}
+pattern enough(share = 500, threshold = 900000, least = 20) {
+  index probe = softmax(q[-64:] * k)
+  index cols = top_p(share, sum(probe, queries)) with least least with most 100
+  index diags = above(threshold, sum(probe, diagonals)) with first 3 with least least
+  index main = top_p(share, sum(softmax(mean(q * k, antidiagonals(8))), blocks)) with last 1 with least least
+  index large = above(threshold, softmax(mean(q, 64) * mean(k, 64))) with least 2 with most 9
+  keep causal & (columns(cols) & window(64) | diagonals(diags) & window(64) | (blocks(main) & window(128) | blocks(large) \ window(128)) \ window(64))
 }
 pattern mixed(share = 700, n = 50) {
   index probe = softmax(q[-64:] * k)
@@ -70,15 +78,16 @@ var ruleSettings = map[string][]map[string]int64{
 	"flex":      {{"share": 300}, nil, {"share": 1000, "least": 0}, {"share": 999, "limit": 2, "least": 400000}, {"limit": 0}},
 	"squares":   {{"share": 300}, nil, {"share": 1000}, {"share": 990, "limit": 2}, {"limit": 0}},
 	"wide":      {{"share": 300}, nil, {"share": 1000, "n": 0}, {"n": 3}, {"n": 1000}},
-	"near":      {{"share": 1}, {"share": 100}, nil, {"share": 50, "limit": 17}, {"share": 1000}, {"share": 5000, "limit": 0}},
-	"flash":     {{"share": 1}, nil, {"share": 1000, "few": 1}, {"share": 300, "few": 500}},
+	"near":      {{"share": 1}, {"share": 100}, nil, {"share": 50, "limit": 17}, {"share": 1000, "least": 30}, {"share": 5000, "limit": 0, "least": 1 << 30}},
+	"flash":     {{"share": 1}, nil, {"share": 1000, "few": 1, "least": 4}, {"share": 300, "few": 500}},
+	"enough":    {nil, {"share": 1, "threshold": 1 << 30, "least": 3}, {"least": 1 << 30}, {"share": 1000, "threshold": 0}, {"share": 1, "least": 0}},
 	"mixed":     {{"share": 300, "n": 0}, nil, {"share": 1000, "n": 19}},
 }
 
 // TestRulesAgreeWithFloat64: random inputs, which are nearly flat, and structured ones.
 func TestRulesAgreeWithFloat64(t *testing.T) {
 	shapes := campaign.Cases(1, 3, 10)
-	for _, name := range []string{"mass", "threshold", "flex", "near", "flash", "squares", "wide", "mixed"}[:campaign.Few(5, 8)] {
+	for _, name := range []string{"mass", "threshold", "flex", "near", "flash", "enough", "squares", "wide", "mixed"}[:campaign.Few(6, 9)] {
 		program, err := compile.Load("rules.minf", []byte(rules), name, nil)
 		require.NoError(t, err)
 		for i, d := range []int{64, 128}[:campaign.Few(1, 2)] {

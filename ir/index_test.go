@@ -234,12 +234,19 @@ func TestRules(t *testing.T) {
 		{"more than the largest is the largest", ir.Select{Rule: ir.NearMax, N: ir.Int(5000)}, []int{1, 3}},
 		{"near the largest, but few", ir.Select{Rule: ir.NearMax, N: ir.Int(100), Most: number(3)}, []int{1, 2, 3}},
 		{"near a largest one that is forced", ir.Select{Rule: ir.NearMax, N: ir.Int(400), First: ir.Int(2)}, []int{0, 1, 2, 3}},
+		{"above, but enough", ir.Select{Rule: ir.Above, N: ir.Int(299_999), Least: number(4)}, []int{1, 2, 3, 4}},
+		{"above, and enough", ir.Select{Rule: ir.Above, N: ir.Int(249_000), Least: number(2)}, []int{1, 2, 3}},
+		{"mass, but enough", ir.Select{Rule: ir.TopP, N: ir.Int(1), Least: number(2)}, []int{1, 3}},
+		{"forced ones are some of enough", ir.Select{Rule: ir.NearMax, N: ir.Int(1000), Least: number(4), First: ir.Int(1)}, []int{0, 1, 2, 3}},
+		{"enough is all there are", ir.Select{Rule: ir.NearMax, N: ir.Int(1000), Least: number(9)}, []int{0, 1, 2, 3, 4}},
+		{"a least number above the limit", ir.Select{Rule: ir.NearMax, N: ir.Int(1), Least: number(4), Most: number(3)}, []int{1, 2, 3}},
 		{"above with a forced first", ir.Select{Rule: ir.Above, N: ir.Int(260_000), First: ir.Int(1)}, []int{0, 1, 3}},
 	} {
 		require.Equal(t, c.want, evalSums(t, c.s, p...), c.name)
 	}
 	require.Equal(t, []int{1}, evalSums(t, ir.Select{Rule: ir.TopP, N: ir.Int(1000)}, 0, 1, 0), "what has no mass never joins")
 	require.Equal(t, []int{1}, evalSums(t, ir.Select{Rule: ir.NearMax}, 0, 1, 0), "nor is it near anything")
+	require.Equal(t, []int{0, 1}, evalSums(t, ir.Select{Rule: ir.NearMax, Least: number(2)}, 0, 1, 0), "but it is counted on")
 }
 
 // A key whose logits are not finite counts as masked: the others share the probability, and it comes last.

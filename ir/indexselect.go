@@ -11,14 +11,15 @@ import (
 // Select chooses from values: over columns, over distances, or over key blocks per query block. Ties go to the smaller
 // column, distance or block; sums whose terms are equal row by row tie. First and Last force that many members at either end (columns: the
 // first keys; distances: the nearest; blocks: Last is the diagonal block and the blocks before it); forced ones count within the budget.
-// Where the rule would choose more than Most, the Most largest stay, forced ones before all.
+// Where the rule would choose fewer than Least, the Least largest are chosen, and where more than Most, the Most largest stay, forced ones
+// before all. Most wins where it is smaller.
 // Type: chosen columns, distances or blocks.
 type Select struct {
 	Of          string
 	Rule        Rule
 	N           Poly // Top: how many. TopP: mass in thousandths. Above: threshold in millionths. NearMax: thousandths of the largest value
 	First, Last Poly
-	Most        *Poly // nil: no limit
+	Least, Most *Poly // nil: no limit
 }
 
 // Rule is how Select decides.
@@ -46,6 +47,9 @@ func (x Select) text() string {
 	if !x.Last.Equal(Poly{}) {
 		fmt.Fprintf(&b, " last %s", x.Last)
 	}
+	if x.Least != nil {
+		fmt.Fprintf(&b, " least %s", *x.Least)
+	}
 	if x.Most != nil {
 		fmt.Fprintf(&b, " most %s", *x.Most)
 	}
@@ -61,6 +65,10 @@ func (c *cursor) selection(rule Rule) Index {
 	}
 	if c.accept("last") {
 		s.Last = c.poly()
+	}
+	if c.accept("least") {
+		p := c.poly()
+		s.Least = &p
 	}
 	if c.accept("most") {
 		p := c.poly()
@@ -84,6 +92,8 @@ func (x Select) typed(kinds map[string]IndexKind) (IndexKind, error) {
 		return 0, fmt.Errorf("%q is %s, want values over columns, distances or blocks", x.Of, of)
 	case x.Rule > NearMax:
 		return 0, fmt.Errorf("unknown rule %d", x.Rule)
+	case x.Rule == Top && x.Least != nil:
+		return 0, fmt.Errorf("a choice of a number has a least number beside it, which says nothing")
 	case x.Rule != Top && of == KindBlockValues:
 		return 0, fmt.Errorf("block scores are no shares of a whole, so that only the number of blocks can be chosen, not %s; take their softmax",
 			ruleWords[x.Rule])
@@ -92,14 +102,17 @@ func (x Select) typed(kinds map[string]IndexKind) (IndexKind, error) {
 }
 
 func (x Select) mapPolys(f func(Poly) Poly) Index {
-	x.N, x.First, x.Last, x.Most = f(x.N), f(x.First), f(x.Last), mapEnd(x.Most, f)
+	x.N, x.First, x.Last = f(x.N), f(x.First), f(x.Last)
+	x.Least, x.Most = mapEnd(x.Least, f), mapEnd(x.Most, f)
 	return x
 }
 
 func (x Select) numbers() indexNumbers {
 	out := indexNumbers{budgets: []Poly{x.N}, others: []Poly{x.First, x.Last}}
-	if x.Most != nil {
-		out.budgets = append(out.budgets, *x.Most)
+	for _, bound := range []*Poly{x.Least, x.Most} {
+		if bound != nil {
+			out.budgets = append(out.budgets, *bound)
+		}
 	}
 	return out
 }
@@ -110,13 +123,16 @@ func (x Select) eval(e *indexEval) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := choice{x.Rule, n[0], n[1], n[2], math.MaxInt}
-	if x.Most != nil {
-		most, err := evalAll(e.values, *x.Most)
+	c := choice{rule: x.Rule, n: n[0], first: n[1], last: n[2], most: math.MaxInt}
+	for to, bound := range map[*int]*Poly{&c.least: x.Least, &c.most: x.Most} {
+		if bound == nil {
+			continue
+		}
+		n, err := evalAll(e.values, *bound)
 		if err != nil {
 			return nil, err
 		}
-		c.most = most[0]
+		*to = n[0]
 	}
 	s := Selected{Name: e.name}
 	switch of := e.results[x.Of].(type) {
@@ -138,8 +154,9 @@ func (x Select) eval(e *indexEval) (any, error) {
 
 // choice is a Select with numbers for its parameters.
 type choice struct {
-	rule                 Rule
-	n, first, last, most int
+	rule           Rule
+	n, first, last int
+	least, most    int
 }
 
 // Units of the numbers of a Select.
@@ -162,7 +179,8 @@ func (c choice) from(values []float64) []int {
 		}
 	}
 	slices.SortStableFunc(free, func(a, b int) int { return cmp.Compare(values[b], values[a]) })
-	out = append(out, free[:min(c.count(values, out, free), max(c.most-len(out), 0))]...)
+	more := max(c.count(values, out, free), c.least-len(out))
+	out = append(out, free[:max(min(more, c.most-len(out), len(free)), 0)]...)
 	slices.Sort(out)
 	return out
 }

@@ -28,11 +28,12 @@ var indexLines = []string{
 	"index shares = softmax tiles",
 	"index main = mass 900 from shares last 1",
 	"index large = above 20 from shares most 7",
+	"index enough = mass 20 from shares least 3",
 	"index squares = antidiagonals 16",
 	"index square_probs = softmax squares",
 	"index square_shares = sum square_probs over blocks",
 	"index dense = mass 900 from square_shares last 1",
-	"index close = near 700 from square_shares first 2 last 4 most 7",
+	"index close = near 700 from square_shares first 2 last 4 least n most 7",
 }
 
 var indexParams = []ir.Param{{Name: "n", Min: 1, Default: 4}, {Name: "vertical", Default: 4}}

@@ -46,7 +46,7 @@ type programBuilder struct {
 type choice struct {
 	ir.Select
 	source ir.Source
-	row    int         // of its numbers, in the rows that are stored; its limits are in the next one
+	row    int         // of its numbers, in the rows that are stored; the most and the least are in the next ones
 	probe  int         // number of the probe behind it, of columns and distances
 	scores blockScores // of blocks: what it chooses from
 }
@@ -161,6 +161,9 @@ func (b *programBuilder) numbers(c *choice) {
 		b.rows, limit = append(b.rows, ir.Row{As: ir.AsCount, Expr: n}), n
 	default:
 		b.rows = append(b.rows, ir.Row{As: encodings[c.Rule], Expr: n}, ir.Row{As: ir.AsCount, Expr: limit})
+		if c.Least != nil {
+			b.rows = append(b.rows, ir.Row{As: ir.AsCount, Expr: clipped(*c.Least)})
+		}
 	}
 	candidates := columns
 	switch c.source.Kind {

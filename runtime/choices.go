@@ -31,6 +31,7 @@ type choiceCall struct {
 	choice
 	numbers     []int // [QHeads]: how many, which share or which threshold
 	limits      []int // [QHeads]: how many at most; of a number, the number itself
+	leasts      []int // [QHeads]: how many at least, where the rule says no number
 	most        int   // members that the head with the largest number gets, at most
 	first, last int   // forced, at either end
 }
@@ -86,19 +87,22 @@ func (x *boundCall) number(of choice, values []map[string]int64) choiceCall {
 	most := n.first + n.last
 	for h := range x.QHeads {
 		if !x.takesPart(h) {
-			n.numbers, n.limits = append(n.numbers, 0), append(n.limits, 0)
+			n.numbers, n.limits, n.leasts = append(n.numbers, 0), append(n.limits, 0), append(n.leasts, 0)
 			continue
 		}
 		own := values[h%len(values)]
-		number, limit := clipped(of.N, own), ir.MaxParam
+		number, limit, least := clipped(of.N, own), ir.MaxParam, 0
 		if of.Most != nil {
 			limit = clipped(*of.Most, own)
+		}
+		if of.Least != nil {
+			least = clipped(*of.Least, own)
 		}
 		if of.Rule == ir.Top {
 			limit = min(number, limit)
 			number = limit
 		}
-		n.numbers, n.limits = append(n.numbers, number), append(n.limits, limit)
+		n.numbers, n.limits, n.leasts = append(n.numbers, number), append(n.limits, limit), append(n.leasts, least)
 		most = max(most, limit)
 	}
 	n.most = min(most, x.candidates(of.source.Kind))

@@ -200,6 +200,17 @@ func TestBoundsHold(t *testing.T) {
 	}
 }
 
+// A head is known to get the least number, which its rule may exceed up to the most; both end at the candidates.
+func TestBoundsOfRules(t *testing.T) {
+	for _, x := range []struct{ least, most, candidates, low, high int }{
+		{0, 50, 100, 3, 50}, {20, 50, 100, 20, 50}, {60, 50, 100, 50, 50}, {20, 50, 10, 10, 10}, {2, 1, 100, 3, 3},
+	} {
+		n := choiceCall{choice: choice{Select: ir.Select{Rule: ir.NearMax}}, numbers: []int{1}, limits: []int{x.most}, leasts: []int{x.least}, first: 3}
+		low, high, first := n.members(0, x.candidates)
+		require.Equal(t, []int{x.low, x.high, 3}, []int{low, high, first}, "%+v", x)
+	}
+}
+
 // walkRuns and walkColumns count the slots of all row blocks, causal ones, one by one.
 func walkRuns(tiles []int, sq, offset int) (slots int) {
 	for s := offset; s < offset+sq; s += ir.BlockSize {

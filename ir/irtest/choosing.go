@@ -84,6 +84,10 @@ func (x *choosing) choose(kind ir.ChosenKind) ir.Chosen {
 		most := x.number(budgetNumbers[ir.Top])
 		s.Most = &most
 	}
+	if s.Rule != ir.Top && x.rng.IntN(4) == 0 {
+		least := x.number(budgetNumbers[ir.Top])
+		s.Least = &least
+	}
 	name := fmt.Sprintf("c%d", len(x.chosen))
 	x.defs = append(x.defs, ir.IndexDef{Name: name, Value: s})
 	return ir.Chosen{Name: name, Kind: kind}

@@ -19,6 +19,7 @@ import (
 //	             most 1000; or the bits of the smallest float that is chosen, at least 1; or the bits of a float up to 1, the share of the
 //	             largest value from which on blocks are chosen
 //	block_most   i32 [q heads]: how many at most, for the rules without a number
+//	block_least  i32 [q heads]: how many at least, up to most, for the same rules; null: none
 //	first, last  how many of a row block's first and last candidates are chosen whatever their score; the very last is the
 //	             block of its last query, or the last key block
 //	blocks       i32 [H, row blocks, block_cap], descending, -1 after the last
@@ -97,10 +98,18 @@ func (k *selectKernel) emit(rule ir.Rule) {
 	k.Block.NewRet(nil)
 }
 
-// searchFrom finds the scores from the bits of a float on, and if these are too many the largest of them. It sets n to their number.
+// searchFrom finds the scores from the bits of a float on; if these are too many the largest of them, and if they are too few the largest
+// scores. It sets n to their number.
 func (k *selectKernel) searchFrom(bits lower.Value) (threshold, exact lower.Value) {
-	k.n = k.Min(k.n, k.blockAdd(k.countFrom(k.Or(bits, lower.I32(math.MinInt32))), lower.I32(sumsTies)))
+	n := k.blockAdd(k.countFrom(k.Or(bits, lower.I32(math.MinInt32))), lower.I32(sumsTies))
+	k.n = k.Min(k.n, k.Max(n, k.least()))
 	return k.search()
+}
+
+// least is how many blocks are chosen at least; there may be fewer.
+func (k *selectKernel) least() lower.Value {
+	given := k.ICmp(enum.IPredNE, k.Address(k.Param("block_least")), lower.I64(0))
+	return k.Choose("least", given, lower.I32(0), func() lower.Value { return k.ofHead("block_least") })
 }
 
 // largest is the bits of the largest score of the row, at least 0; the scores of forced blocks count, though their keys no longer tell.
