@@ -270,7 +270,9 @@ func TestLengths(t *testing.T) {
 	specs := []minfc.Spec{{Pattern: "dense"}, {Pattern: "full"}, {Pattern: "a_shape", Params: map[string]int64{"sink": 5, "window": 70}},
 		{Pattern: "strided"}, {Pattern: "tri_shape"},
 		{Pattern: "vertical_slash", Params: map[string]int64{"vertical": 40, "slash": 100}},
-		{Plan: mixed}, {Pattern: "block_sparse", Params: map[string]int64{"topk": 2}}}
+		{Plan: mixed}, {Pattern: "block_sparse", Params: map[string]int64{"topk": 2}},
+		{Pattern: "flash_prefill", Params: map[string]int64{"share": 900, "sink": 0, "window": 0, "last": 0}},
+		{Pattern: "most_mass", Params: map[string]int64{"share": 500, "least": 140, "limit": 200}}}
 	targets := []string{"emu:sm_80", "emu:sm_90"}
 	if spec := os.Getenv("MINFC_LENGTHS_DEVICE"); spec != "" {
 		targets = []string{spec}
