@@ -49,16 +49,16 @@ func (c *checker) with(x *Index, i int, w With, v ir.Index, ok bool) (ir.Index, 
 			Primary: Label{w.Span, "second"}, Others: []Label{{x.With[j].Span, "first"}}, Help: "remove one of them"})
 		return v, false
 	}
-	n, good := c.numberArgument(w.N, argRule{what: "the number after `with " + w.End.Name + "`"})
+	good, rule := false, argRule{what: "the number after `with " + w.End.Name + "`"}
 	switch w.End.Name {
 	case "first":
-		s.First = n
+		s.First, good = c.numberArgument(w.N, rule)
 	case "last":
-		s.Last = n
+		s.Last, good = c.numberArgument(w.N, rule)
 	case "least":
-		s.Least = &n
+		s.Least, good = c.memberNumber(w.N, rule)
 	default:
-		s.Most = &n
+		s.Most, good = c.memberNumber(w.N, rule)
 	}
 	if !ok || !good {
 		return v, false
@@ -84,10 +84,14 @@ func (c *checker) bounds(x *Index, v ir.Index) bool {
 	if s.Most == nil {
 		return true
 	}
-	least, okl := c.atDefaults(w.N.Pos(), *s.Least)
-	most, okm := c.atDefaults(with("most").N.Pos(), *s.Most)
-	if !okl || !okm || least <= most {
-		return okl && okm
+	defaults := map[string]int64{}
+	for _, p := range c.params {
+		defaults[p.decl.Name.Name] = p.decl.Default.Value
+	}
+	least, errL := s.Least.At(defaults, 0) // at no length is it smaller
+	most, errM := s.Most.At(defaults, ir.MaxParam)
+	if errL != nil || errM != nil || least <= most { // what does not fit is reported already
+		return true
 	}
 	c.report(Diagnostic{Code: codeNotAChoice, Message: fmt.Sprintf("at least %d are wanted, and at most %d", least, most),
 		Primary: Label{w.Span, "more than the most"}, Others: []Label{{with("most").Span, "the most"}},

@@ -116,6 +116,9 @@ func (c *checker) numberOperator(x *Binary) (ir.Poly, bool) {
 	if isSetOperator(x.Op.Name) {
 		return c.wantedNumber(x.Span, fmt.Sprintf("`%s` makes a set", x.Op.Name), false)
 	}
+	if x.Op.Name == "/" {
+		return c.noDivision(x)
+	}
 	l, okl := c.number(x.X)
 	r, okr := c.number(x.Y)
 	if !okl || !okr {

@@ -41,6 +41,7 @@ const (
 	codeAboveLimit    = "E0403"
 	codeTooManyTerms  = "E0404"
 	codeNotAShare     = "E0405"
+	codeOfLength      = "E0406"
 	codeNoKernel      = "E0601"
 	codeTooManyBands  = "E0602"
 	codeUnusedParam   = "W0501"
@@ -137,6 +138,9 @@ var Codes = []Code{
 	{codeNotAShare, "a share of the mass that is 0 or more than 1", "pattern p { index c = top_p(1.5, sum(softmax(q[-64:] * k), queries)) keep columns(c) }",
 		"write more than 0 and at most 1; a parameter in its place counts thousandths",
 		"pattern p { index c = top_p(0.95, sum(softmax(q[-64:] * k), queries)) keep columns(c) }"},
+	{codeOfLength, "a division where no number has one, or a number of members that falls as the length grows", "pattern p(n = 9) { keep window(n / 2) }",
+		"compute it outside and pass the result as a parameter; only the numbers of `top`, `with least` and `with most` have `sk`, the length, and `/`, `min` and `max`",
+		"pattern p { index c = top(min(8k, sk / 16), sum(softmax(q[-64:] * k), queries)) keep columns(c) }"},
 	{codeNoKernel, "sets chosen by the data that are combined in a way that no kernel has", "pattern p { index s = softmax(q[-64:] * k) index c = top(9, sum(s, queries)) index d = top(9, sum(s, diagonals)) keep columns(c) & diagonals(d) }",
 		"unite chosen sets with `|`, and cut them with sets of the language alone; docs/language.md has the table of what combines",
 		"pattern p { index s = softmax(q[-64:] * k) index c = top(9, sum(s, queries)) index d = top(9, sum(s, diagonals)) keep causal & (columns(c) | diagonals(d)) }"},

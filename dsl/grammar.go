@@ -77,7 +77,7 @@ type (
 		Rest  []gFactor `parser:"@@*"`
 	}
 	gFactor struct {
-		Op token   `parser:"@'*'"`
+		Op token   `parser:"@( '*' | '/' )"`
 		X  *gUnary `parser:"@@"`
 	}
 	gUnary struct {

@@ -243,10 +243,13 @@ var budgetRules = map[ir.Rule]struct {
 	ir.NearMax: {3, argRule{what: "the share of `near_max` in thousandths", min: 1}},
 }
 
-func (c *checker) budget(form string, e Expr, rule ir.Rule) (ir.Poly, bool) {
+func (c *checker) budget(form string, e Expr, rule ir.Rule) (ir.Number, bool) {
 	r := budgetRules[rule]
+	if rule == ir.Top {
+		return c.memberNumber(e, r.rule)
+	}
 	number, isLiteral := unparen(e).(*Number)
-	if !isLiteral || r.places == 0 || number.Value < 0 && !isDecimal(number.Text) {
+	if !isLiteral || number.Value < 0 && !isDecimal(number.Text) {
 		return c.numberArgument(e, r.rule)
 	}
 	v := fixed(number.Text, r.places)
@@ -263,5 +266,5 @@ func (c *checker) budget(form string, e Expr, rule ir.Rule) (ir.Poly, bool) {
 	default:
 		return ir.Int(v), true
 	}
-	return ir.Poly{}, false
+	return nil, false
 }

@@ -55,7 +55,7 @@ var phrases = []struct {
 // operands says what an operand is after a token: a number or a set.
 var operands = map[string]string{
 	"keep": "a set", "=": "a set", "|": "a set", "&": "a set", `\`: "a set",
-	"+": "a number", "-": "a number", "*": "a number", "step": "a number", "..": "a number",
+	"+": "a number", "-": "a number", "*": "a number", "/": "a number", "step": "a number", "..": "a number",
 }
 
 func punct(s string) token { return token{Type: rules.Symbols()["Punct"], Value: s} }

@@ -33,6 +33,8 @@ type lengthsRig struct {
 	heads minfc.Heads
 	rng   *rand.Rand
 	waste float64 // what lies in rows that no sequence has
+
+	own *minfc.Attention // computes sequences by themselves; nil: what computes the batch does
 }
 
 func (r *lengthsRig) upload(data []byte) device.Ptr {
@@ -190,7 +192,11 @@ func (r *lengthsRig) check(a *minfc.Attention, b *batch, ragged, fallback bool) 
 		own.V = r.upload(v[firstK*kvRow : (firstK+s.k)*kvRow])
 		gotO, gotLSE := o[firstQ*row:(firstQ+s.q)*row], r.lseOf(b, i, lse, ragged)
 		alone := minfc.Shape{Batch: 1, SeqQ: s.q, SeqK: s.k, QOffset: s.offset, NoFallback: !fallback, Strides: r.bshd(s.q, s.k)}
-		wantO, wantLSE := r.run(a, alone, own, s.q)
+		single := a
+		if r.own != nil {
+			single = r.own
+		}
+		wantO, wantLSE := r.run(single, alone, own, s.q)
 		r.close(r.decode(wantO), r.decode(gotO), "sequence %d of %+v", i, b)
 		r.close(floats(wantLSE), floats(gotLSE), "LSE of sequence %d of %+v", i, b)
 		if !math.IsNaN(r.waste) { // beside NaNs tiles are computed with care

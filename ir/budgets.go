@@ -28,7 +28,7 @@ func budgets(params []Param, index []IndexDef, others []string) (out []string) {
 	for _, d := range index {
 		if x, ok := d.Value.(parameterized); ok {
 			n := x.numbers()
-			numbers, others = addVars(numbers, n.budgets), addVars(others, n.others)
+			numbers, others = addVars(addVars(numbers, n.budgets), n.parts), addVars(others, n.others)
 		}
 	}
 	for _, p := range params {

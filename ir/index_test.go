@@ -158,10 +158,7 @@ func evalSums(t *testing.T, s ir.Select, p ...float64) []int {
 	return members(t, sel, "c")
 }
 
-func number(n int64) *ir.Poly {
-	p := ir.Int(n)
-	return &p
-}
+func number(n int64) ir.Number { return ir.Int(n) }
 
 // Shares of blocks are the softmax of a row block's scaled scores; the largest are chosen until they hold the mass.
 func TestSharesOfBlocks(t *testing.T) {
@@ -240,6 +237,8 @@ func TestRules(t *testing.T) {
 		{"forced ones are some of enough", ir.Select{Rule: ir.NearMax, N: ir.Int(1000), Least: number(4), First: ir.Int(1)}, []int{0, 1, 2, 3}},
 		{"enough is all there are", ir.Select{Rule: ir.NearMax, N: ir.Int(1000), Least: number(9)}, []int{0, 1, 2, 3, 4}},
 		{"a least number above the limit", ir.Select{Rule: ir.NearMax, N: ir.Int(1), Least: number(4), Most: number(3)}, []int{1, 2, 3}},
+		{"a number of the length", ir.Select{N: ir.Operation{Op: ir.OpFloorDiv, X: ir.KeyCount{}, Y: ir.Int(2)}}, []int{1, 3}},
+		{"a bound of the length", ir.Select{N: ir.Int(9), Most: ir.Operation{Op: ir.OpSub, X: ir.KeyCount{}, Y: ir.Int(2)}}, []int{1, 2, 3}},
 		{"above with a forced first", ir.Select{Rule: ir.Above, N: ir.Int(260_000), First: ir.Int(1)}, []int{0, 1, 3}},
 	} {
 		require.Equal(t, c.want, evalSums(t, c.s, p...), c.name)

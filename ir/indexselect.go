@@ -17,9 +17,9 @@ import (
 type Select struct {
 	Of          string
 	Rule        Rule
-	N           Poly // Top: how many. TopP: mass in thousandths. Above: threshold in millionths. NearMax: thousandths of the largest value
+	N           Number // Top: how many; of other rules a Poly. TopP: mass in thousandths. Above: threshold in millionths. NearMax: thousandths of the largest value
 	First, Last Poly
-	Least, Most *Poly // nil: no limit
+	Least, Most Number // nil: no limit
 }
 
 // Rule is how Select decides.
@@ -48,16 +48,16 @@ func (x Select) text() string {
 		fmt.Fprintf(&b, " last %s", x.Last)
 	}
 	if x.Least != nil {
-		fmt.Fprintf(&b, " least %s", *x.Least)
+		fmt.Fprintf(&b, " least %s", x.Least)
 	}
 	if x.Most != nil {
-		fmt.Fprintf(&b, " most %s", *x.Most)
+		fmt.Fprintf(&b, " most %s", x.Most)
 	}
 	return b.String()
 }
 
 func (c *cursor) selection(rule Rule) Index {
-	s := Select{Rule: rule, N: c.poly()}
+	s := Select{Rule: rule, N: c.count()}
 	c.expect("from")
 	s.Of = c.name()
 	if c.accept("first") {
@@ -67,12 +67,10 @@ func (c *cursor) selection(rule Rule) Index {
 		s.Last = c.poly()
 	}
 	if c.accept("least") {
-		p := c.poly()
-		s.Least = &p
+		s.Least = c.count()
 	}
 	if c.accept("most") {
-		p := c.poly()
-		s.Most = &p
+		s.Most = c.count()
 	}
 	return s
 }
@@ -92,26 +90,40 @@ func (x Select) typed(kinds map[string]IndexKind) (IndexKind, error) {
 		return 0, fmt.Errorf("%q is %s, want values over columns, distances or blocks", x.Of, of)
 	case x.Rule > NearMax:
 		return 0, fmt.Errorf("unknown rule %d", x.Rule)
+	case x.N == nil:
+		return 0, fmt.Errorf("a choice by the rule %s has no number", ruleWords[x.Rule])
 	case x.Rule == Top && x.Least != nil:
 		return 0, fmt.Errorf("a choice of a number has a least number beside it, which says nothing")
 	case x.Rule != Top && of == KindBlockValues:
 		return 0, fmt.Errorf("block scores are no shares of a whole, so that only the number of blocks can be chosen, not %s; take their softmax",
 			ruleWords[x.Rule])
 	}
+	if _, poly := x.N.(Poly); x.Rule != Top && !poly {
+		return 0, fmt.Errorf("the number of the rule %s is %s, want one that depends on parameters alone", ruleWords[x.Rule], x.N)
+	}
+	for _, n := range []Number{x.N, x.Least, x.Most} {
+		if err := verifyNumber(n); err != nil {
+			return 0, err
+		}
+	}
 	return kind, nil
 }
 
 func (x Select) mapPolys(f func(Poly) Poly) Index {
-	x.N, x.First, x.Last = f(x.N), f(x.First), f(x.Last)
-	x.Least, x.Most = mapEnd(x.Least, f), mapEnd(x.Most, f)
+	x.First, x.Last = f(x.First), f(x.Last)
+	x.N, x.Least, x.Most = mapNumber(x.N, f), mapNumber(x.Least, f), mapNumber(x.Most, f)
 	return x
 }
 
 func (x Select) numbers() indexNumbers {
-	out := indexNumbers{budgets: []Poly{x.N}, others: []Poly{x.First, x.Last}}
-	for _, bound := range []*Poly{x.Least, x.Most} {
-		if bound != nil {
-			out.budgets = append(out.budgets, *bound)
+	out := indexNumbers{others: []Poly{x.First, x.Last}}
+	for _, n := range []Number{x.N, x.Least, x.Most} {
+		switch n := n.(type) {
+		case nil:
+		case Poly:
+			out.budgets = append(out.budgets, n)
+		default:
+			out.parts = append(out.parts, leaves(n)...)
 		}
 	}
 	return out
@@ -119,20 +131,16 @@ func (x Select) numbers() indexNumbers {
 
 // eval leaves what is chosen with the selection; no definition is computed from it.
 func (x Select) eval(e *indexEval) (any, error) {
-	n, err := evalAll(e.values, x.N, x.First, x.Last)
-	if err != nil {
-		return nil, err
-	}
-	c := choice{rule: x.Rule, n: n[0], first: n[1], last: n[2], most: math.MaxInt}
-	for to, bound := range map[*int]*Poly{&c.least: x.Least, &c.most: x.Most} {
-		if bound == nil {
+	c := choice{rule: x.Rule, most: math.MaxInt}
+	for to, number := range map[*int]Number{&c.n: x.N, &c.first: x.First, &c.last: x.Last, &c.least: x.Least, &c.most: x.Most} {
+		if number == nil {
 			continue
 		}
-		n, err := evalAll(e.values, *bound)
+		v, err := number.At(e.values, min(e.sk, e.offset+e.sq))
 		if err != nil {
 			return nil, err
 		}
-		*to = n[0]
+		*to = int(v)
 	}
 	s := Selected{Name: e.name}
 	switch of := e.results[x.Of].(type) {

@@ -95,8 +95,13 @@ var (
 
 func padded(e ir.Expr) ir.Expr { return ir.N(ir.BlockSize).Times(e.Over(ir.BlockSize)) }
 
-// clipped is a polynomial as a number of things.
-func clipped(p ir.Poly) ir.Expr { return ir.Call(ir.OpCount, ir.PolyExpr(p)) }
+// clipped is a number as a number of things.
+func clipped(n ir.Number) ir.Expr {
+	if p, is := n.(ir.Poly); is {
+		return ir.Call(ir.OpCount, ir.PolyExpr(p))
+	}
+	return ir.NumberExpr(n, columns)
+}
 
 func (b *programBuilder) define(name string, e ir.Expr) ir.Expr {
 	b.Values = append(b.Values, ir.Value{Name: name, Expr: e})
@@ -151,7 +156,7 @@ var encodings = map[ir.Rule]ir.Encoding{ir.TopP: ir.AsShare, ir.Above: ir.AsThre
 func (b *programBuilder) numbers(c *choice) {
 	n, limit := clipped(c.N), ir.N(ir.MaxParam)
 	if c.Most != nil {
-		limit = clipped(*c.Most)
+		limit = clipped(c.Most)
 	}
 	switch c.Rule {
 	case ir.Top:
@@ -162,7 +167,7 @@ func (b *programBuilder) numbers(c *choice) {
 	default:
 		b.rows = append(b.rows, ir.Row{As: encodings[c.Rule], Expr: n}, ir.Row{As: ir.AsCount, Expr: limit})
 		if c.Least != nil {
-			b.rows = append(b.rows, ir.Row{As: ir.AsCount, Expr: clipped(*c.Least)})
+			b.rows = append(b.rows, ir.Row{As: ir.AsCount, Expr: clipped(c.Least)})
 		}
 	}
 	candidates := columns

@@ -200,6 +200,20 @@ func TestBoundsHold(t *testing.T) {
 	}
 }
 
+// Numbers that depend on the length are numbers of the keys that count in the call, for predictions as in the program.
+func TestBoundsOfTheLength(t *testing.T) {
+	text := strings.Replace(verticalSlash, "top slash from", "top min(slash, floordiv(keys(), 8)) from", 1)
+	require.NotEqual(t, verticalSlash, text)
+	_, k := weighedKernel(t, text)
+	for _, x := range []struct{ sk, want int }{{5000, 700 / 8}, {400, 400 / 8}} { // queries end at 700
+		b := boundOf(t, k, Call{Shape: Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 600, SeqK: x.sk, QOffset: 100}})
+		n := b.choices[slices.IndexFunc(b.choices, func(n choiceCall) bool { return n.source.Kind == ir.SourceRuns })]
+		low, high, _ := n.members(0, b.reach())
+		require.Equal(t, []int{max(x.want, 100), max(x.want, 100)}, []int{low, high}, "100 are forced")
+		require.Equal(t, []int{x.want}, n.numbers)
+	}
+}
+
 // A head is known to get the least number, which its rule may exceed up to the most; both end at the candidates.
 func TestBoundsOfRules(t *testing.T) {
 	for _, x := range []struct{ least, most, candidates, low, high int }{

@@ -28,7 +28,7 @@ func (s *subject) plant(c Config, n int) []*ir.Selection {
 			if x, ok := d.Value.(ir.Select); ok {
 				kind, _ := ir.IndexType(s.schedule.Index, d.Name)
 				chosen, _ := kind.Chosen()
-				sel.Sets = append(sel.Sets, p.set(d.Name, chosen, s.budget(x), n))
+				sel.Sets = append(sel.Sets, p.set(d.Name, chosen, s.budget(x, n), n))
 			}
 		}
 		out = append(out, sel)
@@ -36,12 +36,12 @@ func (s *subject) plant(c Config, n int) []*ir.Selection {
 	return out
 }
 
-// budget is a Select in numbers.
+// budget is a Select in numbers, for n keys that count.
 type budget struct{ n, first, last int }
 
-func (s *subject) budget(x ir.Select) budget {
-	value := func(p ir.Poly) int {
-		v, err := p.Eval(s.values)
+func (s *subject) budget(x ir.Select, n int) budget {
+	value := func(p ir.Number) int {
+		v, err := p.At(s.values, n)
 		if err != nil {
 			return ir.MaxParam // larger than any length
 		}

@@ -174,7 +174,7 @@ func rulesOf(index []ir.IndexDef, values map[string]int64) (map[string]choiceRul
 	out := map[string]choiceRule{}
 	for _, d := range index {
 		if s, ok := d.Value.(ir.Select); ok {
-			n, err := s.N.Eval(values)
+			n, err := s.N.At(values, 0)         // only a number of members depends on the length
 			if err != nil && s.Rule != ir.Top { // too large a number is all there are
 				return nil, err
 			}
