@@ -279,31 +279,6 @@ func TestChoicesDoNotDependOnWarpOrder(t *testing.T) {
 	}
 }
 
-// A NaN or an infinity in one key, or in a query of the probe, leaves the other choices as they are.
-func TestChoicesIgnoreNaN(t *testing.T) {
-	nan, inf := []byte{0xc0, 0x7f}, []byte{0x80, 0x7f}
-	c := attentionCase{program: library(t, "vertical_slash"), headDim: 64, dtype: abi.BF16, params: map[string]int64{"vertical": 50, "slash": 120},
-		shape: qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 300, SeqK: 300}}
-	l := c.load(t, emu.Options{})
-	for _, spoil := range []func(in *qkv.Input){
-		func(in *qkv.Input) { copy(in.K[2*64*77:], nan) },
-		func(in *qkv.Input) { copy(in.K[2*64*120:], inf) },
-		func(in *qkv.Input) { copy(in.Q[2*64*290:], nan) },
-	} {
-		in := c.input(t)
-		spoil(in)
-		e := c.launch(t, l, in, nil)
-		choices := selfcheck.ChoiceCase{In: in, Index: e.kernel.Patterns()[0].Schedule().Index, Values: e.values, Scale: 1. / 8}
-		for h, chosen := range e.res.Chosen {
-			choices.Asked = append(choices.Asked, chosen.Asked)
-			e.checkCover(t, h)
-		}
-		r, err := selfcheck.CompareChoices(choices)
-		require.NoError(t, err)
-		require.True(t, r.OK(), "%s", r)
-	}
-}
-
 // What devices cannot compute is refused by name when compiling.
 func TestIndexStagesThatDevicesCannotCompute(t *testing.T) {
 	for rest, want := range map[string]string{
