@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 
@@ -34,6 +35,16 @@ func (s *subject) plant(c Config, n int) []*ir.Selection {
 		out = append(out, sel)
 	}
 	return out
+}
+
+// canPlant refuses choices whose number is not known without data.
+func (s *subject) canPlant() error {
+	for _, d := range s.schedule.Index {
+		if x, ok := d.Value.(ir.Select); ok && x.Rule != ir.Top {
+			return fmt.Errorf("%s: data decides how many members %q has, and lists are planted of a number of members; measure it without --planted", s.pattern.Name, d.Name)
+		}
+	}
+	return nil
 }
 
 // budget is a Select in numbers, for n keys that count.
