@@ -265,6 +265,14 @@ func lengthsDevice(t *testing.T, spec string, multiprocessors int) device.Device
 	return dev
 }
 
+// nearOnes are columns and distances near the best ones.
+const nearOnes = `pattern near_ones {
+  index probe = softmax(q[-64:] * k)
+  index cols = near_max(0.3, sum(probe, queries)) with least 9
+  index diags = near_max(0.4, sum(probe, diagonals)) with first 20 with most 90
+  keep causal & (columns(cols) | diagonals(diags))
+}`
+
 // TestLengths: what a sequence computes is the same alone and in a batch whose lengths are in device memory, to the bit if the longest lengths
 // are the same; MINFC_LENGTHS_DEVICE=cuda says it of a GPU. Rows beyond its length neither count nor are written, whatever they hold.
 func TestLengths(t *testing.T) {
@@ -278,7 +286,8 @@ func TestLengths(t *testing.T) {
 		{Pattern: "vertical_slash", Params: map[string]int64{"vertical": 40, "slash": 100}},
 		{Plan: mixed}, {Pattern: "block_sparse", Params: map[string]int64{"topk": 2}},
 		{Pattern: "flash_prefill", Params: map[string]int64{"share": 900, "sink": 0, "window": 0, "last": 0}},
-		{Pattern: "most_mass", Params: map[string]int64{"share": 500, "least": 140, "limit": 200}}}
+		{Pattern: "most_mass", Params: map[string]int64{"share": 500, "least": 140, "limit": 200}},
+		{Source: nearOnes}}
 	targets := []string{"emu:sm_80", "emu:sm_90"}
 	if spec := os.Getenv("MINFC_LENGTHS_DEVICE"); spec != "" {
 		targets = []string{spec}
