@@ -78,7 +78,7 @@ func (c *checker) bounds(x *Index, v ir.Index) bool {
 	w := with("least")
 	if s.Rule == ir.Top {
 		c.report(Diagnostic{Code: codeNotAChoice, Message: "`with least` after `top`, which chooses a number whatever the values are",
-			Primary: Label{w.Span, "says nothing"}, Others: []Label{{x.Value.Pos(), "this number"}}, Help: "write the larger number in `top`"})
+			Primary: Label{w.Span, "says nothing"}, Others: []Label{{x.Value.Pos(), "this number"}}, Help: "write the larger number in `top`: `top(max(n, 64), x)`"})
 		return false
 	}
 	if s.Most == nil {
