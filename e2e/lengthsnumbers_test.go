@@ -21,8 +21,8 @@ const ofLength = `pattern of_length {
   keep causal & (columns(cols) & window(128) | blocks(main) \ window(128))
 }`
 
-// TestNumbersOfTheLongestLength: where lengths are in device memory, all sequences of a batch have the numbers of the longest length that the
-// call allows. Each sequence computes what it does alone with these numbers in place of `sk`.
+// TestNumbersOfTheLongestLength: where lengths are in device memory, all sequences of a batch have the numbers of the longest length that
+// the call allows. Each sequence computes what it does alone with these numbers in place of `sk`.
 func TestNumbersOfTheLongestLength(t *testing.T) {
 	dev := openEmulator(t, emu.Options{})
 	r := &lengthsRig{t: t, dev: dev, heads: minfc.Heads{Q: 4, KV: 2, Dim: 64, DType: abi.BF16}, rng: rand.New(rand.NewPCG(2, 3)), waste: 1000}

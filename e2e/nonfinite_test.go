@@ -12,7 +12,7 @@ import (
 	"github.com/minfc/minfc/runtime/emu"
 )
 
-// spoils are inputs of 2 q heads of 300 queries and one kv head, head dim 64 in bf16, some of which is not finite, or all of which is alike.
+// spoils are inputs of 2 q heads of 300 queries and one kv head, head dim 64 in bf16, of which some is not finite, or all is alike.
 var spoils = map[string]func(in *qkv.Input){
 	"a key of NaN":                  func(in *qkv.Input) { copy(in.K[2*64*77:], bfNaN) },
 	"a key of infinity":             func(in *qkv.Input) { copy(in.K[2*64*120:], bfInf) },

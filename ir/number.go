@@ -23,9 +23,9 @@ type Number interface {
 // KeyCount is the number of keys that count, min(Sk, QOffset+Sq).
 type KeyCount struct{}
 
-// Operation is a number made of two: OpAdd, OpSub, OpMul, OpFloorDiv, OpMin or OpMax. Each of its parts, and the result, counts things: what
-// is below 0 is 0, and what is beyond MaxParam is MaxParam, which is larger than any length. A divisor is a constant of at least 1, and what
-// is subtracted does not depend on the length: no number falls as the length grows, so that a longer call needs no less memory.
+// Operation is a number made of two: OpAdd, OpSub, OpMul, OpFloorDiv, OpMin or OpMax. Each of its parts, and the result, counts things:
+// what is below 0 is 0, and what is beyond MaxParam is MaxParam, which is larger than any length. A divisor is a constant of at least 1,
+// and what is subtracted does not depend on the length: no number falls as the length grows, so that a longer call needs no less memory.
 type Operation struct {
 	Op   ExprOp
 	X, Y Number

@@ -110,8 +110,8 @@ func untilShare(values []float64, share float64, forced func(i int) bool) (n int
 	return n
 }
 
-// antidiagonalShares are what each block of 64 queries has of blocks of 64 keys: softmaxes over the means of the antidiagonals of squares of
-// 8 by 8, added up by block. Queries and keys past the end are zeros, and so are their products.
+// antidiagonalShares are what each block of 64 queries has of blocks of 64 keys: softmaxes over the means of the antidiagonals of squares
+// of 8 by 8, added up by block. Queries and keys past the end are zeros, and so are their products.
 func (h head) antidiagonalShares() (out [][]float64) {
 	const side = 8
 	n := len(h.q)

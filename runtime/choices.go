@@ -72,7 +72,7 @@ func (k *Pattern) headValues(c *call) ([]map[string]int64, error) {
 	return out, nil
 }
 
-// clipped is a number of a call with so many keys that count as a number of things; one that is too large for any is larger than any length.
+// clipped is a number of members in a call with so many keys that count; one that is too large for any is larger than any length.
 func clipped(n ir.Number, values map[string]int64, keys int) int {
 	v, err := n.At(values, keys)
 	if err != nil {

@@ -75,7 +75,8 @@ func (s *selector) largest() Value {
 	return s.WarpMax(s.Load(types.I32, s.SharedAt(s.word(s.lane), nearLargest), 4))
 }
 
-// eachCandidate folds the values that a thread looks at, with the numbers of their candidates, from 0 on. Numbers may be behind the last one.
+// eachCandidate folds the values that a thread looks at, with the numbers of their candidates, which may be behind the last one. It begins
+// with 0.
 func (s *selector) eachCandidate(name string, fold func(made, v, i Value) Value) Value {
 	return lower.While(s.Builder, name, lower.Fold{At: lower.I32(0), Made: lower.I32(0)}, func(f lower.Fold) Value {
 		return s.ICmp(enum.IPredSLT, f.At, s.n)
