@@ -22,6 +22,7 @@ const (
 	SelectAbove  = "select_above"
 	RunSums      = "run_sums"
 	RunDistances = "run_distances"
+	SelectNear   = "select_near"
 	Runs         = "runs"
 	Columns      = "columns"
 	Compact      = "compact"
@@ -39,6 +40,7 @@ const (
 	BlockSelect      = "block_select"
 	BlockSelectMass  = "block_select_mass"
 	BlockSelectAbove = "block_select_above"
+	BlockSelectNear  = "block_select_near"
 )
 
 // Spread names the kernel of a probe for rows that lie a step apart.
@@ -46,8 +48,9 @@ func Spread(kernel string) string { return kernel + "_spread" }
 
 // SelectKernels and BlockSelectKernels are the kernels that choose, by rule.
 var (
-	SelectKernels      = []string{ir.Top: SelectTop, ir.TopP: SelectMass, ir.Above: SelectAbove}
-	BlockSelectKernels = []string{ir.Top: BlockSelect, ir.TopP: BlockSelectMass, ir.Above: BlockSelectAbove}
+	SelectKernels      = []string{ir.Top: SelectTop, ir.TopP: SelectMass, ir.Above: SelectAbove, ir.NearMax: SelectNear}
+	BlockSelectKernels = []string{ir.Top: BlockSelect, ir.TopP: BlockSelectMass, ir.Above: BlockSelectAbove,
+		ir.NearMax: BlockSelectNear}
 )
 
 // Attend is the attention kernel of a pattern, Dense the kernel of the heads that run without sparsity.
@@ -81,6 +84,8 @@ const (
 	colSumBytes  = "4*64*ceildiv(sk, 64)*hq*grid_z"
 	diagSumBytes = "4*(64*ceildiv(q_offset + sq, 64) + 128)*hq*grid_z"
 	runNumbers   = "i32 run n stride run_stride hq ptr heads"
+	selectBounds = " most[reads 4*hq] least[reads 4*hq]"
+	blockBounds  = " ptr block_most[reads 4*hq] block_least[reads 4*hq]"
 	probeStats   = "ptr q k probe_stats[writes 512*grid_x*hq*grid_z] i64 " + probeTensors
 )
 
@@ -101,8 +106,9 @@ var IndexParams = map[string][]Param{
 	Spread(ProbeSums):  Typed(probeSums("reads BYTES ") + spreadParams),
 
 	SelectTop:   selectJobs("", ""),
-	SelectMass:  selectJobs(" most[reads 4*hq]", " unit"),
-	SelectAbove: selectJobs(" most[reads 4*hq]", ""),
+	SelectMass:  selectJobs(selectBounds, " unit"),
+	SelectAbove: selectJobs(selectBounds, ""),
+	SelectNear:  selectJobs(selectBounds, ""),
 
 	RunSums:      Typed("ptr diag_sum[reads 4*stride*grid_y] run_sum[writes 4*run_stride*grid_y] " + runNumbers),
 	RunDistances: Typed("ptr run_bits[reads floordiv(run_stride, 8)*grid_y] bits[writes floordiv(stride, 8)*grid_y] " + runNumbers),
@@ -123,8 +129,9 @@ var IndexParams = map[string][]Param{
 		"shares[writes " + scoresPad + "*slab*grid_y] i32 sq sk q_offset slab_start slab fold f32 scale ptr heads"),
 
 	BlockSelect:      blockSelect(""),
-	BlockSelectMass:  blockSelect(" ptr block_most[reads 4*hq]"),
-	BlockSelectAbove: blockSelect(" ptr block_most[reads 4*hq]"),
+	BlockSelectMass:  blockSelect(blockBounds),
+	BlockSelectAbove: blockSelect(blockBounds),
+	BlockSelectNear:  blockSelect(blockBounds),
 
 	RecallStats: Typed(probeStats + " i32 row0 probe_rows step"),
 	Recall: Typed("ptr probe_lse[reads 512*hq*grid_z] lse mass mass_rows i64 lse_batch lse_head i32 hq row0 probe_rows step before sampled " +

@@ -61,11 +61,11 @@ func WithoutLengths(kernel string) (plain string, was bool) {
 // query: single ones (1), or runs of so many; a pool is of queries (0) or of keys (1); a kernel whose grid counts heads asks how many an entry has.
 var byLengths = map[string]string{
 	ProbeStats: "", ProbeSums: "", Compact: "",
-	SelectTop: " i32 a_of b_of", SelectMass: " i32 a_of b_of", SelectAbove: " i32 a_of b_of",
+	SelectTop: " i32 a_of b_of", SelectMass: " i32 a_of b_of", SelectAbove: " i32 a_of b_of", SelectNear: " i32 a_of b_of",
 	RunSums: "", RunDistances: "",
 	PoolMean: " i32 of", PoolMax: " i32 of", PoolMean128: " i32 of", PoolMax128: " i32 of",
 	BlockScores: " i32 hq", BlockShares: " i32 hq", SquareScores: "",
-	BlockSelect: "", BlockSelectMass: "", BlockSelectAbove: "",
+	BlockSelect: "", BlockSelectMass: "", BlockSelectAbove: "", BlockSelectNear: "",
 }
 
 func init() {

@@ -83,7 +83,7 @@ func (*Index) clause() {}
 func (*Let) clause()   {}
 func (*Keep) clause()  {}
 
-// With is `with first N`, `with last N` or `with most N`; End is the word in the middle.
+// With is `with first N`, `with last N`, `with least N` or `with most N`; End is the word in the middle.
 type With struct {
 	Span Span
 	End  Ident

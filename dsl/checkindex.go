@@ -27,6 +27,7 @@ func (c *checker) index(x *Index) {
 			break // one message for a clause is enough
 		}
 	}
+	ok = ok && c.bounds(x, v)
 	use := &indexUse{decl: x}
 	if ok {
 		use.name = c.define(x.Name.Name, v)
@@ -40,7 +41,7 @@ func (c *checker) with(x *Index, i int, w With, v ir.Index, ok bool) (ir.Index, 
 	if _, isCall := unparen(x.Value).(*Call); ok && (!chooses || !isCall) {
 		c.report(Diagnostic{Code: codeNotAChoice, Message: fmt.Sprintf("`with %s` after a value that chooses nothing", w.End.Name),
 			Primary: Label{w.Span, "nothing is chosen here"}, Others: []Label{{x.Value.Pos(), "this value"}},
-			Help: "write it after `top`, `top_p` or `above`"})
+			Help: "write it after `top`, `top_p`, `above` or `near_max`"})
 		return v, false
 	}
 	if j := slices.IndexFunc(x.With[:i], func(y With) bool { return y.End.Name == w.End.Name }); j >= 0 {
@@ -48,19 +49,54 @@ func (c *checker) with(x *Index, i int, w With, v ir.Index, ok bool) (ir.Index, 
 			Primary: Label{w.Span, "second"}, Others: []Label{{x.With[j].Span, "first"}}, Help: "remove one of them"})
 		return v, false
 	}
-	n, good := c.numberArgument(w.N, argRule{what: "the number after `with " + w.End.Name + "`"})
+	good, rule := false, argRule{what: "the number after `with " + w.End.Name + "`"}
 	switch w.End.Name {
 	case "first":
-		s.First = n
+		s.First, good = c.numberArgument(w.N, rule)
 	case "last":
-		s.Last = n
+		s.Last, good = c.numberArgument(w.N, rule)
+	case "least":
+		s.Least, good = c.memberNumber(w.N, rule)
 	default:
-		s.Most = &n
+		s.Most, good = c.memberNumber(w.N, rule)
 	}
 	if !ok || !good {
 		return v, false
 	}
 	return s, true
+}
+
+// bounds refuses bounds of a choice that say nothing or contradict each other.
+func (c *checker) bounds(x *Index, v ir.Index) bool {
+	s, _ := v.(ir.Select)
+	if s.Least == nil {
+		return true
+	}
+	with := func(end string) With {
+		return x.With[slices.IndexFunc(x.With, func(w With) bool { return w.End.Name == end })]
+	}
+	w := with("least")
+	if s.Rule == ir.Top {
+		c.report(Diagnostic{Code: codeNotAChoice, Message: "`with least` after `top`, which chooses a number whatever the values are",
+			Primary: Label{w.Span, "says nothing"}, Others: []Label{{x.Value.Pos(), "this number"}}, Help: "write the larger number in `top`: `top(max(n, 64), x)`"})
+		return false
+	}
+	if s.Most == nil {
+		return true
+	}
+	defaults := map[string]int64{}
+	for _, p := range c.params {
+		defaults[p.decl.Name.Name] = p.decl.Default.Value
+	}
+	least, errL := s.Least.At(defaults, 0) // at no length is it smaller
+	most, errM := s.Most.At(defaults, ir.MaxParam)
+	if errL != nil || errM != nil || least <= most { // what does not fit is reported already
+		return true
+	}
+	c.report(Diagnostic{Code: codeNotAChoice, Message: fmt.Sprintf("at least %d are wanted, and at most %d", least, most),
+		Primary: Label{w.Span, "more than the most"}, Others: []Label{{with("most").Span, "the most"}},
+		Help: "write a least number that is no larger than the most"})
+	return false
 }
 
 // maxIndex is the limit of ir on definitions.

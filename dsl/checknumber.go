@@ -14,7 +14,7 @@ func (c *checker) number(e Expr) (ir.Poly, bool) {
 		return c.number(x.X)
 	case *Number:
 		if isDecimal(x.Text) {
-			c.report(badNumber(x.Span, x.Text, "only the share of `top_p` and the threshold of `above` may have decimals"))
+			c.report(badNumber(x.Span, x.Text, "only the share of `top_p` or `near_max` and the threshold of `above` may have decimals"))
 			return ir.Poly{}, false
 		}
 		if x.Value > ir.MaxParam {
@@ -119,6 +119,9 @@ func isPosition(name string) bool { return name == "q" || name == "k" }
 func (c *checker) numberOperator(x *Binary) (ir.Poly, bool) {
 	if isSetOperator(x.Op.Name) {
 		return c.wantedNumber(x.Span, fmt.Sprintf("`%s` makes a set", x.Op.Name), false)
+	}
+	if x.Op.Name == "/" {
+		return c.noDivision(x)
 	}
 	l, okl := c.number(x.X)
 	r, okr := c.number(x.Y)

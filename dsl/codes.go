@@ -41,6 +41,7 @@ const (
 	codeAboveLimit    = "E0403"
 	codeTooManyTerms  = "E0404"
 	codeNotAShare     = "E0405"
+	codeOfLength      = "E0406"
 	codeNoKernel      = "E0601"
 	codeTooManyBands  = "E0602"
 	codeUnusedParam   = "W0501"
@@ -119,8 +120,8 @@ var Codes = []Code{
 	{codeNotSupported, "something that the index stage does not do", "pattern p { index m = mean(q, 32) keep causal }",
 		"write it with what the index stage has: pools over 64 or 128 rows, the last n queries or every n-th, sums over queries, diagonals, runs of 16 to 128 diagonals whose size is known when the kernel is compiled, or blocks",
 		"pattern p { index b = top(4, mean(q, 64) * mean(k, 64)) keep causal & blocks(b) }"},
-	{codeNotAChoice, "`with` after a value that chooses nothing, or twice for one end", "pattern p { index s = softmax(q[-64:] * k) with first 3 keep causal }",
-		"write `with` behind `top`, `top_p` or `above`, each of first, last and most once",
+	{codeNotAChoice, "`with` after a value that chooses nothing, twice for one end, or with bounds that no choice can have", "pattern p { index s = softmax(q[-64:] * k) with first 3 keep causal }",
+		"write `with` behind `top`, `top_p`, `above` or `near_max`, each of first, last, least and most once, the least no larger than the most",
 		"pattern p { index s = top(9, sum(softmax(q[-64:] * k), queries)) with first 3 keep columns(s) }"},
 	{codeBelowMinimum, "a value below the smallest legal one", "pattern p { keep window(0) }",
 		"write a number that is large enough, or raise the default of the parameter",
@@ -137,6 +138,9 @@ var Codes = []Code{
 	{codeNotAShare, "a share of the mass that is 0 or more than 1", "pattern p { index c = top_p(1.5, sum(softmax(q[-64:] * k), queries)) keep columns(c) }",
 		"write more than 0 and at most 1; a parameter in its place counts thousandths",
 		"pattern p { index c = top_p(0.95, sum(softmax(q[-64:] * k), queries)) keep columns(c) }"},
+	{codeOfLength, "a division where no number has one, or a number of members that falls as the length grows", "pattern p(n = 9) { keep window(n / 2) }",
+		"compute it outside and pass the result as a parameter; only the numbers of `top`, `with least` and `with most` have `sk`, the length, and `/`, `min` and `max`",
+		"pattern p { index c = top(min(8k, sk / 16), sum(softmax(q[-64:] * k), queries)) keep columns(c) }"},
 	{codeNoKernel, "sets chosen by the data that are combined in a way that no kernel has", "pattern p { index s = softmax(q[-64:] * k) index c = top(9, sum(s, queries)) index d = top(9, sum(s, diagonals)) keep columns(c) & diagonals(d) }",
 		"unite chosen sets with `|`, and cut them with sets of the language alone; docs/language.md has the table of what combines",
 		"pattern p { index s = softmax(q[-64:] * k) index c = top(9, sum(s, queries)) index d = top(9, sum(s, diagonals)) keep causal & (columns(c) | diagonals(d)) }"},

@@ -86,7 +86,6 @@ func TestWhatTheLanguageLacks(t *testing.T) {
 	for body, want := range map[string][2]string{
 		"keep causal & row(3)":                      {"no set of this name (`row`)", "the last n are `rows(-n..)`"},
 		"keep causal & k % 4":                       {"no remainder (`%`)", "`columns(0.. step n)`"},
-		"keep window(n / 2)":                        {"no division (`/`)", "pass the result as a parameter"},
 		"keep softcap(30)":                          {"no score modifiers (`softcap`)", "--scale"},
 		"keep alibi & causal":                       {"no score modifiers (`alibi`)", "softmax of scale * q * k"},
 		"keep causal & documents(3)":                {"no documents or padding (`documents`)", "a call of its own"},

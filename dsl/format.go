@@ -158,7 +158,7 @@ func (w *formatter) spaced(prev, t token, i int) bool {
 	return true
 }
 
-func isOperator(s string) bool { return len(s) == 1 && strings.Contains(`|&\+-*`, s) }
+func isOperator(s string) bool { return len(s) == 1 && strings.Contains(`|&\+-*/`, s) }
 
 // afterOperand tells a binary minus from a sign.
 func (w *formatter) afterOperand(i int) bool {

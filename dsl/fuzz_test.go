@@ -54,7 +54,7 @@ func requireSound(t *testing.T, src []byte) {
 func TestMutatedFiles(t *testing.T) {
 	cases := campaign.Few(60, 600)
 	words := strings.Fields("pattern const let keep step index a n sink window causal all columns diagonals 0 1 4k 1m 99999m " +
-		"index with first last q k softmax sum queries mean 64 top top_p above blocks 0.5 [ ] : ( ) { } , = .. | & \\ + - * // //c ; \u00e9")
+		"index with first last least most q k softmax sum queries mean 64 top top_p above near_max sk / min max blocks 0.5 [ ] : ( ) { } , = .. | & \\ + - * // //c ; \u00e9")
 	var seeds [][]string
 	for _, name := range patterns.Names() {
 		_, src, _ := patterns.Source(name)

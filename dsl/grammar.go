@@ -36,7 +36,7 @@ type (
 	}
 	gWith struct {
 		Key token  `parser:"@'with'"`
-		End token  `parser:"@('first' | 'last' | 'most')"`
+		End token  `parser:"@('first' | 'last' | 'least' | 'most')"`
 		N   *gExpr `parser:"@@"`
 	}
 	gLet struct {
@@ -77,7 +77,7 @@ type (
 		Rest  []gFactor `parser:"@@*"`
 	}
 	gFactor struct {
-		Op token   `parser:"@'*'"`
+		Op token   `parser:"@( '*' | '/' )"`
 		X  *gUnary `parser:"@@"`
 	}
 	gUnary struct {

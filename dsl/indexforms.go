@@ -30,6 +30,7 @@ func indexForms() []indexForm {
 		{"top", "top(n, values)", 2, choose(ir.Top)},
 		{"top_p", "top_p(share, values)", 2, choose(ir.TopP)},
 		{"above", "above(threshold, values)", 2, choose(ir.Above)},
+		{"near_max", "near_max(share, values)", 2, choose(ir.NearMax)},
 	}
 }
 
@@ -214,7 +215,7 @@ func pool(with ir.Reduction) func(c *checker, x *Call) (ir.Index, bool) {
 // choose lowers `top(n, x)` and the like.
 func choose(rule ir.Rule) func(c *checker, x *Call) (ir.Index, bool) {
 	return func(c *checker, x *Call) (ir.Index, bool) {
-		n, okn := c.budget(x.Args[0], rule)
+		n, okn := c.budget(x.Func.Name, x.Args[0], rule)
 		before := len(c.ds)
 		of, ok := c.operand(x.Args[1], ir.KindColumnValues, ir.KindDistanceValues, ir.KindRunValues, ir.KindBlockValues, ir.KindBlockShares)
 		if rule != ir.Top && len(c.ds) == before+1 {
@@ -245,12 +246,17 @@ var budgetRules = map[ir.Rule]struct {
 	ir.Top:   {0, argRule{what: "the number that `top` chooses"}},
 	ir.TopP:  {3, argRule{what: "the share of `top_p` in thousandths", min: 1}},
 	ir.Above: {6, argRule{what: "the threshold of `above` in millionths"}},
+
+	ir.NearMax: {3, argRule{what: "the share of `near_max` in thousandths", min: 1}},
 }
 
-func (c *checker) budget(e Expr, rule ir.Rule) (ir.Poly, bool) {
+func (c *checker) budget(form string, e Expr, rule ir.Rule) (ir.Number, bool) {
 	r := budgetRules[rule]
+	if rule == ir.Top {
+		return c.memberNumber(e, r.rule)
+	}
 	number, isLiteral := unparen(e).(*Number)
-	if !isLiteral || r.places == 0 || number.Value < 0 && !isDecimal(number.Text) {
+	if !isLiteral || number.Value < 0 && !isDecimal(number.Text) {
 		return c.numberArgument(e, r.rule)
 	}
 	v := fixed(number.Text, r.places)
@@ -258,14 +264,14 @@ func (c *checker) budget(e Expr, rule ir.Rule) (ir.Poly, bool) {
 	case v < 0:
 		c.report(Diagnostic{Code: codeBadNumber, Message: fmt.Sprintf("found the number `%s`, wanted at most %d decimals", number.Text, r.places),
 			Primary: Label{number.Span, "too many decimals"}, Help: "round it"})
-	case rule == ir.TopP && (v < 1 || v > 1000):
+	case r.rule.min == 1 && (v < 1 || v > 1000):
 		c.report(Diagnostic{Code: codeNotAShare, Message: fmt.Sprintf("the share is %s, wanted more than 0 and at most 1", number.Text),
-			Primary: Label{number.Span, "not a share"}, Help: "write for example `top_p(0.95, x)`", Edits: []Edit{{number.Span, "0.95"}}})
+			Primary: Label{number.Span, "not a share"}, Help: fmt.Sprintf("write for example `%s(0.95, x)`", form), Edits: []Edit{{number.Span, "0.95"}}})
 	case v > ir.MaxParam:
 		c.report(Diagnostic{Code: codeAboveLimit, Message: fmt.Sprintf("%s is beyond the limit of 1073 for a threshold", number.Text),
 			Primary: Label{number.Span, "too large"}, Help: "a sum of probabilities is at most the number of queries"})
 	default:
 		return ir.Int(v), true
 	}
-	return ir.Poly{}, false
+	return nil, false
 }

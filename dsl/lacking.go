@@ -44,7 +44,7 @@ var lacking = []struct {
 		"a condition on the distance is `window` or `diagonals`, on the key `sink` or `columns`, on the query `rows`; join sets with `&`, `|` and `\\`"},
 	{[]string{"abs", "floor", "ceil", "round", "log", "log2", "exp", "sqrt", "pow", "min", "len", "seqlen", "sq", "sk", "div"},
 		"functions of numbers",
-		"numbers have `+`, `-` and `*`; compute others outside and pass them as a parameter"},
+		"numbers have `+`, `-` and `*`, and the numbers of `top`, `with least` and `with most` also `sk`, `/`, `min` and `max`; compute others outside and pass them as a parameter"},
 }
 
 // lacks says what the language has not, and the way round, if a name is known to mean that elsewhere.
@@ -65,7 +65,6 @@ func lackingMessage(what, name string) string {
 // lackingCharacters names operators of other languages and the way round.
 var lackingCharacters = map[string]struct{ what, way string }{
 	"%":  {"remainder", "every n-th distance is `diagonals(0.. step n)`, every n-th key `columns(0.. step n)`"},
-	"/":  {"division", "compute it outside and pass the result as a parameter; comments begin with `//`"},
 	"<":  {"comparisons", comparisons},
 	">":  {"comparisons", comparisons},
 	"?":  {"conditions", comparisons},

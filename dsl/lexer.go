@@ -14,7 +14,7 @@ var rules = lexer.MustSimple([]lexer.SimpleRule{
 	{Name: "Keyword", Pattern: `\b(pattern|const|index|with|let|keep|` + strings.Join(reserved, "|") + `)\b`},
 	{Name: "Ident", Pattern: `[A-Za-z_][A-Za-z0-9_]*`},
 	{Name: "Number", Pattern: `[0-9]([A-Za-z0-9_]|\.[0-9])*`},
-	{Name: "Punct", Pattern: `\.\.|[(){}\[\]:,=|&\\+*-]`},
+	{Name: "Punct", Pattern: `\.\.|[(){}\[\]:,=|&\\+*/-]`},
 	{Name: "Unknown", Pattern: `[\s\S]`},
 })
 

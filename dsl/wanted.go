@@ -35,6 +35,7 @@ var candidates = []struct {
 	{word("const"), "`const`"},
 	{token{Type: kIdent, Value: "first"}, "`first`"},
 	{token{Type: kIdent, Value: "last"}, "`last`"},
+	{token{Type: kIdent, Value: "least"}, "`least`"},
 	{token{Type: kIdent, Value: "most"}, "`most`"},
 	{word("with"), "`with`"},
 	{word("index"), "`index`"},
@@ -54,7 +55,7 @@ var phrases = []struct {
 // operands says what an operand is after a token: a number or a set.
 var operands = map[string]string{
 	"keep": "a set", "=": "a set", "|": "a set", "&": "a set", `\`: "a set",
-	"+": "a number", "-": "a number", "*": "a number", "step": "a number", "..": "a number",
+	"+": "a number", "-": "a number", "*": "a number", "/": "a number", "step": "a number", "..": "a number",
 }
 
 func punct(s string) token { return token{Type: rules.Symbols()["Punct"], Value: s} }
@@ -116,7 +117,7 @@ func fitting(prefix []token) []string {
 		}
 	}
 	if slices.Contains(fits, "a name") { // these are names where no clause gives them a meaning
-		fits = slices.DeleteFunc(fits, func(w string) bool { return slices.Contains([]string{"`first`", "`last`", "`most`"}, w) })
+		fits = slices.DeleteFunc(fits, func(w string) bool { return slices.Contains([]string{"`first`", "`last`", "`least`", "`most`"}, w) })
 	}
 	return fits
 }

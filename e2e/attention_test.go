@@ -153,13 +153,14 @@ var (
 	lengths   = []int{1, 63, 64, 65, 127, 200, 513}
 	groups    = [][2]int{{2, 2}, {4, 1}, {8, 1}, {1, 1}}
 	settings  = map[string][]map[string]int64{
-		"dense":     {nil},
-		"full":      {nil},
-		"a_shape":   {{"sink": 5, "window": 70}, {"sink": 0, "window": 1}, {"sink": 130, "window": 64}, nil},
-		"sliding":   {{"window": 1}, {"window": 100}, nil},
-		"dilated":   {{"window": 300}, nil},
-		"strided":   {{"stride": 1}, {"stride": 7}, {"stride": 200}, nil},
-		"tri_shape": {{"sink": 5, "window": 70, "last": 30}, {"sink": 5, "window": 20, "last": 0}, {"sink": 0, "window": 9, "last": 1 << 30}, nil},
+		"dense":        {nil},
+		"full":         {nil},
+		"a_shape":      {{"sink": 5, "window": 70}, {"sink": 0, "window": 1}, {"sink": 130, "window": 64}, nil},
+		"sliding":      {{"window": 1}, {"window": 100}, nil},
+		"dilated":      {{"window": 300}, nil},
+		"strided":      {{"stride": 1}, {"stride": 7}, {"stride": 200}, nil},
+		"triangle_mix": {{"sink": 5, "window": 70, "last": 30}, nil},
+		"tri_shape":    {{"sink": 5, "window": 70, "last": 30}, {"sink": 5, "window": 20, "last": 0}, {"sink": 0, "window": 9, "last": 1 << 30}, nil},
 	}
 )
 

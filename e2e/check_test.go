@@ -130,7 +130,7 @@ func (w *sourceWriter) join(sets []ir.Set, op, none string) string {
 
 // mutant is a pattern of the library with some words changed.
 func mutant(rng *rand.Rand) string {
-	words := strings.Fields(`n window sink causal all columns diagonals rows blocks cols diags best 0 1 2 48 64 100 4k 1m step .. | & \ + - * ( ) with first last most top top_p const`)
+	words := strings.Fields(`n window sink causal all columns diagonals rows blocks cols diags best 0 1 2 48 64 100 4k 1m step .. | & \ + - * ( ) with first last least most top top_p near_max sk min max / const`)
 	_, src, _ := patterns.Source(pick(rng, patterns.Names()))
 	ts := regexp.MustCompile(`[A-Za-z0-9_]+|\s+|//[^\n]*|.`).FindAllString(string(src), -1)
 	for range 1 + rng.IntN(2) {

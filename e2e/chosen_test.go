@@ -174,7 +174,7 @@ func TestAttentionFollowsWrittenLists(t *testing.T) {
 		require.NoError(t, err)
 		output := selfcheck.Case{In: in, Scale: 1. / 8, O: readBack(t, dev, at.O, len(in.Q))}
 		for _, sel := range moved {
-			keep, err := c.program.Pattern.CoverWith(values, sel)
+			keep, err := c.program.Pattern.EndingAt(in.End()).CoverWith(values, sel)
 			require.NoError(t, err)
 			output.Keeps = append(output.Keeps, keep)
 		}

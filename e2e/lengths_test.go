@@ -33,6 +33,8 @@ type lengthsRig struct {
 	heads minfc.Heads
 	rng   *rand.Rand
 	waste float64 // what lies in rows that no sequence has
+
+	own *minfc.Attention // computes sequences by themselves; nil: what computes the batch does
 }
 
 func (r *lengthsRig) upload(data []byte) device.Ptr {
@@ -190,7 +192,11 @@ func (r *lengthsRig) check(a *minfc.Attention, b *batch, ragged, fallback bool) 
 		own.V = r.upload(v[firstK*kvRow : (firstK+s.k)*kvRow])
 		gotO, gotLSE := o[firstQ*row:(firstQ+s.q)*row], r.lseOf(b, i, lse, ragged)
 		alone := minfc.Shape{Batch: 1, SeqQ: s.q, SeqK: s.k, QOffset: s.offset, NoFallback: !fallback, Strides: r.bshd(s.q, s.k)}
-		wantO, wantLSE := r.run(a, alone, own, s.q)
+		single := a
+		if r.own != nil {
+			single = r.own
+		}
+		wantO, wantLSE := r.run(single, alone, own, s.q)
 		r.close(r.decode(wantO), r.decode(gotO), "sequence %d of %+v", i, b)
 		r.close(floats(wantLSE), floats(gotLSE), "LSE of sequence %d of %+v", i, b)
 		if !math.IsNaN(r.waste) { // beside NaNs tiles are computed with care
@@ -266,6 +272,14 @@ const lengthsOfRuns = `pattern runs {
   keep causal & (diagonals(most) | sink(3))
 }`
 
+// nearOnes are columns and distances near the best ones.
+const nearOnes = `pattern near_ones {
+  index probe = softmax(q[-64:] * k)
+  index cols = near_max(0.3, sum(probe, queries)) with least 9
+  index diags = near_max(0.4, sum(probe, diagonals)) with first 20 with most 90
+  keep causal & (columns(cols) | diagonals(diags))
+}`
+
 // TestLengths: what a sequence computes is the same alone and in a batch whose lengths are in device memory, to the bit if the longest lengths
 // are the same; MINFC_LENGTHS_DEVICE=cuda says it of a GPU. Rows beyond its length neither count nor are written, whatever they hold.
 func TestLengths(t *testing.T) {
@@ -279,7 +293,10 @@ func TestLengths(t *testing.T) {
 		{Pattern: "vertical_slash", Params: map[string]int64{"vertical": 40, "slash": 100}},
 		{Pattern: "slash_tiles", Params: map[string]int64{"vertical": 40, "runs": 3}},
 		{Source: lengthsOfRuns},
-		{Plan: mixed}, {Pattern: "block_sparse", Params: map[string]int64{"topk": 2}}}
+		{Plan: mixed}, {Pattern: "block_sparse", Params: map[string]int64{"topk": 2}},
+		{Pattern: "flash_prefill", Params: map[string]int64{"share": 900, "sink": 0, "window": 0, "last": 0}},
+		{Pattern: "most_mass", Params: map[string]int64{"share": 500, "least": 140, "limit": 200}},
+		{Source: nearOnes}}
 	targets := []string{"emu:sm_80", "emu:sm_90"}
 	if spec := os.Getenv("MINFC_LENGTHS_DEVICE"); spec != "" {
 		targets = []string{spec}

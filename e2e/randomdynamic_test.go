@@ -368,6 +368,12 @@ func (r *randomRun) count(e ended, chosen runtime.Chosen, late bool) {
 	}
 	for _, d := range e.kernel.Patterns()[0].Schedule().Index {
 		r.met(formOf(d.Value))
+		if s, chooses := d.Value.(ir.Select); chooses && s.Least != nil {
+			r.met("a least number")
+		}
+		if s, chooses := d.Value.(ir.Select); chooses && s.DependsOnLength() {
+			r.met("numbers of the length")
+		}
 	}
 }
 
@@ -391,7 +397,7 @@ func formOf(x ir.Index) string {
 var variety = map[string]int{
 	"sm_80": 400, "sm_90a": 400,
 	"keys after the query": 400, "several chosen sets": 500, "dense heads": 200, "columns without tiles of distances, not causal": 40,
-	"rule 0": 500, "rule 1": 400, "rule 2": 400, "probe with a stride: true": 200, "probe with a stride: false": 600,
+	"rule 0": 500, "rule 1": 400, "rule 2": 400, "rule 3": 400, "a least number": 200, "numbers of the length": 100, "probe with a stride: true": 200, "probe with a stride: false": 600,
 	"sum over axis 0": 400, "sum over axis 1": 600, "sum over axis 2": 200, "sum over axis 3": 150,
 	"pool 0 over 64": 30, "pool 1 over 64": 30, "pool 0 over 128": 30, "pool 1 over 128": 30, "ir.Antidiagonals": 200, "ir.BlockScores": 200,
 }

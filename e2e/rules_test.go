@@ -55,6 +55,33 @@ pattern tiles(n = 5, share = 800) {
   index some = top(n, sum(softmax(q[::7] * k), diagonals(112))) with last 1
   keep causal & (columns(cols) | diagonals(some))
 }
+pattern near(share = 300, least = 0, limit = 1000) {
+  index probe = softmax(q[-64:] * k)
+  index cols = near_max(share, sum(probe, queries)) with first 4 with least least with most limit
+  index diags = near_max(share, sum(probe, diagonals)) with last 2
+  keep causal & (columns(cols) | diagonals(diags) | window(1))
+}
+pattern flash(share = 700, few = 900, least = 0) {
+  index shares = softmax(mean(q, 128) * mean(k, 128))
+  index main = near_max(share, shares) with first 2 with last 2 with least least
+  index best = near_max(few, sum(softmax(mean(q * k, antidiagonals(16))), blocks)) with most 3
+  keep causal & (blocks(main) & window(192) | blocks(best) \ window(192))
+}
+pattern enough(share = 500, threshold = 900000, least = 20) {
+  index probe = softmax(q[-64:] * k)
+  index cols = top_p(share, sum(probe, queries)) with least least with most 100
+  index diags = above(threshold, sum(probe, diagonals)) with first 3 with least least
+  index main = top_p(share, sum(softmax(mean(q * k, antidiagonals(8))), blocks)) with last 1 with least least
+  index large = above(threshold, softmax(mean(q, 64) * mean(k, 64))) with least 2 with most 9
+  keep causal & (columns(cols) & window(64) | diagonals(diags) & window(64) | (blocks(main) & window(128) | blocks(large) \ window(128)) \ window(64))
+}
+pattern long(part = 8, share = 800) {
+  index probe = softmax(q[-64:] * k)
+  index cols = top(min(100, sk / 4 + part), sum(probe, queries)) with first 4
+  index diags = top_p(share, sum(probe, diagonals)) with least max(part, sk / 16) with most 3 * (sk / 8)
+  index main = top(sk / 128, mean(q, 64) * mean(k, 64)) with last 1 with most (sk - 64) / 64
+  keep causal & ((columns(cols) | diagonals(diags)) & window(192) | blocks(main) \ window(192))
+}
 pattern mixed(share = 700, n = 50) {
   index probe = softmax(q[-64:] * k)
   index cols = top_p(share, sum(probe, queries)) with last 3
@@ -71,13 +98,17 @@ var ruleSettings = map[string][]map[string]int64{
 	"wide":      {{"share": 300}, nil, {"share": 1000, "n": 0}, {"n": 3}, {"n": 1000}},
 	"runs":      {{"share": 300}, nil, {"share": 1000, "least": 0}, {"share": 999, "least": 3000, "limit": 2}, {"limit": 0}},
 	"tiles":     {{"n": 0}, {"n": 1}, nil, {"n": 2, "share": 1000}, {"n": 1 << 30}},
+	"near":      {{"share": 1}, {"share": 100}, nil, {"share": 50, "limit": 17}, {"share": 1000, "least": 30}, {"share": 5000, "limit": 0, "least": 1 << 30}},
+	"flash":     {{"share": 1}, nil, {"share": 1000, "few": 1, "least": 4}, {"share": 300, "few": 500}},
+	"enough":    {nil, {"share": 1, "threshold": 1 << 30, "least": 3}, {"least": 1 << 30}, {"share": 1000, "threshold": 0}, {"share": 1, "least": 0}},
+	"long":      {nil, {"part": 0, "share": 1}, {"part": 1 << 30}, {"part": 40, "share": 1000}},
 	"mixed":     {{"share": 300, "n": 0}, nil, {"share": 1000, "n": 19}},
 }
 
 // TestRulesAgreeWithFloat64: random inputs, which are nearly flat, and structured ones.
 func TestRulesAgreeWithFloat64(t *testing.T) {
 	shapes := campaign.Cases(1, 3, 10)
-	for _, name := range []string{"mass", "threshold", "flex", "squares", "runs", "tiles", "wide", "mixed"}[:campaign.Few(6, 8)] {
+	for _, name := range []string{"mass", "threshold", "flex", "near", "flash", "enough", "long", "squares", "runs", "tiles", "wide", "mixed"}[:campaign.Few(9, 12)] {
 		program, err := compile.Load("rules.minf", []byte(rules), name, nil)
 		require.NoError(t, err)
 		for i, d := range []int{64, 128}[:campaign.Few(1, 2)] {
@@ -107,6 +138,31 @@ func TestMassesAndLimitsDifferByHead(t *testing.T) {
 		require.Equal(t, 320, number(4*batch+1))
 		require.Equal(t, 70, number(4*batch+2))
 		require.Equal(t, 5, number(4*batch+3))
+	}
+}
+
+// Keys that no query may see do not count for the length.
+func TestKeysThatCount(t *testing.T) {
+	program, err := compile.Load("rules.minf", []byte(`pattern part {
+		index probe = softmax(q[-64:] * k)
+		index cols = top(sk / 4, sum(probe, queries)) with most 70
+		index diags = near_max(1, sum(probe, diagonals)) with least sk / 2 - 10
+		keep causal & (columns(cols) | diagonals(diags))
+	}`), "part", nil)
+	require.NoError(t, err)
+	c := attentionCase{program: program, headDim: 64, dtype: abi.BF16}
+	l := c.load(t, emu.Options{})
+	for _, x := range []struct{ seqK, cols, diags int }{{600, 50, 90}, {120, 30, 50}, {200, 50, 90}} { // queries end at 200
+		c.shape = qkv.Shape{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 110, SeqK: x.seqK, QOffset: 90}
+		e := c.launch(t, l, c.input(t), nil)
+		e.check(t)
+		for _, h := range e.res.Chosen {
+			for name, want := range map[string]int{"cols": x.cols, "diags": x.diags} {
+				set, err := h.Asked.Find(name)
+				require.NoError(t, err)
+				require.Len(t, set.Members, want, "%s of %d keys", name, x.seqK)
+			}
+		}
 	}
 }
 

@@ -28,7 +28,7 @@ func budgets(params []Param, index []IndexDef, others []string) (out []string) {
 	for _, d := range index {
 		if x, ok := d.Value.(parameterized); ok {
 			n := x.numbers()
-			numbers, others = addVars(numbers, n.budgets), addVars(addVars(others, n.others), n.runs)
+			numbers, others = addVars(addVars(numbers, n.budgets), n.parts), addVars(addVars(others, n.others), n.runs)
 		}
 	}
 	for _, p := range params {

@@ -31,10 +31,12 @@ type parameterized interface {
 	numbers() indexNumbers
 }
 
-// indexNumbers are the numbers of a value; budgets say how many members are chosen and nothing else.
+// indexNumbers are the numbers of a value; budgets say how many members are chosen and nothing else, and so do parts, of which such numbers
+// are made.
 type indexNumbers struct {
 	budgets, others []Poly
-	least           int64  // of each of them
+	parts           []Poly
+	least           int64  // of budgets and others
 	runs            []Poly // sizes of runs, which are known when a kernel is compiled
 	who             string // has them, for an error
 }

@@ -158,15 +158,13 @@ func evalSums(t *testing.T, s ir.Select, p ...float64) []int {
 	return members(t, sel, "c")
 }
 
-func number(n int64) *ir.Poly {
-	p := ir.Int(n)
-	return &p
-}
+func number(n int64) ir.Number { return ir.Int(n) }
 
 // Shares of blocks are the softmax of a row block's scaled scores; the largest are chosen until they hold the mass.
 func TestSharesOfBlocks(t *testing.T) {
 	defs := parseIndex(t, "index pq = pool mean q", "index pk = pool mean k", "index raw = blocks pq pk", "index shares = softmax raw",
-		"index half = mass 500 from shares", "index most = mass 890 from shares last 1", "index large = above 250000 from shares")
+		"index half = mass 500 from shares", "index most = mass 890 from shares last 1", "index large = above 250000 from shares",
+		"index near = near 700 from shares first 1")
 	require.NoError(t, ir.VerifyIndex(defs, nil, nil))
 	in := ir.HeadInputs[float64]{Sq: 1, Sk: 4 * ir.BlockSize, D: 1, QOffset: 3 * ir.BlockSize, Scale: 0.5, Q: []float64{2}}
 	for _, weight := range []float64{1, 4, 3, 2} { // shares in tenths; the mean of a block of equal keys is that key
@@ -174,7 +172,7 @@ func TestSharesOfBlocks(t *testing.T) {
 	}
 	sel, err := ir.EvalIndex(defs, nil, in)
 	require.NoError(t, err)
-	for name, want := range map[string][]int{"half": {2, 1}, "most": {3, 2, 1}, "large": {2, 1}} {
+	for name, want := range map[string][]int{"half": {2, 1}, "most": {3, 2, 1}, "large": {2, 1}, "near": {2, 1, 0}} {
 		set, err := sel.Find(name)
 		require.NoError(t, err)
 		require.Equal(t, [][]int{want}, set.Blocks, name)
@@ -227,11 +225,27 @@ func TestRules(t *testing.T) {
 		{"a limit below what is forced", ir.Select{Rule: ir.TopP, N: ir.Int(950), Most: number(1), Last: ir.Int(2)}, []int{3, 4}},
 		{"top, but few", ir.Select{N: ir.Int(4), Most: number(1)}, []int{1}},
 		{"a limit that is not reached", ir.Select{N: ir.Int(1), Most: number(4)}, []int{1}},
+		{"near the largest", ir.Select{Rule: ir.NearMax, N: ir.Int(833)}, []int{1, 2, 3}},
+		{"near the largest, just missed", ir.Select{Rule: ir.NearMax, N: ir.Int(834)}, []int{1, 3}},
+		{"all that tie with the largest", ir.Select{Rule: ir.NearMax, N: ir.Int(1000)}, []int{1, 3}},
+		{"more than the largest is the largest", ir.Select{Rule: ir.NearMax, N: ir.Int(5000)}, []int{1, 3}},
+		{"near the largest, but few", ir.Select{Rule: ir.NearMax, N: ir.Int(100), Most: number(3)}, []int{1, 2, 3}},
+		{"near a largest one that is forced", ir.Select{Rule: ir.NearMax, N: ir.Int(400), First: ir.Int(2)}, []int{0, 1, 2, 3}},
+		{"above, but enough", ir.Select{Rule: ir.Above, N: ir.Int(299_999), Least: number(4)}, []int{1, 2, 3, 4}},
+		{"above, and enough", ir.Select{Rule: ir.Above, N: ir.Int(249_000), Least: number(2)}, []int{1, 2, 3}},
+		{"mass, but enough", ir.Select{Rule: ir.TopP, N: ir.Int(1), Least: number(2)}, []int{1, 3}},
+		{"forced ones are some of enough", ir.Select{Rule: ir.NearMax, N: ir.Int(1000), Least: number(4), First: ir.Int(1)}, []int{0, 1, 2, 3}},
+		{"enough is all there are", ir.Select{Rule: ir.NearMax, N: ir.Int(1000), Least: number(9)}, []int{0, 1, 2, 3, 4}},
+		{"a least number above the limit", ir.Select{Rule: ir.NearMax, N: ir.Int(1), Least: number(4), Most: number(3)}, []int{1, 2, 3}},
+		{"a number of the length", ir.Select{N: ir.Operation{Op: ir.OpFloorDiv, X: ir.KeyCount{}, Y: ir.Int(2)}}, []int{1, 3}},
+		{"a bound of the length", ir.Select{N: ir.Int(9), Most: ir.Operation{Op: ir.OpSub, X: ir.KeyCount{}, Y: ir.Int(2)}}, []int{1, 2, 3}},
 		{"above with a forced first", ir.Select{Rule: ir.Above, N: ir.Int(260_000), First: ir.Int(1)}, []int{0, 1, 3}},
 	} {
 		require.Equal(t, c.want, evalSums(t, c.s, p...), c.name)
 	}
 	require.Equal(t, []int{1}, evalSums(t, ir.Select{Rule: ir.TopP, N: ir.Int(1000)}, 0, 1, 0), "what has no mass never joins")
+	require.Equal(t, []int{1}, evalSums(t, ir.Select{Rule: ir.NearMax}, 0, 1, 0), "nor is it near anything")
+	require.Equal(t, []int{0, 1}, evalSums(t, ir.Select{Rule: ir.NearMax, Least: number(2)}, 0, 1, 0), "but it is counted on")
 }
 
 // A key whose logits are not finite counts as masked: the others share the probability, and it comes last.

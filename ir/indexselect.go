@@ -12,26 +12,28 @@ import (
 // smaller column, distance, run or block; sums whose terms are equal row by row tie. First and Last force that many members at either end
 // (columns: the first keys; distances: the nearest; blocks: Last is the diagonal block and the blocks before it); forced ones count within
 // the budget.
-// Where the rule would choose more than Most, the Most largest stay, forced ones before all. Numbers count runs where runs are chosen.
+// Where the rule would choose fewer than Least, the Least largest are chosen, and where more than Most, the Most largest stay, forced ones
+// before all. Most wins where it is smaller. Numbers count runs where runs are chosen.
 // Type: chosen columns, distances or blocks; of runs: chosen distances.
 type Select struct {
 	Of          string
 	Rule        Rule
-	N           Poly // Top: how many. TopP: mass in thousandths. Above: threshold in millionths
+	N           Number // Top: how many; of other rules a Poly. TopP: mass in thousandths. Above: threshold in millionths. NearMax: thousandths of the largest value
 	First, Last Poly
-	Most        *Poly // nil: no limit
+	Least, Most Number // nil: no limit
 }
 
 // Rule is how Select decides.
 type Rule uint8
 
 const (
-	Top   Rule = iota // the N largest
-	TopP              // the largest until they hold the share of all mass
-	Above             // all above a threshold
+	Top     Rule = iota // the N largest
+	TopP                // the largest until they hold the share of all mass
+	Above               // all above a threshold
+	NearMax             // all that have a mass and are at least a share of the largest value, forced members' included
 )
 
-var ruleWords = []string{Top: "top", TopP: "mass", Above: "above"}
+var ruleWords = []string{Top: "top", TopP: "mass", Above: "above", NearMax: "near"}
 
 // Word is asked for by no pattern: no value is computed from a choice.
 func (Select) Word() string         { return "part" }
@@ -46,14 +48,17 @@ func (x Select) text() string {
 	if !x.Last.Equal(Poly{}) {
 		fmt.Fprintf(&b, " last %s", x.Last)
 	}
+	if x.Least != nil {
+		fmt.Fprintf(&b, " least %s", x.Least)
+	}
 	if x.Most != nil {
-		fmt.Fprintf(&b, " most %s", *x.Most)
+		fmt.Fprintf(&b, " most %s", x.Most)
 	}
 	return b.String()
 }
 
 func (c *cursor) selection(rule Rule) Index {
-	s := Select{Rule: rule, N: c.poly()}
+	s := Select{Rule: rule, N: c.count()}
 	c.expect("from")
 	s.Of = c.name()
 	if c.accept("first") {
@@ -62,9 +67,11 @@ func (c *cursor) selection(rule Rule) Index {
 	if c.accept("last") {
 		s.Last = c.poly()
 	}
+	if c.accept("least") {
+		s.Least = c.count()
+	}
 	if c.accept("most") {
-		p := c.poly()
-		s.Most = &p
+		s.Most = c.count()
 	}
 	return s
 }
@@ -83,41 +90,59 @@ func (x Select) typed(kinds map[string]IndexKind) (IndexKind, error) {
 		return 0, fmt.Errorf("%q is not defined before it", x.Of)
 	case !ok:
 		return 0, fmt.Errorf("%q is %s, want values over columns, distances or blocks", x.Of, of)
-	case x.Rule > Above:
+	case x.Rule > NearMax:
 		return 0, fmt.Errorf("unknown rule %d", x.Rule)
+	case x.N == nil:
+		return 0, fmt.Errorf("a choice by the rule %s has no number", ruleWords[x.Rule])
+	case x.Rule == Top && x.Least != nil:
+		return 0, fmt.Errorf("a choice of a number has a least number beside it, which says nothing")
 	case x.Rule != Top && of == KindBlockValues:
 		return 0, fmt.Errorf("block scores are no shares of a whole, so that only the number of blocks can be chosen, not %s; take their softmax",
 			ruleWords[x.Rule])
+	}
+	if _, poly := x.N.(Poly); x.Rule != Top && !poly {
+		return 0, fmt.Errorf("the number of the rule %s is %s, want one that depends on parameters alone", ruleWords[x.Rule], x.N)
+	}
+	for _, n := range []Number{x.N, x.Least, x.Most} {
+		if err := verifyNumber(n); err != nil {
+			return 0, err
+		}
 	}
 	return kind, nil
 }
 
 func (x Select) mapPolys(f func(Poly) Poly) Index {
-	x.N, x.First, x.Last, x.Most = f(x.N), f(x.First), f(x.Last), mapEnd(x.Most, f)
+	x.First, x.Last = f(x.First), f(x.Last)
+	x.N, x.Least, x.Most = mapNumber(x.N, f), mapNumber(x.Least, f), mapNumber(x.Most, f)
 	return x
 }
 
 func (x Select) numbers() indexNumbers {
-	out := indexNumbers{budgets: []Poly{x.N}, others: []Poly{x.First, x.Last}}
-	if x.Most != nil {
-		out.budgets = append(out.budgets, *x.Most)
+	out := indexNumbers{others: []Poly{x.First, x.Last}}
+	for _, n := range []Number{x.N, x.Least, x.Most} {
+		switch n := n.(type) {
+		case nil:
+		case Poly:
+			out.budgets = append(out.budgets, n)
+		default:
+			out.parts = append(out.parts, leaves(n)...)
+		}
 	}
 	return out
 }
 
 // eval leaves what is chosen with the selection; no definition is computed from it.
 func (x Select) eval(e *indexEval) (any, error) {
-	n, err := evalAll(e.values, x.N, x.First, x.Last)
-	if err != nil {
-		return nil, err
-	}
-	c := choice{x.Rule, n[0], n[1], n[2], math.MaxInt}
-	if x.Most != nil {
-		most, err := evalAll(e.values, *x.Most)
+	c := choice{rule: x.Rule, most: math.MaxInt}
+	for to, number := range map[*int]Number{&c.n: x.N, &c.first: x.First, &c.last: x.Last, &c.least: x.Least, &c.most: x.Most} {
+		if number == nil {
+			continue
+		}
+		v, err := number.At(e.values, min(e.sk, e.offset+e.sq))
 		if err != nil {
 			return nil, err
 		}
-		c.most = most[0]
+		*to = int(v)
 	}
 	s := Selected{Name: e.name}
 	switch of := e.results[x.Of].(type) {
@@ -139,8 +164,9 @@ func (x Select) eval(e *indexEval) (any, error) {
 
 // choice is a Select with numbers for its parameters.
 type choice struct {
-	rule                 Rule
-	n, first, last, most int
+	rule           Rule
+	n, first, last int
+	least, most    int
 }
 
 // Units of the numbers of a Select.
@@ -163,7 +189,8 @@ func (c choice) from(values []float64) []int {
 		}
 	}
 	slices.SortStableFunc(free, func(a, b int) int { return cmp.Compare(values[b], values[a]) })
-	out = append(out, free[:min(c.count(values, out, free), max(c.most-len(out), 0))]...)
+	more := max(c.count(values, out, free), c.least-len(out))
+	out = append(out, free[:max(min(more, c.most-len(out), len(free)), 0)]...)
 	slices.Sort(out)
 	return out
 }
@@ -175,6 +202,8 @@ func (c choice) count(values []float64, forced, free []int) int {
 		return min(max(c.n-len(forced), 0), len(free))
 	case TopP:
 		return countMass(values, forced, free, float64(c.n)/massUnit)
+	case NearMax:
+		return countNear(values, free, float64(min(c.n, massUnit))/massUnit)
 	default:
 		n := 0
 		for n < len(free) && values[free[n]] > float64(c.n)/thresholdUnit {
@@ -182,6 +211,18 @@ func (c choice) count(values []float64, forced, free []int) int {
 		}
 		return n
 	}
+}
+
+// countNear is how many of free are at least the share of the largest of all values. What has no mass never is.
+func countNear(values []float64, free []int, share float64) int {
+	n, largest := 0, 0.0
+	for _, x := range values {
+		largest = max(largest, x)
+	}
+	for n < len(free) && values[free[n]] > 0 && values[free[n]] >= share*largest {
+		n++
+	}
+	return n
 }
 
 // countMass is how many of free must join forced to hold the share of the sum of all values. What has no mass never joins.

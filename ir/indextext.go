@@ -15,6 +15,7 @@ import (
 //	index stripes = sum probs over runs 64
 //	index cols = top vertical from heat first 30
 //	index many = mass 950 from heat last 4 most 4096    (mass in thousandths, a threshold after "above" in millionths)
+//	index near_best = near 700 from heat                (thousandths of the largest value)
 //	index pooled = pool mean q
 //	index pooled_k = pool max k over 128
 //	index tiles = blocks pooled pooled_k

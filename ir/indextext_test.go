@@ -28,12 +28,15 @@ var indexLines = []string{
 	"index shares = softmax tiles",
 	"index main = mass 900 from shares last 1",
 	"index large = above 20 from shares most 7",
+	"index enough = mass 20 from shares least 3",
+	"index long = top min(2*n, floordiv(keys(), 16)) from tiles most max(4, plus(minus(keys(), n), times(n - 1, keys())))",
 	"index squares = antidiagonals 16",
 	"index square_probs = softmax squares",
 	"index square_shares = sum square_probs over blocks",
 	"index dense = mass 900 from square_shares last 1",
 	"index stripes = sum probs over runs 64",
 	"index near = top n from stripes first 2 most 40",
+	"index close = near 700 from square_shares first 2 last 4 least n most 7",
 }
 
 var indexParams = []ir.Param{{Name: "n", Min: 1, Default: 4}, {Name: "vertical", Default: 4}}
@@ -53,7 +56,7 @@ func TestIndexTextRoundTrip(t *testing.T) {
 	defs := parseIndex(t, indexLines...)
 	require.NoError(t, ir.VerifyIndex(defs, indexParams, nil))
 	most := ir.Int(2).Mul(ir.Var("vertical"))
-	require.Equal(t, ir.Select{Of: "heat", Rule: ir.TopP, N: ir.Int(950), Last: ir.Int(4), Most: &most}, defs[7].Value)
+	require.Equal(t, ir.Select{Of: "heat", Rule: ir.TopP, N: ir.Int(950), Last: ir.Int(4), Most: most}, defs[7].Value)
 	require.Equal(t, ir.Pool{Of: ir.TensorK, With: ir.ReduceMax, Rows: 64}, defs[10].Value)
 }
 
@@ -68,6 +71,8 @@ func TestIndexTextErrors(t *testing.T) {
 		"index a = pool min q":            `found "min", want mean or max`,
 		"index a = pool mean q over n":    `found n, want a number`,
 		"index a = top 3 of b":            `found "of", want "from"`,
+		"index a = top big(3, 4) from b":  `found "big", want keys or floordiv or max or min or minus or plus or times`,
+		"index a = top min(3) from b":     `found ")", want ","`,
 		"index a = top 3 from b last 3 x": `found "x" after the end`,
 		"index a = top 3 from b last 1 !": `want a name, a number or an operator`,
 	} {

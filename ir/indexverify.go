@@ -138,6 +138,9 @@ func (c *checker) indexNumbers(d IndexDef) {
 			c.fail("%s: %s%s may be below %d; give the parameter a minimum or require it", where, n.who, p, n.least)
 		}
 	}
+	for _, p := range n.parts {
+		c.poly(p, where)
+	}
 	for _, p := range n.runs {
 		c.run(p, where, n.who)
 	}

@@ -158,6 +158,7 @@ const (
 	AsCount     Encoding = iota // the number itself
 	AsShare                     // thousandths, at most 1000
 	AsThreshold                 // bits of the smallest float32 above so many millionths
+	AsFraction                  // bits of the float32 of so many thousandths, at most 1
 )
 
 // Arg is the value of a kernel's parameter.

@@ -139,6 +139,8 @@ func (a Encoding) encode(n int64) int32 {
 			below = math.Nextafter32(below, 0)
 		}
 		return int32(math.Float32bits(below)) + 1
+	case AsFraction:
+		return int32(math.Float32bits(float32(min(n, 1000)) / 1000))
 	default:
 		return int32(n)
 	}

@@ -100,7 +100,7 @@ func printSteps(b *strings.Builder, indent string, steps []Step) {
 }
 
 // encodingWords are the encodings in the text form.
-var encodingWords = []string{AsCount: "count", AsShare: "share", AsThreshold: "threshold"}
+var encodingWords = []string{AsCount: "count", AsShare: "share", AsThreshold: "threshold", AsFraction: "fraction"}
 
 func (s Run) print(b *strings.Builder, indent string) {
 	fmt.Fprintf(b, "run %s", s.Kernel)

@@ -46,7 +46,7 @@ type programBuilder struct {
 type choice struct {
 	ir.Select
 	source ir.Source
-	row    int         // of its numbers, in the rows that are stored; its limits are in the next one
+	row    int         // of its numbers, in the rows that are stored; the most and the least are in the next ones
 	probe  int         // number of the probe behind it, of columns and distances
 	run    int64       // neighbouring distances that are chosen together, and are one candidate; 1 of anything else
 	scores blockScores // of blocks: what it chooses from
@@ -96,8 +96,13 @@ var (
 
 func padded(e ir.Expr) ir.Expr { return ir.N(ir.BlockSize).Times(e.Over(ir.BlockSize)) }
 
-// clipped is a polynomial as a number of things.
-func clipped(p ir.Poly) ir.Expr { return ir.Call(ir.OpCount, ir.PolyExpr(p)) }
+// clipped is a number as a number of things.
+func clipped(n ir.Number) ir.Expr {
+	if p, is := n.(ir.Poly); is {
+		return ir.Call(ir.OpCount, ir.PolyExpr(p))
+	}
+	return ir.NumberExpr(n, columns)
+}
 
 func (b *programBuilder) define(name string, e ir.Expr) ir.Expr {
 	b.Values = append(b.Values, ir.Value{Name: name, Expr: e})
@@ -146,11 +151,14 @@ func (b *programBuilder) choice(name string, s ir.Select) error {
 	return nil
 }
 
+// encodings are how kernels want the numbers of rules.
+var encodings = map[ir.Rule]ir.Encoding{ir.TopP: ir.AsShare, ir.Above: ir.AsThreshold, ir.NearMax: ir.AsFraction}
+
 // numbers says what is stored of a choice for every head, and how many members the head with most of them has.
 func (b *programBuilder) numbers(c *choice) {
 	n, limit := clipped(c.N), ir.N(ir.MaxParam)
 	if c.Most != nil {
-		limit = clipped(*c.Most)
+		limit = clipped(c.Most)
 	}
 	switch c.Rule {
 	case ir.Top:
@@ -158,10 +166,11 @@ func (b *programBuilder) numbers(c *choice) {
 			n = ir.Call(ir.OpMin, n, limit)
 		}
 		b.rows, limit = append(b.rows, ir.Row{As: ir.AsCount, Expr: n}), n
-	case ir.TopP:
-		b.rows = append(b.rows, ir.Row{As: ir.AsShare, Expr: n}, ir.Row{As: ir.AsCount, Expr: limit})
 	default:
-		b.rows = append(b.rows, ir.Row{As: ir.AsThreshold, Expr: n}, ir.Row{As: ir.AsCount, Expr: limit})
+		b.rows = append(b.rows, ir.Row{As: encodings[c.Rule], Expr: n}, ir.Row{As: ir.AsCount, Expr: limit})
+		if c.Least != nil {
+			b.rows = append(b.rows, ir.Row{As: ir.AsCount, Expr: clipped(c.Least)})
+		}
 	}
 	candidates := columns
 	switch c.source.Kind {

@@ -127,7 +127,10 @@ func (c choice) chooseSlab() []ir.Step {
 		ir.AddressArg("block_count", c.name("block_count"), ir.N(4).Times(first)), ir.NumberArg("block_cap", c.value("block_cap")),
 		ir.AddressArg("block_n", "numbers", numbers(c.row)), ir.NumberArg("first", clipped(c.First)), ir.NumberArg("last", clipped(c.Last)))
 	if c.Rule != ir.Top {
-		args = append(args, ir.AddressArg("block_most", "numbers", numbers(c.row+1)))
+		args = append(args, ir.AddressArg("block_most", "numbers", numbers(c.row+1)), ir.NullArg("block_least"))
+	}
+	if c.Least != nil {
+		args[len(args)-1] = ir.AddressArg("block_least", "numbers", numbers(c.row+2))
 	}
 	threads := ir.N(32).Times(ir.Call(ir.OpMax, ir.N(1), keyBlocks.Over(32*abi.SelectKeys))) // whole warps that hold all scores of a row
 	grid := [3]ir.Expr{ir.Name("rows"), ir.Name("score_heads"), ir.N(1)}

@@ -291,7 +291,10 @@ func (c choice) job(job string, p probe) []ir.Arg {
 		ir.NumberArg(job+"n", n), ir.NumberArg(job+"stride", stride),
 	}
 	if c.Rule != ir.Top {
-		args = append(args, number("most", c.row+1))
+		args = append(args, number("most", c.row+1), ir.NullArg(job+"least"))
+	}
+	if c.Least != nil {
+		args[len(args)-1] = number("least", c.row+2)
 	}
 	if c.Rule == ir.TopP { // the sums of a probe hold at most 1 for each of its rows, and some rounding
 		rows := ir.Call(ir.OpMax, p.value("rows"), ir.N(1))

@@ -41,11 +41,11 @@ func (h head) probe() (columns, distances []float64) {
 	return columns, distances
 }
 
-// blockScores are the products of block means, of the key blocks up to the diagonal.
-func (h head) blockScores() [][]float64 {
+// means are the means of blocks of so many rows.
+func (h head) means(size int) head {
 	mean := func(rows [][]float64) [][]float64 {
 		var out [][]float64
-		for block := range slices.Chunk(rows, 64) {
+		for block := range slices.Chunk(rows, size) {
 			m := make([]float64, len(block[0]))
 			for _, row := range block {
 				for x, v := range row {
@@ -56,7 +56,12 @@ func (h head) blockScores() [][]float64 {
 		}
 		return out
 	}
-	means, out := head{mean(h.q), mean(h.k)}, [][]float64(nil)
+	return head{mean(h.q), mean(h.k)}
+}
+
+// blockScores are the products of block means, of the key blocks up to the diagonal.
+func (h head) blockScores() [][]float64 {
+	means, out := h.means(64), [][]float64(nil)
 	for t := range means.q {
 		var row []float64
 		for b := range t + 1 {
@@ -87,6 +92,57 @@ func best(values []float64, n int, forced func(i int) bool) map[int]bool {
 
 func nearest(n int) func(i int) bool { return func(i int) bool { return i < n } }
 
+// untilShare is how many of the largest values, counted from the forced ones on, hold a share of the sum of all.
+func untilShare(values []float64, share float64, forced func(i int) bool) (n int64) {
+	total, have, free := 0.0, 0.0, []float64(nil)
+	for i, x := range values {
+		total += x
+		if forced(i) {
+			n, have = n+1, have+x
+		} else {
+			free = append(free, x)
+		}
+	}
+	slices.SortFunc(free, func(a, b float64) int { return cmp.Compare(b, a) })
+	for ; len(free) > 0 && have < share*total; free = free[1:] {
+		n, have = n+1, have+free[0]
+	}
+	return n
+}
+
+// antidiagonalShares are what each block of 64 queries has of blocks of 64 keys: softmaxes over the means of the antidiagonals of squares
+// of 8 by 8, added up by block. Queries and keys past the end are zeros, and so are their products.
+func (h head) antidiagonalShares() (out [][]float64) {
+	const side = 8
+	n := len(h.q)
+	for from := 0; from < n; from += 64 {
+		row, squares := make([]float64, from/64+1), 0.0
+		for q := from; q < min(from+64, n); q += side {
+			var worth []float64
+			sum := 0.0
+			for k := 0; k <= q; k += side {
+				mean := 0.0
+				for i := range side {
+					if q+side-1-i < n && k+i < n {
+						mean += h.logit(q+side-1-i, k+i) / side
+					}
+				}
+				worth = append(worth, math.Exp(mean/2))
+				sum += math.Exp(mean / 2)
+			}
+			for k, x := range worth {
+				row[k*side/64] += x / sum
+			}
+			squares++
+		}
+		for b := range row {
+			row[b] /= squares
+		}
+		out = append(out, row)
+	}
+	return out
+}
+
 // chooses restates the header comments of the patterns whose choice depends on data.
 var chooses = map[string]func(h head, p map[string]int64) func(q, k int) bool{
 	"vertical_slash": func(h head, p map[string]int64) func(q, k int) bool {
@@ -116,6 +172,37 @@ var chooses = map[string]func(h head, p map[string]int64) func(q, k int) bool{
 	"block_sparse": func(h head, p map[string]int64) func(q, k int) bool {
 		return h.blocksWith(p, func(t, b int) bool { return b == t })
 	},
+	"most_mass": func(h head, p map[string]int64) func(q, k int) bool {
+		columns, distances := h.probe()
+		holding := func(values []float64) map[int]bool {
+			n := untilShare(values, float64(p["share"])/1000, nearest(128))
+			return best(values, int(min(max(n, p["least"]), p["limit"])), nearest(128))
+		}
+		c, d := holding(columns), holding(distances)
+		return func(q, k int) bool { return k <= q && (c[k] || d[q-k]) }
+	},
+	"xattention": func(h head, p map[string]int64) func(q, k int) bool {
+		var chosen []map[int]bool
+		for t, row := range h.antidiagonalShares() {
+			forced := func(b int) bool { return b == 0 || b == t }
+			chosen = append(chosen, best(row, int(untilShare(row, float64(p["share"])/1000, forced)), forced))
+		}
+		return func(q, k int) bool { return k <= q && chosen[q/64][k/64] }
+	},
+	"flash_prefill": func(h head, p map[string]int64) func(q, k int) bool {
+		means := h.means(128)
+		near := func(q, k int) bool { // whether the worth of the block of k comes near the best one of the block of q
+			largest := 0.0
+			for b := range q/64 + 1 {
+				largest = max(largest, math.Exp(means.logit(q/128, b/2)/2))
+			}
+			return math.Exp(means.logit(q/128, k/128)/2) >= float64(p["share"])/1000*largest
+		}
+		return func(q, k int) bool {
+			forced := int64(k/64) < 2*p["sink"] || int64(q/64-k/64) < 2*p["window"]
+			return k <= q && (forced || near(q, k) || int64(q) >= int64(len(h.q))-128*p["last"])
+		}
+	},
 	"sink_blocks": func(h head, p map[string]int64) func(q, k int) bool {
 		return h.blocksWith(p, func(t, b int) bool { return b == t || b == 0 })
 	},
@@ -134,7 +221,7 @@ func TestDynamicPatternsKeepWhatTheySay(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	for name, restated := range chooses {
 		p := load(t, name)
-		for _, n := range []int{1, 30, 64, 130, 350} {
+		for _, n := range []int{1, 30, 64, 130, 350, 350, 709, 709} {
 			h, in := head{}, ir.HeadInputs[float64]{Sq: n, Sk: n, D: 4, Scale: 0.5}
 			for _, x := range []struct {
 				rows *[][]float64
@@ -149,7 +236,7 @@ func TestDynamicPatternsKeepWhatTheySay(t *testing.T) {
 			require.NoError(t, err)
 			sel, err := ir.EvalIndex(p.Index, values, in)
 			require.NoError(t, err)
-			keep, err := p.KeepsWith(values, sel)
+			keep, err := p.EndingAt(n).KeepsWith(values, sel)
 			require.NoError(t, err)
 			want := restated(h, values)
 			for q := range n {
@@ -165,9 +252,13 @@ func TestDynamicPatternsKeepWhatTheySay(t *testing.T) {
 
 // small are budgets at which something is left out of a short head.
 func small(rng *rand.Rand, p *ir.Pattern) map[string]int64 {
+	below := map[string]int64{"vertical": 100, "slash": 200, "topk": 4, "runs": 6, "window": 50, "share": 1000, "least": 200, "limit": 300, "sink": 3, "last": 3}
+	if p.Name == "flash_prefill" {
+		below["window"] = 3 // blocks
+	}
 	out := map[string]int64{}
 	for _, x := range p.Params {
-		out[x.Name] = x.Min + rng.Int64N(map[string]int64{"vertical": 100, "slash": 200, "runs": 6, "topk": 4, "window": 50}[x.Name])
+		out[x.Name] = x.Min + rng.Int64N(below[x.Name])
 	}
 	return out
 }

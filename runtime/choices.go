@@ -32,6 +32,7 @@ type choiceCall struct {
 	choice
 	numbers     []int // [QHeads]: how many, which share or which threshold
 	limits      []int // [QHeads]: how many at most; of a number, the number itself
+	leasts      []int // [QHeads]: how many at least, where the rule says no number
 	most        int   // members that the head with the largest number gets, at most
 	first, last int   // forced, at either end
 }
@@ -72,9 +73,9 @@ func (k *Pattern) headValues(c *call) ([]map[string]int64, error) {
 	return out, nil
 }
 
-// clipped is a polynomial as a number of things; one that is too large for any is larger than any length.
-func clipped(p ir.Poly, values map[string]int64) int {
-	v, err := p.Eval(values)
+// clipped is a number of members in a call with so many keys that count; one that is too large for any is larger than any length.
+func clipped(n ir.Number, values map[string]int64, keys int) int {
+	v, err := n.At(values, keys)
 	if err != nil {
 		return ir.MaxParam
 	}
@@ -83,23 +84,26 @@ func clipped(p ir.Poly, values map[string]int64) int {
 
 // number evaluates the polynomials of a choice.
 func (x *boundCall) number(of choice, values []map[string]int64) choiceCall {
-	n := choiceCall{choice: of, first: clipped(of.First, x.values), last: clipped(of.Last, x.values)}
-	most := n.first + n.last
+	n := choiceCall{choice: of, first: clipped(of.First, x.values, 0), last: clipped(of.Last, x.values, 0)}
+	most, keys := n.first+n.last, x.columns()
 	for h := range x.QHeads {
 		if !x.takesPart(h) {
-			n.numbers, n.limits = append(n.numbers, 0), append(n.limits, 0)
+			n.numbers, n.limits, n.leasts = append(n.numbers, 0), append(n.limits, 0), append(n.leasts, 0)
 			continue
 		}
 		own := values[h%len(values)]
-		number, limit := clipped(of.N, own), ir.MaxParam
+		number, limit, least := clipped(of.N, own, keys), ir.MaxParam, 0
 		if of.Most != nil {
-			limit = clipped(*of.Most, own)
+			limit = clipped(of.Most, own, keys)
+		}
+		if of.Least != nil {
+			least = clipped(of.Least, own, keys)
 		}
 		if of.Rule == ir.Top {
 			limit = min(number, limit)
 			number = limit
 		}
-		n.numbers, n.limits = append(n.numbers, number), append(n.limits, limit)
+		n.numbers, n.limits, n.leasts = append(n.numbers, number), append(n.limits, limit), append(n.leasts, least)
 		most = max(most, limit)
 	}
 	n.most = min(most, x.candidates(of))

@@ -119,12 +119,16 @@ func (d *Description) share(s *ir.Schedule, values map[string]int64) {
 				d.Why = "its probe has rows all over the sequence"
 				continue
 			}
-			d.ProbeRows = max(d.ProbeRows, 1, clipped(*x.Last, values))
+			d.ProbeRows = max(d.ProbeRows, 1, clipped(*x.Last, values, 0))
 		case ir.Pool:
 			if d.PoolRows != 0 && d.PoolRows != x.Rows {
 				d.Why = "it pools rows of two lengths"
 			}
 			d.PoolRows = x.Rows
+		case ir.Select:
+			if x.DependsOnLength() {
+				d.Why = fmt.Sprintf("how many members index %q has depends on the length of a call", def.Name)
+			}
 		case ir.Antidiagonals:
 			d.Why = fmt.Sprintf("index %q reads all keys for each block of rows", def.Name)
 		}

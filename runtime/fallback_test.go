@@ -52,6 +52,12 @@ pattern spread(share = 600, step = 7) {
   index diags = above(share, sum(probe, diagonals))
   keep causal & (columns(cols) | diagonals(diags))
 }
+pattern enough(least = 60) {
+  index probe = softmax(q[-64:] * k)
+  index cols = near_max(0.9, sum(probe, queries)) with least least
+  index diags = near_max(0.9, sum(probe, diagonals)) with first 1 with least 30 with most 500
+  keep causal & (columns(cols) | diagonals(diags))
+}
 pattern shares(share = 700) {
   index squares = softmax(mean(q * k, antidiagonals(8)))
   index main = top_p(share, sum(squares, blocks)) with last 1
@@ -69,6 +75,7 @@ var mixedBudgets = map[string]map[string][]int64{
 	"pools":          {"a": {2, 2, 2, 2}, "b": {2, 12, 3, 9}},
 	"spread":         {"share": {100, 900, 500, 700}},
 	"shares":         {"share": {100, 900, 500, 700}},
+	"enough":         {"least": {0, 400, 50, 600}},
 }
 
 // weighedArtifacts are what newWeighed compiled, which tests share and nobody may change.

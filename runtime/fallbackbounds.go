@@ -31,12 +31,12 @@ func (f *fallback) bounds(x *boundCall, shapes []listShape, head int) (cheap, de
 // sameBudgets says whether two query heads get the same numbers of members.
 func (x *boundCall) sameBudgets(a, b int) bool {
 	return !slices.ContainsFunc(x.choices, func(n choiceCall) bool {
-		return n.numbers[a] != n.numbers[b] || n.limits[a] != n.limits[b]
+		return n.numbers[a] != n.numbers[b] || n.limits[a] != n.limits[b] || n.leasts[a] != n.leasts[b]
 	})
 }
 
 // members are the least and the most of its candidates that a head can get, and how many of them are forced at the start.
-// Choices by mass or threshold may keep next to nothing, or all that their limit allows.
+// Choices by mass or threshold may keep no more than they must, or all that their limit allows.
 func (n choiceCall) members(head, candidates int) (least, most, first int) {
 	forced := min(n.first+n.last, candidates)
 	first = min(n.first, candidates)
@@ -44,7 +44,8 @@ func (n choiceCall) members(head, candidates int) (least, most, first int) {
 		all := min(max(n.numbers[head], forced), candidates)
 		return all, all, first
 	}
-	return forced, min(max(n.limits[head], forced), candidates), first
+	most = min(max(n.limits[head], forced), candidates)
+	return min(max(n.leasts[head], forced), most), most, first
 }
 
 // clustered is how many tiles cover n neighbouring distances (ir.CoverTiles).

@@ -218,6 +218,31 @@ func distancesOf(runs []int, run, end int) (out []int) {
 	return out
 }
 
+// Numbers that depend on the length are numbers of the keys that count in the call, for predictions as in the program.
+func TestBoundsOfTheLength(t *testing.T) {
+	text := strings.Replace(verticalSlash, "top slash from", "top min(slash, floordiv(keys(), 8)) from", 1)
+	require.NotEqual(t, verticalSlash, text)
+	_, k := weighedKernel(t, text)
+	for _, x := range []struct{ sk, want int }{{5000, 700 / 8}, {400, 400 / 8}} { // queries end at 700
+		b := boundOf(t, k, Call{Shape: Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 600, SeqK: x.sk, QOffset: 100}})
+		n := b.choices[slices.IndexFunc(b.choices, func(n choiceCall) bool { return n.source.Kind == ir.SourceRuns })]
+		low, high, _ := n.members(0, b.reach())
+		require.Equal(t, []int{max(x.want, 100), max(x.want, 100)}, []int{low, high}, "100 are forced")
+		require.Equal(t, []int{x.want}, n.numbers)
+	}
+}
+
+// A head is known to get the least number, which its rule may exceed up to the most; both end at the candidates.
+func TestBoundsOfRules(t *testing.T) {
+	for _, x := range []struct{ least, most, candidates, low, high int }{
+		{0, 50, 100, 3, 50}, {20, 50, 100, 20, 50}, {60, 50, 100, 50, 50}, {20, 50, 10, 10, 10}, {2, 1, 100, 3, 3},
+	} {
+		n := choiceCall{choice: choice{Select: ir.Select{Rule: ir.NearMax}}, numbers: []int{1}, limits: []int{x.most}, leasts: []int{x.least}, first: 3}
+		low, high, first := n.members(0, x.candidates)
+		require.Equal(t, []int{x.low, x.high, 3}, []int{low, high, first}, "%+v", x)
+	}
+}
+
 // walkRuns and walkColumns count the slots of all row blocks, causal ones, one by one.
 func walkRuns(tiles []int, sq, offset int) (slots int) {
 	for s := offset; s < offset+sq; s += ir.BlockSize {

@@ -96,7 +96,7 @@ func (d *onDevice) results() (out [][]byte) {
 // TestHeadsTakePart: two launches that share the heads of a call give, each to its own heads, what one launch gives to all of
 // them, and leave the others' results alone; with every kind of stage, with the fallback and without it.
 func TestHeadsTakePart(t *testing.T) {
-	for _, name := range []string{"vertical_slash", "block_sparse", "cut", "spread", "shares"}[:campaign.Few(1, 5)] {
+	for _, name := range []string{"vertical_slash", "block_sparse", "cut", "spread", "shares", "enough"}[:campaign.Few(1, 6)] {
 		for _, target := range compile.Targets()[campaign.Few(1, 0):] {
 			t.Run(fmt.Sprint(name, target), func(t *testing.T) {
 				w := newWeighed(t, name, target, qkv.Shape{Batch: 2, QHeads: 4, KVHeads: 2, SeqQ: 300, SeqK: 340, QOffset: 40, HeadDim: 16})

@@ -92,6 +92,9 @@ func (c Config) subjects(dev device.Info, target string) ([]*subject, error) {
 	var list []*subject
 	for _, file := range c.Patterns {
 		s, err := newSubject(file, c, dev, target)
+		if err == nil && c.Planted {
+			err = s.canPlant()
+		}
 		if err != nil {
 			return nil, err
 		}

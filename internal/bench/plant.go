@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 
@@ -28,7 +29,7 @@ func (s *subject) plant(c Config, n int) []*ir.Selection {
 			if x, ok := d.Value.(ir.Select); ok {
 				kind, _ := ir.IndexType(s.schedule.Index, d.Name)
 				chosen, _ := kind.Chosen()
-				b := s.budget(x)
+				b := s.budget(x, n)
 				b.run = ir.RunSize(s.schedule.Index, d.Name, nil)
 				sel.Sets = append(sel.Sets, p.set(d.Name, chosen, b, n))
 			}
@@ -38,12 +39,22 @@ func (s *subject) plant(c Config, n int) []*ir.Selection {
 	return out
 }
 
-// budget is a Select in numbers, which count runs of so many distances where run is not 1.
+// canPlant refuses choices whose number is not known without data.
+func (s *subject) canPlant() error {
+	for _, d := range s.schedule.Index {
+		if x, ok := d.Value.(ir.Select); ok && x.Rule != ir.Top {
+			return fmt.Errorf("%s: data decides how many members %q has, and lists are planted of a number of members; measure it without --planted", s.pattern.Name, d.Name)
+		}
+	}
+	return nil
+}
+
+// budget is a Select in numbers, for n keys that count. They count runs of so many distances where run is not 1.
 type budget struct{ n, first, last, run int }
 
-func (s *subject) budget(x ir.Select) budget {
-	value := func(p ir.Poly) int {
-		v, err := p.Eval(s.values)
+func (s *subject) budget(x ir.Select, n int) budget {
+	value := func(p ir.Number) int {
+		v, err := p.At(s.values, n)
 		if err != nil {
 			return ir.MaxParam // larger than any length
 		}

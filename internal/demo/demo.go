@@ -41,6 +41,10 @@ var settings = map[string]setting{
 	"columns_window": {workload.Columns, map[string]int64{"vertical": 48, "window": 256}},
 	"block_sparse":   {workload.Blocks, map[string]int64{"topk": 8}},
 	"sink_blocks":    {workload.Blocks, map[string]int64{"topk": 8}},
+	"triangle_mix":   {kind: workload.AShape},
+	"most_mass":      {workload.Slash, map[string]int64{"least": 128, "limit": 512}},
+	"xattention":     {kind: workload.Blocks},
+	"flash_prefill":  {kind: workload.Blocks},
 }
 
 // Input makes the tensors for a pattern.

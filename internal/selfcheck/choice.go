@@ -192,7 +192,7 @@ func rulesOf(index []ir.IndexDef, values map[string]int64) (map[string]choiceRul
 	out := map[string]choiceRule{}
 	for _, d := range index {
 		if s, ok := d.Value.(ir.Select); ok {
-			n, err := s.N.Eval(values)
+			n, err := s.N.At(values, 0)         // only a number of members depends on the length
 			if err != nil && s.Rule != ir.Top { // too large a number is all there are
 				return nil, err
 			}
@@ -213,6 +213,9 @@ func (c choiceRule) atTheEdge(members, smaller []int, values []float64, tie func
 		return mass(members, values) <= open || len(members) == 1 && math.Abs(short) <= open
 	case ir.Above:
 		return !slices.ContainsFunc(members, func(i int) bool { return !tie(valueOf(values, i), c.n/1e6) })
+	case ir.NearMax:
+		near := c.fraction() * slices.Max(values)
+		return !slices.ContainsFunc(members, func(i int) bool { return !tie(valueOf(values, i), near) })
 	default:
 		return false
 	}
@@ -227,10 +230,16 @@ func (c choiceRule) mayEnd(members []int, values []float64, r ranges) bool {
 		return mass(members, values) <= massTie*sum(values)+sum(r.high)-sum(r.low)
 	case c.rule == ir.Above:
 		return !slices.ContainsFunc(members, func(i int) bool { return !(valueOf(r.low, i) <= c.n/1e6 && c.n/1e6 <= valueOf(r.high, i)) })
+	case c.rule == ir.NearMax: // of the largest value, which may be any in its range, too
+		low, high := c.fraction()*slices.Max(r.low), c.fraction()*slices.Max(r.high)
+		return !slices.ContainsFunc(members, func(i int) bool { return !(valueOf(r.low, i) <= high && low <= valueOf(r.high, i)) })
 	default:
 		return false
 	}
 }
+
+// fraction is the share of the largest value that a NearMax asks for.
+func (c choiceRule) fraction() float64 { return min(c.n, 1000) / 1000 }
 
 func mass(members []int, values []float64) (total float64) {
 	for _, i := range members {

@@ -32,6 +32,7 @@ func choices(t *testing.T) ChoiceCase {
   index large = mass 700 from shares
   index stripes = sum probs over runs 32
   index runs = top 4 from stripes
+  index near = near 400 from shares
   keep
     all
 `)
@@ -64,6 +65,8 @@ func TestWrongChoicesFail(t *testing.T) {
 		"a distance less of a run":     func(s *ir.Selection) { s.Sets[6].Members = s.Sets[6].Members[1:] },
 		"a run less":                   func(s *ir.Selection) { s.Sets[6].Members = s.Sets[6].Members[32:] },
 		"another run":                  func(s *ir.Selection) { s.Sets[6].Members = otherRun(s.Sets[6].Members, 32, 300) },
+		"a block less near the best":   func(s *ir.Selection) { s.Sets[7].Blocks[4] = s.Sets[7].Blocks[4][1:] },
+		"a block more near the best":   func(s *ir.Selection) { s.Sets[7].Blocks[0] = append(s.Sets[7].Blocks[0], 7) },
 		"no row block":                 func(s *ir.Selection) { s.Sets[2].Blocks = s.Sets[2].Blocks[:4] },
 		"heads mixed up":               nil,
 	} {
@@ -215,6 +218,9 @@ func TestEndsOfRules(t *testing.T) {
 		{ir.TopP, 700.05, []int{0, 1}, 0},
 		{ir.Above, 99990e-0, []int{0, 1, 2, 3}, 0}, // 3 is worth 0.0999, the threshold is 0.09999 less 1e-4 of itself
 		{ir.Above, 99950, []int{0, 1, 2, 3}, 1},
+		{ir.NearMax, 249.97, []int{0, 1, 2, 3}, 0}, // 3 is worth 0.09998 now, less than 0.4 * 0.24997 by less than 1e-4 of itself
+		{ir.NearMax, 249.90, []int{0, 1, 2, 3}, 1},
+		{ir.NearMax, 5000, []int{0, 1}, 1}, // the largest alone
 		{ir.Top, 3, []int{0, 1, 2, 3}, 1},
 	} {
 		if x.rule == ir.Above {

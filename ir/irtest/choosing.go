@@ -76,25 +76,32 @@ func (x *choosing) choose(kind ir.ChosenKind) ir.Chosen {
 	of, shares := x.values(kind)
 	s := ir.Select{Of: of}
 	if shares {
-		s.Rule = ir.Rule(x.rng.IntN(3))
+		s.Rule = ir.Rule(x.rng.IntN(int(ir.NearMax) + 1))
 	}
-	s.N = x.number(budgetNumbers[s.Rule])
+	n := x.number(budgetNumbers[s.Rule])
+	if s.N = n; s.Rule == ir.Top {
+		s.N = x.ofLength(n)
+	}
 	s.First, s.Last = x.forced(kind), x.forced(kind)
 	if x.rng.IntN(4) == 0 {
-		most := x.number(budgetNumbers[ir.Top])
-		s.Most = &most
+		s.Most = x.ofLength(x.number(budgetNumbers[ir.Top]))
+	}
+	if s.Rule != ir.Top && x.rng.IntN(4) == 0 {
+		s.Least = x.ofLength(x.number(budgetNumbers[ir.Top]))
 	}
 	name := fmt.Sprintf("c%d", len(x.chosen))
 	x.defs = append(x.defs, ir.IndexDef{Name: name, Value: s})
 	return ir.Chosen{Name: name, Kind: kind}
 }
 
-// budgetNumbers are numbers of members, thousandths of the mass and millionths, small ones, numbers near the length or all
+// budgetNumbers are numbers of members, thousandths of the mass or of the largest value and millionths, small ones, numbers near the length or all
 // mass, and larger ones.
 var budgetNumbers = map[ir.Rule][]int64{
 	ir.Top:   {0, 1, 2, 3, 7, 20, 31, 63, 64, 65, 100, 150, 200, 400, ir.MaxParam - 1, ir.MaxParam},
 	ir.TopP:  {0, 1, 50, 200, 300, 500, 700, 900, 950, 999, 1000, 1001, ir.MaxParam},
 	ir.Above: {0, 1, 100, 3000, 10_000, 30_000, 100_000, 300_000, 999_999, 1_000_000, 5_000_000, ir.MaxParam},
+
+	ir.NearMax: {0, 1, 20, 100, 300, 500, 700, 900, 999, 1000, 1001, ir.MaxParam},
 }
 
 // number draws a constant, or a budget that a launch gives, alone or in a sum.
@@ -110,6 +117,27 @@ func (x *choosing) number(from []int64) ir.Poly {
 		return ir.Var(b.Name).Add(ir.Int(int64(x.rng.IntN(5))))
 	}
 	return ir.Var(b.Name)
+}
+
+// ofLength leaves most numbers as they are, and draws others from them that depend on the length or divide, too.
+func (x *choosing) ofLength(n ir.Poly) ir.Number {
+	if x.rng.IntN(8) > 1 {
+		return n
+	}
+	by := ir.Int(pickOne(x.rng, []int64{1, 2, 3, 8, 16, 100}))
+	of := ir.Number(ir.Operation{Op: ir.OpFloorDiv, X: ir.KeyCount{}, Y: by})
+	switch x.rng.IntN(6) {
+	case 0:
+		return of
+	case 1:
+		return ir.Operation{Op: ir.OpFloorDiv, X: n, Y: by}
+	case 2:
+		return ir.Operation{Op: ir.OpSub, X: of, Y: n}
+	case 3:
+		return ir.Operation{Op: ir.OpAdd, X: ir.Operation{Op: ir.OpMul, X: ir.Int(3), Y: of}, Y: n}
+	default:
+		return ir.Operation{Op: pickOne(x.rng, []ir.ExprOp{ir.OpMin, ir.OpMax}), X: n, Y: of}
+	}
 }
 
 // forced draws how many members are chosen in any case.

@@ -216,7 +216,7 @@ func compileGroup(dtype abi.DType, dim int) ([]kernel, error) {
 }
 
 // ruleNames are the patterns of rules.minf.
-var ruleNames = []string{"spread", "shares"}
+var ruleNames = []string{"spread", "near", "shares"}
 
 //go:embed rules.minf
 var rules []byte

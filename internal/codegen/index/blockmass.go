@@ -18,8 +18,8 @@ type blockMass struct{ number, mass Value }
 
 func (m *blockMass) Values() []*Value { return []*Value{&m.number, &m.mass} }
 
-// searchMass finds the largest threshold from which on there are n keys, or enough to hold the share of all mass. It sets n
-// to the number that is chosen; the first so many ties do.
+// searchMass finds the largest threshold from which on there are n keys, or enough to hold the share of all mass and to be as many as there
+// must be. It sets n to the number that is chosen; the first so many ties do.
 func (k *selectKernel) searchMass() (threshold, exact lower.Value) {
 	forced := k.forcedMass()
 	all := k.massFrom(lower.I32(0), lower.I32(sumsBytes)).mass
@@ -27,8 +27,10 @@ func (k *selectKernel) searchMass() (threshold, exact lower.Value) {
 	thousandths := k.Mul(total, k.ZExt64(k.ofHead("block_n")))
 	goal := k.Trunc32(k.UDiv(k.Add(thousandths, lower.I64(massScale-1)), lower.I64(massScale)))
 	goal = k.Max(k.Sub(goal, forced), lower.I32(0))
+	least := k.Min(k.least(), k.n)
 	reached := func(m blockMass) lower.Value {
-		return k.Or(k.ICmp(enum.IPredSGE, m.number, k.n), k.ICmp(enum.IPredSGE, m.mass, goal))
+		enough := k.And(k.ICmp(enum.IPredSGE, m.mass, goal), k.ICmp(enum.IPredSGE, m.number, least))
+		return k.Or(k.ICmp(enum.IPredSGE, m.number, k.n), enough)
 	}
 	start := lower.Fold{At: lower.I32(-1 << 31), Made: lower.I32(0)}
 	threshold = lower.Repeat(k.Builder, "mass", start, func(bit lower.Fold) (next lower.Fold, again Value) {
@@ -41,24 +43,28 @@ func (k *selectKernel) searchMass() (threshold, exact lower.Value) {
 	above := k.massFrom(k.Select(onlyForced, threshold, k.Add(threshold, lower.I32(1))), lower.I32(0))
 	one := k.Max(k.mass(threshold), lower.I32(1))
 	ties := k.UDiv(k.Add(k.Max(k.Sub(goal, above.mass), lower.I32(0)), k.Sub(one, lower.I32(1))), one)
-	ties = k.Min(ties, k.Sub(k.n, above.number))
+	ties = k.Min(k.Max(ties, k.Sub(least, above.number)), k.Sub(k.n, above.number))
 	k.n = k.Add(above.number, k.Select(onlyForced, lower.I32(0), ties))
 	return threshold, k.Block.NewZExt(onlyForced, types.I32)
 }
 
 // forcedMass is the mass of the forced blocks, whose keys no longer tell.
 func (k *selectKernel) forcedMass() lower.Value {
+	sum := k.eachForced(lower.I32(0), func(sum, share lower.Value) lower.Value { return k.Add(sum, k.mass(k.AsInt(share))) })
+	return k.blockAdd(sum, lower.I32(sumsTies))
+}
+
+// eachForced folds the scores of the forced blocks, each in one thread, into what fold makes of start.
+func (k *selectKernel) eachForced(start lower.Value, fold func(made, score lower.Value) lower.Value) lower.Value {
 	forced := k.Min(k.Add(k.first, k.Sub(k.candidates, k.tail)), k.candidates)
-	start := lower.Fold{At: k.tid, Made: lower.I32(0)}
-	sum := lower.While(k.Builder, "forced", start, func(n lower.Fold) Value {
+	return lower.While(k.Builder, "forced", lower.Fold{At: k.tid, Made: start}, func(n lower.Fold) Value {
 		return k.ICmp(enum.IPredSLT, n.At, forced)
 	}, func(n lower.Fold) lower.Fold {
 		behind := k.Add(k.Sub(k.candidates, forced), n.At)
 		i := k.Select(k.ICmp(enum.IPredSLT, n.At, k.first), n.At, behind)
-		share := k.Load(types.Float, k.Offset(k.scores(), k.Shl(k.ZExt64(i), 2)), 4)
-		return lower.Fold{At: k.Add(n.At, k.threads), Made: k.Add(n.Made, k.mass(k.AsInt(share)))}
+		score := k.Load(types.Float, k.Offset(k.scores(), k.Shl(k.ZExt64(i), 2)), 4)
+		return lower.Fold{At: k.Add(n.At, k.threads), Made: fold(n.Made, score)}
 	}).Made
-	return k.blockAdd(sum, lower.I32(sumsTies))
 }
 
 // mass is the mass of a key; of one that is forced or no candidate it is 0.

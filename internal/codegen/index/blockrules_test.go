@@ -98,8 +98,13 @@ func (b *blockRules) checkShares(t *testing.T, scores, sums, got []float32, bloc
 func (b *blockRules) choose(t *testing.T, rule ir.Rule, x ruled, cap int) {
 	k, l := b.function(BlockSelect(rule, false)), b.lists(b.blockShape, blockChoice{cap: cap})
 	grid := [3]uint32{uint32(b.rowBlocks()), uint32(b.heads()), 1}
+	least := device.Ptr(0)
+	if x.least != nil {
+		least = b.uploadWords(x.least)
+	}
 	k.launch(grid, BlockSelectThreads(b.keyBlocks()), args{"scores": b.at, "block_n": b.uploadWords(x.budget), "block_most": b.uploadWords(x.most),
-		"blocks": l.blocks, "block_count": l.count, "hq": b.hq, "sq": b.sq, "sk": b.sk, "q_offset": b.qOffset,
+		"block_least": least,
+		"blocks":      l.blocks, "block_count": l.count, "hq": b.hq, "sq": b.sq, "sk": b.sk, "q_offset": b.qOffset,
 		"slab_start": 0, "slab": b.rowBlocks(), "block_cap": cap, "first": x.first, "last": x.last})
 	blocks, count := b.ints(l.blocks, b.heads()*b.rowBlocks()*cap), b.ints(l.count, b.heads()*b.rowBlocks())
 	for i, n := range count {
@@ -107,6 +112,9 @@ func (b *blockRules) choose(t *testing.T, rule ir.Rule, x ruled, cap int) {
 		head := i / b.rowBlocks() % b.hq
 		one := x
 		one.budget, one.most = x.budget[head:head+1], []int32{min(x.most[head], int32(cap))}
+		if x.least != nil {
+			one.least = x.least[head : head+1]
+		}
 		bits := make([]uint32, (x.n+31)/32)
 		list := blocks[i*cap:][:cap]
 		for j, block := range list {
@@ -133,14 +141,23 @@ func TestBlocksByRule(t *testing.T) {
 		b := &blockRules{blockRig: newBlockRig(t), blockShape: s, fold: []int{64, 64, 16, 4}[rng.IntN(4)], scale: []float32{1, 0.25}[rng.IntN(2)]}
 		t.Run(fmt.Sprint(i, kind, s, b.fold), func(t *testing.T) {
 			b.share(t, rng, scoreKinds[kind])
-			for _, rule := range []ir.Rule{ir.TopP, ir.Above} {
+			for _, rule := range []ir.Rule{ir.TopP, ir.Above, ir.NearMax} {
 				x := ruled{rule: rule}
 				x.first, x.last = rng.IntN(3), rng.IntN(3)
+				bounded := rng.IntN(2) == 0
 				for range hq {
 					x.most = append(x.most, int32([]int{1 << 30, 0, 5, rng.IntN(50)}[rng.IntN(4)]))
-					if x.budget = append(x.budget, int32(1+rng.IntN(1000))); rule == ir.Above {
-						x.budget[len(x.budget)-1] = int32(math.Float32bits(float32(math.Exp(-8 * rng.Float64()))))
+					if bounded {
+						x.least = append(x.least, int32([]int{1 << 30, 0, 3, rng.IntN(50)}[rng.IntN(4)]))
 					}
+					budget := int32(1 + rng.IntN(1000))
+					switch rule {
+					case ir.Above:
+						budget = int32(math.Float32bits(float32(math.Exp(-8 * rng.Float64()))))
+					case ir.NearMax:
+						budget = int32(math.Float32bits(float32(budget) / 1000))
+					}
+					x.budget = append(x.budget, budget)
 				}
 				b.choose(t, rule, x, max(5, b.keyBlocks()))
 			}

@@ -16,8 +16,10 @@ import (
 // The parameters of the kernel of each rule; scores, slab_start and slab are the same parameters as in block_scores.
 //
 //	block_n      i32 [q heads]: how many blocks a row block gets; or which share of the sum of its values in thousandths, at
-//	             most 1000; or the bits of the smallest float that is chosen, at least 1
+//	             most 1000; or the bits of the smallest float that is chosen, at least 1; or the bits of a float up to 1, the share of the
+//	             largest value from which on blocks are chosen
 //	block_most   i32 [q heads]: how many at most, for the rules without a number
+//	block_least  i32 [q heads]: how many at least, up to most, for the same rules; null: none
 //	first, last  how many of a row block's first and last candidates are chosen whatever their score; the very last is the
 //	             block of its last query, or the last key block
 //	blocks       i32 [H, row blocks, block_cap], descending, -1 after the last
@@ -66,7 +68,7 @@ func BlockSelect(rule ir.Rule, lengths bool) (*lower.Kernel, error) {
 	}
 	entry, shared := entryOf(abi.BlockSelectKernels[rule], lengths), blockMassSums
 	params := abi.IndexParams[entry]
-	if rule == ir.TopP {
+	if rule == ir.TopP || rule == ir.NearMax {
 		shared += 2 * sumsBytes
 	}
 	k := &selectKernel{Builder: lower.NewKernel(entry, params, selectMaxThreads, 1)}
@@ -86,13 +88,47 @@ func (k *selectKernel) emit(rule ir.Rule) {
 	case ir.TopP:
 		threshold, exact = k.searchMass()
 	case ir.Above:
-		k.n = k.Min(k.n, k.blockAdd(k.countFrom(k.Or(k.ofHead("block_n"), lower.I32(math.MinInt32))), lower.I32(sumsTies)))
-		threshold, exact = k.search()
+		threshold, exact = k.searchFrom(k.ofHead("block_n"))
+	case ir.NearMax:
+		threshold, exact = k.searchFrom(nearKey(k.Builder, k.largest(), k.ofHead("block_n")))
 	default:
 		threshold, exact = k.search()
 	}
 	k.write(k.chosen(threshold, exact))
 	k.Block.NewRet(nil)
+}
+
+// searchFrom finds the scores from the bits of a float on; if these are too many the largest of them, and if they are too few the largest
+// scores. It sets n to their number.
+func (k *selectKernel) searchFrom(bits lower.Value) (threshold, exact lower.Value) {
+	n := k.blockAdd(k.countFrom(k.Or(bits, lower.I32(math.MinInt32))), lower.I32(sumsTies))
+	k.n = k.Min(k.n, k.Max(n, k.least()))
+	return k.search()
+}
+
+// least is how many blocks are chosen at least; there may be fewer.
+func (k *selectKernel) least() lower.Value {
+	given := k.ICmp(enum.IPredNE, k.Address(k.Param("block_least")), lower.I64(0))
+	return k.Choose("least", given, lower.I32(0), func() lower.Value { return k.ofHead("block_least") })
+}
+
+// largest is the bits of the largest score of the row, at least 0; the scores of forced blocks count, though their keys no longer tell.
+func (k *selectKernel) largest() lower.Value {
+	all := groups(k, "largest", lower.One{Value: lower.I32(0)}, func(g int, most lower.One) lower.One {
+		for _, key := range k.keys[g*selectGroup : (g+1)*selectGroup] {
+			free := k.ICmp(enum.IPredNE, key, forcedBlock)
+			// Keys of scores below 0, and of none, have no top bit.
+			bits := k.Select(free, k.Xor(key, lower.I32(math.MinInt32)), lower.I32(0))
+			most.Value = k.Max(most.Value, bits)
+		}
+		return most
+	}).Value
+	all = k.eachForced(all, func(most, score lower.Value) lower.Value {
+		return k.Max(most, k.AsInt(k.FMax(score, lower.F32(0))))
+	})
+	k.putSum(k.WarpMax(all), lower.I32(blockMassSums))
+	k.Barrier()
+	return k.WarpMax(k.sumOf(k.warps, lower.I32(blockMassSums)))
 }
 
 func (k *selectKernel) locate(number string) {
@@ -235,11 +271,15 @@ func (k *selectKernel) putSum(x, sums lower.Value) {
 
 // sumBelow adds the sums of the warps below limit.
 func (k *selectKernel) sumBelow(limit, sums lower.Value) lower.Value {
+	return k.WarpAdd(k.sumOf(limit, sums))
+}
+
+// sumOf is the number that the warp of this lane's number stored, 0 from the warp limit on.
+func (k *selectKernel) sumOf(limit, sums lower.Value) lower.Value {
 	below := k.ICmp(enum.IPredULT, k.lane, limit)
-	x := k.Choose("below", below, lower.I32(0), func() lower.Value {
+	return k.Choose("below", below, lower.I32(0), func() lower.Value {
 		return k.Load(types.I32, k.SharedAt(k.Add(k.Add(k.shared, sums), k.Shl(k.lane, 2)), 0), 4)
 	})
-	return k.WarpAdd(x)
 }
 
 // scan is the sum of x over this thread and all before it.

@@ -31,6 +31,7 @@ var kernels = map[string]func(c config) (*lower.Kernel, error){
 	abi.SelectTop:              either(SelectTop),
 	abi.SelectMass:             either(SelectMass),
 	abi.SelectAbove:            either(SelectAbove),
+	abi.SelectNear:             either(SelectNear),
 
 	abi.RunSums:      either(RunSums),
 	abi.RunDistances: either(RunDistances),
@@ -45,6 +46,7 @@ var kernels = map[string]func(c config) (*lower.Kernel, error){
 	abi.BlockSelect:      chosen(ir.Top),
 	abi.BlockSelectMass:  chosen(ir.TopP),
 	abi.BlockSelectAbove: chosen(ir.Above),
+	abi.BlockSelectNear:  chosen(ir.NearMax),
 
 	abi.Runs:    always(Runs),
 	abi.Columns: always(Columns),

@@ -15,8 +15,10 @@ import (
 //	values   f32 [H, stride]: candidates 0..n-1 of each head, and values that may be anything but unwritten up to a multiple of 4
 //	bits     u32 [H, stride/32]: bit i of a head is set if i was chosen; every word of a head that takes part is written
 //	budget   i32 [hq]: how many of each q head (select_top), which share of the sum of all values in thousandths, at most
-//	         1000 (select_mass), or the bits of the smallest float that is chosen, at least 1 (select_above)
+//	         1000 (select_mass), the bits of the smallest float that is chosen, at least 1 (select_above), or the bits of a float
+//	         up to 1, the share of the largest value from which on values are chosen (select_near)
 //	most     i32 [hq]: how many at most, for the rules without a number
+//	least    i32 [hq]: how many at least, up to most, for the same rules; null: none
 //	first    the candidates 0..first-1 and
 //	last     n-last..n-1 are chosen whatever their value, within the number
 //	stride   elements from head to head, a multiple of 32
@@ -50,7 +52,7 @@ const forcedKey = 0x7fffffff
 // selector is the state of one lowering.
 type selector struct {
 	*blockKernel
-	rule        ir.Rule
+	weighs      bool  // the search adds up masses
 	job         Value // i1: the second job
 	values      Value
 	n           Value // candidates that are looked at: 0 when none is wanted
@@ -73,15 +75,8 @@ func SelectTop(lengths bool) (*lower.Kernel, error) {
 	return s.finish(selectShared), nil
 }
 
-// SelectAbove chooses the values from a smallest one on, and if these are too many the largest of them.
-func SelectAbove(lengths bool) (*lower.Kernel, error) {
-	s := newSelector(ir.Above, lengths)
-	s.emit(s.searchAbove)
-	return s.finish(selectShared), nil
-}
-
 func newSelector(rule ir.Rule, lengths bool) *selector {
-	return &selector{blockKernel: newBlockKernel(entryOf(abi.SelectKernels[rule], lengths), selectThreads), rule: rule}
+	return &selector{blockKernel: newBlockKernel(entryOf(abi.SelectKernels[rule], lengths), selectThreads)}
 }
 
 func (s *selector) param(name string) Value {
@@ -111,17 +106,6 @@ func (s *selector) search(want Value) found {
 	return f
 }
 
-// searchAbove finds the values from the smallest one wanted on; only where there may be too many are they counted.
-func (s *selector) searchAbove() found {
-	want := s.wanted("most")
-	zero := lower.I32(0)
-	limited := s.ICmp(enum.IPredSLT, want, s.all)
-	f := lower.Choose(s.Builder, "limited", limited, found{zero, zero, zero}, func() found { return s.search(want) })
-	smallest := s.ofHead("budget")
-	all := s.ICmp(enum.IPredSGT, smallest, f.top) // of the candidates with the last key
-	return found{s.Max(smallest, f.top), s.Select(all, zero, f.want), s.Select(all, zero, f.held)}
-}
-
 // ofHead is this head's entry of a parameter.
 func (s *selector) ofHead(name string) Value {
 	head := s.Block.NewURem(s.BlockX(), s.Param("hq"))
@@ -139,6 +123,13 @@ func (s *selector) wanted(number string) Value {
 	s.first, s.free = first, s.Select(none, lower.I32(0), s.Sub(n, forced))
 	s.n = s.Select(none, lower.I32(0), n)
 	return want
+}
+
+// least is the number that is chosen at least, given the most.
+func (s *selector) least(most Value) Value {
+	given := s.ICmp(enum.IPredNE, s.Address(s.param("least")), lower.I64(0))
+	n := s.Choose("least", given, lower.I32(0), func() Value { return s.ofHead("least") })
+	return s.Min(s.Max(n, s.forced), most)
 }
 
 // number is how many candidates there are.
@@ -180,14 +171,14 @@ const (
 func (s *selector) histogram(p radixPass, top Value, first bool) {
 	for i := range selectBins / selectThreads {
 		s.Store(lower.I32(0), s.SharedAt(s.word(s.tid), 4*selectThreads*i), 4)
-		if s.rule == ir.TopP {
+		if s.weighs {
 			s.Store(lower.I32(0), s.SharedAt(s.word(s.tid), massParts+4*selectThreads*i), 4)
 		}
 	}
 	if first { // what findBin finds where nothing is wanted
 		s.If("state", s.ICmp(enum.IPredEQ, s.tid, lower.I32(0)), func() {
 			s.Store(s.Pack4(lower.I32(0), lower.I32(0), lower.I32(0), lower.I32(0)), s.SharedAt(s.shared, selectState), 16)
-			if s.rule == ir.TopP {
+			if s.weighs {
 				s.Store(lower.I64(0), s.SharedAt(s.shared, massGoal), 8)
 			}
 		})
@@ -206,7 +197,7 @@ func (s *selector) histogram(p radixPass, top Value, first bool) {
 
 // inPass says of a key whether a pass counts it; it gives nil where every key counts.
 func (s *selector) inPass(p radixPass, top Value, first bool) func(key Value) Value {
-	if s.rule == ir.TopP {
+	if s.weighs {
 		return s.inMassPass(p, top, first)
 	}
 	if first {
@@ -255,6 +246,18 @@ func (s *selector) countPlain(p radixPass, at Value, in func(key Value) Value) {
 
 // countAny counts candidates of which some may be forced or not exist.
 func (s *selector) countAny(p radixPass, at Value, in func(key Value) Value) {
+	s.eachNear(at, func(v, i Value) {
+		key, there := s.key(v, i)
+		if c := in(key); c != nil {
+			there = s.And(there, c)
+		}
+		s.hit(p, key, there)
+	})
+}
+
+// eachNear loads vectorsAtOnce vectors from candidate at on, or the last one in place of what is behind it, and hands out each value with
+// the number of its candidate, which may be behind the last one.
+func (s *selector) eachNear(at Value, each func(v, i Value)) {
 	last := s.And(s.Sub(s.n, lower.I32(1)), lower.I32(-4))
 	offset := make([]Value, vectorsAtOnce)
 	for u := range offset {
@@ -262,11 +265,7 @@ func (s *selector) countAny(p radixPass, at Value, in func(key Value) Value) {
 		offset[u] = s.Shl(s.ZExt64(i), 2)
 	}
 	for i, v := range s.vectors(lower.I64(0), offset) {
-		key, there := s.key(v, s.Add(at, lower.I32(int64(i/4*vectorStep+i%4))))
-		if c := in(key); c != nil {
-			there = s.And(there, c)
-		}
-		s.hit(p, key, there)
+		each(v, s.Add(at, lower.I32(int64(i/4*vectorStep+i%4))))
 	}
 }
 
@@ -275,7 +274,7 @@ func (s *selector) hit(p radixPass, key, c Value) {
 	count := func() {
 		bin := s.word(s.And(s.LShr(key, p.shift), lower.I32(1<<p.bits-1)))
 		s.SharedInc(bin)
-		if s.rule == ir.TopP {
+		if s.weighs {
 			s.weigh(p, key, bin)
 		}
 	}

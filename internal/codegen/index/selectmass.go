@@ -34,20 +34,31 @@ type massGoals struct {
 }
 
 // SelectMass chooses the largest values of each head until together with the forced ones they hold a share of the
-// sum of all, and not more than a number; ties by the smaller index. Negative values and NaN count as 0, and what is 0 is
-// chosen only by force.
+// sum of all, and not more than a number, nor less than another; ties by the smaller index. Negative values and NaN count as 0, and
+// what is 0 is chosen only by force or to be enough.
 func SelectMass(lengths bool) (*lower.Kernel, error) {
 	s := newSelector(ir.TopP, lengths)
-	s.emit(s.searchMass)
+	s.emit(func() found {
+		most := s.wanted("most")
+		least := s.least(most)
+		f, n := s.searchMass(most)
+		return lower.Choose(s.Builder, "few", s.ICmp(enum.IPredSLT, n, least), f, func() found {
+			s.Barrier() // all have read the state
+			return s.search(least)
+		})
+	})
 	return s.finish(massShared), nil
 }
 
-// searchMass is the radix search for the candidate that reaches one of the goals.
-func (s *selector) searchMass() found {
-	want := s.wanted("most")
-	goals := massGoals{number: s.Sub(want, s.forced)}
+// searchMass is the radix search for the candidate that reaches one of the goals, of which most is one. It returns how many candidates are
+// chosen, too.
+func (s *selector) searchMass(most Value) (f found, n Value) {
+	s.weighs = true
+	defer func() { s.weighs = false }()
+	room := s.Sub(most, s.forced)
+	goals := massGoals{number: room}
 	forced := s.forcedMass()
-	f := found{top: lower.I32(0)}
+	f = found{top: lower.I32(0)}
 	var none Value
 	for i, p := range radixPasses {
 		s.histogram(p, f.top, i == 0)
@@ -63,9 +74,10 @@ func (s *selector) searchMass() found {
 	enough := s.UDiv(s.Add(goals.mass, s.Sub(one, lower.I64(1))), one)
 	enough = s.Select(s.ICmp(enum.IPredULT, enough, s.ZExt64(f.held)), enough, s.ZExt64(f.held))
 	f.want = s.Min(s.Trunc32(enough), goals.number)
+	n = s.Add(s.forced, s.Select(none, lower.I32(0), s.Add(s.Sub(room, goals.number), f.want)))
 	f.top = s.Select(none, lower.I32(forcedKey), f.top)
 	f.held = s.Select(none, f.want, f.held) // all ties: the forced ones
-	return f
+	return f, n
 }
 
 // inMassPass counts only free candidates that have a mass.

@@ -60,6 +60,11 @@ func (b *Builder) WarpAdd(x Value) Value {
 	return b.AsmResult(types.I32, "redux.sync.add.s32 $0, $1, 0xffffffff;", "=r,r", x)
 }
 
+// WarpMax is the largest x (i32) of the warp, which must be converged.
+func (b *Builder) WarpMax(x Value) Value {
+	return b.AsmResult(types.I32, "redux.sync.max.s32 $0, $1, 0xffffffff;", "=r,r", x)
+}
+
 // WarpScan is the sum of x (i32 or i64) over this lane and all lanes below it.
 func (b *Builder) WarpScan(x, lane Value) Value {
 	for d := int64(1); d < 32; d *= 2 {
