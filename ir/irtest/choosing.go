@@ -163,7 +163,7 @@ func (x *choosing) values(kind ir.ChosenKind) (name string, shares bool) {
 	switch {
 	case kind == ir.ChosenColumns:
 		return x.define(ir.Sum{Of: x.probabilities(), Over: ir.OverQueries}), true
-	case kind == ir.ChosenDistances && x.rng.IntN(3) == 0:
+	case kind == ir.ChosenDistances && x.rng.IntN(8) < 3:
 		run := ir.Int(int64(ir.RunUnit * (1 + x.rng.IntN(ir.MostRun/ir.RunUnit))))
 		return x.define(ir.Sum{Of: x.probabilities(), Over: ir.OverRuns, Run: run}), true
 	case kind == ir.ChosenDistances:
