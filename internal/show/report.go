@@ -1,0 +1,69 @@
+package show
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// Report is what is shown of a pattern.
+type Report struct {
+	Pattern string           `json:"pattern"`
+	Params  map[string]int64 `json:"parameters"`
+	SeqLen  int              `json:"seqlen"`  // tokens
+	Causal  bool             `json:"causal"`  // no key after a query is kept
+	Dynamic bool             `json:"dynamic"` // data decides what is kept
+	Keeps   []Phrase         `json:"keeps"`
+	Choices []Choice         `json:"choices,omitempty"`
+	Picture Picture          `json:"picture"`
+	Density []Density        `json:"density"`
+
+	file  string // that the pattern is written in
+	label string // the pattern and its parameters in their order
+	grid  *grid
+}
+
+// Make says all about the pattern that a request names. Errors say what of the request is wrong, or where its source is.
+func Make(r Request) (*Report, error) {
+	s, err := load(r)
+	if err != nil {
+		return nil, err
+	}
+	out := &Report{Pattern: s.pattern.Name, Params: s.values, SeqLen: s.n, Causal: s.causal, Dynamic: s.dynamic(), Keeps: s.keeps(),
+		Choices: s.choices(), file: s.file.Name, label: s.label()}
+	for _, step := range []func(*subject) error{out.addPicture, out.addDensity} {
+		if err := step(s); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (r *Report) addPicture(s *subject) (err error) {
+	if r.grid, err = s.draw(); err == nil {
+		r.Picture = r.grid.picture(s)
+	}
+	return err
+}
+
+func (r *Report) addDensity(s *subject) (err error) {
+	r.Density, err = s.densities()
+	return err
+}
+
+// label is the pattern with its parameters, those of the compiler marked.
+func (s *subject) label() string {
+	text := s.pattern.Name
+	for _, p := range s.pattern.Params {
+		text += fmt.Sprintf(" %s=%d", p.Name, s.values[p.Name])
+	}
+	return text
+}
+
+// JSON is the report as JSON.
+func (r *Report) JSON() ([]byte, error) {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("internal: show: %w", err)
+	}
+	return append(text, '\n'), nil
+}
