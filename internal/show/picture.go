@@ -103,6 +103,7 @@ type head struct {
 	n      int // queries and keys
 	params map[string]int64
 	keeps  func(q, k int) bool
+	chosen *ir.Selection
 }
 
 // head generates the head that minfc run takes for the pattern, and chooses for it. Parameters that nobody set have the values that mean
@@ -128,7 +129,7 @@ func (s *subject) head() (*head, error) {
 		return nil, err
 	}
 	keeps, err := s.pattern.EndingAt(n).KeepsWith(values, chosen)
-	return &head{n, values, keeps}, err
+	return &head{n, values, keeps, chosen}, err
 }
 
 // drawHead fills the grid from a generated head.

@@ -17,6 +17,11 @@ type Report struct {
 	Picture Picture          `json:"picture"`
 	Density []Density        `json:"density"`
 
+	Tiles []Tiles   `json:"tiles"`               // of each target; only bands are known where data decides
+	Head  *HeadWork `json:"head_work,omitempty"` // of the generated head
+	Index *Index    `json:"index,omitempty"`
+	Times []Time    `json:"times"`
+
 	file  string // that the pattern is written in
 	label string // the pattern and its parameters in their order
 	grid  *grid
@@ -30,7 +35,7 @@ func Make(r Request) (*Report, error) {
 	}
 	out := &Report{Pattern: s.pattern.Name, Params: s.values, SeqLen: s.n, Causal: s.causal, Dynamic: s.dynamic(), Keeps: s.keeps(),
 		Choices: s.choices(), file: s.file.Name, label: s.label()}
-	for _, step := range []func(*subject) error{out.addPicture, out.addDensity} {
+	for _, step := range []func(*subject) error{out.addPicture, out.addDensity, out.addTiles, out.addTimes} {
 		if err := step(s); err != nil {
 			return nil, err
 		}
@@ -47,6 +52,23 @@ func (r *Report) addPicture(s *subject) (err error) {
 
 func (r *Report) addDensity(s *subject) (err error) {
 	r.Density, err = s.densities()
+	return err
+}
+
+func (r *Report) addTiles(s *subject) (err error) {
+	if r.Tiles, err = s.tiles(); err != nil || !s.dynamic() {
+		return err
+	}
+	work, err := s.headWork(r.grid.head, r.newest().schedule)
+	r.Head = &work
+	return err
+}
+
+// newest are the tiles of the newest target.
+func (r *Report) newest() *Tiles { return &r.Tiles[len(r.Tiles)-1] }
+
+func (r *Report) addTimes(s *subject) (err error) {
+	r.Times, r.Index, err = s.times()
 	return err
 }
 

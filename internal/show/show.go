@@ -87,7 +87,7 @@ func (s *subject) dynamic() bool { return len(s.pattern.Index) > 0 }
 
 // schedule runs the passes over a pattern with the parameters of s.
 func (s *subject) schedule(p *ir.Pattern, tile func(*ir.Schedule) ir.Tile) (*ir.Schedule, error) {
-	return passes.Run(p, passes.Options{Tile: tile, Consts: s.consts})
+	return passes.Run(p, passes.Options{Tile: tile, Consts: p.ValuesAt(ir.BindConst, s.consts)})
 }
 
 // keeping is the pattern with another set to keep, and no index stage where no data decides that.

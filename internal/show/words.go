@@ -155,6 +155,8 @@ func plural(noun string) string {
 		return first + "s of " + rest
 	case strings.HasSuffix(noun, "y") && noun != "key":
 		return strings.TrimSuffix(noun, "y") + "ies"
+	case strings.HasSuffix(noun, "ch"):
+		return noun + "es"
 	}
 	return noun + "s"
 }

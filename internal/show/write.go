@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/minfc/minfc/internal/bench"
+	"github.com/minfc/minfc/ir"
 )
 
 // page is the text of a report: facts under a word each.
@@ -30,6 +31,10 @@ func (r *Report) Write(w io.Writer) error {
 	p.fact("chooses", r.choiceLines()...)
 	p.fact("picture", r.pictureLines()...)
 	p.fact("density", r.densityLines()...)
+	p.fact("tiles", r.tileLines()...)
+	p.fact("bands", r.newest().Bands...)
+	p.fact("index", r.indexLines()...)
+	p.fact("time", r.timeLines()...)
 	_, err := io.WriteString(w, p.String())
 	return err
 }
@@ -102,3 +107,50 @@ func (r *Report) densityLines() []string {
 
 // percent writes a part of a whole with three digits.
 func percent(part float64) string { return fmt.Sprintf("%.3g %%", 100*part) }
+
+// tileLines say how the key tiles of one head are walked, on every target.
+func (r *Report) tileLines() (lines []string) {
+	if h := r.Head; h != nil {
+		t := r.newest()
+		return []string{fmt.Sprintf("data decides; the head of the picture computes %d tiles of 64 x 64 of dense attention's %d, and keeps %s of their pairs (%s, row tiles of %d)",
+			h.Tiles64, h.Dense64, percent(float64(h.Pairs)/float64(max(1, h.Tiles64*ir.BlockSize*ir.BlockSize))), t.Target, t.Rows)}
+	}
+	for _, t := range r.Tiles {
+		lines = append(lines, fmt.Sprintf("%s, %s of %d queries by key tiles of %d: %d full, %d edge (masked), %d skipped of dense attention's %d", t.Target,
+			countOf(int64(t.RowTiles), "row tile"), t.Rows, t.Keys, t.Full, t.Edge, t.Skipped, t.Dense))
+	}
+	return lines
+}
+
+func (r *Report) indexLines() []string {
+	if r.Index == nil {
+		return nil
+	}
+	return []string{fmt.Sprintf("%.1f MB of memory for %d heads, %s a run", float64(r.Index.Bytes)/1e6, QHeads, countOf(int64(r.Index.Launches), "launch"))}
+}
+
+func (r *Report) timeLines() (lines []string) {
+	for _, t := range r.Times {
+		ms := milliseconds(t.LowMS)
+		faster := fmt.Sprintf("%.3gx", t.DenseMS/t.LowMS)
+		if t.HighMS > 1.001*t.LowMS {
+			ms = milliseconds(t.LowMS) + " to " + milliseconds(t.HighMS)
+			faster = fmt.Sprintf("%.3gx to %.3gx", t.DenseMS/t.HighMS, t.DenseMS/t.LowMS)
+		}
+		line := fmt.Sprintf("%s (%s): %s, %s as fast as dense (%s)", t.Machine, t.Target, ms, faster, milliseconds(t.DenseMS))
+		if t.Dense {
+			line += "; it runs dense, which is surely faster here"
+		}
+		lines = append(lines, line)
+	}
+	return append(lines, fmt.Sprintf("predicted, nothing was measured: %s tokens, %d query and %d kv heads, head dim %d, %s", bench.Length(r.SeqLen), QHeads, KVHeads,
+		HeadDim, DType))
+}
+
+// milliseconds writes a time with three digits, of a second or more in seconds.
+func milliseconds(ms float64) string {
+	if ms >= 1000 {
+		return fmt.Sprintf("%.3g s", ms/1000)
+	}
+	return fmt.Sprintf("%.3g ms", ms)
+}
