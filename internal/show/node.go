@@ -41,12 +41,16 @@ func sameOperator(a, b ir.Set) bool {
 	return false
 }
 
-// leaves calls f for every set without operands.
-func (n *node) leaves(f func(*node)) {
-	if len(n.parts) == 0 {
+// kept calls f for every set without operands that is not taken away from another.
+func (n *node) kept(f func(*node)) {
+	parts := n.parts
+	if _, is := n.set.(ir.Minus); is {
+		parts = parts[:1]
+	}
+	if len(parts) == 0 {
 		f(n)
 	}
-	for _, p := range n.parts {
-		p.leaves(f)
+	for _, p := range parts {
+		p.kept(f)
 	}
 }

@@ -17,10 +17,11 @@ type Report struct {
 	Picture Picture          `json:"picture"`
 	Density []Density        `json:"density"`
 
-	Tiles []Tiles   `json:"tiles"`               // of each target; only bands are known where data decides
-	Head  *HeadWork `json:"head_work,omitempty"` // of the generated head
-	Index *Index    `json:"index,omitempty"`
-	Times []Time    `json:"times"`
+	Tiles  []Tiles   `json:"tiles"`               // of each target; only bands are known where data decides
+	Head   *HeadWork `json:"head_work,omitempty"` // of the generated head
+	Index  *Index    `json:"index,omitempty"`
+	Times  []Time    `json:"times"`
+	Advice []Advice  `json:"advice"`
 
 	file  string // that the pattern is written in
 	label string // the pattern and its parameters in their order
@@ -34,8 +35,8 @@ func Make(r Request) (*Report, error) {
 		return nil, err
 	}
 	out := &Report{Pattern: s.pattern.Name, Params: s.values, SeqLen: s.n, Causal: s.causal, Dynamic: s.dynamic(), Keeps: s.keeps(),
-		Choices: s.choices(), file: s.file.Name, label: s.label()}
-	for _, step := range []func(*subject) error{out.addPicture, out.addDensity, out.addTiles, out.addTimes} {
+		Choices: s.choices(), Advice: []Advice{}, file: s.file.Name, label: s.label()}
+	for _, step := range []func(*subject) error{out.addPicture, out.addDensity, out.addTiles, out.addTimes, out.addAdvice} {
 		if err := step(s); err != nil {
 			return nil, err
 		}
@@ -69,6 +70,12 @@ func (r *Report) newest() *Tiles { return &r.Tiles[len(r.Tiles)-1] }
 
 func (r *Report) addTimes(s *subject) (err error) {
 	r.Times, r.Index, err = s.times()
+	return err
+}
+
+func (r *Report) addAdvice(s *subject) error {
+	list, err := s.advise(*r.newest(), r.Times)
+	r.Advice = append(r.Advice, list...)
 	return err
 }
 

@@ -35,6 +35,7 @@ func (r *Report) Write(w io.Writer) error {
 	p.fact("bands", r.newest().Bands...)
 	p.fact("index", r.indexLines()...)
 	p.fact("time", r.timeLines()...)
+	p.fact("advice", r.adviceLines()...)
 	_, err := io.WriteString(w, p.String())
 	return err
 }
@@ -145,6 +146,18 @@ func (r *Report) timeLines() (lines []string) {
 	}
 	return append(lines, fmt.Sprintf("predicted, nothing was measured: %s tokens, %d query and %d kv heads, head dim %d, %s", bench.Length(r.SeqLen), QHeads, KVHeads,
 		HeadDim, DType))
+}
+
+// adviceLines say what to change, and where.
+func (r *Report) adviceLines() (lines []string) {
+	for _, a := range r.Advice {
+		text := a.Text
+		if a.Line > 0 {
+			text = fmt.Sprintf("%s:%d:%d: %s", r.file, a.Line, a.Col, text)
+		}
+		lines = append(lines, text)
+	}
+	return lines
 }
 
 // milliseconds writes a time with three digits, of a second or more in seconds.
