@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/minfc/minfc/internal/console"
+	"github.com/minfc/minfc/internal/failure"
 	"github.com/minfc/minfc/internal/flags"
 	"github.com/minfc/minfc/internal/show"
 )
@@ -11,6 +12,7 @@ type showCmd struct {
 	Pattern string          `short:"p" help:"Pattern of the file; not needed when it has only one."`
 	SeqLen  flags.Count     `name:"seqlen" default:"4k" placeholder:"4k" help:"Length of the picture, the tiles and the times, in tokens, up to 1m; k is 1024 and m 1048576. Default: 4k."`
 	Set     []flags.Setting `sep:"none" placeholder:"NAME=VALUE" help:"Value of a parameter. May be repeated."`
+	Tile    []int           `placeholder:"R,C" help:"Say why row tile R and key tile C, from 0, are full, partial or empty together, and which set decides."`
 	JSON    bool            `name:"json" help:"Print what there is to see as JSON."`
 }
 
@@ -20,7 +22,15 @@ func (c *showCmd) Run(out *console.Console) error {
 	if err != nil {
 		return err
 	}
-	report, err := show.Make(show.Request{File: c.File, Pattern: c.Pattern, SeqLen: int(c.SeqLen), Set: set})
+	request := show.Request{File: c.File, Pattern: c.Pattern, SeqLen: int(c.SeqLen), Set: set}
+	switch len(c.Tile) {
+	case 0:
+	case 2:
+		request.Tile = &[2]int{c.Tile[0], c.Tile[1]}
+	default:
+		return failure.Usagef("--tile has %d numbers, want a row tile and a key tile, such as --tile 5,1", len(c.Tile))
+	}
+	report, err := show.Make(request)
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ type Report struct {
 	Index  *Index    `json:"index,omitempty"`
 	Times  []Time    `json:"times"`
 	Advice []Advice  `json:"advice"`
+	Tile   *Tile     `json:"tile,omitempty"` // the one that was asked for
 
 	file  string // that the pattern is written in
 	label string // the pattern and its parameters in their order
@@ -36,7 +37,11 @@ func Make(r Request) (*Report, error) {
 	}
 	out := &Report{Pattern: s.pattern.Name, Params: s.values, SeqLen: s.n, Causal: s.causal, Dynamic: s.dynamic(), Keeps: s.keeps(),
 		Choices: s.choices(), Advice: []Advice{}, file: s.file.Name, label: s.label()}
-	for _, step := range []func(*subject) error{out.addPicture, out.addDensity, out.addTiles, out.addTimes, out.addAdvice} {
+	steps := []func(*subject) error{out.addPicture, out.addDensity, out.addTiles, out.addTimes, out.addAdvice}
+	if r.Tile != nil {
+		steps = append(steps, func(s *subject) error { return out.addTile(s, *r.Tile) })
+	}
+	for _, step := range steps {
 		if err := step(s); err != nil {
 			return nil, err
 		}
@@ -76,6 +81,11 @@ func (r *Report) addTimes(s *subject) (err error) {
 func (r *Report) addAdvice(s *subject) error {
 	list, err := s.advise(*r.newest(), r.Times)
 	r.Advice = append(r.Advice, list...)
+	return err
+}
+
+func (r *Report) addTile(s *subject, at [2]int) (err error) {
+	r.Tile, err = s.explain(at, r.newest().schedule.Tile, r.grid.head)
 	return err
 }
 

@@ -36,6 +36,7 @@ func (r *Report) Write(w io.Writer) error {
 	p.fact("index", r.indexLines()...)
 	p.fact("time", r.timeLines()...)
 	p.fact("advice", r.adviceLines()...)
+	p.fact("tile", r.explainLines()...)
 	_, err := io.WriteString(w, p.String())
 	return err
 }
@@ -156,6 +157,20 @@ func (r *Report) adviceLines() (lines []string) {
 			text = fmt.Sprintf("%s:%d:%d: %s", r.file, a.Line, a.Col, text)
 		}
 		lines = append(lines, text)
+	}
+	return lines
+}
+
+// explainLines say why the tile that was asked for is what it is.
+func (r *Report) explainLines() []string {
+	t := r.Tile
+	if t == nil {
+		return nil
+	}
+	lines := []string{fmt.Sprintf("%d,%d is %s: queries %d to %d, keys %d to %d, %d of %d pairs kept", t.Row, t.Key, t.Class, t.Queries[0], t.Queries[1]-1,
+		t.Keys[0], t.Keys[1]-1, t.Kept, t.Pairs)}
+	for _, b := range t.Because {
+		lines = append(lines, fmt.Sprintf("%s:%d:%d: %s: %s", r.file, b.Line, b.Col, b.Class, b.Text))
 	}
 	return lines
 }
