@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/minfc/minfc/internal/console"
 	"github.com/minfc/minfc/internal/failure"
+	"github.com/minfc/minfc/internal/files"
 	"github.com/minfc/minfc/internal/flags"
 	"github.com/minfc/minfc/internal/show"
 )
@@ -13,6 +16,7 @@ type showCmd struct {
 	SeqLen  flags.Count     `name:"seqlen" default:"4k" placeholder:"4k" help:"Length of the picture, the tiles and the times, in tokens, up to 1m; k is 1024 and m 1048576. Default: 4k."`
 	Set     []flags.Setting `sep:"none" placeholder:"NAME=VALUE" help:"Value of a parameter. May be repeated."`
 	Tile    []int           `placeholder:"R,C" help:"Say why row tile R and key tile C, from 0, are full, partial or empty together, and which set decides."`
+	Plot    string          `placeholder:"F.svg" help:"Draw the picture as SVG or PNG as well, cells the deeper the more of their pairs are kept."`
 	JSON    bool            `name:"json" help:"Print what there is to see as JSON."`
 }
 
@@ -30,9 +34,23 @@ func (c *showCmd) Run(out *console.Console) error {
 	default:
 		return failure.Usagef("--tile has %d numbers, want a row tile and a key tile, such as --tile 5,1", len(c.Tile))
 	}
+	if c.Plot != "" {
+		if err := errors.Join(show.CheckPlot(c.Plot), files.Distinct([]string{c.File}, []string{c.Plot})); err != nil {
+			return failure.Usage(err)
+		}
+	}
 	report, err := show.Make(request)
 	if err != nil {
 		return err
+	}
+	if c.Plot != "" {
+		data, err := report.Plot(c.Plot)
+		if err != nil {
+			return err
+		}
+		if err := out.Write(c.Plot, data); err != nil {
+			return err
+		}
 	}
 	if !c.JSON {
 		return report.Write(out.Out)
