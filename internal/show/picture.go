@@ -21,10 +21,10 @@ import (
 const (
 	cells = 64 // of a picture, down and across: 32 by 16 characters of braille
 
-	// headLength bounds the generated head that a picture is drawn of where data decides, in tokens. Its pairs are asked for one by one.
-	headLength = 2048
-	// mixedLength bounds pictures of patterns with steps both of keys and of distances, whose pairs are counted row by row.
-	mixedLength = 16 << 10
+	// askedLength bounds, in tokens, pictures whose pairs are asked for one by one: of generated heads, and of intricate bands.
+	askedLength = 2048
+	// mostExclusions is how many steps that a band leaves out are counted in closed form: every further one doubles the counts.
+	mostExclusions = 4
 )
 
 // grid holds the kept pairs of each cell, and the queries and keys at which cells begin.
@@ -58,18 +58,13 @@ func (s *subject) draw() (*grid, error) {
 	if s.dynamic() {
 		return s.drawHead()
 	}
-	n := s.n
-	g := newGrid(n)
-	schedule, err := s.schedule(s.pattern.EndingAt(n), passes.Fixed(ir.Tile{Rows: 1024, Keys: 1024}))
+	g := newGrid(s.n)
+	schedule, err := s.schedule(s.pattern.EndingAt(s.n), passes.Fixed(ir.Tile{Rows: 1024, Keys: 1024}))
 	if err != nil {
 		return nil, err
 	}
-	if mixed(schedule) {
-		n = min(n, mixedLength)
-		g = newGrid(n)
-		if schedule, err = s.schedule(s.pattern.EndingAt(n), passes.Fixed(ir.Tile{Rows: 1024, Keys: 1024})); err != nil {
-			return nil, err
-		}
+	if intricate(schedule) {
+		return s.drawAsked()
 	}
 	for i, row := range g.kept {
 		below := int64(0) // pairs with the keys before the cell
@@ -84,18 +79,42 @@ func (s *subject) draw() (*grid, error) {
 	return g, nil
 }
 
-// mixed says whether a segment has residue tests both on keys and on distances.
-func mixed(schedule *ir.Schedule) bool {
+// intricate says whether a segment has residue tests that take long to count: on keys and on distances both, or many that leave pairs out.
+func intricate(schedule *ir.Schedule) bool {
 	for _, g := range schedule.Segments {
 		var keys, distances bool
+		exclusions := 0
 		for _, t := range g.Tests {
 			keys, distances = keys || !t.Diag, distances || t.Diag
+			if t.Not {
+				exclusions++
+			}
 		}
-		if keys && distances {
+		if keys && distances || exclusions > mostExclusions {
 			return true
 		}
 	}
 	return false
+}
+
+// drawAsked fills the grid of a static pattern pair by pair.
+func (s *subject) drawAsked() (*grid, error) {
+	g := newGrid(min(s.n, askedLength))
+	keeps, err := s.pattern.EndingAt(g.n).Keeps(s.values)
+	if err != nil {
+		return nil, err
+	}
+	g.ask(keeps)
+	return g, nil
+}
+
+// ask counts what a function keeps of each cell.
+func (g *grid) ask(keeps func(q, k int) bool) {
+	for i, row := range g.kept {
+		for j := range row {
+			row[j] = countPairs(keeps, g.edges[i], g.edges[i+1], g.edges[j], g.edges[j+1])
+		}
+	}
 }
 
 // head is one generated head, and what the index stage chooses for it in float64.
@@ -109,7 +128,7 @@ type head struct {
 // head generates the head that minfc run takes for the pattern, and chooses for it. Parameters that nobody set have the values that mean
 // something at its length.
 func (s *subject) head() (*head, error) {
-	n := min(s.n, headLength)
+	n := min(s.n, askedLength)
 	shape := qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: n, SeqK: n, HeadDim: demo.Shape.HeadDim}
 	in, err := demo.Input(s.pattern.Name, shape, DType)
 	if err != nil {
@@ -140,11 +159,7 @@ func (s *subject) drawHead() (*grid, error) {
 	}
 	g := newGrid(h.n)
 	g.head = h
-	for i, row := range g.kept {
-		for j := range row {
-			row[j] = countPairs(h.keeps, g.edges[i], g.edges[i+1], g.edges[j], g.edges[j+1])
-		}
-	}
+	g.ask(h.keeps)
 	return g, nil
 }
 

@@ -33,6 +33,8 @@ var statics = []string{
 	"pattern p { keep columns(3..90 step 7) | window(5, 3) }",
 	"pattern p { keep causal & columns(0.. step 5) & diagonals(1.. step 3) }",
 	"pattern p { keep causal \\ diagonals(0.. step 4) | rows(10..20) }",
+	"pattern p { keep causal \\ columns(0.. step 5) \\ columns(1.. step 7) \\ columns(2.. step 9) }",
+	"pattern p { keep causal \\ columns(0.. step 5) \\ columns(1.. step 7) \\ columns(2.. step 9) \\ columns(3.. step 11) \\ columns(4.. step 13) }",
 	"pattern p(n = 9) { let near = window(n) keep causal & (near | rows(-n..) \\ sink(4)) }",
 }
 
