@@ -69,6 +69,9 @@ func (s *subject) draw() (*grid, error) {
 	for i, row := range g.kept {
 		below := int64(0) // pairs with the keys before the cell
 		for j := range row {
+			if s.causal && j > i { // after all queries of the row
+				break
+			}
 			c, err := s.count(schedule, g.edges[i], g.edges[i+1]-g.edges[i], g.edges[j+1])
 			if err != nil {
 				return nil, err
