@@ -29,6 +29,8 @@ var rules = []struct {
 	name  string
 	check func(a *adviser, say func(at *node, text string)) error
 }{
+	{"keeps nothing", keepsNothing},
+	{"adds nothing", addsNothing},
 	{"free keys", freeKeys},
 	{"step below a tile", stepBelowTile},
 	{"slower than dense", slowerThanDense},
@@ -53,6 +55,52 @@ func (s *subject) advise(tiles Tiles, times []Time) ([]Advice, error) {
 		}
 	}
 	return a.advice, nil
+}
+
+// keepsNothing finds patterns without a pair.
+func keepsNothing(a *adviser, say func(*node, string)) error {
+	if a.dynamic() {
+		return nil
+	}
+	kept, err := a.pairs(a.pattern.Keep, a.n)
+	if err == nil && kept == 0 {
+		say(nil, "no pair is kept at this length")
+	}
+	return err
+}
+
+// mostUnited is how many sets of a union are left out one by one.
+const mostUnited = 8
+
+// addsNothing finds sets of unions whose pairs the others of the union keep as well, or that the rest of the clause leaves out.
+func addsNothing(a *adviser, say func(*node, string)) error {
+	if a.dynamic() {
+		return nil
+	}
+	kept, err := a.pairs(a.pattern.Keep, a.n)
+	if err != nil || kept == 0 {
+		return err
+	}
+	var walk func(n *node) error
+	walk = func(n *node) error {
+		_, union := n.set.(ir.Union)
+		for _, p := range n.parts {
+			if union && len(n.parts) <= mostUnited {
+				without, err := a.pairs(replaced(a.keep, p, nil), a.n)
+				if err != nil {
+					return err
+				}
+				if without == kept {
+					say(p, fmt.Sprintf("%s: this changes nothing at this length", a.phrase(p.set)))
+				}
+			}
+			if err := walk(p); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return walk(a.keep)
 }
 
 // freeKeys finds windows and sinks that could keep more keys at the price that they have now: kernels walk whole tiles.
@@ -109,7 +157,11 @@ func (a *adviser) largestAlike(at *node, now int64) (int64, error) {
 
 // walkWith is the walk if the window or sink at a place of the pattern had that size.
 func (a *adviser) walkWith(at *node, size int64) (w walk, err error) {
-	p := a.keeping(replaced(a.keep, at, size))
+	var resized ir.Set = ir.Sink{N: ir.Int(size)}
+	if x, is := at.set.(ir.Window); is {
+		resized = ir.Window{Left: ir.Int(size), Right: x.Right}
+	}
+	p := a.keeping(replaced(a.keep, at, resized))
 	for _, target := range compile.Targets() {
 		schedule, err := a.scheduleFor(p, target)
 		if err != nil {
@@ -124,27 +176,24 @@ func (a *adviser) walkWith(at *node, size int64) (w walk, err error) {
 	return w, nil
 }
 
-// replaced is the set of n with another size of the window or sink at a node.
-func replaced(n, at *node, size int64) ir.Set {
+// replaced is the set of n with another one in the place of what is at a node; nil leaves out a set of a union.
+func replaced(n, at *node, with ir.Set) ir.Set {
+	if n == at {
+		return with
+	}
 	var parts []ir.Set
 	for _, p := range n.parts {
-		parts = append(parts, replaced(p, at, size))
+		if x := replaced(p, at, with); x != nil {
+			parts = append(parts, x)
+		}
 	}
-	switch x := n.set.(type) {
+	switch n.set.(type) {
 	case ir.Union:
 		return ir.Union{Sets: parts}
 	case ir.Intersect:
 		return ir.Intersect{Sets: parts}
 	case ir.Minus:
 		return ir.Minus{Left: parts[0], Right: parts[1]}
-	case ir.Window:
-		if n == at {
-			return ir.Window{Left: ir.Int(size), Right: x.Right}
-		}
-	case ir.Sink:
-		if n == at {
-			return ir.Sink{N: ir.Int(size)}
-		}
 	}
 	return n.set
 }

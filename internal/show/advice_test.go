@@ -16,6 +16,11 @@ var adviceCases = []struct {
 	n            int
 	want         string // "" where the rule does not speak
 }{
+	{"keeps nothing", "pattern p { keep causal \\ all }", nil, 4096, "no pair is kept"},
+	{"keeps nothing", "pattern p { keep causal & sink(1) }", nil, 4096, ""},
+	{"adds nothing", "tri_shape", nil, 4096, "the first 128 keys (sink): this changes nothing"},
+	{"adds nothing", "tri_shape", nil, 8192, ""},
+	{"adds nothing", "pattern p { keep causal \\ (window(9) | sink(0)) }", nil, 4096, "the first 0 keys: this changes nothing"},
 	{"free keys", "a_shape", map[string]int64{"window": 1000}, 4096, "a window of 1000 costs as many tiles as one of 1024"},
 	{"free keys", "a_shape", map[string]int64{"sink": 100}, 4096, "a sink of 100 costs as many tiles as one of 128"},
 	{"free keys", "a_shape", nil, 4096, ""},
