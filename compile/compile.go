@@ -71,6 +71,14 @@ func Load(file string, src []byte, pattern string, watch *Observer) (*Program, e
 	return &Program{Pattern: p, Source: sourceOf(f, p.Name), file: f}, nil
 }
 
+// Kept is the set that the pattern keeps as it is written, and the file that its spans count in; nil of a pattern without a text.
+func (p *Program) Kept() (*dsl.File, *dsl.Set) {
+	if p.file == nil {
+		return nil, nil
+	}
+	return p.file, p.file.KeptBy(p.Pattern.Name)
+}
+
 // Given is the pattern whose lists the caller gives with each call (docs/given.md): spans of 64 keys and single keys. With causal no query
 // sees keys after its own. It has no text in the language.
 func Given(causal bool) *Program { return &Program{Pattern: ir.GivenPattern(causal)} }

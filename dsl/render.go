@@ -85,6 +85,12 @@ func renderMark(b *strings.Builder, gutter string, lines lineMap, m mark, withLi
 	fmt.Fprintf(b, "%s\n", strings.TrimRight(gutter+" | "+under+" "+clean(m.Text), " "))
 }
 
+// Position is the line and the column of a byte of a source, both from 1, the column in characters. Offsets outside the source are those of
+// its ends.
+func Position(src []byte, at int) (line, column int) {
+	return newLineMap(src).position(min(max(at, 0), len(src)))
+}
+
 // lineMap finds lines by offset.
 type lineMap struct {
 	src    []byte

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 		"minfc":   main,
 		"mkqkv":   helper(mkqkv),
 		"tensors": helper(tensors),
-		"show":    helper(show),
+		"show":    helper(showTensors),
 		"damage":  helper(damage),
 
 		"swapheads": helper(swapHeads),
@@ -167,8 +167,8 @@ func tensors(args []string) error {
 	return save(args[0], ts)
 }
 
-// show FILE [NAME] lists the tensors, and prints the rows of the last dimension of an U8 tensor.
-func show(args []string) error {
+// showTensors FILE [NAME] lists the tensors, and prints the rows of the last dimension of an U8 tensor.
+func showTensors(args []string) error {
 	f, err := safetensors.Open(args[0])
 	if err != nil {
 		return err

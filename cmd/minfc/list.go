@@ -35,7 +35,7 @@ type completionCmd struct {
 
 // Run prints a script for the shell to read at its start.
 func (c *completionCmd) Run(out *console.Console, k *kong.Kong) error {
-	names := completion.Names{Patterns: patterns.Names(), Takers: []string{"run", "compile", "bench", "check", "fmt"}, Values: flags.Words()}
+	names := completion.Names{Patterns: patterns.Names(), Takers: []string{"run", "compile", "bench", "show", "check", "fmt"}, Values: flags.Words()}
 	script, err := completion.Script(c.Shell, k.Model, names)
 	out.Printf("%s", script)
 	return err

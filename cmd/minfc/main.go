@@ -26,6 +26,7 @@ type commands struct {
 	Gen     genCmd     `cmd:"" help:"Write tensors with known structure, and say which pattern fits each head."`
 	Bench   benchCmd   `cmd:"" help:"Measure patterns on a GPU: time, speed-up over dense, recall and error."`
 	List    listCmd    `cmd:"" help:"List the patterns of the library: meaning, parameters, defaults."`
+	Show    showCmd    `cmd:"" help:"Show a pattern: what it keeps, in words and as a picture, and what it costs."`
 	Check   checkCmd   `cmd:"" help:"Report errors and warnings of pattern files."`
 	Fmt     fmtCmd     `cmd:"" help:"Print pattern files in the canonical layout."`
 	Cache   cacheCmd   `cmd:"" help:"Show or clear what was compiled and is kept for the next start."`

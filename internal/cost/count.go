@@ -46,6 +46,9 @@ func Count(w Work) (*Counts, error) {
 func (c *Counts) Pairs() int64 { return c.pairs }
 func (c *Counts) Tiles() int64 { return c.total.full + c.total.edge }
 
+// FullTiles are the steps of Tiles that keep every pair, and need no mask.
+func (c *Counts) FullTiles() int64 { return c.total.full }
+
 // checkRange refuses work whose totals do not fit 63 bits.
 func (c *Counts) checkRange() error {
 	area := float64(c.total.full+c.total.edge+int64(len(c.rows))) * float64(c.work.RowTile) * float64(c.work.KeyTile)

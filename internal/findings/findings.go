@@ -2,12 +2,10 @@
 package findings
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/dsl"
@@ -74,16 +72,9 @@ func Of(name string, src []byte, patterns []string, warnings dsl.Diagnostics, er
 
 func (f *File) add(src []byte, list dsl.Diagnostics) {
 	for _, d := range list {
-		line, column := place(src, d.Primary.Span.Start)
+		line, column := dsl.Position(src, d.Primary.Span.Start)
 		f.Diagnostics = append(f.Diagnostics, Diagnostic{d.Code, d.IsWarning(), line, column, d.Message, d.Notes, d.Help})
 	}
-}
-
-// place is the line and column of a byte.
-func place(src []byte, at int) (line, column int) {
-	before := src[:min(max(at, 0), len(src))]
-	start := bytes.LastIndexByte(before, '\n') + 1
-	return 1 + bytes.Count(before, []byte{'\n'}), 1 + utf8.RuneCount(before[start:])
 }
 
 // Explain says what the code of a diagnostic means, in any case of its letters.

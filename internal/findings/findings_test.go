@@ -19,7 +19,7 @@ func TestPlaces(t *testing.T) {
 	require.Len(t, f.Diagnostics, 1)
 	require.Equal(t, 2, f.Diagnostics[0].Line)
 	require.Equal(t, 18, f.Diagnostics[0].Column)
-	line, column := place([]byte("é x"), 3)
+	line, column := dsl.Position([]byte("é x"), 3)
 	require.Equal(t, [2]int{1, 3}, [2]int{line, column}, "columns count characters")
 }
 
