@@ -29,7 +29,9 @@ class Results:
 
     def __init__(self, work: Work, settings: Settings):
         self.work, self.settings, self.which = work, settings, identity(work)
-        self.lines = Lines(work.root / "evaluate" / RESULTS)
+        self.rows: dict[tuple[str, int], list[dict[str, Any]]] = {}  # of a plan at a length
+        for row in Lines(work.root / "evaluate" / RESULTS).rows.values():
+            self.rows.setdefault((row["key"]["plan"], row["key"]["length"]), []).append(row)
 
     def line(self, plan: str, length: int, **wanted: Any) -> dict[str, Any] | None:
         """The line of a plan for what is wanted; of several the one with the most cases."""
@@ -37,8 +39,8 @@ class Results:
             _, digest = plans.read(self.work, plan, length)
         except Missing:
             return None
-        want = {"model": self.which, "length": length, "plan": plan, "digest": digest, "seed": self.settings.seed, **wanted}
-        found = [row for row in self.lines.rows.values() if all(row["key"].get(k) == v for k, v in want.items())]
+        want = {"model": self.which, "digest": digest, "seed": self.settings.seed, **wanted}
+        found = [row for row in self.rows.get((plan, length), []) if all(row["key"].get(k) == v for k, v in want.items())]
         return max(found, key=lambda row: row["key"].get("cases", 0), default=None)
 
     def hits(self, plan: str, length: int, task: str, by: str) -> list[bool] | None:
