@@ -93,7 +93,7 @@ func (c *checker) lengthOperator(x *Binary) (ir.Number, bool) {
 		return nil, false
 	}
 	n := ir.Operation{Op: op, X: l, Y: r}
-	if op == ir.OpSub && (ir.Select{N: r}).DependsOnLength() {
+	if op == ir.OpSub && ir.DependsOnLength(r) {
 		return nil, c.notOfLength(x.Span, "a number that falls as the length grows", "falls with the length", fallingHelp)
 	}
 	return n, true

@@ -85,7 +85,7 @@ func renderMark(b *strings.Builder, gutter string, lines lineMap, m mark, withLi
 	fmt.Fprintf(b, "%s\n", strings.TrimRight(gutter+" | "+under+" "+clean(m.Text), " "))
 }
 
-// Position is the line and the column of a byte of a source, both from 1, the column in characters. Offsets outside the source are those of
+// Position is the line and the column of a byte of a source, both from 1, the column in characters. Offsets outside the source count as
 // its ends.
 func Position(src []byte, at int) (line, column int) {
 	return newLineMap(src).position(min(max(at, 0), len(src)))

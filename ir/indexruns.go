@@ -70,6 +70,16 @@ func RunsOf(members []int, size, end int) (runs []int, whole bool) {
 	return runs, true
 }
 
+// DistancesOf are the distances below end that runs of size distances are made of: RunsOf the other way round.
+func DistancesOf(runs []int, size, end int) (out []int) {
+	for _, g := range runs {
+		for d := g * size; d < min((g+1)*size, end); d++ {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
 // MostTiles is how many tiles cover a run of size distances that lies apart from others (CoverTiles). Each neighbour that follows it takes
 // one tile less, at least.
 func MostTiles(size int) int { return 1 + (size+BlockSize-2)/BlockSize }
@@ -88,11 +98,5 @@ func (x sums) members(chosen []int) []int {
 	if x.run == 1 {
 		return chosen
 	}
-	var out []int
-	for _, g := range chosen {
-		for d := g * x.run; d < min((g+1)*x.run, x.n); d++ {
-			out = append(out, d)
-		}
-	}
-	return out
+	return DistancesOf(chosen, x.run, x.n)
 }

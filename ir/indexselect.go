@@ -134,15 +134,18 @@ func (x Select) numbers() indexNumbers {
 // eval leaves what is chosen with the selection; no definition is computed from it.
 func (x Select) eval(e *indexEval) (any, error) {
 	c := choice{rule: x.Rule, most: math.MaxInt}
-	for to, number := range map[*int]Number{&c.n: x.N, &c.first: x.First, &c.last: x.Last, &c.least: x.Least, &c.most: x.Most} {
-		if number == nil {
+	for _, number := range []struct {
+		to *int
+		Number
+	}{{&c.n, x.N}, {&c.first, x.First}, {&c.last, x.Last}, {&c.least, x.Least}, {&c.most, x.Most}} {
+		if number.Number == nil {
 			continue
 		}
 		v, err := number.At(e.values, min(e.sk, e.offset+e.sq))
 		if err != nil {
 			return nil, err
 		}
-		*to = int(v)
+		*number.to = int(v)
 	}
 	s := Selected{Name: e.name}
 	switch of := e.results[x.Of].(type) {

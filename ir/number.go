@@ -108,9 +108,12 @@ func (o Operation) keyed() bool { return o.X.keyed() || o.Y.keyed() }
 // NumberExpr is a number as an expression of a program, given the expression of the keys that count.
 func NumberExpr(n Number, keys Expr) Expr { return n.expr(keys) }
 
+// DependsOnLength says whether a number does; nil, no number, does not.
+func DependsOnLength(n Number) bool { return n != nil && n.keyed() }
+
 // DependsOnLength says whether a number of the choice does.
 func (x Select) DependsOnLength() bool {
-	return slices.ContainsFunc([]Number{x.N, x.Least, x.Most}, func(n Number) bool { return n != nil && n.keyed() })
+	return slices.ContainsFunc([]Number{x.N, x.Least, x.Most}, DependsOnLength)
 }
 
 // verifyNumber checks the form of a number; its polynomials are checked elsewhere.

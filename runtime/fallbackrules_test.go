@@ -197,7 +197,7 @@ func boundsHold(t *testing.T, k *Loaded) {
 			low, high, slots := 0, 0, 0
 			if s.source.Kind == ir.SourceRuns {
 				low, high = x.runBounds(s, n, 0)
-				slots = walkRuns(ir.CoverTiles(distancesOf(members, n.run, x.reach())), sq, offset)
+				slots = walkRuns(ir.CoverTiles(ir.DistancesOf(members, n.run, x.reach())), sq, offset)
 			} else {
 				low, high = x.columnBounds(s, n, 0)
 				slots = walkColumns(members, sq, offset)
@@ -207,15 +207,6 @@ func boundsHold(t *testing.T, k *Loaded) {
 			require.GreaterOrEqual(t, high, slots, what)
 		}
 	}
-}
-
-func distancesOf(runs []int, run, end int) (out []int) {
-	for _, g := range runs {
-		for d := g * run; d < min(end, (g+1)*run); d++ {
-			out = append(out, d)
-		}
-	}
-	return out
 }
 
 // Numbers that depend on the length are numbers of the keys that count in the call, for predictions as in the program.

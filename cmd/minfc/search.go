@@ -143,7 +143,7 @@ func (c *searchCmd) config() (cfg search.Config, err error) {
 
 // measure puts the plan to measure in place of a search.
 func (c *searchCmd) measure(cfg *search.Config) error {
-	p, err := headplan.Read(c.Measure, c.Patterns)
+	p, err := cfg.Patterns.ReadPlan(c.Measure)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ NAMES = rf"(?P<how>[a-z_ ]+?)(?: (?P<percent>\d+)%)?(?: (?P<more>{'|'.join(MORE)
 class Source:
     """What plans are made from: a model, its prompts of one length, and the q, k and v of its layers, captured once for all plans."""
 
-    def __init__(self, model: Any, prompts: list[Any], inputs: Any, folder: Path):
+    def __init__(self, model: Any, prompts: list[list[int]], inputs: Any, folder: Path):
         self.model, self.prompts, self.inputs, self.folder = model, prompts, inputs, folder
         self.tokens = len(prompts[0])
         self.layers, self.heads = model.config.num_hidden_layers, model.config.num_attention_heads
@@ -79,7 +79,7 @@ def make_plans(work: Work, settings: Settings, device: str) -> Path:
     return work.stage("search", inputs, make)
 
 
-def _searched(work: Work, settings: Settings, model: Any, prompts: list[Any], folder: Path, missing: dict[str, str]) -> dict[str, dict[str, Any]]:
+def _searched(work: Work, settings: Settings, model: Any, prompts: list[list[int]], folder: Path, missing: dict[str, str]) -> dict[str, dict[str, Any]]:
     """The plans of a length, by name. The reason of each that cannot be made goes to missing."""
     made: dict[str, dict[str, Any]] = {}
     length = len(prompts[0])
@@ -99,17 +99,17 @@ def _searched(work: Work, settings: Settings, model: Any, prompts: list[Any], fo
     return made
 
 
-def _on_test(model: Any, prompt: Any, folder: Path, made: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _on_test(model: Any, prompt: list[int], folder: Path, made: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The plans with what they keep of a prompt of the test, which no search has seen: "test" beside "search"."""
     with minfc.captured(model, [prompt], folder=folder) as inputs:
         source = Source(model, [prompt], inputs, folder)
         return {name: {**plan, "test": source.measured(plan)["search"]} for name, plan in made.items()}
 
 
-def calibration(work: Work, settings: Settings, tokens: Tokens, length: int) -> list[Any]:
+def calibration(work: Work, settings: Settings, tokens: Tokens, length: int) -> list[list[int]]:
     """Prompts that plans are searched by: training sequences with facts in them and questions at their end. No text of the test is in them."""
     books = text.read(work.root / "model", "train")
-    out: list[Any] = []
+    out: list[list[int]] = []
     for seed in range(settings.samples):
         s = mixture.Source(tokens, books, "train", random.Random(f"calibration {settings.seed} {length} {seed}"))
         out.append(mixture.soup(s, length)[0])

@@ -95,17 +95,12 @@ func (p *planter) set(name string, kind ir.ChosenKind, b budget, n int) ir.Selec
 }
 
 // distances draws distances of 0..n-1: clusters of them, or whole runs.
-func (p *planter) distances(b budget, n int) (out []int) {
+func (p *planter) distances(b budget, n int) []int {
 	if b.run == 1 {
 		return p.clusters(b.clamp(n), n)
 	}
 	runs := (n + b.run - 1) / b.run
-	for _, g := range p.anywhere(b.clamp(runs), runs) {
-		for d := g * b.run; d < min(n, (g+1)*b.run); d++ {
-			out = append(out, d)
-		}
-	}
-	return out
+	return ir.DistancesOf(p.anywhere(b.clamp(runs), runs), b.run, n)
 }
 
 // anywhere draws members of 0..n-1 with equal chances: the forced ones, then the rest by R. Floyd's method, which needs one

@@ -44,16 +44,21 @@ func ReadBeside(path string, beyond *input.File) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
+	return patterns.ReadPlan(path)
+}
+
+// ReadPlan reads a plan that names these patterns; see ReadBeside.
+func (p *Patterns) ReadPlan(path string) (*File, error) {
 	data, err := readBounded(path, "a head plan")
 	if errors.Is(err, os.ErrNotExist) && plans.Has(path) {
-		p, err := plans.Find(path)
-		return &File{p, path, patterns}, err
+		own, err := plans.Find(path)
+		return &File{own, path, p}, err
 	}
 	if err != nil {
 		return nil, err
 	}
-	p, err := plan.Read(path, data, patterns.Known)
-	return &File{p, path, patterns}, err
+	own, err := plan.Read(path, data, p.Known)
+	return &File{own, path, p}, err
 }
 
 // readBounded reads a file that a person may have named by mistake.

@@ -28,7 +28,7 @@ func (c *Config) checkGiven() error {
 	return nil
 }
 
-// named are the heads of the given plan, with the patterns that go by their names here: a plan is read with a library of its own.
+// named are the heads of the given plan, with the patterns that go by their names here: a published plan comes with a library of its own.
 func (s *searcher) named() (out []plan.Head) {
 	for _, h := range slices.Concat(s.Plan...) {
 		h.Pattern = s.Patterns.Known[h.Pattern.Name]

@@ -4,7 +4,7 @@ import (
 	"github.com/minfc/minfc/ir"
 )
 
-// lengths are those whose density is shown, in tokens.
+// lengths are the lengths whose density is shown, in tokens.
 var lengths = []int{4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20}
 
 // Density is the part of the pairs of dense attention that a head keeps at a length.
@@ -15,7 +15,7 @@ type Density struct {
 	Known  bool    `json:"known"`   // false: the data decides without a budget
 }
 
-// densities are those of the lengths.
+// densities are the densities at the lengths.
 func (s *subject) densities() ([]Density, error) {
 	var out []Density
 	for _, n := range lengths {

@@ -178,7 +178,7 @@ func countPairs(keeps func(q, k int) bool, q0, q1, k0, k1 int) (n int64) {
 	return n
 }
 
-// params are the parameters of the pattern's head in the order in which it declares them, where they are not those of s.
+// params are the parameters of the pattern's head in the order in which it declares them, where they have other values than in s.
 func (g *grid) params(s *subject) string {
 	var out []string
 	for _, p := range s.pattern.Params {
@@ -196,7 +196,7 @@ type Picture struct {
 	Cell      float64  `json:"cell"`                 // queries, and keys, that a dot stands for
 	Kept      int64    `json:"kept_pairs"`           // of the head that is drawn
 	Generated bool     `json:"generated"`            // data decides, and the picture is of one generated head
-	Params    string   `json:"parameters,omitempty"` // which that head has in the place of those of the pattern
+	Params    string   `json:"parameters,omitempty"` // of that head, where their values are not the pattern's
 	Full      bool     `json:"full"`                 // every dot is set, though pairs are left out
 }
 

@@ -33,7 +33,7 @@ func (s *subject) shape() runtime.Shape {
 	return runtime.Shape{Batch: 1, QHeads: QHeads, KVHeads: KVHeads, SeqQ: s.n, SeqK: s.n}
 }
 
-// times are those of every GPU that the cost model knows, each with its newest target. index is nil where no data decides.
+// times are the times on every GPU that the cost model knows, each with its newest target. index is nil where no data decides.
 func (s *subject) times() (times []Time, index *Index, err error) {
 	seen := map[string]bool{}
 	for _, m := range cost.Machines() {

@@ -89,7 +89,7 @@ func (r *Report) addTile(s *subject, at [2]int) (err error) {
 	return err
 }
 
-// label is the pattern with its parameters, those of the compiler marked.
+// label is the pattern with its parameters, in the order in which it declares them.
 func (s *subject) label() string {
 	text := s.pattern.Name
 	for _, p := range s.pattern.Params {

@@ -183,11 +183,11 @@ func TestWords(t *testing.T) {
 	require.Equal(t, Phrase{1, steps[2].Text, 1, 53}, steps[2], "where it is written")
 	long := loaded(t, `pattern p(n = 5) {
   index sums = sum(softmax(q[-64:] * k), diagonals(64))
-  index runs = near_max(0.2, sums) with least max(2, (sk - n) / 64) with most 2 * (sk / 128)
+  index runs = near_max(0.2, sums) with least max(2, (sk - n) / 64) with most 2 * (sk / 128 + max(1, n))
   keep causal & diagonals(runs)
 }`, 1024, nil)
 	require.Equal(t, []Choice{{"runs", "the runs of 64 distances whose sum along the diagonals of the softmax of the logits of the last 64 queries is at least 20.0 % of the largest; " +
-		"at least 15 (max(2, (sk - n) / 64)); at most 16 (2 * (sk / 128))"}}, long.choices())
+		"at least 15 (max(2, (sk - n) / 64)); at most 26 (2 * ((sk / 128) + max(1, n)))"}}, long.choices())
 }
 
 func TestRefusals(t *testing.T) {

@@ -52,7 +52,7 @@ func TestReasonsForTiles(t *testing.T) {
 	require.Equal(t, "taken away: the nearest 40 keys, the query's own and before it", got.Because[0].Text)
 }
 
-// Whatever the pattern, the class is that of the pairs, and the sets that decide have places of their own.
+// Whatever the pattern, the class is what the pairs say, and the sets that decide have places of their own.
 func TestTilesAreExplained(t *testing.T) {
 	size := ir.Tile{Rows: 32, Keys: 16}
 	for _, source := range statics {

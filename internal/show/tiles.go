@@ -30,7 +30,7 @@ func (s *subject) scheduleFor(p *ir.Pattern, target string) (*ir.Schedule, error
 	return s.schedule(p, tile)
 }
 
-// tiles counts those of every target.
+// tiles counts the tiles of every target.
 func (s *subject) tiles() ([]Tiles, error) {
 	var out []Tiles
 	for _, target := range compile.Targets() {
@@ -50,7 +50,7 @@ func (s *subject) tiles() ([]Tiles, error) {
 	return out, nil
 }
 
-// countTiles counts the tiles of a static schedule beside those of the base.
+// countTiles counts the tiles of a static schedule beside the tiles of the base.
 func (s *subject) countTiles(t *Tiles) error {
 	own, err := s.count(t.schedule, 0, s.n, s.n)
 	if err != nil {

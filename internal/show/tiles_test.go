@@ -8,7 +8,7 @@ import (
 	"github.com/minfc/minfc/ir"
 )
 
-// The classes are those of the tiles that a kernel walks, one by one, and none that is skipped keeps a pair.
+// The classes are counted of the tiles that a kernel walks, one by one, and none that is skipped keeps a pair.
 func TestTilesAreThoseOfTheKernel(t *testing.T) {
 	for _, source := range statics {
 		for _, n := range []int{1, 200, 513, 1000} {

@@ -16,7 +16,7 @@ type Phrase struct {
 	Col   int    `json:"column"` // in characters, from 1
 }
 
-// keeps says what the keep clause keeps, a set a line, those that an operator joins below it.
+// keeps says what the keep clause keeps, a set a line, sets that an operator joins below it.
 func (s *subject) keeps() []Phrase {
 	var out []Phrase
 	var walk func(n *node, depth int, before string)
@@ -158,11 +158,14 @@ func spelled(n ir.Number) string {
 
 // inner is spelled, in parentheses where it stands beside an operator and has one of its own.
 func inner(n ir.Number) string {
-	text := spelled(n)
-	if strings.Contains(text, " ") && !strings.HasSuffix(text, ")") {
+	_, sum := n.(ir.Poly) // of several terms, where it has spaces
+	if o, is := n.(ir.Operation); is {
+		_, sum = infix[o.Op]
+	}
+	if text := spelled(n); sum && strings.Contains(text, " ") {
 		return "(" + text + ")"
 	}
-	return text
+	return spelled(n)
 }
 
 // things are so many of a noun: "1024 keys (window)".

@@ -102,16 +102,11 @@ func RandomSelection(rng *rand.Rand, index []ir.IndexDef, shape ir.Shape) *ir.Se
 }
 
 // distances draws members of 0..n-1, or whole runs of them.
-func distances(rng *rand.Rand, n, first, last, run int) (out []int) {
+func distances(rng *rand.Rand, n, first, last, run int) []int {
 	if run == 1 {
 		return members(rng, n, first, last)
 	}
-	for _, g := range members(rng, (n+run-1)/run, first, last) {
-		for d := g * run; d < min(n, (g+1)*run); d++ {
-			out = append(out, d)
-		}
-	}
-	return out
+	return ir.DistancesOf(members(rng, (n+run-1)/run, first, last), run, n)
 }
 
 // members draws some of 0..n-1, ascending: scattered ones and neighbours, and the first and last ones that are forced.

@@ -7,7 +7,7 @@ import (
 	"github.com/minfc/minfc/internal/codegen/lower"
 )
 
-// The parameters of recall_stats: those of probe_stats, whose output it has, and
+// The parameters of recall_stats: the ones of probe_stats, whose output it has, and
 //
 //	row0        the first row that is looked at
 //	probe_rows  how many there are, at most 64

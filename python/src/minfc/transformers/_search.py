@@ -55,15 +55,17 @@ def search(
     see captured. Raises ValueError for prompts, goals and models that cannot be, FileNotFoundError without the command, RuntimeError with
     what minfc search says where it fails.
     """
-    _prompts(prompts, model.device)
     goal = {"density": density, "time": time, "error": error}
     _goal(*goal.values())
     if passes < 1:
         raise ValueError(f"passes is {passes}, want 1 or more")
     plan: Plan | str = "dense"
+    known: list[float] | None = None
     for _ in range(passes):
         with captured(model, prompts, plan=plan, folder=folder, command=command) as inputs:
+            inputs._weights = known  # they are of the model and the prompts, whatever is installed
             plan = inputs.search(**goal, weights=weights, out=out, options=options)
+            known = inputs._weights
     assert isinstance(plan, Plan)
     return plan
 

@@ -29,10 +29,10 @@ def layer_weights(model: Any, prompts: list[torch.Tensor]) -> list[float]:
     modules = _attending(model)
     sparse = [m.minfc_layer for m in modules]
     install(model, "dense", min_queries=1, fallback=False)
-    tried = [i for i, m in enumerate(modules) if m in searched(modules, n)]
+    of = searched(modules, n)
+    tried, rows = [i for i, m in enumerate(modules) if m in of], _rows(n, model.device)
     drift, size = [0.0] * len(modules), [0.0] * len(modules)
     for prompt in prompts:
-        rows = _rows(n, model.device)
         dense, dense_logits = _run(model, modules, prompt, rows)
         for i in tried:
             module = modules[i]
