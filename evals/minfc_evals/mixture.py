@@ -11,7 +11,7 @@ from .facts import Source
 from .tasks import INTRO, TASKS, Case, _ask, _needle, _question, assemble
 from .tokens import Tokens
 
-TEXT, SOUP = 0.3, 0.2  # parts of the sequences; the rest are tasks one after the other
+TEXT, SOUP = 0.25, 0.15  # parts of the sequences; the rest are tasks one after the other
 SHORTEST = 512
 # Lengths of tasks, and how often each: a task is learned from many cases, most of them short, and a few as long as the sequence.
 LENGTHS = {512: 8, 1024: 6, 2048: 4, 4096: 2, 8192: 1, 16384: 1}

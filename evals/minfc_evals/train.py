@@ -23,7 +23,8 @@ from .tokens import Tokens
 from .work import Work
 
 ROWS = 2048  # of logits at a time
-ANSWERS = 0.5  # what the mean loss of the answers counts beside the mean loss of all tokens
+ANSWERS = 1.0  # what the mean loss of the answers counts beside the mean loss of all tokens
+TOGETHER = 32768  # tokens that go through the model at a time: activations of more are large, and less leaves a GPU waiting for the host
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Schedule:
 
 
 SCHEDULES = {
-    "smollm2": Schedule(1.6e6, 4e-4, ((0.25, 8192, 8), (0.75, 32768, 4))),
+    "smollm2": Schedule(1.6e6, 4e-4, ((0.45, 8192, 8), (0.55, 32768, 2))),
     "toy": Schedule(1.6e6, 1e-5, ((0.5, 512, 1), (0.5, 768, 1))),
 }
 
@@ -140,13 +141,14 @@ def step(model: Any, optimizer: torch.optim.Optimizer, ids: torch.Tensor, asked:
     answers = max(1, int(asked[:, 1:].sum()))
     weights = 1 / ids[:, 1:].numel() + asked[:, 1:].float() * ANSWERS / answers
     sums = [0.0, 0.0]
-    for row, weight, of in zip(ids, weights, asked):  # a sequence at a time: activations of a long one are large
+    together = max(1, TOGETHER // (ids.shape[1] - 1))
+    for some, weight, of in zip(ids.split(together), weights.split(together), asked[:, 1:].split(together)):
         with torch.autocast(model.device.type, torch.bfloat16):
-            state = model.model(row[None, :-1], use_cache=False).last_hidden_state[0]
-            losses = torch.cat([checkpoint(_losses, model.lm_head, s, t, use_reentrant=False) for s, t in zip(state.split(ROWS), row[1:].split(ROWS))])
-        (losses * weight).sum().backward()
+            state, target = model.model(some[:, :-1], use_cache=False).last_hidden_state.flatten(0, 1), some[:, 1:].flatten()
+            losses = torch.cat([checkpoint(_losses, model.lm_head, s, t, use_reentrant=False) for s, t in zip(state.split(ROWS), target.split(ROWS))])
+        (losses * weight.flatten()).sum().backward()
         sums[0] += losses.detach().sum().item()
-        sums[1] += losses.detach()[of[1:]].sum().item()
+        sums[1] += losses.detach()[of.flatten()].sum().item()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
