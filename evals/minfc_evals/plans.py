@@ -56,27 +56,34 @@ def _kept(folder: Path, write: Callable[[Path], Any]) -> dict[str, Any]:
     return plan
 
 
-def make_plans(work: Work, settings: Settings, device: str) -> Path:
-    """Stage search: FOLDER/LENGTH/NAME.json for each plan but "stock". A plan that cannot be made is named in the manifest, with the reason."""
-    inputs = {"model": identity(work), "plans": settings.plans, "lengths": settings.lengths, "samples": settings.samples, "seed": settings.seed}
-    inputs = json.loads(json.dumps(inputs))
+def make_plans(work: Work, settings: Settings, device: str) -> None:
+    """Stage search: FOLDER/LENGTH/NAME.json for each plan but "stock", a stage of its own for each length. A plan that cannot be made is named in the
+    manifest of its length, with the reason."""
+    for length in settings.lengths:
+        _plans_of_length(work, settings, device, length)
+
+
+def _plans_of_length(work: Work, settings: Settings, device: str, length: int) -> None:
+    inputs = {"model": identity(work), "plans": list(settings.plans), "length": length, "samples": settings.samples, "seed": settings.seed}
 
     def make(folder: Path) -> dict[str, Any]:
         model, tokens = load(work, device)
         missing: dict[str, str] = {}
-        for length in settings.lengths:
-            own = folder / str(length)
-            own.mkdir()
-            try:
-                made = _searched(work, settings, model, calibration(work, settings, tokens, length), own, missing)
-                made = _on_test(model, test_prompt(work, settings, tokens, length), own, made)
-            except FileNotFoundError as e:  # the command minfc
-                raise Missing(str(e)) from e
-            for name, plan in made.items():
-                (own / f"{name}.json").write_text(json.dumps(plan), encoding="utf-8")
+        try:
+            made = _searched(work, settings, model, calibration(work, settings, tokens, length), folder, missing)
+            made = _on_test(work, model, test_prompt(work, settings, tokens, length), folder, made, missing)
+        except FileNotFoundError as e:  # the command minfc
+            raise Missing(str(e)) from e
+        for name, plan in made.items():
+            (folder / f"{name}.json").write_text(json.dumps(plan), encoding="utf-8")
         return {"missing": missing}
 
-    return work.stage("search", inputs, make)
+    work.stage(stage_of(length), inputs, make)
+
+
+def stage_of(length: int) -> str:
+    """The stage that makes the plans of a length."""
+    return f"search/{length}"
 
 
 def _searched(work: Work, settings: Settings, model: Any, prompts: list[list[int]], folder: Path, missing: dict[str, str]) -> dict[str, dict[str, Any]]:
@@ -99,11 +106,22 @@ def _searched(work: Work, settings: Settings, model: Any, prompts: list[list[int
     return made
 
 
-def _on_test(model: Any, prompt: list[int], folder: Path, made: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The plans with what they keep of a prompt of the test, which no search has seen: "test" beside "search"."""
+def _on_test(
+    work: Work, model: Any, prompt: list[int], folder: Path, made: dict[str, dict[str, Any]], missing: dict[str, str]
+) -> dict[str, dict[str, Any]]:
+    """The plans with what they keep of a prompt of the test, which no search has seen: "test" beside "search". A plan that cannot be measured on it is
+    evaluated all the same, and named among what is missing."""
+    out: dict[str, dict[str, Any]] = {}
     with minfc.captured(model, [prompt], folder=folder) as inputs:
         source = Source(model, [prompt], inputs, folder)
-        return {name: {**plan, "test": source.measured(plan)["search"]} for name, plan in made.items()}
+        for name, plan in made.items():
+            try:
+                out[name] = {**plan, "test": source.measured(plan)["search"]}
+            except RuntimeError as e:
+                out[name] = plan
+                missing[f"{name} at {len(prompt)}, on the test"] = str(e)
+                work.say(f"plan {name} at {len(prompt)} tokens, on a prompt of the test: {e}")
+    return out
 
 
 def calibration(work: Work, settings: Settings, tokens: Tokens, length: int) -> list[list[int]]:
@@ -234,7 +252,7 @@ def read(work: Work, name: str, length: int) -> tuple[dict[str, Any] | None, str
     """A plan of the stage search and a digest of it; None for "stock". Raises Missing where it was not made."""
     if name == "stock":
         return None, "stock"
-    path = work.root / "search" / str(length) / f"{name}.json"
+    path = work.root / stage_of(length) / f"{name}.json"
     if not path.exists():
         raise Missing(f"there is no plan {name} for {length} tokens: run the stage search; its manifest says why if it was not made")
     said = path.read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -246,10 +247,10 @@ def _quality(r: Results, length: int, folder: Path) -> list[str]:
 
 def _missing(r: Results) -> list[str]:
     """What was asked for and is not here."""
-    try:
-        not_made = r.work.manifest("search")["facts"]["missing"]
-    except Missing:
-        not_made = {}
+    not_made: dict[str, str] = {}
+    for length in r.settings.lengths:
+        with contextlib.suppress(Missing):
+            not_made |= r.work.manifest(plans.stage_of(length))["facts"]["missing"]
     out = [f"- plan {name}: {why.splitlines()[0] if why else ''}" for name, why in not_made.items()]
     out += [f"- {n} tokens: {_percent(part, 0)} of the measurements" for n, part in _left(r).items() if part]
     return ["## Not measured", "", *(out or ["Nothing is missing."]), ""]
