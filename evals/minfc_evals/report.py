@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from .score import Window
 from .settings import Settings
 from .work import Lines, Missing, Work
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "accuracy.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGES = {"smollm2": DOCS / "accuracy.md", "gemma3": DOCS / "accuracy-gemma3.md"}
 NONE = "–"
+LITTLE = 0.05  # more bits per byte
 PLANS = """\
 - **stock** is transformers' own attention (sdpa), **dense** our dense kernel.
 - **search X%** is `minfc.search(model, prompts, density=X, weights="drift")`; "without weights" counts all layers alike, "without gate" leaves out the
@@ -80,7 +83,7 @@ class Results:
 
 def write(work: Work, settings: Settings, out: Path | None = None) -> Path:
     """Writes the page and a folder of pictures beside it, whole or not at all. Raises Missing where nothing was measured."""
-    page = out or (work.root / "accuracy.md" if settings.toy else PAGE)
+    page = out or PAGES.get(settings.model, work.root / "accuracy.md")
     r = Results(work, settings)
     if not r.plans:
         raise Missing(f"nothing was measured in {work.root}: run the stage evaluate")
@@ -171,31 +174,33 @@ def _order(r: Results, length: int) -> list[str]:
 
 
 def _task_table(r: Results, length: int, by: str) -> list[str]:
-    """The part of cases that are right, with the interval of the difference to stock attention on the same cases."""
+    """The part of cases that are right, with the interval of the difference to stock attention on the same cases; where stock attention was not asked,
+    to our dense kernel."""
     rows, counts = [], set()
+    beside = next((p for p in ("stock", "dense") if any(r.hits(p, length, task, by) for task in r.settings.tasks)), "stock")
     for plan in r.plans:
         row = [plan]
         for task in r.settings.tasks:
-            hits, stock = r.hits(plan, length, task, by), r.hits("stock", length, task, by)
+            hits = r.hits(plan, length, task, by)
             counts |= {len(hits)} if hits else set()
-            row.append(_hits(plan, hits, stock))
+            row.append(_hits(hits, None if plan == beside else r.hits(beside, length, task, by)))
         if any(cell != NONE for cell in row[1:]):
             rows.append(row)
     if not rows:
         return []
     cases = " or ".join(map(str, sorted(counts)))
-    return ["", f"### Tasks, {by}", "", f"{cases} cases a task, percent right; in parentheses the 95% interval of the difference to stock.", "", *_table(["plan", *r.settings.tasks], rows)]
+    return ["", f"### Tasks, {by}", "", f"{cases} cases a task, percent right; in parentheses the 95% interval of the difference to {beside}.", "", *_table(["plan", *r.settings.tasks], rows)]
 
 
-def _hits(plan: str, hits: list[bool] | None, stock: list[bool] | None) -> str:
+def _hits(hits: list[bool] | None, beside: list[bool] | None) -> str:
     """A cell of the table: cases are the same for all plans, so that where one has more of them, the first ones are compared."""
     if hits is None:
         return NONE
-    if plan == "stock" or stock is None:
+    if beside is None:
         m = score.rate(hits)
         return f"{100 * m.value:.0f} [{100 * m.low:.0f}, {100 * m.high:.0f}]"
-    both = min(len(hits), len(stock))
-    d = score.difference(hits[:both], stock[:both])
+    both = min(len(hits), len(beside))
+    d = score.difference(hits[:both], beside[:both])
     return f"{100 * score.rate(hits).value:.0f} ({100 * d.low:+.0f} to {100 * d.high:+.0f})"
 
 
@@ -216,15 +221,17 @@ def _pictures(r: Results, folder: Path) -> list[str]:
 
 
 def _density_maps(r: Results, length: int, folder: Path) -> list[str]:
-    """A map of layers and heads of each plan that says the density of its heads."""
+    """A map of layers and heads of each plan that says the density of its heads, and whose heads differ in what they run."""
     drawn = []
     for plan in r.plans:
         try:
             made = r.plan(plan, length)
         except Missing:
             continue
-        values = [[(h.get("search") or {}).get("density") for h in layer.values()] for layer in (made or {"layers": []})["layers"]]
-        if any(v is not None for row in values for v in row):
+        layers = (made or {"layers": []})["layers"]
+        values = [[(h.get("search") or {}).get("density") for h in layer.values()] for layer in layers]
+        kinds = {json.dumps([h["pattern"], h.get("params")]) for layer in layers for h in layer.values()}
+        if len(kinds) > 1 and any(v is not None for row in values for v in row):
             name = f"density-{length}-{plan.replace(' ', '-').replace('%', '')}"
             heads = [str(h) for h in range(max(map(len, values)))]
             (folder / f"{name}.svg").write_text(draw.cells(f"{plan} at {length}: % of pairs kept by layer and head", [str(i) for i in range(len(values))], heads, values, colours=draw.shade), encoding="utf-8")
@@ -233,12 +240,12 @@ def _density_maps(r: Results, length: int, folder: Path) -> list[str]:
 
 
 def _quality(r: Results, length: int, folder: Path) -> list[str]:
-    """Time against what it costs in bits per byte."""
+    """Time against what it costs in bits per byte, of plans that cost little: others would leave no room for these. Variants of a search lie where it lies."""
     dense, named = r.windows("stock", length), []
-    for plan in r.plans:
+    for plan in (p for p in r.plans if not p.endswith(plans.MORE)):
         windows, ms = r.windows(plan, length), r.milliseconds(plan, length)
-        if windows and dense and ms is not None:
-            named.append((plan, ms, 100 * score.more_bits(windows, dense).value))
+        if windows and dense and ms is not None and (more := score.more_bits(windows, dense).value) <= LITTLE:
+            named.append((plan, ms, 100 * more))
     if len(named) < 2:
         return []
     (folder / f"quality-{length}.svg").write_text(draw.points(f"{length} tokens", "prefill, ms", "% more bits per byte", named), encoding="utf-8")

@@ -58,7 +58,7 @@ CONFIG = dict(
 
 def pages() -> dict[str, str]:
     """The text of the project's pages, by name. Raises FileNotFoundError outside of a clone."""
-    found = {p.stem: p.read_text(encoding="utf-8") for p in sorted(PAGES.glob("*.md")) if p.stem != "accuracy"}
+    found = {p.stem: p.read_text(encoding="utf-8") for p in sorted(PAGES.glob("*.md")) if not p.stem.startswith("accuracy")}
     if not found:
         raise FileNotFoundError(f"{PAGES} has no pages: --toy takes them as text, so it runs in a clone of minfc")
     return found

@@ -51,6 +51,12 @@ var chosenColumns = []struct {
 	{"tile TFLOP/s", func(_ *bench.Report, x bench.Row) string { return number(x.TileTFLOPS, "%.0f") }},
 	{"useful TFLOP/s", func(_ *bench.Report, x bench.Row) string { return fmt.Sprintf("%.0f", x.UsefulTFLOPS) }},
 	{"workspace MB", func(_ *bench.Report, x bench.Row) string { return fmt.Sprintf("%.0f", float64(x.WorkspaceBytes)/1e6) }},
+	{"recall %", func(_ *bench.Report, x bench.Row) string {
+		if x.Recall == nil {
+			return ""
+		}
+		return fmt.Sprintf("%.1f", 100**x.Recall)
+	}},
 	{"dense heads", func(_ *bench.Report, x bench.Row) string { return fmt.Sprint(x.DenseHeads) }},
 }
 

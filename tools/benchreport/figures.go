@@ -18,18 +18,27 @@ func byTarget(cells [][]string) [][]string {
 	return cells
 }
 
-// index writes what choosing costs.
+// index writes what choosing costs and what it keeps. The index kernels are the same beside all code, so a call has one row, beside Hopper code if
+// it was measured there.
 func (p *page) index() {
-	cells := [][]string{{"beside code", "pattern", "input", "length", "heads", "index ms", "attention ms", "workspace MB", "measured"}}
+	cells := [][]string{{"beside code", "pattern", "input", "length", "heads", "index ms", "attention ms", "recall %", "measured"}}
+	hopper := map[[4]string]bool{}
+	of := func(c comparison) [4]string { return [4]string{c.pattern, c.input, bench.Length(c.length), c.heads} }
 	for _, c := range p.comparisons() {
-		if x := c.row; x.IndexMS > 0 {
+		hopper[of(c)] = hopper[of(c)] || c.target == "sm_90a"
+	}
+	for _, c := range p.comparisons() {
+		if x := c.row; x.IndexMS > 0 && (c.target == "sm_90a" || !hopper[of(c)]) {
+			recall := ""
+			if x.Recall != nil {
+				recall = fmt.Sprintf("%.1f", 100**x.Recall)
+			}
 			cells = append(cells, []string{c.target, c.pattern, c.input, bench.Length(c.length), c.heads, fmt.Sprintf("%.3f", x.IndexMS),
-				fmt.Sprintf("%.4g", x.AttentionMS),
-				fmt.Sprintf("%.0f", float64(x.WorkspaceBytes)/1e6), p.source(c.file, c.date)})
+				fmt.Sprintf("%.4g", x.AttentionMS), recall, p.source(c.file, c.date)})
 		}
 	}
 	if len(cells) > 1 {
-		p.WriteString("\n## The index stage\n\nThe kernels that choose columns, distances and blocks are `sm_80` code on every GPU. Both times are measurements by themselves.\n\n")
+		p.WriteString("\n## Patterns that data decides\n\nThe kernels that choose columns, distances and blocks are `sm_80` code on every GPU. Both times are measurements by themselves.\n\n")
 		writeTable(&p.Buffer, cells)
 	}
 }
@@ -117,7 +126,7 @@ func (p *page) layers() {
 		return
 	}
 	lines := strings.Split(p.printed[file], "\n")
-	fmt.Fprintf(p, "\n## A layer of heads with different patterns\n\nMilliseconds of a layer, index stages included and with the choice of dense attention where that is faster ([all figures](%s/%s)).\nThe layer: %s.\n\n", folder, file, lines[1])
+	fmt.Fprintf(p, "\n## A layer of heads with different patterns\n\nMilliseconds of a layer, index stages included and with the choice of dense attention where that is faster ([all figures](%s)).\nThe layer: %s.\n\n", file, lines[1])
 	cells := [][]string{{"code", "length", "one launch", "a launch a pattern", "dense attention"}}
 	for _, x := range all {
 		name := strings.Split(x.name, "/")
@@ -134,7 +143,7 @@ func (p *page) layers() {
 func (p *page) rest() {
 	p.WriteString("\n## More\n\n- [Whole calls](docs/bench/calls.md): every report of `minfc bench` and `bench/peers.py`, with recall, workspace and plots.\n" +
 		"- [Kernels](docs/bench/kernels.md): every case, with registers and errors.\n" +
-		"- [In a model](docs/bench/models.md): prefill of an 8B shape beside stock attention, batches of different lengths, calls from Python.\n")
+		"- [In a model](docs/bench/models.md): layers of heads with different patterns, prefill of an 8B shape beside stock attention, batches of different lengths, calls from Python.\n")
 	if all := benchmarks(p.printed["compile.txt"]); len(all) > 0 {
 		var millis []float64
 		for _, x := range all {

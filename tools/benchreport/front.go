@@ -15,7 +15,7 @@ const frontLimit = 15 << 10
 
 // sections of BENCHMARKS.md, in order. A section without measurements writes nothing.
 var sections = []func(*page){
-	(*page).preamble, (*page).summary, (*page).repeat, (*page).generated, (*page).planted, (*page).index, (*page).layers,
+	(*page).preamble, (*page).summary, (*page).repeat, (*page).generated, (*page).planted, (*page).index,
 	(*page).agreement, (*page).checks, (*page).rest,
 }
 

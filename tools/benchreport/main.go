@@ -90,7 +90,7 @@ var details = []struct {
 	write       func(*page) error
 }{
 	{"calls.md", "Whole calls: minfc bench and bench/peers.py", (*page).calls},
-	{"models.md", "In a model: prefill, batches of different lengths, calls from Python", (*page).models},
+	{"models.md", "In a model: layers, prefill, batches of different lengths, calls from Python", (*page).models},
 	{"kernels.md", "Kernels case by case: speed", func(p *page) error { return p.kernels(report.timed) }},
 	{"agreement.md", "Kernels case by case: agreement with float64", func(p *page) error { return p.kernels(report.checkedOnly) }},
 }

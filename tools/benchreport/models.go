@@ -16,6 +16,7 @@ func (p *page) models() error {
 	if err := p.prefill("prefill.txt"); err != nil {
 		return err
 	}
+	p.layers()
 	p.ragged("ragged.txt")
 	p.given("given.txt")
 	if err := p.parallel("parallel.txt"); err != nil {
