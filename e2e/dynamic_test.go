@@ -89,7 +89,7 @@ func (e ended) check(t *testing.T) {
 	scale := 1 / math.Sqrt(float64(e.headDim))
 	require.Len(t, e.res.Chosen, e.in.Batch*e.in.QHeads)
 	choices := selfcheck.ChoiceCase{In: e.in, Index: e.kernel.Patterns()[0].Schedule().Index, Values: e.values, Scale: scale}
-	output := selfcheck.Case{In: e.in, Scale: scale, O: e.res.O, LSE: e.res.LSE}
+	output := selfcheck.Case{In: e.in, Pool: e.program.Pattern.Pool, Scale: scale, O: e.res.O, LSE: e.res.LSE}
 	for h, chosen := range e.res.Chosen {
 		choices.Asked = append(choices.Asked, chosen.Asked)
 		output.Keeps = append(output.Keeps, e.checkCover(t, h))
