@@ -102,6 +102,17 @@ func (e ended) check(t *testing.T) {
 	require.True(t, report.OK(), "%s", report)
 }
 
+// report compares the output with what the pattern means by the device's own choices.
+func (e ended) report(t *testing.T) *selfcheck.Report {
+	output := selfcheck.Case{In: e.in, Pool: e.program.Pattern.Pool, Scale: 1 / math.Sqrt(float64(e.headDim)), O: e.res.O, LSE: e.res.LSE}
+	for h := range e.res.Chosen {
+		output.Keeps = append(output.Keeps, e.checkCover(t, h))
+	}
+	report, err := selfcheck.Compare(output)
+	require.NoError(t, err)
+	return report
+}
+
 // checkCover compares the cover of head h, read back from the device, with the pattern; it returns what the head keeps.
 func (e ended) checkCover(t *testing.T, h int) func(q, k int) bool {
 	chosen, values, p := e.res.Chosen[h], e.values[h%e.in.QHeads], e.program.Pattern.EndingAt(e.in.End())

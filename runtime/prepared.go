@@ -66,11 +66,11 @@ func (p *Prepared) Blocks() (most int64) {
 	return most
 }
 
-// NeedsIndex says whether a run computes lists: not for patterns that do not depend on data, and not where dense attention is known to be
+// NeedsIndex says whether a run computes lists, or means: not for patterns that do not depend on data and have no means, and not where dense attention is known to be
 // faster whatever the data would choose.
 func (p *Prepared) NeedsIndex() bool {
 	return slices.ContainsFunc(p.parts, func(x *preparedPart) bool {
-		return x.bound != nil && len(x.pattern.choices) > 0 && x.bound.routing != allDense
+		return x.bound != nil && x.pattern.prepares() && x.bound.routing != allDense
 	})
 }
 
