@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -8,8 +9,10 @@ import (
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/compile"
 	"github.com/minfc/minfc/internal/campaign"
+	"github.com/minfc/minfc/internal/outlook"
 	"github.com/minfc/minfc/internal/qkv"
 	"github.com/minfc/minfc/ir"
+	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/emu"
 )
 
@@ -129,5 +132,38 @@ func TestMeansThatNoKernelHas(t *testing.T) {
 		_, _, err := compile.Check("p.minf", []byte("pattern p { "+source+" }"), nil)
 		require.ErrorContains(t, err, want, source)
 		require.ErrorContains(t, err, "E0601", source)
+	}
+}
+
+// What means cost beside blocks by the cost model, at 128K tokens and a density of a tenth, with the index stage: docs/else-mean.md has the numbers.
+// Plain `else mean` must stay below 4 %.
+func TestMeansCostLittle(t *testing.T) {
+	const most = 0.04
+	for _, target := range compile.Targets() {
+		m, err := outlook.FindMachine(target, "H200")
+		require.NoError(t, err)
+		price := func(clause string) float64 {
+			p, err := compile.Load("p.minf", fmt.Appendf(nil, `pattern p(topk = 105) {
+				index best = top(topk, mean(q, 64) * mean(k, 64)) with last 1
+				keep causal & blocks(best) %s
+			}`, clause), "", nil)
+			require.NoError(t, err)
+			c := attentionCase{program: p, target: target, headDim: 128, dtype: abi.BF16}
+			s := qkv.Shape{Batch: 1, QHeads: 32, KVHeads: 8, SeqQ: 128 << 10, SeqK: 128 << 10, HeadDim: 128}
+			call, err := c.load(t, emu.Options{}).Prepare(runtime.Shape{Batch: 1, QHeads: 32, KVHeads: 8, SeqQ: s.SeqQ, SeqK: s.SeqK, NoFallback: true})
+			require.NoError(t, err)
+			e, err := call.Expect(m)
+			require.NoError(t, err)
+			require.Equal(t, e.Low, e.High, "the budget is a number")
+			return e.Index + e.Low
+		}
+		without := price("")
+		for _, pool := range []string{"(64)", "(128)", "(256)", "(512)", ""} {
+			more := price("else mean"+pool)/without - 1
+			t.Logf("%s: else mean%s adds %.1f %% to %.2f ms", target, pool, 100*more, without)
+			if pool == "" {
+				require.Less(t, more, most)
+			}
+		}
 	}
 }

@@ -22,6 +22,10 @@ func (p *Prepared) Expect(m cost.Machine) (sum Expected, err error) {
 	sum.RunsDense = !p.idle()
 	for _, part := range p.parts {
 		k := part.pattern
+		if _, means := k.schedule.Means(); means && k.dense == nil {
+			return Expected{}, fmt.Errorf("%w: %s has no dense kernel beside it, because means stand for pairs that no choice can keep: nothing is expected of it",
+				device.ErrUnsupported, k.schedule.Name)
+		}
 		if k.fallback == nil {
 			return Expected{}, fmt.Errorf("%w: %s has no dense kernel beside it, or no prices for %s: compile it again",
 				device.ErrUnsupported, k.schedule.Name, k.loaded.build.Target)

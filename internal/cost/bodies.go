@@ -11,6 +11,9 @@ type body struct{ abi.Body }
 
 func bodyFor(target string, w Work) (body, error) {
 	b, err := abi.RangeBody(target, w.HeadDim)
+	if w.Schedule.ByRowBlock() { // means alone: a schedule with other lists is not counted here
+		b, err = abi.ListBody(target, w.HeadDim, true)
+	}
 	if err == nil && (b.Rows != w.RowTile || b.Keys != w.KeyTile) {
 		return body{}, fmt.Errorf("%s kernels for head dim %d have tiles of %dx%d, the schedule is cut to %dx%d",
 			target, w.HeadDim, b.Rows, b.Keys, w.RowTile, w.KeyTile)
