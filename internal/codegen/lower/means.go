@@ -3,6 +3,7 @@ package lower
 import (
 	"math"
 	"math/bits"
+	"slices"
 
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
@@ -57,22 +58,31 @@ func checkMeans(s *ir.Schedule) error {
 	return nil
 }
 
-// meanScores adds to the scores of one strip of a slot of means what they stand for, and sets those to -inf that stand for nothing.
-func (k *RowTile) meanScores(s []Value, sl Slot) []Value {
-	seg, toScore := k.ColumnSegment(), k.Rcp(k.scale())
-	first, end, computed := k.threadKey(sl.Start), k.pools(seg), k.newComputedBlocks()
-	out := make([]Value, len(s))
+// MeanScores adds to the scores of one strip of a slot of means what they stand for, and sets those to -inf that stand for nothing. Eight
+// columns at a time are behind a branch of their own: so no more than these are looked at, and ptxas does not hold what it needs for all of
+// them at once beside the scores.
+func (k *RowTile) MeanScores(s []Value, sl Slot) []Value {
+	seg := k.ColumnSegment()
+	end, none := k.pools(seg), slices.Repeat([]Value{NegInf()}, 4)
+	var out []Value
 	for col := 0; col < k.SlotKeys; col += 8 {
-		pool := k.Add(first, I32(int64(col)))
-		blocks := k.droppedBlocks(computed, pool, seg.Pool/ir.BlockSize)
-		for c, n := range blocks {
-			there := k.And(k.ICmp(enum.IPredSLT, k.Add(pool, I32(int64(c))), end), k.ICmp(enum.IPredNE, n, I32(0)))
-			log := k.FAdd(k.Log2(k.Block.NewSIToFP(n, types.Float)), F32(math.Log2(ir.BlockSize)))
-			more := k.FMul(log, toScore) // the scale of a call comes with the exponent
-			for r := range 2 {
-				i := 4*(col/8) + 2*r + c
-				out[i] = k.Select(there, k.FAdd(s[i], more), NegInf())
-			}
+		some := k.ICmp(enum.IPredSLT, k.Add(sl.Start, I32(int64(col))), end)
+		own := s[col/2:][:4]
+		out = append(out, k.ChooseAll("means", some, none, func() []Value { return k.weighted(own, k.Add(k.threadKey(sl.Start), I32(int64(col))), seg) })...)
+	}
+	return out
+}
+
+// weighted are the scores of a pool and the next one, in two rows, with what the pools stand for.
+func (k *RowTile) weighted(s []Value, pool Value, seg Segment) []Value {
+	end, toScore := k.pools(seg), k.Rcp(k.scale())
+	out := make([]Value, len(s))
+	for c, n := range k.droppedBlocks(k.newComputedBlocks(), pool, seg.Pool/ir.BlockSize) {
+		there := k.And(k.ICmp(enum.IPredSLT, k.Add(pool, I32(int64(c))), end), k.ICmp(enum.IPredNE, n, I32(0)))
+		log := k.FAdd(k.Log2(k.Block.NewSIToFP(n, types.Float)), F32(math.Log2(ir.BlockSize)))
+		more := k.FMul(log, toScore) // the scale of a call comes with the exponent
+		for r := range 2 {
+			out[2*r+c] = k.Select(there, k.FAdd(s[2*r+c], more), NegInf())
 		}
 	}
 	return out

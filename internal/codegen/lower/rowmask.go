@@ -32,18 +32,9 @@ func (m rowMasks) Clone() rowMasks {
 	return m
 }
 
-// MaskScores sets the scores of one strip of a slot that it does not keep to -inf. columns reads the words of a slot of columns
+// MaskScores sets the scores of one strip of a slot, other than of means, that it does not keep to -inf. columns reads the words of a slot of columns
 // (see columnMask).
 func (k *RowTile) MaskScores(s []Value, sl Slot, strip int, columns func() Value) []Value {
-	if k.HasMeans() {
-		means := k.IsColumns(sl)
-		masked := k.ChooseAll("keys", k.Xor(means, Bool(true)), s, func() []Value { return k.maskKeys(s, sl, strip, columns) })
-		return k.ChooseAll("means", means, masked, func() []Value { return k.meanScores(s, sl) })
-	}
-	return k.maskKeys(s, sl, strip, columns)
-}
-
-func (k *RowTile) maskKeys(s []Value, sl Slot, strip int, columns func() Value) []Value {
 	words := k.slotWords(sl, strip, columns)
 	var out []Value
 	for i, x := range s {
