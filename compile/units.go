@@ -36,8 +36,8 @@ func (c compiler) unit(p *Program, consts map[string]int64) (unit, error) {
 	if c.Lengths && s.Given() {
 		return unit{}, ErrGivenLengths
 	}
-	if _, means := s.Means(); c.Lengths && means {
-		return unit{}, ErrMeanLengths
+	if err := c.checkMeans(s); err != nil {
+		return unit{}, err
 	}
 	kernel, err := c.generate("", s)
 	return unit{target: c.Target, schedule: s, kernel: kernel}, err
@@ -50,6 +50,20 @@ var ErrGivenLengths = errors.New("lists that the caller gives are for lengths in
 // ErrMeanLengths refuses a combination that no kernel has.
 var ErrMeanLengths = errors.New("`else mean` is for lengths in the shape of a call, not in device memory; " +
 	"run sequences of different lengths one by one, or leave it out")
+
+func (c compiler) checkMeans(s *ir.Schedule) error {
+	if _, means := s.Means(); c.Lengths && means {
+		return ErrMeanLengths
+	}
+	return nil
+}
+
+// fallsBack says whether heads of a schedule may run a dense one instead. Where means stand for what is dropped they may if it drops nothing: it
+// has no means.
+func fallsBack(s, dense *ir.Schedule) bool {
+	_, means := s.Means()
+	return !means || dense.KeepsCausal()
+}
 
 // schedule runs the passes for the compiler's one target; how has their hooks, and their tile unless it is the one of a kernel of its own.
 func (c compiler) schedule(p *ir.Pattern, consts map[string]int64, how passes.Options) (s *ir.Schedule, err error) {
@@ -70,7 +84,6 @@ func (c compiler) config() codegen.Config {
 // dense compiles what heads of each unit fall back to where lists would not be faster: the pattern as if the data had
 // chosen all. There is none beside kernels without lists: a static pattern says exactly what is kept, and its tiles cost
 // what tiles of the dense kernel cost. Lists that the caller gives say it, too.
-// Where means stand for what is dropped, there is one only if it drops nothing: it has no means.
 func (c compiler) dense(p *Program, units []unit, consts map[string]int64) ([]unit, error) {
 	var out []unit
 	for _, u := range units {
@@ -82,7 +95,7 @@ func (c compiler) dense(p *Program, units []unit, consts map[string]int64) ([]un
 		if err != nil {
 			return nil, err
 		}
-		if _, means := u.schedule.Means(); means && !s.KeepsCausal() {
+		if !fallsBack(u.schedule, s) {
 			continue
 		}
 		kernel, err := own.generate("dense ", s)

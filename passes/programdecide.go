@@ -125,7 +125,7 @@ func (k Kernel) params() (out []ir.Arg) {
 			out = append(out, givenArgs(l)...)
 		}
 	}
-	return append(out, meanArgs(k.Schedule)...)
+	return out
 }
 
 // givenArgs are the arguments of a list that the caller gives: names of the launch.

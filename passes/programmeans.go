@@ -23,10 +23,13 @@ func (b *programBuilder) meanBuffers() {
 	b.buffer(dropped("vc"), "elem", false, allHeads, rows, headDim)
 	b.Limits = append(b.Limits, ir.Limit{Value: allHeads.Times(rows), Most: 1<<31 - 1,
 		What: "the number of means in all heads; split the batch or take means of more keys"})
-	if _, has := b.keptBlocks(); has {
-		words := b.define(dropped("kept_words"), rows.Times(ir.N(pool/ir.BlockSize)).Over(32))
-		b.buffer(dropped("kept"), "u32", false, allHeads, rowBlocks, words)
+	if _, has := b.keptBlocks(); !has { // kernels do not read them
+		b.define(dropped("kept_words"), ir.N(0))
+		b.buffer(dropped("kept"), "u32", false, ir.N(1))
+		return
 	}
+	words := b.define(dropped("kept_words"), rows.Times(ir.N(pool/ir.BlockSize)).Over(32))
+	b.buffer(dropped("kept"), "u32", false, allHeads, rowBlocks, words)
 }
 
 // keptBlocks is the choice of blocks beside the means, if there is one. Kernels have no other choice there.
@@ -52,7 +55,7 @@ func (b *programBuilder) means() (out []ir.Step) {
 	b.Work = append(b.Work, ir.Work{Unit: ir.WorkPooled, Amount: ir.N(4).Times(kvHeads).Times(sk).Times(headDim)})
 	c, has := b.keptBlocks()
 	if !has {
-		return out
+		return append(out, ir.Zero{Buffer: dropped("kept")})
 	}
 	words := ir.Name(dropped("kept_words"))
 	b.Work = append(b.Work, ir.Work{Unit: ir.WorkPooled,
@@ -60,12 +63,4 @@ func (b *programBuilder) means() (out []ir.Step) {
 	return append(out, ir.Run{Kernel: abi.KeptBlocks, Grid: [3]ir.Expr{rowBlocks, allHeads, ir.N(1)},
 		Args: append(c.same("blocks", "block_count"), ir.AddressArg("kept", dropped("kept"), ir.N(0)),
 			ir.NumberArg("block_cap", c.value("block_cap")), ir.NumberArg("kept_words", words))})
-}
-
-// meanArgs are the arguments that attention has of means and the program has not: where no data chooses there are no bits.
-func meanArgs(s *ir.Schedule) []ir.Arg {
-	if _, has := s.Means(); !has || len(s.Index) > 0 {
-		return nil
-	}
-	return []ir.Arg{ir.NullArg(dropped("kept")), ir.NumberArg(dropped("kept_words"), ir.N(0))}
 }

@@ -160,7 +160,10 @@ func (k *Pattern) indexWork(x *boundCall) (cost.IndexWork, error) {
 	const tensorGain = 16
 	w := cost.IndexWork{Launches: int(work[ir.WorkLaunches]), ProbedKeys: work[ir.WorkProbed], PooledBytes: work[ir.WorkPooled],
 		Scores: work[ir.WorkScores]/2 + work[ir.WorkSquares]/2/tensorGain}
-	tiles := ceilDiv(x.SeqQ, k.blockRows[0]) + ceilDiv(x.SeqQ, k.blockRows[1])
+	tiles := 0
+	if !k.staysSparse() {
+		tiles = ceilDiv(x.SeqQ, k.blockRows[0]) + ceilDiv(x.SeqQ, k.blockRows[1])
+	}
 	w.IdleBlocks = float64(x.QHeads) * float64(tiles) // of heads that take no part, too
 	return w, nil
 }
