@@ -32,10 +32,18 @@ func TestHeadsWithMeansShareALaunch(t *testing.T) {
 		{Pattern: patterns[2]}, head(t, "block_sparse", "topk", 2), {Pattern: patterns[0], Params: map[string]int64{"topk": 4}},
 		head(t, "dense"), {Pattern: patterns[2], Params: map[string]int64{"window": 9}},
 	})
+	program := func(name string) (*compile.Program, error) {
+		if p, err := compile.Load("means.minf", []byte(groupedMeans), name, nil); err == nil {
+			return p, nil
+		}
+		return compile.LoadLibrary(name)
+	}
 	for _, target := range compile.Targets() {
+		a, err := compile.Plan([][]plan.Head{heads}, program, compile.Options{Target: target, DType: "bf16", HeadDim: 64}, &compile.Observer{Verify: true})
+		require.NoError(t, err)
 		for _, noFallback := range []bool{false, true} {
 			shape := qkv.Shape{Batch: 2, QHeads: 8, KVHeads: 4, SeqQ: 200, SeqK: 700, QOffset: 500, HeadDim: 64}
-			g := newGrouped(t, group(t, target, 64, heads), shape, heads)
+			g := newGrouped(t, a, shape, heads)
 			res := g.run(t, noFallback)
 			require.Len(t, g.attentions(), 1, "%s", target)
 			g.check(t, res)
