@@ -51,6 +51,7 @@ var meanShapes = []qkv.Shape{
 	{Batch: 1, QHeads: 3, KVHeads: 1, SeqQ: 65, SeqK: 640, QOffset: 575},
 	{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 64, SeqK: 200, QOffset: 700},
 	{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 1, SeqK: 64},
+	{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 40, SeqK: 4126, QOffset: 4090},  // a chosen block behind all words of bits
 	{Batch: 1, QHeads: 2, KVHeads: 1, SeqQ: 100, SeqK: 4500, QOffset: 4400}, // two slots of means
 }
 
@@ -104,6 +105,30 @@ func (e ended) checkDropped(t *testing.T) {
 			got, err := l.DroppedKeys(chosen.Asked, shape, n)
 			require.NoError(t, err)
 			require.Equal(t, ir.DroppedKeys(pool, keep, shape, n), got, "head %d, row block %d", h, n)
+		}
+	}
+}
+
+// What is not finite makes rows what it makes them in the reference, and leaves those alone that see neither the key nor a mean of it: rows
+// before its pool ends, and rows that compute all of the pool.
+func TestMeansOfWhatIsNotFinite(t *testing.T) {
+	for what, spoil := range map[string]func(in *qkv.Input){
+		"a value of NaN":      func(in *qkv.Input) { copy(in.V[2*64*77:], bfNaN) },
+		"a value of infinity": func(in *qkv.Input) { copy(in.V[2*64*200+10:], bfInf) },
+		"a key of NaN":        func(in *qkv.Input) { copy(in.K[2*64*130:], bfNaN) },
+	} {
+		for i, name := range []string{"ranges", "chosen"} {
+			c := attentionCase{program: meanPattern(t, name), target: compile.Targets()[i], headDim: 64, dtype: abi.BF16, shape: meanShapes[0]}
+			t.Run(c.kernel()+"/"+what, func(t *testing.T) {
+				l, in := c.load(t, emu.Options{}), c.input(t)
+				spoil(in)
+				if name == "ranges" {
+					c.compare(t, l, in)
+					return
+				}
+				report := c.launch(t, l, in, nil).report(t)
+				require.True(t, report.OK(), "%s", report)
+			})
 		}
 	}
 }
@@ -166,4 +191,11 @@ func TestMeansCostLittle(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestMeansWantLengthsInTheShape(t *testing.T) {
+	_, err := meanPattern(t, "chosen").Compile(compile.Options{Target: "sm_80", DType: abi.BF16, HeadDim: 64, Lengths: true}, nil)
+	require.ErrorIs(t, err, compile.ErrMeanLengths)
+	_, err = compile.Group([]compile.Member{{Program: meanPattern(t, "ranges")}}, compile.Options{Target: "sm_80", DType: abi.BF16, HeadDim: 64, Lengths: true}, nil)
+	require.ErrorIs(t, err, compile.ErrMeanLengths)
 }

@@ -11,7 +11,7 @@ import (
 // The parameters of kept_blocks. Launch: grid (row blocks, H).
 //
 //	blocks       i32 [H, row blocks, block_cap], block_count i32 [H, row blocks]: chosen key blocks
-//	kept         u32 [H, row blocks, kept_words]: a bit for each of them
+//	kept         u32 [H, row blocks, kept_words]: a bit for each of them; blocks beyond the last word, which are in no whole pool, have none
 //	kept_words   at most abi.MaxKeyBlocks/32
 
 const keptThreads = 64
@@ -34,7 +34,10 @@ func KeptBlocks() (*lower.Kernel, error) {
 	each("block", count, func(i Value) {
 		block := b.Load(types.I32, b.at(blocks, i), 4)
 		bit := b.ShlClamp(lower.I32(1), b.And(block, lower.I32(31)))
-		b.SharedAdd(b.word(b.LShr(block, 5)), bit) // no block is listed twice
+		word := b.LShr(block, 5)
+		b.If("room", b.ICmp(enum.IPredSLT, word, b.Param("kept_words")), func() {
+			b.SharedAdd(b.word(word), bit) // no block is listed twice
+		})
 	})
 	each("word", b.Param("kept_words"), func(i Value) { b.Store(b.Load(types.I32, b.SharedAt(b.word(i), 0), 4), b.at(words, i), 4) })
 	b.Block.NewRet(nil)
