@@ -12,7 +12,7 @@ import (
 //
 // A key block (BlockSize keys, of which a pool holds whole ones) is dropped by a row block if the pattern keeps no pair of the two. Of a pool
 // of which a row block drops n keys, n > 0, every query of the block has one more key: its logit is that of the mean of all of the pool's
-// keys plus ln n, its value the mean of all of the pool's values. Output and LSE are those of the softmax with these keys in it.
+// keys plus ln n, its value the mean of all of the pool's values. Output and LSE come from the softmax with these keys in it.
 //
 // With pools of one block that is the correction of FlashPrefill V2 (arXiv 2608.19758). Larger pools are the same with fewer keys; of a pool
 // that is dropped in part, the mean of the whole stands for the part.

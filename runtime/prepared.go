@@ -75,11 +75,14 @@ func (p *Prepared) NeedsIndex() bool {
 }
 
 // ListBytes is how many bytes of the workspace hold what the attention kernels read of choices: lists, their lengths and bitmaps, without the
-// copies of K and V at chosen columns.
+// copies of K and V at chosen columns, and without means.
 func (p *Prepared) ListBytes() (sum int64) {
 	for _, part := range p.parts {
 		if part.bound == nil {
 			continue
+		}
+		if _, means := part.pattern.schedule.Means(); means {
+			sum += part.bound.Extent(ir.ListName(ir.DroppedName, "kept")).Bytes
 		}
 		for _, n := range part.bound.choices {
 			for _, f := range abi.ListFields[n.source.Kind] {

@@ -85,8 +85,8 @@ func (c *Counts) countTiles(bands []band) {
 	}
 }
 
-// meanSlots are the slots of means before the row block that begins at a position. Each has a mask of its own, which is taken to cost what that
-// of an edge does.
+// meanSlots are the slots of means before the row block that begins at a position. Each has a mask of its own, which is taken to cost what the
+// mask of an edge does.
 func (w Work) meanSlots(first int) int64 {
 	g, has := w.Schedule.Means()
 	if !has {

@@ -58,7 +58,7 @@ func checkMeans(s *ir.Schedule) error {
 	return nil
 }
 
-// MeanScores adds to the scores of one strip of a slot of means what they stand for, and sets those to -inf that stand for nothing. Eight
+// MeanScores adds to the scores of one strip of a slot of means what they stand for, and sets scores of means that stand for nothing to -inf. Eight
 // columns at a time are behind a branch of their own: so no more than these are looked at, and ptxas does not hold what it needs for all of
 // them at once beside the scores.
 func (k *RowTile) MeanScores(s []Value, sl Slot) []Value {
