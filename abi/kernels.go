@@ -26,6 +26,8 @@ const (
 	Runs         = "runs"
 	Columns      = "columns"
 	Compact      = "compact"
+	Means        = "means"
+	KeptBlocks   = "kept_blocks"
 	PoolMean     = "pool_mean"
 	PoolMax      = "pool_max"
 	PoolMean128  = "pool_mean_128"
@@ -118,6 +120,11 @@ var IndexParams = map[string][]Param{
 	Columns: Typed("ptr col_bits[reads 4*words*grid_x] cols[writes 4*col_cap*grid_x] col_count[writes 4*grid_x] i32 words col_cap ptr heads"),
 	Compact: Typed("ptr k v i64 k_batch k_head k_row v_batch v_head v_row ptr cols[reads 4*col_cap*grid_y] col_count[reads 4*grid_y] " +
 		"kc[writes 2*head_dim*col_cap*grid_y] vc[writes 2*head_dim*col_cap*grid_y] i32 col_cap group hq"),
+
+	Means: Typed("ptr k v i64 k_batch k_head k_row v_batch v_head v_row ptr kc[writes 2*head_dim*col_cap*group*grid_y*grid_z] " +
+		"vc[writes 2*head_dim*col_cap*group*grid_y*grid_z] i32 sk pool col_cap group"),
+	KeptBlocks: Typed("ptr blocks[reads 4*block_cap*grid_x*grid_y] block_count[reads 4*grid_x*grid_y] kept[writes 4*kept_words*grid_x*grid_y] " +
+		"i32 block_cap kept_words ptr heads"),
 
 	PoolMean: pool, PoolMean128: pool,
 	PoolMax: pool, PoolMax128: pool,

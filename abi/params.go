@@ -143,12 +143,15 @@ const QueueBytes = 4
 //	spans    [H, row blocks, span_cap] i32, span_count [H, row blocks]: the caller's spans, as any numbers
 //	keys     [H, row blocks, key_cap] i32, key_count [H, row blocks]: the caller's single keys
 //	cols     [H, col_cap] i32 ascending, col_count [H], kc and vc [H, col_cap, head dim]: chosen columns and their K and V
+//	means    kc and vc [H, col_cap, head dim]: mean K and V of pools; kept [H, row blocks, kept_words] bits: which key blocks were chosen
+//	         for a row block, not read where no data chooses
 var ListFields = map[ir.SourceKind][]Param{
 	ir.SourceRuns:    Typed("ptr runs run_count i32 run_cap ptr covered i32 cover_words"),
 	ir.SourceBlocks:  Typed("ptr blocks block_count i32 block_cap"),
 	ir.SourceColumns: Typed("ptr cols col_count i32 col_cap ptr kc vc"),
 	ir.SourceSpans:   Typed("ptr spans span_count i32 span_cap"),
 	ir.SourceKeys:    Typed("ptr keys key_count i32 key_cap"),
+	ir.SourceMeans:   Typed("ptr kept i32 kept_words ptr kc vc i32 col_cap"),
 }
 
 // RouteParams let kernels share the heads of a call: each computes the heads that were routed to it and leaves the others

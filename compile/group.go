@@ -158,10 +158,16 @@ func (c *groupCompiler) sectionsOf(by compiler, member int) ([]groupSection, err
 	if err == nil && s.Given() {
 		return nil, errGivenGroup
 	}
+	if err == nil {
+		err = by.checkMeans(s)
+	}
 	if err != nil || len(s.Index) == 0 {
 		return []groupSection{{member, false, s}}, err
 	}
 	dense, err := c.schedule(by, member, true, passes.Options{})
+	if err == nil && !fallsBack(s, dense) {
+		return []groupSection{{member, false, s}}, nil
+	}
 	return []groupSection{{member, false, s}, {member, true, dense}}, err
 }
 

@@ -36,6 +36,9 @@ func (c compiler) unit(p *Program, consts map[string]int64) (unit, error) {
 	if c.Lengths && s.Given() {
 		return unit{}, ErrGivenLengths
 	}
+	if err := c.checkMeans(s); err != nil {
+		return unit{}, err
+	}
 	kernel, err := c.generate("", s)
 	return unit{target: c.Target, schedule: s, kernel: kernel}, err
 }
@@ -43,6 +46,24 @@ func (c compiler) unit(p *Program, consts map[string]int64) (unit, error) {
 // ErrGivenLengths refuses a combination that no kernel has.
 var ErrGivenLengths = errors.New("lists that the caller gives are for lengths in the shape of a call, not in device memory; " +
 	"run sequences of different lengths one by one")
+
+// ErrMeanLengths refuses a combination that no kernel has.
+var ErrMeanLengths = errors.New("`else mean` is for lengths in the shape of a call, not in device memory; " +
+	"run sequences of different lengths one by one, or leave it out")
+
+func (c compiler) checkMeans(s *ir.Schedule) error {
+	if _, means := s.Means(); c.Lengths && means {
+		return ErrMeanLengths
+	}
+	return nil
+}
+
+// fallsBack says whether heads of a schedule may run a dense one instead. Where means stand for what is dropped they may if it drops nothing: it
+// has no means.
+func fallsBack(s, dense *ir.Schedule) bool {
+	_, means := s.Means()
+	return !means || dense.KeepsCausal()
+}
 
 // schedule runs the passes for the compiler's one target; how has their hooks, and their tile unless it is the one of a kernel of its own.
 func (c compiler) schedule(p *ir.Pattern, consts map[string]int64, how passes.Options) (s *ir.Schedule, err error) {
@@ -73,6 +94,9 @@ func (c compiler) dense(p *Program, units []unit, consts map[string]int64) ([]un
 		s, err := own.schedule(p.Pattern.Widest(), consts, passes.Options{})
 		if err != nil {
 			return nil, err
+		}
+		if !fallsBack(u.schedule, s) {
+			continue
 		}
 		kernel, err := own.generate("dense ", s)
 		if err != nil {

@@ -72,12 +72,19 @@ type (
 		Name Ident
 		Set  Expr
 	}
-	// Keep is `keep Set`.
+	// Keep is `keep Set`, with Else or without.
 	Keep struct {
 		Span Span
 		Set  Expr
+		Else *Else
 	}
 )
+
+// Else is `else mean` or `else mean(N)`; N is nil where it is not written.
+type Else struct {
+	Span Span
+	N    Expr
+}
 
 func (*Index) clause() {}
 func (*Let) clause()   {}

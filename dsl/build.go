@@ -45,8 +45,21 @@ func (b *builder) clause(g *gClause) Clause {
 		x := b.whole(g.Let.Set)
 		return &Let{join(spanOf(g.Let.Key), x.Pos()), ident(g.Let.Name), x}
 	}
-	x := b.whole(g.Keep.Set)
-	return &Keep{join(spanOf(g.Keep.Key), x.Pos()), x}
+	return b.keep(g.Keep)
+}
+
+func (b *builder) keep(g *gKeep) Clause {
+	set := b.whole(g.Set)
+	x := &Keep{Span: join(spanOf(g.Key), set.Pos()), Set: set}
+	if g.Else == nil {
+		return x
+	}
+	x.Else = &Else{Span: join(spanOf(g.Else.Key), spanOf(g.Else.Mean))}
+	if of := g.Else.Keys; of != nil {
+		x.Else.N, x.Else.Span = b.whole(of.N), join(x.Else.Span, spanOf(of.Close))
+	}
+	x.Span = join(x.Span, x.Else.Span)
+	return x
 }
 
 func (b *builder) index(g *gIndex) Clause {

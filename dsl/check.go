@@ -93,6 +93,7 @@ func (c *checker) run() *ir.Pattern {
 	}
 	var keep *Keep
 	var set ir.Set
+	pool := 0
 	for _, clause := range c.pattern.Clauses {
 		switch x := clause.(type) {
 		case *Index:
@@ -105,7 +106,7 @@ func (c *checker) run() *ir.Pattern {
 					Primary: Label{x.Span, "second"}, Others: []Label{{keep.Span, "first"}}, Help: "join the two sets with `|` or `&`"})
 			}
 			keep, set = x, c.clauseSet(x.Set)
-			c.kept = c.parts[0]
+			c.kept, pool = c.parts[0], c.pool(x.Else)
 		default:
 			c.internal(clause.Pos(), clause)
 		}
@@ -115,7 +116,7 @@ func (c *checker) run() *ir.Pattern {
 			Primary: Label{c.pattern.Name.Span, "keeps nothing"}, Help: "say which pairs are kept, for example `keep causal`"})
 	}
 	c.warnUnused()
-	return &ir.Pattern{Name: c.pattern.Name.Name, Params: c.loweredParams(), Requires: c.requires, Index: c.defs, Keep: set}
+	return &ir.Pattern{Name: c.pattern.Name.Name, Params: c.loweredParams(), Requires: c.requires, Index: c.defs, Keep: set, Pool: pool}
 }
 
 func (c *checker) declare(p *Param) {

@@ -36,6 +36,7 @@ const (
 	codeWrongKind     = "E0306"
 	codeNotSupported  = "E0307"
 	codeNotAChoice    = "E0308"
+	codeNotAPool      = "E0309"
 	codeBelowMinimum  = "E0401"
 	codeEmptyRange    = "E0402"
 	codeAboveLimit    = "E0403"
@@ -64,7 +65,7 @@ var Codes = []Code{
 		"look at the place and at what was wanted there; a pattern is `pattern name(n = 1) { keep SET }`",
 		"pattern p { keep causal & sink(4) }"},
 	{codeUnknownWord, "a misspelt keyword", "pattern p { kep causal }",
-		"write one of the keywords pattern, const, index, with, let, keep",
+		"write one of the keywords pattern, const, index, with, let, keep, else",
 		"pattern p { keep causal }"},
 	{codeTooDeep, "an expression that is nested too deeply or too large", "pattern p { keep ((((...)))) }",
 		"split the expression up with `let name = ...`, and use named sets less often",
@@ -123,6 +124,9 @@ var Codes = []Code{
 	{codeNotAChoice, "`with` after a value that chooses nothing, twice for one end, or with bounds that no choice can have", "pattern p { index s = softmax(q[-64:] * k) with first 3 keep causal }",
 		"write `with` behind `top`, `top_p`, `above` or `near_max`, each of first, last, least and most once, the least no larger than the most",
 		"pattern p { index s = top(9, sum(softmax(q[-64:] * k), queries)) with first 3 keep columns(s) }"},
+	{codeNotAPool, "`else mean` with a number of keys that kernels have no means of", "pattern p { keep window(64) else mean(100) }",
+		"write one of `else mean(64)`, `else mean(128)`, `else mean(256)` and `else mean(512)`; `else mean` is the last of them",
+		"pattern p { keep window(64) else mean(128) }"},
 	{codeBelowMinimum, "a value below the smallest legal one", "pattern p { keep window(0) }",
 		"write a number that is large enough, or raise the default of the parameter",
 		"pattern p { keep window(1) }"},

@@ -89,6 +89,9 @@ func dump(p *ir.Pattern) string {
 		fmt.Fprintf(&b, "  %s\n", d)
 	}
 	fmt.Fprintf(&b, "  keep %s\n", dumpSet(p.Keep))
+	if p.Pool != 0 {
+		fmt.Fprintf(&b, "  else mean of %d\n", p.Pool)
+	}
 	return b.String()
 }
 

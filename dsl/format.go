@@ -192,7 +192,7 @@ func (w *formatter) headIsLong(i int) bool {
 	return width > maxWidth
 }
 
-// breakAt returns the operators before which the clause at i is broken: none if it is short, else the loosest it has.
+// breakAt returns the operators before which the clause at i is broken: none if it is short, else the loosest it has, and `else`.
 func (w *formatter) breakAt(i int) []string {
 	width, depth, found := 0, 0, []string(nil)
 	for n := i; n < len(w.ts) && w.ts[n].Value != "}" && (n == i || !w.starts[n]); n++ {
@@ -215,5 +215,5 @@ func (w *formatter) breakAt(i int) []string {
 	if width <= maxWidth {
 		return nil
 	}
-	return found
+	return append(found, "else")
 }

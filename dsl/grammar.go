@@ -45,8 +45,19 @@ type (
 		Set  *gExpr `parser:"'=' @@"`
 	}
 	gKeep struct {
-		Key token  `parser:"@'keep'"`
-		Set *gExpr `parser:"@@"`
+		Key  token  `parser:"@'keep'"`
+		Set  *gExpr `parser:"@@"`
+		Else *gElse `parser:"@@?"`
+	}
+	gElse struct {
+		Key  token `parser:"@'else'"`
+		Mean token `parser:"@'mean'"`
+		Keys *gOf  `parser:"@@?"`
+	}
+	gOf struct {
+		Open  token  `parser:"@'('"`
+		N     *gExpr `parser:"@@"`
+		Close token  `parser:"@')'"`
 	}
 	gExpr struct {
 		First *gMeet   `parser:"@@"`

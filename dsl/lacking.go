@@ -39,7 +39,7 @@ var lacking = []struct {
 	{[]string{"and", "intersect", "intersection"}, "word for this", "pairs in both sets are `a & b`"},
 	{[]string{"or", "union"}, "word for this", "pairs in either set are `a | b`"},
 	{[]string{"minus", "except", "without", "difference"}, "word for this", "pairs in the left set and not in the right one are `a \\ b`"},
-	{[]string{"if", "else", "elif", "for", "while", "def", "return", "lambda", "where", "when", "unless", "xor"},
+	{[]string{"if", "elif", "for", "while", "def", "return", "lambda", "where", "when", "unless", "xor"},
 		"conditions, loops or functions",
 		"a condition on the distance is `window` or `diagonals`, on the key `sink` or `columns`, on the query `rows`; join sets with `&`, `|` and `\\`"},
 	{[]string{"abs", "floor", "ceil", "round", "log", "log2", "exp", "sqrt", "pow", "min", "len", "seqlen", "sq", "sk", "div"},

@@ -63,6 +63,10 @@ func (p *astPrinter) clause(x Clause) {
 	case *Keep:
 		p.line(1, x.Span, "keep")
 		p.expr(2, "", x.Set)
+		if x.Else != nil {
+			p.line(2, x.Else.Span, "else mean")
+			p.optional(3, "", x.Else.N)
+		}
 	default:
 		p.line(1, x.Pos(), fmt.Sprintf("internal: unexpected %T", x))
 	}

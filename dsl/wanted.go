@@ -38,6 +38,8 @@ var candidates = []struct {
 	{token{Type: kIdent, Value: "least"}, "`least`"},
 	{token{Type: kIdent, Value: "most"}, "`most`"},
 	{word("with"), "`with`"},
+	{word("else"), "`else`"},
+	{token{Type: kIdent, Value: "mean"}, "`mean`"},
 	{word("index"), "`index`"},
 	{word("let"), "`let`"},
 	{word("keep"), "`keep`"},
@@ -117,7 +119,9 @@ func fitting(prefix []token) []string {
 		}
 	}
 	if slices.Contains(fits, "a name") { // these are names where no clause gives them a meaning
-		fits = slices.DeleteFunc(fits, func(w string) bool { return slices.Contains([]string{"`first`", "`last`", "`least`", "`most`"}, w) })
+		fits = slices.DeleteFunc(fits, func(w string) bool {
+			return slices.Contains([]string{"`first`", "`last`", "`least`", "`most`", "`mean`"}, w)
+		})
 	}
 	return fits
 }

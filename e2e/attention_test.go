@@ -133,7 +133,7 @@ func (c attentionCase) compare(t *testing.T, l *runtime.Loaded, in *qkv.Input) {
 	require.NoError(t, err)
 	keep, err := c.program.Pattern.EndingAt(in.End()).Keeps(values)
 	require.NoError(t, err)
-	report, err := selfcheck.Compare(selfcheck.Case{In: in, Keep: keep, Scale: 1 / math.Sqrt(float64(c.headDim)), O: res.O, LSE: res.LSE})
+	report, err := selfcheck.Compare(selfcheck.Case{In: in, Keep: keep, Pool: c.program.Pattern.Pool, Scale: 1 / math.Sqrt(float64(c.headDim)), O: res.O, LSE: res.LSE})
 	require.NoError(t, err)
 	require.True(t, report.OK(), "%s", report)
 }

@@ -172,7 +172,7 @@ func TestAttentionFollowsWrittenLists(t *testing.T) {
 
 		values, err := ir.CheckLaunch(c.program.Pattern.Params, c.program.Pattern.Requires, c.params)
 		require.NoError(t, err)
-		output := selfcheck.Case{In: in, Scale: 1. / 8, O: readBack(t, dev, at.O, len(in.Q))}
+		output := selfcheck.Case{In: in, Pool: c.program.Pattern.Pool, Scale: 1. / 8, O: readBack(t, dev, at.O, len(in.Q))}
 		for _, sel := range moved {
 			keep, err := c.program.Pattern.EndingAt(in.End()).CoverWith(values, sel)
 			require.NoError(t, err)

@@ -256,7 +256,7 @@ func (c attentionCase) randomInput(t *testing.T, rng *rand.Rand) (*qkv.Input, wo
 func (r *randomRun) check(rng *rand.Rand, e ended) error {
 	scale := 1 / math.Sqrt(float64(e.headDim))
 	choices := selfcheck.ChoiceCase{In: e.in, Index: e.kernel.Patterns()[0].Schedule().Index, Values: e.values, Scale: scale}
-	output := selfcheck.Case{In: e.in, Scale: scale, O: e.res.O, LSE: e.res.LSE}
+	output := selfcheck.Case{In: e.in, Pool: e.program.Pattern.Pool, Scale: scale, O: e.res.O, LSE: e.res.LSE}
 	if len(e.res.Chosen) != e.in.Batch*e.in.QHeads {
 		return fmt.Errorf("%d heads chose, want %d", len(e.res.Chosen), e.in.Batch*e.in.QHeads)
 	}

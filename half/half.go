@@ -39,6 +39,16 @@ func Decode(t abi.DType, dst []float32, src []byte) error {
 	return nil
 }
 
+// Rounding rounds to the nearest value of a type, which it gives as a float64; nil for an unknown type. Float64 is rounded to float32 on the way.
+func Rounding(t abi.DType) func(float64) float64 {
+	to, err := toBits(t)
+	from, alsoErr := fromBits(t)
+	if err != nil || alsoErr != nil {
+		return nil
+	}
+	return func(v float64) float64 { return float64(from(to(float32(v)))) }
+}
+
 func toBits(t abi.DType) (func(float32) uint16, error) {
 	switch t {
 	case abi.BF16:

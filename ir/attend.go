@@ -15,36 +15,74 @@ type Float interface{ ~float32 | ~float64 }
 // keys gives zeros and -Inf. A key that keep refuses is not looked at; a kept one whose logit is -Inf has the weight 0, and one whose
 // logit is NaN or +Inf makes all of the row NaN, as keys whose logits are all -Inf do.
 func Attend[F Float](q, k, v []F, keep func(k int) bool, scale float64) (out []float64, lse float64) {
+	s := newWeighted(len(q))
+	attend(s, q, k, v, keep, scale)
+	return s.result()
+}
+
+// weighted adds values up by the exponentials of their logits, relative to the highest logit so far.
+type weighted struct {
+	out          []float64
+	highest, sum float64
+	kept         bool
+}
+
+func newWeighted(d int) *weighted {
+	return &weighted{out: make([]float64, d), highest: math.Inf(-1)}
+}
+
+// attend adds the keys that keep accepts to s.
+func attend[F Float](s *weighted, q, k, v []F, keep func(k int) bool, scale float64) {
 	d := len(q)
-	out = make([]float64, d)
-	highest, sum, kept := math.Inf(-1), 0.0, false
 	for j := range len(k) / max(d, 1) {
-		if !keep(j) {
-			continue
-		}
-		kept = true
-		s := scale * dot(q, k[j*d:(j+1)*d])
-		if s > highest { // what is summed so far was relative to the old maximum
-			rescale(out, &sum, math.Exp(highest-s))
-			highest = s
-		}
-		p := weight(s, highest)
-		sum += p
-		for i, x := range v[j*d : (j+1)*d] {
-			out[i] += p * float64(x)
+		if keep(j) {
+			p := s.add(scale * dot(q, k[j*d:(j+1)*d]))
+			for i, x := range v[j*d : (j+1)*d] {
+				s.out[i] += p * float64(x)
+			}
 		}
 	}
-	if !kept {
-		return out, math.Inf(-1)
+}
+
+// attendMeans adds means to s.
+func attendMeans[F Float](s *weighted, q []F, means []MeanRow, scale float64) {
+	for _, m := range means {
+		product := 0.0
+		for i, x := range q {
+			product += float64(x) * m.K[i]
+		}
+		p := s.add(scale*product + math.Log(float64(m.Keys)))
+		for i, x := range m.V {
+			s.out[i] += p * x
+		}
 	}
-	if sum == 0 { // 0 / 0
-		rescale(out, &sum, math.NaN())
-		return out, math.NaN()
+}
+
+// add takes in a logit and returns the weight of its value.
+func (s *weighted) add(logit float64) float64 {
+	s.kept = true
+	if logit > s.highest { // what is summed so far was relative to the old maximum
+		s.rescale(math.Exp(s.highest - logit))
+		s.highest = logit
 	}
-	for i := range out {
-		out[i] /= sum
+	p := weight(logit, s.highest)
+	s.sum += p
+	return p
+}
+
+// result is the output and the LSE.
+func (s *weighted) result() (out []float64, lse float64) {
+	switch {
+	case !s.kept:
+		return s.out, math.Inf(-1)
+	case s.sum == 0: // 0 / 0
+		s.rescale(math.NaN())
+		return s.out, math.NaN()
 	}
-	return out, highest + math.Log(sum)
+	for i := range s.out {
+		s.out[i] /= s.sum
+	}
+	return s.out, s.highest + math.Log(s.sum)
 }
 
 // weight is the exponential of a logit relative to the highest so far, which may be -Inf as well.
@@ -55,10 +93,10 @@ func weight(logit, highest float64) float64 {
 	return math.Exp(logit - highest)
 }
 
-func rescale(out []float64, sum *float64, by float64) {
-	*sum *= by
-	for i := range out {
-		out[i] *= by
+func (s *weighted) rescale(by float64) {
+	s.sum *= by
+	for i := range s.out {
+		s.out[i] *= by
 	}
 }
 
@@ -85,6 +123,7 @@ type Inputs[F Float] struct {
 	Q, K, V              []F
 	Scale                float64
 	Keep                 func(q, k int) bool // as Pattern.Keeps returns it; safe for concurrent calls
+	Dropped              *Dropped            // what means stand for; nil: nothing stands for what is dropped
 }
 
 // Reference computes attention in float64 for the listed query rows, all of them if rows is nil: out [B, Hq, rows, D] and
@@ -99,6 +138,7 @@ func Reference[F Float](in Inputs[F], rows []int) (out, lse []float64, err error
 			rows[i] = i
 		}
 	}
+	means := in.pooled()
 	work := in.B * in.Hq * len(rows)
 	out, lse = make([]float64, work*in.D), make([]float64, work)
 	var wg sync.WaitGroup
@@ -107,7 +147,7 @@ func Reference[F Float](in Inputs[F], rows []int) (out, lse []float64, err error
 		wg.Go(func() {
 			// Rows are dealt out in turn: causal rows grow, blocks of them would leave one worker most of the work.
 			for n := w; n < work; n += workers {
-				o, l := in.row(n/len(rows), rows[n%len(rows)])
+				o, l := in.row(means, n/len(rows), rows[n%len(rows)])
 				copy(out[n*in.D:], o)
 				lse[n] = l
 			}
@@ -117,14 +157,33 @@ func Reference[F Float](in Inputs[F], rows []int) (out, lse []float64, err error
 	return out, lse, nil
 }
 
+// pooledHead are the mean keys and values of a kv head.
+type pooledHead struct{ k, v []float64 }
+
+// pooled are the means of all kv heads, none where nothing stands for what is dropped.
+func (in Inputs[F]) pooled() (out []pooledHead) {
+	if in.Dropped == nil {
+		return nil
+	}
+	n := in.Sk * in.D
+	for h := range in.B * in.Hk {
+		out = append(out, pooledHead{PooledRows(in.K[h*n:][:n], in.D, *in.Dropped), PooledRows(in.V[h*n:][:n], in.D, *in.Dropped)})
+	}
+	return out
+}
+
 // row attends one query row i of head bh = batch*Hq + head.
-func (in Inputs[F]) row(bh, i int) ([]float64, float64) {
+func (in Inputs[F]) row(means []pooledHead, bh, i int) ([]float64, float64) {
 	batch, head := bh/in.Hq, bh%in.Hq
-	kv := (batch*in.Hk + head/(in.Hq/in.Hk)) * in.Sk * in.D
+	kv := batch*in.Hk + head/(in.Hq/in.Hk)
 	q := in.Q[(bh*in.Sq+i)*in.D:][:in.D]
 	n := in.Sk * in.D
-	keep := func(k int) bool { return in.Keep(in.QOffset+i, k) }
-	return Attend(q, in.K[kv:kv+n], in.V[kv:kv+n], keep, in.Scale)
+	s := newWeighted(in.D)
+	attend(s, q, in.K[kv*n:][:n], in.V[kv*n:][:n], func(k int) bool { return in.Keep(in.QOffset+i, k) }, in.Scale)
+	if in.Dropped != nil {
+		attendMeans(s, q, in.Dropped.Means(means[kv].k, means[kv].v, in.D, i), in.Scale)
+	}
+	return s.result()
 }
 
 func (in Inputs[F]) check(rows []int) error {

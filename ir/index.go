@@ -97,6 +97,7 @@ const (
 	SourceColumns                   // chosen columns, read from compacted copies of K and V
 	SourceSpans                     // BlockSize keys from each key on that the caller gives
 	SourceKeys                      // single keys that the caller gives, read from K and V one by one
+	SourceMeans                     // means of pools of keys, which stand for what is dropped of them (means.go)
 )
 
 // Source is where the keys of a segment come from; Name is the definition for all kinds but SourceRange.

@@ -60,11 +60,14 @@ func (c *checker) given(defs []IndexDef) {
 // Given says whether the list is the caller's.
 func (k SourceKind) Given() bool { return k == SourceSpans || k == SourceKeys }
 
-// ByRowBlock says whether each row block has a list of its own, and not the whole head.
-func (k SourceKind) ByRowBlock() bool { return k == SourceBlocks || k.Given() }
+// ByRowBlock says whether each row block has a list of its own, or bits, and not the whole head.
+func (k SourceKind) ByRowBlock() bool { return k == SourceBlocks || k == SourceMeans || k.Given() }
 
 // SingleKeys says whether the entries of the list are single keys, and its slots BlockSize of them.
 func (k SourceKind) SingleKeys() bool { return k == SourceColumns || k == SourceKeys }
+
+// RowWise says whether a slot is BlockSize rows that a kernel finds by their numbers in a list or a copy: single keys, or means.
+func (k SourceKind) RowWise() bool { return k.SingleKeys() || k == SourceMeans }
 
 // Given says whether the schedule reads lists of the caller.
 func (s *Schedule) Given() bool {
@@ -86,8 +89,12 @@ func (s *Schedule) ByRowBlock() bool {
 	return false
 }
 
-// apart says whether what two segments keep counts by itself even where it is the same pair: every entry of a given list counts.
+// apart says whether what two segments keep counts by itself even where it is the same pair: every entry of a given list counts, and means
+// are no pairs.
 func apart(a, b Segment) bool {
+	if a.From.Kind == SourceMeans || b.From.Kind == SourceMeans {
+		return true
+	}
 	return a.From.Kind.Given() && b.From.Kind.Given() && a.From != b.From
 }
 

@@ -12,6 +12,8 @@ type Pattern struct {
 	Requires []Require
 	Index    []IndexDef
 	Keep     Set
+	// Pool is how many keys a mean is of that stands for what is dropped of them, one of PoolKeys (means.go); 0: nothing stands for it.
+	Pool int
 }
 
 // Binding says when the value of a parameter is known.

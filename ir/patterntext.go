@@ -17,7 +17,8 @@ import (
 //	        sink sink
 //	        window left window right 0
 //
-// Definitions of the index stage stand before keep, and "chosen columns cols" is a set that one of them chose.
+// Definitions of the index stage stand before keep, and "chosen columns cols" is a set that one of them chose. After keep may stand
+// "else mean 512": means of pools of so many keys stand for what is dropped.
 func (p *Pattern) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "pattern %s\n", p.Name)
@@ -26,6 +27,9 @@ func (p *Pattern) String() string {
 	b.WriteString("  keep\n")
 	if p.Keep != nil {
 		printSet(&b, "    ", p.Keep)
+	}
+	if p.Pool != 0 {
+		fmt.Fprintf(&b, "  else mean %d\n", p.Pool)
 	}
 	return b.String()
 }
@@ -104,7 +108,7 @@ func (p *Pattern) readLine(n *node) error {
 	case err != nil:
 		return err
 	case p.Keep != nil:
-		return lineError(n.number, `found %q after "keep", want nothing`, n.words[0])
+		return p.readElse(n)
 	case found:
 		p.Params = append(p.Params, param)
 	case n.words[0] == "require":
@@ -127,6 +131,18 @@ func (p *Pattern) readLine(n *node) error {
 			strings.Join(n.words, " "))
 	}
 	return nil
+}
+
+// readElse reads the line after keep, which is the last one.
+func (p *Pattern) readElse(n *node) error {
+	c := n.cursor()
+	if p.Pool != 0 || !c.accept("else", "mean") {
+		return lineError(n.number, `found %q after "keep", want one line "else mean N" at most`, n.words[0])
+	}
+	if p.Pool = c.constant(); p.Pool == 0 {
+		c.fail("found 0 keys, want some")
+	}
+	return c.leaf(n)
 }
 
 // readSet reads a set and what stands below it. The depth is bounded by readTree.

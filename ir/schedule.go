@@ -47,7 +47,8 @@ const (
 // top of the segment's last row and bottom the bottom of its first, and the mask leaves the other rows out.
 //
 // A segment whose keys come from a list visits the tiles of BlockSize keys that the list says instead (see Launched.Slots);
-// bounds and tests hold there, too.
+// bounds and tests hold there, too. A segment of means visits the means of all pools before the row block, BlockSize at a time. It keeps no
+// pair, and has no bounds: what its means stand for follows from what the other segments compute (Launched.DroppedKeys).
 //
 // All bounds have slope 0 or 1 in q, so a full tile keeps every pair of every row: it needs no mask.
 // A lower edge tile may begin below key 0; keys below 0 are masked.
@@ -64,11 +65,13 @@ type Segment struct {
 	// segment has them.
 	From   Source
 	Except []Source
+	// Pool is how many keys a row is the mean of, of a segment of means; else 0.
+	Pool int
 }
 
 // sourceWords are the kinds of sources in the text form.
 var sourceWords = []string{SourceRange: "range", SourceRuns: "runs", SourceBlocks: "blocks", SourceColumns: "columns",
-	SourceSpans: "spans", SourceKeys: "keys"}
+	SourceSpans: "spans", SourceKeys: "keys", SourceMeans: "means"}
 
 // String is the kind's word in the text form.
 func (k SourceKind) String() string { return wordOf(sourceWords, int(k)) }

@@ -39,6 +39,12 @@ func (o Order) String() string {
 //	  except runs diags
 //	  hi   q + 1
 //
+// A segment of means says how many keys each is of:
+//
+//	segment 1
+//	  from means dropped
+//	  pool 512
+//
 // Bounds on rows are positions of queries, or count from the end of the call:
 //
 //	segment 2
@@ -60,6 +66,9 @@ func (s *Schedule) String() string {
 func (g Segment) print(b *strings.Builder) {
 	if g.From != (Source{}) {
 		fmt.Fprintf(b, "    from %s\n", g.From)
+	}
+	if g.Pool != 0 {
+		fmt.Fprintf(b, "    pool %d\n", g.Pool)
 	}
 	for _, s := range g.Except {
 		fmt.Fprintf(b, "    except %s\n", s)
@@ -217,6 +226,8 @@ func (s *Schedule) readSegment(n *node) error {
 
 func (g *Segment) readLine(c *cursor) {
 	switch {
+	case c.accept("pool"):
+		g.Pool = c.small()
 	case c.accept("from"):
 		if g.From != (Source{}) {
 			c.fail("a segment reads one list only; it reads %s already", g.From)
@@ -239,7 +250,7 @@ func (g *Segment) readLine(c *cursor) {
 	case c.accept("never", "-", "full"):
 		g.NeverFull = true
 	default:
-		c.fail(`found %s, want "from", "except", "rows lo", "rows hi", "lo", "hi", "test", "hop test" or "never-full"`, found(c.peek()))
+		c.fail(`found %s, want "from", "pool", "except", "rows lo", "rows hi", "lo", "hi", "test", "hop test" or "never-full"`, found(c.peek()))
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 // The interpreter of a Schedule that reads lists. It walks the slots of the lists exactly as a kernel does.
 
 // SlotTile is one step of a row tile: the Tile.Keys keys of a range, or BlockSize keys of a list. Of a list of columns Start is
-// the index of the first one in the ascending list, as of a list of keys; else it is the first key. As in KeyTile, keys below 0 and keys that the
+// the index of the first one in the ascending list, as of a list of keys; of means it is the number of the first pool; else it is the first key. As in KeyTile, keys below 0 and keys that the
 // segment does not keep are masked, unless Full: then every pair of every row in the tile counts.
 type SlotTile struct {
 	Start   int
@@ -65,7 +65,7 @@ func (l *Launched) readAll(sel *Selection) (map[Source]lists, error) {
 	out := map[Source]lists{}
 	for _, g := range l.segments {
 		sources := g.except[:len(g.except):len(g.except)]
-		if g.source.Kind != SourceRange {
+		if g.source.Kind != SourceRange && g.source.Kind != SourceMeans {
 			sources = append(sources, g.source)
 		}
 		for _, s := range sources {
@@ -81,7 +81,7 @@ func (l *Launched) readAll(sel *Selection) (map[Source]lists, error) {
 
 // Slots lists what a kernel walks for row tile n, in order: the segments one after the other; a range as Tiles does; the runs
 // nearest first, without the runs above all keys that the segment keeps, and ended by the first run below all of them; blocks and given lists
-// as listed; columns up to the last one that the segment keeps for the last row.
+// as listed; columns up to the last one that the segment keeps for the last row; means of all pools before the row block.
 func (l *Launched) Slots(sel *Selection, shape Shape, n int) ([]SlotTile, error) {
 	read, err := l.readAll(sel)
 	if err != nil {
@@ -123,6 +123,8 @@ func (g launchedSegment) slots(read lists, b rowBlock) []SlotTile {
 		return g.blockSlots(read.blocks, b, 1)
 	case SourceKeys:
 		return keySlots(read.blocks, b)
+	case SourceMeans:
+		return g.meanSlots(b)
 	default:
 		return g.columnSlots(read.columns, b, top)
 	}
@@ -234,6 +236,8 @@ func (r *rowMarks) mark(t SlotTile) error {
 func (r *rowMarks) keys(t SlotTile) []int {
 	width := BlockSize
 	switch t.Source {
+	case SourceMeans: // which are no keys
+		return nil
 	case SourceKeys:
 		own := r.lists[r.segments[t.Segment].source].blocks[r.n]
 		return own[t.Start:min(len(own), t.Start+BlockSize)]

@@ -34,6 +34,10 @@ func (c *WorkCounter) RowTile(shape Shape, n int) RowWork {
 			width = int64(r.tile.Keys)
 		}
 		w.Area += width * int64(r.tile.Rows)
+		if t.Source == SourceMeans {
+			w.Packed += width * int64(r.tile.Rows)
+			continue
+		}
 		pairs, keys := r.count(t)
 		w.Pairs += pairs
 		if t.Source.SingleKeys() {

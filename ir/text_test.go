@@ -137,7 +137,7 @@ func TestScheduleTextErrors(t *testing.T) {
 		{"schedule x\n  tile 64x64 sideways\n", `line 2: found the order "sideways", want one of ascending, longest-first`},
 		{"schedule x\n  segment 0\n", `line 2: found "segment 0", want "param"`},
 		{"schedule x\n  tile 64x64 ascending\n  segment 1\n", `line 3: found "1", want "0"`},
-		{head + "    low 3\n", `line 4: found "low", want "from", "except", "rows lo", "rows hi", "lo", "hi"`},
+		{head + "    low 3\n", `line 4: found "low", want "from", "pool", "except", "rows lo", "rows hi", "lo", "hi"`},
 		{head + "    lo 2*q\n", "line 4: found 2*q in a bound, want q once"},
 		{head + "    lo q*q\n", "line 4: found q*q in a bound"},
 		{head + "    test k = 3\n", `line 4: found the end of the line, want "mod"`},

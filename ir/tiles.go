@@ -40,6 +40,7 @@ type (
 		neverFull bool
 		source    Source
 		except    []Source
+		pool      int
 	}
 	launchedBound struct {
 		row bool
@@ -72,7 +73,7 @@ func (s *Schedule) Bind(values map[string]int64) (*Launched, error) {
 }
 
 func (g Segment) bind(values map[string]int64) (launchedSegment, error) {
-	out := launchedSegment{hop: g.Hop, neverFull: g.NeverFull, source: g.From, except: g.Except}
+	out := launchedSegment{hop: g.Hop, neverFull: g.NeverFull, source: g.From, except: g.Except, pool: g.Pool}
 	var err error
 	if out.lo, err = bindBounds(g.Lo, values); err != nil {
 		return out, err
@@ -284,7 +285,7 @@ func (l *Launched) Row(shape Shape, i int) ([]byte, error) {
 		return nil, fmt.Errorf("query row %d does not exist, there are %d", i, shape.Sq)
 	}
 	for n, g := range l.segments {
-		if g.source.Kind != SourceRange {
+		if g.source.Kind != SourceRange && g.source.Kind != SourceMeans {
 			return nil, fmt.Errorf("segment %d reads the list %s: use RowWith, with what EvalIndex chose", n, g.source)
 		}
 	}

@@ -25,7 +25,8 @@ import (
 //   - Hop is -1 or the index of a positive test; with tests and without Hop every tile is visited;
 //   - what a segment reads or leaves out is chosen by the index stage; with one, row tiles are its row blocks; only segments
 //     that read a list leave sets out, and only the others hop;
-//   - NeverFull is claimed only where it is proven.
+//   - NeverFull is claimed only where it is proven;
+//   - there is one segment of means at most, of pools that kernels have, and row tiles are row blocks then.
 //
 // Schedule.Causal proves that no pair has a key after its query, Schedule.EveryRowKeeps that no row q < sk is empty.
 
@@ -133,6 +134,11 @@ func (p *Pattern) Verify() error {
 	c.defs = p.Index
 	count := 0
 	c.set(p.Keep, 0, &count)
+	if p.Pool != 0 {
+		if err := CheckPool(int64(p.Pool)); err != nil {
+			c.fail("else: %w", err)
+		}
+	}
 	return c.err("pattern", p.Name)
 }
 
@@ -199,6 +205,7 @@ func (s *Schedule) Verify() error {
 	for i, g := range s.Segments {
 		c.segment(g, s.Tile, fmt.Sprintf("segment %d", i))
 	}
+	c.means(s)
 	if len(c.errs) == 0 { // proofs rest on sound expressions
 		c.disjoint(s.Segments)
 	}
@@ -250,6 +257,9 @@ func (c *checker) sources(g Segment, where string) {
 		all = append(all, g.From)
 	}
 	for _, s := range all {
+		if s.Kind == SourceMeans { // see means
+			continue
+		}
 		set, ok := s.Chosen()
 		kind, _ := IndexType(c.defs, s.Name)
 		if is, can := kind.Chosen(); !ok || !can || is != set.Kind {
@@ -285,7 +295,7 @@ func (c *checker) disjoint(segments []Segment) {
 // NeverFull says whether provably no tile of g can be full: it has tests, or its bounds leave less than a tile of keys to
 // all rows, even when the tile has a single row. Tiles of lists have BlockSize keys.
 func (f Facts) NeverFull(g Segment, tile Tile) bool {
-	if len(g.Tests) > 0 || len(g.Except) > 0 {
+	if len(g.Tests) > 0 || len(g.Except) > 0 || g.From.Kind == SourceMeans {
 		return true
 	}
 	if g.From.Kind != SourceRange {
@@ -306,11 +316,17 @@ func (s *Schedule) Causal() bool {
 	f := NewFacts(s.Params, s.Requires).deeper()
 	later := literal{kind: lower, bound: Bound{Row: true, Off: Int(1)}}
 	for _, g := range s.Segments {
-		if _, possible := f.with(g, later); possible {
+		if _, possible := f.with(g, later); possible && g.From.Kind != SourceMeans { // which keep no pair
 			return false
 		}
 	}
 	return true
+}
+
+// KeepsCausal says whether provably every pair with k <= q is kept.
+func (s *Schedule) KeepsCausal() bool {
+	f := NewFacts(s.Params, s.Requires).deeper()
+	return f.Covers(s.Segments, Segment{Hi: []Bound{{Row: true, Off: Int(1)}}, Hop: -1})
 }
 
 // EveryRowKeeps says whether provably every row with q < sk keeps at least one key: its own (k = q), or key 0.
@@ -327,7 +343,7 @@ func (s *Schedule) EveryRowKeeps() bool {
 func (s *Schedule) onLine(f Facts, diag bool) []Segment {
 	var out []Segment
 	for _, g := range s.Segments {
-		keep, tests := true, []Test(nil)
+		keep, tests := g.From.Kind != SourceMeans, []Test(nil)
 		if s.forced(f, g.From, diag) {
 			g.From = Source{}
 		}

@@ -4,7 +4,7 @@ package ir
 // whatever p can keep. Its parameters are p's, budgets included.
 func (p *Pattern) Widest() *Pattern {
 	out := *p
-	out.Index, out.Keep = nil, widen(p.Keep, All{})
+	out.Index, out.Keep, out.Pool = nil, widen(p.Keep, All{}), 0
 	return &out
 }
 

@@ -16,14 +16,16 @@ import (
 // A chosen set is a band, too: the pairs that a list says, and B & !A of two of them is B with A left out (see
 // ir.Segment.Except). A segment reads one list, so bands of different lists cannot be intersected. A range cannot leave a
 // chosen set out: unions cut lists last, and differences take none away.
+//
+// Means of what is dropped are one segment more, which keeps no pair.
 func disjoint(u *Unit) error {
 	l := lowering{facts: u.facts()}
 	bands, err := l.bands(u.Pattern.Keep, ir.Everything())
 	if err != nil {
 		return err
 	}
-	if len(bands) > ir.MaxSegments {
-		return tooMany(len(bands))
+	if n := len(bands) + min(u.Pattern.Pool, 1); n > ir.MaxSegments { // means are a segment, too
+		return tooMany(n)
 	}
 	for _, b := range bands {
 		if n := max(len(b.Lo), len(b.Hi), len(b.RowLo), len(b.RowHi), len(b.Tests), len(b.Except)); n > ir.MaxLiterals {
@@ -32,6 +34,9 @@ func disjoint(u *Unit) error {
 	}
 	p := u.Pattern
 	u.Schedule = &ir.Schedule{Name: p.Name, Params: p.Params, Requires: p.Requires, Index: usedIndex(p.Index, bands), Segments: bands}
+	if p.Pool != 0 {
+		u.Schedule.Segments = append(bands, ir.Segment{From: ir.SourceOfMeans, Pool: p.Pool, Hop: -1})
+	}
 	return nil
 }
 

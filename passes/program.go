@@ -124,7 +124,7 @@ func (b *programBuilder) buffer(name, kind string, passing bool, shape ...ir.Exp
 // lengths defines what follows from the lengths: positions 0..reach-1 are the positions of the queries, of what they may see, and of the
 // queries that lists were chosen for; columns are the keys that some query may see.
 func (b *programBuilder) lengths() {
-	if len(b.schedule.Index) == 0 {
+	if _, means := b.schedule.Means(); len(b.schedule.Index) == 0 && !means {
 		return
 	}
 	b.define("reach", ir.Call(ir.OpMax, qOffset.Plus(sq), ir.Name("least_reach")))
@@ -191,6 +191,7 @@ func (b *programBuilder) build() {
 	for _, c := range b.choices {
 		b.listBuffers(c)
 	}
+	b.meanBuffers()
 	if len(b.choices) > 0 {
 		b.buffer("nanos", "f32", false, allHeads)
 	}
@@ -198,7 +199,7 @@ func (b *programBuilder) build() {
 	pool, blocks := b.chooseBlocks()
 	b.part(ir.PartPool, pool)
 	b.part(ir.PartChoose, append(choose, blocks...))
-	b.part(ir.PartGather, b.gather())
+	b.part(ir.PartGather, append(b.gather(), b.means()...))
 	b.part(ir.PartDecide, b.decide())
 	if len(b.choices) > 0 {
 		launches := ir.N(b.countKernels() + 1) // and the second kernel of attention

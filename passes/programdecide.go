@@ -16,7 +16,7 @@ const anyDistance = 1<<31 - 1
 func (b *programBuilder) decide() (out []ir.Step) {
 	var left []ir.Segment
 	for _, g := range b.schedule.Segments {
-		if g.From.Kind != ir.SourceRange && !g.From.Kind.Given() {
+		if g.From.Kind != ir.SourceRange && g.From.Kind != ir.SourceMeans && !g.From.Kind.Given() {
 			left = append(left, g)
 		}
 	}

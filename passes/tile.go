@@ -16,7 +16,7 @@ func setTile(u *Unit) error {
 	switch {
 	case tile.Rows < 1 || tile.Keys < 1:
 		return fmt.Errorf("internal: no tile size was given (%dx%d)", tile.Rows, tile.Keys)
-	case len(u.Schedule.Index) > 0 && tile.Rows != ir.BlockSize:
+	case len(u.Schedule.Lists()) > 0 && tile.Rows != ir.BlockSize:
 		return fmt.Errorf("the tile has %d rows, but what the data chooses is listed for blocks of %d rows; use a target with such tiles",
 			tile.Rows, ir.BlockSize)
 	}

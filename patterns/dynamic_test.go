@@ -203,9 +203,12 @@ var chooses = map[string]func(h head, p map[string]int64) func(q, k int) bool{
 			return k <= q && (forced || near(q, k) || int64(q) >= int64(len(h.q))-128*p["last"])
 		}
 	},
-	"sink_blocks": func(h head, p map[string]int64) func(q, k int) bool {
-		return h.blocksWith(p, func(t, b int) bool { return b == t || b == 0 })
-	},
+	"sink_blocks": withSink,
+	"block_means": withSink,
+}
+
+func withSink(h head, p map[string]int64) func(q, k int) bool {
+	return h.blocksWith(p, func(t, b int) bool { return b == t || b == 0 })
 }
 
 // blocksWith keeps the best blocks of each row block t, forced ones always among them.

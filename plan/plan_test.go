@@ -137,7 +137,7 @@ func TestReadRefuses(t *testing.T) {
 		{`[{"0": ["vertical_and_slash", 8, 1]}]`, "layer 0, head 0 has 3 values, want 4"},
 		{`[{"0": ["stream_llm", 8, 0, 1]}]`, "window must be at least 1, got 0"},
 		{`[{"0": ["stream_llm", 8, 1, "x"]}]`, `score: found the string "x", want a number`},
-		{planOf(`{"pattern": "vertical_slsh"}`), `p.json:1:44: layer 0, head 0: unknown pattern "vertical_slsh", want one of a_shape, block_sparse`},
+		{planOf(`{"pattern": "vertical_slsh"}`), `p.json:1:44: layer 0, head 0: unknown pattern "vertical_slsh", want one of a_shape, block_means`},
 		{planOf(`{"pattern": "vertical_slsh"}`), "did you mean vertical_slash?"},
 		{planOf(`{"params": {}}`), "layer 0, head 0 has no pattern"},
 		{planOf(`{"pattern": "dense", "parms": {}}`), "did you mean params?"},

@@ -71,7 +71,7 @@ func TestBadGroups(t *testing.T) {
 				}
 			}
 		},
-		"blocks_per_sm is 1, want 0 where no data decides": func(m *artifact.Manifest, g *artifact.Code) { g.Sections[0].BlocksPerSM = 1 },
+		"blocks_per_sm is 1, want 0 without lists": func(m *artifact.Manifest, g *artifact.Code) { g.Sections[0].BlocksPerSM = 1 },
 		"tiles is 0":     func(m *artifact.Manifest, g *artifact.Code) { g.Sections[1].Tiles = 0 },
 		"tile_rows is 7": func(m *artifact.Manifest, g *artifact.Code) { g.Sections[1].TileRows = 7 },
 		"module is 99":   func(m *artifact.Manifest, g *artifact.Code) { g.Module = 99 },

@@ -22,7 +22,7 @@ func (p *Prepared) Expect(m cost.Machine) (sum Expected, err error) {
 	sum.RunsDense = !p.idle()
 	for _, part := range p.parts {
 		k := part.pattern
-		if k.fallback == nil {
+		if k.fallback == nil && !k.staysSparse() {
 			return Expected{}, fmt.Errorf("%w: %s has no dense kernel beside it, or no prices for %s: compile it again",
 				device.ErrUnsupported, k.schedule.Name, k.loaded.build.Target)
 		}
@@ -40,6 +40,9 @@ func (p *Prepared) Expect(m cost.Machine) (sum Expected, err error) {
 }
 
 func (p *preparedPart) expect(m cost.Machine) (Expected, error) {
+	if p.pattern.staysSparse() {
+		return p.expectSparse(m)
+	}
 	f, err := p.pattern.fallback.on(m, p.pattern)
 	if err != nil {
 		return Expected{}, err
@@ -49,6 +52,31 @@ func (p *preparedPart) expect(m cost.Machine) (Expected, error) {
 		return Expected{}, err
 	}
 	return f.expect(p.pattern, p.bound, v)
+}
+
+// staysSparse says that a pattern has no dense kernel beside it although data decides: means stand for pairs that no choice can keep.
+func (k *Pattern) staysSparse() bool {
+	_, means := k.schedule.Means()
+	return means && len(k.choices) > 0 && k.dense == nil
+}
+
+// expectSparse is expect where no head can be dense.
+func (p *preparedPart) expectSparse(m cost.Machine) (Expected, error) {
+	k, x := p.pattern, p.bound
+	f := &fallback{machine: m, ranges: rangesOf(k.schedule)}
+	var err error
+	if f.lists, err = m.ListPrices(k.loaded.build.HeadDim, k.schedule.ByRowBlock()); err != nil {
+		return Expected{}, err
+	}
+	ranges, err := x.count(f.ranges)
+	if err != nil {
+		return Expected{}, err
+	}
+	w, err := k.indexWork(x)
+	if err != nil {
+		return Expected{}, err
+	}
+	return f.expect(k, x, verdict{fixed: f.lists.RangeNanos(ranges), index: m.IndexMillis(w, x.headDim)})
 }
 
 // on is f with the prices of another machine.

@@ -44,12 +44,12 @@ func (k *Pattern) readFallback(dense *ir.Schedule) error {
 	return nil
 }
 
-// rangesOf is the part of a schedule that reads no lists.
+// rangesOf is the part of a schedule whose price no list changes: ranges, and means.
 func rangesOf(s *ir.Schedule) *ir.Schedule {
 	out := *s
 	out.Index, out.Segments = nil, nil
 	for _, g := range s.Segments {
-		if g.From.Kind == ir.SourceRange {
+		if g.From.Kind == ir.SourceRange || g.From.Kind == ir.SourceMeans {
 			out.Segments = append(out.Segments, g)
 		}
 	}
@@ -160,7 +160,10 @@ func (k *Pattern) indexWork(x *boundCall) (cost.IndexWork, error) {
 	const tensorGain = 16
 	w := cost.IndexWork{Launches: int(work[ir.WorkLaunches]), ProbedKeys: work[ir.WorkProbed], PooledBytes: work[ir.WorkPooled],
 		Scores: work[ir.WorkScores]/2 + work[ir.WorkSquares]/2/tensorGain}
-	tiles := ceilDiv(x.SeqQ, k.blockRows[0]) + ceilDiv(x.SeqQ, k.blockRows[1])
+	tiles := 0
+	if !k.staysSparse() {
+		tiles = ceilDiv(x.SeqQ, k.blockRows[0]) + ceilDiv(x.SeqQ, k.blockRows[1])
+	}
 	w.IdleBlocks = float64(x.QHeads) * float64(tiles) // of heads that take no part, too
 	return w, nil
 }
@@ -177,7 +180,7 @@ type listShape struct {
 func (k *Pattern) listShapes(x *boundCall) ([]listShape, error) {
 	var out []listShape
 	for _, g := range k.schedule.Segments {
-		if g.From.Kind == ir.SourceRange {
+		if g.From.Kind == ir.SourceRange || g.From.Kind == ir.SourceMeans {
 			continue
 		}
 		s := listShape{source: g.From, reach: anyDistance, high: x.SeqK, near: ir.MaxParam}

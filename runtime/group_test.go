@@ -120,7 +120,7 @@ func (g *grouped) check(t *testing.T, res runtime.HostResult) {
 			}
 		}
 		require.NoError(t, err)
-		output.Keeps = append(output.Keeps, keeps)
+		output.Keeps, output.Pools = append(output.Keeps, keeps), append(output.Pools, head.Pattern.Pool)
 	}
 	report, err := selfcheck.Compare(output)
 	require.NoError(t, err)

@@ -43,7 +43,7 @@ func (p *preparedPart) sections() (out []sectionCall) {
 		if dense {
 			s.schedule = p.pattern.dense
 		}
-		if len(s.schedule.Index) == 0 {
+		if len(s.schedule.Lists()) == 0 {
 			s.heads = p.heads
 		}
 		out = append(out, s)
@@ -174,7 +174,7 @@ func (r *groupLaunch) argument(section int, p artifact.Param, layer *boundCall) 
 		return ir.ActionArg{Kind: ir.ArgNull}, s.boundCall, nil
 	}
 	a, err := s.Argument(p, s.numbers(), s.routed)
-	if p.Name == "route" && len(s.schedule.Index) == 0 && a.Address.Base != "" {
+	if p.Name == "route" && len(s.schedule.Lists()) == 0 && a.Address.Base != "" {
 		a.Address.Bytes -= wordBytes * int64(s.head0) // heads are counted as the layer does
 	}
 	return a, s.boundCall, err
@@ -238,7 +238,7 @@ func (r *groupLaunch) order() (order []int) {
 		switch {
 		case r.Sections[i].BlocksPerSM > 0:
 			turn[i] = queues
-		case len(c.schedule.Index) > 0:
+		case len(c.schedule.Lists()) > 0:
 			turn[i] = someLists
 		case 2*keys[i] <= int64(c.SeqK):
 			turn[i] = narrowRanges

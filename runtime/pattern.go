@@ -84,6 +84,12 @@ func (p *Pattern) parameters(name string) ([]artifact.Param, bool) {
 // ownAttention says that a kernel of the pattern's own computes the attention, not groups.
 func (p *Pattern) ownAttention() bool { return p.codes[abi.Attend] != nil }
 
+// prepares says whether an index stage computes something that attention reads: lists, or means.
+func (p *Pattern) prepares() bool {
+	_, means := p.schedule.Means()
+	return len(p.choices) > 0 || means
+}
+
 // queues says whether the kernel that computes all heads of a part, sparse or dense, takes row tiles from a queue.
 func (p *Pattern) queues(sparse bool) bool {
 	name := abi.Dense

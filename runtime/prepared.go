@@ -66,20 +66,23 @@ func (p *Prepared) Blocks() (most int64) {
 	return most
 }
 
-// NeedsIndex says whether a run computes lists: not for patterns that do not depend on data, and not where dense attention is known to be
+// NeedsIndex says whether a run computes lists, or means: not for patterns that do not depend on data and have no means, and not where dense attention is known to be
 // faster whatever the data would choose.
 func (p *Prepared) NeedsIndex() bool {
 	return slices.ContainsFunc(p.parts, func(x *preparedPart) bool {
-		return x.bound != nil && len(x.pattern.choices) > 0 && x.bound.routing != allDense
+		return x.bound != nil && x.pattern.prepares() && x.bound.routing != allDense
 	})
 }
 
 // ListBytes is how many bytes of the workspace hold what the attention kernels read of choices: lists, their lengths and bitmaps, without the
-// copies of K and V at chosen columns.
+// copies of K and V at chosen columns, and without means.
 func (p *Prepared) ListBytes() (sum int64) {
 	for _, part := range p.parts {
 		if part.bound == nil {
 			continue
+		}
+		if _, means := part.pattern.schedule.Means(); means {
+			sum += part.bound.Extent(ir.ListName(ir.DroppedName, "kept")).Bytes
 		}
 		for _, n := range part.bound.choices {
 			for _, f := range abi.ListFields[n.source.Kind] {

@@ -17,8 +17,8 @@ type mapView struct {
 	rows, heads, batch int
 }
 
-// view is what a map of a tensor shows, or of a compacted copy of K or V at chosen columns: contiguous [batch * q heads, col_cap, head
-// dim].
+// view is what a map of a tensor shows, or of a copy of K or V at chosen columns, or of their means: contiguous [batch * q heads, col_cap,
+// head dim].
 func (x *boundCall) view(tensor string) (mapView, error) {
 	at := func(s Stride, rows, heads int) (mapView, error) {
 		if rows == 0 { // no memory of its own: something that is there, though nothing reads it
@@ -37,14 +37,25 @@ func (x *boundCall) view(tensor string) (mapView, error) {
 	case "o":
 		return at(x.Strides.O, rowsQ, x.QHeads)
 	}
-	for _, n := range x.choices {
-		if tensor != n.list("kc") && tensor != n.list("vc") {
-			continue
-		}
-		rows, row := x.Number(n.list("col_cap")), int64(x.headDim)
+	if rows, is := x.copiedRows(tensor); is {
+		row := int64(x.headDim)
 		return mapView{x.At(tensor), Stride{rows * row * int64(x.heads()), rows * row, row}, int(rows), x.heads(), 1}, nil
 	}
 	return mapView{}, fmt.Errorf("internal: a map of %q, which is no tensor of the call", tensor)
+}
+
+// copiedRows is how many rows a head has of a copy of K or V: at chosen columns, or means.
+func (x *boundCall) copiedRows(tensor string) (rows int64, is bool) {
+	sets := []string{ir.DroppedName}
+	for _, n := range x.choices {
+		sets = append(sets, n.source.Name)
+	}
+	for _, set := range sets {
+		if tensor == ir.ListName(set, "kc") || tensor == ir.ListName(set, "vc") {
+			return x.Number(ir.ListName(set, "col_cap")), true
+		}
+	}
+	return 0, false
 }
 
 // tensorMap describes what v shows, but for its address. Dimensions without elements become one; of dimensions with one element, whose

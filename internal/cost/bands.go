@@ -36,6 +36,9 @@ func (w Work) bands() ([]band, error) {
 	e := evaluator{values: values}
 	var out []band
 	for i, g := range w.Schedule.Segments {
+		if g.From.Kind == ir.SourceMeans { // which keep no pair: Counts.means has their slots
+			continue
+		}
 		if g.From.Kind != ir.SourceRange || len(g.Except) > 0 {
 			return nil, fmt.Errorf("segment %d of schedule %s depends on the data: only static patterns have a price", i, w.Schedule.Name)
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/minfc/minfc/abi"
+	"github.com/minfc/minfc/ir"
 )
 
 // body is how a backend cuts up one range of head dims: what the price of a tile depends on beside its area.
@@ -11,6 +12,10 @@ type body struct{ abi.Body }
 
 func bodyFor(target string, w Work) (body, error) {
 	b, err := abi.RangeBody(target, w.HeadDim)
+	if w.Schedule.ByRowBlock() { // means alone: a schedule with other lists is not counted here
+		b, err = abi.ListBody(target, w.HeadDim, true)
+		b.Keys = ir.BlockSize // a slot, of which a step may have several: it is priced as a step of its own
+	}
 	if err == nil && (b.Rows != w.RowTile || b.Keys != w.KeyTile) {
 		return body{}, fmt.Errorf("%s kernels for head dim %d have tiles of %dx%d, the schedule is cut to %dx%d",
 			target, w.HeadDim, b.Rows, b.Keys, w.RowTile, w.KeyTile)

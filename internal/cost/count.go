@@ -78,10 +78,21 @@ func (c *Counts) countTiles(bands []band) {
 			r.full += t.full
 			r.edge += t.edge
 		}
+		r.edge += w.meanSlots(first)
 		c.total.full += r.full
 		c.total.edge += r.edge
 		c.rows[c.launchIndex(i)] = r
 	}
+}
+
+// meanSlots are the slots of means before the row block that begins at a position. Each has a mask of its own, which is taken to cost what the
+// mask of an edge does.
+func (w Work) meanSlots(first int) int64 {
+	g, has := w.Schedule.Means()
+	if !has {
+		return 0
+	}
+	return int64(ceilDiv(ir.Pools(g.Pool, first, w.SeqK), ir.BlockSize))
 }
 
 // launchIndex is where row tile i stands in the order of the grid.

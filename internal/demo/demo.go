@@ -40,6 +40,7 @@ var settings = map[string]setting{
 	"slash_tiles":    {workload.Slash, map[string]int64{"vertical": 32, "runs": 8}},
 	"columns_window": {workload.Columns, map[string]int64{"vertical": 48, "window": 256}},
 	"block_sparse":   {workload.Blocks, map[string]int64{"topk": 8}},
+	"block_means":    {workload.Diffuse, map[string]int64{"topk": 8}},
 	"sink_blocks":    {workload.Blocks, map[string]int64{"topk": 8}},
 	"triangle_mix":   {kind: workload.AShape},
 	"most_mass":      {workload.Slash, map[string]int64{"least": 128, "limit": 512}},

@@ -105,13 +105,19 @@ func dynamic(m cost.Machine, l *runtime.Loaded, s runtime.Shape, part runtime.Pa
 	if err != nil {
 		return o, err
 	}
-	if o.Dense, err = Static(m, l.Build(), l.Patterns()[part.Pattern].DenseSchedule(), Call{Shape: s}); err != nil {
+	own := l.Patterns()[part.Pattern]
+	if dense := own.DenseSchedule(); dense != nil {
+		o.Dense, err = Static(m, l.Build(), dense, Call{Shape: s})
+	} else { // no head falls back to it, so it is a comparison alone
+		o.Dense, err = priceDense(m, l.Build(), BaselineOf(own.Schedule()), Call{Shape: s})
+	}
+	if err != nil {
 		return o, err
 	}
 	o.Dense *= share(s, part)
 	launch := m.LaunchMicros / 1e3
 	o.Index, o.Low, o.High = e.Index, e.Index+e.Low+launch, e.Index+e.High+launch
-	if !s.NoFallback {
+	if !s.NoFallback && own.DenseSchedule() != nil {
 		o.High = max(o.Low, min(o.High, e.Index+o.Dense))
 	}
 	if e.RunsDense {

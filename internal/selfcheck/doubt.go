@@ -2,6 +2,8 @@ package selfcheck
 
 import (
 	"math"
+
+	"github.com/minfc/minfc/ir"
 )
 
 // doubt is what float32 leaves open about a row: ranges of its output [D] and its log-sum-exp.
@@ -46,7 +48,35 @@ func (x outcome) contenders() (out []contender, known bool) {
 			out = append(out, contender{ref.Scale * s, stepOf(d, absolute, ref.Scale), ref.V[j*d:][:d]})
 		}
 	}
+	return x.meanContenders(out)
+}
+
+// meanContenders adds the means that the row sees. Their numbers have the type of k and v, but for the limits of float64.
+func (x outcome) meanContenders(out []contender) ([]contender, bool) {
+	ref, d := x.ref, x.ref.D
+	if ref.Dropped == nil {
+		return out, true
+	}
+	k, v := ir.PooledRows(ref.K, d, *ref.Dropped), ir.PooledRows(ref.V, d, *ref.Dropped)
+	for _, m := range ref.Dropped.Means(k, v, d, x.row) {
+		s, absolute := product(ref.Q[x.row*d:][:d], narrow(m.K))
+		switch {
+		case math.IsInf(s, -1):
+		case absolute*max(1, math.Abs(ref.Scale)*math.Log2E) > math.MaxFloat32:
+			return nil, false
+		default:
+			more := math.Log(float64(m.Keys))
+			out = append(out, contender{ref.Scale*s + more, stepOf(d, absolute, ref.Scale) + cut*more, narrow(m.V)})
+		}
+	}
 	return out, true
+}
+
+func narrow(x []float64) (out []float32) {
+	for _, v := range x {
+		out = append(out, float32(v))
+	}
+	return out
 }
 
 // product is q.k, and the sum of the absolute products.

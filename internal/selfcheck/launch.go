@@ -37,7 +37,7 @@ type Verdict struct {
 // Judge compares with the reference of the pattern; a result beyond its limits is a fault of ours. Where data decides, the reference
 // attends to what the device's lists keep, and what the data chose is compared with the reference's choice.
 func (l Launch) Judge() (v Verdict, err error) {
-	c := Case{In: l.In, Scale: l.Scale, O: l.Result.O, LSE: l.Result.LSE, Progress: l.Progress("checking rows")}
+	c := Case{In: l.In, Pools: l.pools(), Scale: l.Scale, O: l.Result.O, LSE: l.Result.LSE, Progress: l.Progress("checking rows")}
 	if one := l.Heads[0]; len(l.Heads) == 1 && len(one.Pattern.Index) == 0 {
 		c.Keep, err = one.Pattern.EndingAt(l.In.End()).Keeps(one.Values)
 	} else {
@@ -63,6 +63,15 @@ func (l Launch) Judge() (v Verdict, err error) {
 
 // head is what head h ran, counted over batches.
 func (l Launch) head(h int) Head { return l.Heads[h%l.In.QHeads%len(l.Heads)] }
+
+// pools are the keys of each head's means, [Batch*QHeads].
+func (l Launch) pools() []int {
+	out := make([]int, l.In.Batch*l.In.QHeads)
+	for h := range out {
+		out[h] = l.head(h).Pattern.Pool
+	}
+	return out
+}
 
 // kept is the pattern's meaning for what each head's lists cover.
 func (l Launch) kept() (out []func(q, k int) bool, err error) {

@@ -86,7 +86,16 @@ func nonFiniteValues(ref ir.Inputs[float32]) values {
 
 // reaches says whether a value of a key that is not finite may show in the output of a row. Rows are strict: it does where the row
 // keeps the key, and nowhere else, whatever other rows of its tile keep.
-func reaches(ref ir.Inputs[float32], row, key int) bool { return ref.Keep(ref.QOffset+row, key) }
+func reaches(ref ir.Inputs[float32], row, key int) bool {
+	if ref.Keep(ref.QOffset+row, key) {
+		return true
+	}
+	if ref.Dropped == nil { // else a mean may have it
+		return false
+	}
+	pools := ref.Dropped.Keys(row)
+	return key/ref.Dropped.Pool < len(pools) && pools[key/ref.Dropped.Pool] > 0
+}
 
 // spoil makes the elements NaN that a value which is not finite reaches.
 func (v values) spoil(x outcome) {

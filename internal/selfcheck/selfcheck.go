@@ -17,6 +17,8 @@ type Case struct {
 	In    *qkv.Input
 	Keep  func(q, k int) bool   // the pattern's meaning, as ir.Pattern.Keeps returns it
 	Keeps []func(q, k int) bool // the same for each head, [Batch * QHeads], where data decides; replaces Keep
+	Pool  int                   // keys of the means that stand for what is dropped, as ir.Pattern says; 0: nothing stands for it
+	Pools []int                 // the same for each head, where they differ; replaces Pool
 	Scale float64
 	O     []byte    // as the kernel wrote it, like In.Q
 	LSE   []float32 // [Batch, QHeads, SeqQ]; nil when it was not wanted
@@ -149,6 +151,7 @@ func (t *tally) head(c Case, kv int, rows []int) error {
 		if ref.Q = q[i*size:][:size]; c.Keeps != nil {
 			ref.Keep = c.Keeps[h]
 		}
+		ref.Dropped = c.dropped(h, ref.Keep)
 		if err := t.queryHead(c, ref, h, o[i*size:][:size], rows); err != nil {
 			return err
 		}
@@ -157,6 +160,19 @@ func (t *tally) head(c Case, kv int, rows []int) error {
 		}
 	}
 	return nil
+}
+
+// dropped are the means of head h, given the pairs that it keeps, in the type in which kernels store them; nil if it has none.
+func (c Case) dropped(h int, keep func(q, k int) bool) *ir.Dropped {
+	pool := c.Pool
+	if c.Pools != nil {
+		pool = c.Pools[h]
+	}
+	if pool == 0 {
+		return nil
+	}
+	shape := ir.Shape{Sq: c.In.SeqQ, Sk: c.In.SeqK, QOffset: c.In.QOffset}
+	return &ir.Dropped{Pool: pool, Keys: ir.DroppedBy(pool, keep, shape), Round: half.Rounding(c.In.Format)}
 }
 
 // queryHead compares query head h, counted over batches, whose output is o.

@@ -13,6 +13,9 @@ func band(g ir.Segment) string {
 	if rows := between(bound(g.RowLo), "q", bound(g.RowHi)); rows != "q" {
 		text += ", where " + rows
 	}
+	if g.From.Kind == ir.SourceMeans {
+		return fmt.Sprintf("%s: of %d keys each, before the block of 64 queries", g.From, g.Pool)
+	}
 	if g.From.Kind != ir.SourceRange {
 		text = fmt.Sprintf("%s: %s", g.From, text)
 	}

@@ -59,7 +59,7 @@ func (s *subject) draw() (*grid, error) {
 		return s.drawHead()
 	}
 	g := newGrid(s.n)
-	schedule, err := s.schedule(s.pattern.EndingAt(s.n), passes.Fixed(ir.Tile{Rows: 1024, Keys: 1024}))
+	schedule, err := s.schedule(s.keeping(s.pattern.Keep).EndingAt(s.n), passes.Fixed(ir.Tile{Rows: 1024, Keys: 1024}))
 	if err != nil {
 		return nil, err
 	}

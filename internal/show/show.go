@@ -90,10 +90,10 @@ func (s *subject) schedule(p *ir.Pattern, tile func(*ir.Schedule) ir.Tile) (*ir.
 	return passes.Run(p, passes.Options{Tile: tile, Consts: p.ValuesAt(ir.BindConst, s.consts)})
 }
 
-// keeping is the pattern with another set to keep, and no index stage where no data decides that.
+// keeping is the pattern with another set to keep, without means, which are no pairs, and without an index stage where no data decides.
 func (s *subject) keeping(set ir.Set) *ir.Pattern {
 	p := *s.pattern
-	p.Keep = set
+	p.Keep, p.Pool = set, 0
 	if !chooses(set) {
 		p.Index = nil
 	}

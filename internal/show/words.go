@@ -16,7 +16,7 @@ type Phrase struct {
 	Col   int    `json:"column"` // in characters, from 1
 }
 
-// keeps says what the keep clause keeps, a set a line, sets that an operator joins below it.
+// keeps says what the keep clause keeps, a set a line, sets that an operator joins below it, and what stands for the rest.
 func (s *subject) keeps() []Phrase {
 	var out []Phrase
 	var walk func(n *node, depth int, before string)
@@ -32,6 +32,10 @@ func (s *subject) keeps() []Phrase {
 		}
 	}
 	walk(s.keep, 0, "")
+	if pool := s.pattern.Pool; pool != 0 {
+		text := fmt.Sprintf("and for other keys means of %d, one for each pool of so many that lies before the block of 64 queries", pool)
+		out = append(out, Phrase{0, text, out[0].Line, out[0].Col})
+	}
 	return out
 }
 

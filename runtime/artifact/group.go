@@ -104,8 +104,8 @@ func (r *reader) askedOf(build int, s Section) ([]Param, error) {
 	}
 	asked := abi.WithLengths(abi.SectionAsked(schedule), r.Manifest.Builds[build].Lengths)
 	if s.BlocksPerSM > 0 {
-		if len(schedule.Index) == 0 {
-			return nil, fmt.Errorf("blocks_per_sm is %d, want 0 where no data decides", s.BlocksPerSM)
+		if len(schedule.Lists()) == 0 {
+			return nil, fmt.Errorf("blocks_per_sm is %d, want 0 without lists", s.BlocksPerSM)
 		}
 		asked = append(asked, abi.SectionQueueParams...)
 	}

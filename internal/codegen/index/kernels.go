@@ -51,7 +51,10 @@ var kernels = map[string]func(c config) (*lower.Kernel, error){
 	abi.Runs:    always(Runs),
 	abi.Columns: always(Columns),
 	abi.Compact: func(c config) (*lower.Kernel, error) { return Compact(c.HeadDim, c.Lengths) },
+	abi.Means:   func(c config) (*lower.Kernel, error) { return Means(c.HeadDim, c.DType) },
 	abi.Decide:  always(Decide),
+
+	abi.KeptBlocks: always(KeptBlocks),
 
 	abi.Recall: always(Recall),
 	abi.RecallStats: func(c config) (*lower.Kernel, error) {

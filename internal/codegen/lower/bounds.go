@@ -49,10 +49,11 @@ type Segment struct {
 	RowLo  []RowBoundValue
 	RowHi  []RowBoundValue
 	Hop    int
-	// NeverFull, From and Except are the schedule's.
+	// NeverFull, From, Except and Pool are the schedule's.
 	NeverFull bool
 	From      ir.Source
 	Except    []ir.Source
+	Pool      int
 }
 
 // BoundValue is an ir.Bound with its offset in a register.
@@ -71,7 +72,7 @@ type TestValue struct {
 func (b *Builder) Segments(s *ir.Schedule) []Segment {
 	var out []Segment
 	for _, g := range s.Segments {
-		v := Segment{Hop: g.Hop, NeverFull: g.NeverFull, From: g.From, Except: g.Except}
+		v := Segment{Hop: g.Hop, NeverFull: g.NeverFull, From: g.From, Except: g.Except, Pool: g.Pool}
 		for _, x := range g.Lo {
 			v.Lo = append(v.Lo, BoundValue{x.Row, b.Poly(x.Off)})
 		}

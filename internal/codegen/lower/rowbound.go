@@ -88,8 +88,12 @@ func (k *RowTile) FullTop(s Segment) Value {
 	return k.Min(top, k.HiAt(s, k.Last()))
 }
 
-// ListLength is the number of entries of the segment's list that this row tile may read: none if no row of the tile is the segment's.
+// ListLength is the number of entries of the segment's list that this row tile may read: none if no row of the tile is the segment's. Of means it is
+// their number.
 func (k *RowTile) ListLength(s Segment) Value {
+	if s.From.Kind == ir.SourceMeans {
+		return k.pools(s)
+	}
 	n := k.listLength(s.From)
 	if !s.boundsRows() {
 		return n

@@ -15,6 +15,9 @@ import (
 
 // CheckLists refuses, with an *ir.Unsupported, what lists cannot do on devices.
 func CheckLists(s *ir.Schedule) error {
+	if err := checkMeans(s); err != nil {
+		return err
+	}
 	var columns []ir.Source
 	for _, g := range s.Segments {
 		if g.From.Kind.SingleKeys() {
@@ -114,10 +117,10 @@ func (k *RowTile) columnBounds(s Slot, strip int, words []Value) []Value {
 	return in
 }
 
-// ColumnSegment is the segment of slots of columns. checkLists sees to it that there is one at most.
+// ColumnSegment is the segment of slots of columns, or of means. CheckLists sees to it that there is one at most.
 func (k *RowTile) ColumnSegment() Segment {
 	for _, s := range k.Segs {
-		if s.From.Kind.SingleKeys() {
+		if s.From.Kind.RowWise() {
 			return s
 		}
 	}
@@ -138,7 +141,7 @@ func (k *RowTile) hasSource(kinds ...ir.SourceKind) bool {
 func (k *RowTile) HasColumns() bool { return k.hasSource(ir.SourceColumns, ir.SourceKeys) }
 
 func (k *RowTile) HasLists() bool {
-	return k.hasSource(ir.SourceRuns, ir.SourceBlocks, ir.SourceColumns, ir.SourceSpans, ir.SourceKeys)
+	return k.hasSource(ir.SourceRuns, ir.SourceBlocks, ir.SourceColumns, ir.SourceSpans, ir.SourceKeys, ir.SourceMeans)
 }
 
 // HeadIndex is batch*heads + head: the index of this tile's lists.
@@ -249,7 +252,7 @@ func (k *RowTile) Count(s Segment) Value {
 	switch s.From.Kind {
 	case ir.SourceBlocks, ir.SourceSpans:
 		return length
-	case ir.SourceKeys:
+	case ir.SourceKeys, ir.SourceMeans:
 		return k.LShr(k.Add(length, I32(ir.BlockSize-1)), 6)
 	}
 	n := k.leading(length, func(i Value) Value { return k.Matters(s, k.ListAt(s.From, i)) })
@@ -276,7 +279,7 @@ func (k *RowTile) listLength(l ir.Source) Value {
 }
 
 // Matters says whether an entry of a list has keys that the row tile's bounds keep. Such entries come first: runs are
-// sorted nearest first, columns ascending; all blocks of a list matter, and all entries that the caller gives.
+// sorted nearest first, columns ascending; all blocks of a list matter, all entries that the caller gives, and all means.
 func (k *RowTile) Matters(s Segment, entry Value) Value {
 	switch s.From.Kind {
 	case ir.SourceRuns: // a run that, seen from the tile's last row block, reaches above the lowest key of its first row
@@ -384,7 +387,7 @@ func (k *RowTile) SlotPieces(s Segment) []SlotPiece {
 // number is the segment's, where it stands in flags. What the caller gives may be any number: spans without keys are moved to where their
 // sums stay within 32 bits.
 func (k *RowTile) ListSlot(s Segment, i Value, entry func() Value, number, fullBottom, fullTop Value) Slot {
-	if s.From.Kind.SingleKeys() {
+	if s.From.Kind.RowWise() {
 		return Slot{Start: k.Shl(i, 6), Flags: k.Or(number, I32(FlagColumns))}
 	}
 	start := entry()

@@ -32,7 +32,7 @@ func (m rowMasks) Clone() rowMasks {
 	return m
 }
 
-// MaskScores sets the scores of one strip of a slot that it does not keep to -inf. columns reads the words of a slot of columns
+// MaskScores sets the scores of one strip of a slot, other than of means, that it does not keep to -inf. columns reads the words of a slot of columns
 // (see columnMask).
 func (k *RowTile) MaskScores(s []Value, sl Slot, strip int, columns func() Value) []Value {
 	words := k.slotWords(sl, strip, columns)

@@ -92,7 +92,7 @@ func (l loader) slot(src source, s lower.Slot) {
 	k := l.kn
 	end := k.Add(s.Start, lower.I32(int64(k.SlotKeys)))
 	inside := k.And(k.ICmp(enum.IPredSGE, s.Start, lower.I32(0)), k.ICmp(enum.IPredSLE, end, k.Length("sk")))
-	if k.HasColumns() {
+	if k.HasCopies() {
 		l.columnSlot(src, s, inside)
 		return
 	}

@@ -31,7 +31,11 @@ func (k *kernel) maskSlot(s [][]Value, sl lower.Slot, i int) [][]Value {
 	for _, strip := range s {
 		flat = append(flat, strip[i*n:(i+1)*n]...)
 	}
-	edge := k.ICmp(enum.IPredNE, k.And(sl.Flags, lower.I32(lower.FlagEdge|lower.FlagColumns)), lower.I32(0))
+	special := int64(lower.FlagEdge | lower.FlagColumns)
+	if k.HasMeans() {
+		special = lower.FlagEdge
+	}
+	edge := k.ICmp(enum.IPredNE, k.And(sl.Flags, lower.I32(special)), lower.I32(0))
 	masked := func() []Value { return k.masked(flat, sl, i) }
 	flat = k.ChooseAll("edge", edge, flat, func() []Value {
 		if !k.HasColumns() {
@@ -39,6 +43,14 @@ func (k *kernel) maskSlot(s [][]Value, sl lower.Slot, i int) [][]Value {
 		}
 		return k.ChooseAll("some", k.dropsSome(sl, i), flat, masked)
 	})
+	if k.HasMeans() {
+		flat = k.ChooseAll("means", k.IsColumns(sl), flat, func() (weighted []Value) {
+			for m := range k.strips {
+				weighted = append(weighted, k.MeanScores(flat[m*n:(m+1)*n], sl)...)
+			}
+			return weighted
+		})
+	}
 	out := make([][]Value, len(s))
 	for m, strip := range s {
 		out[m] = append(append(append([]Value(nil), strip[:i*n]...), flat[m*n:(m+1)*n]...), strip[(i+1)*n:]...)

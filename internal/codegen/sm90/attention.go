@@ -128,7 +128,7 @@ func maps(s *ir.Schedule, sh shape, slotKeys int) []lower.Param {
 		tensor("v", slots, slotKeys)
 	}
 	for _, l := range s.Lists() {
-		if l.Kind == ir.SourceColumns {
+		if l.Kind == ir.SourceColumns || l.Kind == ir.SourceMeans {
 			tensor(ir.ListName(l.Name, "kc"), 1, slotKeys)
 			tensor(ir.ListName(l.Name, "vc"), 1, slotKeys)
 		}

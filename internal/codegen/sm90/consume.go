@@ -212,9 +212,13 @@ func (k *kernel) maskSlot(s []Value, i int, sl lower.Slot, words Value) []Value 
 	found := func() Value { return k.Load(lower.Vec4, k.SharedAt(words, k.wordsAt(i)), 16) }
 	masked := func() []Value { return k.MaskScores(s[i*n:(i+1)*n], sl, 0, found) }
 	part := []Value(nil)
-	if k.keys == k.SlotKeys {
+	switch {
+	case k.HasMeans():
+		part = k.ChooseAll("slot", k.has(sl.Flags, lower.FlagEdge), s[i*n:(i+1)*n], masked)
+		part = k.ChooseAll("means", k.IsColumns(sl), part, func() []Value { return k.MeanScores(part, sl) })
+	case k.keys == k.SlotKeys:
 		part = masked()
-	} else {
+	default:
 		part = k.ChooseAll("slot", k.special(sl.Flags), s[i*n:(i+1)*n], masked)
 	}
 	return slices.Concat(s[:i*n], part, s[(i+1)*n:])

@@ -118,9 +118,9 @@ func (k *kernel) sources(heads listHeads) []source {
 }
 
 // entryOf reads what decides on slot i of a list: its entry, or the first of its 64 columns; 0 beyond the end. Single keys that the caller
-// gives stand in no order, so that one of them decides nothing.
+// gives stand in no order, so that one of them decides nothing, and means are there as far as their number goes.
 func (k *kernel) entryOf(x source, i Value) Value {
-	if x.segment.From.Kind == ir.SourceKeys {
+	if x.segment.From.Kind == ir.SourceKeys || x.segment.From.Kind == ir.SourceMeans {
 		return lower.I32(0)
 	}
 	at := k.indexOf(x, i)
@@ -130,7 +130,7 @@ func (k *kernel) entryOf(x source, i Value) Value {
 
 // indexOf is where that is in the list.
 func (k *kernel) indexOf(x source, i Value) Value {
-	if x.segment.From.Kind.SingleKeys() {
+	if x.segment.From.Kind.RowWise() {
 		return k.Shl(i, 6)
 	}
 	return i

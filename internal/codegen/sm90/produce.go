@@ -376,7 +376,7 @@ func (k *kernel) loadSlot(to copyOf, tensor string, s slot) {
 		k.load(to, k.RowsOf(copies, k.HeadIndex, lower.Is(lower.I32(0))), s.start)
 	}
 	switch {
-	case s.from == keys || !k.HasColumns():
+	case s.from == keys || !k.HasCopies():
 		k.loadKeys(to, tensor, s)
 	case k.GivenKeys(): // the keys of other slots are copied one by one
 		k.If("span", k.lacks(s.flags, lower.FlagColumns), func() { k.loadKeys(to, tensor, s) })
