@@ -18,17 +18,23 @@ func byTarget(cells [][]string) [][]string {
 	return cells
 }
 
-// index writes what choosing costs and what it keeps. The index kernels are the same beside all code, so a call has one row, beside Hopper code if
-// it was measured there.
+// once keeps the first row of each call, which the cells from the second to the one before column end name: BENCHMARKS.md has the fastest code of a
+// call, the pages behind it have all.
+func once(cells [][]string, end int) [][]string {
+	said := map[string]bool{}
+	return slices.DeleteFunc(byTarget(cells), func(row []string) bool {
+		call := strings.Join(row[1:end], "|")
+		again := said[call]
+		said[call] = true
+		return again
+	})
+}
+
+// index writes what choosing costs and what it keeps.
 func (p *page) index() {
 	cells := [][]string{{"beside code", "pattern", "input", "length", "heads", "index ms", "attention ms", "recall %", "measured"}}
-	hopper := map[[4]string]bool{}
-	of := func(c comparison) [4]string { return [4]string{c.pattern, c.input, bench.Length(c.length), c.heads} }
 	for _, c := range p.comparisons() {
-		hopper[of(c)] = hopper[of(c)] || c.target == "sm_90a"
-	}
-	for _, c := range p.comparisons() {
-		if x := c.row; x.IndexMS > 0 && (c.target == "sm_90a" || !hopper[of(c)]) {
+		if x := c.row; x.IndexMS > 0 {
 			recall := ""
 			if x.Recall != nil {
 				recall = fmt.Sprintf("%.1f", 100**x.Recall)
@@ -39,7 +45,7 @@ func (p *page) index() {
 	}
 	if len(cells) > 1 {
 		p.WriteString("\n## Patterns that data decides\n\nThe kernels that choose columns, distances and blocks are `sm_80` code on every GPU. Both times are measurements by themselves.\n\n")
-		writeTable(&p.Buffer, cells)
+		writeTable(&p.Buffer, once(cells, 5))
 	}
 }
 

@@ -33,7 +33,7 @@ func (p *page) planted() {
 	}
 	if len(cells) > 1 {
 		p.WriteString(plantedText)
-		writeTable(&p.Buffer, byTarget(cells))
+		writeTable(&p.Buffer, once(cells, 5))
 	}
 }
 
