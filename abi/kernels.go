@@ -34,6 +34,8 @@ const (
 	SquareScores = "square_scores"
 	BlockShares  = "block_shares"
 	Decide       = "decide"
+	GroupMean    = "group_mean"
+	GroupShares  = "group_shares"
 	RecallStats  = "recall_stats"
 	Recall       = "recall"
 
@@ -45,6 +47,9 @@ const (
 
 // Spread names the kernel of a probe for rows that lie a step apart.
 func Spread(kernel string) string { return kernel + "_spread" }
+
+// DecideByGroup is decide for lists that the q heads of a kv head have in common.
+const DecideByGroup = "decide_by_group"
 
 // SelectKernels and BlockSelectKernels are the kernels that choose, by rule.
 var (
@@ -64,10 +69,11 @@ const (
 	StoreWordsCount = 64 // words that one launch of store_words writes
 	ProbeRows       = 64 // query rows that one launch of a probe looks at
 	ClearThreads    = 256
-	RunsPerBlock    = 32  // runs of distances that one block of run_sums adds up
-	RunWords        = 256 // words of a bitmap that one block of run_distances writes
-	CompactRows     = 64  // columns that one block of compact gathers: a slot of the attention kernel
-	ScoreRows       = 64  // row blocks and key blocks of one block of block_scores
+	RunsPerBlock    = 32   // runs of distances that one block of run_sums adds up
+	RunWords        = 256  // words of a bitmap that one block of run_distances writes
+	MeanElements    = 1024 // elements that one block of group_mean writes
+	CompactRows     = 64   // columns that one block of compact gathers: a slot of the attention kernel
+	ScoreRows       = 64   // row blocks and key blocks of one block of block_scores
 	ScoreKeys       = 128
 	SquareTile      = 128               // rows and columns of squares of one block of square_scores
 	SelectKeys      = 32                // scores that a thread of block_select holds
@@ -139,9 +145,19 @@ var IndexParams = map[string][]Param{
 
 	Lengths: Typed("ptr lengths seq_q seq_k offsets starts_q starts_k i32 batch ragged sq sk q_offset total_q total_k"),
 
-	Decide: Typed("ptr route[writes 4*grid_x] nanos[writes 4*grid_x] runs[reads 4*run_cap*grid_x] run_count[reads 4*grid_x] " +
-		"cols[reads 4*col_cap*grid_x] col_count[reads 4*grid_x] block_count[reads 4*row_blocks*grid_x] " +
-		"i32 run_cap run_low run_reach col_cap col_high col_near row_blocks sq q_offset carry f32 start slot column dense ptr heads"),
+	Decide:        decide("grid_x", ""),
+	DecideByGroup: decide("ceildiv(grid_x, group)", " i32 group"),
+
+	GroupMean: Typed("ptr values[reads 4*stride*group*grid_y] mean[writes 4*stride*grid_y] i32 n stride group hq ptr heads"),
+	GroupShares: Typed("ptr shares[reads " + scoresPad + "*slab*group*grid_y] mean[writes " + scoresPad + "*slab*grid_y] " +
+		"i32 sk sq q_offset slab_start slab group hq ptr heads"),
+}
+
+// decide are the parameters of a kernel that decides from lists, of which there are so many.
+func decide(lists, more string) []Param {
+	return Typed(strings.ReplaceAll("ptr route[writes 4*grid_x] nanos[writes 4*grid_x] runs[reads 4*run_cap*LISTS] run_count[reads 4*LISTS] "+
+		"cols[reads 4*col_cap*LISTS] col_count[reads 4*LISTS] block_count[reads 4*row_blocks*LISTS] "+
+		"i32 run_cap run_low run_reach col_cap col_high col_near row_blocks sq q_offset carry f32 start slot column dense ptr heads", "LISTS", lists) + more)
 }
 
 var pool = Typed("ptr x out[writes 4*head_dim*ceildiv(n, 64)*grid_y*grid_z] i64 x_batch x_head x_row i32 n q_heads ptr heads")

@@ -143,6 +143,8 @@ const QueueBytes = 4
 //	spans    [H, row blocks, span_cap] i32, span_count [H, row blocks]: the caller's spans, as any numbers
 //	keys     [H, row blocks, key_cap] i32, key_count [H, row blocks]: the caller's single keys
 //	cols     [H, col_cap] i32 ascending, col_count [H], kc and vc [H, col_cap, head dim]: chosen columns and their K and V
+//
+// Of a choice by group, H is batch times kv heads.
 var ListFields = map[ir.SourceKind][]Param{
 	ir.SourceRuns:    Typed("ptr runs run_count i32 run_cap ptr covered i32 cover_words"),
 	ir.SourceBlocks:  Typed("ptr blocks block_count i32 block_cap"),

@@ -69,7 +69,11 @@ func runByLengths(r ir.Run, entry ir.Expr) (ir.Run, error) {
 		case "b_of":
 			args = append(args, ir.NumberArg(p.Name, candidatesOf(r, "b_n")))
 		case "of":
-			args = append(args, ir.NumberArg(p.Name, rowsOf(r)))
+			of := rowsOf(r)
+			if r.Kernel == abi.GroupMean {
+				of = meansOf(r)
+			}
+			args = append(args, ir.NumberArg(p.Name, of))
 		case "hq":
 			if !has("hq") {
 				args = append(args, ir.NumberArg(p.Name, ir.Name("score_q")))
@@ -86,6 +90,17 @@ func rowsOf(r ir.Run) ir.Expr {
 		return ir.N(0)
 	}
 	return ir.N(1)
+}
+
+// meansOf is 0 if means are of columns and 1 if they are of distances; else how many elements each row block has.
+func meansOf(r ir.Run) ir.Expr {
+	switch numberOf(r, "n").String() {
+	case columns.String():
+		return ir.N(0)
+	case reach.String():
+		return ir.N(1)
+	}
+	return headDim
 }
 
 // candidatesOf is 0 if the candidates of a choice are columns; else how many distances a candidate has.

@@ -86,8 +86,13 @@ func (b *programBuilder) chooseSums() []ir.Step {
 		ir.Let{Name: "first_head", Expr: ir.Name("entry").Times(qHeads).Plus(ir.Name("kv").Times(group))},
 		ir.Heads{First: ir.Name("first_head"), N: ir.Name("slice_heads")},
 	}
+	if b.someByGroup(choice.fromSums) {
+		inner = append(inner,
+			ir.Let{Name: "slice_groups", Expr: ir.Name("slice_batch").Times(ir.Name("slice_kv"))},
+			ir.Let{Name: "first_group", Expr: ir.Name("entry").Times(kvHeads).Plus(ir.Name("kv"))})
+	}
 	for _, p := range b.probes {
-		inner = append(append(inner, p.steps()...), b.selectSums(p)...)
+		inner = append(append(append(inner, p.steps()...), b.meanSums(p)...), b.selectSums(p)...)
 	}
 	return []ir.Step{ir.For{Var: "entry", End: batch, By: ir.Name("slice_batch"), Steps: []ir.Step{
 		ir.For{Var: "kv", End: kvHeads, By: ir.Name("slice_step"), Steps: inner}}}}
@@ -155,9 +160,15 @@ func (p probe) room() ir.Expr {
 func (b *programBuilder) slices(chunks ir.Expr) {
 	const stat = 8 * abi.ProbeRows // bytes of a maximum and a sum for every row
 	room := b.define("chunk_room", chunks)
-	head := b.define("sum_bytes", b.runBytes(ir.N(stat).Times(room.Plus(ir.N(1))).Plus(ir.N(4).Times(keysPad.Plus(distPad)))))
-	kv := b.define("kv_bytes", group.Times(head))
-	whole := b.define("sums_fit", ir.Call(ir.OpAtLeast, scratch, allHeads.Times(head)))
+	head := b.define("sum_bytes", b.runBytes(ir.N(stat).Times(room.Plus(ir.N(1))).Plus(ir.N(4).Times(keysPad.Plus(distPad))), false))
+	kvBytes, all := group.Times(head), allHeads.Times(head)
+	byGroup := b.someByGroup(choice.fromSums)
+	if byGroup {
+		means := b.define("group_bytes", b.groupBytes())
+		kvBytes, all = kvBytes.Plus(means), all.Plus(allGroups.Times(means))
+	}
+	kv := b.define("kv_bytes", kvBytes)
+	whole := b.define("sums_fit", ir.Call(ir.OpAtLeast, scratch, all))
 	most := ir.Call(ir.OpMin, kvHeads, ir.Call(ir.OpMax, ir.N(1), ir.Call(ir.OpFloorDiv, scratch, kv)))
 	slices := b.define("slices", ir.Call(ir.OpPick, whole, ir.N(1), ir.Call(ir.OpCeilDiv, kvHeads, most)))
 	b.define("slice_batch", ir.Call(ir.OpPick, whole, batch, ir.N(1)))
@@ -167,8 +178,14 @@ func (b *programBuilder) slices(chunks ir.Expr) {
 	b.buffer("probe_lse", "f32", true, heads, ir.N(abi.ProbeRows), ir.N(2))
 	b.buffer("col_sum", "f32", true, heads, keysPad)
 	b.buffer("diag_sum", "f32", true, heads, distPad)
-	b.runBuffers(heads)
-	spare := ir.Call(ir.OpMax, ir.N(0), scratch.Minus(heads.Times(head)))
+	b.runBuffers(heads, false)
+	used := heads.Times(head)
+	if byGroup {
+		groups := b.define("sum_groups", ir.Name("slice_batch").Times(step))
+		b.groupBuffers(groups)
+		used = used.Plus(groups.Times(ir.Name("group_bytes")))
+	}
+	spare := ir.Call(ir.OpMax, ir.N(0), scratch.Minus(used))
 	b.buffer("spare", "f32", true, ir.Call(ir.OpPick, whole, ir.N(0), ir.Call(ir.OpFloorDiv, spare, ir.N(4))))
 	for _, p := range b.probes {
 		again := ir.N(3).Times(p.value("rows").Over(abi.ProbeRows).Times(ir.Name("slices")).Minus(ir.N(1)))
@@ -236,35 +253,53 @@ func (p probe) stats(kernel string, tiles ir.Expr) (steps []ir.Step, grid [3]ir.
 
 // selectSums turns the sums of a probe into bitmaps, two choices of one rule at a time: they run side by side.
 func (b *programBuilder) selectSums(p probe) []ir.Step {
-	out := b.sumRuns(p)
+	out := append(b.sumRuns(p, false), b.sumRuns(p, true)...)
 	for rule, kernel := range abi.SelectKernels {
-		var jobs []choice
-		for _, c := range b.choices {
-			if c.from(p) && int(c.Rule) == rule {
-				jobs = append(jobs, c)
+		for _, byGroup := range []bool{false, true} {
+			var jobs []choice
+			for _, c := range b.choices {
+				if c.from(p) && int(c.Rule) == rule && c.ByGroup == byGroup {
+					jobs = append(jobs, c)
+				}
 			}
-		}
-		for pair := range slices.Chunk(jobs, 2) {
-			args := append(pair[0].job("a_", p), pair[len(pair)-1].job("b_", p)...)
-			out = append(out, ir.Run{Kernel: kernel, Grid: [3]ir.Expr{ir.Name("slice_heads"), ir.N(int64(len(pair))), ir.N(1)},
-				Args: append(args, sliceHeads()...)})
-			out = append(out, distancesOf(pair)...)
+			for pair := range slices.Chunk(jobs, 2) {
+				args := append(pair[0].job("a_", p), pair[len(pair)-1].job("b_", p)...)
+				out = append(out, ir.Run{Kernel: kernel, Grid: [3]ir.Expr{sliceLists(byGroup), ir.N(int64(len(pair))), ir.N(1)},
+					Args: append(args, sliceHeads(byGroup)...)})
+				out = append(out, distancesOf(pair)...)
+			}
 		}
 	}
 	return out
 }
 
 // from says whether the choice is made from the sums of a probe.
-func (c choice) from(p probe) bool { return c.source.Kind != ir.SourceBlocks && c.probe == p.number }
+func (c choice) from(p probe) bool { return c.fromSums() && c.probe == p.number }
+
+// fromSums says whether the choice is made from the sums of some probe.
+func (c choice) fromSums() bool { return c.source.Kind != ir.SourceBlocks }
 
 // bitsOfSlice is where the bitmaps of a slice begin, of stride bits a head.
 func (c choice) bitsOfSlice(param string, stride ir.Expr) ir.Arg {
-	return ir.AddressArg(param, c.name("bits"), ir.N(4).Times(ir.Name("first_head")).Times(stride.Over(32)))
+	return ir.AddressArg(param, c.name("bits"), ir.N(4).Times(firstList(c.ByGroup)).Times(stride.Over(32)))
 }
 
-// sliceHeads are the arguments that say which heads a launch of a slice is for.
-func sliceHeads() []ir.Arg {
-	return []ir.Arg{ir.NumberArg("hq", ir.Name("slice_q")), ir.AddressArg("heads", "heads", ir.N(4).Times(ir.Name("first_head")))}
+// firstList and sliceLists say which lists a slice makes, of q heads or by group: the first of them, and how many.
+func firstList(byGroup bool) ir.Expr {
+	return map[bool]ir.Expr{false: ir.Name("first_head"), true: ir.Name("first_group")}[byGroup]
+}
+
+func sliceLists(byGroup bool) ir.Expr {
+	return map[bool]ir.Expr{false: ir.Name("slice_heads"), true: ir.Name("slice_groups")}[byGroup]
+}
+
+// sliceHeads are the arguments that say which heads, or kv heads, a launch of a slice is for.
+func sliceHeads(byGroup bool) []ir.Arg {
+	hq, words := ir.Name("slice_q"), "heads"
+	if byGroup {
+		hq, words = ir.Name("slice_kv"), "groups"
+	}
+	return []ir.Arg{ir.NumberArg("hq", hq), ir.AddressArg("heads", words, ir.N(4).Times(firstList(byGroup)))}
 }
 
 // job are the arguments of one of the choices that a launch makes.
@@ -279,12 +314,11 @@ func (c choice) job(job string, p probe) []ir.Arg {
 		values, stride, n = runSum(c.run), runPad(c.run), c.distances()
 		bits = ir.AddressArg(job+"bits", c.name(runBits), ir.N(0))
 	}
-	head := ir.Name("kv").Times(group) // of the batch entry
 	number := func(name string, row int) ir.Arg {
-		return ir.AddressArg(job+name, "numbers", ir.N(4).Times(ir.N(int64(row)).Times(qHeads).Plus(head)))
+		return c.numberOf(job+name, row, ir.Name("kv").Times(group), ir.Name("kv")) // of the batch entry
 	}
 	args := []ir.Arg{
-		ir.AddressArg(job+"values", values, ir.N(0)),
+		ir.AddressArg(job+"values", c.byGroup(values), ir.N(0)),
 		bits,
 		number("budget", c.row),
 		ir.NumberArg(job+"first", clipped(c.First)), ir.NumberArg(job+"last", clipped(c.Last)),
