@@ -18,7 +18,7 @@ type mapView struct {
 }
 
 // view is what a map of a tensor shows, or of a compacted copy of K or V at chosen columns: contiguous [batch * q heads, col_cap, head
-// dim].
+// dim], or by group [batch * kv heads, col_cap, head dim].
 func (x *boundCall) view(tensor string) (mapView, error) {
 	at := func(s Stride, rows, heads int) (mapView, error) {
 		if rows == 0 { // no memory of its own: something that is there, though nothing reads it
@@ -42,7 +42,8 @@ func (x *boundCall) view(tensor string) (mapView, error) {
 			continue
 		}
 		rows, row := x.Number(n.list("col_cap")), int64(x.headDim)
-		return mapView{x.At(tensor), Stride{rows * row * int64(x.heads()), rows * row, row}, int(rows), x.heads(), 1}, nil
+		heads := x.listHeads(n)
+		return mapView{x.At(tensor), Stride{rows * row * int64(heads), rows * row, row}, int(rows), heads, 1}, nil
 	}
 	return mapView{}, fmt.Errorf("internal: a map of %q, which is no tensor of the call", tensor)
 }

@@ -51,7 +51,11 @@ var kernels = map[string]func(c config) (*lower.Kernel, error){
 	abi.Runs:    always(Runs),
 	abi.Columns: always(Columns),
 	abi.Compact: func(c config) (*lower.Kernel, error) { return Compact(c.HeadDim, c.Lengths) },
-	abi.Decide:  always(Decide),
+	abi.Decide:  func(config) (*lower.Kernel, error) { return Decide(false) },
+
+	abi.DecideByGroup: func(config) (*lower.Kernel, error) { return Decide(true) },
+	abi.GroupMean:     either(GroupMean),
+	abi.GroupShares:   either(GroupShares),
 
 	abi.Recall: always(Recall),
 	abi.RecallStats: func(c config) (*lower.Kernel, error) {
