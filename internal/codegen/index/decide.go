@@ -30,7 +30,7 @@ const decideThreads = 1024
 type decideKernel struct {
 	*blockKernel
 	rowBlocks, offset Value
-	list              Value // of the block's head: which one it is
+	byGroup           bool
 }
 
 // Decide adds up what the lists of each head cost. All row blocks walk one list of tiles, and which of them reach a tile
@@ -40,12 +40,8 @@ func Decide(byGroup bool) (*lower.Kernel, error) {
 	if byGroup {
 		entry = abi.DecideByGroup
 	}
-	d := &decideKernel{blockKernel: newBlockKernel(entry, decideThreads)}
+	d := &decideKernel{blockKernel: newBlockKernel(entry, decideThreads), byGroup: byGroup}
 	d.LeaveUnless(d.TakesPart(d.BlockX()), nil)
-	d.list = d.BlockX()
-	if byGroup {
-		d.list = d.UDiv(d.BlockX(), d.Param("group"))
-	}
 	d.rowBlocks, d.offset = d.Param("row_blocks"), d.Param("q_offset")
 	mine := d.FAdd(d.scaled("slot", d.FAdd(d.runs(), d.blocks())), d.scaled("column", d.columns()))
 	d.write(d.total(mine))
@@ -55,11 +51,19 @@ func Decide(byGroup bool) (*lower.Kernel, error) {
 
 func (d *decideKernel) scaled(price string, count Value) Value { return d.FMul(d.Param(price), count) }
 
+// list is which one the block's head has.
+func (d *decideKernel) list() Value {
+	if !d.byGroup {
+		return d.BlockX()
+	}
+	return d.UDiv(d.BlockX(), d.Param("group"))
+}
+
 // entries sums f over the entries 0, step, 2 step, ... of a list of this head, spread over the threads.
 func (d *decideKernel) entries(name, entries, count, limit string, step int64, f func(entry Value) Value) Value {
 	return d.unlessNull(name, count, func() Value {
-		n := d.Load(types.I32, d.at(d.Param(count), d.list), 4)
-		row := d.rowOf(entries, d.list, d.Param(limit))
+		n := d.Load(types.I32, d.at(d.Param(count), d.list()), 4)
+		row := d.rowOf(entries, d.list(), d.Param(limit))
 		return d.sum(name, d.Mul(d.tid, lower.I32(step)), n, step*decideThreads, func(i Value) Value {
 			return f(d.Load(types.I32, d.at(row, i), 4))
 		})
@@ -105,7 +109,7 @@ func (d *decideKernel) columns() Value {
 
 func (d *decideKernel) blocks() Value {
 	return d.unlessNull("blocks", "block_count", func() Value {
-		row := d.rowOf("block_count", d.list, d.rowBlocks)
+		row := d.rowOf("block_count", d.list(), d.rowBlocks)
 		return d.sum("blocks", d.tid, d.rowBlocks, decideThreads, func(i Value) Value {
 			return d.Load(types.I32, d.at(row, i), 4)
 		})
