@@ -139,6 +139,12 @@ func (x Select) numbers() indexNumbers {
 	return out
 }
 
+// BudgetNames are the parameters that the choice's numbers depend on, what is forced aside.
+func (x Select) BudgetNames() []string {
+	n := x.numbers()
+	return addVars(addVars(nil, n.budgets), n.parts)
+}
+
 // eval leaves what is chosen with the selection; no definition is computed from it.
 func (x Select) eval(e *indexEval) (any, error) {
 	c := choice{rule: x.Rule, most: math.MaxInt}
