@@ -76,12 +76,20 @@ func runByLengths(r ir.Run, entry ir.Expr) (ir.Run, error) {
 			args = append(args, ir.NumberArg(p.Name, of))
 		case "hq":
 			if !has("hq") {
-				args = append(args, ir.NumberArg(p.Name, ir.Name("score_q")))
+				args = append(args, ir.NumberArg(p.Name, headsOf(r)))
 			}
 		}
 	}
 	r.Kernel, r.Args = abi.ByLengths(r.Kernel), args
 	return r, nil
+}
+
+// headsOf is how many heads of a batch entry a kernel scores: those of a slice, or its kv heads.
+func headsOf(r ir.Run) ir.Expr {
+	if r.Grid[2].String() == "score_groups" {
+		return ir.Name("score_kv")
+	}
+	return ir.Name("score_q")
 }
 
 // rowsOf is 0 if a kernel's rows are queries, and 1 if they are keys.
