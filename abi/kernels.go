@@ -48,6 +48,15 @@ const (
 // Spread names the kernel of a probe for rows that lie a step apart.
 func Spread(kernel string) string { return kernel + "_spread" }
 
+// PackedRows are the rows of a head of packed probes: so many last rows of each q head of a kv head share the ProbeRows rows of a tile.
+var PackedRows = []int64{16, 32}
+
+// Packed names the kernel of a probe whose tiles have so many rows of each head.
+func Packed(kernel string, rows int64) string { return fmt.Sprintf("%s_packed%d", kernel, rows) }
+
+// CombinePacked is probe_combine for packed probes.
+const CombinePacked = ProbeCombine + "_packed"
+
 // DecideByGroup is decide for lists that the q heads of a kv head have in common.
 const DecideByGroup = "decide_by_group"
 
@@ -85,6 +94,7 @@ var ProbeHeadsPerBlock = []int64{1, 2, 4}
 
 const (
 	probeTensors = "q_batch q_head q_row k_batch k_head k_row i32 sq sk q_offset group hq chunk_tiles f32 scale_log2 ptr heads"
+	packedParams = " i32 q_group probe_rows"
 	spreadParams = " i32 row0 probe_rows step class_tiles tiles"
 	scoresPad    = "4*64*ceildiv(ceildiv(sk, 64), 64)" // bytes of a row of scores
 	colSumBytes  = "4*64*ceildiv(sk, 64)*hq*grid_z"
@@ -107,6 +117,8 @@ var IndexParams = map[string][]Param{
 	ProbeStats: Typed(probeStats),
 	ProbeCombine: Typed("ptr probe_stats[reads 512*chunks*hq*grid_z] probe_lse[writes 512*hq*grid_z] " +
 		"i32 chunks hq f32 scale_log2 ptr heads"),
+	CombinePacked: Typed("ptr probe_stats[reads 512*chunks*hq*grid_z] probe_lse[writes 512*hq*grid_z] " +
+		"i32 chunks hq packs f32 scale_log2 ptr heads"),
 	ProbeSums:          Typed(probeSums("")),
 	Spread(ProbeStats): Typed(probeStats + spreadParams),
 	Spread(ProbeSums):  Typed(probeSums("reads BYTES ") + spreadParams),
@@ -148,7 +160,7 @@ var IndexParams = map[string][]Param{
 	Decide:        decide("grid_x", ""),
 	DecideByGroup: decide("ceildiv(grid_x, group)", " i32 group"),
 
-	GroupMean: Typed("ptr values[reads 4*stride*group*grid_y] mean[writes 4*stride*grid_y] i32 n stride group hq ptr heads"),
+	GroupMean: Typed("ptr values[reads 4*stride*group*grid_y] mean[writes 4*stride*grid_y] i32 n stride group per hq ptr heads"),
 	GroupShares: Typed("ptr shares[reads " + scoresPad + "*slab*group*grid_y] mean[writes " + scoresPad + "*slab*grid_y] " +
 		"i32 sk sq q_offset slab_start slab group hq ptr heads"),
 }

@@ -70,6 +70,12 @@ var byLengths = map[string]string{
 }
 
 func init() {
+	for _, rows := range PackedRows {
+		for kernel, params := range map[string]string{ProbeStats: probeStats, ProbeSums: probeSums("")} {
+			packed := Packed(kernel, rows)
+			byLengths[packed], IndexParams[packed] = "", Typed(params+packedParams)
+		}
+	}
 	for kernel, more := range byLengths {
 		IndexParams[ByLengths(kernel)] = append(slices.Clone(IndexParams[kernel]), Typed("ptr lengths"+more)...)
 	}

@@ -106,6 +106,6 @@ func (b *programBuilder) meanSums(p probe) (out []ir.Step) {
 func groupMean(values string, n, stride, kv, groups, first ir.Expr) ir.Step {
 	return ir.Run{Kernel: abi.GroupMean, Grid: [3]ir.Expr{stride.Over(abi.MeanElements), groups, ir.N(1)}, Args: []ir.Arg{
 		ir.AddressArg("values", values, ir.N(0)), ir.AddressArg("mean", "group_"+values, ir.N(0)), ir.NumberArg("n", n),
-		ir.NumberArg("stride", stride), ir.NumberArg("hq", kv),
+		ir.NumberArg("stride", stride), ir.NumberArg("per", ir.N(1)), ir.NumberArg("hq", kv),
 		ir.AddressArg("heads", "heads", ir.N(4).Times(first))}}
 }

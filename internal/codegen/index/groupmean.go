@@ -17,7 +17,8 @@ import (
 //	shares      float32 [G*group, slab, kb_pad]: of block_shares
 //	mean        float32 [G, stride] or [G, slab, kb_pad]: as many; what lies behind is not written, nor anything of a kv head without part
 //	stride      from head to head, a multiple of 4
-//	group       q heads of a kv head
+//	group       q heads of a kv head, or whatever else the values are of: packs (packed.go)
+//	per         of how many of these heads says whether they take part: 1, or group for words of kv heads
 //	hq          kv heads of a batch entry in the launch, for lengths in device memory
 //	slab_start  first row block of the slab
 //	slab        row blocks of the slab
@@ -31,13 +32,19 @@ const meanThreads = abi.MeanElements / 4
 type groupKernel struct {
 	*blockKernel
 	first Value // q head of the kv head
+	per   Value // q heads a word; nil: one
 }
 
 // newGroupKernel leaves if no head of the group takes part.
 func newGroupKernel(entry string, lengths bool) *groupKernel {
 	g := &groupKernel{blockKernel: newBlockKernel(entryOf(entry, lengths), meanThreads)}
 	g.first = g.Mul(g.BlockY(), g.Param("group"))
-	g.LeaveUnless(g.SomeTakePart(g.first, g.Param("group")), nil)
+	if entry == abi.GroupMean {
+		g.per = g.Param("per")
+		g.LeaveUnless(g.SomeTakePart(g.UDiv(g.first, g.per), g.UDiv(g.Param("group"), g.per)), nil)
+	} else {
+		g.LeaveUnless(g.SomeTakePart(g.first, g.Param("group")), nil)
+	}
 	g.Entry = func() Value { return g.UDiv(g.BlockY(), g.Param("hq")) }
 	return g
 }
@@ -123,6 +130,14 @@ func (w *meanWalk) Values() []*Value {
 
 func (w meanWalk) Clone() meanWalk { return meanWalk{w.head, w.n, slices.Clone(w.sums)} }
 
+// takes says whether a head takes part.
+func (g *groupKernel) takes(head Value) Value {
+	if g.per == nil {
+		return g.TakesPart(head)
+	}
+	return g.TakesPart(g.UDiv(head, g.per))
+}
+
 // mean is the mean of some values over the heads of the group that take part. Whole warps ask for it together.
 func (g *groupKernel) mean(values int, of func(head Value) []Value) []Value {
 	end := g.Add(g.first, g.Param("group"))
@@ -133,7 +148,7 @@ func (g *groupKernel) mean(values int, of func(head Value) []Value) []Value {
 	all := lower.While(g.Builder, "member", start, func(w meanWalk) Value {
 		return g.ICmp(enum.IPredSLT, w.head, end)
 	}, func(w meanWalk) meanWalk {
-		next := lower.Choose(g.Builder, "taking", g.TakesPart(w.head), w, func() meanWalk {
+		next := lower.Choose(g.Builder, "taking", g.takes(w.head), w, func() meanWalk {
 			own := meanWalk{w.head, g.Add(w.n, lower.I32(1)), nil}
 			for i, x := range of(w.head) {
 				own.sums = append(own.sums, g.FAdd(w.sums[i], x))
