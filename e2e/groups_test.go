@@ -38,6 +38,23 @@ pattern mixed_runs(share = 300, b = 2) {
   index far = top(b, sum(probe, diagonals(32)))
   keep causal & (diagonals(near) & window(200) | diagonals(far) \ window(200))
 }
+pattern packed(a = 40, b = 3) {
+  index probe = softmax(q[-16:] * k)
+  index cols = top(a, sum(probe, queries)) shared by group with first 3
+  index diags = top(b, sum(probe, diagonals(64))) shared by group with first 1
+  keep causal & (columns(cols) | diagonals(diags))
+}
+pattern packed_by_two(share = 600, b = 70) {
+  index cols = top_p(share, sum(softmax(q[-23:] * k), queries)) shared by group with most 150
+  index diags = top(b, sum(softmax(q[-5:] * k), diagonals)) shared by group
+  keep causal & (columns(cols) | diagonals(diags))
+}
+pattern packed_beside(a = 40, b = 70) {
+  index few = softmax(q[-32:] * k)
+  index cols = top(a, sum(few, queries)) shared by group
+  index diags = top(b, sum(softmax(q[-64:] * k), diagonals)) with first 9
+  keep causal & (columns(cols) | diagonals(diags))
+}
 pattern best(n = 2) {
   index best = top(n, mean(q, 64) * max(k, 128)) shared by group with last 1
   keep causal & blocks(best)
@@ -70,7 +87,7 @@ func groupCase(t *testing.T, name, target string) attentionCase {
 
 // Choices by group are float64's, on both targets, and attention is over them.
 func TestChoicesByGroupAgreeWithFloat64(t *testing.T) {
-	for i, name := range []string{"tiles", "single", "mixed", "mixed_runs", "best", "shares", "squares"} {
+	for i, name := range []string{"tiles", "single", "mixed", "mixed_runs", "packed", "packed_by_two", "packed_beside", "best", "shares", "squares"} {
 		for n, target := range compile.Targets() {
 			c := groupCase(t, name, target)
 			shapes := groupShapes[:campaign.Few(3, len(groupShapes))]

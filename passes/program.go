@@ -27,6 +27,7 @@ func Program(s *ir.Schedule) (*ir.Program, error) {
 			}
 		}
 	}
+	b.packProbes()
 	b.build()
 	return b.Program, nil
 }

@@ -74,27 +74,38 @@ var probeSums = []struct {
 func (b *programBuilder) groupBytes() ir.Expr {
 	pads := ir.N(0)
 	for _, s := range probeSums {
-		if b.someByGroup(func(c choice) bool { return c.source.Kind == s.of }) {
+		if b.someMeans(s.of) {
 			pads = pads.Plus(s.pad)
 		}
 	}
-	return b.runBytes(ir.N(4).Times(pads), true)
+	return b.runBytes(ir.N(4).Times(pads).Times(b.meanRows()), true)
 }
 
 // groupBuffers are the means of the kv heads of a slice.
 func (b *programBuilder) groupBuffers(groups ir.Expr) {
 	for _, s := range probeSums {
-		if b.someByGroup(func(c choice) bool { return c.source.Kind == s.of }) {
-			b.buffer("group_"+s.name, "f32", true, groups, s.pad)
+		if b.someMeans(s.of) {
+			b.buffer("group_"+s.name, "f32", true, groups.Times(b.meanRows()), s.pad)
 		}
 	}
 	b.runBuffers(groups, true)
 }
 
+// someMeans says whether there are means of a kind: packed probes always have both.
+func (b *programBuilder) someMeans(of ir.SourceKind) bool {
+	packed := slices.ContainsFunc(b.probes, func(p probe) bool { return p.packed > 0 })
+	return packed || b.someByGroup(func(c choice) bool { return c.source.Kind == of })
+}
+
 // meanSums are the steps that make means of the sums of a probe.
 func (b *programBuilder) meanSums(p probe) (out []ir.Step) {
 	for _, s := range probeSums {
-		if b.someByGroup(func(c choice) bool { return c.from(p) && c.source.Kind == s.of }) {
+		if !b.someByGroup(func(c choice) bool { return c.from(p) && c.source.Kind == s.of }) {
+			continue
+		}
+		if p.packed > 0 {
+			out = append(out, p.meanPacks(s.name, s.n, s.pad))
+		} else {
 			out = append(out, groupMean(s.name, s.n, s.pad, ir.Name("slice_kv"), ir.Name("slice_groups"), ir.Name("first_head")))
 		}
 	}
