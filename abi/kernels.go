@@ -92,6 +92,9 @@ const (
 // ProbeHeadsPerBlock are the sizes in which the kernels of a probe come: q heads of one kv head that a block takes.
 var ProbeHeadsPerBlock = []int64{1, 2, 4}
 
+// PacksPerBlock are the sizes of packed probes: packs that a block takes. Four of them would spill on A100.
+var PacksPerBlock = []int64{1, 2}
+
 const (
 	probeTensors = "q_batch q_head q_row k_batch k_head k_row i32 sq sk q_offset group hq chunk_tiles f32 scale_log2 ptr heads"
 	packedParams = " i32 q_group probe_rows"

@@ -17,6 +17,11 @@ import (
 // ByGroup says whether the choice called name is made by group; false for a set that nobody chose.
 func (s *Schedule) ByGroup(name string) bool { return byGroup(s.Index, name) }
 
+// SomeByGroup says whether some list of the schedule is of a choice by group.
+func (s *Schedule) SomeByGroup() bool {
+	return slices.ContainsFunc(s.Lists(), func(l Source) bool { return s.ByGroup(l.Name) })
+}
+
 // ByGroup says the same of a pattern's choice.
 func (p *Pattern) ByGroup(name string) bool { return byGroup(p.Index, name) }
 

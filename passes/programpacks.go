@@ -81,6 +81,14 @@ func (p probe) sharers() ir.Expr {
 	return ir.Name("sharers")
 }
 
+// sizes are the sizes in which the probe's kernels come.
+func (p probe) sizes() []int64 {
+	if p.packed > 0 {
+		return abi.PacksPerBlock
+	}
+	return abi.ProbeHeadsPerBlock
+}
+
 // rowsInSlice is how many heads, or packs, of a batch entry a slice has.
 func (p probe) rowsInSlice() ir.Expr {
 	if p.packed > 0 {

@@ -108,7 +108,7 @@ func (b *programBuilder) chooseSums() []ir.Step {
 // rowsOf defines which rows a probe has: rows of them from row0 on, step apart.
 func (b *programBuilder) rowsOf(p probe) {
 	if !slices.ContainsFunc(b.Variants, func(v ir.Variant) bool { return v.Name == p.variant() }) {
-		b.Variants = append(b.Variants, ir.Variant{Name: p.variant(), Of: abi.ProbeHeadsPerBlock, For: p.sharers()})
+		b.Variants = append(b.Variants, ir.Variant{Name: p.variant(), Of: p.sizes(), For: p.sharers()})
 	}
 	switch {
 	case p.last != nil:

@@ -150,10 +150,21 @@ func (k *RowTile) ListHead(l ir.Source) Value {
 	switch {
 	case !k.Schedule.ByGroup(l.Name):
 		return k.HeadIndex()
-	case k.At.Head0 == nil:
-		return k.UDiv(k.HeadIndex(), k.Param("group"))
+	case k.At.listHead != nil:
+		return k.At.listHead()
 	}
+	return k.GroupListHead()
+}
+
+// HoldListHead makes a value the index of the tile's lists by group, for kernels that ask for it again and again.
+func (k *RowTile) HoldListHead(held func() Value) { k.At.listHead = held }
+
+// GroupListHead computes the index of the tile's lists by group.
+func (k *RowTile) GroupListHead() Value {
 	group := k.Param("group")
+	if k.At.Head0 == nil {
+		return k.UDiv(k.HeadIndex(), group)
+	}
 	lists := k.UDiv(k.Sub(k.Add(k.At.Heads(), group), I32(1)), group) // of a batch entry
 	return k.Add(k.Mul(k.At.Batch(), lists), k.Sub(k.KVHead(), k.UDiv(k.At.Head0(), group)))
 }
