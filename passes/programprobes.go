@@ -209,6 +209,9 @@ func (b *programBuilder) slices(chunks ir.Expr) {
 	b.buffer("spare", "f32", true, ir.Call(ir.OpPick, whole, ir.N(0), ir.Call(ir.OpFloorDiv, spare, ir.N(4))))
 	for _, p := range b.probes {
 		again := ir.N(3).Times(p.value("rows").Over(abi.ProbeRows).Times(ir.Name("slices")).Minus(ir.N(1)))
+		if p.packed > 0 { // the means of packs are launched where there are several
+			again = again.Plus(severalPacks(p.each()).Minus(ir.N(1)))
+		}
 		b.Work = append(b.Work, ir.Work{Unit: ir.WorkLaunches, Amount: again})
 	}
 }

@@ -18,18 +18,23 @@ import (
 func TestHeadsOfAPartChooseTogether(t *testing.T) {
 	shared, other := entry("slash_tiles_shared", "vertical", 40, "runs", 2), entry("slash_tiles_shared", "vertical", 60, "runs", 1)
 	single, near, dense := entry("slash_tiles", "vertical", 35, "runs", 2), entry("a_shape", "window", 30), entry("dense")
-	for n, heads := range [][]string{
-		{near, near, single, dense, single, shared, shared, near},
-		{dense, near, near, near, shared, single, shared, shared, other, other, near, other},
-		{shared, single, shared, near, other, other, other, other},
-		{dense, shared, shared, single},
-	}[:campaign.Few(2, 4)] {
+	for n, layer := range []struct {
+		kvHeads int
+		heads   []string
+	}{
+		{2, []string{near, near, single, dense, single, shared, shared, near}},
+		{1, []string{shared, single, shared, near, dense, shared, shared, single, shared}}, // three packs
+		{3, []string{dense, near, near, near, shared, single, shared, shared, other, other, near, other}},
+		{2, []string{shared, single, shared, near, other, other, other, other}},
+		{1, []string{dense, shared, shared, single}},
+	}[:campaign.Few(2, 5)] {
+		heads := layer.heads
 		for i, target := range compile.Targets() {
 			dev, err := emu.Open(emu.Options{Seed: uint64(n), Multiprocessors: 1 + n})
 			require.NoError(t, err)
 			c := newCompiler(dev)
 			c.target, c.headDim = target, []int{64, 128}[(i+n)%2]
-			in, err := qkv.Generate(qkv.Shape{Batch: 2 - n/2, QHeads: len(heads), KVHeads: len(heads) / 4, SeqQ: 200, SeqK: 333, QOffset: 133, HeadDim: c.headDim}, abi.BF16, 5)
+			in, err := qkv.Generate(qkv.Shape{Batch: 2 - n/3, QHeads: len(heads), KVHeads: layer.kvHeads, SeqQ: 200, SeqK: 333, QOffset: 133, HeadDim: c.headDim}, abi.BF16, 5)
 			require.NoError(t, err)
 			ran, l := bind(t, c, heads...)
 			res, err := l.RunHost(t.Context(), host(in))
