@@ -58,8 +58,8 @@ func WithoutLengths(kernel string) (plain string, was bool) {
 }
 
 // byLengths are the kernels that depend on lengths, and what they have more. A choice is from keys (0), or from the distances up to the last
-// query: single ones (1), or runs of so many; a pool is of queries (0) or of keys (1); a mean is of keys (0), of distances (1), or of pooled queries with so many elements; a kernel whose
-// grid counts heads asks how many an entry has.
+// query: single ones (1), or runs of so many; a pool is of queries (0) or of keys (1); a mean is of keys (0), of distances (1), or of pooled
+// queries with so many elements; a kernel whose grid counts heads asks how many an entry has.
 var byLengths = map[string]string{
 	ProbeStats: "", ProbeSums: "", Compact: "",
 	SelectTop: " i32 a_of b_of", SelectMass: " i32 a_of b_of", SelectAbove: " i32 a_of b_of", SelectNear: " i32 a_of b_of",
