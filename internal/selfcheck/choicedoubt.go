@@ -56,8 +56,8 @@ func valueRanges(index []ir.IndexDef, name string, values map[string]int64, head
 }
 
 // alike says of two columns, distances or runs of distances whether the same numbers are added up for both, whatever the arithmetic: every
-// row of each head gives all keys the same logit, because the query is 0 or all keys are equal, and the same rows of the probe see both. Other values that
-// are equal in float64 may be sums of different numbers, whose order in float32 is rounding.
+// row of each head gives all keys the same logit, because the query is 0 or all keys are equal, and the same rows of the probe see both.
+// Other values that are equal in float64 may be sums of different numbers, whose order in float32 is rounding.
 func alike(index []ir.IndexDef, name string, values map[string]int64, heads []ir.HeadInputs[float32]) func(a, b int) bool {
 	in := heads[0]
 	sum, rows, err := probed(index, name, values, in.Sq)
