@@ -36,6 +36,8 @@ const (
 	SquareScores = "square_scores"
 	BlockShares  = "block_shares"
 	Decide       = "decide"
+	GroupMean    = "group_mean"
+	GroupShares  = "group_shares"
 	RecallStats  = "recall_stats"
 	Recall       = "recall"
 
@@ -47,6 +49,18 @@ const (
 
 // Spread names the kernel of a probe for rows that lie a step apart.
 func Spread(kernel string) string { return kernel + "_spread" }
+
+// PackedRows are the rows of a head of packed probes: so many last rows of each q head of a kv head share the ProbeRows rows of a tile.
+var PackedRows = []int64{16, 32}
+
+// Packed names the kernel of a probe whose tiles have so many rows of each head.
+func Packed(kernel string, rows int64) string { return fmt.Sprintf("%s_packed%d", kernel, rows) }
+
+// CombinePacked is probe_combine for packed probes.
+const CombinePacked = ProbeCombine + "_packed"
+
+// DecideByGroup is decide for lists that the q heads of a kv head have in common.
+const DecideByGroup = "decide_by_group"
 
 // SelectKernels and BlockSelectKernels are the kernels that choose, by rule.
 var (
@@ -66,10 +80,11 @@ const (
 	StoreWordsCount = 64 // words that one launch of store_words writes
 	ProbeRows       = 64 // query rows that one launch of a probe looks at
 	ClearThreads    = 256
-	RunsPerBlock    = 32  // runs of distances that one block of run_sums adds up
-	RunWords        = 256 // words of a bitmap that one block of run_distances writes
-	CompactRows     = 64  // columns that one block of compact gathers: a slot of the attention kernel
-	ScoreRows       = 64  // row blocks and key blocks of one block of block_scores
+	RunsPerBlock    = 32   // runs of distances that one block of run_sums adds up
+	RunWords        = 256  // words of a bitmap that one block of run_distances writes
+	MeanElements    = 1024 // elements that one block of group_mean writes
+	CompactRows     = 64   // columns that one block of compact gathers: a slot of the attention kernel
+	ScoreRows       = 64   // row blocks and key blocks of one block of block_scores
 	ScoreKeys       = 128
 	SquareTile      = 128               // rows and columns of squares of one block of square_scores
 	SelectKeys      = 32                // scores that a thread of block_select holds
@@ -79,8 +94,12 @@ const (
 // ProbeHeadsPerBlock are the sizes in which the kernels of a probe come: q heads of one kv head that a block takes.
 var ProbeHeadsPerBlock = []int64{1, 2, 4}
 
+// PacksPerBlock are the sizes of packed probes: packs that a block takes. Four of them would spill on A100.
+var PacksPerBlock = []int64{1, 2}
+
 const (
 	probeTensors = "q_batch q_head q_row k_batch k_head k_row i32 sq sk q_offset group hq chunk_tiles f32 scale_log2 ptr heads"
+	packedParams = " i32 q_group probe_rows"
 	spreadParams = " i32 row0 probe_rows step class_tiles tiles"
 	scoresPad    = "4*64*ceildiv(ceildiv(sk, 64), 64)" // bytes of a row of scores
 	colSumBytes  = "4*64*ceildiv(sk, 64)*hq*grid_z"
@@ -103,6 +122,8 @@ var IndexParams = map[string][]Param{
 	ProbeStats: Typed(probeStats),
 	ProbeCombine: Typed("ptr probe_stats[reads 512*chunks*hq*grid_z] probe_lse[writes 512*hq*grid_z] " +
 		"i32 chunks hq f32 scale_log2 ptr heads"),
+	CombinePacked: Typed("ptr probe_stats[reads 512*chunks*hq*grid_z] probe_lse[writes 512*hq*grid_z] " +
+		"i32 chunks hq packs f32 scale_log2 ptr heads"),
 	ProbeSums:          Typed(probeSums("")),
 	Spread(ProbeStats): Typed(probeStats + spreadParams),
 	Spread(ProbeSums):  Typed(probeSums("reads BYTES ") + spreadParams),
@@ -146,9 +167,19 @@ var IndexParams = map[string][]Param{
 
 	Lengths: Typed("ptr lengths seq_q seq_k offsets starts_q starts_k i32 batch ragged sq sk q_offset total_q total_k"),
 
-	Decide: Typed("ptr route[writes 4*grid_x] nanos[writes 4*grid_x] runs[reads 4*run_cap*grid_x] run_count[reads 4*grid_x] " +
-		"cols[reads 4*col_cap*grid_x] col_count[reads 4*grid_x] block_count[reads 4*row_blocks*grid_x] " +
-		"i32 run_cap run_low run_reach col_cap col_high col_near row_blocks sq q_offset carry f32 start slot column dense ptr heads"),
+	Decide:        decide("grid_x", ""),
+	DecideByGroup: decide("ceildiv(grid_x, group)", " i32 group"),
+
+	GroupMean: Typed("ptr values[reads 4*stride*group*grid_y] mean[writes 4*stride*grid_y] i32 n stride group per hq ptr heads"),
+	GroupShares: Typed("ptr shares[reads " + scoresPad + "*slab*group*grid_y] mean[writes " + scoresPad + "*slab*grid_y] " +
+		"i32 sk sq q_offset slab_start slab group hq ptr heads"),
+}
+
+// decide are the parameters of a kernel that decides from lists, of which there are so many.
+func decide(lists, more string) []Param {
+	return Typed(strings.ReplaceAll("ptr route[writes 4*grid_x] nanos[writes 4*grid_x] runs[reads 4*run_cap*LISTS] run_count[reads 4*LISTS] "+
+		"cols[reads 4*col_cap*LISTS] col_count[reads 4*LISTS] block_count[reads 4*row_blocks*LISTS] "+
+		"i32 run_cap run_low run_reach col_cap col_high col_near row_blocks sq q_offset carry f32 start slot column dense ptr heads", "LISTS", lists) + more)
 }
 
 var pool = Typed("ptr x out[writes 4*head_dim*ceildiv(n, 64)*grid_y*grid_z] i64 x_batch x_head x_row i32 n q_heads ptr heads")

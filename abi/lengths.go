@@ -58,17 +58,24 @@ func WithoutLengths(kernel string) (plain string, was bool) {
 }
 
 // byLengths are the kernels that depend on lengths, and what they have more. A choice is from keys (0), or from the distances up to the last
-// query: single ones (1), or runs of so many; a pool is of queries (0) or of keys (1); a kernel whose grid counts heads asks how many an entry has.
+// query: single ones (1), or runs of so many; a pool is of queries (0) or of keys (1); a mean is of keys (0), of distances (1), or of pooled
+// queries with so many elements; a kernel whose grid counts heads asks how many an entry has.
 var byLengths = map[string]string{
 	ProbeStats: "", ProbeSums: "", Compact: "",
 	SelectTop: " i32 a_of b_of", SelectMass: " i32 a_of b_of", SelectAbove: " i32 a_of b_of", SelectNear: " i32 a_of b_of",
-	RunSums: "", RunDistances: "",
+	RunSums: "", RunDistances: "", GroupMean: " i32 of", GroupShares: "",
 	PoolMean: " i32 of", PoolMax: " i32 of", PoolMean128: " i32 of", PoolMax128: " i32 of",
 	BlockScores: " i32 hq", BlockShares: " i32 hq", SquareScores: "",
 	BlockSelect: "", BlockSelectMass: "", BlockSelectAbove: "", BlockSelectNear: "",
 }
 
 func init() {
+	for _, rows := range PackedRows {
+		for kernel, params := range map[string]string{ProbeStats: probeStats, ProbeSums: probeSums("")} {
+			packed := Packed(kernel, rows)
+			byLengths[packed], IndexParams[packed] = "", Typed(params+packedParams)
+		}
+	}
 	for kernel, more := range byLengths {
 		IndexParams[ByLengths(kernel)] = append(slices.Clone(IndexParams[kernel]), Typed("ptr lengths"+more)...)
 	}

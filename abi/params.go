@@ -145,6 +145,8 @@ const QueueBytes = 4
 //	cols     [H, col_cap] i32 ascending, col_count [H], kc and vc [H, col_cap, head dim]: chosen columns and their K and V
 //	means    kc and vc [H, col_cap, head dim]: mean K and V of pools; kept [H, row blocks, kept_words] bits: which key blocks were chosen
 //	         for a row block, not read where no data chooses
+//
+// Of a choice by group, H is batch times kv heads.
 var ListFields = map[ir.SourceKind][]Param{
 	ir.SourceRuns:    Typed("ptr runs run_count i32 run_cap ptr covered i32 cover_words"),
 	ir.SourceBlocks:  Typed("ptr blocks block_count i32 block_cap"),

@@ -59,11 +59,12 @@ type Clause interface {
 }
 
 type (
-	// Index is `index Name = Value With...`.
+	// Index is `index Name = Value With...`; Group is the span of `shared by group` after the value, nil without it.
 	Index struct {
 		Span  Span
 		Name  Ident
 		Value Expr
+		Group *Span
 		With  []With
 	}
 	// Let is `let Name = Set`.

@@ -65,6 +65,10 @@ func (b *builder) keep(g *gKeep) Clause {
 func (b *builder) index(g *gIndex) Clause {
 	v := b.whole(g.Value)
 	x := &Index{Span: join(spanOf(g.Key), v.Pos()), Name: ident(g.Name), Value: v}
+	if g.Group.Key.Value != "" {
+		span := join(spanOf(g.Group.Key), spanOf(g.Group.End))
+		x.Group, x.Span = &span, join(x.Span, span)
+	}
 	for _, w := range g.With {
 		n := b.whole(w.N)
 		x.With = append(x.With, With{join(spanOf(w.Key), n.Pos()), ident(w.End), n})

@@ -22,6 +22,7 @@ func (c *checker) index(x *Index) {
 	c.freshName(x.Name, "the index value")
 	c.clause = x.Name.Name
 	v, ok := c.value(x.Value)
+	v, ok = c.byGroup(x, v, ok)
 	for i, w := range x.With {
 		if v, ok = c.with(x, i, w, v, ok); !ok {
 			break // one message for a clause is enough
@@ -35,10 +36,32 @@ func (c *checker) index(x *Index) {
 	c.indexes = append(c.indexes, use)
 }
 
+// byGroup makes a choice one for all query heads of a kv head.
+func (c *checker) byGroup(x *Index, v ir.Index, ok bool) (ir.Index, bool) {
+	if !ok || x.Group == nil {
+		return v, ok
+	}
+	if s, chooses := c.choiceHere(x, v); chooses {
+		s.ByGroup = true
+		return s, true
+	}
+	c.report(Diagnostic{Code: codeNotAChoice, Message: "`shared by group` after a value that chooses nothing",
+		Primary: Label{*x.Group, "nothing is chosen here"}, Others: []Label{{x.Value.Pos(), "this value"}},
+		Help: "write it after `top`, `top_p`, `above` or `near_max`"})
+	return v, false
+}
+
+// choiceHere is the choice that a clause makes, not one that it names.
+func (c *checker) choiceHere(x *Index, v ir.Index) (ir.Select, bool) {
+	s, chooses := v.(ir.Select)
+	_, isCall := unparen(x.Value).(*Call)
+	return s, chooses && isCall
+}
+
 // with forces members into a choice, or limits their number.
 func (c *checker) with(x *Index, i int, w With, v ir.Index, ok bool) (ir.Index, bool) {
-	s, chooses := v.(ir.Select)
-	if _, isCall := unparen(x.Value).(*Call); ok && (!chooses || !isCall) {
+	s, chooses := c.choiceHere(x, v)
+	if ok && !chooses {
 		c.report(Diagnostic{Code: codeNotAChoice, Message: fmt.Sprintf("`with %s` after a value that chooses nothing", w.End.Name),
 			Primary: Label{w.Span, "nothing is chosen here"}, Others: []Label{{x.Value.Pos(), "this value"}},
 			Help: "write it after `top`, `top_p`, `above` or `near_max`"})

@@ -121,7 +121,7 @@ var Codes = []Code{
 	{codeNotSupported, "something that the index stage does not do", "pattern p { index m = mean(q, 32) keep causal }",
 		"write it with what the index stage has: pools over 64 or 128 rows, the last n queries or every n-th, sums over queries, diagonals, runs of 16 to 128 diagonals whose size is known when the kernel is compiled, or blocks",
 		"pattern p { index b = top(4, mean(q, 64) * mean(k, 64)) keep causal & blocks(b) }"},
-	{codeNotAChoice, "`with` after a value that chooses nothing, twice for one end, or with bounds that no choice can have", "pattern p { index s = softmax(q[-64:] * k) with first 3 keep causal }",
+	{codeNotAChoice, "`with` or `shared by group` after a value that chooses nothing, `with` twice for one end, or with bounds that no choice can have", "pattern p { index s = softmax(q[-64:] * k) with first 3 keep causal }",
 		"write `with` behind `top`, `top_p`, `above` or `near_max`, each of first, last, least and most once, the least no larger than the most",
 		"pattern p { index s = top(9, sum(softmax(q[-64:] * k), queries)) with first 3 keep columns(s) }"},
 	{codeNotAPool, "`else mean` with a number of keys that kernels have no means of", "pattern p { keep window(64) else mean(100) }",

@@ -29,10 +29,16 @@ type (
 		Keep  *gKeep  `parser:"| @@"`
 	}
 	gIndex struct {
-		Key   token   `parser:"@'index'"`
-		Name  token   `parser:"@Ident"`
-		Value *gExpr  `parser:"'=' @@"`
-		With  []gWith `parser:"@@*"`
+		Key   token    `parser:"@'index'"`
+		Name  token    `parser:"@Ident"`
+		Value *gExpr   `parser:"'=' @@"`
+		Group gByGroup `parser:"@@?"`
+		With  []gWith  `parser:"@@*"`
+	}
+	gByGroup struct {
+		Key token `parser:"@'shared'"`
+		By  token `parser:"@'by'"`
+		End token `parser:"@'group'"`
 	}
 	gWith struct {
 		Key token  `parser:"@'with'"`

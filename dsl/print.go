@@ -53,6 +53,9 @@ func (p *astPrinter) clause(x Clause) {
 	case *Index:
 		p.line(1, x.Span, "index "+x.Name.Name)
 		p.expr(2, "", x.Value)
+		if x.Group != nil {
+			p.line(2, *x.Group, "shared by group")
+		}
 		for _, w := range x.With {
 			p.line(2, w.Span, "with "+w.End.Name)
 			p.expr(3, "", w.N)

@@ -37,6 +37,9 @@ var candidates = []struct {
 	{token{Type: kIdent, Value: "last"}, "`last`"},
 	{token{Type: kIdent, Value: "least"}, "`least`"},
 	{token{Type: kIdent, Value: "most"}, "`most`"},
+	{token{Type: kIdent, Value: "shared"}, "`shared`"},
+	{token{Type: kIdent, Value: "by"}, "`by`"},
+	{token{Type: kIdent, Value: "group"}, "`group`"},
 	{word("with"), "`with`"},
 	{word("else"), "`else`"},
 	{token{Type: kIdent, Value: "mean"}, "`mean`"},
@@ -90,6 +93,8 @@ func (p *fileParser) syntaxError(ts, rest []token, n int) Diagnostic {
 		d.Help = "choose another name: this word is kept for later versions of the language"
 	case found.Value == "=" && ts[n-1].Value == "=":
 		d.Message, d.Help = lackingMessage("comparisons", "=="), comparisons
+	case found.Value == "shared" && ts[n-1].Value != "with":
+		d.Help = "write `shared by group` right after the choice, before all of `with`"
 	case found.Value == ":":
 		d.Help = "ranges are written `from..to`; colons stand in brackets only, as in `q[-64:]`"
 	case found.Type == kKeyword && wantsName:
@@ -120,7 +125,7 @@ func fitting(prefix []token) []string {
 	}
 	if slices.Contains(fits, "a name") { // these are names where no clause gives them a meaning
 		fits = slices.DeleteFunc(fits, func(w string) bool {
-			return slices.Contains([]string{"`first`", "`last`", "`least`", "`most`", "`mean`"}, w)
+			return slices.Contains([]string{"`first`", "`last`", "`least`", "`most`", "`mean`", "`shared`", "`by`", "`group`"}, w)
 		})
 	}
 	return fits

@@ -106,6 +106,25 @@ func TestWriteChosenRefuses(t *testing.T) {
 	}
 }
 
+// Heads that choose together have one list: what differs is refused.
+func TestWriteChosenWantsOneChoiceAGroup(t *testing.T) {
+	dev := openEmulator(t, emu.Options{})
+	c := attentionCase{program: library(t, "slash_tiles_shared"), headDim: 64, dtype: abi.BF16, params: map[string]int64{"vertical": 31, "runs": 3},
+		shape: qkv.Shape{Batch: 1, QHeads: 4, KVHeads: 2, SeqQ: 300, SeqK: 300}}
+	p, at := c.prepared(t, dev, c.input(t))
+	workspaceFor(t, dev, p, &at)
+	require.NoError(t, p.RunIndex(nil, at))
+	chosen, err := p.ReadChosen(nil, at)
+	require.NoError(t, err)
+	asked := askedOf(chosen)
+	require.Equal(t, asked[2], asked[3])
+	require.NotEqual(t, asked[1], asked[2])
+	asked[3] = asked[0]
+	err = p.WriteChosen(nil, at, asked)
+	require.ErrorIs(t, err, device.ErrBadCall)
+	require.ErrorContains(t, err, "head 3 has other columns than heads of its kv head before it, which choose cols together, by group; give them one choice")
+}
+
 // Lists of a choice among runs have room for whole runs: distances that are none are refused, however few they are. The last run ends with
 // the distances.
 func TestWriteChosenWantsWholeRuns(t *testing.T) {
@@ -156,6 +175,9 @@ func TestAttentionFollowsWrittenLists(t *testing.T) {
 	for name, settings := range dynamicSettings {
 		c := attentionCase{program: library(t, name), headDim: 64, dtype: abi.BF16, params: settings[2], random: true,
 			shape: qkv.Shape{Batch: 1, QHeads: 3, KVHeads: 1, SeqQ: 300, SeqK: 300}}
+		if name == "slash_tiles_shared" { // whose heads of a kv head have one list
+			c.shape.KVHeads = 3
+		}
 		in := c.input(t)
 		p, at := c.prepared(t, dev, in)
 		workspaceFor(t, dev, p, &at)

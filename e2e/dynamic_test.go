@@ -30,15 +30,16 @@ var dynamicLengths = []int{1, 2, 31, 63, 64, 65, 100, 127, 128, 129, 191, 200, 2
 
 // dynamicSettings are small budgets, larger ones than there are members, and some between.
 var dynamicSettings = map[string][]map[string]int64{
-	"vertical_slash": {{"vertical": 0, "slash": 0}, {"vertical": 31, "slash": 104}, {"vertical": 150, "slash": 130}, {"vertical": 1 << 30, "slash": 101}, nil},
-	"slash_tiles":    {{"vertical": 0, "runs": 0}, {"vertical": 31, "runs": 3}, {"vertical": 100, "runs": 4}, {"vertical": 1 << 30, "runs": 1 << 30}, nil},
-	"block_sparse":   {{"topk": 0}, {"topk": 1}, {"topk": 3}, {"topk": 1 << 30}, nil},
-	"block_means":    {{"topk": 0}, {"topk": 2}, {"topk": 3}, {"topk": 1 << 30}},
-	"sink_blocks":    {{"topk": 0}, {"topk": 2}, {"topk": 3}, {"topk": 1 << 30}},
-	"most_mass":      {{"share": 300, "least": 0}, {"share": 700, "least": 150, "limit": 140}, {"share": 1000, "least": 0, "limit": 170}, {"share": 1, "least": 140}, nil},
-	"xattention":     {{"share": 300}, {"share": 1000}, {"share": 600}, nil},
-	"flash_prefill":  {{"sink": 0, "window": 1, "last": 0}, {"share": 800, "sink": 1, "window": 1, "last": 1}, {"share": 950, "sink": 0, "window": 0}, nil},
-	"columns_window": {{"vertical": 0, "window": 1}, {"vertical": 40, "window": 65}, {"vertical": 100, "window": 20}, nil},
+	"vertical_slash":     {{"vertical": 0, "slash": 0}, {"vertical": 31, "slash": 104}, {"vertical": 150, "slash": 130}, {"vertical": 1 << 30, "slash": 101}, nil},
+	"slash_tiles":        {{"vertical": 0, "runs": 0}, {"vertical": 31, "runs": 3}, {"vertical": 100, "runs": 4}, {"vertical": 1 << 30, "runs": 1 << 30}, nil},
+	"slash_tiles_shared": {{"vertical": 0, "runs": 0}, {"vertical": 31, "runs": 3}, {"vertical": 100, "runs": 4}, nil},
+	"block_sparse":       {{"topk": 0}, {"topk": 1}, {"topk": 3}, {"topk": 1 << 30}, nil},
+	"block_means":        {{"topk": 0}, {"topk": 2}, {"topk": 3}, {"topk": 1 << 30}},
+	"sink_blocks":        {{"topk": 0}, {"topk": 2}, {"topk": 3}, {"topk": 1 << 30}},
+	"most_mass":          {{"share": 300, "least": 0}, {"share": 700, "least": 150, "limit": 140}, {"share": 1000, "least": 0, "limit": 170}, {"share": 1, "least": 140}, nil},
+	"xattention":         {{"share": 300}, {"share": 1000}, {"share": 600}, nil},
+	"flash_prefill":      {{"sink": 0, "window": 1, "last": 0}, {"share": 800, "sink": 1, "window": 1, "last": 1}, {"share": 950, "sink": 0, "window": 0}, nil},
+	"columns_window":     {{"vertical": 0, "window": 1}, {"vertical": 40, "window": 65}, {"vertical": 100, "window": 20}, nil},
 }
 
 type dynamicKernel struct {

@@ -156,6 +156,7 @@ func TestMeansThatNoKernelHas(t *testing.T) {
 		"index c = top(9, sum(softmax(q[-64:] * k), queries)) keep columns(c) else mean":                                                                         "columns(c) drops parts of them",
 		"index d = top(9, sum(softmax(q[-64:] * k), diagonals)) keep causal & diagonals(d) else mean":                                                            "diagonals(d) drops parts of them",
 		"index x = mean(q, 64) * mean(k, 64) index a = top(2, x) index b = top(3, x) keep causal & (blocks(a) & window(64) | blocks(b) \\ window(64)) else mean": "two choices of blocks",
+		"index b = top(3, mean(q, 64) * mean(k, 64)) shared by group keep causal & blocks(b) else mean":                                                          "blocks(b) is one list for the heads of a group",
 	} {
 		_, _, err := compile.Check("p.minf", []byte("pattern p { "+source+" }"), nil)
 		require.ErrorContains(t, err, want, source)

@@ -102,7 +102,7 @@ var extremeKernels = []struct {
 
 var extremePatterns = map[string]map[string]int64{
 	"dense": nil, "full": nil, "a_shape": {"sink": 20, "window": 70}, "sliding": {"window": 33},
-	"vertical_slash": {"vertical": 40, "slash": 110}, "block_sparse": {"topk": 2}, "columns_window": {"vertical": 40, "window": 65},
+	"vertical_slash": {"vertical": 40, "slash": 110}, "slash_tiles_shared": {"vertical": 40, "runs": 2}, "block_sparse": {"topk": 2}, "columns_window": {"vertical": 40, "window": 65},
 }
 
 // Patterns, kernels and types take turns: in a campaign each pattern has every third pair of a kernel and a type, each pair two patterns or three.

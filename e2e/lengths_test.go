@@ -280,6 +280,18 @@ const nearOnes = `pattern near_ones {
   keep causal & (columns(cols) | diagonals(diags))
 }`
 
+// sharesByGroup and bestByGroup are means over heads of a batch entry: of shares of blocks, and of pooled queries.
+const (
+	sharesByGroup = `pattern shares {
+  index near = top_p(0.5, softmax(mean(q, 64) * mean(k, 64))) shared by group with last 1
+  keep causal & blocks(near)
+}`
+	bestByGroup = `pattern best(n = 2) {
+  index best = top(n, mean(q, 128) * max(k, 64)) shared by group with last 1
+  keep causal & blocks(best)
+}`
+)
+
 // TestLengths: what a sequence computes is the same alone and in a batch whose lengths are in device memory, to the bit if the longest lengths
 // are the same; MINFC_LENGTHS_DEVICE=cuda says it of a GPU. Rows beyond its length neither count nor are written, whatever they hold.
 func TestLengths(t *testing.T) {
@@ -296,7 +308,7 @@ func TestLengths(t *testing.T) {
 		{Plan: mixed}, {Pattern: "block_sparse", Params: map[string]int64{"topk": 2}},
 		{Pattern: "flash_prefill", Params: map[string]int64{"share": 900, "sink": 0, "window": 0, "last": 0}},
 		{Pattern: "most_mass", Params: map[string]int64{"share": 500, "least": 140, "limit": 200}},
-		{Source: nearOnes}}
+		{Source: nearOnes}, {Pattern: "slash_tiles_shared", Params: map[string]int64{"vertical": 40, "runs": 3}}, {Source: sharesByGroup}, {Source: bestByGroup}}
 	targets := []string{"emu:sm_80", "emu:sm_90"}
 	if spec := os.Getenv("MINFC_LENGTHS_DEVICE"); spec != "" {
 		targets = []string{spec}

@@ -141,7 +141,7 @@ func (r *randomRun) seed(t *testing.T, seed uint64) {
 	}
 	c := attentionCase{target: targets[int(seed)%len(targets)], dtype: pick(rng, []abi.DType{abi.BF16, abi.F16}),
 		headDim: pick(rng, []int{16, 16, 16, 32, 32, 32, 48, 64, 64, 64, 80, 96, 128, 128, 160, 192, 208, 256})}
-	a := r.compile(t, rng, &c)
+	a := r.compile(t, rng, &c, seed)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("again: MINFC_RANDOM_DYNAMIC_SEED=%d go test -run TestRandomDynamicPatternsAgreeWithFloat64 ./e2e\n%s, of the pattern\n%s", seed, c.kernel(), c.program.Pattern)
@@ -156,10 +156,10 @@ func (r *randomRun) seed(t *testing.T, seed uint64) {
 	}
 }
 
-// compile draws patterns until one compiles whose choices matter.
-func (r *randomRun) compile(t *testing.T, rng *rand.Rand, c *attentionCase) *artifact.Artifact {
+// compile draws patterns until one compiles whose choices matter; groups is the seed of choices by group.
+func (r *randomRun) compile(t *testing.T, rng *rand.Rand, c *attentionCase, groups uint64) *artifact.Artifact {
 	for i := range 60 {
-		c.program = &compile.Program{Pattern: irtest.RowsBySeed(c.seed+uint64(i), irtest.RandomChoosing(rng))}
+		c.program = &compile.Program{Pattern: irtest.GroupsBySeed(groups+uint64(i), irtest.RowsBySeed(c.seed+uint64(i), irtest.RandomChoosing(rng)))}
 		require.NoError(t, c.program.Pattern.Verify(), "%s", c.program.Pattern)
 		a, err := c.artifact()
 		switch {
@@ -182,6 +182,7 @@ func (r *randomRun) launch(t *testing.T, rng *rand.Rand, c attentionCase, l *run
 	c.shape = randomDynamicShape(rng)
 	var byHead map[string][]int64
 	c.params, byHead = irtest.RandomBudgets(rng, c.program.Pattern, c.shape.QHeads)
+	irtest.OneBudgetAGroup(c.program.Pattern, byHead, c.shape.QHeads/c.shape.KVHeads)
 	maps.DeleteFunc(byHead, func(name string, _ []int64) bool { return !slices.Contains(l.Patterns()[0].HeadParams(), name) })
 	in, kind := c.randomInput(t, rng)
 	h := c.host(in)
@@ -371,6 +372,9 @@ func (r *randomRun) count(e ended, chosen runtime.Chosen, late bool) {
 		if s, chooses := d.Value.(ir.Select); chooses && s.Least != nil {
 			r.met("a least number")
 		}
+		if s, chooses := d.Value.(ir.Select); chooses && s.ByGroup && e.in.QHeads > e.in.KVHeads {
+			r.met("heads that choose together")
+		}
 		if s, chooses := d.Value.(ir.Select); chooses && s.DependsOnLength() {
 			r.met("numbers of the length")
 		}
@@ -397,7 +401,7 @@ func formOf(x ir.Index) string {
 var variety = map[string]int{
 	"sm_80": 400, "sm_90a": 400,
 	"keys after the query": 400, "several chosen sets": 500, "dense heads": 200, "columns without tiles of distances, not causal": 40,
-	"rule 0": 500, "rule 1": 400, "rule 2": 400, "rule 3": 400, "a least number": 200, "numbers of the length": 100, "probe with a stride: true": 200, "probe with a stride: false": 600,
+	"rule 0": 500, "rule 1": 400, "rule 2": 400, "rule 3": 400, "a least number": 200, "numbers of the length": 100, "heads that choose together": 250, "probe with a stride: true": 200, "probe with a stride: false": 600,
 	"sum over axis 0": 400, "sum over axis 1": 600, "sum over axis 2": 200, "sum over axis 3": 150,
 	"pool 0 over 64": 30, "pool 1 over 64": 30, "pool 0 over 128": 30, "pool 1 over 128": 30, "ir.Antidiagonals": 200, "ir.BlockScores": 200,
 }

@@ -74,15 +74,22 @@ type slashHead struct {
 }
 
 func newSlashHead(t *testing.T, kind workload.Kind, n int) *slashHead {
-	const dim, rows = 128, 64
+	const dim = 128
 	spec := workload.Spec{Kind: kind, Batch: 1, QHeads: 1, KVHeads: 1, SeqLen: n, HeadDim: dim, Seed: 1, DType: abi.BF16}
-	h := &slashHead{in: ir.HeadInputs[float32]{Sq: n, Sk: n, D: dim, Scale: 1 / math.Sqrt(dim)}}
-	for tensor, to := range map[workload.Tensor]*[]float32{workload.Q: &h.in.Q, workload.K: &h.in.K} {
+	in := ir.HeadInputs[float32]{Sq: n, Sk: n, D: dim, Scale: 1 / math.Sqrt(dim)}
+	for tensor, to := range map[workload.Tensor]*[]float32{workload.Q: &in.Q, workload.K: &in.K} {
 		raw, err := spec.Rows(tensor, 0, n)
 		require.NoError(t, err)
 		*to = make([]float32, n*dim)
 		require.NoError(t, half.Decode(abi.BF16, *to, raw))
 	}
+	return attended(in)
+}
+
+// attended is a head with its dense attention in some rows.
+func attended(in ir.HeadInputs[float32]) *slashHead {
+	const rows = 64
+	h, n, dim := &slashHead{in: in}, in.Sq, in.D
 	for i := range rows {
 		row := (i+1)*n/rows - 1 - i*7%(n/rows)
 		w, sum := make([]float64, row+1), 0.0

@@ -7,9 +7,11 @@ import (
 )
 
 // HeadInputs are what the index stage of one head sees: Q [Sq, D] and K [Sk, D], flat. Query row i is at position
-// QOffset+i. Scale multiplies the logits of probes, not the scores of blocks.
+// QOffset+i. Scale multiplies the logits of probes, not the scores of blocks. Group are the queries [Sq, D] of all heads that make choices by
+// group with this one, its own among them, in the order of heads; nil: it has no others.
 type HeadInputs[F Float] struct {
 	Q, K               []F
+	Group              [][]F
 	Sq, Sk, D, QOffset int
 	Scale              float64
 }
@@ -58,6 +60,11 @@ func (in HeadInputs[F]) check() error {
 	if len(in.Q) != in.Sq*in.D || len(in.K) != in.Sk*in.D {
 		return fmt.Errorf("q has %d and k %d elements, want %d and %d", len(in.Q), len(in.K), in.Sq*in.D, in.Sk*in.D)
 	}
+	for i, q := range in.Group {
+		if len(q) != len(in.Q) {
+			return fmt.Errorf("q of head %d of the group has %d elements, want %d", i, len(q), len(in.Q))
+		}
+	}
 	return nil
 }
 
@@ -72,6 +79,7 @@ type indexEval struct {
 	name    string         // of the definition that is evaluated
 	results map[string]any // what each definition gave: scores, squares, sums, pooled or blockScores
 	out     *Selection
+	group   []*indexEval // of the heads of the group, as far as choices by group need them; nil: this head alone
 }
 
 func newIndexEval[F Float](in HeadInputs[F], values map[string]int64) *indexEval {

@@ -14,6 +14,7 @@ import (
 // the budget.
 // Where the rule would choose fewer than Least, the Least largest are chosen, and where more than Most, the Most largest stay, forced ones
 // before all. Most wins where it is smaller. Numbers count runs where runs are chosen.
+// ByGroup makes one choice for all query heads of a kv head that take part: from the mean of their values (indexgroup.go).
 // Type: chosen columns, distances or blocks; of runs: chosen distances.
 type Select struct {
 	Of          string
@@ -21,6 +22,7 @@ type Select struct {
 	N           Number // Top: how many; of other rules a Poly. TopP: mass in thousandths. Above: threshold in millionths. NearMax: thousandths of the largest value
 	First, Last Poly
 	Least, Most Number // nil: no limit
+	ByGroup     bool
 }
 
 // Rule is how Select decides.
@@ -54,6 +56,9 @@ func (x Select) text() string {
 	if x.Most != nil {
 		fmt.Fprintf(&b, " most %s", x.Most)
 	}
+	if x.ByGroup {
+		b.WriteString(" by group")
+	}
 	return b.String()
 }
 
@@ -72,6 +77,9 @@ func (c *cursor) selection(rule Rule) Index {
 	}
 	if c.accept("most") {
 		s.Most = c.count()
+	}
+	if s.ByGroup = c.accept("by"); s.ByGroup {
+		c.expect("group")
 	}
 	return s
 }
@@ -131,6 +139,12 @@ func (x Select) numbers() indexNumbers {
 	return out
 }
 
+// BudgetNames are the parameters that the choice's numbers depend on, what is forced aside.
+func (x Select) BudgetNames() []string {
+	n := x.numbers()
+	return addVars(addVars(nil, n.budgets), n.parts)
+}
+
 // eval leaves what is chosen with the selection; no definition is computed from it.
 func (x Select) eval(e *indexEval) (any, error) {
 	c := choice{rule: x.Rule, most: math.MaxInt}
@@ -148,7 +162,11 @@ func (x Select) eval(e *indexEval) (any, error) {
 		*number.to = int(v)
 	}
 	s := Selected{Name: e.name}
-	switch of := e.results[x.Of].(type) {
+	values, err := e.chosenFrom(x)
+	if err != nil {
+		return nil, err
+	}
+	switch of := values.(type) {
 	case sums:
 		s.Kind, s.Members = of.kind, of.members(c.from(of.values))
 	case blockScores:

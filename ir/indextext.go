@@ -16,6 +16,7 @@ import (
 //	index cols = top vertical from heat first 30
 //	index many = mass 950 from heat last 4 most 4096    (mass in thousandths, a threshold after "above" in millionths)
 //	index near_best = near 700 from heat                (thousandths of the largest value)
+//	index same = top 64 from stripes first 2 by group   (one choice for the query heads of a kv head)
 //	index pooled = pool mean q
 //	index pooled_k = pool max k over 128
 //	index tiles = blocks pooled pooled_k

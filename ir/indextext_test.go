@@ -37,6 +37,7 @@ var indexLines = []string{
 	"index stripes = sum probs over runs 64",
 	"index near = top n from stripes first 2 most 40",
 	"index close = near 700 from square_shares first 2 last 4 least n most 7",
+	"index together = near 700 from stripes last 4 least n by group",
 }
 
 var indexParams = []ir.Param{{Name: "n", Min: 1, Default: 4}, {Name: "vertical", Default: 4}}
@@ -73,6 +74,7 @@ func TestIndexTextErrors(t *testing.T) {
 		"index a = top 3 of b":            `found "of", want "from"`,
 		"index a = top big(3, 4) from b":  `found "big", want keys or floordiv or max or min or minus or plus or times`,
 		"index a = top min(3) from b":     `found ")", want ","`,
+		"index a = top 3 from b by head":  `found "head", want "group"`,
 		"index a = top 3 from b last 3 x": `found "x" after the end`,
 		"index a = top 3 from b last 1 !": `want a name, a number or an operator`,
 	} {

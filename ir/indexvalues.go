@@ -12,29 +12,41 @@ func EvalIndexValues[F Float](defs []IndexDef, values map[string]int64, in HeadI
 	if err := in.check(); err != nil {
 		return nil, nil, err
 	}
-	e := newIndexEval(in, values)
+	e, err := evalGroup(defs, values, in)
+	if err != nil {
+		return nil, nil, err
+	}
 	from := map[string]IndexValues{}
 	for _, d := range defs {
-		e.name = d.Name
-		x, err := d.Value.eval(e)
-		if err != nil {
-			return nil, nil, fmt.Errorf("index %q: %w", d.Name, err)
+		if err := e.define(d); err != nil {
+			return nil, nil, err
 		}
-		e.results[d.Name] = x
 		if s, ok := d.Value.(Select); ok {
-			from[d.Name] = e.valuesOf(s.Of)
+			if from[d.Name], err = e.valuesOf(s); err != nil {
+				return nil, nil, err
+			}
 		}
 	}
 	return e.out, from, nil
 }
 
-func (e *indexEval) valuesOf(name string) IndexValues {
-	switch of := e.results[name].(type) {
+// define evaluates a definition.
+func (e *indexEval) define(d IndexDef) (err error) {
+	e.name = d.Name
+	if e.results[d.Name], err = d.Value.eval(e); err != nil {
+		return fmt.Errorf("index %q: %w", d.Name, err)
+	}
+	return nil
+}
+
+func (e *indexEval) valuesOf(s Select) (IndexValues, error) {
+	values, err := e.chosenFrom(s)
+	switch of := values.(type) {
 	case sums:
-		return IndexValues{of.values}
+		return IndexValues{of.values}, err
 	case blockScores:
-		return IndexValues(of)
+		return IndexValues(of), err
 	default: // the choice refused it
-		return nil
+		return nil, err
 	}
 }

@@ -1,5 +1,7 @@
 package ir
 
+import "slices"
+
 // Program says how a device computes what the data chooses, and attention over it: which memory, which kernels in which order, with which
 // arguments. A pass makes it from a schedule; a runtime interprets it and knows no kernel by name. The names that a program does not
 // define itself are the values of the launch:
@@ -22,6 +24,7 @@ package ir
 //	mass mass_rows                       addresses of what a recall writes (docs/recall.md), null for none
 //	span_cap key_cap                     how many entries a row block has room for there
 //	heads                                address of a word a head, RouteElsewhere for a head that takes no part; null: all do
+//	groups                               the same of kv heads: RouteElsewhere for one none of whose q heads takes part
 //	route, taken                         address of the words that say which kernel computes a head, null: one for all; its word
 type Program struct {
 	Name     string
@@ -127,8 +130,8 @@ type (
 		Threads *Expr // of a block; nil: what the kernel was compiled for
 		Args    []Arg
 	}
-	// Store writes rows of numbers, [rows, q_heads] words, and behind them, where some heads take no part, the words of all heads, by
-	// a kernel that takes the words as arguments.
+	// Store writes rows of numbers, [rows, q_heads] words, and behind them, where some heads take no part, the words of all heads and, if
+	// a row is by group, of all kv heads, by a kernel that takes the words as arguments.
 	Store struct {
 		Buffer string
 		Kernel string
@@ -145,10 +148,17 @@ func (Run) isStep()   {}
 func (Store) isStep() {}
 func (Zero) isStep()  {}
 
-// Row is a number for each q head, 0 for a head that takes no part.
+// Row is a number for each q head, 0 for a head that takes no part. ByGroup: a number for each kv head, which all of its q heads that take part
+// have, in the row's first places.
 type Row struct {
-	As   Encoding
-	Expr Expr
+	As      Encoding
+	Expr    Expr
+	ByGroup bool
+}
+
+// byGroup says whether a row is.
+func (s Store) byGroup() bool {
+	return slices.ContainsFunc(s.Rows, func(r Row) bool { return r.ByGroup })
 }
 
 // Encoding is how a kernel wants a number.

@@ -96,8 +96,8 @@ func (w *stepWalk) loop(s For, env Env) error {
 }
 
 // words are the rows of a store, 0 for heads that take no part, and the words of heads where some take no part.
-func (w *stepWalk) words(rows []Row) ([]int32, error) {
-	heads := len(w.launch.Heads)
+func (w *stepWalk) words(s Store) ([]int32, error) {
+	heads, rows := len(w.launch.Heads), s.Rows
 	words := make([]int32, heads*len(rows))
 	for i := range words {
 		words[i] = rows[i/heads].As.encode(0)
@@ -108,24 +108,40 @@ func (w *stepWalk) words(rows []Row) ([]int32, error) {
 			if err != nil {
 				return err
 			}
-			words[i*heads+h] = r.As.encode(n)
+			at := i*heads + h
+			if r.ByGroup {
+				at = i*heads + h/w.group()
+			}
+			words[at] = r.As.encode(n)
 		}
 		return nil
 	})
 	if err != nil || !w.LeftOut() {
 		return words, err
 	}
+	words = w.partWords(words, 1)
+	if s.byGroup() {
+		words = w.partWords(words, w.group())
+	}
+	return words, nil
+}
+
+// partWords adds a word for every so many q heads of each batch entry, which says whether one of them takes part.
+func (w *stepWalk) partWords(words []int32, each int) []int32 {
 	for range w.numbers["batch"] {
-		for _, params := range w.launch.Heads {
-			word := int32(RouteSparse)
-			if params == nil {
-				word = RouteElsewhere
+		for h := 0; h < len(w.launch.Heads); h += each {
+			word := int32(RouteElsewhere)
+			if w.takesPart(int64(h), int64(each)) {
+				word = RouteSparse
 			}
 			words = append(words, word)
 		}
 	}
-	return words, nil
+	return words
 }
+
+// group is how many q heads a kv head has.
+func (w *stepWalk) group() int { return max(1, int(w.numbers["group"])) }
 
 // encode is a number as a kernel wants it.
 func (a Encoding) encode(n int64) int32 {
@@ -148,7 +164,7 @@ func (a Encoding) encode(n int64) int32 {
 
 // store launches its kernel as often as the words need: it takes an address and two words in every 64-bit number.
 func (w *stepWalk) store(s Store) error {
-	words, err := w.words(s.Rows)
+	words, err := w.words(s)
 	if err != nil {
 		return err
 	}
@@ -265,10 +281,14 @@ func (b *BoundProgram) Address(of string, r Routed) (Address, error) {
 	switch {
 	case slices.Contains(tensorNames, of):
 		return Address{Base: of}, nil
-	case of == "heads" && !b.LeftOut(), of == "route" && !b.LeftOut() && !r.ByHead:
+	case (of == "heads" || of == "groups") && !b.LeftOut(), of == "route" && !b.LeftOut() && !r.ByHead:
 		return Address{}, nil
 	case of == "heads", of == "route":
 		return b.headWords()
+	case of == "groups":
+		at, err := b.headWords()
+		at.Bytes += 4 * b.numbers["batch"] * int64(len(b.launch.Heads))
+		return at, err
 	}
 	if _, there := b.extents[of]; !there {
 		return Address{}, fmt.Errorf("there is no buffer %s", of)

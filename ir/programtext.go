@@ -89,7 +89,11 @@ func printSteps(b *strings.Builder, indent string, steps []Step) {
 		case Store:
 			fmt.Fprintf(b, "store %s by %s\n", s.Buffer, s.Kernel)
 			for _, r := range s.Rows {
-				fmt.Fprintf(b, "%s  row %s %s\n", indent, wordOf(encodingWords, int(r.As)), r.Expr)
+				fmt.Fprintf(b, "%s  row %s %s", indent, wordOf(encodingWords, int(r.As)), r.Expr)
+				if r.ByGroup {
+					b.WriteString(" by group")
+				}
+				b.WriteByte('\n')
 			}
 		case Zero:
 			fmt.Fprintf(b, "zero %s\n", s.Buffer)
@@ -275,7 +279,11 @@ func readStore(c *cursor, n *node) (Step, error) {
 			c.fail("found %s, want one of %s", found(c.peek()), strings.Join(encodingWords, ", "))
 		}
 		c.next()
-		s.Rows = append(s.Rows, Row{Encoding(max(i, 0)), c.expr()})
+		r := Row{As: Encoding(max(i, 0)), Expr: c.expr()}
+		if r.ByGroup = c.accept("by"); r.ByGroup {
+			c.expect("group")
+		}
+		s.Rows = append(s.Rows, r)
 		if err := c.leaf(line); err != nil {
 			return nil, err
 		}

@@ -15,7 +15,7 @@ var launchNumbers = strings.Fields("batch q_heads kv_heads group sq sk q_offset 
 var launchFloats = strings.Fields("scale_log2 price_fixed price_limit price_slot price_column")
 
 // launchAddresses are the addresses that every launch has, beside the program's buffers.
-var launchAddresses = append(slices.Clone(tensorNames), "heads", "route")
+var launchAddresses = append(slices.Clone(tensorNames), "heads", "groups", "route")
 
 // Verify checks a program of a schedule with these parameters against the kernels that it runs:
 //

@@ -69,15 +69,27 @@ func runByLengths(r ir.Run, entry ir.Expr) (ir.Run, error) {
 		case "b_of":
 			args = append(args, ir.NumberArg(p.Name, candidatesOf(r, "b_n")))
 		case "of":
-			args = append(args, ir.NumberArg(p.Name, rowsOf(r)))
+			of := rowsOf(r)
+			if r.Kernel == abi.GroupMean {
+				of = meansOf(r)
+			}
+			args = append(args, ir.NumberArg(p.Name, of))
 		case "hq":
 			if !has("hq") {
-				args = append(args, ir.NumberArg(p.Name, ir.Name("score_q")))
+				args = append(args, ir.NumberArg(p.Name, headsOf(r)))
 			}
 		}
 	}
 	r.Kernel, r.Args = abi.ByLengths(r.Kernel), args
 	return r, nil
+}
+
+// headsOf is how many heads of a batch entry a kernel scores: those of a slice, or its kv heads.
+func headsOf(r ir.Run) ir.Expr {
+	if r.Grid[2].String() == "score_groups" {
+		return ir.Name("score_kv")
+	}
+	return ir.Name("score_q")
 }
 
 // rowsOf is 0 if a kernel's rows are queries, and 1 if they are keys.
@@ -86,6 +98,17 @@ func rowsOf(r ir.Run) ir.Expr {
 		return ir.N(0)
 	}
 	return ir.N(1)
+}
+
+// meansOf is 0 if means are of columns and 1 if they are of distances; else how many elements each row block has.
+func meansOf(r ir.Run) ir.Expr {
+	switch numberOf(r, "n").String() {
+	case columns.String():
+		return ir.N(0)
+	case reach.String():
+		return ir.N(1)
+	}
+	return headDim
 }
 
 // candidatesOf is 0 if the candidates of a choice are columns; else how many distances a candidate has.

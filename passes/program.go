@@ -27,6 +27,7 @@ func Program(s *ir.Schedule) (*ir.Program, error) {
 			}
 		}
 	}
+	b.packProbes()
 	b.build()
 	return b.Program, nil
 }
@@ -80,6 +81,14 @@ func defined[T ir.Index](b *programBuilder, name string) (T, bool) {
 	return x, ok
 }
 
+// heads is how many lists the choice makes, or lists of every row block: H of abi.ListFields.
+func (c choice) heads() ir.Expr {
+	if c.ByGroup {
+		return allGroups
+	}
+	return allHeads
+}
+
 func (c choice) name(field string) string   { return ir.ListName(c.source.Name, field) }
 func (c choice) value(field string) ir.Expr { return ir.Name(c.name(field)) }
 
@@ -87,6 +96,7 @@ func (c choice) value(field string) ir.Expr { return ir.Name(c.name(field)) }
 var (
 	batch, qHeads, kvHeads, group = ir.Name("batch"), ir.Name("q_heads"), ir.Name("kv_heads"), ir.Name("group")
 	sq, sk, qOffset, headDim      = ir.Name("sq"), ir.Name("sk"), ir.Name("q_offset"), ir.Name("head_dim")
+	allGroups                     = batch.Times(kvHeads)
 	allHeads                      = batch.Times(qHeads)
 	rowBlocks, keyBlocks          = ir.Name("row_blocks"), ir.Name("key_blocks")
 	reach, columns                = ir.Name("reach"), ir.Name("columns")
@@ -172,6 +182,9 @@ func (b *programBuilder) numbers(c *choice) {
 			b.rows = append(b.rows, ir.Row{As: ir.AsCount, Expr: clipped(c.Least)})
 		}
 	}
+	for i := c.row; i < len(b.rows); i++ {
+		b.rows[i].ByGroup = c.ByGroup
+	}
 	candidates := columns
 	switch c.source.Kind {
 	case ir.SourceRuns:
@@ -226,6 +239,9 @@ func (b *programBuilder) part(name string, steps []ir.Step) {
 // store has the numbers by head, and the words of heads behind them.
 func (b *programBuilder) store() {
 	words := ir.N(int64(len(b.rows))).Times(qHeads).Plus(allHeads)
+	if b.someByGroup(func(choice) bool { return true }) {
+		words = words.Plus(allGroups)
+	}
 	const each = abi.StoreWordsCount // a launch writes that many, whatever is needed
 	b.buffer("numbers", "i32", false, ir.N(each).Times(words.Over(each)))
 	b.part(ir.PartNumbers, []ir.Step{ir.Store{Buffer: "numbers", Kernel: abi.StoreWords, Rows: b.rows}})
@@ -234,7 +250,7 @@ func (b *programBuilder) store() {
 // listBuffers are the lists that attention reads of a choice, and the bitmap that they are made from.
 func (b *programBuilder) listBuffers(c choice) {
 	list := func(field, kind string, shape ...ir.Expr) {
-		b.buffer(c.name(field), kind, false, append([]ir.Expr{allHeads}, shape...)...)
+		b.buffer(c.name(field), kind, false, append([]ir.Expr{c.heads()}, shape...)...)
 	}
 	one := ir.N(1)
 	switch c.source.Kind {
@@ -252,7 +268,7 @@ func (b *programBuilder) listBuffers(c choice) {
 		list("covered", "u32", c.value("cover_words"))
 	default:
 		b.define(c.name("col_cap"), padded(c.value("most")).Plus(ir.N(ir.BlockSize))) // one slot more than there are
-		b.Limits = append(b.Limits, ir.Limit{Value: allHeads.Times(c.value("col_cap")), Most: 1<<31 - 1,
+		b.Limits = append(b.Limits, ir.Limit{Value: c.heads().Times(c.value("col_cap")), Most: 1<<31 - 1,
 			What: "the number of chosen columns in all heads; split the batch or lower the budget"})
 		list("bits", "u32", keysPad.Over(32))
 		list("cols", "i32", c.value("col_cap"))
@@ -283,22 +299,26 @@ func (b *programBuilder) listSteps() (out []ir.Step) {
 }
 
 func (c choice) list() ir.Run {
-	grid := [3]ir.Expr{allHeads, ir.N(1), ir.N(1)}
+	grid, args := [3]ir.Expr{c.heads(), ir.N(1), ir.N(1)}, c.takingPart()
 	if c.source.Kind == ir.SourceRuns {
-		return ir.Run{Kernel: abi.Runs, Grid: grid, Args: append(c.same("runs", "run_count", "covered"),
+		return ir.Run{Kernel: abi.Runs, Grid: grid, Args: append(append(c.same("runs", "run_count", "covered"),
 			ir.AddressArg("dist_bits", c.name("bits"), ir.N(0)), ir.NumberArg("words", distPad.Over(32)),
-			ir.NumberArg("run_cap", c.value("run_cap")), ir.NumberArg("cover_words", c.value("cover_words")))}
+			ir.NumberArg("run_cap", c.value("run_cap")), ir.NumberArg("cover_words", c.value("cover_words"))), args...)}
 	}
-	return ir.Run{Kernel: abi.Columns, Grid: grid, Args: append(c.same("cols", "col_count"),
-		ir.AddressArg("col_bits", c.name("bits"), ir.N(0)), ir.NumberArg("words", keysPad.Over(32)), ir.NumberArg("col_cap", c.value("col_cap")))}
+	return ir.Run{Kernel: abi.Columns, Grid: grid, Args: append(append(c.same("cols", "col_count"),
+		ir.AddressArg("col_bits", c.name("bits"), ir.N(0)), ir.NumberArg("words", keysPad.Over(32)), ir.NumberArg("col_cap", c.value("col_cap"))), args...)}
 }
 
 // gather copies K and V of listed columns.
 func (b *programBuilder) gather() (out []ir.Step) {
 	for _, c := range b.choices {
 		if c.source.Kind == ir.SourceColumns {
-			out = append(out, ir.Run{Kernel: abi.Compact, Grid: [3]ir.Expr{c.value("col_cap").Over(abi.CompactRows), allHeads, ir.N(1)},
-				Args: append(c.same("cols", "col_count", "kc", "vc"), ir.NumberArg("col_cap", c.value("col_cap")), ir.NumberArg("hq", qHeads))})
+			heads := []ir.Arg{ir.NumberArg("hq", qHeads)}
+			if c.ByGroup {
+				heads = []ir.Arg{ir.NumberArg("hq", kvHeads), ir.NumberArg("group", ir.N(1))}
+			}
+			out = append(out, ir.Run{Kernel: abi.Compact, Grid: [3]ir.Expr{c.value("col_cap").Over(abi.CompactRows), c.heads(), ir.N(1)},
+				Args: append(append(c.same("cols", "col_count", "kc", "vc"), ir.NumberArg("col_cap", c.value("col_cap"))), heads...)})
 		}
 	}
 	return out

@@ -69,7 +69,7 @@ func TestProgramsOfTheLibrary(t *testing.T) {
 func TestRandomPrograms(t *testing.T) {
 	for seed := range uint64(campaign.Cases(20, 150, 1500)) {
 		rng := rand.New(rand.NewPCG(seed, 14))
-		pattern := irtest.RandomChoosing(rng)
+		pattern := irtest.GroupsBySeed(seed, irtest.RandomChoosing(rng))
 		s, err := Run(pattern, Options{Tile: Fixed(blockTile)})
 		if err != nil || len(s.Index) == 0 {
 			continue

@@ -1,6 +1,8 @@
 package passes
 
 import (
+	"slices"
+
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/ir"
 )
@@ -11,15 +13,17 @@ import (
 
 // blockScores is what choices of blocks start from: a kind of scores, and how kernels compute them.
 type blockScores interface {
-	// size is the memory that scores of a row block take.
-	size() scoreSize
+	// size is the memory that scores of a row block take, for a choice by group or for another one.
+	size(byGroup bool) scoreSize
+	// meansOfQueries says whether scores are made of kv heads in the first place, so that no means of scores have to be made.
+	meansOfQueries(byGroup bool) bool
 	// before are the steps that come before scores: once for all heads, and for the heads of a slice.
-	before(b *programBuilder) (all, slice []ir.Step)
-	// buffers adds what scores need, beside the scores, and work the price of scores for so many pairs of blocks.
+	before(b *programBuilder, byGroup bool) (all, slice []ir.Step)
+	// buffers adds what scores need, beside the scores, and work the price of scores, of which so many heads have so many.
 	buffers(b *programBuilder)
-	work(b *programBuilder, pairs ir.Expr)
+	work(b *programBuilder, byGroup bool, pairs func(heads ir.Expr) ir.Expr)
 	// score are the steps that score a slab, and the buffer in which a choice finds its values.
-	score() (steps []ir.Step, values string)
+	score(byGroup bool) (steps []ir.Step, values string)
 }
 
 // scoreSize is memory in units of a row of scores, padded keys times 4 bytes.
@@ -28,6 +32,8 @@ type scoreSize struct {
 	values int // of each score
 	shares int // rows beside
 	pooled int // pooled queries beside, rows of head dim
+
+	groupShares, groupPooled int // means of a kv head: rows of shares, and pooled queries
 }
 
 var (
@@ -54,16 +60,24 @@ func (b *programBuilder) chooseBlocks() (pool, choose []ir.Step) {
 		ir.Let{Name: "kv_scored", Expr: ir.Call(ir.OpFloorDiv, ir.Name("head"), group)},
 		ir.Heads{First: ir.Name("first_scored"), N: ir.Name("score_heads")},
 	}
+	if slices.ContainsFunc(chosen, func(c choice) bool { return c.ByGroup }) {
+		inner = append(inner, ir.Let{Name: "score_kv", Expr: ir.Call(ir.OpFloorDiv, ir.Name("score_q"), group)},
+			ir.Let{Name: "score_groups", Expr: ir.Name("score_batch").Times(ir.Name("score_kv"))},
+			ir.Let{Name: "first_scored_group", Expr: ir.Name("entry").Times(kvHeads).Plus(ir.Name("kv_scored"))})
+	}
 	b.Limits = append(b.Limits, ir.Limit{Value: sk, Most: abi.MaxKeyBlocks * ir.BlockSize, What: "SeqK of chosen blocks; use fewer keys"})
 	for _, c := range chosen {
-		all, slice := c.scores.before(b)
+		all, slice := c.scores.before(b, c.ByGroup)
 		pool, inner = append(pool, all...), append(inner, slice...)
 	}
 	for _, c := range chosen {
 		c.scores.buffers(b)
 		// One buffer serves one choice after the other.
 		b.buffer("scores", "f32", true, ir.Name("scored_heads"), slabRows, ir.Name("score_rows"), ir.Name("scores_pad"))
-		c.scores.work(b, ir.Name("present").Times(rowBlocks).Times(columns.Over(ir.BlockSize)))
+		if c.scores.size(c.ByGroup).groupShares > 0 {
+			b.buffer("group_shares", "f32", true, ir.Name("scored_groups"), slabRows, ir.Name("scores_pad"))
+		}
+		c.scores.work(b, c.ByGroup, func(heads ir.Expr) ir.Expr { return heads.Times(rowBlocks).Times(columns.Over(ir.BlockSize)) })
 		inner = append(inner, ir.For{Var: "slab_start", End: rowBlocks, By: slabRows, Steps: append([]ir.Step{
 			ir.Let{Name: "rows", Expr: ir.Call(ir.OpMin, slabRows, rowBlocks.Minus(ir.Name("slab_start")))},
 		}, c.chooseSlab()...)})
@@ -78,9 +92,10 @@ func (b *programBuilder) chooseBlocks() (pool, choose []ir.Step) {
 func (b *programBuilder) scoreSlices(chosen []choice) {
 	var most scoreSize
 	for _, c := range chosen {
-		s := c.scores.size()
+		s := c.scores.size(c.ByGroup)
 		most.rows, most.values = max(most.rows, s.rows), max(most.values, s.values)
 		most.shares, most.pooled = max(most.shares, s.shares), max(most.pooled, s.pooled)
+		most.groupShares, most.groupPooled = max(most.groupShares, s.groupShares), max(most.groupPooled, s.groupPooled)
 	}
 	pooled := ir.N(0)
 	if most.pooled > 0 {
@@ -94,18 +109,54 @@ func (b *programBuilder) scoreSlices(chosen []choice) {
 	rowBytes := ir.N(int64(4 * (most.rows*most.values + most.shares))).Times(ir.Name("scores_pad"))
 	row := b.define("row_scores", ir.Call(ir.OpMax, one, rowBytes)) // of a row block
 	head := b.define("head_scores", ir.Call(ir.OpMax, one, rowBlocks).Times(row.Plus(pooled)))
-	fit := b.define("heads_fit", ir.Call(ir.OpFloorDiv, scratch, head))
-	whole := b.define("scores_fit", atLeast(fit, allHeads))
-	b.define("score_batch", pick(whole, batch, one))
-	someKV := pick(atLeast(fit, group), group.Times(ir.Call(ir.OpFloorDiv, fit, group)), one)
-	b.define("score_step", pick(atLeast(fit, qHeads), qHeads, someKV))
-	scored := b.define("scored_heads", ir.Name("score_batch").Times(ir.Name("score_step")))
-	rowsFit := b.define("rows_fit", ir.Call(ir.OpMax, one, ir.Call(ir.OpFloorDiv, scratch, row.Times(scored))))
+	s := b.headsOrGroups(chosen, most, row, head)
+	whole := ir.Name("scores_fit")
+	rowsFit := b.define("rows_fit", ir.Call(ir.OpMax, one, ir.Call(ir.OpFloorDiv, scratch, s.row)))
 	tiles := pick(atLeast(rowsFit, ir.N(abi.ScoreRows)), // whole tiles of block_scores
 		ir.N(abi.ScoreRows).Times(ir.Call(ir.OpFloorDiv, rowsFit, ir.N(abi.ScoreRows))), rowsFit)
 	b.define("slab", pick(atLeast(rowsFit, rowBlocks), ir.Call(ir.OpMax, one, rowBlocks), tiles))
-	used := pick(atLeast(fit, one), scored.Times(head), slabRows.Times(row))
+	used := pick(atLeast(s.fit, one), s.all, slabRows.Times(s.least))
 	b.define("spare_bytes", pick(whole, ir.N(0), ir.Call(ir.OpMax, ir.N(0), scratch.Minus(used))))
+}
+
+// scoreSlice is what is scored at a time: how many heads, or kv heads, fit the scratch, the bytes of a row block of all of them, of all their row
+// blocks, and of a row block where none fits.
+type scoreSlice struct{ fit, row, all, least ir.Expr }
+
+// headsOrGroups defines which heads are scored at a time, given the bytes that a row block and all row blocks of one take.
+func (b *programBuilder) headsOrGroups(chosen []choice, size scoreSize, row, head ir.Expr) scoreSlice {
+	if slices.ContainsFunc(chosen, func(c choice) bool { return c.ByGroup }) {
+		return b.groupSlices(size, row, head)
+	}
+	return b.headSlices(row, head)
+}
+
+// headSlices cuts the heads into slices of some kv heads or of single q heads.
+func (b *programBuilder) headSlices(row, head ir.Expr) scoreSlice {
+	one := ir.N(1)
+	fit := b.define("heads_fit", ir.Call(ir.OpFloorDiv, scratch, head))
+	whole := b.define("scores_fit", ir.Call(ir.OpAtLeast, fit, allHeads))
+	b.define("score_batch", ir.Call(ir.OpPick, whole, batch, one))
+	someKV := ir.Call(ir.OpPick, ir.Call(ir.OpAtLeast, fit, group), group.Times(ir.Call(ir.OpFloorDiv, fit, group)), one)
+	b.define("score_step", ir.Call(ir.OpPick, ir.Call(ir.OpAtLeast, fit, qHeads), qHeads, someKV))
+	scored := b.define("scored_heads", ir.Name("score_batch").Times(ir.Name("score_step")))
+	return scoreSlice{fit, row.Times(scored), scored.Times(head), row}
+}
+
+// groupSlices cuts them into slices of kv heads: whole groups are scored together.
+func (b *programBuilder) groupSlices(size scoreSize, row, head ir.Expr) scoreSlice {
+	one := ir.N(1)
+	shares := ir.N(int64(4 * size.groupShares)).Times(ir.Name("scores_pad"))
+	means := shares.Plus(ir.N(int64(4 * size.groupPooled)).Times(headDim))
+	kv := b.define("group_scores", group.Times(head).Plus(ir.Call(ir.OpMax, one, rowBlocks).Times(means)))
+	fit := b.define("groups_fit", ir.Call(ir.OpFloorDiv, scratch, kv))
+	whole := b.define("scores_fit", ir.Call(ir.OpAtLeast, fit, allGroups))
+	b.define("score_batch", ir.Call(ir.OpPick, whole, batch, one))
+	b.define("score_step", group.Times(ir.Call(ir.OpMin, kvHeads, ir.Call(ir.OpMax, one, fit))))
+	scored := b.define("scored_heads", ir.Name("score_batch").Times(ir.Name("score_step")))
+	groups := b.define("scored_groups", ir.Call(ir.OpFloorDiv, scored, group))
+	slab := row.Times(scored).Plus(shares.Times(groups))
+	return scoreSlice{fit, slab, groups.Times(kv), slab}
 }
 
 // scoredHeads are the arguments that say which heads a launch scores.
@@ -117,23 +168,39 @@ func scoredHeads(hq bool) []ir.Arg {
 	return args
 }
 
+// scoredGroups is the argument that says which kv heads take part.
+func scoredGroups() []ir.Arg {
+	return []ir.Arg{ir.AddressArg("heads", "groups", ir.N(4).Times(ir.Name("first_scored_group")))}
+}
+
 // chooseSlab scores and chooses for the row blocks of a slab.
 func (c choice) chooseSlab() []ir.Step {
-	steps, scores := c.scores.score()
-	first := ir.Name("first_scored").Times(rowBlocks)
-	numbers := func(row int) ir.Expr { return ir.N(4).Times(ir.N(int64(row)).Times(qHeads).Plus(ir.Name("head"))) }
-	args := append(scoredHeads(true), slabArg, ir.AddressArg("scores", scores, ir.N(0)),
+	steps, scores := c.scores.score(c.ByGroup)
+	first, heads, who := ir.Name("first_scored"), ir.Name("score_heads"), scoredHeads(true)
+	if c.ByGroup {
+		first, heads, who = ir.Name("first_scored_group"), ir.Name("score_groups"), append(scoredGroups(), ir.NumberArg("hq", ir.Name("score_kv")))
+		if !c.scores.meansOfQueries(true) {
+			var means ir.Step
+			means, scores = meanShares(scores)
+			steps = append(steps, means)
+		}
+	}
+	first = first.Times(rowBlocks)
+	number := func(param string, row int) ir.Arg {
+		return c.numberOf(param, row, ir.Name("head"), ir.Name("kv_scored"))
+	}
+	args := append(who, slabArg, ir.AddressArg("scores", scores, ir.N(0)),
 		ir.AddressArg("blocks", c.name("blocks"), ir.N(4).Times(first).Times(c.value("block_cap"))),
 		ir.AddressArg("block_count", c.name("block_count"), ir.N(4).Times(first)), ir.NumberArg("block_cap", c.value("block_cap")),
-		ir.AddressArg("block_n", "numbers", numbers(c.row)), ir.NumberArg("first", clipped(c.First)), ir.NumberArg("last", clipped(c.Last)))
+		number("block_n", c.row), ir.NumberArg("first", clipped(c.First)), ir.NumberArg("last", clipped(c.Last)))
 	if c.Rule != ir.Top {
-		args = append(args, ir.AddressArg("block_most", "numbers", numbers(c.row+1)), ir.NullArg("block_least"))
+		args = append(args, number("block_most", c.row+1), ir.NullArg("block_least"))
 	}
 	if c.Least != nil {
-		args[len(args)-1] = ir.AddressArg("block_least", "numbers", numbers(c.row+2))
+		args[len(args)-1] = number("block_least", c.row+2)
 	}
 	threads := ir.N(32).Times(ir.Call(ir.OpMax, ir.N(1), keyBlocks.Over(32*abi.SelectKeys))) // whole warps that hold all scores of a row
-	grid := [3]ir.Expr{ir.Name("rows"), ir.Name("score_heads"), ir.N(1)}
+	grid := [3]ir.Expr{ir.Name("rows"), heads, ir.N(1)}
 	return append(steps, ir.Run{Kernel: abi.BlockSelectKernels[c.Rule], Grid: grid, Threads: &threads, Args: args})
 }
 

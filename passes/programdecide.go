@@ -23,22 +23,31 @@ func (b *programBuilder) decide() (out []ir.Step) {
 	for len(left) > 0 {
 		var taken []ir.SourceKind
 		var later []ir.Segment
+		kernel, byGroup := abi.Decide, b.choiceOf(left[0]).ByGroup
+		if byGroup {
+			kernel = abi.DecideByGroup
+		}
 		args := []ir.Arg{
 			ir.NumberArg("carry", ir.N(int64(min(len(out), 1)))),
 			ir.FloatArg("start", "price_fixed", 1), ir.FloatArg("dense", "price_limit", 1),
 			ir.FloatArg("slot", "price_slot", 1), ir.FloatArg("column", "price_column", 1),
 		}
 		for _, g := range left {
-			if slices.Contains(taken, g.From.Kind) {
+			if slices.Contains(taken, g.From.Kind) || b.choiceOf(g).ByGroup != byGroup {
 				later = append(later, g)
 				continue
 			}
 			taken, args = append(taken, g.From.Kind), append(args, b.decideOn(g)...)
 		}
-		out, left = append(out, ir.Run{Kernel: abi.Decide, Grid: [3]ir.Expr{allHeads, ir.N(1), ir.N(1)},
+		out, left = append(out, ir.Run{Kernel: kernel, Grid: [3]ir.Expr{allHeads, ir.N(1), ir.N(1)},
 			Args: append(args, unlisted(args)...)}), later
 	}
 	return out
+}
+
+// choiceOf is the choice whose list a segment reads.
+func (b *programBuilder) choiceOf(g ir.Segment) choice {
+	return b.choices[slices.IndexFunc(b.choices, func(c choice) bool { return c.source == g.From })]
 }
 
 // unlisted are the arguments for lists that a launch does not look at.
@@ -64,7 +73,7 @@ var listSide = map[string]bool{"runs": true, "run_count": true, "run_cap": true,
 // decideOn are the arguments for the list of a segment, with the bounds that cut it for a row block. The kernel that decides knows no
 // bounds on rows: a list that they cut is priced as if all rows read it, which errs towards dense attention.
 func (b *programBuilder) decideOn(g ir.Segment) []ir.Arg {
-	c := b.choices[slices.IndexFunc(b.choices, func(c choice) bool { return c.source == g.From })]
+	c := b.choiceOf(g)
 	low, reachOf, high, near := ir.N(0), ir.N(anyDistance), sk, ir.N(ir.MaxParam)
 	for _, x := range g.Lo {
 		if off := ir.PolyExpr(x.Off); x.Row {

@@ -25,7 +25,19 @@ func (b *programBuilder) readPooled(of string, c *choice) bool {
 	return isQ && isK
 }
 
-func (s pooledScores) size() scoreSize { return scoreSize{rows: 1, values: 1, pooled: 1} }
+func (s pooledScores) size(byGroup bool) scoreSize {
+	size := scoreSize{rows: 1, values: 1, pooled: 1}
+	if byGroup && s.shares {
+		size.groupShares = 1
+	} else if byGroup {
+		size.groupPooled = 1
+	}
+	return size
+}
+
+// meansOfQueries says whether the means of a group are products of the means of its pooled queries: a softmax of each head stands between
+// them where the scores are shares.
+func (s pooledScores) meansOfQueries(byGroup bool) bool { return byGroup && !s.shares }
 
 // poolKernel is the kernel of a pool, and how its pooled rows are called.
 type poolKernel struct{ kernel, suffix string }
@@ -47,7 +59,7 @@ func runPool(p ir.Pool, blocks, heads, entries ir.Expr, args []ir.Arg) []ir.Step
 }
 
 // before pools blocks of k for all heads, and blocks of q for the heads of a slice, unless that is done already.
-func (s pooledScores) before(b *programBuilder) (all, slice []ir.Step) {
+func (s pooledScores) before(b *programBuilder, byGroup bool) (all, slice []ir.Step) {
 	kName, qName := pooledName(s.k), pooledName(s.q)
 	if !b.shaped[kName] {
 		b.buffer(kName, "f32", true, batch.Times(kvHeads), keyBlocks, headDim)
@@ -64,26 +76,38 @@ func (s pooledScores) before(b *programBuilder) (all, slice []ir.Step) {
 			ir.NumberArg("x_batch", ir.Name("q_batch")), ir.NumberArg("x_head", ir.Name("q_head")), ir.NumberArg("x_row", ir.Name("q_row")),
 		))
 	}
+	if s.meansOfQueries(byGroup) {
+		slice = append(slice, b.pooledMeans(qName)...)
+	}
 	return all, slice
 }
 
 func (pooledScores) buffers(*programBuilder) {}
 
 // work prices all choices from pooled blocks as one.
-func (pooledScores) work(b *programBuilder, pairs ir.Expr) {
+func (s pooledScores) work(b *programBuilder, byGroup bool, pairs func(heads ir.Expr) ir.Expr) {
 	if slices.ContainsFunc(b.Work, func(w ir.Work) bool { return w.Unit == ir.WorkPooled }) {
 		return
 	}
-	rows := ir.Name("present").Times(sq).Plus(kvHeads.Times(sk))
+	heads := ir.Name("present")
+	rows := heads.Times(sq).Plus(kvHeads.Times(sk))
+	if s.meansOfQueries(byGroup) {
+		heads = kvHeads
+	}
 	b.Work = append(b.Work, ir.Work{Unit: ir.WorkPooled, Amount: ir.N(2).Times(rows).Times(headDim)},
-		ir.Work{Unit: ir.WorkScores, Amount: pairs})
+		ir.Work{Unit: ir.WorkScores, Amount: pairs(heads)})
 }
 
-func (s pooledScores) score() (steps []ir.Step, values string) {
+func (s pooledScores) score(byGroup bool) (steps []ir.Step, values string) {
 	kv := ir.Name("entry").Times(kvHeads).Plus(ir.Name("kv_scored"))
+	heads, args, pooled := ir.Name("score_heads"), scoredHeads(false), pooledName(s.q)
+	if s.meansOfQueries(byGroup) {
+		heads, pooled = ir.Name("score_groups"), "group_"+pooled
+		args = append(scoredGroups(), ir.NumberArg("group", ir.N(1)))
+	}
 	steps = []ir.Step{ir.Run{Kernel: abi.BlockScores,
-		Grid: [3]ir.Expr{keyBlocks.Over(abi.ScoreKeys), ir.Name("rows").Over(abi.ScoreRows), ir.Name("score_heads")},
-		Args: append(scoredHeads(false), slabArg, ir.AddressArg("pooled_q", pooledName(s.q), ir.N(0)),
+		Grid: [3]ir.Expr{keyBlocks.Over(abi.ScoreKeys), ir.Name("rows").Over(abi.ScoreRows), heads},
+		Args: append(args, slabArg, ir.AddressArg("pooled_q", pooled, ir.N(0)),
 			ir.AddressArg("pooled_k", pooledName(s.k), ir.N(4).Times(headDim).Times(keyBlocks).Times(kv)))}}
 	if s.shares {
 		steps = append(steps, share(ir.BlockSize, 1, ir.NullArg("sums"), "scores"))

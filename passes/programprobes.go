@@ -16,6 +16,7 @@ type probe struct {
 	name         string
 	last, stride *ir.Poly
 	number       int
+	packed       int64 // rows of each head in a tile, see packProbes; 0: a tile has the rows of one head
 }
 
 // readSums finds the probe behind a sum over queries or diagonals. Choices from one probe share its sums.
@@ -29,30 +30,36 @@ func (b *programBuilder) readSums(of string, c *choice) bool {
 	c.probe = slices.IndexFunc(b.probes, func(x probe) bool { return x.name == soft.Of })
 	if c.probe < 0 {
 		c.probe = len(b.probes)
-		b.probes = append(b.probes, probe{soft.Of, p.Last, p.Stride, c.probe})
+		b.probes = append(b.probes, probe{name: soft.Of, last: p.Last, stride: p.Stride, number: c.probe})
 	}
 	return true
 }
 
 // spread says whether the probe is not known to be the last rows of one launch, for which there are faster kernels.
 func (p probe) spread() bool {
-	if p.last == nil {
-		return true
+	if p.last == nil || p.packed > 0 {
+		return p.packed == 0
 	}
 	n, constant := p.last.Const()
 	return !constant || n != abi.ProbeRows
 }
 
 func (p probe) kernel(name string) string {
-	if p.spread() {
+	switch {
+	case p.packed > 0:
+		return abi.Packed(name, p.packed)
+	case p.spread():
 		return abi.Spread(name)
 	}
 	return name
 }
 
-// variant names the number of q heads that a block of the probe takes.
+// variant names the number of q heads, or packs, that a block of the probe takes.
 func (p probe) variant() string {
-	if p.spread() {
+	switch {
+	case p.packed > 0:
+		return fmt.Sprintf("packed%d_heads", p.packed)
+	case p.spread():
 		return "spread_heads"
 	}
 	return "probe_heads"
@@ -86,8 +93,13 @@ func (b *programBuilder) chooseSums() []ir.Step {
 		ir.Let{Name: "first_head", Expr: ir.Name("entry").Times(qHeads).Plus(ir.Name("kv").Times(group))},
 		ir.Heads{First: ir.Name("first_head"), N: ir.Name("slice_heads")},
 	}
+	if b.someByGroup(choice.fromSums) {
+		inner = append(inner,
+			ir.Let{Name: "slice_groups", Expr: ir.Name("slice_batch").Times(ir.Name("slice_kv"))},
+			ir.Let{Name: "first_group", Expr: ir.Name("entry").Times(kvHeads).Plus(ir.Name("kv"))})
+	}
 	for _, p := range b.probes {
-		inner = append(append(inner, p.steps()...), b.selectSums(p)...)
+		inner = append(append(append(inner, p.steps()...), b.meanSums(p)...), b.selectSums(p)...)
 	}
 	return []ir.Step{ir.For{Var: "entry", End: batch, By: ir.Name("slice_batch"), Steps: []ir.Step{
 		ir.For{Var: "kv", End: kvHeads, By: ir.Name("slice_step"), Steps: inner}}}}
@@ -96,13 +108,16 @@ func (b *programBuilder) chooseSums() []ir.Step {
 // rowsOf defines which rows a probe has: rows of them from row0 on, step apart.
 func (b *programBuilder) rowsOf(p probe) {
 	if !slices.ContainsFunc(b.Variants, func(v ir.Variant) bool { return v.Name == p.variant() }) {
-		b.Variants = append(b.Variants, ir.Variant{Name: p.variant(), Of: abi.ProbeHeadsPerBlock, For: ir.Name("sharers")})
+		b.Variants = append(b.Variants, ir.Variant{Name: p.variant(), Of: p.sizes(), For: p.sharers()})
 	}
 	switch {
 	case p.last != nil:
 		b.define(p.named("rows"), ir.Call(ir.OpMin, ir.Call(ir.OpMax, ir.N(1), clipped(*p.last)), sq))
 		b.define(p.named("row0"), sq.Minus(p.value("rows")))
 		b.define(p.named("step"), ir.N(1))
+		if p.packed > 0 {
+			b.define(p.named("packs"), p.sharers())
+		}
 	default:
 		n := b.define(p.named("stride"), ir.Call(ir.OpMax, ir.N(1), clipped(*p.stride)))
 		b.define(p.named("rows"), ir.Call(ir.OpCeilDiv, sq, n))
@@ -111,7 +126,11 @@ func (b *programBuilder) rowsOf(p probe) {
 		b.Limits = append(b.Limits, ir.Limit{Value: p.value("step"), Most: maxStep,
 			What: "the step from query to query of a probe; probe more of them"})
 	}
-	b.Work = append(b.Work, ir.Work{Unit: ir.WorkProbed, Amount: ir.Name("present").Times(sk).Times(p.value("rows").Over(abi.ProbeRows))})
+	heads := ir.Name("present")
+	if p.packed > 0 {
+		heads = ir.Call(ir.OpMin, heads, kvHeads).Times(p.each())
+	}
+	b.Work = append(b.Work, ir.Work{Unit: ir.WorkProbed, Amount: heads.Times(sk).Times(p.value("rows").Over(abi.ProbeRows))})
 }
 
 // Chunks of a probe: tiles of 64 keys that a block takes. Few blocks leave a device idle, many partial sums cost time to join.
@@ -123,7 +142,7 @@ const (
 
 // gridRows is how many rows the grid of a probe has for one batch entry.
 func (p probe) gridRows(kv ir.Expr) ir.Expr {
-	return kv.Times(ir.Call(ir.OpCeilDiv, group, ir.Name(p.variant())))
+	return kv.Times(ir.Call(ir.OpCeilDiv, p.each(), ir.Name(p.variant())))
 }
 
 // chunkTiles is the longest chunk that makes a full grid, if one does. It looks at the shape of one batch entry, whatever is launched at a
@@ -155,23 +174,44 @@ func (p probe) room() ir.Expr {
 func (b *programBuilder) slices(chunks ir.Expr) {
 	const stat = 8 * abi.ProbeRows // bytes of a maximum and a sum for every row
 	room := b.define("chunk_room", chunks)
-	head := b.define("sum_bytes", b.runBytes(ir.N(stat).Times(room.Plus(ir.N(1))).Plus(ir.N(4).Times(keysPad.Plus(distPad)))))
-	kv := b.define("kv_bytes", group.Times(head))
-	whole := b.define("sums_fit", ir.Call(ir.OpAtLeast, scratch, allHeads.Times(head)))
+	each, sums := b.sumsEach()
+	head := b.define("sum_bytes", b.runBytes(ir.N(stat).Times(room.Plus(ir.N(1))).Plus(sums), false))
+	kvBytes, all := each.Times(head), allHeads.Times(head)
+	if b.allPacked() {
+		all = allGroups.Times(kvBytes)
+	}
+	byGroup := b.someByGroup(choice.fromSums)
+	if byGroup {
+		means := b.define("group_bytes", b.groupBytes())
+		kvBytes, all = kvBytes.Plus(means), all.Plus(allGroups.Times(means))
+	}
+	kv := b.define("kv_bytes", kvBytes)
+	whole := b.define("sums_fit", ir.Call(ir.OpAtLeast, scratch, all))
 	most := ir.Call(ir.OpMin, kvHeads, ir.Call(ir.OpMax, ir.N(1), ir.Call(ir.OpFloorDiv, scratch, kv)))
 	slices := b.define("slices", ir.Call(ir.OpPick, whole, ir.N(1), ir.Call(ir.OpCeilDiv, kvHeads, most)))
 	b.define("slice_batch", ir.Call(ir.OpPick, whole, batch, ir.N(1)))
 	step := b.define("slice_step", ir.Call(ir.OpCeilDiv, kvHeads, slices)) // slices of about equal size
-	heads := b.define("sum_heads", ir.Name("slice_batch").Times(step).Times(group))
+	heads := b.define("sum_heads", ir.Name("slice_batch").Times(step).Times(each))
 	b.buffer("probe_stats", "f32", true, heads, room, ir.N(abi.ProbeRows), ir.N(2))
 	b.buffer("probe_lse", "f32", true, heads, ir.N(abi.ProbeRows), ir.N(2))
-	b.buffer("col_sum", "f32", true, heads, keysPad)
-	b.buffer("diag_sum", "f32", true, heads, distPad)
-	b.runBuffers(heads)
-	spare := ir.Call(ir.OpMax, ir.N(0), scratch.Minus(heads.Times(head)))
+	if !b.allPacked() {
+		b.buffer("col_sum", "f32", true, heads, keysPad)
+		b.buffer("diag_sum", "f32", true, heads, distPad)
+	}
+	b.runBuffers(heads, false)
+	used := heads.Times(head)
+	if byGroup {
+		groups := b.define("sum_groups", ir.Name("slice_batch").Times(step))
+		b.groupBuffers(groups)
+		used = used.Plus(groups.Times(ir.Name("group_bytes")))
+	}
+	spare := ir.Call(ir.OpMax, ir.N(0), scratch.Minus(used))
 	b.buffer("spare", "f32", true, ir.Call(ir.OpPick, whole, ir.N(0), ir.Call(ir.OpFloorDiv, spare, ir.N(4))))
 	for _, p := range b.probes {
 		again := ir.N(3).Times(p.value("rows").Over(abi.ProbeRows).Times(ir.Name("slices")).Minus(ir.N(1)))
+		if p.packed > 0 { // the means of packs are launched where there are several
+			again = again.Plus(severalPacks(p.each()).Minus(ir.N(1)))
+		}
 		b.Work = append(b.Work, ir.Work{Unit: ir.WorkLaunches, Amount: again})
 	}
 }
@@ -209,7 +249,7 @@ func (p probe) steps() (out []ir.Step) {
 // pass looks at tiles of keys twice: once for the softmax of the rows, once for the sums.
 func (p probe) pass(tiles ir.Expr) []ir.Step {
 	stats, grid, args := p.stats(p.kernel(abi.ProbeStats), tiles)
-	return append(stats, ir.Run{Kernel: p.kernel(abi.ProbeSums), Variant: p.variant(), Grid: grid, Args: args})
+	return append(stats, ir.Run{Kernel: p.kernel(abi.ProbeSums), Variant: p.variant(), Grid: grid, Args: append(args, p.packedSums()...)})
 }
 
 // stats looks at tiles of keys once, with a kernel, for the softmax of the rows. A second look has the same grid and arguments.
@@ -218,53 +258,77 @@ func (p probe) stats(kernel string, tiles ir.Expr) (steps []ir.Step, grid [3]ir.
 	all, chunk, chunks := p.value("tiles"), p.value("chunk_tiles"), p.value("chunks")
 	grid = [3]ir.Expr{chunks, p.gridRows(ir.Name("slice_kv")), ir.Name("slice_batch")}
 	entry, kv := ir.Name("entry"), ir.Name("kv")
-	heads := []ir.Arg{ir.NumberArg("hq", ir.Name("slice_q")), ir.AddressArg("heads", "heads", ir.N(4).Times(ir.Name("first_head")))}
+	rows := p.rowsInSlice()
+	heads := []ir.Arg{ir.NumberArg("hq", rows), ir.AddressArg("heads", "heads", ir.N(4).Times(ir.Name("first_head")))}
 	args = append([]ir.Arg{ir.NumberArg("chunk_tiles", chunk),
 		ir.AddressArg("q", "q", entry.Times(ir.Name("q_batch")).Plus(kv.Times(group).Times(ir.Name("q_head")))),
 		ir.AddressArg("k", "k", entry.Times(ir.Name("k_batch")).Plus(kv.Times(ir.Name("k_head")))),
 	}, heads...)
+	combine := ir.Run{Kernel: abi.ProbeCombine, Grid: [3]ir.Expr{ir.N(1), rows, ir.Name("slice_batch")},
+		Args: append([]ir.Arg{ir.NumberArg("chunks", chunks)}, heads...)}
+	if p.packed > 0 {
+		args = append(args, ir.NumberArg("group", p.each()), ir.NumberArg("q_group", group), ir.NumberArg("probe_rows", p.value("rows")))
+		combine = p.combinePacked(combine)
+	}
 	steps = []ir.Step{
 		ir.Let{Name: p.named("tiles"), Expr: tiles},
 		ir.Let{Name: p.named("chunk_tiles"), Expr: p.chunkTiles(all)},
 		ir.Let{Name: p.named("chunks"), Expr: ir.Call(ir.OpCeilDiv, all, chunk)},
 		ir.Run{Kernel: kernel, Variant: p.variant(), Grid: grid, Args: args},
-		ir.Run{Kernel: abi.ProbeCombine, Grid: [3]ir.Expr{ir.N(1), ir.Name("slice_q"), ir.Name("slice_batch")},
-			Args: append([]ir.Arg{ir.NumberArg("chunks", chunks)}, heads...)},
+		combine,
 	}
 	return steps, grid, args
 }
 
 // selectSums turns the sums of a probe into bitmaps, two choices of one rule at a time: they run side by side.
 func (b *programBuilder) selectSums(p probe) []ir.Step {
-	out := b.sumRuns(p)
+	out := append(b.sumRuns(p, false), b.sumRuns(p, true)...)
 	for rule, kernel := range abi.SelectKernels {
-		var jobs []choice
-		for _, c := range b.choices {
-			if c.from(p) && int(c.Rule) == rule {
-				jobs = append(jobs, c)
+		for _, byGroup := range []bool{false, true} {
+			var jobs []choice
+			for _, c := range b.choices {
+				if c.from(p) && int(c.Rule) == rule && c.ByGroup == byGroup {
+					jobs = append(jobs, c)
+				}
 			}
-		}
-		for pair := range slices.Chunk(jobs, 2) {
-			args := append(pair[0].job("a_", p), pair[len(pair)-1].job("b_", p)...)
-			out = append(out, ir.Run{Kernel: kernel, Grid: [3]ir.Expr{ir.Name("slice_heads"), ir.N(int64(len(pair))), ir.N(1)},
-				Args: append(args, sliceHeads()...)})
-			out = append(out, distancesOf(pair)...)
+			for pair := range slices.Chunk(jobs, 2) {
+				args := append(pair[0].job("a_", p), pair[len(pair)-1].job("b_", p)...)
+				out = append(out, ir.Run{Kernel: kernel, Grid: [3]ir.Expr{sliceLists(byGroup), ir.N(int64(len(pair))), ir.N(1)},
+					Args: append(args, sliceHeads(byGroup)...)})
+				out = append(out, distancesOf(pair)...)
+			}
 		}
 	}
 	return out
 }
 
 // from says whether the choice is made from the sums of a probe.
-func (c choice) from(p probe) bool { return c.source.Kind != ir.SourceBlocks && c.probe == p.number }
+func (c choice) from(p probe) bool { return c.fromSums() && c.probe == p.number }
+
+// fromSums says whether the choice is made from the sums of some probe.
+func (c choice) fromSums() bool { return c.source.Kind != ir.SourceBlocks }
 
 // bitsOfSlice is where the bitmaps of a slice begin, of stride bits a head.
 func (c choice) bitsOfSlice(param string, stride ir.Expr) ir.Arg {
-	return ir.AddressArg(param, c.name("bits"), ir.N(4).Times(ir.Name("first_head")).Times(stride.Over(32)))
+	return ir.AddressArg(param, c.name("bits"), ir.N(4).Times(firstList(c.ByGroup)).Times(stride.Over(32)))
 }
 
-// sliceHeads are the arguments that say which heads a launch of a slice is for.
-func sliceHeads() []ir.Arg {
-	return []ir.Arg{ir.NumberArg("hq", ir.Name("slice_q")), ir.AddressArg("heads", "heads", ir.N(4).Times(ir.Name("first_head")))}
+// firstList and sliceLists say which lists a slice makes, of q heads or by group: the first of them, and how many.
+func firstList(byGroup bool) ir.Expr {
+	return map[bool]ir.Expr{false: ir.Name("first_head"), true: ir.Name("first_group")}[byGroup]
+}
+
+func sliceLists(byGroup bool) ir.Expr {
+	return map[bool]ir.Expr{false: ir.Name("slice_heads"), true: ir.Name("slice_groups")}[byGroup]
+}
+
+// sliceHeads are the arguments that say which heads, or kv heads, a launch of a slice is for.
+func sliceHeads(byGroup bool) []ir.Arg {
+	hq, words := ir.Name("slice_q"), "heads"
+	if byGroup {
+		hq, words = ir.Name("slice_kv"), "groups"
+	}
+	return []ir.Arg{ir.NumberArg("hq", hq), ir.AddressArg("heads", words, ir.N(4).Times(firstList(byGroup)))}
 }
 
 // job are the arguments of one of the choices that a launch makes.
@@ -279,12 +343,11 @@ func (c choice) job(job string, p probe) []ir.Arg {
 		values, stride, n = runSum(c.run), runPad(c.run), c.distances()
 		bits = ir.AddressArg(job+"bits", c.name(runBits), ir.N(0))
 	}
-	head := ir.Name("kv").Times(group) // of the batch entry
 	number := func(name string, row int) ir.Arg {
-		return ir.AddressArg(job+name, "numbers", ir.N(4).Times(ir.N(int64(row)).Times(qHeads).Plus(head)))
+		return c.numberOf(job+name, row, ir.Name("kv").Times(group), ir.Name("kv")) // of the batch entry
 	}
 	args := []ir.Arg{
-		ir.AddressArg(job+"values", values, ir.N(0)),
+		ir.AddressArg(job+"values", c.byGroup(values), ir.N(0)),
 		bits,
 		number("budget", c.row),
 		ir.NumberArg(job+"first", clipped(c.First)), ir.NumberArg(job+"last", clipped(c.Last)),

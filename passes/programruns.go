@@ -34,48 +34,54 @@ func (c choice) mostTiles() ir.Expr {
 	return ir.N(int64(ir.MostTiles(int(c.run)))).Times(c.value("most"))
 }
 
-// runSizes are the sizes of runs that are chosen from, of one probe or, with nil, of all of them.
-func (b *programBuilder) runSizes(of *probe) (out []int64) {
+// runSizes are the sizes of runs that are chosen from, by group or not, of one probe or, with nil, of all of them.
+func (b *programBuilder) runSizes(of *probe, byGroup bool) (out []int64) {
 	for _, c := range b.choices {
-		if c.run > 1 && (of == nil || c.from(*of)) && !slices.Contains(out, c.run) {
+		if c.run > 1 && c.ByGroup == byGroup && (of == nil || c.from(*of)) && !slices.Contains(out, c.run) {
 			out = append(out, c.run)
 		}
 	}
 	return out
 }
 
-// runBytes adds what a head needs for runs to what it needs for sums.
-func (b *programBuilder) runBytes(head ir.Expr) ir.Expr {
-	for _, size := range b.runSizes(nil) {
-		pad := b.define(runPad(size).Name, padded(reach.Over(size)))
-		head = head.Plus(ir.N(4).Times(pad))
+// runBytes adds what a head, or a kv head by group, needs for runs to what it needs for sums.
+func (b *programBuilder) runBytes(bytes ir.Expr, byGroup bool) ir.Expr {
+	for _, size := range b.runSizes(nil, byGroup) {
+		pad := runPad(size)
+		if !slices.ContainsFunc(b.Values, func(v ir.Value) bool { return v.Name == pad.Name }) {
+			b.define(pad.Name, padded(reach.Over(size)))
+		}
+		bytes = bytes.Plus(ir.N(4).Times(pad))
 	}
 	for _, c := range b.choices {
-		if c.run > 1 {
-			head = head.Plus(ir.N(4).Times(runPad(c.run).Over(32)))
+		if c.run > 1 && c.ByGroup == byGroup {
+			bytes = bytes.Plus(ir.N(4).Times(runPad(c.run).Over(32)))
 		}
 	}
-	return head
+	return bytes
 }
 
-func (b *programBuilder) runBuffers(heads ir.Expr) {
-	for _, size := range b.runSizes(nil) {
-		b.buffer(runSum(size), "f32", true, heads, runPad(size))
+func (b *programBuilder) runBuffers(heads ir.Expr, byGroup bool) {
+	for _, c := range b.choices {
+		if c.run > 1 && c.ByGroup == byGroup {
+			b.buffer(c.byGroup(runSum(c.run)), "f32", true, heads, runPad(c.run))
+		}
 	}
 	for _, c := range b.choices {
-		if c.run > 1 {
+		if c.run > 1 && c.ByGroup == byGroup {
 			b.buffer(c.name(runBits), "u32", true, heads, runPad(c.run).Over(32))
 		}
 	}
 }
 
-// sumRuns adds up the sums of a probe over distances, once for each size of runs.
-func (b *programBuilder) sumRuns(p probe) (out []ir.Step) {
-	for _, size := range b.runSizes(&p) {
+// sumRuns adds up the sums of a probe over distances, or their means by group, once for each size of runs.
+func (b *programBuilder) sumRuns(p probe, byGroup bool) (out []ir.Step) {
+	of := choice{Select: ir.Select{ByGroup: byGroup}}
+	for _, size := range b.runSizes(&p, byGroup) {
 		out = append(out, ir.Run{Kernel: abi.RunSums,
-			Grid: [3]ir.Expr{runPad(size).Over(abi.RunsPerBlock), ir.Name("slice_heads"), ir.N(1)},
-			Args: append([]ir.Arg{ir.AddressArg("diag_sum", "diag_sum", ir.N(0)), ir.AddressArg("run_sum", runSum(size), ir.N(0))},
-				runNumbers(size)...)})
+			Grid: [3]ir.Expr{runPad(size).Over(abi.RunsPerBlock), sliceLists(byGroup), ir.N(1)},
+			Args: append([]ir.Arg{ir.AddressArg("diag_sum", of.byGroup("diag_sum"), ir.N(0)), ir.AddressArg("run_sum", of.byGroup(runSum(size)), ir.N(0))},
+				runNumbers(size, byGroup)...)})
 	}
 	return out
 }
@@ -86,15 +92,15 @@ func distancesOf(made []choice) (out []ir.Step) {
 		if c.run > 1 {
 			words := distPad.Over(32)
 			out = append(out, ir.Run{Kernel: abi.RunDistances,
-				Grid: [3]ir.Expr{words.Over(abi.RunWords), ir.Name("slice_heads"), ir.N(1)},
-				Args: append([]ir.Arg{ir.AddressArg("run_bits", c.name(runBits), ir.N(0)), c.bitsOfSlice("bits", distPad)}, runNumbers(c.run)...)})
+				Grid: [3]ir.Expr{words.Over(abi.RunWords), sliceLists(c.ByGroup), ir.N(1)},
+				Args: append([]ir.Arg{ir.AddressArg("run_bits", c.name(runBits), ir.N(0)), c.bitsOfSlice("bits", distPad)}, runNumbers(c.run, c.ByGroup)...)})
 		}
 	}
 	return out
 }
 
 // runNumbers are what the kernels of runs have in common.
-func runNumbers(size int64) []ir.Arg {
+func runNumbers(size int64, byGroup bool) []ir.Arg {
 	return append([]ir.Arg{ir.NumberArg("run", ir.N(size)), ir.NumberArg("n", reach),
-		ir.NumberArg("stride", distPad), ir.NumberArg("run_stride", runPad(size))}, sliceHeads()...)
+		ir.NumberArg("stride", distPad), ir.NumberArg("run_stride", runPad(size))}, sliceHeads(byGroup)...)
 }

@@ -16,11 +16,17 @@ func (b *programBuilder) readSquares(of string, c *choice) bool {
 	return ok
 }
 
-func (s squareScores) size() scoreSize {
-	return scoreSize{rows: ir.BlockSize / int(s.fold), values: 2, shares: 1}
+func (s squareScores) size(byGroup bool) scoreSize {
+	size := scoreSize{rows: ir.BlockSize / int(s.fold), values: 2, shares: 1}
+	if byGroup {
+		size.groupShares = 1
+	}
+	return size
 }
 
-func (squareScores) before(*programBuilder) (all, slice []ir.Step) { return nil, nil }
+func (squareScores) meansOfQueries(bool) bool { return false }
+
+func (squareScores) before(*programBuilder, bool) (all, slice []ir.Step) { return nil, nil }
 
 func (squareScores) buffers(b *programBuilder) {
 	pad := ir.Name("scores_pad")
@@ -29,11 +35,11 @@ func (squareScores) buffers(b *programBuilder) {
 }
 
 // work: a pair of blocks takes 64*64/fold products.
-func (s squareScores) work(b *programBuilder, pairs ir.Expr) {
-	b.Work = append(b.Work, ir.Work{Unit: ir.WorkSquares, Amount: pairs.Times(ir.N(ir.BlockSize * ir.BlockSize / s.fold))})
+func (s squareScores) work(b *programBuilder, _ bool, pairs func(heads ir.Expr) ir.Expr) {
+	b.Work = append(b.Work, ir.Work{Unit: ir.WorkSquares, Amount: pairs(ir.Name("present")).Times(ir.N(ir.BlockSize * ir.BlockSize / s.fold))})
 }
 
-func (s squareScores) score() (steps []ir.Step, values string) {
+func (s squareScores) score(bool) (steps []ir.Step, values string) {
 	sums := ir.AddressArg("sums", "score_sums", ir.N(0))
 	rows := ir.N(ir.BlockSize / s.fold).Times(ir.Name("rows"))
 	k := ir.Name("entry").Times(ir.Name("k_batch")).Plus(ir.Name("kv_scored").Times(ir.Name("k_head")))

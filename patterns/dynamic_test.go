@@ -13,7 +13,10 @@ import (
 )
 
 // head is one head of equal lengths, with rows as slices.
-type head struct{ q, k [][]float64 }
+type head struct {
+	q, k  [][]float64
+	group [][][]float64 // queries of the heads of its kv head, its own among them
+}
 
 func (h head) logit(i, j int) float64 {
 	sum := 0.0
@@ -24,10 +27,25 @@ func (h head) logit(i, j int) float64 {
 }
 
 // probe adds up the probabilities of the last 64 queries by column and by distance.
-func (h head) probe() (columns, distances []float64) {
+func (h head) probe() (columns, distances []float64) { return h.probeLast(64) }
+
+// probeGroup does the same of all heads of the kv head, of so many queries each.
+func (h head) probeGroup(rows int) (columns, distances []float64) {
 	n := len(h.q)
 	columns, distances = make([]float64, n), make([]float64, n)
-	for i := max(0, n-64); i < n; i++ {
+	for _, q := range h.group {
+		c, d := head{q: q, k: h.k}.probeLast(rows)
+		for i := range n {
+			columns[i], distances[i] = columns[i]+c[i], distances[i]+d[i]
+		}
+	}
+	return columns, distances
+}
+
+func (h head) probeLast(rows int) (columns, distances []float64) {
+	n := len(h.q)
+	columns, distances = make([]float64, n), make([]float64, n)
+	for i := max(0, n-rows); i < n; i++ {
 		sum := 0.0
 		for j := range i + 1 {
 			sum += math.Exp(h.logit(i, j) / 2)
@@ -56,7 +74,7 @@ func (h head) means(size int) head {
 		}
 		return out
 	}
-	return head{mean(h.q), mean(h.k)}
+	return head{q: mean(h.q), k: mean(h.k)}
 }
 
 // blockScores are the products of block means, of the key blocks up to the diagonal.
@@ -152,17 +170,11 @@ var chooses = map[string]func(h head, p map[string]int64) func(q, k int) bool{
 	},
 	"slash_tiles": func(h head, p map[string]int64) func(q, k int) bool {
 		columns, distances := h.probe()
-		c := best(columns, int(p["vertical"]), nearest(30))
-		var runs []float64
-		for run := range slices.Chunk(distances, 64) {
-			sum := 0.0
-			for _, x := range run {
-				sum += x
-			}
-			runs = append(runs, sum)
-		}
-		r := best(runs, int(p["runs"]), nearest(2))
-		return func(q, k int) bool { return k <= q && (c[k] || r[(q-k)/64]) }
+		return bestTiles(columns, distances, p)
+	},
+	"slash_tiles_shared": func(h head, p map[string]int64) func(q, k int) bool {
+		columns, distances := h.probeGroup(int(p["rows"]))
+		return bestTiles(columns, distances, p)
 	},
 	"columns_window": func(h head, p map[string]int64) func(q, k int) bool {
 		columns, _ := h.probe()
@@ -220,6 +232,21 @@ func (h head) blocksWith(p map[string]int64, forced func(t, b int) bool) func(q,
 	return func(q, k int) bool { return k <= q && chosen[q/64][k/64] }
 }
 
+// bestTiles keeps the best columns and the best runs of 64 distances.
+func bestTiles(columns, distances []float64, p map[string]int64) func(q, k int) bool {
+	c := best(columns, int(p["vertical"]), nearest(30))
+	var runs []float64
+	for run := range slices.Chunk(distances, 64) {
+		sum := 0.0
+		for _, x := range run {
+			sum += x
+		}
+		runs = append(runs, sum)
+	}
+	r := best(runs, int(p["runs"]), nearest(2))
+	return func(q, k int) bool { return k <= q && (c[k] || r[(q-k)/64]) }
+}
+
 func TestDynamicPatternsKeepWhatTheySay(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	for name, restated := range chooses {
@@ -235,6 +262,7 @@ func TestDynamicPatternsKeepWhatTheySay(t *testing.T) {
 					*x.rows, *x.flat = append(*x.rows, row), append(*x.flat, row...)
 				}
 			}
+			h.addGroup(rng, &in)
 			values, err := ir.CheckLaunch(p.Params, p.Requires, small(rng, p))
 			require.NoError(t, err)
 			sel, err := ir.EvalIndex(p.Index, values, in)
@@ -253,9 +281,23 @@ func TestDynamicPatternsKeepWhatTheySay(t *testing.T) {
 	}
 }
 
+// addGroup gives a head two others of its kv head, around it.
+func (h *head) addGroup(rng *rand.Rand, in *ir.HeadInputs[float64]) {
+	other := func() (rows [][]float64) {
+		for range h.q {
+			rows = append(rows, []float64{rng.NormFloat64(), rng.NormFloat64(), rng.NormFloat64(), rng.NormFloat64()})
+		}
+		return rows
+	}
+	h.group = [][][]float64{other(), h.q, other()}
+	for _, rows := range h.group {
+		in.Group = append(in.Group, slices.Concat(rows...))
+	}
+}
+
 // small are budgets at which something is left out of a short head.
 func small(rng *rand.Rand, p *ir.Pattern) map[string]int64 {
-	below := map[string]int64{"vertical": 100, "slash": 200, "topk": 4, "runs": 6, "window": 50, "share": 1000, "least": 200, "limit": 300, "sink": 3, "last": 3}
+	below := map[string]int64{"vertical": 100, "slash": 200, "topk": 4, "runs": 6, "window": 50, "share": 1000, "least": 200, "limit": 300, "sink": 3, "last": 3, "rows": 40}
 	if p.Name == "flash_prefill" {
 		below["window"] = 3 // blocks
 	}

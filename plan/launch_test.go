@@ -123,6 +123,7 @@ func compare(t *testing.T, in *qkv.Input, heads []plan.Head, res runtime.HostRes
 		choices.Asked = append(choices.Asked, chosen.Asked)
 		if h < in.QHeads {
 			choices.Indexes, choices.Values = append(choices.Indexes, head.Pattern.Index), append(choices.Values, values)
+			choices.Parts = append(choices.Parts, selfcheck.PartOf(head.Pattern, values))
 		}
 	}
 	chose, err := selfcheck.CompareChoices(choices)

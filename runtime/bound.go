@@ -36,8 +36,11 @@ func (k *Pattern) bind(c *call) (*boundCall, error) {
 	if x.BoundProgram, err = k.program.Bind(k.programLaunch(c, values)); err != nil {
 		return nil, device.BadCall("%w", err)
 	}
-	for _, of := range k.choices {
+	for i, of := range k.choices {
 		x.choices = append(x.choices, x.number(of, values))
+		if err := x.checkGroups(x.choices[i]); err != nil {
+			return nil, err
+		}
 	}
 	if x.verdict, err = k.weigh(x); err != nil {
 		return nil, err

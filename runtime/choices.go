@@ -37,6 +37,47 @@ type choiceCall struct {
 	first, last int   // forced, at either end
 }
 
+// listHeads is how many heads the lists of a choice are of: of all batch entries the q heads or, by group, the kv heads.
+func (x *boundCall) listHeads(n choiceCall) int {
+	if n.ByGroup {
+		return x.Batch * x.KVHeads
+	}
+	return x.heads()
+}
+
+// listOf is the list that a head has of a choice.
+func (x *boundCall) listOf(n choiceCall, head int) int {
+	if n.ByGroup {
+		return head / (x.QHeads / x.KVHeads)
+	}
+	return head
+}
+
+// checkGroups refuses budgets that are not the same for the heads of a group which make a choice together.
+func (x *boundCall) checkGroups(n choiceCall) error {
+	if !n.ByGroup {
+		return nil
+	}
+	first := map[int]int{} // head that takes part, by kv head
+	for h := range x.QHeads {
+		if !x.takesPart(h) {
+			continue
+		}
+		f, others := first[x.listOf(n, h)]
+		if !others {
+			first[x.listOf(n, h)] = h
+			continue
+		}
+		for _, of := range [][]int{n.numbers, n.limits, n.leasts} {
+			if of[h] != of[f] {
+				return device.BadCall("heads %d and %d choose %s together, by group, and have the budgets %d and %d of it; give all heads of a kv head one budget",
+					x.head0+f, x.head0+h, n.source.Name, of[f], of[h])
+			}
+		}
+	}
+	return nil
+}
+
 // list names one field of the lists of the choice.
 func (n choiceCall) list(field string) string { return ir.ListName(n.source.Name, field) }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime/device"
@@ -113,15 +114,16 @@ func (r *chosenReader) readRoutes(multiprocessors int) error {
 	if err != nil {
 		return err
 	}
-	routes, err := r.perHead(at, 1)
+	heads := r.taking()
+	routes, err := r.perList(at, 1, heads)
 	if err != nil {
 		return err
 	}
-	nanos, err := r.perHead(r.at("nanos"), 1)
+	nanos, err := r.perList(r.at("nanos"), 1, heads)
 	if err != nil {
 		return err
 	}
-	for i, h := range r.taking() {
+	for i, h := range heads {
 		r.out[h].Dense = routes[i] == ir.RouteDense
 		r.out[h].SparseMS = float64(math.Float32frombits(uint32(nanos[i]))) * millis(multiprocessors)
 		r.out[h].DenseMS = r.dense * millis(multiprocessors)
@@ -177,10 +179,25 @@ func (r *chosenReader) taking() (heads []int) {
 	return heads
 }
 
-// perHead reads the n numbers that each head has from a place on, for the heads that take part. Neighbours among them are read in one
-// copy.
-func (r *chosenReader) perHead(at int64, n int) (out []int32, err error) {
-	heads := r.taking()
+// written are the lists of a choice that some head which takes part has, ascending.
+func (r *chosenReader) written(n choiceCall) (lists []int) {
+	for _, h := range r.taking() {
+		lists = append(lists, r.listOf(n, h))
+	}
+	return slices.Compact(lists)
+}
+
+// eachHead calls f for every head that takes part, with the place of its list among the written ones.
+func (r *chosenReader) eachHead(n choiceCall, f func(head, list int)) {
+	lists := r.written(n)
+	for _, h := range r.taking() {
+		i, _ := slices.BinarySearch(lists, r.listOf(n, h))
+		f(h, i)
+	}
+}
+
+// perList reads the n numbers that each of some heads, or lists, has from a place on. Neighbours among them are read in one copy.
+func (r *chosenReader) perList(at int64, n int, heads []int) (out []int32, err error) {
 	for i := 0; i < len(heads); {
 		end := i + 1
 		for end < len(heads) && heads[end] == heads[end-1]+1 {
@@ -198,19 +215,19 @@ func (r *chosenReader) perHead(at int64, n int) (out []int32, err error) {
 // lists reads a buffer of lists, of limit entries at most, and the one of their lengths: as many lists a head as there are
 // lengths. The device writes nothing behind the end of some lists; padded ones are read together, because there may be
 // very many.
-func (r *chosenReader) lists(list, count string, limit int, padded bool) ([][]int32, error) {
-	each := int(r.Extent(count).Bytes/4) / r.heads()
-	counts, err := r.perHead(r.at(count), each)
+func (r *chosenReader) lists(of choiceCall, list, count string, limit int, padded bool) ([][]int32, error) {
+	list, count = of.list(list), of.list(count)
+	heads, each := r.written(of), int(r.Extent(count).Bytes/4)/r.listHeads(of)
+	counts, err := r.perList(r.at(count), each, heads)
 	if err != nil {
 		return nil, err
 	}
 	var all []int32
 	if padded {
-		if all, err = r.perHead(r.at(list), limit*each); err != nil {
+		if all, err = r.perList(r.at(list), limit*each, heads); err != nil {
 			return nil, err
 		}
 	}
-	heads := r.taking()
 	out := make([][]int32, len(counts))
 	for i, n := range counts {
 		switch {
@@ -238,49 +255,49 @@ func (r *chosenReader) add(head int, n choiceCall, asked, kept ir.Selected) {
 }
 
 func (r *chosenReader) readColumns(n choiceCall) error {
-	lists, err := r.lists(n.list("cols"), n.list("col_count"), r.capacity(n, "col_cap"), true)
+	lists, err := r.lists(n, "cols", "col_count", r.capacity(n, "col_cap"), true)
 	if err != nil {
 		return err
 	}
-	for i, h := range r.taking() {
+	r.eachHead(n, func(h, i int) {
 		s := ir.Selected{Members: integers(lists[i])}
 		r.add(h, n, s, s)
-	}
+	})
 	return nil
 }
 
 func (r *chosenReader) readRuns(n choiceCall) error {
-	lists, err := r.lists(n.list("runs"), n.list("run_count"), r.capacity(n, "run_cap"), false)
+	lists, err := r.lists(n, "runs", "run_count", r.capacity(n, "run_cap"), false)
 	if err != nil {
 		return err
 	}
 	words := r.wordsOf(n, "bits")
-	bits, err := r.perHead(r.at(n.list("bits")), words)
+	bits, err := r.perList(r.at(n.list("bits")), words, r.written(n))
 	if err != nil {
 		return err
 	}
-	for i, h := range r.taking() {
+	r.eachHead(n, func(h, i int) {
 		tiles := integers(lists[i])
 		for j := range tiles {
 			tiles[j] = -tiles[j]
 		}
 		r.add(h, n, ir.Selected{Members: setBits(bits[i*words:][:words])}, ir.Selected{Members: tiles})
-	}
+	})
 	return nil
 }
 
 func (r *chosenReader) readBlocks(n choiceCall) error {
-	lists, err := r.lists(n.list("blocks"), n.list("block_count"), r.capacity(n, "block_cap"), true)
+	lists, err := r.lists(n, "blocks", "block_count", r.capacity(n, "block_cap"), true)
 	if err != nil {
 		return err
 	}
-	for i, h := range r.taking() {
+	r.eachHead(n, func(h, i int) {
 		var s ir.Selected
 		for _, list := range lists[i*r.rowBlocks():][:r.rowBlocks()] {
 			s.Blocks = append(s.Blocks, integers(list))
 		}
 		r.add(h, n, s, s)
-	}
+	})
 	return nil
 }
 

@@ -126,7 +126,9 @@ func (d *Description) share(s *ir.Schedule, values map[string]int64) {
 			}
 			d.PoolRows = x.Rows
 		case ir.Select:
-			if x.DependsOnLength() {
+			if x.ByGroup {
+				d.Why = fmt.Sprintf("the query heads of a kv head choose index %q together, and lists travel by query head; leave `shared by group` out", def.Name)
+			} else if x.DependsOnLength() {
 				d.Why = fmt.Sprintf("how many members index %q has depends on the length of a call", def.Name)
 			}
 		case ir.Antidiagonals:

@@ -18,7 +18,7 @@ type mapView struct {
 }
 
 // view is what a map of a tensor shows, or of a copy of K or V at chosen columns, or of their means: contiguous [batch * q heads, col_cap,
-// head dim].
+// head dim], of columns chosen by group [batch * kv heads, col_cap, head dim].
 func (x *boundCall) view(tensor string) (mapView, error) {
 	at := func(s Stride, rows, heads int) (mapView, error) {
 		if rows == 0 { // no memory of its own: something that is there, though nothing reads it
@@ -37,25 +37,25 @@ func (x *boundCall) view(tensor string) (mapView, error) {
 	case "o":
 		return at(x.Strides.O, rowsQ, x.QHeads)
 	}
-	if rows, is := x.copiedRows(tensor); is {
+	if rows, heads, is := x.copied(tensor); is {
 		row := int64(x.headDim)
-		return mapView{x.At(tensor), Stride{rows * row * int64(x.heads()), rows * row, row}, int(rows), x.heads(), 1}, nil
+		return mapView{x.At(tensor), Stride{rows * row * int64(heads), rows * row, row}, int(rows), heads, 1}, nil
 	}
 	return mapView{}, fmt.Errorf("internal: a map of %q, which is no tensor of the call", tensor)
 }
 
-// copiedRows is how many rows a head has of a copy of K or V: at chosen columns, or means.
-func (x *boundCall) copiedRows(tensor string) (rows int64, is bool) {
-	sets := []string{ir.DroppedName}
-	for _, n := range x.choices {
-		sets = append(sets, n.source.Name)
+// copied is how many rows a head has of a copy of K or V, at chosen columns or of means, and how many heads there are.
+func (x *boundCall) copied(tensor string) (rows int64, heads int, is bool) {
+	copies := func(set string) bool { return tensor == ir.ListName(set, "kc") || tensor == ir.ListName(set, "vc") }
+	if copies(ir.DroppedName) {
+		return x.Number(ir.ListName(ir.DroppedName, "col_cap")), x.heads(), true
 	}
-	for _, set := range sets {
-		if tensor == ir.ListName(set, "kc") || tensor == ir.ListName(set, "vc") {
-			return x.Number(ir.ListName(set, "col_cap")), true
+	for _, n := range x.choices {
+		if copies(n.source.Name) {
+			return x.Number(n.list("col_cap")), x.listHeads(n), true
 		}
 	}
-	return 0, false
+	return 0, 0, false
 }
 
 // tensorMap describes what v shows, but for its address. Dimensions without elements become one; of dimensions with one element, whose

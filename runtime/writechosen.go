@@ -102,13 +102,15 @@ func (w *chosenWriter) write(n choiceCall) error {
 	}
 }
 
-// sets are the heads' choices, checked: the kernels trust the lists.
+// sets are the choices of each list, checked: the kernels trust the lists. Heads that choose together must have chosen the same.
 func (w *chosenWriter) sets(n choiceCall) ([]*ir.Selected, error) {
 	want, _ := n.source.Chosen()
-	out := make([]*ir.Selected, len(w.chosen))
+	out := make([]*ir.Selected, w.listHeads(n))
+	for i := range out {
+		out[i] = &ir.Selected{Blocks: make([][]int, w.rowBlocks())}
+	}
 	for h, sel := range w.chosen {
 		if !w.takesPart(h) {
-			out[h] = &ir.Selected{Blocks: make([][]int, w.rowBlocks())}
 			continue
 		}
 		set, err := sel.Find(n.source.Name)
@@ -121,9 +123,18 @@ func (w *chosenWriter) sets(n choiceCall) ([]*ir.Selected, error) {
 		if err := w.checkSet(n, set); err != nil {
 			return nil, device.BadCall("head %d: %w", h, err)
 		}
-		out[h] = set
+		at := w.listOf(n, h)
+		if first := out[at]; first.Name != "" && !sameMembers(first, set) {
+			return nil, device.BadCall("head %d has other %s than heads of its kv head before it, which choose %s together, by group; give them one choice",
+				h, set.Kind, set.Name)
+		}
+		out[at] = set
 	}
 	return out, nil
+}
+
+func sameMembers(a, b *ir.Selected) bool {
+	return slices.Equal(a.Members, b.Members) && slices.EqualFunc(a.Blocks, b.Blocks, slices.Equal[[]int])
 }
 
 func (w *chosenWriter) checkSet(n choiceCall, set *ir.Selected) error {
@@ -207,8 +218,9 @@ func (w *chosenWriter) rows(list, count string, limit int, pad uint32, rows [][]
 }
 
 func (w *chosenWriter) writeRuns(n choiceCall, sets []*ir.Selected) error {
-	bits, covered := newBitmaps(w.heads(), w.wordsOf(n, "bits")), newBitmaps(w.heads(), w.wordsOf(n, "covered"))
-	runs := make([][]int, w.heads())
+	heads := w.listHeads(n)
+	bits, covered := newBitmaps(heads, w.wordsOf(n, "bits")), newBitmaps(heads, w.wordsOf(n, "covered"))
+	runs := make([][]int, heads)
 	for h, set := range sets {
 		for _, d := range set.Members {
 			bits.set(h, d)
@@ -238,7 +250,8 @@ func (w *chosenWriter) writeBlocks(n choiceCall, sets []*ir.Selected) error {
 }
 
 func (w *chosenWriter) writeColumns(n choiceCall, sets []*ir.Selected) error {
-	bits, rows := newBitmaps(w.heads(), w.wordsOf(n, "bits")), make([][]int, w.heads())
+	heads := w.listHeads(n)
+	bits, rows := newBitmaps(heads, w.wordsOf(n, "bits")), make([][]int, heads)
 	for h, set := range sets {
 		rows[h] = set.Members
 		for _, k := range set.Members {
@@ -253,7 +266,7 @@ func (w *chosenWriter) writeColumns(n choiceCall, sets []*ir.Selected) error {
 
 // wordsOf is how many words of a bitmap a head has.
 func (x *boundCall) wordsOf(n choiceCall, field string) int {
-	return int(x.Extent(n.list(field)).Bytes/4) / x.heads()
+	return int(x.Extent(n.list(field)).Bytes/4) / x.listHeads(n)
 }
 
 // bitmaps has the bitmaps of all heads, one after the other.

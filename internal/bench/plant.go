@@ -22,8 +22,12 @@ const clusterSize = 64
 // plant makes the lists of every head for n queries and keys. The same seed gives the same lists.
 func (s *subject) plant(c Config, n int) []*ir.Selection {
 	var out []*ir.Selection
+	planterOf := func(seed int) *planter {
+		return &planter{rng: rand.New(rand.NewPCG(c.Seed, uint64(seed))), seen: make([]int32, n), sharing: c.PlantedBlocks}
+	}
 	for head := range c.QHeads {
-		p := &planter{rng: rand.New(rand.NewPCG(c.Seed, uint64(head))), seen: make([]int32, n), sharing: c.PlantedBlocks}
+		own := planterOf(head)
+		group := planterOf(c.QHeads + head/(c.QHeads/c.KVHeads)) // the same for all heads that choose together
 		sel := &ir.Selection{}
 		for _, d := range s.schedule.Index {
 			if x, ok := d.Value.(ir.Select); ok {
@@ -31,6 +35,10 @@ func (s *subject) plant(c Config, n int) []*ir.Selection {
 				chosen, _ := kind.Chosen()
 				b := s.budget(x, n)
 				b.run = ir.RunSize(s.schedule.Index, d.Name, nil)
+				p := own
+				if x.ByGroup {
+					p = group
+				}
 				sel.Sets = append(sel.Sets, p.set(d.Name, chosen, b, n))
 			}
 		}

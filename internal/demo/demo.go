@@ -31,21 +31,22 @@ type setting struct {
 
 // settings are by the name of the pattern. Other patterns run with their own defaults.
 var settings = map[string]setting{
-	"a_shape":        {kind: workload.AShape},
-	"sliding":        {workload.AShape, map[string]int64{"window": 1024}},
-	"tri_shape":      {workload.AShape, map[string]int64{"window": 1024}},
-	"dilated":        {workload.Slash, map[string]int64{"window": 2048}},
-	"strided":        {kind: workload.Slash},
-	"vertical_slash": {workload.Slash, map[string]int64{"vertical": 32, "slash": 128}},
-	"slash_tiles":    {workload.Slash, map[string]int64{"vertical": 32, "runs": 8}},
-	"columns_window": {workload.Columns, map[string]int64{"vertical": 48, "window": 256}},
-	"block_sparse":   {workload.Blocks, map[string]int64{"topk": 8}},
-	"block_means":    {workload.Diffuse, map[string]int64{"topk": 8}},
-	"sink_blocks":    {workload.Blocks, map[string]int64{"topk": 8}},
-	"triangle_mix":   {kind: workload.AShape},
-	"most_mass":      {workload.Slash, map[string]int64{"least": 128, "limit": 512}},
-	"xattention":     {kind: workload.Blocks},
-	"flash_prefill":  {kind: workload.Blocks},
+	"a_shape":            {kind: workload.AShape},
+	"sliding":            {workload.AShape, map[string]int64{"window": 1024}},
+	"tri_shape":          {workload.AShape, map[string]int64{"window": 1024}},
+	"dilated":            {workload.Slash, map[string]int64{"window": 2048}},
+	"strided":            {kind: workload.Slash},
+	"vertical_slash":     {workload.Slash, map[string]int64{"vertical": 32, "slash": 128}},
+	"slash_tiles_shared": {workload.Slash, map[string]int64{"vertical": 32, "runs": 8}},
+	"slash_tiles":        {workload.Slash, map[string]int64{"vertical": 32, "runs": 8}},
+	"columns_window":     {workload.Columns, map[string]int64{"vertical": 48, "window": 256}},
+	"block_sparse":       {workload.Blocks, map[string]int64{"topk": 8}},
+	"block_means":        {workload.Diffuse, map[string]int64{"topk": 8}},
+	"sink_blocks":        {workload.Blocks, map[string]int64{"topk": 8}},
+	"triangle_mix":       {kind: workload.AShape},
+	"most_mass":          {workload.Slash, map[string]int64{"least": 128, "limit": 512}},
+	"xattention":         {kind: workload.Blocks},
+	"flash_prefill":      {kind: workload.Blocks},
 }
 
 // Input makes the tensors for a pattern.

@@ -118,7 +118,7 @@ func Write(w io.Writer, list []Pattern) error {
 		if i > 0 {
 			b.WriteString("\n")
 		}
-		wrap(&b, p.Name, 16, p.Meaning)
+		wrap(&b, p.Name, 20, p.Meaning)
 		for _, q := range p.Params {
 			value := fmt.Sprintf("%s=%d", q.Name, q.Default)
 			if q.Const {

@@ -49,7 +49,7 @@ func TestForms(t *testing.T) {
 	for line := range strings.Lines(b.String()) {
 		require.LessOrEqual(t, len(line), width+1)
 	}
-	require.Contains(t, b.String(), "\n                word word")
+	require.Contains(t, b.String(), "\n                    word word")
 	require.Contains(t, b.String(), "\n  const n=3         keys\n")
 
 	data, err := JSON(list)

@@ -1,6 +1,7 @@
 package search
 
 import (
+	"fmt"
 	"math"
 	"slices"
 
@@ -112,8 +113,24 @@ func ReadCandidates(paths []string, patterns *headplan.Patterns, n int) (out []p
 			if own, err = patterns.ReadHeads(path); err != nil {
 				return nil, err
 			}
+			if err := checkChoices(own); err != nil {
+				return nil, fmt.Errorf("%s: %w", path, err)
+			}
 		}
 		out = append(out, own...)
 	}
 	return out, nil
+}
+
+// checkChoices refuses heads that choose together with others: a search finds a pattern and budgets for each head by itself.
+func checkChoices(heads []plan.Head) error {
+	for _, h := range heads {
+		for _, d := range h.Pattern.Index {
+			if h.Pattern.ByGroup(d.Name) {
+				return fmt.Errorf("the heads of a kv head choose %q of %s together, and a search decides for each head by itself; take a pattern without `shared by group`",
+					d.Name, h.Pattern.Name)
+			}
+		}
+	}
+	return nil
 }

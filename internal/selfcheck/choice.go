@@ -3,6 +3,7 @@ package selfcheck
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -21,6 +22,9 @@ type ChoiceCase struct {
 	Values []map[string]int64
 	Scale  float64
 	Asked  []*ir.Selection // [Batch * QHeads], as the device chose; nil for heads that nothing was chosen for
+	// Parts are the parts of the call that heads ran in, [QHeads], as PartOf names them; nil: all ran in one. Heads of a part make choices by group
+	// together.
+	Parts []string
 
 	Progress func(done, total int) // query heads that are compared; nil if nobody watches
 }
@@ -76,9 +80,13 @@ func CompareChoices(c ChoiceCase) (*ChoiceReport, error) {
 		if c.Asked[h] == nil {
 			continue
 		}
-		head, err := c.inputs(h)
+		group, err := c.group(h)
 		if err != nil {
 			return nil, err
+		}
+		head := group[slices.Index(c.sharers(h), h)]
+		for _, other := range group {
+			head.Group = append(head.Group, other.Q)
 		}
 		values := c.Values[h%in.QHeads%len(c.Values)]
 		index := c.Index
@@ -99,8 +107,12 @@ func CompareChoices(c ChoiceCase) (*ChoiceReport, error) {
 				return nil, fmt.Errorf("internal: %w", err)
 			}
 			rule := rules[s.Name]
-			rule.ranges = func() ranges { return valueRanges(index, s.Name, values, head) }
-			rule.alike = alike(index, s.Name, values, head)
+			heads := group
+			if !rule.byGroup {
+				heads = []ir.HeadInputs[float32]{head}
+			}
+			rule.ranges = func() ranges { return valueRanges(index, s.Name, values, heads) }
+			rule.alike = alike(index, s.Name, values, heads)
 			rule.run, rule.end = ir.RunSize(index, s.Name, values), head.QOffset+head.Sq
 			r.set(fmt.Sprintf("batch %d, head %d, %s", h/in.QHeads, h%in.QHeads, s.Name), rule, s, *got, from[s.Name])
 		}
@@ -109,6 +121,38 @@ func CompareChoices(c ChoiceCase) (*ChoiceReport, error) {
 		}
 	}
 	return r, nil
+}
+
+// sharers are the heads that make choices by group with head h, its own among them; all are counted over batches.
+func (c ChoiceCase) sharers(h int) (heads []int) {
+	group := c.In.QHeads / c.In.KVHeads
+	for other := h / group * group; other < (h/group+1)*group; other++ {
+		if c.Asked[other] != nil && (c.Parts == nil || c.Parts[other%c.In.QHeads] == c.Parts[h%c.In.QHeads]) {
+			heads = append(heads, other)
+		}
+	}
+	return heads
+}
+
+// group are the inputs of the heads that make choices by group with head h.
+func (c ChoiceCase) group(h int) (out []ir.HeadInputs[float32], err error) {
+	for _, other := range c.sharers(h) {
+		in, err := c.inputs(other)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, in)
+	}
+	return out, nil
+}
+
+// PartOf names the part of a call that a head runs in: its pattern, and the parameters that are no budgets.
+func PartOf(p *ir.Pattern, values map[string]int64) string {
+	rest := maps.Clone(values)
+	for _, name := range p.Budgets() {
+		delete(rest, name)
+	}
+	return fmt.Sprint(p, rest)
 }
 
 // inputs are q and k of head h, counted over batches.
@@ -178,13 +222,14 @@ func relativeTie(part float64) func(a, b float64) bool {
 
 // choiceRule is how a Select decides, in numbers.
 type choiceRule struct {
-	rule   ir.Rule
-	n      float64             // its budget, in units
-	shares bool                // of shares of blocks
-	alike  func(a, b int) bool // says whether kernels add up the same numbers for both members: the smaller one wins
-	ranges func() ranges       // what float32 leaves open of the values, where that is more than ties
-	run    int                 // neighbouring distances that are one member; 1 of anything else
-	end    int                 // distances that there are
+	rule    ir.Rule
+	n       float64             // its budget, in units
+	shares  bool                // of shares of blocks
+	byGroup bool                // from means over the heads of a group
+	alike   func(a, b int) bool // says whether kernels add up the same numbers for both members: the smaller one wins
+	ranges  func() ranges       // what float32 leaves open of the values, where that is more than ties
+	run     int                 // neighbouring distances that are one member; 1 of anything else
+	end     int                 // distances that there are
 }
 
 // rulesOf reads the rule of every Select.
@@ -197,7 +242,7 @@ func rulesOf(index []ir.IndexDef, values map[string]int64) (map[string]choiceRul
 				return nil, err
 			}
 			kind, _ := ir.IndexType(index, s.Of)
-			out[d.Name] = choiceRule{rule: s.Rule, n: float64(n), shares: kind == ir.KindBlockShares, ranges: noRanges, alike: notAlike}
+			out[d.Name] = choiceRule{rule: s.Rule, n: float64(n), shares: kind == ir.KindBlockShares, byGroup: s.ByGroup, ranges: noRanges, alike: notAlike}
 		}
 	}
 	return out, nil

@@ -278,7 +278,7 @@ func TestChoicesThatFloat32CannotTell(t *testing.T) {
 			r := c.requireFound(t, size)
 			head, err := c.inputs(0)
 			require.NoError(t, err)
-			if open := valueRanges(c.Index, "cols", c.Values[0], head); size < 50 {
+			if open := valueRanges(c.Index, "cols", c.Values[0], []ir.HeadInputs[float32]{head}); size < 50 {
 				require.Nil(t, open.low)
 			} else {
 				require.Greater(t, sum(open.high), sum(open.low))

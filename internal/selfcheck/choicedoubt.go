@@ -21,9 +21,10 @@ func (r ranges) mayExceed(i, j int) bool {
 	return valueOf(r.high, i)*(1+valueTie)+tinyTie >= valueOf(r.low, j)
 }
 
-// valueRanges are the ranges of the sums of probabilities that the Select called name chooses from. There are none for other values,
-// nor where the tolerances of ties cover the ranges.
-func valueRanges(index []ir.IndexDef, name string, values map[string]int64, in ir.HeadInputs[float32]) (r ranges) {
+// valueRanges are the ranges of the sums of probabilities that the Select called name chooses from, or of their means over several heads. There
+// are none for other values, nor where the tolerances of ties cover the ranges.
+func valueRanges(index []ir.IndexDef, name string, values map[string]int64, heads []ir.HeadInputs[float32]) (r ranges) {
+	in, part := heads[0], 1/float64(len(heads))
 	sum, rows, err := probed(index, name, values, in.Sq)
 	if err != nil || rows == nil {
 		return r
@@ -35,15 +36,17 @@ func valueRanges(index []ir.IndexDef, name string, values map[string]int64, in i
 	n = (n + run - 1) / run
 	r = ranges{make([]float64, n), make([]float64, n)}
 	worst := 0.0
-	for _, i := range rows {
-		p := probabilities(in, i)
-		worst = max(worst, p.step)
-		for k := range p.low {
-			at := k
-			if sum.Over != ir.OverQueries {
-				at = (in.QOffset + i - k) / run
+	for _, head := range heads {
+		for _, i := range rows {
+			p := probabilities(head, i)
+			worst = max(worst, p.step)
+			for k := range p.low {
+				at := k
+				if sum.Over != ir.OverQueries {
+					at = (in.QOffset + i - k) / run
+				}
+				r.low[at], r.high[at] = r.low[at]+part*p.low[k], r.high[at]+part*p.high[k]
 			}
-			r.low[at], r.high[at] = r.low[at]+p.low[k], r.high[at]+p.high[k]
 		}
 	}
 	if worst <= doubtless {
@@ -53,11 +56,13 @@ func valueRanges(index []ir.IndexDef, name string, values map[string]int64, in i
 }
 
 // alike says of two columns, distances or runs of distances whether the same numbers are added up for both, whatever the arithmetic: every
-// row gives all keys the same logit, because the query is 0 or all keys are equal, and the same rows of the probe see both. Other values that
-// are equal in float64 may be sums of different numbers, whose order in float32 is rounding.
-func alike(index []ir.IndexDef, name string, values map[string]int64, in ir.HeadInputs[float32]) func(a, b int) bool {
+// row of each head gives all keys the same logit, because the query is 0 or all keys are equal, and the same rows of the probe see both.
+// Other values that are equal in float64 may be sums of different numbers, whose order in float32 is rounding.
+func alike(index []ir.IndexDef, name string, values map[string]int64, heads []ir.HeadInputs[float32]) func(a, b int) bool {
+	in := heads[0]
 	sum, rows, err := probed(index, name, values, in.Sq)
-	if err != nil || rows == nil || !uniform(in) {
+	other := func(head ir.HeadInputs[float32]) bool { return !uniform(head) }
+	if err != nil || rows == nil || slices.ContainsFunc(heads, other) {
 		return notAlike
 	}
 	sees := func(row, member int) bool {

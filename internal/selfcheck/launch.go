@@ -127,6 +127,7 @@ func (l Launch) judgeChoices() (*ChoiceReport, error) {
 	c := ChoiceCase{In: l.In, Scale: l.Scale, Progress: l.Progress("checking choices")}
 	for h := range l.In.QHeads {
 		c.Indexes, c.Values = append(c.Indexes, l.head(h).Index), append(c.Values, l.head(h).Values)
+		c.Parts = append(c.Parts, PartOf(l.head(h).Pattern, l.head(h).Values))
 	}
 	chose := false
 	for _, head := range l.Result.Chosen {

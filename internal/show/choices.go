@@ -65,7 +65,10 @@ func (s *subject) choice(x ir.Select) string {
 	if unit == "key block" {
 		text += ", for each block of 64 queries"
 	}
-	return text + s.forced(x, many)
+	if text += s.forced(x, many); x.ByGroup {
+		text += "; one choice for all query heads of a kv head, from the mean over them"
+	}
+	return text
 }
 
 // forced says what is a member of a choice whatever it is worth, and what limits it.

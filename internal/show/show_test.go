@@ -106,7 +106,7 @@ func TestDensityIsExact(t *testing.T) {
 func TestBudgetsBoundDensity(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, source := range []string{
-		"vertical_slash", "slash_tiles", "columns_window", "block_sparse", "sink_blocks", "block_means",
+		"vertical_slash", "slash_tiles", "slash_tiles_shared", "columns_window", "block_sparse", "sink_blocks", "block_means",
 		"pattern p(n = 9) { index c = top_p(0.5, sum(softmax(q[-64:] * k), queries)) with first 3 with most n keep causal & columns(c) }",
 		"pattern p(n = 9) { index c = top(n, sum(softmax(q[::50] * k), queries)) keep columns(c) }",
 		"pattern p(n = 9) { index d = top(n, sum(softmax(q[-9:] * k), diagonals)) keep causal & (window(4) | diagonals(d)) }",

@@ -84,8 +84,11 @@ func (b *blockKernel) leaderStores(x Value, at int) {
 }
 
 // row is a parameter's row for this block's head; all rows are of 32-bit words.
-func (b *blockKernel) row(name string, length Value) Value {
-	return b.Offset(b.Param(name), b.Shl(b.Mul(b.ZExt64(b.BlockX()), b.ZExt64(length)), 2))
+func (b *blockKernel) row(name string, length Value) Value { return b.rowOf(name, b.BlockX(), length) }
+
+// rowOf is the row with a number.
+func (b *blockKernel) rowOf(name string, n, length Value) Value {
+	return b.Offset(b.Param(name), b.Shl(b.Mul(b.ZExt64(n), b.ZExt64(length)), 2))
 }
 
 // at is word i of a row.

@@ -140,7 +140,7 @@ func listKernels(t *testing.T) map[string]*lower.Kernel {
 	add("runs", k, err)
 	k, err = Columns()
 	add("columns", k, err)
-	k, err = Decide()
+	k, err = Decide(false)
 	add("decide", k, err)
 	for _, d := range []int{16, 128, 208, 256} {
 		k, err = Compact(d, false)

@@ -22,6 +22,7 @@ import (
 //	carry        0: start counts, the work that the lists have no part in; else what nanos holds
 //	heads        may be route: no entry of heads that take no part is written
 //	slot         nanoseconds of 64 keys of runs or blocks; column: of 64 columns, begun ones too
+//	group        of decide_by_group, whose lists are of kv heads: q heads of one of them
 
 const decideThreads = 1024
 
@@ -29,12 +30,17 @@ const decideThreads = 1024
 type decideKernel struct {
 	*blockKernel
 	rowBlocks, offset Value
+	byGroup           bool
 }
 
 // Decide adds up what the lists of each head cost. All row blocks walk one list of tiles, and which of them reach a tile
 // follows from its place: so the sum over row blocks is a sum over the list. Slots are summed as float32, exactly up to 2^24.
-func Decide() (*lower.Kernel, error) {
-	d := &decideKernel{blockKernel: newBlockKernel(abi.Decide, decideThreads)}
+func Decide(byGroup bool) (*lower.Kernel, error) {
+	entry := abi.Decide
+	if byGroup {
+		entry = abi.DecideByGroup
+	}
+	d := &decideKernel{blockKernel: newBlockKernel(entry, decideThreads), byGroup: byGroup}
 	d.LeaveUnless(d.TakesPart(d.BlockX()), nil)
 	d.rowBlocks, d.offset = d.Param("row_blocks"), d.Param("q_offset")
 	mine := d.FAdd(d.scaled("slot", d.FAdd(d.runs(), d.blocks())), d.scaled("column", d.columns()))
@@ -45,11 +51,19 @@ func Decide() (*lower.Kernel, error) {
 
 func (d *decideKernel) scaled(price string, count Value) Value { return d.FMul(d.Param(price), count) }
 
-// list sums f over the entries 0, step, 2 step, ... of a list of this head, spread over the threads.
-func (d *decideKernel) list(name, entries, count, limit string, step int64, f func(entry Value) Value) Value {
+// list is which one the block's head has.
+func (d *decideKernel) list() Value {
+	if !d.byGroup {
+		return d.BlockX()
+	}
+	return d.UDiv(d.BlockX(), d.Param("group"))
+}
+
+// entries sums f over the entries 0, step, 2 step, ... of a list of this head, spread over the threads.
+func (d *decideKernel) entries(name, entries, count, limit string, step int64, f func(entry Value) Value) Value {
 	return d.unlessNull(name, count, func() Value {
-		n := d.Load(types.I32, d.at(d.Param(count), d.BlockX()), 4)
-		row := d.row(entries, d.Param(limit))
+		n := d.Load(types.I32, d.at(d.Param(count), d.list()), 4)
+		row := d.rowOf(entries, d.list(), d.Param(limit))
 		return d.sum(name, d.Mul(d.tid, lower.I32(step)), n, step*decideThreads, func(i Value) Value {
 			return f(d.Load(types.I32, d.at(row, i), 4))
 		})
@@ -77,7 +91,7 @@ func (d *decideKernel) from(first, use Value) Value {
 }
 
 func (d *decideKernel) runs() Value {
-	return d.list("runs", "runs", "run_count", "run_cap", 1, func(entry Value) Value {
+	return d.entries("runs", "runs", "run_count", "run_cap", 1, func(entry Value) Value {
 		l := d.Sub(lower.I32(0), entry)
 		above := d.Sub(d.Add(l, d.Param("run_low")), d.Add(d.offset, lower.I32(ir.BlockSize))) // the first row is above this
 		return d.from(d.Add(d.AShr(above, 6), lower.I32(1)), d.ICmp(enum.IPredSLT, l, d.Param("run_reach")))
@@ -86,7 +100,7 @@ func (d *decideKernel) runs() Value {
 
 // columns looks at the first column of every slot: a row block walks the slots that begin below its bound.
 func (d *decideKernel) columns() Value {
-	return d.list("columns", "cols", "col_count", "col_cap", ir.BlockSize, func(id Value) Value {
+	return d.entries("columns", "cols", "col_count", "col_cap", ir.BlockSize, func(id Value) Value {
 		row := d.Sub(d.Add(id, lower.I32(1)), d.Add(d.offset, d.Param("col_near"))) // the first row that sees it
 		seen := d.And(d.ICmp(enum.IPredSLT, id, d.Param("col_high")), d.ICmp(enum.IPredSLT, row, d.Param("sq")))
 		return d.from(d.AShr(row, 6), seen)
@@ -95,7 +109,7 @@ func (d *decideKernel) columns() Value {
 
 func (d *decideKernel) blocks() Value {
 	return d.unlessNull("blocks", "block_count", func() Value {
-		row := d.row("block_count", d.rowBlocks)
+		row := d.rowOf("block_count", d.list(), d.rowBlocks)
 		return d.sum("blocks", d.tid, d.rowBlocks, decideThreads, func(i Value) Value {
 			return d.Load(types.I32, d.at(row, i), 4)
 		})

@@ -55,7 +55,7 @@ func (c decideCase) slots() (tiles, columns int) {
 
 // TestDecide: one launch of several heads counts what row blocks walk, and routes by it.
 func TestDecide(t *testing.T) {
-	k, err := Decide()
+	k, err := Decide(false)
 	b := newListBench(t, k, err)
 	rng := rand.New(rand.NewPCG(7, 8))
 	for _, sq := range []int{1, 63, 64, 65, 200, 5000, 70000} {
@@ -136,7 +136,7 @@ func testDecide(t *testing.T, b listBench, rng *rand.Rand, sq, offset int, bound
 
 // TestDecideNothing: without lists a head costs what it starts with, and what is not below dense is dense.
 func TestDecideNothing(t *testing.T) {
-	k, err := Decide()
+	k, err := Decide(false)
 	b := newListBench(t, k, err)
 	for dense, want := range map[float32]uint32{10: ir.RouteDense, 10.5: ir.RouteSparse} {
 		route, nanos := b.empty(1), b.empty(1)

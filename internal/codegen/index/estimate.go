@@ -40,6 +40,7 @@ type EstimateConfig struct {
 	DType         abi.DType
 	HeadsPerBlock int
 	Spread        bool
+	Packed        int // rows of each head, 16 or 32; see packed.go. 0: a tile has the rows of one head
 	Lengths       bool
 
 	anyRows bool // as RecallStats takes them: up to 64 rows that lie a step apart, and keys in their order
@@ -174,6 +175,10 @@ func (e *estimator) locate() {
 // leaveAbsent ends the block if none of its heads takes part. Where some do, the others are computed beside them and not
 // stored.
 func (e *estimator) leaveAbsent() {
+	if e.Packed > 0 {
+		e.LeaveUnless(e.SomeTakePart(e.firstOfGroup(), e.Param("q_group")), nil)
+		return
+	}
 	in := e.Mul(e.part, lower.I32(int64(e.HeadsPerBlock)))
 	first := e.Add(e.Mul(e.BlockZ(), e.Param("hq")), e.Add(e.Mul(e.kvHead, e.Param("group")), in))
 	n := e.Min(lower.I32(int64(e.HeadsPerBlock)), e.Sub(e.Param("group"), in))
@@ -183,7 +188,7 @@ func (e *estimator) leaveAbsent() {
 
 // locateLast takes the last rows.
 func (e *estimator) locateLast() {
-	e.rows = e.Min(lower.I32(abi.ProbeRows), e.Length("sq"))
+	e.rows = e.Min(e.mostRows(), e.Length("sq"))
 	last := e.Add(e.Length("q_offset"), e.Length("sq"))
 	e.q0 = e.Sub(last, e.rows)
 	e.tiles = e.tilesOf(e.Min(e.Length("sk"), last))
@@ -206,8 +211,8 @@ func (e *estimator) tilesOf(keys Value) Value {
 	return e.LShr(e.Add(keys, lower.I32(tileKeys-1)), 6)
 }
 
-// probeRow is row i of the thread's eight.
-func (e *estimator) probeRow(i int) Value { return e.Add(e.row, lower.I32(int64(8*i))) }
+// probeRow is row i of the thread's eight, among the rows of its head.
+func (e *estimator) probeRow(i int) Value { return e.Add(e.row, lower.I32(int64(8*(i%e.headRows())))) }
 
 // element is the address of element i (i64) of an array of 4-byte elements.
 func (e *estimator) element(array string, i Value) Value {

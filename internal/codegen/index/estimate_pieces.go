@@ -125,10 +125,10 @@ func (e *estimator) warmUp(r pieceRange, p probe) chains {
 // before takes a piece that lies so many before the warp's first one, as far as its diagonals reach it or its window.
 func (e *estimator) before(p probe, buffer, piece Value, before int64, c chains) chains {
 	reach := int(2-before)*columnGroups + 1 // i - n of the first diagonal that does not
-	s := e.scores(buffer, func(i, n int) bool { return i-n < reach })
+	s := e.scores(buffer, func(i, n int) bool { return i%e.headRows()-n < reach })
 	x := p.of(e.maskEdge(s, e.pieceKey(piece)))
 	advance := func(x scores) chains {
-		next, _ := e.advance(c, x)
+		next, _ := e.advance(c, e.fold(x))
 		return next.filled()
 	}
 	out := advance(x)

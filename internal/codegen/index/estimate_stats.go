@@ -256,6 +256,7 @@ func (e *estimator) storeStats(stats rowStats) {
 //	probe_lse  float32 [batch*hq, 64, 2]: maximum of q*k a row, and log2 of the sum of 2^((q*k - maximum)*scale_log2); 0 and +inf
 //	           for a row that sees nothing
 //	chunks     of probe_stats
+//	packs      of probe_combine_packed, where heads are kv heads and have so many packs each
 
 const (
 	combineParts  = 16 // threads that share a row
@@ -263,13 +264,21 @@ const (
 )
 
 // ProbeCombine joins the chunks of every probe row. Grid: (1, q heads, batch).
-func ProbeCombine() (*lower.Kernel, error) {
-	const entry, threads = "probe_combine", combineParts * abi.ProbeRows
-	b := lower.NewKernel(entry, abi.IndexParams[abi.ProbeCombine], threads, 1)
+func ProbeCombine(packed bool) (*lower.Kernel, error) {
+	const threads = combineParts * abi.ProbeRows
+	entry := abi.ProbeCombine
+	if packed {
+		entry = abi.CombinePacked
+	}
+	b := lower.NewKernel(entry, abi.IndexParams[entry], threads, 1)
 	shared, tid := b.SharedBase(), b.ThreadX()
 	row, part := b.And(tid, lower.I32(abi.ProbeRows-1)), b.LShr(tid, 6)
 	hb := b.Add(b.Mul(b.BlockZ(), b.Param("hq")), b.BlockY())
-	b.LeaveUnless(b.TakesPart(hb), nil)
+	who := hb
+	if packed {
+		who = b.UDiv(hb, b.Param("packs"))
+	}
+	b.LeaveUnless(b.TakesPart(who), nil)
 	s := combineChunks(b, hb, row, part)
 	at := b.Add(shared, b.Shl(tid, 3))
 	b.Store(s.m, b.SharedAt(at, 0), 4)
@@ -288,7 +297,7 @@ func ProbeCombine() (*lower.Kernel, error) {
 	})
 	b.Block.NewRet(nil)
 	return &lower.Kernel{Module: b.Module, Entry: entry, Threads: threads, SharedBytes: threads * statBytes,
-		Params: abi.IndexParams[abi.ProbeCombine]}, nil
+		Params: abi.IndexParams[entry]}, nil
 }
 
 // combineChunks joins the chunks part, part+16, ... of a row, several loads at a time.

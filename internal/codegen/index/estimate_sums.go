@@ -40,9 +40,8 @@ func ProbeSums(c EstimateConfig) (*lower.Kernel, error) {
 	e.pieceLoop(r, p, func(piece, first Value, s scores, c chains) chains {
 		there := e.ICmp(enum.IPredSLT, piece, end)
 		x := p.of(s)
-		cols := e.columnSums(x)
-		bad := e.FCmp(enum.FPredUGE, e.sum(cols), infinity)
-		sums := e.skip(pieceSums{x, cols}, bad)
+		sums := e.sumsOf(x)
+		sums = e.skip(x, sums, e.FCmp(enum.FPredUGE, e.sum(sums.cols), infinity))
 		e.storeColumn(e.Add(first, e.apart(column)), e.And(there, e.seenPiece(first)), sums.cols)
 		next, ended := e.advance(c, sums.scores)
 		d.store(first, there, d.window(c.late, ended))
@@ -116,6 +115,9 @@ func (p probe) numbers() (out probeNumbers) {
 	for i := range out.minus {
 		out.minus[i] = e.Select(out.huge, logs[i], e.FMA(tops[i], scale, logs[i]))
 	}
+	if e.Packed > 0 {
+		e.weigh(out.minus[:])
+	}
 	return out
 }
 
@@ -155,14 +157,17 @@ func (p probe) of(s scores) scores {
 }
 
 // skip leaves out the logits that are NaN or +inf, if bad holds in some lane: there are some.
-func (e *estimator) skip(p pieceSums, bad Value) pieceSums {
-	return lower.Choose(e.Builder, "nonfinite", e.AnyLane(bad), p, func() pieceSums {
-		clean := e.clean(p.scores)
-		return pieceSums{clean, e.columnSums(clean)}
-	})
+func (e *estimator) skip(x scores, p pieceSums, bad Value) pieceSums {
+	return lower.Choose(e.Builder, "nonfinite", e.AnyLane(bad), p, func() pieceSums { return e.sumsOf(e.clean(x)) })
 }
 
-// pieceSums are the probabilities of a piece, and their sums over the thread's rows.
+// sumsOf are the sums of probabilities.
+func (e *estimator) sumsOf(x scores) pieceSums {
+	x = e.fold(x)
+	return pieceSums{x, e.columnSums(x)}
+}
+
+// pieceSums are the probabilities of a piece, of all its heads together, and their sums over the thread's rows.
 type pieceSums struct {
 	scores
 	cols []Value
@@ -182,7 +187,7 @@ func (e *estimator) columnSums(p scores) []Value {
 	out := make([]Value, threadCols)
 	for j := range out {
 		var column []Value
-		for i := range p {
+		for i := range e.headRows() {
 			column = append(column, p[i][j])
 		}
 		out[j] = e.sum(column)

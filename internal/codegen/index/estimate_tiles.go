@@ -45,7 +45,8 @@ func (e *estimator) loadQ() {
 	for i := range e.HeadsPerBlock * abi.ProbeRows / e.rowsPerPass() {
 		slot, from := i*e.rowsPerPass()/abi.ProbeRows, i*e.rowsPerPass()%abi.ProbeRows
 		row := e.Add(e.copies.row, lower.I32(int64(from)))
-		rows := e.rowsOf("q", e.headOf(lower.I32(int64(slot))))
+		head, row := e.rowOfTile(lower.I32(int64(slot)), row)
+		rows := e.rowsOf("q", head)
 		in := e.ICmp(enum.IPredULT, row, e.rows)
 		to := e.Add(e.copies.shared, lower.I32(int64(slot*e.panels*panel+from*panelBytes)))
 		e.copyRow(rows, e.Add(row0, e.rowsApart(row)), in, to)
@@ -201,7 +202,7 @@ func (e *estimator) maskEdge(s scores, first Value) scores {
 	}
 	after := e.ICmp(enum.IPredSGT, e.Add(first, lower.I32(halfKeys-1)), e.q0)
 	over := e.ICmp(enum.IPredSGT, e.Add(first, lower.I32(halfKeys)), e.Length("sk"))
-	short := e.ICmp(enum.IPredSLT, e.rows, lower.I32(abi.ProbeRows))
+	short := e.ICmp(enum.IPredSLT, e.rows, lower.I32(int64(8*e.headRows())))
 	key := e.Add(first, e.Shl(e.quad, 1))
 	return lower.Choose(e.Builder, "edge", e.Or(e.Or(after, over), short), s, func() scores {
 		var room [threadRows]Value

@@ -114,7 +114,7 @@ func newEstimateKernels(t testing.TB, c EstimateConfig) (k estimateKernels) {
 	var err error
 	k.stats, err = ProbeStats(c)
 	k.statsPTX = compilePTX(t, k.stats, err)
-	k.combine, err = ProbeCombine()
+	k.combine, err = ProbeCombine(false)
 	k.combinePTX = compilePTX(t, k.combine, err)
 	k.sums, err = ProbeSums(c)
 	k.sumsPTX = compilePTX(t, k.sums, err)

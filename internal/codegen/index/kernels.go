@@ -23,15 +23,21 @@ var kernels = map[string]func(c config) (*lower.Kernel, error){
 	abi.StoreWords: always(StoreWords),
 	abi.Clear:      always(Clear),
 
-	abi.ProbeStats:             probed(ProbeStats, false),
-	abi.ProbeSums:              probed(ProbeSums, false),
-	abi.Spread(abi.ProbeStats): probed(ProbeStats, true),
-	abi.Spread(abi.ProbeSums):  probed(ProbeSums, true),
-	abi.ProbeCombine:           always(ProbeCombine),
-	abi.SelectTop:              either(SelectTop),
-	abi.SelectMass:             either(SelectMass),
-	abi.SelectAbove:            either(SelectAbove),
-	abi.SelectNear:             either(SelectNear),
+	abi.ProbeStats:             probed(ProbeStats, EstimateConfig{}),
+	abi.ProbeSums:              probed(ProbeSums, EstimateConfig{}),
+	abi.Spread(abi.ProbeStats): probed(ProbeStats, EstimateConfig{Spread: true}),
+	abi.Spread(abi.ProbeSums):  probed(ProbeSums, EstimateConfig{Spread: true}),
+
+	abi.Packed(abi.ProbeStats, 16): probed(ProbeStats, EstimateConfig{Packed: 16}),
+	abi.Packed(abi.ProbeSums, 16):  probed(ProbeSums, EstimateConfig{Packed: 16}),
+	abi.Packed(abi.ProbeStats, 32): probed(ProbeStats, EstimateConfig{Packed: 32}),
+	abi.Packed(abi.ProbeSums, 32):  probed(ProbeSums, EstimateConfig{Packed: 32}),
+	abi.ProbeCombine:               func(config) (*lower.Kernel, error) { return ProbeCombine(false) },
+	abi.CombinePacked:              func(config) (*lower.Kernel, error) { return ProbeCombine(true) },
+	abi.SelectTop:                  either(SelectTop),
+	abi.SelectMass:                 either(SelectMass),
+	abi.SelectAbove:                either(SelectAbove),
+	abi.SelectNear:                 either(SelectNear),
 
 	abi.RunSums:      either(RunSums),
 	abi.RunDistances: either(RunDistances),
@@ -52,7 +58,11 @@ var kernels = map[string]func(c config) (*lower.Kernel, error){
 	abi.Columns: always(Columns),
 	abi.Compact: func(c config) (*lower.Kernel, error) { return Compact(c.HeadDim, c.Lengths) },
 	abi.Means:   func(c config) (*lower.Kernel, error) { return Means(c.HeadDim, c.DType) },
-	abi.Decide:  always(Decide),
+	abi.Decide:  func(config) (*lower.Kernel, error) { return Decide(false) },
+
+	abi.DecideByGroup: func(config) (*lower.Kernel, error) { return Decide(true) },
+	abi.GroupMean:     either(GroupMean),
+	abi.GroupShares:   either(GroupShares),
 
 	abi.KeptBlocks: always(KeptBlocks),
 
@@ -73,9 +83,12 @@ func either(lowered func(lengths bool) (*lower.Kernel, error)) func(config) (*lo
 	return func(c config) (*lower.Kernel, error) { return lowered(c.Lengths) }
 }
 
-func probed(lowered func(EstimateConfig) (*lower.Kernel, error), spread bool) func(config) (*lower.Kernel, error) {
+// probed lowers a kernel of the estimator of some rows.
+func probed(lowered func(EstimateConfig) (*lower.Kernel, error), rows EstimateConfig) func(config) (*lower.Kernel, error) {
 	return func(c config) (*lower.Kernel, error) {
-		return lowered(EstimateConfig{HeadDim: c.HeadDim, DType: c.DType, HeadsPerBlock: c.Size, Spread: spread, Lengths: c.Lengths})
+		own := rows
+		own.HeadDim, own.DType, own.HeadsPerBlock, own.Lengths = c.HeadDim, c.DType, c.Size, c.Lengths
+		return lowered(own)
 	}
 }
 

@@ -93,7 +93,7 @@ func (c recallCase) check(t *testing.T, r *estimateRig, stats, combine *lower.Ke
 // TestRecallStats compares with float64: steps of all sizes, so that chunks are walked by every loop, few rows, positions behind the first,
 // fewer keys than positions, numbers that are none, and all sizes of blocks.
 func TestRecallStats(t *testing.T) {
-	combine, err := ProbeCombine()
+	combine, err := ProbeCombine(false)
 	combinePTX := compilePTX(t, combine, err)
 	rng, walked := rand.New(rand.NewPCG(9, 8)), map[string]int{}
 	for _, cfg := range []EstimateConfig{

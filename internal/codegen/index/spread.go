@@ -30,6 +30,9 @@ func (c EstimateConfig) variant(kernel string) (string, []lower.Param) {
 	if c.Spread {
 		kernel = abi.Spread(kernel)
 	}
+	if c.Packed > 0 {
+		kernel = abi.Packed(kernel, int64(c.Packed))
+	}
 	if c.Lengths {
 		kernel = abi.ByLengths(kernel)
 	}

@@ -51,6 +51,9 @@ func checkMeans(s *ir.Schedule) error {
 		case list != ir.Source{} && list != g.From:
 			return refuseLists("`else mean` beside two choices of blocks, "+written(list)+" and "+written(g.From)+", and a kernel reads one there",
 				"choose once, with a larger budget", list, g.From)
+		case s.ByGroup(g.From.Name):
+			return refuseLists("`else mean` stands for what a head drops, and "+written(g.From)+" is one list for the heads of a group",
+				"leave `shared by group` or `else mean` out", g.From)
 		default:
 			list = g.From
 		}

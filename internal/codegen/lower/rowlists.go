@@ -144,8 +144,33 @@ func (k *RowTile) HasLists() bool {
 	return k.hasSource(ir.SourceRuns, ir.SourceBlocks, ir.SourceColumns, ir.SourceSpans, ir.SourceKeys, ir.SourceMeans)
 }
 
-// HeadIndex is batch*heads + head: the index of this tile's lists.
+// HeadIndex is batch*heads + head: the index of this tile's lists, but for lists by group.
 func (k *RowTile) HeadIndex() Value { return k.Add(k.Mul(k.At.Batch(), k.At.Heads()), k.At.Head()) }
+
+// ListHead is the index of the tile's list, or of its lists by row block. Lists by group are counted by kv head. A part of a launch begins
+// with a kv head and ends with one, or lies within one.
+func (k *RowTile) ListHead(l ir.Source) Value {
+	switch {
+	case !k.Schedule.ByGroup(l.Name):
+		return k.HeadIndex()
+	case k.At.listHead != nil:
+		return k.At.listHead()
+	}
+	return k.GroupListHead()
+}
+
+// HoldListHead makes a value the index of the tile's lists by group, for kernels that ask for it again and again.
+func (k *RowTile) HoldListHead(held func() Value) { k.At.listHead = held }
+
+// GroupListHead computes the index of the tile's lists by group.
+func (k *RowTile) GroupListHead() Value {
+	group := k.Param("group")
+	if k.At.Head0 == nil {
+		return k.UDiv(k.HeadIndex(), group)
+	}
+	lists := k.UDiv(k.Sub(k.Add(k.At.Heads(), group), I32(1)), group) // of a batch entry
+	return k.Add(k.Mul(k.At.Batch(), lists), k.Sub(k.KVHead(), k.UDiv(k.At.Head0(), group)))
+}
 
 // ListField is the kernel parameter for one buffer of a chosen set.
 func (k *RowTile) ListField(l ir.Source, name string) Value {
@@ -205,9 +230,9 @@ func (k *RowTile) listStart(l ir.Source, b listBuffer) Value {
 	if v := k.At.starts[ir.ListName(l.Name, b.buffer)]; v != nil {
 		return v
 	}
-	n := k.HeadIndex()
+	n := k.ListHead(l)
 	if l.Kind.ByRowBlock() {
-		n = k.RowBlock()
+		n = k.RowBlock(l)
 	}
 	entries := k.Mul(k.SExt64(n), k.SExt64(k.ListField(l, b.limit)))
 	return k.Offset(k.ListField(l, b.buffer), k.Shl(entries, 2))
@@ -242,8 +267,8 @@ func (k *RowTile) ColumnsOf(l ir.Source) func(i Value) Value {
 func (k *RowTile) GivenKeys() bool { return k.hasSource(ir.SourceKeys) }
 
 // RowBlock is the number of this block's list where row blocks have lists of their own: every row tile of a head has one.
-func (k *RowTile) RowBlock() Value {
-	return k.Add(k.Mul(k.HeadIndex(), k.At.Tiles()), k.LShr(k.Row0(), 6))
+func (k *RowTile) RowBlock(l ir.Source) Value {
+	return k.Add(k.Mul(k.ListHead(l), k.At.Tiles()), k.LShr(k.Row0(), 6))
 }
 
 // Count is how many slots of a list matter to this row tile.
@@ -264,12 +289,12 @@ func (k *RowTile) Count(s Segment) Value {
 
 // listLength is the number of entries of the list that this row tile reads. A count that the caller gives may be any number.
 func (k *RowTile) listLength(l ir.Source) Value {
-	n, name := k.HeadIndex(), map[ir.SourceKind]string{
+	n, name := k.ListHead(l), map[ir.SourceKind]string{
 		ir.SourceRuns: "run_count", ir.SourceBlocks: "block_count", ir.SourceColumns: "col_count",
 		ir.SourceSpans: "span_count", ir.SourceKeys: "key_count",
 	}[l.Kind]
 	if l.Kind.ByRowBlock() {
-		n = k.RowBlock()
+		n = k.RowBlock(l)
 	}
 	length := k.Load(types.I32, k.Offset(k.ListField(l, name), k.Shl(k.SExt64(n), 2)), 4)
 	if l.Kind.Given() {

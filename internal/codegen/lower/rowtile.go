@@ -34,8 +34,9 @@ type RowTile struct {
 type WorkTile struct {
 	Tile, Tiles, Head, Heads, Head0, Batch func() Value
 
-	kvHead Value            // see Loading
-	starts map[string]Value // see WithStarts
+	kvHead   Value            // see Loading
+	listHead func() Value     // see HoldListHead
+	starts   map[string]Value // see WithStarts
 
 	lengths map[string]Value // see HoldLengths
 }

@@ -12,6 +12,7 @@ package sm80
 
 import (
 	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
 
 	"github.com/minfc/minfc/abi"
 	"github.com/minfc/minfc/internal/codegen/lower"
@@ -67,6 +68,9 @@ func newKernel(b *lower.Builder, s *ir.Schedule, cfg lower.Config, sh shape) *ke
 		shape:   sh, layout: layoutFor(sh, cfg.HeadDim, max(1, len(s.Segments)), lists),
 		headDim: cfg.HeadDim, strips: sh.rows / (16 * sh.warps),
 	}
+	if s.SomeByGroup() {
+		k.layout = k.withListHead()
+	}
 	k.bind()
 	return k
 }
@@ -84,6 +88,7 @@ func (k *kernel) bind() {
 func (k *kernel) emit() {
 	k.locate()
 	k.HoldLengths("sq", "sk", "q_offset")
+	k.holdListHead()
 	k.Segs = k.Builder.Segments(lower.NonEmpty(k.Schedule))
 	k.noDoubt()
 	k.epilogue(k.tile())
@@ -91,6 +96,19 @@ func (k *kernel) emit() {
 		k.again()
 	})
 	k.Block.NewRet(nil)
+}
+
+// holdListHead keeps the number of the block's lists by group in shared memory.
+func (k *kernel) holdListHead() {
+	if k.listHead == 0 {
+		return
+	}
+	at := k.SharedAt(k.shared, k.listHead)
+	k.If("list_head", k.ICmp(enum.IPredEQ, k.ThreadX(), lower.I32(0)), func() {
+		k.Store(k.GroupListHead(), at, 4)
+	})
+	k.Barrier()
+	k.HoldListHead(func() Value { return k.Load(types.I32, k.SharedAt(k.shared, k.listHead), 4) })
 }
 
 // tile computes the block's tile.

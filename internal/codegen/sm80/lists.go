@@ -14,7 +14,7 @@ func (l loader) compacted(src source, s lower.Slot) {
 	k := l.kn
 	list := k.ColumnSegment().From
 	buffer := k.ListField(list, src.rows.Tensor+"c")
-	row := k.Add(k.Add(s.Start, l.row), k.Mul(k.HeadIndex(), k.ListField(list, "col_cap"))) // H * col_cap stays far below 2^31
+	row := k.Add(k.Add(s.Start, l.row), k.Mul(k.ListHead(list), k.ListField(list, "col_cap"))) // H * col_cap stays far below 2^31
 	p := k.Offset(buffer, k.Add(k.Mul(k.SExt64(row), lower.I64(int64(2*k.headDim))), k.chunkOffset(l.copyLane)))
 	for i := range k.SlotKeys / k.rowsPerPass() {
 		from := k.Offset(p, lower.I64(int64(i*k.rowsPerPass()*2*k.headDim)))

@@ -69,6 +69,7 @@ type layout struct {
 	queue, slots    int // of kernels with lists: see queue.go
 	words           int
 	doubt           int // see exact.go
+	listHead        int // where there are lists by group: which head's lists are the block's; else 0
 	qPanel, kvPanel int // bytes from one panel to the next
 	lastPanelChunks int // 16-byte chunks of the last panel that hold columns
 	total, entries  int
@@ -77,6 +78,14 @@ type layout struct {
 // pieceBytes is the size of one entry of the piece table (walk.go). It holds up to three pieces a segment, and one entry at
 // each end.
 const pieceBytes = 32
+
+// withListHead has room for the number of the block's lists: a quotient, which is dearer in the loop than a word of shared memory, and registers
+// are short there.
+func (l layout) withListHead() layout {
+	l.listHead = l.total
+	l.total += 16
+	return l
+}
 
 func layoutFor(s shape, headDim, segments int, lists bool) layout {
 	p := (headDim + panelCols - 1) / panelCols

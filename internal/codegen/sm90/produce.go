@@ -372,8 +372,9 @@ func (k *kernel) loadTile(tensor string, offset int, full barrier, buffer Value,
 // loadSlot starts the copies of one slot.
 func (k *kernel) loadSlot(to copyOf, tensor string, s slot) {
 	fromCopies := func() {
-		copies := ir.ListName(k.ColumnSegment().From.Name, tensor+"c")
-		k.load(to, k.RowsOf(copies, k.HeadIndex, lower.Is(lower.I32(0))), s.start)
+		list := k.ColumnSegment().From
+		head := func() lower.Value { return k.ListHead(list) }
+		k.load(to, k.RowsOf(ir.ListName(list.Name, tensor+"c"), head, lower.Is(lower.I32(0))), s.start)
 	}
 	switch {
 	case s.from == keys || !k.HasCopies():
