@@ -92,7 +92,9 @@ func (c *checker) run() *ir.Pattern {
 		c.declare(p)
 	}
 	var keep *Keep
+	var skip *Skip
 	var set ir.Set
+	var skips *ir.Skip
 	for _, clause := range c.pattern.Clauses {
 		switch x := clause.(type) {
 		case *Index:
@@ -106,6 +108,8 @@ func (c *checker) run() *ir.Pattern {
 			}
 			keep, set = x, c.clauseSet(x.Set)
 			c.kept = c.parts[0]
+		case *Skip:
+			skips, skip = c.skip(x, skip), x
 		default:
 			c.internal(clause.Pos(), clause)
 		}
@@ -115,7 +119,7 @@ func (c *checker) run() *ir.Pattern {
 			Primary: Label{c.pattern.Name.Span, "keeps nothing"}, Help: "say which pairs are kept, for example `keep causal`"})
 	}
 	c.warnUnused()
-	return &ir.Pattern{Name: c.pattern.Name.Name, Params: c.loweredParams(), Requires: c.requires, Index: c.defs, Keep: set}
+	return &ir.Pattern{Name: c.pattern.Name.Name, Params: c.loweredParams(), Requires: c.requires, Index: c.defs, Keep: set, Skip: skips}
 }
 
 func (c *checker) declare(p *Param) {

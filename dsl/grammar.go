@@ -27,6 +27,7 @@ type (
 		Index *gIndex `parser:"@@"`
 		Let   *gLet   `parser:"| @@"`
 		Keep  *gKeep  `parser:"| @@"`
+		Skip  *gSkip  `parser:"| @@"`
 	}
 	gIndex struct {
 		Key   token   `parser:"@'index'"`
@@ -47,6 +48,12 @@ type (
 	gKeep struct {
 		Key token  `parser:"@'keep'"`
 		Set *gExpr `parser:"@@"`
+	}
+	gSkip struct {
+		Key   token  `parser:"@'skip'"`
+		Open  token  `parser:"@'('"`
+		Share *gExpr `parser:"@@"`
+		Close token  `parser:"@')'"`
 	}
 	gExpr struct {
 		First *gMeet   `parser:"@@"`

@@ -63,6 +63,9 @@ func (p *astPrinter) clause(x Clause) {
 	case *Keep:
 		p.line(1, x.Span, "keep")
 		p.expr(2, "", x.Set)
+	case *Skip:
+		p.line(1, x.Span, "skip")
+		p.expr(2, "", x.Share)
 	default:
 		p.line(1, x.Pos(), fmt.Sprintf("internal: unexpected %T", x))
 	}

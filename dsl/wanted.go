@@ -41,6 +41,7 @@ var candidates = []struct {
 	{word("index"), "`index`"},
 	{word("let"), "`let`"},
 	{word("keep"), "`keep`"},
+	{word("skip"), "`skip`"},
 }
 
 // phrases replace groups of candidates that always come together.
@@ -153,7 +154,7 @@ func inIndex(prefix []token) bool {
 		switch prefix[i].Value {
 		case "index":
 			return true
-		case "let", "keep":
+		case "let", "keep", "skip":
 			return false
 		}
 	}

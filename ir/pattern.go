@@ -12,6 +12,7 @@ type Pattern struct {
 	Requires []Require
 	Index    []IndexDef
 	Keep     Set
+	Skip     *Skip // nil: every kept pair counts
 }
 
 // Binding says when the value of a parameter is known.

@@ -31,7 +31,7 @@ func disjoint(u *Unit) error {
 		}
 	}
 	p := u.Pattern
-	u.Schedule = &ir.Schedule{Name: p.Name, Params: p.Params, Requires: p.Requires, Index: usedIndex(p.Index, bands), Segments: bands}
+	u.Schedule = &ir.Schedule{Name: p.Name, Params: p.Params, Requires: p.Requires, Index: usedIndex(p.Index, bands), Segments: bands, Skip: p.Skip}
 	return nil
 }
 

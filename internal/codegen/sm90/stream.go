@@ -44,7 +44,7 @@ func (k *kernel) stream(first state) {
 	carried := lower.Open(k.Builder, first, from)
 	st := carried.State
 	h, v := st.next, k.pipelineSlotOfV(st.k)
-	st.o = k.addValues(st, v.buffer)
+	st.o = k.addKept(st, v.buffer)
 	st.k = k.nextPipelineSlot(v)
 	next := st.Clone()
 	if k.queued {
@@ -71,11 +71,19 @@ func (k *kernel) stream(first state) {
 func (k *kernel) softmaxOf(st state, s []Value, h header) state {
 	out := st.Clone()
 	k.inTile(st.tile.tileID, func() { s = k.maskAndFree(st.k.buffer, s, h) })
+	v := k.pipelineSlotOfV(st.k)
+	turn := func() {
+		k.await(k.barrierAt(fullV, v.buffer), v.parity)
+		out.next = k.stageAt(k.nextPipelineSlot(v))
+	}
+	if k.Skips() {
+		out = k.softmaxUnlessNegligible(out, s)
+		turn()
+		return out
+	}
 	out.rowState = k.raise(out.rowState, s)
 	p := k.probabilities(&out.rowState, s)
-	v := k.pipelineSlotOfV(st.k)
-	k.await(k.barrierAt(fullV, v.buffer), v.parity)
-	out.next = k.stageAt(k.nextPipelineSlot(v))
+	turn()
 	out.p = k.fragments(p)
 	return out
 }

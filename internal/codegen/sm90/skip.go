@@ -1,0 +1,99 @@
+package sm90
+
+import (
+	"slices"
+
+	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
+
+	"github.com/minfc/minfc/internal/codegen/lower"
+)
+
+// Stages that are left out (lower/skip.go). A warpgroup decides together, because a product is its work as a whole: its warps vote at a named
+// barrier. Of a stage that is left out the warpgroup still frees K and V; what it saves is exponentials and the second product.
+
+// weighs says whether a stage counts for some row of the warpgroup; x are the scaledMaxima of its scores. It counts the stage.
+func (k *kernel) weighs(x, m []Value) Value {
+	weighs := k.AsmResult(types.I1, "bar.red.or.pred $0, $1, 128, $2;", "=b,r,b", k.voting(), k.Weighs(x, m))
+	k.If("count", k.counts(), func() {
+		k.SharedInc(k.Add(k.tallyAt(), k.Select(weighs, lower.I32(0), lower.I32(4))))
+	})
+	return weighs
+}
+
+// voting is the number of the barrier at which the warpgroup votes: none that exact.go has.
+func (k *kernel) voting() Value {
+	number := k.Add(k.group, lower.I32(3))
+	if k.tiles > 1 {
+		number = k.Add(number, k.MulBy(k.half, k.groups))
+	}
+	return number
+}
+
+// counts says whether the thread counts the stages of its warpgroup.
+func (k *kernel) counts() Value {
+	return k.ICmp(enum.IPredEQ, k.Or(k.Lane, k.And(k.warp, lower.I32(3))), lower.I32(0))
+}
+
+// tallyAt is the shared address of the warpgroup's numbers: stages of its tile that weigh, and stages that were left out. One thread has them.
+func (k *kernel) tallyAt() Value {
+	return k.Add(k.shared, k.Add(k.Shl(k.group, 3), lower.I32(int64(k.layout.tally))))
+}
+
+// noSkips clears the numbers of all warpgroups.
+func (k *kernel) noSkips() {
+	for w := 0; k.Skips() && w < tallyBytes*k.groups; w += 4 {
+		k.Store(lower.I32(0), k.SharedAt(k.shared, k.layout.tally+w), 4)
+	}
+}
+
+// reportSkips adds the warpgroup's numbers of a tile to the numbers of its head, and clears them.
+func (k *kernel) reportSkips() {
+	if !k.Skips() {
+		return
+	}
+	k.If("skips", k.counts(), func() {
+		at := k.tallyAt()
+		left := k.Load(types.I32, k.SharedAt(at, 4), 4)
+		k.AddSkips(k.Add(k.Load(types.I32, k.SharedAt(at, 0), 4), left), left)
+		k.Store(lower.I32(0), k.SharedAt(at, 0), 4)
+		k.Store(lower.I32(0), k.SharedAt(at, 4), 4)
+	})
+}
+
+// softmaxUnlessNegligible takes the masked scores of a stage into the rows, unless it is left out.
+func (k *kernel) softmaxUnlessNegligible(st state, s []Value) state {
+	x := k.scaledMaxima(s)
+	weighs := k.weighs(x, st.m)
+	out := st.Clone()
+	out.kept = k.Select(weighs, lower.I32(1), lower.I32(0))
+	none := softmaxed{st.rowState, slices.Repeat([]Value{lower.I32(0)}, len(s)/2)}
+	done := lower.Choose(k.Builder, "weighs", weighs, none, func() softmaxed {
+		d := softmaxed{rowState: k.raiseTo(st.rowState, s, x)}
+		d.p = k.fragments(k.probabilities(&d.rowState, s))
+		return d
+	})
+	out.rowState, out.p = done.rowState, done.p
+	return out
+}
+
+// softmaxed is what the softmax of a stage leaves: rows, and probabilities as A fragments.
+type softmaxed struct {
+	rowState
+	p []Value
+}
+
+func (s *softmaxed) Values() []*Value { return append(s.rowState.Values(), lower.Pointers(s.p)...) }
+
+func (s softmaxed) Clone() softmaxed { return softmaxed{s.rowState.Clone(), slices.Clone(s.p)} }
+
+// addKept starts the second product of the stage before, unless that was left out. The group of products is closed in either case, so that a
+// wait for all but so many groups means the same.
+func (k *kernel) addKept(st state, buffer Value) []Value {
+	if st.kept == nil {
+		return k.addValues(st, buffer)
+	}
+	o := k.ChooseAll("values", k.ICmp(enum.IPredNE, st.kept, lower.I32(0)), st.o, func() []Value { return k.addValues(st, buffer) })
+	k.AsmEffect("wgmma.commit_group.sync.aligned;", "~{memory}")
+	return o
+}
