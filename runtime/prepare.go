@@ -77,10 +77,12 @@ func (l *Loaded) preparePart(layer *call, part Part) (_ *preparedPart, err error
 }
 
 // keeps says whether a part has something in the workspace: lists, if it chooses, words of heads for a kernel of its own that leaves
-// some heads out, and the queue of a kernel that has one. Lists that the caller gives are not there. Groups are told the heads of a part without lists in another way, and groups do without an index stage before heads
+// some heads out, the queue of a kernel that has one, and
+// numbers of tiles that are left out. Lists that the caller gives are not there. Groups are told the heads of a part without lists in another way, and groups do without an index stage before heads
 // that all are dense.
 func (p *preparedPart) keeps(chooses bool) bool {
-	return p.pattern.given || len(p.pattern.choices) > 0 && chooses || p.pattern.ownAttention() && p.call.shared() || p.pattern.queues(chooses)
+	return p.pattern.given || len(p.pattern.choices) > 0 && chooses || p.pattern.ownAttention() && p.call.shared() || p.pattern.queues(chooses) ||
+		p.pattern.schedule.Skip != nil && chooses
 }
 
 // layOut gives each part its room in the workspace: memory of its own for what attention reads, and behind it memory that all parts use

@@ -49,7 +49,6 @@ type product struct {
 	a       [][]Value // of each step: four registers, or one descriptor
 	b       []Value   // of each step: a descriptor
 	bMajor  int       // 1: the columns of B are contiguous in memory
-	open    bool      // the caller closes the group
 }
 
 // issue starts the product.
@@ -85,9 +84,7 @@ func (k *kernel) issue(p product) []Value {
 		fmt.Fprintf(&text, "wgmma.mma_async.sync.aligned.m64n%dk16.f32.%s.%s %s, %s, %s, %d, 1, 1, %s;\n",
 			p.columns, k.DType, k.DType, d, operand, use("l", p.b[i]), scale, major)
 	}
-	if !p.open {
-		text.WriteString("wgmma.commit_group.sync.aligned;")
-	}
+	text.WriteString("wgmma.commit_group.sync.aligned;")
 	constraints = append(constraints, "~{memory}")
 	ret := types.NewStruct(floats(n)...)
 	return k.Fields(k.AsmResult(ret, text.String(), strings.Join(constraints, ","), args...), n)
@@ -131,7 +128,7 @@ func stepWords(step, panel int) int64 {
 // addValues starts O += P V for the stage whose V is at a buffer.
 func (k *kernel) addValues(st state, buffer Value) []Value {
 	low := k.slotWord(k.stageWord(k.lowWord(k.layout.v, k.kvPanel), buffer), st.w)
-	m := product{columns: k.headDim, acc: st.o, bMajor: 1, open: st.kept != nil}
+	m := product{columns: k.headDim, acc: st.o, bMajor: 1}
 	for step := range k.keys / 16 {
 		m.a = append(m.a, st.p[4*step:4*step+4])
 		m.b = append(m.b, k.descriptor(k.Add(low, lower.I32(int64(step*16*panelBytes>>4)))))

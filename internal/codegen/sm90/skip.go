@@ -87,13 +87,29 @@ func (s *softmaxed) Values() []*Value { return append(s.rowState.Values(), lower
 
 func (s softmaxed) Clone() softmaxed { return softmaxed{s.rowState.Clone(), slices.Clone(s.p)} }
 
-// addKept starts the second product of the stage before, unless that was left out. The group of products is closed in either case, so that a
-// wait for all but so many groups means the same.
-func (k *kernel) addKept(st state, buffer Value) []Value {
-	if st.kept == nil {
-		return k.addValues(st, buffer)
+// keptProducts is products where the stage of st may have been left out, and has no second product then. ptxas makes products serial unless
+// each way through a branch begins with none in flight and ends with none, so both ways have a first product of their own, and the output
+// of a tile that is over is written behind it, not beside.
+func (k *kernel) keptProducts(st state, h header) (next state, s []Value) {
+	v := k.pipelineSlotOfV(st.k)
+	next = st.Clone()
+	next.k = k.nextPipelineSlot(v)
+	if k.queued {
+		next.tile = k.nextTile(next, h)
 	}
-	o := k.ChooseAll("values", k.ICmp(enum.IPredNE, st.kept, lower.I32(0)), st.o, func() []Value { return k.addValues(st, buffer) })
-	k.AsmEffect("wgmma.commit_group.sync.aligned;", "~{memory}")
-	return o
+	next.w = k.window(h)
+	scores := func() []Value { return k.scores(next.k.buffer, next.w, next.tile.q) }
+	var both, first lower.Vectors
+	one, other := k.IfElse("kept", k.ICmp(enum.IPredNE, st.kept, lower.I32(0)), func() {
+		o, s := k.addValues(st, v.buffer), scores()
+		o = k.awaitProducts(1, o)
+		both = lower.Vectors{o, k.awaitProducts(0, s)}
+	}, func() {
+		first = lower.Vectors{st.o, k.awaitProducts(0, scores())}
+	})
+	joined := lower.Join(k.Builder, both, one, first, other)
+	st.o, s = joined[0], joined[1]
+	k.release(emptyV, v.buffer)
+	next.rowState = k.finishTile(st, next.tile.tileID, h)
+	return next, s
 }
