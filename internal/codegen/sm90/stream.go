@@ -82,8 +82,8 @@ func (k *kernel) products(st state, h header) (next state, s []Value) {
 func (k *kernel) softmaxOf(st state, s []Value, h header) state {
 	out := st.Clone()
 	k.inTile(st.tile.tileID, func() { s = k.maskAndFree(st.k.buffer, s, h) })
-	v := k.pipelineSlotOfV(st.k)
 	turn := func() {
+		v := k.pipelineSlotOfV(st.k)
 		k.await(k.barrierAt(fullV, v.buffer), v.parity)
 		out.next = k.stageAt(k.nextPipelineSlot(v))
 	}
