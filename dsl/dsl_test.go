@@ -89,6 +89,9 @@ func dump(p *ir.Pattern) string {
 		fmt.Fprintf(&b, "  %s\n", d)
 	}
 	fmt.Fprintf(&b, "  keep %s\n", dumpSet(p.Keep))
+	if p.Skip != nil {
+		fmt.Fprintf(&b, "  skip %s\n", p.Skip.Share)
+	}
 	return b.String()
 }
 

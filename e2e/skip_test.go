@@ -1,9 +1,12 @@
 package e2e
 
 import (
+	"cmp"
 	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -256,5 +259,60 @@ func TestSkipsDoNotDependOnWarpOrder(t *testing.T) {
 				require.Equal(t, first.Skipped, res.Skipped)
 			}
 		}
+	}
+}
+
+// Heads of one launch have skips of their own, or none, and each counts its tiles.
+func TestSkipsOfAGroup(t *testing.T) {
+	members := []string{"causal", "causal", "runs", "blocks", "plain"}
+	shares := []int64{0, 100_000, 1000, 100_000, 0}
+	var all []compile.Member
+	var patterns []*compile.Program
+	for _, name := range members {
+		src := cmp.Or(skipSources[name], "pattern p(share = 0, n = 150) { keep causal & window(n + share) }")
+		p, err := compile.Load(name, []byte(strings.Replace(src, "pattern p", "pattern "+name, 1)), "", nil)
+		require.NoError(t, err)
+		patterns = append(patterns, p)
+		if n := slices.Index(members, name); n == len(patterns)-1 {
+			all = append(all, compile.Member{Program: p, Copies: 2})
+		}
+	}
+	for i, target := range compile.Targets() {
+		headDim := []int{64, 128}[i]
+		a, err := compile.Group(all, compile.Options{Target: target, HeadDim: headDim, DType: abi.BF16}, &compile.Observer{Verify: true})
+		require.NoError(t, err)
+		l := load(t, openEmulator(t, emu.Options{Multiprocessors: 3}), a)
+		c := attentionCase{headDim: headDim, dtype: abi.BF16,
+			shape: qkv.Shape{Batch: 2, QHeads: 5, KVHeads: 5, SeqQ: 200, SeqK: 400, QOffset: 200}}
+		in := staircase(t, c)
+		h := in.Call()
+		h.NoFallback, h.Chosen = true, true
+		for n, name := range members {
+			pattern := slices.IndexFunc(l.Patterns(), func(p *runtime.Pattern) bool { return p.Name() == name })
+			h.Parts = append(h.Parts, runtime.Part{Pattern: pattern, Heads: []int{n}, Params: map[string]int64{"share": shares[n]}})
+		}
+		res, err := l.RunHost(t.Context(), h)
+		require.NoError(t, err)
+		output := selfcheck.Case{In: in, Scale: 1 / math.Sqrt(float64(headDim)), O: res.O, LSE: res.LSE}
+		for n := range 2 * len(members) {
+			p, share := patterns[n%len(members)].Pattern, shares[n%len(members)]
+			values, err := ir.CheckLaunch(p.Params, p.Requires, map[string]int64{"share": share})
+			require.NoError(t, err)
+			keep, err := p.CoverWith(values, res.Chosen[n].Kept)
+			require.NoError(t, err)
+			output.Keeps, output.Skips = append(output.Keeps, keep), append(output.Skips, float64(share)/ir.SkipUnits)
+			switch s := res.Skipped[n]; {
+			case p.Skip == nil:
+				require.Zero(t, s, "head %d", n)
+			case share == 0:
+				require.Zero(t, s.Left, "head %d", n)
+				require.Positive(t, s.Tiles, "head %d", n)
+			default:
+				require.Positive(t, s.Left, "head %d", n)
+			}
+		}
+		report, err := selfcheck.Compare(output)
+		require.NoError(t, err)
+		require.True(t, report.OK(), "%s: %s", target, report)
 	}
 }
