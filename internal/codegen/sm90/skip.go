@@ -30,9 +30,9 @@ func (k *kernel) voting() Value {
 	return number
 }
 
-// counts says whether the thread counts the stages of its warpgroup.
+// counts says whether the thread counts the stages of its warpgroup: the first of its 128, whose number is read again rather than kept.
 func (k *kernel) counts() Value {
-	return k.ICmp(enum.IPredEQ, k.Or(k.Lane, k.And(k.warp, lower.I32(3))), lower.I32(0))
+	return k.ICmp(enum.IPredEQ, k.And(k.ThreadX(), lower.I32(127)), lower.I32(0))
 }
 
 // tallyAt is the shared address of the warpgroup's numbers: stages of its tile that weigh, and stages that were left out. One thread has them.
