@@ -38,9 +38,9 @@ func (d doubt) skipped(keys []contender, share float64) doubt {
 	return out
 }
 
-// skipStep is how far kernels may be off where they compare a score with a maximum, in nats: maxima are rounded to 2^-11 in the log2 domain
+// skipStep is how far kernels may be off where they compare a score with a maximum, in nats: both are rounded to 2^-11 in the log2 domain
 // where they are largest.
-const skipStep = 0x1p-10
+const skipStep = 0x1p-9
 
 func fill(to []float64, v float64) {
 	for i := range to {

@@ -23,12 +23,15 @@ func (k *kernel) weighs(x, m []Value) Value {
 
 // voting is the number of the barrier at which the warpgroup votes: none that exact.go has.
 func (k *kernel) voting() Value {
-	number := k.Add(k.group, lower.I32(3))
+	number := k.Add(k.warpgroup(), lower.I32(2))
 	if k.tiles > 1 {
 		number = k.Add(number, k.MulBy(k.half, k.groups))
 	}
 	return number
 }
+
+// warpgroup is the number of the warpgroup among the warpgroups that work on its tile, read again rather than kept.
+func (k *kernel) warpgroup() Value { return k.LShr(k.thread(), 7) }
 
 // counts says whether the thread counts the stages of its warpgroup: the first of its 128, whose number is read again rather than kept.
 func (k *kernel) counts() Value {
@@ -37,7 +40,7 @@ func (k *kernel) counts() Value {
 
 // tallyAt is the shared address of the warpgroup's numbers: stages of its tile that weigh, and stages that were left out. One thread has them.
 func (k *kernel) tallyAt() Value {
-	return k.Add(k.shared, k.Add(k.Shl(k.group, 3), lower.I32(int64(k.layout.tally))))
+	return k.Add(k.shared, k.Add(k.Shl(k.warpgroup(), 3), lower.I32(int64(k.layout.tally-tallyBytes)))) // the first one loads
 }
 
 // noSkips clears the numbers of all warpgroups.
