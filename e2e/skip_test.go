@@ -316,3 +316,17 @@ func TestSkipsOfAGroup(t *testing.T) {
 		require.True(t, report.OK(), "%s: %s", target, report)
 	}
 }
+
+// Inputs at the ends of their types: row tiles that are computed again leave nothing out.
+func TestSkipsOfExtremeInputs(t *testing.T) {
+	turn := 0
+	for _, name := range []string{"a_shape", "blocks", "causal", "near"} {
+		for _, k := range extremeKernels {
+			if turn++; turn%campaign.Cases(17, 5, 2) != 0 {
+				continue
+			}
+			c := attentionCase{program: skipProgram(t, name), target: k.target, headDim: k.headDim, dtype: formats(turn)[0], params: map[string]int64{"share": 1}}
+			t.Run(name+"/"+c.kernel(), func(t *testing.T) { c.runExtremes(t) })
+		}
+	}
+}
