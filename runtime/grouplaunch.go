@@ -40,7 +40,7 @@ func (s *sectionCall) items() int { return s.rowTiles * s.QHeads * s.Batch }
 func (p *preparedPart) sections() (out []sectionCall) {
 	add := func(dense bool) {
 		s := sectionCall{boundCall: p.bound, number: p.number, dense: dense, routed: p.bound.routed(dense), schedule: p.pattern.schedule,
-			words: p.stores && (p.bound.shared() || p.bound.routing == byHead)}
+			words: p.readies && (p.bound.shared() || p.bound.routing == byHead)}
 		if dense {
 			s.schedule = p.pattern.dense
 		}
