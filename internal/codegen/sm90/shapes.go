@@ -55,15 +55,8 @@ func shapesOf(bodies []abi.Body, own []shape) []shape {
 	return own
 }
 
-// shapeFor is the shape for a schedule, and the keys of one slot of its stages. Where stages may be left out, a stage's second product is not
-// known to come when the next one's softmax begins, so nothing runs beside it.
+// shapeFor is the shape for a schedule, and the keys of one slot of its stages.
 func shapeFor(s *ir.Schedule, headDim int) (sh shape, slotKeys int) {
-	sh, slotKeys = shapeOf(s, headDim)
-	sh.overlap = sh.overlap && s.Skip == nil
-	return sh, slotKeys
-}
-
-func shapeOf(s *ir.Schedule, headDim int) (sh shape, slotKeys int) {
 	lists := s.Lists()
 	if len(lists) == 0 {
 		own := lower.ShapeFor(shapes, headDim)

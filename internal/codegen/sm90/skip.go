@@ -116,3 +116,42 @@ func (k *kernel) keptProducts(st state, h header) (next state, s []Value) {
 	next.rowState = k.finishTile(st, next.tile.tileID, h)
 	return next, s
 }
+
+// afterKept computes what follows the stage of st. If that may have been left out there are two ways, for the reason of keptProducts: with
+// its second product pending, and without.
+func (k *kernel) afterKept(st state, stage func(pending bool) state) state {
+	if st.kept == nil {
+		return stage(true)
+	}
+	var with, without state
+	one, other := k.IfElse("kept", k.ICmp(enum.IPredNE, st.kept, lower.I32(0)), func() { with = stage(true) }, func() { without = stage(false) })
+	return lower.Join(k.Builder, with, one, without, other)
+}
+
+// lastProduct is the output with the second product of the stage of st, unless that was left out.
+func (k *kernel) lastProduct(st state) []Value {
+	product := func() []Value { return k.awaitProducts(0, k.addValues(st, st.v)) }
+	if st.kept == nil {
+		return product()
+	}
+	return k.ChooseAll("kept", k.ICmp(enum.IPredNE, st.kept, lower.I32(0)), st.o, product)
+}
+
+// softmax takes masked scores into the rows, unless the stage is left out (kept is nil where none is). It returns the factors that bring the
+// output to the new maxima, and probabilities.
+func (k *kernel) softmax(rows *rowState, s []Value) (alpha, p []Value, kept Value) {
+	if !k.Skips() {
+		return k.newMaxima(rows, s), k.probabilities(rows, s), nil
+	}
+	weighs := k.weighs(k.scaledMaxima(s), rows.m)
+	one, zero := lower.F32(1), lower.F32(0)
+	none := lower.Vectors{rows.m, rows.l, {one, one}, slices.Repeat([]Value{zero}, len(s))}
+	done := lower.Choose(k.Builder, "weighs", weighs, none, func() lower.Vectors {
+		to := rows.Clone()
+		alpha := k.newMaxima(&to, s)
+		p := k.probabilities(&to, s)
+		return lower.Vectors{to.m, to.l, alpha, p}
+	})
+	rows.m, rows.l = done[0], done[1]
+	return done[2], done[3], k.Select(weighs, lower.I32(1), lower.I32(0))
+}
