@@ -62,7 +62,7 @@ func (k *kernel) turnTile(carried *lower.Loop[state], st state, loop *llir.Block
 	check := k.Block
 	turn := k.NewBlock("turn")
 	k.Enter(turn)
-	k.goRound(carried, k.afterKept(st, func(pending bool) state { return k.nextTileStage(st, st.next, pending) }), loop)
+	k.goRound(carried, k.nextTileStage(st, st.next), loop)
 	end := k.NewBlock("end")
 	check.NewCondBr(over, end, turn)
 	k.Enter(end)
@@ -107,19 +107,20 @@ func (k *kernel) nextStage(st state, q lower.Vectors, h header, pending bool) st
 	return out
 }
 
-// nextTileStage computes the first stage of a tile and, if it is pending, the last second product of the tile before, whose output it writes.
-func (k *kernel) nextTileStage(st state, h header, pending bool) state {
+// nextTileStage computes the first stage of a tile and the last second product of the tile before, whose output it writes.
+func (k *kernel) nextTileStage(st state, h header) state {
 	out := st.Clone()
 	out.tile, out.w = k.tileAt(st), k.window(h)
-	s, o := k.scoresBeside(st, out.w, out.tile.q, pending)
+	s, o := k.scoresBeside(st, out.w, out.tile.q, true)
 	var p []Value
 	k.inTile(out.tile.tileID, func() {
 		out.rowState = k.initial(false)
 		s = k.maskAndFree(st.k.buffer, s, h)
-		_, p, out.kept = k.softmax(&out.rowState, s)
+		k.newMaxima(&out.rowState, s)
+		p = k.probabilities(&out.rowState, s)
 	})
 	k.turn(&out)
-	o = k.awaitPending(o, pending)
+	o = k.awaitProducts(0, o)
 	k.release(emptyV, st.v)
 	out.p = k.fragments(p)
 	k.inTile(st.tile.tileID, func() { k.epilogue(rowState{o, st.m, st.l}) })
