@@ -330,3 +330,54 @@ func TestSkipsOfExtremeInputs(t *testing.T) {
 		}
 	}
 }
+
+// A tile that is left out has no second product: none of its instructions is executed, and all others are.
+func TestSkippedTilesHaveNoSecondProduct(t *testing.T) {
+	for i, k := range skipKernels {
+		for j, name := range []string{"causal", "blocks"} {
+			if (i+j)%campaign.Few(5, 2) != 0 {
+				continue
+			}
+			c := attentionCase{program: skipProgram(t, name), target: k.target, headDim: k.headDim, dtype: abi.BF16,
+				shape: qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 420, SeqK: 420}}
+			t.Run(name+"/"+c.kernel(), func(t *testing.T) {
+				var products, exponentials [2]int64
+				var left [2]int
+				in := staircase(t, c)
+				for n, share := range []int64{0, 1000} {
+					c.params = map[string]int64{"share": share}
+					l := c.load(t, emu.Options{Observe: func(s emu.Stats) {
+						for op, count := range s.ByOpcode {
+							switch {
+							case s.Kernel != "attention":
+							case strings.HasPrefix(op, "mma.sync"), strings.HasPrefix(op, "wgmma.mma_async"):
+								products[n] += count
+							case strings.HasPrefix(op, "ex2"):
+								exponentials[n] += count
+							}
+						}
+					}})
+					left[n] = c.skipRun(t, l, in).Skipped[0].Left
+				}
+				require.Zero(t, left[0])
+				require.Positive(t, left[1])
+				require.Equal(t, int64(left[1])*c.secondProduct(t, name == "blocks"), products[0]-products[1])
+				require.Less(t, exponentials[1], exponentials[0])
+			})
+		}
+	}
+}
+
+// secondProduct is how many instructions of warps the second product of a tile is.
+func (c attentionCase) secondProduct(t *testing.T, blocks bool) int64 {
+	body, err := abi.RangeBody(c.target, c.headDim)
+	if blocks {
+		body, err = abi.ListBody(c.target, c.headDim, true)
+	}
+	require.NoError(t, err)
+	if c.target == "sm_90a" { // each of four warps executes an instruction of a warpgroup
+		return int64(4 * body.Keys / 16)
+	}
+	strips := body.Rows / (16 * body.Warps)
+	return int64(strips * body.Keys / 16 * c.headDim / 8)
+}
