@@ -95,7 +95,7 @@ func PatternParams(s *ir.Schedule) (out []Param) {
 }
 
 // Params lists the parameters of a kernel for a schedule, the parameters of its queue aside: AttentionParams, its launch parameters, the
-// lists that its segments read, and RouteParams.
+// lists that its segments read, RouteParams, and SkipParams where it lets tiles be left out.
 func Params(s *ir.Schedule) []Param {
 	out := append(slices.Clone(AttentionParams), PatternParams(s)...)
 	for _, l := range s.Lists() {
@@ -104,8 +104,24 @@ func Params(s *ir.Schedule) []Param {
 			out = append(out, f)
 		}
 	}
-	return append(out, RouteParams...)
+	out = append(out, RouteParams...)
+	if s.Skip != nil {
+		out = append(out, SkipParams...)
+	}
+	return out
 }
+
+// SkipParams are the parameters of kernels that leave out tiles of negligible weight (ir.Skip). H is batch times q heads.
+//
+//	skips       u32 [H, 2], 0 at the start of a launch: the tiles that the warps of a head met, and the tiles that they left out
+//	skip_log2   log2 of the share
+//
+// A tile is the keys of a step for the query rows of one warp, or of a warpgroup where warpgroups multiply. Where row tiles are computed again,
+// with nothing left out, they count as at first.
+var SkipParams = Typed("ptr skips f32 skip_log2")
+
+// SkipBytes is the size of a head's numbers.
+const SkipBytes = 8
 
 // SectionAsked lists the parameters of a section of a group, the parameters of its queue aside: Params without the pattern's parameters
 // that no segment depends on, and the parameters of its kind of section.

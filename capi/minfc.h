@@ -231,7 +231,8 @@ MINFC_API int minfc_prepare_recall(const minfc_call *of, minfc_rows *rows, int32
  *    "dense_heads": 4, "sparse_heads": 28}
  *
  * one entry a head of each batch entry. columns, diagonals and blocks are how many of them were chosen. dense counts the fallback to dense
- * attention: heads whose pattern no data decides have false and zeros. */
+ * attention: heads whose pattern no data decides have false and zeros. A head whose pattern has a skip has the numbers "tiles", which it met, and
+ * "tiles_left_out" of them as well, where they are not 0. */
 MINFC_API int minfc_chosen(const minfc_call *call, const minfc_pointers *pointers, void *stream, char *json, size_t capacity,
                            size_t *length, minfc_error *error);
 

@@ -19,6 +19,8 @@ type headJSON struct {
 	Columns   int     `json:"columns"`
 	Diagonals int     `json:"diagonals"`
 	Blocks    int     `json:"blocks"`
+	Tiles     int     `json:"tiles,omitempty"`          // that the head met, of a pattern with a skip
+	Left      int     `json:"tiles_left_out,omitempty"` // of them
 }
 
 // describe is a description of a call, as JSON.
@@ -54,6 +56,10 @@ func chosen(h handle, at pointers, stream uintptr) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	skipped, err := c.ReadSkipped(s, at)
+	if err != nil {
+		return "", err
+	}
 	var out struct {
 		Heads  []headJSON `json:"heads"`
 		Dense  int        `json:"dense_heads"`
@@ -65,6 +71,9 @@ func chosen(h handle, at pointers, stream uintptr) (string, error) {
 		if x.Dense {
 			out.Dense++
 		}
+	}
+	for i, x := range skipped {
+		out.Heads[i].Tiles, out.Heads[i].Left = x.Tiles, x.Left
 	}
 	out.Sparse = len(out.Heads) - out.Dense
 	return inJSON(out)

@@ -52,7 +52,7 @@ type Param struct {
 	Default *Number
 }
 
-// Clause is one statement of a pattern's body: *Index, *Let or *Keep.
+// Clause is one statement of a pattern's body: *Index, *Let, *Keep or *Skip.
 type Clause interface {
 	clause()
 	Pos() Span
@@ -79,6 +79,11 @@ type (
 		Set  Expr
 		Else *Else
 	}
+	// Skip is `skip(Share)`.
+	Skip struct {
+		Span  Span
+		Share Expr
+	}
 )
 
 // Else is `else mean` or `else mean(N)`; N is nil where it is not written.
@@ -90,6 +95,7 @@ type Else struct {
 func (*Index) clause() {}
 func (*Let) clause()   {}
 func (*Keep) clause()  {}
+func (*Skip) clause()  {}
 
 // With is `with first N`, `with last N`, `with least N` or `with most N`; End is the word in the middle.
 type With struct {
@@ -106,6 +112,9 @@ func (x *Let) Pos() Span { return x.Span }
 
 // Pos is the clause's span.
 func (x *Keep) Pos() Span { return x.Span }
+
+// Pos is the clause's span.
+func (x *Skip) Pos() Span { return x.Span }
 
 // Expr is an expression: *Number, *Name, *Call, *Unary, *Binary, *Paren, *Range or *Slice. Sets, numbers and values of the
 // index stage share one syntax; the checker tells them apart, so that a mix-up gets a message about kinds and not about

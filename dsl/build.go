@@ -45,6 +45,9 @@ func (b *builder) clause(g *gClause) Clause {
 		x := b.whole(g.Let.Set)
 		return &Let{join(spanOf(g.Let.Key), x.Pos()), ident(g.Let.Name), x}
 	}
+	if g.Skip != nil {
+		return &Skip{join(spanOf(g.Skip.Key), spanOf(g.Skip.Close)), b.whole(g.Skip.Share)}
+	}
 	return b.keep(g.Keep)
 }
 

@@ -92,8 +92,10 @@ func (c *checker) run() *ir.Pattern {
 		c.declare(p)
 	}
 	var keep *Keep
+	var skip *Skip
 	var set ir.Set
 	pool := 0
+	var skips *ir.Skip
 	for _, clause := range c.pattern.Clauses {
 		switch x := clause.(type) {
 		case *Index:
@@ -107,6 +109,8 @@ func (c *checker) run() *ir.Pattern {
 			}
 			keep, set = x, c.clauseSet(x.Set)
 			c.kept, pool = c.parts[0], c.pool(x.Else)
+		case *Skip:
+			skips, skip = c.skip(x, skip), x
 		default:
 			c.internal(clause.Pos(), clause)
 		}
@@ -116,7 +120,7 @@ func (c *checker) run() *ir.Pattern {
 			Primary: Label{c.pattern.Name.Span, "keeps nothing"}, Help: "say which pairs are kept, for example `keep causal`"})
 	}
 	c.warnUnused()
-	return &ir.Pattern{Name: c.pattern.Name.Name, Params: c.loweredParams(), Requires: c.requires, Index: c.defs, Keep: set, Pool: pool}
+	return &ir.Pattern{Name: c.pattern.Name.Name, Params: c.loweredParams(), Requires: c.requires, Index: c.defs, Keep: set, Pool: pool, Skip: skips}
 }
 
 func (c *checker) declare(p *Param) {

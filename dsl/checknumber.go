@@ -14,7 +14,7 @@ func (c *checker) number(e Expr) (ir.Poly, bool) {
 		return c.number(x.X)
 	case *Number:
 		if isDecimal(x.Text) {
-			c.report(badNumber(x.Span, x.Text, "only the share of `top_p` or `near_max` and the threshold of `above` may have decimals"))
+			c.report(badNumber(x.Span, x.Text, "only the share of `top_p`, `near_max` or `skip` and the threshold of `above` may have decimals"))
 			return ir.Poly{}, false
 		}
 		if x.Value > ir.MaxParam {

@@ -42,6 +42,7 @@ const (
 	codeAboveLimit    = "E0403"
 	codeTooManyTerms  = "E0404"
 	codeNotAShare     = "E0405"
+	codeManySkips     = "E0210"
 	codeOfLength      = "E0406"
 	codeNoKernel      = "E0601"
 	codeTooManyBands  = "E0602"
@@ -65,7 +66,7 @@ var Codes = []Code{
 		"look at the place and at what was wanted there; a pattern is `pattern name(n = 1) { keep SET }`",
 		"pattern p { keep causal & sink(4) }"},
 	{codeUnknownWord, "a misspelt keyword", "pattern p { kep causal }",
-		"write one of the keywords pattern, const, index, with, let, keep, else",
+		"write one of the keywords pattern, const, index, with, let, keep, else, skip",
 		"pattern p { keep causal }"},
 	{codeTooDeep, "an expression that is nested too deeply or too large", "pattern p { keep ((((...)))) }",
 		"split the expression up with `let name = ...`, and use named sets less often",
@@ -100,6 +101,9 @@ var Codes = []Code{
 	{codeUnknownIndex, "a value or function of the index stage that does not exist", "pattern p { index a = softmax(logits) keep causal }",
 		"write one of the values of the index stage (docs/language.md), or move the clause that defines the name up",
 		"pattern p { index scores = q[-64:] * k index a = top(9, sum(softmax(scores), queries)) keep columns(a) }"},
+	{codeManySkips, "a pattern with more than one skip clause", "pattern p { keep causal skip(0.001) skip(0.01) }",
+		"keep one of the two",
+		"pattern p { keep causal skip(0.001) }"},
 	{codeArgumentCount, "a set or a function of the index stage with too many or too few arguments", "pattern p { keep window }",
 		"give as many arguments as the set or function has",
 		"pattern p { keep window(4) }"},
@@ -139,8 +143,8 @@ var Codes = []Code{
 	{codeTooManyTerms, "a product of parameters that is too long to compute with", "pattern p(n = 2) { keep sink(n*n*n*n*n) }",
 		"compute the product outside and pass it as one parameter",
 		"pattern p(n = 32) { keep sink(n) }"},
-	{codeNotAShare, "a share of the mass that is 0 or more than 1", "pattern p { index c = top_p(1.5, sum(softmax(q[-64:] * k), queries)) keep columns(c) }",
-		"write more than 0 and at most 1; a parameter in its place counts thousandths",
+	{codeNotAShare, "a share of the mass that is 0 or more than 1, or a share of `skip` above 1", "pattern p { index c = top_p(1.5, sum(softmax(q[-64:] * k), queries)) keep columns(c) }",
+		"write more than 0 and at most 1; a parameter in its place counts thousandths, for `skip` millionths",
 		"pattern p { index c = top_p(0.95, sum(softmax(q[-64:] * k), queries)) keep columns(c) }"},
 	{codeOfLength, "a division where no number has one, or a number of members that falls as the length grows", "pattern p(n = 9) { keep window(n / 2) }",
 		"compute it outside and pass the result as a parameter; only the numbers of `top`, `with least` and `with most` have `sk`, the length, and `/`, `min` and `max`",

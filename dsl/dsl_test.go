@@ -92,6 +92,9 @@ func dump(p *ir.Pattern) string {
 	if p.Pool != 0 {
 		fmt.Fprintf(&b, "  else mean of %d\n", p.Pool)
 	}
+	if p.Skip != nil {
+		fmt.Fprintf(&b, "  skip %s\n", p.Skip.Share)
+	}
 	return b.String()
 }
 

@@ -68,7 +68,7 @@ func (w *formatter) enter(i int) {
 	case "pattern":
 		w.inHead, w.inBody, w.parens = true, false, 0
 		w.wrapAll = w.headIsLong(i)
-	case "keep", "let", "index":
+	case "keep", "let", "index", "skip":
 		w.parens = 0
 		w.wrapAt = w.breakAt(i)
 	case "}":
@@ -118,7 +118,7 @@ func itemStarts(ts []token) []bool {
 	next := true
 	for i := len(ts) - 1; i >= 0; i-- {
 		v := ts[i].Value
-		starts[i] = v == "pattern" || v == "keep" || v == "let" || v == "index" || (ts[i].Type == kComment && next)
+		starts[i] = v == "pattern" || v == "keep" || v == "let" || v == "index" || v == "skip" || (ts[i].Type == kComment && next)
 		next = starts[i] || v == "}"
 	}
 	return starts
@@ -153,7 +153,7 @@ func (w *formatter) spaced(prev, t token, i int) bool {
 	case isOperator(prev.Value):
 		return w.binary
 	case t.Value == "(":
-		return prev.Type != kIdent
+		return prev.Type != kIdent && prev.Value != "skip"
 	}
 	return true
 }

@@ -27,6 +27,7 @@ type (
 		Index *gIndex `parser:"@@"`
 		Let   *gLet   `parser:"| @@"`
 		Keep  *gKeep  `parser:"| @@"`
+		Skip  *gSkip  `parser:"| @@"`
 	}
 	gIndex struct {
 		Key   token    `parser:"@'index'"`
@@ -63,6 +64,12 @@ type (
 	gOf struct {
 		Open  token  `parser:"@'('"`
 		N     *gExpr `parser:"@@"`
+		Close token  `parser:"@')'"`
+	}
+	gSkip struct {
+		Key   token  `parser:"@'skip'"`
+		Open  token  `parser:"@'('"`
+		Share *gExpr `parser:"@@"`
 		Close token  `parser:"@')'"`
 	}
 	gExpr struct {

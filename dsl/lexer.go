@@ -11,7 +11,7 @@ import (
 var rules = lexer.MustSimple([]lexer.SimpleRule{
 	{Name: "Comment", Pattern: `//[^\n]*`},
 	{Name: "Space", Pattern: `[ \t\r\n]+`},
-	{Name: "Keyword", Pattern: `\b(pattern|const|index|with|let|keep|else|` + strings.Join(reserved, "|") + `)\b`},
+	{Name: "Keyword", Pattern: `\b(pattern|const|index|with|let|keep|else|skip|` + strings.Join(reserved, "|") + `)\b`},
 	{Name: "Ident", Pattern: `[A-Za-z_][A-Za-z0-9_]*`},
 	{Name: "Number", Pattern: `[0-9]([A-Za-z0-9_]|\.[0-9])*`},
 	{Name: "Punct", Pattern: `\.\.|[(){}\[\]:,=|&\\+*/-]`},

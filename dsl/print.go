@@ -70,6 +70,9 @@ func (p *astPrinter) clause(x Clause) {
 			p.line(2, x.Else.Span, "else mean")
 			p.optional(3, "", x.Else.N)
 		}
+	case *Skip:
+		p.line(1, x.Span, "skip")
+		p.expr(2, "", x.Share)
 	default:
 		p.line(1, x.Pos(), fmt.Sprintf("internal: unexpected %T", x))
 	}

@@ -46,6 +46,7 @@ var candidates = []struct {
 	{word("index"), "`index`"},
 	{word("let"), "`let`"},
 	{word("keep"), "`keep`"},
+	{word("skip"), "`skip`"},
 }
 
 // phrases replace groups of candidates that always come together.
@@ -152,21 +153,23 @@ func operandAfter(prefix []token) string {
 		return kind
 	case inIndex(prefix):
 		return "a value or a number"
+	case lastClause(prefix) == "skip":
+		return "a number"
 	}
 	return "a set or a number"
 }
 
 // inIndex says whether the last clause is of the index stage.
-func inIndex(prefix []token) bool {
+func inIndex(prefix []token) bool { return lastClause(prefix) == "index" }
+
+// lastClause is the word that the last clause of a prefix begins with, "" before the first.
+func lastClause(prefix []token) string {
 	for i := len(prefix) - 1; i >= 0; i-- {
-		switch prefix[i].Value {
-		case "index":
-			return true
-		case "let", "keep":
-			return false
+		if w := prefix[i].Value; slices.Contains([]string{"index", "let", "keep", "skip"}, w) {
+			return w
 		}
 	}
-	return false
+	return ""
 }
 
 // wantedWords joins the words that fit: "a set", "`,` or `)`". An operand is called as given.

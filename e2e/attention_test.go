@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 
@@ -133,7 +134,13 @@ func (c attentionCase) compare(t *testing.T, l *runtime.Loaded, in *qkv.Input) {
 	require.NoError(t, err)
 	keep, err := c.program.Pattern.EndingAt(in.End()).Keeps(values)
 	require.NoError(t, err)
-	report, err := selfcheck.Compare(selfcheck.Case{In: in, Keep: keep, Pool: c.program.Pattern.Pool, Scale: 1 / math.Sqrt(float64(c.headDim)), O: res.O, LSE: res.LSE})
+	output := selfcheck.Case{In: in, Keep: keep, Pool: c.program.Pattern.Pool, Scale: 1 / math.Sqrt(float64(c.headDim)), O: res.O, LSE: res.LSE}
+	if s := c.program.Pattern.Skip; s != nil {
+		share, err := s.Log2(values)
+		require.NoError(t, err)
+		output.Skips = slices.Repeat([]float64{math.Exp2(share)}, in.Batch*in.QHeads)
+	}
+	report, err := selfcheck.Compare(output)
 	require.NoError(t, err)
 	require.True(t, report.OK(), "%s", report)
 }
@@ -253,7 +260,7 @@ func TestRandomPatternsAgreeWithFloat64(t *testing.T) {
 	refused, cases := 0, campaign.Cases(20, 200, 1000)
 	for seed := range uint64(cases) {
 		rng := rand.New(rand.NewPCG(seed, 3))
-		p := irtest.RowsBySeed(seed, irtest.RandomPattern(rng))
+		p := irtest.SkipBySeed(seed, irtest.RowsBySeed(seed, irtest.RandomPattern(rng)))
 		c := attentionCase{program: &compile.Program{Pattern: p}, headDim: pick(rng, []int{32, 64, 128, 256}), dtype: abi.BF16, seed: seed}
 		c.shape = qkv.Shape{Batch: 1, QHeads: 1, KVHeads: 1, SeqQ: 1 + rng.IntN(200), SeqK: 1 + rng.IntN(200), QOffset: rng.IntN(100)}
 		if rng.IntN(4) == 0 {

@@ -308,7 +308,8 @@ func TestLengths(t *testing.T) {
 		{Plan: mixed}, {Pattern: "block_sparse", Params: map[string]int64{"topk": 2}},
 		{Pattern: "flash_prefill", Params: map[string]int64{"share": 900, "sink": 0, "window": 0, "last": 0}},
 		{Pattern: "most_mass", Params: map[string]int64{"share": 500, "least": 140, "limit": 200}},
-		{Source: nearOnes}, {Pattern: "slash_tiles_shared", Params: map[string]int64{"vertical": 40, "runs": 3}}, {Source: sharesByGroup}, {Source: bestByGroup}}
+		{Source: nearOnes}, {Pattern: "slash_tiles_shared", Params: map[string]int64{"vertical": 40, "runs": 3}}, {Source: sharesByGroup}, {Source: bestByGroup},
+		{Source: skipSources["causal"]}, {Source: skipSources["near"]}, {Source: skipSources["blocks"]}}
 	targets := []string{"emu:sm_80", "emu:sm_90"}
 	if spec := os.Getenv("MINFC_LENGTHS_DEVICE"); spec != "" {
 		targets = []string{spec}

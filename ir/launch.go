@@ -122,6 +122,9 @@ func (p *Pattern) CheckValues(values map[string]int64) error {
 	}
 	MapPolys(p.Keep, check)
 	MapIndexPolys(p.Index, check)
+	if p.Skip != nil {
+		check(p.Skip.Share)
+	}
 	return errors.Join(errs...)
 }
 

@@ -14,6 +14,7 @@ type Pattern struct {
 	Keep     Set
 	// Pool is how many keys a mean is of that stands for what is dropped of them, one of PoolKeys (means.go); 0: nothing stands for it.
 	Pool int
+	Skip *Skip // nil: every kept pair counts
 }
 
 // Binding says when the value of a parameter is known.

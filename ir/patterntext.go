@@ -17,13 +17,14 @@ import (
 //	        sink sink
 //	        window left window right 0
 //
-// Definitions of the index stage stand before keep, and "chosen columns cols" is a set that one of them chose. After keep may stand
-// "else mean 512": means of pools of so many keys stand for what is dropped.
+// Definitions of the index stage stand before keep, and "chosen columns cols" is a set that one of them chose. Behind them stands what a
+// kernel may leave out: "skip share". After keep may stand "else mean 512": means of pools of so many keys stand for what is dropped.
 func (p *Pattern) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "pattern %s\n", p.Name)
 	printParams(&b, p.Params, p.Requires)
 	printIndex(&b, p.Index)
+	printSkip(&b, p.Skip)
 	b.WriteString("  keep\n")
 	if p.Keep != nil {
 		printSet(&b, "    ", p.Keep)
@@ -123,11 +124,14 @@ func (p *Pattern) readLine(n *node) error {
 			return err
 		}
 		p.Index = append(p.Index, d)
+	case n.words[0] == "skip":
+		p.Skip, err = readSkip(n, p.Skip)
+		return err
 	case n.words[0] == "keep" && len(n.words) == 1 && len(n.kids) == 1:
 		p.Keep, err = readSet(n.kids[0])
 		return err
 	default:
-		return lineError(n.number, `found %q, want "param", "const", "require", "index" or "keep" with one set below it`,
+		return lineError(n.number, `found %q, want "param", "const", "require", "index", "skip" or "keep" with one set below it`,
 			strings.Join(n.words, " "))
 	}
 	return nil

@@ -15,6 +15,7 @@ import "slices"
 //	multiprocessors scratch_bytes        of the device; what a pass may hold of sums, or of scores, at a time
 //	p_NAME                               the pattern's parameter NAME
 //	scale_log2                           float: softmax scale * log2(e)
+//	skip_log2                            float: log2 of the share of the schedule's Skip
 //	price_fixed price_limit              float, nanoseconds of a multiprocessor for a head: what is in no list; what decides
 //	price_slot price_column              float, the same for a slot of a list, and for one of columns
 //	q k v o lse                          addresses of the tensors

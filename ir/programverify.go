@@ -12,7 +12,7 @@ var launchNumbers = strings.Fields("batch q_heads kv_heads group sq sk q_offset 
 	"q_batch q_head q_row k_batch k_head k_row v_batch v_head v_row o_batch o_head o_row lse_batch lse_head")
 
 // launchFloats are the floats that every launch has.
-var launchFloats = strings.Fields("scale_log2 price_fixed price_limit price_slot price_column")
+var launchFloats = strings.Fields("scale_log2 skip_log2 price_fixed price_limit price_slot price_column")
 
 // launchAddresses are the addresses that every launch has, beside the program's buffers.
 var launchAddresses = append(slices.Clone(tensorNames), "heads", "groups", "route")

@@ -16,6 +16,7 @@ type Schedule struct {
 	Order    Order
 	Index    []IndexDef // what computes the lists that segments read; empty for static patterns
 	Segments []Segment
+	Skip     *Skip // nil: every kept pair counts
 }
 
 // Tile is the work of one thread block and one step of its loop: Rows queries by Keys keys.

@@ -45,6 +45,8 @@ func (o Order) String() string {
 //	  from means dropped
 //	  pool 512
 //
+// What a kernel may leave out stands before the tile, too: "skip share".
+//
 // Bounds on rows are positions of queries, or count from the end of the call:
 //
 //	segment 2
@@ -55,6 +57,7 @@ func (s *Schedule) String() string {
 	fmt.Fprintf(&b, "schedule %s\n", s.Name)
 	printParams(&b, s.Params, s.Requires)
 	printIndex(&b, s.Index)
+	printSkip(&b, s.Skip)
 	fmt.Fprintf(&b, "  tile %dx%d %s\n", s.Tile.Rows, s.Tile.Keys, s.Order)
 	for i, g := range s.Segments {
 		fmt.Fprintf(&b, "  segment %d\n", i)
@@ -161,13 +164,16 @@ func (s *Schedule) readLine(n *node, tiled *bool) error {
 		d, err := readIndexDef(n)
 		s.Index = append(s.Index, d)
 		return err
+	case word == "skip" && !*tiled:
+		s.Skip, err = readSkip(n, s.Skip)
+		return err
 	case word == "tile" && !*tiled:
 		*tiled = true
 		return s.readTile(n)
 	case word == "segment" && *tiled:
 		return s.readSegment(n)
 	default:
-		return lineError(n.number, `found %q, want "param", "const", "require" and "index" lines, then one "tile", then "segment" lines`,
+		return lineError(n.number, `found %q, want "param", "const", "require", "index" and "skip" lines, then one "tile", then "segment" lines`,
 			strings.Join(n.words, " "))
 	}
 	return nil

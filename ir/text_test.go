@@ -20,6 +20,7 @@ const everyLine = `schedule a_shape
   require block*mod - lo >= -3 "the \"odd\" one"
   index heat = sum probs over queries
   index cols = top lo from heat first 30
+  skip lo - 3
   tile 128x64 longest-first
   segment 0
     from columns cols
@@ -42,6 +43,7 @@ const everySet = `pattern a_shape
   const to = 1024 min 1
   require -from*from + to >= 1 ""
   index strides = probe stride from
+  skip 1000
   keep
     intersect
       causal
@@ -82,6 +84,7 @@ func TestTextRoundTrip(t *testing.T) {
 		if seed%2 == 1 {
 			p, tile.Rows = irtest.RowsBySeed(seed, irtest.RandomDynamic(rng)), ir.BlockSize
 		}
+		p = irtest.SkipBySeed(seed, p)
 		again, err := ir.ParsePattern(p.String())
 		require.NoError(t, err, p.String())
 		require.Equal(t, p.String(), again.String())
@@ -107,7 +110,10 @@ func TestPatternTextErrors(t *testing.T) {
 		{"pattern x y\n", `line 1: found "y" after the end`},
 		{"pattern x\n  param n = 1\n", `line 2: found the end of the line, want "min"`},
 		{"pattern x\n  param n = z min 0\n", `line 2: found "z", want a number`},
-		{"pattern x\n  keep\n", `line 2: found "keep", want "param", "const", "require", "index" or "keep" with one set below it`},
+		{"pattern x\n  keep\n", `line 2: found "keep", want "param", "const", "require", "index", "skip" or "keep" with one set below it`},
+		{"pattern x\n  skip 1\n  skip 2\n", `line 3: found a second "skip" line, want one`},
+		{"pattern x\n  skip\n", `line 2: found the end of the line, want a number`},
+		{"pattern x\n  keep\n    all\n  skip 1\n", `line 4: found "skip" after "keep"`},
 		{"pattern x\n  keep\n    windw 3\n", `line 3: found "windw", want a set`},
 		{"pattern x\n  keep\n    sink 3 4\n", `line 3: found "4" after the end`},
 		{"pattern x\n  keep\n    sink 3 *\n", "line 3: found the end of the line, want a number"},
@@ -144,7 +150,8 @@ func TestScheduleTextErrors(t *testing.T) {
 		{head + "    from range r\n", `line 4: found "range", want runs or blocks or columns`},
 		{head + "    except runs\n", "line 4: found the end of the line, want a name"},
 		{head + "    from runs a\n    from runs b\n", "line 5: a segment reads one list only; it reads runs a already"},
-		{"schedule x\n  tile 64x64 ascending\n  index c = probe last 3\n", `line 3: found "index c = probe last 3", want "param", "const", "require" and "index" lines, then one "tile"`},
+		{"schedule x\n  tile 64x64 ascending\n  index c = probe last 3\n", `line 3: found "index c = probe last 3", want "param", "const", "require", "index" and "skip" lines, then one "tile"`},
+		{"schedule x\n  tile 64x64 ascending\n  skip 1\n", `line 3: found "skip 1", want "param"`},
 		{head + "    hop test x\n", `line 4: found "x", want a number`},
 	} {
 		_, err := ir.ParseSchedule(c.text)

@@ -14,7 +14,8 @@ import (
 //   - every expression uses declared parameters only and stays within the limits of a polynomial;
 //   - every step is at least 1 in any legal launch, by a minimum or by a Require;
 //   - sets are of known kinds, and their nesting and number are bounded;
-//   - definitions of the index stage are well typed, and a chosen set is what one of them chose.
+//   - definitions of the index stage are well typed, and a chosen set is what one of them chose;
+//   - the share of a skip lies between 0 and 1 in any legal launch.
 //
 // Schedule, besides the same for its parameters, expressions and steps:
 //   - every pair of a row counts at most once: each two segments contradict each other, by a lower bound of one on keys or rows
@@ -132,6 +133,7 @@ func (p *Pattern) Verify() error {
 	c.params(p.Name, p.Params, p.Requires)
 	c.index(p.Index)
 	c.defs = p.Index
+	c.skip(p.Skip)
 	count := 0
 	c.set(p.Keep, 0, &count)
 	if p.Pool != 0 {
@@ -192,6 +194,7 @@ func (s *Schedule) Verify() error {
 	}
 	c.index(s.Index)
 	c.defs = s.Index
+	c.skip(s.Skip)
 	if len(s.Index) > 0 && s.Tile.Rows != BlockSize {
 		c.fail("the tile has %d rows, want %d: lists of chosen keys are made for blocks of that many rows", s.Tile.Rows, BlockSize)
 	}

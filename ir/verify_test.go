@@ -184,6 +184,13 @@ func TestPatternVerify(t *testing.T) {
 			Name: "x", Params: []ir.Param{n}, Requires: []ir.Require{{Value: ir.Var("n").Sub(ir.Int(2)), Min: 1}},
 			Keep: ir.Columns{Step: ir.Var("n")},
 		}, ""},
+		{"skip", ir.Pattern{Name: "x", Keep: ir.All{}, Skip: &ir.Skip{Share: ir.Int(ir.SkipUnits)}}, ""},
+		{"skip of more than one", ir.Pattern{Name: "x", Keep: ir.All{}, Skip: &ir.Skip{Share: ir.Int(ir.SkipUnits + 1)}}, "the share 1000001 may lie beyond 0 to 1000000 millionths"},
+		{"skip below 0", ir.Pattern{Name: "x", Keep: ir.All{}, Skip: &ir.Skip{Share: ir.Int(-1)}}, "may lie beyond"},
+		{"skip by any parameter", ir.Pattern{Name: "x", Params: []ir.Param{n}, Keep: ir.All{}, Skip: &ir.Skip{Share: ir.Var("n")}}, "may lie beyond"},
+		{"skip by a parameter with a bound", ir.Pattern{Name: "x", Params: []ir.Param{n}, Keep: ir.All{}, Skip: &ir.Skip{Share: ir.Var("n")},
+			Requires: (ir.Skip{Share: ir.Var("n")}).Requires()}, ""},
+		{"skip by an undeclared parameter", ir.Pattern{Name: "x", Keep: ir.All{}, Skip: &ir.Skip{Share: ir.Var("n")}}, `uses "n"`},
 		{"wrapped factor", ir.Pattern{Name: "x", Keep: ir.Sink{N: ir.Int(1 << 40).Mul(ir.Int(1 << 40))}}, "beyond the limit"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

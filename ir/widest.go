@@ -1,10 +1,10 @@
 package ir
 
 // Widest is p as if the data had chosen all there is to choose: the same pattern without an index stage, which keeps
-// whatever p can keep. Its parameters are p's, budgets included.
+// whatever p can keep, and skips nothing: dense attention is what a sparse head falls back to. Its parameters are p's, budgets included.
 func (p *Pattern) Widest() *Pattern {
 	out := *p
-	out.Index, out.Keep, out.Pool = nil, widen(p.Keep, All{}), 0
+	out.Index, out.Keep, out.Pool, out.Skip = nil, widen(p.Keep, All{}), 0, nil
 	return &out
 }
 

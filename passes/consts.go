@@ -59,6 +59,9 @@ func consts(u *Unit) error {
 	u.Pattern.Params, u.Pattern.Requires = launch, requires
 	u.Pattern.Index = ir.MapIndexPolys(u.Pattern.Index, substitute)
 	u.Pattern.Keep = ir.MapPolys(u.Pattern.Keep, substitute)
+	if s := u.Pattern.Skip; s != nil {
+		u.Pattern.Skip = &ir.Skip{Share: substitute(s.Share)}
+	}
 	return errors.Join(beyond...)
 }
 

@@ -33,7 +33,7 @@ func disjoint(u *Unit) error {
 		}
 	}
 	p := u.Pattern
-	u.Schedule = &ir.Schedule{Name: p.Name, Params: p.Params, Requires: p.Requires, Index: usedIndex(p.Index, bands), Segments: bands}
+	u.Schedule = &ir.Schedule{Name: p.Name, Params: p.Params, Requires: p.Requires, Index: usedIndex(p.Index, bands), Segments: bands, Skip: p.Skip}
 	if p.Pool != 0 {
 		u.Schedule.Segments = append(bands, ir.Segment{From: ir.SourceOfMeans, Pool: p.Pool, Hop: -1})
 	}

@@ -201,6 +201,9 @@ func (b *programBuilder) numbers(c *choice) {
 func (b *programBuilder) build() {
 	b.store()
 	b.buffer("queue", "u32", false, ir.N(1))
+	if b.schedule.Skip != nil {
+		b.buffer("skips", "u32", false, allHeads, ir.N(abi.SkipBytes/4))
+	}
 	for _, c := range b.choices {
 		b.listBuffers(c)
 	}

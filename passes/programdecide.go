@@ -115,6 +115,9 @@ func Attend(p *ir.Program, part string, k Kernel) {
 		ir.Let{Name: "row_tiles", Expr: sq.Over(int64(k.Rows))},
 		ir.Let{Name: "items", Expr: ir.Name("row_tiles").Times(allHeads)},
 	}
+	if k.Schedule.Skip != nil {
+		steps = append(steps, ir.Zero{Buffer: "skips"})
+	}
 	grid := [3]ir.Expr{ir.Name("row_tiles"), qHeads, batch}
 	if k.BlocksPerSM > 0 {
 		steps = append(steps, ir.Zero{Buffer: "queue"})

@@ -46,6 +46,13 @@ func (k *Pattern) bind(c *call) (*boundCall, error) {
 		return nil, err
 	}
 	x.floats = map[string]float32{"scale_log2": c.scaleLog2}
+	if s := k.schedule.Skip; s != nil {
+		share, err := s.Log2(c.values)
+		if err != nil {
+			return nil, device.BadCall("skip: %w", err)
+		}
+		x.floats["skip_log2"] = float32(share)
+	}
 	if f := k.fallback; f != nil {
 		x.floats["price_fixed"], x.floats["price_limit"] = float32(x.fixed), float32(x.limit())
 		x.floats["price_slot"], x.floats["price_column"] = float32(f.lists.Slot), float32(f.lists.Column)

@@ -44,22 +44,22 @@ func (p *Prepared) ReadChosen(s device.Stream, at Pointers) (out []Chosen, err e
 		if out == nil {
 			out = nothingChosen(p.call.Batch*p.call.QHeads, p.call.QOffset)
 		}
-		part.spread(chosen, out)
+		spread(part, chosen, out)
 	}
 	return out, nil
 }
 
-// spread puts what the heads of a part chose among what all heads of the layer did.
-func (p *preparedPart) spread(chosen, out []Chosen) {
+// spread puts what was found of the heads that a part spans among what was found of all heads of the layer.
+func spread[T any](p *preparedPart, own, out []T) {
 	x := p.bound
 	if p.heads == nil {
-		copy(out, chosen)
+		copy(out, own)
 		return
 	}
 	layer := len(out) / x.Batch
 	for batch := range x.Batch {
 		for _, h := range p.heads {
-			out[batch*layer+h] = chosen[batch*x.QHeads+h-x.head0]
+			out[batch*layer+h] = own[batch*x.QHeads+h-x.head0]
 		}
 	}
 }

@@ -30,6 +30,7 @@ type sectionCall struct {
 	words    bool // the words of heads say which of them the section has
 	schedule *ir.Schedule
 	heads    []int // of the layer that it computes; nil with lists, whose heads words on the device name
+	rest     bool  // a launch before this one has others of its heads
 }
 
 // items is the number of row tiles of the section's heads.
@@ -39,7 +40,7 @@ func (s *sectionCall) items() int { return s.rowTiles * s.QHeads * s.Batch }
 func (p *preparedPart) sections() (out []sectionCall) {
 	add := func(dense bool) {
 		s := sectionCall{boundCall: p.bound, number: p.number, dense: dense, routed: p.bound.routed(dense), schedule: p.pattern.schedule,
-			words: p.stores && (p.bound.shared() || p.bound.routing == byHead)}
+			words: p.readies && (p.bound.shared() || p.bound.routing == byHead)}
 		if dense {
 			s.schedule = p.pattern.dense
 		}
@@ -102,7 +103,7 @@ func (g *loadedGroup) take(wanted []sectionCall) (r groupLaunch, left []sectionC
 		}
 		if len(w.heads) > room {
 			rest := w
-			w.heads, rest.heads = w.heads[:room], w.heads[room:]
+			w.heads, rest.heads, rest.rest = w.heads[:room], w.heads[room:], true
 			left = append(left, rest)
 		}
 		w.rowTiles = ceilDiv(w.SeqQ, g.Sections[i].TileRows) // another group may cut it to other tiles
@@ -136,6 +137,9 @@ func (g *loadedGroup) mostRows(section int, w sectionCall) int {
 func (r *groupLaunch) record(to *recorder, layer *call) error {
 	r.layOut(layer)
 	for i, c := range r.calls {
+		if c != nil && c.schedule.Skip != nil && !c.rest {
+			to.clear(c.at("skips"), c.Extent("skips").Bytes)
+		}
 		if c != nil && r.Sections[i].BlocksPerSM > 0 {
 			to.clear(c.at("queue"), abi.QueueBytes)
 		}
@@ -174,8 +178,8 @@ func (r *groupLaunch) argument(section int, p artifact.Param, layer *boundCall) 
 		return ir.ActionArg{Kind: ir.ArgNull}, s.boundCall, nil
 	}
 	a, err := s.Argument(p, s.numbers(), s.routed)
-	if p.Name == "route" && len(s.schedule.Lists()) == 0 && a.Address.Base != "" {
-		a.Address.Bytes -= wordBytes * int64(s.head0) // heads are counted as the layer does
+	if bytes := headBytes[p.Name]; bytes > 0 && len(s.schedule.Lists()) == 0 && a.Address.Base != "" {
+		a.Address.Bytes -= bytes * int64(s.head0) // heads are counted as the layer does
 	}
 	return a, s.boundCall, err
 }
@@ -188,6 +192,9 @@ func (s *sectionCall) numbers() ir.Env {
 
 // wordBytes is the size of a head's word.
 const wordBytes = 4
+
+// headBytes are, of the parameters that point to memory by heads, the bytes of a head there.
+var headBytes = map[string]int64{"route": wordBytes, "skips": abi.SkipBytes}
 
 // layOut gives every section its rows of the grid.
 func (r *groupLaunch) layOut(layer *call) {

@@ -27,6 +27,7 @@ type HostResult struct {
 	O            []byte    // like Q
 	LSE          []float32 // [Batch, QHeads, SeqQ]; nil when it was not wanted
 	Chosen       []Chosen  // [Batch * QHeads]; nil when it was not wanted or no data decides
+	Skipped      []Skipped // [Batch * QHeads]; nil when no pattern has a skip
 	Mass         []float32 // [Batch, QHeads], the kept share of the attention mass; nil when it was not wanted
 	MassRows     []float32 // [Batch, QHeads, sampled rows], the same of each row
 	Milliseconds float64   // time of the kernels on the device, without the recall
@@ -61,6 +62,10 @@ func (l *Loaded) RunHost(ctx context.Context, h HostCall) (res HostResult, err e
 			return err
 		})
 	}
+	w.do(func() (err error) {
+		res.Skipped, err = p.ReadSkipped(w.stream, at)
+		return err
+	})
 	if h.Recall != nil {
 		w.do(func() error { return w.recall(&res, p, h, at) })
 	}

@@ -72,14 +72,19 @@ func (l *Loaded) preparePart(layer *call, part Part) (_ *preparedPart, err error
 	if p.bound, err = k.bind(p.call); err != nil {
 		return nil, err
 	}
-	p.stores = p.keeps(p.bound.routing != allDense)
+	p.stores, p.readies = p.keeps(p.bound.routing != allDense), p.comesBefore(p.bound.routing != allDense)
 	return p, nil
 }
 
-// keeps says whether a part has something in the workspace: lists, if it chooses, means, words of heads for a kernel of its own that leaves
-// some heads out, and the queue of a kernel that has one. Lists that the caller gives are not there. Groups are told the heads of a part without lists in another way, and groups do without an index stage before heads
-// that all are dense.
+// keeps says whether a part has something in the workspace: what comes before attention writes, or numbers of tiles that are left out.
 func (p *preparedPart) keeps(chooses bool) bool {
+	return p.comesBefore(chooses) || p.pattern.schedule.Skip != nil && chooses
+}
+
+// comesBefore says whether something comes before a part's attention, and has memory in the workspace: lists, if it chooses, means, words of
+// heads for a kernel of its own that leaves some heads out, and the queue of a kernel that has one. Lists that the caller gives are not there. Groups are
+// told the heads of a part without lists in another way, and groups do without an index stage before heads that all are dense.
+func (p *preparedPart) comesBefore(chooses bool) bool {
 	return p.pattern.given || p.pattern.prepares() && chooses || p.pattern.ownAttention() && p.call.shared() || p.pattern.queues(chooses)
 }
 
@@ -117,7 +122,7 @@ func (p *Prepared) record(l *Loaded) error {
 		return err
 	}
 	for _, x := range p.parts {
-		if x.stores {
+		if x.readies {
 			if err := p.recordIndex(r, x); err != nil {
 				return err
 			}

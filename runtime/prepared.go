@@ -30,7 +30,8 @@ type preparedPart struct {
 	call    *call
 	bound   *boundCall // nil if there is nothing to compute
 	heads   []int      // of the layer; nil: all
-	stores  bool       // something comes before attention, and has memory in the workspace
+	stores  bool       // it has memory in the workspace
+	readies bool       // something comes before attention
 }
 
 // wrap says whose error it is.
@@ -45,7 +46,7 @@ func (p *Prepared) idle() bool {
 func (p *Prepared) Shape() Shape { return p.call.Shape }
 
 // Workspace is how many bytes of device memory a run needs beside its tensors: 0 for patterns that do not depend on data, unless a kernel
-// leaves out heads between others or lengths are in device memory. It grows with the lengths, the heads and the budgets, so that the
+// leaves out heads between others, counts tiles that a skip leaves out, or lengths are in device memory. It grows with the lengths, the heads and the budgets, so that the
 // workspace of the largest call serves all smaller ones. Parts have memory of their own for what attention reads; what their index stages
 // compute on the way there they use in turn.
 func (p *Prepared) Workspace() int64 { return p.most }

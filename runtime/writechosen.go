@@ -19,7 +19,7 @@ func (p *Prepared) WriteChosen(s device.Stream, at Pointers, chosen []*ir.Select
 		return err
 	}
 	for _, part := range p.parts {
-		if !part.stores {
+		if !part.readies {
 			continue
 		}
 		if heads := p.call.Batch * p.call.QHeads; len(chosen) != heads && len(part.bound.choices) > 0 {

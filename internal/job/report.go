@@ -61,7 +61,7 @@ func (j *Job) summarize(res runtime.HostResult) (*summary.Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	sum.Density, sum.Recall = j.density(mask), j.kept(res)
+	sum.Density, sum.Recall, sum.Skipped = j.density(mask), j.kept(res), j.skipped(res)
 	if j.demo() {
 		j.addDemo(sum, mask)
 	}

@@ -108,6 +108,9 @@ func (x outcome) doubt() (d doubt, known bool) {
 	for n, lost := range w.lost(x.tiny, len(x.want)) {
 		d.low[n], d.high[n] = d.low[n]-lost, d.high[n]+lost
 	}
+	if x.share > 0 {
+		d = d.skipped(keys, x.share)
+	}
 	return d, true
 }
 

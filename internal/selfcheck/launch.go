@@ -2,6 +2,7 @@ package selfcheck
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/minfc/minfc/internal/failure"
@@ -43,6 +44,9 @@ func (l Launch) Judge() (v Verdict, err error) {
 	} else {
 		c.Keeps, err = l.kept()
 	}
+	if err == nil {
+		c.Skips, err = l.skips()
+	}
 	if err != nil {
 		return v, failure.Bug(err)
 	}
@@ -71,6 +75,26 @@ func (l Launch) pools() []int {
 		out[h] = l.head(h).Pattern.Pool
 	}
 	return out
+}
+
+// skips are the shares of the heads' skips, nil if no pattern has one. A head that ran dense left nothing out.
+func (l Launch) skips() (out []float64, err error) {
+	if !slices.ContainsFunc(l.Heads, func(x Head) bool { return x.Pattern.Skip != nil }) {
+		return nil, nil
+	}
+	out = make([]float64, l.In.Batch*l.In.QHeads)
+	for h := range out {
+		s := l.head(h).Pattern.Skip
+		if s == nil || h < len(l.Result.Chosen) && l.Result.Chosen[h].Dense {
+			continue
+		}
+		share, err := s.Log2(l.head(h).Values)
+		if err != nil {
+			return nil, err
+		}
+		out[h] = math.Exp2(share)
+	}
+	return out, nil
 }
 
 // kept is the pattern's meaning for what each head's lists cover.

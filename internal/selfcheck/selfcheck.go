@@ -19,6 +19,7 @@ type Case struct {
 	Keeps []func(q, k int) bool // the same for each head, [Batch * QHeads], where data decides; replaces Keep
 	Pool  int                   // keys of the means that stand for what is dropped, as ir.Pattern says; 0: nothing stands for it
 	Pools []int                 // the same for each head, where they differ; replaces Pool
+	Skips []float64             // the share of the skip of each head, [Batch * QHeads], 0 without; nil: none has one
 	Scale float64
 	O     []byte    // as the kernel wrote it, like In.Q
 	LSE   []float32 // [Batch, QHeads, SeqQ]; nil when it was not wanted
@@ -34,7 +35,8 @@ type Report struct {
 	WorstRow       [3]int // batch, head and row of the error that exceeds its limit by the largest factor, or comes closest to it
 	HasLSE         bool
 	Limits         Limits
-	Doubtful       int         // rows that are within the limits only if errors count from the range that float32 leaves open
+	Doubtful       int         // rows that are within the limits only if errors count from the range that float32 and skips leave open
+	Skips          bool        // whether heads have skips
 	Unknown        int         // rows, of all heads, whose logits float32 cannot hold: they are not compared
 	Undefined      int         // elements of compared rows that are not compared, because the reference is not finite there
 	NonFinite      []NonFinite // in the input
@@ -57,12 +59,20 @@ func (r *Report) String() string {
 		s += fmt.Sprintf(", lse %.2e (limit %.0e)", r.LSE, r.Limits.LSE)
 	}
 	if r.Doubtful > 0 {
-		s += fmt.Sprintf("; errors of %d rows count from what float32 leaves open of their logits", r.Doubtful)
+		s += fmt.Sprintf("; errors of %d rows count from what %s", r.Doubtful, r.open())
 	}
 	if r.Unknown > 0 {
 		s += fmt.Sprintf("; %d rows not compared: their products q.k are beyond float32", r.Unknown)
 	}
 	return s + r.nonFinite()
+}
+
+// open says what doubtful rows are judged by.
+func (r *Report) open() string {
+	if r.Skips {
+		return "the skip may leave out of them"
+	}
+	return "float32 leaves open of their logits"
 }
 
 // maxWork bounds the multiplications of the reference: some seconds on two cores.
@@ -87,7 +97,7 @@ func Compare(c Case) (*Report, error) {
 // tally compares with rows judged again whose relative error is above again.
 func (c Case) tally(again float64) (*tally, error) {
 	rows := sample(c.In.SeqQ, float64(c.In.Batch*c.In.QHeads)*float64(c.In.SeqK)*float64(2*c.In.HeadDim))
-	t := &tally{Report: Report{Rows: len(rows), Of: c.In.SeqQ, HasLSE: c.LSE != nil, Limits: LimitsOf(c.In.Format)}, again: again}
+	t := &tally{Report: Report{Rows: len(rows), Of: c.In.SeqQ, HasLSE: c.LSE != nil, Skips: c.Skips != nil, Limits: LimitsOf(c.In.Format)}, again: again}
 	for head := range c.In.Batch * c.In.KVHeads {
 		if err := t.head(c, head, rows); err != nil {
 			return nil, err
@@ -185,6 +195,9 @@ func (t *tally) queryHead(c Case, ref ir.Inputs[float32], h int, o []float32, ro
 	for i, row := range rows {
 		x := outcome{ref: ref, tiny: t.Limits.tiny, row: row, at: [3]int{h / in.QHeads, h % in.QHeads, row}}
 		x.got, x.want = o[row*in.HeadDim:][:in.HeadDim], want[i*in.HeadDim:][:in.HeadDim]
+		if c.Skips != nil {
+			x.share = c.Skips[h]
+		}
 		if x.lse = lse[i]; c.LSE != nil {
 			x.gotLSE = float64(c.LSE[h*in.SeqQ+row])
 		}
@@ -198,6 +211,7 @@ func (t *tally) queryHead(c Case, ref ir.Inputs[float32], h int, o []float32, ro
 type outcome struct {
 	ref         ir.Inputs[float32] // of this head
 	tiny        float64            // of the type of the output
+	share       float64            // of the head's skip, 0 without
 	row         int
 	at          [3]int // batch, head and row
 	got         []float32

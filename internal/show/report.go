@@ -14,6 +14,7 @@ type Report struct {
 	Dynamic bool             `json:"dynamic"` // data decides what is kept
 	Keeps   []Phrase         `json:"keeps"`
 	Choices []Choice         `json:"choices,omitempty"`
+	Skips   string           `json:"skips,omitempty"` // what a kernel may leave out
 	Picture Picture          `json:"picture"`
 	Density []Density        `json:"density"`
 
@@ -36,7 +37,7 @@ func Make(r Request) (*Report, error) {
 		return nil, err
 	}
 	out := &Report{Pattern: s.pattern.Name, Params: s.values, SeqLen: s.n, Causal: s.causal, Dynamic: s.dynamic(), Keeps: s.keeps(),
-		Choices: s.choices(), Advice: []Advice{}, file: s.file.Name, label: s.label()}
+		Choices: s.choices(), Skips: s.skips(), Advice: []Advice{}, file: s.file.Name, label: s.label()}
 	steps := []func(*subject) error{out.addPicture, out.addDensity, out.addTiles, out.addTimes, out.addAdvice}
 	if r.Tile != nil {
 		steps = append(steps, func(s *subject) error { return out.addTile(s, *r.Tile) })

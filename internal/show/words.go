@@ -68,6 +68,19 @@ func (s *subject) phrase(set ir.Set) string {
 	return ir.FormatSet(set)
 }
 
+// skips says what a kernel may leave out, nothing where the pattern has no skip.
+func (s *subject) skips() string {
+	if s.pattern.Skip == nil {
+		return ""
+	}
+	share := s.value(s.pattern.Skip.Share)
+	if share == 0 {
+		return "nothing: the share is 0"
+	}
+	return fmt.Sprintf("tiles in which no pair weighs %g of the largest before it in its row; times count all of them",
+		float64(share)/ir.SkipUnits)
+}
+
 func (s *subject) window(x ir.Window) string {
 	text := fmt.Sprintf("the nearest %s, the query's own and before it", s.things(x.Left, "key"))
 	if right := s.value(x.Right); right != 0 {

@@ -29,6 +29,9 @@ func (r *Report) Write(w io.Writer) error {
 	p.fact("pattern", r.label)
 	p.fact("keeps", r.keepLines()...)
 	p.fact("chooses", r.choiceLines()...)
+	if r.Skips != "" {
+		p.fact("skips", r.Skips)
+	}
 	p.fact("picture", r.pictureLines()...)
 	p.fact("density", r.densityLines()...)
 	p.fact("tiles", r.tileLines()...)

@@ -62,23 +62,26 @@ func (r *Recall) least() string {
 // headsOfLine is how many heads a line lists.
 const headsOfLine = 8
 
-// byHead lists the heads, some a line, each line with the number of its first one; nothing where there is only one head.
-func (r *Recall) byHead() (out []string) {
-	if len(r.Heads) == 1 {
+// byHead lists the shares of the heads.
+func (r *Recall) byHead() []string { return listed(r.Heads, r.PerEntry) }
+
+// listed lists shares of heads in percent, some a line, each line with the number of its first head; nothing where there is only one head.
+func listed(heads []Share, perEntry int) (out []string) {
+	if len(heads) == 1 {
 		return nil
 	}
-	for entry := 0; entry < len(r.Heads); entry += r.PerEntry {
-		for first := 0; first < r.PerEntry; first += headsOfLine {
-			last := min(first+headsOfLine, r.PerEntry) - 1
+	for entry := 0; entry < len(heads); entry += perEntry {
+		for first := 0; first < perEntry; first += headsOfLine {
+			last := min(first+headsOfLine, perEntry) - 1
 			name := fmt.Sprintf("heads %d-%d", first, last)
 			if first == last {
 				name = fmt.Sprintf("head %d", first)
 			}
-			if len(r.Heads) > r.PerEntry {
-				name = fmt.Sprintf("batch entry %d, %s", entry/r.PerEntry, name)
+			if len(heads) > perEntry {
+				name = fmt.Sprintf("batch entry %d, %s", entry/perEntry, name)
 			}
 			var cells []string
-			for _, x := range r.Heads[entry+first : entry+last+1] {
+			for _, x := range heads[entry+first : entry+last+1] {
 				cells = append(cells, fmt.Sprintf("%.2f", 100*x))
 			}
 			out = append(out, name+": "+strings.Join(cells, " "))

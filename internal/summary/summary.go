@@ -27,6 +27,7 @@ type Run struct {
 	Scale    float64          `json:"scale"`
 	Density  Density          `json:"density"`
 	Recall   *Recall          `json:"recall,omitempty"`
+	Skipped  *Skipped         `json:"skipped,omitempty"`
 	Millis   float64          `json:"milliseconds"`
 	Routes   []Route          `json:"routes,omitempty"`
 	Check    *Verdict         `json:"check,omitempty"`
@@ -142,6 +143,12 @@ func (r *Run) Lines() []string {
 	if r.Recall != nil {
 		line("recall", "%s", r.Recall)
 		for _, text := range r.Recall.byHead() {
+			line("", "%s", text)
+		}
+	}
+	if r.Skipped != nil {
+		line("skipped", "%s", r.Skipped)
+		for _, text := range r.Skipped.byHead() {
 			line("", "%s", text)
 		}
 	}

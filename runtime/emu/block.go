@@ -13,6 +13,13 @@ type namedBarrier struct {
 	want    int // threads; 0 while nobody has arrived
 	waiting []*warp
 	clock   vclock // join of the clocks of the warps that arrived
+	vote    vote   // of bar.red
+}
+
+// vote is what the threads at a barrier find out together.
+type vote struct {
+	of     uint8 // 'o' or 'a', for or and and; 0 at a barrier without a vote
+	result bool
 }
 
 // block is the state of one thread block. A worker reuses it for block after block.
@@ -172,7 +179,7 @@ func (b *block) positions() string {
 	return strings.Join(s, "\n")
 }
 
-// decodeBarrier handles bar.sync, bar.arrive, their barrier.* spellings and bar.warp.sync.
+// decodeBarrier handles bar.sync, bar.arrive, bar.red.{or,and}.pred with a number of threads, their barrier.* spellings and bar.warp.sync.
 func decodeBarrier(d *decoder) {
 	d.takeAny("cta", "aligned")
 	if d.take("warp") {
@@ -183,7 +190,11 @@ func decodeBarrier(d *decoder) {
 		}
 		return
 	}
-	kind := d.oneOf("sync", "arrive")
+	kind := d.oneOf("sync", "arrive", "red")
+	if kind == "red" {
+		d.vote()
+		return
+	}
 	low := 1
 	if kind == "arrive" {
 		low = 2
@@ -197,6 +208,19 @@ func decodeBarrier(d *decoder) {
 	if len(d.st.args) == 2 {
 		d.in.b = d.source(d.st.args[1], t)
 	}
+}
+
+// vote reads bar.red.{or,and}.pred p, a, b, q.
+func (d *decoder) vote() {
+	kind := d.oneOf("or", "and")
+	d.oneOf("pred")
+	a, t := d.st.args, ptxTypes["u32"]
+	if !d.count(4, 4) {
+		return
+	}
+	d.in.ctl, d.in.mode = ctlBarrier, (kind + " ")[0]
+	d.in.d, d.in.a, d.in.b = d.reg(a[0], classPred), d.source(a[1], t), d.source(a[2], t)
+	d.in.c, d.in.notC = d.pred(a[3])
 }
 
 // uniform is a value that must be the same in every lane.
@@ -235,8 +259,43 @@ func (b *block) barrier(w *warp, in *inst) error {
 	if bar.want != 0 && bar.want != int(want) {
 		return laneError(0, "arrives at barrier %d for %d threads, others are there for %d", id, want, bar.want)
 	}
+	if err := b.cast(bar, w, in); err != nil {
+		return err
+	}
 	bar.want = int(want)
-	b.arrive(bar, w, int(id), in.mode == 's')
+	b.arrive(bar, w, int(id), in.mode != 'a' || bar.vote.of != 0)
+	return nil
+}
+
+// cast adds the warp's vote, if it has one.
+func (b *block) cast(bar *namedBarrier, w *warp, in *inst) error {
+	var of uint8
+	if strings.Contains(in.name, ".red.") {
+		of = in.mode
+	}
+	switch {
+	case bar.arrived == 0:
+		bar.vote = vote{of, of == 'a'}
+	case bar.vote.of != of:
+		return laneError(0, "%s at a barrier where others wait for something else", in.name)
+	}
+	if of == 0 {
+		return nil
+	}
+	if err := w.readyP(in.c, w.lanes); err != nil {
+		return err
+	}
+	p := w.pred[in.c]
+	if in.notC {
+		p = ^p
+	}
+	p &= w.lanes
+	w.elected = in.d
+	if of == 'a' {
+		bar.vote.result = bar.vote.result && p == w.lanes
+	} else {
+		bar.vote.result = bar.vote.result || p != 0
+	}
 	return nil
 }
 
@@ -257,6 +316,13 @@ func (b *block) arrive(bar *namedBarrier, w *warp, id int, wait bool) {
 	for _, x := range bar.waiting {
 		x.acquire(&bar.clock)
 		x.state = warpReady
+		if bar.vote.of != 0 {
+			v := uint32(0)
+			if bar.vote.result {
+				v = fullMask
+			}
+			x.storePred(x.elected, v, x.lanes)
+		}
 	}
 	bar.arrived, bar.want, bar.waiting, bar.clock = 0, 0, bar.waiting[:0], vclock{}
 }

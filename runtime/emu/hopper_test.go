@@ -78,6 +78,8 @@ func TestHopperKernels(t *testing.T) {
 		{"elect", "", "elect.sync %r6|%p1, -1; selp.u32 %r7, 1, 0, %p1; redux.sync.add.u32 %r0, %r7, -1; setp.eq.u32 %p2, %r6, %r4; @!%p2 bra $e; @%p1 add.u32 %r0, %r0, 6; $e: redux.sync.max.u32 %r0, %r0, -1;", 64, same(7), nil},
 		{"exchange of registers", ".maxntid 384, 1, 1 .minnctapersm 1", producers + "setmaxnreg.dec.sync.aligned.u32 24; mov.u32 %r0, 24; bra $e; $c: setmaxnreg.inc.sync.aligned.u32 240; mov.u32 %r0, 240; $e:", 384, func(i int) uint32 { return map[bool]uint32{true: 24, false: 240}[i < 128] }, nil},
 		{"named barriers by register", "", "setp.gt.u32 %p1, %r1, 31; mov.u32 %r6, 3; mov.u32 %r7, 64; @%p1 bra $c; st.shared.u32 [%r3], %r1; bar.arrive %r6, %r7; bra $e; $c: bar.sync %r6, 64; ld.shared.u32 %r0, [%r3+-128]; $e:", 64, func(i int) uint32 { return uint32(max(i-32, 0)) }, nil},
+		{"a vote that one lane of a warp carries", "", "setp.eq.u32 %p1, %r1, 40; bar.red.or.pred %p2, 3, 64, %p1; selp.u32 %r0, 1, 0, %p2; bar.red.and.pred %p2, 3, 64, %p1; @%p2 add.u32 %r0, %r0, 2; bar.red.and.pred %p2, 3, 64, !%p2; @%p2 add.u32 %r0, %r0, 4;", 64, same(5), nil},
+		{"a vote that nobody carries", "", "setp.eq.u32 %p1, %r1, 64; bar.red.or.pred %p2, 3, 64, %p1; selp.u32 %r0, 1, 2, %p2;", 64, same(2), nil},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -134,6 +136,7 @@ func TestHopperFaults(t *testing.T) {
 		{"write under a load", "", oneBar + loadBox + "bar.sync 0; st.shared.u32 [%r3], %r1;" + waitBox, 256, "writes shared memory at offset 0, where the tensor load at PTX line 11 is still in flight: wait for its mbarrier first | writes shared memory at offset"},
 		{"load after cp.async without a fence", "", oneBar + "ld.param.u64 %rd2, [out]; @%p7 cp.async.ca.shared.global [%r2], [%rd2], 16; cp.async.wait_all; bar.sync 0;" + loadBox + waitBox, 64, "overwrites shared memory at offset 0 through the async proxy, written by the asynchronous copy of warp 0 lane 0 at PTX line 11"},
 		{"load that nobody waits for", "", oneBar + loadBox, 64, "PTX line 11: the block ends while this is in flight: wait for its mbarrier first\n\t@%p7 cp.async.bulk.tensor.2d"},
+		{"a vote beside a barrier without one", "", "setp.gt.u32 %p1, %r1, 31; @%p1 bra $c; bar.red.or.pred %p2, 3, 64, %p1; bra $e; $c: bar.sync 3, 64; $e:", 64, "at a barrier where others wait for something else"},
 		{"test_wait without a loop", "", oneBar + loadBox + "mbarrier.test_wait.parity.shared.b64 %p1, [%r2+2048], 0; ld.shared.u32 %r0, [%r3];", 256, "is still in flight | never written"},
 		{"wait for a phase that nobody ends", "", oneBar + waitBox, 64, "deadlock: no warp can run\n\twarp 0: waits for the mbarrier at offset 2048 of shared memory (initialised at PTX line 11), whose phase 0 still wants 1 of 1 arrivals and 0 bytes, PTX line 11: mbarrier.try_wait.parity.shared::cta.b64 %p1, [%r2+2048], 0;\n\twarp 1: waits for"},
 		{"arrival that may be a phase early", "", oneBar + "setp.ne.u32 %p2, %r4, 0; @%p2 bra $e; setp.gt.u32 %p2, %r1, 63; @%p2 bra $s;" + arriveBox + "bra $e; $s:" + waitBox + "$e:", 96,

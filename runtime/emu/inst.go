@@ -15,7 +15,7 @@ const (
 	ctlRun     control = iota // call exec for the active lanes
 	ctlBranch                 // go to target
 	ctlExit                   // ret, exit
-	ctlBarrier                // bar.sync, bar.arrive: may block the warp
+	ctlBarrier                // bar.sync, bar.arrive, bar.red: may block the warp
 	ctlWarp                   // collective: exec sees the whole warp or the fragment is at fault
 	ctlTry                    // try says whether the instruction is done; if not, it has parked the warp
 	ctlGroup                  // wgmma.mma_async: waits for the warpgroup

@@ -24,14 +24,15 @@ const (
 
 // warp is 32 lanes with their registers. Registers are stored lane after lane, so that an instruction is one loop.
 type warp struct {
-	block *block
-	id    int
-	state warpState
-	bar   int     // the barrier it waits at
-	on    parking // what it is parked on
-	lanes uint32
-	done  uint32     // lanes that have exited
-	frags []fragment // sorted by pc; the first one runs
+	block   *block
+	id      int
+	state   warpState
+	bar     int     // the barrier it waits at
+	elected int32   // the predicate for the result of its vote there
+	on      parking // what it is parked on
+	lanes   uint32
+	done    uint32     // lanes that have exited
+	frags   []fragment // sorted by pc; the first one runs
 
 	r32    []lanes
 	r64    []lanes64

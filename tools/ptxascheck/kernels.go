@@ -216,7 +216,7 @@ func compileGroup(dtype abi.DType, dim int) ([]kernel, error) {
 }
 
 // ruleNames are the patterns of rules.minf.
-var ruleNames = []string{"spread", "near", "shares"}
+var ruleNames = []string{"spread", "near", "shares", "skip_ranges", "skip_runs", "skip_blocks"}
 
 //go:embed rules.minf
 var rules []byte

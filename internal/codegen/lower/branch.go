@@ -56,8 +56,8 @@ func (b *Builder) ChooseAll(name string, c Value, otherwise []Value, then func()
 	return out
 }
 
-// IfElse emits two blocks, of which one runs.
-func (b *Builder) IfElse(name string, c Value, then, otherwise func()) {
+// IfElse emits two blocks, of which one runs, and returns what ends each, for Join.
+func (b *Builder) IfElse(name string, c Value, then, otherwise func()) (one, other *llir.Block) {
 	from := b.Block
 	yes := b.NewBlock(name + ".yes")
 	b.Enter(yes)
@@ -72,6 +72,7 @@ func (b *Builder) IfElse(name string, c Value, then, otherwise func()) {
 	lastNo.NewBr(join)
 	from.NewCondBr(c, yes, no)
 	b.Enter(join)
+	return lastYes, lastNo
 }
 
 // LeaveUnless ends the block unless stays holds, which all threads must agree on; last, if any, is what it does before.

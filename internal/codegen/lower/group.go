@@ -169,7 +169,11 @@ func alike(schedules []*ir.Schedule) (bodies [][]int) {
 			bodies = append(bodies, []int{i})
 			continue
 		}
-		text := (&ir.Schedule{Tile: s.Tile, Order: s.Order, Segments: s.Segments}).String()
+		shape := ir.Schedule{Tile: s.Tile, Order: s.Order, Segments: s.Segments}
+		if s.Skip != nil { // whose share is an argument
+			shape.Skip = &ir.Skip{}
+		}
+		text := shape.String()
 		n, there := texts[text]
 		if !there {
 			n, texts[text] = len(bodies), len(bodies)

@@ -92,9 +92,9 @@ func (b *Builder) narrow(v Value) Value {
 }
 
 // startOf is where the maximum of the thread's row i starts. Rows beyond the sequence start above all scores: they hold another sequence's
-// queries, or anything, and would else have a say in when the warp's outputs are scaled anew, which rounds them.
+// queries, or anything, and would else have a say in when the warp's outputs are scaled anew, which rounds them, or in which tiles are left out.
 func (k *RowTile) startOf(i int) Value {
-	if !k.ReadsLengths() {
+	if !k.ReadsLengths() && !k.Skips() {
 		return F32(Lowest)
 	}
 	inside := k.ICmp(enum.IPredSLT, k.Add(k.Row0(), k.RowOf(i)), k.Length("sq"))

@@ -81,5 +81,8 @@ func (b *Builder) SharedAdd(addr, x Value) {
 // SharedInc counts one at the i32 address of shared memory; ptxas makes it an instruction that sums a warp's hits itself.
 func (b *Builder) SharedInc(addr Value) { b.AsmEffect("red.shared.add.u32 [$0], 1;", "r", addr) }
 
+// GlobalAdd adds x (i32) to the word at p.
+func (b *Builder) GlobalAdd(p, x Value) { b.AsmEffect("red.global.add.u32 [$0], $1;", "l,r", p, x) }
+
 // GlobalOr sets bits of the i32 at p.
 func (b *Builder) GlobalOr(p, bits Value) { b.AsmEffect("red.global.or.b32 [$0], $1;", "l,r", p, bits) }

@@ -104,10 +104,10 @@ const slack = 8
 
 // Exceed says whether one of the warp's values x (scores, scaled, in the log2 domain) exceeds its m by more than the slack: then
 // maxima have to be raised and outputs rescaled. After a tile's first stage that is rare.
-func (b *Builder) Exceed(x, m []Value) Value {
+func (k *RowTile) Exceed(x, m []Value) Value {
 	any := Value(Bool(false))
 	for i := range x {
-		any = b.Or(any, b.FCmp(enum.FPredOGT, x[i], b.FAdd(m[i], F32(slack))))
+		any = k.Or(any, k.FCmp(enum.FPredOGT, x[i], k.FAdd(m[i], F32(k.slackOf()))))
 	}
-	return b.AnyLane(any)
+	return k.AnyLane(any)
 }

@@ -92,6 +92,7 @@ func (k *kernel) emit() {
 	k.Segs = k.Builder.Segments(lower.NonEmpty(k.Schedule))
 	k.noDoubt()
 	k.epilogue(k.tile())
+	k.reportSkips()
 	k.If("again", k.doubtful(), func() {
 		k.again()
 	})
@@ -195,6 +196,12 @@ func (k *tileWork) iteration(st state) state {
 // addStep takes the scores of a step into the rows, and finds the words of the next step's columns meanwhile.
 func (k *tileWork) addStep(st rowState, s [][]Value, next position) rowState {
 	look, vote := k.columnWordsOf(next)
+	if k.Skips() && !k.exact {
+		look()
+		out := k.addUnlessNegligible(st, s)
+		vote()
+		return out
+	}
 	out := k.raise(st, s)
 	k.accumulate(&out, s, look)
 	vote()

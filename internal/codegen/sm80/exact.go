@@ -14,6 +14,7 @@ import (
 func (k *kernel) noDoubt() {
 	k.If("clear", k.ICmp(enum.IPredEQ, k.ThreadX(), lower.I32(0)), func() {
 		k.Store(lower.I32(0), k.doubtAt(), 4)
+		k.noSkips()
 	})
 }
 

@@ -7,10 +7,20 @@ func (k *kernel) raise(st rowState, s [][]Value) rowState {
 	if k.exact {
 		return k.exactMaxima(st, s)
 	}
-	x := make([]Value, len(st.m))
+	return k.raiseTo(st, s, k.scaledMaxima(s))
+}
+
+// scaledMaxima are the largest of the thread's scores of each of its rows, scaled.
+func (k *kernel) scaledMaxima(s [][]Value) []Value {
+	x := make([]Value, k.rowsPerThread())
 	for i := range x {
 		x[i] = k.Scaled(k.threadMax(s[i/2], i%2))
 	}
+	return x
+}
+
+// raiseTo is raise for scores whose scaledMaxima are x.
+func (k *kernel) raiseTo(st rowState, s [][]Value, x []Value) rowState {
 	return lower.Choose(k.Builder, "raise", k.Exceed(x, st.m), st, func() rowState {
 		up := st.Clone()
 		for i := range up.m {

@@ -84,9 +84,12 @@ func (c memberShape) queued(s *ir.Schedule, lengths bool) bool {
 
 // newKernel is a kernel that is to be emitted with b.
 func newKernel(b *lower.Builder, s *ir.Schedule, cfg lower.Config, c memberShape) *kernel {
+	if s.Skip != nil && c.queued(s, cfg.Lengths) { // registers do not suffice for the stages of two tiles, each with a product before it and without
+		c.overlap = false
+	}
 	k := &kernel{
 		RowTile:     lower.RowTile{Builder: b, Schedule: s, Rows: c.rows(), SlotKeys: c.slotKeys, DType: cfg.DType, Scores: cfg.Scores},
-		memberShape: c, layout: layoutFor(c.shape, cfg.HeadDim, c.slotKeys), headDim: cfg.HeadDim,
+		memberShape: c, layout: layoutFor(c.shape, cfg.HeadDim, c.slotKeys, s.Skip != nil), headDim: cfg.HeadDim,
 		queued: c.queued(s, cfg.Lengths),
 	}
 	k.bind()
@@ -156,6 +159,7 @@ func (k *kernel) emit() {
 		k.initBarrier(k.meeting(), warpLanes*len(k.roles())+128*k.groups)
 		k.initBarriers()
 		k.noneDoubtful()
+		k.noSkips()
 	})
 	k.Barrier()
 	if k.tiles > 1 && !k.queued { // the last block may have one tile only

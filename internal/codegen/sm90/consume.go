@@ -43,12 +43,13 @@ type state struct {
 	w Value        // the first slot of the stage before that this warpgroup takes
 	rowState
 	p    []Value  // probabilities of the stage before, as A fragments
+	kept Value    // whether the stage before has a second product, i32: 0 if it was left out (skip.go)
 	next header   // of the stage after k (stream.go), or at k, where blocks take tiles from a queue (overlap.go)
 	tile heldTile // whose Q the products take (stream.go)
 }
 
 func (s *state) Values() []*Value {
-	out := append(s.k.Values(), lower.Some(&s.v, &s.w)...)
+	out := append(s.k.Values(), lower.Some(&s.v, &s.w, &s.kept)...)
 	out = append(out, lower.Pointers(s.m, s.l, s.o, s.p)...)
 	return append(append(out, lower.Some(&s.next)...), s.tile.Values()...)
 }

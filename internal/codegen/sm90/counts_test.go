@@ -57,7 +57,7 @@ func someKernels(t *testing.T, kinds []string, headDims []int, test func(t *test
 			k, err := Backend{}.Attention(s, lower.Config{HeadDim: d, DType: abi.BF16, Target: "sm_90a", Lengths: lengths})
 			require.NoError(t, err)
 			t.Run(fmt.Sprintf("%s/D%d", name, d), func(t *testing.T) {
-				test(t, lowered{k, sh, layoutFor(sh, d, slotKeys), d})
+				test(t, lowered{k, sh, layoutFor(sh, d, slotKeys, false), d})
 			})
 		}
 	}
@@ -388,7 +388,7 @@ func TestSharedMemoryFits(t *testing.T) {
 		for d := 16; d <= shapes[len(shapes)-1].maxHeadDim; d += 16 {
 			s := lower.ShapeFor(shapes, d)
 			for _, slotKeys := range []int{s.keys, ir.BlockSize} {
-				l := layoutFor(s, d, slotKeys)
+				l := layoutFor(s, d, slotKeys, true)
 				require.LessOrEqual(t, l.total, 232448, "head dim %d", d)
 				require.LessOrEqual(t, s.minBlocks*(l.total+1024), 233472, "head dim %d", d)
 			}

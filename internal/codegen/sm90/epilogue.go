@@ -18,6 +18,7 @@ func (k *kernel) epilogue(st rowState) {
 	}
 	k.StoreLSE(2, func(r int) Value { return k.LSE(st.m[r], st.l[r]) })
 	k.note(doubt)
+	k.reportSkips()
 }
 
 // storeOutputs stores row r of the thread's two, from registers: the four lanes of a row exchange what they hold of 32 columns,

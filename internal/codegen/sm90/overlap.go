@@ -1,6 +1,8 @@
 package sm90
 
 import (
+	"slices"
+
 	llir "github.com/llir/llvm/ir"
 
 	"github.com/minfc/minfc/internal/codegen/lower"
@@ -41,7 +43,7 @@ func (k *kernel) consumeFrom(start pipelineSlot, h header) {
 	check := k.Block
 	body := k.NewBlock("stage")
 	k.Enter(body)
-	k.goRound(carried, k.nextStage(st, q, h), loop)
+	k.goRound(carried, k.afterKept(st, func(pending bool) state { return k.nextStage(st, q, h, pending) }), loop)
 
 	tail := k.NewBlock("last")
 	check.NewCondBr(other, tail, body)
@@ -49,7 +51,7 @@ func (k *kernel) consumeFrom(start pipelineSlot, h header) {
 	if k.queued {
 		k.turnTile(carried, st, loop)
 	}
-	st.o = k.awaitProducts(0, k.addValues(st, st.v))
+	st.o = k.lastProduct(st)
 	k.release(emptyV, st.v)
 	k.inTile(st.tile.tileID, func() { k.epilogue(st.rowState) })
 }
@@ -78,28 +80,27 @@ func (k *kernel) firstStage(at pipelineSlot, h header) (out state, q lower.Vecto
 		out.rowState = k.initial(false)
 		s := k.awaitProducts(0, k.scores(at.buffer, out.w, q))
 		s = k.maskAndFree(at.buffer, s, h)
-		k.newMaxima(&out.rowState, s)
-		out.p = k.fragments(k.probabilities(&out.rowState, s))
+		var p []Value
+		_, p, out.kept = k.softmax(&out.rowState, s)
+		out.p = k.fragments(p)
 	})
 	k.turn(&out)
 	return out, q
 }
 
-// nextStage computes a stage and the second product of the stage before, which is of the same tile; q are the fragments of its Q.
-func (k *kernel) nextStage(st state, q lower.Vectors, h header) state {
+// nextStage computes a stage and, if it is pending, the second product of the stage before, which is of the same tile; q are the fragments of
+// its Q.
+func (k *kernel) nextStage(st state, q lower.Vectors, h header, pending bool) state {
 	out := st.Clone()
 	out.w = k.window(h)
-	s := k.scores(st.k.buffer, out.w, q)
-	out.o = k.addValues(st, st.v)
-	s = k.awaitProducts(1, s)
+	s, o := k.scoresBeside(st, out.w, q, pending)
 	var alpha, p []Value
 	k.inTile(st.tile.tileID, func() {
 		s = k.maskAndFree(st.k.buffer, s, h)
-		alpha = k.newMaxima(&out.rowState, s)
-		p = k.probabilities(&out.rowState, s)
+		alpha, p, out.kept = k.softmax(&out.rowState, s)
 	})
 	k.turn(&out)
-	out.o = k.awaitProducts(0, out.o)
+	out.o = k.awaitPending(o, pending)
 	k.release(emptyV, st.v)
 	out.p = k.fragments(p)
 	k.rescale(out.o, alpha)
@@ -110,9 +111,7 @@ func (k *kernel) nextStage(st state, q lower.Vectors, h header) state {
 func (k *kernel) nextTileStage(st state, h header) state {
 	out := st.Clone()
 	out.tile, out.w = k.tileAt(st), k.window(h)
-	s := k.scores(st.k.buffer, out.w, out.tile.q)
-	o := k.addValues(st, st.v)
-	s = k.awaitProducts(1, s)
+	s, o := k.scoresBeside(st, out.w, out.tile.q, true)
 	var p []Value
 	k.inTile(out.tile.tileID, func() {
 		out.rowState = k.initial(false)
@@ -126,6 +125,25 @@ func (k *kernel) nextTileStage(st state, h header) state {
 	out.p = k.fragments(p)
 	k.inTile(st.tile.tileID, func() { k.epilogue(rowState{o, st.m, st.l}) })
 	return out
+}
+
+// scoresBeside computes the scores of the stage at st.k from slot window on, and starts the second product of the stage before, if it is
+// pending.
+func (k *kernel) scoresBeside(st state, window Value, q lower.Vectors, pending bool) (s, o []Value) {
+	s, o = k.scores(st.k.buffer, window, q), slices.Clone(st.o)
+	if !pending {
+		return k.awaitProducts(0, s), o
+	}
+	o = k.addValues(st, st.v)
+	return k.awaitProducts(1, s), o
+}
+
+// awaitPending waits for the second product that scoresBeside has started.
+func (k *kernel) awaitPending(o []Value, pending bool) []Value {
+	if !pending {
+		return o
+	}
+	return k.awaitProducts(0, o)
 }
 
 // turn waits for V of the stage at st.k, which becomes the stage before. The wait stands between the softmax and the one for the

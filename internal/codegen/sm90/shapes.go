@@ -130,6 +130,7 @@ type layout struct {
 	barriers   int
 	meeting    int // the barrier of all warps
 	doubts     int // what is to be computed again: see doubt.go
+	tally      int // stages that were left out, of kernels that leave some out: see skip.go
 	headers    int
 	header     headerLayout
 	total      int
@@ -144,9 +145,10 @@ const (
 	barrierBytes = 8
 	slotBytes    = 8
 	wordsBytes   = 16
+	tallyBytes   = 8 // of a warpgroup
 )
 
-func layoutFor(s shape, headDim, slotKeys int) layout {
+func layoutFor(s shape, headDim, slotKeys int, skips bool) layout {
 	p := (headDim + panelCols - 1) / panelCols
 	l := layout{panels: p, qPanel: s.rows() * panelBytes, kvPanel: s.stageKeys() * panelBytes}
 	l.stageBytes = p * l.kvPanel
@@ -165,6 +167,10 @@ func layoutFor(s shape, headDim, slotKeys int) layout {
 	l.barriers = l.headers + s.buffers*l.header.bytes
 	l.meeting = l.barriers + s.barrierCount()*barrierBytes
 	l.doubts = l.meeting + barrierBytes
-	l.total = l.doubts + doubtBytes*s.groups
+	l.tally = l.doubts + doubtBytes*s.groups
+	l.total = l.tally
+	if skips {
+		l.total += tallyBytes * s.groups
+	}
 	return l
 }

@@ -18,10 +18,20 @@ func (k *kernel) newMaxima(st *rowState, s []Value) []Value {
 
 // raise brings maxima, sums and output to new maxima where the old ones do not do any more. The output must not be in flight.
 func (k *kernel) raise(st rowState, s []Value) rowState {
+	return k.raiseTo(st, s, k.scaledMaxima(s))
+}
+
+// scaledMaxima are the largest of the thread's scores of each of its rows, scaled.
+func (k *kernel) scaledMaxima(s []Value) []Value {
 	x := make([]Value, 2)
 	for r := range x {
 		x[r] = k.Scaled(k.threadMax(s, r))
 	}
+	return x
+}
+
+// raiseTo is raise for scores whose scaledMaxima are x.
+func (k *kernel) raiseTo(st rowState, s, x []Value) rowState {
 	return lower.Choose(k.Builder, "raise", k.Exceed(x, st.m), st, func() rowState {
 		out := st.Clone()
 		k.rescale(out.o, k.newMaxima(&out, s))

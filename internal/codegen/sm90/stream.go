@@ -43,19 +43,12 @@ func (k *kernel) stream(first state) {
 	k.Enter(loop)
 	carried := lower.Open(k.Builder, first, from)
 	st := carried.State
-	h, v := st.next, k.pipelineSlotOfV(st.k)
-	st.o = k.addValues(st, v.buffer)
-	st.k = k.nextPipelineSlot(v)
-	next := st.Clone()
-	if k.queued {
-		next.tile = k.nextTile(st, h)
+	h := st.next
+	products := k.products
+	if k.Skips() {
+		products = k.keptProducts
 	}
-	next.w = k.window(h)
-	s := k.scores(next.k.buffer, next.w, next.tile.q)
-	st.o = k.awaitProducts(1, st.o)
-	k.release(emptyV, v.buffer)
-	next.rowState = k.finishTile(st, next.tile.tileID, h)
-	s = k.awaitProducts(0, s)
+	next, s := products(st, h)
 	over := k.has(h, flagEnd)
 	check := k.Block
 	body := k.NewBlock("stage")
@@ -66,16 +59,42 @@ func (k *kernel) stream(first state) {
 	k.Enter(end)
 }
 
+// products computes the second product of the stage of st and the first of the next one, whose header is h: its scores, and the state in
+// which it finds its rows.
+func (k *kernel) products(st state, h header) (next state, s []Value) {
+	v := k.pipelineSlotOfV(st.k)
+	st.o = k.addValues(st, v.buffer)
+	st.k = k.nextPipelineSlot(v)
+	next = st.Clone()
+	if k.queued {
+		next.tile = k.nextTile(st, h)
+	}
+	next.w = k.window(h)
+	s = k.scores(next.k.buffer, next.w, next.tile.q)
+	st.o = k.awaitProducts(1, st.o)
+	k.release(emptyV, v.buffer)
+	next.rowState = k.finishTile(st, next.tile.tileID, h)
+	return next, k.awaitProducts(0, s)
+}
+
 // softmaxOf takes the scores of the stage at st.k up to where its second product and the next stage's first can be issued. What
 // there is to wait for stands before the last instructions, which hide how long the header takes.
 func (k *kernel) softmaxOf(st state, s []Value, h header) state {
 	out := st.Clone()
 	k.inTile(st.tile.tileID, func() { s = k.maskAndFree(st.k.buffer, s, h) })
+	turn := func() {
+		v := k.pipelineSlotOfV(st.k)
+		k.await(k.barrierAt(fullV, v.buffer), v.parity)
+		out.next = k.stageAt(k.nextPipelineSlot(v))
+	}
+	if k.Skips() {
+		out = k.softmaxUnlessNegligible(out, s)
+		turn()
+		return out
+	}
 	out.rowState = k.raise(out.rowState, s)
 	p := k.probabilities(&out.rowState, s)
-	v := k.pipelineSlotOfV(st.k)
-	k.await(k.barrierAt(fullV, v.buffer), v.parity)
-	out.next = k.stageAt(k.nextPipelineSlot(v))
+	turn()
 	out.p = k.fragments(p)
 	return out
 }

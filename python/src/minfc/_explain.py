@@ -83,7 +83,7 @@ class Head:
     """What a head of a batch entry did. columns, diagonals and blocks are how many the data chose.
 
     dense: it fell back to dense attention, which was predicted to take dense_ms instead of sparse_ms. A head whose pattern no data decides
-    has False and zeros.
+    has False and zeros. Of a pattern with a skip, tiles are how many the head met, and tiles_left_out how many of them were left out.
     """
 
     dense: bool
@@ -92,6 +92,8 @@ class Head:
     columns: int
     diagonals: int
     blocks: int
+    tiles: int = 0
+    tiles_left_out: int = 0
 
 
 def chosen(
