@@ -30,6 +30,8 @@ var skipSources = map[string]string{
 	"runs": `pattern p(share = 1000) { index s = softmax(q[-64:] * k) index c = top(60, sum(s, queries)) with first 8
 		index d = top(90, sum(s, diagonals)) with first 40 keep causal & (columns(c) | diagonals(d)) skip(share) }`,
 	"blocks": "pattern p(share = 1000) { index b = top(4, mean(q, 64) * mean(k, 64)) with last 1 keep causal & blocks(b) skip(share) }",
+	"means":  "pattern p(share = 1000) { index b = top(3, mean(q, 64) * mean(k, 64)) with last 1 keep causal & blocks(b) else mean(64) skip(share) }",
+	"group":  "pattern p(share = 1000) { index b = top(4, mean(q, 64) * mean(k, 64)) shared by group with last 1 keep causal & blocks(b) skip(share) }",
 	"near":   `pattern p(share = 1000) { index c = top(90, sum(softmax(q[-64:] * k), queries)) keep causal & (columns(c) | window(70)) skip(share) }`,
 }
 
@@ -43,7 +45,7 @@ func skipProgram(t *testing.T, name string) *compile.Program {
 func (c attentionCase) skipRun(t *testing.T, l *runtime.Loaded, in *qkv.Input) runtime.HostResult {
 	e := c.launch(t, l, in, nil)
 	scale := 1 / math.Sqrt(float64(c.headDim))
-	output := selfcheck.Case{In: in, Scale: scale, O: e.res.O, LSE: e.res.LSE}
+	output := selfcheck.Case{In: in, Scale: scale, Pool: c.program.Pattern.Pool, O: e.res.O, LSE: e.res.LSE}
 	for h := range in.Batch * in.QHeads {
 		if len(c.program.Pattern.Index) > 0 {
 			output.Keeps = append(output.Keeps, e.checkCover(t, h))
@@ -75,7 +77,7 @@ var skipKernels = []struct {
 // logits lie far apart.
 func TestSkipKeepsItsBound(t *testing.T) {
 	turn, left := 0, 0
-	for _, name := range []string{"a_shape", "blocks", "causal", "full", "near", "runs"} {
+	for _, name := range []string{"a_shape", "blocks", "causal", "full", "group", "means", "near", "runs"} {
 		for _, k := range skipKernels {
 			if turn++; turn%campaign.Cases(13, 3, 1) != 0 {
 				continue
