@@ -166,6 +166,8 @@ var (
 		"sliding":      {{"window": 1}, {"window": 100}, nil},
 		"dilated":      {{"window": 300}, nil},
 		"strided":      {{"stride": 1}, {"stride": 7}, {"stride": 200}, nil},
+		"longformer":   {{"global": 9, "reach": 30}, {"global": 0, "reach": 70}, {"global": 70, "reach": 0}, nil},
+		"prefix_lm":    {{"prefix": 0}, {"prefix": 70}, {"prefix": 200}, nil},
 		"triangle_mix": {{"sink": 5, "window": 70, "last": 30}, nil},
 		"tri_shape":    {{"sink": 5, "window": 70, "last": 30}, {"sink": 5, "window": 20, "last": 0}, {"sink": 0, "window": 9, "last": 1 << 30}, nil},
 	}

@@ -28,6 +28,10 @@ var keeps = map[string]func(q, k int64) bool{
 	"tri_shape": func(q, k int64) bool {
 		return k <= q && (k < 128 || q-k < 4096 || q >= end-100)
 	},
+	"longformer": func(q, k int64) bool {
+		return max(q-k, k-q) <= 256 || k < 64 || q < 64
+	},
+	"prefix_lm": func(q, k int64) bool { return k <= q || k < 1024 },
 	"triangle_mix": func(q, k int64) bool {
 		return k <= q && (k < 8 || q-k < 512 || q >= end-128)
 	},
@@ -56,7 +60,7 @@ func load(t *testing.T, name string) *ir.Pattern {
 
 // Every pattern keeps what its header says, checked around all the borders of the default parameters.
 func TestLibraryKeepsWhatItSays(t *testing.T) {
-	positions := []int64{0, 1, 3, 4, 7, 8, 127, 128, 129, 255, 256, 257, 300, 511, 512, 513, 1323, 1324, 1325, 1023, 1024, 1025, 4092, 4095, 4096, 4097, 5000, 6000, 8064, 8065, 8092, 8093, 8192}
+	positions := []int64{0, 1, 3, 4, 7, 8, 63, 64, 127, 128, 129, 255, 256, 257, 300, 511, 512, 513, 1323, 1324, 1325, 1023, 1024, 1025, 4092, 4095, 4096, 4097, 5000, 6000, 8064, 8065, 8092, 8093, 8192}
 	for name := range keeps {
 		p := load(t, name)
 		values := map[string]int64{}

@@ -29,7 +29,7 @@ func loaded(t *testing.T, source string, n int, set map[string]int64) *subject {
 
 // statics are sources of patterns that no data decides.
 var statics = []string{
-	"a_shape", "strided", "tri_shape", "dilated", "sliding", "dense", "full",
+	"a_shape", "strided", "tri_shape", "longformer", "prefix_lm", "dilated", "sliding", "dense", "full",
 	"pattern p { keep columns(3..90 step 7) | window(5, 3) }",
 	"pattern p { keep causal & columns(0.. step 5) & diagonals(1.. step 3) }",
 	"pattern p { keep causal \\ diagonals(0.. step 4) | rows(10..20) }",
