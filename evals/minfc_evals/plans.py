@@ -8,6 +8,7 @@ import math
 import random
 import re
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
@@ -21,15 +22,17 @@ from .work import Missing, Work
 
 BLOCK = 64
 Layers = list[dict[str, Any]]
-MORE = ("without gate", "without weights", "twice", "again")
+MORE = ("without gate", "without weights", "twice", "again", "by tasks")
+ASKING = ("multi-value", "variables")  # tasks whose answers have several parts, which no question of calibration() has
 NAMES = rf"(?P<how>[a-z_ ]+?)(?: (?P<percent>\d+)%)?(?: (?P<more>{'|'.join(MORE)}))?"
 
 
 class Source:
-    """What plans are made from: a model, its prompts of one length, and the q, k and v of its layers, captured once for all plans."""
+    """What plans are made from: a model, its prompts of one length, and the q, k and v of its layers, captured once for all plans. asking gives other
+    prompts, of tasks."""
 
-    def __init__(self, model: Any, prompts: list[list[int]], inputs: Any, folder: Path):
-        self.model, self.prompts, self.inputs, self.folder = model, prompts, inputs, folder
+    def __init__(self, model: Any, prompts: list[list[int]], inputs: Any, folder: Path, asking: Callable[[], list[list[int]]] = list):
+        self.model, self.prompts, self.inputs, self.folder, self.asking = model, prompts, inputs, folder, asking
         self.tokens = len(prompts[0])
         self.layers, self.heads = model.config.num_hidden_layers, model.config.num_attention_heads
 
@@ -70,7 +73,8 @@ def _plans_of_length(work: Work, settings: Settings, device: str, length: int) -
         model, tokens = load(work, device)
         missing: dict[str, str] = {}
         try:
-            made = _searched(work, settings, model, calibration(work, settings, tokens, length), folder, missing)
+            asking = partial(task_prompts, work, settings, tokens, length)
+            made = _searched(work, settings, model, calibration(work, settings, tokens, length), asking, folder, missing)
             made = _on_test(work, model, test_prompt(work, settings, tokens, length), folder, made, missing)
         except FileNotFoundError as e:  # the command minfc
             raise Missing(str(e)) from e
@@ -86,12 +90,14 @@ def stage_of(length: int) -> str:
     return f"search/{length}"
 
 
-def _searched(work: Work, settings: Settings, model: Any, prompts: list[list[int]], folder: Path, missing: dict[str, str]) -> dict[str, dict[str, Any]]:
+def _searched(
+    work: Work, settings: Settings, model: Any, prompts: list[list[int]], asking: Callable[[], list[list[int]]], folder: Path, missing: dict[str, str]
+) -> dict[str, dict[str, Any]]:
     """The plans of a length, by name. The reason of each that cannot be made goes to missing."""
     made: dict[str, dict[str, Any]] = {}
     length = len(prompts[0])
     with minfc.captured(model, prompts, folder=folder) as inputs:
-        source = Source(model, prompts, inputs, folder)
+        source = Source(model, prompts, inputs, folder, asking)
         for name in settings.plans:
             if name == "stock":
                 continue
@@ -134,6 +140,13 @@ def calibration(work: Work, settings: Settings, tokens: Tokens, length: int) -> 
     return out
 
 
+def task_prompts(work: Work, settings: Settings, tokens: Tokens, length: int) -> list[list[int]]:
+    """Prompts of the training split that are tasks of ASKING with their answers, one after the other, as many as a plan is searched by."""
+    books = text.read(work.root / "model", "train")
+    which = [ASKING[i % len(ASKING)] for i in range(settings.samples)]
+    return [list(tasks.make(task, tokens, books, length, settings.seed * 1_000_000 + i, split="train").tokens) for i, task in enumerate(which)]
+
+
 def test_prompt(work: Work, settings: Settings, tokens: Tokens, length: int) -> list[int]:
     """A prompt of the test that no task is scored by."""
     return list(tasks.make("single", tokens, text.read(work.root / "model", "test"), length, settings.seed * 1_000_000 + 999_999).tokens)
@@ -165,10 +178,14 @@ def _keep_all(source: Source, *_: Any) -> dict[str, Any]:
 
 
 def _search(source: Source, part: float, more: str) -> dict[str, Any]:
-    """minfc.search, with everything it has unless the name says otherwise; "twice" searches again with what layers get under the first plan."""
+    """minfc.search, with everything it has unless the name says otherwise; "twice" searches again with what layers get under the first plan, "by tasks"
+    by prompts of tasks."""
     goal: dict[str, Any] = {"density": part, "weights": None if more == "without weights" else "drift"}
     if more == "without gate":
         goal["options"] = ("--gate", "1")
+    if more == "by tasks":
+        with minfc.captured(source.model, source.asking(), folder=source.folder) as inputs:
+            return source.searched(inputs, **goal)
     first = source.searched(**goal)
     if more != "twice":
         return first

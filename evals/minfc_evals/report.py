@@ -22,7 +22,8 @@ LITTLE = 0.05  # more bits per byte
 PLANS = """\
 - **stock** is transformers' own attention (sdpa), **dense** our dense kernel.
 - **search X%** is `minfc.search(model, prompts, density=X, weights="drift")`; "without weights" counts all layers alike, "without gate" leaves out the
-  retrieval check, "twice" searches again with what layers get under the first plan.
+  retrieval check, "twice" searches again with what layers get under the first plan, "by tasks" by prompts of
+  tasks whose answers have several parts.
 - **minference X%** is the rule of MInference 1.0: for each head the best of its candidates at equal density, one sample.
 - Names of patterns are that pattern in all heads, sized for the density; **random** plans are windows of random widths.
 - *density* is of the search's prompts, *on the test* of a prompt of the test; *error* and *attention* are what the search predicts of them.""".splitlines()

@@ -30,7 +30,7 @@ class Settings:
 PLANS = (
     "stock", "dense",
     "search 20%", "search 10%", "search 5%", "search 3%",
-    "search 10% without gate", "search 10% without weights", "search 5% without weights", "search 10% twice",
+    "search 10% without gate", "search 10% without weights", "search 5% without weights", "search 10% twice", "search 10% by tasks",
     "minference 10%", "minference 5%",
     "a_shape 10%", "a_shape 5%", "vertical_slash 10%", "vertical_slash 5%", "block_sparse 10%", "block_sparse 5%", "sink_blocks 10%", "sink_blocks 5%",
     "random 20%", "random 10%", "random 5%",

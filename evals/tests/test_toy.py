@@ -9,8 +9,9 @@ import subprocess
 import pytest
 
 from minfc_evals import __main__ as command
-from minfc_evals import report
+from minfc_evals import plans, report
 from minfc_evals.settings import SETTINGS
+from minfc_evals.tokens import Tokens
 from minfc_evals.work import Missing
 
 TOY = SETTINGS["toy"]
@@ -101,3 +102,23 @@ def test_what_is_asked_for_changes_the_settings():
     with pytest.raises(SystemExit):
         command.arguments(["evaluate", "--scores", "strct=40"])
     assert dataclasses.replace(s, model="x").model == "x" and json.dumps(dataclasses.asdict(s))
+
+
+@pytest.mark.skipif(not knows_search(), reason="no minfc search here: $MINFC names the command, CI has it")
+def test_a_plan_is_searched_by_tasks(results, tmp_path):
+    """A plan that is searched by prompts of tasks is one of its own, of the density asked for."""
+    for stage in ("text", "model", "train"):
+        shutil.copytree(results.work.root / stage, tmp_path / "toy" / stage)
+    name = "search 50% by tasks"
+    work = command.run(["search", "--toy", "--work", str(tmp_path), "--plans", f"stock,{name},search 50%"])
+    assert work.manifest(plans.stage_of(LENGTH))["facts"]["missing"] == {}
+    by_tasks, alike = (plans.read(work, n, LENGTH)[0] for n in (name, "search 50%"))
+    assert 0.3 < by_tasks["search"]["density"] <= 0.51
+    assert plans.bare(by_tasks) != plans.bare(alike)
+
+
+def test_prompts_of_tasks_differ_and_fill_the_length(results):
+    settings = dataclasses.replace(TOY, samples=3)
+    tokens = Tokens.read(results.work.root / "model" / "tokenizer.json")
+    prompts = plans.task_prompts(results.work, settings, tokens, LENGTH)
+    assert [len(p) for p in prompts] == [LENGTH] * 3 and len({tuple(p) for p in prompts}) == 3
