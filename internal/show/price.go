@@ -7,7 +7,6 @@ import (
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/runtime"
 	"github.com/minfc/minfc/runtime/artifact"
-	"github.com/minfc/minfc/runtime/emu"
 )
 
 // Time is what the cost model expects of a call on a GPU, in milliseconds. Nothing was measured of it.
@@ -80,18 +79,19 @@ func (s *subject) static(m cost.Machine) (outlook.Outlook, *Index, error) {
 	return o, nil, err
 }
 
-// chosen prices a pattern that data decides. It is compiled for that, and loaded where nothing is launched.
+// chosen prices a pattern that data decides. It is compiled for that, once for all targets, and loaded where nothing is launched.
 func (s *subject) chosen(m cost.Machine) (o outlook.Outlook, index *Index, err error) {
-	art, err := s.program.With(s.consts).Compile(compile.Options{Target: m.Target, DType: DType, HeadDim: HeadDim}, nil)
-	if err != nil {
-		return o, nil, err
+	if s.artifact == nil {
+		if s.artifact, err = s.program.With(s.consts).Compile(compile.Options{Target: compile.TargetAuto, DType: DType, HeadDim: HeadDim}, nil); err != nil {
+			return o, nil, err
+		}
 	}
-	dev, err := emu.Open(emu.Options{})
+	dev, err := openPaper()
 	if err != nil {
 		return o, nil, err
 	}
 	defer dev.Close()
-	loaded, err := runtime.Load(dev, art, artifact.Select{})
+	loaded, err := runtime.Load(dev, s.artifact, artifact.Select{Target: m.Target})
 	if err != nil {
 		return o, nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/minfc/minfc/internal/input"
 	"github.com/minfc/minfc/ir"
 	"github.com/minfc/minfc/passes"
+	"github.com/minfc/minfc/runtime/artifact"
 )
 
 // MaxLength bounds the length, in tokens: the longest whose density is shown.
@@ -46,6 +47,8 @@ type subject struct {
 	keep    *node
 	causal  bool // it keeps no key after a query
 	n       int  // queries and keys
+
+	artifact *artifact.Artifact // of a pattern that data decides, nil before its price is asked
 }
 
 // load reads the pattern. Errors say what of the request is wrong.
