@@ -32,10 +32,10 @@ var h200sm90 = Rates{
 	Overlap:      1.745,
 }
 
-// h200lists90 are the rates of its kernels with lists, fitted to 14 measurements.
+// h200lists90 are the rates of its kernels with lists, fitted to 19 measurements.
 var h200lists90 = ListRates{
-	BlockFactor:  0.9784,
-	RunFactor:    1.308,
-	ColumnFactor: 1.109,
-	RowNanos:     1003,
+	BlockFactor:  0.9783,
+	RunFactor:    1.294,
+	ColumnFactor: 1.097,
+	RowNanos:     1007,
 }

@@ -155,6 +155,10 @@ func hopperFolder(t *testing.T, m cost.Machine) string {
 			Workload: bench.Workload{Planted: true},
 			Rows:     []bench.Row{x.row, dense, failed}})
 	}
+	tiles := int64(2048 * 2049 / 2 * 8)
+	save(t, folder, "sm90_dynamic_beside.json", bench.Report{Schema: bench.Schema, Call: bench.Call{Batch: 1, QHeads: 8, KVHeads: 8, HeadDim: 128, DType: "bf16"},
+		Workload: bench.Workload{Kind: "mixed"},
+		Rows:     []bench.Row{{Implementation: "minfc sm_90a", Pattern: "dense", SeqLen: 131072, TotalMS: 1, AttentionMS: 1, Tiles: &tiles}}})
 	return folder
 }
 

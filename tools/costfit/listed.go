@@ -18,7 +18,7 @@ type listed struct {
 }
 
 // readLists reads the rows of a target's code from the folder's reports of such patterns. Where heads ran dense, the time says
-// nothing about lists.
+// nothing about lists, and a row that chose nothing, such as the dense kernel beside the others, has none.
 func readLists(folder, target string) ([]listed, error) {
 	files, err := filepath.Glob(filepath.Join(folder, "*_dynamic_*.json"))
 	if err != nil {
@@ -31,6 +31,9 @@ func readLists(folder, target string) ([]listed, error) {
 			return nil, err
 		}
 		for _, x := range r.Rows {
+			if !r.Workload.Planted && x.IndexMS == 0 {
+				continue
+			}
 			if x.Implementation == "minfc "+target && x.Failure == "" && x.Tiles != nil && x.DenseHeads == 0 {
 				out = append(out, listed{x, r.Call, r.Workload.Planted, listsOf(r.Workload)})
 			}
